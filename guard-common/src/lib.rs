@@ -1,0 +1,8 @@
+//! What the kernel program and the host share: the packet parser, the tables, the one decision.
+//!
+//! `no_std`, no I/O and no clock: the same code is compiled into the eBPF program and into the
+//! daemon, so that what `borderguard explain` says is what the kernel does.
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
+
+pub mod jurisdiction;
+pub mod packet;

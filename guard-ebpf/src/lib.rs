@@ -1,0 +1,2 @@
+//! The kernel side of Border Guard.
+#![no_std]

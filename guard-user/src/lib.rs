@@ -1,0 +1,1 @@
+//! Border Guard, the daemon and the command line as a library.

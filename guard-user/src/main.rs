@@ -1,0 +1,2 @@
+//! The `borderguard` program.
+fn main() {}

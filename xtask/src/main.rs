@@ -1,0 +1,2 @@
+//! `cargo xtask`: one command a file.
+fn main() {}
