@@ -4,5 +4,12 @@
 //! daemon, so that what `borderguard explain` says is what the kernel does.
 #![cfg_attr(not(any(test, feature = "host")), no_std)]
 
+pub mod abi;
+pub mod decide;
+#[cfg(any(test, feature = "host"))]
+pub mod host;
+pub mod interval;
 pub mod jurisdiction;
 pub mod packet;
+pub mod tables;
+pub mod verdict;

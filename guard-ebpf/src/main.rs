@@ -2,7 +2,58 @@
 #![no_std]
 #![no_main]
 
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use guard_common::abi::Hook;
+use guard_common::packet::Link;
+use guard_common::verdict::Verdict;
+use guard_ebpf::judge::judge;
+use guard_ebpf::origin::{SkbOrigin, XdpOrigin};
+
+/// What leaves by an interface with Ethernet frames.
+#[classifier]
+pub fn egress(context: TcContext) -> i32 {
+    tc_code(judge(Hook::Egress, Link::Ethernet, &context, &SkbOrigin(&context)))
+}
+
+/// What leaves by an interface with bare IP packets (tun, WireGuard, PPP).
+#[classifier]
+pub fn egress_raw(context: TcContext) -> i32 {
+    tc_code(judge(Hook::Egress, Link::Raw, &context, &SkbOrigin(&context)))
+}
+
+/// What comes in by an interface with Ethernet frames.
+#[xdp]
+pub fn ingress(context: XdpContext) -> u32 {
+    xdp_code(judge(Hook::Ingress, Link::Ethernet, &context, &XdpOrigin(&context)))
+}
+
+/// What comes in by an interface with bare IP packets.
+#[xdp]
+pub fn ingress_raw(context: XdpContext) -> u32 {
+    xdp_code(judge(Hook::Ingress, Link::Raw, &context, &XdpOrigin(&context)))
+}
+
+/// A packet that may go is left to the programs behind this one: `TC_ACT_UNSPEC` is `TCX_NEXT`.
+#[inline(always)]
+fn tc_code(verdict: Verdict) -> i32 {
+    if verdict.lets_through() { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}
+
+#[inline(always)]
+fn xdp_code(verdict: Verdict) -> u32 {
+    if verdict.lets_through() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
+}
+
+/// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a program in which this loop can be reached.
     loop {}
 }

@@ -1,0 +1,584 @@
+//! The binary interface between the kernel program and the daemon: map values, keys and events.
+//!
+//! Everything here is `repr(C)` of plain integers in the host's byte order with explicit padding, so
+//! that both sides and the verifier see the same bytes. Any change of a layout or of a meaning raises
+//! [`ABI_VERSION`]; the daemon refuses pinned maps of another version.
+
+use core::mem::{offset_of, size_of};
+
+use crate::jurisdiction::{self, Jurisdiction};
+use crate::packet::Addr;
+use crate::verdict::{Reason, Verdict};
+
+/// Version of everything in this file and of the geo tables in [`crate::interval`].
+pub const ABI_VERSION: u32 = 1;
+
+/// Pins on one host: the bits of a pin set.
+pub const MAX_PINS: usize = 64;
+/// Failsafe rules on one host: the bits of a failsafe set.
+pub const MAX_FAILSAFES: usize = 64;
+/// Exemptions on one host: the bits of an exemption set.
+pub const MAX_EXEMPTIONS: usize = 256;
+/// Words of an exemption set.
+pub const EXEMPTION_WORDS: usize = MAX_EXEMPTIONS / 64;
+/// Interval starts of the source addresses of all pins, for each family.
+pub const MAX_SOURCES: usize = 2048;
+/// Interval starts of failsafe peers and exemption recipients, for each family.
+pub const MAX_PEERS: usize = 4096;
+/// Interval starts of ports over all protocols.
+pub const MAX_PORTS: usize = 1024;
+/// Interfaces that selectors name.
+pub const MAX_INTERFACES: usize = 256;
+/// Cgroups that selectors name.
+pub const MAX_CGROUPS: usize = 256;
+/// Levels below the cgroup v2 root on which selectors may name a cgroup.
+pub const MAX_CGROUP_LEVELS: usize = 8;
+/// Firewall marks that selectors name.
+pub const MAX_MARKS: usize = 64;
+/// The slot of no exemption.
+pub const NO_EXEMPTION: u16 = u16::MAX;
+
+/// A set of exemptions, bit `n % 64` of word `n / 64` for slot `n`.
+pub type ExemptionSet = [u64; EXEMPTION_WORDS];
+
+/// What placed a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PlacedBy {
+    /// Nothing knows the address.
+    Nothing = 0,
+    /// A site of the config.
+    Site = 1,
+    /// The geo database.
+    Database = 2,
+    /// The address itself: it cannot be reached beyond the link.
+    LinkScope = 3,
+}
+
+impl PlacedBy {
+    /// The name in logs and docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Site => "site",
+            Self::Database => "database",
+            Self::LinkScope => "link-scope",
+        }
+    }
+
+    /// What the tables hold as this number.
+    #[must_use]
+    pub const fn from_index(index: u8) -> Option<Self> {
+        match index {
+            0 => Some(Self::Nothing),
+            1 => Some(Self::Site),
+            2 => Some(Self::Database),
+            3 => Some(Self::LinkScope),
+            _ => None,
+        }
+    }
+}
+
+/// A place as the tables hold it: the jurisdiction in the low byte, what placed it in the high byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Place(pub u16);
+
+impl Place {
+    /// No source knows the address.
+    pub const UNKNOWN: Self = Self(0);
+    /// In the IPv6 table: this /64 is settled by the detail table.
+    pub const SPLIT: Self = Self(u16::MAX);
+
+    /// The place that this source gives.
+    #[must_use]
+    pub const fn new(jurisdiction: Jurisdiction, by: PlacedBy) -> Self {
+        Self(jurisdiction.index() as u16 | (by as u16) << 8)
+    }
+
+    /// The number of the jurisdiction, an index into arrays of [`jurisdiction::COUNT`] elements.
+    #[inline(always)]
+    #[must_use]
+    pub const fn jurisdiction_index(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// The jurisdiction; `unknown` for a number that no jurisdiction has.
+    #[must_use]
+    pub const fn jurisdiction(self) -> Jurisdiction {
+        match Jurisdiction::from_index(self.0 as u8) {
+            Some(jurisdiction) => jurisdiction,
+            None => Jurisdiction::UNKNOWN,
+        }
+    }
+
+    /// What placed the address.
+    #[must_use]
+    pub const fn placed_by(self) -> PlacedBy {
+        match PlacedBy::from_index((self.0 >> 8) as u8) {
+            Some(by) => by,
+            None => PlacedBy::Nothing,
+        }
+    }
+}
+
+/// The one word that every packet reads once: which slots of the tables are live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Live(pub u32);
+
+impl Live {
+    /// Nothing is loaded: no packet can be judged.
+    pub const NONE: Self = Self(0);
+
+    /// These slots, each 0 or 1, are live.
+    #[must_use]
+    pub const fn new(policy_slot: u32, geo_slot: u32) -> Self {
+        Self(0x100 | (policy_slot & 1) | (geo_slot & 1) << 1)
+    }
+
+    /// Whether a generation is live at all.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_loaded(self) -> bool {
+        self.0 & 0x100 != 0
+    }
+
+    /// The live slot of the policy table.
+    #[inline(always)]
+    #[must_use]
+    pub const fn policy_slot(self) -> u32 {
+        self.0 & 1
+    }
+
+    /// The live slot of the geo tables.
+    #[inline(always)]
+    #[must_use]
+    pub const fn geo_slot(self) -> u32 {
+        (self.0 >> 1) & 1
+    }
+}
+
+/// What `CONTROL` holds: the live word alone on its cache line, so that reading it stays cheap.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Control {
+    /// The live slots, a [`Live`].
+    pub live: u32,
+    /// [`ABI_VERSION`] of whoever made the maps.
+    pub abi: u32,
+}
+
+/// Intervals of `u32` keys (IPv4 addresses, ports, interface indexes) with what holds in each.
+#[derive(Clone)]
+#[repr(C)]
+pub struct SmallTable<const N: usize> {
+    /// Interval starts, sorted; the first is 0.
+    pub starts: [u32; N],
+    /// Number of each interval's set.
+    pub sets: [u16; N],
+    /// Intervals in use.
+    pub len: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
+}
+
+/// Intervals of IPv6 addresses with what holds in each.
+#[derive(Clone)]
+#[repr(C)]
+pub struct SmallTable6<const N: usize> {
+    /// Upper halves of the interval starts, host order; sorted by both halves, the first is 0.
+    pub hi: [u64; N],
+    /// Lower halves of the interval starts, host order.
+    pub lo: [u64; N],
+    /// Number of each interval's set.
+    pub sets: [u16; N],
+    /// Intervals in use.
+    pub len: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
+}
+
+/// What a local port lets match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct LocalSet {
+    /// Pins whose port selectors the port satisfies, or that have none.
+    pub pins: u64,
+    /// Failsafe rules whose local ports the port satisfies, or that name none.
+    pub failsafes: u64,
+}
+
+/// What a peer's address or port lets match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct PeerSet {
+    /// Failsafe rules that the peer satisfies, or that do not ask.
+    pub failsafes: u64,
+    /// Exemptions that the peer satisfies.
+    pub exemptions: ExemptionSet,
+}
+
+/// One firewall mark that selectors name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Mark {
+    /// What the mark must be under the mask.
+    pub value: u32,
+    /// Bits of the mark that count.
+    pub mask: u32,
+    /// Pins that this mark lets match.
+    pub pins: u64,
+}
+
+/// One exemption as the kernel judges it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Exemption {
+    /// Pins whose egress it covers.
+    pub pins: u64,
+    /// First nanosecond of its validity by `CLOCK_BOOTTIME`.
+    pub valid_from_ns: u64,
+    /// First nanosecond after its validity by `CLOCK_BOOTTIME`.
+    pub valid_until_ns: u64,
+    /// Bytes on the wire that it may let through; `u64::MAX` for no bound.
+    pub quota: u64,
+}
+
+/// Dimensions that any pin's selectors use, as bits of [`PolicyTable::dimensions`].
+pub mod dimension {
+    /// Source addresses.
+    pub const SOURCE: u32 = 1;
+    /// Source ports.
+    pub const PORT: u32 = 2;
+    /// Interfaces.
+    pub const INTERFACE: u32 = 4;
+    /// Cgroups.
+    pub const CGROUP: u32 = 8;
+    /// Firewall marks.
+    pub const MARK: u32 = 16;
+    /// Not a selector's: any failsafe rule is loaded.
+    pub const FAILSAFE: u32 = 32;
+    /// Not a selector's: any exemption is loaded.
+    pub const EXEMPTION: u32 = 64;
+}
+
+/// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
+#[derive(Clone)]
+#[repr(C)]
+pub struct PolicyTable {
+    /// Number of the generation, rising by one with every switch.
+    pub generation: u64,
+    /// Every pin's bit.
+    pub pins: u64,
+    /// Pins whose action is `drop`.
+    pub drop: u64,
+    /// Pins whose action is `flag`.
+    pub flag: u64,
+    /// Pins whose `ingress` is `drop`.
+    pub ingress_drop: u64,
+    /// Pins whose `ingress` is `flag`.
+    pub ingress_flag: u64,
+    /// Pins of whose permitted flows a record is kept too.
+    pub record_all: u64,
+    /// Pins that select no cgroup.
+    pub any_cgroup: u64,
+    /// Pins that select no firewall mark.
+    pub any_mark: u64,
+    /// Pins that select no interface.
+    pub any_interface: u64,
+    /// The [`dimension`] bits in use.
+    pub dimensions: u32,
+    /// Levels below the cgroup v2 root on which a selector names a cgroup, a bit each from level 1 on.
+    pub cgroup_levels: u32,
+    /// Interfaces in use.
+    pub interface_len: u32,
+    /// Cgroups in use.
+    pub cgroup_len: u32,
+    /// Marks in use.
+    pub mark_len: u32,
+    /// Exemptions in use: slots from 0 on.
+    pub exemption_len: u32,
+    /// Pins that permit each jurisdiction.
+    pub permitted: [u64; jurisdiction::COUNT],
+    /// IPv4 source addresses; sets are numbers in `source_sets`.
+    pub sources4: SmallTable<MAX_SOURCES>,
+    /// IPv6 source addresses; sets are numbers in `source_sets`.
+    pub sources6: SmallTable6<MAX_SOURCES>,
+    /// Pin sets by source address.
+    pub source_sets: [u64; MAX_SOURCES],
+    /// Local ports, keys by [`port_key`]; sets are numbers in `local_sets`.
+    pub local_ports: SmallTable<MAX_PORTS>,
+    /// What local ports let match.
+    pub local_sets: [LocalSet; MAX_PORTS],
+    /// Remote ports, keys by [`port_key`]; sets are numbers in `remote_sets`.
+    pub remote_ports: SmallTable<MAX_PORTS>,
+    /// What remote ports let match.
+    pub remote_sets: [PeerSet; MAX_PORTS],
+    /// IPv4 peers; sets are numbers in `peer_sets`.
+    pub peers4: SmallTable<MAX_PEERS>,
+    /// IPv6 peers; sets are numbers in `peer_sets`.
+    pub peers6: SmallTable6<MAX_PEERS>,
+    /// What peers' addresses let match.
+    pub peer_sets: [PeerSet; MAX_PEERS],
+    /// Interface indexes, sorted.
+    pub interfaces: [u32; MAX_INTERFACES],
+    /// Pins that each interface lets match.
+    pub interface_pins: [u64; MAX_INTERFACES],
+    /// Cgroup ids, sorted.
+    pub cgroups: [u64; MAX_CGROUPS],
+    /// Pins that each cgroup lets match.
+    pub cgroup_pins: [u64; MAX_CGROUPS],
+    /// Firewall marks.
+    pub marks: [Mark; MAX_MARKS],
+    /// The exemptions by slot.
+    pub exemptions: [Exemption; MAX_EXEMPTIONS],
+    /// Exemptions whose recipients include a whole jurisdiction.
+    pub exempt_jurisdictions: [ExemptionSet; jurisdiction::COUNT],
+    /// Exemptions of each pin.
+    pub exempt_pins: [ExemptionSet; MAX_PINS],
+}
+
+/// The key of a port in the port tables: protocols with ports by turns, 65,536 keys each.
+///
+/// A packet without ports has the key of its protocol's class alone: see [`no_port_key`].
+#[inline(always)]
+#[must_use]
+pub const fn port_key(protocol: u8, port: u16) -> u32 {
+    (port_class(protocol) << 16) | port as u32
+}
+
+/// The key of a later fragment of this protocol, whose ports nobody can read.
+#[inline(always)]
+#[must_use]
+pub const fn no_port_key(protocol: u8) -> u32 {
+    (NO_PORT_CLASS + port_class(protocol)) << 16
+}
+
+/// From this class on keys stand for later fragments.
+pub const NO_PORT_CLASS: u32 = 8;
+
+/// The class of a protocol in the port tables; 0 for protocols that have no ports.
+#[inline(always)]
+#[must_use]
+pub const fn port_class(protocol: u8) -> u32 {
+    match protocol {
+        6 => 1,   // TCP
+        17 => 2,  // UDP
+        132 => 3, // SCTP
+        33 => 4,  // DCCP
+        136 => 5, // UDP-Lite
+        _ => 0,
+    }
+}
+
+/// Packets and their bytes on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Count {
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire, every GSO segment with its headers.
+    pub bytes: u64,
+}
+
+/// A hook that judges packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Hook {
+    /// TC egress: what leaves.
+    Egress = 0,
+    /// XDP ingress: what comes in and asks for an answer.
+    Ingress = 1,
+}
+
+impl Hook {
+    /// How many hooks there are.
+    pub const COUNT: usize = 2;
+
+    /// The name in logs and docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+        }
+    }
+
+    /// The hook that events and counters hold as this number.
+    #[must_use]
+    pub const fn from_index(index: u8) -> Option<Self> {
+        match index {
+            0 => Some(Self::Egress),
+            1 => Some(Self::Ingress),
+            _ => None,
+        }
+    }
+}
+
+/// Elements of the totals: by hook, verdict and reason.
+pub const TOTALS: usize = Hook::COUNT * Verdict::COUNT * Reason::SLOTS;
+
+/// The element of the totals for this outcome.
+#[inline(always)]
+#[must_use]
+pub const fn total_index(hook: Hook, verdict: Verdict, reason: Reason) -> u32 {
+    ((hook as u32 * Verdict::COUNT as u32) + verdict as u32) * Reason::SLOTS as u32 + reason as u32
+}
+
+/// Elements of the counters of permitted egress: by pin and jurisdiction.
+pub const PERMITTED_COUNTS: usize = MAX_PINS * jurisdiction::COUNT;
+
+/// The element of the counters of permitted egress.
+#[inline(always)]
+#[must_use]
+pub const fn permitted_index(pin: u32, jurisdiction: u8) -> u32 {
+    (pin & (MAX_PINS as u32 - 1)) * jurisdiction::COUNT as u32 + jurisdiction as u32
+}
+
+/// The key of the counters of every other outcome of a pinned packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct OutcomeKey {
+    /// The pin's number.
+    pub pin: u8,
+    /// The jurisdiction's number.
+    pub jurisdiction: u8,
+    /// Hook in bit 4, [`Verdict`] in the low bits.
+    pub hook_verdict: u8,
+    /// The [`Reason`].
+    pub reason: u8,
+}
+
+/// A flow, as it was judged: in an event of the innermost layer that decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Source address.
+    pub src: Addr,
+    /// Destination address.
+    pub dst: Addr,
+    /// Source port, host order; 0 where there is none.
+    pub sport: u16,
+    /// Destination port, host order; 0 where there is none.
+    pub dport: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// The [`Hook`].
+    pub hook: u8,
+    /// Padding, zero.
+    pub pad: [u8; 2],
+}
+
+/// What is known of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowRecord {
+    /// First packet, nanoseconds of `CLOCK_BOOTTIME`.
+    pub first_ns: u64,
+    /// Last packet, nanoseconds of `CLOCK_BOOTTIME`.
+    pub last_ns: u64,
+    /// Last event sent, nanoseconds of `CLOCK_BOOTTIME`.
+    pub event_ns: u64,
+    /// Packets since the record began.
+    pub packets: u64,
+    /// Bytes on the wire since the record began.
+    pub bytes: u64,
+    /// Pins that tag the flow.
+    pub tag: u64,
+    /// Pins that forbid its destination.
+    pub denied: u64,
+    /// Generation that judged the last packet.
+    pub generation: u64,
+    /// Interface that the packet leaves or came in by.
+    pub ifindex: u32,
+    /// Firewall mark of the last packet.
+    pub mark: u32,
+    /// Cgroup of the sending socket at the last event; 0 where there is none.
+    pub cgroup: u64,
+    /// The [`Place`] of the destination that decided.
+    pub place: u16,
+    /// Slot of the exemption that covered it, else [`NO_EXEMPTION`].
+    pub exemption: u16,
+    /// The [`Verdict`].
+    pub verdict: u8,
+    /// The [`Reason`].
+    pub reason: u8,
+    /// TCP flags seen, ORed.
+    pub tcp_flags: u8,
+    /// IP layers of the packet; above 1 it was in a tunnel.
+    pub layers: u8,
+}
+
+/// One event of the ring buffer: a flow's first packet under a verdict, or its counts a second later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    /// The flow.
+    pub key: FlowKey,
+    /// The flow's record at this moment; its counts run from the record's begin.
+    pub record: FlowRecord,
+    /// Destination of the outermost layer: where the tunnel goes, when `record.layers` is above 1.
+    pub outer_dst: Addr,
+}
+
+/// What an exemption has let through, kept over generations and daemon restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExemptionUse {
+    /// Bytes on the wire, charged before the packet goes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// What the kernel program could not keep; counted by kind, never silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Loss {
+    /// Events that found the ring buffer full.
+    Events = 0,
+    /// Flow records that found no room.
+    Flows = 1,
+    /// Counts by pin that found no room; the totals have them.
+    Outcomes = 2,
+}
+
+impl Loss {
+    /// How many kinds there are.
+    pub const COUNT: usize = 3;
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [Self::Events, Self::Flows, Self::Outcomes];
+
+    /// The name in status, metrics and docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Flows => "flows",
+            Self::Outcomes => "outcomes",
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Control>() == 8);
+    assert!(size_of::<LocalSet>() == 16);
+    assert!(size_of::<PeerSet>() == 40);
+    assert!(size_of::<Mark>() == 16);
+    assert!(size_of::<Exemption>() == 32);
+    assert!(size_of::<Count>() == 16);
+    assert!(size_of::<OutcomeKey>() == 4);
+    assert!(size_of::<FlowKey>() == 40);
+    assert!(offset_of!(FlowKey, sport) == 32);
+    assert!(size_of::<FlowRecord>() == 88);
+    assert!(offset_of!(FlowRecord, place) == 80);
+    assert!(size_of::<Event>() == 144);
+    assert!(offset_of!(Event, outer_dst) == 128);
+    assert!(size_of::<ExemptionUse>() == 16);
+    assert!(offset_of!(PolicyTable, permitted) == 104);
+    // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.
+    assert!(size_of::<PolicyTable>() % 8 == 0);
+    assert!(jurisdiction::COUNT == 256 && MAX_PINS == 64);
+};

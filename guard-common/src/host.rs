@@ -1,0 +1,115 @@
+//! The tables in the host's memory: what `explain`, `simulate` and the tests decide over.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::abi::{MAX_EXEMPTIONS, PolicyTable};
+use crate::interval::build::GeoImage;
+use crate::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
+use crate::tables::{Origin, Tables};
+
+/// One generation in the host's memory.
+pub struct HostTables {
+    /// The policy table.
+    pub policy: Box<PolicyTable>,
+    /// The geo tables.
+    pub geo: GeoImage,
+    /// Bytes that each exemption has let through.
+    pub used: Box<[AtomicU64; MAX_EXEMPTIONS]>,
+}
+
+impl HostTables {
+    /// Tables of a generation whose exemptions are all unused.
+    #[must_use]
+    pub fn new(policy: Box<PolicyTable>, geo: GeoImage) -> Self {
+        Self { policy, geo, used: Box::new([const { AtomicU64::new(0) }; MAX_EXEMPTIONS]) }
+    }
+}
+
+impl PolicyTable {
+    /// A table of zeroes, which tags nothing.
+    #[must_use]
+    pub fn zeroed() -> Box<Self> {
+        // SAFETY: PolicyTable is made of plain integers, for which all zeroes is a value, and the layout
+        // given to the allocator is its own.
+        unsafe { Box::<Self>::new_zeroed().assume_init() }
+    }
+}
+
+impl GeoTables for HostTables {
+    fn v4_index(&self) -> Option<&V4Index> {
+        self.geo.v4_index()
+    }
+    fn v4_starts(&self) -> Option<&V4Starts> {
+        self.geo.v4_starts()
+    }
+    fn v4_places(&self) -> Option<&V4Places> {
+        self.geo.v4_places()
+    }
+    fn v6_index(&self) -> Option<&V6Index> {
+        self.geo.v6_index()
+    }
+    fn v6_starts(&self) -> Option<&V6Starts> {
+        self.geo.v6_starts()
+    }
+    fn v6_places(&self) -> Option<&V6Places> {
+        self.geo.v6_places()
+    }
+    fn detail(&self) -> Option<&Detail> {
+        self.geo.detail()
+    }
+}
+
+impl Tables for HostTables {
+    fn policy(&self) -> Option<&PolicyTable> {
+        Some(&self.policy)
+    }
+
+    fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
+        let Some(used) = self.used.get(usize::from(slot)) else { return false };
+        let before = used.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.checked_add(bytes).is_some_and(|after| after <= quota);
+        if !fits {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    fn refund(&self, slot: u16, bytes: u64) {
+        if let Some(used) = self.used.get(usize::from(slot)) {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where a packet comes from, as plain values.
+#[derive(Clone, Debug, Default)]
+pub struct HostOrigin {
+    /// Interface that it leaves or came in by.
+    pub ifindex: u32,
+    /// Interface that a forwarded packet came in by.
+    pub ingress_ifindex: u32,
+    /// Firewall mark.
+    pub mark: u32,
+    /// Bytes on the wire.
+    pub wire_len: u64,
+    /// Cgroup ids from level 1 on.
+    pub cgroups: Vec<u64>,
+}
+
+impl Origin for HostOrigin {
+    fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+    fn ingress_ifindex(&self) -> u32 {
+        self.ingress_ifindex
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn wire_len(&self) -> u64 {
+        self.wire_len
+    }
+    fn ancestor_cgroup(&self, level: u32) -> u64 {
+        level.checked_sub(1).and_then(|at| self.cgroups.get(at as usize)).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,166 @@
+//! Interval tables: from an address to what holds in the interval that it lies in.
+//!
+//! The geo tables follow the DXR scheme (M. Zec, L. Rizzo, M. Mikuc: "DXR: towards a billion routing
+//! lookups per second in software", ACM SIGCOMM CCR 42(5), 2012): the top bits of an address index the
+//! slice of a sorted array of interval starts, and a bounded binary search in that slice finds the
+//! last start at or before the address. The arrays are plain, one BPF array element each, so that a
+//! lookup takes a handful of map accesses whatever the number of steps.
+//!
+//! IPv6 is searched by its upper 64 bits, which is where networks are told apart. An interval border
+//! inside a /64 puts [`Place::SPLIT`] on that /64, and a small second table by all 128 bits settles it.
+
+use crate::abi::Place;
+use crate::packet::Addr;
+
+#[cfg(any(test, feature = "host"))]
+pub mod build;
+
+/// Bits of an IPv4 address that select its slice.
+pub const V4_INDEX_BITS: u32 = 18;
+/// Slices of the IPv4 table.
+pub const V4_BUCKETS: usize = 1 << V4_INDEX_BITS;
+/// Intervals that the IPv4 table holds.
+pub const V4_CAPACITY: usize = 768 * 1024;
+
+/// Bits after the leading `001` of a global unicast address (RFC 4291 section 2.4) that select its slice.
+pub const V6_INDEX_BITS: u32 = 18;
+/// Slices of the IPv6 table: those of 2000::/3, and after them one each for the other seven /3s.
+pub const V6_BUCKETS: usize = (1 << V6_INDEX_BITS) + 8;
+/// Intervals that the IPv6 table holds, by the upper 64 bits.
+pub const V6_CAPACITY: usize = 512 * 1024;
+/// Intervals inside split /64s that the detail table holds.
+pub const DETAIL_CAPACITY: usize = 32 * 1024;
+
+/// Where each slice of the IPv4 table starts; one element more, so that slice `b` is `[b], [b + 1]`.
+pub type V4Index = [u32; V4_BUCKETS + 1];
+/// Interval starts, IPv4 addresses in host order, sorted; the first is 0.
+pub type V4Starts = [u32; V4_CAPACITY];
+/// The [`Place`] of each interval.
+pub type V4Places = [u16; V4_CAPACITY];
+/// Where each slice of the IPv6 table starts.
+pub type V6Index = [u32; V6_BUCKETS + 1];
+/// Interval starts, upper halves of IPv6 addresses in host order, in the order of their slices.
+pub type V6Starts = [u64; V6_CAPACITY];
+/// The [`Place`] of each interval.
+pub type V6Places = [u16; V6_CAPACITY];
+
+/// The intervals inside split /64s, by whole IPv6 addresses.
+#[derive(Clone)]
+#[repr(C)]
+pub struct Detail {
+    /// Upper halves of the interval starts, host order.
+    pub hi: [u64; DETAIL_CAPACITY],
+    /// Lower halves of the interval starts, host order.
+    pub lo: [u64; DETAIL_CAPACITY],
+    /// The [`Place`] of each interval.
+    pub place: [u16; DETAIL_CAPACITY],
+    /// Intervals in use.
+    pub len: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
+}
+
+/// The geo tables of one generation.
+pub trait GeoTables {
+    /// Slices of the IPv4 table.
+    fn v4_index(&self) -> Option<&V4Index>;
+    /// Starts of the IPv4 table.
+    fn v4_starts(&self) -> Option<&V4Starts>;
+    /// Places of the IPv4 table.
+    fn v4_places(&self) -> Option<&V4Places>;
+    /// Slices of the IPv6 table.
+    fn v6_index(&self) -> Option<&V6Index>;
+    /// Starts of the IPv6 table.
+    fn v6_starts(&self) -> Option<&V6Starts>;
+    /// Places of the IPv6 table.
+    fn v6_places(&self) -> Option<&V6Places>;
+    /// The intervals inside split /64s.
+    fn detail(&self) -> Option<&Detail>;
+}
+
+/// The slice of the IPv4 table that an address lies in.
+#[inline(always)]
+#[must_use]
+pub const fn v4_bucket(address: u32) -> usize {
+    (address >> (32 - V4_INDEX_BITS)) as usize
+}
+
+/// The slice of the IPv6 table that the upper half of an address lies in.
+#[inline(always)]
+#[must_use]
+pub const fn v6_bucket(hi: u64) -> usize {
+    if hi >> 61 == 0b001 {
+        ((hi >> (61 - V6_INDEX_BITS)) & ((1 << V6_INDEX_BITS) - 1)) as usize
+    } else {
+        (1 << V6_INDEX_BITS) + (hi >> 61) as usize
+    }
+}
+
+/// The number of the first element in `lo..hi` that `holds` refuses, for elements of which it accepts
+/// a first part: a binary search bounded by 20 steps, enough for 2^20 elements.
+#[inline(always)]
+pub fn partition_point(lo: u32, hi: u32, holds: impl Fn(u32) -> bool) -> u32 {
+    let mut base = lo;
+    let mut len = hi.saturating_sub(lo);
+    for _ in 0..20 {
+        if len == 0 {
+            break;
+        }
+        let half = len >> 1;
+        let middle = base.wrapping_add(half);
+        if holds(middle) {
+            base = middle.wrapping_add(1);
+            len = len.wrapping_sub(half).wrapping_sub(1);
+        } else {
+            len = half;
+        }
+    }
+    base
+}
+
+/// The value of the last start at or before `key` among the first `len` of `starts`; `None` where there
+/// is none.
+#[inline(always)]
+pub fn floor<const N: usize>(starts: &[u32; N], len: u32, key: u32) -> u32 {
+    partition_point(0, len, |at| matches!(starts.get(at as usize), Some(&start) if start <= key))
+}
+
+/// Where an IPv4 address is, by the geo table and the sites in it. `None` where the tables cannot be read.
+#[inline(always)]
+pub fn place_v4<T: GeoTables>(tables: &T, address: u32) -> Option<Place> {
+    let index = tables.v4_index()?;
+    let starts = tables.v4_starts()?;
+    let bucket = v4_bucket(address);
+    let (lo, hi) = (*index.get(bucket)?, *index.get(bucket + 1)?);
+    let after =
+        partition_point(lo, hi, |at| matches!(starts.get(at as usize), Some(&start) if start <= address));
+    let places = tables.v4_places()?;
+    places.get(after.wrapping_sub(1) as usize).map(|&place| Place(place))
+}
+
+/// Where an IPv6 address is, by the geo table and the sites in it. `None` where the tables cannot be read.
+#[inline(always)]
+pub fn place_v6<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
+    let index = tables.v6_index()?;
+    let starts = tables.v6_starts()?;
+    let bucket = v6_bucket(address.hi);
+    let (lo, hi) = (*index.get(bucket)?, *index.get(bucket + 1)?);
+    let after =
+        partition_point(lo, hi, |at| matches!(starts.get(at as usize), Some(&start) if start <= address.hi));
+    let places = tables.v6_places()?;
+    let place = places.get(after.wrapping_sub(1) as usize).map(|&place| Place(place))?;
+    if place == Place::SPLIT { place_in_split(tables, address) } else { Some(place) }
+}
+
+/// Where an address of a split /64 is.
+#[inline(always)]
+fn place_in_split<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
+    let detail = tables.detail()?;
+    let after = partition_point(0, detail.len, |at| {
+        match (detail.hi.get(at as usize), detail.lo.get(at as usize)) {
+            (Some(&hi), Some(&lo)) => hi < address.hi || (hi == address.hi && lo <= address.lo),
+            _ => false,
+        }
+    });
+    detail.place.get(after.wrapping_sub(1) as usize).map(|&place| Place(place))
+}

@@ -1,0 +1,36 @@
+//! What the decision reads: the tables of the live generation and where the packet comes from.
+//!
+//! Both traits have two real implementations: BPF maps and the socket buffer in the kernel program,
+//! boxed tables and plain values on the host.
+
+use crate::abi::PolicyTable;
+use crate::interval::GeoTables;
+
+/// The tables of one generation.
+pub trait Tables: GeoTables {
+    /// The policy table.
+    fn policy(&self) -> Option<&PolicyTable>;
+
+    /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
+    /// True where the bytes were charged. Exact under concurrency: what all true answers charged
+    /// never exceeds the quota.
+    fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool;
+
+    /// Takes a charge back whose packet does not go after all.
+    fn refund(&self, slot: u16, bytes: u64);
+}
+
+/// What is known of a packet beside its bytes.
+pub trait Origin {
+    /// Interface that it leaves (egress) or came in by (ingress).
+    fn ifindex(&self) -> u32;
+    /// Interface that a forwarded packet came in by; 0 for one of this host.
+    fn ingress_ifindex(&self) -> u32;
+    /// Firewall mark.
+    fn mark(&self) -> u32;
+    /// Bytes on the wire: of a GSO packet, all its segments with their headers.
+    fn wire_len(&self) -> u64;
+    /// Id of the sending socket's cgroup on this level below the cgroup v2 root (1 is the first);
+    /// 0 where there is no socket or no such level.
+    fn ancestor_cgroup(&self, level: u32) -> u64;
+}

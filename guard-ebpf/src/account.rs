@@ -1,0 +1,216 @@
+//! Counters, flow records and events. Nothing here changes a verdict, and no verdict waits for it.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use guard_common::abi::{
+    Count, Event, FlowKey, FlowRecord, Hook, Loss, OutcomeKey, permitted_index, total_index,
+};
+use guard_common::decide::Decision;
+use guard_common::packet::{Addr, Layer, Packet};
+use guard_common::tables::{Origin, Tables};
+use guard_common::verdict::Reason;
+
+use crate::judge::boot_ns;
+use crate::maps::{EVENTS, FLOWS, LOST, OUTCOMES, PERMITTED, TOTAL_COUNTS};
+
+/// A flow's verdict is told again after this time at the earliest, nanoseconds.
+const EVENT_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Accounts for one decided packet.
+#[inline(always)]
+pub fn account<T: Tables, O: Origin>(hook: Hook, decision: &Decision, packet: &Packet, tables: &T, origin: &O) {
+    let bytes = origin.wire_len();
+    total(hook, decision, bytes);
+    if decision.tag == 0 {
+        return;
+    }
+    count_pins(hook, decision, bytes);
+    let Some(policy) = tables.policy() else { return };
+    if decision.denied != 0 || decision.tag & policy.record_all != 0 {
+        record(hook, decision, packet, policy.generation, origin, bytes);
+    }
+}
+
+/// Counts a packet in the totals, where every packet of the hook is.
+#[inline(always)]
+pub fn total(hook: Hook, decision: &Decision, bytes: u64) {
+    add(TOTAL_COUNTS.get_ptr_mut(total_index(hook, decision.verdict, decision.reason)), bytes);
+}
+
+#[inline(always)]
+fn add(count: Option<*mut Count>, bytes: u64) {
+    if let Some(count) = count {
+        // SAFETY: the element is this CPU's, and hooks of one kind do not interrupt each other.
+        unsafe {
+            (*count).packets += 1;
+            (*count).bytes += bytes;
+        }
+    }
+}
+
+/// Counts a packet for each of its pins.
+#[inline(always)]
+fn count_pins(hook: Hook, decision: &Decision, bytes: u64) {
+    let permitted = decision.reason as u8 == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
+    let mut pins = if decision.denied != 0 { decision.denied } else { decision.tag };
+    for _ in 0..64 {
+        if pins == 0 {
+            break;
+        }
+        let pin = pins.trailing_zeros() & 63;
+        pins &= pins - 1;
+        if permitted {
+            add(PERMITTED.get_ptr_mut(permitted_index(pin, decision.place.jurisdiction_index())), bytes);
+        } else {
+            count_outcome(hook, decision, pin as u8, bytes);
+        }
+    }
+}
+
+#[inline(always)]
+fn count_outcome(hook: Hook, decision: &Decision, pin: u8, bytes: u64) {
+    let key = OutcomeKey {
+        pin,
+        jurisdiction: decision.place.jurisdiction_index(),
+        hook_verdict: (hook as u8) << 4 | decision.verdict as u8,
+        reason: decision.reason as u8,
+    };
+    match OUTCOMES.get_ptr_mut(key) {
+        Some(count) => add(Some(count), bytes),
+        None => {
+            if OUTCOMES.insert(key, Count { packets: 1, bytes }, 0).is_err() {
+                lost(Loss::Outcomes);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn lost(what: Loss) {
+    if let Some(count) = LOST.get_ptr_mut(what as u32) {
+        // SAFETY: the element is this CPU's.
+        unsafe { *count += 1 };
+    }
+}
+
+/// Keeps the flow's record, and sends an event for its first packet under a verdict and then at most
+/// once in [`EVENT_INTERVAL_NS`]. Permitted flows have records but no events.
+#[inline(always)]
+fn record<O: Origin>(
+    hook: Hook,
+    decision: &Decision,
+    packet: &Packet,
+    generation: u64,
+    origin: &O,
+    bytes: u64,
+) {
+    let Some(layer) = packet.layers.get(decision.layer as usize & 3) else { return };
+    let Some(outer) = packet.layers.first() else { return };
+    // A packet that could not be read to its first addresses has no flow of its own.
+    let key = if packet.layer_count == 0 { nameless(hook) } else { key_of(hook, layer) };
+    let outer_dst = if packet.layer_count == 0 { Addr::default() } else { outer.dst };
+    let now = boot_ns();
+    let record = match FLOWS.get_ptr_mut(key) {
+        Some(record) => record,
+        None => {
+            let fresh = FlowRecord {
+                first_ns: now,
+                last_ns: now,
+                event_ns: now,
+                packets: 1,
+                bytes,
+                tag: decision.tag,
+                denied: decision.denied,
+                generation,
+                ifindex: origin.ifindex(),
+                mark: origin.mark(),
+                cgroup: 0,
+                place: decision.place.0,
+                exemption: decision.exemption,
+                verdict: decision.verdict as u8,
+                reason: decision.reason as u8,
+                tcp_flags: if packet.layer_count == 0 { 0 } else { layer.tcp_flags },
+                layers: packet.layer_count as u8,
+            };
+            if FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err() {
+                lost(Loss::Flows);
+            }
+            if decision.denied != 0 {
+                send(&key, &fresh, outer_dst);
+            }
+            return;
+        }
+    };
+    // SAFETY: the record is an element of an LRU hash, whose memory stays a record of this map while the
+    // program runs, even if it is given to another flow meanwhile; then a count may land on that flow's
+    // record, never outside the map. Counts are atomic, the rest is written by whoever judged last.
+    unsafe {
+        AtomicU64::from_ptr(&raw mut (*record).packets).fetch_add(1, Ordering::Relaxed);
+        AtomicU64::from_ptr(&raw mut (*record).bytes).fetch_add(bytes, Ordering::Relaxed);
+        (*record).last_ns = now;
+        (*record).tcp_flags |= if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
+        let changed = (*record).verdict != decision.verdict as u8
+            || (*record).reason != decision.reason as u8
+            || (*record).exemption != decision.exemption;
+        if changed {
+            (*record).verdict = decision.verdict as u8;
+            (*record).reason = decision.reason as u8;
+            (*record).exemption = decision.exemption;
+            (*record).place = decision.place.0;
+            (*record).denied = decision.denied;
+            (*record).tag = decision.tag;
+        }
+        (*record).generation = generation;
+        if decision.denied == 0 {
+            return;
+        }
+        let told = (*record).event_ns;
+        let due = changed || now.wrapping_sub(told) >= EVENT_INTERVAL_NS;
+        if due
+            && AtomicU64::from_ptr(&raw mut (*record).event_ns)
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            send(&key, &*record, outer_dst);
+        }
+    }
+}
+
+#[inline(always)]
+fn key_of(hook: Hook, layer: &Layer) -> FlowKey {
+    let ports = layer.flags & Layer::HAS_PORTS != 0;
+    FlowKey {
+        src: layer.src,
+        dst: layer.dst,
+        sport: if ports { layer.sport } else { 0 },
+        dport: if ports { layer.dport } else { 0 },
+        proto: layer.proto,
+        hook: hook as u8,
+        pad: [0; 2],
+    }
+}
+
+#[inline(always)]
+fn nameless(hook: Hook) -> FlowKey {
+    FlowKey {
+        src: Addr { hi: 0, lo: 0 },
+        dst: Addr { hi: 0, lo: 0 },
+        sport: 0,
+        dport: 0,
+        proto: 0,
+        hook: hook as u8,
+        pad: [0; 2],
+    }
+}
+
+#[inline(always)]
+fn send(key: &FlowKey, record: &FlowRecord, outer_dst: Addr) {
+    match EVENTS.reserve::<Event>(0) {
+        Some(mut entry) => {
+            entry.write(Event { key: *key, record: *record, outer_dst });
+            entry.submit(0);
+        }
+        None => lost(Loss::Events),
+    }
+}

@@ -1,0 +1,184 @@
+//! The maps, and the tables of a generation as views into them.
+//!
+//! Every table of a generation has two slots, elements 0 and 1 of an array whose value is the whole
+//! table: one lookup gives the table, and inside it plain loads with bounds that the verifier checks.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use guard_common::abi::{
+    Control, Count, ExemptionUse, FlowKey, FlowRecord, Live, MAX_EXEMPTIONS, OutcomeKey, PERMITTED_COUNTS,
+    PolicyTable, TOTALS,
+};
+use guard_common::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
+use guard_common::packet::{HEADER_LEN, Packet};
+use guard_common::tables::Tables;
+
+/// Hash entries are made on demand; none wait in memory.
+const NO_PREALLOC: u32 = 1;
+
+/// Which slots are live, and the ABI of the maps.
+#[map(name = "CONTROL")]
+pub static CONTROL: Array<Control> = Array::pinned(1, 0);
+
+/// The policy table of both slots.
+#[map(name = "POLICY")]
+pub static POLICY: Array<PolicyTable> = Array::pinned(2, 0);
+
+/// Slices of the IPv4 table of both slots.
+#[map(name = "V4_INDEX")]
+pub static V4_INDEX: Array<V4Index> = Array::pinned(2, 0);
+/// Starts of the IPv4 table of both slots.
+#[map(name = "V4_STARTS")]
+pub static V4_STARTS: Array<V4Starts> = Array::pinned(2, 0);
+/// Places of the IPv4 table of both slots.
+#[map(name = "V4_PLACES")]
+pub static V4_PLACES: Array<V4Places> = Array::pinned(2, 0);
+/// Slices of the IPv6 table of both slots.
+#[map(name = "V6_INDEX")]
+pub static V6_INDEX: Array<V6Index> = Array::pinned(2, 0);
+/// Starts of the IPv6 table of both slots.
+#[map(name = "V6_STARTS")]
+pub static V6_STARTS: Array<V6Starts> = Array::pinned(2, 0);
+/// Places of the IPv6 table of both slots.
+#[map(name = "V6_PLACES")]
+pub static V6_PLACES: Array<V6Places> = Array::pinned(2, 0);
+/// Intervals inside split /64s of both slots.
+#[map(name = "V6_DETAIL")]
+pub static V6_DETAIL: Array<Detail> = Array::pinned(2, 0);
+
+/// What each exemption has let through: of no generation, so that a reload loses nothing.
+#[map(name = "EXEMPTION_USE")]
+pub static EXEMPTION_USE: Array<ExemptionUse> = Array::pinned(MAX_EXEMPTIONS as u32, 0);
+
+/// All packets by hook, verdict and reason.
+#[map(name = "TOTALS")]
+pub static TOTAL_COUNTS: PerCpuArray<Count> = PerCpuArray::pinned(TOTALS as u32, 0);
+
+/// Permitted egress by pin and jurisdiction: the common case, without a hash.
+#[map(name = "PERMITTED")]
+pub static PERMITTED: PerCpuArray<Count> = PerCpuArray::pinned(PERMITTED_COUNTS as u32, 0);
+
+/// Every other outcome of pinned packets. Larger than all keys that 64 pins can have in practice;
+/// an outcome that finds no room is counted in [`LOST`], and in the totals like every packet.
+#[map(name = "OUTCOMES")]
+pub static OUTCOMES: PerCpuHashMap<OutcomeKey, Count> = PerCpuHashMap::pinned(65_536, NO_PREALLOC);
+
+/// Flows that were forbidden or exempt, and permitted ones where the config asks.
+#[map(name = "FLOWS")]
+pub static FLOWS: LruHashMap<FlowKey, FlowRecord> = LruHashMap::pinned(65_536, 0);
+
+/// Events for the daemon.
+#[map(name = "EVENTS")]
+pub static EVENTS: RingBuf = RingBuf::pinned(4 << 20, 0);
+
+/// What could not be kept, by [`guard_common::abi::Loss`].
+#[map(name = "LOST")]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::pinned(guard_common::abi::Loss::COUNT as u32, 0);
+
+/// Where a packet's header is copied and parsed.
+#[repr(C)]
+pub struct Scratch {
+    /// Bytes copied, at most [`HEADER_LEN`].
+    pub valid: u32,
+    /// Padding, unused.
+    pub pad: u32,
+    /// The header.
+    pub header: [u8; HEADER_LEN],
+    /// What the parser reads in it.
+    pub packet: Packet,
+}
+
+/// One scratch for each hook: XDP may interrupt TC on the same CPU.
+#[map(name = "SCRATCH")]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// The tables of the generation that was live when the packet came.
+pub struct KernelTables {
+    live: Live,
+}
+
+impl KernelTables {
+    /// Reads the live word, once for this packet. `None` where nothing is loaded.
+    #[inline(always)]
+    #[must_use]
+    pub fn live() -> Option<Self> {
+        let control = CONTROL.get_ptr(0)?;
+        // SAFETY: the pointer is to element 0 of an array map, which is never freed; the word is read in
+        // one aligned load, once, so that the whole packet is judged by one generation.
+        let live = Live(unsafe { core::ptr::read_volatile(&raw const (*control).live) });
+        if live.is_loaded() { Some(Self { live }) } else { None }
+    }
+}
+
+impl GeoTables for KernelTables {
+    #[inline(always)]
+    fn v4_index(&self) -> Option<&V4Index> {
+        V4_INDEX.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v4_starts(&self) -> Option<&V4Starts> {
+        V4_STARTS.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v4_places(&self) -> Option<&V4Places> {
+        V4_PLACES.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v6_index(&self) -> Option<&V6Index> {
+        V6_INDEX.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v6_starts(&self) -> Option<&V6Starts> {
+        V6_STARTS.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v6_places(&self) -> Option<&V6Places> {
+        V6_PLACES.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn detail(&self) -> Option<&Detail> {
+        V6_DETAIL.get(self.live.geo_slot())
+    }
+}
+
+/// The two counters of an exemption as atomics.
+#[inline(always)]
+fn exemption_use(slot: u16) -> Option<(&'static AtomicU64, &'static AtomicU64)> {
+    let entry = EXEMPTION_USE.get_ptr_mut(u32::from(slot))?;
+    // SAFETY: the entry is an element of an array map, 8-byte aligned and never freed; every access to it
+    // from programs goes through these atomics.
+    unsafe {
+        Some((AtomicU64::from_ptr(&raw mut (*entry).bytes), AtomicU64::from_ptr(&raw mut (*entry).packets)))
+    }
+}
+
+impl Tables for KernelTables {
+    #[inline(always)]
+    fn policy(&self) -> Option<&PolicyTable> {
+        POLICY.get(self.live.policy_slot())
+    }
+
+    #[inline(always)]
+    fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
+        let Some((used, packets)) = exemption_use(slot) else { return false };
+        // Added first and taken back when it was too much: two CPUs can't both see the last bytes free.
+        let before = used.fetch_add(bytes, Ordering::Relaxed);
+        let after = before.wrapping_add(bytes);
+        if after < before || after > quota {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        packets.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    #[inline(always)]
+    fn refund(&self, slot: u16, bytes: u64) {
+        if let Some((used, packets)) = exemption_use(slot) {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+            packets.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
