@@ -298,8 +298,8 @@ pub struct PolicyTable {
     pub cgroup_len: u32,
     /// Marks in use.
     pub mark_len: u32,
-    /// Exemptions in use: slots from 0 on.
-    pub exemption_len: u32,
+    /// Always 0, which only who fills the table knows: what begins with it is no constant to the verifier.
+    pub zero: u32,
     /// Pins that permit each jurisdiction.
     pub permitted: [u64; jurisdiction::COUNT],
     /// IPv4 source addresses; sets are numbers in `source_sets`.
@@ -340,37 +340,60 @@ pub struct PolicyTable {
     pub exempt_pins: [ExemptionSet; MAX_PINS],
 }
 
-/// The key of a port in the port tables: protocols with ports by turns, 65,536 keys each.
-///
-/// A packet without ports has the key of its protocol's class alone: see [`no_port_key`].
+/// The key of a port in the port tables: protocols with ports by turns, 65,536 keys each, port in host order.
 #[inline(always)]
 #[must_use]
 pub const fn port_key(protocol: u8, port: u16) -> u32 {
     (port_class(protocol) << 16) | port as u32
 }
 
-/// The key of a later fragment of this protocol, whose ports nobody can read.
+/// The key of a packet of this protocol whose ports nobody can read: a later fragment, or a protocol
+/// without ports. A later fragment may begin with an extension header: see [`ANY_PROTOCOL_KEY`].
 #[inline(always)]
 #[must_use]
 pub const fn no_port_key(protocol: u8) -> u32 {
     (NO_PORT_CLASS + port_class(protocol)) << 16
 }
 
-/// From this class on keys stand for later fragments.
+/// From this class on keys stand for packets without readable ports.
 pub const NO_PORT_CLASS: u32 = 8;
 
-/// The class of a protocol in the port tables; 0 for protocols that have no ports.
+/// The key of a later fragment that begins with an extension header: its protocol may be any.
+pub const ANY_PROTOCOL_KEY: u32 = (NO_PORT_CLASS + EXTENSION_CLASS as u32) << 16;
+
+/// The first key past all that there are.
+pub const PORT_KEYS_END: u32 = 2 * NO_PORT_CLASS << 16;
+
+const EXTENSION_CLASS: u8 = 7;
+
+/// Protocols that have ports (IANA protocol numbers): TCP, UDP, SCTP, DCCP, UDP-Lite.
+pub const PORT_PROTOCOLS: [u8; 5] = [6, 17, 132, 33, 136];
+
+/// IPv6 extension headers (RFC 8200 section 4, RFC 4302, RFC 6275, RFC 7401, RFC 5533), behind which
+/// any transport may follow.
+const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+
+static PORT_CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < PORT_PROTOCOLS.len() {
+        classes[PORT_PROTOCOLS[at] as usize] = at as u8 + 1;
+        at += 1;
+    }
+    at = 0;
+    while at < EXTENSION_HEADERS.len() {
+        classes[EXTENSION_HEADERS[at] as usize] = EXTENSION_CLASS;
+        at += 1;
+    }
+    classes
+};
+
+/// The class of a protocol in the port tables: 1 to 5 for [`PORT_PROTOCOLS`], 7 for IPv6 extension
+/// headers, else 0.
 #[inline(always)]
 #[must_use]
 pub const fn port_class(protocol: u8) -> u32 {
-    match protocol {
-        6 => 1,   // TCP
-        17 => 2,  // UDP
-        132 => 3, // SCTP
-        33 => 4,  // DCCP
-        136 => 5, // UDP-Lite
-        _ => 0,
-    }
+    PORT_CLASSES[protocol as usize] as u32
 }
 
 /// Packets and their bytes on the wire.

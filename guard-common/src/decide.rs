@@ -5,12 +5,13 @@
 //! because only packets that need an exemption pay for reading it.
 
 use crate::abi::{
-    self, ExemptionSet, Hook, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_INTERFACES, NO_EXEMPTION, Place, PlacedBy,
-    PolicyTable, SmallTable6, dimension,
+    self, ExemptionSet, Hook, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_INTERFACES, NO_EXEMPTION, Place,
+    PlacedBy, PolicyTable, SmallTable, SmallTable6, dimension,
 };
-use crate::interval::{self, partition_point};
+use crate::interval::{self, GeoTables};
 use crate::jurisdiction::Jurisdiction;
 use crate::packet::{Addr, Fault, Layer, MAX_HOPS, MAX_LAYERS, Packet, Parsed};
+use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_point, steps};
 use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
@@ -101,14 +102,14 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
         return unreadable(hook, policy, by_origin, reason);
     }
 
-    let mut tag = 0;
-    for at in 0..MAX_LAYERS {
-        if at as u32 >= packet.layer_count {
+    let mut tag = u64::from(policy.zero);
+    for number in 0..MAX_LAYERS {
+        if number as u32 >= packet.layer_count {
             break;
         }
-        let Some(layer) = packet.layers.get(at) else { break };
+        let Some(layer) = packet.layers.get(number) else { break };
         let pins = by_origin & tag_by_layer(policy, layer);
-        trace.tagged(at as u32, pins);
+        trace.tagged(number as u32, pins);
         tag |= pins;
     }
     if tag == 0 {
@@ -122,7 +123,7 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
         return Decision::no_tables();
     };
     if judged.denied == 0 {
-        let reason = if judged.place.placed_by() as u8 == PlacedBy::LinkScope as u8 {
+        let reason = if judged.place.0 >> 8 == PlacedBy::LinkScope as u16 {
             Reason::LinkScope
         } else {
             Reason::Permitted
@@ -135,38 +136,59 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
         reason: forbidden_by(judged.place),
         place: judged.place,
         exemption: NO_EXEMPTION,
-        layer: judged.layer,
+        layer: layer_of(judged.number),
         tag,
         denied: judged.denied,
     };
     // An exemption names one recipient: a packet that several forbidden destinations would get
     // (a source route, a tunnel) is more than what was approved.
     if judged.forbidden == 1 && policy.dimensions & dimension::EXEMPTION != 0 {
-        if let Some(layer) = packet.layers.get(judged.layer as usize & 3) {
-            match exempt(hook, policy, tables, origin, layer, judged.destination, judged.place, judged.denied, now, trace)
-            {
-                Ok(slot) => {
-                    decision.verdict = Verdict::Pass;
-                    decision.reason = Reason::Exempt;
-                    decision.exemption = slot;
-                }
-                Err(Some(reason)) => decision.reason = reason,
-                Err(None) => {}
+        let destination = destination(packet, judged.number);
+        let layer = layer(packet, decision.layer);
+        match exempt(
+            hook,
+            policy,
+            tables,
+            origin,
+            layer,
+            destination,
+            judged.place,
+            judged.denied,
+            now,
+            trace,
+        ) {
+            Ok(slot) => {
+                decision.verdict = Verdict::Pass;
+                decision.reason = Reason::Exempt;
+                decision.exemption = slot;
             }
+            Err(Some(reason)) => decision.reason = reason,
+            Err(None) => {}
         }
     }
     decision
+}
+
+/// The layer of this number; a number that no layer has is the outermost's.
+#[inline(always)]
+#[must_use]
+pub fn layer(packet: &Packet, number: u32) -> &Layer {
+    match number {
+        1 => &packet.layers[1],
+        2 => &packet.layers[2],
+        _ => &packet.layers[0],
+    }
 }
 
 /// Turns an incoming packet into the answer that it asks for: sources and destinations change places,
 /// hops of its source route are left behind, because an answer does not follow them.
 #[inline(always)]
 pub fn mirror(packet: &mut Packet) {
-    for at in 0..MAX_LAYERS {
-        if at as u32 >= packet.layer_count {
+    for number in 0..MAX_LAYERS {
+        if number as u32 >= packet.layer_count {
             break;
         }
-        if let Some(layer) = packet.layers.get_mut(at) {
+        if let Some(layer) = packet.layers.get_mut(number) {
             (layer.src, layer.dst) = (layer.dst, layer.src);
             (layer.sport, layer.dport) = (layer.dport, layer.sport);
         }
@@ -227,7 +249,7 @@ fn forbidden_by(place: Place) -> Reason {
 
 /// The pins that the packet's interface, cgroup and mark let match: what needs no header.
 #[inline(always)]
-fn tag_by_origin<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
+pub fn tag_by_origin<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
     let mut pins = policy.pins;
     if policy.dimensions & dimension::INTERFACE != 0 {
         pins &= policy.any_interface
@@ -237,15 +259,12 @@ fn tag_by_origin<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
     if policy.dimensions & dimension::MARK != 0 {
         let mark = origin.mark();
         let mut matching = policy.any_mark;
-        for at in 0..abi::MAX_MARKS {
-            if at as u32 >= policy.mark_len {
+        for index in 0..abi::MAX_MARKS as u32 {
+            if index >= policy.mark_len {
                 break;
             }
-            if let Some(entry) = policy.marks.get(at)
-                && mark & entry.mask == entry.value
-            {
-                matching |= entry.pins;
-            }
+            let entry = at_ref(&policy.marks, index);
+            matching |= entry.pins & mask_if_equal(u64::from(mark & entry.mask), u64::from(entry.value));
         }
         pins &= matching;
     }
@@ -263,119 +282,107 @@ fn tag_by_origin<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
 
 #[inline(always)]
 fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
-    if ifindex == 0 {
-        return 0;
-    }
-    let at = partition_point(0, policy.interface_len, |at| {
-        matches!(policy.interfaces.get(at as usize), Some(&known) if known < ifindex)
+    // Interface indexes start at 1, and elements past the known ones are 0: only a known one is equal.
+    let after = partition_point(steps::<MAX_INTERFACES>(), 0, policy.interface_len, |index| {
+        less_or_equal(at(&policy.interfaces, index), ifindex)
     });
-    match (policy.interfaces.get(at as usize), policy.interface_pins.get(at as usize)) {
-        (Some(&known), Some(&pins)) if known == ifindex && at < policy.interface_len => pins,
-        _ => 0,
-    }
+    let index = after.wrapping_sub(1);
+    let known = mask_if_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex));
+    at(&policy.interface_pins, index) & known & nonzero_mask(u64::from(after))
 }
 
 #[inline(always)]
 fn cgroup_pins(policy: &PolicyTable, id: u64) -> u64 {
-    if id == 0 {
-        return 0;
-    }
-    let at = partition_point(0, policy.cgroup_len, |at| {
-        matches!(policy.cgroups.get(at as usize), Some(&known) if known < id)
+    let after = partition_point(steps::<{ abi::MAX_CGROUPS }>(), 0, policy.cgroup_len, |index| {
+        less64(id, at(&policy.cgroups, index)) ^ 1
     });
-    match (policy.cgroups.get(at as usize), policy.cgroup_pins.get(at as usize)) {
-        (Some(&known), Some(&pins)) if known == id && at < policy.cgroup_len => pins,
-        _ => 0,
-    }
+    let index = after.wrapping_sub(1);
+    let known = mask_if_equal(at(&policy.cgroups, index), id);
+    at(&policy.cgroup_pins, index) & known & nonzero_mask(u64::from(after))
+}
+
+/// All bits set where the number is not 0.
+#[inline(always)]
+fn nonzero_mask(number: u64) -> u64 {
+    !mask_if_equal(number, 0)
 }
 
 /// The pins that a layer's source address and port let match.
 #[inline(always)]
-fn tag_by_layer(policy: &PolicyTable, layer: &Layer) -> u64 {
+pub fn tag_by_layer(policy: &PolicyTable, layer: &Layer) -> u64 {
     let mut pins = policy.pins;
     if policy.dimensions & dimension::SOURCE != 0 {
         let set = match layer.src.v4() {
-            Some(address) => {
-                let after = interval::floor(&policy.sources4.starts, policy.sources4.len, address);
-                policy.sources4.sets.get(after.wrapping_sub(1) as usize)
-            }
+            Some(address) => floor4(&policy.sources4, address),
             None => floor6(&policy.sources6, layer.src),
         };
-        pins &= set.and_then(|&set| policy.source_sets.get(set as usize)).copied().unwrap_or(0);
+        pins &= at(&policy.source_sets, set);
         if pins == 0 {
             return 0;
         }
     }
     if policy.dimensions & dimension::PORT != 0 {
-        pins &= local_set(policy, layer).map_or(0, |set| set.pins);
+        pins &= local_set(policy, layer).pins;
     }
     pins
 }
 
+/// The number of the set that holds for this key.
 #[inline(always)]
-fn floor6<const N: usize>(table: &SmallTable6<N>, address: Addr) -> Option<&u16> {
-    let after = partition_point(0, table.len, |at| {
-        match (table.hi.get(at as usize), table.lo.get(at as usize)) {
-            (Some(&hi), Some(&lo)) => hi < address.hi || (hi == address.hi && lo <= address.lo),
-            _ => false,
-        }
-    });
-    table.sets.get(after.wrapping_sub(1) as usize)
+fn floor4<const N: usize>(table: &SmallTable<N>, key: u32) -> u32 {
+    u32::from(at(&table.sets, interval::floor(&table.starts, table.len, key)))
+}
+
+/// The number of the set that holds for this IPv6 address.
+#[inline(always)]
+fn floor6<const N: usize>(table: &SmallTable6<N>, address: Addr) -> u32 {
+    u32::from(at(&table.sets, interval::floor_pair(&table.hi, &table.lo, table.len, address)))
 }
 
 #[inline(always)]
-fn local_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> Option<&'a abi::LocalSet> {
-    let key = layer_port_key(layer, layer.sport);
-    let after = interval::floor(&policy.local_ports.starts, policy.local_ports.len, key);
-    let set = policy.local_ports.sets.get(after.wrapping_sub(1) as usize)?;
-    policy.local_sets.get(*set as usize)
+fn local_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> &'a abi::LocalSet {
+    at_ref(&policy.local_sets, floor4(&policy.local_ports, layer_port_key(layer, layer.sport)))
 }
 
 #[inline(always)]
-fn remote_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> Option<&'a abi::PeerSet> {
-    let key = layer_port_key(layer, layer.dport);
-    let after = interval::floor(&policy.remote_ports.starts, policy.remote_ports.len, key);
-    let set = policy.remote_ports.sets.get(after.wrapping_sub(1) as usize)?;
-    policy.remote_sets.get(*set as usize)
+fn remote_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> &'a abi::PeerSet {
+    at_ref(&policy.remote_sets, floor4(&policy.remote_ports, layer_port_key(layer, layer.dport)))
 }
 
+/// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch.
 #[inline(always)]
 fn layer_port_key(layer: &Layer, port: u16) -> u32 {
-    if layer.flags & Layer::HAS_PORTS != 0 {
-        abi::port_key(layer.proto, port)
-    } else {
-        abi::no_port_key(layer.proto)
-    }
+    const { assert!(Layer::HAS_PORTS == 1) };
+    let has_ports = u32::from(layer.flags & Layer::HAS_PORTS);
+    let class = abi::port_class(layer.proto) + abi::NO_PORT_CLASS * (has_ports ^ 1);
+    class << 16 | u32::from(port) & has_ports.wrapping_neg()
 }
 
 #[inline(always)]
-fn peer_set<'a>(policy: &'a PolicyTable, address: Addr) -> Option<&'a abi::PeerSet> {
+fn peer_set(policy: &PolicyTable, address: Addr) -> &abi::PeerSet {
     let set = match address.v4() {
-        Some(address) => {
-            let after = interval::floor(&policy.peers4.starts, policy.peers4.len, address);
-            policy.peers4.sets.get(after.wrapping_sub(1) as usize)
-        }
+        Some(address) => floor4(&policy.peers4, address),
         None => floor6(&policy.peers6, address),
-    }?;
-    policy.peer_sets.get(*set as usize)
+    };
+    at_ref(&policy.peer_sets, set)
 }
 
 /// Whether failsafe rules cover the packet: every layer of it, because what a tunnel carries past the
 /// peer that a rule names was never meant, and no source route.
 #[inline(always)]
-fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
+pub fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
     if packet.hop_count != 0 || packet.layer_count == 0 {
         return false;
     }
-    for at in 0..MAX_LAYERS {
-        if at as u32 >= packet.layer_count {
+    for number in 0..MAX_LAYERS {
+        if number as u32 >= packet.layer_count {
             break;
         }
-        let Some(layer) = packet.layers.get(at) else { return false };
-        let rules = peer_set(policy, layer.dst).map_or(0, |set| set.failsafes)
-            & local_set(policy, layer).map_or(0, |set| set.failsafes)
-            & remote_set(policy, layer).map_or(0, |set| set.failsafes);
-        trace.failsafe(at as u32, rules);
+        let Some(layer) = packet.layers.get(number) else { return false };
+        let rules = peer_set(policy, layer.dst).failsafes
+            & local_set(policy, layer).failsafes
+            & remote_set(policy, layer).failsafes;
+        trace.failsafe(number as u32, rules);
         if rules == 0 {
             return false;
         }
@@ -384,65 +391,80 @@ fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut 
 }
 
 /// What all destinations of a packet came to.
-struct Judged {
+pub struct Judged {
     /// Pins that forbid any destination.
     denied: u64,
     /// Destinations that a pin forbids.
-    forbidden: u32,
-    /// The destination that decides: the first forbidden one, else the innermost.
-    destination: Addr,
+    pub forbidden: u32,
+    /// Number of the destination that decides: the first forbidden one, else the last.
+    number: u32,
     /// Where it is.
     place: Place,
-    /// The layer that it belongs to.
-    layer: u32,
 }
 
 /// Places every destination: each layer's, and every hop still to come.
 #[inline(always)]
-fn judge_destinations<T: Tables, R: Trace>(
+pub fn judge_destinations<T: Tables, R: Trace>(
     packet: &Packet,
     tables: &T,
     policy: &PolicyTable,
     tag: u64,
     trace: &mut R,
 ) -> Option<Judged> {
-    let mut judged =
-        Judged { denied: 0, forbidden: 0, destination: Addr::default(), place: Place::UNKNOWN, layer: 0 };
-    for at in 0..MAX_LAYERS + MAX_HOPS {
-        let (layer, destination) = if at < MAX_LAYERS {
-            if at as u32 >= packet.layer_count {
+    // A zero that the verifier does not know for one: see `exempt`.
+    let zero = policy.zero;
+    let mut denied_by_any = u64::from(zero);
+    let mut forbidden = zero;
+    let mut decides = u64::from(zero);
+    for number in 0..(MAX_LAYERS + MAX_HOPS) as u32 {
+        if number < MAX_LAYERS as u32 {
+            if number >= packet.layer_count {
                 continue;
             }
-            (at as u32, packet.layers.get(at)?.dst)
-        } else {
-            if (at - MAX_LAYERS) as u32 >= packet.hop_count {
-                break;
-            }
-            (0, *packet.hops.get(at - MAX_LAYERS)?)
-        };
-        let place = place(tables, destination)?;
-        let denied = if place.0 >> 8 == PlacedBy::LinkScope as u16 {
-            0
-        } else {
-            tag & !*policy.permitted.get(place.jurisdiction_index() as usize)?
-        };
-        trace.placed(layer, destination, place, denied);
-        if judged.denied == 0 {
-            judged.destination = destination;
-            judged.place = place;
-            judged.layer = layer;
+        } else if number - MAX_LAYERS as u32 >= packet.hop_count {
+            break;
         }
-        if denied != 0 {
-            judged.forbidden += 1;
-            judged.denied |= denied;
-        }
+        let destination = destination(packet, number);
+        let place = tables.place(destination)?;
+        // What stays on the link reaches no jurisdiction.
+        let on_link = mask_if_equal(u64::from(place.0 >> 8), PlacedBy::LinkScope as u64);
+        let denied = tag & !at(&policy.permitted, u32::from(place.jurisdiction_index())) & !on_link;
+        trace.placed(layer_of(number), destination, place, denied);
+        // The first forbidden destination decides; until there is one, the last.
+        let settled = nonzero_mask(denied_by_any);
+        decides = decides & settled | (u64::from(number) << 16 | u64::from(place.0)) & !settled;
+        denied_by_any |= denied;
+        forbidden += nonzero_mask(denied) as u32 & 1;
     }
-    Some(judged)
+    Some(Judged {
+        denied: denied_by_any,
+        forbidden,
+        number: (decides >> 16) as u32,
+        place: Place(decides as u16),
+    })
+}
+
+/// The destination of this number: those of the layers come first, then the hops.
+#[inline(always)]
+fn destination(packet: &Packet, number: u32) -> Addr {
+    if number < MAX_LAYERS as u32 {
+        layer(packet, number).dst
+    } else {
+        at(&packet.hops, number - MAX_LAYERS as u32)
+    }
+}
+
+/// The layer that a destination belongs to. A hop's is the outermost: its layer was not kept, and its
+/// ports are those that the exemption's recipient is named by.
+#[inline(always)]
+const fn layer_of(number: u32) -> u32 {
+    if number < MAX_LAYERS as u32 { number } else { 0 }
 }
 
 /// Where an address is: link scope, else sites and the database by its IPv4 address where it has one.
+/// `None` where the tables cannot be read.
 #[inline(always)]
-pub fn place<T: Tables>(tables: &T, address: Addr) -> Option<Place> {
+pub fn place<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
     if address.is_link_scope() {
         return Some(Place::new(Jurisdiction::UNKNOWN, PlacedBy::LinkScope));
     }
@@ -452,16 +474,18 @@ pub fn place<T: Tables>(tables: &T, address: Addr) -> Option<Place> {
     }
 }
 
-/// Steps of the search for exemptions: enough to look at every one of them for several pins.
-const EXEMPTION_STEPS: usize = 2 * MAX_EXEMPTIONS;
-/// Exemptions that may share in covering one packet, one for each pin that forbids it.
-const MAX_SHARING: usize = 4;
+/// Exemptions that may share in covering one packet that several pins forbid. A packet that would need
+/// more is not covered.
+const MAX_SHARING: u32 = 2;
 
-/// Looks for exemptions that together cover every denied pin, and charges them. The answer is the slot
-/// of the first, or the reason why an exemption that is there does not cover the packet.
+/// Looks for exemptions that together cover every denied pin, at most [`MAX_SHARING`], and charges them. The answer
+/// is the slot of the last, or the reason why an exemption that is there does not cover the packet.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "all of it is this packet; a struct would be copied to BPF's small stack")]
-fn exempt<T: Tables, O: Origin, R: Trace>(
+#[allow(
+    clippy::too_many_arguments,
+    reason = "all of it is this packet; a struct would be copied to BPF's small stack"
+)]
+pub fn exempt<T: Tables, O: Origin, R: Trace>(
     hook: Hook,
     policy: &PolicyTable,
     tables: &T,
@@ -473,91 +497,100 @@ fn exempt<T: Tables, O: Origin, R: Trace>(
     now: impl Fn() -> u64,
     trace: &mut R,
 ) -> Result<u16, Option<Reason>> {
-    let candidates = candidates(policy, layer, destination, place).ok_or(None)?;
-    if candidates.iter().all(|&word| word == 0) {
-        return Err(None);
-    }
+    let candidates = Candidates {
+        by_place: at_ref(&policy.exempt_jurisdictions, u32::from(place.jurisdiction_index())),
+        by_address: &peer_set(policy, destination).exemptions,
+        by_port: &remote_set(policy, layer).exemptions,
+    };
     let now = now();
     let bytes = origin.wire_len();
     let mut open = denied;
-    let mut refusal = None;
-    let mut chosen = [NO_EXEMPTION; MAX_SHARING];
-    let mut chosen_len = 0;
-    let mut pin = open.trailing_zeros();
-    let mut word = 0;
-    let mut bits = pin_candidates(policy, &candidates, pin, word);
-    for _ in 0..EXEMPTION_STEPS {
-        if bits == 0 {
-            word += 1;
-            if word >= abi::EXEMPTION_WORDS {
+    // Loop variables begin with a zero that the verifier does not know for one: else it would follow
+    // each of their values through every iteration.
+    let zero = policy.zero;
+    // The reason of the last refusal; 0 where there was none.
+    let mut refusal = zero;
+    // Slots that were charged plus one, 16 bits each, the last one lowest.
+    let mut charged = u64::from(zero);
+    for _ in 0..MAX_SHARING {
+        let found = search_one(hook, policy, tables, &candidates, open, now, bytes, &mut refusal, trace);
+        if found == 0 {
+            break;
+        }
+        charged = charged << 16 | u64::from(found);
+        open &= !at_ref(&policy.exemptions, found - 1).pins;
+        if open == 0 {
+            return Ok((found - 1) as u16);
+        }
+    }
+    for _ in 0..MAX_SHARING {
+        if hook as u8 == Hook::Egress as u8 && charged as u16 != 0 {
+            tables.refund(charged as u16 - 1, bytes);
+        }
+        charged >>= 16;
+    }
+    Err(Reason::from_index(refusal as u8).filter(|_| refusal != 0))
+}
+
+/// Charges the first exemption that covers the lowest of the open pins: its slot plus one, or 0.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "see `exempt`")]
+fn search_one<T: Tables, R: Trace>(
+    hook: Hook,
+    policy: &PolicyTable,
+    tables: &T,
+    candidates: &Candidates<'_>,
+    open: u64,
+    now: u64,
+    bytes: u64,
+    refusal: &mut u32,
+    trace: &mut R,
+) -> u32 {
+    let pin = open.trailing_zeros();
+    for word in 0..abi::EXEMPTION_WORDS as u32 {
+        let mut bits = candidates.of_pin(policy, pin, word);
+        for _ in 0..64 {
+            if bits == 0 {
                 break;
             }
-            bits = pin_candidates(policy, &candidates, pin, word);
-            continue;
-        }
-        let slot = (word as u32 & (abi::EXEMPTION_WORDS as u32 - 1)) * 64 + (bits.trailing_zeros() & 63);
-        bits &= bits - 1;
-        let Some(exemption) = policy.exemptions.get(slot as usize) else { break };
-        let outcome = if now < exemption.valid_from_ns {
-            Err(Reason::ExemptionNotYet)
-        } else if now >= exemption.valid_until_ns {
-            Err(Reason::ExemptionExpired)
-        } else if hook as u8 == Hook::Egress as u8 && !tables.charge(slot as u16, bytes, exemption.quota) {
-            Err(Reason::ExemptionExhausted)
-        } else {
-            Ok(())
-        };
-        trace.exemption(slot as u16, outcome);
-        match outcome {
-            Err(reason) => refusal = Some(reason),
-            Ok(()) => {
-                if let Some(place) = chosen.get_mut(chosen_len) {
-                    *place = slot as u16;
-                }
-                chosen_len += 1;
-                open &= !exemption.pins;
-                if open == 0 || chosen_len >= MAX_SHARING {
-                    break;
-                }
-                pin = open.trailing_zeros();
-                word = 0;
-                bits = pin_candidates(policy, &candidates, pin, word);
+            let slot = word * 64 + bits.trailing_zeros();
+            bits &= bits - 1;
+            let exemption = at_ref(&policy.exemptions, slot);
+            let outcome = if now < exemption.valid_from_ns {
+                Err(Reason::ExemptionNotYet)
+            } else if now >= exemption.valid_until_ns {
+                Err(Reason::ExemptionExpired)
+            } else if hook as u8 == Hook::Egress as u8 && !tables.charge(slot as u16, bytes, exemption.quota)
+            {
+                Err(Reason::ExemptionExhausted)
+            } else {
+                Ok(())
+            };
+            trace.exemption(slot as u16, outcome);
+            match outcome {
+                Ok(()) => return slot + 1,
+                Err(reason) => *refusal = policy.zero | reason as u32,
             }
         }
     }
-    if open == 0 {
-        return Ok(chosen[0]);
-    }
-    if hook as u8 == Hook::Egress as u8 {
-        for slot in chosen {
-            if slot != NO_EXEMPTION {
-                tables.refund(slot, bytes);
-            }
-        }
-    }
-    Err(refusal)
+    0
 }
 
-/// The exemptions whose recipients include this destination, by jurisdiction or address, and port.
-#[inline(always)]
-fn candidates(policy: &PolicyTable, layer: &Layer, destination: Addr, place: Place) -> Option<ExemptionSet> {
-    let by_place = policy.exempt_jurisdictions.get(place.jurisdiction_index() as usize)?;
-    let by_address = &peer_set(policy, destination)?.exemptions;
-    let by_port = &remote_set(policy, layer)?.exemptions;
-    let mut candidates = [0; abi::EXEMPTION_WORDS];
-    for (word, out) in candidates.iter_mut().enumerate() {
-        *out = (by_place[word] | by_address[word]) & by_port[word];
-    }
-    Some(candidates)
+/// The exemptions whose recipients include a destination, by jurisdiction or address, and by port.
+struct Candidates<'a> {
+    by_place: &'a ExemptionSet,
+    by_address: &'a ExemptionSet,
+    by_port: &'a ExemptionSet,
 }
 
-#[inline(always)]
-fn pin_candidates(policy: &PolicyTable, candidates: &ExemptionSet, pin: u32, word: usize) -> u64 {
-    let of_pin = policy.exempt_pins.get(pin as usize & (abi::MAX_PINS - 1));
-    match (candidates.get(word), of_pin.and_then(|set| set.get(word))) {
-        (Some(candidates), Some(of_pin)) => candidates & of_pin,
-        _ => 0,
+impl Candidates<'_> {
+    /// Those of one pin, one word of the set.
+    #[inline(always)]
+    fn of_pin(&self, policy: &PolicyTable, pin: u32, word: u32) -> u64 {
+        (at(self.by_place, word) | at(self.by_address, word))
+            & at(self.by_port, word)
+            & at(at_ref(&policy.exempt_pins, pin), word)
     }
 }
 
-const _: () = assert!(MAX_LAYERS <= 4 && MAX_INTERFACES < 1 << 20);
+const _: () = assert!(MAX_LAYERS == 3 && MAX_INTERFACES < 1 << 20);

@@ -11,6 +11,7 @@
 
 use crate::abi::Place;
 use crate::packet::Addr;
+use crate::search::{at, less_or_equal, less_or_equal64, pair_less_or_equal, partition_point, steps};
 
 #[cfg(any(test, feature = "host"))]
 pub mod build;
@@ -19,17 +20,19 @@ pub mod build;
 pub const V4_INDEX_BITS: u32 = 18;
 /// Slices of the IPv4 table.
 pub const V4_BUCKETS: usize = 1 << V4_INDEX_BITS;
+/// Steps of a search in a slice of the IPv4 table, which has no more intervals than addresses.
+const V4_STEPS: u32 = 32 - V4_INDEX_BITS + 1;
 /// Intervals that the IPv4 table holds.
-pub const V4_CAPACITY: usize = 768 * 1024;
+pub const V4_CAPACITY: usize = 1 << 20;
 
 /// Bits after the leading `001` of a global unicast address (RFC 4291 section 2.4) that select its slice.
 pub const V6_INDEX_BITS: u32 = 18;
 /// Slices of the IPv6 table: those of 2000::/3, and after them one each for the other seven /3s.
 pub const V6_BUCKETS: usize = (1 << V6_INDEX_BITS) + 8;
 /// Intervals that the IPv6 table holds, by the upper 64 bits.
-pub const V6_CAPACITY: usize = 512 * 1024;
+pub const V6_CAPACITY: usize = 1 << 19;
 /// Intervals inside split /64s that the detail table holds.
-pub const DETAIL_CAPACITY: usize = 32 * 1024;
+pub const DETAIL_CAPACITY: usize = 1 << 15;
 
 /// Where each slice of the IPv4 table starts; one element more, so that slice `b` is `[b], [b + 1]`.
 pub type V4Index = [u32; V4_BUCKETS + 1];
@@ -96,33 +99,21 @@ pub const fn v6_bucket(hi: u64) -> usize {
     }
 }
 
-/// The number of the first element in `lo..hi` that `holds` refuses, for elements of which it accepts
-/// a first part: a binary search bounded by 20 steps, enough for 2^20 elements.
-#[inline(always)]
-pub fn partition_point(lo: u32, hi: u32, holds: impl Fn(u32) -> bool) -> u32 {
-    let mut base = lo;
-    let mut len = hi.saturating_sub(lo);
-    for _ in 0..20 {
-        if len == 0 {
-            break;
-        }
-        let half = len >> 1;
-        let middle = base.wrapping_add(half);
-        if holds(middle) {
-            base = middle.wrapping_add(1);
-            len = len.wrapping_sub(half).wrapping_sub(1);
-        } else {
-            len = half;
-        }
-    }
-    base
-}
-
-/// The value of the last start at or before `key` among the first `len` of `starts`; `None` where there
-/// is none.
+/// The number of the interval in which `key` lies, among the first `len` of `starts`, of which the first
+/// is 0.
 #[inline(always)]
 pub fn floor<const N: usize>(starts: &[u32; N], len: u32, key: u32) -> u32 {
-    partition_point(0, len, |at| matches!(starts.get(at as usize), Some(&start) if start <= key))
+    partition_point(steps::<N>(), 0, len, |index| less_or_equal(at(starts, index), key)).wrapping_sub(1)
+}
+
+/// The number of the interval in which the address lies, among the first `len`, of which the first
+/// starts at 0.
+#[inline(always)]
+pub fn floor_pair<const N: usize>(hi: &[u64; N], lo: &[u64; N], len: u32, address: Addr) -> u32 {
+    partition_point(steps::<N>(), 0, len, |index| {
+        pair_less_or_equal((at(hi, index), at(lo, index)), (address.hi, address.lo))
+    })
+    .wrapping_sub(1)
 }
 
 /// Where an IPv4 address is, by the geo table and the sites in it. `None` where the tables cannot be read.
@@ -130,12 +121,11 @@ pub fn floor<const N: usize>(starts: &[u32; N], len: u32, key: u32) -> u32 {
 pub fn place_v4<T: GeoTables>(tables: &T, address: u32) -> Option<Place> {
     let index = tables.v4_index()?;
     let starts = tables.v4_starts()?;
+    let places = tables.v4_places()?;
     let bucket = v4_bucket(address);
     let (lo, hi) = (*index.get(bucket)?, *index.get(bucket + 1)?);
-    let after =
-        partition_point(lo, hi, |at| matches!(starts.get(at as usize), Some(&start) if start <= address));
-    let places = tables.v4_places()?;
-    places.get(after.wrapping_sub(1) as usize).map(|&place| Place(place))
+    let after = partition_point(V4_STEPS, lo, hi, |index| less_or_equal(at(starts, index), address));
+    Some(Place(at(places, after.wrapping_sub(1))))
 }
 
 /// Where an IPv6 address is, by the geo table and the sites in it. `None` where the tables cannot be read.
@@ -143,24 +133,16 @@ pub fn place_v4<T: GeoTables>(tables: &T, address: u32) -> Option<Place> {
 pub fn place_v6<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
     let index = tables.v6_index()?;
     let starts = tables.v6_starts()?;
+    let places = tables.v6_places()?;
     let bucket = v6_bucket(address.hi);
     let (lo, hi) = (*index.get(bucket)?, *index.get(bucket + 1)?);
-    let after =
-        partition_point(lo, hi, |at| matches!(starts.get(at as usize), Some(&start) if start <= address.hi));
-    let places = tables.v6_places()?;
-    let place = places.get(after.wrapping_sub(1) as usize).map(|&place| Place(place))?;
-    if place == Place::SPLIT { place_in_split(tables, address) } else { Some(place) }
-}
-
-/// Where an address of a split /64 is.
-#[inline(always)]
-fn place_in_split<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
-    let detail = tables.detail()?;
-    let after = partition_point(0, detail.len, |at| {
-        match (detail.hi.get(at as usize), detail.lo.get(at as usize)) {
-            (Some(&hi), Some(&lo)) => hi < address.hi || (hi == address.hi && lo <= address.lo),
-            _ => false,
-        }
+    let after = partition_point(steps::<V6_CAPACITY>(), lo, hi, |index| {
+        less_or_equal64(at(starts, index), address.hi)
     });
-    detail.place.get(after.wrapping_sub(1) as usize).map(|&place| Place(place))
+    let place = Place(at(places, after.wrapping_sub(1)));
+    if place.0 != Place::SPLIT.0 {
+        return Some(place);
+    }
+    let detail = tables.detail()?;
+    Some(Place(at(&detail.place, floor_pair(&detail.hi, &detail.lo, detail.len, address))))
 }

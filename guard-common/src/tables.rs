@@ -3,13 +3,24 @@
 //! Both traits have two real implementations: BPF maps and the socket buffer in the kernel program,
 //! boxed tables and plain values on the host.
 
-use crate::abi::PolicyTable;
+use crate::abi::{Place, PolicyTable};
 use crate::interval::GeoTables;
+use crate::packet::Addr;
 
 /// The tables of one generation.
 pub trait Tables: GeoTables {
     /// The policy table.
     fn policy(&self) -> Option<&PolicyTable>;
+
+    /// Where an address is: [`decide::place`](crate::decide::place). The kernel program puts it into a
+    /// function that the verifier judges once and not again for every destination of a packet.
+    #[inline(always)]
+    fn place(&self, address: Addr) -> Option<Place>
+    where
+        Self: Sized,
+    {
+        crate::decide::place(self, address)
+    }
 
     /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
     /// True where the bytes were charged. Exact under concurrency: what all true answers charged

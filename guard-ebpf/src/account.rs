@@ -1,16 +1,15 @@
 //! Counters, flow records and events. Nothing here changes a verdict, and no verdict waits for it.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{
     Count, Event, FlowKey, FlowRecord, Hook, Loss, OutcomeKey, permitted_index, total_index,
 };
-use guard_common::decide::Decision;
+use guard_common::decide::{self, Decision};
 use guard_common::packet::{Addr, Layer, Packet};
 use guard_common::tables::{Origin, Tables};
 use guard_common::verdict::Reason;
 
+use crate::atomic;
 use crate::judge::boot_ns;
 use crate::maps::{EVENTS, FLOWS, LOST, OUTCOMES, PERMITTED, TOTAL_COUNTS};
 
@@ -19,7 +18,13 @@ const EVENT_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Accounts for one decided packet.
 #[inline(always)]
-pub fn account<T: Tables, O: Origin>(hook: Hook, decision: &Decision, packet: &Packet, tables: &T, origin: &O) {
+pub fn account<T: Tables, O: Origin>(
+    hook: Hook,
+    decision: &Decision,
+    packet: &Packet,
+    tables: &T,
+    origin: &O,
+) {
     let bytes = origin.wire_len();
     total(hook, decision, bytes);
     if decision.tag == 0 {
@@ -105,7 +110,7 @@ fn record<O: Origin>(
     origin: &O,
     bytes: u64,
 ) {
-    let Some(layer) = packet.layers.get(decision.layer as usize & 3) else { return };
+    let layer = decide::layer(packet, decision.layer);
     let Some(outer) = packet.layers.first() else { return };
     // A packet that could not be read to its first addresses has no flow of its own.
     let key = if packet.layer_count == 0 { nameless(hook) } else { key_of(hook, layer) };
@@ -146,8 +151,8 @@ fn record<O: Origin>(
     // program runs, even if it is given to another flow meanwhile; then a count may land on that flow's
     // record, never outside the map. Counts are atomic, the rest is written by whoever judged last.
     unsafe {
-        AtomicU64::from_ptr(&raw mut (*record).packets).fetch_add(1, Ordering::Relaxed);
-        AtomicU64::from_ptr(&raw mut (*record).bytes).fetch_add(bytes, Ordering::Relaxed);
+        atomic::fetch_add(&raw mut (*record).packets, 1);
+        atomic::fetch_add(&raw mut (*record).bytes, bytes);
         (*record).last_ns = now;
         (*record).tcp_flags |= if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
         let changed = (*record).verdict != decision.verdict as u8
@@ -167,11 +172,7 @@ fn record<O: Origin>(
         }
         let told = (*record).event_ns;
         let due = changed || now.wrapping_sub(told) >= EVENT_INTERVAL_NS;
-        if due
-            && AtomicU64::from_ptr(&raw mut (*record).event_ns)
-                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        if due && atomic::replace(&raw mut (*record).event_ns, told, now) {
             send(&key, &*record, outer_dst);
         }
     }

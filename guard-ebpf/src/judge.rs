@@ -49,8 +49,7 @@ pub fn judge_with<F: Frame, O: Origin>(
     let Some(tables) = KernelTables::live() else {
         return no_tables(hook, &scratch.packet, origin);
     };
-    let decision =
-        decide::decide(hook, parsed, &scratch.packet, &tables, origin, boot_ns, &mut NoTrace);
+    let decision = decide::decide(hook, parsed, &scratch.packet, &tables, origin, boot_ns, &mut NoTrace);
     account(hook, &decision, &scratch.packet, &tables, origin);
     decision.verdict
 }

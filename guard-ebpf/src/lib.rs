@@ -1,9 +1,13 @@
 //! The kernel side of Border Guard: how packets, maps and clocks of the kernel meet the one decision
 //! of `guard-common`.
 #![no_std]
+#![feature(asm_experimental_arch)]
+#![expect(unstable_features, reason = "core has no atomic operations for this target but by assembly")]
 
 pub mod account;
+pub mod atomic;
 pub mod header;
 pub mod judge;
 pub mod maps;
 pub mod origin;
+pub mod seam;

@@ -3,17 +3,17 @@
 //! Every table of a generation has two slots, elements 0 and 1 of an array whose value is the whole
 //! table: one lookup gives the table, and inside it plain loads with bounds that the verifier checks.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
     Control, Count, ExemptionUse, FlowKey, FlowRecord, Live, MAX_EXEMPTIONS, OutcomeKey, PERMITTED_COUNTS,
-    PolicyTable, TOTALS,
+    Place, PolicyTable, TOTALS,
 };
 use guard_common::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
-use guard_common::packet::{HEADER_LEN, Packet};
+use guard_common::packet::{Addr, HEADER_LEN, Packet};
 use guard_common::tables::Tables;
+
+use crate::{atomic, seam};
 
 /// Hash entries are made on demand; none wait in memory.
 const NO_PREALLOC: u32 = 1;
@@ -96,7 +96,7 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// The tables of the generation that was live when the packet came.
 pub struct KernelTables {
-    live: Live,
+    pub(crate) live: Live,
 }
 
 impl KernelTables {
@@ -143,17 +143,6 @@ impl GeoTables for KernelTables {
     }
 }
 
-/// The two counters of an exemption as atomics.
-#[inline(always)]
-fn exemption_use(slot: u16) -> Option<(&'static AtomicU64, &'static AtomicU64)> {
-    let entry = EXEMPTION_USE.get_ptr_mut(u32::from(slot))?;
-    // SAFETY: the entry is an element of an array map, 8-byte aligned and never freed; every access to it
-    // from programs goes through these atomics.
-    unsafe {
-        Some((AtomicU64::from_ptr(&raw mut (*entry).bytes), AtomicU64::from_ptr(&raw mut (*entry).packets)))
-    }
-}
-
 impl Tables for KernelTables {
     #[inline(always)]
     fn policy(&self) -> Option<&PolicyTable> {
@@ -161,24 +150,37 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn place(&self, address: Addr) -> Option<Place> {
+        let place = seam::borderguard_place(address.hi, address.lo, self.live.0);
+        if place > u32::from(u16::MAX) { None } else { Some(Place(place as u16)) }
+    }
+
+    #[inline(always)]
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
-        let Some((used, packets)) = exemption_use(slot) else { return false };
-        // Added first and taken back when it was too much: two CPUs can't both see the last bytes free.
-        let before = used.fetch_add(bytes, Ordering::Relaxed);
-        let after = before.wrapping_add(bytes);
-        if after < before || after > quota {
-            used.fetch_sub(bytes, Ordering::Relaxed);
-            return false;
+        let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) else { return false };
+        // SAFETY: the pointer is to an element of an array map, which is never freed; programs change
+        // it by atomic operations alone.
+        unsafe {
+            // Added first and taken back when it was too much: two CPUs can't both see the last bytes free.
+            let before = atomic::fetch_add(&raw mut (*used).bytes, bytes);
+            let after = before.wrapping_add(bytes);
+            if after < before || after > quota {
+                atomic::sub(&raw mut (*used).bytes, bytes);
+                return false;
+            }
+            atomic::fetch_add(&raw mut (*used).packets, 1);
         }
-        packets.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     #[inline(always)]
     fn refund(&self, slot: u16, bytes: u64) {
-        if let Some((used, packets)) = exemption_use(slot) {
-            used.fetch_sub(bytes, Ordering::Relaxed);
-            packets.fetch_sub(1, Ordering::Relaxed);
+        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
+            // SAFETY: as in `charge`.
+            unsafe {
+                atomic::sub(&raw mut (*used).bytes, bytes);
+                atomic::sub(&raw mut (*used).packets, 1);
+            }
         }
     }
 }

@@ -120,8 +120,8 @@ impl GeoImage {
         let halves = self.halves(runs)?;
         // The slices of 2000::/3 come first, then those of the other seven /3s; `halves` has a start at
         // the begin of each /3, so that no search runs out of its slice at the front.
-        let global = halves.partition_point(|&(hi, _)| hi < 1 << 61)
-            ..halves.partition_point(|&(hi, _)| hi < 2 << 61);
+        let global =
+            halves.partition_point(|&(hi, _)| hi < 1 << 61)..halves.partition_point(|&(hi, _)| hi < 2 << 61);
         let (before, rest) = halves.split_at(global.start);
         let (global, after) = rest.split_at(global.end - global.start);
         if halves.len() > V6_CAPACITY {
@@ -226,24 +226,22 @@ fn with_starts(
     let mut runs = runs.peekable();
     let mut borders = borders.peekable();
     let mut last = Place::UNKNOWN;
-    core::iter::from_fn(move || {
-        match (runs.peek().map(|run| run.0), borders.peek().copied()) {
-            (Some(start), Some(border)) if border < start => {
+    core::iter::from_fn(move || match (runs.peek().map(|run| run.0), borders.peek().copied()) {
+        (Some(start), Some(border)) if border < start => {
+            borders.next();
+            Some((border, last))
+        }
+        (None, Some(border)) => {
+            borders.next();
+            Some((border, last))
+        }
+        (start, border) => {
+            if start.is_some() && start == border {
                 borders.next();
-                Some((border, last))
             }
-            (None, Some(border)) => {
-                borders.next();
-                Some((border, last))
-            }
-            (start, border) => {
-                if start.is_some() && start == border {
-                    borders.next();
-                }
-                let run = runs.next()?;
-                last = run.1;
-                Some(run)
-            }
+            let run = runs.next()?;
+            last = run.1;
+            Some(run)
         }
     })
 }
@@ -324,8 +322,13 @@ mod tests {
             let max = if width == 128 { u128::MAX } else { (1 << width) - 1 };
             self.runs(width)
                 .into_iter()
-                .flat_map(|(border, _)| [border, border.saturating_sub(1), border.saturating_add(1), border ^ (1 << 64)])
-                .chain((0..8u128).flat_map(|third| [third << (width - 3), (third << (width - 3)).wrapping_sub(1)]))
+                .flat_map(|(border, _)| {
+                    [border, border.saturating_sub(1), border.saturating_add(1), border ^ (1 << 64)]
+                })
+                .chain(
+                    (0..8u128)
+                        .flat_map(|third| [third << (width - 3), (third << (width - 3)).wrapping_sub(1)]),
+                )
                 .map(|address| address & max)
                 .collect()
         }
@@ -333,12 +336,18 @@ mod tests {
 
     /// Prefixes of `width` bits, crowded together so that they nest, share /64s and touch.
     fn prefixes(width: u32) -> impl Strategy<Value = Prefixes<u128>> {
-        let prefix = (any::<u128>(), 0..=width, any::<u8>(), any::<bool>()).prop_map(move |(bits, len, number, crowd)| {
-            let crowded = if crowd && width == 128 { 0x2a00_1450_u128 << 96 | bits & (0xff << 60) | bits & 0xf } else { bits };
-            let max = if width == 128 { u128::MAX } else { (1 << width) - 1 };
-            let mask = if len == 0 { 0 } else { max << (width - len) & max };
-            (crowded & mask, len, place(number))
-        });
+        let prefix = (any::<u128>(), 0..=width, any::<u8>(), any::<bool>()).prop_map(
+            move |(bits, len, number, crowd)| {
+                let crowded = if crowd && width == 128 {
+                    0x2a00_1450_u128 << 96 | bits & (0xff << 60) | bits & 0xf
+                } else {
+                    bits
+                };
+                let max = if width == 128 { u128::MAX } else { (1 << width) - 1 };
+                let mask = if len == 0 { 0 } else { max << (width - len) & max };
+                (crowded & mask, len, place(number))
+            },
+        );
         proptest::collection::vec(prefix, 0..40).prop_map(|mut prefixes| {
             prefixes.sort_by_key(|prefix| (prefix.0, prefix.1));
             prefixes.dedup_by_key(|prefix| (prefix.0, prefix.1));

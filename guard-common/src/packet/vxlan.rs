@@ -1,0 +1,48 @@
+//! VXLAN (RFC 7348 section 5), and its generic extension (draft-ietf-nvo3-vxlan-gpe): 8 bytes.
+
+use super::{Fault, Next};
+
+/// The destination port that IANA assigned.
+pub(super) const PORT: u16 = 4789;
+/// The one that Linux had before, and still has where none is configured.
+pub(super) const OLD_LINUX_PORT: u16 = 8472;
+/// The destination port of the generic protocol extension.
+pub(super) const GPE_PORT: u16 = 4790;
+
+/// The network identifier is valid: set in each VXLAN packet.
+const INSTANCE: u8 = 0x08;
+/// Reserved in VXLAN, and set in nearly every QUIC packet (the fixed bit, RFC 9000 section 17).
+const QUIC_FIXED: u8 = 0x40;
+
+const GPE_VERSION: u8 = 0x30;
+const GPE_NEXT_PROTOCOL: u8 = 0x04;
+
+/// What the VXLAN header `h` at `at` carries: an Ethernet frame, or nothing if this is no VXLAN.
+///
+/// The reserved bits but one are not looked at, since the RFC has the receiver ignore them; they
+/// are in use (group policy, remote checksum offload).
+#[inline(always)]
+pub(super) fn read(h: &[u8; 8], at: usize) -> (Next, usize) {
+    let next = if h[0] & (INSTANCE | QUIC_FIXED) == INSTANCE { Next::Ethernet } else { Next::End };
+    (next, at + 8)
+}
+
+/// As [`read`], for the generic extension, where a byte of the header names what it carries.
+///
+/// # Errors
+/// [`Fault::Opaque`] for NSH and MPLS.
+#[inline(always)]
+pub(super) fn read_gpe(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
+    if h[0] & (INSTANCE | QUIC_FIXED | GPE_VERSION) != INSTANCE {
+        return Ok((Next::End, at));
+    }
+    let next = match h[3] {
+        _ if h[0] & GPE_NEXT_PROTOCOL == 0 => Next::Ethernet,
+        1 => Next::Ipv4,
+        2 => Next::Ipv6,
+        3 => Next::Ethernet,
+        4 | 5 => return Err(Fault::Opaque),
+        _ => Next::End,
+    };
+    Ok((next, at + 8))
+}
