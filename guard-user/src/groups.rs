@@ -89,8 +89,9 @@ static EU: Group = Group {
     ],
 };
 
-/// The EU and [`EEA_EFTA_STATES`]. The GDPR applies there since July 2018 (Joint Committee Decision No
-/// 154/2018). Agreement Art. 126 counts for the territories, so the EU's come along.
+/// The EU and [`EEA_EFTA_STATES`], where the GDPR applies since July 2018 (Joint Committee Decision No
+/// 154/2018). The agreement holds wherever the EU treaties do (its Art. 126), so the EU's territories are
+/// in it.
 static EEA: Group = Group {
     name: "EEA",
     as_of: MEMBERSHIP_AS_OF,
@@ -185,7 +186,8 @@ pub static DECISIONS: [Decision; 16] = [
         adopted: "2019-01-23",
         scope: Scope::Part("business operators that are subject to the APPI and its Supplementary Rules"),
     },
-    // Excepts missionary work, the nomination of candidates and credit information: purposes.
+    // Excepts missionary work of religious organisations, the nomination of candidates by parties and
+    // personal credit information under the financial regulator: each a purpose.
     Decision { country: "KR", act: "(EU) 2022/254", adopted: "2021-12-17", scope: Scope::Whole },
     // New Zealand itself: CK, NU and TK have their own law.
     Decision { country: "NZ", act: "2013/65/EU", adopted: "2012-12-19", scope: Scope::Whole },

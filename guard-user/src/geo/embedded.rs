@@ -51,6 +51,11 @@ fn jurisdictions_by_code() -> [Option<Jurisdiction>; CODES] {
     by_code
 }
 
+/// A code's two letters; the crate keeps the first one in the low byte.
+fn letters(code: NonZeroU16) -> [u8; 2] {
+    code.get().to_le_bytes()
+}
+
 /// Where the code stands in a list by code; past its end for what is no pair of capital letters.
 fn index([first, second]: [u8; 2]) -> usize {
     if first.is_ascii_uppercase() && second.is_ascii_uppercase() {
@@ -68,16 +73,23 @@ fn runs<K: Address>(
 ) -> Runs<K> {
     // One more, as the data may begin past the lowest address.
     let mut runs = Runs::with_capacity(starts.len() + 1);
+    // Tens of thousands of entries have such codes, but hardly ten codes are among them.
+    let mut unassigned: Vec<(NonZeroU16, usize)> = Vec::new();
     for (start, code) in starts.iter().zip(codes) {
         let place = code.map_or(Jurisdiction::UNKNOWN, |code| {
-            // The code's two letters, first letter in the low byte.
-            let letters = code.get().to_le_bytes();
-            by_code.get(index(letters)).copied().flatten().unwrap_or_else(|| {
-                info.count_skipped(&String::from_utf8_lossy(&letters));
+            by_code.get(index(letters(code))).copied().flatten().unwrap_or_else(|| {
+                match unassigned.iter_mut().find(|(known, _)| *known == code) {
+                    Some((_, count)) => *count += 1,
+                    None => unassigned.push((code, 1)),
+                }
                 Jurisdiction::UNKNOWN
             })
         });
         runs.push(*start, place);
+    }
+    for (code, count) in unassigned {
+        let code = String::from_utf8_lossy(&letters(code)).into_owned();
+        *info.skipped.entry(code).or_default() += count;
     }
     runs.shrink()
 }

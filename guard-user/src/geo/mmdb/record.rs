@@ -100,7 +100,11 @@ struct Field<'a> {
     is_anycast: bool,
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    fn text(text: &'a str) -> Self {
+        Self { text: Some(text), ..Self::default() }
+    }
+
     fn jurisdiction(&self) -> Option<Jurisdiction> {
         self.iso_code.or(self.text).and_then(letters).and_then(Jurisdiction::from_alpha2)
     }
@@ -194,7 +198,7 @@ impl<'de> Deserialize<'de> for Field<'de> {
         impl<'de> Visitor<'de> for FieldVisitor {
             type Value = Field<'de>;
 
-            any_but_map!('de, text: |text| Field { text: Some(text), ..Field::default() }, yes: |_| Field::default());
+            any_but_map!('de, text: Field::text, yes: |_| Field::default());
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut field = Field::default();

@@ -156,7 +156,10 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
+    fn random_bytes_never_make_it_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300),
+        at in any::<prop::sample::Index>(),
+    ) {
         holds(&bytes);
         let marker = b"\xab\xcd\xefMaxMind.com";
         let at = at.index(bytes.len() + 1);
