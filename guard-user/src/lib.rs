@@ -1,1 +1,4 @@
 //! Border Guard, the daemon and the command line as a library.
+
+pub mod geo;
+pub mod groups;
