@@ -28,6 +28,8 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Scenario, "tcpdump", "tcpdump"),
     (Purpose::Vm, "qemu-system-x86_64", "qemu-system-x86"),
     (Purpose::Vm, "busybox", "busybox-static"),
+    (Purpose::Vm, "ip", "iproute2"),
+    (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "xz", "xz-utils"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
@@ -65,13 +67,17 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<()> {
     if let Err(first) = run::step(&what, "apt-get-install", &mut apt_get_install(packages)) {
         // On a new machine apt knows no packages yet, and an old list may name files that are gone.
         eprintln!("trying again with a new package list");
-        let update = run::step("reading Debian's package list", "apt-get-update", apt_get().arg("update"));
-        if update.is_err() {
+        if update().is_err() {
             return Err(first);
         }
         run::step(&what, "apt-get-install", &mut apt_get_install(packages))?;
     }
     Ok(())
+}
+
+/// Reads Debian's package list anew.
+pub(crate) fn update() -> Result<()> {
+    run::step("reading Debian's package list", "apt-get-update", apt_get().arg("update"))
 }
 
 fn apt_get_install(packages: &[&str]) -> Command {

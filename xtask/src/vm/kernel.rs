@@ -1,0 +1,109 @@
+//! Debian's kernels, taken from their packages without installing them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{run, setup::packages};
+
+/// An unpacked kernel.
+pub(super) struct Kernel {
+    /// The file that qemu boots.
+    pub(super) image: PathBuf,
+    /// The folder with `kernel/` and `modules.dep`.
+    pub(super) modules: PathBuf,
+}
+
+impl Kernel {
+    /// Finds Debian's cloud kernel of this version in `cache`, or downloads and unpacks it there.
+    pub(super) fn get(version: &str, cache: &Path) -> Result<Self> {
+        let package = newest_package(version)?;
+        let dir = cache.join(&package);
+        if !dir.exists() {
+            let new = cache.join(format!("{package}.new"));
+            // What an interrupted run left must not be taken for a kernel.
+            if new.exists() {
+                fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
+            }
+            fs::create_dir_all(&new).with_context(|| format!("cannot create {}", new.display()))?;
+            run::step(
+                &format!("downloading {package}"),
+                "kernel-download",
+                Command::new("apt-get").args(["download", &package]).current_dir(&new),
+            )?;
+            let archive = only_entry(&new, |name| name.ends_with(".deb"))?;
+            run::step(
+                &format!("unpacking {package}"),
+                "kernel-unpack",
+                Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&new),
+            )?;
+            fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+            fs::rename(&new, &dir).with_context(|| format!("cannot rename {}", new.display()))?;
+        }
+        Ok(Self {
+            image: only_entry(&dir.join("boot"), |name| name.starts_with("vmlinuz-"))?,
+            modules: only_entry(&dir.join("lib/modules"), |_| true)
+                .or_else(|_| only_entry(&dir.join("usr/lib/modules"), |_| true))?,
+        })
+    }
+}
+
+/// The package that Debian's meta packages name for a version at present.
+fn newest_package(version: &str) -> Result<String> {
+    let find = || -> Option<String> {
+        [format!("linux-image-{version}-cloud-amd64"), "linux-image-cloud-amd64".to_owned()]
+            .iter()
+            .filter_map(|meta| run::output(Command::new("apt-cache").args(["depends", meta])).ok())
+            .find_map(|text| package_in(&text, version))
+    };
+    if let Some(package) = find() {
+        return Ok(package);
+    }
+    if packages::can_install() {
+        packages::update()?;
+        if let Some(package) = find() {
+            return Ok(package);
+        }
+    }
+    bail!(
+        "apt knows no cloud kernel {version}: run `sudo apt-get update`; Debian 12 with its security updates \
+         has it"
+    );
+}
+
+/// The kernel package of this version in what `apt-cache depends` prints.
+fn package_in(depends: &str, version: &str) -> Option<String> {
+    let start = format!("linux-image-{version}.");
+    depends
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .find(|package| package.starts_with(&start))
+        .map(str::to_owned)
+}
+
+fn only_entry(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
+    fs::read_dir(dir)
+        .with_context(|| format!("cannot read {}", dir.display()))?
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_name().to_str().is_some_and(&wanted))
+        .map(|entry| entry.path())
+        .with_context(|| format!("{} lacks what a kernel package should have", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_matched_to_its_end() {
+        let text = "linux-image-cloud-amd64\n  Depends: linux-image-6.12.117+deb12-cloud-amd64\n";
+        assert_eq!(package_in(text, "6.1"), None);
+        assert_eq!(package_in(text, "6.12").as_deref(), Some("linux-image-6.12.117+deb12-cloud-amd64"));
+        let text = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n  Suggests: x\n";
+        assert_eq!(package_in(text, "6.1").as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
+    }
+}
