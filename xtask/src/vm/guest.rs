@@ -33,9 +33,9 @@ pub(super) struct Outcome {
 }
 
 /// Boots the kernel, shows each suite's result, and keeps the whole console in `log`.
-pub(super) fn run(kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Outcome> {
+pub(super) fn run(qemu: Command, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Outcome> {
     let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut qemu = qemu(kernel, initramfs).spawn().context("cannot start qemu-system-x86_64")?;
+    let mut qemu = with_guest(qemu, kernel, initramfs).spawn().context("cannot start qemu-system-x86_64")?;
     let console = qemu.stdout.take().context("the guest's console is not there to read")?;
     let started = Instant::now();
 
@@ -74,8 +74,7 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Outco
         .with_context(|| format!("the end of {}:\n{}", log.display(), run::tail(log, TAIL_LINES)))
 }
 
-fn qemu(kernel: &Kernel, initramfs: &Path) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
+fn with_guest(mut qemu: Command, kernel: &Kernel, initramfs: &Path) -> Command {
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G"])
         .args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio"])

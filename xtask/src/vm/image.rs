@@ -18,12 +18,18 @@ use crate::{run, suites::Suite, workspace};
 const HOST_PROGRAMS: [&str; 2] = ["ip", "tc"];
 
 /// Lays out the file system in `dir` and packs it; returns the archive.
-pub(super) fn build(kernel: &Kernel, suites: &[Suite], names: &[String], dir: &Path) -> Result<PathBuf> {
+pub(super) fn build(
+    kernel: &Kernel,
+    busybox: &Path,
+    suites: &[Suite],
+    names: &[String],
+    dir: &Path,
+) -> Result<PathBuf> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     let mut layout = Layout { dir, files: BTreeSet::new() };
-    layout.busybox()?;
+    layout.program(busybox, "bin/busybox")?;
     layout.modules(kernel)?;
     for suite in suites {
         layout.program(&suite.executable, &format!("tests/{}", suite.name))?;
@@ -44,17 +50,6 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn busybox(&mut self) -> Result<()> {
-        let busybox = workspace::find_in_path("busybox").context("busybox is missing")?;
-        if !libraries(&busybox)?.is_empty() {
-            bail!(
-                "{} is not the static one; on Debian: sudo apt-get install busybox-static",
-                busybox.display()
-            );
-        }
-        self.program(&busybox, "bin/busybox")
-    }
-
     fn modules(&mut self, kernel: &Kernel) -> Result<()> {
         let dep = kernel.modules.join("modules.dep");
         let dep = fs::read_to_string(&dep).with_context(|| format!("cannot read {}", dep.display()))?;
@@ -133,6 +128,11 @@ fn unxz(file: &Path) -> Result<Vec<u8>> {
         bail!("xz: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(output.stdout)
+}
+
+/// Whether a program needs no shared library.
+pub(super) fn is_static(program: &Path) -> bool {
+    libraries(program).is_ok_and(|libraries| libraries.is_empty())
 }
 
 /// The shared libraries of a program with their loader; none for a static one.

@@ -24,25 +24,7 @@ impl Kernel {
         let package = newest_package(version)?;
         let dir = cache.join(&package);
         if !dir.exists() {
-            let new = cache.join(format!("{package}.new"));
-            // What an interrupted run left must not be taken for a kernel.
-            if new.exists() {
-                fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
-            }
-            fs::create_dir_all(&new).with_context(|| format!("cannot create {}", new.display()))?;
-            run::step(
-                &format!("downloading {package}"),
-                "kernel-download",
-                Command::new("apt-get").args(["download", &package]).current_dir(&new),
-            )?;
-            let archive = only_entry(&new, |name| name.ends_with(".deb"))?;
-            run::step(
-                &format!("unpacking {package}"),
-                "kernel-unpack",
-                Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(&new),
-            )?;
-            fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
-            fs::rename(&new, &dir).with_context(|| format!("cannot rename {}", new.display()))?;
+            packages::unpack_one(&package, &dir)?;
         }
         Ok(Self {
             image: only_entry(&dir.join("boot"), |name| name.starts_with("vmlinuz-"))?,

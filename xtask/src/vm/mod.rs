@@ -7,12 +7,13 @@ mod guest;
 mod image;
 mod kernel;
 mod modules;
+mod tools;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use self::{guest::Outcome, kernel::Kernel};
+use self::{guest::Outcome, kernel::Kernel, tools::Tools};
 use crate::{
     run,
     setup::{
@@ -31,8 +32,8 @@ const PREFIX: &str = "kernel_";
 
 /// Run the kernel suites on Debian's 6.1 and 6.12 kernels, in an emulated machine
 ///
-/// The verifiers of these kernels differ from each other and from this machine's. Needs qemu and busybox,
-/// which are installed on Debian as root; running it needs no root. The guest has no network.
+/// The verifiers of these kernels differ from each other and from this machine's. The guest has no network,
+/// and neither root nor an installed qemu is needed: what is missing is unpacked below .tools.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only this kernel
@@ -48,6 +49,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     setup::ensure()?;
     packages::ensure(Purpose::Vm)?;
+    let tools = Tools::get()?;
     let suites = suites_with(suites::build()?, &arguments.names)?;
     let versions =
         VERSIONS.iter().filter(|version| arguments.kernel.as_deref().is_none_or(|only| only == **version));
@@ -55,7 +57,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let mut sum = Tally::default();
     for version in versions {
         println!("\n== Linux {version}");
-        match on_kernel(version, &suites, &arguments.names) {
+        match on_kernel(version, &tools, &suites, &arguments.names) {
             Ok(tally) => sum.add(tally),
             Err(error) => {
                 eprintln!("error: Linux {version}: {error:#}");
@@ -88,12 +90,13 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
-fn on_kernel(version: &str, suites: &[Suite], names: &[String]) -> Result<Tally> {
+fn on_kernel(version: &str, tools: &Tools, suites: &[Suite], names: &[String]) -> Result<Tally> {
     let dir = workspace::target_dir().join("vm");
     let kernel = Kernel::get(version, &dir)?;
-    let initramfs = image::build(&kernel, suites, names, &dir.join(format!("{version}-image")))?;
+    let initramfs =
+        image::build(&kernel, &tools.busybox, suites, names, &dir.join(format!("{version}-image")))?;
     let log = dir.join(format!("{version}.log"));
-    let Outcome { release, booted, took, tally } = guest::run(&kernel, &initramfs, &log)?;
+    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), &kernel, &initramfs, &log)?;
     println!(
         "Linux {release}: up after {}, ended after {}, console in {}",
         run::duration(booted),
