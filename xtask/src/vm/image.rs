@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{kernel::Kernel, modules};
+use super::kernel::Kernel;
 use crate::{run, suites::Suite, workspace};
 
 /// Programs of this machine that the tests may call in the guest; busybox has weaker ones.
@@ -51,10 +51,8 @@ struct Layout<'a> {
 
 impl Layout<'_> {
     fn modules(&mut self, kernel: &Kernel) -> Result<()> {
-        let dep = kernel.modules.join("modules.dep");
-        let dep = fs::read_to_string(&dep).with_context(|| format!("cannot read {}", dep.display()))?;
         let mut order = String::new();
-        for (number, file) in modules::in_order(&dep).iter().enumerate() {
+        for (number, file) in kernel.modules_in_order(&self.dir.join("bin/busybox"))?.iter().enumerate() {
             let from = kernel.modules.join(file);
             let base = file.rsplit('/').next().unwrap_or(file);
             let name = format!("{number:02}-{}", base.trim_end_matches(".xz"));

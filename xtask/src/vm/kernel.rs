@@ -8,17 +8,33 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::modules;
 use crate::{run, setup::packages};
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
     /// The file that qemu boots.
     pub(super) image: PathBuf,
-    /// The folder with `kernel/` and `modules.dep`.
+    /// The folder of its modules, which lie in `kernel/` there.
     pub(super) modules: PathBuf,
 }
 
 impl Kernel {
+    /// The module files of the guest, each after what it needs, relative to [`Self::modules`].
+    pub(super) fn modules_in_order(&self, busybox: &Path) -> Result<Vec<String>> {
+        let dep = self.modules.join("modules.dep");
+        if !dep.exists() {
+            // A package's own script would do this at its installation.
+            let base = self.modules.ancestors().nth(3).context("the modules are not in lib/modules")?;
+            let version = self.modules.file_name().context("the modules' folder has no name")?;
+            run::output(Command::new(busybox).arg("depmod").arg("-b").arg(base).arg(version)).with_context(
+                || format!("cannot find what the modules in {} need", self.modules.display()),
+            )?;
+        }
+        let dep = fs::read_to_string(&dep).with_context(|| format!("cannot read {}", dep.display()))?;
+        Ok(modules::in_order(&dep))
+    }
+
     /// Finds Debian's cloud kernel of this version in `cache`, or downloads and unpacks it there.
     pub(super) fn get(version: &str, cache: &Path) -> Result<Self> {
         let package = newest_package(version)?;
