@@ -91,7 +91,13 @@ impl Suite {
         format!("{} ({kind})", self.name)
     }
 
-    /// The tests whose names contain one of `names`; all for no names.
+    /// What to give this suite's program as names: none, which means all of its tests, where one of `names`
+    /// is part of the suite's own name.
+    pub(crate) fn filters<'a>(&self, names: &'a [String]) -> &'a [String] {
+        if names.iter().any(|name| self.name.contains(name.as_str())) { &[] } else { names }
+    }
+
+    /// The tests whose names, or whose suite's name, contain one of `names`; all for no names.
     pub(crate) fn tests(&self, names: &[String]) -> Result<Tests> {
         let all = self.list(names, &[])?;
         let kernel = self.list(names, &["--ignored"])?;
@@ -100,15 +106,16 @@ impl Suite {
     }
 
     fn list(&self, names: &[String], options: &[&str]) -> Result<Vec<String>> {
-        let text =
-            run::output(self.command().args(["--list", "--format", "terse"]).args(options).args(names))
-                .with_context(|| format!("cannot list {}", self.title()))?;
+        let text = run::output(
+            self.command().args(["--list", "--format", "terse"]).args(options).args(self.filters(names)),
+        )
+        .with_context(|| format!("cannot list {}", self.title()))?;
         Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
     /// Runs tests and shows their output as it comes.
     pub(crate) fn run(&self, names: &[String], options: &[&str]) -> Result<Tally> {
-        let mut tally = run_counted(self.command().args(options).args(names))?;
+        let mut tally = run_counted(self.command().args(options).args(self.filters(names)))?;
         for failure in &mut tally.failures {
             *failure = format!("{}: {failure}", self.name);
         }

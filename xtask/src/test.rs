@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Take a skipped test for a failure; also on when the environment says CI=true
     #[arg(long)]
     ci: bool,
-    /// Only tests whose name contains one of these, documentation examples left out
+    /// Only tests whose name, or whose file's name, contains one of these; no documentation examples then
     names: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         sum.add(suites::run_counted(workspace::cargo().args(["test", "--doc", "--quiet"]))?);
     }
     if sum.run() + sum.skipped == 0 {
-        bail!("no test's name contains {}", names.join(" or "));
+        bail!("no name of a test contains {}", names.join(" or "));
     }
 
     println!();

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::kernel::Kernel;
 use crate::{run, tally::Tally};
@@ -19,6 +19,8 @@ use crate::{run, tally::Tally};
 const TIME_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How many lines of the console are shown when the guest does not come to its end.
 const TAIL_LINES: usize = 40;
+/// How many lines of a failed suite's output are shown.
+const SUITE_LINES: usize = 80;
 
 /// A guest that came to its end by itself.
 pub(super) struct Outcome {
@@ -69,9 +71,14 @@ pub(super) fn run(qemu: Command, kernel: &Kernel, initramfs: &Path, log: &Path) 
     } else if !status.success() {
         console.trouble = Some(format!("qemu: {status}"));
     }
-    console
-        .outcome(started.elapsed())
-        .with_context(|| format!("the end of {}:\n{}", log.display(), run::tail(log, TAIL_LINES)))
+    console.outcome(started.elapsed()).map_err(|error| {
+        anyhow!(
+            "{error:#}; the end of {}:
+{}",
+            log.display(),
+            run::tail(log, TAIL_LINES)
+        )
+    })
 }
 
 fn with_guest(mut qemu: Command, kernel: &Kernel, initramfs: &Path) -> Command {
@@ -89,11 +96,18 @@ fn with_guest(mut qemu: Command, kernel: &Kernel, initramfs: &Path) -> Command {
     qemu
 }
 
+/// The suite that runs at present, and what it has printed.
+struct Running {
+    name: String,
+    tally: Tally,
+    lines: Vec<String>,
+}
+
 /// What has been understood of the console so far.
 #[derive(Default)]
 struct Console {
     release: Option<(String, Duration)>,
-    suite: Option<(String, Tally)>,
+    suite: Option<Running>,
     sum: Tally,
     exit: Option<u32>,
     trouble: Option<String>,
@@ -106,8 +120,9 @@ impl Console {
             self.trouble = Some(line.to_owned());
             return None;
         }
-        if let Some((_, tally)) = &mut self.suite {
-            tally.line(line);
+        if let Some(suite) = &mut self.suite {
+            suite.tally.line(line);
+            suite.lines.push(format!("  | {line}"));
         }
         // A message of the kernel's may stand before it on the same line.
         let (_, ours) = line.split_once("BORDERGUARD-VM-")?;
@@ -115,7 +130,10 @@ impl Console {
         match word {
             "NOTE" => return Some(rest.to_owned()),
             "READY" => self.release = Some((rest.to_owned(), at)),
-            "SUITE" => self.suite = Some((rest.to_owned(), Tally::default())),
+            "SUITE" => {
+                let name = rest.to_owned();
+                self.suite = Some(Running { name, tally: Tally::default(), lines: Vec::new() });
+            }
             "RESULT" => return self.suite_ends(rest),
             "EXIT" => self.exit = rest.parse().ok(),
             _ => {}
@@ -125,7 +143,7 @@ impl Console {
 
     /// Takes `NAME EXIT-CODE` of a suite's end.
     fn suite_ends(&mut self, rest: &str) -> Option<String> {
-        let (name, mut tally) = self.suite.take()?;
+        let Running { name, mut tally, lines } = self.suite.take()?;
         let code = rest.rsplit(' ').next().unwrap_or_default();
         if code != "0" && tally.failed == 0 {
             tally.failed += 1;
@@ -137,7 +155,9 @@ impl Console {
         let shown = if tally.failed == 0 {
             format!("{name}: ok, {} passed", tally.passed)
         } else {
-            format!("{name}: FAILED, {} passed, {} failed", tally.passed, tally.failed)
+            let printed =
+                lines.get(lines.len().saturating_sub(SUITE_LINES)..).unwrap_or_default().join("\n  ");
+            format!("{name}: FAILED, {} passed, {} failed\n  {printed}", tally.passed, tally.failed)
         };
         self.sum.add(tally);
         Some(shown)

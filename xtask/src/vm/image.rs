@@ -33,12 +33,13 @@ pub(super) fn build(
     layout.modules(kernel)?;
     for suite in suites {
         layout.program(&suite.executable, &format!("tests/{}", suite.name))?;
+        let names = suite.filters(names).join(" ");
+        layout.write(&format!("names/{}", suite.name), names.as_bytes(), 0o644)?;
     }
     for program in HOST_PROGRAMS {
         let file = workspace::find_in_path(program).with_context(|| format!("{program} is missing"))?;
         layout.program(&file, &format!("usr/sbin/{program}"))?;
     }
-    layout.write("names", names.join(" ").as_bytes(), 0o644)?;
     layout.write("init", include_bytes!("init.sh"), 0o755)?;
     layout.pack()
 }

@@ -22,10 +22,11 @@ ip link set lo up
 echo "BORDERGUARD-VM-READY $(uname -r)"
 code=0
 for suite in /tests/*; do
-    echo "BORDERGUARD-VM-SUITE ${suite##*/}"
-    "$suite" --include-ignored --test-threads=1 $(cat /names)
+    name=${suite##*/}
+    echo "BORDERGUARD-VM-SUITE $name"
+    "$suite" --include-ignored --test-threads=1 $(cat "/names/$name")
     result=$?
-    echo "BORDERGUARD-VM-RESULT ${suite##*/} $result"
+    echo "BORDERGUARD-VM-RESULT $name $result"
     [ "$result" = 0 ] || code=1
 done
 echo "BORDERGUARD-VM-EXIT $code"

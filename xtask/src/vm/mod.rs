@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Only this kernel
     #[arg(long, value_parser = VERSIONS)]
     kernel: Option<String>,
-    /// Only tests whose name contains one of these
+    /// Only tests whose name, or whose file's name, contains one of these
     names: Vec<String>,
 }
 
