@@ -1,7 +1,17 @@
 //! `cargo xtask`: everything that is done to this workspace, one command a file.
 
+mod bench;
+mod bpf;
+mod build;
+mod ci;
+mod demo;
+mod licences;
 mod run;
 mod setup;
+mod suites;
+mod tally;
+mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -10,9 +20,10 @@ use clap::{Parser, Subcommand};
 
 /// Build, test, demo and measure Border Guard.
 ///
-/// Each command first sets up what it needs, so a fresh clone needs no other step.
+/// Each command first sets up what it needs, so a fresh clone needs no other step. Where it cannot (no
+/// root, no Debian), it says in one line what is missing and how to get it.
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,14 +31,25 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find or install what the build of the kernel program needs
-    Setup,
+    Setup(setup::Arguments),
+    Build(build::Arguments),
+    Test(test::Arguments),
+    Demo(demo::Arguments),
+    Bench(bench::Arguments),
+    Vm(vm::Arguments),
+    Ci(ci::Arguments),
 }
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = workspace::enter().and_then(|()| match command {
-        Command::Setup => setup::command(),
+        Command::Setup(arguments) => setup::command(&arguments),
+        Command::Build(arguments) => build::command(&arguments),
+        Command::Test(arguments) => test::command(&arguments),
+        Command::Demo(arguments) => demo::command(&arguments),
+        Command::Bench(arguments) => bench::command(&arguments),
+        Command::Vm(arguments) => vm::command(&arguments),
+        Command::Ci(arguments) => ci::command(&arguments),
     });
     match outcome {
         Ok(code) => code,

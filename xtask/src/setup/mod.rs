@@ -13,12 +13,19 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-pub(crate) use self::record::Record;
 use self::toolchain::Compiler;
+pub(crate) use self::{record::Record, toolchain::rustup_run};
 use crate::workspace;
 
-/// The command `setup`: sets up the build and says what it will use.
-pub(crate) fn command() -> Result<ExitCode> {
+/// Find or install what the build of the kernel program needs
+///
+/// The other commands do this themselves. On Debian as root the compiler and LLVM come from apt; elsewhere
+/// rustup's nightly is used. Nothing is asked; what cannot be had is named with the command that gets it.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {}
+
+/// Sets up the build and says what it will use.
+pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
     let record = ensure()?;
     println!(
         "ready: toolchain {} ({}), bpf-linker in {}, both on LLVM {}",

@@ -1,8 +1,8 @@
 //! What comes from the distribution: which command needs which programs, and their installation.
 
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{run, workspace};
 
@@ -11,7 +11,7 @@ use crate::{run, workspace};
 pub(crate) enum Purpose {
     /// The Dublin demo and the end-to-end tests: namespaces, real services and their clients.
     Scenario,
-    /// Booting other kernels.
+    /// Booting other kernels; the emulator itself is only unpacked, see `vm/tools.rs`.
     Vm,
     /// Linting the kernel program with Debian's compiler.
     Lint,
@@ -26,8 +26,8 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Scenario, "rsync", "rsync"),
     (Purpose::Scenario, "ssh-keygen", "openssh-client"),
     (Purpose::Scenario, "tcpdump", "tcpdump"),
-    (Purpose::Vm, "qemu-system-x86_64", "qemu-system-x86"),
-    (Purpose::Vm, "busybox", "busybox-static"),
+    (Purpose::Vm, "ip", "iproute2"),
+    (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "xz", "xz-utils"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
@@ -65,13 +65,73 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<()> {
     if let Err(first) = run::step(&what, "apt-get-install", &mut apt_get_install(packages)) {
         // On a new machine apt knows no packages yet, and an old list may name files that are gone.
         eprintln!("trying again with a new package list");
-        let update = run::step("reading Debian's package list", "apt-get-update", apt_get().arg("update"));
-        if update.is_err() {
+        if update().is_err() {
             return Err(first);
         }
         run::step(&what, "apt-get-install", &mut apt_get_install(packages))?;
     }
     Ok(())
+}
+
+/// Unpacks Debian packages, with those that they depend on and that are not installed, below `dir`. Needs no
+/// root and changes nothing on the system, so it cannot clash with what is installed.
+pub(crate) fn unpack(what: &str, packages: &[&str], dir: &Path) -> Result<()> {
+    if workspace::find_in_path("apt-get").is_none() {
+        bail!("{what} is missing; get it from your distribution and run this again");
+    }
+    let simulate =
+        || run::output(apt_get().args(["install", "--simulate", "--no-install-recommends"]).args(packages));
+    let plan = match simulate() {
+        Err(_) if can_install() => {
+            update()?;
+            simulate()
+        }
+        plan => plan,
+    };
+    let plan = plan.context("apt knows no such package; `sudo apt-get update` may help")?;
+    fetch(&format!("downloading {what} (Debian: {})", packages.join(" ")), &to_install(&plan), dir)
+}
+
+/// Unpacks one Debian package alone, without what it depends on, below `dir`.
+pub(crate) fn unpack_one(package: &str, dir: &Path) -> Result<()> {
+    fetch(&format!("downloading {package}"), &[package.to_owned()], dir)
+}
+
+fn fetch(what: &str, packages: &[String], dir: &Path) -> Result<()> {
+    // What an interrupted run left must not be taken for the whole.
+    let mut new = dir.as_os_str().to_owned();
+    new.push(".new");
+    let new = Path::new(&new);
+    for old in [new, dir] {
+        if old.exists() {
+            fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
+        }
+    }
+    fs::create_dir_all(new).with_context(|| format!("cannot create {}", new.display()))?;
+    run::step(what, "apt-get-download", apt_get().arg("download").args(packages).current_dir(new))?;
+    let archives: Vec<_> = fs::read_dir(new)?.collect::<Result<_, _>>()?;
+    for archive in archives.iter().map(fs::DirEntry::path) {
+        run::output(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(new))?;
+        fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+    }
+    fs::rename(new, dir).with_context(|| format!("cannot rename {}", new.display()))
+}
+
+/// The packages that a simulated installation would install, each as `NAME=VERSION`.
+fn to_install(plan: &str) -> Vec<String> {
+    let installed = plan.lines().filter_map(|line| line.strip_prefix("Inst "));
+    let of_line = |line: &str| {
+        // `Inst NAME [OLD-VERSION] (VERSION ORIGIN [ARCH])`
+        let name = line.split_whitespace().next()?;
+        let version = line.split_once('(')?.1.split_whitespace().next()?;
+        Some(format!("{name}={version}"))
+    };
+    installed.filter_map(of_line).collect()
+}
+
+/// Reads Debian's package list anew.
+pub(crate) fn update() -> Result<()> {
+    run::step("reading Debian's package list", "apt-get-update", apt_get().arg("update"))
 }
 
 fn apt_get_install(packages: &[&str]) -> Command {
@@ -88,4 +148,17 @@ fn apt_get() -> Command {
         // A package such as nginx would start its service on the host; only the tests' own copies are wanted.
         .env("SYSTEMD_OFFLINE", "1");
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_lists_what_would_be_installed() {
+        let plan = "Reading package lists...\nRemv other [1.0]\n\
+            Inst libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])\n\
+            Inst seabios [1.16.1-1] (1.16.2-1 Debian:12.15/oldstable [all])\nConf libfdt1 (1.6.1-4+b1 Debian)\n";
+        assert_eq!(to_install(plan), ["libfdt1=1.6.1-4+b1", "seabios=1.16.2-1"]);
+    }
 }

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::toolchain::Compiler;
+use super::toolchain::{Compiler, rustup_run};
+use crate::run;
 
 /// The compiler and the linker of the kernel program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,11 @@ impl Record {
             bootstrap: !compiler.nightly,
             linker_dir,
         }
+    }
+
+    /// Whether the toolchain can lint.
+    pub(crate) fn has_clippy(&self) -> bool {
+        run::output(rustup_run(&self.toolchain, "cargo-clippy").arg("--version")).is_ok()
     }
 
     /// Reads the file; `None` where there is none, or none that this version understands.

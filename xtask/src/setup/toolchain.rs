@@ -33,7 +33,7 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// The compiler of a rustup toolchain, if it is recent enough and has the library's source.
     pub(crate) fn probe(toolchain: &str) -> Option<Self> {
-        let version = run::output(&mut rustup_run(toolchain, "rustc").arg("-vV")).ok()?;
+        let version = run::output(rustup_run(toolchain, "rustc").arg("-vV")).ok()?;
         let version = Version::parse(&version)?;
         let sysroot = run::output(rustup_run(toolchain, "rustc").args(["--print", "sysroot"])).ok()?;
         (version.recent_enough() && has_library_source(Path::new(sysroot.trim()))).then(|| Self {

@@ -1,0 +1,135 @@
+//! `cargo xtask ci`: every check that a change must pass.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    licences, run,
+    setup::{
+        self,
+        packages::{self, Purpose},
+    },
+    workspace,
+};
+
+/// Run every check that a change must pass: format, lints, licences, tests, demo, other kernels
+///
+/// All checks run even if one fails; a table at the end says how each went and how long it took.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {}
+
+/// A check by name. It says itself what is wrong; the error says only that something is.
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: [Check; 7] = [
+    ("format", format),
+    ("clippy", clippy),
+    ("clippy of the kernel program", clippy_of_kernel_program),
+    ("licences", licences),
+    ("tests", || this_program(&["test", "--ci"])),
+    ("demo", || this_program(&["demo"])),
+    ("other kernels", || this_program(&["vm"])),
+];
+
+pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
+    let started = Instant::now();
+    let results = CHECKS.map(|(name, check)| {
+        println!("\n==== {name}");
+        let started = Instant::now();
+        let result = check();
+        if let Err(error) = &result {
+            eprintln!("error: {name}: {error:#}");
+        }
+        (name, result.is_ok(), started.elapsed())
+    });
+    println!("\n{}", table(&results, started.elapsed()));
+    let good = results.iter().all(|(_, good, _)| *good);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(results: &[(&str, bool, Duration)], all: Duration) -> String {
+    let mut text = String::new();
+    for (name, good, took) in results {
+        let word = if *good { "ok" } else { "FAILED" };
+        text.push_str(&format!("{name:30} {word:8} {}\n", run::duration(*took)));
+    }
+    text + &format!("{:30} {:8} {}", "everything", "", run::duration(all))
+}
+
+fn format() -> Result<()> {
+    status(workspace::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    setup::ensure()?;
+    status(workspace::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Clippy for the kernel program's own target and with its own compiler. Where that compiler has no
+/// clippy and none can be installed, this says so.
+fn clippy_of_kernel_program() -> Result<()> {
+    let record = setup::ensure()?;
+    let lints = record.has_clippy() || (packages::ensure(Purpose::Lint).is_ok() && record.has_clippy());
+    if !lints {
+        println!("not checked: toolchain {} has no clippy, and none can be installed", record.toolchain);
+        return Ok(());
+    }
+    let mut path = vec![workspace::root().join(&record.linker_dir)];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let mut cargo = setup::rustup_run(&record.toolchain, "cargo");
+    cargo
+        .args(["clippy", "--package", "guard-ebpf", "--lib", "--bins", "--features", "bench", "--release"])
+        .args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+        .arg("--target-dir")
+        .arg(workspace::target_dir().join("ebpf/clippy"))
+        .args(["--", "-D", "warnings"])
+        .env("PATH", env::join_paths(path).context("a folder on PATH has a colon in its name")?)
+        .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH))
+        .env_remove("RUSTC");
+    if record.bootstrap {
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+    }
+    status(&mut cargo)
+}
+
+fn licences() -> Result<()> {
+    println!("{} packages, all with a permitted licence", licences::check()?);
+    Ok(())
+}
+
+/// Another command of this program, just as a person would type it.
+fn this_program(arguments: &[&str]) -> Result<()> {
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    status(Command::new(Path::new(&program)).args(arguments))
+}
+
+fn status(command: &mut Command) -> Result<()> {
+    let status =
+        command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_every_check() {
+        let results =
+            [("format", true, Duration::from_millis(300)), ("tests", false, Duration::from_secs(90))];
+        let table = table(&results, Duration::from_secs(91));
+        let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words[0], ["format", "ok", "0.3", "s"]);
+        assert_eq!(words[1], ["tests", "FAILED", "1", "min", "30", "s"]);
+        assert_eq!(words[2], ["everything", "1", "min", "31", "s"]);
+    }
+}

@@ -1,0 +1,181 @@
+//! The test programs of the workspace: built once by cargo, then listed and run from here, so that what
+//! was skipped can be named.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::{run, tally::Tally, workspace};
+
+/// One test program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Suite {
+    /// The name of the library, program or file of tests.
+    pub(crate) name: String,
+    /// Whether it is a file of `PACKAGE/tests/`.
+    pub(crate) integration: bool,
+    pub(crate) executable: PathBuf,
+    /// The package's folder, from which cargo would run it.
+    dir: PathBuf,
+}
+
+/// The tests in a suite whose names match: plain ones and those that need root and BPF.
+pub(crate) struct Tests {
+    pub(crate) plain: Vec<String>,
+    pub(crate) kernel: Vec<String>,
+}
+
+/// Builds the test programs of all packages but the kernel program's; cargo shows its own progress.
+pub(crate) fn build() -> Result<Vec<Suite>> {
+    let mut child = workspace::cargo()
+        .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("cargo's output is not there to read")?;
+    let mut suites = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        suites.extend(Suite::from_message(&line.context("cannot read what cargo says")?));
+    }
+    if !child.wait().context("cannot wait for cargo")?.success() {
+        bail!("the tests do not build");
+    }
+    suites.sort_by(|a, b| (a.integration, &a.dir, &a.name).cmp(&(b.integration, &b.dir, &b.name)));
+    Ok(suites)
+}
+
+/// The fields that are used of cargo's message `compiler-artifact`.
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: Target,
+    profile: Profile,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+impl Suite {
+    /// The suite that a line of cargo's JSON output tells of, if it does.
+    fn from_message(line: &str) -> Option<Self> {
+        let Artifact { manifest_path, target, profile, executable } = serde_json::from_str(line).ok()?;
+        if !profile.test {
+            return None;
+        }
+        Some(Self {
+            name: target.name,
+            integration: target.kind.iter().any(|kind| kind == "test"),
+            executable: executable?,
+            dir: manifest_path.parent().map(Path::to_path_buf)?,
+        })
+    }
+
+    /// What a person calls it.
+    pub(crate) fn title(&self) -> String {
+        let kind = if self.integration { "tests" } else { "unit tests" };
+        format!("{} ({kind})", self.name)
+    }
+
+    /// What to give this suite's program as names: none, which means all of its tests, where one of `names`
+    /// is part of the suite's own name.
+    pub(crate) fn filters<'a>(&self, names: &'a [String]) -> &'a [String] {
+        if names.iter().any(|name| self.name.contains(name.as_str())) { &[] } else { names }
+    }
+
+    /// The tests whose names, or whose suite's name, contain one of `names`; all for no names.
+    pub(crate) fn tests(&self, names: &[String]) -> Result<Tests> {
+        let all = self.list(names, &[])?;
+        let kernel = self.list(names, &["--ignored"])?;
+        let plain = all.into_iter().filter(|test| !kernel.contains(test)).collect();
+        Ok(Tests { plain, kernel })
+    }
+
+    fn list(&self, names: &[String], options: &[&str]) -> Result<Vec<String>> {
+        let text = run::output(
+            self.command().args(["--list", "--format", "terse"]).args(options).args(self.filters(names)),
+        )
+        .with_context(|| format!("cannot list {}", self.title()))?;
+        Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    }
+
+    /// Runs tests and shows their output as it comes.
+    pub(crate) fn run(&self, names: &[String], options: &[&str]) -> Result<Tally> {
+        let mut tally = run_counted(self.command().args(options).args(self.filters(names)))?;
+        for failure in &mut tally.failures {
+            *failure = format!("{}: {failure}", self.name);
+        }
+        Ok(tally)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.executable);
+        // As cargo does it.
+        command.current_dir(&self.dir).env("CARGO_MANIFEST_DIR", &self.dir);
+        command
+    }
+}
+
+/// Runs a test program (or cargo running some), shows its output and counts. A program that fails without
+/// naming a failed test counts as one failure.
+pub(crate) fn run_counted(command: &mut Command) -> Result<Tally> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let stdout = child.stdout.take().context("the output of the tests is not there to read")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.context("cannot read what the tests say")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.line(&line);
+    }
+    let status = child.wait().context("cannot wait for the tests")?;
+    if !status.success() && tally.failed == 0 {
+        tally.failed += 1;
+        tally.failures.push(format!("the program itself ({status})"));
+    }
+    if status.success() && !tally.complete {
+        bail!("{} ended well but gave no test result", command.get_program().display());
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_program_is_recognised() {
+        let line = r#"{"reason":"compiler-artifact","package_id":"p","manifest_path":"/w/tests/Cargo.toml",
+            "target":{"kind":["test"],"crate_types":["bin"],"name":"kernel_load","src_path":"/w/x.rs"},
+            "profile":{"opt_level":"0","test":true},"executable":"/w/target/debug/deps/kernel_load-1"}"#;
+        let suite = Suite::from_message(line).unwrap();
+        assert_eq!((suite.name.as_str(), suite.integration), ("kernel_load", true));
+        assert_eq!(suite.dir, Path::new("/w/tests"));
+    }
+
+    #[test]
+    fn ordinary_programs_and_other_messages_are_not() {
+        let program = r#"{"reason":"compiler-artifact","manifest_path":"/w/Cargo.toml",
+            "target":{"kind":["bin"],"name":"x"},"profile":{"test":false},"executable":"/w/x"}"#;
+        assert_eq!(Suite::from_message(program), None);
+        assert_eq!(Suite::from_message(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! `cargo xtask test`: all tests, with what was skipped by name.
+
+use std::{env, process::ExitCode};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    bpf,
+    setup::{
+        self,
+        packages::{self, Purpose},
+    },
+    suites,
+    tally::Tally,
+    workspace,
+};
+
+/// Run all tests: unit, property, kernel and end to end
+///
+/// Tests that need root and BPF are ordinary tests marked `#[ignore = "needs root and BPF"]`. They run one
+/// after the other where root and BPF are there, and are named as skipped where they are not. Ends with the
+/// line `N passed, N failed, N skipped`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Take a skipped test for a failure; also on when the environment says CI=true
+    #[arg(long)]
+    ci: bool,
+    /// Only tests whose name, or whose file's name, contains one of these; no documentation examples then
+    names: Vec<String>,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let in_ci = arguments.ci || env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1");
+    let names = &arguments.names;
+    setup::ensure()?;
+    let kernel = bpf::usable();
+    if kernel.is_ok() {
+        packages::ensure(Purpose::Scenario)?;
+    }
+
+    let mut sum = Tally::default();
+    for suite in suites::build()? {
+        let tests = suite.tests(names)?;
+        if !tests.plain.is_empty() {
+            println!("\n== {}", suite.title());
+            sum.add(suite.run(names, &[])?);
+        }
+        match &kernel {
+            _ if tests.kernel.is_empty() => {}
+            Ok(()) => {
+                println!("\n== {}, in the kernel", suite.title());
+                sum.add(suite.run(names, &["--ignored", "--test-threads=1"])?);
+            }
+            Err(why) => {
+                println!("\n== {}, in the kernel", suite.title());
+                for test in &tests.kernel {
+                    println!("skipped: {}::{test} ({why})", suite.name);
+                    sum.skipped += 1;
+                }
+            }
+        }
+    }
+    if names.is_empty() {
+        println!("\n== examples in the documentation");
+        sum.add(suites::run_counted(workspace::cargo().args(["test", "--doc", "--quiet"]))?);
+    }
+    if sum.run() + sum.skipped == 0 {
+        bail!("no name of a test contains {}", names.join(" or "));
+    }
+
+    println!();
+    for failure in &sum.failures {
+        println!("failed: {failure}");
+    }
+    let skip_fails = in_ci && sum.skipped > 0;
+    if skip_fails {
+        println!("in CI a skipped test is a failure");
+    }
+    println!("{sum}");
+    Ok(if sum.failed > 0 || skip_fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,239 @@
+//! Running the guest and reading its console.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::kernel::Kernel;
+use crate::{run, tally::Tally};
+
+/// How long a guest may take for everything; emulation is some ten times slower than the machine.
+const TIME_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How many lines of the console are shown when the guest does not come to its end.
+const TAIL_LINES: usize = 40;
+/// How many lines of a failed suite's output are shown.
+const SUITE_LINES: usize = 80;
+
+/// A guest that came to its end by itself.
+pub(super) struct Outcome {
+    /// What `uname -r` said.
+    pub(super) release: String,
+    /// From qemu's start to the first test.
+    pub(super) booted: Duration,
+    /// From qemu's start to its end.
+    pub(super) took: Duration,
+    /// The tests of all suites.
+    pub(super) tally: Tally,
+}
+
+/// Boots the kernel, shows each suite's result, and keeps the whole console in `log`.
+pub(super) fn run(qemu: Command, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Outcome> {
+    let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut qemu = with_guest(qemu, kernel, initramfs).spawn().context("cannot start qemu-system-x86_64")?;
+    let console = qemu.stdout.take().context("the guest's console is not there to read")?;
+    let started = Instant::now();
+
+    let (send, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(std::result::Result::ok) {
+            if send.send(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    let mut console = Console::default();
+    let in_time = loop {
+        match lines.recv_timeout(TIME_LIMIT.saturating_sub(started.elapsed())) {
+            Ok(line) => {
+                writeln!(file, "{line}").with_context(|| format!("cannot write {}", log.display()))?;
+                if let Some(shown) = console.line(&line, started.elapsed()) {
+                    println!("  {shown}");
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break true,
+            Err(RecvTimeoutError::Timeout) => break false,
+        }
+    };
+    if !in_time {
+        qemu.kill().context("cannot stop qemu")?;
+    }
+    let status = qemu.wait().context("cannot wait for qemu")?;
+    if !in_time {
+        console.trouble = Some(format!("the guest was stopped after {}", run::duration(TIME_LIMIT)));
+    } else if !status.success() {
+        console.trouble = Some(format!("qemu: {status}"));
+    }
+    console.outcome(started.elapsed()).map_err(|error| {
+        anyhow!(
+            "{error:#}; the end of {}:
+{}",
+            log.display(),
+            run::tail(log, TAIL_LINES)
+        )
+    })
+}
+
+fn with_guest(mut qemu: Command, kernel: &Kernel, initramfs: &Path) -> Command {
+    qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G"])
+        .args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"])
+        .args(["-serial", "stdio"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(initramfs)
+        // A panic or an oops ends the guest at once, and -no-reboot ends qemu with it.
+        .args(["-append", "console=ttyS0 panic=-1 oops=panic loglevel=4 mitigations=off lsm=yama,bpf"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    qemu
+}
+
+/// The suite that runs at present, and what it has printed.
+struct Running {
+    name: String,
+    tally: Tally,
+    lines: Vec<String>,
+}
+
+/// What has been understood of the console so far.
+#[derive(Default)]
+struct Console {
+    release: Option<(String, Duration)>,
+    suite: Option<Running>,
+    sum: Tally,
+    exit: Option<u32>,
+    trouble: Option<String>,
+}
+
+impl Console {
+    /// Takes one line, and returns what of it is worth showing at once.
+    fn line(&mut self, line: &str, at: Duration) -> Option<String> {
+        if line.contains("Kernel panic - not syncing") {
+            self.trouble = Some(line.to_owned());
+            return None;
+        }
+        if let Some(suite) = &mut self.suite {
+            suite.tally.line(line);
+            suite.lines.push(format!("  | {line}"));
+        }
+        // A message of the kernel's may stand before it on the same line.
+        let (_, ours) = line.split_once("BORDERGUARD-VM-")?;
+        let (word, rest) = ours.split_once(' ')?;
+        match word {
+            "NOTE" => return Some(rest.to_owned()),
+            "READY" => self.release = Some((rest.to_owned(), at)),
+            "SUITE" => {
+                let name = rest.to_owned();
+                self.suite = Some(Running { name, tally: Tally::default(), lines: Vec::new() });
+            }
+            "RESULT" => return self.suite_ends(rest),
+            "EXIT" => self.exit = rest.parse().ok(),
+            _ => {}
+        }
+        None
+    }
+
+    /// Takes `NAME EXIT-CODE` of a suite's end.
+    fn suite_ends(&mut self, rest: &str) -> Option<String> {
+        let Running { name, mut tally, lines } = self.suite.take()?;
+        let code = rest.rsplit(' ').next().unwrap_or_default();
+        if code != "0" && tally.failed == 0 {
+            tally.failed += 1;
+            tally.failures.push(format!("the program itself (exit code {code})"));
+        }
+        for failure in &mut tally.failures {
+            *failure = format!("{name}: {failure}");
+        }
+        let shown = if tally.failed == 0 {
+            format!("{name}: ok, {} passed", tally.passed)
+        } else {
+            let printed =
+                lines.get(lines.len().saturating_sub(SUITE_LINES)..).unwrap_or_default().join("\n  ");
+            format!("{name}: FAILED, {} passed, {} failed\n  {printed}", tally.passed, tally.failed)
+        };
+        self.sum.add(tally);
+        Some(shown)
+    }
+
+    /// The end of a guest that said its exit code; an error for any other.
+    fn outcome(self, took: Duration) -> Result<Outcome> {
+        if let Some(trouble) = self.trouble {
+            bail!(trouble);
+        }
+        let (release, booted) = self.release.context("the guest did not come up")?;
+        let code = self.exit.context("the guest ended in the middle of its tests")?;
+        if (code == 0) != (self.sum.failed == 0) {
+            bail!("the guest's exit code is {code}, but its console tells of {}", self.sum);
+        }
+        if self.sum.run() == 0 {
+            bail!("no test ran in the guest");
+        }
+        Ok(Outcome { release, booted, took, tally: self.sum })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(console: &str) -> Result<Outcome> {
+        let mut read = Console::default();
+        for line in console.lines() {
+            read.line(line, Duration::from_secs(3));
+        }
+        read.outcome(Duration::from_secs(9))
+    }
+
+    const GOOD: &str = "[    1.2] booting\nBORDERGUARD-VM-READY 6.1.0-56-cloud-amd64\n\
+        BORDERGUARD-VM-SUITE kernel_load\ntest loads ... ok\n\
+        test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\
+        [    4.2] veth0: upBORDERGUARD-VM-RESULT kernel_load 0\nBORDERGUARD-VM-EXIT 0\n";
+
+    #[test]
+    fn a_good_run_is_understood() {
+        let outcome = outcome(GOOD).unwrap();
+        assert_eq!(outcome.release, "6.1.0-56-cloud-amd64");
+        assert_eq!((outcome.tally.passed, outcome.tally.failed), (1, 0));
+    }
+
+    #[test]
+    fn a_failed_test_is_named_with_its_suite() {
+        let console = GOOD
+            .replace("loads ... ok", "loads ... FAILED")
+            .replace("ok. 1 passed; 0 failed", "FAILED. 0 passed; 1 failed")
+            .replace("kernel_load 0", "kernel_load 101")
+            .replace("EXIT 0", "EXIT 1");
+        let outcome = outcome(&console).unwrap();
+        assert_eq!(outcome.tally.failures, ["kernel_load: loads"]);
+        assert_eq!(outcome.tally.failed, 1);
+    }
+
+    #[test]
+    fn a_suite_that_dies_counts_as_failed() {
+        let console = "BORDERGUARD-VM-READY 6.1\nBORDERGUARD-VM-SUITE kernel_load\n\
+            BORDERGUARD-VM-RESULT kernel_load 139\nBORDERGUARD-VM-EXIT 1\n";
+        assert_eq!(outcome(console).unwrap().tally.failed, 1);
+    }
+
+    #[test]
+    fn a_guest_that_does_not_reach_its_end_is_an_error() {
+        assert!(outcome("").is_err());
+        assert!(outcome("BORDERGUARD-VM-READY 6.1\n").is_err());
+        assert!(outcome(&GOOD.replace("BORDERGUARD-VM-EXIT 0\n", "")).is_err());
+        assert!(outcome(&GOOD.replace("EXIT 0", "EXIT 1")).is_err());
+        assert!(outcome(&format!("{GOOD}[9.0] Kernel panic - not syncing: oops")).is_err());
+    }
+
+    #[test]
+    fn a_guest_without_tests_is_an_error() {
+        assert!(outcome("BORDERGUARD-VM-READY 6.1\nBORDERGUARD-VM-EXIT 0\n").is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask vm`: the kernel suites on other kernels, in an emulated machine.
+//!
+//! The guest has no network and no disk: a kernel of Debian's, and an initial file system in memory with
+//! busybox, the kernel's modules, and the test programs with their libraries.
+
+mod guest;
+mod image;
+mod kernel;
+mod modules;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use self::{guest::Outcome, kernel::Kernel, tools::Tools};
+use crate::{
+    run,
+    setup::{
+        self,
+        packages::{self, Purpose},
+    },
+    suites::{self, Suite},
+    tally::Tally,
+    workspace,
+};
+
+/// The kernels: the oldest that is supported, and the newest that Debian offers beside it.
+const VERSIONS: [&str; 2] = ["6.1", "6.12"];
+/// Test files of this kind run in the guest.
+const PREFIX: &str = "kernel_";
+
+/// Run the kernel suites on Debian's 6.1 and 6.12 kernels, in an emulated machine
+///
+/// The verifiers of these kernels differ from each other and from this machine's. The guest has no network,
+/// and neither root nor an installed qemu is needed: what is missing is unpacked below .tools.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this kernel
+    #[arg(long, value_parser = VERSIONS)]
+    kernel: Option<String>,
+    /// Only tests whose name, or whose file's name, contains one of these
+    names: Vec<String>,
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    if std::env::consts::ARCH != "x86_64" {
+        bail!("the kernels for this are Debian's for x86_64, and so must this machine be");
+    }
+    setup::ensure()?;
+    packages::ensure(Purpose::Vm)?;
+    let tools = Tools::get()?;
+    let suites = suites_with(suites::build()?, &arguments.names)?;
+    let versions =
+        VERSIONS.iter().filter(|version| arguments.kernel.as_deref().is_none_or(|only| only == **version));
+
+    let mut sum = Tally::default();
+    for version in versions {
+        println!("\n== Linux {version}");
+        match on_kernel(version, &tools, &suites, &arguments.names) {
+            Ok(tally) => sum.add(tally),
+            Err(error) => {
+                eprintln!("error: Linux {version}: {error:#}");
+                sum.failed += 1;
+                sum.failures.push(format!("Linux {version}: the guest itself"));
+            }
+        }
+    }
+
+    println!();
+    for failure in &sum.failures {
+        println!("failed: {failure}");
+    }
+    println!("{sum}");
+    Ok(if sum.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The suites for the guest that have a test to run.
+fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
+    let mut suites = Vec::new();
+    for suite in all.into_iter().filter(|suite| suite.integration && suite.name.starts_with(PREFIX)) {
+        let tests = suite.tests(names)?;
+        if !tests.plain.is_empty() || !tests.kernel.is_empty() {
+            suites.push(suite);
+        }
+    }
+    if suites.is_empty() {
+        bail!("no test to run in tests/tests/{PREFIX}*.rs");
+    }
+    Ok(suites)
+}
+
+fn on_kernel(version: &str, tools: &Tools, suites: &[Suite], names: &[String]) -> Result<Tally> {
+    let dir = workspace::target_dir().join("vm");
+    let kernel = Kernel::get(version, &dir)?;
+    let initramfs =
+        image::build(&kernel, &tools.busybox, suites, names, &dir.join(format!("{version}-image")))?;
+    let log = dir.join(format!("{version}.log"));
+    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), &kernel, &initramfs, &log)?;
+    println!(
+        "Linux {release}: up after {}, ended after {}, console in {}",
+        run::duration(booted),
+        run::duration(took),
+        log.display()
+    );
+    let mut tally = tally;
+    for failure in &mut tally.failures {
+        *failure = format!("Linux {version}: {failure}");
+    }
+    Ok(tally)
+}
