@@ -3,7 +3,8 @@
 //! - [`packet`] builds frames layer by layer, tunnels included, and [`pcap`] writes them to a file.
 //! - [`netns`] makes network namespaces, the links between them and small networks, with no way out.
 //! - [`cgroup`] and [`bpffs`] make a control group and a place for pins.
-//! - [`proc`] runs real servers and clients inside them.
+//! - [`proc`] runs real servers and clients inside them, with [`scratch`] folders for their files.
+//! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`privilege`] says whether this process may do any of that.
 //!
 //! Everything that these make on the machine is named `bg-<pid>-<number>-<label>` (see [`names`]) and
@@ -12,6 +13,7 @@
 pub mod bpffs;
 pub mod cgroup;
 pub mod cleanup;
+pub mod demo;
 pub mod error;
 pub mod names;
 pub mod netns;
@@ -19,3 +21,4 @@ pub mod packet;
 pub mod pcap;
 pub mod privilege;
 pub mod proc;
+pub mod scratch;
