@@ -1,1 +1,24 @@
-//! What the tests of Border Guard share.
+//! What the tests of Border Guard share: frames, networks of namespaces, and guards that clean up.
+//!
+//! - [`packet`] builds frames layer by layer, tunnels included, and [`pcap`] writes them to a file.
+//! - [`netns`] makes network namespaces, the links between them and small networks, with no way out.
+//! - [`cgroup`] and [`bpffs`] make a control group and a place for pins.
+//! - [`proc`] runs real servers and clients inside them, with [`scratch`] folders for their files.
+//! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
+//! - [`privilege`] says whether this process may do any of that.
+//!
+//! Everything that these make on the machine is named `bg-<pid>-<number>-<label>` (see [`names`]) and
+//! is removed when its guard is dropped, on a panic, and on SIGINT, SIGTERM or SIGHUP (see
+//! [`cleanup`]). What a killed run left is removed by the next one.
+pub mod bpffs;
+pub mod cgroup;
+pub mod cleanup;
+pub mod demo;
+pub mod error;
+pub mod names;
+pub mod netns;
+pub mod packet;
+pub mod pcap;
+pub mod privilege;
+pub mod proc;
+pub mod scratch;

@@ -1,0 +1,329 @@
+//! The story, act by act.
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::client::{Request, fetch};
+use super::expect::{Expected, Judged};
+use super::guard::Guard;
+use super::number::grouped;
+use super::policy::{EXEMPTION, MAILBOX_PORT};
+use super::screen::{Cell, Column, Screen, Style};
+use super::service::{Item, Service};
+use super::transfer::Transfer;
+use super::world::{BELGIUM, DUBLIN, Family, NOWHERE, PLACES, Place, US, US_OTHER, World};
+use crate::scratch::Scratch;
+
+/// How long packets that are already on their way may still arrive after a revocation.
+const IN_FLIGHT: Duration = Duration::from_millis(200);
+
+const CLIENTS: [&Place; 3] = [&BELGIUM, &US, &NOWHERE];
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+const TABLE: [Column; 7] = [
+    Column { title: "who", width: 9, to_the_right: false },
+    Column { title: "from", width: 15, to_the_right: false },
+    Column { title: "asks for", width: 12, to_the_right: false },
+    Column { title: "jurisdiction", width: 12, to_the_right: false },
+    Column { title: "verdict", width: 7, to_the_right: false },
+    Column { title: "why", width: 13, to_the_right: false },
+    Column { title: "bytes", width: 9, to_the_right: true },
+];
+
+/// The demo's network and service, and the tally of what was seen.
+#[derive(Debug)]
+pub(super) struct Stage {
+    screen: Screen,
+    service: Service,
+    folder: Scratch,
+    world: Rc<World>,
+    started: Instant,
+    act: usize,
+    observations: u32,
+    wrong: u32,
+    differences: Vec<String>,
+}
+
+impl Stage {
+    /// Makes the network, fills the storage and starts the service.
+    pub(super) fn set_up() -> Result<Self> {
+        let started = Instant::now();
+        let screen = Screen::stdout();
+        screen.line("");
+        screen.line(&format!("   {}", screen.paint("Border Guard: the Dublin demo", Style::Title)));
+        screen.line("");
+        screen.prose(
+            "A storage host in Dublin serves a mailbox, which is pinned to Ireland and may reach the EU, and an \
+             address book, which is not pinned. All of it runs here: real servers and clients in network \
+             namespaces that exist for this demo only and lead nowhere else.",
+        );
+        screen.line("");
+        let folder = Scratch::new("demo")?;
+        let world = Rc::new(World::new()?);
+        let service = Service::start(&world, folder.path())?;
+        for place in PLACES {
+            screen.line(&introduction(place));
+        }
+        let (act, observations, wrong, differences) = (0, 0, 0, Vec::new());
+        Ok(Stage { screen, service, folder, world, started, act, observations, wrong, differences })
+    }
+
+    /// Without a guard everything crosses, and a transfer goes on.
+    pub(super) fn nothing_guards(&mut self) -> Result<()> {
+        self.open_act("Nothing guards the host: the mailbox goes anywhere");
+        let mut requests = Vec::new();
+        for place in CLIENTS {
+            for family in FAMILIES {
+                requests.push((Request::new(place, Item::Mailbox, family)?, Expected::NoGuard));
+            }
+        }
+        self.ask_all(&requests, None)
+    }
+
+    /// Starts the guard on the storage host.
+    pub(super) fn start_guard(&mut self, program: PathBuf) -> Result<Guard> {
+        self.open_act("The guard is started on the storage host");
+        self.screen.prose(&format!(
+            "One pin: flows from the host's addresses and tcp/{MAILBOX_PORT} are the mailbox; home IE, permitted: \
+             EU, else drop. Three sites say where the offices are."
+        ));
+        let before = Instant::now();
+        let guard = Guard::start(self.world.clone(), program, self.folder.path())?;
+        let took = before.elapsed().as_millis();
+        self.screen.prose(&format!("The kernel judges from now on ({took} ms to load, check and attach)."));
+        Ok(guard)
+    }
+
+    /// The pinned mailbox reaches the EU only; the address book goes anywhere.
+    pub(super) fn the_guard_judges(&mut self, guard: &Guard) -> Result<()> {
+        let mut requests = Vec::new();
+        for (place, expected) in
+            [(&BELGIUM, Expected::Permitted), (&US, Expected::Forbidden), (&NOWHERE, Expected::PlaceUnknown)]
+        {
+            for (item, expected) in [(Item::Mailbox, expected), (Item::AddressBook, Expected::Untagged)] {
+                for family in FAMILIES {
+                    requests.push((Request::new(place, item, family)?, expected));
+                }
+            }
+        }
+        self.ask_all(&requests, Some(guard))
+    }
+
+    /// An exemption lets its recipient through, and nobody else.
+    pub(super) fn an_exemption_is_loaded(&mut self, guard: &Guard) -> Result<()> {
+        self.open_act("An approved treaty request is loaded as an exemption for one US recipient");
+        guard.load_exemption()?;
+        let listed = guard.exemptions()?.contains(EXEMPTION);
+        self.check(listed, "`exemption list` must name the exemption");
+        let requests = [
+            (Request::new(&US, Item::Mailbox, Family::V4)?, Expected::Exempt),
+            (Request::new(&US, Item::Mailbox, Family::V6)?, Expected::Exempt),
+            (Request::from_other(&US, US_OTHER, Item::Mailbox)?, Expected::Forbidden),
+            (Request::new(&NOWHERE, Item::Mailbox, Family::V4)?, Expected::PlaceUnknown),
+            (Request::new(&BELGIUM, Item::Mailbox, Family::V4)?, Expected::Permitted),
+            (Request::new(&US, Item::AddressBook, Family::V4)?, Expected::Untagged),
+        ];
+        self.ask_all(&requests, Some(guard))
+    }
+
+    /// A revocation stops a transfer that is under way.
+    pub(super) fn it_is_revoked_during_a_transfer(&mut self, guard: &Guard) -> Result<()> {
+        self.open_act("The exemption is revoked during a transfer");
+        let transfer = self.start_transfer()?;
+        let dropped_before = guard.dropped_bytes()?;
+        let before = transfer.watch(&self.screen, 4, true);
+        let request = Instant::now();
+        guard.revoke_exemption()?;
+        let took = request.elapsed().as_millis();
+        self.screen.line(&format!("   {}", self.screen.paint(&format!("revoked ({took} ms)"), Style::Bad)));
+        std::thread::sleep(IN_FLIGHT);
+        let after = transfer.watch(&self.screen, 5, false);
+        let dropped = guard.dropped_bytes()?.saturating_sub(dropped_before);
+        self.check(before.growing_looks >= 3, "the transfer must go on before the revocation");
+        self.check(!transfer.has_ended() && before.last > 0, "it must still be open when it is cut");
+        self.check(after.first == after.last, "not one byte may arrive after the revocation");
+        self.check(dropped > 0, "the kernel must count what it drops of the running transfer");
+        self.screen.prose(&format!(
+            "The client has {} of {} bytes, {} of them since the revocation; the kernel has dropped {} bytes of \
+             retries.",
+            grouped(after.last),
+            grouped(self.service.length(Item::Archive)?),
+            grouped(after.last.saturating_sub(after.first)),
+            grouped(dropped),
+        ));
+        Ok(())
+    }
+
+    /// Without the guard all is as before.
+    pub(super) fn the_guard_is_detached(&mut self, guard: Guard) -> Result<()> {
+        self.open_act("The guard is detached: nothing of it is left");
+        guard.detach()?;
+        drop(guard);
+        let requests = [
+            (Request::new(&US, Item::Mailbox, Family::V4)?, Expected::NoGuard),
+            (Request::new(&NOWHERE, Item::Mailbox, Family::V6)?, Expected::NoGuard),
+        ];
+        self.ask_all(&requests, None)
+    }
+
+    /// Without a guard a transfer goes on: what the revocation is compared with.
+    pub(super) fn a_transfer_goes_on(&mut self) -> Result<()> {
+        self.open_act("A transfer that nothing stops");
+        let transfer = self.start_transfer()?;
+        let watched = transfer.watch(&self.screen, 6, true);
+        self.check(watched.growing_looks == 6, "the transfer must go on all the time");
+        self.check(!transfer.has_ended(), "it must last longer than this");
+        Ok(())
+    }
+
+    /// The result, in one line and every difference. Whether there was none.
+    pub(super) fn finish(self) -> bool {
+        let seconds = self.started.elapsed().as_secs_f32();
+        let total = self.observations;
+        self.screen.line("");
+        if self.wrong == 0 {
+            let text = format!("   ✔ {total} of {total} observations are as they must be");
+            let faint = self.screen.paint(&format!(" ({seconds:.0} s)"), Style::Faint);
+            self.screen.line(&format!("{}{faint}", self.screen.paint(&text, Style::Good)));
+            return true;
+        }
+        let text = format!("   ✘ {} of {total} observations differ from what must be:", self.wrong);
+        self.screen.line(&self.screen.paint(&text, Style::Bad));
+        for difference in &self.differences {
+            self.screen.item(difference);
+        }
+        false
+    }
+
+    fn open_act(&mut self, title: &str) {
+        self.act += 1;
+        self.screen.heading(self.act, title);
+    }
+
+    fn start_transfer(&self) -> Result<Transfer> {
+        let request = Request::new(&US, Item::Archive, Family::V4)?;
+        let length = self.service.length(Item::Archive)?;
+        self.screen
+            .prose(&format!("The US client fetches the mailbox's archive of {} bytes.", grouped(length)));
+        let transfer = Transfer::start(&self.world, &request, length, self.folder.path())?;
+        let start = Instant::now();
+        while transfer.received() == 0 {
+            if transfer.has_ended() || start.elapsed() > Duration::from_secs(5) {
+                bail!("the transfer does not start: not one byte in {:?}", start.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(transfer)
+    }
+
+    /// Has each client ask in turn, and shows a row for each.
+    fn ask_all(&mut self, requests: &[(Request, Expected)], guard: Option<&Guard>) -> Result<()> {
+        self.screen.table_top(&TABLE);
+        for (request, expected) in requests {
+            self.ask(request, *expected, guard)?;
+        }
+        self.screen.table_bottom(&TABLE);
+        Ok(())
+    }
+
+    fn ask(&mut self, request: &Request, expected: Expected, guard: Option<&Guard>) -> Result<()> {
+        let before = guard.map(Guard::counters).transpose()?.unwrap_or_default();
+        self.screen.table_row_pending(&TABLE, &pending_row(request));
+        let received = fetch(&self.world, &self.service, request, self.folder.path())?;
+        let judged = guard.map(|guard| guard.judged(request, &before)).transpose()?.flatten();
+        let differences = expected.differences(request.place.jurisdiction, received, judged.as_ref());
+        let good = differences.is_empty();
+        self.screen.table_row(&TABLE, &row(request, received.bytes, guard.is_some(), judged.as_ref(), good));
+        self.tally(good);
+        let what = request.item.name();
+        for difference in differences {
+            self.differences.push(format!("act {}: {what} for {}: {difference}", self.act, request.client));
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, good: bool, what_must_be: &str) {
+        self.tally(good);
+        if !good {
+            self.differences.push(format!("act {}: {what_must_be}, and that was not so", self.act));
+        }
+    }
+
+    fn tally(&mut self, good: bool) {
+        self.observations += 1;
+        self.wrong += u32::from(!good);
+    }
+}
+
+/// One line about who is where.
+fn introduction(place: &Place) -> String {
+    let [v4, v6] = place.addresses.map(|address| address.split('/').next().unwrap_or(address));
+    let site =
+        place.site.map_or("in no site".to_owned(), |(name, _)| format!("{name}, {}", place.jurisdiction));
+    let role = if place.label == DUBLIN.label {
+        format!("nginx on tcp/{} and tcp/{}", Item::Mailbox.port(), Item::AddressBook.port())
+    } else {
+        "curl".to_owned()
+    };
+    format!("   {:8} {v4:15} {v6:16} {site:20} {role}", place.name)
+}
+
+fn pending_row(request: &Request) -> Vec<Cell> {
+    let texts = [
+        &format!("· {}", request.place.name),
+        &request.client.to_string(),
+        request.item.name(),
+        "",
+        "…",
+        "",
+        "",
+    ];
+    texts.map(|text| Cell::new(text, Style::Faint)).to_vec()
+}
+
+fn row(request: &Request, bytes: u64, guarded: bool, judged: Option<&Judged>, good: bool) -> Vec<Cell> {
+    let (mark, mark_style) = if good { ("✔", Style::Plain) } else { ("✘", Style::Bad) };
+    let (verdict, reason) = match judged {
+        Some(judged) => (judged.verdict.as_str(), judged.reason.as_str()),
+        None if guarded => ("?", "no answer"),
+        None => ("—", "no guard"),
+    };
+    let style = match (verdict, reason) {
+        ("drop" | "?", _) => Style::Bad,
+        (_, "exempt") => Style::Special,
+        ("pass", _) => Style::Good,
+        _ => Style::Faint,
+    };
+    // Where the guard had no need to place the client, its site is shown, faintly.
+    let place = match judged.and_then(|judged| judged.jurisdiction.as_deref()) {
+        Some(place) => Cell::plain(place),
+        None => Cell::new(request.place.jurisdiction, Style::Faint),
+    };
+    vec![
+        Cell::new(format!("{mark} {}", request.place.name), mark_style),
+        Cell::plain(request.client.to_string()),
+        Cell::plain(request.item.name()),
+        place,
+        Cell::new(verdict, style),
+        Cell::new(reason, style),
+        Cell::plain(grouped(bytes)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::screen::WIDTH;
+
+    #[test]
+    fn everything_fits_the_screen() {
+        let table: usize = TABLE.iter().map(|column| column.width + 3).sum::<usize>() + 1;
+        assert!(table <= WIDTH, "{table}");
+        for place in PLACES {
+            let line = introduction(place);
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the guard is given: the config and the exemption.
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::world::{DUBLIN, Family, PLACES, US};
+use crate::netns::HOST_INTERFACE;
+
+/// The pin's name.
+pub(super) const PIN: &str = "mailbox";
+
+/// The TCP port that the pinned mailbox is served on.
+pub(super) const MAILBOX_PORT: u16 = 8143;
+
+/// The exemption's id.
+pub(super) const EXEMPTION: &str = "mlat-2014-dublin-1";
+
+/// Where the guard keeps its things.
+#[derive(Debug)]
+pub(super) struct Paths<'a> {
+    pub(super) socket: &'a Path,
+    pub(super) state: &'a Path,
+    pub(super) pins: &'a Path,
+}
+
+/// The config: three sites, and one pin that knows the mailbox by source address and port.
+pub(super) fn config(paths: &Paths<'_>) -> Result<String> {
+    let mut text = format!(
+        "[host]\ninterfaces = [{HOST_INTERFACE:?}]\n\n\
+         [control]\nsocket = {:?}\n\n\
+         [state]\ndirectory = {:?}\npin_path = {:?}\n",
+        paths.socket, paths.state, paths.pins,
+    );
+    for place in PLACES {
+        if let Some((name, cidrs)) = place.site {
+            let jurisdiction = place.jurisdiction;
+            text +=
+                &format!("\n[[site]]\nname = {name:?}\njurisdiction = {jurisdiction:?}\ncidrs = {cidrs:?}\n");
+        }
+    }
+    let (v4, v6) = (DUBLIN.address(Family::V4)?, DUBLIN.address(Family::V6)?);
+    text += &format!(
+        "\n[[pin]]\nname = {PIN:?}\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\n\
+         [pin.select]\nsources = [\"{v4}/32\", \"{v6}/128\"]\nports = [\"tcp/{MAILBOX_PORT}\"]\n"
+    );
+    Ok(text)
+}
+
+/// The exemption: a treaty request that names one recipient, by its two addresses.
+pub(super) fn exemption() -> Result<String> {
+    let (v4, v6) = (US.address(Family::V4)?, US.address(Family::V6)?);
+    Ok(format!(
+        "id = {EXEMPTION:?}\npin = {PIN:?}\ninstrument = \"treaty-request\"\n\
+         recipients = [\"{v4}/32\", \"{v6}/128\"]\nvalid_for = \"1h\"\n"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_config_is_toml_with_all_its_parts() {
+        let paths =
+            Paths { socket: Path::new("/run/a b.sock"), state: Path::new("/s"), pins: Path::new("/p") };
+        let text = config(&paths).unwrap();
+        for part in [
+            "socket = \"/run/a b.sock\"",
+            "[[pin]]",
+            "name = \"boston-office\"",
+            "tcp/8143",
+            "2001:db8:1::10/128",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert_eq!(text.matches("[[site]]").count(), 3, "one place is in no site");
+    }
+}
