@@ -1,1 +1,3 @@
 //! Border Guard, the daemon and the command line as a library.
+
+pub mod config;
