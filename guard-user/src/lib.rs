@@ -1,3 +1,4 @@
 //! Border Guard, the daemon and the command line as a library.
 
+pub mod cli;
 pub mod config;
