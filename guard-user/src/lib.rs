@@ -1,4 +1,7 @@
 //! Border Guard, the daemon and the command line as a library.
 
+pub mod cli;
+pub mod compile;
+pub mod config;
 pub mod geo;
 pub mod groups;
