@@ -1,4 +1,5 @@
 //! Border Guard, the daemon and the command line as a library.
 
+pub mod config;
 pub mod geo;
 pub mod groups;

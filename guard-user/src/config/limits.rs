@@ -1,0 +1,28 @@
+//! How much one config may hold. Beyond a limit a config is refused with an error that names the
+//! limit; nothing is ever cut.
+
+/// Pins: each is one bit of a 64-bit word in every table of the kernel.
+pub const PINS: usize = 64;
+/// Failsafe rules: each is one bit of a 64-bit word, as a pin is.
+pub const FAILSAFE: usize = 64;
+/// CIDRs of all sites together.
+pub const SITE_CIDRS: usize = 1024;
+/// Source CIDRs of all pins together.
+pub const SOURCE_CIDRS: usize = 1024;
+/// Peer CIDRs of all failsafe rules together.
+pub const PEER_CIDRS: usize = 1024;
+/// Firewall marks of all pins together.
+pub const MARKS: usize = 64;
+/// Cgroups of all pins together.
+pub const CGROUPS: usize = 256;
+
+/// Bytes of a config file.
+pub const FILE_BYTES: usize = 1 << 20;
+/// Bytes of a name of a pin, a site, a group or a failsafe rule.
+pub const NAME_BYTES: usize = 63;
+/// Bytes of an interface's name: `IFNAMSIZ` (linux/if.h) without the closing zero byte.
+pub const INTERFACE_BYTES: usize = 15;
+/// Bytes of the control socket's path: `sun_path` (unix(7)) without the closing zero byte.
+pub const SOCKET_BYTES: usize = 107;
+/// Bytes of any other path: `PATH_MAX` (linux/limits.h) without the closing zero byte.
+pub const PATH_BYTES: usize = 4095;

@@ -1,0 +1,475 @@
+//! The checked config: what the rest of the program works with.
+//!
+//! Every value here has passed every check, so nobody needs to look at it with suspicion again: names
+//! are unique, networks have no host bits, groups are resolved to jurisdictions, limits are kept.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
+use jiff::SignedDuration;
+
+/// A whole config file, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What is guarded on this host, and how earnestly.
+    pub host: Host,
+    /// Where jurisdictions of addresses come from.
+    pub geo: Geo,
+    /// The socket by which the command line talks to the daemon.
+    pub control: Control,
+    /// Where the daemon keeps what must outlive it.
+    pub state: State,
+    /// How the daemon logs.
+    pub log: Log,
+    /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of
+    /// the file.
+    pub failsafe: Vec<Failsafe>,
+    /// The operator's own networks, in the order of the file.
+    pub sites: Vec<Site>,
+    /// At most [`limits::PINS`](super::limits::PINS) pins, in the order of the file: a pin's place here
+    /// is its bit in the kernel's tables.
+    pub pins: Vec<Pin>,
+    /// FNV-1a hash (64 bits) of the file's bytes: the same file has the same fingerprint on every host
+    /// and with every release. It tells configs apart; it is no proof against forgery.
+    pub fingerprint: u64,
+}
+
+/// `[host]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The guarded interfaces; never empty.
+    pub interfaces: Vec<InterfacePattern>,
+    /// Every pin's action counts as [`Action::Observe`], and its ingress at most flags.
+    pub observe: bool,
+}
+
+/// `[geo]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geo {
+    /// Databases, as absolute paths; empty: the embedded one. Where several disagree the address is
+    /// `uncertain`.
+    pub files: Vec<PathBuf>,
+    /// A database that is older than this is warned of; always more than nothing.
+    pub max_age: SignedDuration,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix socket, an absolute path that fits into `sun_path` (unix(7)).
+    pub socket: PathBuf,
+    /// The Unix group that may talk to the daemon; root always may.
+    pub group: Option<String>,
+}
+
+/// `[state]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The folder that exemptions are kept in, an absolute path.
+    pub directory: PathBuf,
+    /// The folder for pinned links and maps, an absolute path on a bpffs.
+    pub pin_path: PathBuf,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a log line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A `[[failsafe]]` rule: egress that always passes, and is counted. The dimensions that are used are
+/// ANDed, the values in one ORed; at least one is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failsafe {
+    /// Unique among the failsafe rules.
+    pub name: String,
+    /// Source ports of an egress packet; empty: any.
+    pub local_ports: Vec<PortRange>,
+    /// Destination ports of an egress packet; empty: any.
+    pub remote_ports: Vec<PortRange>,
+    /// Destinations of an egress packet; empty: any.
+    pub peers: Vec<IpNetwork>,
+    /// The line of the file on which the rule begins, from 1.
+    pub line: usize,
+}
+
+/// A `[[site]]`: CIDRs that are in one jurisdiction whatever a geo database says. Where two sites
+/// overlap, the narrower CIDR wins; one CIDR is never in two jurisdictions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Unique among the sites.
+    pub name: String,
+    /// Always a country, neither of the two marks.
+    pub jurisdiction: Jurisdiction,
+    /// Never empty.
+    pub cidrs: Vec<IpNetwork>,
+    /// The line of the file on which the site begins, from 1.
+    pub line: usize,
+}
+
+/// A `[[pin]]`: a named kind of region-pinned storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Unique among the pins.
+    pub name: String,
+    /// Where the data is at home: always a country.
+    pub home: Jurisdiction,
+    /// Where its flows may go, with groups resolved and the home among them.
+    pub permitted: JurisdictionSet,
+    /// What happens to egress to anywhere else.
+    pub action: Action,
+    /// What happens to packets that come from a jurisdiction which could not get an answer.
+    pub ingress: Ingress,
+    /// Which flows get a record of their own.
+    pub record: Record,
+    /// How its flows are known.
+    pub select: Selectors,
+    /// The line of the file on which the pin begins, from 1.
+    pub line: usize,
+}
+
+/// What a pin does to egress that it forbids, from the mildest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// The packet passes and is counted as one that would be dropped.
+    Observe,
+    /// The packet passes and is reported.
+    Flag,
+    /// The packet is dropped and reported.
+    Drop,
+}
+
+/// What a pin does to packets that come in from a jurisdiction which could not get an answer, from the
+/// mildest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ingress {
+    /// Nothing looks at them.
+    Off,
+    /// They pass and are reported.
+    Flag,
+    /// They are dropped, so that a forbidden session never opens.
+    Drop,
+}
+
+/// Which flows of a pin get a flow record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// Forbidden and exempted flows.
+    Forbidden,
+    /// Permitted flows as well.
+    All,
+}
+
+/// How a pin's flows are known. The dimensions that are used are ANDed, the values in one ORed; an
+/// empty list is a dimension that is not used, and at least one is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// Source networks, without host bits.
+    pub sources: Vec<IpNetwork>,
+    /// Source ports.
+    pub ports: Vec<PortRange>,
+    /// Interfaces by which the packet enters or leaves the host.
+    pub interfaces: Vec<InterfacePattern>,
+    /// Cgroups as paths below the root of cgroup v2, without a slash in front; descendants count.
+    pub cgroups: Vec<String>,
+    /// Firewall marks.
+    pub marks: Vec<Mark>,
+}
+
+/// A transport protocol that has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// RFC 9293
+    Tcp,
+    /// RFC 768
+    Udp,
+    /// RFC 9260
+    Sctp,
+    /// UDP-Lite, RFC 3828
+    UdpLite,
+    /// RFC 4340
+    Dccp,
+}
+
+impl Protocol {
+    /// Every protocol that a config can name.
+    pub const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Sctp, Self::UdpLite, Self::Dccp];
+
+    /// The number in the IP header (IANA, Assigned Internet Protocol Numbers).
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Dccp => 33,
+            Self::Sctp => 132,
+            Self::UdpLite => 136,
+        }
+    }
+
+    /// The name that a config uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Dccp => "dccp",
+            Self::Sctp => "sctp",
+            Self::UdpLite => "udplite",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Ports of one protocol, in host byte order, both ends included; `first` is never above `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRange {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Whether this port of this protocol is in the range.
+    #[must_use]
+    pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
+        self.protocol == protocol && (self.first..=self.last).contains(&port)
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}/{}", self.protocol, self.first),
+            false => write!(f, "{}/{}-{}", self.protocol, self.first, self.last),
+        }
+    }
+}
+
+/// A firewall mark: a packet has it where `packet mark & mask == value`. Both in host byte order; the
+/// mask is never zero, and `value` has no bit outside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    /// What the masked bits must be.
+    pub value: u32,
+    /// The bits that are looked at.
+    pub mask: u32,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mask {
+            u32::MAX => write!(f, "{:#x}", self.value),
+            mask => write!(f, "{:#x}/{mask:#x}", self.value),
+        }
+    }
+}
+
+/// The name of a network interface, or a glob over names in which `*` stands for any characters and
+/// `?` for exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfacePattern(String);
+
+impl InterfacePattern {
+    /// A pattern whose text was checked.
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The pattern as the config has it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is a glob and not the name of one interface.
+    #[must_use]
+    pub fn is_glob(&self) -> bool {
+        self.0.contains(['*', '?'])
+    }
+
+    /// Whether the interface of this name is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        glob(self.0.as_bytes(), name.as_bytes())
+    }
+}
+
+impl fmt::Display for InterfacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `name` is matched by a glob of `*` and `?`. Only the last `*` is ever tried again, so that
+/// the time is at most the product of the lengths.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(&byte) = name.get(read) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(&wanted) if wanted == b'?' || wanted == byte => {
+                at += 1;
+                read += 1;
+            }
+            _ => match star {
+                Some((after, taken)) => {
+                    star = Some((after, taken + 1));
+                    at = after + 1;
+                    read = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|&byte| byte == b'*')
+}
+
+/// A set of jurisdictions, the two marks among them: one bit for each number that a jurisdiction can
+/// have in the tables.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct JurisdictionSet([u64; 4]);
+
+impl JurisdictionSet {
+    /// The set of none.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([0; 4])
+    }
+
+    /// Adds one; false where it was in the set already.
+    pub fn insert(&mut self, jurisdiction: Jurisdiction) -> bool {
+        let new = !self.contains(jurisdiction);
+        let index = usize::from(jurisdiction.index());
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+        new
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub fn contains(&self, jurisdiction: Jurisdiction) -> bool {
+        let index = usize::from(jurisdiction.index());
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    /// Whether all of the other's are in this set.
+    #[must_use]
+    pub fn contains_all(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).all(|(mine, theirs)| mine & theirs == theirs)
+    }
+
+    /// How many are in the set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether the set is that of none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; 4]
+    }
+
+    /// Those in the set: the countries in the order of their codes, then the two marks.
+    pub fn iter(&self) -> impl Iterator<Item = Jurisdiction> + '_ {
+        Jurisdiction::all().filter(|&jurisdiction| self.contains(jurisdiction))
+    }
+}
+
+impl FromIterator<Jurisdiction> for JurisdictionSet {
+    fn from_iter<I: IntoIterator<Item = Jurisdiction>>(jurisdictions: I) -> Self {
+        let mut set = Self::new();
+        set.extend(jurisdictions);
+        set
+    }
+}
+
+impl Extend<Jurisdiction> for JurisdictionSet {
+    fn extend<I: IntoIterator<Item = Jurisdiction>>(&mut self, jurisdictions: I) {
+        for jurisdiction in jurisdictions {
+            self.insert(jurisdiction);
+        }
+    }
+}
+
+impl fmt::Debug for JurisdictionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The obvious glob, exponential in the number of stars.
+    fn slow_glob(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => (0..=name.len()).any(|taken| slow_glob(rest, &name[taken..])),
+            ([b'?', rest @ ..], [_, name @ ..]) => slow_glob(rest, name),
+            ([wanted, rest @ ..], [byte, name @ ..]) => wanted == byte && slow_glob(rest, name),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn globs_match_what_the_obvious_glob_matches(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
+            let fast = InterfacePattern::new(pattern.clone()).matches(&name);
+            prop_assert_eq!(fast, slow_glob(pattern.as_bytes(), name.as_bytes()));
+        }
+
+        #[test]
+        fn a_set_holds_what_was_put_in(indexes in prop::collection::btree_set(0_u8..=250, 0..60)) {
+            let set: JurisdictionSet = indexes.iter().filter_map(|&i| Jurisdiction::from_index(i)).collect();
+            prop_assert_eq!(set.len(), indexes.len());
+            prop_assert_eq!(set.is_empty(), indexes.is_empty());
+            for jurisdiction in Jurisdiction::all() {
+                prop_assert_eq!(set.contains(jurisdiction), indexes.contains(&jurisdiction.index()));
+            }
+            prop_assert_eq!(set.iter().count(), indexes.len());
+        }
+    }
+
+    #[test]
+    fn inserting_says_whether_it_is_new() {
+        let mut set = JurisdictionSet::new();
+        assert!(set.insert(Jurisdiction::UNCERTAIN));
+        assert!(!set.insert(Jurisdiction::UNCERTAIN));
+        assert!(set.contains_all(&JurisdictionSet::new()) && !JurisdictionSet::new().contains_all(&set));
+    }
+
+    #[test]
+    fn protocol_numbers_are_those_of_iana() {
+        assert_eq!(Protocol::ALL.map(Protocol::number), [6, 17, 132, 136, 33]);
+    }
+}
