@@ -1,5 +1,6 @@
 //! Border Guard, the daemon and the command line as a library.
 
+pub mod cli;
 pub mod config;
 pub mod geo;
 pub mod groups;

@@ -1,7 +1,136 @@
 //! The config: TOML text, then the raw config with the place of every value, then the checked
 //! [`Policy`].
+//!
+//! [`load`] and [`parse`] find every error at once, each with line, column, field and a hint, and where
+//! there is none, every warning. They look at the text alone; whether the host has the interfaces,
+//! cgroups and files that are named is for a later step to see.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+mod check;
+pub mod error;
+pub mod finding;
+pub mod groups;
+mod hint;
+pub mod keys;
 pub mod limits;
 pub mod policy;
+mod raw;
+mod read;
+mod sink;
+mod suggest;
+mod surprises;
+#[cfg(test)]
+mod tests;
+mod values;
+pub mod warning;
 
+pub use error::ErrorKind;
+pub use finding::{ConfigError, Errors, Finding, Place, Warning};
+pub use groups::BuiltinGroups;
 pub use policy::Policy;
+pub use surprises::Database;
+pub use warning::WarningKind;
+
+use sink::Sink;
+
+/// What a config is checked against beside its own text.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The built-in groups.
+    pub groups: BuiltinGroups<'a>,
+    /// A geo database, for sites that contradict it; `None`: this is not looked at.
+    pub database: Option<Database<'a>>,
+}
+
+/// A config without errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What it says.
+    pub policy: Policy,
+    /// What may surprise, in the order of the file.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads and checks a config file.
+///
+/// # Errors
+/// Every error in the file, or the one that it can't be read.
+pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, Errors> {
+    let mut bytes = Vec::new();
+    let most = limits::FILE_BYTES as u64 + 1;
+    match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
+        Ok(_) => parse(file, &bytes, surroundings),
+        Err(error) => Err(whole_file(file, ErrorKind::Unreadable { reason: error.to_string() })),
+    }
+}
+
+/// Checks the content of a config file; `file` is its name in errors.
+///
+/// # Errors
+/// Every error in it. Where the text is not TOML, these are the syntax errors alone.
+pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Checked, Errors> {
+    if bytes.len() > limits::FILE_BYTES {
+        return Err(whole_file(file, ErrorKind::FileTooLong));
+    }
+    let (text, not_utf8) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text, false),
+        Err(error) => {
+            let valid = bytes.get(..error.valid_up_to()).and_then(|bytes| std::str::from_utf8(bytes).ok());
+            (valid.unwrap_or_default(), true)
+        }
+    };
+    let mut sink = Sink::new(text);
+    if not_utf8 {
+        sink.error(text.len(), "", ErrorKind::NotUtf8);
+        return finish(file, None, sink);
+    }
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    if !syntax_errors.is_empty() {
+        report_syntax(&syntax_errors, text, &mut sink);
+        return finish(file, None, sink);
+    }
+    let raw = raw::read(document.get_ref(), &mut sink);
+    let groups = groups::Groups::resolve(&raw, surroundings.groups, &mut sink);
+    let policy = check::check(&raw, &groups, fnv1a(bytes), &mut sink);
+    if !sink.has_errors() {
+        surprises::find(&raw, &policy, &groups, surroundings.database, &mut sink);
+    }
+    finish(file, Some(policy), sink)
+}
+
+fn finish(file: &Path, policy: Option<Policy>, sink: Sink<'_>) -> Result<Checked, Errors> {
+    let (errors, warnings) = sink.finish();
+    match policy {
+        Some(policy) if errors.is_empty() => Ok(Checked { policy, warnings }),
+        _ => Err(Errors { file: file.to_owned(), errors }),
+    }
+}
+
+/// Reports the first syntax error of each line: those after it are mostly its echo.
+fn report_syntax(errors: &[toml::de::Error], text: &str, sink: &mut Sink<'_>) {
+    let mut lines = std::collections::BTreeSet::new();
+    for error in errors {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        if lines.insert(sink.line(at)) {
+            let reason = error.message().replace('\n', " ");
+            sink.error(at, "", ErrorKind::Syntax { reason });
+        }
+    }
+}
+
+fn whole_file(file: &Path, kind: ErrorKind) -> Errors {
+    let error = Finding { place: None, field: String::new(), kind };
+    Errors { file: file.to_owned(), errors: vec![error] }
+}
+
+/// FNV-1a with 64 bits (Fowler, Noll and Vo), the same on every host and with every release.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}

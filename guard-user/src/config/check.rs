@@ -1,0 +1,228 @@
+//! Raw config in, checked config out, and every error on the way.
+
+use std::collections::BTreeMap;
+
+use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
+use jiff::SignedDuration;
+
+use super::error::ErrorKind;
+use super::groups::Groups;
+use super::limits;
+use super::policy::{
+    Action, Control, Failsafe, Geo, Host, Ingress, JurisdictionSet, Log, LogFormat, Pin, Policy, Record,
+    Selectors, Site, State,
+};
+use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
+use super::read::{List, Text};
+use super::sink::Sink;
+use super::values;
+
+/// Checks everything. The policy is whole and right only where the sink has no errors: what is wrong is
+/// left out of it.
+pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sink<'_>) -> Policy {
+    check_names("pin.name", raw.pins.iter().map(|pin| &pin.name), sink);
+    check_names("site.name", raw.sites.iter().map(|site| &site.name), sink);
+    check_names("failsafe.name", raw.failsafe.iter().map(|rule| &rule.name), sink);
+    check_limits(raw, sink);
+    let path = |text: &Option<Text>, field, default: &str, sink: &mut Sink<'_>| {
+        one(text, field, sink, values::path).unwrap_or_else(|| default.into())
+    };
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let policy = Policy {
+        host: Host {
+            interfaces: each(&raw.interfaces, "host.interfaces", sink, values::interface),
+            observe: raw.observe.unwrap_or(false),
+        },
+        geo: Geo {
+            files: each(&raw.geo_files, "geo.files", sink, values::path),
+            max_age: one(&raw.max_age, "geo.max_age", sink, values::duration).unwrap_or(DEFAULT_MAX_AGE),
+        },
+        control: Control {
+            socket: one(&raw.socket, "control.socket", sink, values::socket)
+                .unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            group: one(&raw.control_group, "control.group", sink, values::unix_group),
+        },
+        state: State {
+            directory: path(&raw.state_directory, "state.directory", DEFAULT_STATE, sink),
+            pin_path: path(&raw.pin_path, "state.pin_path", DEFAULT_PIN_PATH, sink),
+        },
+        log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
+        failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
+        sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
+        pins: raw.pins.iter().filter_map(|pin| check_pin(pin, groups, sink)).collect(),
+        fingerprint,
+    };
+    check_site_conflicts(raw, groups, sink);
+    policy
+}
+
+/// 60 days: country databases are published at least once a month.
+const DEFAULT_MAX_AGE: SignedDuration = SignedDuration::from_hours(60 * 24);
+const DEFAULT_SOCKET: &str = "/run/borderguard/control.sock";
+const DEFAULT_STATE: &str = "/var/lib/borderguard";
+const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
+
+fn check_failsafe(raw: &RawFailsafe, sink: &mut Sink<'_>) -> Option<Failsafe> {
+    let local_ports = each(&raw.local_ports, "failsafe.local_ports", sink, values::ports);
+    let remote_ports = each(&raw.remote_ports, "failsafe.remote_ports", sink, values::ports);
+    let peers = each(&raw.peers, "failsafe.peers", sink, values::cidr);
+    let name = raw.name.as_ref()?.get_ref().clone();
+    Some(Failsafe { name, local_ports, remote_ports, peers, line: sink.line(raw.at) })
+}
+
+fn check_site(raw: &RawSite, groups: &Groups, sink: &mut Sink<'_>) -> Option<Site> {
+    let cidrs = each(&raw.cidrs, "site.cidrs", sink, values::cidr);
+    let jurisdiction = one(&raw.jurisdiction, "site.jurisdiction", sink, |text| groups.country(text));
+    let name = raw.name.as_ref()?.get_ref().clone();
+    Some(Site { name, jurisdiction: jurisdiction?, cidrs, line: sink.line(raw.at) })
+}
+
+fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Option<Pin> {
+    let actions = [("drop", Action::Drop), ("flag", Action::Flag), ("observe", Action::Observe)];
+    let ingresses = [("off", Ingress::Off), ("flag", Ingress::Flag), ("drop", Ingress::Drop)];
+    let records = [("forbidden", Record::Forbidden), ("all", Record::All)];
+
+    let home = one(&raw.home, "pin.home", sink, |text| groups.country(text));
+    let permits = each(&raw.permit, "pin.permit", sink, |text| groups.permit(text));
+    let action = choice(&raw.action, "pin.action", &actions, sink);
+    let ingress = choice(&raw.ingress, "pin.ingress", &ingresses, sink).unwrap_or(Ingress::Off);
+    let record = choice(&raw.record, "pin.record", &records, sink).unwrap_or(Record::Forbidden);
+    let select = check_select(&raw.select, sink);
+    let (name, home, action) = (raw.name.as_ref()?.get_ref().clone(), home?, action?);
+
+    let mut permitted: JurisdictionSet = permits.iter().flat_map(JurisdictionSet::iter).collect();
+    permitted.insert(home);
+    Some(Pin { name, home, permitted, action, ingress, record, select, line: sink.line(raw.at) })
+}
+
+fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
+    Selectors {
+        sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
+        ports: each(&raw.ports, "pin.select.ports", sink, values::ports),
+        interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),
+        cgroups: each(&raw.cgroups, "pin.select.cgroups", sink, values::cgroup),
+        marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
+    }
+}
+
+/// Reports bad names and those that were given before.
+fn check_names<'r>(field: &str, names: impl Iterator<Item = &'r Option<Text>>, sink: &mut Sink<'_>) {
+    let mut first_lines: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names.flatten() {
+        let (at, text) = (name.span().start, name.get_ref().as_str());
+        match (values::name(text), first_lines.get(text)) {
+            (Err(error), _) => sink.error(at, field, error),
+            (Ok(name), Some(&first_line)) => {
+                sink.error(at, field, ErrorKind::DuplicateName { name, first_line });
+            }
+            (Ok(_), None) => {
+                first_lines.insert(text, sink.line(at));
+            }
+        }
+    }
+}
+
+/// Reports what the kernel's tables can't hold, at the first value that is too much.
+fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
+    let items = |lists: Vec<&Option<List>>| -> Vec<usize> {
+        let items = lists.into_iter().flatten().flat_map(|list| &list.items);
+        items.map(|item| item.span().start).collect()
+    };
+    let select = |pick: fn(&RawSelect) -> &Option<List>| {
+        items(raw.pins.iter().map(|pin| pick(&pin.select)).collect::<Vec<_>>())
+    };
+    let counted = [
+        ("pin", "pins", limits::PINS, raw.pins.iter().map(|pin| pin.at).collect()),
+        ("failsafe", "failsafe rules", limits::FAILSAFE, raw.failsafe.iter().map(|rule| rule.at).collect()),
+        (
+            "site.cidrs",
+            "CIDRs of all sites",
+            limits::SITE_CIDRS,
+            items(raw.sites.iter().map(|site| &site.cidrs).collect()),
+        ),
+        (
+            "failsafe.peers",
+            "peers of all failsafe rules",
+            limits::PEER_CIDRS,
+            items(raw.failsafe.iter().map(|rule| &rule.peers).collect()),
+        ),
+        ("pin.select.sources", "sources of all pins", limits::SOURCE_CIDRS, select(|select| &select.sources)),
+        ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
+        ("pin.select.marks", "marks of all pins", limits::MARKS, select(|select| &select.marks)),
+    ];
+    for (field, what, limit, places) in counted {
+        if let Some(&at) = places.get(limit) {
+            sink.error(at, field, ErrorKind::OverLimit { what, limit, count: places.len() });
+        }
+    }
+}
+
+/// Reports a CIDR that two sites have in different jurisdictions. Where one of two overlapping CIDRs is
+/// narrower, it wins, which is legal.
+fn check_site_conflicts(raw: &Raw, groups: &Groups, sink: &mut Sink<'_>) {
+    let mut seen: BTreeMap<IpNetwork, (Jurisdiction, &RawSite, usize)> = BTreeMap::new();
+    for site in &raw.sites {
+        let Some(Ok(here)) = site.jurisdiction.as_ref().map(|text| groups.country(text.get_ref())) else {
+            continue;
+        };
+        for item in site.cidrs.iter().flat_map(|cidrs| &cidrs.items) {
+            let (at, Ok(cidr)) = (item.span().start, values::cidr(item.get_ref())) else {
+                continue;
+            };
+            let &mut (there, other, other_at) = seen.entry(cidr).or_insert((here, site, at));
+            if there != here {
+                let name = other.name.as_ref().map_or("", |name| name.get_ref());
+                let kind = ErrorKind::SiteConflict {
+                    cidr,
+                    jurisdiction: here.to_string(),
+                    other: there.to_string(),
+                    site: name.to_owned(),
+                    line: sink.line(other_at),
+                };
+                sink.error(at, "site.cidrs", kind);
+            }
+        }
+    }
+}
+
+/// The checked value of one text.
+fn one<T>(
+    text: &Option<Text>,
+    field: &str,
+    sink: &mut Sink<'_>,
+    check: impl Fn(&str) -> Result<T, ErrorKind>,
+) -> Option<T> {
+    let text = text.as_ref()?;
+    check(text.get_ref()).map_err(|error| sink.error(text.span().start, field, error)).ok()
+}
+
+/// The checked values of a list.
+fn each<T>(
+    list: &Option<List>,
+    field: &str,
+    sink: &mut Sink<'_>,
+    check: impl Fn(&str) -> Result<T, ErrorKind>,
+) -> Vec<T> {
+    let items = list.iter().flat_map(|list| &list.items);
+    items
+        .filter_map(|item| {
+            check(item.get_ref()).map_err(|error| sink.error(item.span().start, field, error)).ok()
+        })
+        .collect()
+}
+
+/// The value of the word that was chosen.
+fn choice<T: Copy>(
+    text: &Option<Text>,
+    field: &str,
+    choices: &[(&'static str, T)],
+    sink: &mut Sink<'_>,
+) -> Option<T> {
+    one(text, field, sink, |text| {
+        choices.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
+            let choices = choices.iter().map(|&(word, _)| word).collect();
+            ErrorKind::BadChoice { text: text.to_owned(), choices }
+        })
+    })
+}

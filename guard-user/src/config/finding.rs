@@ -1,0 +1,130 @@
+//! What was found in a config file, and where.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::error::ErrorKind;
+use super::warning::WarningKind;
+
+/// A place in a text file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+/// One thing that was found: what it is, in which field and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding<K> {
+    /// `None` where it is about the file as a whole.
+    pub place: Option<Place>,
+    /// The dotted path of the key, such as `pin.select.sources`; empty where no key is concerned.
+    pub field: String,
+    /// What was found; its `Display` is one sentence, its `hint()` says what to do next.
+    pub kind: K,
+}
+
+/// An error: the config can't be used.
+pub type ConfigError = Finding<ErrorKind>;
+/// A warning: the config is legal and may surprise.
+pub type Warning = Finding<WarningKind>;
+
+impl<K: fmt::Display> fmt::Display for Finding<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        self.kind.fmt(f)
+    }
+}
+
+/// Why a config file can't be used: every error in it, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors {
+    /// The file.
+    pub file: PathBuf,
+    /// Never empty.
+    pub errors: Vec<ConfigError>,
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            let break_before = if index == 0 { "" } else { "\n" };
+            write!(f, "{break_before}{}error: {error}", at(&self.file, error.place))?;
+            write!(f, "\n  hint: {}", error.kind.hint())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}
+
+/// `file:line:column: ` as compilers write it, for one found thing.
+pub(crate) fn at(file: &Path, place: Option<Place>) -> String {
+    match place {
+        Some(Place { line, column }) => format!("{}:{line}:{column}: ", file.display()),
+        None => format!("{}: ", file.display()),
+    }
+}
+
+/// Text from the file as a message may show it: in quotes, control characters escaped (it may end up on
+/// a terminal), and not longer than a line.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push_str("...");
+    }
+    format!("\"{shown}\"")
+}
+
+/// Turns byte offsets of a text into places.
+#[derive(Debug)]
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    /// The offset of each line's first byte.
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let after_breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+    }
+
+    /// The place of the character at or around this offset; of the end where it is past the end.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|&start| start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or_default();
+        let characters_before =
+            |line: &str| line.char_indices().take_while(|(index, _)| start + index < offset).count();
+        Place { line, column: self.text.get(start..).map_or(0, characters_before) + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let lines = Lines::new("äb\nc\n");
+        let place = |offset| {
+            let Place { line, column } = lines.place(offset);
+            (line, column)
+        };
+        assert_eq!(
+            [0, 2, 3, 4, 5, 6, 99].map(place),
+            [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (3, 1)]
+        );
+    }
+
+    #[test]
+    fn text_of_the_file_cannot_reach_the_terminal_raw() {
+        assert_eq!(quoted("a\u{1b}[31m\n"), r#""a\u{1b}[31m\n""#);
+        assert_eq!(quoted(&"x".repeat(70)), format!("\"{}...\"", "x".repeat(60)));
+    }
+}

@@ -1,0 +1,170 @@
+//! What to do about an error, and the short names by which programs know errors.
+
+use ipnetwork::IpNetwork;
+
+use super::error::{ErrorKind, Suggestion, Wanted, words};
+use super::finding::quoted;
+use super::limits;
+use super::policy::Protocol;
+
+impl ErrorKind {
+    /// What to do next, in one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => "give the path of a file that this user may read".into(),
+            Self::FileTooLong => "a config has a few hundred lines; is this the right file?".into(),
+            Self::NotUtf8 => "save the file as UTF-8".into(),
+            Self::Syntax { reason } if reason.contains("duplicate key") => {
+                "a key and a [table] can be given once; only [[failsafe]], [[site]] and [[pin]] repeat".into()
+            }
+            Self::Syntax { .. } => {
+                "write key = value, text in double quotes, lists in [ ]; see https://toml.io".into()
+            }
+            Self::UnknownKey { suggestion: Suggestion::Key(key) } => format!("did you mean {key}?"),
+            Self::UnknownKey { suggestion: Suggestion::Section(header) } => {
+                format!("it belongs into {header}; a key counts for the header above it")
+            }
+            Self::UnknownKey { suggestion: Suggestion::Keys(keys) } => {
+                format!("the keys here are {}", keys.join(", "))
+            }
+            Self::WrongType { example, .. } | Self::Missing { example } => format!("for example {example}"),
+            Self::EmptyList { example, optional: true } => format!("leave it away, or write {example}"),
+            Self::EmptyList { example, optional: false } => format!("for example {example}"),
+            Self::NoDimension { .. } => {
+                "give at least one; without any, every packet of the host would match".into()
+            }
+            Self::DuplicateName { .. } => "give each its own name; events and counters go by it".into(),
+            Self::BadName { .. } => format!(
+                "use a to z, 0 to 9, hyphen, underscore and dot, at most {} characters",
+                limits::NAME_BYTES
+            ),
+            Self::ReservedName { .. } => "choose another name, such as \"nordics\"".into(),
+            Self::BadCidr { .. } => "for example 192.0.2.0/24 or 2001:db8:1::/48".into(),
+            Self::NoPrefixLength { address } => format!("did you mean {}?", IpNetwork::from(*address)),
+            Self::PrefixTooLong { most, .. } => {
+                format!("a single address has the prefix length {most}")
+            }
+            Self::HostBits { network } => {
+                let single = IpNetwork::from(network.ip());
+                match IpNetwork::new(network.network(), network.prefix()) {
+                    Ok(corrected) => {
+                        format!("write {corrected} for the network, or {single} for the one address")
+                    }
+                    Err(_) => format!("write {single} for the one address"),
+                }
+            }
+            Self::MappedCidr { corrected, .. } => format!("write {corrected}"),
+            Self::SiteConflict { .. } => {
+                "take it out of one of them, or give the part that differs as a narrower CIDR".into()
+            }
+            Self::BadJurisdiction { suggestion: Some(suggestion), .. } => {
+                format!("did you mean {}?", quoted(suggestion))
+            }
+            Self::BadJurisdiction { wanted, .. } => match wanted {
+                Wanted::Country => "use an ISO 3166-1 alpha-2 code in capitals, such as \"IE\"".into(),
+                Wanted::Member | Wanted::Permit => {
+                    "use an ISO 3166-1 alpha-2 code in capitals, such as \"IE\", or a group, such as \"EU\""
+                        .into()
+                }
+            },
+            Self::GroupNotCountry { .. } => {
+                "name one country, such as \"IE\"; groups can stand in a pin's permit".into()
+            }
+            Self::MarkNotCountry { .. } => {
+                "the marks \"unknown\" and \"uncertain\" can stand in a pin's permit only".into()
+            }
+            Self::GroupCycle { .. } => {
+                "take one of these groups out of the group that comes before it".into()
+            }
+            Self::BadPort { .. } => {
+                "for example \"tcp/143\" or \"udp/5000-5010\"; ports are 0 to 65535".into()
+            }
+            Self::UnknownProtocol { ports, .. } => {
+                let names = words(&Protocol::ALL.map(Protocol::name));
+                let example = quoted(&format!("tcp/{ports}"));
+                format!("the protocols are {names}; for example {example}")
+            }
+            Self::ReversedPorts { protocol, first, last } => format!("write \"{protocol}/{last}-{first}\""),
+            Self::BadMark { .. } => "for example \"7\" or \"0x10/0xff\": 32 bits, decimal or with 0x".into(),
+            Self::EmptyMask => "for all bits leave the mask away".into(),
+            Self::MarkOutsideMask { value, mask } => match value & mask {
+                0 => format!("write \"{value:#x}/{:#x}\" if you mean these bits", value | mask),
+                inside => format!(
+                    "write \"{inside:#x}/{mask:#x}\", or \"{value:#x}/{:#x}\" if you mean all these bits",
+                    value | mask
+                ),
+            },
+            Self::BadInterface { .. } => {
+                "for example \"eth0\", or \"ens*\" with * for any characters and ? for one".into()
+            }
+            Self::BadCgroup { corrected: Some(corrected), .. } => {
+                format!("did you mean {}?", quoted(corrected))
+            }
+            Self::BadCgroup { .. } => {
+                "give the path below the cgroup root, such as \"mail.slice\" or \"system.slice/imap.service\""
+                    .into()
+            }
+            Self::RelativePath { path } => {
+                format!(
+                    "begin it with a slash, such as {}",
+                    quoted(&format!("/etc/{}", path.to_string_lossy()))
+                )
+            }
+            Self::BadPath { hint, .. } => (*hint).into(),
+            Self::BadUnixGroup { .. } => "for example \"borderguard\", as in /etc/group".into(),
+            Self::BadDuration { .. } => "for example \"60d\", \"8w\" or \"36h\"".into(),
+            Self::BadChoice { text, choices } => match super::suggest::nearest(text, choices.iter().copied())
+            {
+                Some(nearest) => format!("did you mean \"{nearest}\"?"),
+                None => format!("write one of {}", words(choices)),
+            },
+            Self::OverLimit { what, limit, count } => {
+                format!("the file has {count}; join or take out {} of the {what}", count - limit)
+            }
+        }
+    }
+
+    /// A short name that stays the same from release to release, for programs that read the output.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable",
+            Self::FileTooLong => "file-too-long",
+            Self::NotUtf8 => "not-utf8",
+            Self::Syntax { .. } => "syntax",
+            Self::UnknownKey { .. } => "unknown-key",
+            Self::WrongType { .. } => "wrong-type",
+            Self::Missing { .. } => "missing",
+            Self::EmptyList { .. } => "empty-list",
+            Self::NoDimension { .. } => "no-dimension",
+            Self::DuplicateName { .. } => "duplicate-name",
+            Self::BadName { .. } => "bad-name",
+            Self::ReservedName { .. } => "reserved-name",
+            Self::BadCidr { .. } => "bad-cidr",
+            Self::NoPrefixLength { .. } => "no-prefix-length",
+            Self::PrefixTooLong { .. } => "prefix-too-long",
+            Self::HostBits { .. } => "host-bits",
+            Self::MappedCidr { .. } => "mapped-cidr",
+            Self::SiteConflict { .. } => "site-conflict",
+            Self::BadJurisdiction { .. } => "bad-jurisdiction",
+            Self::GroupNotCountry { .. } => "group-not-country",
+            Self::MarkNotCountry { .. } => "mark-not-country",
+            Self::GroupCycle { .. } => "group-cycle",
+            Self::BadPort { .. } => "bad-port",
+            Self::UnknownProtocol { .. } => "unknown-protocol",
+            Self::ReversedPorts { .. } => "reversed-ports",
+            Self::BadMark { .. } => "bad-mark",
+            Self::EmptyMask => "empty-mask",
+            Self::MarkOutsideMask { .. } => "mark-outside-mask",
+            Self::BadInterface { .. } => "bad-interface",
+            Self::BadCgroup { .. } => "bad-cgroup",
+            Self::RelativePath { .. } => "relative-path",
+            Self::BadPath { .. } => "bad-path",
+            Self::BadUnixGroup { .. } => "bad-unix-group",
+            Self::BadDuration { .. } => "bad-duration",
+            Self::BadChoice { .. } => "bad-choice",
+            Self::OverLimit { .. } => "over-limit",
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
+//! made from.
+
+/// A table of the config file.
+#[derive(Debug)]
+pub struct Section {
+    /// Its dotted name, such as `pin.select`.
+    pub path: &'static str,
+    /// How it is written.
+    pub shape: Shape,
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
+/// How a section is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `[name]`, at most once.
+    Table,
+    /// `[[name]]`, once for each entry.
+    Entries,
+    /// `[name]`, at most once, with keys that the operator chooses.
+    Open,
+}
+
+/// A key of a section.
+#[derive(Debug)]
+pub struct Key {
+    /// The section that it belongs to.
+    pub section: &'static str,
+    /// Its name; `NAME` where the operator chooses it.
+    pub name: &'static str,
+    /// The TOML type.
+    pub kind: Kind,
+    /// Whether it must be there, and what counts where it is not.
+    pub need: Need,
+    /// A value as it is written in the file.
+    pub example: &'static str,
+    /// What it means and what values it takes, in Markdown.
+    pub meaning: &'static str,
+}
+
+/// The TOML type of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// `true` or `false`.
+    Boolean,
+    /// A list of strings with at least one value.
+    List,
+    /// A list of strings that may be empty.
+    ListOrNone,
+}
+
+impl Kind {
+    /// The type in words, with an article.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Boolean => "true or false",
+            Self::List | Self::ListOrNone => "a list of strings",
+        }
+    }
+}
+
+/// Whether a key must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It must.
+    Required,
+    /// Without it this value counts, written as in the file.
+    Default(&'static str),
+    /// Without it: this, in words.
+    Optional(&'static str),
+}
+
+/// Every section, in the order of the documentation.
+pub static SECTIONS: [Section; 10] = [
+    Section {
+        path: "host",
+        shape: Shape::Table,
+        meaning: "What is guarded on this host. The section is required.",
+    },
+    Section { path: "geo", shape: Shape::Table, meaning: "Where the jurisdictions of addresses come from." },
+    Section {
+        path: "control",
+        shape: Shape::Table,
+        meaning: "The socket by which the command line talks to the daemon.",
+    },
+    Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
+    Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "failsafe",
+        shape: Shape::Entries,
+        meaning: "Egress that always passes, and is counted: what the host needs to stay manageable. A rule \
+                  uses at least one of `local_ports`, `remote_ports` and `peers`; the ones that it uses are \
+                  ANDed, the values in one are ORed. At most 64 rules, with 1024 peers in all.",
+    },
+    Section {
+        path: "site",
+        shape: Shape::Entries,
+        meaning: "A named part of your own network: its CIDRs are in one jurisdiction whatever a geo \
+                  database says. Where sites overlap the narrower CIDR wins. Private addresses in no site \
+                  are `unknown`. At most 1024 CIDRs in all.",
+    },
+    Section {
+        path: "groups",
+        shape: Shape::Open,
+        meaning: "Named sets of jurisdictions, for `permit`. The groups `EU`, `EEA` and `adequacy` are built \
+                  in and can't be redefined.",
+    },
+    Section {
+        path: "pin",
+        shape: Shape::Entries,
+        meaning: "A named kind of region-pinned storage: where it is at home, where its flows may go, and \
+                  what happens otherwise. At most 64 pins.",
+    },
+    Section {
+        path: "pin.select",
+        shape: Shape::Table,
+        meaning: "How a pin's flows are known; each pin has one, written after the pin's own keys. It uses at \
+                  least one of the selectors; the ones that it uses are ANDed, the values in one are ORed. \
+                  Over all pins at most 1024 sources, 256 cgroups and 64 marks.",
+    },
+];
+
+/// Every key, by section in the order of [`SECTIONS`].
+pub static KEYS: [Key; 28] = [
+    Key {
+        section: "host",
+        name: "interfaces",
+        kind: Kind::List,
+        need: Need::Required,
+        example: r#"["eth0", "ens*"]"#,
+        meaning: "The guarded interfaces: names, or globs in which `*` stands for any characters and `?` for \
+                  one. An interface that appears later and matches is guarded as it appears.",
+    },
+    Key {
+        section: "host",
+        name: "observe",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "true",
+        meaning: "Every pin's action becomes `observe`: nothing is dropped, everything is counted. For a \
+                  first rollout.",
+    },
+    Key {
+        section: "geo",
+        name: "files",
+        kind: Kind::ListOrNone,
+        need: Need::Optional("the embedded database"),
+        example: r#"["/var/lib/GeoIP/GeoLite2-Country.mmdb"]"#,
+        meaning: "MMDB files, as absolute paths. An address on which several disagree is `uncertain`.",
+    },
+    Key {
+        section: "geo",
+        name: "max_age",
+        kind: Kind::Text,
+        need: Need::Default(r#""60d""#),
+        example: r#""60d""#,
+        meaning: "A database that is older than this is warned of. Weeks, days, hours, minutes and seconds, \
+                  such as `60d` or `8w`; a day counts as 24 hours.",
+    },
+    Key {
+        section: "control",
+        name: "socket",
+        kind: Kind::Text,
+        need: Need::Default(r#""/run/borderguard/control.sock""#),
+        example: r#""/run/borderguard/control.sock""#,
+        meaning: "The Unix socket, as an absolute path of at most 107 bytes.",
+    },
+    Key {
+        section: "control",
+        name: "group",
+        kind: Kind::Text,
+        need: Need::Optional("root alone"),
+        example: r#""borderguard""#,
+        meaning: "The Unix group that may talk to the daemon, beside root.",
+    },
+    Key {
+        section: "state",
+        name: "directory",
+        kind: Kind::Text,
+        need: Need::Default(r#""/var/lib/borderguard""#),
+        example: r#""/var/lib/borderguard""#,
+        meaning: "The folder that exemptions are kept in, as an absolute path.",
+    },
+    Key {
+        section: "state",
+        name: "pin_path",
+        kind: Kind::Text,
+        need: Need::Default(r#""/sys/fs/bpf/borderguard""#),
+        example: r#""/sys/fs/bpf/borderguard""#,
+        meaning: "The folder for pinned links and maps, as an absolute path on a bpffs.",
+    },
+    Key {
+        section: "log",
+        name: "format",
+        kind: Kind::Text,
+        need: Need::Default(r#""text""#),
+        example: r#""json""#,
+        meaning: "`text` for people, `json` for one object a line.",
+    },
+    Key {
+        section: "failsafe",
+        name: "name",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""ssh""#,
+        meaning: "Unique among the failsafe rules: `a`-`z`, `0`-`9`, `-`, `_` and `.`, at most 63 bytes.",
+    },
+    Key {
+        section: "failsafe",
+        name: "local_ports",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["tcp/22"]"#,
+        meaning: "Source ports of an egress packet: what this host serves. Written as in `pin.select.ports`.",
+    },
+    Key {
+        section: "failsafe",
+        name: "remote_ports",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["udp/53", "udp/123"]"#,
+        meaning: "Destination ports of an egress packet: what this host asks for. Written as in \
+                  `pin.select.ports`.",
+    },
+    Key {
+        section: "failsafe",
+        name: "peers",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["192.0.2.250/32"]"#,
+        meaning: "Destinations of an egress packet, as CIDRs without host bits.",
+    },
+    Key {
+        section: "site",
+        name: "name",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""dublin-dc""#,
+        meaning: "Unique among the sites: `a`-`z`, `0`-`9`, `-`, `_` and `.`, at most 63 bytes.",
+    },
+    Key {
+        section: "site",
+        name: "jurisdiction",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""IE""#,
+        meaning: "The country that the site is in, as an ISO 3166-1 alpha-2 code.",
+    },
+    Key {
+        section: "site",
+        name: "cidrs",
+        kind: Kind::List,
+        need: Need::Required,
+        example: r#"["10.1.0.0/16", "2001:db8:1::/48"]"#,
+        meaning: "The site's networks, as CIDRs without host bits. Two sites of different jurisdictions \
+                  can't have the same CIDR.",
+    },
+    Key {
+        section: "groups",
+        name: "NAME",
+        kind: Kind::List,
+        need: Need::Optional("no such group"),
+        example: r#"["SE", "FI", "DK", "IS", "NO"]"#,
+        meaning: "The members of the group of this name: ISO 3166-1 alpha-2 codes or other groups, without \
+                  a cycle.",
+    },
+    Key {
+        section: "pin",
+        name: "name",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""mail-ie""#,
+        meaning: "Unique among the pins: `a`-`z`, `0`-`9`, `-`, `_` and `.`, at most 63 bytes. Exemptions, \
+                  events and metrics name the pin by it.",
+    },
+    Key {
+        section: "pin",
+        name: "home",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""IE""#,
+        meaning: "The country that the data is at home in, as an ISO 3166-1 alpha-2 code. It is always \
+                  permitted.",
+    },
+    Key {
+        section: "pin",
+        name: "permit",
+        kind: Kind::ListOrNone,
+        need: Need::Optional("the home alone"),
+        example: r#"["EU", "CH"]"#,
+        meaning: "Where the pin's flows may go beside its home: ISO 3166-1 alpha-2 codes, groups, and the \
+                  marks `unknown` and `uncertain`.",
+    },
+    Key {
+        section: "pin",
+        name: "action",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""drop""#,
+        meaning: "What happens to egress to anywhere else: `drop`, `flag` (it passes and is reported) or \
+                  `observe` (it passes and is counted as one that would be dropped).",
+    },
+    Key {
+        section: "pin",
+        name: "ingress",
+        kind: Kind::Text,
+        need: Need::Default(r#""off""#),
+        example: r#""flag""#,
+        meaning: "What happens to packets that reach the pinned storage from a jurisdiction which could not \
+                  get an answer: `off` (nothing), `flag` (they pass and are reported) or `drop`.",
+    },
+    Key {
+        section: "pin",
+        name: "record",
+        kind: Kind::Text,
+        need: Need::Default(r#""forbidden""#),
+        example: r#""all""#,
+        meaning: "Which flows get a record: `forbidden` (forbidden and exempted ones) or `all` (permitted \
+                  ones too, which costs more than the decision itself).",
+    },
+    Key {
+        section: "pin.select",
+        name: "sources",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["192.0.2.10/32", "2001:db8:1::10/128"]"#,
+        meaning: "Source addresses, as CIDRs without host bits.",
+    },
+    Key {
+        section: "pin.select",
+        name: "ports",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["tcp/143", "tcp/5000-5010"]"#,
+        meaning: "Source ports, as `protocol/port` or `protocol/first-last`; the protocol is `tcp`, `udp`, \
+                  `sctp`, `udplite` or `dccp`. A later fragment, which has no ports, counts as a match.",
+    },
+    Key {
+        section: "pin.select",
+        name: "interfaces",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["veth-mail"]"#,
+        meaning: "The packet enters or leaves the host by one of these. Written as in `host.interfaces`.",
+    },
+    Key {
+        section: "pin.select",
+        name: "cgroups",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["mail.slice"]"#,
+        meaning: "Cgroups of the sending process, as paths below the cgroup v2 root without a slash in \
+                  front. Descendants count. Name a slice: a unit's own cgroup is made anew at each restart.",
+    },
+    Key {
+        section: "pin.select",
+        name: "marks",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["0x10/0xff", "7"]"#,
+        meaning: "Firewall marks, as a value or `value/mask`, decimal or with `0x`; without a mask all 32 \
+                  bits count.",
+    },
+];
+
+/// The key of this name in this section.
+pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
+    let open = SECTIONS.iter().any(|s| s.path == section && s.shape == Shape::Open);
+    KEYS.iter().find(|key| key.section == section && (open || key.name == name))
+}
+
+/// How a section's header is written.
+pub(super) fn header(section: &str) -> String {
+    match SECTIONS.iter().find(|s| s.path == section).map(|s| s.shape) {
+        Some(Shape::Entries) => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
+    }
+}

@@ -1,0 +1,170 @@
+//! The raw config: the file's values as they stand there, each with its place, none of them checked
+//! beyond its TOML type.
+
+use toml::de::DeTable;
+
+use super::error::ErrorKind;
+use super::read::{List, Section, Text, report_unknown_keys};
+use super::sink::Sink;
+
+/// A value is `None` where it is not in the file, or where it was of a wrong type or is required and
+/// missing, which has been reported.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) interfaces: Option<List>,
+    pub(super) observe: Option<bool>,
+    pub(super) geo_files: Option<List>,
+    pub(super) max_age: Option<Text>,
+    pub(super) socket: Option<Text>,
+    pub(super) control_group: Option<Text>,
+    pub(super) state_directory: Option<Text>,
+    pub(super) pin_path: Option<Text>,
+    pub(super) log_format: Option<Text>,
+    pub(super) failsafe: Vec<RawFailsafe>,
+    pub(super) sites: Vec<RawSite>,
+    pub(super) groups: Vec<RawGroup>,
+    pub(super) pins: Vec<RawPin>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawFailsafe {
+    pub(super) at: usize,
+    pub(super) name: Option<Text>,
+    pub(super) local_ports: Option<List>,
+    pub(super) remote_ports: Option<List>,
+    pub(super) peers: Option<List>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawSite {
+    pub(super) at: usize,
+    pub(super) name: Option<Text>,
+    pub(super) jurisdiction: Option<Text>,
+    pub(super) cidrs: Option<List>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawGroup {
+    pub(super) name: Text,
+    pub(super) members: Option<List>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawPin {
+    pub(super) at: usize,
+    pub(super) name: Option<Text>,
+    pub(super) home: Option<Text>,
+    pub(super) permit: Option<List>,
+    pub(super) action: Option<Text>,
+    pub(super) ingress: Option<Text>,
+    pub(super) record: Option<Text>,
+    pub(super) select: RawSelect,
+}
+
+#[derive(Debug)]
+pub(super) struct RawSelect {
+    /// Its header, or that of the pin where it has none.
+    pub(super) at: usize,
+    pub(super) sources: Option<List>,
+    pub(super) ports: Option<List>,
+    pub(super) interfaces: Option<List>,
+    pub(super) cgroups: Option<List>,
+    pub(super) marks: Option<List>,
+}
+
+/// Reads the whole document.
+pub(super) fn read(root: &DeTable<'_>, sink: &mut Sink<'_>) -> Raw {
+    report_unknown_keys("", root, sink);
+    let host = Section::table(Some(root), 0, "host", sink);
+    if !root.contains_key("host") {
+        let example = "[host] with interfaces = [\"eth0\"]".to_owned();
+        sink.error(0, "host", ErrorKind::Missing { example });
+    }
+    let geo = Section::table(Some(root), 0, "geo", sink);
+    let control = Section::table(Some(root), 0, "control", sink);
+    let state = Section::table(Some(root), 0, "state", sink);
+    let log = Section::table(Some(root), 0, "log", sink);
+    let groups = Section::table(Some(root), 0, "groups", sink);
+    let mut groups: Vec<RawGroup> =
+        groups.names().map(|name| RawGroup { members: groups.list(name.get_ref(), sink), name }).collect();
+    groups.sort_by_key(|group| group.name.span().start);
+    Raw {
+        interfaces: host.list("interfaces", sink),
+        observe: host.boolean("observe", sink),
+        geo_files: geo.list("files", sink),
+        max_age: geo.text("max_age", sink),
+        socket: control.text("socket", sink),
+        control_group: control.text("group", sink),
+        state_directory: state.text("directory", sink),
+        pin_path: state.text("pin_path", sink),
+        log_format: log.text("format", sink),
+        failsafe: each(root, "failsafe", sink, read_failsafe),
+        sites: each(root, "site", sink, read_site),
+        groups,
+        pins: each(root, "pin", sink, read_pin),
+    }
+}
+
+fn each<'r, 't, T>(
+    root: &'r DeTable<'t>,
+    path: &'static str,
+    sink: &mut Sink<'_>,
+    read: impl Fn(&Section<'r, 't>, &mut Sink<'_>) -> T,
+) -> Vec<T> {
+    let sections = Section::entries(root, path, sink);
+    sections.iter().map(|section| read(section, sink)).collect()
+}
+
+fn read_failsafe(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawFailsafe {
+    require_dimension(section, "failsafe", &["local_ports", "remote_ports", "peers"], sink);
+    RawFailsafe {
+        at: section.at,
+        name: section.text("name", sink),
+        local_ports: section.list("local_ports", sink),
+        remote_ports: section.list("remote_ports", sink),
+        peers: section.list("peers", sink),
+    }
+}
+
+fn read_site(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawSite {
+    RawSite {
+        at: section.at,
+        name: section.text("name", sink),
+        jurisdiction: section.text("jurisdiction", sink),
+        cidrs: section.list("cidrs", sink),
+    }
+}
+
+fn read_pin(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawPin {
+    let select = Section::table(section.inner(), section.at, "pin.select", sink);
+    if select.is_there() {
+        let selectors = ["sources", "ports", "interfaces", "cgroups", "marks"];
+        require_dimension(&select, "pin.select", &selectors, sink);
+    } else if !section.has_any(&["select"]) {
+        let example = "[pin.select] with ports = [\"tcp/143\"], after the pin's own keys".to_owned();
+        sink.error(section.at, "pin.select", ErrorKind::Missing { example });
+    }
+    RawPin {
+        at: section.at,
+        name: section.text("name", sink),
+        home: section.text("home", sink),
+        permit: section.list("permit", sink),
+        action: section.text("action", sink),
+        ingress: section.text("ingress", sink),
+        record: section.text("record", sink),
+        select: RawSelect {
+            at: select.at,
+            sources: select.list("sources", sink),
+            ports: select.list("ports", sink),
+            interfaces: select.list("interfaces", sink),
+            cgroups: select.list("cgroups", sink),
+            marks: select.list("marks", sink),
+        },
+    }
+}
+
+fn require_dimension(section: &Section<'_, '_>, field: &str, names: &[&'static str], sink: &mut Sink<'_>) {
+    if !section.has_any(names) {
+        sink.error(section.at, field, ErrorKind::NoDimension { choices: names.to_vec() });
+    }
+}

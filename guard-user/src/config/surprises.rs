@@ -1,0 +1,245 @@
+//! Looks for what is legal in a checked config and may surprise.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
+
+use super::groups::Groups;
+use super::policy::{
+    Action, Failsafe, Ingress, InterfacePattern, JurisdictionSet, Pin, Policy, PortRange, Protocol, Site,
+};
+use super::raw::{Raw, RawFailsafe, RawPin, RawSite};
+use super::read::List;
+use super::sink::Sink;
+use super::warning::{SERVICES, WarningKind};
+
+/// Where a geo database places an address; `None` where it does not say.
+pub type Database<'a> = &'a dyn Fn(IpAddr) -> Option<Jurisdiction>;
+
+/// Finds every surprise. The policy must be free of errors: then each of its lists has the same values
+/// as the raw config's, in the same order.
+pub(super) fn find(
+    raw: &Raw,
+    policy: &Policy,
+    groups: &Groups,
+    database: Option<Database<'_>>,
+    sink: &mut Sink<'_>,
+) {
+    let places = PlacedBySites::new(&policy.sites);
+    if policy.pins.is_empty() {
+        sink.warn(0, "pin", WarningKind::NoPin);
+    }
+    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
+        look_at_pin(raw, pin, &policy.failsafe, &places, sink);
+    }
+    for (raw, rule) in raw.failsafe.iter().zip(&policy.failsafe) {
+        look_at_failsafe(raw, rule, &places, sink);
+    }
+    if let Some(database) = database {
+        for (raw, site) in raw.sites.iter().zip(&policy.sites) {
+            look_at_site(raw, site, database, sink);
+        }
+    }
+    let permits = raw.pins.iter().flat_map(|pin| &pin.permit).flat_map(|permit| &permit.items);
+    let used = groups.used(permits.map(|text| text.get_ref().as_str()));
+    for group in &raw.groups {
+        let name = group.name.get_ref();
+        if !used.contains(name) {
+            let kind = WarningKind::UnusedGroup { group: name.clone() };
+            sink.warn(group.name.span().start, format!("groups.{name}"), kind);
+        }
+    }
+}
+
+fn look_at_pin(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], places: &PlacedBySites, sink: &mut Sink<'_>) {
+    let name = || pin.name.clone();
+    let select = &pin.select;
+    let narrow = !select.cgroups.is_empty() || !select.marks.is_empty();
+    if let (Some(what), false) = (everything(&select.sources, &select.ports, &select.interfaces), narrow) {
+        sink.warn(raw.select.at, "pin.select", WarningKind::MatchesEverything { pin: name(), what });
+    }
+
+    let permit_at = raw.permit.as_ref().map_or(raw.at, |permit| permit.at);
+    let countries: JurisdictionSet = Jurisdiction::all().filter(|place| place.is_country()).collect();
+    if pin.permitted.contains_all(&countries) {
+        sink.warn(permit_at, "pin.permit", WarningKind::PermitsEverything { pin: name() });
+    }
+    if pin.permitted.contains(Jurisdiction::UNKNOWN) {
+        sink.warn(permit_at, "pin.permit", WarningKind::PermitsUnknown { pin: name() });
+    }
+    if pin.action == Action::Observe && pin.ingress == Ingress::Drop {
+        let at = raw.ingress.as_ref().map_or(raw.at, |text| text.span().start);
+        sink.warn(at, "pin.ingress", WarningKind::ObservesButDropsIngress { pin: name() });
+    }
+    if pin.action == Action::Drop && !narrow {
+        look_at_what_is_cut_off(raw, pin, failsafe, sink);
+    }
+    warn_of_private(&raw.select.sources, &select.sources, "pin.select.sources", places, sink);
+    for (item, cgroup) in raw.select.cgroups.iter().flat_map(|list| &list.items).zip(&select.cgroups) {
+        if cgroup.ends_with(".service") || cgroup.ends_with(".scope") {
+            let kind = WarningKind::ShortLivedCgroup { cgroup: cgroup.clone() };
+            sink.warn(item.span().start, "pin.select.cgroups", kind);
+        }
+    }
+}
+
+/// What a host needs and a pin that drops would take from it.
+fn look_at_what_is_cut_off(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], sink: &mut Sink<'_>) {
+    const SSH: u16 = 22;
+    let ports = &pin.select.ports;
+    let has = |ports: &[PortRange], protocol, port| ports.iter().any(|range| range.contains(protocol, port));
+    let ssh_passes = failsafe.iter().any(|rule| {
+        rule.remote_ports.is_empty()
+            && (rule.local_ports.is_empty() || has(&rule.local_ports, Protocol::Tcp, SSH))
+    });
+    if !ssh_passes && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
+        sink.warn(raw.select.at, "pin.select", WarningKind::CutsOffSsh { pin: pin.name.clone() });
+    }
+    let passes = |port| {
+        failsafe
+            .iter()
+            .any(|rule| rule.local_ports.is_empty() && has(&rule.remote_ports, Protocol::Udp, port))
+    };
+    let services: Vec<_> = SERVICES.iter().filter(|service| !passes(service.udp)).collect();
+    if ports.is_empty() && !services.is_empty() {
+        sink.warn(raw.select.at, "pin.select", WarningKind::CutsOff { pin: pin.name.clone(), services });
+    }
+}
+
+fn look_at_failsafe(raw: &RawFailsafe, rule: &Failsafe, places: &PlacedBySites, sink: &mut Sink<'_>) {
+    let all_ports: Vec<PortRange> = rule.local_ports.iter().chain(&rule.remote_ports).copied().collect();
+    let both_sides_full = [&rule.local_ports, &rule.remote_ports]
+        .into_iter()
+        .all(|ports| ports.is_empty() || ports.iter().any(is_full));
+    if let (Some(what), true) = (everything(&rule.peers, &all_ports, &[]), both_sides_full) {
+        let kind = WarningKind::FailsafeMatchesEverything { rule: rule.name.clone(), what };
+        sink.warn(raw.at, "failsafe", kind);
+    }
+    warn_of_private(&raw.peers, &rule.peers, "failsafe.peers", places, sink);
+}
+
+fn look_at_site(raw: &RawSite, site: &Site, database: Database<'_>, sink: &mut Sink<'_>) {
+    for (item, &cidr) in raw.cidrs.iter().flat_map(|list| &list.items).zip(&site.cidrs) {
+        let elsewhere = [cidr.network(), cidr.broadcast()].into_iter().find_map(|address| {
+            let place = database(address)?;
+            (place.is_country() && place != site.jurisdiction).then_some((address, place))
+        });
+        if let Some((address, database)) = elsewhere {
+            let (site, jurisdiction) = (site.name.clone(), site.jurisdiction);
+            let kind = WarningKind::SiteContradictsDatabase { site, cidr, jurisdiction, address, database };
+            sink.warn(item.span().start, "site.cidrs", kind);
+        }
+    }
+}
+
+/// What selectors match that leave nothing out, in words; `None` where they leave something out.
+fn everything(
+    networks: &[IpNetwork],
+    ports: &[PortRange],
+    interfaces: &[InterfacePattern],
+) -> Option<String> {
+    let whole: Vec<&IpNetwork> = networks.iter().filter(|network| network.prefix() == 0).collect();
+    let full: Vec<&PortRange> = ports.iter().filter(|range| is_full(range)).collect();
+    let any_interface = interfaces.iter().any(|pattern| pattern.as_str().bytes().all(|byte| byte == b'*'));
+    let leaves_out = networks.is_empty() != whole.is_empty()
+        || ports.is_empty() != full.is_empty()
+        || interfaces.is_empty() == any_interface;
+    if leaves_out {
+        return None;
+    }
+    let families = match (whole.iter().any(|n| n.is_ipv4()), whole.iter().any(|n| n.is_ipv6())) {
+        (true, false) => "IPv4 ",
+        (false, true) => "IPv6 ",
+        _ => "",
+    };
+    let mut protocols: Vec<&str> = full.iter().map(|range| range.protocol.name()).collect();
+    protocols.dedup();
+    let protocols = match protocols.is_empty() {
+        true => String::new(),
+        false => format!("{} ", protocols.join(" and ")),
+    };
+    Some(format!("every {families}{protocols}packet of the host"))
+}
+
+/// Every port, with or without port 0, which nobody serves.
+fn is_full(range: &PortRange) -> bool {
+    range.first <= 1 && range.last == u16::MAX
+}
+
+fn warn_of_private(
+    raw: &Option<List>,
+    networks: &[IpNetwork],
+    field: &str,
+    places: &PlacedBySites,
+    sink: &mut Sink<'_>,
+) {
+    for (item, &cidr) in raw.iter().flat_map(|list| &list.items).zip(networks) {
+        if let Some(range) = private_range(cidr)
+            && !places.contains(cidr)
+        {
+            sink.warn(item.span().start, field, WarningKind::PrivateInNoSite { cidr, range });
+        }
+    }
+}
+
+/// The range of addresses of no place that the whole network is in.
+fn private_range(network: IpNetwork) -> Option<&'static str> {
+    const PRIVATE: &str = "private (RFC 1918)";
+    const V4: [(Ipv4Addr, u8, &str); 4] = [
+        (Ipv4Addr::new(10, 0, 0, 0), 8, PRIVATE),
+        (Ipv4Addr::new(172, 16, 0, 0), 12, PRIVATE),
+        (Ipv4Addr::new(192, 168, 0, 0), 16, PRIVATE),
+        (Ipv4Addr::new(100, 64, 0, 0), 10, "shared by carriers' customers (RFC 6598)"),
+    ];
+    const V6: (Ipv6Addr, u8, &str) =
+        (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, "unique local (RFC 4193)");
+    let v4 = V4.into_iter().map(|(address, length, words)| (IpAddr::V4(address), length, words));
+    v4.chain([(IpAddr::V6(V6.0), V6.1, V6.2)]).find_map(|(address, length, words)| {
+        let range = IpNetwork::new(address, length).ok()?;
+        (network.prefix() >= length && range.contains(network.ip())).then_some(words)
+    })
+}
+
+/// The addresses that are in some site, as ranges that neither overlap nor touch.
+#[derive(Debug)]
+struct PlacedBySites {
+    v4: Vec<(u128, u128)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl PlacedBySites {
+    fn new(sites: &[Site]) -> Self {
+        let merged = |v4: bool| {
+            let networks = sites.iter().flat_map(|site| &site.cidrs).filter(|cidr| cidr.is_ipv4() == v4);
+            let mut ranges: Vec<(u128, u128)> = networks.map(|&cidr| ends(cidr)).collect();
+            ranges.sort_unstable();
+            let mut merged: Vec<(u128, u128)> = Vec::new();
+            for (first, last) in ranges {
+                match merged.last_mut() {
+                    Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+                    _ => merged.push((first, last)),
+                }
+            }
+            merged
+        };
+        Self { v4: merged(true), v6: merged(false) }
+    }
+
+    /// Whether every address of the network is in some site.
+    fn contains(&self, network: IpNetwork) -> bool {
+        let ranges = if network.is_ipv4() { &self.v4 } else { &self.v6 };
+        let (first, last) = ends(network);
+        let after = ranges.partition_point(|&(start, _)| start <= first);
+        after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|&(_, end)| last <= end)
+    }
+}
+
+/// The first and the last address of a network as numbers.
+fn ends(network: IpNetwork) -> (u128, u128) {
+    let number = |address| match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address),
+    };
+    (number(network.network()), number(network.broadcast()))
+}

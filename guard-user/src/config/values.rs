@@ -1,0 +1,203 @@
+//! Checks of single values: text in, checked value or what is wrong with it out.
+
+use std::net::IpAddr;
+use std::path::{Component, PathBuf};
+
+use ipnetwork::IpNetwork;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+use super::error::ErrorKind;
+use super::limits;
+use super::policy::{InterfacePattern, Mark, PortRange, Protocol};
+
+/// A name of a pin, a site, a group or a failsafe rule.
+pub(super) fn name(text: &str) -> Result<String, ErrorKind> {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
+    match (1..=limits::NAME_BYTES).contains(&text.len()) && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(ErrorKind::BadName { name: text.to_owned() }),
+    }
+}
+
+/// A network without host bits.
+pub(super) fn cidr(text: &str) -> Result<IpNetwork, ErrorKind> {
+    let bad = || ErrorKind::BadCidr { text: text.to_owned() };
+    let Some((address, length)) = text.split_once('/') else {
+        return Err(text.parse().map_or_else(|_| bad(), |address| ErrorKind::NoPrefixLength { address }));
+    };
+    let address: IpAddr = address.parse().map_err(|_| bad())?;
+    if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let too_long = || ErrorKind::PrefixTooLong { text: text.to_owned(), most };
+    let length: u8 = length.parse().map_err(|_| too_long())?;
+    let network = IpNetwork::new(address, length).map_err(|_| too_long())?;
+    if network.network() != network.ip() {
+        return Err(ErrorKind::HostBits { network });
+    }
+    match unmapped(network) {
+        Some(corrected) => Err(ErrorKind::MappedCidr { network, corrected }),
+        None => Ok(network),
+    }
+}
+
+/// The IPv4 network that an IPv4-mapped IPv6 network stands for.
+fn unmapped(network: IpNetwork) -> Option<IpNetwork> {
+    const MAPPED_PREFIX: u8 = 96;
+    let IpAddr::V6(address) = network.ip() else {
+        return None;
+    };
+    let length = network.prefix().checked_sub(MAPPED_PREFIX)?;
+    IpNetwork::new(address.to_ipv4_mapped()?.into(), length).ok()
+}
+
+/// `protocol/port` or `protocol/first-last`.
+pub(super) fn ports(text: &str) -> Result<PortRange, ErrorKind> {
+    let bad = || ErrorKind::BadPort { text: text.to_owned() };
+    let (name, range) = text.split_once('/').ok_or_else(bad)?;
+    let protocol = Protocol::ALL
+        .into_iter()
+        .find(|protocol| protocol.name() == name)
+        .ok_or_else(|| ErrorKind::UnknownProtocol { protocol: name.to_owned(), ports: range.to_owned() })?;
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) = (number(first).ok_or_else(bad)?, number(last).ok_or_else(bad)?);
+    match first <= last {
+        true => Ok(PortRange { protocol, first, last }),
+        false => Err(ErrorKind::ReversedPorts { protocol, first, last }),
+    }
+}
+
+/// A port in decimal digits alone, without a sign.
+fn number(digits: &str) -> Option<u16> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+/// `value` or `value/mask`.
+pub(super) fn mark(text: &str) -> Result<Mark, ErrorKind> {
+    let bad = || ErrorKind::BadMark { text: text.to_owned() };
+    let (value, mask) = match text.split_once('/') {
+        Some((value, mask)) => (bits(value).ok_or_else(bad)?, bits(mask).ok_or_else(bad)?),
+        None => (bits(text).ok_or_else(bad)?, u32::MAX),
+    };
+    match (value & !mask, mask) {
+        (_, 0) => Err(ErrorKind::EmptyMask),
+        (0, _) => Ok(Mark { value, mask }),
+        _ => Err(ErrorKind::MarkOutsideMask { value, mask }),
+    }
+}
+
+/// 32 bits, decimal or after `0x`.
+fn bits(text: &str) -> Option<u32> {
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
+}
+
+/// A name or a glob of interfaces. The kernel's own rule for names is `dev_valid_name` (net/core/dev.c).
+pub(super) fn interface(text: &str) -> Result<InterfacePattern, ErrorKind> {
+    let bad = |reason| Err(ErrorKind::BadInterface { text: text.to_owned(), reason });
+    let shortest_match = text.bytes().filter(|&byte| byte != b'*').count();
+    if text.is_empty() {
+        return bad("it is empty");
+    }
+    if shortest_match > limits::INTERFACE_BYTES {
+        return bad("interface names have at most 15 characters");
+    }
+    if text == "." || text == ".." {
+        return bad("no interface can have this name");
+    }
+    if text.contains(['[', ']', '{', '}', '!']) {
+        return bad("only * and ? are wildcards");
+    }
+    if text.contains(['/', ':']) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return bad("interface names have no slash, colon, blank or other special character");
+    }
+    Ok(InterfacePattern::new(text.to_owned()))
+}
+
+/// A path below the root of cgroup v2.
+pub(super) fn cgroup(text: &str) -> Result<String, ErrorKind> {
+    const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let bad = |reason, corrected: Option<&str>| {
+        let corrected = corrected.filter(|path| cgroup(path).is_ok()).map(str::to_owned);
+        Err(ErrorKind::BadCgroup { text: text.to_owned(), reason, corrected })
+    };
+    let below_mount = MOUNTS.iter().find_map(|mount| text.strip_prefix(mount)).unwrap_or(text);
+    let trimmed = below_mount.trim_matches('/');
+    if trimmed.is_empty() {
+        return bad("it names no cgroup, or the root, which every process is in", None);
+    }
+    if text.len() > limits::PATH_BYTES {
+        return bad("it is too long for a path", None);
+    }
+    if text.starts_with('/') || text.ends_with('/') {
+        return bad("it begins or ends with a slash", Some(trimmed));
+    }
+    if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return bad("it has an empty part, \".\" or \"..\"", None);
+    }
+    if text.chars().any(char::is_control) {
+        return bad("it has a control character", None);
+    }
+    Ok(text.to_owned())
+}
+
+/// An absolute path.
+pub(super) fn path(text: &str) -> Result<PathBuf, ErrorKind> {
+    path_within(text, limits::PATH_BYTES, "is longer than a path can be (4095 bytes)")
+}
+
+/// An absolute path that fits into a socket's address.
+pub(super) fn socket(text: &str) -> Result<PathBuf, ErrorKind> {
+    path_within(text, limits::SOCKET_BYTES, "is longer than a socket's path can be (107 bytes)")
+}
+
+fn path_within(text: &str, most: usize, too_long: &'static str) -> Result<PathBuf, ErrorKind> {
+    let path = PathBuf::from(text);
+    let bad = |reason, hint| Err(ErrorKind::BadPath { path: PathBuf::from(text), reason, hint });
+    if !path.is_absolute() {
+        return Err(ErrorKind::RelativePath { path });
+    }
+    if text.len() > most {
+        return bad(too_long, "choose a shorter path");
+    }
+    if text.chars().any(char::is_control) {
+        return bad("has a control character", "write the path without it");
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return bad("has \"..\" in it", "write the path without \"..\"");
+    }
+    if path.components().all(|part| part == Component::RootDir) {
+        return bad("is the root folder", "name a file or folder of its own");
+    }
+    Ok(path)
+}
+
+/// A Unix group, by the characters that groupadd(8) allows.
+pub(super) fn unix_group(text: &str) -> Result<String, ErrorKind> {
+    const LONGEST: usize = 32;
+    let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let other = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let good = text.bytes().next().is_some_and(first) && text.bytes().all(other) && text.len() <= LONGEST;
+    match good {
+        true => Ok(text.to_owned()),
+        false => Err(ErrorKind::BadUnixGroup { text: text.to_owned() }),
+    }
+}
+
+/// A length of time above zero, in units up to weeks.
+pub(super) fn duration(text: &str) -> Result<SignedDuration, ErrorKind> {
+    let bad = |reason| ErrorKind::BadDuration { text: text.to_owned(), reason };
+    let span: Span = text.parse().map_err(|_| bad("it is not a number with its unit"))?;
+    if span.get_years() != 0 || span.get_months() != 0 {
+        return Err(bad("years and months have no fixed length"));
+    }
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| bad("it is longer than can be counted"))?;
+    match duration > SignedDuration::ZERO {
+        true => Ok(duration),
+        false => Err(bad("it must be more than nothing")),
+    }
+}

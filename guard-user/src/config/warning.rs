@@ -1,0 +1,193 @@
+//! What is legal in a config and may surprise.
+
+use std::net::IpAddr;
+
+use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
+
+use super::finding::quoted;
+
+/// What may surprise. Its `Display` is one sentence for the operator; [`hint`](Self::hint) says what to
+/// do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WarningKind {
+    /// There is nothing to enforce.
+    #[error("there is no pin, so that nothing is enforced")]
+    NoPin,
+    /// Selectors that leave nothing out.
+    #[error("the pin {} matches {what}", quoted(pin))]
+    MatchesEverything {
+        /// The pin.
+        pin: String,
+        /// What it matches, in words.
+        what: String,
+    },
+    /// Every country is permitted.
+    #[error("the pin {} permits every country, so that only the marks are left to forbid", quoted(pin))]
+    PermitsEverything {
+        /// The pin.
+        pin: String,
+    },
+    /// Addresses that no source can place are permitted.
+    #[error("the pin {} permits \"unknown\", which is wherever no source can say", quoted(pin))]
+    PermitsUnknown {
+        /// The pin.
+        pin: String,
+    },
+    /// Addresses that no geo database can place, in no site.
+    #[error("{cidr} is {range} and in no site, so that it is placed as \"unknown\"")]
+    PrivateInNoSite {
+        /// The network.
+        cidr: IpNetwork,
+        /// What kind of range it is in.
+        range: &'static str,
+    },
+    /// A pin that drops a host's SSH answers.
+    #[error(
+        "the pin {} can drop the answers of SSH (tcp/22), and no failsafe rule lets them pass",
+        quoted(pin)
+    )]
+    CutsOffSsh {
+        /// The pin.
+        pin: String,
+    },
+    /// A pin on whole addresses that drops what its hosts themselves ask for.
+    #[error(
+        "the pin {} is on whole addresses: it cuts off {} to where the pin does not permit, and no failsafe \
+         rule lets that pass",
+        quoted(pin),
+        services.iter().map(|service| service.words).collect::<Vec<_>>().join(" and ")
+    )]
+    CutsOff {
+        /// The pin.
+        pin: String,
+        /// What it cuts off.
+        services: Vec<&'static Service>,
+    },
+    /// A failsafe rule that lets everything out.
+    #[error("the failsafe rule {} lets {what} pass, whatever the pins say", quoted(rule))]
+    FailsafeMatchesEverything {
+        /// The rule.
+        rule: String,
+        /// What it matches, in words.
+        what: String,
+    },
+    /// A geo database places a site's address elsewhere.
+    #[error(
+        "the site {} puts {cidr} in {jurisdiction}, but the geo database puts {address} in {database}",
+        quoted(site)
+    )]
+    SiteContradictsDatabase {
+        /// The site.
+        site: String,
+        /// Its CIDR.
+        cidr: IpNetwork,
+        /// The site's jurisdiction.
+        jurisdiction: Jurisdiction,
+        /// The first or last address of the CIDR.
+        address: IpAddr,
+        /// Where the database places it.
+        database: Jurisdiction,
+    },
+    /// A cgroup that is made anew at each restart of its unit.
+    #[error("the cgroup {} is made anew at each restart, and its first packets go untagged", quoted(cgroup))]
+    ShortLivedCgroup {
+        /// The cgroup.
+        cgroup: String,
+    },
+    /// A pin that only observes egress and yet drops ingress.
+    #[error("the pin {} only observes egress, but its ingress drops packets", quoted(pin))]
+    ObservesButDropsIngress {
+        /// The pin.
+        pin: String,
+    },
+    /// A group that no pin permits.
+    #[error("no pin permits the group {}, directly or by way of another group", quoted(group))]
+    UnusedGroup {
+        /// The group.
+        group: String,
+    },
+}
+
+/// A service that a host asks others for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name and port in words.
+    pub words: &'static str,
+    /// Its port as the config writes it.
+    pub port: &'static str,
+    /// The UDP port that is asked.
+    pub(super) udp: u16,
+}
+
+/// What nearly every host asks others for.
+pub(super) static SERVICES: [Service; 2] = [
+    Service { words: "DNS (udp/53)", port: "udp/53", udp: 53 },
+    Service { words: "NTP (udp/123)", port: "udp/123", udp: 123 },
+];
+
+impl WarningKind {
+    /// What to do next, in one line.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoPin => "add a [[pin]] for each kind of storage that must stay in its region".into(),
+            Self::MatchesEverything { .. } => {
+                "narrow it to the storage's own addresses, ports or cgroup, unless the whole host is meant"
+                    .into()
+            }
+            Self::PermitsEverything { .. } => {
+                "permit only what the data may reach, or take the pin out".into()
+            }
+            Self::PermitsUnknown { .. } => {
+                "name your own networks as sites instead, and leave \"unknown\" forbidden".into()
+            }
+            Self::PrivateInNoSite { cidr, .. } => {
+                format!("add a [[site]] with its jurisdiction and cidrs = [\"{cidr}\"]")
+            }
+            Self::CutsOffSsh { .. } => {
+                "add a [[failsafe]] with local_ports = [\"tcp/22\"], or with your administrators' peers"
+                    .into()
+            }
+            Self::CutsOff { services, .. } => {
+                let ports: Vec<String> = services.iter().map(|s| format!("\"{}\"", s.port)).collect();
+                format!(
+                    "add a [[failsafe]] with remote_ports = [{}]; think of monitoring and logging too",
+                    ports.join(", ")
+                )
+            }
+            Self::FailsafeMatchesEverything { .. } => {
+                "narrow it by ports or peers: what a failsafe rule matches is never judged".into()
+            }
+            Self::SiteContradictsDatabase { .. } => {
+                "the site wins; make sure that it is right, for the database may be as well".into()
+            }
+            Self::ShortLivedCgroup { .. } => {
+                "put the unit into a slice of its own (Slice= in the unit) and name the slice here".into()
+            }
+            Self::ObservesButDropsIngress { .. } => {
+                "for a rollout that drops nothing, set ingress = \"flag\"".into()
+            }
+            Self::UnusedGroup { .. } => "name it in a pin's permit, or take it out".into(),
+        }
+    }
+
+    /// A short name that stays the same from release to release, for programs that read the output.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoPin => "no-pin",
+            Self::MatchesEverything { .. } => "matches-everything",
+            Self::PermitsEverything { .. } => "permits-everything",
+            Self::PermitsUnknown { .. } => "permits-unknown",
+            Self::PrivateInNoSite { .. } => "private-in-no-site",
+            Self::CutsOffSsh { .. } => "cuts-off-ssh",
+            Self::CutsOff { .. } => "cuts-off",
+            Self::FailsafeMatchesEverything { .. } => "failsafe-matches-everything",
+            Self::SiteContradictsDatabase { .. } => "site-contradicts-database",
+            Self::ShortLivedCgroup { .. } => "short-lived-cgroup",
+            Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",
+            Self::UnusedGroup { .. } => "unused-group",
+        }
+    }
+}
