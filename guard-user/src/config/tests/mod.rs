@@ -1,1 +1,73 @@
 //! Tests of the config as a whole.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use guard_common::jurisdiction::Jurisdiction;
+
+use super::{Checked, Errors, Surroundings, parse};
+
+mod any_input;
+mod documentation;
+mod errors;
+mod policy;
+mod warnings;
+
+/// A config without errors and without warnings.
+const GOOD: &str = r#"[host]
+interfaces = ["eth0"]
+[[failsafe]]
+name = "ssh"
+local_ports = ["tcp/22"]
+[[site]]
+name = "dublin"
+jurisdiction = "IE"
+cidrs = ["10.1.0.0/16"]
+[groups]
+nordics = ["SE", "FI"]
+[[pin]]
+name = "mail"
+home = "IE"
+permit = ["EU", "nordics"]
+action = "drop"
+[pin.select]
+sources = ["192.0.2.10/32"]
+ports = ["tcp/143"]
+"#;
+
+fn code(text: &str) -> Jurisdiction {
+    text.parse().unwrap()
+}
+
+/// Built-in groups that are small enough to see through.
+fn small_groups(name: &str) -> Option<Vec<Jurisdiction>> {
+    let members: &[&str] = match name {
+        "EU" => &["BE", "DE", "FI", "IE", "SE"],
+        "EEA" => &["BE", "DE", "FI", "IE", "IS", "NO", "SE"],
+        "adequacy" => &["CH", "JP"],
+        _ => return None,
+    };
+    Some(members.iter().map(|text| code(text)).collect())
+}
+
+/// A database that knows one network, in Belgium.
+fn small_database(address: IpAddr) -> Option<Jurisdiction> {
+    address.to_string().starts_with("198.51.100.").then(|| code("BE"))
+}
+
+fn check(text: &str) -> Result<Checked, Errors> {
+    let surroundings = Surroundings { groups: &small_groups, database: Some(&small_database) };
+    parse(Path::new("policy.toml"), text.as_bytes(), &surroundings)
+}
+
+/// [`GOOD`] with one part replaced, which must be there once.
+fn good_with(part: &str, replacement: &str) -> String {
+    assert_eq!(GOOD.matches(part).count(), 1, "{part:?} must be in the good config once");
+    GOOD.replace(part, replacement)
+}
+
+/// The short names that a source file of this module gives to findings.
+fn codes_in(source: &str) -> Vec<&str> {
+    let table = source.split("pub fn code(&self)").nth(1).unwrap();
+    table.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\",")).collect()
+}

@@ -1,0 +1,129 @@
+//! What a checked config holds.
+
+use std::path::Path;
+
+use jiff::SignedDuration;
+
+use super::{GOOD, check, code, good_with};
+use crate::config::Policy;
+use crate::config::policy::{Action, Ingress, LogFormat, Mark, PortRange, Protocol, Record};
+
+fn policy(text: &str) -> Policy {
+    check(text).unwrap_or_else(|errors| panic!("{errors}")).policy
+}
+
+#[test]
+fn a_full_config_is_read_as_it_is_written() {
+    let policy = policy(include_str!("../../../../docs/example.toml"));
+    let patterns: Vec<&str> = policy.host.interfaces.iter().map(|pattern| pattern.as_str()).collect();
+    assert_eq!(patterns, ["eth0", "ens*"]);
+    assert!(policy.host.observe);
+    assert_eq!(policy.geo.files, [Path::new("/var/lib/GeoIP/GeoLite2-Country.mmdb")]);
+    assert_eq!(policy.geo.max_age, SignedDuration::from_hours(60 * 24));
+    assert_eq!(policy.control.group.as_deref(), Some("borderguard"));
+    assert_eq!(policy.log.format, LogFormat::Json);
+
+    let [ssh, names, monitoring] = &policy.failsafe[..] else { panic!("{:?}", policy.failsafe) };
+    assert_eq!(ssh.local_ports, [PortRange { protocol: Protocol::Tcp, first: 22, last: 22 }]);
+    assert!(ssh.remote_ports.is_empty() && ssh.peers.is_empty());
+    assert_eq!(
+        names.remote_ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["udp/53", "tcp/53", "udp/123"]
+    );
+    assert_eq!(monitoring.peers, ["192.0.2.250/32".parse().unwrap()]);
+
+    let [dublin, ashburn] = &policy.sites[..] else { panic!("{:?}", policy.sites) };
+    assert_eq!((dublin.name.as_str(), dublin.jurisdiction), ("dublin-dc", code("IE")));
+    assert_eq!(dublin.cidrs, ["10.1.0.0/16".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()]);
+    assert_eq!(ashburn.jurisdiction, code("US"));
+
+    let [mail, backup] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
+    assert_eq!((mail.name.as_str(), mail.home), ("mail-ie", code("IE")));
+    assert_eq!((mail.action, mail.ingress, mail.record), (Action::Drop, Ingress::Flag, Record::All));
+    let permitted: Vec<String> = mail.permitted.iter().map(|place| place.to_string()).collect();
+    assert_eq!(permitted, ["BE", "CH", "DE", "DK", "FI", "GB", "IE", "IS", "NO", "SE"]);
+    assert_eq!(mail.select.sources.len(), 2);
+    assert_eq!(mail.select.ports[2], PortRange { protocol: Protocol::Tcp, first: 5000, last: 5010 });
+    assert!(mail.select.interfaces.is_empty() && mail.select.cgroups.is_empty());
+
+    assert_eq!(
+        (backup.action, backup.ingress, backup.record),
+        (Action::Flag, Ingress::Off, Record::Forbidden)
+    );
+    assert_eq!(backup.permitted.iter().collect::<Vec<_>>(), [code("IE")]);
+    assert_eq!(backup.select.cgroups, ["backup.slice"]);
+    assert_eq!(backup.select.marks, [Mark { value: 0x10, mask: 0xff }, Mark { value: 7, mask: u32::MAX }]);
+    assert!(backup.select.interfaces[0].matches("veth-backup7"));
+}
+
+#[test]
+fn what_is_left_away_has_its_default() {
+    let policy = policy(GOOD);
+    assert!(!policy.host.observe && policy.geo.files.is_empty());
+    assert_eq!(policy.geo.max_age, SignedDuration::from_hours(60 * 24));
+    assert_eq!(policy.control.socket, Path::new("/run/borderguard/control.sock"));
+    assert_eq!(policy.control.group, None);
+    assert_eq!(policy.state.directory, Path::new("/var/lib/borderguard"));
+    assert_eq!(policy.state.pin_path, Path::new("/sys/fs/bpf/borderguard"));
+    assert_eq!(policy.log.format, LogFormat::Text);
+    assert_eq!((policy.pins[0].line, policy.sites[0].line, policy.failsafe[0].line), (12, 6, 3));
+}
+
+#[test]
+fn the_marks_can_be_permitted() {
+    let policy = policy(&good_with(r#"["EU", "nordics"]"#, r#"["uncertain", "unknown", "nordics"]"#));
+    let permitted: Vec<String> = policy.pins[0].permitted.iter().map(|place| place.to_string()).collect();
+    assert_eq!(permitted, ["FI", "IE", "SE", "unknown", "uncertain"]);
+}
+
+#[test]
+fn groups_are_resolved_whatever_their_order_and_depth() {
+    let mut text =
+        good_with("nordics = [\"SE\", \"FI\"]\n", "nordics = [\"g0\"]\ng20000 = [\"US\", \"EEA\"]\n");
+    let chain: String = (0..20_000).map(|depth| format!("g{depth} = [\"g{}\"]\n", depth + 1)).collect();
+    text = text.replace("[groups]\n", &format!("[groups]\n{chain}"));
+    let policy = policy(&text);
+    assert!(policy.pins[0].permitted.contains(code("US")) && policy.pins[0].permitted.contains(code("NO")));
+    assert_eq!(policy.pins[0].permitted.len(), 8);
+}
+
+#[test]
+fn empty_lists_are_right_where_none_means_something() {
+    let text = good_with(r#"permit = ["EU", "nordics"]"#, "permit = []") + "[geo]\nfiles = []\n";
+    let policy = policy(&text);
+    assert_eq!(policy.pins[0].permitted.iter().collect::<Vec<_>>(), [code("IE")]);
+}
+
+#[test]
+fn inline_tables_and_dotted_keys_are_the_same_to_toml() {
+    let text = GOOD.replace(
+        "[pin.select]\nsources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",
+        "select.sources = [\"192.0.2.10/32\"]\nselect.ports = [\"tcp/143\"]",
+    );
+    let dotted = policy(&text);
+    let inline = policy(&GOOD.replace(
+        "[pin.select]\nsources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",
+        "select = { sources = [\"192.0.2.10/32\"], ports = [\"tcp/143\"] }",
+    ));
+    assert_eq!(dotted.pins, policy(GOOD).pins);
+    assert_eq!(inline.pins, policy(GOOD).pins);
+}
+
+#[test]
+fn overlapping_sites_are_legal_where_one_is_narrower() {
+    let text =
+        GOOD.to_owned() + "[[site]]\nname = \"lab\"\njurisdiction = \"BE\"\ncidrs = [\"10.1.2.0/24\"]\n";
+    assert_eq!(policy(&text).sites.len(), 2);
+}
+
+#[test]
+fn a_byte_order_mark_does_not_matter() {
+    assert_eq!(policy(&format!("\u{feff}{GOOD}")).pins, policy(GOOD).pins);
+}
+
+#[test]
+fn the_fingerprint_is_that_of_the_published_test_vectors_and_differs_with_the_text() {
+    assert_eq!(crate::config::fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(crate::config::fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    assert_ne!(policy(GOOD).fingerprint, policy(&format!("{GOOD}#\n")).fingerprint);
+}
