@@ -4,7 +4,7 @@
 use toml::de::DeTable;
 
 use super::error::ErrorKind;
-use super::read::{List, Section, Text, report_unknown_keys};
+use super::read::{List, Section, Text, has_misspelt, report_unknown_keys};
 use super::sink::Sink;
 
 /// A value is `None` where it is not in the file, or where it was of a wrong type or is required and
@@ -76,7 +76,7 @@ pub(super) struct RawSelect {
 pub(super) fn read(root: &DeTable<'_>, sink: &mut Sink<'_>) -> Raw {
     report_unknown_keys("", root, sink);
     let host = Section::table(Some(root), 0, "host", sink);
-    if !root.contains_key("host") {
+    if !root.contains_key("host") && !has_misspelt(root, "", "host") {
         let example = "[host] with interfaces = [\"eth0\"]".to_owned();
         sink.error(0, "host", ErrorKind::Missing { example });
     }
@@ -140,7 +140,10 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawPin {
     if select.is_there() {
         let selectors = ["sources", "ports", "interfaces", "cgroups", "marks"];
         require_dimension(&select, "pin.select", &selectors, sink);
-    } else if !section.has_any(&["select"]) {
+    } else if section
+        .inner()
+        .is_some_and(|pin| !pin.contains_key("select") && !has_misspelt(pin, "pin", "select"))
+    {
         let example = "[pin.select] with ports = [\"tcp/143\"], after the pin's own keys".to_owned();
         sink.error(section.at, "pin.select", ErrorKind::Missing { example });
     }

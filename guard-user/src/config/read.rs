@@ -163,7 +163,8 @@ impl<'r, 't> Section<'r, 't> {
     fn value(&self, name: &str, sink: &mut Sink<'_>) -> Option<&'r Spanned<DeValue<'t>>> {
         let value = self.table.and_then(|table| table.get(name));
         let required = keys::find(self.path, name).is_some_and(|key| key.need == Need::Required);
-        if value.is_none() && required && self.table.is_some() {
+        let missing = value.is_none() && required;
+        if missing && self.table.is_some_and(|table| !has_misspelt(table, self.path, name)) {
             sink.error(self.at, self.field(name), ErrorKind::Missing { example: self.example(name) });
         }
         value
@@ -211,19 +212,35 @@ impl<'r, 't> Section<'r, 't> {
 pub(super) fn report_unknown_keys(path: &str, table: &DeTable<'_>, sink: &mut Sink<'_>) {
     let own: Vec<&str> = KEYS.iter().filter(|key| key.section == path).map(|key| key.name).collect();
     let inner: Vec<&str> = SECTIONS.iter().map(|s| s.path).filter(|inner| parent(inner) == path).collect();
-    for key in table.keys() {
+    for (key, value) in table.iter() {
         let name = key.get_ref().as_ref();
         if own.contains(&name) || inner.iter().any(|inner| last(inner) == name) {
             continue;
         }
         let shown = bare(name);
         let field = if path.is_empty() { shown } else { format!("{path}.{shown}") };
-        let suggestion = suggestion(path, name, &own, &inner);
+        let suggestion = suggestion(path, name, is_section(value.get_ref()), &own, &inner);
         sink.error(key.span().start, field, ErrorKind::UnknownKey { suggestion });
     }
 }
 
-fn suggestion(path: &str, name: &str, own: &[&str], inner: &[&str]) -> Suggestion {
+/// Whether the key or section is there under a name that is reported as a slip for it, so that it needs
+/// no report as missing.
+pub(super) fn has_misspelt(table: &DeTable<'_>, path: &str, name: &str) -> bool {
+    let keys = KEYS.iter().filter(|key| key.section == path).map(|key| key.name);
+    let inner = SECTIONS.iter().map(|section| section.path).filter(|inner| parent(inner) == path).map(last);
+    let known: Vec<&str> = keys.chain(inner).collect();
+    let mut there = table.keys().map(|key| key.get_ref().as_ref());
+    there.any(|key| !known.contains(&key) && nearest(key, known.iter().copied()) == Some(name))
+}
+
+fn suggestion(path: &str, name: &str, is_section: bool, own: &[&str], inner: &[&str]) -> Suggestion {
+    if is_section
+        && let Some(near) = nearest(name, inner.iter().map(|inner| last(inner)))
+        && let Some(section) = inner.iter().find(|inner| last(inner) == near)
+    {
+        return Suggestion::Key(keys::header(section));
+    }
     let section_of_this_name = SECTIONS.iter().find(|section| last(section.path) == name);
     if let Some(section) = section_of_this_name {
         return Suggestion::Section(keys::header(section.path));
@@ -250,6 +267,15 @@ fn suggestion(path: &str, name: &str, own: &[&str], inner: &[&str]) -> Suggestio
     }
 }
 
+/// Whether the value is a table or a list of tables.
+fn is_section(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(array) => array.iter().any(|entry| entry.get_ref().is_table()),
+        _ => false,
+    }
+}
+
 fn wrong_type(expected: &'static str, found: &DeValue<'_>, example: String) -> ErrorKind {
     let found = match found {
         DeValue::String(_) => "a string",
@@ -257,7 +283,7 @@ fn wrong_type(expected: &'static str, found: &DeValue<'_>, example: String) -> E
         DeValue::Float(_) => "a float",
         DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(array) if array.iter().any(|entry| entry.get_ref().is_table()) => "a list of tables",
+        DeValue::Array(_) if is_section(found) => "a list of tables",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
