@@ -105,3 +105,92 @@ fn finding_json<K: Display>(finding: &Finding<K>, code: &str, hint: &str) -> Val
         "hint": hint,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use guard_common::jurisdiction::Jurisdiction;
+
+    use super::*;
+
+    /// Runs the command on a file of this content; its output names the file `policy.toml`.
+    fn check(content: &str, json: bool) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.toml");
+        std::fs::write(&file, content).unwrap();
+        let groups = |name: &str| (name == "EU").then(|| vec![Jurisdiction::from_alpha2(*b"IE").unwrap()]);
+        let database = |_: IpAddr| None;
+        let surroundings = Surroundings { groups: &groups, database: Some(&database) };
+        let mut out = Vec::new();
+        let code = run(&file, json, &surroundings, &mut out).unwrap();
+        (code, String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "policy.toml"))
+    }
+
+    const PIN: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+                       action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+
+    #[test]
+    fn errors_are_written_as_compilers_write_them() {
+        let (code, shown) = check(&PIN.replace("IE", "EU").replace("tcp/143", "143"), false);
+        let expected = r#"policy.toml:5:8: error: pin.home: "EU" is a group, and one country is needed here
+  hint: name one country, such as "IE"; groups can stand in a pin's permit
+policy.toml:7:17: error: pin.select.ports: "143" is no port with its protocol
+  hint: for example "tcp/143" or "udp/5000-5010"; ports are 0 to 65535
+policy.toml: 2 errors; warnings are looked for once there are no errors
+"#;
+        assert_eq!((code, shown.as_str()), (2, expected));
+    }
+
+    #[test]
+    fn warnings_are_written_and_leave_the_config_usable() {
+        let (code, shown) =
+            check(&PIN.replace("select.ports", "permit = [\"unknown\"]\nselect.ports"), false);
+        let expected = r#"policy.toml:7:10: warning: pin.permit: the pin "mail" permits "unknown", which is wherever no source can say
+  hint: name your own networks as sites instead, and leave "unknown" forbidden
+policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
+"#;
+        assert_eq!((code, shown.as_str()), (0, expected));
+        let (code, shown) = check(PIN, false);
+        let expected = "policy.toml: no errors, no warnings; 1 pin, 0 sites, 0 failsafe rules\n";
+        assert_eq!((code, shown.as_str()), (0, expected));
+    }
+
+    #[test]
+    fn json_is_one_object_on_one_line() {
+        let (code, shown) = check(&PIN.replace("\"IE\"", "\"UK\""), true);
+        assert_eq!((code, shown.lines().count()), (2, 1));
+        let expected = json!({
+            "file": "policy.toml",
+            "usable": false,
+            "errors": [{
+                "line": 5,
+                "column": 8,
+                "field": "pin.home",
+                "code": "bad-jurisdiction",
+                "message": "\"UK\" is no country",
+                "hint": "did you mean \"GB\"?",
+            }],
+            "warnings": [],
+        });
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), expected);
+
+        let (code, shown) = check(PIN, true);
+        let object: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((code, &object["usable"], &object["pins"]), (0, &json!(true), &json!(1)));
+        assert_eq!(object["fingerprint"], format!("{:016x}", config::fingerprint(PIN.as_bytes())));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_one_error_without_a_place() {
+        let groups = |_: &str| None;
+        let surroundings = Surroundings { groups: &groups, database: None };
+        let file = tempfile::tempdir().unwrap().path().join("policy.toml");
+        let mut out = Vec::new();
+        assert_eq!(run(&file, true, &surroundings, &mut out).unwrap(), 2);
+        let object: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(object["errors"][0]["code"], "unreadable");
+        assert_eq!(object["errors"][0]["line"], Value::Null);
+        assert_eq!(object["errors"][0]["field"], Value::Null);
+    }
+}

@@ -96,7 +96,7 @@ pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Resu
     }
     let raw = raw::read(document.get_ref(), &mut sink);
     let groups = groups::Groups::resolve(&raw, surroundings.groups, &mut sink);
-    let policy = check::check(&raw, &groups, fnv1a(bytes), &mut sink);
+    let policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
     if !sink.has_errors() {
         surprises::find(&raw, &policy, &groups, surroundings.database, &mut sink);
     }
@@ -128,8 +128,10 @@ fn whole_file(file: &Path, kind: ErrorKind) -> Errors {
     Errors { file: file.to_owned(), errors: vec![error] }
 }
 
-/// FNV-1a with 64 bits (Fowler, Noll and Vo), the same on every host and with every release.
-fn fnv1a(bytes: &[u8]) -> u64 {
+/// The fingerprint of a config file's bytes: FNV-1a with 64 bits (Fowler, Noll and Vo), the same on every
+/// host and with every release.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
 
 use super::{Checked, Errors, Surroundings, parse};
 
 mod any_input;
 mod documentation;
+mod error_examples;
 mod errors;
 mod policy;
 mod warnings;
@@ -50,9 +52,12 @@ fn small_groups(name: &str) -> Option<Vec<Jurisdiction>> {
     Some(members.iter().map(|text| code(text)).collect())
 }
 
-/// A database that knows one network, in Belgium.
+/// A database that knows two networks.
 fn small_database(address: IpAddr) -> Option<Jurisdiction> {
-    address.to_string().starts_with("198.51.100.").then(|| code("BE"))
+    let networks = [("198.51.100.0/24", "BE"), ("203.0.113.0/24", "US")];
+    networks.iter().find_map(|(network, place)| {
+        network.parse::<IpNetwork>().unwrap().contains(address).then(|| code(place))
+    })
 }
 
 fn check(text: &str) -> Result<Checked, Errors> {
