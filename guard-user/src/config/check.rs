@@ -132,6 +132,8 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
     let select = |pick: fn(&RawSelect) -> &Option<List>| {
         items(raw.pins.iter().map(|pin| pick(&pin.select)).collect::<Vec<_>>())
     };
+    let mut local_ports = items(raw.failsafe.iter().map(|rule| &rule.local_ports).collect());
+    local_ports.extend(select(|select| &select.ports));
     let counted = [
         ("pin", "pins", limits::PINS, raw.pins.iter().map(|pin| pin.at).collect()),
         ("failsafe", "failsafe rules", limits::FAILSAFE, raw.failsafe.iter().map(|rule| rule.at).collect()),

@@ -18,6 +18,12 @@ impl ErrorKind {
             Self::Syntax { reason } if reason.contains("duplicate key") => {
                 "a key and a [table] can be given once; only [[failsafe]], [[site]] and [[pin]] repeat".into()
             }
+            Self::Syntax { reason } if reason.contains("missing comma") => {
+                "put a comma between the values, or close the list with ] before this".into()
+            }
+            Self::Syntax { reason } if reason.contains("must be quoted") || reason.contains("boolean") => {
+                "put text in double quotes; only numbers, true and false stand without".into()
+            }
             Self::Syntax { .. } => {
                 "write key = value, text in double quotes, lists in [ ]; see https://toml.io".into()
             }

@@ -96,7 +96,8 @@ pub static SECTIONS: [Section; 10] = [
         shape: Shape::Entries,
         meaning: "Egress that always passes, and is counted: what the host needs to stay manageable. A rule \
                   uses at least one of `local_ports`, `remote_ports` and `peers`; the ones that it uses are \
-                  ANDed, the values in one are ORed. At most 64 rules, with 1024 peers in all.",
+                  ANDed, the values in one are ORed. At most 64 rules, with 1024 peers and 240 remote ports in \
+                  all.",
     },
     Section {
         path: "site",
@@ -122,7 +123,8 @@ pub static SECTIONS: [Section; 10] = [
         shape: Shape::Table,
         meaning: "How a pin's flows are known; each pin has one, written after the pin's own keys. It uses at \
                   least one of the selectors; the ones that it uses are ANDed, the values in one are ORed. \
-                  Over all pins at most 1024 sources, 256 cgroups and 64 marks.",
+                  Over all pins at most 1024 sources, 256 cgroups and 64 marks, and 480 ports together with \
+                  the failsafe rules' local ports.",
     },
 ];
 
@@ -356,7 +358,7 @@ pub static KEYS: [Key; 28] = [
         need: Need::Optional("any"),
         example: r#"["mail.slice"]"#,
         meaning: "Cgroups of the sending process, as paths below the cgroup v2 root without a slash in \
-                  front. Descendants count. Name a slice: a unit's own cgroup is made anew at each restart.",
+                  front, at most 8 levels deep. Descendants count. Name a slice: a unit's own cgroup is made anew at each restart.",
     },
     Key {
         section: "pin.select",

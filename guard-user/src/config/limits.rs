@@ -11,10 +11,18 @@ pub const SITE_CIDRS: usize = 1024;
 pub const SOURCE_CIDRS: usize = 1024;
 /// Peer CIDRs of all failsafe rules together.
 pub const PEER_CIDRS: usize = 1024;
+/// Ports and port ranges of all pins and local ones of all failsafe rules together: the kernel has one
+/// table of 1024 range starts for them, and a range takes up to two.
+pub const LOCAL_PORTS: usize = 480;
+/// Remote ports and port ranges of all failsafe rules together: less than half of the kernel's table of
+/// 1024 range starts, the rest of which is for exemptions.
+pub const REMOTE_PORTS: usize = 240;
 /// Firewall marks of all pins together.
 pub const MARKS: usize = 64;
 /// Cgroups of all pins together.
 pub const CGROUPS: usize = 256;
+/// Levels of a cgroup below the root.
+pub const CGROUP_LEVELS: usize = 8;
 
 /// Bytes of a config file.
 pub const FILE_BYTES: usize = 1 << 20;

@@ -137,6 +137,9 @@ pub(super) fn cgroup(text: &str) -> Result<String, ErrorKind> {
     if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return bad("it has an empty part, \".\" or \"..\"", None);
     }
+    if text.split('/').count() > limits::CGROUP_LEVELS {
+        return bad("it is more than 8 levels below the root", None);
+    }
     if text.chars().any(char::is_control) {
         return bad("it has a control character", None);
     }

@@ -14,6 +14,19 @@ pub(super) const EXAMPLES: &[Example] = &[
         "name = \"b\"",
         "14:1 not TOML: duplicate key | a key and a [table] can be given once; only [[failsafe]], [[site]] and [[pin]] repeat",
     ),
+    (
+        "syntax",
+        "\"SE\", \"FI\"",
+        "\"SE\" \"FI\"",
+        "11:17 not TOML: missing comma between array elements, expected `,` | put a comma between the values, or \
+         close the list with ] before this",
+    ),
+    (
+        "syntax",
+        "home = \"IE\"",
+        "home = IE",
+        "14:8 not TOML: string values must be quoted, expected literal string | put text in double quotes; only",
+    ),
     // Keys.
     (
         "unknown-key",
@@ -417,6 +430,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "ports = [\"tcp/143\"]",
         "cgroups = [\"mail.slice/../x\"]",
         "19:12 pin.select.cgroups: \"mail.slice/../x\" is no cgroup path: it has an empty part, \".\" or \"..\"",
+    ),
+    (
+        "bad-cgroup",
+        "ports = [\"tcp/143\"]",
+        "cgroups = [\"1/2/3/4/5/6/7/8/9\"]",
+        "19:12 pin.select.cgroups: \"1/2/3/4/5/6/7/8/9\" is no cgroup path: it is more than 8 levels below the root",
     ),
     // The rest.
     (

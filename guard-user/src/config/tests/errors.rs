@@ -143,6 +143,15 @@ fn crowded(what: &str, count: usize) -> String {
             good_with("local_ports = [\"tcp/22\"]", &format!("peers = [{}]", list(&cidr)))
         }
         "sources of all pins" => good_with("\"192.0.2.10/32\"", &list(&cidr)),
+        // The good config's own local port is one of them.
+        "ports of all pins and local ports of all failsafe rules" => {
+            let ports = (1..count).map(|port| format!("\"tcp/{}\"", 1000 + port)).collect::<Vec<_>>();
+            good_with("\"tcp/143\"", &ports.join(", "))
+        }
+        "remote ports of all failsafe rules" => {
+            let ports = list(&|index| format!("\"udp/{index}\""));
+            good_with("local_ports = [\"tcp/22\"]", &format!("remote_ports = [{ports}]"))
+        }
         "cgroups of all pins" => {
             good_with(ports, &format!("cgroups = [{}]", list(&|index| format!("\"g{index}.slice\""))))
         }
@@ -161,6 +170,8 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
         ("CIDRs of all sites", "site.cidrs", limits::SITE_CIDRS),
         ("peers of all failsafe rules", "failsafe.peers", limits::PEER_CIDRS),
         ("sources of all pins", "pin.select.sources", limits::SOURCE_CIDRS),
+        ("ports of all pins and local ports of all failsafe rules", "pin.select.ports", limits::LOCAL_PORTS),
+        ("remote ports of all failsafe rules", "failsafe.remote_ports", limits::REMOTE_PORTS),
         ("cgroups of all pins", "pin.select.cgroups", limits::CGROUPS),
         ("marks of all pins", "pin.select.marks", limits::MARKS),
     ] {
