@@ -150,6 +150,18 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
             items(raw.failsafe.iter().map(|rule| &rule.peers).collect()),
         ),
         ("pin.select.sources", "sources of all pins", limits::SOURCE_CIDRS, select(|select| &select.sources)),
+        (
+            "pin.select.ports",
+            "ports of all pins and local ports of all failsafe rules",
+            limits::LOCAL_PORTS,
+            local_ports,
+        ),
+        (
+            "failsafe.remote_ports",
+            "remote ports of all failsafe rules",
+            limits::REMOTE_PORTS,
+            items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect()),
+        ),
         ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
         ("pin.select.marks", "marks of all pins", limits::MARKS, select(|select| &select.marks)),
     ];

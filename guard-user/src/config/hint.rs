@@ -21,7 +21,11 @@ impl ErrorKind {
             Self::Syntax { reason } if reason.contains("missing comma") => {
                 "put a comma between the values, or close the list with ] before this".into()
             }
-            Self::Syntax { reason } if reason.contains("must be quoted") || reason.contains("boolean") => {
+            Self::Syntax { reason }
+                if ["must be quoted", "invalid boolean", "invalid float"]
+                    .iter()
+                    .any(|w| reason.contains(w)) =>
+            {
                 "put text in double quotes; only numbers, true and false stand without".into()
             }
             Self::Syntax { .. } => {

@@ -34,3 +34,12 @@ pub const INTERFACE_BYTES: usize = 15;
 pub const SOCKET_BYTES: usize = 107;
 /// Bytes of any other path: `PATH_MAX` (linux/limits.h) without the closing zero byte.
 pub const PATH_BYTES: usize = 4095;
+
+// What the kernel's tables have room for, where one value of the config is one entry there.
+const _: () = {
+    use guard_common::abi;
+    assert!(PINS == abi::MAX_PINS && FAILSAFE == abi::MAX_FAILSAFES);
+    assert!(
+        CGROUPS == abi::MAX_CGROUPS && CGROUP_LEVELS == abi::MAX_CGROUP_LEVELS && MARKS == abi::MAX_MARKS
+    );
+};

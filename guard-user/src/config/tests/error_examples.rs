@@ -25,7 +25,13 @@ pub(super) const EXAMPLES: &[Example] = &[
         "syntax",
         "home = \"IE\"",
         "home = IE",
-        "14:8 not TOML: string values must be quoted, expected literal string | put text in double quotes; only",
+        "14:8 not TOML: invalid float, expected `inf` | put text in double quotes; only numbers, true",
+    ),
+    (
+        "syntax",
+        "action = \"drop\"",
+        "action = drop",
+        "16:10 not TOML: string values must be quoted, expected literal string | put text in double quotes; only",
     ),
     // Keys.
     (

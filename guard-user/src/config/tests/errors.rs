@@ -9,7 +9,10 @@ use crate::config::{ErrorKind, Surroundings, limits, load, parse};
 
 /// What each error of the text is, as `line:column field: message | hint`, with its short name.
 fn errors(text: &str) -> Vec<(&'static str, String)> {
-    let errors = check(text).expect_err(text).errors;
+    let errors = match check(text) {
+        Err(found) => found.errors,
+        Ok(_) => return Vec::new(),
+    };
     let shown = errors.iter().map(|error| {
         let place = error.place.map_or(String::new(), |place| format!("{}:{} ", place.line, place.column));
         (error.kind.code(), format!("{place}{error} | {}", error.kind.hint()))
