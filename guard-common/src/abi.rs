@@ -22,7 +22,7 @@ pub const MAX_EXEMPTIONS: usize = 256;
 /// Words of an exemption set.
 pub const EXEMPTION_WORDS: usize = MAX_EXEMPTIONS / 64;
 /// Interval starts of the source addresses of all pins, for each family.
-pub const MAX_SOURCES: usize = 2048;
+pub const MAX_SOURCES: usize = 4096;
 /// Interval starts of failsafe peers and exemption recipients, for each family.
 pub const MAX_PEERS: usize = 4096;
 /// Interval starts of ports over all protocols.
@@ -362,7 +362,7 @@ pub const NO_PORT_CLASS: u32 = 8;
 pub const ANY_PROTOCOL_KEY: u32 = (NO_PORT_CLASS + EXTENSION_CLASS as u32) << 16;
 
 /// The first key past all that there are.
-pub const PORT_KEYS_END: u32 = 2 * NO_PORT_CLASS << 16;
+pub const PORT_KEYS_END: u32 = (2 * NO_PORT_CLASS) << 16;
 
 const EXTENSION_CLASS: u8 = 7;
 
@@ -602,6 +602,6 @@ const _: () = {
     assert!(size_of::<ExemptionUse>() == 16);
     assert!(offset_of!(PolicyTable, permitted) == 104);
     // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.
-    assert!(size_of::<PolicyTable>() % 8 == 0);
+    assert!(size_of::<PolicyTable>().is_multiple_of(8));
     assert!(jurisdiction::COUNT == 256 && MAX_PINS == 64);
 };

@@ -5,7 +5,7 @@
 //! because only packets that need an exemption pay for reading it.
 
 use crate::abi::{
-    self, ExemptionSet, Hook, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_INTERFACES, NO_EXEMPTION, Place,
+    self, ExemptionSet, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, NO_EXEMPTION, Place,
     PlacedBy, PolicyTable, SmallTable, SmallTable6, dimension,
 };
 use crate::interval::{self, GeoTables};
@@ -94,7 +94,7 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
         Parsed::Malformed(fault) => Some(reason_of(fault)),
     };
     let Some(policy) = tables.policy() else { return Decision::no_tables() };
-    let by_origin = tag_by_origin(policy, origin);
+    let by_origin = tag_by_origin(hook, policy, origin);
     if by_origin == 0 {
         return Decision::pass(Reason::Untagged);
     }
@@ -249,8 +249,11 @@ fn forbidden_by(place: Place) -> Reason {
 
 /// The pins that the packet's interface, cgroup and mark let match: what needs no header.
 #[inline(always)]
-pub fn tag_by_origin<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
-    let mut pins = policy.pins;
+pub fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
+    let mut pins = match hook {
+        Hook::Egress => policy.pins,
+        Hook::Ingress => policy.ingress_drop | policy.ingress_flag,
+    };
     if policy.dimensions & dimension::INTERFACE != 0 {
         pins &= policy.any_interface
             | interface_pins(policy, origin.ifindex())

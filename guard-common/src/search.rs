@@ -82,7 +82,7 @@ pub fn pair_less_or_equal(a: (u64, u64), b: (u64, u64)) -> u32 {
 #[inline(always)]
 pub fn partition_point(steps: u32, lo: u32, hi: u32, before: impl Fn(u32) -> u32) -> u32 {
     let mut base = lo;
-    let mut len = if hi > lo { hi - lo } else { 0 };
+    let mut len = hi.saturating_sub(lo);
     for _ in 0..steps {
         if len == 0 {
             break;

@@ -1,1 +1,117 @@
-//! Policy to tables.
+//! Compiles a checked policy, the geo database and the exemptions into the tables that the decision reads.
+//!
+//! Pure functions: what the host has (interfaces, cgroups) and what time it is comes in as values.
+
+mod classes;
+mod overlay;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub use overlay::geo_image;
+pub use policy::policy_table;
+
+use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
+
+use crate::config::policy::PortRange;
+
+/// What a policy's names stand for on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Every network interface, guarded or not: index and name.
+    pub interfaces: Vec<(u32, String)>,
+    /// The cgroups that the policy names.
+    pub cgroups: Vec<CgroupFact>,
+}
+
+/// A cgroup that a policy names, as it is on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupFact {
+    /// The path as the policy has it.
+    pub path: String,
+    /// Its id: the inode number of its folder (Documentation/bpf, `bpf_skb_ancestor_cgroup_id`).
+    pub id: u64,
+    /// How many levels it lies below the cgroup v2 root; 1 is the first.
+    pub level: u32,
+}
+
+/// An active exemption, as the kernel judges it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelExemption {
+    /// Its slot in the tables, kept as long as it lives.
+    pub slot: u16,
+    /// Names of the pins that it covers.
+    pub pins: Vec<String>,
+    /// Whole jurisdictions among the recipients.
+    pub jurisdictions: Vec<Jurisdiction>,
+    /// Networks among the recipients.
+    pub networks: Vec<IpNetwork>,
+    /// Ports of the recipients, as destination ports of egress; empty: any, and any protocol.
+    pub ports: Vec<PortRange>,
+    /// First nanosecond of its validity by `CLOCK_BOOTTIME`.
+    pub valid_from_ns: u64,
+    /// First nanosecond after its validity by `CLOCK_BOOTTIME`.
+    pub valid_until_ns: u64,
+    /// Bytes on the wire that it may let through; `u64::MAX` for no bound.
+    pub quota: u64,
+}
+
+/// Why a policy can't be turned into tables on this host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// A table would need more elements than it has.
+    #[error("{table} need {needed} elements of the kernel's table and it has {capacity}: {hint}")]
+    TableFull {
+        /// What fills the table.
+        table: &'static str,
+        /// Elements that are needed.
+        needed: usize,
+        /// Elements that the table has.
+        capacity: usize,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A pin selects a cgroup that is not there, and packets of it could not be told.
+    #[error(
+        "pin \"{pin}\" selects the cgroup \"{path}\", which is not on this host: create it, or start its slice, \
+         before Border Guard starts"
+    )]
+    NoCgroup {
+        /// The pin.
+        pin: String,
+        /// The path as the policy has it.
+        path: String,
+    },
+    /// A cgroup lies deeper than the tables look.
+    #[error(
+        "pin \"{pin}\" selects the cgroup \"{path}\" on level {level} below the root, and levels 1 to {max} are \
+         looked at: select a cgroup above it"
+    )]
+    CgroupLevel {
+        /// The pin.
+        pin: String,
+        /// The path as the policy has it.
+        path: String,
+        /// Its level.
+        level: u32,
+        /// The last level that is looked at.
+        max: u32,
+    },
+    /// An exemption is for a pin that the policy does not have.
+    #[error("the exemption in slot {slot} is for the pin \"{pin}\", which the policy does not have")]
+    UnknownPin {
+        /// The exemption's slot.
+        slot: u16,
+        /// The name that no pin has.
+        pin: String,
+    },
+    /// Two exemptions claim one slot, or a slot is past the table's end.
+    #[error("exemption slot {slot} is taken twice or is past the last slot, {max}")]
+    Slot {
+        /// The slot.
+        slot: u16,
+        /// The last slot.
+        max: u16,
+    },
+}

@@ -12,11 +12,19 @@ use super::sink::Sink;
 use super::suggest::nearest;
 use super::values;
 
-/// The names of the built-in groups.
-pub const BUILTIN: [&str; 3] = ["EU", "EEA", "adequacy"];
-
 /// The members of the built-in group of this name; `None` where there is none.
 pub type BuiltinGroups<'a> = &'a dyn Fn(&str) -> Option<Vec<Jurisdiction>>;
+
+/// The built-in groups of [`crate::groups`].
+#[must_use]
+pub fn builtin(name: &str) -> Option<Vec<Jurisdiction>> {
+    crate::groups::builtin(name).map(|group| group.jurisdictions().collect())
+}
+
+/// The names of the built-in groups.
+fn builtin_names() -> impl Iterator<Item = &'static str> {
+    crate::groups::all().map(|group| group.name)
+}
 
 /// Every group that a config may name.
 #[derive(Debug)]
@@ -42,7 +50,7 @@ impl Groups {
     /// Resolves the groups of the config; reports names and members that are wrong, and cycles. A group
     /// with errors is known all the same, so that its use brings no further error.
     pub(super) fn resolve(raw: &Raw, builtin: BuiltinGroups<'_>, sink: &mut Sink<'_>) -> Self {
-        let builtin = BUILTIN.into_iter().filter_map(|name| {
+        let builtin = builtin_names().filter_map(|name| {
             let set = builtin(name)?.into_iter().collect();
             Some((name.to_owned(), Group { set, inner: Vec::new() }))
         });
@@ -126,7 +134,7 @@ impl Groups {
             sink.error(member.span().start, field(raw.name.get_ref()), error);
         }
         if let Some(group) = self.named.get_mut(raw.name.get_ref())
-            && !BUILTIN.contains(&raw.name.get_ref().as_str())
+            && builtin_names().all(|builtin| builtin != raw.name.get_ref())
         {
             *group = Group { set, inner };
         }
@@ -217,7 +225,7 @@ impl Groups {
 fn check_name(name: &Text, sink: &mut Sink<'_>) {
     let (at, text) = (name.span().start, name.get_ref());
     let reserved = |taken_by| ErrorKind::ReservedName { name: text.clone(), taken_by };
-    let error = if BUILTIN.iter().any(|builtin| builtin.eq_ignore_ascii_case(text)) {
+    let error = if builtin_names().any(|builtin| builtin.eq_ignore_ascii_case(text)) {
         reserved("a built-in group")
     } else {
         match text.to_ascii_uppercase().parse::<Jurisdiction>().or_else(|_| text.parse()) {

@@ -47,6 +47,14 @@ pub struct Surroundings<'a> {
     pub database: Option<Database<'a>>,
 }
 
+impl<'a> Surroundings<'a> {
+    /// The program's own: its built-in groups, and the geo database if there is one at hand.
+    #[must_use]
+    pub fn new(database: Option<Database<'a>>) -> Self {
+        Self { groups: &groups::builtin, database }
+    }
+}
+
 /// A config without errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {

@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use super::{GOOD, check, code, good_with};
-use crate::config::Policy;
 use crate::config::policy::{Action, Ingress, LogFormat, Mark, PortRange, Protocol, Record};
+use crate::config::{Policy, Surroundings, parse};
 
 fn policy(text: &str) -> Policy {
     check(text).unwrap_or_else(|errors| panic!("{errors}")).policy
@@ -126,4 +126,14 @@ fn the_fingerprint_is_that_of_the_published_test_vectors_and_differs_with_the_te
     assert_eq!(crate::config::fingerprint(b""), 0xcbf2_9ce4_8422_2325);
     assert_eq!(crate::config::fingerprint(b"foobar"), 0x8594_4171_f739_67e8);
     assert_ne!(policy(GOOD).fingerprint, policy(&format!("{GOOD}#\n")).fingerprint);
+}
+
+#[test]
+fn the_programs_own_groups_are_known_to_it() {
+    let surroundings = Surroundings::new(None);
+    let text = good_with(r#"["EU", "nordics"]"#, r#"["EEA", "adequacy", "nordics"]"#);
+    let checked = parse(Path::new("policy.toml"), text.as_bytes(), &surroundings).unwrap();
+    let permitted = checked.policy.pins[0].permitted;
+    assert!(["DE", "NO", "CH", "SE"].into_iter().all(|place| permitted.contains(code(place))));
+    assert!(["US", "CN", "RU"].into_iter().all(|place| !permitted.contains(code(place))));
 }

@@ -1,0 +1,329 @@
+//! The policy table: pins, failsafe rules and exemptions as bit sets.
+
+use guard_common::abi::{
+    self, ANY_PROTOCOL_KEY, EXEMPTION_WORDS, Exemption, ExemptionSet, LocalSet, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS,
+    Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
+};
+use guard_common::jurisdiction::Jurisdiction;
+use ipnetwork::IpNetwork;
+
+use super::classes::{Key, Name, Range, Sets, borders, fill, fill6, v4_range, v6_range};
+use super::{CompileError, HostFacts, KernelExemption};
+use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
+
+/// The policy table of one generation.
+///
+/// # Errors
+///
+/// [`CompileError`] where a table is too small or a name stands for nothing on this host.
+pub fn policy_table(
+    policy: &Policy,
+    exemptions: &[KernelExemption],
+    host: &HostFacts,
+    generation: u64,
+) -> Result<Box<PolicyTable>, CompileError> {
+    let mut table = PolicyTable::zeroed();
+    table.generation = generation;
+    table.dimensions = dimensions(policy, exemptions);
+    fill_pins(&mut table, policy);
+    fill_sources(&mut table, &policy.pins)?;
+    fill_exemptions(&mut table, &policy.pins, exemptions)?;
+    fill_ports(&mut table, policy, exemptions)?;
+    fill_peers(&mut table, policy, exemptions)?;
+    fill_interfaces(&mut table, &policy.pins, host)?;
+    fill_cgroups(&mut table, &policy.pins, host)?;
+    fill_marks(&mut table, &policy.pins)?;
+    Ok(table)
+}
+
+/// The pins for which something holds, as bits.
+fn pins_where(pins: &[Pin], holds: impl Fn(&Pin) -> bool) -> u64 {
+    bits_where(pins, holds)
+}
+
+fn bits_where<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {
+    items.iter().enumerate().filter(|(_, item)| holds(item)).fold(0, |bits, (at, _)| bits | 1 << at)
+}
+
+fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
+    let any = |used: fn(&Pin) -> bool| policy.pins.iter().any(used);
+    [
+        (any(|pin| !pin.select.sources.is_empty()), dimension::SOURCE),
+        (any(|pin| !pin.select.ports.is_empty()), dimension::PORT),
+        (any(|pin| !pin.select.interfaces.is_empty()), dimension::INTERFACE),
+        (any(|pin| !pin.select.cgroups.is_empty()), dimension::CGROUP),
+        (any(|pin| !pin.select.marks.is_empty()), dimension::MARK),
+        (!policy.failsafe.is_empty(), dimension::FAILSAFE),
+        (!exemptions.is_empty(), dimension::EXEMPTION),
+    ]
+    .into_iter()
+    .filter(|(used, _)| *used)
+    .fold(0, |dimensions, (_, bit)| dimensions | bit)
+}
+
+fn fill_pins(table: &mut PolicyTable, policy: &Policy) {
+    let pins = &policy.pins;
+    let observe = policy.host.observe;
+    table.pins = pins_where(pins, |_| true);
+    table.drop = pins_where(pins, |pin| !observe && pin.action == Action::Drop);
+    table.flag = pins_where(pins, |pin| !observe && pin.action == Action::Flag);
+    table.ingress_drop = pins_where(pins, |pin| !observe && pin.ingress == Ingress::Drop);
+    table.ingress_flag = pins_where(pins, |pin| match pin.ingress {
+        Ingress::Off => false,
+        Ingress::Flag => true,
+        Ingress::Drop => observe,
+    });
+    table.record_all = pins_where(pins, |pin| pin.record == Record::All);
+    for jurisdiction in Jurisdiction::all() {
+        table.permitted[usize::from(jurisdiction.index())] =
+            pins_where(pins, |pin| pin.permitted.contains(jurisdiction));
+    }
+}
+
+const SOURCES: Name = Name {
+    table: "the source networks of the pins",
+    hint: "join neighbouring networks, or give a pin a port, mark or cgroup instead of many addresses",
+};
+
+fn fill_sources(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
+    fn set_of<K: Key>(pins: &[Pin], range: impl Fn(&IpNetwork) -> Option<Range<K>>, key: K) -> u64 {
+        pins_where(pins, |pin| pin.select.sources.is_empty() || contains(&pin.select.sources, &range, key))
+    }
+    let networks = || pins.iter().flat_map(|pin| &pin.select.sources);
+    let mut sets = Sets::new();
+    let table4 = borders(networks().filter_map(v4_range));
+    fill(&mut table.sources4, &mut sets, table4, |key| set_of(pins, v4_range, key), SOURCES)?;
+    let table6 = borders(networks().filter_map(v6_range));
+    fill6(&mut table.sources6, &mut sets, table6, |key| set_of(pins, v6_range, key), SOURCES)?;
+    sets.fill(&mut table.source_sets, SOURCES)
+}
+
+fn contains<K: Key>(networks: &[IpNetwork], range: impl Fn(&IpNetwork) -> Option<Range<K>>, key: K) -> bool {
+    networks.iter().filter_map(range).any(|(first, last)| (first..=last).contains(&key))
+}
+
+/// The keys of a port range: see [`port_key`].
+fn keys(ports: &PortRange) -> Range<u32> {
+    let protocol = ports.protocol.number();
+    (port_key(protocol, ports.first), port_key(protocol, ports.last))
+}
+
+/// The keys of later fragments that a port selector of this protocol matches: its ports can't be read, and
+/// what can't be read may be pinned.
+fn fragment_keys(ports: &PortRange) -> [Range<u32>; 2] {
+    let first = no_port_key(ports.protocol.number());
+    [(first, first | 0xffff), (ANY_PROTOCOL_KEY, ANY_PROTOCOL_KEY | 0xffff)]
+}
+
+fn has_port(ports: &[PortRange], key: u32) -> bool {
+    ports.iter().map(keys).any(|(first, last)| (first..=last).contains(&key))
+}
+
+fn has_port_or_fragment(ports: &[PortRange], key: u32) -> bool {
+    has_port(ports, key)
+        || ports.iter().flat_map(fragment_keys).any(|(first, last)| (first..=last).contains(&key))
+}
+
+const LOCAL_PORTS: Name = Name {
+    table: "the source ports of the pins and the local ports of the failsafe rules",
+    hint: "join neighbouring ports to ranges",
+};
+const REMOTE_PORTS: Name = Name {
+    table: "the remote ports of the failsafe rules and the ports of the exemptions",
+    hint: "join neighbouring ports to ranges, or revoke exemptions that are no longer needed",
+};
+
+fn fill_ports(table: &mut PolicyTable, policy: &Policy, exemptions: &[KernelExemption]) -> Result<(), CompileError> {
+    let end = (PORT_KEYS_END, PORT_KEYS_END);
+    let local = policy
+        .pins
+        .iter()
+        .flat_map(|pin| &pin.select.ports)
+        .flat_map(|ports| std::iter::once(keys(ports)).chain(fragment_keys(ports)))
+        .chain(policy.failsafe.iter().flat_map(|rule| &rule.local_ports).map(keys))
+        .chain([end]);
+    let mut sets = Sets::new();
+    let set_of = |key| LocalSet {
+        pins: pins_where(&policy.pins, |pin| {
+            pin.select.ports.is_empty() || has_port_or_fragment(&pin.select.ports, key)
+        }),
+        // A later fragment passes no port of a failsafe rule: nobody can tell that it has it.
+        failsafes: bits_where(&policy.failsafe, |rule| rule.local_ports.is_empty() || has_port(&rule.local_ports, key)),
+    };
+    fill(&mut table.local_ports, &mut sets, borders(local), set_of, LOCAL_PORTS)?;
+    sets.fill(&mut table.local_sets, LOCAL_PORTS)?;
+
+    let remote = policy
+        .failsafe
+        .iter()
+        .flat_map(|rule| &rule.remote_ports)
+        .chain(exemptions.iter().flat_map(|exemption| &exemption.ports))
+        .map(keys)
+        .chain([end]);
+    let mut sets = Sets::new();
+    let set_of = |key| PeerSet {
+        failsafes: bits_where(&policy.failsafe, |rule| {
+            rule.remote_ports.is_empty() || has_port(&rule.remote_ports, key)
+        }),
+        // Nor a port of an exemption.
+        exemptions: exemptions_where(exemptions, |exemption| {
+            exemption.ports.is_empty() || has_port(&exemption.ports, key)
+        }),
+    };
+    fill(&mut table.remote_ports, &mut sets, borders(remote), set_of, REMOTE_PORTS)?;
+    sets.fill(&mut table.remote_sets, REMOTE_PORTS)
+}
+
+fn exemptions_where(exemptions: &[KernelExemption], holds: impl Fn(&KernelExemption) -> bool) -> ExemptionSet {
+    let mut set = [0; EXEMPTION_WORDS];
+    for exemption in exemptions.iter().filter(|exemption| holds(exemption)) {
+        let slot = usize::from(exemption.slot);
+        if let Some(word) = set.get_mut(slot / 64) {
+            *word |= 1 << (slot % 64);
+        }
+    }
+    set
+}
+
+const PEERS: Name = Name {
+    table: "the peers of the failsafe rules and the recipients of the exemptions",
+    hint: "join neighbouring networks, or revoke exemptions that are no longer needed",
+};
+
+fn fill_peers(table: &mut PolicyTable, policy: &Policy, exemptions: &[KernelExemption]) -> Result<(), CompileError> {
+    fn set_of<K: Key>(
+        policy: &Policy,
+        exemptions: &[KernelExemption],
+        range: impl Fn(&IpNetwork) -> Option<Range<K>>,
+        key: K,
+    ) -> PeerSet {
+        PeerSet {
+            failsafes: bits_where(&policy.failsafe, |rule| {
+                rule.peers.is_empty() || contains(&rule.peers, &range, key)
+            }),
+            exemptions: exemptions_where(exemptions, |exemption| contains(&exemption.networks, &range, key)),
+        }
+    }
+    let networks = || {
+        policy
+            .failsafe
+            .iter()
+            .flat_map(|rule| &rule.peers)
+            .chain(exemptions.iter().flat_map(|exemption| &exemption.networks))
+    };
+    let mut sets = Sets::new();
+    let table4 = borders(networks().filter_map(v4_range));
+    fill(&mut table.peers4, &mut sets, table4, |key| set_of(policy, exemptions, v4_range, key), PEERS)?;
+    let table6 = borders(networks().filter_map(v6_range));
+    fill6(&mut table.peers6, &mut sets, table6, |key| set_of(policy, exemptions, v6_range, key), PEERS)?;
+    sets.fill(&mut table.peer_sets, PEERS)
+}
+
+fn fill_exemptions(
+    table: &mut PolicyTable,
+    pins: &[Pin],
+    exemptions: &[KernelExemption],
+) -> Result<(), CompileError> {
+    let mut taken = [false; MAX_EXEMPTIONS];
+    for exemption in exemptions {
+        let slot = usize::from(exemption.slot);
+        match taken.get_mut(slot) {
+            Some(taken) if !*taken => *taken = true,
+            _ => return Err(CompileError::Slot { slot: exemption.slot, max: MAX_EXEMPTIONS as u16 - 1 }),
+        }
+        let mut covered = 0;
+        for name in &exemption.pins {
+            let Some(pin) = pins.iter().position(|pin| pin.name == *name) else {
+                return Err(CompileError::UnknownPin { slot: exemption.slot, pin: name.clone() });
+            };
+            covered |= 1 << pin;
+            table.exempt_pins[pin][slot / 64] |= 1 << (slot % 64);
+        }
+        for jurisdiction in &exemption.jurisdictions {
+            table.exempt_jurisdictions[usize::from(jurisdiction.index())][slot / 64] |= 1 << (slot % 64);
+        }
+        table.exemptions[slot] = Exemption {
+            pins: covered,
+            valid_from_ns: exemption.valid_from_ns,
+            valid_until_ns: exemption.valid_until_ns,
+            quota: exemption.quota,
+        };
+    }
+    Ok(())
+}
+
+const INTERFACES: Name =
+    Name { table: "the interfaces that pins select", hint: "name them more narrowly in pin.select.interfaces" };
+
+fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
+    table.any_interface = pins_where(pins, |pin| pin.select.interfaces.is_empty());
+    let mut selected: Vec<(u32, u64)> = host
+        .interfaces
+        .iter()
+        .map(|(index, name)| {
+            (*index, pins_where(pins, |pin| pin.select.interfaces.iter().any(|pattern| pattern.matches(name))))
+        })
+        .filter(|(index, pins)| *index != 0 && *pins != 0)
+        .collect();
+    selected.sort_unstable();
+    if selected.len() > table.interfaces.len() {
+        return Err(INTERFACES.full(selected.len(), table.interfaces.len()));
+    }
+    table.interface_len = selected.len() as u32;
+    for ((place, set), (index, pins)) in table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(selected) {
+        (*place, *set) = (index, pins);
+    }
+    Ok(())
+}
+
+const CGROUPS: Name = Name { table: "the cgroups that pins select", hint: "select a cgroup above them" };
+
+fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
+    table.any_cgroup = pins_where(pins, |pin| pin.select.cgroups.is_empty());
+    let mut selected = std::collections::BTreeMap::new();
+    for (at, pin) in pins.iter().enumerate() {
+        for path in &pin.select.cgroups {
+            let Some(fact) = host.cgroups.iter().find(|fact| fact.path == *path) else {
+                return Err(CompileError::NoCgroup { pin: pin.name.clone(), path: path.clone() });
+            };
+            if fact.level == 0 || fact.level > MAX_CGROUP_LEVELS as u32 {
+                return Err(CompileError::CgroupLevel {
+                    pin: pin.name.clone(),
+                    path: path.clone(),
+                    level: fact.level,
+                    max: MAX_CGROUP_LEVELS as u32,
+                });
+            }
+            table.cgroup_levels |= 1 << fact.level;
+            *selected.entry(fact.id).or_insert(0_u64) |= 1 << at;
+        }
+    }
+    if selected.len() > table.cgroups.len() {
+        return Err(CGROUPS.full(selected.len(), table.cgroups.len()));
+    }
+    table.cgroup_len = selected.len() as u32;
+    for ((place, set), (id, pins)) in table.cgroups.iter_mut().zip(&mut table.cgroup_pins).zip(selected) {
+        (*place, *set) = (id, pins);
+    }
+    Ok(())
+}
+
+const MARKS: Name = Name { table: "the firewall marks that pins select", hint: "let one mask cover several marks" };
+
+fn fill_marks(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
+    table.any_mark = pins_where(pins, |pin| pin.select.marks.is_empty());
+    let mut selected = std::collections::BTreeMap::new();
+    for (at, pin) in pins.iter().enumerate() {
+        for mark in &pin.select.marks {
+            *selected.entry((mark.value, mark.mask)).or_insert(0_u64) |= 1 << at;
+        }
+    }
+    if selected.len() > abi::MAX_MARKS {
+        return Err(MARKS.full(selected.len(), abi::MAX_MARKS));
+    }
+    table.mark_len = selected.len() as u32;
+    for (place, ((value, mask), pins)) in table.marks.iter_mut().zip(selected) {
+        *place = Mark { value, mask, pins };
+    }
+    Ok(())
+}
