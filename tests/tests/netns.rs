@@ -197,12 +197,10 @@ fn send_raw(packet: &[u8]) {
 #[ignore = "needs root and BPF"]
 fn programs_run_inside_and_end_with_their_guard() {
     let netns = Netns::new("server").unwrap();
-    let script = "import socket, time\ns = socket.create_server(('127.0.0.1', 8143))\nprint('ready', flush=True)\ntime.sleep(60)";
-    let mut command = netns.command("python3").unwrap();
-    command.args(["-c", script]);
+    let mut command = netns.command("rsync").unwrap();
+    command.args(["--daemon", "--no-detach", "--config=/dev/null", "--address=127.0.0.1", "--port=8143"]);
     let server = Process::spawn("server", command).unwrap();
     server.wait_for_port(&netns, Transport::Tcp, 8143, 10 * SECONDS).unwrap();
-    retry_until(2 * SECONDS, "its output", || server.stdout().contains("ready").then_some(())).unwrap();
     let outside = Netns::new("elsewhere").unwrap();
     assert!(!outside.run(|| guard_tests::proc::is_listening(Transport::Tcp, 8143)).unwrap());
     let pid = server.pid();
