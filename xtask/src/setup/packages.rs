@@ -61,16 +61,31 @@ pub(crate) fn can_install() -> bool {
 
 /// Installs Debian packages; never removes one and starts no service.
 pub(crate) fn install(what: &str, packages: &[&str]) -> Result<()> {
+    const OPTIONS: [&str; 2] = ["--yes", "--no-remove"];
     let what = format!("installing {what} (Debian: {})", packages.join(" "));
-    if let Err(first) = run::step(&what, "apt-get-install", &mut apt_get_install(packages)) {
-        // On a new machine apt knows no packages yet, and an old list may name files that are gone.
-        eprintln!("trying again with a new package list");
-        if update().is_err() {
-            return Err(first);
+    plan(packages, &OPTIONS)?;
+    let install = || run::step(&what, "apt-get-install", apt_get_install().args(OPTIONS).args(packages));
+    install().or_else(|_| {
+        // An old list names files that are no longer there.
+        update()?;
+        install()
+    })
+}
+
+/// What an installation would do, as apt-get tells it. A new machine has no list of packages yet; as root
+/// it is fetched.
+fn plan(packages: &[&str], options: &[&str]) -> Result<String> {
+    let simulate = || run::output(apt_get_install().arg("--simulate").args(options).args(packages));
+    let plan = match simulate() {
+        Err(_) if can_install() => {
+            update()?;
+            simulate()
         }
-        run::step(&what, "apt-get-install", &mut apt_get_install(packages))?;
-    }
-    Ok(())
+        plan => plan,
+    };
+    plan.with_context(|| {
+        format!("apt-get cannot install {}; `sudo apt-get update` may help", packages.join(" "))
+    })
 }
 
 /// Unpacks Debian packages, with those that they depend on and that are not installed, below `dir`. Needs no
@@ -79,16 +94,7 @@ pub(crate) fn unpack(what: &str, packages: &[&str], dir: &Path) -> Result<()> {
     if workspace::find_in_path("apt-get").is_none() {
         bail!("{what} is missing; get it from your distribution and run this again");
     }
-    let simulate =
-        || run::output(apt_get().args(["install", "--simulate", "--no-install-recommends"]).args(packages));
-    let plan = match simulate() {
-        Err(_) if can_install() => {
-            update()?;
-            simulate()
-        }
-        plan => plan,
-    };
-    let plan = plan.context("apt knows no such package; `sudo apt-get update` may help")?;
+    let plan = plan(packages, &[])?;
     fetch(&format!("downloading {what} (Debian: {})", packages.join(" ")), &to_install(&plan), dir)
 }
 
@@ -134,9 +140,9 @@ pub(crate) fn update() -> Result<()> {
     run::step("reading Debian's package list", "apt-get-update", apt_get().arg("update"))
 }
 
-fn apt_get_install(packages: &[&str]) -> Command {
+fn apt_get_install() -> Command {
     let mut command = apt_get();
-    command.args(["install", "--yes", "--no-install-recommends", "--no-remove"]).args(packages);
+    command.args(["install", "--no-install-recommends"]);
     command
 }
 

@@ -12,8 +12,6 @@ use anyhow::{Context as _, Result};
 use super::image;
 use crate::{setup::packages, workspace};
 
-/// Debian's packages of the two.
-const PACKAGES: [&str; 2] = ["qemu-system-x86", "busybox-static"];
 const QEMU: &str = "qemu-system-x86_64";
 
 /// Where the two are.
@@ -21,32 +19,34 @@ pub(super) struct Tools {
     qemu: PathBuf,
     /// A busybox that needs no library.
     pub(super) busybox: PathBuf,
-    /// Where the packages were unpacked, if they were.
+    /// Where packages were unpacked, if they were.
     unpacked: Option<PathBuf>,
 }
 
 impl Tools {
     pub(super) fn get() -> Result<Self> {
+        let qemu = workspace::find_in_path(QEMU);
         let busybox = workspace::find_in_path("busybox").filter(|file| image::is_static(file));
-        if let (Some(qemu), Some(busybox)) = (workspace::find_in_path(QEMU), busybox) {
-            return Ok(Self { qemu, busybox, unpacked: None });
-        }
+        let missing: Vec<&str> = [(&qemu, "qemu-system-x86"), (&busybox, "busybox-static")]
+            .into_iter()
+            .filter_map(|(installed, package)| installed.is_none().then_some(package))
+            .collect();
         let dir = workspace::tools_dir().join("vm");
-        if !dir.exists() {
-            fs::create_dir_all(workspace::tools_dir()).context("cannot create the tool folder")?;
-            packages::unpack("qemu and a static busybox", &PACKAGES, &dir)?;
+        let unpacked =
+            |candidates: &[&str]| candidates.iter().map(|file| dir.join(file)).find(|file| file.exists());
+        let find = || {
+            Some(Self {
+                qemu: qemu.clone().or_else(|| unpacked(&["usr/bin/qemu-system-x86_64"]))?,
+                busybox: busybox.clone().or_else(|| unpacked(&["bin/busybox", "usr/bin/busybox"]))?,
+                unpacked: (!missing.is_empty()).then(|| dir.clone()),
+            })
+        };
+        if let Some(tools) = find() {
+            return Ok(tools);
         }
-        Ok(Self {
-            qemu: dir.join("usr/bin").join(QEMU),
-            busybox: ["bin/busybox", "usr/bin/busybox"]
-                .map(|file| dir.join(file))
-                .into_iter()
-                .find(|file| file.exists())
-                .with_context(|| {
-                    format!("no busybox in {}; remove that folder and try again", dir.display())
-                })?,
-            unpacked: Some(dir),
-        })
+        fs::create_dir_all(workspace::tools_dir()).context("cannot create the tool folder")?;
+        packages::unpack("what boots a guest", &missing, &dir)?;
+        find().with_context(|| format!("{} lacks qemu or busybox", dir.display()))
     }
 
     /// A command that starts qemu, without arguments of ours yet.
