@@ -28,6 +28,8 @@ pub(crate) fn step(what: &str, log: &str, command: &mut Command) -> Result<()> {
     let progress = Progress::start(what);
     let mut child = command
         .stdin(Stdio::null())
+        // The end of the log should be the message, not the way through another program's code.
+        .env("RUST_BACKTRACE", "0")
         .stdout(file.try_clone()?)
         .stderr(file)
         .spawn()

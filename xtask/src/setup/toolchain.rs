@@ -75,16 +75,22 @@ pub(crate) fn install() -> Result<Compiler> {
             anyhow!(
                 "no compiler with the standard library's source. Either `sudo apt-get install \
                  --no-install-recommends {}` (Debian 12 or later) or `rustup toolchain install nightly \
-                 --component rust-src`, then run `cargo xtask setup` again.\n  Debian's: {debian:#}\n  \
-                 rustup's: {nightly:#}",
-                DEBIAN_PACKAGES.join(" ")
+                 --component rust-src`, then run `cargo xtask setup` again (tried: {}; {})",
+                DEBIAN_PACKAGES.join(" "),
+                first_line(&debian),
+                first_line(&nightly)
             )
         })
     })
 }
 
+/// An error without the end of the log that it may carry.
+fn first_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").lines().next().unwrap_or_default().to_owned()
+}
+
 fn not_root() -> anyhow::Error {
-    anyhow!("not root on a system with apt-get")
+    anyhow!("apt-get is not to be used, for this is not root on Debian")
 }
 
 fn install_debian() -> Result<Compiler> {
