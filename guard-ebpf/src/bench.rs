@@ -1,101 +1,150 @@
-//! tmp
+//! Entry points that only the bench loads: an empty program, the destinations' generator alone, the
+//! judgement and the lookups with a new destination at each run, and a kernel LPM trie as yardstick.
+//!
+//! A fixed test packet would stay in the cache. So the destination is taken from a long list that the
+//! bench fills with draws from the database's ranges; it is read in order, so that reading it costs
+//! next to nothing and touches none of what is measured.
 #![no_std]
 #![no_main]
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    reason = "the program macros expand to public functions without docs"
-)]
-use aya_ebpf::macros::classifier;
+#![allow(missing_docs, unreachable_pub, reason = "the program macros expand to public functions without docs")]
+
+use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::macros::{classifier, map};
+use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
 use aya_ebpf::programs::TcContext;
-use guard_common::interval;
-use guard_common::packet::{self, Addr, Link};
-use guard_ebpf::header;
-use guard_ebpf::maps::*;
+use guard_common::abi::Hook;
+use guard_common::interval::{place_v4, place_v6};
+use guard_common::packet::{Addr, Link};
+use guard_common::search::at;
+use guard_common::verdict::Verdict;
+use guard_ebpf::judge::{judge, judge_with};
+use guard_ebpf::maps::KernelTables;
+use guard_ebpf::origin::SkbOrigin;
+
+/// Destinations in the list.
+const DRAWS: usize = 1 << 19;
+/// Entries of the kernel's tries: past the ranges of any country database.
+const TRIE_ENTRIES: u32 = 4 << 20;
+
+/// Upper halves of the destinations, as the parser writes them.
+#[map(name = "DRAWS_HI")]
+static DRAWS_HI: Array<[u64; DRAWS]> = Array::with_max_entries(1, 0);
+/// Lower halves of the destinations, as the parser writes them.
+#[map(name = "DRAWS_LO")]
+static DRAWS_LO: Array<[u64; DRAWS]> = Array::with_max_entries(1, 0);
+/// Which destination is next.
+#[map(name = "NEXT_DRAW")]
+static NEXT_DRAW: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// Where results go, so that no work is left out.
+#[map(name = "RESULT")]
+static RESULT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// The yardstick: IPv4 prefixes, keys in network order.
+#[map(name = "TRIE_V4")]
+static TRIE_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(TRIE_ENTRIES, 1);
+/// The yardstick: IPv6 prefixes, keys in network order.
+#[map(name = "TRIE_V6")]
+static TRIE_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(TRIE_ENTRIES, 1);
+
+/// The next destination of the list.
+#[inline(always)]
+fn draw() -> Option<Addr> {
+    let next = NEXT_DRAW.get_ptr_mut(0)?;
+    // SAFETY: the element is this CPU's.
+    let number = unsafe {
+        let number = *next;
+        *next = number.wrapping_add(1);
+        number
+    };
+    Some(Addr { hi: at(DRAWS_HI.get(0)?, number), lo: at(DRAWS_LO.get(0)?, number) })
+}
+
+#[inline(always)]
+fn keep(result: u32) {
+    if let Some(kept) = RESULT.get_ptr_mut(0) {
+        // SAFETY: the element is this CPU's.
+        unsafe { core::ptr::write_volatile(kept, result) };
+    }
+}
+
+#[inline(always)]
+fn code(verdict: Verdict) -> i32 {
+    if verdict.lets_through() { TC_ACT_UNSPEC } else { 2 }
+}
 
 #[classifier]
-pub fn t_parse(c: TcContext) -> i32 {
-    let Some(s) = SCRATCH.get_ptr_mut(0) else { return 0 };
-    let s = unsafe { &mut *s };
-    if !header::copy(&c, s) {
-        return 0;
-    }
-    match packet::parse(Link::Ethernet, &s.header, s.valid as usize, c.len() as usize, &mut s.packet) {
-        packet::Parsed::Ip => 1,
-        _ => 0,
-    }
+pub fn bench_empty(_: TcContext) -> i32 {
+    TC_ACT_UNSPEC
 }
 
-macro_rules! t {
-    ($n:ident, |$c:ident, $s:ident, $t:ident, $p:ident| $e:expr) => {
-        #[classifier]
-        pub fn $n($c: TcContext) -> i32 {
-            let Some(s) = SCRATCH.get_ptr_mut(0) else { return 0 };
-            let $s = unsafe { &mut *s };
-            let Some($t) = KernelTables::live() else { return 0 };
-            let Some($p) = $t.policy() else { return 0 };
-            $e
-        }
-    };
+#[classifier]
+pub fn bench_draw(_: TcContext) -> i32 {
+    if let Some(address) = draw() {
+        keep((address.hi ^ address.lo) as u32);
+    }
+    TC_ACT_UNSPEC
 }
-use guard_common::abi::*;
-use guard_common::decide::{self, NoTrace};
-use guard_common::tables::Tables;
-use guard_ebpf::origin::SkbOrigin;
-t!(t_tag, |c, s, t, p| decide::tag_by_layer(p, &s.packet.layers[0]) as i32);
-t!(t_origin, |c, s, t, p| decide::tag_by_origin(p, &SkbOrigin(&c)) as i32);
-t!(t_failsafe, |c, s, t, p| decide::failsafe_covers(p, &s.packet, &mut NoTrace) as i32);
-t!(t_judge, |c, s, t, p| decide::judge_destinations(&s.packet, &t, p, c.len() as u64, &mut NoTrace)
-    .map_or(0, |j| j.forbidden as i32));
-t!(t_exempt, |c, s, t, p| decide::exempt(
-    Hook::Egress,
-    p,
-    &t,
-    &SkbOrigin(&c),
-    &s.packet.layers[0],
-    s.packet.layers[0].dst,
-    Place(c.len() as u16),
-    c.len() as u64,
-    guard_ebpf::judge::boot_ns,
-    &mut NoTrace
-)
-.map_or(0, |j| j as i32));
-t!(t_decide, |c, s, t, p| {
-    let d = decide::decide(
-        Hook::Egress,
-        packet::Parsed::Ip,
-        &s.packet,
-        &t,
-        &SkbOrigin(&c),
-        guard_ebpf::judge::boot_ns,
-        &mut NoTrace,
-    );
-    (d.verdict as i32) | (d.exemption as i32) << 8
-});
-t!(t_account, |c, s, t, p| {
-    let d = decide::Decision {
-        verdict: if c.len() > 20 {
-            guard_common::verdict::Verdict::Drop
-        } else {
-            guard_common::verdict::Verdict::Pass
-        },
-        reason: if c.len() > 30 {
-            guard_common::verdict::Reason::Forbidden
-        } else {
-            guard_common::verdict::Reason::Permitted
-        },
-        place: Place(c.len() as u16),
-        exemption: 0,
-        layer: c.len(),
-        tag: c.len() as u64,
-        denied: c.len() as u64 & 7,
-    };
-    guard_ebpf::account::account(Hook::Egress, &d, &s.packet, &t, &SkbOrigin(&c));
-    1
-});
+
+#[classifier]
+pub fn bench_egress(context: TcContext) -> i32 {
+    code(judge(Hook::Egress, Link::Ethernet, &context, &SkbOrigin(&context)))
+}
+
+#[classifier]
+pub fn bench_egress_random(context: TcContext) -> i32 {
+    code(judge_with(Hook::Egress, Link::Ethernet, &context, &SkbOrigin(&context), |packet| {
+        if let Some(address) = draw() {
+            packet.layers[0].dst = address;
+        }
+    }))
+}
+
+#[classifier]
+pub fn bench_lookup_v4(_: TcContext) -> i32 {
+    let Some(tables) = KernelTables::live() else { return TC_ACT_UNSPEC };
+    let Some(address) = draw() else { return TC_ACT_UNSPEC };
+    if let Some(place) = place_v4(&tables, address.lo as u32) {
+        keep(u32::from(place.0));
+    }
+    TC_ACT_UNSPEC
+}
+
+#[classifier]
+pub fn bench_lookup_v6(_: TcContext) -> i32 {
+    let Some(tables) = KernelTables::live() else { return TC_ACT_UNSPEC };
+    let Some(address) = draw() else { return TC_ACT_UNSPEC };
+    if let Some(place) = place_v6(&tables, address) {
+        keep(u32::from(place.0));
+    }
+    TC_ACT_UNSPEC
+}
+
+#[classifier]
+pub fn bench_trie_v4(_: TcContext) -> i32 {
+    if let Some(address) = draw() {
+        let key = Key::new(32, (address.lo as u32).to_be_bytes());
+        keep(TRIE_V4.get(&key).copied().unwrap_or(0));
+    }
+    TC_ACT_UNSPEC
+}
+
+#[classifier]
+pub fn bench_trie_v6(_: TcContext) -> i32 {
+    if let Some(address) = draw() {
+        let mut octets = [0; 16];
+        let (hi, lo) = octets.split_at_mut(8);
+        hi.copy_from_slice(&address.hi.to_be_bytes());
+        lo.copy_from_slice(&address.lo.to_be_bytes());
+        keep(TRIE_V6.get(&Key::new(128, octets)).copied().unwrap_or(0));
+    }
+    TC_ACT_UNSPEC
+}
+
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
