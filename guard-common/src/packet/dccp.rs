@@ -1,17 +1,17 @@
 //! DCCP (RFC 4340 section 5.1): the 12 bytes that every generic header has; the ports are taken.
 
-use super::{Fault, Packet, frame::Frame};
+use super::{Fault, Layer, Next, frame::Frame};
 
 /// DCCP's protocol number.
 pub(super) const PROTOCOL: u8 = 33;
 
-/// Puts the ports of the header at `at` into layer `index`.
+/// Puts the ports of the header at `at` into the layer. Nothing follows that is read.
 ///
 /// # Errors
 /// Those of [`Frame::header`].
 #[inline(always)]
-pub(super) fn read(frame: &Frame<'_>, at: usize, index: usize, out: &mut Packet) -> Result<(), Fault> {
+pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(Next, usize), Fault> {
     let [s0, s1, d0, d1, ..] = *frame.header::<12>(at)?;
-    out.set_ports(index, u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]), 0);
-    Ok(())
+    layer.set_ports([s0, s1], [d0, d1]);
+    Ok((Next::END, at))
 }

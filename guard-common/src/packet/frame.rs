@@ -4,13 +4,21 @@ use core::hint::black_box;
 
 use super::{Fault, HEADER_LEN};
 
+/// Above every offset that the walk can reach: the largest is [`HEADER_LEN`] and one IPv6 extension
+/// header of 2048 bytes, from where no read is in bounds.
+const SETTLED_MASK: usize = 0xfff;
+
 /// The first bytes of a frame and how many of them are real.
 pub(super) struct Frame<'a> {
     bytes: &'a [u8; HEADER_LEN],
     /// Bytes of `bytes` that belong to this frame; what lies behind is left from another one.
     valid: usize,
-    /// Bytes of the whole frame.
+    /// Bytes of the whole frame, or [`SETTLED_MASK`]: no offset comes near that.
     len: usize,
+    /// 1 if the frame holds the first fragment of a packet, else 0.
+    first_fragment: usize,
+    /// Where the innermost IP packet so far ends, by its own length field.
+    packet_end: usize,
 }
 
 impl<'a> Frame<'a> {
@@ -19,19 +27,21 @@ impl<'a> Frame<'a> {
         // LLVM must not learn that `valid` is at most 256: it would take the comparison with the
         // constant out of `header`, and only that one tells the verifier of Linux 6.1 (which does
         // not relate two registers) that the read is in bounds.
-        Self { bytes, valid: black_box(valid), len }
+        let len = len.min(SETTLED_MASK);
+        Self { bytes, valid: black_box(valid), len, first_fragment: 0, packet_end: len }
     }
 
     /// The `N` bytes of a header that begins at byte `at`.
     ///
     /// # Errors
-    /// [`Fault::Truncated`] if the frame ends inside the header, [`Fault::TooDeep`] if only the
-    /// copied bytes do.
+    /// Those of [`reaches`](Self::reaches) if the frame ends inside the header,
+    /// [`Fault::TooDeep`] if only the copied bytes do.
     #[inline(always)]
     pub(super) fn header<const N: usize>(&self, at: usize) -> Result<&'a [u8; N], Fault> {
         const { assert!(N <= HEADER_LEN) };
         if at > HEADER_LEN - N || at + N > self.valid {
-            return Err(self.out_of_reach(at + N));
+            self.reaches(at + N)?;
+            return Err(Fault::TooDeep);
         }
         match self.bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()) {
             Some(header) => Ok(header),
@@ -40,39 +50,55 @@ impl<'a> Frame<'a> {
     }
 
     /// Checks that the frame goes on to byte `end`, without reading.
+    ///
+    /// # Errors
+    /// [`Fault::Truncated`], or [`Fault::TinyFragment`] if what is missing may come in another
+    /// fragment.
     #[inline(always)]
     pub(super) fn reaches(&self, end: usize) -> Result<(), Fault> {
-        if end > self.len { Err(Fault::Truncated) } else { Ok(()) }
-    }
-
-    /// Takes `end` for the end of the frame, if it is nearer: what follows the data of a fragment
-    /// is padding, and no part of any header.
-    #[inline(always)]
-    pub(super) fn end_at(&mut self, end: usize) {
-        if end < self.len {
-            self.len = end;
+        if end <= self.len {
+            return Ok(());
         }
-        if end < self.valid {
-            self.valid = end;
-        }
+        Err(if self.first_fragment != 0 { Fault::TinyFragment } else { Fault::Truncated })
     }
 
+    /// Takes note of where an IP packet ends, by its own length field.
     #[inline(always)]
-    fn out_of_reach(&self, end: usize) -> Fault {
-        if end > self.len { Fault::Truncated } else { Fault::TooDeep }
+    pub(super) fn set_packet_end(&mut self, end: usize) {
+        self.packet_end = end.min(SETTLED_MASK);
     }
-}
 
-/// Above every offset that the walk can reach: at most [`HEADER_LEN`] and one IPv6 header
-/// extension of 2048 bytes, before the next read is refused.
-const OFFSET_MASK: usize = 0xfff;
+    /// Takes the frame for a first fragment, and the end of the IP packet for that of the frame, if
+    /// it is nearer: what comes behind is padding, which a receiver cuts off before it puts the
+    /// next fragment there.
+    #[inline(always)]
+    pub(super) fn begin_fragment(&mut self) {
+        self.first_fragment = 1;
+        self.len = self.len.min(self.packet_end);
+        self.valid = self.valid.min(self.packet_end);
+    }
 
-/// An offset, unchanged, of which the verifier no longer knows how it came about.
-///
-/// After a loop or a branch each path leaves an offset with its own range, and the verifier would
-/// follow all that comes after once for each of them. The mask gives every path the same range;
-/// hidden from LLVM, which would prove it needless and drop it.
-#[inline(always)]
-pub(super) fn settled(at: usize) -> usize {
-    black_box(at) & OFFSET_MASK
+    /// Zero, of which the verifier only knows that it fits in 16 bits: two bytes of the frame, of
+    /// which it knows nothing, and the same again, which LLVM must not see.
+    #[inline(always)]
+    pub(super) fn unknown_zero(&self) -> usize {
+        let unknown = u16::from_ne_bytes([self.bytes[0], self.bytes[1]]);
+        usize::from(unknown ^ black_box(unknown))
+    }
+
+    /// Gives numbers up to [`SETTLED_MASK`] back unchanged, and makes the verifier forget how they
+    /// and the numbers in here came about. `zero` is [`unknown_zero`](Self::unknown_zero).
+    ///
+    /// Each path through the parser leaves offsets and ends with ranges of their own, and the
+    /// verifier would follow all that comes after once for each of them. After this it takes them
+    /// to be anything up to the mask, on every path.
+    #[inline(always)]
+    pub(super) fn settle<const N: usize>(&mut self, zero: usize, numbers: [usize; N]) -> [usize; N] {
+        let settled = |number: usize| (number ^ zero) & SETTLED_MASK;
+        self.valid = settled(self.valid);
+        self.len = settled(self.len);
+        self.packet_end = settled(self.packet_end);
+        self.first_fragment = settled(self.first_fragment);
+        numbers.map(settled)
+    }
 }

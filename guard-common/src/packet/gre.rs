@@ -17,7 +17,7 @@ const VERSION: u8 = 0x07;
 ///
 /// # Errors
 /// [`Fault::Opaque`] for PPTP's version 1 (RFC 2637 section 4.1), which carries PPP, for source
-/// routes, and as [`ethernet::payload`] has it; [`Fault::BadHeader`] for a version that does not
+/// routes, and as [`ethernet::tunnelled`] has it; [`Fault::BadHeader`] for a version that does not
 /// exist; and those of [`Frame::header`].
 #[inline(always)]
 pub(super) fn read(frame: &Frame<'_>, at: usize) -> Result<(Next, usize), Fault> {
@@ -27,10 +27,7 @@ pub(super) fn read(frame: &Frame<'_>, at: usize) -> Result<(Next, usize), Fault>
         0 | 1 => return Err(Fault::Opaque),
         _ => return Err(Fault::BadHeader),
     }
-    let next = match u16::from_be_bytes([h[2], h[3]]) {
-        ethernet::BRIDGED => Next::Ethernet,
-        ethertype => ethernet::payload(ethertype)?,
-    };
+    let next = ethernet::tunnelled(u16::from_be_bytes([h[2], h[3]]))?;
     let fields =
         u32::from(h[0] & CHECKSUM != 0) + u32::from(h[0] & KEY != 0) + u32::from(h[0] & SEQUENCE != 0);
     let at = at + 4 + fields as usize * 4;

@@ -1,23 +1,17 @@
 //! IPv6 (RFC 8200): the fixed 40 bytes.
 //!
-//! The payload length is not used, as BIG TCP sends zero and, with it or without, a jumbo payload
-//! option (RFC 2675), but for the first fragment of a packet, which can be no jumbogram: see
-//! [`end`].
+//! The payload length places nothing, as BIG TCP sends zero, with a jumbo payload option (RFC
+//! 2675) or without. It bounds the first fragment of a packet, which can be no jumbogram.
 
-use super::{Addr, Fault, Layer, Packet, frame::Frame};
+use super::{Addr, Fault, Layer, Next, Packet, frame::Frame};
 
-/// Reads the header at `at` into layer `index`. Gives the next header and its offset; the
-/// extension headers are [`extension::walk`](super::extension::walk)'s.
+/// Reads the header at `at` into a new layer; what follows, and where.
 ///
 /// # Errors
-/// [`Fault::BadHeader`] for another version, and those of [`Frame::header`].
+/// [`Fault::BadHeader`] for another version, and those of [`Frame::header`] and
+/// [`Packet::begin_layer`].
 #[inline(always)]
-pub(super) fn read(
-    frame: &Frame<'_>,
-    at: usize,
-    index: usize,
-    out: &mut Packet,
-) -> Result<(u8, usize), Fault> {
+pub(super) fn read(frame: &mut Frame<'_>, at: usize, out: &mut Packet) -> Result<(Next, usize), Fault> {
     let h = frame.header::<40>(at)?;
     if h[0] >> 4 != 6 {
         return Err(Fault::BadHeader);
@@ -25,22 +19,9 @@ pub(super) fn read(
     let ([_, src_hi, src_lo, dst_hi, dst_lo], _) = h.as_chunks::<8>() else {
         return Err(Fault::BadHeader);
     };
-    out.begin_layer(
-        index,
-        Addr::from_v6_halves(*src_hi, *src_lo),
-        Addr::from_v6_halves(*dst_hi, *dst_lo),
-        h[6],
-        Layer::IPV6,
-    );
-    Ok((h[6], at + 40))
-}
-
-/// Where the packet ends whose header is at `start`, by its payload length.
-///
-/// # Errors
-/// Those of [`Frame::header`].
-#[inline(always)]
-pub(super) fn end(frame: &Frame<'_>, start: usize) -> Result<usize, Fault> {
-    let [.., high, low] = *frame.header::<6>(start)?;
-    Ok(start + 40 + usize::from(u16::from_be_bytes([high, low])))
+    let src = Addr::from_v6_halves(*src_hi, *src_lo);
+    let dst = Addr::from_v6_halves(*dst_hi, *dst_lo);
+    out.begin_layer(src, dst, h[6], Layer::IPV6)?;
+    frame.set_packet_end(at + 40 + usize::from(u16::from_be_bytes([h[4], h[5]])));
+    Ok((Next::protocol(h[6]), at + 40))
 }

@@ -29,6 +29,8 @@
 //! Encrypted tunnels (ESP, WireGuard, MACsec), tunnels on ports of an operator's own, and the
 //! micro-segments that segment routing can pack into one destination (RFC 9800).
 
+use core::hint::black_box;
+
 mod addr;
 mod dccp;
 mod ethernet;
@@ -43,10 +45,11 @@ mod routing;
 mod sctp;
 mod tcp;
 mod udp;
+mod vlan;
 mod vxlan;
 
 pub use addr::Addr;
-use frame::{Frame, settled};
+use frame::Frame;
 
 /// Bytes of the frame that are copied to scratch, and the most that [`parse`] reads.
 pub const HEADER_LEN: usize = 256;
@@ -103,6 +106,24 @@ impl Layer {
     pub const LATER_FRAGMENT: u8 = 0x04;
     /// The addresses came in an IPv6 header.
     pub const IPV6: u8 = 0x08;
+
+    #[inline(always)]
+    const fn is_ipv6(&self) -> bool {
+        self.flags & Self::IPV6 != 0
+    }
+
+    #[inline(always)]
+    fn set_ports(&mut self, sport: [u8; 2], dport: [u8; 2]) {
+        self.sport = u16::from_be_bytes(sport);
+        self.dport = u16::from_be_bytes(dport);
+        self.flags |= Self::HAS_PORTS;
+    }
+
+    /// What follows the IP header and its options, or the extension header read last.
+    #[inline(always)]
+    const fn payload(&self) -> Next {
+        if self.flags & Self::LATER_FRAGMENT == 0 { Next::protocol(self.proto) } else { Next::END }
+    }
 }
 
 /// What [`parse`] found in a frame.
@@ -157,14 +178,39 @@ pub enum Fault {
     Opaque,
 }
 
-/// What comes next in a frame.
+/// What comes next in a frame: a header of its own kind, or the one of an IP protocol number.
+///
+/// A number and no enum, so that the walk can make the verifier forget which one it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Next {
-    /// Nothing that is an IP packet.
-    End,
-    Ethernet,
-    Ipv4,
-    Ipv6,
+struct Next(u16);
+
+impl Next {
+    /// Nothing that is read.
+    const END: Self = Self(0x100);
+    const ETHERNET: Self = Self(0x101);
+    /// A VLAN tag, from behind its EtherType.
+    const VLAN: Self = Self(0x102);
+    const PPPOE: Self = Self(0x103);
+    const IPV4: Self = Self(0x104);
+    /// An option of the IPv4 header, or the end of that header.
+    const IPV4_OPTION: Self = Self(0x105);
+    const IPV6: Self = Self(0x106);
+    /// An address of a source route.
+    const HOP: Self = Self(0x107);
+
+    #[inline(always)]
+    const fn protocol(number: u8) -> Self {
+        Self(number as u16)
+    }
+}
+
+/// The source route that is being read.
+#[derive(Default)]
+struct Route {
+    /// Hops still to read.
+    hops_left: usize,
+    /// Where the header ends that holds the route.
+    resume: usize,
 }
 
 const IPV4_IN_IP: u8 = 4;
@@ -175,6 +221,10 @@ const ETHERNET_IN_IP: u8 = 143;
 const L2TP: u8 = 115;
 /// MPLS (RFC 4023).
 const MPLS_IN_IP: u8 = 137;
+
+/// Headers between the first ones of a plain packet and the last one of a frame. Each VLAN tag,
+/// extension header, IPv4 option and hop counts as one.
+const MAX_HEADERS: usize = 32;
 
 impl Packet {
     /// The IP packets that were found, the outermost first.
@@ -187,41 +237,18 @@ impl Packet {
         self.hops.get(..self.hop_count as usize).unwrap_or(&self.hops)
     }
 
+    /// Begins the next layer.
+    ///
+    /// # Errors
+    /// [`Fault::TooDeep`] past [`MAX_LAYERS`].
     #[inline(always)]
-    fn begin_layer(&mut self, index: usize, src: Addr, dst: Addr, proto: u8, flags: u8) {
-        if let Some(layer) = self.layers.get_mut(index) {
-            *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, pad: 0 };
-            self.layer_count = index as u32 + 1;
-        }
-    }
-
-    #[inline(always)]
-    fn mark(&mut self, index: usize, flags: u8) {
-        if let Some(layer) = self.layers.get_mut(index) {
-            layer.flags |= flags;
-        }
-    }
-
-    #[inline(always)]
-    fn set_protocol(&mut self, index: usize, proto: u8) {
-        if let Some(layer) = self.layers.get_mut(index) {
-            layer.proto = proto;
-        }
-    }
-
-    #[inline(always)]
-    fn set_ports(&mut self, index: usize, sport: u16, dport: u16, tcp_flags: u8) {
-        if let Some(layer) = self.layers.get_mut(index) {
-            layer.sport = sport;
-            layer.dport = dport;
-            layer.tcp_flags = tcp_flags;
-            layer.flags |= Layer::HAS_PORTS;
-        }
-    }
-
-    #[inline(always)]
-    fn is_later_fragment(&self, index: usize) -> bool {
-        self.layers.get(index).is_some_and(|layer| layer.flags & Layer::LATER_FRAGMENT != 0)
+    fn begin_layer(&mut self, src: Addr, dst: Addr, proto: u8, flags: u8) -> Result<(), Fault> {
+        let Some(layer) = self.layers.get_mut(self.layer_count as usize) else {
+            return Err(Fault::TooDeep);
+        };
+        *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, pad: 0 };
+        self.layer_count += 1;
+        Ok(())
     }
 
     #[inline(always)]
@@ -232,18 +259,6 @@ impl Packet {
         *slot = hop;
         self.hop_count += 1;
         Ok(())
-    }
-
-    /// Whether a layer is the first fragment of its packet, so that what is missing may follow in
-    /// another frame.
-    #[inline(always)]
-    fn has_first_fragment(&self) -> bool {
-        let mut found = false;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let kind = layer.flags & (Layer::FRAGMENT | Layer::LATER_FRAGMENT);
-            found |= index < self.layer_count as usize && kind == Layer::FRAGMENT;
-        }
-        found
     }
 }
 
@@ -264,38 +279,52 @@ pub fn parse(
     match walk(link, &mut Frame::new(bytes, valid, frame_len), out) {
         Ok(()) if out.layer_count == 0 => Parsed::NotIp,
         Ok(()) => Parsed::Ip,
-        Err(Fault::Truncated) if out.has_first_fragment() => Parsed::Malformed(Fault::TinyFragment),
         Err(fault) => Parsed::Malformed(fault),
     }
 }
 
-/// One round for each IP packet: what is before it on the link, it, its transport, and whether
-/// that holds another.
+/// Reads one header after the other until nothing follows.
 #[inline(always)]
 fn walk(link: Link, frame: &mut Frame<'_>, out: &mut Packet) -> Result<(), Fault> {
+    let mut route = Route::default();
+    // The plain packet, in a straight line: link, one tag, IP, TCP or UDP.
     let (mut next, mut at) = match link {
-        Link::Ethernet => (Next::Ethernet, 0),
+        Link::Ethernet => ethernet::read(frame, 0)?,
         Link::Raw => (raw(frame)?, 0),
     };
-    for index in 0..MAX_LAYERS {
-        if next == Next::Ethernet {
-            (next, at) = ethernet::read(frame, at)?;
-        }
-        let start = at;
-        let payload = match next {
-            Next::Ipv4 => ipv4::read(frame, at, index, out)?,
-            Next::Ipv6 => ipv6::read(frame, at, index, out)?,
-            Next::End | Next::Ethernet => return Ok(()),
-        };
-        let (protocol, payload) = extension::walk(frame, start, payload, index, out)?;
-        if out.is_later_fragment(index) {
+    if next == Next::VLAN {
+        (next, at) = vlan::read(frame, at)?;
+    }
+    match next {
+        Next::IPV4 => (next, at) = ipv4::read(frame, at, &mut route, out)?,
+        Next::IPV6 => (next, at) = ipv6::read(frame, at, out)?,
+        _ => {}
+    }
+    let [layer, ..] = &mut out.layers;
+    if next == Next::protocol(tcp::PROTOCOL) {
+        tcp::read(frame, at, layer)?;
+        return Ok(());
+    }
+    if next == Next::protocol(udp::PROTOCOL) {
+        (next, at) = udp::read(frame, at, layer)?;
+    }
+    if next == Next::END {
+        return Ok(());
+    }
+    // All else, one header a round. In each round the verifier sees the same: any header, anywhere
+    // in the copied bytes, in any layer (the counts in `out` are read from memory again). So its
+    // work is the rounds times the code, and not every combination of headers.
+    let zero = frame.unknown_zero();
+    for _ in 0..MAX_HEADERS {
+        let out = black_box(&mut *out);
+        let layer = black_box(out.layer_count as usize).wrapping_sub(1);
+        let numbers = [usize::from(next.0), at, route.hops_left, route.resume];
+        let [number, offset, hops_left, resume] = frame.settle(zero, numbers);
+        (next, at, route) = (Next(number as u16), offset, Route { hops_left, resume });
+        (next, at) = read(next, frame, at, &mut route, layer, out)?;
+        if next == Next::END {
             return Ok(());
         }
-        (next, at) = transport(frame, protocol, payload, index, out)?;
-        if next == Next::End {
-            return Ok(());
-        }
-        at = settled(at);
     }
     Err(Fault::TooDeep)
 }
@@ -304,38 +333,99 @@ fn walk(link: Link, frame: &mut Frame<'_>, out: &mut Packet) -> Result<(), Fault
 #[inline(always)]
 fn raw(frame: &Frame<'_>) -> Result<Next, Fault> {
     match frame.header::<1>(0)?[0] >> 4 {
-        4 => Ok(Next::Ipv4),
-        6 => Ok(Next::Ipv6),
+        4 => Ok(Next::IPV4),
+        6 => Ok(Next::IPV6),
         _ => Err(Fault::BadHeader),
     }
 }
 
-/// Reads the transport header at `at` into layer `index`; what is inside it, and where.
+/// Reads one header at `at`; what follows, and where. `layer` is the index of the layer begun last.
 #[inline(always)]
-fn transport(
-    frame: &Frame<'_>,
-    protocol: u8,
+fn read(
+    next: Next,
+    frame: &mut Frame<'_>,
     at: usize,
-    index: usize,
+    route: &mut Route,
+    layer: usize,
     out: &mut Packet,
 ) -> Result<(Next, usize), Fault> {
-    match protocol {
-        tcp::PROTOCOL => tcp::read(frame, at, index, out)?,
-        udp::PROTOCOL => {
-            let dport = udp::read(frame, at, index, out)?;
-            return udp::tunnel(frame, at + 8, dport, out);
-        }
-        udp::PROTOCOL_LITE => {
-            udp::read(frame, at, index, out)?;
-        }
-        sctp::PROTOCOL => sctp::read(frame, at, index, out)?,
-        dccp::PROTOCOL => dccp::read(frame, at, index, out)?,
-        gre::PROTOCOL => return gre::read(frame, at),
-        IPV4_IN_IP => return Ok((Next::Ipv4, at)),
-        IPV6_IN_IP => return Ok((Next::Ipv6, at)),
-        ETHERNET_IN_IP => return Ok((Next::Ethernet, at)),
-        L2TP | MPLS_IN_IP => return Err(Fault::Opaque),
+    match next {
+        Next::IPV4 => return ipv4::read(frame, at, route, out),
+        Next::IPV6 => return ipv6::read(frame, at, out),
+        Next::ETHERNET => return ethernet::read(frame, at),
+        Next::VLAN => return vlan::read(frame, at),
+        Next::PPPOE => return pppoe::read(frame, at),
+        Next::HOP => return hop(frame, at, route, layer, out),
         _ => {}
     }
-    Ok((Next::End, at))
+    // The rest belongs to an IP packet, which there is.
+    let Some(layer) = out.layers.get_mut(layer) else {
+        return Err(Fault::BadHeader);
+    };
+    match next {
+        Next::IPV4_OPTION => ipv4::option(frame, at, route, layer),
+        Next(number) => protocol(frame, number as u8, at, route, layer),
+    }
+}
+
+/// Reads the header of an IP protocol number at `at`; what follows, and where.
+#[inline(always)]
+fn protocol(
+    frame: &mut Frame<'_>,
+    number: u8,
+    at: usize,
+    route: &mut Route,
+    layer: &mut Layer,
+) -> Result<(Next, usize), Fault> {
+    if extension::is_extension(number, layer.is_ipv6()) {
+        return extension::read(frame, number, at, route, layer);
+    }
+    match number {
+        tcp::PROTOCOL => tcp::read(frame, at, layer),
+        udp::PROTOCOL => udp::read(frame, at, layer),
+        udp::PROTOCOL_LITE => udp::read_lite(frame, at, layer),
+        sctp::PROTOCOL => sctp::read(frame, at, layer),
+        dccp::PROTOCOL => dccp::read(frame, at, layer),
+        gre::PROTOCOL => gre::read(frame, at),
+        IPV4_IN_IP => Ok((Next::IPV4, at)),
+        IPV6_IN_IP => Ok((Next::IPV6, at)),
+        ETHERNET_IN_IP => Ok((Next::ETHERNET, at)),
+        L2TP | MPLS_IN_IP => Err(Fault::Opaque),
+        _ => Ok((Next::END, at)),
+    }
+}
+
+/// Reads one hop of a source route at `at`; what follows, and where.
+///
+/// # Errors
+/// [`Fault::TooDeep`] for more hops than fit, and those of [`Frame::header`].
+#[inline(always)]
+fn hop(
+    frame: &Frame<'_>,
+    at: usize,
+    route: &mut Route,
+    layer: usize,
+    out: &mut Packet,
+) -> Result<(Next, usize), Fault> {
+    let Some(layer) = out.layers.get(layer) else {
+        return Err(Fault::BadHeader);
+    };
+    let (ipv6, payload) = (layer.is_ipv6(), layer.payload());
+    let at = if ipv6 {
+        let ([hi, lo], _) = frame.header::<16>(at)?.as_chunks::<8>() else {
+            return Err(Fault::TooDeep);
+        };
+        out.push_hop(Addr::from_v6_halves(*hi, *lo))?;
+        at + 16
+    } else {
+        out.push_hop(Addr::from_v4_octets(*frame.header::<4>(at)?))?;
+        at + 4
+    };
+    let left = route.hops_left;
+    if left > 1 {
+        route.hops_left = left - 1;
+        return Ok((Next::HOP, at));
+    }
+    // An IPv4 route ends with its option; behind an IPv6 one the header may hold more.
+    if ipv6 { Ok((payload, route.resume)) } else { Ok((Next::IPV4_OPTION, at)) }
 }

@@ -20,9 +20,9 @@ pub(super) fn read(frame: &Frame<'_>, at: usize) -> Result<(Next, usize), Fault>
         return Err(Fault::BadHeader);
     }
     let next = match u16::from_be_bytes([header[6], header[7]]) {
-        0x0021 => Next::Ipv4,
-        0x0057 => Next::Ipv6,
-        0x8000.. => Next::End,
+        0x0021 => Next::IPV4,
+        0x0057 => Next::IPV6,
+        0x8000.. => Next::END,
         _ => return Err(Fault::Opaque),
     };
     Ok((next, at + 8))

@@ -1,17 +1,18 @@
 //! TCP (RFC 9293): the fixed 20 bytes; ports and flags are taken.
 
-use super::{Fault, Packet, frame::Frame};
+use super::{Fault, Layer, Next, frame::Frame};
 
 /// TCP's protocol number.
 pub(super) const PROTOCOL: u8 = 6;
 
-/// Puts ports and flags of the header at `at` into layer `index`.
+/// Puts ports and flags of the header at `at` into the layer. Nothing follows that is read.
 ///
 /// # Errors
 /// Those of [`Frame::header`].
 #[inline(always)]
-pub(super) fn read(frame: &Frame<'_>, at: usize, index: usize, out: &mut Packet) -> Result<(), Fault> {
+pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(Next, usize), Fault> {
     let h = frame.header::<20>(at)?;
-    out.set_ports(index, u16::from_be_bytes([h[0], h[1]]), u16::from_be_bytes([h[2], h[3]]), h[13]);
-    Ok(())
+    layer.set_ports([h[0], h[1]], [h[2], h[3]]);
+    layer.tcp_flags = h[13];
+    Ok((Next::END, at))
 }

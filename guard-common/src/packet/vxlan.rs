@@ -23,7 +23,7 @@ const GPE_NEXT_PROTOCOL: u8 = 0x04;
 /// are in use (group policy, remote checksum offload).
 #[inline(always)]
 pub(super) fn read(h: &[u8; 8], at: usize) -> (Next, usize) {
-    let next = if h[0] & (INSTANCE | QUIC_FIXED) == INSTANCE { Next::Ethernet } else { Next::End };
+    let next = if h[0] & (INSTANCE | QUIC_FIXED) == INSTANCE { Next::ETHERNET } else { Next::END };
     (next, at + 8)
 }
 
@@ -34,15 +34,15 @@ pub(super) fn read(h: &[u8; 8], at: usize) -> (Next, usize) {
 #[inline(always)]
 pub(super) fn read_gpe(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
     if h[0] & (INSTANCE | QUIC_FIXED | GPE_VERSION) != INSTANCE {
-        return Ok((Next::End, at));
+        return Ok((Next::END, at));
     }
     let next = match h[3] {
-        _ if h[0] & GPE_NEXT_PROTOCOL == 0 => Next::Ethernet,
-        1 => Next::Ipv4,
-        2 => Next::Ipv6,
-        3 => Next::Ethernet,
+        _ if h[0] & GPE_NEXT_PROTOCOL == 0 => Next::ETHERNET,
+        1 => Next::IPV4,
+        2 => Next::IPV6,
+        3 => Next::ETHERNET,
         4 | 5 => return Err(Fault::Opaque),
-        _ => Next::End,
+        _ => Next::END,
     };
     Ok((next, at + 8))
 }
