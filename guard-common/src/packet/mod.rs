@@ -5,22 +5,23 @@
 //! panics for no input.
 //!
 //! # What is read
-//! Only the first [`HEADER_LEN`] bytes of the frame, by [`frame::Frame::header`] alone, which
+//! Only the first [`HEADER_LEN`] bytes of the frame, by `frame::Frame::header` alone, which
 //! checks each header against the end of the copied bytes. Each header has a file that names its
 //! RFC and the bytes that it reads:
 //!
 //! | from | to |
 //! | --- | --- |
-//! | link | [`ethernet`] with VLAN tags, [`pppoe`]; or none ([`Link::Raw`]) |
-//! | network | [`ipv4`] with source routes, [`ipv6`]; [`extension`] and [`routing`] headers |
-//! | transport | [`tcp`], [`udp`] and UDP-Lite, [`sctp`], [`dccp`] |
-//! | tunnel | IP in IP, [`gre`], [`vxlan`], [`geneve`]: the next layer is inside |
+//! | link | `ethernet` with VLAN tags, `pppoe`; or none ([`Link::Raw`]) |
+//! | network | `ipv4` with source routes, `ipv6`; `extension` and `routing` headers |
+//! | transport | `tcp`, `udp` and UDP-Lite, `sctp`, `dccp` |
+//! | tunnel | IP in IP, `gre`, `vxlan`, `geneve`: the next layer is inside |
 //!
 //! # Which bounds hold
-//! [`MAX_LAYERS`] IP packets, each with at most 4 VLAN tags before it, 40 bytes of IPv4 options or
-//! 8 extension headers; [`MAX_HOPS`] hops of source routes together; no header that begins or ends
-//! behind byte [`HEADER_LEN`]. What goes past one of them is [`Fault::TooDeep`], and never passes
-//! for a packet that was read to its end.
+//! [`MAX_LAYERS`] IP packets; [`MAX_HOPS`] hops of source routes together; `MAX_HEADERS` headers
+//! behind those of a plain packet, whether VLAN tags, extension headers or options: one bound, as
+//! the kernel's verifier has to follow the loop as often; and no header that begins or ends behind
+//! byte [`HEADER_LEN`]. What goes past one of them is [`Fault::TooDeep`], and never passes for a
+//! packet that was read to its end.
 //!
 //! Length fields of packets place nothing. They bound the data of a first fragment, and nothing
 //! else: BIG TCP sends zero in them.
@@ -429,3 +430,6 @@ fn hop(
     // An IPv4 route ends with its option; behind an IPv6 one the header may hold more.
     if ipv6 { Ok((payload, route.resume)) } else { Ok((Next::IPV4_OPTION, at)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Frames with IP packets inside IP packets.
+
+use super::{build::*, *};
+
+fn protos(frame: &[u8]) -> Vec<(u8, u16, bool)> {
+    let packet = ip(frame);
+    packet.layers().iter().map(|l| (l.proto, l.dport, l.flags & Layer::IPV6 != 0)).collect()
+}
+
+const INNER4: (u8, u16, bool) = (TCP, 443, false);
+const INNER6: (u8, u16, bool) = (TCP, 443, true);
+
+#[test]
+fn ip_in_ip() {
+    assert_eq!(protos(&eth(V4, v4(4, v4(TCP, tcp())))), [(4, 0, false), INNER4]);
+    assert_eq!(protos(&eth(V4, v4(41, v6(TCP, tcp())))), [(41, 0, false), INNER6]);
+    assert_eq!(protos(&eth(V6, v6(4, v4(TCP, tcp())))), [(4, 0, true), INNER4]);
+    assert_eq!(protos(&eth(V6, v6(41, v6(TCP, tcp())))), [(41, 0, true), INNER6]);
+    assert_eq!(protos(&eth(V6, v6(60, ext(4, 0, v4(TCP, tcp()))))), [(4, 0, true), INNER4]);
+    assert_eq!(protos(&eth(V6, v6(143, eth(V4, v4(TCP, tcp()))))), [(143, 0, true), INNER4]);
+    let packet = ip(&eth(V4, v4(41, v6(TCP, tcp()))));
+    assert_eq!((packet.layers[0].dst, packet.layers[1].dst), (addr(DST4), addr(DST6)));
+    // The number must agree with the version inside.
+    assert_eq!(fault(&eth(V4, v4(4, v6(TCP, tcp())))), Fault::BadHeader);
+    assert_eq!(fault(&eth(V4, v4(41, v4(TCP, tcp())))), Fault::BadHeader);
+}
+
+#[test]
+fn gre_fields() {
+    for flags in [0, 0x80, 0x20, 0x10, 0xa0, 0x30, 0xb0, 0x08] {
+        assert_eq!(
+            protos(&eth(V4, v4(47, gre(flags, V4, v4(TCP, tcp()))))),
+            [(47, 0, false), INNER4],
+            "{flags}"
+        );
+        assert_eq!(
+            protos(&eth(V6, v6(47, gre(flags, V6, v6(TCP, tcp()))))),
+            [(47, 0, true), INNER6],
+            "{flags}"
+        );
+        let bridged = gre(flags, 0x6558, eth(0x8100, tag(V4, v4(TCP, tcp()))));
+        assert_eq!(protos(&eth(V4, v4(47, bridged))), [(47, 0, false), INNER4], "{flags}");
+    }
+    // Source routes and PPTP cannot be read; ARP or a keepalive is no IP.
+    assert_eq!(fault(&eth(V4, v4(47, gre(0x40, V4, v4(TCP, tcp()))))), Fault::Opaque);
+    let version = |version: u8| {
+        let mut header = gre(0, V4, v4(TCP, tcp()));
+        header[1] = version;
+        eth(V4, v4(47, header))
+    };
+    assert_eq!(fault(&version(1)), Fault::Opaque);
+    assert_eq!(fault(&version(2)), Fault::BadHeader);
+    for protocol in [0, 0x0806, 0x2001] {
+        assert_eq!(protos(&eth(V4, v4(47, gre(0, protocol, vec![])))), [(47, 0, false)]);
+    }
+}
+
+#[test]
+fn vxlan_is_told_by_port_and_flags() {
+    let inner = || eth(V4, v4(TCP, tcp()));
+    for port in [4789, 8472] {
+        for flags in [0x08, 0x88, 0x0c, 0x28] {
+            assert_eq!(
+                protos(&eth(V4, v4(UDP, udp(port, vxlan(flags, inner()))))),
+                [(UDP, port, false), INNER4]
+            );
+        }
+        // No identifier, or what a QUIC packet has in its first byte.
+        for flags in [0x00, 0x40, 0x48, 0x4f, 0xc8, 0xc0, 0x80] {
+            assert_eq!(protos(&eth(V4, v4(UDP, udp(port, vxlan(flags, inner()))))), [(UDP, port, false)]);
+        }
+        assert_eq!(protos(&eth(V4, v4(UDP, udp(port, vec![8; 7])))), [(UDP, port, false)]);
+    }
+    assert_eq!(protos(&eth(V4, v4(UDP, udp(443, vxlan(8, inner()))))), [(UDP, 443, false)]);
+    // What is inside may be no IP, or carry a tag; once it is VXLAN a fault in it counts.
+    assert_eq!(
+        protos(&eth(V4, v4(UDP, udp(4789, vxlan(8, eth(0x0806, vec![0; 28])))))),
+        [(UDP, 4789, false)]
+    );
+    let tagged = vxlan(8, eth(0x8100, tag(V6, v6(TCP, tcp()))));
+    assert_eq!(protos(&eth(V4, v4(UDP, udp(4789, tagged)))), [(UDP, 4789, false), INNER6]);
+    assert_eq!(fault(&eth(V4, v4(UDP, udp(4789, vxlan(8, vec![0; 13]))))), Fault::Truncated);
+    assert_eq!(fault(&eth(V4, v4(UDP, udp(4789, vxlan(8, eth(0x8847, vec![])))))), Fault::Opaque);
+}
+
+#[test]
+fn vxlan_gpe_names_its_payload() {
+    let gpe = |flags: u8, next: u8, inner: Vec<u8>| {
+        eth(V4, v4(UDP, udp(4790, join(&[&[flags, 0, 0, next, 0, 0, 5, 0], &inner]))))
+    };
+    let outer = (UDP, 4790, false);
+    assert_eq!(protos(&gpe(0x0c, 1, v4(TCP, tcp()))), [outer, INNER4]);
+    assert_eq!(protos(&gpe(0x0c, 2, v6(TCP, tcp()))), [outer, INNER6]);
+    assert_eq!(protos(&gpe(0x0c, 3, eth(V4, v4(TCP, tcp())))), [outer, INNER4]);
+    assert_eq!(protos(&gpe(0x08, 0, eth(V4, v4(TCP, tcp())))), [outer, INNER4]);
+    assert_eq!(protos(&gpe(0x0c, 9, v4(TCP, tcp()))), [outer]);
+    assert_eq!(protos(&gpe(0x1c, 1, v4(TCP, tcp()))), [outer]);
+    assert_eq!(protos(&gpe(0x04, 1, v4(TCP, tcp()))), [outer]);
+    assert_eq!(fault(&gpe(0x0c, 4, vec![])), Fault::Opaque);
+    assert_eq!(fault(&gpe(0x0c, 5, vec![])), Fault::Opaque);
+}
+
+#[test]
+fn geneve_options_and_payloads() {
+    let frame = |header: Vec<u8>| eth(V4, v4(UDP, udp(6081, header)));
+    let outer = (UDP, 6081, false);
+    for words in [0, 1, 7, 20] {
+        assert_eq!(
+            protos(&frame(geneve(words, 0x6558, eth(V4, v4(TCP, tcp()))))),
+            [outer, INNER4],
+            "{words}"
+        );
+        assert_eq!(protos(&frame(geneve(words, V4, v4(TCP, tcp())))), [outer, INNER4], "{words}");
+        assert_eq!(protos(&frame(geneve(words, V6, v6(TCP, tcp())))), [outer, INNER6], "{words}");
+    }
+    assert_eq!(fault(&frame(geneve(63, V4, v4(TCP, tcp())))), Fault::TooDeep);
+    // The second version does not exist; the payload may be something else.
+    assert_eq!(protos(&frame(geneve(0x40, V4, v4(TCP, tcp())))), [outer]);
+    assert_eq!(protos(&frame(geneve(0, 0x1234, v4(TCP, tcp())))), [outer]);
+    assert_eq!(fault(&frame(geneve(0, 0x894f, vec![]))), Fault::Opaque);
+    let mut cut = frame(geneve(5, V4, vec![]));
+    cut.truncate(cut.len() - 1);
+    assert_eq!(fault(&cut), Fault::Truncated);
+}
+
+#[test]
+fn three_layers_and_no_more() {
+    let nested = |depth: usize| (1..depth).fold((TCP, tcp()), |(proto, inner), _| (4, v4(proto, inner)));
+    for depth in 1..=3 {
+        let (proto, inner) = nested(depth);
+        assert_eq!(ip(&eth(V4, v4(proto, inner))).layers().len(), depth);
+    }
+    for depth in 4..8 {
+        let (proto, inner) = nested(depth);
+        let (parsed, packet) = run(Link::Ethernet, &eth(V4, v4(proto, inner)));
+        assert_eq!((parsed, packet.layer_count), (Parsed::Malformed(Fault::TooDeep), 3), "{depth}");
+    }
+    let mixed = eth(V4, v4(UDP, udp(4789, vxlan(8, eth(V6, v6(47, gre(0x20, V4, v4(TCP, tcp()))))))));
+    assert_eq!(protos(&mixed), [(UDP, 4789, false), (47, 0, true), INNER4]);
+}
+
+#[test]
+fn fragments_around_tunnels() {
+    // The first fragment shows the inner packet, the later ones nothing of it.
+    let packet = ip(&eth(V4, v4_with(4, 0x2000, &[], v4(TCP, join(&[&tcp(), &[0; 8]])))));
+    assert_eq!(packet.layers[0].flags, Layer::FRAGMENT);
+    assert_eq!(
+        (packet.layer_count, packet.layers[1].dport, packet.layers[1].flags),
+        (2, 443, Layer::HAS_PORTS)
+    );
+    // A later fragment inside a whole tunnel packet.
+    let packet = ip(&eth(V4, v4(4, v4_with(TCP, 9, &[], tcp()))));
+    assert_eq!(packet.layers[1].flags, Layer::FRAGMENT | Layer::LATER_FRAGMENT);
+}
