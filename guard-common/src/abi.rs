@@ -443,11 +443,13 @@ impl Hook {
 /// Elements of the totals: by hook, verdict and reason.
 pub const TOTALS: usize = Hook::COUNT * Verdict::COUNT * Reason::SLOTS;
 
-/// The element of the totals for this outcome.
+/// The element of the totals for this outcome, a [`Verdict`] and a [`Reason`] as numbers.
 #[inline(always)]
 #[must_use]
-pub const fn total_index(hook: Hook, verdict: Verdict, reason: Reason) -> u32 {
-    ((hook as u32 * Verdict::COUNT as u32) + verdict as u32) * Reason::SLOTS as u32 + reason as u32
+pub const fn total_index(hook: Hook, verdict: u8, reason: u8) -> u32 {
+    let verdict = verdict as u32 & (Verdict::COUNT as u32 - 1);
+    let reason = reason as u32 & (Reason::SLOTS as u32 - 1);
+    ((hook as u32 * Verdict::COUNT as u32) + verdict) * Reason::SLOTS as u32 + reason
 }
 
 /// Elements of the counters of permitted egress: by pin and jurisdiction.
@@ -546,6 +548,47 @@ pub struct Event {
     pub outer_dst: Addr,
 }
 
+/// A decision as plain numbers: what the accounting reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Outcome {
+    /// Pins that tag the packet.
+    pub tag: u64,
+    /// Pins that forbid its destination.
+    pub denied: u64,
+    /// The [`Place`] of the destination that decided.
+    pub place: u16,
+    /// Slot of the exemption that covers the packet, else [`NO_EXEMPTION`].
+    pub exemption: u16,
+    /// The [`Verdict`].
+    pub verdict: u8,
+    /// The [`Reason`].
+    pub reason: u8,
+    /// Number of the destination that decided: those of the layers come first, then the hops.
+    pub destination: u8,
+    /// 1 where an exemption can cover the packet, else 0.
+    pub exemptable: u8,
+}
+
+/// What is known of a packet beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Provenance {
+    /// Bytes on the wire: of a GSO packet, all its segments with their headers.
+    pub wire_len: u64,
+    /// Ids of the sending socket's cgroups from level 1 on; 0 where there is none. Filled only where a
+    /// selector asks.
+    pub cgroups: [u64; MAX_CGROUP_LEVELS],
+    /// Interface that it leaves (egress) or came in by (ingress).
+    pub ifindex: u32,
+    /// Interface that a forwarded packet came in by; 0 for one of this host.
+    pub ingress_ifindex: u32,
+    /// Firewall mark.
+    pub mark: u32,
+    /// Bytes of the frame.
+    pub frame_len: u32,
+}
+
 /// What an exemption has let through, kept over generations and daemon restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -599,6 +642,8 @@ const _: () = {
     assert!(offset_of!(FlowRecord, place) == 80);
     assert!(size_of::<Event>() == 144);
     assert!(offset_of!(Event, outer_dst) == 128);
+    assert!(size_of::<Outcome>() == 24);
+    assert!(size_of::<Provenance>() == 88);
     assert!(size_of::<ExemptionUse>() == 16);
     assert!(offset_of!(PolicyTable, permitted) == 104);
     // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.

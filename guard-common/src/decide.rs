@@ -5,8 +5,8 @@
 //! because only packets that need an exemption pay for reading it.
 
 use crate::abi::{
-    self, ExemptionSet, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, NO_EXEMPTION, Place,
-    PlacedBy, PolicyTable, SmallTable, SmallTable6, dimension,
+    self, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, NO_EXEMPTION, Outcome, Place, PlacedBy, PolicyTable,
+    SmallTable, SmallTable6, dimension,
 };
 use crate::interval::{self, GeoTables};
 use crate::jurisdiction::Jurisdiction;
@@ -26,29 +26,56 @@ pub struct Decision {
     pub place: Place,
     /// Slot of the exemption that covers the packet, else [`NO_EXEMPTION`].
     pub exemption: u16,
-    /// Number of the layer whose destination decided, 0 for the outermost.
-    pub layer: u32,
+    /// Number of the destination that decided: those of the layers come first, then the hops.
+    pub destination: u32,
     /// Pins that tag the packet.
     pub tag: u64,
-    /// Pins that forbid the destination that decided.
+    /// Pins that forbid any destination of the packet.
     pub denied: u64,
+    /// Whether an exemption can cover the packet.
+    pub exemptable: bool,
 }
 
 impl Decision {
+    /// The layer that the destination belongs to, 0 for the outermost.
+    #[must_use]
+    pub const fn layer(&self) -> u32 {
+        layer_of(self.destination)
+    }
+
     const fn pass(reason: Reason) -> Self {
         Self {
             verdict: Verdict::Pass,
             reason,
             place: Place::UNKNOWN,
             exemption: NO_EXEMPTION,
-            layer: 0,
+            destination: 0,
             tag: 0,
             denied: 0,
+            exemptable: false,
         }
     }
 
-    const fn no_tables() -> Self {
+    /// Nothing can be judged, so nothing may go.
+    #[must_use]
+    pub const fn no_tables() -> Self {
         Self { verdict: Verdict::Drop, ..Self::pass(Reason::NoTables) }
+    }
+}
+
+impl From<Decision> for Outcome {
+    #[inline(always)]
+    fn from(decision: Decision) -> Self {
+        Self {
+            tag: decision.tag,
+            denied: decision.denied,
+            place: decision.place.0,
+            exemption: decision.exemption,
+            verdict: decision.verdict as u8,
+            reason: decision.reason as u8,
+            destination: decision.destination as u8,
+            exemptable: u8::from(decision.exemptable),
+        }
     }
 }
 
@@ -78,6 +105,9 @@ impl Trace for NoTrace {}
 /// `packet` is what [`crate::packet::parse`] wrote and `parsed` what it answered. On the ingress hook
 /// the packet must be mirrored first ([`mirror`]), so that what is judged is the answer to it. `now`
 /// reads `CLOCK_BOOTTIME` in nanoseconds.
+///
+/// The kernel program calls the two halves, [`judge`] and [`exempt`], each in a function that the
+/// verifier judges by itself.
 #[inline(always)]
 pub fn decide<T: Tables, O: Origin, R: Trace>(
     hook: Hook,
@@ -86,6 +116,37 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
     tables: &T,
     origin: &O,
     now: impl Fn() -> u64,
+    trace: &mut R,
+) -> Decision {
+    let mut decision = judge(hook, parsed, packet, tables, origin, trace);
+    if decision.exemptable {
+        let wanted = Wanted {
+            destination: decision.destination,
+            place: decision.place,
+            denied: decision.denied,
+            bytes: origin.wire_len(),
+        };
+        match exempt(hook, packet, tables, &wanted, now, trace) {
+            Ok(slot) => {
+                decision.verdict = Verdict::Pass;
+                decision.reason = Reason::Exempt;
+                decision.exemption = slot;
+            }
+            Err(Some(reason)) => decision.reason = reason,
+            Err(None) => {}
+        }
+    }
+    decision
+}
+
+/// The first half of [`decide`]: everything but the exemptions.
+#[inline(always)]
+pub fn judge<T: Tables, O: Origin, R: Trace>(
+    hook: Hook,
+    parsed: Parsed,
+    packet: &Packet,
+    tables: &T,
+    origin: &O,
     trace: &mut R,
 ) -> Decision {
     let fault = match parsed {
@@ -128,45 +189,20 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
         } else {
             Reason::Permitted
         };
-        return Decision { place: judged.place, tag, ..Decision::pass(reason) };
+        return Decision { place: judged.place, destination: judged.number, tag, ..Decision::pass(reason) };
     }
-
-    let mut decision = Decision {
+    Decision {
         verdict: strictest(hook, policy, judged.denied),
         reason: forbidden_by(judged.place),
         place: judged.place,
         exemption: NO_EXEMPTION,
-        layer: layer_of(judged.number),
+        destination: judged.number,
         tag,
         denied: judged.denied,
-    };
-    // An exemption names one recipient: a packet that several forbidden destinations would get
-    // (a source route, a tunnel) is more than what was approved.
-    if judged.forbidden == 1 && policy.dimensions & dimension::EXEMPTION != 0 {
-        let destination = destination(packet, judged.number);
-        let layer = layer(packet, decision.layer);
-        match exempt(
-            hook,
-            policy,
-            tables,
-            origin,
-            layer,
-            destination,
-            judged.place,
-            judged.denied,
-            now,
-            trace,
-        ) {
-            Ok(slot) => {
-                decision.verdict = Verdict::Pass;
-                decision.reason = Reason::Exempt;
-                decision.exemption = slot;
-            }
-            Err(Some(reason)) => decision.reason = reason,
-            Err(None) => {}
-        }
+        // An exemption names one recipient: a packet that several forbidden destinations would get
+        // (a source route, a tunnel) is more than what was approved.
+        exemptable: judged.forbidden == 1 && policy.dimensions & dimension::EXEMPTION != 0,
     }
-    decision
 }
 
 /// The layer of this number; a number that no layer has is the outermost's.
@@ -348,8 +384,8 @@ fn local_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> &'a abi::LocalSet {
 }
 
 #[inline(always)]
-fn remote_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> &'a abi::PeerSet {
-    at_ref(&policy.remote_sets, floor4(&policy.remote_ports, layer_port_key(layer, layer.dport)))
+fn remote_set_number(policy: &PolicyTable, layer: &Layer) -> u32 {
+    floor4(&policy.remote_ports, layer_port_key(layer, layer.dport))
 }
 
 /// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch.
@@ -362,12 +398,11 @@ fn layer_port_key(layer: &Layer, port: u16) -> u32 {
 }
 
 #[inline(always)]
-fn peer_set(policy: &PolicyTable, address: Addr) -> &abi::PeerSet {
-    let set = match address.v4() {
+fn peer_set_number(policy: &PolicyTable, address: Addr) -> u32 {
+    match address.v4() {
         Some(address) => floor4(&policy.peers4, address),
         None => floor6(&policy.peers6, address),
-    };
-    at_ref(&policy.peer_sets, set)
+    }
 }
 
 /// Whether failsafe rules cover the packet: every layer of it, because what a tunnel carries past the
@@ -382,9 +417,9 @@ pub fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &
             break;
         }
         let Some(layer) = packet.layers.get(number) else { return false };
-        let rules = peer_set(policy, layer.dst).failsafes
+        let rules = at_ref(&policy.peer_sets, peer_set_number(policy, layer.dst)).failsafes
             & local_set(policy, layer).failsafes
-            & remote_set(policy, layer).failsafes;
+            & at_ref(&policy.remote_sets, remote_set_number(policy, layer)).failsafes;
         trace.failsafe(number as u32, rules);
         if rules == 0 {
             return false;
@@ -449,7 +484,8 @@ pub fn judge_destinations<T: Tables, R: Trace>(
 
 /// The destination of this number: those of the layers come first, then the hops.
 #[inline(always)]
-fn destination(packet: &Packet, number: u32) -> Addr {
+#[must_use]
+pub fn destination(packet: &Packet, number: u32) -> Addr {
     if number < MAX_LAYERS as u32 {
         layer(packet, number).dst
     } else {
@@ -460,7 +496,7 @@ fn destination(packet: &Packet, number: u32) -> Addr {
 /// The layer that a destination belongs to. A hop's is the outermost: its layer was not kept, and its
 /// ports are those that the exemption's recipient is named by.
 #[inline(always)]
-const fn layer_of(number: u32) -> u32 {
+pub const fn layer_of(number: u32) -> u32 {
     if number < MAX_LAYERS as u32 { number } else { 0 }
 }
 
@@ -481,77 +517,107 @@ pub fn place<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
 /// more is not covered.
 const MAX_SHARING: u32 = 2;
 
-/// Looks for exemptions that together cover every denied pin, at most [`MAX_SHARING`], and charges them. The answer
-/// is the slot of the last, or the reason why an exemption that is there does not cover the packet.
+/// What an exemption is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Number of the forbidden destination.
+    pub destination: u32,
+    /// Where it is.
+    pub place: Place,
+    /// Pins that forbid it.
+    pub denied: u64,
+    /// Bytes of the packet on the wire.
+    pub bytes: u64,
+}
+
+/// The second half of [`decide`]: looks for exemptions that together cover every denied pin, at most
+/// [`MAX_SHARING`], and charges them. The answer is the slot of the last, or the reason why an exemption
+/// that is there does not cover the packet.
+///
+/// # Errors
+///
+/// The reason of the last exemption that was looked at; `None` where there is none.
 #[inline(always)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "all of it is this packet; a struct would be copied to BPF's small stack"
-)]
-pub fn exempt<T: Tables, O: Origin, R: Trace>(
+pub fn exempt<T: Tables, R: Trace>(
     hook: Hook,
-    policy: &PolicyTable,
+    packet: &Packet,
     tables: &T,
-    origin: &O,
-    layer: &Layer,
-    destination: Addr,
-    place: Place,
-    denied: u64,
+    wanted: &Wanted,
     now: impl Fn() -> u64,
     trace: &mut R,
 ) -> Result<u16, Option<Reason>> {
-    let candidates = Candidates {
-        by_place: at_ref(&policy.exempt_jurisdictions, u32::from(place.jurisdiction_index())),
-        by_address: &peer_set(policy, destination).exemptions,
-        by_port: &remote_set(policy, layer).exemptions,
+    let policy = tables.policy().ok_or(None)?;
+    let layer = layer(packet, layer_of(wanted.destination));
+    let transfer = Transfer {
+        jurisdiction: u32::from(wanted.place.jurisdiction_index()),
+        peer_set: peer_set_number(policy, destination(packet, wanted.destination)),
+        remote_set: remote_set_number(policy, layer),
+        now: now(),
+        bytes: wanted.bytes,
     };
-    let now = now();
-    let bytes = origin.wire_len();
-    let mut open = denied;
-    // Loop variables begin with a zero that the verifier does not know for one: else it would follow
-    // each of their values through every iteration.
-    let zero = policy.zero;
-    // The reason of the last refusal; 0 where there was none.
-    let mut refusal = zero;
-    // Slots that were charged plus one, 16 bits each, the last one lowest.
-    let mut charged = u64::from(zero);
+    let mut open = wanted.denied;
+    // Slots that were charged plus one, 16 bits each, the last one lowest. It begins with a zero that the
+    // verifier does not know for one: else it would follow each of its values by itself.
+    let mut charged = u64::from(policy.zero);
+    let mut refusal = policy.zero;
     for _ in 0..MAX_SHARING {
-        let found = search_one(hook, policy, tables, &candidates, open, now, bytes, &mut refusal, trace);
-        if found == 0 {
+        let answer = tables.find_exemption(hook, &transfer, open, trace);
+        if answer & FOUND == 0 {
+            refusal = answer;
             break;
         }
-        charged = charged << 16 | u64::from(found);
-        open &= !at_ref(&policy.exemptions, found - 1).pins;
+        let slot = answer as u16;
+        charged = charged << 16 | (u64::from(slot) + 1);
+        open &= !at_ref(&policy.exemptions, u32::from(slot)).pins;
         if open == 0 {
-            return Ok((found - 1) as u16);
+            return Ok(slot);
         }
     }
     for _ in 0..MAX_SHARING {
         if hook as u8 == Hook::Egress as u8 && charged as u16 != 0 {
-            tables.refund(charged as u16 - 1, bytes);
+            tables.refund(charged as u16 - 1, wanted.bytes);
         }
         charged >>= 16;
     }
     Err(Reason::from_index(refusal as u8).filter(|_| refusal != 0))
 }
 
-/// Charges the first exemption that covers the lowest of the open pins: its slot plus one, or 0.
+/// In an answer of [`find_exemption`]: an exemption was found and charged, its slot is in the low 16 bits.
+pub const FOUND: u32 = 1 << 16;
+
+/// A transfer as exemptions see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// Number of the destination's jurisdiction.
+    pub jurisdiction: u32,
+    /// Number of the peer set of its address.
+    pub peer_set: u32,
+    /// Number of the peer set of its port.
+    pub remote_set: u32,
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub now: u64,
+    /// Bytes of the packet on the wire.
+    pub bytes: u64,
+}
+
+/// Charges the first exemption that covers the lowest of the open pins. The answer is [`FOUND`] with its
+/// slot, or the number of the [`Reason`] why the last one that was looked at does not cover it, or 0.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "see `exempt`")]
-fn search_one<T: Tables, R: Trace>(
+pub fn find_exemption<T: Tables, R: Trace>(
     hook: Hook,
-    policy: &PolicyTable,
     tables: &T,
-    candidates: &Candidates<'_>,
+    transfer: &Transfer,
     open: u64,
-    now: u64,
-    bytes: u64,
-    refusal: &mut u32,
     trace: &mut R,
 ) -> u32 {
-    let pin = open.trailing_zeros();
+    let Some(policy) = tables.policy() else { return 0 };
+    let by_place = at_ref(&policy.exempt_jurisdictions, transfer.jurisdiction);
+    let by_address = &at_ref(&policy.peer_sets, transfer.peer_set).exemptions;
+    let by_port = &at_ref(&policy.remote_sets, transfer.remote_set).exemptions;
+    let of_pin = at_ref(&policy.exempt_pins, open.trailing_zeros());
+    let mut refusal = policy.zero;
     for word in 0..abi::EXEMPTION_WORDS as u32 {
-        let mut bits = candidates.of_pin(policy, pin, word);
+        let mut bits = (at(by_place, word) | at(by_address, word)) & at(by_port, word) & at(of_pin, word);
         for _ in 0..64 {
             if bits == 0 {
                 break;
@@ -559,11 +625,12 @@ fn search_one<T: Tables, R: Trace>(
             let slot = word * 64 + bits.trailing_zeros();
             bits &= bits - 1;
             let exemption = at_ref(&policy.exemptions, slot);
-            let outcome = if now < exemption.valid_from_ns {
+            let outcome = if transfer.now < exemption.valid_from_ns {
                 Err(Reason::ExemptionNotYet)
-            } else if now >= exemption.valid_until_ns {
+            } else if transfer.now >= exemption.valid_until_ns {
                 Err(Reason::ExemptionExpired)
-            } else if hook as u8 == Hook::Egress as u8 && !tables.charge(slot as u16, bytes, exemption.quota)
+            } else if hook as u8 == Hook::Egress as u8
+                && !tables.charge(slot as u16, transfer.bytes, exemption.quota)
             {
                 Err(Reason::ExemptionExhausted)
             } else {
@@ -571,29 +638,13 @@ fn search_one<T: Tables, R: Trace>(
             };
             trace.exemption(slot as u16, outcome);
             match outcome {
-                Ok(()) => return slot + 1,
-                Err(reason) => *refusal = policy.zero | reason as u32,
+                Ok(()) => return FOUND | slot,
+                // A number that the verifier does not know, or it would follow each reason by itself.
+                Err(reason) => refusal = policy.zero | reason as u32,
             }
         }
     }
-    0
-}
-
-/// The exemptions whose recipients include a destination, by jurisdiction or address, and by port.
-struct Candidates<'a> {
-    by_place: &'a ExemptionSet,
-    by_address: &'a ExemptionSet,
-    by_port: &'a ExemptionSet,
-}
-
-impl Candidates<'_> {
-    /// Those of one pin, one word of the set.
-    #[inline(always)]
-    fn of_pin(&self, policy: &PolicyTable, pin: u32, word: u32) -> u64 {
-        (at(self.by_place, word) | at(self.by_address, word))
-            & at(self.by_port, word)
-            & at(at_ref(&policy.exempt_pins, pin), word)
-    }
+    refusal
 }
 
 const _: () = assert!(MAX_LAYERS == 3 && MAX_INTERFACES < 1 << 20);

@@ -3,9 +3,11 @@
 //! Both traits have two real implementations: BPF maps and the socket buffer in the kernel program,
 //! boxed tables and plain values on the host.
 
-use crate::abi::{Place, PolicyTable};
+use crate::abi::{Hook, MAX_CGROUP_LEVELS, Place, PolicyTable, Provenance};
+use crate::decide::{Trace, Transfer};
 use crate::interval::GeoTables;
 use crate::packet::Addr;
+use crate::search::at;
 
 /// The tables of one generation.
 pub trait Tables: GeoTables {
@@ -20,6 +22,15 @@ pub trait Tables: GeoTables {
         Self: Sized,
     {
         crate::decide::place(self, address)
+    }
+
+    /// [`decide::find_exemption`](crate::decide::find_exemption), put into a function of its own likewise.
+    #[inline(always)]
+    fn find_exemption<R: Trace>(&self, hook: Hook, transfer: &Transfer, open: u64, trace: &mut R) -> u32
+    where
+        Self: Sized,
+    {
+        crate::decide::find_exemption(hook, self, transfer, open, trace)
     }
 
     /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
@@ -44,4 +55,28 @@ pub trait Origin {
     /// Id of the sending socket's cgroup on this level below the cgroup v2 root (1 is the first);
     /// 0 where there is no socket or no such level.
     fn ancestor_cgroup(&self, level: u32) -> u64;
+}
+
+impl Origin for Provenance {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+    #[inline(always)]
+    fn ingress_ifindex(&self) -> u32 {
+        self.ingress_ifindex
+    }
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    #[inline(always)]
+    fn wire_len(&self) -> u64 {
+        self.wire_len
+    }
+    #[inline(always)]
+    fn ancestor_cgroup(&self, level: u32) -> u64 {
+        const { assert!(MAX_CGROUP_LEVELS == 8) };
+        at(&self.cgroups, level.wrapping_sub(1))
+    }
 }

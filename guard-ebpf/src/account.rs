@@ -2,44 +2,38 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{
-    Count, Event, FlowKey, FlowRecord, Hook, Loss, OutcomeKey, permitted_index, total_index,
+    Count, Event, FlowKey, FlowRecord, Hook, Loss, Outcome, OutcomeKey, Place, PolicyTable, permitted_index,
+    total_index,
 };
-use guard_common::decide::{self, Decision};
-use guard_common::packet::{Addr, Layer, Packet};
-use guard_common::tables::{Origin, Tables};
+use guard_common::decide;
+use guard_common::packet::{Addr, Layer};
 use guard_common::verdict::Reason;
 
 use crate::atomic;
-use crate::judge::boot_ns;
-use crate::maps::{EVENTS, FLOWS, LOST, OUTCOMES, PERMITTED, TOTAL_COUNTS};
+use crate::maps::{EVENTS, FLOWS, LOST, OUTCOMES, PERMITTED, Scratch, TOTAL_COUNTS};
+use crate::seam::boot_ns;
 
 /// A flow's verdict is told again after this time at the earliest, nanoseconds.
 const EVENT_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Accounts for one decided packet.
+/// Accounts for one decided packet, whose outcome is in the scratch.
 #[inline(always)]
-pub fn account<T: Tables, O: Origin>(
-    hook: Hook,
-    decision: &Decision,
-    packet: &Packet,
-    tables: &T,
-    origin: &O,
-) {
-    let bytes = origin.wire_len();
-    total(hook, decision, bytes);
-    if decision.tag == 0 {
+pub fn account(hook: Hook, scratch: &Scratch, policy: &PolicyTable) {
+    let bytes = scratch.provenance.wire_len;
+    let outcome = &scratch.outcome;
+    total(hook, outcome, bytes);
+    if outcome.tag == 0 {
         return;
     }
-    count_pins(hook, decision, bytes);
-    let Some(policy) = tables.policy() else { return };
-    if decision.denied != 0 || decision.tag & policy.record_all != 0 {
-        record(hook, decision, packet, policy.generation, origin, bytes);
+    count_pins(hook, outcome, bytes);
+    if outcome.denied != 0 || outcome.tag & policy.record_all != 0 {
+        crate::seam::borderguard_record(hook as u32, policy.generation);
     }
 }
 
 /// Counts a packet in the totals, where every packet of the hook is.
 #[inline(always)]
-pub fn total(hook: Hook, decision: &Decision, bytes: u64) {
+pub fn total(hook: Hook, decision: &Outcome, bytes: u64) {
     add(TOTAL_COUNTS.get_ptr_mut(total_index(hook, decision.verdict, decision.reason)), bytes);
 }
 
@@ -56,8 +50,8 @@ fn add(count: Option<*mut Count>, bytes: u64) {
 
 /// Counts a packet for each of its pins.
 #[inline(always)]
-fn count_pins(hook: Hook, decision: &Decision, bytes: u64) {
-    let permitted = decision.reason as u8 == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
+fn count_pins(hook: Hook, decision: &Outcome, bytes: u64) {
+    let permitted = decision.reason == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
     let mut pins = if decision.denied != 0 { decision.denied } else { decision.tag };
     for _ in 0..64 {
         if pins == 0 {
@@ -66,7 +60,10 @@ fn count_pins(hook: Hook, decision: &Decision, bytes: u64) {
         let pin = pins.trailing_zeros() & 63;
         pins &= pins - 1;
         if permitted {
-            add(PERMITTED.get_ptr_mut(permitted_index(pin, decision.place.jurisdiction_index())), bytes);
+            add(
+                PERMITTED.get_ptr_mut(permitted_index(pin, Place(decision.place).jurisdiction_index())),
+                bytes,
+            );
         } else {
             count_outcome(hook, decision, pin as u8, bytes);
         }
@@ -74,12 +71,12 @@ fn count_pins(hook: Hook, decision: &Decision, bytes: u64) {
 }
 
 #[inline(always)]
-fn count_outcome(hook: Hook, decision: &Decision, pin: u8, bytes: u64) {
+fn count_outcome(hook: Hook, decision: &Outcome, pin: u8, bytes: u64) {
     let key = OutcomeKey {
         pin,
-        jurisdiction: decision.place.jurisdiction_index(),
-        hook_verdict: (hook as u8) << 4 | decision.verdict as u8,
-        reason: decision.reason as u8,
+        jurisdiction: Place(decision.place).jurisdiction_index(),
+        hook_verdict: (hook as u8) << 4 | decision.verdict,
+        reason: decision.reason,
     };
     match OUTCOMES.get_ptr_mut(key) {
         Some(count) => add(Some(count), bytes),
@@ -102,16 +99,11 @@ fn lost(what: Loss) {
 /// Keeps the flow's record, and sends an event for its first packet under a verdict and then at most
 /// once in [`EVENT_INTERVAL_NS`]. Permitted flows have records but no events.
 #[inline(always)]
-fn record<O: Origin>(
-    hook: Hook,
-    decision: &Decision,
-    packet: &Packet,
-    generation: u64,
-    origin: &O,
-    bytes: u64,
-) {
-    let layer = decide::layer(packet, decision.layer);
-    let Some(outer) = packet.layers.first() else { return };
+pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
+    let Scratch { provenance, packet, outcome: decision, .. } = scratch;
+    let bytes = provenance.wire_len;
+    let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
+    let outer = &packet.layers[0];
     // A packet that could not be read to its first addresses has no flow of its own.
     let key = if packet.layer_count == 0 { nameless(hook) } else { key_of(hook, layer) };
     let outer_dst = if packet.layer_count == 0 { Addr::default() } else { outer.dst };
@@ -128,13 +120,13 @@ fn record<O: Origin>(
                 tag: decision.tag,
                 denied: decision.denied,
                 generation,
-                ifindex: origin.ifindex(),
-                mark: origin.mark(),
+                ifindex: provenance.ifindex,
+                mark: provenance.mark,
                 cgroup: 0,
-                place: decision.place.0,
+                place: decision.place,
                 exemption: decision.exemption,
-                verdict: decision.verdict as u8,
-                reason: decision.reason as u8,
+                verdict: decision.verdict,
+                reason: decision.reason,
                 tcp_flags: if packet.layer_count == 0 { 0 } else { layer.tcp_flags },
                 layers: packet.layer_count as u8,
             };
@@ -155,14 +147,14 @@ fn record<O: Origin>(
         atomic::fetch_add(&raw mut (*record).bytes, bytes);
         (*record).last_ns = now;
         (*record).tcp_flags |= if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
-        let changed = (*record).verdict != decision.verdict as u8
-            || (*record).reason != decision.reason as u8
+        let changed = (*record).verdict != decision.verdict
+            || (*record).reason != decision.reason
             || (*record).exemption != decision.exemption;
         if changed {
-            (*record).verdict = decision.verdict as u8;
-            (*record).reason = decision.reason as u8;
+            (*record).verdict = decision.verdict;
+            (*record).reason = decision.reason;
             (*record).exemption = decision.exemption;
-            (*record).place = decision.place.0;
+            (*record).place = decision.place;
             (*record).denied = decision.denied;
             (*record).tag = decision.tag;
         }

@@ -6,7 +6,11 @@
 //! next to nothing and touches none of what is measured.
 #![no_std]
 #![no_main]
-#![allow(missing_docs, unreachable_pub, reason = "the program macros expand to public functions without docs")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "the program macros expand to public functions without docs"
+)]
 
 use aya_ebpf::bindings::TC_ACT_UNSPEC;
 use aya_ebpf::macros::{classifier, map};
@@ -17,10 +21,8 @@ use guard_common::abi::Hook;
 use guard_common::interval::{place_v4, place_v6};
 use guard_common::packet::{Addr, Link};
 use guard_common::search::at;
-use guard_common::verdict::Verdict;
 use guard_ebpf::judge::{judge, judge_with};
 use guard_ebpf::maps::KernelTables;
-use guard_ebpf::origin::SkbOrigin;
 
 /// Destinations in the list.
 const DRAWS: usize = 1 << 19;
@@ -68,8 +70,8 @@ fn keep(result: u32) {
 }
 
 #[inline(always)]
-fn code(verdict: Verdict) -> i32 {
-    if verdict.lets_through() { TC_ACT_UNSPEC } else { 2 }
+fn code(passes: bool) -> i32 {
+    if passes { TC_ACT_UNSPEC } else { 2 }
 }
 
 #[classifier]
@@ -87,12 +89,12 @@ pub fn bench_draw(_: TcContext) -> i32 {
 
 #[classifier]
 pub fn bench_egress(context: TcContext) -> i32 {
-    code(judge(Hook::Egress, Link::Ethernet, &context, &SkbOrigin(&context)))
+    code(judge(Hook::Egress, Link::Ethernet, &context))
 }
 
 #[classifier]
 pub fn bench_egress_random(context: TcContext) -> i32 {
-    code(judge_with(Hook::Egress, Link::Ethernet, &context, &SkbOrigin(&context), |packet| {
+    code(judge_with(Hook::Egress, Link::Ethernet, &context, |packet| {
         if let Some(address) = draw() {
             packet.layers[0].dst = address;
         }

@@ -1,77 +1,67 @@
-//! One packet's way: copy, parse, decide, account.
+//! One packet's way: copy, parse, judge, exempt, account.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use guard_common::abi::{Hook, NO_EXEMPTION, Place};
-use guard_common::decide::{self, Decision, NoTrace};
-use guard_common::packet::{self, Link, Packet, Parsed};
-use guard_common::tables::Origin;
+use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, dimension};
+use guard_common::decide::Decision;
+use guard_common::packet::{Fault, Link, Packet, Parsed};
+use guard_common::tables::Tables;
 use guard_common::verdict::{Reason, Verdict};
 
-use crate::account::account;
-use crate::header::{self, Frame};
-use crate::maps::{KernelTables, SCRATCH};
+use crate::account::{account, total};
+use crate::header;
+use crate::maps::{KernelTables, SCRATCH, Scratch};
+use crate::origin::Source;
+use crate::seam;
 
-/// Judges one packet and accounts for it; the answer is what the hook returns the code of.
+/// Judges one packet and accounts for it. True where it may go.
 #[inline(always)]
-pub fn judge<F: Frame, O: Origin>(hook: Hook, link: Link, frame: &F, origin: &O) -> Verdict {
-    judge_with(hook, link, frame, origin, |_| ())
+pub fn judge<S: Source>(hook: Hook, link: Link, source: &S) -> bool {
+    judge_with(hook, link, source, |_| ())
 }
 
 /// As [`judge`], with a change made to what was parsed: the bench's way to vary the destination.
 #[inline(always)]
-pub fn judge_with<F: Frame, O: Origin>(
-    hook: Hook,
-    link: Link,
-    frame: &F,
-    origin: &O,
-    change: impl FnOnce(&mut Packet),
-) -> Verdict {
-    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32) else { return Verdict::Drop };
-    // SAFETY: the element is this CPU's and this hook's, and a hook does not interrupt itself.
+pub fn judge_with<S: Source>(hook: Hook, link: Link, source: &S, change: impl FnOnce(&mut Packet)) -> bool {
+    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32) else { return false };
+    // SAFETY: the element is this CPU's and this hook's, and a hook does not interrupt itself. The seams
+    // take their own reference while this one is not used.
     let scratch = unsafe { &mut *scratch };
-    let parsed = if header::copy(frame, scratch) {
-        packet::parse(
-            link,
-            &scratch.header,
-            scratch.valid as usize,
-            frame.frame_len() as usize,
-            &mut scratch.packet,
-        )
+    source.describe(&mut scratch.provenance);
+    let Some(tables) = KernelTables::live() else {
+        total(hook, &Outcome::from(Decision::no_tables()), scratch.provenance.wire_len);
+        return false;
+    };
+    let Some(policy) = tables.policy() else { return false };
+    if policy.dimensions & dimension::CGROUP != 0 {
+        source.describe_cgroups(policy.cgroup_levels, &mut scratch.provenance);
+    }
+    if header::copy(source, scratch) {
+        scratch.parsed = seam::borderguard_parse(hook as u32, link as u32);
     } else {
         scratch.packet.layer_count = 0;
         scratch.packet.hop_count = 0;
-        Parsed::Malformed(packet::Fault::Truncated)
-    };
-    change(&mut scratch.packet);
-    if hook as u8 == Hook::Ingress as u8 {
-        decide::mirror(&mut scratch.packet);
+        scratch.parsed = Parsed::Malformed(Fault::Truncated).code();
     }
-    let Some(tables) = KernelTables::live() else {
-        return no_tables(hook, &scratch.packet, origin);
-    };
-    let decision = decide::decide(hook, parsed, &scratch.packet, &tables, origin, boot_ns, &mut NoTrace);
-    account(hook, &decision, &scratch.packet, &tables, origin);
-    decision.verdict
+    change(&mut scratch.packet);
+    if seam::borderguard_judge(hook as u32, tables.live.0) == seam::EXEMPTABLE {
+        exempt(hook, &tables, scratch);
+    }
+    account(hook, scratch, policy);
+    scratch.outcome.verdict != Verdict::Drop as u8
 }
 
-/// `CLOCK_BOOTTIME` in nanoseconds: it goes on in suspend, and nobody can set it.
+/// Lets an exemption decide where one covers the packet.
 #[inline(always)]
-pub fn boot_ns() -> u64 {
-    // SAFETY: the helper takes nothing and only reads the clock.
-    unsafe { bpf_ktime_get_boot_ns() }
-}
-
-#[inline(always)]
-fn no_tables<O: Origin>(hook: Hook, _packet: &Packet, origin: &O) -> Verdict {
-    let decision = Decision {
-        verdict: Verdict::Drop,
-        reason: Reason::NoTables,
-        place: Place::UNKNOWN,
-        exemption: NO_EXEMPTION,
-        layer: 0,
-        tag: 0,
-        denied: 0,
-    };
-    crate::account::total(hook, &decision, origin.wire_len());
-    decision.verdict
+fn exempt(hook: Hook, tables: &KernelTables, scratch: &mut Scratch) {
+    let answer = seam::borderguard_exempt(hook as u32, tables.live.0);
+    let outcome = &mut scratch.outcome;
+    if answer & seam::EXEMPT != 0 {
+        outcome.verdict = Verdict::Pass as u8;
+        outcome.reason = Reason::Exempt as u8;
+        outcome.exemption = answer as u16;
+    } else {
+        outcome.exemption = NO_EXEMPTION;
+        if answer != 0 {
+            outcome.reason = answer as u8;
+        }
+    }
 }

@@ -12,43 +12,41 @@ use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
-use guard_common::verdict::Verdict;
 use guard_ebpf::judge::judge;
-use guard_ebpf::origin::{SkbOrigin, XdpOrigin};
 
 /// What leaves by an interface with Ethernet frames.
 #[classifier]
 pub fn egress(context: TcContext) -> i32 {
-    tc_code(judge(Hook::Egress, Link::Ethernet, &context, &SkbOrigin(&context)))
+    tc_code(judge(Hook::Egress, Link::Ethernet, &context))
 }
 
 /// What leaves by an interface with bare IP packets (tun, WireGuard, PPP).
 #[classifier]
 pub fn egress_raw(context: TcContext) -> i32 {
-    tc_code(judge(Hook::Egress, Link::Raw, &context, &SkbOrigin(&context)))
+    tc_code(judge(Hook::Egress, Link::Raw, &context))
 }
 
 /// What comes in by an interface with Ethernet frames.
 #[xdp]
 pub fn ingress(context: XdpContext) -> u32 {
-    xdp_code(judge(Hook::Ingress, Link::Ethernet, &context, &XdpOrigin(&context)))
+    xdp_code(judge(Hook::Ingress, Link::Ethernet, &context))
 }
 
 /// What comes in by an interface with bare IP packets.
 #[xdp]
 pub fn ingress_raw(context: XdpContext) -> u32 {
-    xdp_code(judge(Hook::Ingress, Link::Raw, &context, &XdpOrigin(&context)))
+    xdp_code(judge(Hook::Ingress, Link::Raw, &context))
 }
 
 /// A packet that may go is left to the programs behind this one: `TC_ACT_UNSPEC` is `TCX_NEXT`.
 #[inline(always)]
-fn tc_code(verdict: Verdict) -> i32 {
-    if verdict.lets_through() { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+fn tc_code(passes: bool) -> i32 {
+    if passes { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
 #[inline(always)]
-fn xdp_code(verdict: Verdict) -> u32 {
-    if verdict.lets_through() { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
+fn xdp_code(passes: bool) -> u32 {
+    if passes { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
 }
 
 /// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.

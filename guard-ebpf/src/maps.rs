@@ -6,9 +6,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    Control, Count, ExemptionUse, FlowKey, FlowRecord, Live, MAX_EXEMPTIONS, OutcomeKey, PERMITTED_COUNTS,
-    Place, PolicyTable, TOTALS,
+    Control, Count, ExemptionUse, FlowKey, FlowRecord, Hook, Live, MAX_EXEMPTIONS, Outcome, OutcomeKey,
+    PERMITTED_COUNTS, Place, PolicyTable, Provenance, TOTALS,
 };
+use guard_common::decide::{Trace, Transfer};
 use guard_common::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
 use guard_common::packet::{Addr, HEADER_LEN, Packet};
 use guard_common::tables::Tables;
@@ -82,8 +83,12 @@ pub static LOST: PerCpuArray<u64> = PerCpuArray::pinned(guard_common::abi::Loss:
 pub struct Scratch {
     /// Bytes copied, at most [`HEADER_LEN`].
     pub valid: u32,
-    /// Padding, unused.
-    pub pad: u32,
+    /// What the parser answered, [`Parsed::code`](guard_common::packet::Parsed::code).
+    pub parsed: u32,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// What is known beside the bytes.
+    pub provenance: Provenance,
     /// The header.
     pub header: [u8; HEADER_LEN],
     /// What the parser reads in it.
@@ -153,6 +158,15 @@ impl Tables for KernelTables {
     fn place(&self, address: Addr) -> Option<Place> {
         let place = seam::borderguard_place(address.hi, address.lo, self.live.0);
         if place > u32::from(u16::MAX) { None } else { Some(Place(place as u16)) }
+    }
+
+    #[inline(always)]
+    fn find_exemption<R: Trace>(&self, hook: Hook, transfer: &Transfer, open: u64, _trace: &mut R) -> u32 {
+        let sets = u64::from(transfer.jurisdiction)
+            | u64::from(transfer.peer_set) << 16
+            | u64::from(transfer.remote_set) << 32;
+        let place = u64::from(self.live.0) << 1 | hook as u64;
+        seam::borderguard_find_exemption(place, open, sets, transfer.now, transfer.bytes)
     }
 
     #[inline(always)]

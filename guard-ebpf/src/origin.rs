@@ -2,71 +2,58 @@
 
 use aya_ebpf::helpers::generated::bpf_skb_ancestor_cgroup_id;
 use aya_ebpf::programs::{TcContext, XdpContext};
-use guard_common::tables::Origin;
+use guard_common::abi::{MAX_CGROUP_LEVELS, Provenance};
 
-use crate::header::Frame as _;
+use crate::header::Frame;
 
-/// The origin of a packet at TC.
-pub struct SkbOrigin<'a>(pub &'a TcContext);
+/// A packet whose provenance can be read.
+pub trait Source: Frame {
+    /// Writes what is known without asking for a socket.
+    fn describe(&self, to: &mut Provenance);
 
-impl Origin for SkbOrigin<'_> {
+    /// Writes the cgroups of the sending socket on these levels, a bit each from level 1 on.
+    fn describe_cgroups(&self, levels: u32, to: &mut Provenance);
+}
+
+impl Source for TcContext {
     #[inline(always)]
-    fn ifindex(&self) -> u32 {
+    fn describe(&self, to: &mut Provenance) {
         // SAFETY: the context is the kernel's.
-        unsafe { (*self.0.skb.skb).ifindex }
+        unsafe {
+            let skb = self.skb.skb;
+            to.wire_len = u64::from((*skb).wire_len);
+            to.ifindex = (*skb).ifindex;
+            to.ingress_ifindex = (*skb).ingress_ifindex;
+            to.mark = (*skb).mark;
+            to.frame_len = (*skb).len;
+        }
     }
 
     #[inline(always)]
-    fn ingress_ifindex(&self) -> u32 {
-        // SAFETY: the context is the kernel's.
-        unsafe { (*self.0.skb.skb).ingress_ifindex }
-    }
-
-    #[inline(always)]
-    fn mark(&self) -> u32 {
-        // SAFETY: the context is the kernel's.
-        unsafe { (*self.0.skb.skb).mark }
-    }
-
-    #[inline(always)]
-    fn wire_len(&self) -> u64 {
-        // SAFETY: the context is the kernel's.
-        u64::from(unsafe { (*self.0.skb.skb).wire_len })
-    }
-
-    #[inline(always)]
-    fn ancestor_cgroup(&self, level: u32) -> u64 {
-        // SAFETY: the context is the kernel's.
-        unsafe { bpf_skb_ancestor_cgroup_id(self.0.skb.skb, level as i32) }
+    fn describe_cgroups(&self, levels: u32, to: &mut Provenance) {
+        for level in 1..=MAX_CGROUP_LEVELS {
+            if levels & (1 << level) != 0 {
+                // SAFETY: the context is the kernel's.
+                to.cgroups[level - 1] = unsafe { bpf_skb_ancestor_cgroup_id(self.skb.skb, level as i32) };
+            }
+        }
     }
 }
 
-/// The origin of a packet at XDP: it has no socket and no mark yet.
-pub struct XdpOrigin<'a>(pub &'a XdpContext);
-
-impl Origin for XdpOrigin<'_> {
+/// At XDP a packet has no socket and no mark yet.
+impl Source for XdpContext {
     #[inline(always)]
-    fn ifindex(&self) -> u32 {
-        self.0.ingress_ifindex() as u32
+    fn describe(&self, to: &mut Provenance) {
+        let len = self.frame_len();
+        to.wire_len = u64::from(len);
+        to.ifindex = self.ingress_ifindex() as u32;
+        to.ingress_ifindex = 0;
+        to.mark = 0;
+        to.frame_len = len;
     }
 
     #[inline(always)]
-    fn ingress_ifindex(&self) -> u32 {
-        0
-    }
-
-    #[inline(always)]
-    fn mark(&self) -> u32 {
-        0
-    }
-
-    #[inline(always)]
-    fn wire_len(&self) -> u64 {
-        u64::from(self.0.frame_len())
-    }
-
-    #[inline(always)]
-    fn ancestor_cgroup(&self, _level: u32) -> u64 {
-        0
+    fn describe_cgroups(&self, _levels: u32, to: &mut Provenance) {
+        to.cgroups = [0; MAX_CGROUP_LEVELS];
     }
 }

@@ -1,14 +1,36 @@
 //! Functions that the verifier judges once, whoever calls them: global functions (kernel 5.6, BTF linkage
-//! `global`). Their arguments and results are plain numbers, so that every call looks the same to it.
+//! `global`). Their arguments and answers are plain numbers and the rest is in scratch memory, so that
+//! every call looks the same to it and the ways through one do not multiply with those through the next.
 
-use guard_common::abi::Live;
-use guard_common::decide;
-use guard_common::packet::Addr;
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use guard_common::abi::{Hook, Live, Outcome, Place};
+use guard_common::decide::{self, NoTrace, Transfer, Wanted};
+use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
 
-use crate::maps::KernelTables;
+use crate::account;
+use crate::maps::{KernelTables, SCRATCH, Scratch};
 
-/// What a function answers that could not read the tables: no place, no slot.
+/// What a function answers that could not read the tables: no place.
 pub const NOTHING: u32 = u32::MAX;
+
+/// What [`borderguard_judge`] answers where an exemption can cover the packet.
+pub const EXEMPTABLE: u32 = 1;
+
+/// In the answer of [`borderguard_exempt`]: the packet is covered, by the slot in the low 16 bits.
+pub const EXEMPT: u32 = 1 << 16;
+
+/// The scratch of this hook.
+#[inline(always)]
+fn scratch<'a>(hook: u32) -> Option<&'a mut Scratch> {
+    // SAFETY: the element is this CPU's and this hook's, a hook does not interrupt itself, and the caller
+    // of a seam does not use its own reference meanwhile.
+    SCRATCH.get_ptr_mut(hook & 1).map(|scratch| unsafe { &mut *scratch })
+}
+
+#[inline(always)]
+fn hook_of(number: u32) -> Hook {
+    if number & 1 == 0 { Hook::Egress } else { Hook::Ingress }
+}
 
 /// [`decide::place`] of the address with these halves, over the slots of this live word: a place, or
 /// [`NOTHING`].
@@ -16,5 +38,91 @@ pub const NOTHING: u32 = u32::MAX;
 #[inline(never)]
 pub extern "C" fn borderguard_place(hi: u64, lo: u64, live: u32) -> u32 {
     let tables = KernelTables { live: Live(live) };
-    decide::place(&tables, Addr { hi, lo }).map_or(NOTHING, |place| u32::from(place.0))
+    match decide::place(&tables, Addr { hi, lo }) {
+        Some(place) => u32::from(place.0),
+        None => NOTHING,
+    }
+}
+
+/// [`packet::parse`] of the header in this hook's scratch, mirrored on ingress: a [`Parsed::code`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_parse(hook: u32, link: u32) -> u32 {
+    let Some(scratch) = scratch(hook) else { return NOTHING };
+    let link = if link == Link::Raw as u32 { Link::Raw } else { Link::Ethernet };
+    let frame_len = scratch.provenance.frame_len;
+    let valid = if frame_len < HEADER_LEN as u32 { frame_len } else { HEADER_LEN as u32 };
+    let parsed =
+        packet::parse(link, &scratch.header, valid as usize, frame_len as usize, &mut scratch.packet).code();
+    if hook & 1 == Hook::Ingress as u32 {
+        decide::mirror(&mut scratch.packet);
+    }
+    parsed
+}
+
+/// [`decide::judge`] of the packet in this hook's scratch; the outcome is written there. The answer is
+/// [`EXEMPTABLE`] or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_judge(hook: u32, live: u32) -> u32 {
+    let Some(scratch) = scratch(hook) else { return 0 };
+    let tables = KernelTables { live: Live(live) };
+    let parsed = Parsed::from_code(scratch.parsed);
+    let decision =
+        decide::judge(hook_of(hook), parsed, &scratch.packet, &tables, &scratch.provenance, &mut NoTrace);
+    scratch.outcome = Outcome::from(decision);
+    u32::from(decision.exemptable)
+}
+
+/// [`decide::exempt`] for the packet and the outcome in this hook's scratch: [`EXEMPT`] with a slot, or
+/// the number of the reason why an exemption does not cover it, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_exempt(hook: u32, live: u32) -> u32 {
+    let Some(scratch) = scratch(hook) else { return 0 };
+    let tables = KernelTables { live: Live(live) };
+    let wanted = Wanted {
+        destination: u32::from(scratch.outcome.destination),
+        place: Place(scratch.outcome.place),
+        denied: scratch.outcome.denied,
+        bytes: scratch.provenance.wire_len,
+    };
+    match decide::exempt(hook_of(hook), &scratch.packet, &tables, &wanted, boot_ns, &mut NoTrace) {
+        Ok(slot) => EXEMPT | u32::from(slot),
+        Err(Some(reason)) => reason as u32,
+        Err(None) => 0,
+    }
+}
+
+/// [`decide::find_exemption`]: the live word and the hook in `place`, the jurisdiction and the numbers of
+/// both sets in `sets`, 16 bits each.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_find_exemption(place: u64, open: u64, sets: u64, now: u64, bytes: u64) -> u32 {
+    let tables = KernelTables { live: Live((place >> 1) as u32) };
+    let transfer = Transfer {
+        jurisdiction: u32::from(sets as u16),
+        peer_set: u32::from((sets >> 16) as u16),
+        remote_set: u32::from((sets >> 32) as u16),
+        now,
+        bytes,
+    };
+    decide::find_exemption(hook_of(place as u32), &tables, &transfer, open, &mut NoTrace)
+}
+
+/// [`account::record`] of the packet and the outcome in this hook's scratch, judged by this generation.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_record(hook: u32, generation: u64) -> u32 {
+    if let Some(scratch) = scratch(hook) {
+        account::record(hook_of(hook), scratch, generation);
+    }
+    0
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds: it goes on in suspend, and nobody can set it.
+#[inline(always)]
+pub fn boot_ns() -> u64 {
+    // SAFETY: the helper takes nothing and only reads the clock.
+    unsafe { bpf_ktime_get_boot_ns() }
 }

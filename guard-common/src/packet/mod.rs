@@ -160,6 +160,32 @@ pub enum Parsed {
     Malformed(Fault),
 }
 
+impl Parsed {
+    /// The same as a number: 0 for not IP, 1 for IP, 2 and up for the faults.
+    #[inline(always)]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::NotIp => 0,
+            Self::Ip => 1,
+            Self::Malformed(fault) => 2 + fault as u32,
+        }
+    }
+
+    /// What has this number; a number that nothing has is a frame that could not be read.
+    #[inline(always)]
+    pub const fn from_code(code: u32) -> Self {
+        match code {
+            0 => Self::NotIp,
+            1 => Self::Ip,
+            2 => Self::Malformed(Fault::Truncated),
+            3 => Self::Malformed(Fault::BadHeader),
+            4 => Self::Malformed(Fault::TooDeep),
+            5 => Self::Malformed(Fault::TinyFragment),
+            _ => Self::Malformed(Fault::Opaque),
+        }
+    }
+}
+
 /// Why a frame could not be read to its end.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

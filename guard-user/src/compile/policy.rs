@@ -1,8 +1,8 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
 use guard_common::abi::{
-    self, ANY_PROTOCOL_KEY, EXEMPTION_WORDS, Exemption, ExemptionSet, LocalSet, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS,
-    Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
+    self, ANY_PROTOCOL_KEY, EXEMPTION_WORDS, Exemption, ExemptionSet, LocalSet, MAX_CGROUP_LEVELS,
+    MAX_EXEMPTIONS, Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
@@ -133,7 +133,11 @@ const REMOTE_PORTS: Name = Name {
     hint: "join neighbouring ports to ranges, or revoke exemptions that are no longer needed",
 };
 
-fn fill_ports(table: &mut PolicyTable, policy: &Policy, exemptions: &[KernelExemption]) -> Result<(), CompileError> {
+fn fill_ports(
+    table: &mut PolicyTable,
+    policy: &Policy,
+    exemptions: &[KernelExemption],
+) -> Result<(), CompileError> {
     let end = (PORT_KEYS_END, PORT_KEYS_END);
     let local = policy
         .pins
@@ -148,7 +152,9 @@ fn fill_ports(table: &mut PolicyTable, policy: &Policy, exemptions: &[KernelExem
             pin.select.ports.is_empty() || has_port_or_fragment(&pin.select.ports, key)
         }),
         // A later fragment passes no port of a failsafe rule: nobody can tell that it has it.
-        failsafes: bits_where(&policy.failsafe, |rule| rule.local_ports.is_empty() || has_port(&rule.local_ports, key)),
+        failsafes: bits_where(&policy.failsafe, |rule| {
+            rule.local_ports.is_empty() || has_port(&rule.local_ports, key)
+        }),
     };
     fill(&mut table.local_ports, &mut sets, borders(local), set_of, LOCAL_PORTS)?;
     sets.fill(&mut table.local_sets, LOCAL_PORTS)?;
@@ -174,7 +180,10 @@ fn fill_ports(table: &mut PolicyTable, policy: &Policy, exemptions: &[KernelExem
     sets.fill(&mut table.remote_sets, REMOTE_PORTS)
 }
 
-fn exemptions_where(exemptions: &[KernelExemption], holds: impl Fn(&KernelExemption) -> bool) -> ExemptionSet {
+fn exemptions_where(
+    exemptions: &[KernelExemption],
+    holds: impl Fn(&KernelExemption) -> bool,
+) -> ExemptionSet {
     let mut set = [0; EXEMPTION_WORDS];
     for exemption in exemptions.iter().filter(|exemption| holds(exemption)) {
         let slot = usize::from(exemption.slot);
@@ -190,7 +199,11 @@ const PEERS: Name = Name {
     hint: "join neighbouring networks, or revoke exemptions that are no longer needed",
 };
 
-fn fill_peers(table: &mut PolicyTable, policy: &Policy, exemptions: &[KernelExemption]) -> Result<(), CompileError> {
+fn fill_peers(
+    table: &mut PolicyTable,
+    policy: &Policy,
+    exemptions: &[KernelExemption],
+) -> Result<(), CompileError> {
     fn set_of<K: Key>(
         policy: &Policy,
         exemptions: &[KernelExemption],
@@ -252,8 +265,10 @@ fn fill_exemptions(
     Ok(())
 }
 
-const INTERFACES: Name =
-    Name { table: "the interfaces that pins select", hint: "name them more narrowly in pin.select.interfaces" };
+const INTERFACES: Name = Name {
+    table: "the interfaces that pins select",
+    hint: "name them more narrowly in pin.select.interfaces",
+};
 
 fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
     table.any_interface = pins_where(pins, |pin| pin.select.interfaces.is_empty());
@@ -261,7 +276,10 @@ fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> R
         .interfaces
         .iter()
         .map(|(index, name)| {
-            (*index, pins_where(pins, |pin| pin.select.interfaces.iter().any(|pattern| pattern.matches(name))))
+            (
+                *index,
+                pins_where(pins, |pin| pin.select.interfaces.iter().any(|pattern| pattern.matches(name))),
+            )
         })
         .filter(|(index, pins)| *index != 0 && *pins != 0)
         .collect();
@@ -270,7 +288,9 @@ fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> R
         return Err(INTERFACES.full(selected.len(), table.interfaces.len()));
     }
     table.interface_len = selected.len() as u32;
-    for ((place, set), (index, pins)) in table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(selected) {
+    for ((place, set), (index, pins)) in
+        table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(selected)
+    {
         (*place, *set) = (index, pins);
     }
     Ok(())
@@ -308,7 +328,8 @@ fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
     Ok(())
 }
 
-const MARKS: Name = Name { table: "the firewall marks that pins select", hint: "let one mask cover several marks" };
+const MARKS: Name =
+    Name { table: "the firewall marks that pins select", hint: "let one mask cover several marks" };
 
 fn fill_marks(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
     table.any_mark = pins_where(pins, |pin| pin.select.marks.is_empty());
