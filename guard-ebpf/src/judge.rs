@@ -35,7 +35,10 @@ pub fn judge_with<S: Source>(hook: Hook, link: Link, source: &S, change: impl Fn
         source.describe_cgroups(policy.cgroup_levels, &mut scratch.provenance);
     }
     if header::copy(source, scratch) {
-        scratch.parsed = seam::borderguard_parse(hook as u32, link as u32);
+        scratch.parsed = match link {
+            Link::Ethernet => seam::borderguard_parse(hook as u32),
+            Link::Raw => seam::borderguard_parse_raw(hook as u32),
+        };
     } else {
         scratch.packet.layer_count = 0;
         scratch.packet.hop_count = 0;

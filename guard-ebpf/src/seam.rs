@@ -44,12 +44,23 @@ pub extern "C" fn borderguard_place(hi: u64, lo: u64, live: u32) -> u32 {
     }
 }
 
-/// [`packet::parse`] of the header in this hook's scratch, mirrored on ingress: a [`Parsed::code`].
+/// [`packet::parse`] of the Ethernet frame in this hook's scratch, mirrored on ingress: a [`Parsed::code`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_parse(hook: u32, link: u32) -> u32 {
+pub extern "C" fn borderguard_parse(hook: u32) -> u32 {
+    parse(hook, Link::Ethernet)
+}
+
+/// The same for a bare IP packet.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_parse_raw(hook: u32) -> u32 {
+    parse(hook, Link::Raw)
+}
+
+#[inline(always)]
+fn parse(hook: u32, link: Link) -> u32 {
     let Some(scratch) = scratch(hook) else { return NOTHING };
-    let link = if link == Link::Raw as u32 { Link::Raw } else { Link::Ethernet };
     let frame_len = scratch.provenance.frame_len;
     let valid = if frame_len < HEADER_LEN as u32 { frame_len } else { HEADER_LEN as u32 };
     let parsed =
