@@ -5,3 +5,4 @@ pub mod compile;
 pub mod config;
 pub mod geo;
 pub mod groups;
+pub mod kernel;

@@ -1,0 +1,285 @@
+//! Counters, flow records and exemptions' use, summed over the CPUs.
+
+use guard_common::abi::{
+    Count, ExemptionUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS, OutcomeKey, TOTALS,
+};
+use guard_common::jurisdiction::{self, Jurisdiction};
+use guard_common::verdict::{Reason, Verdict};
+
+use super::plain::{Plain, bytes_of, read};
+use super::raw::Map;
+use super::{Kernel, KernelError, View};
+
+/// All packets of one hook with one verdict for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TotalCount {
+    /// The hook.
+    pub hook: Hook,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Egress of one pin to a jurisdiction that it permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermittedCount {
+    /// The pin's number.
+    pub pin: u8,
+    /// Where the packets went.
+    pub jurisdiction: Jurisdiction,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Packets of one pin with any other outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeCount {
+    /// The pin's number.
+    pub pin: u8,
+    /// The peer's jurisdiction.
+    pub jurisdiction: Jurisdiction,
+    /// The hook.
+    pub hook: Hook,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// What was counted since the maps were made, over generations and daemon restarts. Rows of zero are left
+/// out; the rest are sorted by their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Every packet is in exactly one row.
+    pub totals: Vec<TotalCount>,
+    /// Every packet of pinned egress that its pins permit, once for each pin.
+    pub permitted: Vec<PermittedCount>,
+    /// Every other pinned packet: once for each pin that forbids it, or for each of its pins where none
+    /// does.
+    pub outcomes: Vec<OutcomeCount>,
+    /// What could not be kept, by [`Loss`].
+    pub lost: [u64; Loss::COUNT],
+}
+
+impl View {
+    /// The counters, of one moment each row.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where a map cannot be read; [`KernelError::Damaged`] where a key in it means
+    /// nothing.
+    pub fn counters(&self) -> Result<Counters, KernelError> {
+        Ok(Counters {
+            totals: self.totals()?,
+            permitted: self.permitted()?,
+            outcomes: self.outcomes()?,
+            lost: self.lost()?,
+        })
+    }
+
+    /// The totals alone: by hook, verdict and reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`counters`](View::counters).
+    pub fn totals(&self) -> Result<Vec<TotalCount>, KernelError> {
+        let mut rows = Vec::new();
+        let mut unknown = None;
+        self.each_count(&self.maps.totals, "TOTALS", |key, count| {
+            let index = read::<u32>(key).map_or(TOTALS, |index| index as usize);
+            let reason = index % Reason::SLOTS;
+            let verdict = index / Reason::SLOTS % Verdict::COUNT;
+            let hook = index / Reason::SLOTS / Verdict::COUNT;
+            match (
+                from(hook, Hook::from_index),
+                from(verdict, Verdict::from_index),
+                from(reason, Reason::from_index),
+            ) {
+                (Some(hook), Some(verdict), Some(reason)) => {
+                    rows.push(TotalCount { hook, verdict, reason, count });
+                }
+                _ => unknown = Some(index),
+            }
+        })?;
+        known("TOTALS", unknown.map(|index| format!("a count at {index}")))?;
+        Ok(rows)
+    }
+
+    fn permitted(&self) -> Result<Vec<PermittedCount>, KernelError> {
+        let mut rows = Vec::new();
+        let mut unknown = None;
+        self.each_count(&self.maps.permitted, "PERMITTED", |key, count| {
+            let index = read::<u32>(key).map_or(usize::MAX, |index| index as usize);
+            let pin = u8::try_from(index / jurisdiction::COUNT).ok();
+            match (pin, from(index % jurisdiction::COUNT, Jurisdiction::from_index)) {
+                (Some(pin), Some(jurisdiction)) => rows.push(PermittedCount { pin, jurisdiction, count }),
+                _ => unknown = Some(index),
+            }
+        })?;
+        known("PERMITTED", unknown.map(|index| format!("a count at {index}")))?;
+        Ok(rows)
+    }
+
+    fn outcomes(&self) -> Result<Vec<OutcomeCount>, KernelError> {
+        let mut rows = Vec::new();
+        let mut unknown = None;
+        self.each_count(&self.maps.outcomes, "OUTCOMES", |key, count| {
+            match read::<OutcomeKey>(key).map(|key| outcome(key, count)) {
+                Some(Some(row)) => rows.push(row),
+                _ => unknown = Some(format!("a count of {key:?}")),
+            }
+        })?;
+        known("OUTCOMES", unknown)?;
+        rows.sort_by_key(|row| {
+            (row.pin, row.hook as u8, row.verdict as u8, row.reason as u8, row.jurisdiction.index())
+        });
+        Ok(rows)
+    }
+
+    fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
+        let mut lost = [0; Loss::COUNT];
+        self.each(&self.maps.lost, "LOST", |key, value| {
+            let at = read::<u32>(key).map_or(usize::MAX, |at| at as usize);
+            if let Some(sum) = lost.get_mut(at) {
+                *sum = by_cpu::<u64>(value).fold(0, u64::wrapping_add);
+            }
+        })?;
+        Ok(lost)
+    }
+
+    /// The flow records, in no order.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map cannot be read.
+    pub fn flows(&self) -> Result<Vec<(FlowKey, FlowRecord)>, KernelError> {
+        let mut flows = Vec::new();
+        self.each(&self.maps.flows, "FLOWS", |key, value| {
+            flows.extend(read::<FlowKey>(key).zip(read::<FlowRecord>(value)));
+        })?;
+        Ok(flows)
+    }
+
+    /// What the exemption in this slot has let through since it was last reset.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map cannot be read, or there is no such slot.
+    pub fn exemption_use(&self, slot: u16) -> Result<ExemptionUse, KernelError> {
+        let error = |source| KernelError::Map { what: "read", map: "EXEMPTION_USE", source };
+        let mut bytes = [0; size_of::<ExemptionUse>()];
+        self.maps.exemption_use.lookup(&u32::from(slot).to_ne_bytes(), &mut bytes).map_err(error)?;
+        read(&bytes).ok_or_else(|| KernelError::Damaged {
+            map: "EXEMPTION_USE",
+            found: format!("{} bytes", bytes.len()),
+        })
+    }
+
+    /// What the exemptions of all slots have let through, by slot.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map cannot be read.
+    pub fn exemption_uses(&self) -> Result<Vec<ExemptionUse>, KernelError> {
+        let mut uses = Vec::with_capacity(MAX_EXEMPTIONS);
+        self.each(&self.maps.exemption_use, "EXEMPTION_USE", |_, value| {
+            uses.extend(read::<ExemptionUse>(value))
+        })?;
+        Ok(uses)
+    }
+
+    /// Shows every count that is not zero.
+    fn each_count(
+        &self,
+        map: &Map,
+        name: &'static str,
+        mut each: impl FnMut(&[u8], Count),
+    ) -> Result<(), KernelError> {
+        self.each(map, name, |key, value| {
+            let sum = by_cpu::<Count>(value).fold(Count::default(), |sum, count| Count {
+                packets: sum.packets.wrapping_add(count.packets),
+                bytes: sum.bytes.wrapping_add(count.bytes),
+            });
+            if sum != Count::default() {
+                each(key, sum);
+            }
+        })
+    }
+
+    fn each(&self, map: &Map, name: &'static str, each: impl FnMut(&[u8], &[u8])) -> Result<(), KernelError> {
+        map.for_each(each).map_err(|source| KernelError::Map { what: "read", map: name, source })
+    }
+}
+
+impl Kernel {
+    /// Begins a slot's use anew, at `used`: before a generation in which the slot belongs to another
+    /// exemption, or one that was used on another host or before the maps were made.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map cannot be written, or there is no such slot.
+    pub fn reset_exemption_use(&mut self, slot: u16, used: ExemptionUse) -> Result<(), KernelError> {
+        self.view
+            .maps
+            .exemption_use
+            .update(&u32::from(slot).to_ne_bytes(), bytes_of(&used))
+            .map_err(|source| KernelError::Map { what: "write", map: "EXEMPTION_USE", source })
+    }
+}
+
+fn from<T>(number: usize, known: impl FnOnce(u8) -> Option<T>) -> Option<T> {
+    u8::try_from(number).ok().and_then(known)
+}
+
+fn known(map: &'static str, unknown: Option<String>) -> Result<(), KernelError> {
+    unknown.map_or(Ok(()), |found| Err(KernelError::Damaged { map, found }))
+}
+
+/// The values of all CPUs: each begins at a multiple of 8 bytes.
+fn by_cpu<T: Plain + Copy>(values: &[u8]) -> impl Iterator<Item = T> {
+    values.chunks_exact(size_of::<T>().next_multiple_of(8)).filter_map(read::<T>)
+}
+
+fn outcome(key: OutcomeKey, count: Count) -> Option<OutcomeCount> {
+    Some(OutcomeCount {
+        pin: key.pin,
+        jurisdiction: Jurisdiction::from_index(key.jurisdiction)?,
+        hook: Hook::from_index(key.hook_verdict >> 4)?,
+        verdict: Verdict::from_index(key.hook_verdict & 0x0f)?,
+        reason: Reason::from_index(key.reason)?,
+        count,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_all_cpus_are_summed() {
+        let mut bytes = Vec::new();
+        for cpu in 1..=3 {
+            bytes.extend_from_slice(bytes_of(&Count { packets: cpu, bytes: 100 * cpu }));
+        }
+        assert_eq!(by_cpu::<Count>(&bytes).map(|count| count.packets).sum::<u64>(), 6);
+        assert_eq!(by_cpu::<Count>(&bytes).map(|count| count.bytes).sum::<u64>(), 600);
+    }
+
+    #[test]
+    fn outcome_keys_mean_what_the_kernel_program_writes() {
+        let key = OutcomeKey {
+            pin: 7,
+            jurisdiction: Jurisdiction::UNKNOWN.index(),
+            hook_verdict: (Hook::Ingress as u8) << 4 | Verdict::Flag as u8,
+            reason: Reason::PlaceUnknown as u8,
+        };
+        let row = outcome(key, Count::default()).unwrap();
+        assert_eq!((row.hook, row.verdict, row.reason), (Hook::Ingress, Verdict::Flag, Reason::PlaceUnknown));
+        assert_eq!(outcome(OutcomeKey { hook_verdict: 0x0f, ..key }, Count::default()), None);
+    }
+}

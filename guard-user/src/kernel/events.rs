@@ -1,0 +1,78 @@
+//! Events from the kernel's ring buffer.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use aya::maps::{Map, MapData, MapError, RingBuf};
+use guard_common::abi::Event;
+
+use super::plain::read;
+use super::{Kernel, KernelError, folder};
+
+/// Reads the ring buffer. An iterator that ends when the buffer is empty, and goes on when there are
+/// events again: the descriptor is readable then.
+pub struct EventReader {
+    ring: RingBuf<MapData>,
+    malformed: u64,
+}
+
+impl Kernel {
+    /// A reader of events. Every event goes to one reader only: take one.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the ring buffer cannot be opened or mapped into memory.
+    pub fn events(&mut self) -> Result<EventReader, KernelError> {
+        let error = |error: MapError| KernelError::Map {
+            what: "open",
+            map: "EVENTS",
+            source: std::io::Error::other(error),
+        };
+        let map = MapData::from_pin(folder::maps(self.pin_path()).join("EVENTS")).map_err(error)?;
+        let ring = Map::from_map_data(map).and_then(RingBuf::try_from).map_err(error)?;
+        Ok(EventReader { ring, malformed: 0 })
+    }
+}
+
+impl EventReader {
+    /// Entries that did not have the size of an event. The kernel program writes none.
+    #[must_use]
+    pub const fn malformed(&self) -> u64 {
+        self.malformed
+    }
+}
+
+impl Iterator for EventReader {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            let entry = self.ring.next()?;
+            if entry.len() == size_of::<Event>()
+                && let Some(event) = read::<Event>(&entry)
+            {
+                return Some(event);
+            }
+            drop(entry);
+            self.malformed += 1;
+        }
+    }
+}
+
+impl AsFd for EventReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+impl AsRawFd for EventReader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for EventReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventReader").field("malformed", &self.malformed).finish_non_exhaustive()
+    }
+}

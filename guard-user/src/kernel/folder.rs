@@ -1,0 +1,230 @@
+//! The pin path: where maps and links outlive the daemon.
+//!
+//! ```text
+//! PIN_PATH/maps/NAME              every map that is shared with whoever comes next
+//! PIN_PATH/links/INTERFACE-HOOK   links, which keep the programs attached
+//! PIN_PATH/filters/INTERFACE      an empty folder where a TC filter of ours is, for kernels before 6.6
+//! ```
+//!
+//! The folder itself is the lock: who works with the pins holds flock(2) on it, and the kernel lets go
+//! of it when the process ends in whatever way.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::mount::MountFlags;
+
+use super::KernelError;
+
+/// Where the kernel's own BPF file system belongs (Documentation/bpf).
+const BPFFS: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC` of linux/magic.h.
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// A pin path that this process may change.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl Folder {
+    /// Makes the folder where it is missing, mounting the BPF file system where the path lies in
+    /// `/sys/fs/bpf` and none is, and locks it.
+    pub(super) fn make(path: &Path) -> Result<Self, KernelError> {
+        check_name(path)?;
+        if path.starts_with(BPFFS) && !is_bpffs(Path::new(BPFFS))? {
+            mount()?;
+        }
+        let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        if !is_bpffs(existing)? {
+            return Err(KernelError::NotBpffs { path: path.to_path_buf() });
+        }
+        loop {
+            make_dirs(path)?;
+            if let Some(folder) = Self::lock(path)? {
+                for part in [maps(path), links(path), filters(path)] {
+                    make_dirs(&part)?;
+                }
+                return Ok(folder);
+            }
+        }
+    }
+
+    /// Locks a folder that is there.
+    pub(super) fn existing(path: &Path) -> Result<Self, KernelError> {
+        check_name(path)?;
+        if !maps(path).is_dir() || !is_bpffs(path)? {
+            return Err(KernelError::NothingPinned { path: path.to_path_buf() });
+        }
+        Self::lock(path)?.ok_or_else(|| KernelError::NothingPinned { path: path.to_path_buf() })
+    }
+
+    /// Locks the folder; `None` where it was removed meanwhile.
+    fn lock(path: &Path) -> Result<Option<Self>, KernelError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(lock) => lock,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(KernelError::folder("open", path, error)),
+        };
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(KernelError::Locked { path: path.to_path_buf() });
+            }
+            Err(error) => return Err(KernelError::folder("lock", path, error)),
+        }
+        let held = rustix::fs::fstat(&lock).map_err(|error| KernelError::folder("read", path, error))?;
+        // Whoever held the lock before may have removed the folder, and another may have made it anew.
+        match fs::metadata(path) {
+            Ok(there) if (there.dev(), there.ino()) == (held.st_dev, held.st_ino) => {
+                Ok(Some(Self { path: path.to_path_buf(), _lock: lock }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(KernelError::folder("read", path, error)),
+        }
+    }
+
+    /// The pin path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the folder and what is pinned in it.
+    pub(super) fn remove(self) -> Result<(), KernelError> {
+        for part in [filters(&self.path), links(&self.path), maps(&self.path)] {
+            for name in names(&part)? {
+                remove(&part.join(name))?;
+            }
+            remove(&part)?;
+        }
+        remove(&self.path)
+    }
+}
+
+/// Where maps are pinned.
+pub(super) fn maps(path: &Path) -> PathBuf {
+    path.join("maps")
+}
+
+/// Where links are pinned.
+pub(super) fn links(path: &Path) -> PathBuf {
+    path.join("links")
+}
+
+/// Where interfaces with TC filters of ours are remembered.
+pub(super) fn filters(path: &Path) -> PathBuf {
+    path.join("filters")
+}
+
+/// The names in a folder, sorted; none where there is no folder.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, KernelError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(KernelError::folder("list", folder, error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| KernelError::folder("list", folder, error))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Makes a folder and those above it.
+pub(super) fn make_dirs(path: &Path) -> Result<(), KernelError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| KernelError::folder("create", path, error))
+}
+
+/// Removes a pin or an empty folder, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), KernelError> {
+    let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(KernelError::folder("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An interface's name as a file name: the BPF file system takes no dots, which VLANs' names have.
+pub(super) fn encode(interface: &str) -> String {
+    interface.replace('%', "%25").replace('.', "%2E")
+}
+
+/// The interface whose name was encoded.
+pub(super) fn decode(name: &str) -> String {
+    name.replace("%2E", ".").replace("%25", "%")
+}
+
+fn check_name(path: &Path) -> Result<(), KernelError> {
+    let plain = |component: Component<'_>| match component {
+        Component::RootDir => true,
+        Component::Normal(name) => !path.starts_with(BPFFS) || !name.to_string_lossy().contains('.'),
+        _ => false,
+    };
+    if path.is_absolute() && path.parent().is_some() && path.components().all(plain) {
+        return Ok(());
+    }
+    Err(KernelError::PinPath { path: path.to_path_buf() })
+}
+
+fn is_bpffs(path: &Path) -> Result<bool, KernelError> {
+    match rustix::fs::statfs(path) {
+        Ok(found) => Ok(u64::try_from(found.f_type).is_ok_and(|magic| magic & 0xffff_ffff == BPF_FS_MAGIC)),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(KernelError::folder("look at", path, error)),
+    }
+}
+
+/// Mounts the BPF file system where init systems mount it, with the flags that they use.
+fn mount() -> Result<(), KernelError> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
+    rustix::mount::mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
+        .map_err(|error| KernelError::folder("mount a BPF file system on", BPFFS, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_of_interfaces_survive_as_file_names(name in "[a-z0-9.%@_-]{1,15}") {
+            let file = encode(&name);
+            prop_assert!(!file.contains('.') && !file.contains('/'));
+            prop_assert_eq!(decode(&file), name);
+        }
+    }
+
+    #[test]
+    fn odd_pin_paths_are_refused() {
+        for path in ["borderguard", "/", "/sys/fs/bpf/border.guard", "/sys/fs/bpf/../x"] {
+            let refused = check_name(Path::new(path));
+            assert!(matches!(refused, Err(KernelError::PinPath { .. })), "{path}");
+        }
+        assert!(check_name(Path::new("/sys/fs/bpf/borderguard")).is_ok());
+    }
+
+    #[test]
+    fn a_folder_elsewhere_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let refused = Folder::make(&place.path().join("pins"));
+        assert!(matches!(refused, Err(KernelError::NotBpffs { .. })), "{refused:?}");
+        assert!(!place.path().join("pins").exists(), "nothing was made");
+    }
+}

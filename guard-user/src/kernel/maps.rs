@@ -1,0 +1,273 @@
+//! The maps of the embedded object, and whether pinned ones are the same.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use aya_obj::Object;
+use aya_obj::maps::PinningType;
+use guard_common::abi::{ABI_VERSION, Control, Live};
+
+use super::plain::{bytes_of, read};
+use super::raw::{Map, Shape};
+use super::{KernelError, folder};
+
+/// The kernel programs, as they were built with this binary.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-ebpf"));
+
+/// Key of the only element, and of the first.
+pub(super) const FIRST: [u8; 4] = 0_u32.to_ne_bytes();
+
+/// A map that the daemon works with.
+macro_rules! maps {
+    ($($(#[doc = $doc:literal])+ $field:ident = $name:literal;)+) => {
+        /// The pinned maps, open.
+        #[derive(Debug)]
+        pub(super) struct Maps { $($(#[doc = $doc])+ pub(super) $field: Map,)+ }
+
+        impl Maps {
+            /// Opens all of them; they must be there.
+            pub(super) fn open(pin_path: &Path) -> Result<Self, KernelError> {
+                Ok(Self { $($field: open(pin_path, $name)?,)+ })
+            }
+        }
+
+        /// The names of the maps that the daemon works with.
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($name),+];
+    };
+}
+
+maps! {
+    /// Which slots are live, and the ABI.
+    control = "CONTROL";
+    /// Policy tables of both slots.
+    policy = "POLICY";
+    /// Slices of the IPv4 tables.
+    v4_index = "V4_INDEX";
+    /// Starts of the IPv4 tables.
+    v4_starts = "V4_STARTS";
+    /// Places of the IPv4 tables.
+    v4_places = "V4_PLACES";
+    /// Slices of the IPv6 tables.
+    v6_index = "V6_INDEX";
+    /// Starts of the IPv6 tables.
+    v6_starts = "V6_STARTS";
+    /// Places of the IPv6 tables.
+    v6_places = "V6_PLACES";
+    /// Intervals inside split /64s.
+    detail = "V6_DETAIL";
+    /// What exemptions have let through.
+    exemption_use = "EXEMPTION_USE";
+    /// All packets by hook, verdict and reason.
+    totals = "TOTALS";
+    /// Permitted egress by pin and jurisdiction.
+    permitted = "PERMITTED";
+    /// Other outcomes by pin.
+    outcomes = "OUTCOMES";
+    /// Flow records.
+    flows = "FLOWS";
+    /// What could not be kept.
+    lost = "LOST";
+}
+
+fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {
+    Map::open(&folder::maps(pin_path).join(name)).map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return KernelError::MapsMissing { path: pin_path.to_path_buf(), missing: vec![name.to_owned()] };
+        }
+        KernelError::Map { what: "open", map: name, source }
+    })
+}
+
+impl Maps {
+    /// The live word; [`Live::NONE`] where nothing was published.
+    pub(super) fn live(&self) -> Result<Live, KernelError> {
+        let live = Live(control(&self.control)?.live);
+        let known = Live::new(live.policy_slot(), live.geo_slot());
+        if live == Live::NONE || live == known {
+            return Ok(live);
+        }
+        Err(KernelError::Damaged { map: "CONTROL", found: format!("the live word {:#x}", live.0) })
+    }
+
+    /// Makes these slots live: from the next packet on they judge.
+    ///
+    /// The kernel copies the 8 bytes with no promise that it does so at once. It need not: of the live
+    /// word only one byte ever changes (the slots' bits lie in one byte, and the first generation, which
+    /// sets the loaded bit in the next one, uses slots 0), and the ABI beside it never does.
+    pub(super) fn set_live(&self, live: Live) -> Result<(), KernelError> {
+        let control = Control { live: live.0, abi: ABI_VERSION };
+        self.control.update(&FIRST, bytes_of(&control)).map_err(|source| KernelError::Map {
+            what: "write",
+            map: "CONTROL",
+            source,
+        })
+    }
+}
+
+fn control(map: &Map) -> Result<Control, KernelError> {
+    let mut bytes = [0; size_of::<Control>()];
+    map.lookup(&FIRST, &mut bytes).map_err(|source| KernelError::Map {
+        what: "read",
+        map: "CONTROL",
+        source,
+    })?;
+    read(&bytes)
+        .ok_or_else(|| KernelError::Damaged { map: "CONTROL", found: format!("{} bytes", bytes.len()) })
+}
+
+/// What the embedded object declares of its pinned maps.
+pub(super) fn declared() -> Result<BTreeMap<String, Shape>, KernelError> {
+    let object = Object::parse(OBJECT)
+        .map_err(|error| KernelError::Embedded { what: format!("readable maps ({error})") })?;
+    let pinned = object.maps.iter().filter(|(_, map)| map.pinning() == PinningType::ByName);
+    Ok(pinned
+        .map(|(name, map)| {
+            let shape = Shape {
+                kind: map.map_type(),
+                key_size: map.key_size(),
+                value_size: map.value_size(),
+                max_entries: map.max_entries(),
+                flags: map.map_flags(),
+            };
+            (name.clone(), shape)
+        })
+        .collect())
+}
+
+/// What was found at the pin path before the programs are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No maps: all are to be made.
+    Nothing,
+    /// The rest of a start that was broken off, with nothing attached: all are to be made anew.
+    BrokenOff,
+    /// All maps, of this version.
+    All,
+}
+
+/// Holds the pinned maps against what this version makes, before anything uses them.
+pub(super) fn inspect(pin_path: &Path) -> Result<Found, KernelError> {
+    let declared = declared()?;
+    let pinned = folder::maps(pin_path);
+    let present = folder::names(&pinned)?;
+    if present.is_empty() {
+        return no_links(pin_path, declared.into_keys().collect()).map(|()| Found::Nothing);
+    }
+    let missing: Vec<String> = declared.keys().filter(|name| !present.contains(name)).cloned().collect();
+    if missing.iter().any(|name| name == "CONTROL") {
+        return no_links(pin_path, missing).map(|()| Found::BrokenOff);
+    }
+    // The ABI tells most, so it is asked first; but it can only be read from a map of the right sizes.
+    let control_map = open(pin_path, "CONTROL")?;
+    if let Some(wanted) = declared.get("CONTROL") {
+        hold_against(pin_path, "CONTROL", control_map.shape(), *wanted)?;
+    }
+    let found = control(&control_map)?;
+    if found.abi == 0 && found.live == 0 {
+        // The ABI is written when all maps are there, and nothing is attached before.
+        return no_links(pin_path, missing).map(|()| Found::BrokenOff);
+    }
+    if found.abi != ABI_VERSION {
+        return Err(KernelError::AbiDiffers {
+            path: pin_path.to_path_buf(),
+            found: found.abi,
+            wanted: ABI_VERSION,
+        });
+    }
+    if !missing.is_empty() {
+        return Err(KernelError::MapsMissing { path: pin_path.to_path_buf(), missing });
+    }
+    for (name, wanted) in &declared {
+        let map = Map::open(&pinned.join(name))
+            .map_err(|error| KernelError::folder("open the map", pinned.join(name), error))?;
+        hold_against(pin_path, name, map.shape(), *wanted)?;
+    }
+    Ok(Found::All)
+}
+
+/// Removes what a start that was broken off has left.
+pub(super) fn clear(pin_path: &Path) -> Result<(), KernelError> {
+    let pinned = folder::maps(pin_path);
+    for name in folder::names(&pinned)? {
+        folder::remove(&pinned.join(name))?;
+    }
+    Ok(())
+}
+
+/// Attached programs still use the maps that are gone: with new maps they would not be ours any more.
+fn no_links(pin_path: &Path, missing: Vec<String>) -> Result<(), KernelError> {
+    let attached = [folder::links(pin_path), folder::filters(pin_path)];
+    for part in attached {
+        if !folder::names(&part)?.is_empty() {
+            return Err(KernelError::MapsMissing { path: pin_path.to_path_buf(), missing });
+        }
+    }
+    Ok(())
+}
+
+fn hold_against(pin_path: &Path, name: &str, found: Shape, wanted: Shape) -> Result<(), KernelError> {
+    let properties = [
+        ("the type", found.kind, wanted.kind),
+        ("the key size", found.key_size, wanted.key_size),
+        ("the value size", found.value_size, wanted.value_size),
+        ("room for", found.max_entries, wanted.max_entries),
+        ("the flags", found.flags, wanted.flags),
+    ];
+    match properties.into_iter().find(|(_, found, wanted)| found != wanted) {
+        None => Ok(()),
+        Some((what, found, wanted)) => Err(KernelError::MapDiffers {
+            path: pin_path.to_path_buf(),
+            map: name.to_owned(),
+            what,
+            found,
+            wanted,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guard_common::abi::{Event, FlowKey, FlowRecord, OutcomeKey, PolicyTable};
+
+    use super::*;
+
+    #[test]
+    fn the_embedded_object_has_every_map_of_the_abi() {
+        let declared = declared().unwrap();
+        for name in NAMES.iter().chain(&["EVENTS"]) {
+            assert!(declared.contains_key(*name), "{name}");
+        }
+        assert_eq!(declared.len(), NAMES.len() + 1, "a map that nobody opens: {declared:?}");
+        let sizes = |name: &str| {
+            let shape = declared[name];
+            (shape.key_size as usize, shape.value_size as usize)
+        };
+        assert_eq!(sizes("CONTROL"), (4, 8));
+        assert_eq!(sizes("POLICY"), (4, size_of::<PolicyTable>()));
+        assert_eq!(sizes("FLOWS"), (size_of::<FlowKey>(), size_of::<FlowRecord>()));
+        assert_eq!(sizes("OUTCOMES").0, size_of::<OutcomeKey>());
+        let ring = declared["EVENTS"].max_entries as usize;
+        assert!(ring.is_power_of_two() && ring > 1000 * size_of::<Event>());
+    }
+
+    #[test]
+    fn every_flip_changes_one_byte_of_the_live_word() {
+        let all = [Live::NONE]
+            .into_iter()
+            .chain([(0, 0), (0, 1), (1, 0), (1, 1)].map(|(policy, geo)| Live::new(policy, geo)));
+        let all: Vec<Live> = all.collect();
+        for from in &all {
+            for to in &all {
+                // The first generation goes to slots 0.
+                if *to == Live::NONE || (*from == Live::NONE && *to != Live::new(0, 0)) {
+                    continue;
+                }
+                let changed =
+                    from.0.to_ne_bytes().iter().zip(to.0.to_ne_bytes()).filter(|(a, b)| **a != *b).count();
+                assert!(changed <= 1, "{from:?} to {to:?}");
+            }
+        }
+    }
+}

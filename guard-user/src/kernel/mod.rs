@@ -1,0 +1,249 @@
+//! The kernel side, as the daemon sees it: programs loaded, maps pinned, generations published,
+//! interfaces guarded, counters and events read.
+//!
+//! Everything that enforces outlives the process: maps and links are pinned (see [`folder`]), and a
+//! later [`Kernel::open`] adopts them with their generation and counters, after it has held them
+//! against what this version would have made (see [`maps`]). Programs are attached only once a
+//! generation is live, and replaced in place, so that no packet meets none.
+//!
+//! Interfaces are those of the calling thread's network namespace, and one pin path serves one
+//! network namespace.
+
+mod counters;
+mod error;
+mod events;
+mod folder;
+mod interface;
+mod maps;
+mod netlink;
+mod plain;
+mod publish;
+mod raw;
+mod test_run;
+mod view;
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aya::programs::{ProgramFd, SchedClassifier, Xdp};
+use aya::util::KernelVersion;
+use aya::{Ebpf, EbpfLoader};
+use guard_common::abi::{Hook, Live};
+use guard_common::packet::Link;
+
+pub use counters::{Counters, OutcomeCount, PermittedCount, TotalCount};
+pub use error::KernelError;
+pub use events::EventReader;
+pub use interface::{Interface, LinkType};
+pub use publish::Published;
+pub use test_run::Judged;
+pub use view::View;
+
+use folder::Folder;
+use maps::{Found, Maps};
+use raw::GracePeriod;
+
+/// The oldest kernel that the programs are tested on.
+const OLDEST: (u8, u8) = (6, 1);
+
+/// Programs of the embedded object.
+const PROGRAMS: [&str; 4] = ["egress", "egress_raw", "ingress", "ingress_raw"];
+
+/// A program's name in the embedded object.
+const fn program_name(hook: Hook, link: Link) -> &'static str {
+    match (hook, link) {
+        (Hook::Egress, Link::Ethernet) => "egress",
+        (Hook::Egress, Link::Raw) => "egress_raw",
+        (Hook::Ingress, Link::Ethernet) => "ingress",
+        (Hook::Ingress, Link::Raw) => "ingress_raw",
+    }
+}
+
+/// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
+#[derive(Debug)]
+pub struct Kernel {
+    ebpf: Ebpf,
+    view: View,
+    adopted: bool,
+    live: Live,
+    generation: u64,
+    grace: GracePeriod,
+    /// Test runs, one after the other.
+    test_run: Mutex<()>,
+    // Last, so that the lock is let go when all else is closed.
+    folder: Folder,
+}
+
+impl Kernel {
+    /// Loads the programs, and makes the maps at the pin path or adopts those that are there. Mounts the
+    /// BPF file system where `pin_path` lies in `/sys/fs/bpf` and none is mounted.
+    ///
+    /// Adopted maps keep their generation, counters and flow records, and go on judging throughout.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Locked`] where another process has the path; [`KernelError::AbiDiffers`],
+    /// [`KernelError::MapDiffers`] and [`KernelError::MapsMissing`] where the pins cannot be adopted, with
+    /// nothing changed; [`KernelError::Refused`] where the verifier does not take a program;
+    /// [`KernelError::NotPermitted`], [`KernelError::KernelTooOld`], [`KernelError::NotBpffs`] by name.
+    pub fn open(pin_path: &Path) -> Result<Self, KernelError> {
+        check_version()?;
+        let folder = Folder::make(pin_path)?;
+        let found = maps::inspect(pin_path)?;
+        if found == Found::BrokenOff {
+            maps::clear(pin_path)?;
+        }
+        let mut ebpf = EbpfLoader::new()
+            // No program reads the kernel's own structs.
+            .btf(None)
+            .default_map_pin_directory(folder::maps(pin_path))
+            .load(maps::OBJECT)
+            .map_err(loading)?;
+        load_programs(&mut ebpf)?;
+        let maps = Maps::open(pin_path)?;
+        let live = maps.live()?;
+        if found != Found::All {
+            // With the ABI the maps are complete: before it, whoever finds them makes them anew.
+            maps.set_live(Live::NONE)?;
+        }
+        let view = View::new(pin_path, maps);
+        let generation = view.live_generation()?;
+        let grace = GracePeriod::new().map_err(|source| KernelError::Map {
+            what: "create",
+            map: "of the grace period",
+            source,
+        })?;
+        let adopted = found == Found::All;
+        Ok(Self { ebpf, view, adopted, live, generation, grace, test_run: Mutex::new(()), folder })
+    }
+
+    /// Whether the maps were there already.
+    #[must_use]
+    pub const fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// The live generation; 0 where none was published.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Where everything is pinned.
+    #[must_use]
+    pub fn pin_path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Instructions that the verifier walked through for each program, by name: how near they are to its
+    /// bound of a million. A program is left out where the kernel does not tell.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Load`] where the kernel does not answer.
+    pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, KernelError> {
+        let mut counts = Vec::new();
+        for name in PROGRAMS {
+            let info = match self.ebpf.program(name) {
+                Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
+                Some(aya::programs::Program::Xdp(program)) => program.info(),
+                _ => return Err(missing_program(name)),
+            };
+            let info = info.map_err(|error| KernelError::of_program(name, error))?;
+            counts.extend(info.verified_instruction_count().map(|count| (name, count)));
+        }
+        Ok(counts)
+    }
+
+    fn classifier(&self, link: Link) -> Result<&SchedClassifier, KernelError> {
+        let name = program_name(Hook::Egress, link);
+        self.ebpf
+            .program(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| missing_program(name))
+    }
+
+    fn classifier_mut(&mut self, link: Link) -> Result<&mut SchedClassifier, KernelError> {
+        let name = program_name(Hook::Egress, link);
+        let program = self.ebpf.program_mut(name);
+        program.and_then(|program| program.try_into().ok()).ok_or_else(|| missing_program(name))
+    }
+
+    fn xdp(&self, link: Link) -> Result<&Xdp, KernelError> {
+        let name = program_name(Hook::Ingress, link);
+        self.ebpf
+            .program(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| missing_program(name))
+    }
+
+    fn program_fd(&self, hook: Hook, link: Link) -> Result<&ProgramFd, KernelError> {
+        let fd = match hook {
+            Hook::Egress => self.classifier(link)?.fd(),
+            Hook::Ingress => self.xdp(link)?.fd(),
+        };
+        fd.map_err(|error| KernelError::of_program(program_name(hook, link), error))
+    }
+
+    fn program_id(&self, hook: Hook, link: Link) -> Result<u32, KernelError> {
+        let info = match hook {
+            Hook::Egress => self.classifier(link)?.info(),
+            Hook::Ingress => self.xdp(link)?.info(),
+        };
+        Ok(info.map_err(|error| KernelError::of_program(program_name(hook, link), error))?.id())
+    }
+}
+
+/// Everything that can be read without changing anything.
+impl Deref for Kernel {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    for name in PROGRAMS {
+        let loaded = match ebpf.program_mut(name) {
+            Some(aya::programs::Program::SchedClassifier(program)) => program.load(),
+            Some(aya::programs::Program::Xdp(program)) => program.load(),
+            _ => return Err(missing_program(name)),
+        };
+        loaded.map_err(|error| KernelError::of_program(name, error))?;
+    }
+    Ok(())
+}
+
+fn missing_program(name: &str) -> KernelError {
+    KernelError::Embedded { what: format!("program `{name}`") }
+}
+
+/// Why the object could not be prepared; a missing permission is told apart.
+fn loading(error: aya::EbpfError) -> KernelError {
+    if let aya::EbpfError::MapError(aya::maps::MapError::CreateError { io_error, .. }) = &error
+        && let Some(code @ (libc::EPERM | libc::EACCES)) = io_error.raw_os_error()
+    {
+        let source = std::io::Error::from_raw_os_error(code);
+        return KernelError::NotPermitted { what: "create BPF maps".to_owned(), source };
+    }
+    KernelError::Load { source: Box::new(error) }
+}
+
+fn check_version() -> Result<(), KernelError> {
+    let found = error::release();
+    // A version that cannot be told is tried: what it lacks shows at the load.
+    match KernelVersion::current() {
+        Ok(version) if version < KernelVersion::new(OLDEST.0, OLDEST.1, 0) => {
+            Err(KernelError::KernelTooOld { found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Microseconds as people write them, for logs.
+fn micros(duration: Duration) -> String {
+    format!("{} us", duration.as_micros())
+}

@@ -1,0 +1,428 @@
+//! The bpf(2) calls that need exact bytes: values of megabytes, batches, pins and links.
+//!
+//! A map is opened with its sizes as the kernel tells them, and every buffer is held against them
+//! before its address goes into a call: the kernel itself is told no lengths. All `unsafe` of the
+//! kernel module is here and in [`plain`](super::plain).
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Commands of `enum bpf_cmd` (linux/bpf.h).
+#[derive(Clone, Copy)]
+#[repr(i32)]
+enum Command {
+    MapCreate = 0,
+    MapLookup = 1,
+    MapUpdate = 2,
+    ObjectPin = 6,
+    ObjectGet = 7,
+    ObjectInfo = 15,
+    MapLookupBatch = 24,
+    LinkCreate = 28,
+    LinkUpdate = 29,
+}
+
+/// `BPF_MAP_TYPE_ARRAY` and others of `enum bpf_map_type`.
+const ARRAY: u32 = 2;
+const PER_CPU_HASH: u32 = 5;
+const PER_CPU_ARRAY: u32 = 6;
+const LRU_PER_CPU_HASH: u32 = 10;
+const ARRAY_OF_MAPS: u32 = 12;
+
+/// Elements that one batch call asks for at first.
+const BATCH: usize = 1024;
+
+/// The value that does not fit its map, as an error.
+fn wrong_length() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the bytes do not have the size of the map's keys or values")
+}
+
+/// One bpf(2) call.
+///
+/// # Safety
+///
+/// `attributes` must be the part of `union bpf_attr` that the command reads, of plain integers without
+/// implicit padding; addresses in it must be valid for what the command does to them, until it returns.
+unsafe fn call<T>(command: Command, attributes: &mut T) -> io::Result<i64> {
+    // SAFETY: the attributes live until the call returns and their size is given; the caller vouches for
+    // the rest.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_mut(attributes), size_of::<T>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// As [`call`], for the commands that return a new file descriptor.
+///
+/// # Safety
+///
+/// As for [`call`]; the command must be one that returns a new file descriptor.
+unsafe fn call_for_fd<T>(command: Command, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller vouches for the attributes.
+    let fd = unsafe { call(command, attributes) }?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nothing else owns it. BPF descriptors
+    // are made close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    // A descriptor is never negative.
+    fd.as_raw_fd().unsigned_abs()
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+#[repr(C)]
+struct ObjectAttributes {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// Opens what is pinned at a path.
+pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    let mut attributes = ObjectAttributes { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+    // SAFETY: the path ends with a zero byte and lives until the call returns.
+    unsafe { call_for_fd(Command::ObjectGet, &mut attributes) }
+}
+
+/// Pins a map, program or link; the path must be new.
+pub(super) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    let mut attributes = ObjectAttributes { path: path.as_ptr() as u64, fd: raw(fd), flags: 0 };
+    // SAFETY: the path ends with a zero byte and lives until the call returns.
+    unsafe { call(Command::ObjectPin, &mut attributes) }.map(drop)
+}
+
+#[repr(C)]
+struct InfoAttributes {
+    fd: u32,
+    len: u32,
+    info: u64,
+}
+
+/// Reads the begin of `struct bpf_map_info`, `bpf_link_info` or `bpf_prog_info`, as the descriptor is.
+fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
+    let mut words = [0_u32; WORDS];
+    let mut attributes = InfoAttributes {
+        fd: raw(fd),
+        len: u32::try_from(size_of_val(&words)).map_err(io::Error::other)?,
+        info: words.as_mut_ptr() as u64,
+    };
+    // SAFETY: the kernel writes at most `len` bytes to `words`, and takes no addresses from it, for it
+    // is all zeroes.
+    unsafe { call(Command::ObjectInfo, &mut attributes) }?;
+    Ok(words)
+}
+
+/// What every pinned link tells of itself (`struct bpf_link_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LinkInfo {
+    /// Id of the program that it runs.
+    pub(super) program: u32,
+    /// The interface it is attached to; 0 where that is gone. For links of other kinds, of no meaning.
+    pub(super) ifindex: u32,
+}
+
+/// What a link runs and where.
+pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    // type, id, prog_id, 4 bytes of padding, then the kind's own fields: for TCX (from 6.6 on) and XDP
+    // the interface first.
+    let [_, _, program, _, ifindex, ..] = info::<16>(fd)?;
+    Ok(LinkInfo { program, ifindex })
+}
+
+/// A hook of an interface that links attach to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkHook {
+    /// `BPF_TCX_EGRESS`, before all other programs.
+    TcxEgressFirst,
+    /// `BPF_XDP` in the driver (`XDP_FLAGS_DRV_MODE`).
+    XdpNative,
+    /// `BPF_XDP` behind the driver (`XDP_FLAGS_SKB_MODE`).
+    XdpGeneric,
+}
+
+impl LinkHook {
+    /// `attach_type` and `flags` of `BPF_LINK_CREATE`.
+    const fn attributes(self) -> (u32, u32) {
+        match self {
+            // BPF_F_BEFORE relative to nothing is before everything.
+            Self::TcxEgressFirst => (47, 1 << 3),
+            Self::XdpNative => (37, 1 << 2),
+            Self::XdpGeneric => (37, 1 << 1),
+        }
+    }
+}
+
+#[repr(C)]
+struct LinkCreateAttributes {
+    program: u32,
+    ifindex: u32,
+    attach_type: u32,
+    flags: u32,
+    relative: u32,
+    pad: u32,
+    expected_revision: u64,
+}
+
+/// Attaches a program to an interface; it stays until the link's last descriptor and pin are gone.
+pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32, hook: LinkHook) -> io::Result<OwnedFd> {
+    let (attach_type, flags) = hook.attributes();
+    let mut attributes = LinkCreateAttributes {
+        program: raw(program),
+        ifindex,
+        attach_type,
+        flags,
+        relative: 0,
+        pad: 0,
+        expected_revision: 0,
+    };
+    // SAFETY: the attributes hold no addresses, and the command returns a new descriptor.
+    unsafe { call_for_fd(Command::LinkCreate, &mut attributes) }
+}
+
+#[repr(C)]
+struct LinkUpdateAttributes {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+/// Has a link run another program, with no packet between them that sees none.
+pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes =
+        LinkUpdateAttributes { link: raw(link), program: raw(program), flags: 0, old_program: 0 };
+    // SAFETY: the attributes hold no addresses.
+    unsafe { call(Command::LinkUpdate, &mut attributes) }.map(drop)
+}
+
+/// What a map is: all that must agree for two programs to share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Its `enum bpf_map_type`.
+    pub(super) kind: u32,
+    /// Bytes of a key.
+    pub(super) key_size: u32,
+    /// Bytes of a value, on one CPU.
+    pub(super) value_size: u32,
+    /// Elements, or bytes of a ring buffer.
+    pub(super) max_entries: u32,
+    /// Its `BPF_F_` flags.
+    pub(super) flags: u32,
+}
+
+/// An open map.
+#[derive(Debug)]
+pub(super) struct Map {
+    fd: OwnedFd,
+    id: u32,
+    shape: Shape,
+    /// Bytes that a lookup writes: of a map by CPU, the values of all.
+    value_len: usize,
+}
+
+#[repr(C)]
+struct ElementAttributes {
+    map: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct BatchAttributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct CreateAttributes {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    inner_map: u32,
+}
+
+impl Map {
+    /// Opens a pinned map.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::from_fd(get(path)?)
+    }
+
+    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        // Programs and links can be pinned too and have an info of another form; only a map is called so.
+        let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+        if !target.as_os_str().as_bytes().ends_with(b"bpf-map") {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is pinned there is not a map"));
+        }
+        let [kind, id, key_size, value_size, max_entries, flags, ..] = info::<8>(fd.as_fd())?;
+        let shape = Shape { kind, key_size, value_size, max_entries, flags };
+        let one = usize::try_from(value_size).map_err(io::Error::other)?;
+        let value_len = match kind {
+            PER_CPU_HASH | PER_CPU_ARRAY | LRU_PER_CPU_HASH => {
+                let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+                one.next_multiple_of(8) * cpus
+            }
+            _ => one,
+        };
+        Ok(Self { fd, id, shape, value_len })
+    }
+
+    fn create(kind: u32, inner_map: u32) -> io::Result<Self> {
+        let mut attributes =
+            CreateAttributes { kind, key_size: 4, value_size: 4, max_entries: 1, flags: 0, inner_map };
+        // SAFETY: the attributes hold no addresses, and the command returns a new descriptor.
+        Self::from_fd(unsafe { call_for_fd(Command::MapCreate, &mut attributes) }?)
+    }
+
+    /// What it is.
+    pub(super) const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Its id, which no other map has.
+    pub(super) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Bytes that a lookup gives: of a map by CPU, every CPU's value at a distance of 8 bytes' multiples.
+    pub(super) const fn value_len(&self) -> usize {
+        self.value_len
+    }
+
+    fn key_fits(&self, key: &[u8]) -> io::Result<()> {
+        if u32::try_from(key.len()) == Ok(self.shape.key_size) { Ok(()) } else { Err(wrong_length()) }
+    }
+
+    /// Copies the value of a key to `value`, which must have [`value_len`](Self::value_len) bytes.
+    pub(super) fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+        self.key_fits(key)?;
+        if value.len() != self.value_len {
+            return Err(wrong_length());
+        }
+        let mut attributes = ElementAttributes {
+            map: raw(self.fd.as_fd()),
+            pad: 0,
+            key: key.as_ptr() as u64,
+            value: value.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads one key and writes one value, and both buffers were held against the
+        // map's sizes; a ring buffer or map of maps answers with an error.
+        unsafe { call(Command::MapLookup, &mut attributes) }.map(drop)
+    }
+
+    /// Sets the value of a key.
+    pub(super) fn update(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.key_fits(key)?;
+        if value.len() != self.value_len {
+            return Err(wrong_length());
+        }
+        let mut attributes = ElementAttributes {
+            map: raw(self.fd.as_fd()),
+            pad: 0,
+            key: key.as_ptr() as u64,
+            value: value.as_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads one key and one value, and both buffers were held against the map's
+        // sizes.
+        unsafe { call(Command::MapUpdate, &mut attributes) }.map(drop)
+    }
+
+    /// Shows every element to `each`, by calls for many at once (`BPF_MAP_LOOKUP_BATCH`).
+    pub(super) fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+        let key_size = usize::try_from(self.shape.key_size).map_err(io::Error::other)?;
+        if key_size == 0 || self.value_len == 0 {
+            return Err(wrong_length());
+        }
+        let mut room = BATCH;
+        let mut keys = vec![0_u8; room * key_size];
+        let mut values = vec![0_u8; room * self.value_len];
+        // Where the next call goes on: the last key of an array, the bucket (4 bytes) of a hash.
+        let mut token = vec![0_u8; key_size.max(4)];
+        let mut first = true;
+        loop {
+            let token_at = token.as_mut_ptr() as u64;
+            let mut attributes = BatchAttributes {
+                in_batch: if first { 0 } else { token_at },
+                out_batch: token_at,
+                keys: keys.as_mut_ptr() as u64,
+                values: values.as_mut_ptr() as u64,
+                count: u32::try_from(room).map_err(io::Error::other)?,
+                map: raw(self.fd.as_fd()),
+                element_flags: 0,
+                flags: 0,
+            };
+            // SAFETY: keys and values have room for `count` of them, by the map's own sizes, and the
+            // token for a key or a bucket's number; all live until the call returns.
+            let result = unsafe { call(Command::MapLookupBatch, &mut attributes) };
+            let last = match result {
+                Ok(_) => false,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+                // One bucket of a hash holds more than there is room for.
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && room < 1 << 20 => {
+                    room *= 4;
+                    keys.resize(room * key_size, 0);
+                    values.resize(room * self.value_len, 0);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let count = usize::try_from(attributes.count).map_err(io::Error::other)?;
+            let elements = keys.chunks_exact(key_size).zip(values.chunks_exact(self.value_len));
+            elements.take(count).for_each(|(key, value)| each(key, value));
+            if last {
+                return Ok(());
+            }
+            first = false;
+        }
+    }
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits until every program that runs now has ended.
+///
+/// The kernel does so after each update of a map of maps, for exactly this use
+/// (`maybe_wait_bpf_programs` in kernel/bpf/syscall.c): the smallest one is kept for it.
+#[derive(Debug)]
+pub(super) struct GracePeriod {
+    outer: Map,
+    inner: Map,
+}
+
+impl GracePeriod {
+    pub(super) fn new() -> io::Result<Self> {
+        let inner = Map::create(ARRAY, 0)?;
+        let outer = Map::create(ARRAY_OF_MAPS, raw(inner.as_fd()))?;
+        Ok(Self { outer, inner })
+    }
+
+    /// Returns when every program that was running at the call has ended.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        self.outer.update(&0_u32.to_ne_bytes(), &raw(self.inner.as_fd()).to_ne_bytes())
+    }
+}

@@ -1,0 +1,64 @@
+//! What can be read from the pins: by the daemon, and without it.
+
+use std::path::{Path, PathBuf};
+
+use guard_common::abi::PolicyTable;
+
+use super::maps::{self, Found, Maps};
+use super::plain::read;
+use super::{KernelError, folder};
+
+/// The pinned maps, for reading. Any number of processes may have one, beside the daemon or after it.
+#[derive(Debug)]
+pub struct View {
+    pub(super) path: PathBuf,
+    pub(super) maps: Maps,
+}
+
+impl View {
+    pub(super) fn new(path: &Path, maps: Maps) -> Self {
+        Self { path: path.to_path_buf(), maps }
+    }
+
+    /// Opens what is pinned, loads nothing and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::NothingPinned`] where nothing is; else as [`Kernel::open`](super::Kernel::open)
+    /// where the maps are not this version's.
+    pub fn open(pin_path: &Path) -> Result<Self, KernelError> {
+        let nothing = || KernelError::NothingPinned { path: pin_path.to_path_buf() };
+        if !folder::maps(pin_path).is_dir() {
+            return Err(nothing());
+        }
+        match maps::inspect(pin_path)? {
+            Found::All => Ok(Self::new(pin_path, Maps::open(pin_path)?)),
+            Found::Nothing | Found::BrokenOff => Err(nothing()),
+        }
+    }
+
+    /// The live generation, read from the kernel; 0 where none was published.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the maps cannot be read; [`KernelError::Damaged`] where they hold what
+    /// no version writes.
+    pub fn live_generation(&self) -> Result<u64, KernelError> {
+        let live = self.maps.live()?;
+        if !live.is_loaded() {
+            return Ok(0);
+        }
+        let policy = &self.maps.policy;
+        let mut bytes = vec![0; policy.value_len()];
+        policy.lookup(&live.policy_slot().to_ne_bytes(), &mut bytes).map_err(|source| KernelError::Map {
+            what: "read",
+            map: "POLICY",
+            source,
+        })?;
+        let at = std::mem::offset_of!(PolicyTable, generation);
+        bytes
+            .get(at..)
+            .and_then(read)
+            .ok_or_else(|| KernelError::Damaged { map: "POLICY", found: format!("{} bytes", bytes.len()) })
+    }
+}
