@@ -10,6 +10,7 @@
 //! Everything that these make on the machine is named `bg-<pid>-<number>-<label>` (see [`names`]) and
 //! is removed when its guard is dropped, on a panic, and on SIGINT, SIGTERM or SIGHUP (see
 //! [`cleanup`]). What a killed run left is removed by the next one.
+pub mod bench;
 pub mod bpffs;
 pub mod cgroup;
 pub mod cleanup;

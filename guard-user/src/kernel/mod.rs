@@ -61,6 +61,13 @@ const fn program_name(hook: Hook, link: Link) -> &'static str {
     }
 }
 
+/// The programs that only the bench loads, over the pinned maps of an open [`Kernel`].
+#[doc(hidden)]
+#[must_use]
+pub fn bench_object() -> &'static [u8] {
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-bench-ebpf"))
+}
+
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct Kernel {

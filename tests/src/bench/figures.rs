@@ -1,0 +1,133 @@
+//! The figures, each with its unit, its meaning and the bound that the project sets itself: the one table
+//! that `--json`, the terminal and the README's check read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// One figure.
+pub struct Figure {
+    /// Its key in the JSON object.
+    pub key: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+    /// It should be at most this.
+    pub at_most: Option<f64>,
+}
+
+const fn figure(key: &'static str, meaning: &'static str) -> Figure {
+    Figure { key, meaning, at_most: None }
+}
+
+const fn bound(key: &'static str, meaning: &'static str, at_most: f64) -> Figure {
+    Figure { key, meaning, at_most: Some(at_most) }
+}
+
+/// Every figure, in the order in which they are shown.
+pub const FIGURES: &[Figure] = &[
+    figure("empty_ns", "an empty program, with the kernel's own share of a test run"),
+    figure("draw_ns", "taking the next destination from the list"),
+    bound(
+        "egress_v4_random_ns",
+        "whole program, IPv4, permitted, destinations over the database's ranges",
+        150.0,
+    ),
+    bound("egress_v6_random_ns", "the same, IPv6", 220.0),
+    bound("egress_v4_fixed_ns", "whole program, IPv4, permitted, one destination", 70.0),
+    bound("egress_v6_fixed_ns", "the same, IPv6", 70.0),
+    figure("egress_v4_fixed_record_ns", "the same, IPv4, with a flow record"),
+    figure("egress_v4_drop_ns", "the same, IPv4, forbidden: a flow record, and an event each second"),
+    bound("egress_unpinned_ns", "a packet that no pin tags", 45.0),
+    figure("lookup_v4_random_ns", "jurisdiction of an IPv4 address over the database's ranges"),
+    figure("lookup_v6_random_ns", "the same, IPv6"),
+    figure("lpm_v4_random_ns", "the same addresses in the kernel's LPM trie"),
+    figure("lpm_v6_random_ns", "the same, IPv6"),
+    bound("lookup_v4_to_lpm", "the IPv4 lookup's time, the trie's being 1", 0.1),
+    bound("lookup_v6_to_lpm", "the IPv6 lookup's time, the trie's being 1", 0.1),
+    figure("generation_build_ms", "building a generation: database, sites, policy"),
+    figure("generation_flip_ms", "copying it into the idle tables, reading it back, switching it live"),
+    bound("generation_total_ms", "both", 150.0),
+    figure("lpm_build_ms", "filling the kernel's LPM tries with the same ranges"),
+    bound("kernel_tables_mib", "kernel memory of the tables of both generations", 32.0),
+    figure("lpm_tables_mib", "kernel memory of the LPM tries, one generation"),
+    bound("daemon_rss_mib", "the daemon's resident memory with the full database loaded", 64.0),
+];
+
+/// What was measured.
+#[derive(Default)]
+pub struct Figures(BTreeMap<&'static str, f64>);
+
+impl Figures {
+    /// Keeps one figure.
+    pub fn set(&mut self, key: &'static str, value: f64) {
+        debug_assert!(FIGURES.iter().any(|figure| figure.key == key), "{key} is not in the table");
+        self.0.insert(key, value);
+    }
+
+    /// A figure that was measured before.
+    pub fn get(&self, key: &'static str) -> Option<f64> {
+        self.0.get(key).copied()
+    }
+
+    /// One JSON object of all figures, rounded to three places.
+    pub fn json(&self) -> Result<String> {
+        let missing: Vec<_> =
+            FIGURES.iter().map(|figure| figure.key).filter(|key| self.get(key).is_none()).collect();
+        ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
+        let rounded: BTreeMap<_, _> =
+            self.0.iter().map(|(key, value)| (key, (value * 1000.0).round() / 1000.0)).collect();
+        serde_json::to_string(&rounded).context("write the figures")
+    }
+
+    /// A table for people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for Figure { key, meaning, at_most } in FIGURES {
+            let Some(value) = self.get(key) else { continue };
+            let bound = match at_most {
+                Some(bound) if value <= *bound => format!("<= {bound}"),
+                Some(bound) => format!("PAST {bound}"),
+                None => String::new(),
+            };
+            let value = if value < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") };
+            let _infallible = writeln!(text, "{key:<26} {value:>9}  {bound:<9} {meaning}");
+        }
+        text
+    }
+
+    /// Whether every figure that has a bound keeps it.
+    pub fn within_bounds(&self) -> bool {
+        FIGURES.iter().all(|figure| match (self.get(figure.key), figure.at_most) {
+            (Some(value), Some(bound)) => value <= bound,
+            _ => true,
+        })
+    }
+}
+
+/// The middle value; 0 of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!(median(Vec::new()).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_figure_past_its_bound_is_seen() {
+        let mut figures = Figures::default();
+        figures.set("egress_unpinned_ns", 44.0);
+        assert!(figures.within_bounds());
+        figures.set("egress_unpinned_ns", 46.0);
+        assert!(!figures.within_bounds() && figures.table().contains("PAST 45"));
+        assert!(figures.json().is_err());
+    }
+}

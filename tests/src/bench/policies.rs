@@ -1,0 +1,43 @@
+//! The policies that packets are judged by: eight pins, as a mail and record store may have.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use guard_common::jurisdiction::Jurisdiction;
+use guard_user::config::policy::Policy;
+use guard_user::config::{Surroundings, parse};
+
+/// What permitted flows leave behind, and what is permitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Everything is permitted, without flow records.
+    Permit,
+    /// Everything is permitted, with flow records.
+    Record,
+    /// Only Ireland is permitted.
+    Forbid,
+}
+
+/// A policy of eight pins by source address, the first of which is the bench packet's.
+pub fn policy(kind: Kind) -> Result<Policy> {
+    let everywhere: Vec<String> =
+        Jurisdiction::all().map(|jurisdiction| format!("\"{jurisdiction}\"")).collect();
+    let everywhere = everywhere.join(", ");
+    let (permit, record) = match kind {
+        Kind::Permit => (everywhere.as_str(), "forbidden"),
+        Kind::Record => (everywhere.as_str(), "all"),
+        Kind::Forbid => ("", "forbidden"),
+    };
+    let mut text = String::from("[host]\ninterfaces = [\"bench0\"]\n");
+    for pin in 1..=8 {
+        text.push_str(&format!(
+            "\n[[pin]]\nname = \"pin-{pin}\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\n\
+             record = \"{record}\"\n[pin.select]\n\
+             sources = [\"192.0.2.{pin}/32\", \"2001:db8:1::{pin}/128\"]\n"
+        ));
+    }
+    let checked = parse(Path::new("bench.toml"), text.as_bytes(), &Surroundings::new(None))
+        .map_err(|errors| anyhow::anyhow!("{errors}"))
+        .context("the bench's own policy")?;
+    Ok(checked.policy)
+}

@@ -1,0 +1,58 @@
+//! The memory of the real daemon with the full database loaded.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::figures::Figures;
+use crate::bpffs::BpfFs;
+use crate::netns::{HOST_INTERFACE, Host, Lan};
+use crate::proc::{Process, retry_until};
+use crate::scratch::Scratch;
+
+/// Starts the daemon in a namespace of its own and reads its resident memory once it answers.
+pub fn measure(figures: &mut Figures) -> Result<()> {
+    let program = program()?;
+    let pins = BpfFs::new("rss")?;
+    let files = Scratch::new("rss")?;
+    let lan = Lan::new(&[Host::new("store").address("192.0.2.10/24".parse()?)])?;
+    let config = files.path().join("policy.toml");
+    let socket = files.path().join("control.sock");
+    fs::write(
+        &config,
+        format!(
+            "[host]\ninterfaces = [\"{HOST_INTERFACE}\"]\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n\
+             pin_path = \"{}\"\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n\
+             sources = [\"192.0.2.10/32\"]\n",
+            socket.display(),
+            files.path().join("state").display(),
+            pins.path().join("pins").display(),
+        ),
+    )?;
+    let mut command = lan.host("store").context("no host")?.command(&program);
+    command.args(["run", "--config"]).arg(&config);
+    let daemon = Process::spawn("borderguard", command)?;
+    retry_until(Duration::from_secs(60), || socket.exists().then_some(()))
+        .context("the daemon did not open its socket")?;
+    std::thread::sleep(Duration::from_secs(2));
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    let kib: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|line| line.split_whitespace().next())
+        .context("no VmRSS in the daemon's status")?
+        .parse()?;
+    figures.set("daemon_rss_mib", kib / 1024.0);
+    Ok(())
+}
+
+/// The `borderguard` beside this program.
+fn program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("borderguard");
+    if !program.exists() {
+        bail!("{} is not there: build it with `cargo xtask build`", program.display());
+    }
+    Ok(program)
+}
