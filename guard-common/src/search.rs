@@ -8,7 +8,7 @@
 /// into branches.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-fn opaque(mut number: u64) -> u64 {
+pub(crate) fn opaque(mut number: u64) -> u64 {
     // An instruction that does nothing, because line info may not point at none.
     // SAFETY: it copies a register to itself.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(nomem, nostack, preserves_flags)) };
@@ -18,7 +18,7 @@ fn opaque(mut number: u64) -> u64 {
 /// On the host nothing needs hiding.
 #[cfg(not(target_arch = "bpf"))]
 #[inline(always)]
-fn opaque(number: u64) -> u64 {
+pub(crate) fn opaque(number: u64) -> u64 {
     number
 }
 

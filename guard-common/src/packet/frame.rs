@@ -1,8 +1,7 @@
 //! The one place where bytes are taken from the frame, and where every bound is checked.
 
-use core::hint::black_box;
-
 use super::{Fault, HEADER_LEN};
+use crate::search::opaque;
 
 /// Above every offset that the walk can reach: the largest is [`HEADER_LEN`] and one IPv6 extension
 /// header of 2048 bytes, from where no read is in bounds.
@@ -28,7 +27,7 @@ impl<'a> Frame<'a> {
         // constant out of `header`, and only that one tells the verifier of Linux 6.1 (which does
         // not relate two registers) that the read is in bounds.
         let len = len.min(SETTLED_MASK);
-        Self { bytes, valid: black_box(valid), len, first_fragment: 0, packet_end: len }
+        Self { bytes, valid: opaque(valid as u64) as usize, len, first_fragment: 0, packet_end: len }
     }
 
     /// The `N` bytes of a header that begins at byte `at`.
@@ -39,11 +38,14 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     pub(super) fn header<const N: usize>(&self, at: usize) -> Result<&'a [u8; N], Fault> {
         const { assert!(N <= HEADER_LEN) };
-        if at > HEADER_LEN - N || at + N > self.valid {
+        // A copy that is compared and used here alone. The compiler would compare the offset in one
+        // register and use it from another, of which Linux 6.1 then does not know that it is the same.
+        let begin = opaque(at as u64) as usize;
+        if begin > HEADER_LEN - N || at + N > self.valid {
             self.reaches(at + N)?;
             return Err(Fault::TooDeep);
         }
-        match self.bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()) {
+        match self.bytes.get(begin..).and_then(|rest| rest.first_chunk::<N>()) {
             Some(header) => Ok(header),
             None => Err(Fault::TooDeep),
         }
@@ -82,8 +84,8 @@ impl<'a> Frame<'a> {
     /// which it knows nothing, and the same again, which LLVM must not see.
     #[inline(always)]
     pub(super) fn unknown_zero(&self) -> usize {
-        let unknown = u16::from_ne_bytes([self.bytes[0], self.bytes[1]]);
-        usize::from(unknown ^ black_box(unknown))
+        let unknown = u64::from(u16::from_ne_bytes([self.bytes[0], self.bytes[1]]));
+        (unknown ^ opaque(unknown)) as usize
     }
 
     /// Gives numbers up to [`SETTLED_MASK`] back unchanged, and makes the verifier forget how they

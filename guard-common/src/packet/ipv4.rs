@@ -8,7 +8,7 @@ use super::{Addr, Fault, Layer, Next, Packet, Route, frame::Frame};
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
-/// Reads the header at `at` into a new layer; what follows, and where.
+/// Reads the header at `at` into layer `index`, a new one; what follows, and where.
 ///
 /// # Errors
 /// [`Fault::BadHeader`] for another version or an impossible header length, [`Fault::Truncated`]
@@ -18,6 +18,7 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 pub(super) fn read(
     frame: &mut Frame<'_>,
     at: usize,
+    index: usize,
     route: &mut Route,
     out: &mut Packet,
 ) -> Result<(Next, usize), Fault> {
@@ -34,7 +35,7 @@ pub(super) fn read(
     };
     let src = Addr::from_v4_octets([h[12], h[13], h[14], h[15]]);
     let dst = Addr::from_v4_octets([h[16], h[17], h[18], h[19]]);
-    out.begin_layer(src, dst, h[9], flags)?;
+    out.begin_layer(index, src, dst, h[9], flags)?;
     let payload = at + header_len;
     if flags == Layer::FRAGMENT {
         frame.set_packet_end(at + usize::from(u16::from_be_bytes([h[2], h[3]])));

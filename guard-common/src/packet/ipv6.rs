@@ -5,13 +5,18 @@
 
 use super::{Addr, Fault, Layer, Next, Packet, frame::Frame};
 
-/// Reads the header at `at` into a new layer; what follows, and where.
+/// Reads the header at `at` into layer `index`, a new one; what follows, and where.
 ///
 /// # Errors
 /// [`Fault::BadHeader`] for another version, and those of [`Frame::header`] and
 /// [`Packet::begin_layer`].
 #[inline(always)]
-pub(super) fn read(frame: &mut Frame<'_>, at: usize, out: &mut Packet) -> Result<(Next, usize), Fault> {
+pub(super) fn read(
+    frame: &mut Frame<'_>,
+    at: usize,
+    index: usize,
+    out: &mut Packet,
+) -> Result<(Next, usize), Fault> {
     let h = frame.header::<40>(at)?;
     if h[0] >> 4 != 6 {
         return Err(Fault::BadHeader);
@@ -21,7 +26,7 @@ pub(super) fn read(frame: &mut Frame<'_>, at: usize, out: &mut Packet) -> Result
     };
     let src = Addr::from_v6_halves(*src_hi, *src_lo);
     let dst = Addr::from_v6_halves(*dst_hi, *dst_lo);
-    out.begin_layer(src, dst, h[6], Layer::IPV6)?;
+    out.begin_layer(index, src, dst, h[6], Layer::IPV6)?;
     frame.set_packet_end(at + 40 + usize::from(u16::from_be_bytes([h[4], h[5]])));
     Ok((Next::protocol(h[6]), at + 40))
 }

@@ -49,6 +49,7 @@ mod udp;
 mod vlan;
 mod vxlan;
 
+use crate::search::opaque;
 pub use addr::Addr;
 use frame::Frame;
 
@@ -264,23 +265,31 @@ impl Packet {
         self.hops.get(..self.hop_count as usize).unwrap_or(&self.hops)
     }
 
-    /// Begins the next layer.
+    /// The layer count, read from memory at each call: an index that is compared and used in one place,
+    /// for the verifier's sake as in [`Frame::header`].
+    #[inline(always)]
+    fn layers_begun(&self) -> usize {
+        opaque(self.layer_count.into()) as usize
+    }
+
+    /// Begins the layer of this index, the next one.
     ///
     /// # Errors
     /// [`Fault::TooDeep`] past [`MAX_LAYERS`].
     #[inline(always)]
-    fn begin_layer(&mut self, src: Addr, dst: Addr, proto: u8, flags: u8) -> Result<(), Fault> {
-        let Some(layer) = self.layers.get_mut(self.layer_count as usize) else {
+    fn begin_layer(&mut self, index: usize, src: Addr, dst: Addr, proto: u8, flags: u8) -> Result<(), Fault> {
+        let Some(layer) = self.layers.get_mut(index) else {
             return Err(Fault::TooDeep);
         };
         *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, pad: 0 };
-        self.layer_count += 1;
+        self.layer_count = index as u32 + 1;
         Ok(())
     }
 
     #[inline(always)]
     fn push_hop(&mut self, hop: Addr) -> Result<(), Fault> {
-        let Some(slot) = self.hops.get_mut(self.hop_count as usize) else {
+        let index = opaque(self.hop_count.into()) as usize;
+        let Some(slot) = self.hops.get_mut(index) else {
             return Err(Fault::TooDeep);
         };
         *slot = hop;
@@ -323,8 +332,8 @@ fn walk(link: Link, frame: &mut Frame<'_>, out: &mut Packet) -> Result<(), Fault
         (next, at) = vlan::read(frame, at)?;
     }
     match next {
-        Next::IPV4 => (next, at) = ipv4::read(frame, at, &mut route, out)?,
-        Next::IPV6 => (next, at) = ipv6::read(frame, at, out)?,
+        Next::IPV4 => (next, at) = ipv4::read(frame, at, 0, &mut route, out)?,
+        Next::IPV6 => (next, at) = ipv6::read(frame, at, 0, out)?,
         _ => {}
     }
     let [layer, ..] = &mut out.layers;
@@ -344,11 +353,10 @@ fn walk(link: Link, frame: &mut Frame<'_>, out: &mut Packet) -> Result<(), Fault
     let zero = frame.unknown_zero();
     for _ in 0..MAX_HEADERS {
         let out = black_box(&mut *out);
-        let layer = black_box(out.layer_count as usize).wrapping_sub(1);
         let numbers = [usize::from(next.0), at, route.hops_left, route.resume];
         let [number, offset, hops_left, resume] = frame.settle(zero, numbers);
         (next, at, route) = (Next(number as u16), offset, Route { hops_left, resume });
-        (next, at) = read(next, frame, at, &mut route, layer, out)?;
+        (next, at) = read(next, frame, at, &mut route, out)?;
         if next == Next::END {
             return Ok(());
         }
@@ -366,27 +374,27 @@ fn raw(frame: &Frame<'_>) -> Result<Next, Fault> {
     }
 }
 
-/// Reads one header at `at`; what follows, and where. `layer` is the index of the layer begun last.
+/// Reads one header at `at`; what follows, and where.
 #[inline(always)]
 fn read(
     next: Next,
     frame: &mut Frame<'_>,
     at: usize,
     route: &mut Route,
-    layer: usize,
     out: &mut Packet,
 ) -> Result<(Next, usize), Fault> {
     match next {
-        Next::IPV4 => return ipv4::read(frame, at, route, out),
-        Next::IPV6 => return ipv6::read(frame, at, out),
+        Next::IPV4 => return ipv4::read(frame, at, out.layers_begun(), route, out),
+        Next::IPV6 => return ipv6::read(frame, at, out.layers_begun(), out),
         Next::ETHERNET => return ethernet::read(frame, at),
         Next::VLAN => return vlan::read(frame, at),
         Next::PPPOE => return pppoe::read(frame, at),
-        Next::HOP => return hop(frame, at, route, layer, out),
+        Next::HOP => return hop(frame, at, route, out),
         _ => {}
     }
     // The rest belongs to an IP packet, which there is.
-    let Some(layer) = out.layers.get_mut(layer) else {
+    let current = out.layers_begun().wrapping_sub(1);
+    let Some(layer) = out.layers.get_mut(current) else {
         return Err(Fault::BadHeader);
     };
     match next {
@@ -427,14 +435,8 @@ fn protocol(
 /// # Errors
 /// [`Fault::TooDeep`] for more hops than fit, and those of [`Frame::header`].
 #[inline(always)]
-fn hop(
-    frame: &Frame<'_>,
-    at: usize,
-    route: &mut Route,
-    layer: usize,
-    out: &mut Packet,
-) -> Result<(Next, usize), Fault> {
-    let Some(layer) = out.layers.get(layer) else {
+fn hop(frame: &Frame<'_>, at: usize, route: &mut Route, out: &mut Packet) -> Result<(Next, usize), Fault> {
+    let Some(layer) = out.layers.get(out.layers_begun().wrapping_sub(1)) else {
         return Err(Fault::BadHeader);
     };
     let (ipv6, payload) = (layer.is_ipv6(), layer.payload());
