@@ -9,13 +9,17 @@
 //! Interfaces are those of the calling thread's network namespace, and one pin path serves one
 //! network namespace.
 
+mod attach;
 mod counters;
+mod detach;
 mod error;
 mod events;
+mod filter;
 mod folder;
 mod interface;
 mod maps;
 mod netlink;
+mod order;
 mod plain;
 mod publish;
 mod raw;
@@ -33,10 +37,13 @@ use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, Live};
 use guard_common::packet::Link;
 
+pub use attach::{Attachment, How};
 pub use counters::{Counters, OutcomeCount, PermittedCount, TotalCount};
+pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interface::{Interface, LinkType};
+pub use order::OrderProblem;
 pub use publish::Published;
 pub use test_run::Judged;
 pub use view::View;

@@ -23,6 +23,7 @@ enum Command {
     MapLookupBatch = 24,
     LinkCreate = 28,
     LinkUpdate = 29,
+    LinkDetach = 34,
 }
 
 /// `BPF_MAP_TYPE_ARRAY` and others of `enum bpf_map_type`.
@@ -203,6 +204,18 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
         LinkUpdateAttributes { link: raw(link), program: raw(program), flags: 0, old_program: 0 };
     // SAFETY: the attributes hold no addresses.
     unsafe { call(Command::LinkUpdate, &mut attributes) }.map(drop)
+}
+
+#[repr(C)]
+struct LinkDetachAttributes {
+    link: u32,
+}
+
+/// Detaches a link at once. Removing its last pin does so too, but only some time later.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attributes = LinkDetachAttributes { link: raw(link) };
+    // SAFETY: the attributes hold no addresses.
+    unsafe { call(Command::LinkDetach, &mut attributes) }.map(drop)
 }
 
 /// What a map is: all that must agree for two programs to share it.

@@ -1,0 +1,323 @@
+//! Attaching programs to interfaces so that they stay: what the pins keep alive judges on without a daemon.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use guard_common::abi::Hook;
+use guard_common::packet::Link;
+
+use super::raw::{self, LinkHook, LinkInfo};
+use super::{Interface, Kernel, KernelError, View, filter, folder};
+
+/// By what a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// A TCX link (kernel 6.6 and later).
+    Tcx,
+    /// A filter of the clsact qdisc (kernels before 6.6).
+    Clsact,
+    /// An XDP link in the driver.
+    XdpNative,
+    /// An XDP link behind the driver, which costs more for each packet.
+    XdpGeneric,
+}
+
+impl How {
+    /// The name in status and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+        }
+    }
+}
+
+/// A program on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The interface's name, now or when it was last known.
+    pub interface: String,
+    /// Its number; 0 where the interface is gone and the attachment with it.
+    pub index: u32,
+    /// The hook.
+    pub hook: Hook,
+    /// By what.
+    pub how: How,
+    /// Id of the program, which `bpftool prog` shows too.
+    pub program: u32,
+}
+
+/// A pinned link.
+pub(super) struct Pinned {
+    path: PathBuf,
+    pub(super) fd: OwnedFd,
+    pub(super) info: LinkInfo,
+    pub(super) hook: Hook,
+    /// The interface that the pin is named after.
+    pub(super) interface: String,
+}
+
+impl Kernel {
+    /// Guards an interface: egress always, ingress where asked. Where a program of ours is attached
+    /// already, it is replaced in place, with no packet in between that meets none; ingress that is asked
+    /// for no more is detached.
+    ///
+    /// Egress comes first in the chain of TCX programs, or as the first clsact filter on kernels
+    /// before 6.6. XDP is native where the driver can, else generic.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::NotPublished`] before the first generation, for without tables all is dropped;
+    /// [`KernelError::LinkType`] for frames that the programs do not read; [`KernelError::Attach`] with the
+    /// kernel's reason. Where ingress alone fails, egress stays guarded.
+    pub fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<Vec<Attachment>, KernelError> {
+        if !self.live.is_loaded() {
+            return Err(KernelError::NotPublished);
+        }
+        let link = interface.link_type.link().ok_or_else(|| KernelError::LinkType {
+            interface: interface.name.clone(),
+            link_type: interface.link_type,
+        })?;
+        let mut attached = vec![self.attach_egress(interface, link)?];
+        if ingress {
+            attached.push(self.attach_ingress(interface, link)?);
+        } else if let Some(old) = self.pinned_on(interface, Hook::Ingress)? {
+            old.remove()?;
+        }
+        Ok(attached)
+    }
+
+    /// Stops guarding the interface of this name, also where it is gone. Returns what was detached.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Folder`] where a pin cannot be removed, [`KernelError::Netlink`] where a filter
+    /// cannot.
+    pub fn release(&mut self, interface: &str) -> Result<Vec<Attachment>, KernelError> {
+        let (released, _) =
+            self.attachments()?.into_iter().partition::<Vec<_>, _>(|found| found.interface == interface);
+        for pinned in self.pinned_links()? {
+            if pinned.interface == interface
+                || released.iter().any(|found| found.index != 0 && found.index == pinned.info.ifindex)
+            {
+                pinned.remove()?;
+            }
+        }
+        filter::remove(&self.view.path, interface, &filter::programs_of(self.view.maps.control.id()))?;
+        Ok(released)
+    }
+
+    fn attach_egress(&mut self, interface: &Interface, link: Link) -> Result<Attachment, KernelError> {
+        let (hook, how) = (Hook::Egress, How::Tcx);
+        if self.replaced(interface, link, hook)? {
+            return self.attachment(interface, link, hook, how);
+        }
+        let program = self.program_fd(hook, link)?;
+        match raw::link_create(program.as_fd(), interface.index, LinkHook::TcxEgressFirst) {
+            Ok(new) => {
+                self.keep(interface, hook, &new)?;
+                self.attachment(interface, link, hook, how)
+            }
+            // A kernel without TCX does not know the attach type.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let ours = filter::programs_of(self.view.maps.control.id());
+                let pin_path = self.view.path.clone();
+                filter::attach(&pin_path, self.classifier_mut(link)?, interface, &ours)?;
+                self.attachment(interface, link, hook, How::Clsact)
+            }
+            Err(source) => Err(refused(interface, hook, how.name(), source)),
+        }
+    }
+
+    fn attach_ingress(&mut self, interface: &Interface, link: Link) -> Result<Attachment, KernelError> {
+        let hook = Hook::Ingress;
+        if self.replaced(interface, link, hook)? {
+            let how = if interface.xdp.1.is_some() { How::XdpGeneric } else { How::XdpNative };
+            return self.attachment(interface, link, hook, how);
+        }
+        let program = self.program_fd(hook, link)?;
+        let create = |mode| raw::link_create(program.as_fd(), interface.index, mode);
+        let (new, how) = match create(LinkHook::XdpNative) {
+            Ok(new) => (new, How::XdpNative),
+            // Another program is there, in whatever mode.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => {
+                return Err(refused(interface, hook, How::XdpNative.name(), error));
+            }
+            Err(_) => match create(LinkHook::XdpGeneric) {
+                Ok(new) => (new, How::XdpGeneric),
+                Err(source) => return Err(refused(interface, hook, "xdp-native and xdp-generic", source)),
+            },
+        };
+        self.keep(interface, hook, &new)?;
+        self.attachment(interface, link, hook, how)
+    }
+
+    /// Puts the program in the place of the one that a pinned link runs; false where there is no such link.
+    fn replaced(&self, interface: &Interface, link: Link, hook: Hook) -> Result<bool, KernelError> {
+        let Some(old) = self.pinned_on(interface, hook)? else { return Ok(false) };
+        match raw::link_update(old.fd.as_fd(), self.program_fd(hook, link)?.as_fd()) {
+            Ok(()) => Ok(true),
+            // The interface went away after the link was looked at.
+            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
+                old.remove()?;
+                Ok(false)
+            }
+            Err(source) => Err(refused(interface, hook, "an update of its link", source)),
+        }
+    }
+
+    /// Pins a new link. If that fails the link is dropped, and the program detached with it.
+    fn keep(&self, interface: &Interface, hook: Hook, link: &OwnedFd) -> Result<(), KernelError> {
+        let path = self.pin(&interface.name, hook);
+        raw::pin(link.as_fd(), &path).map_err(|error| KernelError::folder("pin a link at", path, error))
+    }
+
+    fn attachment(
+        &self,
+        interface: &Interface,
+        link: Link,
+        hook: Hook,
+        how: How,
+    ) -> Result<Attachment, KernelError> {
+        let program = self.program_id(hook, link)?;
+        Ok(Attachment { interface: interface.name.clone(), index: interface.index, hook, how, program })
+    }
+
+    /// Our pinned link on an interface, under the interface's present name. Links of interfaces that are
+    /// gone, or have another name now, make way for it.
+    fn pinned_on(&self, interface: &Interface, hook: Hook) -> Result<Option<Pinned>, KernelError> {
+        let wanted = self.pin(&interface.name, hook);
+        let mut found = None;
+        for pinned in self.pinned_links()?.into_iter().filter(|pinned| pinned.hook == hook) {
+            if pinned.info.ifindex == interface.index {
+                found = Some(pinned);
+            } else if pinned.path == wanted {
+                self.make_way(pinned)?;
+            }
+        }
+        let Some(mut found) = found else { return Ok(None) };
+        if found.path != wanted {
+            rename(&found.path, &wanted)?;
+            found.path = wanted;
+        }
+        Ok(Some(found))
+    }
+
+    /// Moves a pin to its interface's present name, or removes it where that interface is gone.
+    fn make_way(&self, pinned: Pinned) -> Result<(), KernelError> {
+        let all = Interface::all()?;
+        match all.iter().find(|interface| interface.index == pinned.info.ifindex) {
+            Some(renamed) => rename(&pinned.path, &self.pin(&renamed.name, pinned.hook)),
+            None => pinned.remove(),
+        }
+    }
+}
+
+impl View {
+    /// What is attached, by interface, as the kernel tells it.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Folder`] and [`KernelError::Netlink`] where the kernel cannot be asked.
+    pub fn attachments(&self) -> Result<Vec<Attachment>, KernelError> {
+        let interfaces = Interface::all()?;
+        let mut all = Vec::new();
+        for Pinned { info, hook, interface, .. } in self.pinned_links()? {
+            let now = interfaces.iter().find(|other| info.ifindex != 0 && other.index == info.ifindex);
+            let how = match (hook, now) {
+                (Hook::Egress, _) => How::Tcx,
+                (Hook::Ingress, Some(now)) if now.xdp.1 == Some(info.program) => How::XdpGeneric,
+                (Hook::Ingress, _) => How::XdpNative,
+            };
+            all.push(Attachment {
+                interface: now.map_or(interface, |now| now.name.clone()),
+                index: now.map_or(0, |now| now.index),
+                hook,
+                how,
+                program: info.program,
+            });
+        }
+        all.extend(filter::attachments(&self.path, self.maps.control.id(), &interfaces)?);
+        all.sort_by(|a, b| (&a.interface, a.hook as u8).cmp(&(&b.interface, b.hook as u8)));
+        Ok(all)
+    }
+
+    /// All pinned links.
+    pub(super) fn pinned_links(&self) -> Result<Vec<Pinned>, KernelError> {
+        let links = folder::links(&self.path);
+        let mut all = Vec::new();
+        for name in folder::names(&links)? {
+            let Some((interface, hook)) = name.rsplit_once('-') else { continue };
+            let hook = match hook {
+                name if name == Hook::Egress.name() => Hook::Egress,
+                name if name == Hook::Ingress.name() => Hook::Ingress,
+                _ => continue,
+            };
+            let path = links.join(&name);
+            let fd = raw::get(&path).map_err(|error| KernelError::folder("open the link", &path, error))?;
+            let info = raw::link_info(fd.as_fd())
+                .map_err(|error| KernelError::folder("read the link", &path, error))?;
+            all.push(Pinned { path, fd, info, hook, interface: folder::decode(interface) });
+        }
+        Ok(all)
+    }
+
+    /// Where the link on an interface is pinned.
+    fn pin(&self, interface: &str, hook: Hook) -> PathBuf {
+        folder::links(&self.path).join(format!("{}-{}", folder::encode(interface), hook.name()))
+    }
+}
+
+impl Pinned {
+    /// Detaches at once and removes the pin.
+    fn remove(self) -> Result<(), KernelError> {
+        drop(self.fd);
+        unpin(&self.path)
+    }
+}
+
+/// Detaches a pinned link at once and removes the pin.
+pub(super) fn unpin(path: &Path) -> Result<(), KernelError> {
+    let link = raw::get(path).map_err(|error| KernelError::folder("open the link", path, error))?;
+    match raw::link_detach(link.as_fd()) {
+        // Links of an interface that is gone say this or succeed, as the kernel's version is.
+        Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
+            Err(KernelError::folder("detach the link", path, error))
+        }
+        _ => folder::remove(path),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), KernelError> {
+    fs::rename(from, to).map_err(|error| KernelError::folder("rename the pin", from, error))
+}
+
+/// Why a program is not attached, with what to do where the answer tells.
+pub(super) fn refused(
+    interface: &Interface,
+    hook: Hook,
+    how: &'static str,
+    source: io::Error,
+) -> KernelError {
+    if source.raw_os_error() == Some(libc::EPERM) {
+        return KernelError::NotPermitted { what: format!("attach to {}", interface.name), source };
+    }
+    let hint = match (hook, source.raw_os_error()) {
+        (_, Some(libc::ENODEV)) => ". The interface is gone",
+        (Hook::Ingress, Some(libc::EBUSY | libc::EEXIST)) => {
+            ". Another XDP program is there: take it off (`ip link set dev INTERFACE xdp off`), or leave \
+             ingress off"
+        }
+        (Hook::Ingress, _) => ". Leave ingress off on this interface, or give it a driver with XDP",
+        (Hook::Egress, Some(libc::EEXIST | libc::EBUSY)) => {
+            ". Another classifier has the first place: `tc filter show dev INTERFACE egress` shows it"
+        }
+        (Hook::Egress, _) => "",
+    };
+    KernelError::Attach { interface: interface.name.clone(), hook, how, source, hint }
+}
