@@ -69,7 +69,7 @@ const fn program_name(hook: Hook, link: Link) -> &'static str {
 }
 
 /// The programs that only the bench loads, over the pinned maps of an open [`Kernel`].
-#[doc(hidden)]
+#[cfg(feature = "bench")]
 #[must_use]
 pub fn bench_object() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-bench-ebpf"))

@@ -66,13 +66,15 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let bench = programs::Bench::load(pins.path(), &mut figures)?;
     progress("judging packets");
     bench.measure(&mut kernel, arguments.rounds, arguments.repeat, &mut figures)?;
-    drop((bench, kernel));
+    drop(kernel);
     progress("starting the daemon");
-    resident::measure(&mut figures)?;
+    let resident = resident::measure(&mut figures);
+    if !arguments.json {
+        print!("{}", figures.table());
+    }
+    resident.context("measure the daemon's memory")?;
     if arguments.json {
         println!("{}", figures.json()?);
-    } else {
-        print!("{}", figures.table());
     }
     Ok(figures.within_bounds())
 }

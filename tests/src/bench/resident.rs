@@ -31,11 +31,10 @@ pub fn measure(figures: &mut Figures) -> Result<()> {
             pins.path().join("pins").display(),
         ),
     )?;
-    let mut command = lan.host("store").context("no host")?.command(&program);
+    let mut command = lan.host("store")?.command(program.to_str().context("the program's path is no UTF-8")?)?;
     command.args(["run", "--config"]).arg(&config);
     let daemon = Process::spawn("borderguard", command)?;
-    retry_until(Duration::from_secs(60), || socket.exists().then_some(()))
-        .context("the daemon did not open its socket")?;
+    retry_until(Duration::from_secs(60), "the daemon's socket", || socket.exists().then_some(()))?;
     std::thread::sleep(Duration::from_secs(2));
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
     let kib: f64 = status
