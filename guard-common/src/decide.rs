@@ -322,22 +322,22 @@ pub fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) ->
 #[inline(always)]
 fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
     // Interface indexes start at 1, and elements past the known ones are 0: only a known one is equal.
-    let after = partition_point(steps::<MAX_INTERFACES>(), 0, policy.interface_len, |index| {
-        less_or_equal(at(&policy.interfaces, index), ifindex)
+    let after = partition_point(steps::<MAX_INTERFACES>(), 0, u64::from(policy.interface_len), |index| {
+        less_or_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex))
     });
     let index = after.wrapping_sub(1);
     let known = mask_if_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex));
-    at(&policy.interface_pins, index) & known & nonzero_mask(u64::from(after))
+    at(&policy.interface_pins, index) & known & nonzero_mask(after)
 }
 
 #[inline(always)]
 fn cgroup_pins(policy: &PolicyTable, id: u64) -> u64 {
-    let after = partition_point(steps::<{ abi::MAX_CGROUPS }>(), 0, policy.cgroup_len, |index| {
+    let after = partition_point(steps::<{ abi::MAX_CGROUPS }>(), 0, u64::from(policy.cgroup_len), |index| {
         less64(id, at(&policy.cgroups, index)) ^ 1
     });
     let index = after.wrapping_sub(1);
     let known = mask_if_equal(at(&policy.cgroups, index), id);
-    at(&policy.cgroup_pins, index) & known & nonzero_mask(u64::from(after))
+    at(&policy.cgroup_pins, index) & known & nonzero_mask(after)
 }
 
 /// All bits set where the number is not 0.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi::{MAX_EXEMPTIONS, PolicyTable};
 use crate::interval::build::GeoImage;
-use crate::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
+use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use crate::tables::{Origin, Tables};
 
 /// One generation in the host's memory.
@@ -39,20 +39,14 @@ impl GeoTables for HostTables {
     fn v4_index(&self) -> Option<&V4Index> {
         self.geo.v4_index()
     }
-    fn v4_starts(&self) -> Option<&V4Starts> {
-        self.geo.v4_starts()
-    }
-    fn v4_places(&self) -> Option<&V4Places> {
-        self.geo.v4_places()
+    fn v4_entries(&self) -> Option<&V4Entries> {
+        self.geo.v4_entries()
     }
     fn v6_index(&self) -> Option<&V6Index> {
         self.geo.v6_index()
     }
-    fn v6_starts(&self) -> Option<&V6Starts> {
-        self.geo.v6_starts()
-    }
-    fn v6_places(&self) -> Option<&V6Places> {
-        self.geo.v6_places()
+    fn v6_entries(&self) -> Option<&V6Entries> {
+        self.geo.v6_entries()
     }
     fn detail(&self) -> Option<&Detail> {
         self.geo.detail()

@@ -10,7 +10,7 @@ use guard_common::abi::{
     PERMITTED_COUNTS, Place, PolicyTable, Provenance, TOTALS,
 };
 use guard_common::decide::{Trace, Transfer};
-use guard_common::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
+use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::{Addr, HEADER_LEN, Packet};
 use guard_common::tables::Tables;
 
@@ -30,21 +30,15 @@ pub static POLICY: Array<PolicyTable> = Array::pinned(2, 0);
 /// Slices of the IPv4 table of both slots.
 #[map(name = "V4_INDEX")]
 pub static V4_INDEX: Array<V4Index> = Array::pinned(2, 0);
-/// Starts of the IPv4 table of both slots.
-#[map(name = "V4_STARTS")]
-pub static V4_STARTS: Array<V4Starts> = Array::pinned(2, 0);
-/// Places of the IPv4 table of both slots.
-#[map(name = "V4_PLACES")]
-pub static V4_PLACES: Array<V4Places> = Array::pinned(2, 0);
+/// Intervals of the IPv4 table of both slots.
+#[map(name = "V4_ENTRIES")]
+pub static V4_ENTRIES: Array<V4Entries> = Array::pinned(2, 0);
 /// Slices of the IPv6 table of both slots.
 #[map(name = "V6_INDEX")]
 pub static V6_INDEX: Array<V6Index> = Array::pinned(2, 0);
-/// Starts of the IPv6 table of both slots.
-#[map(name = "V6_STARTS")]
-pub static V6_STARTS: Array<V6Starts> = Array::pinned(2, 0);
-/// Places of the IPv6 table of both slots.
-#[map(name = "V6_PLACES")]
-pub static V6_PLACES: Array<V6Places> = Array::pinned(2, 0);
+/// Intervals of the IPv6 table of both slots.
+#[map(name = "V6_ENTRIES")]
+pub static V6_ENTRIES: Array<V6Entries> = Array::pinned(2, 0);
 /// Intervals inside split /64s of both slots.
 #[map(name = "V6_DETAIL")]
 pub static V6_DETAIL: Array<Detail> = Array::pinned(2, 0);
@@ -123,24 +117,16 @@ impl GeoTables for KernelTables {
         V4_INDEX.get(self.live.geo_slot())
     }
     #[inline(always)]
-    fn v4_starts(&self) -> Option<&V4Starts> {
-        V4_STARTS.get(self.live.geo_slot())
-    }
-    #[inline(always)]
-    fn v4_places(&self) -> Option<&V4Places> {
-        V4_PLACES.get(self.live.geo_slot())
+    fn v4_entries(&self) -> Option<&V4Entries> {
+        V4_ENTRIES.get(self.live.geo_slot())
     }
     #[inline(always)]
     fn v6_index(&self) -> Option<&V6Index> {
         V6_INDEX.get(self.live.geo_slot())
     }
     #[inline(always)]
-    fn v6_starts(&self) -> Option<&V6Starts> {
-        V6_STARTS.get(self.live.geo_slot())
-    }
-    #[inline(always)]
-    fn v6_places(&self) -> Option<&V6Places> {
-        V6_PLACES.get(self.live.geo_slot())
+    fn v6_entries(&self) -> Option<&V6Entries> {
+        V6_ENTRIES.get(self.live.geo_slot())
     }
     #[inline(always)]
     fn detail(&self) -> Option<&Detail> {

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::{
-    DETAIL_CAPACITY, Detail, GeoTables, V4_BUCKETS, V4_CAPACITY, V4Index, V4Places, V4Starts, V6_BUCKETS,
-    V6_CAPACITY, V6Index, V6Places, V6Starts, v4_bucket, v6_bucket,
+    DETAIL_CAPACITY, Detail, GeoTables, V4_BUCKETS, V4_CAPACITY, V4Entries, V4Index, V6_BUCKETS, V6_CAPACITY,
+    V6Entries, V6Index, v4_bucket, v4_entry, v6_bucket, v6_entry,
 };
 use crate::abi::Place;
 
@@ -36,16 +36,12 @@ impl core::error::Error for TableFull {}
 pub struct GeoImage {
     /// Slices of the IPv4 table.
     pub v4_index: Box<V4Index>,
-    /// Starts of the IPv4 table.
-    pub v4_starts: Box<V4Starts>,
-    /// Places of the IPv4 table.
-    pub v4_places: Box<V4Places>,
+    /// Intervals of the IPv4 table.
+    pub v4_entries: Box<V4Entries>,
     /// Slices of the IPv6 table.
     pub v6_index: Box<V6Index>,
-    /// Starts of the IPv6 table.
-    pub v6_starts: Box<V6Starts>,
-    /// Places of the IPv6 table.
-    pub v6_places: Box<V6Places>,
+    /// Intervals of the IPv6 table.
+    pub v6_entries: Box<V6Entries>,
     /// The intervals inside split /64s.
     pub detail: Box<Detail>,
     /// Intervals of the IPv4 table in use.
@@ -81,11 +77,9 @@ impl GeoImage {
     ) -> Result<Self, TableFull> {
         let mut image = Self {
             v4_index: zeroed(),
-            v4_starts: zeroed(),
-            v4_places: zeroed(),
+            v4_entries: zeroed(),
             v6_index: zeroed(),
-            v6_starts: zeroed(),
-            v6_places: zeroed(),
+            v6_entries: zeroed(),
             detail: zeroed_detail(),
             v4_len: 0,
             v6_len: 0,
@@ -103,8 +97,7 @@ impl GeoImage {
                 let bucket = v4_bucket(start);
                 self.v4_index[indexed..=bucket].fill(len as u32);
                 indexed = bucket + 1;
-                self.v4_starts[len] = start;
-                self.v4_places[len] = place.0;
+                self.v4_entries[len] = v4_entry(start, place);
             }
             len += 1;
         }
@@ -134,8 +127,7 @@ impl GeoImage {
                 self.v6_index[indexed..=bucket].fill(len as u32);
                 indexed = bucket + 1;
             }
-            self.v6_starts[len] = hi;
-            self.v6_places[len] = place.0;
+            self.v6_entries[len] = v6_entry(hi, place);
         }
         self.v6_index[indexed..=V6_BUCKETS].fill(halves.len() as u32);
         self.v6_len = halves.len();
@@ -250,20 +242,14 @@ impl GeoTables for GeoImage {
     fn v4_index(&self) -> Option<&V4Index> {
         Some(&self.v4_index)
     }
-    fn v4_starts(&self) -> Option<&V4Starts> {
-        Some(&self.v4_starts)
-    }
-    fn v4_places(&self) -> Option<&V4Places> {
-        Some(&self.v4_places)
+    fn v4_entries(&self) -> Option<&V4Entries> {
+        Some(&self.v4_entries)
     }
     fn v6_index(&self) -> Option<&V6Index> {
         Some(&self.v6_index)
     }
-    fn v6_starts(&self) -> Option<&V6Starts> {
-        Some(&self.v6_starts)
-    }
-    fn v6_places(&self) -> Option<&V6Places> {
-        Some(&self.v6_places)
+    fn v6_entries(&self) -> Option<&V6Entries> {
+        Some(&self.v6_entries)
     }
     fn detail(&self) -> Option<&Detail> {
         Some(&self.detail)

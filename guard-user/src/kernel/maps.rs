@@ -45,16 +45,12 @@ maps! {
     policy = "POLICY";
     /// Slices of the IPv4 tables.
     v4_index = "V4_INDEX";
-    /// Starts of the IPv4 tables.
-    v4_starts = "V4_STARTS";
-    /// Places of the IPv4 tables.
-    v4_places = "V4_PLACES";
+    /// Intervals of the IPv4 tables.
+    v4_entries = "V4_ENTRIES";
     /// Slices of the IPv6 tables.
     v6_index = "V6_INDEX";
-    /// Starts of the IPv6 tables.
-    v6_starts = "V6_STARTS";
-    /// Places of the IPv6 tables.
-    v6_places = "V6_PLACES";
+    /// Intervals of the IPv6 tables.
+    v6_entries = "V6_ENTRIES";
     /// Intervals inside split /64s.
     detail = "V6_DETAIL";
     /// What exemptions have let through.

@@ -1,7 +1,7 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{Control, Count, Event, ExemptionUse, FlowKey, FlowRecord, OutcomeKey, PolicyTable};
-use guard_common::interval::{Detail, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
+use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 
 /// Types whose every byte belongs to an integer.
 ///
@@ -34,11 +34,9 @@ plain!(
     PolicyTable,
     Detail,
     V4Index,
-    V4Starts,
-    V4Places,
+    V4Entries,
     V6Index,
-    V6Starts,
-    V6Places,
+    V6Entries,
 );
 
 /// The bytes of a value.

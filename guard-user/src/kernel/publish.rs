@@ -95,11 +95,9 @@ impl Kernel {
         let Some(geo) = geo else { return Ok(()) };
         let slot = next.geo_slot();
         fill(&maps.v4_index, "V4_INDEX", slot, bytes_of(&*geo.v4_index))?;
-        fill(&maps.v4_starts, "V4_STARTS", slot, bytes_of(&*geo.v4_starts))?;
-        fill(&maps.v4_places, "V4_PLACES", slot, bytes_of(&*geo.v4_places))?;
+        fill(&maps.v4_entries, "V4_ENTRIES", slot, bytes_of(&*geo.v4_entries))?;
         fill(&maps.v6_index, "V6_INDEX", slot, bytes_of(&*geo.v6_index))?;
-        fill(&maps.v6_starts, "V6_STARTS", slot, bytes_of(&*geo.v6_starts))?;
-        fill(&maps.v6_places, "V6_PLACES", slot, bytes_of(&*geo.v6_places))?;
+        fill(&maps.v6_entries, "V6_ENTRIES", slot, bytes_of(&*geo.v6_entries))?;
         fill(&maps.detail, "V6_DETAIL", slot, bytes_of(&*geo.detail))
     }
 }

@@ -31,7 +31,8 @@ pub fn measure(figures: &mut Figures) -> Result<()> {
             pins.path().join("pins").display(),
         ),
     )?;
-    let mut command = lan.host("store")?.command(program.to_str().context("the program's path is no UTF-8")?)?;
+    let mut command =
+        lan.host("store")?.command(program.to_str().context("the program's path is no UTF-8")?)?;
     command.args(["run", "--config"]).arg(&config);
     let daemon = Process::spawn("borderguard", command)?;
     retry_until(Duration::from_secs(60), "the daemon's socket", || socket.exists().then_some(()))?;
