@@ -1,0 +1,250 @@
+//! The programs in a real kernel: loaded, fed with generations, adopted by the next process, refused where
+//! they are not ours, and gone when they are taken off.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+mod support;
+
+use std::fs;
+
+use aya::maps::{Array, Map, MapData};
+use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss};
+use guard_common::host::HostOrigin;
+use guard_common::packet::Link;
+use guard_common::verdict::{Reason, Verdict};
+use guard_user::kernel::{Interface, Kernel, KernelError, View};
+use support::{OTHER, Place4Pins, STORAGE, frame, geo, judged, policy};
+
+const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);
+const PERMITTED: (Verdict, Reason) = (Verdict::Pass, Reason::Permitted);
+const UNTAGGED: (Verdict, Reason) = (Verdict::Pass, Reason::Untagged);
+
+/// What the verifier may walk through for each program: well below its bound of a million, so that a kernel
+/// that follows more paths still takes it, and near what it is, so that a step up is seen.
+const BOUNDS: [(&str, u32); 4] =
+    [("egress", 750_000), ("egress_raw", 750_000), ("ingress", 750_000), ("ingress_raw", 750_000)];
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_programs_load_within_their_bounds() {
+    let pins = Place4Pins::new("load");
+    let kernel = pins.open();
+    assert!(!kernel.adopted());
+    assert_eq!(kernel.generation(), 0);
+    let counts = kernel.verified_instructions().unwrap();
+    println!("verified instructions: {counts:?}");
+    assert_eq!(counts.len(), BOUNDS.len());
+    for ((name, count), (bounded, bound)) in counts.into_iter().zip(BOUNDS) {
+        assert_eq!(name, bounded);
+        assert!(count <= bound, "{name}: {count} verified instructions, at most {bound} are allowed");
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn without_a_generation_nothing_passes_and_nothing_is_attached() {
+    let pins = Place4Pins::new("empty");
+    let mut kernel = pins.open();
+    assert_eq!(judged(&kernel, OTHER), (Verdict::Drop, Reason::NoTables));
+    let lo = Interface::by_name("lo").unwrap();
+    let refused = kernel.attach(&lo, false).unwrap_err();
+    assert!(matches!(refused, KernelError::NotPublished), "{refused}");
+    let refused = kernel.publish(&policy(1, "\"IE\""), None).unwrap_err();
+    assert!(matches!(refused, KernelError::NoGeo), "{refused}");
+    assert_eq!(kernel.live_generation().unwrap(), 0);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_generation_judges_and_counts() {
+    let pins = Place4Pins::new("judge");
+    let mut kernel = pins.open();
+    let published = kernel.publish(&policy(7, "\"IE\""), Some(&geo("US"))).unwrap();
+    println!("{published}");
+    assert_eq!((published.generation, kernel.generation()), (7, 7));
+    assert_eq!(kernel.live_generation().unwrap(), 7);
+    assert_eq!(judged(&kernel, STORAGE), DROPPED);
+    assert_eq!(judged(&kernel, OTHER), UNTAGGED);
+    kernel.publish(&policy(8, "\"IE\", \"US\""), None).unwrap();
+    assert_eq!(judged(&kernel, STORAGE), PERMITTED);
+
+    let counters = kernel.counters().unwrap();
+    let size = frame(STORAGE).len() as u64;
+    let totals: Vec<_> =
+        counters.totals.iter().map(|row| (row.verdict, row.reason, row.count.packets)).collect();
+    let (untagged, permitted) = ((UNTAGGED.0, UNTAGGED.1, 1), (PERMITTED.0, PERMITTED.1, 1));
+    assert_eq!(totals, [untagged, permitted, (DROPPED.0, DROPPED.1, 1)]);
+    let [permitted] = counters.permitted[..] else { panic!("{counters:?}") };
+    assert_eq!((permitted.pin, permitted.jurisdiction.as_str()), (0, "US"));
+    assert_eq!((permitted.count.packets, permitted.count.bytes), (1, size));
+    let [outcome] = counters.outcomes[..] else { panic!("{counters:?}") };
+    assert_eq!((outcome.pin, outcome.jurisdiction.as_str(), outcome.hook), (0, "US", Hook::Egress));
+    assert_eq!((outcome.verdict, outcome.reason), DROPPED);
+    assert_eq!((outcome.count.packets, outcome.count.bytes), (1, size));
+    assert_eq!(counters.lost, [0; Loss::COUNT]);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn every_hook_and_link_has_its_program() {
+    let pins = Place4Pins::new("hooks");
+    let mut kernel = pins.open();
+    kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
+    let whole = frame(OTHER);
+    let raw = &whole[14..];
+    for hook in [Hook::Egress, Hook::Ingress] {
+        for (link, bytes) in [(Link::Ethernet, &whole[..]), (Link::Raw, raw)] {
+            let judged = kernel.judge_frame(hook, link, bytes, &HostOrigin::default()).unwrap();
+            assert_eq!((judged.verdict, judged.reason), UNTAGGED, "{hook:?} {link:?}");
+        }
+    }
+    let short = kernel.judge_frame(Hook::Egress, Link::Ethernet, &whole[..13], &HostOrigin::default());
+    assert!(matches!(short, Err(KernelError::TestRun { len: 13, .. })), "{short:?}");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn every_publish_changes_the_next_verdict() {
+    let pins = Place4Pins::new("flip");
+    let mut kernel = pins.open();
+    let images = [geo("US"), geo("FR")];
+    kernel.publish(&policy(1, "\"IE\", \"FR\""), Some(&images[0])).unwrap();
+    // All ways round the four combinations of slots, by policy alone and with geo tables.
+    let mut country = "US";
+    for generation in 2..40 {
+        let permit = if generation % 3 == 0 { "US" } else { "FR" };
+        let image = (generation % 5 < 2).then(|| {
+            country = if generation % 2 == 0 { "US" } else { "FR" };
+            &images[usize::from(country == "FR")]
+        });
+        kernel.publish(&policy(generation, &format!("\"IE\", \"{permit}\"")), image).unwrap();
+        let expected = if permit == country { PERMITTED } else { DROPPED };
+        assert_eq!(judged(&kernel, STORAGE), expected, "generation {generation}");
+    }
+    let refused = kernel.publish(&policy(39, "\"US\""), None).unwrap_err();
+    assert!(matches!(refused, KernelError::OldGeneration { given: 39, live: 39 }), "{refused}");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_next_process_adopts_generation_and_counters() {
+    let pins = Place4Pins::new("adopt");
+    let mut first = pins.open();
+    first.publish(&policy(3, "\"IE\""), Some(&geo("US"))).unwrap();
+    assert_eq!(judged(&first, STORAGE), DROPPED);
+    first.reset_exemption_use(5, ExemptionUse { bytes: 77, packets: 1 }).unwrap();
+    let locked = Kernel::open(&pins.path()).unwrap_err();
+    assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
+    let locked = Kernel::detach(&pins.path()).unwrap_err();
+    assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
+    let before = first.counters().unwrap();
+    assert_eq!(View::open(&pins.path()).unwrap().counters().unwrap(), before, "another process may look");
+    // Nothing is closed in an orderly way after SIGKILL either: there is no Drop that does anything.
+    drop(first);
+
+    let mut second = pins.open();
+    assert!(second.adopted());
+    assert_eq!(second.generation(), 3);
+    assert_eq!(second.counters().unwrap(), before);
+    assert_eq!(second.exemption_use(5).unwrap(), ExemptionUse { bytes: 77, packets: 1 });
+    assert_eq!(judged(&second, STORAGE), DROPPED, "it judges by the generation of the first");
+    second.publish(&policy(4, "\"IE\", \"US\""), None).unwrap();
+    assert_eq!(judged(&second, STORAGE), PERMITTED);
+    assert_eq!(second.flows().unwrap().len(), 1);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn events_tell_of_the_drop() {
+    let pins = Place4Pins::new("events");
+    let mut kernel = pins.open();
+    kernel.publish(&policy(2, "\"IE\""), Some(&geo("US"))).unwrap();
+    let mut events = kernel.events().unwrap();
+    assert_eq!(events.next(), None);
+    for _ in 0..3 {
+        assert_eq!(judged(&kernel, STORAGE), DROPPED);
+    }
+    assert_eq!(judged(&kernel, OTHER), UNTAGGED);
+    let event = events.next().unwrap();
+    assert_eq!((event.key.sport, event.key.dport, event.key.proto), (8143, 50_000, 6));
+    assert_eq!((event.record.verdict, event.record.reason), (Verdict::Drop as u8, Reason::Forbidden as u8));
+    assert_eq!((event.record.generation, event.record.packets), (2, 1));
+    assert_eq!(events.next(), None, "one for the flow, and none for what is not pinned");
+    assert_eq!(events.malformed(), 0);
+    let [(key, record)] = kernel.flows().unwrap()[..] else { panic!("one flow") };
+    assert_eq!((key, record.packets), (event.key, 3));
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn maps_of_another_abi_are_refused_untouched() {
+    let pins = Place4Pins::new("abi");
+    let mut kernel = pins.open();
+    kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
+    drop(kernel);
+    let map = Map::from_map_data(MapData::from_pin(pins.map("CONTROL")).unwrap()).unwrap();
+    let mut control: Array<_, u64> = map.try_into().unwrap();
+    let ours = control.get(&0, 0).unwrap();
+    // live, then abi, 4 bytes each.
+    let mut bytes = ours.to_ne_bytes();
+    bytes[4..].copy_from_slice(&(ABI_VERSION + 1).to_ne_bytes());
+    control.set(0, u64::from_ne_bytes(bytes), 0).unwrap();
+    let refused = Kernel::open(&pins.path()).unwrap_err();
+    assert!(
+        matches!(refused, KernelError::AbiDiffers { found, wanted: ABI_VERSION, .. } if found == ABI_VERSION + 1),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("borderguard detach"), "{refused}");
+    control.set(0, ours, 0).unwrap();
+    assert_eq!(pins.open().generation(), 1, "nothing else was changed");
+    // Whatever made them, they can be taken off.
+    control.set(0, u64::from_ne_bytes(bytes), 0).unwrap();
+    Kernel::detach(&pins.path()).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_map_of_another_size_is_refused() {
+    let pins = Place4Pins::new("size");
+    drop(pins.open());
+    fs::remove_file(pins.map("EXEMPTION_USE")).unwrap();
+    let missing = Kernel::open(&pins.path()).unwrap_err();
+    assert!(
+        matches!(&missing, KernelError::MapsMissing { missing, .. } if missing == &["EXEMPTION_USE"]),
+        "{missing}"
+    );
+    let other = Array::<MapData, u64>::create(256, 0).unwrap();
+    other.pin(pins.map("EXEMPTION_USE")).unwrap();
+    let refused = Kernel::open(&pins.path()).unwrap_err();
+    let KernelError::MapDiffers { map, what, found, wanted, .. } = &refused else { panic!("{refused}") };
+    assert_eq!((map.as_str(), *what, *found, *wanted), ("EXEMPTION_USE", "the value size", 8, 16));
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_start_that_was_broken_off_is_made_good() {
+    let pins = Place4Pins::new("half");
+    drop(pins.open());
+    // As if the process had ended before the last maps were made.
+    for name in ["CONTROL", "FLOWS", "V4_STARTS"] {
+        fs::remove_file(pins.map(name)).unwrap();
+    }
+    let kernel = pins.open();
+    assert!(!kernel.adopted());
+    assert!(pins.map("FLOWS").exists());
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn detach_leaves_nothing() {
+    let pins = Place4Pins::new("detach");
+    let nothing = Kernel::detach(&pins.path()).unwrap_err();
+    assert!(matches!(nothing, KernelError::NothingPinned { .. }), "{nothing}");
+    let mut kernel = pins.open();
+    kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
+    drop(kernel);
+    let removed = Kernel::detach(&pins.path()).unwrap();
+    assert!(removed.maps.contains(&"CONTROL".to_owned()) && removed.links.is_empty(), "{removed:?}");
+    assert!(!pins.path().exists());
+    let kernel = pins.open();
+    assert!(!kernel.adopted() && kernel.generation() == 0, "all begins anew");
+}

@@ -1,0 +1,206 @@
+//! What the kernel suites share: a policy, geo tables and frames on documentation addresses, and a network
+//! of one thread. Only the kernel is used, no program, so that the suites run in the smallest guest.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each suite uses a part of it, and a test that cannot go on should stop at the line that says so"
+)]
+
+use std::fs::File;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use guard_common::abi::{Hook, Place, PlacedBy, PolicyTable};
+use guard_common::host::HostOrigin;
+use guard_common::interval::build::GeoImage;
+use guard_common::packet::Link;
+use guard_common::verdict::{Reason, Verdict};
+use guard_tests::bpffs::BpfFs;
+use guard_tests::packet::{Ipv4, Packet};
+use guard_user::compile::{HostFacts, policy_table};
+use guard_user::config::{self, Surroundings};
+use guard_user::kernel::{Interface, Kernel};
+
+/// The storage host, in the pin.
+pub(crate) const STORAGE: [u8; 4] = [192, 0, 2, 10];
+/// A host of no pin.
+pub(crate) const OTHER: [u8; 4] = [198, 51, 100, 10];
+/// A client, placed by [`geo`].
+pub(crate) const CLIENT: [u8; 4] = [203, 0, 113, 30];
+
+/// A place for pins of a test's own.
+pub(crate) struct Place4Pins {
+    bpffs: BpfFs,
+}
+
+impl Place4Pins {
+    pub(crate) fn new(label: &str) -> Self {
+        Self { bpffs: BpfFs::new(label).unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.bpffs.path().join("borderguard")
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.path().join("maps").join(name)
+    }
+
+    pub(crate) fn open(&self) -> Kernel {
+        Kernel::open(&self.path()).unwrap()
+    }
+}
+
+/// A pin of the storage host's network that permits these jurisdictions and drops else.
+pub(crate) fn policy(generation: u64, permit: &str) -> Box<PolicyTable> {
+    let text = format!(
+        "[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\n\
+         action = \"drop\"\n[pin.select]\nsources = [\"192.0.2.0/24\"]\n"
+    );
+    let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();
+    policy_table(&checked.policy, &[], &HostFacts::default(), generation).unwrap()
+}
+
+/// Geo tables in which the client's network is in this country and the storage host's in Ireland.
+pub(crate) fn geo(country: &str) -> GeoImage {
+    let place = |code: &str| Place::new(code.parse().unwrap(), PlacedBy::Database);
+    let at = |address: [u8; 4]| u32::from(Ipv4Addr::from(address));
+    let runs = [
+        (0, Place::UNKNOWN),
+        (at([192, 0, 2, 0]), place("IE")),
+        (at([192, 0, 3, 0]), Place::UNKNOWN),
+        (at([203, 0, 113, 0]), place(country)),
+        (at([203, 0, 114, 0]), Place::UNKNOWN),
+    ];
+    GeoImage::build(runs.into_iter(), [(0, Place::UNKNOWN)].into_iter()).unwrap()
+}
+
+/// A TCP packet to the client.
+pub(crate) fn frame(from: [u8; 4]) -> Vec<u8> {
+    Packet::ethernet().with(Ipv4::to(CLIENT).from(from)).tcp(8143, 50_000).payload("a mail").build()
+}
+
+/// Verdict and reason of egress to the client.
+pub(crate) fn judged(kernel: &Kernel, from: [u8; 4]) -> (Verdict, Reason) {
+    let judged =
+        kernel.judge_frame(Hook::Egress, Link::Ethernet, &frame(from), &HostOrigin::default()).unwrap();
+    // TC_ACT_SHOT and TC_ACT_UNSPEC.
+    let code = if judged.verdict == Verdict::Drop { 2 } else { u32::MAX };
+    assert_eq!(judged.code, code, "what the program returned agrees with what it counted");
+    assert_eq!(judged.bytes, frame(from).len() as u64);
+    (judged.verdict, judged.reason)
+}
+
+/// Runs `test` in a network namespace that goes with its thread, and in it the two ends of a pair of virtual
+/// Ethernet interfaces, `bgk0` and `bgk1`. Nothing leads out of it.
+pub(crate) fn in_own_network<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            // SAFETY: only this thread's network changes, and no descriptor is shared by the call.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+            add_veth("bgk0", "bgk1");
+            test()
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Makes a pair of virtual Ethernet interfaces, both up.
+pub(crate) fn add_veth(name: &str, peer: &str) {
+    netlink(async |handle| {
+        handle.link().add(rtnetlink::LinkVeth::new(name, peer).build()).execute().await.unwrap();
+    });
+    set_up(name);
+    set_up(peer);
+}
+
+pub(crate) fn set_up(name: &str) {
+    let index = Interface::by_name(name).unwrap().index;
+    netlink(async |handle| {
+        let up = rtnetlink::LinkUnspec::new_with_index(index).up().build();
+        handle.link().set(up).execute().await.unwrap();
+    });
+}
+
+pub(crate) fn rename(name: &str, new: &str) {
+    let index = Interface::by_name(name).unwrap().index;
+    netlink(async |handle| {
+        let down = rtnetlink::LinkUnspec::new_with_index(index).down().build();
+        handle.link().set(down).execute().await.unwrap();
+        let renamed = rtnetlink::LinkUnspec::new_with_index(index).name(new).build();
+        handle.link().set(renamed).execute().await.unwrap();
+    });
+    set_up(new);
+}
+
+pub(crate) fn delete(name: &str) {
+    let index = Interface::by_name(name).unwrap().index;
+    netlink(async |handle| handle.link().del(index).execute().await.unwrap());
+}
+
+/// Makes requests from this thread, and so from its network namespace.
+fn netlink(requests: impl AsyncFnOnce(rtnetlink::Handle)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        tokio::spawn(connection);
+        requests(handle).await;
+    });
+}
+
+/// A socket that sends and receives whole frames on one interface.
+pub(crate) struct FrameSocket(OwnedFd);
+
+impl FrameSocket {
+    pub(crate) fn on(interface: &str) -> Self {
+        let index = Interface::by_name(interface).unwrap().index;
+        let all = u16::from_be_bytes([0, 3]).to_be();
+        // SAFETY: socket(2) takes no addresses; what it returns is checked and owned here alone.
+        let socket = unsafe {
+            let protocol = i32::from(3_u16.to_be());
+            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol);
+            assert!(fd >= 0, "{}", io::Error::last_os_error());
+            OwnedFd::from_raw_fd(fd)
+        };
+        // SAFETY: a sockaddr_ll of zeroes is a value.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+        address.sll_protocol = all;
+        address.sll_ifindex = i32::try_from(index).unwrap();
+        // SAFETY: the address lives until the call returns, and its size is given.
+        let bound = unsafe {
+            let size = u32::try_from(size_of_val(&address)).unwrap();
+            libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size)
+        };
+        assert_eq!(bound, 0, "{}", io::Error::last_os_error());
+        Self(socket)
+    }
+
+    /// Sends a frame. An egress program that drops it shows as ENOBUFS or as success, as the kernel is.
+    pub(crate) fn send(&self, frame: &[u8]) {
+        // SAFETY: the kernel reads the frame's bytes, whose number is given.
+        let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        if sent < 0 {
+            let error = io::Error::last_os_error();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOBUFS), "{error}");
+        }
+    }
+}
+
+/// A tun interface, whose frames are bare IP packets; it goes with the file.
+pub(crate) fn add_tun(name: &str) -> File {
+    let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();
+    // SAFETY: an ifreq of zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap();
+    // SAFETY: TUNSETIFF reads and writes an ifreq, which lives until the call returns.
+    let made = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    assert_eq!(made, 0, "{}", io::Error::last_os_error());
+    set_up(name);
+    file
+}
