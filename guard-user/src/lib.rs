@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod compile;
 pub mod config;
+pub mod exemption;
 pub mod geo;
 pub mod groups;
 pub mod kernel;
