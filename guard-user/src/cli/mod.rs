@@ -1,3 +1,4 @@
 //! The command line: one subcommand a file.
 
 pub mod check;
+pub mod exit;
