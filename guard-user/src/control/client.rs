@@ -155,7 +155,7 @@ impl Exchange {
     /// The error for a response that does not answer the request.
     #[must_use]
     pub fn unexpected(&self) -> ClientError {
-        self.unreadable("it does not answer the request")
+        unexpected(&self.socket)
     }
 
     fn unreadable(&self, reason: &str) -> ClientError {
@@ -171,6 +171,12 @@ impl Exchange {
             _ => ClientError::Io { socket, source },
         }
     }
+}
+
+/// The error for a response that does not answer the request.
+#[must_use]
+pub fn unexpected(socket: &Path) -> ClientError {
+    ClientError::Unreadable { socket: socket.to_owned(), reason: "it does not answer the request".to_owned() }
 }
 
 /// Asks for one response.

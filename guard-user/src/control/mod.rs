@@ -17,7 +17,7 @@
 //! | `reload` | | `done`, or an `error` and the old generation stays live |
 //! | `exemption-load` | `document`, `name` | `done` once the kernel judges by it, or an `error` |
 //! | `exemption-list` | | one `exemptions` |
-//! | `exemption-revoke` | `id` | `done` once no further packet passes by it, or an `error` |
+//! | `exemption-revoke` | `id`, `why` | `done` once no further packet passes by it, or an `error` |
 //!
 //! Who may connect is decided twice: by the socket's mode 0660 and group, and by the peer's credentials
 //! (SO_PEERCRED, unix(7)) when it connects: root, the daemon's own user, or a member of `control.group`.

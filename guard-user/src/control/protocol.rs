@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{ExemptionStatus, Status};
+use super::status::Status;
+use crate::exemption::Summary;
 
 /// What a client asks of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub enum Request {
     ExemptionRevoke {
         /// Its id.
         id: String,
+        /// Why, for the record.
+        #[serde(default)]
+        why: String,
     },
 }
 
@@ -74,8 +78,8 @@ pub enum Response {
     End {},
     /// To `exemption-list`.
     Exemptions {
-        /// All of them, in the order of their ids.
-        exemptions: Vec<ExemptionStatus>,
+        /// All of them, in the order of ids and versions.
+        exemptions: Vec<Summary>,
     },
     /// It is done, and the kernel judges by it.
     Done {
@@ -171,7 +175,10 @@ mod tests {
                 Request::ExemptionLoad { document: "a".into(), name: "b".into() },
             ),
             (json!({"request": "exemption-list"}), Request::ExemptionList {}),
-            (json!({"request": "exemption-revoke", "id": "x"}), Request::ExemptionRevoke { id: "x".into() }),
+            (
+                json!({"request": "exemption-revoke", "id": "x", "why": "y"}),
+                Request::ExemptionRevoke { id: "x".into(), why: "y".into() },
+            ),
         ];
         for (text, request) in cases {
             assert_eq!(parse_request(text.to_string().as_bytes()).unwrap(), request);

@@ -28,6 +28,8 @@ const BATCH: usize = 256;
 pub struct Command {
     /// What is asked.
     pub request: Request,
+    /// The Unix user that asks.
+    pub uid: u32,
     /// Where the answer goes; nobody may be there any more.
     pub answer: oneshot::Sender<Response>,
 }
@@ -128,7 +130,7 @@ async fn converse(stream: UnixStream, access: Access, desk: &Desk) -> io::Result
             tell_events(&mut reader, &mut writer, &desk.history, follow, limit, format).await
         }
         request => {
-            let response = ask_daemon(request, desk).await;
+            let response = ask_daemon(request, peer.uid, desk).await;
             send(&mut writer, &response).await
         }
     }
@@ -150,10 +152,10 @@ async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Re
     }
 }
 
-async fn ask_daemon(request: Request, desk: &Desk) -> Response {
+async fn ask_daemon(request: Request, uid: u32, desk: &Desk) -> Response {
     let ending = || Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done");
     let (answer, answered) = oneshot::channel();
-    let asked = timeout(ANSWER_TIMEOUT, desk.commands.send(Command { request, answer })).await;
+    let asked = timeout(ANSWER_TIMEOUT, desk.commands.send(Command { request, uid, answer })).await;
     if !matches!(asked, Ok(Ok(()))) {
         return ending();
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::exemption::Summary;
+
 /// Everything that the daemon knows of itself and of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -34,8 +36,8 @@ pub struct Status {
     pub counters: Vec<CounterStatus>,
     /// The geo database.
     pub database: DatabaseStatus,
-    /// The exemptions, in the order of their ids.
-    pub exemptions: Vec<ExemptionStatus>,
+    /// The exemptions, in the order of ids and versions.
+    pub exemptions: Vec<Summary>,
     /// What could not be kept or told.
     pub losses: Vec<LossStatus>,
     /// Events told since the daemon started: the number of the last one.
@@ -158,29 +160,6 @@ pub struct DatabaseStatus {
     pub ranges_v4: usize,
     /// IPv6 ranges.
     pub ranges_v6: usize,
-}
-
-/// One exemption.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExemptionStatus {
-    /// Its id.
-    pub id: String,
-    /// `active`, `not-yet-valid`, `expired`, `exhausted` or `revoked`.
-    pub state: String,
-    /// The pins that it covers.
-    pub pins: Vec<String>,
-    /// The recipients: jurisdictions, networks and ports, as the document has them.
-    pub recipients: Vec<String>,
-    /// The legal instrument.
-    pub instrument: String,
-    /// First moment of its validity, RFC 3339.
-    pub valid_from: String,
-    /// First moment after its validity, RFC 3339.
-    pub valid_until: String,
-    /// Bytes on the wire that it has let through.
-    pub used_bytes: u64,
-    /// Bytes on the wire that it may let through; null for no bound.
-    pub quota_bytes: Option<u64>,
 }
 
 /// What was lost of one kind.
