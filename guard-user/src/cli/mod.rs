@@ -19,6 +19,8 @@ use std::fmt;
 use exit::Exit;
 
 use crate::control::client::ClientError;
+use crate::daemon::guard::GuardError;
+use crate::kernel::KernelError;
 
 /// The config file that is read where none is named.
 pub const DEFAULT_CONFIG: &str = "/etc/borderguard/policy.toml";
@@ -30,13 +32,21 @@ pub struct CliError {
     pub exit: Exit,
     /// What happened, where, and what to do next.
     pub message: String,
+    /// Whether the message names its file itself, as those about documents do, line by line.
+    pub of_document: bool,
 }
 
 impl CliError {
     /// An error in what the user gave.
     #[must_use]
     pub fn bad_input(message: impl Into<String>) -> Self {
-        Self { exit: Exit::BadInput, message: message.into() }
+        Self { exit: Exit::BadInput, message: message.into(), of_document: false }
+    }
+
+    /// Errors in a config or another document, which name their file and line.
+    #[must_use]
+    pub fn document(message: impl Into<String>) -> Self {
+        Self { exit: Exit::BadInput, message: message.into(), of_document: true }
     }
 }
 
@@ -57,6 +67,13 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         if let Some(error) = cause.downcast_ref::<ClientError>() {
             return error.exit();
+        }
+        let kernel = match cause.downcast_ref::<GuardError>() {
+            Some(GuardError::Kernel(error)) => Some(error),
+            _ => cause.downcast_ref::<KernelError>(),
+        };
+        if matches!(kernel, Some(KernelError::NotPermitted { .. })) {
+            return Exit::NotPermitted;
         }
         if let Some(error) = cause.downcast_ref::<std::io::Error>()
             && error.kind() == std::io::ErrorKind::PermissionDenied

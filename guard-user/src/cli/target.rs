@@ -56,6 +56,12 @@ fn not_there(error: anyhow::Error) -> anyhow::Error {
 }
 
 fn socket_in(text: &str, config: &Path) -> Result<PathBuf> {
+    let socket = value_in(text, config, "control", "socket")?;
+    Ok(socket.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from))
+}
+
+/// One text of a config, whatever else is in it; `None` where it is not there.
+pub(super) fn value_in(text: &str, config: &Path, section: &str, key: &str) -> Result<Option<String>> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let config = config.display();
         CliError::bad_input(format!(
@@ -63,8 +69,8 @@ fn socket_in(text: &str, config: &Path) -> Result<PathBuf> {
             error.message()
         ))
     })?;
-    let socket = table.get("control").and_then(|control| control.get("socket")).and_then(toml::Value::as_str);
-    Ok(socket.unwrap_or(DEFAULT_SOCKET).into())
+    let value = table.get(section).and_then(|section| section.get(key)).and_then(toml::Value::as_str);
+    Ok(value.map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// The facts that the policy needs. A cgroup that is not there is left out: the compiler says which pin
 /// misses it.
 #[must_use]
-pub fn gather(policy: &Policy, interfaces: &[Interface]) -> HostFacts {
+pub(super) fn gather(policy: &Policy, interfaces: &[Interface]) -> HostFacts {
     gather_below(policy, interfaces, &cgroup_root())
 }
 
@@ -37,7 +37,7 @@ fn gather_below(policy: &Policy, interfaces: &[Interface], root: &Path) -> HostF
 
 /// Whether a change of the interfaces changes the policy's tables.
 #[must_use]
-pub fn selects_interfaces(policy: &Policy) -> bool {
+pub(super) fn selects_interfaces(policy: &Policy) -> bool {
     policy.pins.iter().any(|pin| !pin.select.interfaces.is_empty())
 }
 

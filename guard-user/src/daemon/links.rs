@@ -19,7 +19,7 @@ const BURST: Duration = Duration::from_millis(20);
 const READ_BYTES: usize = 8 << 10;
 
 /// The notifications of the calling thread's network namespace.
-pub struct Links {
+pub(super) struct Links {
     socket: TokioSocket,
 }
 
@@ -28,7 +28,7 @@ impl Links {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn listen() -> io::Result<Self> {
+    pub(super) fn listen() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         let inner: &mut Socket = socket.socket_mut();
         inner.bind(&SocketAddr::new(0, LINK_GROUP))?;
@@ -36,7 +36,7 @@ impl Links {
     }
 
     /// Waits until something changed, and then for the rest of the burst. May be dropped at any point.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         self.one().await;
         let end = Instant::now() + BURST;
         while timeout_at(end, self.one()).await.is_ok() {}

@@ -11,7 +11,7 @@ use tracing::warn;
 
 /// What there is to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(super) enum State {
     /// It guards.
     Ready,
     /// It reads its config again; [`State::Ready`] follows.
@@ -21,7 +21,7 @@ pub enum State {
 }
 
 /// Tells the service manager, if there is one. That it can't be told is no reason to stop.
-pub fn notify(state: State) {
+pub(super) fn notify(state: State) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket, &message(state)) {
         warn!(%error, socket = %socket.display(), "the service manager can't be told how the daemon is");
