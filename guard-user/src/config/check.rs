@@ -6,6 +6,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::SignedDuration;
 
+use super::each::{choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
 use super::limits;
@@ -198,45 +199,4 @@ fn check_site_conflicts(raw: &Raw, groups: &Groups, sink: &mut Sink<'_>) {
             }
         }
     }
-}
-
-/// The checked value of one text.
-fn one<T>(
-    text: &Option<Text>,
-    field: &str,
-    sink: &mut Sink<'_>,
-    check: impl Fn(&str) -> Result<T, ErrorKind>,
-) -> Option<T> {
-    let text = text.as_ref()?;
-    check(text.get_ref()).map_err(|error| sink.error(text.span().start, field, error)).ok()
-}
-
-/// The checked values of a list.
-fn each<T>(
-    list: &Option<List>,
-    field: &str,
-    sink: &mut Sink<'_>,
-    check: impl Fn(&str) -> Result<T, ErrorKind>,
-) -> Vec<T> {
-    let items = list.iter().flat_map(|list| &list.items);
-    items
-        .filter_map(|item| {
-            check(item.get_ref()).map_err(|error| sink.error(item.span().start, field, error)).ok()
-        })
-        .collect()
-}
-
-/// The value of the word that was chosen.
-fn choice<T: Copy>(
-    text: &Option<Text>,
-    field: &str,
-    choices: &[(&'static str, T)],
-    sink: &mut Sink<'_>,
-) -> Option<T> {
-    one(text, field, sink, |text| {
-        choices.iter().find(|(word, _)| *word == text).map(|&(_, value)| value).ok_or_else(|| {
-            let choices = choices.iter().map(|&(word, _)| word).collect();
-            ErrorKind::BadChoice { text: text.to_owned(), choices }
-        })
-    })
 }

@@ -318,6 +318,6 @@ fn path_words(path: &[String]) -> String {
 }
 
 /// Words as a list for a sentence.
-pub(super) fn words(choices: &[&str]) -> String {
+pub(crate) fn words(choices: &[&str]) -> String {
     choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(", ")
 }

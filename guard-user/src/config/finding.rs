@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 use super::error::ErrorKind;
 use super::warning::WarningKind;
 
+/// What can be found in a document. Its `Display` is one sentence.
+pub trait Explain: fmt::Display {
+    /// What to do next, in one line.
+    fn hint(&self) -> String;
+    /// A short name that stays the same from release to release, for programs that read the output.
+    fn code(&self) -> &'static str;
+}
+
 /// A place in a text file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -40,16 +48,16 @@ impl<K: fmt::Display> fmt::Display for Finding<K> {
     }
 }
 
-/// Why a config file can't be used: every error in it, in the order of the file.
+/// Why a file can't be used: every error in it, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors {
+pub struct Errors<K = ErrorKind> {
     /// The file.
     pub file: PathBuf,
     /// Never empty.
-    pub errors: Vec<ConfigError>,
+    pub errors: Vec<Finding<K>>,
 }
 
-impl fmt::Display for Errors {
+impl<K: Explain> fmt::Display for Errors<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {
             let break_before = if index == 0 { "" } else { "\n" };
@@ -60,7 +68,15 @@ impl fmt::Display for Errors {
     }
 }
 
-impl std::error::Error for Errors {}
+impl<K: Explain + fmt::Debug> std::error::Error for Errors<K> {}
+
+impl<K> Errors<K> {
+    /// One error that is about the file as a whole.
+    pub(crate) fn whole_file(file: &Path, kind: K) -> Self {
+        let error = Finding { place: None, field: String::new(), kind };
+        Self { file: file.to_owned(), errors: vec![error] }
+    }
+}
 
 /// `file:line:column: ` as compilers write it, for one found thing.
 pub(crate) fn at(file: &Path, place: Option<Place>) -> String {
@@ -72,7 +88,7 @@ pub(crate) fn at(file: &Path, place: Option<Place>) -> String {
 
 /// Text from the file as a message may show it: in quotes, control characters escaped (it may end up on
 /// a terminal), and not longer than a line.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {
@@ -83,20 +99,20 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Turns byte offsets of a text into places.
 #[derive(Debug)]
-pub(super) struct Lines<'t> {
+pub(crate) struct Lines<'t> {
     text: &'t str,
     /// The offset of each line's first byte.
     starts: Vec<usize>,
 }
 
 impl<'t> Lines<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str) -> Self {
         let after_breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
         Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
     }
 
     /// The place of the character at or around this offset; of the end where it is past the end.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> Place {
         let line = self.starts.partition_point(|&start| start <= offset).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or_default();
         let characters_before =

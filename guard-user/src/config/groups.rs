@@ -203,12 +203,6 @@ impl Groups {
     }
 
     fn bad(&self, text: &str, wanted: Wanted) -> ErrorKind {
-        /// Codes in wide use that ISO 3166-1 does not assign: `UK` is reserved at the United Kingdom's
-        /// wish, `EL` is what EU institutions write for Greece.
-        const ALIASES: [(&str, &str); 2] = [("UK", "GB"), ("EL", "GR")];
-        let capitals = text.trim().to_uppercase();
-        let alias = ALIASES.iter().find(|&&(alias, _)| alias == capitals).map(|&(_, code)| code.to_owned());
-        let country = || capitals.parse::<Jurisdiction>().ok().map(|code| code.to_string());
         let mark = || {
             let marks = [Jurisdiction::UNKNOWN, Jurisdiction::UNCERTAIN].map(Jurisdiction::as_str);
             nearest(text, marks.into_iter()).filter(|_| wanted == Wanted::Permit).map(str::to_owned)
@@ -217,9 +211,19 @@ impl Groups {
             let near = nearest(text, self.named.keys().map(String::as_str));
             near.filter(|_| wanted != Wanted::Country).map(str::to_owned)
         };
-        let suggestion = alias.or_else(country).or_else(mark).or_else(group);
+        let suggestion = country_meant(text).or_else(mark).or_else(group);
         ErrorKind::BadJurisdiction { text: text.to_owned(), wanted, suggestion }
     }
+}
+
+/// The country that a text most likely means which is no country's code as it stands.
+pub(crate) fn country_meant(text: &str) -> Option<String> {
+    /// Codes in wide use that ISO 3166-1 does not assign: `UK` is reserved at the United Kingdom's wish,
+    /// `EL` is what EU institutions write for Greece.
+    const ALIASES: [(&str, &str); 2] = [("UK", "GB"), ("EL", "GR")];
+    let capitals = text.trim().to_uppercase();
+    let alias = ALIASES.iter().find(|&&(alias, _)| alias == capitals).map(|&(_, code)| code.to_owned());
+    alias.or_else(|| capitals.parse::<Jurisdiction>().ok().map(|code| code.to_string()))
 }
 
 fn check_name(name: &Text, sink: &mut Sink<'_>) {

@@ -3,7 +3,7 @@
 use ipnetwork::IpNetwork;
 
 use super::error::{ErrorKind, Suggestion, Wanted, words};
-use super::finding::quoted;
+use super::finding::{Explain, quoted};
 use super::limits;
 use super::policy::Protocol;
 
@@ -176,5 +176,15 @@ impl ErrorKind {
             Self::BadChoice { .. } => "bad-choice",
             Self::OverLimit { .. } => "over-limit",
         }
+    }
+}
+
+impl Explain for ErrorKind {
+    fn hint(&self) -> String {
+        self.hint()
+    }
+
+    fn code(&self) -> &'static str {
+        self.code()
     }
 }

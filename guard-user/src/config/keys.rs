@@ -1,10 +1,22 @@
 //! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
-//! made from.
+//! made from. Other documents have a [`Schema`] of their own.
 
-/// A table of the config file.
+/// Everything that one kind of TOML document can have.
+#[derive(Debug)]
+pub struct Schema {
+    /// Its tables.
+    pub sections: &'static [Section],
+    /// Their keys.
+    pub keys: &'static [Key],
+}
+
+/// The config file's.
+pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
+
+/// A table of a document.
 #[derive(Debug)]
 pub struct Section {
-    /// Its dotted name, such as `pin.select`.
+    /// Its dotted name, such as `pin.select`; empty for the keys before the first table.
     pub path: &'static str,
     /// How it is written.
     pub shape: Shape,
@@ -15,6 +27,8 @@ pub struct Section {
 /// How a section is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
+    /// The keys before the first header.
+    Root,
     /// `[name]`, at most once.
     Table,
     /// `[[name]]`, once for each entry.
@@ -47,6 +61,10 @@ pub enum Kind {
     Text,
     /// `true` or `false`.
     Boolean,
+    /// A whole number.
+    Integer,
+    /// A date and time with its offset from UTC (RFC 3339).
+    Time,
     /// A list of strings with at least one value.
     List,
     /// A list of strings that may be empty.
@@ -60,6 +78,8 @@ impl Kind {
         match self {
             Self::Text => "a string",
             Self::Boolean => "true or false",
+            Self::Integer => "a whole number",
+            Self::Time => "a date and time with its zone",
             Self::List | Self::ListOrNone => "a list of strings",
         }
     }
@@ -371,16 +391,24 @@ pub static KEYS: [Key; 28] = [
     },
 ];
 
-/// The key of this name in this section.
-pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
-    let open = SECTIONS.iter().any(|s| s.path == section && s.shape == Shape::Open);
-    KEYS.iter().find(|key| key.section == section && (open || key.name == name))
-}
+impl Schema {
+    /// The key of this name in this section.
+    pub(crate) fn find(&self, section: &str, name: &str) -> Option<&'static Key> {
+        let open = self.is_open(section);
+        self.keys.iter().find(|key| key.section == section && (open || key.name == name))
+    }
 
-/// How a section's header is written.
-pub(super) fn header(section: &str) -> String {
-    match SECTIONS.iter().find(|s| s.path == section).map(|s| s.shape) {
-        Some(Shape::Entries) => format!("[[{section}]]"),
-        _ => format!("[{section}]"),
+    /// Whether the writer of the document chooses the keys of this section.
+    pub(crate) fn is_open(&self, section: &str) -> bool {
+        self.sections.iter().any(|s| s.path == section && s.shape == Shape::Open)
+    }
+
+    /// How a section's header is written.
+    pub(crate) fn header(&self, section: &str) -> String {
+        match self.sections.iter().find(|s| s.path == section).map(|s| s.shape) {
+            Some(Shape::Root) => "the top of the file, before any [header]".to_owned(),
+            Some(Shape::Entries) => format!("[[{section}]]"),
+            _ => format!("[{section}]"),
+        }
     }
 }

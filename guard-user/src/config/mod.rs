@@ -9,9 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use toml::de::DeTable;
-
 mod check;
+pub(crate) mod each;
 pub mod error;
 pub mod finding;
 pub mod groups;
@@ -20,17 +19,18 @@ pub mod keys;
 pub mod limits;
 pub mod policy;
 mod raw;
-mod read;
-mod sink;
-mod suggest;
+pub(crate) mod read;
+pub(crate) mod sink;
+pub(crate) mod suggest;
 mod surprises;
+pub(crate) mod syntax;
 #[cfg(test)]
-mod tests;
-mod values;
+pub(crate) mod tests;
+pub(crate) mod values;
 pub mod warning;
 
 pub use error::ErrorKind;
-pub use finding::{ConfigError, Errors, Finding, Place, Warning};
+pub use finding::{ConfigError, Errors, Explain, Finding, Place, Warning};
 pub use groups::BuiltinGroups;
 pub use policy::Policy;
 pub use surprises::Database;
@@ -73,7 +73,7 @@ pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, Err
     let most = limits::FILE_BYTES as u64 + 1;
     match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
         Ok(_) => parse(file, &bytes, surroundings),
-        Err(error) => Err(whole_file(file, ErrorKind::Unreadable { reason: error.to_string() })),
+        Err(error) => Err(Errors::whole_file(file, ErrorKind::Unreadable { reason: error.to_string() })),
     }
 }
 
@@ -83,25 +83,13 @@ pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, Err
 /// Every error in it. Where the text is not TOML, these are the syntax errors alone.
 pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Checked, Errors> {
     if bytes.len() > limits::FILE_BYTES {
-        return Err(whole_file(file, ErrorKind::FileTooLong));
+        return Err(Errors::whole_file(file, ErrorKind::FileTooLong));
     }
-    let (text, not_utf8) = match std::str::from_utf8(bytes) {
-        Ok(text) => (text, false),
-        Err(error) => {
-            let valid = bytes.get(..error.valid_up_to()).and_then(|bytes| std::str::from_utf8(bytes).ok());
-            (valid.unwrap_or_default(), true)
-        }
+    let text = syntax::text(bytes);
+    let mut sink = Sink::new(text.utf8);
+    let Some(document) = text.parse(&mut sink) else {
+        return finish(file, None, sink);
     };
-    let mut sink = Sink::new(text);
-    if not_utf8 {
-        sink.error(text.len(), "", ErrorKind::NotUtf8);
-        return finish(file, None, sink);
-    }
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    if !syntax_errors.is_empty() {
-        report_syntax(&syntax_errors, text, &mut sink);
-        return finish(file, None, sink);
-    }
     let raw = raw::read(document.get_ref(), &mut sink);
     let groups = groups::Groups::resolve(&raw, surroundings.groups, &mut sink);
     let policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
@@ -117,23 +105,6 @@ fn finish(file: &Path, policy: Option<Policy>, sink: Sink<'_>) -> Result<Checked
         Some(policy) if errors.is_empty() => Ok(Checked { policy, warnings }),
         _ => Err(Errors { file: file.to_owned(), errors }),
     }
-}
-
-/// Reports the first syntax error of each line: those after it are mostly its echo.
-fn report_syntax(errors: &[toml::de::Error], text: &str, sink: &mut Sink<'_>) {
-    let mut lines = std::collections::BTreeSet::new();
-    for error in errors {
-        let at = error.span().map_or(text.len(), |span| span.start);
-        if lines.insert(sink.line(at)) {
-            let reason = error.message().replace('\n', " ");
-            sink.error(at, "", ErrorKind::Syntax { reason });
-        }
-    }
-}
-
-fn whole_file(file: &Path, kind: ErrorKind) -> Errors {
-    let error = Finding { place: None, field: String::new(), kind };
-    Errors { file: file.to_owned(), errors: vec![error] }
 }
 
 /// The fingerprint of a config file's bytes: FNV-1a with 64 bits (Fowler, Noll and Vo), the same on every

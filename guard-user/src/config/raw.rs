@@ -4,8 +4,9 @@
 use toml::de::DeTable;
 
 use super::error::ErrorKind;
-use super::read::{List, Section, Text, has_misspelt, report_unknown_keys};
-use super::sink::Sink;
+use super::keys::CONFIG;
+use super::read::{List, Section, Text};
+use super::sink::Report;
 
 /// A value is `None` where it is not in the file, or where it was of a wrong type or is required and
 /// missing, which has been reported.
@@ -73,18 +74,18 @@ pub(super) struct RawSelect {
 }
 
 /// Reads the whole document.
-pub(super) fn read(root: &DeTable<'_>, sink: &mut Sink<'_>) -> Raw {
-    report_unknown_keys("", root, sink);
-    let host = Section::table(Some(root), 0, "host", sink);
-    if !root.contains_key("host") && !has_misspelt(root, "", "host") {
+pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
+    let root = Section::root(root, &CONFIG, sink);
+    let host = root.table("host", sink);
+    if root.lacks("host") {
         let example = "[host] with interfaces = [\"eth0\"]".to_owned();
-        sink.error(0, "host", ErrorKind::Missing { example });
+        sink.report(0, "host".to_owned(), ErrorKind::Missing { example });
     }
-    let geo = Section::table(Some(root), 0, "geo", sink);
-    let control = Section::table(Some(root), 0, "control", sink);
-    let state = Section::table(Some(root), 0, "state", sink);
-    let log = Section::table(Some(root), 0, "log", sink);
-    let groups = Section::table(Some(root), 0, "groups", sink);
+    let geo = root.table("geo", sink);
+    let control = root.table("control", sink);
+    let state = root.table("state", sink);
+    let log = root.table("log", sink);
+    let groups = root.table("groups", sink);
     let mut groups: Vec<RawGroup> =
         groups.names().map(|name| RawGroup { members: groups.list(name.get_ref(), sink), name }).collect();
     groups.sort_by_key(|group| group.name.span().start);
@@ -98,24 +99,24 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut Sink<'_>) -> Raw {
         state_directory: state.text("directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
-        failsafe: each(root, "failsafe", sink, read_failsafe),
-        sites: each(root, "site", sink, read_site),
+        failsafe: each(&root, "failsafe", sink, read_failsafe),
+        sites: each(&root, "site", sink, read_site),
         groups,
-        pins: each(root, "pin", sink, read_pin),
+        pins: each(&root, "pin", sink, read_pin),
     }
 }
 
 fn each<'r, 't, T>(
-    root: &'r DeTable<'t>,
+    root: &Section<'r, 't>,
     path: &'static str,
-    sink: &mut Sink<'_>,
-    read: impl Fn(&Section<'r, 't>, &mut Sink<'_>) -> T,
+    sink: &mut dyn Report,
+    read: impl Fn(&Section<'r, 't>, &mut dyn Report) -> T,
 ) -> Vec<T> {
-    let sections = Section::entries(root, path, sink);
+    let sections = root.entries(path, sink);
     sections.iter().map(|section| read(section, sink)).collect()
 }
 
-fn read_failsafe(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawFailsafe {
+fn read_failsafe(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawFailsafe {
     require_dimension(section, "failsafe", &["local_ports", "remote_ports", "peers"], sink);
     RawFailsafe {
         at: section.at,
@@ -126,7 +127,7 @@ fn read_failsafe(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawFailsafe 
     }
 }
 
-fn read_site(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawSite {
+fn read_site(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSite {
     RawSite {
         at: section.at,
         name: section.text("name", sink),
@@ -135,17 +136,14 @@ fn read_site(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawSite {
     }
 }
 
-fn read_pin(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawPin {
-    let select = Section::table(section.inner(), section.at, "pin.select", sink);
+fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
+    let select = section.table("pin.select", sink);
     if select.is_there() {
         let selectors = ["sources", "ports", "interfaces", "cgroups", "marks"];
         require_dimension(&select, "pin.select", &selectors, sink);
-    } else if section
-        .inner()
-        .is_some_and(|pin| !pin.contains_key("select") && !has_misspelt(pin, "pin", "select"))
-    {
+    } else if section.lacks("select") {
         let example = "[pin.select] with ports = [\"tcp/143\"], after the pin's own keys".to_owned();
-        sink.error(section.at, "pin.select", ErrorKind::Missing { example });
+        sink.report(section.at, "pin.select".to_owned(), ErrorKind::Missing { example });
     }
     RawPin {
         at: section.at,
@@ -166,8 +164,8 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut Sink<'_>) -> RawPin {
     }
 }
 
-fn require_dimension(section: &Section<'_, '_>, field: &str, names: &[&'static str], sink: &mut Sink<'_>) {
+fn require_dimension(section: &Section<'_, '_>, field: &str, names: &[&'static str], sink: &mut dyn Report) {
     if !section.has_any(names) {
-        sink.error(section.at, field, ErrorKind::NoDimension { choices: names.to_vec() });
+        sink.report(section.at, field.to_owned(), ErrorKind::NoDimension { choices: names.to_vec() });
     }
 }

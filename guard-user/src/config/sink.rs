@@ -1,44 +1,63 @@
 //! Where errors and warnings are put as they are found, so that one run finds them all.
 
 use super::error::ErrorKind;
-use super::finding::{ConfigError, Finding, Lines, Warning};
+use super::finding::{Finding, Lines};
 use super::warning::WarningKind;
 
+/// The errors `E` and warnings `W` of one document.
 #[derive(Debug)]
-pub(super) struct Sink<'t> {
+pub(crate) struct Sink<'t, E = ErrorKind, W = WarningKind> {
     lines: Lines<'t>,
-    errors: Vec<(usize, ConfigError)>,
-    warnings: Vec<(usize, Warning)>,
+    errors: Vec<(usize, Finding<E>)>,
+    warnings: Vec<(usize, Finding<W>)>,
 }
 
-impl<'t> Sink<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+/// A sink as the reader of documents sees it, whatever else the document's own checks put there.
+pub(crate) trait Report {
+    /// Adds an error that stands at this byte offset.
+    fn report(&mut self, at: usize, field: String, kind: ErrorKind);
+    /// The line of a byte offset, from 1.
+    fn line(&self, at: usize) -> usize;
+}
+
+impl<E: From<ErrorKind>, W> Report for Sink<'_, E, W> {
+    fn report(&mut self, at: usize, field: String, kind: ErrorKind) {
+        self.error(at, field, kind);
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.lines.place(at).line
+    }
+}
+
+impl<'t, E, W> Sink<'t, E, W> {
+    pub(crate) fn new(text: &'t str) -> Self {
         Self { lines: Lines::new(text), errors: Vec::new(), warnings: Vec::new() }
     }
 
     /// Adds an error that stands at this byte offset.
-    pub(super) fn error(&mut self, at: usize, field: impl Into<String>, kind: ErrorKind) {
+    pub(crate) fn error(&mut self, at: usize, field: impl Into<String>, kind: impl Into<E>) {
         let place = Some(self.lines.place(at));
-        self.errors.push((at, Finding { place, field: field.into(), kind }));
+        self.errors.push((at, Finding { place, field: field.into(), kind: kind.into() }));
     }
 
     /// Adds a warning that stands at this byte offset.
-    pub(super) fn warn(&mut self, at: usize, field: impl Into<String>, kind: WarningKind) {
+    pub(crate) fn warn(&mut self, at: usize, field: impl Into<String>, kind: W) {
         let place = Some(self.lines.place(at));
         self.warnings.push((at, Finding { place, field: field.into(), kind }));
     }
 
     /// The line of a byte offset, from 1.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.lines.place(at).line
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }
 
     /// Everything that was found, each in the order of the file.
-    pub(super) fn finish(self) -> (Vec<ConfigError>, Vec<Warning>) {
+    pub(crate) fn finish(self) -> (Vec<Finding<E>>, Vec<Finding<W>>) {
         (in_order(self.errors), in_order(self.warnings))
     }
 }

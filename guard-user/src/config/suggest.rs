@@ -2,7 +2,7 @@
 
 /// The candidate that the text most likely means: nothing that is further away than a slip of the
 /// fingers. A word of two letters is never corrected: too many words are near it.
-pub(super) fn nearest<'c>(text: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(text: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     const LONGEST: usize = 64;
     if text.len() > LONGEST {
         return None;

@@ -11,7 +11,7 @@ use super::limits;
 use super::policy::{InterfacePattern, Mark, PortRange, Protocol};
 
 /// A name of a pin, a site, a group or a failsafe rule.
-pub(super) fn name(text: &str) -> Result<String, ErrorKind> {
+pub(crate) fn name(text: &str) -> Result<String, ErrorKind> {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
     match (1..=limits::NAME_BYTES).contains(&text.len()) && text.bytes().all(allowed) {
         true => Ok(text.to_owned()),
@@ -20,7 +20,7 @@ pub(super) fn name(text: &str) -> Result<String, ErrorKind> {
 }
 
 /// A network without host bits.
-pub(super) fn cidr(text: &str) -> Result<IpNetwork, ErrorKind> {
+pub(crate) fn cidr(text: &str) -> Result<IpNetwork, ErrorKind> {
     let bad = || ErrorKind::BadCidr { text: text.to_owned() };
     let Some((address, length)) = text.split_once('/') else {
         return Err(text.parse().map_or_else(|_| bad(), |address| ErrorKind::NoPrefixLength { address }));
@@ -53,7 +53,7 @@ fn unmapped(network: IpNetwork) -> Option<IpNetwork> {
 }
 
 /// `protocol/port` or `protocol/first-last`.
-pub(super) fn ports(text: &str) -> Result<PortRange, ErrorKind> {
+pub(crate) fn ports(text: &str) -> Result<PortRange, ErrorKind> {
     let bad = || ErrorKind::BadPort { text: text.to_owned() };
     let (name, range) = text.split_once('/').ok_or_else(bad)?;
     let protocol = Protocol::ALL
@@ -74,7 +74,7 @@ fn number(digits: &str) -> Option<u16> {
 }
 
 /// `value` or `value/mask`.
-pub(super) fn mark(text: &str) -> Result<Mark, ErrorKind> {
+pub(crate) fn mark(text: &str) -> Result<Mark, ErrorKind> {
     let bad = || ErrorKind::BadMark { text: text.to_owned() };
     let (value, mask) = match text.split_once('/') {
         Some((value, mask)) => (bits(value).ok_or_else(bad)?, bits(mask).ok_or_else(bad)?),
@@ -95,7 +95,7 @@ fn bits(text: &str) -> Option<u32> {
 }
 
 /// A name or a glob of interfaces. The kernel's own rule for names is `dev_valid_name` (net/core/dev.c).
-pub(super) fn interface(text: &str) -> Result<InterfacePattern, ErrorKind> {
+pub(crate) fn interface(text: &str) -> Result<InterfacePattern, ErrorKind> {
     let bad = |reason| Err(ErrorKind::BadInterface { text: text.to_owned(), reason });
     let shortest_match = text.bytes().filter(|&byte| byte != b'*').count();
     if text.is_empty() {
@@ -117,7 +117,7 @@ pub(super) fn interface(text: &str) -> Result<InterfacePattern, ErrorKind> {
 }
 
 /// A path below the root of cgroup v2.
-pub(super) fn cgroup(text: &str) -> Result<String, ErrorKind> {
+pub(crate) fn cgroup(text: &str) -> Result<String, ErrorKind> {
     const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
     let bad = |reason, corrected: Option<&str>| {
         let corrected = corrected.filter(|path| cgroup(path).is_ok()).map(str::to_owned);
@@ -147,12 +147,12 @@ pub(super) fn cgroup(text: &str) -> Result<String, ErrorKind> {
 }
 
 /// An absolute path.
-pub(super) fn path(text: &str) -> Result<PathBuf, ErrorKind> {
+pub(crate) fn path(text: &str) -> Result<PathBuf, ErrorKind> {
     path_within(text, limits::PATH_BYTES, "is longer than a path can be (4095 bytes)")
 }
 
 /// An absolute path that fits into a socket's address.
-pub(super) fn socket(text: &str) -> Result<PathBuf, ErrorKind> {
+pub(crate) fn socket(text: &str) -> Result<PathBuf, ErrorKind> {
     path_within(text, limits::SOCKET_BYTES, "is longer than a socket's path can be (107 bytes)")
 }
 
@@ -178,7 +178,7 @@ fn path_within(text: &str, most: usize, too_long: &'static str) -> Result<PathBu
 }
 
 /// A Unix group, by the characters that groupadd(8) allows.
-pub(super) fn unix_group(text: &str) -> Result<String, ErrorKind> {
+pub(crate) fn unix_group(text: &str) -> Result<String, ErrorKind> {
     const LONGEST: usize = 32;
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let other = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
@@ -190,7 +190,7 @@ pub(super) fn unix_group(text: &str) -> Result<String, ErrorKind> {
 }
 
 /// A length of time above zero, in units up to weeks.
-pub(super) fn duration(text: &str) -> Result<SignedDuration, ErrorKind> {
+pub(crate) fn duration(text: &str) -> Result<SignedDuration, ErrorKind> {
     let bad = |reason| ErrorKind::BadDuration { text: text.to_owned(), reason };
     let span: Span = text.parse().map_err(|_| bad("it is not a number with its unit"))?;
     if span.get_years() != 0 || span.get_months() != 0 {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::finding::quoted;
+use super::finding::{Explain, quoted};
 
 /// What may surprise. Its `Display` is one sentence for the operator; [`hint`](Self::hint) says what to
 /// do.
@@ -189,5 +189,15 @@ impl WarningKind {
             Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",
             Self::UnusedGroup { .. } => "unused-group",
         }
+    }
+}
+
+impl Explain for WarningKind {
+    fn hint(&self) -> String {
+        self.hint()
+    }
+
+    fn code(&self) -> &'static str {
+        self.code()
     }
 }

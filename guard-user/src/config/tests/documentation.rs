@@ -5,21 +5,24 @@ use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 
 use super::{GOOD, check, codes_in};
-use crate::config::keys::{KEYS, Key, Kind, Need, SECTIONS, Shape, header};
+use crate::config::keys::{CONFIG, KEYS, Key, Kind, Need, SECTIONS, Schema, Shape};
 
 const DOCS: &str = include_str!("../../../../docs/config.md");
 const EXAMPLE: &str = include_str!("../../../../docs/example.toml");
 const BEGIN: &str = "<!-- keys: begin, made from the table of keys in the code -->\n";
 const END: &str = "<!-- keys: end -->";
 
-/// The part of docs/config.md that describes the keys.
-fn described() -> String {
-    SECTIONS.iter().map(|section| {
-        let keys = KEYS.iter().filter(|key| key.section == section.path).map(describe_key);
-        let rows: String = keys.collect();
+/// The part of a document's documentation that describes its keys.
+pub(crate) fn described(schema: &Schema) -> String {
+    schema.sections.iter().map(|section| {
+        let rows: String =
+            schema.keys.iter().filter(|key| key.section == section.path).map(describe_key).collect();
+        let header = match section.shape {
+            Shape::Root => "Before the first header".to_owned(),
+            _ => format!("`{}`", schema.header(section.path)),
+        };
         format!(
-            "\n### `{}`\n\n{}\n\n| key | type | without it | meaning |\n| --- | --- | --- | --- |\n{rows}",
-            header(section.path),
+            "\n### {header}\n\n{}\n\n| key | type | without it | meaning |\n| --- | --- | --- | --- |\n{rows}",
             section.meaning
         )
     }).collect()
@@ -29,6 +32,8 @@ fn describe_key(key: &Key) -> String {
     let kind = match key.kind {
         Kind::Text => "string",
         Kind::Boolean => "boolean",
+        Kind::Integer => "integer",
+        Kind::Time => "offset date-time",
         Kind::List => "list of strings, not empty",
         Kind::ListOrNone => "list of strings",
     };
@@ -44,7 +49,7 @@ fn describe_key(key: &Key) -> String {
 fn the_documentation_describes_exactly_the_keys_that_the_code_has() {
     let (_, rest) = DOCS.split_once(BEGIN).expect("docs/config.md has the line that begins the keys");
     let (written, _) = rest.split_once(END).expect("docs/config.md has the line that ends the keys");
-    let described = described();
+    let described = described(&CONFIG);
     assert!(
         written == described,
         "docs/config.md differs from the table of keys; between its two marks it must say:\n{described}"
@@ -94,7 +99,7 @@ fn every_documented_key_is_read_and_so_is_its_example() {
     for key in &KEYS {
         let name = if key.name == "NAME" { "others" } else { key.name };
         let with = |value: &str| {
-            let head = header(key.section);
+            let head = CONFIG.header(key.section);
             let mut lines: Vec<String> = GOOD.lines().map(str::to_owned).collect();
             let at = lines.iter().position(|line| *line == head).unwrap_or_else(|| {
                 lines.push(head);
@@ -133,7 +138,11 @@ fn documented_defaults_are_the_ones_that_count() {
                 Some(format!("{} = {value}\n", key.name))
             });
             let defaults: String = defaults.collect();
-            if defaults.is_empty() { defaults } else { format!("{}\n{defaults}", header(section.path)) }
+            if defaults.is_empty() {
+                defaults
+            } else {
+                format!("{}\n{defaults}", CONFIG.header(section.path))
+            }
         })
         .collect();
     let default = |section: &str, name: &str| {

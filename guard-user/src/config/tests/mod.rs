@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use super::{Checked, Errors, Surroundings, parse};
 
 mod any_input;
-mod documentation;
+pub(crate) mod documentation;
 mod error_examples;
 mod errors;
 mod policy;
