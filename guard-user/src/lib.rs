@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod events;
+pub mod exemption;
 pub mod geo;
 pub mod groups;
 pub mod kernel;

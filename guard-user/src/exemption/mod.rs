@@ -1,0 +1,29 @@
+//! Exemptions: approved uses of a legal instrument that let one transfer leave its region.
+//!
+//! A [`Document`] is what compliance approves: TOML text, then the raw document with the place of every
+//! value, then the checked one, with every error at once. The [`Store`] keeps each document that was
+//! loaded, as its bytes, with what became of it; it alone says which exemptions the kernel is given.
+//! [`Clocks`] turns their windows into the kernel's own time, so that they open and close with no daemon
+//! running.
+
+mod check;
+pub mod clock;
+mod disk;
+pub mod document;
+pub mod error;
+pub mod instrument;
+pub mod keys;
+mod law;
+mod raw;
+mod record;
+pub mod store;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clocks;
+pub use document::{Document, Earlier, Reach, Recipient, Surroundings};
+pub use error::ErrorKind;
+pub use instrument::Instrument;
+pub use store::{Admission, LoadError, Problem, Store, StoreError, Use};
+pub use summary::{State, Summary};

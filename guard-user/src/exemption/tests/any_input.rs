@@ -1,0 +1,96 @@
+//! Whatever the file holds, the answer is a document or errors, and never a panic.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::{GOOD, NOW, time};
+use crate::exemption::keys::DOCUMENT;
+use crate::exemption::{Clocks, Instrument, Reach, Surroundings, document};
+
+/// Holds for every input: an answer that can be shown, and documents that keep what their type promises.
+fn answers(bytes: &[u8]) {
+    match document::parse(Path::new("x.toml"), bytes, &Surroundings::default()) {
+        Ok(document) => {
+            assert!(document.version > 0 && document.valid_from < document.valid_until);
+            assert!(!document.pins.is_empty() && !document.recipients.is_empty());
+            assert!(document.quota_bytes.is_none_or(|quota| (1..u64::MAX).contains(&quota)));
+            assert_ne!(document.instrument, Instrument::ForeignOrder);
+            for recipient in &document.recipients {
+                assert!(match &recipient.reach {
+                    Reach::Networks(networks) =>
+                        networks.iter().all(|n| n.prefix() > 0) && !networks.is_empty(),
+                    Reach::Jurisdictions(all) => all.iter().all(|j| j.is_country()) && !all.is_empty(),
+                });
+            }
+            let clocks = Clocks { wall: time(NOW), boot_ns: 1 };
+            assert!(clocks.boot_time_of(document.valid_from) <= clocks.boot_time_of(document.valid_until));
+        }
+        Err(errors) => {
+            assert!(!errors.errors.is_empty());
+            let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() + 1;
+            for error in &errors.errors {
+                assert!(error.place.is_none_or(|place| (1..=lines).contains(&place.line)), "{errors}");
+                assert!(!error.kind.hint().is_empty() && !error.to_string().is_empty());
+            }
+            assert!(!errors.to_string().chars().any(|c| c.is_control() && c != '\n'), "{errors}");
+        }
+    }
+}
+
+/// A value of any TOML type, right or wrong.
+fn value() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        "[a-zA-Z0-9./:*?_-]{0,12}",
+        Just("192.0.2.1/24".to_owned()),
+        Just("::/0".to_owned()),
+        Just("foreign-order".to_owned()),
+        Just("derogation".to_owned()),
+        Just("US".to_owned()),
+        "\\PC{0,6}".prop_map(|text| text.replace(['"', '\\'], "")),
+    ];
+    let text = text.prop_map(|text| format!("\"{text}\""));
+    prop_oneof![
+        text.clone(),
+        prop::collection::vec(text, 0..4).prop_map(|items| format!("[{}]", items.join(", "))),
+        Just("true".to_owned()),
+        any::<i128>().prop_map(|number| number.to_string()),
+        any::<u64>().prop_map(|number| format!("0x{number:x}")),
+        (0..10_000_u32, 0..14_u32, 0..33_u32, 0..26_u32, prop_oneof![Just("Z"), Just(""), Just("-23:59")])
+            .prop_map(|(year, month, day, hour, zone)| format!(
+                "{year:04}-{month:02}-{day:02}T{hour:02}:00:60{zone}"
+            )),
+        Just("[[]]".to_owned()),
+        Just("{ name = \"x\", cidrs = [] }".to_owned()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        answers(&bytes);
+    }
+
+    #[test]
+    fn a_good_document_with_any_byte_changed(at in 0..GOOD.len(), byte: u8) {
+        let mut bytes = GOOD.as_bytes().to_vec();
+        bytes[at] = byte;
+        answers(&bytes);
+    }
+
+    #[test]
+    fn a_good_document_cut_anywhere(length in 0..GOOD.len()) {
+        answers(&GOOD.as_bytes()[..length]);
+    }
+
+    #[test]
+    fn any_value_of_any_key(key in 0..DOCUMENT.keys.len(), value in value()) {
+        let mut lines: Vec<String> = GOOD.lines().map(str::to_owned).collect();
+        let begin = format!("{} = ", DOCUMENT.keys[key].name);
+        let line = lines.iter().position(|line| line.starts_with(&begin)).unwrap();
+        lines[line] = begin + &value;
+        answers(lines.join("\n").as_bytes());
+    }
+}
