@@ -1,13 +1,12 @@
 //! `borderguard check FILE`: every error in a config, or every warning.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::config::finding::at;
-use crate::config::{self, Checked, Errors, Finding, Surroundings};
+use crate::config::{self, Checked, Errors, Explain, Finding, Surroundings};
 
 /// Exit code of a config that can be used, with or without warnings.
 pub const USABLE: u8 = 0;
@@ -32,7 +31,7 @@ fn write_text(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Writ
     match result {
         Ok(Checked { policy, warnings }) => {
             for warning in warnings {
-                write_finding(file, "warning", warning, &warning.kind.hint(), out)?;
+                write_finding(file, "warning", warning, out)?;
             }
             let warnings = match warnings.len() {
                 0 => "no warnings".to_owned(),
@@ -49,7 +48,7 @@ fn write_text(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Writ
         }
         Err(Errors { errors, .. }) => {
             for error in errors {
-                write_finding(file, "error", error, &error.kind.hint(), out)?;
+                write_finding(file, "error", error, out)?;
             }
             let count = counted(errors.len(), "error");
             writeln!(out, "{}: {count}; warnings are looked for once there are no errors", file.display())
@@ -57,17 +56,18 @@ fn write_text(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Writ
     }
 }
 
-fn write_finding<K: Display>(
+/// Writes one finding as compilers do, and what to do about it.
+pub(super) fn write_finding<K: Explain>(
     file: &Path,
     level: &str,
     finding: &Finding<K>,
-    hint: &str,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    let hint = finding.kind.hint();
     writeln!(out, "{}{level}: {finding}\n  hint: {hint}", at(file, finding.place))
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -77,7 +77,7 @@ fn write_json(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Writ
             "file": file.to_string_lossy(),
             "usable": true,
             "errors": [],
-            "warnings": warnings.iter().map(|w| finding_json(w, w.kind.code(), &w.kind.hint())).collect::<Vec<_>>(),
+            "warnings": warnings.iter().map(finding_json).collect::<Vec<_>>(),
             "pins": policy.pins.len(),
             "sites": policy.sites.len(),
             "failsafe": policy.failsafe.len(),
@@ -86,7 +86,7 @@ fn write_json(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Writ
         Err(Errors { errors, .. }) => json!({
             "file": file.to_string_lossy(),
             "usable": false,
-            "errors": errors.iter().map(|e| finding_json(e, e.kind.code(), &e.kind.hint())).collect::<Vec<_>>(),
+            "errors": errors.iter().map(finding_json).collect::<Vec<_>>(),
             "warnings": [],
         }),
     };
@@ -95,14 +95,14 @@ fn write_json(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Writ
 
 /// `line` and `column` are null where the finding is about the file as a whole, `field` where it is
 /// about no key.
-fn finding_json<K: Display>(finding: &Finding<K>, code: &str, hint: &str) -> Value {
+pub(super) fn finding_json<K: Explain>(finding: &Finding<K>) -> Value {
     json!({
         "line": finding.place.map(|place| place.line),
         "column": finding.place.map(|place| place.column),
         "field": (!finding.field.is_empty()).then_some(&finding.field),
-        "code": code,
+        "code": finding.kind.code(),
         "message": finding.kind.to_string(),
-        "hint": hint,
+        "hint": finding.kind.hint(),
     })
 }
 

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod detach;
 pub mod events;
+pub mod exemption;
 pub mod exit;
 pub mod reload;
 pub mod run;

@@ -1,0 +1,120 @@
+//! `borderguard exemption`: checks documents, and shows what exemptions allow.
+
+pub mod show;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::check::{UNUSABLE, USABLE, counted, finding_json, write_finding};
+use crate::exemption::{Summary, Surroundings, document};
+
+/// `exemption check FILE`: writes every error in the document, or what it would allow. Asks no daemon;
+/// `pins` are the config's, `None` where no config is named. Returns the exit code.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn check(
+    file: &Path,
+    pins: Option<&[String]>,
+    now: Timestamp,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<u8> {
+    let surroundings = Surroundings { pins, now: Some(now), earlier: None };
+    match document::load(file, &surroundings) {
+        Ok((document, _)) => {
+            let summary = Summary::of_document(&document, now);
+            if json {
+                let object = json!({
+                    "file": file.to_string_lossy(), "usable": true, "errors": [], "exemption": summary,
+                });
+                writeln!(out, "{object}")?;
+            } else {
+                writeln!(out, "{}: no errors; it would allow:", file.display())?;
+                show::one(&summary, now, out)?;
+                if pins.is_none() {
+                    writeln!(
+                        out,
+                        "whether there are these pins was not looked at: --config FILE names them"
+                    )?;
+                }
+            }
+            Ok(USABLE)
+        }
+        Err(errors) => {
+            if json {
+                let errors: Vec<_> = errors.errors.iter().map(finding_json).collect();
+                let object = json!({
+                    "file": file.to_string_lossy(), "usable": false, "errors": errors, "exemption": null,
+                });
+                writeln!(out, "{object}")?;
+            } else {
+                for error in &errors.errors {
+                    write_finding(file, "error", error, out)?;
+                }
+                writeln!(out, "{}: {}", file.display(), counted(errors.errors.len(), "error"))?;
+            }
+            Ok(UNUSABLE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const DOCUMENT: &str = "id = \"m-1\"\nversion = 1\ninstrument = \"treaty-request\"\nreference = \"case 5\"\n\
+                            pins = [\"mail\"]\nvalid_from = 2026-12-01T00:00:00Z\n\
+                            valid_until = 2026-12-15T00:00:00Z\n[[recipient]]\nname = \"Court\"\n\
+                            cidrs = [\"198.51.100.20/32\"]\n";
+
+    fn run(text: &str, pins: Option<&[String]>, json: bool) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut out = Vec::new();
+        let now = "2026-12-02T00:00:00Z".parse().unwrap();
+        let code = check(&file, pins, now, json, &mut out).unwrap();
+        (code, String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "m.toml"))
+    }
+
+    #[test]
+    fn a_good_document_says_what_it_would_allow() {
+        let (code, shown) = run(DOCUMENT, Some(&["mail".to_owned()]), false);
+        let expected = "m.toml: no errors; it would allow:\n\
+                        m-1, version 1: treaty-request, case 5\n\
+                        \x20 data     of the pin mail\n\
+                        \x20 to       Court: 198.51.100.20/32\n\
+                        \x20 ports    any\n\
+                        \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
+                        \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
+                        \x20 bytes    without bound\n";
+        assert_eq!((code, shown.as_str()), (USABLE, expected));
+        let (_, shown) = run(DOCUMENT, None, false);
+        assert!(shown.ends_with("--config FILE names them\n"), "{shown}");
+        let (code, shown) = run(DOCUMENT, None, true);
+        let object: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((code, &object["usable"], &object["exemption"]["id"]), (0, &json!(true), &json!("m-1")));
+    }
+
+    #[test]
+    fn errors_are_written_as_check_writes_them() {
+        let text = DOCUMENT.replace("treaty-request", "foreign-order");
+        let (code, shown) = run(&text, Some(&["files".to_owned()]), false);
+        let expected = "m.toml:3:14: error: instrument: an order of a third country's court or authority is by itself \
+                        no ground for a transfer (GDPR Art. 48)\n  hint: name the ground that it rests on: a \
+                        treaty-request under an international agreement, or another instrument of Chapter V\n\
+                        m.toml:5:9: error: pins: there is no pin \"mail\"\n  hint: the config has \"files\"\n\
+                        m.toml: 2 errors\n";
+        assert_eq!((code, shown.as_str()), (UNUSABLE, expected));
+        let (code, shown) = run(&text, None, true);
+        let object: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((code, &object["errors"][0]["code"]), (UNUSABLE, &json!("foreign-order-alone")));
+        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(3), &Value::Null));
+    }
+}

@@ -1,0 +1,196 @@
+//! Exemptions in words.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+
+use crate::exemption::{State, Summary};
+
+/// Writes what one exemption allows, and, where it is loaded, what became of it.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+    let Summary { id, version, instrument, reference, .. } = summary;
+    let state = match summary.loaded_at {
+        Some(_) => format!("{}, ", summary.state.name().replace('-', " ")),
+        None => String::new(),
+    };
+    writeln!(out, "{id}, version {version}: {state}{instrument}, {}", plain(reference))?;
+    let mut line = |title: &str, value: &str| writeln!(out, "  {title:<8} {}", plain(value));
+    let of = if summary.pins.len() == 1 { "of the pin" } else { "of the pins" };
+    line("data", &format!("{of} {}", summary.pins.join(", ")))?;
+    for (at, recipient) in summary.recipients.iter().enumerate() {
+        let whom = match recipient.cidrs.is_empty() {
+            true => format!("anybody in {}", recipient.jurisdictions.join(", ")),
+            false => recipient.cidrs.join(", "),
+        };
+        line(if at == 0 { "to" } else { "" }, &format!("{}: {whom}", recipient.name))?;
+    }
+    let any = summary.ports.is_empty();
+    line("ports", &if any { "any".to_owned() } else { summary.ports.join(", ") })?;
+    line("from", &moment(summary.valid_from, now))?;
+    line("until", &moment(summary.valid_until, now))?;
+    line("bytes", &bytes(summary))?;
+    if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
+        line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
+    }
+    if let Some(revoked) = &summary.revoked {
+        line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
+    }
+    Ok(())
+}
+
+/// Writes all exemptions, those that can let something through first.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn list(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+    if summaries.is_empty() {
+        return writeln!(out, "no exemptions: everything that a pin forbids stays forbidden");
+    }
+    let closed = |summary: &Summary| matches!(summary.state, State::Revoked | State::Expired);
+    let (shut, open): (Vec<&Summary>, Vec<&Summary>) = summaries.iter().partition(|summary| closed(summary));
+    for summary in open.iter().chain(&shut) {
+        one(summary, now, out)?;
+        writeln!(out)?;
+    }
+    writeln!(out, "{} open, {} closed", open.len(), shut.len())
+}
+
+fn bytes(summary: &Summary) -> String {
+    let used = (summary.used_bytes, summary.used_packets);
+    match (summary.quota_bytes, summary.loaded_at) {
+        (Some(quota), None) => format!("at most {} on the wire", grouped(quota)),
+        (None, None) => "without bound".to_owned(),
+        (Some(quota), Some(_)) => {
+            format!(
+                "{} of {} on the wire used, in {} packets",
+                grouped(used.0),
+                grouped(quota),
+                grouped(used.1)
+            )
+        }
+        (None, Some(_)) => {
+            format!("without bound; {} on the wire used, in {} packets", grouped(used.0), grouped(used.1))
+        }
+    }
+}
+
+/// A moment in UTC, and how far from now it is.
+fn moment(moment: Timestamp, now: Timestamp) -> String {
+    let seconds = moment.as_second().saturating_sub(now.as_second());
+    let far = distance(seconds.unsigned_abs());
+    let relative = match seconds {
+        0 => "now".to_owned(),
+        1.. => format!("in {far}"),
+        _ => format!("{far} ago"),
+    };
+    format!("{} UTC ({relative})", moment.strftime("%Y-%m-%d %H:%M:%S"))
+}
+
+/// A length of time in the largest unit that it has one of; days at most.
+fn distance(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let (length, name) = UNITS.into_iter().find(|&(length, _)| seconds >= length).unwrap_or((1, "second"));
+    let count = seconds / length;
+    format!("{} {name}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// Text as a terminal may show it.
+fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A number with a comma at every third digit.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exemption::summary::{RecipientSummary, RevokedSummary};
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn summary() -> Summary {
+        let recipient = |name: &str, cidrs: &[&str], jurisdictions: &[&str]| RecipientSummary {
+            name: name.to_owned(),
+            cidrs: cidrs.iter().map(|&text| text.to_owned()).collect(),
+            jurisdictions: jurisdictions.iter().map(|&text| text.to_owned()).collect(),
+        };
+        Summary {
+            id: "m-1".into(),
+            version: 2,
+            state: State::Active,
+            instrument: "scc".into(),
+            reference: "clauses of 2026-05-01".into(),
+            pins: vec!["mail".into(), "files".into()],
+            recipients: vec![
+                recipient("Partner", &["198.51.100.0/24", "2001:db8:20::/48"], &[]),
+                recipient("Offices", &[], &["JP", "US"]),
+            ],
+            ports: vec!["tcp/443".into(), "udp/443".into()],
+            valid_from: time("2026-12-01T08:00:00Z"),
+            valid_until: time("2026-12-02T00:45:10Z"),
+            quota_bytes: Some(5_000_000),
+            used_bytes: 1_234_567,
+            used_packets: 890,
+            slot: Some(3),
+            loaded_at: Some(time("2026-11-30T00:00:00Z")),
+            loaded_by: Some(1001),
+            revoked: None,
+        }
+    }
+
+    #[test]
+    fn one_exemption_is_shown_with_all_that_it_allows_and_did() {
+        let mut revoked = summary();
+        revoked.state = State::Revoked;
+        revoked.quota_bytes = None;
+        revoked.id = "a".into();
+        let why = "stayed\u{1b}[31m\nx".to_owned();
+        revoked.revoked = Some(RevokedSummary { at: time("2026-12-02T00:00:00Z"), why, by: 0 });
+        let mut out = Vec::new();
+        list(&[revoked, summary()], time("2026-12-02T00:00:00Z"), &mut out).unwrap();
+        let common = "  data     of the pins mail, files
+  to       Partner: 198.51.100.0/24, 2001:db8:20::/48
+           Offices: anybody in JP, US
+  ports    tcp/443, udp/443
+  from     2026-12-01 08:00:00 UTC (16 hours ago)
+  until    2026-12-02 00:45:10 UTC (in 45 minutes)
+";
+        let expected = format!(
+            "m-1, version 2: active, scc, clauses of 2026-05-01
+{common}  bytes    1,234,567 of 5,000,000 on the wire used, in 890 packets
+  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+
+a, version 2: revoked, scc, clauses of 2026-05-01
+{common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
+  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+  revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
+
+1 open, 1 closed
+"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_list_of_none_says_what_that_means() {
+        let mut out = Vec::new();
+        list(&[], time("2026-12-02T00:00:00Z"), &mut out).unwrap();
+        assert!(String::from_utf8(out).unwrap().starts_with("no exemptions: "));
+    }
+}
