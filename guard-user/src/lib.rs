@@ -3,6 +3,9 @@
 pub mod cli;
 pub mod compile;
 pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod events;
 pub mod exemption;
 pub mod geo;
 pub mod groups;

@@ -1,4 +1,118 @@
 //! The command line: one subcommand a file.
+//!
+//! Each has its arguments as `Args` and a function `run` that does the work, writes to the output that it
+//! is given and says how it ended as an [`Exit`](exit::Exit). An error that has no exit code of its own
+//! ([`CliError`]) ends with [`Exit::Failed`](exit::Exit::Failed).
 
 pub mod check;
+pub mod detach;
+pub mod events;
 pub mod exemption;
+pub mod exit;
+pub mod reload;
+pub mod run;
+pub mod status;
+pub mod table;
+pub mod target;
+
+use std::fmt;
+
+use exit::Exit;
+
+use crate::control::client::ClientError;
+use crate::daemon::guard::GuardError;
+use crate::kernel::KernelError;
+
+/// The config file that is read where none is named.
+pub const DEFAULT_CONFIG: &str = "/etc/borderguard/policy.toml";
+
+/// An error with the exit code that it ends the program with.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened, where, and what to do next.
+    pub message: String,
+    /// Whether the message names its file itself, as those about documents do, line by line.
+    pub of_document: bool,
+}
+
+impl CliError {
+    /// An error in what the user gave.
+    #[must_use]
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self { exit: Exit::BadInput, message: message.into(), of_document: false }
+    }
+
+    /// Errors in a config or another document, which name their file and line.
+    #[must_use]
+    pub fn document(message: impl Into<String>) -> Self {
+        Self { exit: Exit::BadInput, message: message.into(), of_document: true }
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+/// The exit code that an error ends the program with.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<CliError>() {
+            return error.exit;
+        }
+        if let Some(error) = cause.downcast_ref::<ClientError>() {
+            return error.exit();
+        }
+        let kernel = match cause.downcast_ref::<GuardError>() {
+            Some(GuardError::Kernel(error)) => Some(error),
+            _ => cause.downcast_ref::<KernelError>(),
+        };
+        if matches!(kernel, Some(KernelError::NotPermitted { .. })) {
+            return Exit::NotPermitted;
+        }
+        if let Some(error) = cause.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return Exit::NotPermitted;
+        }
+    }
+    Exit::Failed
+}
+
+/// Whether the error is that nobody reads the output any more (`borderguard events | head`), which ends a
+/// command early and is no failure.
+#[must_use]
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn an_error_deep_inside_decides_the_exit_code() {
+        let bad: anyhow::Result<()> = Err(CliError::bad_input("x")).context("outer");
+        assert_eq!(exit_of(&bad.unwrap_err()), Exit::BadInput);
+        let denied: anyhow::Result<()> =
+            Err(io::Error::from(io::ErrorKind::PermissionDenied)).context("cannot read");
+        assert_eq!(exit_of(&denied.unwrap_err()), Exit::NotPermitted);
+        assert_eq!(exit_of(&anyhow::anyhow!("x")), Exit::Failed);
+        let pipe: anyhow::Result<()> = Err(io::Error::from(io::ErrorKind::BrokenPipe)).context("write");
+        assert!(is_closed_pipe(&pipe.unwrap_err()));
+    }
+}

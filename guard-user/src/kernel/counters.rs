@@ -141,7 +141,7 @@ impl View {
         Ok(rows)
     }
 
-    fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
+    pub fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
         let mut lost = [0; Loss::COUNT];
         self.each(&self.maps.lost, "LOST", |key, value| {
             let at = read::<u32>(key).map_or(usize::MAX, |at| at as usize);

@@ -1,0 +1,68 @@
+//! `borderguard detach`: removes everything from the kernel. Nothing is guarded from then on.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::exit::Exit;
+use super::{CliError, DEFAULT_CONFIG};
+use crate::kernel::{Kernel, KernelError};
+
+/// Where everything is pinned if the config does not say.
+const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
+
+/// Arguments of `detach`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The daemon's config, which names its `state.pin_path` [default: /etc/borderguard/policy.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything is pinned, instead of the config's `state.pin_path`
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub pin_path: Option<PathBuf>,
+}
+
+/// Detaches. A daemon that runs is to be ended first: it would attach again.
+///
+/// # Errors
+/// Where nothing is pinned, a daemon runs, or the kernel refuses.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let pin_path = pin_path(args)?;
+    let removed = Kernel::detach(&pin_path).map_err(|error| match error {
+        KernelError::Locked { path } => CliError {
+            exit: Exit::Failed,
+            of_document: false,
+            message: format!(
+                "a daemon works with {}, and would attach again: end it first (`systemctl stop borderguard`, or SIGTERM to \
+                 the process that `borderguard status` names), then run `borderguard detach` again. Nothing was changed",
+                path.display()
+            ),
+        }
+        .into(),
+        error => anyhow::Error::from(error),
+    })?;
+    writeln!(
+        out,
+        "detached {} links and {} filters, and removed {} maps at {}: nothing is guarded any more",
+        removed.links.len(),
+        removed.filters.len(),
+        removed.maps.len(),
+        pin_path.display()
+    )?;
+    Ok(Exit::Ok)
+}
+
+/// The config is read for this one value only, so that one with errors keeps nobody from detaching.
+fn pin_path(args: &Args) -> Result<PathBuf> {
+    let config = match (&args.pin_path, &args.config) {
+        (Some(pin_path), _) => return Ok(pin_path.clone()),
+        (None, Some(config)) => config.clone(),
+        (None, None) if PathBuf::from(DEFAULT_CONFIG).exists() => DEFAULT_CONFIG.into(),
+        (None, None) => return Ok(DEFAULT_PIN_PATH.into()),
+    };
+    let text = std::fs::read_to_string(&config)
+        .with_context(|| format!("cannot read the config {}", config.display()))?;
+    let found = super::target::value_in(&text, &config, "state", "pin_path")?;
+    Ok(found.map_or_else(|| DEFAULT_PIN_PATH.into(), PathBuf::from))
+}

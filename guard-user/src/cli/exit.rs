@@ -1,0 +1,64 @@
+//! Exit codes: one table for the program and for docs/exit-codes.md.
+
+use std::process::ExitCode;
+
+macro_rules! exits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
+        /// How a command ended, as its exit code says it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Exit { $($(#[doc = $doc])+ $name = $code,)+ }
+
+        impl Exit {
+            /// All of them, in the order of their codes.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// What the code means: the line of the docs.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+exits! {
+    /// Everything went as it should.
+    Ok = 0;
+    /// The command failed, or found a difference where it was asked to compare.
+    Failed = 1;
+    /// The input can't be used: the command line, a config, a database, an exemption or a capture.
+    BadInput = 2;
+    /// No daemon answers on the control socket.
+    NoDaemon = 3;
+    /// The user may not do this: root or the control group is needed.
+    NotPermitted = 4;
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docs_have_every_code_with_its_meaning() {
+        let docs = include_str!("../../../docs/exit-codes.md");
+        let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
+        let expected: Vec<String> =
+            Exit::ALL.iter().map(|exit| format!("| `{}` | {} |", exit.code(), exit.meaning())).collect();
+        assert_eq!(rows, expected);
+    }
+}

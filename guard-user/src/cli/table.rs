@@ -1,0 +1,104 @@
+//! Text tables: aligned columns for people.
+
+use std::io::{self, Write};
+
+/// One column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its title.
+    pub title: &'static str,
+    /// Whether its values stand to the right, as numbers do.
+    pub to_the_right: bool,
+}
+
+/// A column of words.
+#[must_use]
+pub const fn words(title: &'static str) -> Column {
+    Column { title, to_the_right: false }
+}
+
+/// A column of numbers.
+#[must_use]
+pub const fn numbers(title: &'static str) -> Column {
+    Column { title, to_the_right: true }
+}
+
+/// Writes a table: two spaces before each line and between columns, which are as wide as their widest
+/// value. Control characters are escaped, since names come from the host.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn write<const N: usize>(out: &mut impl Write, columns: [Column; N], rows: &[[String; N]]) -> io::Result<()> {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|value| plain(value))).collect();
+    let widths: [usize; N] = std::array::from_fn(|at| {
+        let title = columns.get(at).map_or(0, |column| column.title.len());
+        rows.iter().filter_map(|row| row.get(at)).map(|value| value.chars().count()).fold(title, usize::max)
+    });
+    write_row(out, &columns, &widths, columns.map(|column| column.title))?;
+    for row in &rows {
+        write_row(out, &columns, &widths, row.each_ref().map(String::as_str))?;
+    }
+    Ok(())
+}
+
+fn write_row<const N: usize>(
+    out: &mut impl Write,
+    columns: &[Column; N],
+    widths: &[usize; N],
+    values: [&str; N],
+) -> io::Result<()> {
+    let mut line = String::new();
+    for ((column, width), value) in columns.iter().zip(widths).zip(values) {
+        line.push_str("  ");
+        let padding = " ".repeat(width.saturating_sub(value.chars().count()));
+        match column.to_the_right {
+            true => line.extend([padding.as_str(), value]),
+            false => line.extend([value, padding.as_str()]),
+        }
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+/// Text as a terminal may show it.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
+
+/// A number with a comma at every third digit.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_value() {
+        let mut out = Vec::new();
+        let rows = [["a".to_owned(), "1,000".to_owned()], ["ä\u{1b}b".to_owned(), "7".to_owned()]];
+        write(&mut out, [words("name"), numbers("n")], &rows).unwrap();
+        let expected = "  name           n\n  a          1,000\n  ä\\u{1b}b       7\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_three_digits() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (u64::MAX, "18,446,744,073,709,551,615")];
+        for (number, shown) in cases {
+            assert_eq!(grouped(number), shown);
+        }
+    }
+}

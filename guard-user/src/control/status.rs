@@ -1,0 +1,172 @@
+//! What `borderguard status` shows: one object, documented key by key here and in docs/status.md.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exemption::Summary;
+
+/// Everything that the daemon knows of itself and of the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// The kernel's release, as `uname -r` has it.
+    pub kernel: String,
+    /// The config file.
+    pub config: String,
+    /// The config's fingerprint, 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// The generation that is live.
+    pub generation: u64,
+    /// When it went live, RFC 3339.
+    pub since: String,
+    /// Whether every action counts as `observe`.
+    pub observe: bool,
+    /// What should not be as it is, a sentence each; empty when all is well.
+    pub problems: Vec<String>,
+    /// The guarded interfaces, and those that should be.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The pins, in the order of the config.
+    pub pins: Vec<PinStatus>,
+    /// Every packet of each hook, by verdict and reason; outcomes that never happened are left out.
+    pub totals: Vec<TotalStatus>,
+    /// Packets by pin, jurisdiction, verdict and reason, and those that have no pin by reason. A packet of
+    /// several pins is counted for each.
+    pub counters: Vec<CounterStatus>,
+    /// The geo database.
+    pub database: DatabaseStatus,
+    /// The exemptions, in the order of ids and versions.
+    pub exemptions: Vec<Summary>,
+    /// What could not be kept or told.
+    pub losses: Vec<LossStatus>,
+    /// Events told since the daemon started: the number of the last one.
+    pub events: u64,
+}
+
+/// One interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its index; null where there is no such interface.
+    pub index: Option<u32>,
+    /// What is attached.
+    pub hooks: Vec<HookStatus>,
+    /// Why it is not guarded as it should be; null when it is.
+    pub problem: Option<String>,
+}
+
+/// One hook of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// `egress` or `ingress`.
+    pub hook: String,
+    /// How the program is attached: `tcx`, `clsact`, `xdp-native` or `xdp-generic`.
+    pub mode: String,
+}
+
+/// One pin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinStatus {
+    /// Its name.
+    pub name: String,
+    /// Its home jurisdiction.
+    pub home: String,
+    /// `drop`, `flag` or `observe`, as it is in force.
+    pub action: String,
+    /// `off`, `flag` or `drop`, as it is in force.
+    pub ingress: String,
+    /// The line of the config on which it begins.
+    pub line: usize,
+    /// Its packets by verdict.
+    pub verdicts: Vec<VerdictStatus>,
+    /// The jurisdictions with most bytes, at most five.
+    pub top: Vec<PlaceStatus>,
+}
+
+/// Packets and bytes of one verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictStatus {
+    /// The verdict's name.
+    pub verdict: String,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// Packets and bytes that went, or would have gone, to one jurisdiction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceStatus {
+    /// The jurisdiction.
+    pub jurisdiction: String,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// Every packet of a hook that got this verdict for this reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotalStatus {
+    /// `egress` or `ingress`.
+    pub hook: String,
+    /// The verdict's name.
+    pub verdict: String,
+    /// The reason's name.
+    pub reason: String,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// Packets of one pin, or of none, that were judged alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterStatus {
+    /// The pin's name; null where no pin is concerned.
+    pub pin: Option<String>,
+    /// The jurisdiction; null where no destination was placed.
+    pub jurisdiction: Option<String>,
+    /// `egress` or `ingress`.
+    pub hook: String,
+    /// The verdict's name.
+    pub verdict: String,
+    /// The reason's name.
+    pub reason: String,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// The geo database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseStatus {
+    /// What it is.
+    pub source: String,
+    /// Its files; empty for the embedded one.
+    pub files: Vec<String>,
+    /// Licence and owner of the data; null where the source does not say.
+    pub licence: Option<String>,
+    /// When the data was made, RFC 3339; null where the source does not say.
+    pub generated: Option<String>,
+    /// Its age in days; null where the source has no date.
+    pub age_days: Option<i64>,
+    /// Why it should not be relied on any longer; null while it may.
+    pub stale: Option<String>,
+    /// IPv4 ranges.
+    pub ranges_v4: usize,
+    /// IPv6 ranges.
+    pub ranges_v6: usize,
+}
+
+/// What was lost of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossStatus {
+    /// `events`, `flows`, `outcomes`, or `log` for lines that standard output did not take.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}

@@ -1,0 +1,279 @@
+//! The guard: the live generation and what it was made of.
+//!
+//! Everything that changes what the kernel judges goes through [`Guard::publish`]: a reload, an exemption
+//! that is loaded or revoked, a wall clock that was set, an interface or a cgroup that is another one now.
+//! What fails leaves the old generation live.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use guard_common::interval::build::GeoImage;
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use super::facts;
+use super::inputs::{self, InputError, Inputs};
+use super::interfaces::Guarded;
+use super::ledger::Ledger;
+use crate::compile::{self, CompileError, HostFacts};
+use crate::config::policy::{Pin, Policy};
+use crate::events::names::{Generations, Names};
+use crate::exemption::{Clocks, Store, StoreError};
+use crate::geo::Info;
+use crate::kernel::{Interface, Kernel, KernelError};
+
+/// What the daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The config file, as an absolute path.
+    pub config: PathBuf,
+    /// Whether every action counts as `observe`, whatever the config says.
+    pub observe: bool,
+}
+
+/// Why a generation did not go live, or the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// The config or a database can't be used.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The policy can't be turned into tables on this host.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Sites and databases have more ranges than the kernel's tables hold.
+    #[error("the geo tables do not fit: {0}")]
+    Geo(#[from] guard_common::interval::build::TableFull),
+    /// The exemptions can't be read or kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// The live generation, and everything that the next one is made of.
+pub struct Guard {
+    pub(super) options: Options,
+    pub(super) policy: Policy,
+    pub(super) database: Info,
+    pub(super) kernel: Kernel,
+    pub(super) store: Store,
+    pub(super) guarded: Guarded,
+    pub(super) names: Generations,
+    pub(super) ledger: Ledger,
+    /// When the live generation went live.
+    pub(super) since: Timestamp,
+    /// The clocks by which its exemptions' windows were computed.
+    pub(super) clocks: Clocks,
+    pub(super) facts: HostFacts,
+    /// What the last attempt to publish failed on, until one succeeds.
+    pub(super) behind: Option<String>,
+}
+
+impl Guard {
+    /// Loads everything, publishes a generation and attaches to the interfaces.
+    ///
+    /// # Errors
+    /// [`GuardError`]; what the kernel guarded before goes on.
+    pub fn start(options: Options) -> Result<Self, GuardError> {
+        let Inputs { policy, warnings, database } = inputs::load(&options.config, options.observe)?;
+        for warning in &warnings {
+            warn!("{}: {warning}", options.config.display());
+        }
+        let kernel = Kernel::open(&policy.state.pin_path)?;
+        let mut store = Store::open(&policy.state.directory)?;
+        for problem in store.problems() {
+            error!("an exemption can't be used and is closed: {problem}");
+        }
+        if kernel.adopted() {
+            info!(generation = kernel.generation(), "took over what is guarded already");
+        } else {
+            store.counters_began_anew()?;
+        }
+        let ledger = Ledger::open(&policy.state.directory, kernel.adopted());
+        let mut names = Generations::default();
+        if let Some(earlier) = ledger.names(kernel.generation(), &options.config) {
+            names.add(earlier);
+        }
+        let mut guard = Self {
+            database: Info::default(),
+            kernel,
+            store,
+            guarded: Guarded::default(),
+            names,
+            ledger,
+            since: Timestamp::now(),
+            clocks: Clocks::read(),
+            facts: HostFacts::default(),
+            behind: None,
+            policy,
+            options,
+        };
+        let policy = guard.policy.clone();
+        let geo = compile::geo_image(&database, &policy.sites)?;
+        guard.publish(policy, Some((geo, database.info)))?;
+        guard.attach_all();
+        Ok(guard)
+    }
+
+    /// Reads config, databases and exemptions again.
+    ///
+    /// # Errors
+    /// [`GuardError`]; then the old generation stays live. Interfaces that can't be guarded are no error
+    /// but problems of the status.
+    pub fn reload(&mut self) -> Result<(), GuardError> {
+        let Inputs { policy, warnings, database } = inputs::load(&self.options.config, self.options.observe)?;
+        for warning in &warnings {
+            warn!("{}: {warning}", self.options.config.display());
+        }
+        for (key, now, next) in [
+            ("control.socket", &self.policy.control.socket, &policy.control.socket),
+            ("state.directory", &self.policy.state.directory, &policy.state.directory),
+            ("state.pin_path", &self.policy.state.pin_path, &policy.state.pin_path),
+        ] {
+            if now != next {
+                warn!("{key} is {} until the daemon is started again", now.display());
+            }
+        }
+        let geo = compile::geo_image(&database, &policy.sites)?;
+        self.publish(policy, Some((geo, database.info)))?;
+        self.attach_all();
+        Ok(())
+    }
+
+    /// Publishes the same policy again, with exemptions, clocks, interfaces and cgroups as they are now.
+    ///
+    /// # Errors
+    /// [`GuardError`]; then the old generation stays live.
+    pub fn renew(&mut self) -> Result<(), GuardError> {
+        let policy = self.policy.clone();
+        self.publish(policy, None)
+    }
+
+    /// Makes a generation of the policy and has the kernel judge by it. When it returns, no packet is
+    /// judged by the old one any more.
+    fn publish(&mut self, policy: Policy, geo: Option<(GeoImage, Info)>) -> Result<(), GuardError> {
+        let result = self.try_publish(policy, geo);
+        self.behind = result.as_ref().err().map(ToString::to_string);
+        if result.is_ok() {
+            trim_memory();
+        }
+        result
+    }
+
+    fn try_publish(&mut self, policy: Policy, geo: Option<(GeoImage, Info)>) -> Result<(), GuardError> {
+        let generation = self.kernel.generation() + 1;
+        let clocks = Clocks::read();
+        let facts = facts::gather(&policy, &Interface::all()?);
+        let pins = pin_names(&policy);
+        let exemptions = self.store.kernel_exemptions(&clocks, &pins);
+        let table = compile::policy_table(&policy, &exemptions, &facts, generation)?;
+
+        // Before the kernel judges by it: an event must find its names.
+        let mut names = Names::of(&policy, &self.options.config.to_string_lossy(), generation);
+        let id_of = |slot| self.store.by_slot(slot).map(|document| document.id.as_str().into());
+        names.exemptions =
+            exemptions.iter().filter_map(|exemption| Some((exemption.slot, id_of(exemption.slot)?))).collect();
+        (names.interfaces, names.cgroups) = names_of_facts(&facts);
+        self.names.add(names);
+        self.ledger.before_switch(&policy.pins);
+
+        let (image, info) = geo.unzip();
+        let published = self.kernel.publish(&table, image.as_ref());
+        if self.kernel.generation() != generation {
+            self.names.take_back(generation);
+            self.ledger.not_switched();
+            published?;
+            return Ok(());
+        }
+        self.policy = policy;
+        self.facts = facts;
+        self.clocks = clocks;
+        self.since = Timestamp::now();
+        if let Some(info) = info {
+            self.database = info;
+        }
+        self.ledger.switched(generation, &self.kernel);
+        let published = published?;
+        info!("{published} is live: {} pins, {} exemptions", self.policy.pins.len(), exemptions.len());
+        self.free_slots();
+        Ok(())
+    }
+
+    /// Saves and resets the use of exemptions that no generation has any more.
+    fn free_slots(&mut self) {
+        for slot in self.store.slots_to_reset() {
+            if let Err(error) = self.free_slot(slot) {
+                warn!("the slot {slot} of a closed exemption stays taken: {error}");
+            }
+        }
+    }
+
+    fn free_slot(&mut self, slot: u16) -> Result<(), GuardError> {
+        self.checkpoint_slot(slot)?;
+        self.kernel.reset_exemption_use(slot, guard_common::abi::ExemptionUse::default())?;
+        self.store.slot_was_reset(slot)?;
+        Ok(())
+    }
+
+    pub(super) fn checkpoint_slot(&mut self, slot: u16) -> Result<(), GuardError> {
+        let used = self.kernel.exemption_use(slot)?;
+        let counted = crate::exemption::Use { bytes: used.bytes, packets: used.packets };
+        self.store.checkpoint_use(slot, counted)?;
+        Ok(())
+    }
+
+    /// The live generation.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.kernel.generation()
+    }
+
+    /// The live policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The names of the last generations.
+    #[must_use]
+    pub fn names(&self) -> &Generations {
+        &self.names
+    }
+
+    /// The kernel side.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Opens the reader of events; every event goes to one reader only.
+    ///
+    /// # Errors
+    /// [`GuardError::Kernel`].
+    pub fn events(&mut self) -> Result<crate::kernel::EventReader, GuardError> {
+        Ok(self.kernel.events()?)
+    }
+}
+
+/// The names of a policy's pins.
+pub(super) fn pin_names(policy: &Policy) -> Vec<String> {
+    policy.pins.iter().map(|Pin { name, .. }| name.clone()).collect()
+}
+
+/// Names of interfaces by index, and paths of cgroups by id.
+fn names_of_facts(facts: &HostFacts) -> (HashMap<u32, Arc<str>>, HashMap<u64, Arc<str>>) {
+    let interfaces = facts.interfaces.iter().map(|(index, name)| (*index, name.as_str().into())).collect();
+    let cgroups = facts.cgroups.iter().map(|cgroup| (cgroup.id, cgroup.path.as_str().into())).collect();
+    (interfaces, cgroups)
+}
+
+/// Gives back the memory of databases and images that are gone: glibc keeps it otherwise.
+fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes a plain number and may be called at any time (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -1,0 +1,118 @@
+//! What the daemon reads from the disk: the config and the geo databases.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::policy::{Geo, Policy};
+use crate::config::{self, Checked, Errors, Surroundings, Warning};
+use crate::geo::{GeoDb, embedded, merge, mmdb};
+
+/// A config and its databases, without errors.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The policy.
+    pub policy: Policy,
+    /// What may surprise in it.
+    pub warnings: Vec<Warning>,
+    /// The databases as one.
+    pub database: GeoDb,
+}
+
+/// Why inputs can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The config has errors: all of them, each with its place and a hint.
+    #[error(transparent)]
+    Config(#[from] Errors),
+    /// Databases can't be used: all of them, a line each.
+    #[error("{}", lines(.0))]
+    Databases(Vec<mmdb::Error>),
+}
+
+fn lines(errors: &[mmdb::Error]) -> String {
+    errors.iter().map(|error| format!("geo database: {error}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Loads a config and its databases. With `observe` the policy observes, whatever the config says.
+///
+/// # Errors
+/// [`InputError`].
+pub fn load(file: &Path, observe: bool) -> Result<Inputs, InputError> {
+    let Checked { policy, warnings } = load_config(file, observe)?;
+    let database = load_database(&policy.geo)?;
+    Ok(Inputs { policy, warnings, database })
+}
+
+/// Loads a config alone.
+///
+/// # Errors
+/// [`InputError::Config`].
+pub fn load_config(file: &Path, observe: bool) -> Result<Checked, InputError> {
+    let surroundings = Surroundings { groups: &config::groups::builtin, database: None };
+    let mut checked = config::load(file, &surroundings)?;
+    checked.policy.host.observe |= observe;
+    Ok(checked)
+}
+
+/// Loads the databases of a config as one.
+///
+/// # Errors
+/// [`InputError::Databases`].
+pub fn load_database(geo: &Geo) -> Result<GeoDb, InputError> {
+    let (mut databases, mut errors) = (Vec::new(), Vec::new());
+    for path in &geo.files {
+        match mmdb::read(path) {
+            Ok(database) => databases.push(database),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(InputError::Databases(errors));
+    }
+    Ok(merge::merge(databases).unwrap_or_else(embedded::load))
+}
+
+/// The file as an absolute path, so that a reload finds it wherever the daemon was started.
+///
+/// # Errors
+/// Where the current folder can't be told.
+pub fn absolute(file: &Path) -> std::io::Result<PathBuf> {
+    std::path::absolute(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, text: &str) -> PathBuf {
+        let file = folder.join("policy.toml");
+        std::fs::write(&file, text).unwrap();
+        file
+    }
+
+    const POLICY: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+                          action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+
+    #[test]
+    fn the_flag_makes_a_policy_observe() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write(folder.path(), POLICY);
+        assert!(!load_config(&file, false).unwrap().policy.host.observe);
+        assert!(load_config(&file, true).unwrap().policy.host.observe);
+    }
+
+    #[test]
+    fn every_bad_database_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("{POLICY}[geo]\nfiles = [\"/no/such/a.mmdb\", \"/no/such/b.mmdb\"]\n");
+        let error = load(&write(folder.path(), &text), false).unwrap_err().to_string();
+        assert_eq!(error.lines().count(), 2, "{error}");
+        assert!(error.contains("a.mmdb") && error.contains("b.mmdb"), "{error}");
+    }
+
+    #[test]
+    fn without_files_the_embedded_database_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = load(&write(folder.path(), POLICY), false).unwrap();
+        assert!(inputs.database.info.ranges_v4 > 100_000);
+    }
+}

@@ -1,0 +1,232 @@
+//! The daemon: loads, attaches, watches, tells; and answers on the control socket.
+//!
+//! One thread owns the guard and does one thing after the other: a reload, an exemption, a look at the
+//! interfaces. Clients of the control socket and the log wait on their own. What the kernel judges never
+//! waits for any of it, and goes on when the daemon ends.
+
+pub mod clock;
+mod exemptions;
+mod facts;
+pub mod guard;
+pub mod inputs;
+mod interfaces;
+mod ledger;
+mod links;
+mod notify;
+mod status;
+mod teller;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::config::policy::{Action, Ingress};
+use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::control::server::{Command, Desk, Server};
+use crate::control::status::LossStatus;
+use crate::events::history::History;
+use crate::events::log::EventLog;
+
+use exemptions::error_kind;
+use guard::{Guard, Options};
+use links::Links;
+use notify::{State, notify};
+use teller::Teller;
+
+/// How often clocks and losses are looked at.
+const EACH_SECOND: Duration = Duration::from_secs(1);
+/// How often attachments, cgroups and exemptions are looked at, and quiet flows told.
+const WATCHDOG: Duration = Duration::from_secs(5);
+/// How often a stale database is warned of.
+const EACH_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Requests that wait for the daemon.
+const REQUESTS: usize = 16;
+
+/// Runs the daemon until SIGTERM or SIGINT. Enforcement stays.
+///
+/// # Errors
+/// Where it can't start; what the kernel guarded before goes on.
+pub fn run(options: Options) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the daemon's event loop")?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::start(options)?;
+        daemon.watch().await;
+        daemon.end();
+        Ok(())
+    })
+}
+
+struct Daemon {
+    guard: Guard,
+    teller: Teller,
+    server: Server,
+    desk: Desk,
+    commands: mpsc::Receiver<Command>,
+    links: Links,
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Daemon {
+    fn start(options: Options) -> Result<Self> {
+        // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
+        let hang_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+        // And before the interfaces are looked at: none that comes meanwhile is overlooked.
+        let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
+        let mut guard = Guard::start(options)?;
+        let control = &guard.policy().control;
+        let server = Server::bind(&control.socket, control.group.as_deref())?;
+        let history = Arc::new(History::default());
+        let log = EventLog::start(std::io::stdout()).context("cannot start the event log")?;
+        let teller = Teller::new(&mut guard, Arc::clone(&history), log)?;
+        let (sender, commands) = mpsc::channel(REQUESTS);
+        let desk = Desk { commands: sender, history };
+        notify(State::Ready);
+        info!(
+            "ready: generation {} of {}, control socket {}",
+            guard.generation(),
+            guard.options.config.display(),
+            server.path().display()
+        );
+        Ok(Self { guard, teller, server, desk, commands, links, hang_up, terminate, interrupt })
+    }
+
+    async fn watch(&mut self) {
+        let mut each_second = ticks(EACH_SECOND);
+        let mut watchdog = ticks(WATCHDOG);
+        // The first tick of all of them is now: a stale database is warned of at once.
+        let mut each_day = ticks(EACH_DAY);
+        loop {
+            tokio::select! {
+                () = self.server.serve(&self.desk) => {}
+                () = self.teller.ready() => while self.teller.tell(&self.guard) {},
+                Some(command) = self.commands.recv() => self.answer(command),
+                () = self.links.changed() => self.guard.look_at_interfaces(),
+                _ = self.hang_up.recv() => drop(self.reload()),
+                _ = each_second.tick() => {
+                    self.guard.follow_wall_clock();
+                    self.teller.report_losses(&self.guard);
+                }
+                _ = watchdog.tick() => {
+                    self.guard.check_attachments();
+                    self.guard.look_at_interfaces();
+                    self.guard.expire_exemptions();
+                    self.guard.checkpoint_exemptions();
+                    self.teller.sweep(&self.guard);
+                }
+                _ = each_day.tick() => self.warn_of_age(),
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        notify(State::Stopping);
+        while self.teller.tell(&self.guard) {}
+        self.teller.sweep(&self.guard);
+        self.guard.checkpoint_exemptions();
+        info!(
+            "the daemon ends; generation {} stays in force. `borderguard run` takes it over, `borderguard detach` \
+             ends it",
+            self.guard.generation()
+        );
+    }
+
+    fn answer(&mut self, command: Command) {
+        let Command { request, uid, answer } = command;
+        let response = match request {
+            Request::Status {} => self.status(),
+            Request::Reload {} => self.reload(),
+            Request::ExemptionLoad { document, name } => self.guard.load_exemption(&name, &document, uid),
+            Request::ExemptionList {} => {
+                Response::Exemptions { exemptions: self.guard.list_exemptions() }
+            }
+            Request::ExemptionRevoke { id, why } => self.guard.revoke_exemption(&id, &why, uid),
+            Request::Events { .. } => {
+                Response::error(ErrorKind::BadRequest, "events are answered by the connection itself")
+            }
+        };
+        // A client that did not wait for the answer has gone.
+        let _gone = answer.send(response);
+    }
+
+    fn status(&mut self) -> Response {
+        // What is in the ring buffer by now is told before it is counted.
+        while self.teller.tell(&self.guard) {}
+        match self.guard.status() {
+            Ok(mut status) => {
+                status.losses.push(LossStatus { kind: "log".to_owned(), count: self.teller.lost_lines() });
+                status.events = self.desk.history.next_sequence() - 1;
+                Response::Status { status: Box::new(status) }
+            }
+            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+        }
+    }
+
+    fn reload(&mut self) -> Response {
+        notify(State::Reloading);
+        let begin = Instant::now();
+        let response = match self.guard.reload() {
+            Ok(()) => {
+                let took = begin.elapsed().as_millis();
+                info!("reloaded in {took} ms: generation {} is live", self.guard.generation());
+                self.guard.done("config, geo databases and exemptions are reloaded".to_owned())
+            }
+            Err(error) => {
+                error!("not reloaded, generation {} stays live: {error}", self.guard.generation());
+                Response::error(
+                    error_kind(&error),
+                    format!("not reloaded, generation {} stays live:\n{error}", self.guard.generation()),
+                )
+            }
+        };
+        self.warn_of_age();
+        notify(State::Ready);
+        response
+    }
+
+    fn warn_of_age(&self) {
+        if let Some(stale) = self.guard.stale_database(Timestamp::now()) {
+            warn!("{stale}: places may be wrong. Bring a newer one (`geo.files`), or allow it (`geo.max_age`)");
+        }
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The name of an action in config, status and logs.
+#[must_use]
+pub const fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Observe => "observe",
+        Action::Flag => "flag",
+        Action::Drop => "drop",
+    }
+}
+
+/// The name of what a pin does at ingress in config, status and logs.
+#[must_use]
+pub const fn ingress_name(ingress: Ingress) -> &'static str {
+    match ingress {
+        Ingress::Off => "off",
+        Ingress::Flag => "flag",
+        Ingress::Drop => "drop",
+    }
+}

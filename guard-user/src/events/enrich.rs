@@ -1,0 +1,266 @@
+//! From the kernel's numbers to names, places and wall-clock time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use guard_common::abi::{self, FlowKey, Hook, NO_EXEMPTION, PORT_PROTOCOLS, Place};
+use guard_common::packet::Addr;
+use guard_common::verdict::{Reason, Verdict};
+use jiff::Timestamp;
+
+use super::event::{Endpoint, Event, Phase, Rule};
+use super::flows::Added;
+use super::names::{Generations, Names, PinName};
+use crate::config::policy::{Action, Ingress};
+use crate::daemon::clock::Clock;
+
+/// What an event is told with.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The names.
+    pub names: &'a Generations,
+    /// The clocks as they stand now.
+    pub clock: Clock,
+    /// When the daemon started.
+    pub session: Timestamp,
+}
+
+/// The event in words; its number is for the history to give. Numbers that this version does not know
+/// (they would come from a kernel program of another ABI) read as a drop without tables.
+#[must_use]
+pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>) -> Event {
+    let abi::Event { key, record, outer_dst } = raw;
+    let hook = Hook::from_index(key.hook).unwrap_or(Hook::Egress);
+    let place = Place(record.place);
+    let names = context.names.get(record.generation);
+    let nameless = key.src == Addr::default() && key.dst == Addr::default();
+    let ends = (!nameless).then(|| (endpoint(key.src, key.sport, key), endpoint(key.dst, key.dport, key)));
+    Event {
+        sequence: 0,
+        session: context.session,
+        time: context.clock.wall(record.last_ns),
+        phase,
+        hook,
+        verdict: Verdict::from_index(record.verdict).unwrap_or(Verdict::Drop),
+        reason: Reason::from_index(record.reason).unwrap_or(Reason::NoTables),
+        pins: pin_names(names, record.denied),
+        tagged: pin_names(names, record.tag),
+        rule: names.and_then(|names| rule(names, record.denied, hook)),
+        jurisdiction: place.jurisdiction(),
+        placed_by: place.placed_by(),
+        source: ends.map(|ends| ends.0),
+        destination: ends.map(|ends| ends.1),
+        tunnel: (record.layers > 1).then(|| (*outer_dst).into()),
+        protocol: key.proto,
+        tcp_flags: record.tcp_flags,
+        ifindex: record.ifindex,
+        interface: interface(context.names, names, record.ifindex),
+        mark: record.mark,
+        cgroup_id: record.cgroup,
+        cgroup: names.and_then(|names| names.cgroups.get(&record.cgroup).cloned()),
+        packets: added.packets,
+        bytes: added.bytes,
+        flow_packets: record.packets,
+        flow_bytes: record.bytes,
+        flow_start: context.clock.wall(record.first_ns),
+        exemption: (record.exemption != NO_EXEMPTION).then(|| exemption(names, record.exemption)),
+        generation: record.generation,
+        community_id: ends.and_then(|(source, destination)| community_id(key.proto, source, destination)),
+    }
+}
+
+fn endpoint(address: Addr, port: u16, key: &FlowKey) -> Endpoint {
+    // Fragments and protocols without ports have zeroes at both ends.
+    let has_ports = PORT_PROTOCOLS.contains(&key.proto) && (key.sport, key.dport) != (0, 0);
+    Endpoint { ip: address.into(), port: has_ports.then_some(port) }
+}
+
+/// The pins' names; their numbers where the generation that judged is not known any more.
+fn pin_names(names: Option<&Arc<Names>>, set: u64) -> Vec<Arc<str>> {
+    match names {
+        Some(names) => names.pins_of(set).map(|pin| Arc::clone(&pin.name)).collect(),
+        None => {
+            (0..64).filter(|number| set >> number & 1 == 1).map(|number| number_name(number).into()).collect()
+        }
+    }
+}
+
+fn number_name(number: u32) -> String {
+    format!("#{number}")
+}
+
+fn exemption(names: Option<&Arc<Names>>, slot: u16) -> Arc<str> {
+    let known = names.and_then(|names| names.exemptions.get(&slot).cloned());
+    known.unwrap_or_else(|| number_name(u32::from(slot)).into())
+}
+
+/// An interface's name is looked for among the newest too: a new interface changes no generation where
+/// no pin selects interfaces.
+fn interface(generations: &Generations, names: Option<&Arc<Names>>, index: u32) -> Option<Arc<str>> {
+    let newest = generations.newest();
+    [newest, names].into_iter().flatten().find_map(|names| names.interfaces.get(&index).cloned())
+}
+
+/// Of the pins that forbid, the first of the strictest.
+fn rule(names: &Names, denied: u64, hook: Hook) -> Option<Rule> {
+    let strictness = |pin: &PinName| match (hook, pin.action, pin.ingress) {
+        (Hook::Egress, Action::Observe, _) | (Hook::Ingress, _, Ingress::Off) => 0,
+        (Hook::Egress, Action::Flag, _) | (Hook::Ingress, _, Ingress::Flag) => 1,
+        (Hook::Egress, Action::Drop, _) | (Hook::Ingress, _, Ingress::Drop) => 2,
+    };
+    // Of equals `max_by_key` takes the last.
+    let pins: Vec<&PinName> = names.pins_of(denied).collect();
+    let pin = pins.into_iter().rev().max_by_key(|pin| strictness(pin))?;
+    Some(Rule { pin: Arc::clone(&pin.name), file: Arc::clone(&names.config), line: pin.line })
+}
+
+/// Community ID, as <https://github.com/corelight/community-id-spec> has it. For ICMP it would take the
+/// type and code, which a flow does not keep; for protocols with ports it takes the ports.
+fn community_id(protocol: u8, source: Endpoint, destination: Endpoint) -> Option<String> {
+    const ICMP: u8 = 1;
+    const ICMPV6: u8 = 58;
+    if matches!(protocol, ICMP | ICMPV6) || (PORT_PROTOCOLS.contains(&protocol) && source.port.is_none()) {
+        return None;
+    }
+    // Only the first three protocols with ports are among the specification's.
+    let ports = if matches!(protocol, 6 | 17 | 132) { (source.port, destination.port) } else { (None, None) };
+    let (from, to): (IpAddr, IpAddr) = (source.ip, destination.ip);
+    community_id::calculate_community_id(0, from, to, ports.0, ports.1, protocol, false).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use guard_common::abi::{FlowRecord, PlacedBy};
+    use guard_common::jurisdiction::Jurisdiction;
+
+    use super::*;
+
+    fn pin(name: &str, line: usize, action: Action, ingress: Ingress) -> PinName {
+        PinName { name: name.into(), line, action, ingress }
+    }
+
+    fn generations() -> Generations {
+        let mut generations = Generations::default();
+        generations.add(Names {
+            generation: 3,
+            config: "policy.toml".into(),
+            pins: vec![
+                pin("observed", 10, Action::Observe, Ingress::Drop),
+                pin("mail", 20, Action::Drop, Ingress::Off),
+                pin("backup", 30, Action::Drop, Ingress::Flag),
+            ],
+            exemptions: HashMap::from([(4, "mlat-1".into())]),
+            interfaces: HashMap::from([(2, "eth0".into())]),
+            cgroups: HashMap::from([(77, "mail.slice".into())]),
+        });
+        generations
+    }
+
+    fn raw() -> abi::Event {
+        let us = Jurisdiction::from_alpha2(*b"US").unwrap();
+        abi::Event {
+            key: FlowKey {
+                src: Addr::from_v4(0xc000_020a),
+                dst: Addr::from_v4(0xc633_6407),
+                sport: 143,
+                dport: 40_000,
+                proto: 6,
+                hook: Hook::Egress as u8,
+                pad: [0; 2],
+            },
+            record: FlowRecord {
+                first_ns: 1_000_000_000,
+                last_ns: 3_000_000_000,
+                packets: 9,
+                bytes: 900,
+                tag: 0b111,
+                denied: 0b111,
+                generation: 3,
+                ifindex: 2,
+                cgroup: 77,
+                place: Place::new(us, PlacedBy::Database).0,
+                exemption: NO_EXEMPTION,
+                verdict: Verdict::Drop as u8,
+                reason: Reason::Forbidden as u8,
+                tcp_flags: 2,
+                layers: 1,
+                ..FlowRecord::default()
+            },
+            outer_dst: Addr::from_v4(0xc633_6407),
+        }
+    }
+
+    fn told(raw: &abi::Event) -> Event {
+        let generations = generations();
+        let clock = Clock { boot_ns: 5_000_000_000, wall: "2026-11-23T12:00:05Z".parse().unwrap() };
+        let session = "2026-11-23T12:00:00Z".parse().unwrap();
+        let context = Context { names: &generations, clock, session };
+        enrich(raw, Phase::Continued, Added { packets: 4, bytes: 400 }, context)
+    }
+
+    #[test]
+    fn numbers_get_names_and_boot_time_becomes_wall_time() {
+        let event = told(&raw());
+        assert_eq!(event.pins.join(" "), "observed mail backup");
+        let rule = event.rule.unwrap();
+        assert_eq!((&*rule.pin, &*rule.file, rule.line), ("mail", "policy.toml", 20));
+        assert_eq!(event.time.to_string(), "2026-11-23T12:00:03Z");
+        assert_eq!(event.flow_start.to_string(), "2026-11-23T12:00:01Z");
+        assert_eq!((event.jurisdiction.as_str(), event.placed_by), ("US", PlacedBy::Database));
+        assert_eq!((event.interface.as_deref(), event.cgroup.as_deref()), (Some("eth0"), Some("mail.slice")));
+        assert_eq!((event.packets, event.flow_packets, event.tunnel), (4, 9, None));
+        assert_eq!(event.source.unwrap().port, Some(143));
+        assert_eq!(event.exemption, None);
+    }
+
+    #[test]
+    fn at_ingress_the_rule_is_the_pin_that_is_strictest_there() {
+        let mut raw = raw();
+        raw.key.hook = Hook::Ingress as u8;
+        assert_eq!(&*told(&raw).rule.unwrap().pin, "observed");
+        raw.record.denied = 0b110;
+        assert_eq!(&*told(&raw).rule.unwrap().pin, "backup");
+    }
+
+    #[test]
+    fn names_that_are_not_known_are_numbers() {
+        let mut raw = raw();
+        (raw.record.generation, raw.record.exemption, raw.record.layers) = (99, 4, 2);
+        let event = told(&raw);
+        assert_eq!(event.pins.join(" "), "#0 #1 #2");
+        assert_eq!((event.rule, event.exemption.as_deref()), (None, Some("#4")));
+        assert_eq!(event.interface.as_deref(), Some("eth0"));
+        assert_eq!(event.tunnel, Some("198.51.100.7".parse().unwrap()));
+        raw.record.generation = 3;
+        assert_eq!(told(&raw).exemption.as_deref(), Some("mlat-1"));
+    }
+
+    /// The specification's own example, in both directions.
+    #[test]
+    fn community_ids_are_those_of_the_specification() {
+        let end = |ip: &str, port| Endpoint { ip: ip.parse().unwrap(), port };
+        let (one, other) = (end("128.232.110.120", Some(34_855)), end("66.35.250.204", Some(80)));
+        for (from, to) in [(one, other), (other, one)] {
+            assert_eq!(community_id(6, from, to).as_deref(), Some("1:LQU9qZlK+B5F3KDmev6m5PMibrg="));
+        }
+        let bare = |ip| end(ip, None);
+        assert_eq!(community_id(6, bare("192.0.2.1"), bare("192.0.2.2")), None);
+        assert_eq!(community_id(1, bare("192.0.2.1"), bare("192.0.2.2")), None);
+        assert!(community_id(47, bare("192.0.2.1"), bare("192.0.2.2")).is_some());
+    }
+
+    #[test]
+    fn any_numbers_make_an_event() {
+        let mut raw = raw();
+        raw.key = FlowKey { hook: 9, ..FlowKey::default() };
+        let record = &mut raw.record;
+        (record.first_ns, record.last_ns, record.place, record.verdict) = (u64::MAX, u64::MAX, u16::MAX, 200);
+        (record.reason, record.tag, record.denied) = (200, u64::MAX, u64::MAX);
+        let event = told(&raw);
+        assert_eq!((event.source, event.verdict, event.reason), (None, Verdict::Drop, Reason::NoTables));
+        assert!(event.to_text().contains("can't be read"));
+        assert!(event.to_json().starts_with('{'));
+    }
+}

@@ -1,0 +1,164 @@
+//! One event with everything that is known of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use guard_common::abi::{Hook, PlacedBy};
+use guard_common::jurisdiction::Jurisdiction;
+use guard_common::verdict::{Reason, Verdict};
+use jiff::Timestamp;
+
+/// One flow under one verdict, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// From 1, without a gap, as long as the daemon runs.
+    pub sequence: u64,
+    /// When the daemon started: with the sequence it names an event for good.
+    pub session: Timestamp,
+    /// The flow's last packet so far, by the wall clock.
+    pub time: Timestamp,
+    /// Where in the flow's life it stands.
+    pub phase: Phase,
+    /// The hook that judged.
+    pub hook: Hook,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Pins that forbid the destination, in the order of the config.
+    pub pins: Vec<Arc<str>>,
+    /// All pins of the flow, in the order of the config.
+    pub tagged: Vec<Arc<str>>,
+    /// The rule that decided; `None` where the generation that judged is not known any more.
+    pub rule: Option<Rule>,
+    /// Where the destination is.
+    pub jurisdiction: Jurisdiction,
+    /// What placed it.
+    pub placed_by: PlacedBy,
+    /// The pinned storage's end; `None` where no address could be read.
+    pub source: Option<Endpoint>,
+    /// The peer's end; `None` where no address could be read.
+    pub destination: Option<Endpoint>,
+    /// Where the tunnel goes that the flow is in.
+    pub tunnel: Option<IpAddr>,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TCP flags seen, ORed, in the order of RFC 9293 section 3.1; 0 for other protocols.
+    pub tcp_flags: u8,
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The interface's name, where it is known.
+    pub interface: Option<Arc<str>>,
+    /// Firewall mark of the last packet.
+    pub mark: u32,
+    /// Id of the sending socket's cgroup; 0 where there is none.
+    pub cgroup_id: u64,
+    /// Path of that cgroup below the cgroup v2 root, where it is known.
+    pub cgroup: Option<Arc<str>>,
+    /// Packets since the last event of the flow.
+    pub packets: u64,
+    /// Bytes on the wire since the last event of the flow.
+    pub bytes: u64,
+    /// Packets since the flow's record began.
+    pub flow_packets: u64,
+    /// Bytes on the wire since the flow's record began.
+    pub flow_bytes: u64,
+    /// When the flow's record began.
+    pub flow_start: Timestamp,
+    /// Id of the exemption that the flow passes by.
+    pub exemption: Option<Arc<str>>,
+    /// The generation that judged the last packet.
+    pub generation: u64,
+    /// Community ID, version 1 with seed 0, where the flow has one.
+    pub community_id: Option<String>,
+}
+
+/// One end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address.
+    pub ip: IpAddr,
+    /// The port; `None` where the packet has none.
+    pub port: Option<u16>,
+}
+
+/// The pin that decided, and where the config says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The pin: of those that forbid, the first of the strictest.
+    pub pin: Arc<str>,
+    /// The config file.
+    pub file: Arc<str>,
+    /// The line on which the pin begins.
+    pub line: usize,
+}
+
+/// Where in a flow's life an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The first packet under this verdict.
+    New,
+    /// More packets under the same verdict.
+    Continued,
+    /// The packets after the last event, told once the flow was quiet.
+    Settled,
+}
+
+impl Phase {
+    /// The name in logs and docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Continued => "continued",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+impl Event {
+    /// The event in one line for people, without a line break.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        super::text::line(self)
+    }
+
+    /// The event as one JSON object in one line, without a line break; see [`super::fields::FIELDS`].
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        super::fields::object(self)
+    }
+
+    /// What happened, in one word.
+    #[must_use]
+    pub const fn action(&self) -> &'static str {
+        match (self.hook, self.verdict, self.reason) {
+            (_, Verdict::Drop, _) => "dropped",
+            (_, Verdict::Flag, _) => "flagged",
+            (_, Verdict::Observe, _) => "would-drop",
+            (_, Verdict::Pass, Reason::Exempt) => "exempted",
+            (_, Verdict::Pass, _) => "passed",
+        }
+    }
+}
+
+/// The protocol's name as log readers know it; `None` for those without a common one.
+#[must_use]
+pub const fn protocol_name(number: u8) -> Option<&'static str> {
+    Some(match number {
+        1 => "icmp",
+        2 => "igmp",
+        4 => "ipip",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        41 => "ipv6",
+        47 => "gre",
+        50 => "esp",
+        51 => "ah",
+        58 => "icmpv6",
+        132 => "sctp",
+        136 => "udplite",
+        _ => return None,
+    })
+}

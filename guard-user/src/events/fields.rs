@@ -1,0 +1,164 @@
+//! An event as JSON: one table of fields for the writer and for docs/events.md.
+
+use serde::Serializer as _;
+use serde::ser::SerializeMap;
+use serde_json::{Value, json};
+
+use super::event::{Endpoint, Event, protocol_name};
+
+/// One key of the object.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says: the line of the docs.
+    pub meaning: &'static str,
+    value: fn(&Event) -> Value,
+}
+
+macro_rules! fields {
+    ($($name:literal: $meaning:literal, $value:expr;)+) => {
+        /// Every key of an event's JSON object, in the order in which they are written. A key stays what it
+        /// is from release to release; new ones may come.
+        pub static FIELDS: &[Field] = &[$(Field { name: $name, meaning: $meaning, value: $value },)+];
+    };
+}
+
+fields! {
+    "time": "When the flow's last packet so far was judged, RFC 3339 in UTC with nanoseconds.",
+        |event| json!(event.time.to_string());
+    "session": "When the daemon started, RFC 3339; with `sequence` it names the event for good.",
+        |event| json!(event.session.to_string());
+    "sequence": "Number of the event, from 1 and without a gap within a `session`.",
+        |event| json!(event.sequence);
+    "phase": "`new` for the first packet under a verdict, `continued` for more of them, `settled` for the packets after the last event, told once the flow was quiet.",
+        |event| json!(event.phase.name());
+    "action": "What happened: `dropped`, `flagged`, `would-drop` (observed), `exempted` or `passed`.",
+        |event| json!(event.action());
+    "verdict": "The verdict: `drop`, `flag`, `observe` or `pass`.",
+        |event| json!(event.verdict.name());
+    "reason": "The reason's name; docs/reasons.md has them all.",
+        |event| json!(event.reason.name());
+    "meaning": "The reason in one sentence.",
+        |event| json!(event.reason.meaning());
+    "pins": "Names of the pins that forbid the destination, in the order of the config.",
+        |event| json!(event.pins.iter().map(|pin| &**pin).collect::<Vec<_>>());
+    "tagged": "Names of all pins of the flow.",
+        |event| json!(event.tagged.iter().map(|pin| &**pin).collect::<Vec<_>>());
+    "rule": "The rule that decided: `pin`, `file` and `line` of the config; null where its generation is not known any more.",
+        |event| event.rule.as_ref().map_or(Value::Null, |rule| {
+            json!({ "pin": &*rule.pin, "file": &*rule.file, "line": rule.line })
+        });
+    "jurisdiction": "Where the destination is: an ISO 3166-1 alpha-2 code, `unknown` or `uncertain`.",
+        |event| json!(event.jurisdiction.as_str());
+    "placed_by": "What placed it: `site`, `database`, `link-scope` or `nothing`.",
+        |event| json!(event.placed_by.name());
+    "source": "The pinned storage's end, `ip` and `port`, at both hooks; null where no address could be read, `port` null where there is none.",
+        |event| endpoint(event.source);
+    "destination": "The peer's end, likewise.",
+        |event| endpoint(event.destination);
+    "tunnel": "Destination of the tunnel that the flow is in; null outside a tunnel.",
+        |event| json!(event.tunnel.map(|ip| ip.to_string()));
+    "protocol": "Name of the IP protocol; its number as a string where it has no common name.",
+        |event| json!(protocol(event.protocol));
+    "protocol_number": "Number of the IP protocol.",
+        |event| json!(event.protocol);
+    "tcp_flags": "TCP flags seen in the flow, ORed, as a number; null for other protocols.",
+        |event| json!((event.protocol == 6).then_some(event.tcp_flags));
+    "hook": "`egress` for what leaves; `ingress` for what came in and asks for an answer, where the answer is what was judged.",
+        |event| json!(event.hook.name());
+    "interface": "The interface that the packet leaves or came in by; null where its name is not known.",
+        |event| json!(event.interface.as_deref());
+    "interface_index": "Its index.",
+        |event| json!(event.ifindex);
+    "mark": "Firewall mark of the last packet.",
+        |event| json!(event.mark);
+    "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root; null where it is not known.",
+        |event| json!(event.cgroup.as_deref());
+    "packets": "Packets since the last event of the flow, GSO segments counted as one.",
+        |event| json!(event.packets);
+    "bytes": "Bytes on the wire since the last event of the flow.",
+        |event| json!(event.bytes);
+    "flow_packets": "Packets since `flow_start`.",
+        |event| json!(event.flow_packets);
+    "flow_bytes": "Bytes on the wire since `flow_start`.",
+        |event| json!(event.flow_bytes);
+    "flow_start": "When the flow's record began, RFC 3339.",
+        |event| json!(event.flow_start.to_string());
+    "exemption": "Id of the exemption that the flow passes by; null for any other.",
+        |event| json!(event.exemption.as_deref());
+    "generation": "The generation that judged the last packet.",
+        |event| json!(event.generation);
+    "community_id": "Community ID of the flow (version 1, seed 0), as other network tools compute it; null where it has none.",
+        |event| json!(event.community_id.as_deref());
+}
+
+fn endpoint(endpoint: Option<Endpoint>) -> Value {
+    endpoint.map_or(Value::Null, |end| json!({ "ip": end.ip.to_string(), "port": end.port }))
+}
+
+/// The protocol's name, or its number.
+pub(super) fn protocol(number: u8) -> String {
+    protocol_name(number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// The event as one JSON object.
+pub(super) fn object(event: &Event) -> String {
+    let mut bytes = Vec::with_capacity(1024);
+    let mut serializer = serde_json::Serializer::new(&mut bytes);
+    let written = (&mut serializer).serialize_map(Some(FIELDS.len())).and_then(|mut map| {
+        for field in FIELDS {
+            map.serialize_entry(field.name, &(field.value)(event))?;
+        }
+        map.end()
+    });
+    match written {
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        // Keys are strings and memory takes every byte, so this has no case that is known.
+        Err(error) => json!({ "error": error.to_string(), "sequence": event.sequence }).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guard_common::verdict::Reason;
+
+    use super::super::text::tests::dropped;
+    use super::*;
+
+    #[test]
+    fn the_docs_have_every_field_with_its_meaning() {
+        let docs = include_str!("../../../docs/events.md");
+        let table = docs.split("<!-- fields: begin -->").nth(1).unwrap();
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+        let expected: Vec<String> =
+            FIELDS.iter().map(|field| format!("| `{}` | {} |", field.name, field.meaning)).collect();
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn the_docs_have_every_reason_with_its_meaning() {
+        let docs = include_str!("../../../docs/reasons.md");
+        let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
+        let line = |reason: &Reason| format!("| `{}` | {} |", reason.name(), reason.meaning());
+        assert_eq!(rows, Reason::ALL.iter().map(line).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_event_is_one_line_with_every_field_in_order() {
+        let line = dropped().to_json();
+        assert!(!line.contains('\n'));
+        let expected = r#"{"time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_null() {
+        let event = Event { source: None, destination: None, rule: None, protocol: 200, ..dropped() };
+        let object: Value = serde_json::from_str(&event.to_json()).unwrap();
+        for key in ["source", "destination", "rule", "tcp_flags"] {
+            assert_eq!(object[key], Value::Null, "{key}");
+        }
+        assert_eq!(object["protocol"], "200");
+    }
+}

@@ -1,0 +1,17 @@
+//! Events: what the kernel program says of flows, as people and machines read it.
+//!
+//! The kernel sends an event for the first packet of a flow's verdict and then at most one a second
+//! ([`guard_common::abi::Event`]). Here it gets names, places and wall-clock time ([`enrich`]), a number
+//! without gaps, and a place in the [`history`] and in the [`log`]. [`flows`] sees to it that the packets of a
+//! flow add up: also those after its last event, and those whose event was lost.
+
+pub mod enrich;
+pub mod event;
+pub mod fields;
+pub mod flows;
+pub mod history;
+pub mod log;
+pub mod names;
+mod text;
+
+pub use event::Event;

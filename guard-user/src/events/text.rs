@@ -1,0 +1,219 @@
+//! An event in one line for people: a sentence, then the same as keys and values.
+
+use std::fmt::Write;
+
+use guard_common::verdict::Verdict;
+
+use super::event::{Endpoint, Event};
+use super::fields::protocol;
+
+/// The line, without its break.
+pub(super) fn line(event: &Event) -> String {
+    let mut line = format!("{:.3} ", event.time);
+    // Writing to a string does not fail.
+    let _ok = sentence(event, &mut line).and_then(|()| tail(event, &mut line));
+    line
+}
+
+fn sentence(event: &Event, line: &mut String) -> std::fmt::Result {
+    let verb = match event.verdict {
+        Verdict::Drop => "dropped",
+        Verdict::Flag => "flagged",
+        Verdict::Observe => "would drop",
+        Verdict::Pass => "passed",
+    };
+    write!(line, "{verb} {} ", protocol(event.protocol))?;
+    match (event.source, event.destination) {
+        (Some(source), Some(destination)) => {
+            endpoint(source, line)?;
+            line.push_str(" to ");
+            endpoint(destination, line)?;
+        }
+        _ => line.push_str("from and to addresses that can't be read"),
+    }
+    write!(line, " in {}", event.jurisdiction)?;
+    if let Some(tunnel) = event.tunnel {
+        write!(line, ", in a tunnel to {tunnel}")?;
+    }
+    let pins = if event.pins.is_empty() { &event.tagged } else { &event.pins };
+    match pins.as_slice() {
+        [] => {}
+        [pin] => write!(line, ", pin {pin}")?,
+        pins => write!(line, ", pins {}", pins.join(" and "))?,
+    }
+    if let Some(exemption) = &event.exemption {
+        write!(line, ", by exemption {}", word(exemption))?;
+    }
+    write!(
+        line,
+        ", {} packet{} of {} bytes: {}",
+        event.packets,
+        if event.packets == 1 { "" } else { "s" },
+        event.bytes,
+        decapitalized(event.reason.meaning())
+    )
+}
+
+fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
+    write!(
+        line,
+        " [seq={} phase={} verdict={} reason={} pins={} jurisdiction={} placed_by={}",
+        event.sequence,
+        event.phase.name(),
+        event.verdict.name(),
+        event.reason.name(),
+        event.pins.join(","),
+        event.jurisdiction,
+        event.placed_by.name()
+    )?;
+    if let Some(rule) = &event.rule {
+        write!(line, " rule={}", word(&format!("{}:{}", rule.file, rule.line)))?;
+    }
+    write!(line, " hook={}", event.hook.name())?;
+    match &event.interface {
+        Some(name) => write!(line, " interface={}", word(name))?,
+        None => write!(line, " interface_index={}", event.ifindex)?,
+    }
+    if let Some(cgroup) = &event.cgroup {
+        write!(line, " cgroup={}", word(cgroup))?;
+    }
+    if let Some(exemption) = &event.exemption {
+        write!(line, " exemption={}", word(exemption))?;
+    }
+    write!(
+        line,
+        " flow_packets={} flow_bytes={} generation={}",
+        event.flow_packets, event.flow_bytes, event.generation
+    )?;
+    if let Some(id) = &event.community_id {
+        write!(line, " community_id={id}")?;
+    }
+    line.push(']');
+    Ok(())
+}
+
+fn endpoint(end: Endpoint, line: &mut String) -> std::fmt::Result {
+    match (end.ip, end.port) {
+        (ip, None) => write!(line, "{ip}"),
+        (ip, Some(port)) => write!(line, "{}", std::net::SocketAddr::new(ip, port)),
+    }
+}
+
+/// A value as one word: quoted and escaped where it is not a plain one. Names of interfaces and cgroups
+/// are given by whoever makes them.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ']' | '[');
+    match text.chars().all(plain) && !text.is_empty() {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.escape_debug()),
+    }
+}
+
+/// A meaning as the end of a sentence: without its capital and its full stop.
+fn decapitalized(sentence: &str) -> String {
+    let sentence = sentence.strip_suffix('.').unwrap_or(sentence);
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use guard_common::abi::{Hook, PlacedBy};
+    use guard_common::verdict::Reason;
+
+    use super::super::event::{Phase, Rule};
+    use super::*;
+
+    /// A dropped connection of the pin `mail`.
+    pub(in crate::events) fn dropped() -> Event {
+        let time: jiff::Timestamp = "2026-11-23T12:00:01.5Z".parse().unwrap();
+        Event {
+            sequence: 7,
+            session: "2026-11-23T11:00:00Z".parse().unwrap(),
+            time,
+            phase: Phase::New,
+            hook: Hook::Egress,
+            verdict: Verdict::Drop,
+            reason: Reason::Forbidden,
+            pins: vec!["mail".into()],
+            tagged: vec!["mail".into(), "all".into()],
+            rule: Some(Rule { pin: "mail".into(), file: "/etc/borderguard/policy.toml".into(), line: 12 }),
+            jurisdiction: "US".parse().unwrap(),
+            placed_by: PlacedBy::Site,
+            source: Some(Endpoint { ip: "192.0.2.10".parse().unwrap(), port: Some(143) }),
+            destination: Some(Endpoint { ip: "198.51.100.7".parse().unwrap(), port: Some(40_000) }),
+            tunnel: None,
+            protocol: 6,
+            tcp_flags: 0x12,
+            ifindex: 2,
+            interface: Some("eth0".into()),
+            mark: 0,
+            cgroup_id: 0,
+            cgroup: None,
+            packets: 1,
+            bytes: 60,
+            flow_packets: 1,
+            flow_bytes: 60,
+            flow_start: time,
+            exemption: None,
+            generation: 3,
+            community_id: Some("1:sY8xnBAsvMxb5gMY9zEP53B9M4E=".into()),
+        }
+    }
+
+    #[test]
+    fn a_drop_reads_as_a_sentence_with_its_rule() {
+        assert_eq!(
+            dropped().to_text(),
+            "2026-11-23T12:00:01.500Z dropped tcp 192.0.2.10:143 to 198.51.100.7:40000 in US, pin mail, \
+             1 packet of 60 bytes: a pin forbids the destination's jurisdiction and no exemption covers it \
+             [seq=7 phase=new verdict=drop reason=forbidden pins=mail jurisdiction=US placed_by=site \
+             rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 flow_packets=1 flow_bytes=60 \
+             generation=3 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
+        );
+    }
+
+    #[test]
+    fn the_docs_show_a_line_as_it_is() {
+        let docs = include_str!("../../../docs/events.md");
+        assert!(docs.lines().any(|line| line == dropped().to_text()));
+    }
+
+    #[test]
+    fn an_exempted_tunnel_and_its_names_are_told() {
+        let event = Event {
+            verdict: Verdict::Pass,
+            reason: Reason::Exempt,
+            pins: vec!["mail".into(), "all".into()],
+            source: Some(Endpoint { ip: "2001:db8::1".parse().unwrap(), port: None }),
+            destination: Some(Endpoint { ip: "2001:db8:1::1".parse().unwrap(), port: Some(1) }),
+            tunnel: Some("203.0.113.9".parse().unwrap()),
+            interface: None,
+            cgroup: Some("a b\u{1b}".into()),
+            exemption: Some("mlat-1".into()),
+            rule: None,
+            community_id: None,
+            packets: 3,
+            protocol: 250,
+            ..dropped()
+        };
+        assert_eq!(
+            event.to_text(),
+            "2026-11-23T12:00:01.500Z passed 250 2001:db8::1 to [2001:db8:1::1]:1 in US, in a tunnel to \
+             203.0.113.9, pins mail and all, by exemption mlat-1, 3 packets of 60 bytes: an exemption covers \
+             every pin that forbids the destination [seq=7 phase=new verdict=pass reason=exempt pins=mail,all \
+             jurisdiction=US placed_by=site hook=egress interface_index=2 cgroup=\"a b\\u{1b}\" \
+             exemption=mlat-1 flow_packets=1 flow_bytes=60 generation=3]"
+        );
+    }
+
+    #[test]
+    fn a_frame_without_addresses_is_told_as_such() {
+        let event = Event { source: None, destination: None, pins: vec![], ..dropped() };
+        let line = event.to_text();
+        assert!(
+            line.contains("tcp from and to addresses that can't be read in US, pins mail and all"),
+            "{line}"
+        );
+    }
+}
