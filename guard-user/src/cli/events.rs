@@ -46,7 +46,10 @@ pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Re
                 }
             }
             Some(Response::Missed { events }) => {
-                writeln!(complaints, "borderguard: {events} events are not in memory any more; the daemon's log has them")?;
+                writeln!(
+                    complaints,
+                    "borderguard: {events} events are not in memory any more; the daemon's log has them"
+                )?;
             }
             Some(Response::End {}) => {
                 out.flush()?;

@@ -12,8 +12,8 @@ use tracing::{error, warn};
 use super::clock::Clock;
 use super::guard::Guard;
 use crate::events::enrich::{Context, enrich};
-use crate::events::flows::{Added, Told};
 use crate::events::event::Phase;
+use crate::events::flows::{Added, Told};
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::kernel::EventReader;
@@ -34,17 +34,21 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Tells to this history and log. What was lost before is not news.
-    pub(super) fn new(
-        guard: &mut Guard,
-        history: Arc<History>,
-        log: EventLog,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(guard: &mut Guard, history: Arc<History>, log: EventLog) -> anyhow::Result<Self> {
         // SAFETY: the reader's descriptor is that of the map that it owns: open until the reader is dropped,
         // which is after it is deregistered, and always the same one.
         let reader = unsafe { AsyncFd::register(guard.events()?) }.map_err(io::Error::from);
         let reader = reader.context("cannot wait for the kernel's events")?;
         let lost = guard.kernel().counters()?.lost;
-        Ok(Self { reader, told: Told::default(), history, log, session: Timestamp::now(), lost, lost_lines: 0 })
+        Ok(Self {
+            reader,
+            told: Told::default(),
+            history,
+            log,
+            session: Timestamp::now(),
+            lost,
+            lost_lines: 0,
+        })
     }
 
     /// Waits until there are events. May be dropped at any point.

@@ -141,6 +141,11 @@ impl View {
         Ok(rows)
     }
 
+    /// What the kernel program could not keep, over all CPUs, by [`Loss`].
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
     pub fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
         let mut lost = [0; Loss::COUNT];
         self.each(&self.maps.lost, "LOST", |key, value| {
