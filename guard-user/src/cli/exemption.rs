@@ -1,15 +1,106 @@
-//! `borderguard exemption`: checks documents, and shows what exemptions allow.
+//! `borderguard exemption`: checks documents, has the daemon load and revoke them, and shows what they allow.
 
+mod ask;
 pub mod show;
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::CliError;
 use super::check::{UNUSABLE, USABLE, counted, finding_json, write_finding};
+use super::exit::Exit;
+use super::target::Target;
+use crate::config;
 use crate::exemption::{Summary, Surroundings, document};
+
+/// Arguments of `exemption`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do with exemptions.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Check a document without a daemon: every error at once, or what it would allow
+    Check {
+        /// The document
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The config whose pins the document is held against; without it any pin will do
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load a document: from then on the kernel lets its transfer through
+    Load {
+        /// The document
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Say what would be allowed, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show every exemption: what it allows, and what it let through
+    List {
+        /// One JSON array
+        #[arg(long)]
+        json: bool,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Close an exemption for good; the packets of a transfer that is under way no longer pass
+    Revoke {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The reason, which is kept
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where the document can't be used, no daemon answers or it refuses, or `out` can't be written.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let now = Timestamp::now();
+    match &args.command {
+        Command::Check { file, config, json } => {
+            let pins = config.as_deref().map(pins_of).transpose()?;
+            let code = check(file, pins.as_deref(), now, *json, out)?;
+            Ok(if code == USABLE { Exit::Ok } else { Exit::BadInput })
+        }
+        Command::Load { file, dry_run: false, target } => ask::load(file, &target.socket()?, now, out),
+        Command::Load { file, dry_run: true, target } => ask::try_load(file, &target.socket()?, now, out),
+        Command::List { json, target } => ask::list(*json, &target.socket()?, now, out),
+        Command::Revoke { id, why, target } => ask::revoke(id, why, &target.socket()?, now, out),
+    }
+}
+
+/// The names of a config's pins.
+fn pins_of(config: &Path) -> Result<Vec<String>> {
+    let surroundings = config::Surroundings { groups: &config::groups::builtin, database: None };
+    let checked =
+        config::load(config, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
+    Ok(checked.policy.pins.into_iter().map(|pin| pin.name).collect())
+}
 
 /// `exemption check FILE`: writes every error in the document, or what it would allow. Asks no daemon;
 /// `pins` are the config's, `None` where no config is named. Returns the exit code.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
+use crate::cli::table::{grouped, plain};
 use crate::exemption::{State, Summary};
 
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
@@ -95,24 +96,6 @@ fn distance(seconds: u64) -> String {
     let (length, name) = UNITS.into_iter().find(|&(length, _)| seconds >= length).unwrap_or((1, "second"));
     let count = seconds / length;
     format!("{} {name}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// Text as a terminal may show it.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// A number with a comma at every third digit.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
 }
 
 #[cfg(test)]
