@@ -38,7 +38,7 @@ pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Re
         exchange.wait_for_ever()?;
     }
     loop {
-        match exchange.next()? {
+        match exchange.response()? {
             Some(Response::Event { line }) => {
                 writeln!(out, "{line}")?;
                 if args.follow {
@@ -46,7 +46,10 @@ pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Re
                 }
             }
             Some(Response::Missed { events }) => {
-                writeln!(complaints, "borderguard: {events} events are not in memory any more; the daemon's log has them")?;
+                writeln!(
+                    complaints,
+                    "borderguard: {events} events are not in memory any more; the daemon's log has them"
+                )?;
             }
             Some(Response::End {}) => {
                 out.flush()?;

@@ -34,7 +34,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let config = inputs::absolute(&args.config)
         .with_context(|| format!("cannot find {} from the current folder", args.config.display()))?;
     // The config says how to log, so it is read once before there is a log.
-    let checked = inputs::load_config(&config, args.observe).map_err(|error| CliError::document(error.to_string()))?;
+    let checked =
+        inputs::load_config(&config, args.observe).map_err(|error| CliError::document(error.to_string()))?;
     start_log(checked.policy.log.format, args.verbose);
     drop(checked);
     let options = Options { config, observe: args.observe };

@@ -101,8 +101,11 @@ fn write_pins(status: &Status, out: &mut impl Write) -> io::Result<()> {
                 let found = pin.verdicts.iter().find(|found| found.verdict == verdict);
                 grouped(found.map_or(0, |found| found.packets))
             };
-            let top: Vec<String> =
-                pin.top.iter().map(|place| format!("{} {}", place.jurisdiction, bytes(place.bytes))).collect();
+            let top: Vec<String> = pin
+                .top
+                .iter()
+                .map(|place| format!("{} {}", place.jurisdiction, bytes(place.bytes)))
+                .collect();
             [
                 pin.name.clone(),
                 pin.home.clone(),
@@ -221,8 +224,8 @@ fn bytes(count: u64) -> String {
 mod tests {
     use super::*;
     use crate::control::status::{
-        DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus,
-        TotalStatus, VerdictStatus,
+        DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
+        VerdictStatus,
     };
     use crate::exemption::Summary;
     use crate::exemption::summary::{RecipientSummary, RevokedSummary, State};
@@ -252,7 +255,8 @@ mod tests {
 
     fn status() -> Status {
         let hook = |hook: &str, mode: &str| HookStatus { hook: hook.into(), mode: mode.into() };
-        let verdict = |verdict: &str, packets, bytes| VerdictStatus { verdict: verdict.into(), packets, bytes };
+        let verdict =
+            |verdict: &str, packets, bytes| VerdictStatus { verdict: verdict.into(), packets, bytes };
         let total = |reason: &str, verdict: &str, packets, bytes| TotalStatus {
             hook: "egress".into(),
             verdict: verdict.into(),
@@ -277,7 +281,11 @@ mod tests {
                     hooks: vec![hook("egress", "tcx"), hook("ingress", "xdp-native")],
                     problem: None,
                 },
-                InterfaceStatus { name: "veth9".into(), problem: Some("no such device".into()), ..Default::default() },
+                InterfaceStatus {
+                    name: "veth9".into(),
+                    problem: Some("no such device".into()),
+                    ..Default::default()
+                },
             ],
             pins: vec![PinStatus {
                 name: "mail".into(),
@@ -301,7 +309,10 @@ mod tests {
                 ranges_v6: 305_001,
             },
             exemptions: vec![exemption()],
-            losses: vec![LossStatus { kind: "events".into(), count: 0 }, LossStatus { kind: "log".into(), count: 2 }],
+            losses: vec![
+                LossStatus { kind: "events".into(), count: 0 },
+                LossStatus { kind: "log".into(), count: 2 },
+            ],
             events: 1234,
         }
     }
@@ -336,7 +347,7 @@ geo database: embedded
   STALE: the geo database is 61 days old
 
 exemptions
-  id      state   pins  from                  until                            used
+  id      state   pins  from                  until                               used
   mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z  2.0 KiB of 5.0 GiB
 
 lost: 0 events, 2 log; events told: 1,234
@@ -363,7 +374,9 @@ lost: 0 events, 2 log; events told: 1,234
                         keys(value, &path, found);
                     }
                 }
-                serde_json::Value::Array(items) => items.iter().take(1).for_each(|item| keys(item, path, found)),
+                serde_json::Value::Array(items) => {
+                    items.iter().take(1).for_each(|item| keys(item, path, found))
+                }
                 _ => {}
             }
         }

@@ -28,7 +28,11 @@ pub const fn numbers(title: &'static str) -> Column {
 ///
 /// # Errors
 /// Where `out` can't be written.
-pub fn write<const N: usize>(out: &mut impl Write, columns: [Column; N], rows: &[[String; N]]) -> io::Result<()> {
+pub fn write<const N: usize>(
+    out: &mut impl Write,
+    columns: [Column; N],
+    rows: &[[String; N]],
+) -> io::Result<()> {
     let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|value| plain(value))).collect();
     let widths: [usize; N] = std::array::from_fn(|at| {
         let title = columns.get(at).map_or(0, |column| column.title.len());
@@ -62,9 +66,7 @@ fn write_row<const N: usize>(
 /// Text as a terminal may show it.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// A number with a comma at every third digit.
@@ -90,7 +92,7 @@ mod tests {
         let mut out = Vec::new();
         let rows = [["a".to_owned(), "1,000".to_owned()], ["ä\u{1b}b".to_owned(), "7".to_owned()]];
         write(&mut out, [words("name"), numbers("n")], &rows).unwrap();
-        let expected = "  name           n\n  a          1,000\n  ä\\u{1b}b       7\n";
+        let expected = "  name          n\n  a         1,000\n  ä\\u{1b}b      7\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -100,7 +100,9 @@ impl Guard {
             Err(error) => error!("an exemption has expired, and that could not be kept: {error}"),
         }
         if let Err(error) = self.renew() {
-            error!("expired exemptions are still in the kernel's tables, where no packet passes by them: {error}");
+            error!(
+                "expired exemptions are still in the kernel's tables, where no packet passes by them: {error}"
+            );
         }
     }
 

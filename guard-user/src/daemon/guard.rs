@@ -173,8 +173,10 @@ impl Guard {
         // Before the kernel judges by it: an event must find its names.
         let mut names = Names::of(&policy, &self.options.config.to_string_lossy(), generation);
         let id_of = |slot| self.store.by_slot(slot).map(|document| document.id.as_str().into());
-        names.exemptions =
-            exemptions.iter().filter_map(|exemption| Some((exemption.slot, id_of(exemption.slot)?))).collect();
+        names.exemptions = exemptions
+            .iter()
+            .filter_map(|exemption| Some((exemption.slot, id_of(exemption.slot)?)))
+            .collect();
         (names.interfaces, names.cgroups) = names_of_facts(&facts);
         self.names.add(names);
         self.ledger.before_switch(&policy.pins);

@@ -40,7 +40,9 @@ impl Guarded {
             return;
         }
         match (&outcome.problem, before.and_then(|before| before.problem.as_ref())) {
-            (Some(problem), before) if before != Some(problem) => error!("{name} is NOT guarded as it should be: {problem}"),
+            (Some(problem), before) if before != Some(problem) => {
+                error!("{name} is NOT guarded as it should be: {problem}")
+            }
             (None, _) => {
                 let hooks: Vec<String> = outcome
                     .attachments
@@ -75,7 +77,8 @@ impl Guard {
         if changed && let Err(error) = self.renew() {
             error!("the change of interfaces or cgroups is NOT in the kernel's tables yet: {error}");
         }
-        let wanted: Vec<&Interface> = all.iter().filter(|interface| is_wanted(&self.policy, &interface.name)).collect();
+        let wanted: Vec<&Interface> =
+            all.iter().filter(|interface| is_wanted(&self.policy, &interface.name)).collect();
         let attached = match self.kernel.attachments() {
             Ok(attached) => attached,
             Err(error) => return self.cannot_look(&error),
@@ -126,7 +129,8 @@ impl Guard {
                 Err(error) => warn!("{name} can't be let go: {error}"),
             }
         }
-        let names_it = |name: &str| self.policy.host.interfaces.iter().any(|pattern| pattern.as_str() == name);
+        let names_it =
+            |name: &str| self.policy.host.interfaces.iter().any(|pattern| pattern.as_str() == name);
         self.guarded.interfaces.retain(|name, outcome| {
             let is_there = wanted.iter().any(|interface| interface.name == *name);
             is_there || (outcome.index.is_none() && names_it(name))

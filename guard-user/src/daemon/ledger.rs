@@ -169,7 +169,10 @@ impl Ledger {
 impl Book {
     /// Whether a number that was counted under goes to another pin.
     fn changes_hands(&self, next: &[BookedPin]) -> bool {
-        self.pins.iter().enumerate().any(|(number, pin)| next.get(number).is_none_or(|new| new.name != pin.name))
+        self.pins
+            .iter()
+            .enumerate()
+            .any(|(number, pin)| next.get(number).is_none_or(|new| new.name != pin.name))
     }
 
     fn close(&mut self, rows: &Rows<u8>) {
@@ -247,7 +250,10 @@ fn rows(counters: &Counters) -> Rows<u8> {
 fn read(file: &Path) -> io::Result<Book> {
     let stored: Stored = serde_json::from_slice(&std::fs::read(file)?)?;
     if stored.format != FORMAT {
-        return Err(io::Error::other(format!("its format is {}, and this version reads {FORMAT}", stored.format)));
+        return Err(io::Error::other(format!(
+            "its format is {}, and this version reads {FORMAT}",
+            stored.format
+        )));
     }
     Ok(Book {
         generation: stored.generation,

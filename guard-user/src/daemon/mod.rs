@@ -4,7 +4,6 @@
 //! interfaces. Clients of the control socket and the log wait on their own. What the kernel judges never
 //! waits for any of it, and goes on when the daemon ends.
 
-pub mod clock;
 mod exemptions;
 mod facts;
 pub mod guard;
@@ -14,6 +13,7 @@ mod ledger;
 mod links;
 mod notify;
 mod status;
+mod swept;
 mod teller;
 
 use std::sync::Arc;
@@ -151,9 +151,7 @@ impl Daemon {
             Request::Status {} => self.status(),
             Request::Reload {} => self.reload(),
             Request::ExemptionLoad { document, name } => self.guard.load_exemption(&name, &document, uid),
-            Request::ExemptionList {} => {
-                Response::Exemptions { exemptions: self.guard.list_exemptions() }
-            }
+            Request::ExemptionList {} => Response::Exemptions { exemptions: self.guard.list_exemptions() },
             Request::ExemptionRevoke { id, why } => self.guard.revoke_exemption(&id, &why, uid),
             Request::Events { .. } => {
                 Response::error(ErrorKind::BadRequest, "events are answered by the connection itself")
@@ -200,7 +198,9 @@ impl Daemon {
 
     fn warn_of_age(&self) {
         if let Some(stale) = self.guard.stale_database(Timestamp::now()) {
-            warn!("{stale}: places may be wrong. Bring a newer one (`geo.files`), or allow it (`geo.max_age`)");
+            warn!(
+                "{stale}: places may be wrong. Bring a newer one (`geo.files`), or allow it (`geo.max_age`)"
+            );
         }
     }
 }

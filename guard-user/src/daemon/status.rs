@@ -54,7 +54,9 @@ impl Guard {
     fn problems(&self, now: Timestamp) -> Vec<String> {
         let mut problems = Vec::new();
         problems.extend(
-            self.behind.iter().map(|why| format!("the last change did not go live, the generation before is: {why}")),
+            self.behind
+                .iter()
+                .map(|why| format!("the last change did not go live, the generation before is: {why}")),
         );
         problems.extend(self.guarded.blind.clone());
         for (name, outcome) in &self.guarded.interfaces {
@@ -97,7 +99,8 @@ impl Guard {
             name: pin.name.clone(),
             home: pin.home.to_string(),
             action: action_name(if observe { Action::Observe } else { pin.action }).to_owned(),
-            ingress: ingress_name(if observe { pin.ingress.min(Ingress::Flag) } else { pin.ingress }).to_owned(),
+            ingress: ingress_name(if observe { pin.ingress.min(Ingress::Flag) } else { pin.ingress })
+                .to_owned(),
             line: pin.line,
             verdicts: verdicts(&pin.name, rows),
             top: top(&pin.name, rows),
@@ -130,7 +133,11 @@ fn verdicts(pin: &str, rows: &Rows<String>) -> Vec<VerdictStatus> {
     Verdict::ALL
         .into_iter()
         .zip(sums)
-        .map(|(verdict, (packets, bytes))| VerdictStatus { verdict: verdict.name().to_owned(), packets, bytes })
+        .map(|(verdict, (packets, bytes))| VerdictStatus {
+            verdict: verdict.name().to_owned(),
+            packets,
+            bytes,
+        })
         .collect()
 }
 
@@ -144,9 +151,13 @@ fn top(pin: &str, rows: &Rows<String>) -> Vec<PlaceStatus> {
     }
     let mut places: Vec<PlaceStatus> = sums
         .into_iter()
-        .map(|(jurisdiction, (packets, bytes))| PlaceStatus { jurisdiction: jurisdiction.to_owned(), packets, bytes })
+        .map(|(jurisdiction, (packets, bytes))| PlaceStatus {
+            jurisdiction: jurisdiction.to_owned(),
+            packets,
+            bytes,
+        })
         .collect();
-    places.sort_by(|one, other| other.bytes.cmp(&one.bytes));
+    places.sort_by_key(|place| std::cmp::Reverse(place.bytes));
     places.truncate(TOP);
     places
 }
