@@ -38,7 +38,7 @@ pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Re
         exchange.wait_for_ever()?;
     }
     loop {
-        match exchange.next()? {
+        match exchange.response()? {
             Some(Response::Event { line }) => {
                 writeln!(out, "{line}")?;
                 if args.follow {

@@ -347,7 +347,7 @@ geo database: embedded
   STALE: the geo database is 61 days old
 
 exemptions
-  id      state   pins  from                  until                            used
+  id      state   pins  from                  until                               used
   mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z  2.0 KiB of 5.0 GiB
 
 lost: 0 events, 2 log; events told: 1,234

@@ -92,7 +92,7 @@ mod tests {
         let mut out = Vec::new();
         let rows = [["a".to_owned(), "1,000".to_owned()], ["ä\u{1b}b".to_owned(), "7".to_owned()]];
         write(&mut out, [words("name"), numbers("n")], &rows).unwrap();
-        let expected = "  name           n\n  a          1,000\n  ä\\u{1b}b       7\n";
+        let expected = "  name          n\n  a         1,000\n  ä\\u{1b}b      7\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

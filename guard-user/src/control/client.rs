@@ -134,7 +134,7 @@ impl Exchange {
     ///
     /// # Errors
     /// [`ClientError`]; an error response is [`ClientError::Refused`].
-    pub fn next(&mut self) -> Result<Option<Response>, ClientError> {
+    pub fn response(&mut self) -> Result<Option<Response>, ClientError> {
         let mut line = Vec::new();
         let most = MAX_RESPONSE_BYTES as u64;
         let read = (&mut self.stream).take(most).read_until(b'\n', &mut line);
@@ -185,7 +185,7 @@ pub fn unexpected(socket: &Path) -> ClientError {
 /// [`ClientError`]; an error response is [`ClientError::Refused`].
 pub fn ask(socket: &Path, request: &Request) -> Result<Response, ClientError> {
     let mut exchange = Exchange::begin(socket, request)?;
-    exchange.next()?.ok_or_else(|| exchange.unreadable("there is none"))
+    exchange.response()?.ok_or_else(|| exchange.unreadable("there is none"))
 }
 
 #[cfg(test)]

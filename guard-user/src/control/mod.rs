@@ -27,6 +27,8 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -4,7 +4,6 @@
 //! interfaces. Clients of the control socket and the log wait on their own. What the kernel judges never
 //! waits for any of it, and goes on when the daemon ends.
 
-pub mod clock;
 mod exemptions;
 mod facts;
 pub mod guard;
@@ -14,6 +13,7 @@ mod ledger;
 mod links;
 mod notify;
 mod status;
+mod swept;
 mod teller;
 
 use std::sync::Arc;

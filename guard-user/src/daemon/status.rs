@@ -157,7 +157,7 @@ fn top(pin: &str, rows: &Rows<String>) -> Vec<PlaceStatus> {
             bytes,
         })
         .collect();
-    places.sort_by(|one, other| other.bytes.cmp(&one.bytes));
+    places.sort_by_key(|place| std::cmp::Reverse(place.bytes));
     places.truncate(TOP);
     places
 }

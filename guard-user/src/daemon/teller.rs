@@ -1,6 +1,7 @@
 //! From the kernel's ring buffer to the history and the log.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,17 +10,20 @@ use jiff::Timestamp;
 use tokio::io::unix::AsyncFd;
 use tracing::{error, warn};
 
-use super::clock::Clock;
 use super::guard::Guard;
+use super::swept;
 use crate::events::enrich::{Context, enrich};
 use crate::events::event::Phase;
 use crate::events::flows::{Added, Told};
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::exemption::Clocks;
 use crate::kernel::EventReader;
 
 /// Events that are taken from the ring buffer before others have their turn.
 const BATCH: usize = 1024;
+/// The file in the state directory that says up to when flows were told.
+const MARK: &str = "told.json";
 
 /// Tells what the kernel saw.
 pub(super) struct Teller {
@@ -28,6 +32,8 @@ pub(super) struct Teller {
     history: Arc<History>,
     log: EventLog,
     session: Timestamp,
+    /// Where it is kept up to when everything was told.
+    mark: PathBuf,
     lost: [u64; Loss::COUNT],
     lost_lines: u64,
 }
@@ -39,16 +45,13 @@ impl Teller {
         // which is after it is deregistered, and always the same one.
         let reader = unsafe { AsyncFd::register(guard.events()?) }.map_err(io::Error::from);
         let reader = reader.context("cannot wait for the kernel's events")?;
-        let lost = guard.kernel().counters()?.lost;
-        Ok(Self {
-            reader,
-            told: Told::default(),
-            history,
-            log,
-            session: Timestamp::now(),
-            lost,
-            lost_lines: 0,
-        })
+        let lost = guard.kernel().lost()?;
+        let mark = guard.policy().state.directory.join(MARK);
+        let told = match swept::read(&mark, Clocks::read().boot_ns) {
+            Some(swept_ns) => Told::resume(guard.kernel().flows()?, swept_ns),
+            None => Told::default(),
+        };
+        Ok(Self { reader, told, history, log, session: Timestamp::now(), mark, lost, lost_lines: 0 })
     }
 
     /// Waits until there are events. May be dropped at any point.
@@ -64,7 +67,7 @@ impl Teller {
 
     /// Tells the events that there are, at most a batch of them; whether there may be more.
     pub(super) fn tell(&mut self, guard: &Guard) -> bool {
-        let clock = Clock::now();
+        let clock = Clocks::read();
         for _ in 0..BATCH {
             let Some(event) = self.reader.get_mut().next() else { return false };
             if let Some((phase, added)) = self.told.event(&event.key, &event.record) {
@@ -83,15 +86,18 @@ impl Teller {
                 return;
             }
         };
-        let clock = Clock::now();
+        let clock = Clocks::read();
         for (key, record, phase, added) in self.told.sweep(records, clock.boot_ns) {
             // Where its tunnel goes is in events alone.
             let event = abi::Event { key, record, outer_dst: abi::Event::default().outer_dst };
             self.tell_one(guard, clock, &event, phase, added);
         }
+        if let Err(error) = swept::write(&self.mark, clock.boot_ns) {
+            warn!(%error, file = %self.mark.display(), "after a restart some flows may be told twice");
+        }
     }
 
-    fn tell_one(&self, guard: &Guard, clock: Clock, event: &abi::Event, phase: Phase, added: Added) {
+    fn tell_one(&self, guard: &Guard, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {
         let context = Context { names: guard.names(), clock, session: self.session };
         let event = self.history.push(enrich(event, phase, added, context));
         self.log.write(event, guard.policy().log.format);

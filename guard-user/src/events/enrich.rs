@@ -12,7 +12,7 @@ use super::event::{Endpoint, Event, Phase, Rule};
 use super::flows::Added;
 use super::names::{Generations, Names, PinName};
 use crate::config::policy::{Action, Ingress};
-use crate::daemon::clock::Clock;
+use crate::exemption::Clocks;
 
 /// What an event is told with.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct Context<'a> {
     /// The names.
     pub names: &'a Generations,
     /// The clocks as they stand now.
-    pub clock: Clock,
+    pub clock: Clocks,
     /// When the daemon started.
     pub session: Timestamp,
 }
@@ -38,7 +38,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
     Event {
         sequence: 0,
         session: context.session,
-        time: context.clock.wall(record.last_ns),
+        time: wall_time(&context.clock, record.last_ns),
         phase,
         hook,
         verdict: Verdict::from_index(record.verdict).unwrap_or(Verdict::Drop),
@@ -62,11 +62,19 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         bytes: added.bytes,
         flow_packets: record.packets,
         flow_bytes: record.bytes,
-        flow_start: context.clock.wall(record.first_ns),
+        flow_start: wall_time(&context.clock, record.first_ns),
         exemption: (record.exemption != NO_EXEMPTION).then(|| exemption(names, record.exemption)),
         generation: record.generation,
         community_id: ends.and_then(|(source, destination)| community_id(key.proto, source, destination)),
     }
+}
+
+/// The wall clock's time at a moment of the boot clock, as the wall clock stands now.
+fn wall_time(clock: &Clocks, boot_ns: u64) -> Timestamp {
+    let difference = i128::from(boot_ns) - i128::from(clock.boot_ns);
+    let nanosecond = clock.wall.as_nanosecond().saturating_add(difference);
+    let bounded = nanosecond.clamp(Timestamp::MIN.as_nanosecond(), Timestamp::MAX.as_nanosecond());
+    Timestamp::from_nanosecond(bounded).unwrap_or(clock.wall)
 }
 
 fn endpoint(address: Addr, port: u16, key: &FlowKey) -> Endpoint {
@@ -194,7 +202,7 @@ mod tests {
 
     fn told(raw: &abi::Event) -> Event {
         let generations = generations();
-        let clock = Clock { boot_ns: 5_000_000_000, wall: "2026-11-23T12:00:05Z".parse().unwrap() };
+        let clock = Clocks { boot_ns: 5_000_000_000, wall: "2026-11-23T12:00:05Z".parse().unwrap() };
         let session = "2026-11-23T12:00:00Z".parse().unwrap();
         let context = Context { names: &generations, clock, session };
         enrich(raw, Phase::Continued, Added { packets: 4, bytes: 400 }, context)
@@ -213,6 +221,13 @@ mod tests {
         assert_eq!((event.packets, event.flow_packets, event.tunnel), (4, 9, None));
         assert_eq!(event.source.unwrap().port, Some(143));
         assert_eq!(event.exemption, None);
+    }
+
+    #[test]
+    fn times_are_bounded_by_what_a_calendar_has() {
+        let clock = Clocks { boot_ns: 10_000_000_000, wall: Timestamp::MAX };
+        assert_eq!(wall_time(&clock, u64::MAX), Timestamp::MAX);
+        assert_eq!(wall_time(&clock, 9_000_000_000), Timestamp::MAX - jiff::SignedDuration::from_secs(1));
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub struct Rule {
 pub enum Phase {
     /// The first packet under this verdict.
     New,
+    /// The first event that this daemon tells of a flow that an earlier one may have told of.
+    Resumed,
     /// More packets under the same verdict.
     Continued,
     /// The packets after the last event, told once the flow was quiet.
@@ -110,6 +112,7 @@ impl Phase {
     pub const fn name(self) -> &'static str {
         match self {
             Self::New => "new",
+            Self::Resumed => "resumed",
             Self::Continued => "continued",
             Self::Settled => "settled",
         }

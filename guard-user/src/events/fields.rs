@@ -31,7 +31,7 @@ fields! {
         |event| json!(event.session.to_string());
     "sequence": "Number of the event, from 1 and without a gap within a `session`.",
         |event| json!(event.sequence);
-    "phase": "`new` for the first packet under a verdict, `continued` for more of them, `settled` for the packets after the last event, told once the flow was quiet.",
+    "phase": "`new` for the first packet under a verdict, `continued` for more of them, `resumed` for the first event of a flow that an earlier daemon may have told of (it counts from `flow_start`), `settled` for the packets after the last event, told once the flow was quiet.",
         |event| json!(event.phase.name());
     "action": "What happened: `dropped`, `flagged`, `would-drop` (observed), `exempted` or `passed`.",
         |event| json!(event.action());
@@ -123,7 +123,7 @@ pub(super) fn object(event: &Event) -> String {
 mod tests {
     use guard_common::verdict::Reason;
 
-    use super::super::text::tests::dropped;
+    use super::super::tests::dropped;
     use super::*;
 
     #[test]

@@ -4,8 +4,8 @@
 //! an event that got lost is made good by the next one, or by the sweep, which also tells the packets that
 //! came after a flow's last event.
 //!
-//! After a restart of the daemon the first event of an older flow counts from the flow's begin again;
-//! `flow_start` with `flow_packets` and `flow_bytes` tell what is counted twice.
+//! What an earlier daemon told of a flow that is quiet since is known ([`Told::resume`]). Of a flow that went
+//! on when that daemon ended it is not: its next event is marked as resumed and counts from the flow's begin.
 
 use std::collections::HashMap;
 
@@ -30,6 +30,8 @@ pub struct Added {
 #[derive(Debug, Default)]
 pub struct Told {
     flows: HashMap<FlowKey, Last>,
+    /// An earlier daemon told events up to here, nanoseconds of `CLOCK_BOOTTIME`; 0 without one.
+    resumed_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,12 +62,30 @@ impl Last {
 }
 
 impl Told {
+    /// Goes on from an earlier daemon, which swept at `swept_ns` of `CLOCK_BOOTTIME` for the last time: the
+    /// flows that were quiet by then were told.
+    #[must_use]
+    pub fn resume(records: impl IntoIterator<Item = (FlowKey, FlowRecord)>, swept_ns: u64) -> Self {
+        let was_told =
+            |record: &FlowRecord| record.denied != 0 && record.last_ns.saturating_add(QUIET_NS) <= swept_ns;
+        let told = records.into_iter().filter(|(_, record)| was_told(record));
+        Self { flows: told.map(|(key, record)| (key, Last::of(&record))).collect(), resumed_ns: swept_ns }
+    }
+
+    /// The phase of a flow of which this daemon has told nothing. An earlier one may have told of it where
+    /// it began before that one's end; a first packet is always news.
+    fn first_phase(&self, record: &FlowRecord) -> Phase {
+        let may_be_told = record.first_ns <= self.resumed_ns && record.packets > 1;
+        if may_be_told { Phase::Resumed } else { Phase::New }
+    }
+
     /// Takes up an event. `None` where it tells nothing new: another CPU's later one overtook it.
     pub fn event(&mut self, key: &FlowKey, record: &FlowRecord) -> Option<(Phase, Added)> {
         let last = self.flows.get(key).copied().filter(|last| last.first_ns == record.first_ns);
         let phase = match last {
             Some(last) if last.judged_as(record) => Phase::Continued,
-            _ => Phase::New,
+            Some(_) => Phase::New,
+            None => self.first_phase(record),
         };
         let added = added(last, record);
         if phase == Phase::Continued && added == Added::default() {
@@ -95,7 +115,7 @@ impl Told {
             let added = added(last, &record);
             let quiet = now_ns.saturating_sub(record.last_ns) >= QUIET_NS;
             if quiet && added != Added::default() {
-                let phase = if last.is_some() { Phase::Settled } else { Phase::New };
+                let phase = if last.is_some() { Phase::Settled } else { self.first_phase(&record) };
                 kept.insert(key, Last::of(&record));
                 found.push((key, record, phase, added));
             } else if let Some(last) = last {
@@ -178,6 +198,24 @@ mod tests {
         let permitted = (key(2), FlowRecord { denied: 0, ..record(5, 5, 3) });
         let found = told.sweep([lost, permitted], 10 * QUIET_NS);
         assert_eq!(found, vec![(lost.0, lost.1, Phase::New, Added { packets: 3, bytes: 300 })]);
+    }
+
+    #[test]
+    fn what_an_earlier_daemon_told_is_not_told_again() {
+        let swept = 100 * QUIET_NS;
+        let quiet = (key(1), record(5, swept - QUIET_NS, 7));
+        let busy = (key(2), record(5, swept - 1, 7));
+        let mut told = Told::resume([quiet, busy], swept);
+        let later = swept + 10 * QUIET_NS;
+        let all = Added { packets: 7, bytes: 700 };
+        assert_eq!(told.sweep([quiet, busy], later), vec![(busy.0, busy.1, Phase::Resumed, all)]);
+        let more = Added { packets: 2, bytes: 200 };
+        assert_eq!(told.event(&key(1), &record(5, later, 9)), Some((Phase::Continued, more)));
+        // While no daemon ran: its first packet's event waited in the ring buffer.
+        let first = Added { packets: 1, bytes: 100 };
+        assert_eq!(told.event(&key(3), &record(swept - 1, swept - 1, 1)), Some((Phase::New, first)));
+        let whole = Some((Phase::New, Added { packets: 4, bytes: 400 }));
+        assert_eq!(told.event(&key(4), &record(swept + 1, later, 4)), whole);
     }
 
     proptest! {

@@ -86,7 +86,7 @@ impl History {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::text::tests::dropped;
+    use super::super::tests::dropped;
     use super::*;
 
     #[test]

@@ -88,7 +88,7 @@ fn write_all(lines: &Receiver<(Arc<Event>, LogFormat)>, mut out: impl Write, los
 mod tests {
     use std::sync::Mutex;
 
-    use super::super::text::tests::dropped;
+    use super::super::tests::dropped;
     use super::*;
 
     #[derive(Clone, Default)]

@@ -12,6 +12,8 @@ pub mod flows;
 pub mod history;
 pub mod log;
 pub mod names;
+#[cfg(test)]
+pub(crate) mod tests;
 mod text;
 
 pub use event::Event;

@@ -1,0 +1,43 @@
+//! An event for tests.
+
+use guard_common::abi::{Hook, PlacedBy};
+use guard_common::verdict::{Reason, Verdict};
+
+use super::event::{Endpoint, Event, Phase, Rule};
+
+/// A dropped connection of the pin `mail`.
+pub(crate) fn dropped() -> Event {
+    let time: jiff::Timestamp = "2026-11-23T12:00:01.5Z".parse().unwrap();
+    Event {
+        sequence: 7,
+        session: "2026-11-23T11:00:00Z".parse().unwrap(),
+        time,
+        phase: Phase::New,
+        hook: Hook::Egress,
+        verdict: Verdict::Drop,
+        reason: Reason::Forbidden,
+        pins: vec!["mail".into()],
+        tagged: vec!["mail".into(), "all".into()],
+        rule: Some(Rule { pin: "mail".into(), file: "/etc/borderguard/policy.toml".into(), line: 12 }),
+        jurisdiction: "US".parse().unwrap(),
+        placed_by: PlacedBy::Site,
+        source: Some(Endpoint { ip: "192.0.2.10".parse().unwrap(), port: Some(143) }),
+        destination: Some(Endpoint { ip: "198.51.100.7".parse().unwrap(), port: Some(40_000) }),
+        tunnel: None,
+        protocol: 6,
+        tcp_flags: 0x12,
+        ifindex: 2,
+        interface: Some("eth0".into()),
+        mark: 0,
+        cgroup_id: 0,
+        cgroup: None,
+        packets: 1,
+        bytes: 60,
+        flow_packets: 1,
+        flow_bytes: 60,
+        flow_start: time,
+        exemption: None,
+        generation: 3,
+        community_id: Some("1:sY8xnBAsvMxb5gMY9zEP53B9M4E=".into()),
+    }
+}
