@@ -2,5 +2,6 @@
 
 mod differential;
 mod examples;
-mod generate;
-mod reference;
+pub(crate) mod generate;
+pub(crate) mod packets;
+pub(crate) mod reference;

@@ -7,7 +7,7 @@ use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
 use guard_common::host::{HostOrigin, HostTables};
 use guard_common::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
-use guard_common::packet::{Addr, Layer, Packet, Parsed};
+use guard_common::packet::Packet;
 use guard_common::tables::Tables;
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
@@ -15,7 +15,8 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::super::{geo_image, policy_table};
 use super::generate::{Case, case, host};
-use super::reference::{Answer, Content, Loaded, PlainLayer, PlainPacket, World};
+use super::packets::parsed;
+use super::reference::{Answer, Loaded, PlainPacket, World};
 
 /// Tables of which some can't be read, as where the kernel finds no element.
 struct PartlyLoaded {
@@ -64,49 +65,6 @@ impl Tables for PartlyLoaded {
     fn refund(&self, slot: u16, bytes: u64) {
         self.tables.refund(slot, bytes);
     }
-}
-
-/// A layer as the parser writes it.
-fn layer(plain: &PlainLayer) -> Layer {
-    let (sport, dport) = plain.ports.unwrap_or_default();
-    let flags = [
-        (plain.ports.is_some(), Layer::HAS_PORTS),
-        (plain.later_fragment, Layer::FRAGMENT | Layer::LATER_FRAGMENT),
-        (plain.src.is_ipv6(), Layer::IPV6),
-    ];
-    Layer {
-        src: plain.src.into(),
-        dst: plain.dst.into(),
-        sport,
-        dport,
-        proto: plain.proto,
-        tcp_flags: 0,
-        flags: flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag),
-        pad: 0,
-    }
-}
-
-/// What the parser would write for this packet. Elements past the counts hold what another packet left.
-fn parsed(plain: &PlainPacket, left: &Packet) -> (Parsed, Packet) {
-    let mut packet = *left;
-    packet.layer_count = 0;
-    packet.hop_count = 0;
-    let parsed = match &plain.content {
-        Content::NotIp => Parsed::NotIp,
-        Content::Broken(fault) => Parsed::Malformed(*fault),
-        Content::Ip { layers, hops } => {
-            for (place, plain) in packet.layers.iter_mut().zip(layers) {
-                *place = layer(plain);
-            }
-            for (place, hop) in packet.hops.iter_mut().zip(hops) {
-                *place = Addr::from(*hop);
-            }
-            packet.layer_count = layers.len() as u32;
-            packet.hop_count = hops.len() as u32;
-            Parsed::Ip
-        }
-    };
-    (parsed, packet)
 }
 
 fn decide_for(plain: &PlainPacket, left: &mut Packet, tables: &PartlyLoaded) -> Decision {

@@ -74,7 +74,7 @@ fn the_reason_is_what_keeps_the_open_pin_from_being_covered() {
     // Renewing the expired one would not help: nothing covers the pin "backup".
     let decision = judge(&policy, &[old.clone(), good.clone()], Layer::default());
     assert_eq!((decision.verdict, decision.reason), (Verdict::Drop, Reason::Forbidden));
-    let decision = judge(&policy, &[old.clone()], Layer::default());
+    let decision = judge(&policy, std::slice::from_ref(&old), Layer::default());
     assert_eq!(decision.reason, Reason::ExemptionExpired);
     let decision = judge(&policy, &[old, good, exemption(9, "backup", 60)], Layer::default());
     assert_eq!((decision.reason, decision.exemption), (Reason::Exempt, 9));

@@ -24,15 +24,15 @@ use crate::geo::{Address, GeoDb, Info, Runs};
 
 /// Everything of one generation, and packets to judge with it.
 #[derive(Clone, Debug)]
-pub(super) struct Case {
-    pub(super) policy: Policy,
-    pub(super) db: GeoDb,
-    pub(super) exemptions: Vec<KernelExemption>,
-    pub(super) loaded: Loaded,
-    pub(super) packets: Vec<PlainPacket>,
+pub(crate) struct Case {
+    pub(crate) policy: Policy,
+    pub(crate) db: GeoDb,
+    pub(crate) exemptions: Vec<KernelExemption>,
+    pub(crate) loaded: Loaded,
+    pub(crate) packets: Vec<PlainPacket>,
 }
 
-pub(super) fn case(packets: usize) -> impl Strategy<Value = Case> {
+pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
     let pins = prop_oneof![4 => 1..=6_usize, 1 => 7..=64_usize];
     let pins = pins.prop_flat_map(|count| (vec(pin(), count), exemptions(count)));
     let loaded = prop_oneof![30 => Just(Loaded::All), 1 => Just(Loaded::NoGeo), 1 => Just(Loaded::Nothing)];
@@ -61,7 +61,7 @@ fn base() -> &'static Policy {
 }
 
 /// The host that all policies are for.
-pub(super) fn host() -> HostFacts {
+pub(crate) fn host() -> HostFacts {
     let interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1"), (4, "wg0"), (900_001, "tun1")];
     let cgroups = [("a", 11, 1), ("a/b", 1 << 40, 2), ("c", 13, 1), ("c/d/e", 17, 3)];
     HostFacts {
@@ -138,6 +138,11 @@ fn network() -> impl Strategy<Value = IpNetwork> + Clone {
     ]
 }
 
+/// All addresses.
+fn everywhere() -> Vec<IpNetwork> {
+    ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap()).to_vec()
+}
+
 fn port() -> impl Strategy<Value = u16> + Clone {
     select(vec![0, 22, 80, 443, 65_535])
 }
@@ -174,12 +179,13 @@ fn pin() -> impl Strategy<Value = Pin> {
         few(6, select(cgroups)),
         few(6, mark()),
     )
-        .prop_map(|(sources, ports, interfaces, cgroups, marks)| Selectors {
-            sources,
-            ports,
-            interfaces,
-            cgroups,
-            marks,
+        .prop_map(|(sources, ports, interfaces, cgroups, marks)| {
+            let select = Selectors { sources, ports, interfaces, cgroups, marks };
+            match select == Selectors::default() {
+                // At least one dimension is used.
+                true => Selectors { sources: everywhere(), ..select },
+                false => select,
+            }
         });
     let action = select(vec![Action::Observe, Action::Flag, Action::Drop]);
     let ingress = select(vec![Ingress::Off, Ingress::Flag, Ingress::Drop]);
@@ -238,7 +244,11 @@ fn db() -> impl Strategy<Value = GeoDb> {
     }
     let v4 = btree_map(v4().prop_map(u32::from), jurisdiction(), 0..20);
     let v6 = btree_map(v6().prop_map(u128::from), jurisdiction(), 0..20);
-    (v4, v6).prop_map(|(v4, v6)| GeoDb { v4: runs(v4), v6: runs(v6), info: Info::default() })
+    (v4, v6).prop_map(|(v4, v6)| GeoDb {
+        v4: runs(v4),
+        v6: runs(v6),
+        info: Info { source: "a random one".to_owned(), ..Info::default() },
+    })
 }
 
 fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {

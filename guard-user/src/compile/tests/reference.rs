@@ -15,19 +15,19 @@ use crate::geo::GeoDb;
 
 /// An IP packet as a person would describe it.
 #[derive(Clone, Debug)]
-pub(super) struct PlainLayer {
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
+pub(crate) struct PlainLayer {
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
     /// IANA protocol number.
-    pub(super) proto: u8,
+    pub(crate) proto: u8,
     /// Source and destination port, where the protocol has ports and they are in this fragment.
-    pub(super) ports: Option<(u16, u16)>,
-    pub(super) later_fragment: bool,
+    pub(crate) ports: Option<(u16, u16)>,
+    pub(crate) later_fragment: bool,
 }
 
 /// What a frame holds.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     NotIp,
     Broken(Fault),
     Ip { layers: Vec<PlainLayer>, hops: Vec<IpAddr> },
@@ -35,22 +35,22 @@ pub(super) enum Content {
 
 /// A frame and what is known of it beside its bytes.
 #[derive(Clone, Debug)]
-pub(super) struct PlainPacket {
-    pub(super) hook: Hook,
-    pub(super) content: Content,
-    pub(super) interface: u32,
+pub(crate) struct PlainPacket {
+    pub(crate) hook: Hook,
+    pub(crate) content: Content,
+    pub(crate) interface: u32,
     /// 0 for a packet of this host.
-    pub(super) came_in_by: u32,
-    pub(super) mark: u32,
+    pub(crate) came_in_by: u32,
+    pub(crate) mark: u32,
     /// Ids of the cgroup and of those above it, from the first level on.
-    pub(super) cgroups: Vec<u64>,
-    pub(super) wire_len: u64,
-    pub(super) now: u64,
+    pub(crate) cgroups: Vec<u64>,
+    pub(crate) wire_len: u64,
+    pub(crate) now: u64,
 }
 
 /// Which tables can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loaded {
+pub(crate) enum Loaded {
     All,
     NoGeo,
     Nothing,
@@ -58,14 +58,14 @@ pub(super) enum Loaded {
 
 /// What was decided. Pins are numbers in the order of the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) verdict: Verdict,
-    pub(super) reason: Reason,
-    pub(super) jurisdiction: Jurisdiction,
-    pub(super) placed_by: PlacedBy,
-    pub(super) exemption: Option<u16>,
-    pub(super) tag: BTreeSet<usize>,
-    pub(super) denied: BTreeSet<usize>,
+pub(crate) struct Answer {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Reason,
+    pub(crate) jurisdiction: Jurisdiction,
+    pub(crate) placed_by: PlacedBy,
+    pub(crate) exemption: Option<u16>,
+    pub(crate) tag: BTreeSet<usize>,
+    pub(crate) denied: BTreeSet<usize>,
 }
 
 impl Answer {
@@ -87,19 +87,19 @@ impl Answer {
 }
 
 /// All that a decision looks at, and the bytes that exemptions let through so far.
-pub(super) struct World<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) db: &'a GeoDb,
-    pub(super) exemptions: &'a [KernelExemption],
-    pub(super) host: &'a HostFacts,
-    pub(super) loaded: Loaded,
-    pub(super) used: BTreeMap<u16, u64>,
+pub(crate) struct World<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) db: &'a GeoDb,
+    pub(crate) exemptions: &'a [KernelExemption],
+    pub(crate) host: &'a HostFacts,
+    pub(crate) loaded: Loaded,
+    pub(crate) used: BTreeMap<u16, u64>,
     /// Packets that two exemptions covered together.
-    pub(super) shared: usize,
+    pub(crate) shared: usize,
 }
 
 impl World<'_> {
-    pub(super) fn judge(&mut self, packet: &PlainPacket) -> Answer {
+    pub(crate) fn judge(&mut self, packet: &PlainPacket) -> Answer {
         if let Content::NotIp = packet.content {
             return Answer::pass(Reason::NotIp);
         }
