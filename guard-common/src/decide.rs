@@ -388,13 +388,16 @@ fn remote_set_number(policy: &PolicyTable, layer: &Layer) -> u32 {
     floor4(&policy.remote_ports, layer_port_key(layer, layer.dport))
 }
 
-/// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch.
+/// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch. A whole packet
+/// without ports has the key of a protocol without ports, whatever its number: over IPv4 the numbers of
+/// most IPv6 extension headers are those of protocols of their own, such as HIP.
 #[inline(always)]
 fn layer_port_key(layer: &Layer, port: u16) -> u32 {
-    const { assert!(Layer::HAS_PORTS == 1) };
+    const { assert!(Layer::HAS_PORTS == 1 && Layer::LATER_FRAGMENT == 4) };
     let has_ports = u32::from(layer.flags & Layer::HAS_PORTS);
-    let class = abi::port_class(layer.proto) + abi::NO_PORT_CLASS * (has_ports ^ 1);
-    class << 16 | u32::from(port) & has_ports.wrapping_neg()
+    let later = u32::from(layer.flags & Layer::LATER_FRAGMENT) >> 2;
+    let class = abi::port_class(layer.proto) & (has_ports | later).wrapping_neg();
+    (class + abi::NO_PORT_CLASS * (has_ports ^ 1)) << 16 | u32::from(port) & has_ports.wrapping_neg()
 }
 
 #[inline(always)]
@@ -513,8 +516,8 @@ pub fn place<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
     }
 }
 
-/// Exemptions that may share in covering one packet that several pins forbid. A packet that would need
-/// more is not covered.
+/// Exemptions that may share in covering one packet that several pins forbid. They are taken by the lowest
+/// slot for the lowest open pin; a packet that would need more of those is not covered.
 const MAX_SHARING: u32 = 2;
 
 /// What an exemption is wanted for.

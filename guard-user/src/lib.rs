@@ -7,6 +7,7 @@ pub mod control;
 pub mod daemon;
 pub mod events;
 pub mod exemption;
+pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod kernel;

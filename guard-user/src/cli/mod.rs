@@ -9,6 +9,7 @@ pub mod detach;
 pub mod events;
 pub mod exemption;
 pub mod exit;
+pub mod explain;
 pub mod reload;
 pub mod run;
 pub mod status;

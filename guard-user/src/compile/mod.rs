@@ -6,7 +6,7 @@ mod classes;
 mod overlay;
 mod policy;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use overlay::geo_image;
 pub use policy::policy_table;

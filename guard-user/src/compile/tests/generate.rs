@@ -1,0 +1,340 @@
+//! Random policies, databases, exemptions and packets from a world so small that they meet often.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use guard_common::abi::Hook;
+use guard_common::jurisdiction::Jurisdiction;
+use guard_common::packet::Fault;
+use ipnetwork::IpNetwork;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::super::{CgroupFact, HostFacts, KernelExemption};
+use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
+use crate::config::policy::{
+    Action, Failsafe, Ingress, InterfacePattern, JurisdictionSet, Mark, Pin, Policy, PortRange, Protocol,
+    Record, Selectors, Site,
+};
+use crate::config::{Surroundings, parse};
+use crate::geo::{Address, GeoDb, Info, Runs};
+
+/// Everything of one generation, and packets to judge with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) policy: Policy,
+    pub(crate) db: GeoDb,
+    pub(crate) exemptions: Vec<KernelExemption>,
+    pub(crate) loaded: Loaded,
+    pub(crate) packets: Vec<PlainPacket>,
+}
+
+pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
+    let pins = prop_oneof![4 => 1..=6_usize, 1 => 7..=64_usize];
+    let pins = pins.prop_flat_map(|count| (vec(pin(), count), exemptions(count)));
+    let loaded = prop_oneof![30 => Just(Loaded::All), 1 => Just(Loaded::NoGeo), 1 => Just(Loaded::Nothing)];
+    (pins, vec(failsafe(), 0..3), sites(), db(), prop::bool::weighted(0.1), loaded, vec(packet(), packets))
+        .prop_map(|((pins, exemptions), failsafe, sites, db, observe, loaded, packets)| {
+            let mut policy = base().clone();
+            policy.host.observe = observe;
+            policy.pins = pins;
+            for (number, pin) in policy.pins.iter_mut().enumerate() {
+                pin.name = pin_name(number);
+            }
+            policy.failsafe = failsafe;
+            policy.sites = sites;
+            Case { policy, db, exemptions, loaded, packets }
+        })
+}
+
+/// A checked policy to start from; its guarded interfaces are the patterns that pins select.
+fn base() -> &'static Policy {
+    static BASE: OnceLock<Policy> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let text = "[host]\ninterfaces = [\"eth0\", \"eth*\", \"wg?\", \"tun1\", \"nothing*\"]\n\
+                    [[pin]]\nname = \"any\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/1\"]\n";
+        parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
+    })
+}
+
+/// The host that all policies are for.
+pub(crate) fn host() -> HostFacts {
+    let interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1"), (4, "wg0"), (900_001, "tun1")];
+    let cgroups = [("a", 11, 1), ("a/b", 1 << 40, 2), ("c", 13, 1), ("c/d/e", 17, 3)];
+    HostFacts {
+        interfaces: interfaces.map(|(index, name)| (index, name.to_owned())).to_vec(),
+        cgroups: cgroups.map(|(path, id, level)| CgroupFact { path: path.to_owned(), id, level }).to_vec(),
+    }
+}
+
+fn pin_name(number: usize) -> String {
+    format!("pin-{number}")
+}
+
+fn jurisdiction() -> impl Strategy<Value = Jurisdiction> + Clone {
+    select(
+        ["IE", "DE", "US", "unknown", "uncertain"].map(|text| text.parse::<Jurisdiction>().unwrap()).to_vec(),
+    )
+}
+
+fn v4() -> impl Strategy<Value = Ipv4Addr> + Clone {
+    prop_oneof![
+        8 => (0..12_u8).prop_map(|host| Ipv4Addr::new(192, 0, 2, host)),
+        4 => (0..4_u8).prop_map(|host| Ipv4Addr::new(198, 51, 100, host)),
+        4 => (0..4_u8).prop_map(|host| Ipv4Addr::new(203, 0, 113, host)),
+        2 => select(["0.0.0.0", "10.255.255.255", "11.0.0.0", "255.255.255.254"].map(v4_of).to_vec()),
+        1 => select(["169.254.0.1", "224.0.0.5", "224.0.1.1", "255.255.255.255"].map(v4_of).to_vec()),
+    ]
+}
+
+fn v4_of(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+/// An IPv6 address that carries no IPv4 address.
+fn native_v6() -> impl Strategy<Value = Ipv6Addr> + Clone {
+    const EDGES: [&str; 9] = [
+        "::",
+        "::1",
+        "fc00::1",
+        "fe80::1",
+        "ff02::1",
+        "ff05::2",
+        "1fff:ffff::1",
+        "4000::",
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    ];
+    prop_oneof![
+        // Three /64s, each with networks that part it.
+        8 => (1..=3_u16, 0..2_u16, 0..4_u16)
+            .prop_map(|(net, half, host)| Ipv6Addr::new(0x2001, 0xdb8, net, 0, half << 15, 0, 0, host)),
+        1 => select(EDGES.map(|text| text.parse().unwrap()).to_vec()),
+    ]
+}
+
+fn v6() -> impl Strategy<Value = Ipv6Addr> + Clone {
+    let halves = |v4: Ipv4Addr| ((v4.to_bits() >> 16) as u16, v4.to_bits() as u16);
+    prop_oneof![
+        8 => native_v6(),
+        1 => v4().prop_map(|v4| v4.to_ipv6_mapped()),
+        1 => v4().prop_map(move |v4| Ipv6Addr::new(0x2002, halves(v4).0, halves(v4).1, 0, 0, 0, 0, 1)),
+        1 => v4().prop_map(move |v4| Ipv6Addr::new(0x2001, 0, 1, 2, 3, 4, !halves(v4).0, !halves(v4).1)),
+        1 => v4().prop_map(move |v4| Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, halves(v4).0, halves(v4).1)),
+    ]
+}
+
+fn network() -> impl Strategy<Value = IpNetwork> + Clone {
+    let of = |address: IpAddr, prefix| {
+        let network = IpNetwork::new(address, prefix).unwrap();
+        IpNetwork::new(network.network(), prefix).unwrap()
+    };
+    prop_oneof![
+        (v4(), select(vec![0, 1, 8, 24, 29, 30, 31, 32])).prop_map(move |(v4, prefix)| of(v4.into(), prefix)),
+        (native_v6(), select(vec![0, 3, 32, 48, 63, 64, 65, 126, 127, 128]))
+            .prop_map(move |(v6, prefix)| of(v6.into(), prefix)),
+    ]
+}
+
+/// All addresses.
+fn everywhere() -> Vec<IpNetwork> {
+    ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap()).to_vec()
+}
+
+fn port() -> impl Strategy<Value = u16> + Clone {
+    select(vec![0, 22, 80, 443, 65_535])
+}
+
+fn ports() -> impl Strategy<Value = PortRange> + Clone {
+    let protocol = prop_oneof![3 => Just(Protocol::Tcp), 2 => select(Protocol::ALL.to_vec())];
+    (protocol, port(), port()).prop_map(|(protocol, one, other)| PortRange {
+        protocol,
+        first: one.min(other),
+        last: one.max(other),
+    })
+}
+
+/// None, mostly; else one to three.
+fn few<T: std::fmt::Debug + Clone>(
+    unused: u32,
+    item: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Vec<T>> + Clone {
+    prop_oneof![unused => Just(Vec::new()), 2 => vec(item, 1..=3)]
+}
+
+fn mark() -> impl Strategy<Value = Mark> + Clone {
+    (select(vec![0_u32, 1, 0x10, 0x8000_0001]), select(vec![1_u32, 0xff, u32::MAX]))
+        .prop_map(|(value, mask)| Mark { value: value & mask, mask })
+}
+
+fn pin() -> impl Strategy<Value = Pin> {
+    let patterns: Vec<InterfacePattern> = base().host.interfaces.clone();
+    let cgroups: Vec<String> = host().cgroups.into_iter().map(|fact| fact.path).collect();
+    let select_by = (
+        few(1, network()),
+        few(3, ports()),
+        few(6, select(patterns)),
+        few(6, select(cgroups)),
+        few(6, mark()),
+    )
+        .prop_map(|(sources, ports, interfaces, cgroups, marks)| {
+            let select = Selectors { sources, ports, interfaces, cgroups, marks };
+            match select == Selectors::default() {
+                // At least one dimension is used.
+                true => Selectors { sources: everywhere(), ..select },
+                false => select,
+            }
+        });
+    let action = select(vec![Action::Observe, Action::Flag, Action::Drop]);
+    let ingress = select(vec![Ingress::Off, Ingress::Flag, Ingress::Drop]);
+    (vec(jurisdiction(), 1..=3), action, ingress, select_by).prop_map(
+        |(permitted, action, ingress, select)| Pin {
+            name: String::new(),
+            home: "IE".parse().unwrap(),
+            permitted: permitted.into_iter().collect::<JurisdictionSet>(),
+            action,
+            ingress,
+            record: Record::Forbidden,
+            select,
+            line: 1,
+        },
+    )
+}
+
+fn failsafe() -> impl Strategy<Value = Failsafe> {
+    (few(2, ports()), few(2, ports()), few(2, network()))
+        .prop_filter("a rule uses at least one dimension", |(local, remote, peers)| {
+            !(local.is_empty() && remote.is_empty() && peers.is_empty())
+        })
+        .prop_map(|(local_ports, remote_ports, peers)| Failsafe {
+            name: "rule".to_owned(),
+            local_ports,
+            remote_ports,
+            peers,
+            line: 1,
+        })
+}
+
+/// Sites of which no two claim the same CIDR for different jurisdictions, as the config's check sees to it.
+fn sites() -> impl Strategy<Value = Vec<Site>> {
+    btree_map(network(), select(vec!["IE", "DE", "US"]), 0..8).prop_map(|cidrs| {
+        let site = |(cidr, jurisdiction): (IpNetwork, &str)| Site {
+            name: cidr.to_string(),
+            jurisdiction: jurisdiction.parse().unwrap(),
+            cidrs: vec![cidr],
+            line: 1,
+        };
+        cidrs.into_iter().filter(|(cidr, _)| cidr.prefix() > 3).map(site).collect()
+    })
+}
+
+fn db() -> impl Strategy<Value = GeoDb> {
+    fn runs<K: Address>(mut runs: BTreeMap<K, Jurisdiction>) -> Runs<K> {
+        runs.entry(K::ZERO).or_insert(Jurisdiction::UNKNOWN);
+        let (mut starts, mut places) = (Vec::new(), Vec::new());
+        for (start, place) in runs {
+            if places.last() != Some(&place) {
+                starts.push(start);
+                places.push(place);
+            }
+        }
+        Runs { starts, places }
+    }
+    let v4 = btree_map(v4().prop_map(u32::from), jurisdiction(), 0..20);
+    let v6 = btree_map(v6().prop_map(u128::from), jurisdiction(), 0..20);
+    (v4, v6).prop_map(|(v4, v6)| GeoDb {
+        v4: runs(v4),
+        v6: runs(v6),
+        info: Info { source: "a random one".to_owned(), ..Info::default() },
+    })
+}
+
+fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {
+    let names: Vec<String> = (0..pins).map(pin_name).collect();
+    let most = pins.min(6);
+    let some_pins = prop_oneof![subsequence(names.clone(), 1..=most), Just(names)];
+    let window = prop_oneof![2 => Just((0, u64::MAX)), 1 => (0..100_u64, 0..100_u64)];
+    let quota = prop_oneof![2 => Just(u64::MAX), 1 => 0..3000_u64];
+    let places = subsequence(
+        ["IE", "DE", "US", "unknown", "uncertain"].map(|text| text.parse().unwrap()).to_vec(),
+        0..=5,
+    );
+    let one = (some_pins, places, few(2, network()), few(4, ports()), window, quota);
+    let slots = prop_oneof![0..8_u16, 60..68_u16, 0..256_u16];
+    btree_map(slots, one, 0..16).prop_map(|exemptions| {
+        exemptions
+            .into_iter()
+            .map(|(slot, (pins, jurisdictions, networks, ports, (valid_from_ns, valid_until_ns), quota))| {
+                KernelExemption {
+                    slot,
+                    pins,
+                    jurisdictions,
+                    networks,
+                    ports,
+                    valid_from_ns,
+                    valid_until_ns,
+                    quota,
+                }
+            })
+            .collect()
+    })
+}
+
+fn layer() -> impl Strategy<Value = PlainLayer> {
+    let addresses = prop_oneof![
+        (v4(), v4()).prop_map(|(src, dst)| (IpAddr::V4(src), IpAddr::V4(dst))),
+        (v6(), v6()).prop_map(|(src, dst)| (IpAddr::V6(src), IpAddr::V6(dst))),
+    ];
+    // Protocols with ports, ICMP, ESP, and numbers of extension headers.
+    let proto =
+        prop_oneof![4 => Just(6_u8), 4 => select(vec![6_u8, 17, 132, 33, 136, 1, 50, 0, 43, 51, 60, 139])];
+    (addresses, proto, port(), port(), prop::bool::weighted(0.1)).prop_map(
+        |((src, dst), proto, sport, dport, later)| {
+            let has_ports = !later && Protocol::ALL.iter().any(|protocol| protocol.number() == proto);
+            PlainLayer { src, dst, proto, ports: has_ports.then_some((sport, dport)), later_fragment: later }
+        },
+    )
+}
+
+fn packet() -> impl Strategy<Value = PlainPacket> {
+    let hops = prop_oneof![8 => Just(Vec::new()), 1 => vec(prop_oneof![v4().prop_map(IpAddr::V4), v6().prop_map(IpAddr::V6)], 1..=8)];
+    let layers = prop_oneof![4 => vec(layer(), 1), 1 => vec(layer(), 2..=3)];
+    let fault =
+        select(vec![Fault::Truncated, Fault::BadHeader, Fault::TooDeep, Fault::TinyFragment, Fault::Opaque]);
+    let content = prop_oneof![
+        40 => (layers, hops).prop_map(|(layers, hops)| Content::Ip { layers, hops }),
+        2 => fault.prop_map(Content::Broken),
+        1 => Just(Content::NotIp),
+    ];
+    let cgroups: Vec<Vec<u64>> = vec![
+        vec![],
+        vec![11],
+        vec![11, 1 << 40],
+        vec![13],
+        vec![13, 14, 17],
+        vec![99, 98],
+        vec![13, 14, 18, 19],
+    ];
+    (
+        prop_oneof![3 => Just(Hook::Egress), 1 => Just(Hook::Ingress)],
+        content,
+        select(vec![1, 2, 3, 4, 900_001, 77]),
+        select(vec![0, 0, 0, 2, 4]),
+        select(vec![0, 1, 0x10, 0x110, 0x8000_0001, u32::MAX]),
+        select(cgroups),
+        40..1500_u64,
+        0..100_u64,
+    )
+        .prop_map(|(hook, content, interface, came_in_by, mark, cgroups, wire_len, now)| PlainPacket {
+            hook,
+            content,
+            interface,
+            came_in_by,
+            mark,
+            cgroups,
+            wire_len,
+            now,
+        })
+}

@@ -1,0 +1,48 @@
+//! Described packets as the parser would write them.
+
+use guard_common::packet::{Addr, Layer, Packet, Parsed};
+
+use super::reference::{Content, PlainLayer, PlainPacket};
+
+/// A layer as the parser writes it.
+fn layer(plain: &PlainLayer) -> Layer {
+    let (sport, dport) = plain.ports.unwrap_or_default();
+    let flags = [
+        (plain.ports.is_some(), Layer::HAS_PORTS),
+        (plain.later_fragment, Layer::FRAGMENT | Layer::LATER_FRAGMENT),
+        (plain.src.is_ipv6(), Layer::IPV6),
+    ];
+    Layer {
+        src: plain.src.into(),
+        dst: plain.dst.into(),
+        sport,
+        dport,
+        proto: plain.proto,
+        tcp_flags: 0,
+        flags: flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag),
+        pad: 0,
+    }
+}
+
+/// What the parser would write for this packet. Elements past the counts hold what another packet left.
+pub(crate) fn parsed(plain: &PlainPacket, left: &Packet) -> (Parsed, Packet) {
+    let mut packet = *left;
+    packet.layer_count = 0;
+    packet.hop_count = 0;
+    let parsed = match &plain.content {
+        Content::NotIp => Parsed::NotIp,
+        Content::Broken(fault) => Parsed::Malformed(*fault),
+        Content::Ip { layers, hops } => {
+            for (place, plain) in packet.layers.iter_mut().zip(layers) {
+                *place = layer(plain);
+            }
+            for (place, hop) in packet.hops.iter_mut().zip(hops) {
+                *place = Addr::from(*hop);
+            }
+            packet.layer_count = layers.len() as u32;
+            packet.hop_count = hops.len() as u32;
+            Parsed::Ip
+        }
+    };
+    (parsed, packet)
+}

@@ -1,0 +1,400 @@
+//! The decision again, slow and obvious: straight from the checked policy, the database and the
+//! exemptions, with loops over names and networks, and without tables, bit sets or intervals.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use guard_common::abi::{Hook, PlacedBy};
+use guard_common::jurisdiction::Jurisdiction;
+use guard_common::packet::Fault;
+use guard_common::verdict::{Reason, Verdict};
+
+use super::super::{HostFacts, KernelExemption};
+use crate::config::policy::{Action, Failsafe, Ingress, Pin, Policy, PortRange, Protocol};
+use crate::geo::GeoDb;
+
+/// An IP packet as a person would describe it.
+#[derive(Clone, Debug)]
+pub(crate) struct PlainLayer {
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    /// IANA protocol number.
+    pub(crate) proto: u8,
+    /// Source and destination port, where the protocol has ports and they are in this fragment.
+    pub(crate) ports: Option<(u16, u16)>,
+    pub(crate) later_fragment: bool,
+}
+
+/// What a frame holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    NotIp,
+    Broken(Fault),
+    Ip { layers: Vec<PlainLayer>, hops: Vec<IpAddr> },
+}
+
+/// A frame and what is known of it beside its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct PlainPacket {
+    pub(crate) hook: Hook,
+    pub(crate) content: Content,
+    pub(crate) interface: u32,
+    /// 0 for a packet of this host.
+    pub(crate) came_in_by: u32,
+    pub(crate) mark: u32,
+    /// Ids of the cgroup and of those above it, from the first level on.
+    pub(crate) cgroups: Vec<u64>,
+    pub(crate) wire_len: u64,
+    pub(crate) now: u64,
+}
+
+/// Which tables can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    All,
+    NoGeo,
+    Nothing,
+}
+
+/// What was decided. Pins are numbers in the order of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: Reason,
+    pub(crate) jurisdiction: Jurisdiction,
+    pub(crate) placed_by: PlacedBy,
+    pub(crate) exemption: Option<u16>,
+    pub(crate) tag: BTreeSet<usize>,
+    pub(crate) denied: BTreeSet<usize>,
+}
+
+impl Answer {
+    fn pass(reason: Reason) -> Self {
+        Self {
+            verdict: Verdict::Pass,
+            reason,
+            jurisdiction: Jurisdiction::UNKNOWN,
+            placed_by: PlacedBy::Nothing,
+            exemption: None,
+            tag: BTreeSet::new(),
+            denied: BTreeSet::new(),
+        }
+    }
+
+    fn no_tables() -> Self {
+        Self { verdict: Verdict::Drop, ..Self::pass(Reason::NoTables) }
+    }
+}
+
+/// All that a decision looks at, and the bytes that exemptions let through so far.
+pub(crate) struct World<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) db: &'a GeoDb,
+    pub(crate) exemptions: &'a [KernelExemption],
+    pub(crate) host: &'a HostFacts,
+    pub(crate) loaded: Loaded,
+    pub(crate) used: BTreeMap<u16, u64>,
+    /// Packets that two exemptions covered together.
+    pub(crate) shared: usize,
+}
+
+impl World<'_> {
+    pub(crate) fn judge(&mut self, packet: &PlainPacket) -> Answer {
+        if let Content::NotIp = packet.content {
+            return Answer::pass(Reason::NotIp);
+        }
+        if self.loaded == Loaded::Nothing {
+            return Answer::no_tables();
+        }
+        let by_origin =
+            self.pins_where(|pin| self.looks_at(packet.hook, pin) && self.origin_matches(pin, packet));
+        if by_origin.is_empty() {
+            return Answer::pass(Reason::Untagged);
+        }
+        let (layers, hops) = match &packet.content {
+            Content::NotIp => return Answer::pass(Reason::NotIp),
+            Content::Broken(fault) => {
+                let verdict = match packet.hook {
+                    Hook::Egress => self.strictest(packet.hook, &by_origin),
+                    Hook::Ingress => Verdict::Pass,
+                };
+                let denied = by_origin.clone();
+                return Answer { verdict, tag: by_origin, denied, ..Answer::pass(fault_reason(*fault)) };
+            }
+            Content::Ip { layers, hops } => match packet.hook {
+                Hook::Egress => (layers.clone(), hops.clone()),
+                Hook::Ingress => (layers.iter().map(answer_to).collect(), Vec::new()),
+            },
+        };
+        let tag: BTreeSet<usize> = by_origin
+            .into_iter()
+            .filter(|&pin| layers.iter().any(|layer| layer_matches(&self.policy.pins[pin], layer)))
+            .collect();
+        if tag.is_empty() {
+            return Answer::pass(Reason::Untagged);
+        }
+        let covered = |layer| self.policy.failsafe.iter().any(|rule| failsafe_covers(rule, layer));
+        if hops.is_empty() && layers.iter().all(covered) {
+            return Answer { tag, ..Answer::pass(Reason::Failsafe) };
+        }
+
+        // Every destination with the layer whose ports its recipient would be named by.
+        let destinations =
+            layers.iter().map(|layer| (layer.dst, layer)).chain(hops.iter().map(|hop| (*hop, &layers[0])));
+        let mut last = None;
+        let mut forbidden = Vec::new();
+        for (destination, layer) in destinations {
+            let Some((jurisdiction, by)) = self.place(destination) else { return Answer::no_tables() };
+            last = Some((jurisdiction, by));
+            let denied: BTreeSet<usize> = tag
+                .iter()
+                .copied()
+                .filter(|&pin| {
+                    by != PlacedBy::LinkScope && !self.policy.pins[pin].permitted.contains(jurisdiction)
+                })
+                .collect();
+            if !denied.is_empty() {
+                forbidden.push((destination, layer, jurisdiction, by, denied));
+            }
+        }
+        let Some((destination, layer, jurisdiction, placed_by, _)) = forbidden.first().cloned() else {
+            let (jurisdiction, placed_by) = last.unwrap();
+            let reason = if placed_by == PlacedBy::LinkScope { Reason::LinkScope } else { Reason::Permitted };
+            return Answer { jurisdiction, placed_by, tag, ..Answer::pass(reason) };
+        };
+        let denied: BTreeSet<usize> = forbidden.iter().flat_map(|one| one.4.iter().copied()).collect();
+        let mut answer = Answer {
+            verdict: self.strictest(packet.hook, &denied),
+            reason: match jurisdiction {
+                Jurisdiction::UNKNOWN => Reason::PlaceUnknown,
+                Jurisdiction::UNCERTAIN => Reason::PlaceUncertain,
+                _ => Reason::Forbidden,
+            },
+            jurisdiction,
+            placed_by,
+            exemption: None,
+            tag,
+            denied: denied.clone(),
+        };
+        // An exemption names one recipient.
+        if forbidden.len() == 1 {
+            match self.exempt(packet, layer, destination, jurisdiction, denied) {
+                Ok(slot) => {
+                    answer.verdict = Verdict::Pass;
+                    answer.reason = Reason::Exempt;
+                    answer.exemption = Some(slot);
+                }
+                Err(Some(reason)) => answer.reason = reason,
+                Err(None) => {}
+            }
+        }
+        answer
+    }
+
+    fn pins_where(&self, holds: impl Fn(&Pin) -> bool) -> BTreeSet<usize> {
+        (0..self.policy.pins.len()).filter(|&pin| holds(&self.policy.pins[pin])).collect()
+    }
+
+    fn looks_at(&self, hook: Hook, pin: &Pin) -> bool {
+        hook == Hook::Egress || pin.ingress != Ingress::Off
+    }
+
+    fn origin_matches(&self, pin: &Pin, packet: &PlainPacket) -> bool {
+        let select = &pin.select;
+        let interface = select.interfaces.is_empty()
+            || self.host.interfaces.iter().any(|(index, name)| {
+                (*index == packet.interface || *index == packet.came_in_by)
+                    && select.interfaces.iter().any(|pattern| pattern.matches(name))
+            });
+        let mark =
+            select.marks.is_empty() || select.marks.iter().any(|mark| packet.mark & mark.mask == mark.value);
+        let cgroup = select.cgroups.is_empty()
+            || select.cgroups.iter().any(|path| {
+                let fact = self.host.cgroups.iter().find(|fact| fact.path == *path).unwrap();
+                packet.cgroups.get(fact.level as usize - 1) == Some(&fact.id)
+            });
+        interface && mark && cgroup
+    }
+
+    fn strictest(&self, hook: Hook, pins: &BTreeSet<usize>) -> Verdict {
+        let observe = self.policy.host.observe;
+        let one = |pin: &Pin| match (hook, pin.action, pin.ingress) {
+            (Hook::Egress, _, _) if observe => Verdict::Observe,
+            (Hook::Egress, Action::Observe, _) => Verdict::Observe,
+            (Hook::Egress, Action::Flag, _) => Verdict::Flag,
+            (Hook::Egress, Action::Drop, _) => Verdict::Drop,
+            (Hook::Ingress, _, Ingress::Off) => Verdict::Pass,
+            (Hook::Ingress, _, Ingress::Drop) if !observe => Verdict::Drop,
+            (Hook::Ingress, _, Ingress::Flag | Ingress::Drop) => Verdict::Flag,
+        };
+        pins.iter().map(|&pin| one(&self.policy.pins[pin])).max().unwrap()
+    }
+
+    fn place(&self, address: IpAddr) -> Option<(Jurisdiction, PlacedBy)> {
+        let address = address.to_canonical();
+        if stays_on_link(address) {
+            return Some((Jurisdiction::UNKNOWN, PlacedBy::LinkScope));
+        }
+        if self.loaded == Loaded::NoGeo {
+            return None;
+        }
+        let address = carried_v4(address).map_or(address, IpAddr::V4);
+        let mut narrowest: Option<(u8, Jurisdiction)> = None;
+        for site in &self.policy.sites {
+            for cidr in site.cidrs.iter().filter(|cidr| cidr.contains(address)) {
+                if narrowest.is_none_or(|(prefix, _)| cidr.prefix() > prefix) {
+                    narrowest = Some((cidr.prefix(), site.jurisdiction));
+                }
+            }
+        }
+        if let Some((_, jurisdiction)) = narrowest {
+            return Some((jurisdiction, PlacedBy::Site));
+        }
+        fn last_run<K: PartialOrd + Copy>(
+            runs: impl Iterator<Item = (K, Jurisdiction)>,
+            key: K,
+        ) -> Jurisdiction {
+            runs.filter(|run| run.0 <= key).last().unwrap().1
+        }
+        let jurisdiction = match address {
+            IpAddr::V4(v4) => last_run(self.db.v4.iter(), u32::from(v4)),
+            IpAddr::V6(v6) => last_run(self.db.v6.iter(), u128::from(v6)),
+        };
+        let by = if jurisdiction == Jurisdiction::UNKNOWN { PlacedBy::Nothing } else { PlacedBy::Database };
+        Some((jurisdiction, by))
+    }
+
+    /// The slot of the exemption that covers the last open pin, or why there is none: the refusal of the
+    /// last exemption that would cover the first pin that stays open.
+    fn exempt(
+        &mut self,
+        packet: &PlainPacket,
+        layer: &PlainLayer,
+        destination: IpAddr,
+        jurisdiction: Jurisdiction,
+        denied: BTreeSet<usize>,
+    ) -> Result<u16, Option<Reason>> {
+        let mut by_slot: Vec<&KernelExemption> = self.exemptions.iter().collect();
+        by_slot.sort_by_key(|exemption| exemption.slot);
+        let destination = destination.to_canonical();
+        let names =
+            |exemption: &KernelExemption, pin: usize| exemption.pins.contains(&self.policy.pins[pin].name);
+        let mut open = denied;
+        let mut shares: Vec<u16> = Vec::new();
+        let mut refusal = None;
+        // At most two exemptions share in covering a packet.
+        while shares.len() < 2 {
+            let first = *open.first().unwrap();
+            refusal = None;
+            let mut found = None;
+            for exemption in &by_slot {
+                let recipient = exemption.jurisdictions.contains(&jurisdiction)
+                    || exemption.networks.iter().any(|network| network.contains(destination));
+                let port = exemption.ports.is_empty() || has_port(&exemption.ports, layer, |ports| ports.1);
+                if !names(exemption, first) || !recipient || !port {
+                    continue;
+                }
+                let used = self.used.get(&exemption.slot).copied().unwrap_or(0);
+                let fits = used.checked_add(packet.wire_len).is_some_and(|used| used <= exemption.quota);
+                if packet.now < exemption.valid_from_ns {
+                    refusal = Some(Reason::ExemptionNotYet);
+                } else if packet.now >= exemption.valid_until_ns {
+                    refusal = Some(Reason::ExemptionExpired);
+                } else if packet.hook == Hook::Egress && !fits {
+                    refusal = Some(Reason::ExemptionExhausted);
+                } else {
+                    found = Some(*exemption);
+                    break;
+                }
+            }
+            let Some(exemption) = found else { break };
+            refusal = None;
+            if packet.hook == Hook::Egress {
+                *self.used.entry(exemption.slot).or_insert(0) += packet.wire_len;
+            }
+            shares.push(exemption.slot);
+            open.retain(|&pin| !names(exemption, pin));
+            if open.is_empty() {
+                self.shared += usize::from(shares.len() > 1);
+                return Ok(exemption.slot);
+            }
+        }
+        // A packet that is not covered is not charged to anyone.
+        if packet.hook == Hook::Egress {
+            for slot in shares {
+                *self.used.get_mut(&slot).unwrap() -= packet.wire_len;
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// The packet that answers this one.
+fn answer_to(layer: &PlainLayer) -> PlainLayer {
+    let ports = layer.ports.map(|(source, destination)| (destination, source));
+    PlainLayer { src: layer.dst, dst: layer.src, ports, ..layer.clone() }
+}
+
+fn layer_matches(pin: &Pin, layer: &PlainLayer) -> bool {
+    let source = layer.src.to_canonical();
+    let select = &pin.select;
+    let has_source =
+        select.sources.is_empty() || select.sources.iter().any(|network| network.contains(source));
+    let has_ports = select.ports.is_empty()
+        || has_port(&select.ports, layer, |ports| ports.0)
+        || layer.later_fragment && select.ports.iter().any(|ports| may_be(ports.protocol, layer.proto));
+    has_source && has_ports
+}
+
+/// Whether a later fragment of this protocol number may be of this protocol: where its fragmented part
+/// begins with an extension header, anything may follow that.
+fn may_be(protocol: Protocol, number: u8) -> bool {
+    const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+    protocol.number() == number || EXTENSION_HEADERS.contains(&number)
+}
+
+fn has_port(ranges: &[PortRange], layer: &PlainLayer, which: impl Fn((u16, u16)) -> u16) -> bool {
+    let Some(ports) = layer.ports else { return false };
+    ranges.iter().any(|range| {
+        range.protocol.number() == layer.proto && range.first <= which(ports) && which(ports) <= range.last
+    })
+}
+
+fn failsafe_covers(rule: &Failsafe, layer: &PlainLayer) -> bool {
+    let peer = layer.dst.to_canonical();
+    (rule.peers.is_empty() || rule.peers.iter().any(|network| network.contains(peer)))
+        && (rule.local_ports.is_empty() || has_port(&rule.local_ports, layer, |ports| ports.0))
+        && (rule.remote_ports.is_empty() || has_port(&rule.remote_ports, layer, |ports| ports.1))
+}
+
+fn fault_reason(fault: Fault) -> Reason {
+    match fault {
+        Fault::Truncated => Reason::Truncated,
+        Fault::BadHeader => Reason::BadHeader,
+        Fault::TooDeep => Reason::TooDeep,
+        Fault::TinyFragment => Reason::TinyFragment,
+        Fault::Opaque => Reason::Opaque,
+    }
+}
+
+fn stays_on_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast() || v4.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local() || v6.is_multicast() && matches!(v6.segments()[0] & 0xf, 1 | 2)
+        }
+    }
+}
+
+/// The IPv4 address inside a 6to4, Teredo or NAT64 address.
+fn carried_v4(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(v6) = address else { return None };
+    let pair = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    let nat64: Ipv6Addr = "64:ff9b::".parse().unwrap();
+    match v6.segments() {
+        [0x2002, high, low, ..] => Some(pair(high, low)),
+        [0x2001, 0, .., high, low] => Some(pair(!high, !low)),
+        [first @ .., high, low] if first == nat64.segments()[..6] => Some(pair(high, low)),
+        _ => None,
+    }
+}

@@ -1,0 +1,89 @@
+//! A copy of the kernel's programs with the same tables, that guards nothing: the kernel's own word on a
+//! frame, on a host whose guard goes on undisturbed.
+//!
+//! The copy's maps are pinned in a BPF file system that only this thread's mount namespace has, so that
+//! nothing is left of them when the process ends in whatever way.
+
+use std::io;
+use std::path::Path;
+
+use guard_common::abi::Hook;
+use guard_common::host::HostOrigin;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use super::Explainer;
+use super::capture::Frame;
+use super::frames::KernelAnswer;
+use crate::kernel::{Kernel, KernelError};
+
+/// Where the private BPF file system is, in the mount namespace of this thread alone.
+const BPFFS: &str = "/sys/fs/bpf";
+/// Where the copy is pinned in it.
+const PIN_PATH: &str = "/sys/fs/bpf/borderguard-explain";
+
+/// The longest packet that the kernel takes a length on the wire for in a test run (`GSO_LEGACY_MAX_SIZE`
+/// of linux/netdevice.h).
+const MAX_WIRE_LEN: u64 = 65_536;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// No file system of its own for the pins.
+    #[error("can't {what}: `--kernel` needs root")]
+    Private {
+        /// What failed.
+        what: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The programs can't be loaded, or the tables not filled.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// The programs, loaded beside those that guard.
+pub struct KernelCopy(Kernel);
+
+impl KernelCopy {
+    /// Loads the programs and publishes the explainer's tables to them. From here on this thread sees a BPF
+    /// file system of its own.
+    ///
+    /// # Errors
+    /// Without root, or where the kernel refuses the programs.
+    pub fn load(explainer: &Explainer) -> Result<Self, CopyError> {
+        let failed = |what| move |error: rustix::io::Errno| CopyError::Private { what, source: error.into() };
+        // SAFETY: a mount namespace of its own takes no file descriptor and no memory from anyone.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(failed("make a mount namespace"))?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .map_err(failed("make the mount namespace private"))?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
+            .map_err(failed("mount a BPF file system of its own"))?;
+        let mut kernel = Kernel::open(Path::new(PIN_PATH))?;
+        let tables = explainer.tables();
+        kernel.publish(&tables.policy, Some(&tables.geo))?;
+        Ok(Self(kernel))
+    }
+
+    /// What the kernel's program says of a frame.
+    ///
+    /// # Errors
+    /// Where the kernel fails for another reason than the frame.
+    pub fn judge(
+        &self,
+        hook: Hook,
+        frame: Frame<'_>,
+        origin: &HostOrigin,
+    ) -> Result<KernelAnswer, KernelError> {
+        let known = (frame.bytes.len() as u64..=MAX_WIRE_LEN).contains(&origin.wire_len);
+        // 0 is the frame's own length.
+        let wire_len = if known { origin.wire_len } else { 0 };
+        let origin = HostOrigin { wire_len, ..origin.clone() };
+        match self.0.judge_frame(hook, frame.link, frame.bytes, &origin) {
+            Ok(judged) => Ok(KernelAnswer::Judged(judged.verdict, judged.reason)),
+            Err(refused @ KernelError::TestRun { .. }) => Ok(KernelAnswer::Refused(refused.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+}

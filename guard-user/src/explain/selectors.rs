@@ -1,0 +1,121 @@
+//! Why a pin's selectors match a packet, value by value, or which of them is the first that does not.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+
+use guard_common::packet::Layer;
+
+use super::Surroundings;
+use super::flow::{protocol_name, transport};
+use crate::config::policy::{Failsafe, Pin, PortRange};
+
+/// The protocol numbers of IPv6 extension headers, behind which a later fragment may hold any protocol.
+const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+
+/// The values that match, one text for each dimension that the pin uses; or the first dimension that
+/// does not match.
+pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Result<Vec<String>, String> {
+    let select = &pin.select;
+    let mut matched = Vec::new();
+    if !select.interfaces.is_empty() {
+        let Some(name) = &from.interface else {
+            return Err(format!(
+                "it selects the interface {}, and none is given",
+                any_of(&select.interfaces)
+            ));
+        };
+        match select.interfaces.iter().find(|pattern| pattern.matches(name)) {
+            Some(pattern) if pattern.is_glob() => matched.push(format!("interface {name} by {pattern}")),
+            Some(_) => matched.push(format!("interface {name}")),
+            None => return Err(format!("the interface {name} is not {}", any_of(&select.interfaces))),
+        }
+    }
+    if !select.marks.is_empty() {
+        match select.marks.iter().find(|mark| from.mark & mark.mask == mark.value) {
+            Some(mark) => matched.push(format!("mark {:#x} by {mark}", from.mark)),
+            None => return Err(format!("the mark {:#x} is not {}", from.mark, any_of(&select.marks))),
+        }
+    }
+    if !select.cgroups.is_empty() {
+        let Some(path) = &from.cgroup else {
+            return Err(format!("it selects the cgroup {}, and none is given", any_of(&select.cgroups)));
+        };
+        let trimmed = path.trim_matches('/');
+        let inside = |group: &&String| {
+            trimmed.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match select.cgroups.iter().find(inside) {
+            Some(group) => matched.push(format!("cgroup {group}")),
+            None => return Err(format!("the cgroup {path} is not in {}", any_of(&select.cgroups))),
+        }
+    }
+    let Some(layer) = layer else { return Ok(matched) };
+    if !select.sources.is_empty() {
+        let source = IpAddr::from(layer.src);
+        match select.sources.iter().find(|network| network.contains(source)) {
+            Some(network) => matched.push(format!("source {source} in {network}")),
+            None => return Err(format!("the source {source} is not in {}", any_of(&select.sources))),
+        }
+    }
+    if !select.ports.is_empty() {
+        matched.push(look_at_ports(&select.ports, layer)?);
+    }
+    Ok(matched)
+}
+
+fn look_at_ports(ranges: &[PortRange], layer: &Layer) -> Result<String, String> {
+    let name = protocol_name(layer.proto);
+    if layer.flags & Layer::HAS_PORTS != 0 {
+        return match ranges.iter().find(|range| has_port(range, layer, layer.sport)) {
+            Some(range) => Ok(format!("source port {} by {range}", transport(layer.proto, layer.sport))),
+            None => Err(format!(
+                "the source port {} is not {}",
+                transport(layer.proto, layer.sport),
+                any_of(ranges)
+            )),
+        };
+    }
+    if layer.flags & Layer::LATER_FRAGMENT == 0 {
+        return Err(format!("{name} has no ports, and it selects {}", any_of(ranges)));
+    }
+    let may_have = |range: &&PortRange| {
+        range.protocol.number() == layer.proto || EXTENSION_HEADERS.contains(&layer.proto)
+    };
+    match ranges.iter().find(may_have) {
+        Some(range) => Ok(format!("a later fragment, which may have the source port {range}")),
+        None => Err(format!("a later fragment of {name} has none of the ports {}", any_of(ranges))),
+    }
+}
+
+/// Why a failsafe rule covers a layer: the values of each dimension that it uses.
+pub(super) fn failsafe(rule: &Failsafe, layer: &Layer) -> String {
+    let peer = IpAddr::from(layer.dst);
+    let mut matched = Vec::new();
+    if let Some(range) = rule.local_ports.iter().find(|range| has_port(range, layer, layer.sport)) {
+        matched.push(format!("local port {range}"));
+    }
+    if let Some(range) = rule.remote_ports.iter().find(|range| has_port(range, layer, layer.dport)) {
+        matched.push(format!("remote port {range}"));
+    }
+    if let Some(network) = rule.peers.iter().find(|network| network.contains(peer)) {
+        matched.push(format!("peer {peer} in {network}"));
+    }
+    matched.join(", ")
+}
+
+fn has_port(range: &PortRange, layer: &Layer, port: u16) -> bool {
+    layer.flags & Layer::HAS_PORTS != 0
+        && range.protocol.number() == layer.proto
+        && (range.first..=range.last).contains(&port)
+}
+
+/// A few of the values, joined by "or".
+fn any_of(values: &[impl Display]) -> String {
+    const SHOWN: usize = 4;
+    let shown: Vec<String> = values.iter().take(SHOWN).map(ToString::to_string).collect();
+    let text = shown.join(" or ");
+    match values.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{text} or {more} more"),
+        _ => text,
+    }
+}

@@ -1,0 +1,4 @@
+//! Explanations: their words, and captures of any content.
+
+mod captures;
+mod told;

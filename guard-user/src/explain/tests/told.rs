@@ -1,0 +1,193 @@
+//! What is told is what was decided.
+
+use std::path::Path;
+
+use guard_common::abi::Hook;
+use guard_common::decide::mirror;
+use guard_common::packet::{Packet, Parsed};
+use guard_common::verdict::{Reason, Verdict};
+use proptest::prelude::*;
+
+use super::super::flow::{BadFlow, End, packet};
+use super::super::{Explainer, Explanation, NamedExemption, Surroundings, selectors};
+use crate::compile::tests::generate::{case, host};
+use crate::compile::tests::packets::parsed;
+use crate::compile::tests::reference::Loaded;
+use crate::config::policy::Ingress;
+use crate::config::{self, Policy};
+use crate::geo::{GeoDb, Info, Runs};
+
+const POLICY: &str = r#"[host]
+interfaces = ["eth0"]
+[[failsafe]]
+name = "ssh"
+local_ports = ["tcp/22"]
+[[site]]
+name = "ashburn"
+jurisdiction = "US"
+cidrs = ["203.0.113.0/24"]
+[[pin]]
+name = "mail"
+home = "IE"
+permit = ["DE"]
+action = "drop"
+[pin.select]
+sources = ["192.0.2.10/32", "2001:db8:1::10/128"]
+ports = ["tcp/143", "tcp/993"]
+[[pin]]
+name = "backup"
+home = "IE"
+action = "flag"
+[pin.select]
+cgroups = ["backup.slice"]
+marks = ["0x10/0xff"]
+"#;
+
+fn policy() -> Policy {
+    config::parse(Path::new("policy.toml"), POLICY.as_bytes(), &config::Surroundings::new(None))
+        .unwrap()
+        .policy
+}
+
+pub(super) fn explainer() -> Explainer {
+    let info = Info { source: "a test's".to_owned(), ..Info::default() };
+    let db = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info };
+    Explainer::new(policy(), db, Vec::new(), Some("eth0")).unwrap()
+}
+
+fn end(text: &str) -> End {
+    text.parse().unwrap()
+}
+
+fn explain(from: &str, to: &str, surroundings: &Surroundings) -> Explanation {
+    let packet = packet(end(from), end(to), None).unwrap();
+    explainer().explain(Hook::Egress, Parsed::Ip, &packet, surroundings, 100, 5)
+}
+
+fn text(explained: &Explanation) -> String {
+    let lines: Vec<String> =
+        explained.steps.iter().map(|step| format!("{}: {}", step.step, step.says)).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_forbidden_flow_is_told_step_by_step() {
+    let explained = explain("192.0.2.10:143", "203.0.113.30:50000", &Surroundings::default());
+    assert_eq!((explained.verdict, explained.reason), (Verdict::Drop, Reason::Forbidden));
+    assert_eq!(
+        (explained.pins.as_slice(), explained.denied.as_slice()),
+        (&["mail".to_owned()][..], &["mail".to_owned()][..])
+    );
+    let expected = r#"flow: tcp from 192.0.2.10:143 to 203.0.113.30:50000
+tag: the pin "mail" matches: source 192.0.2.10 in 192.0.2.10/32, source port tcp/143 by tcp/143
+tag: the pin "backup" does not match: the mark 0x0 is not 0x10/0xff
+failsafe: no rule covers it
+place: 203.0.113.30 is in US (United States of America), by the site "ashburn" (203.0.113.0/24)
+policy: the pin "mail" (line 10) forbids US for 203.0.113.30: it permits IE (Ireland) and 1 other jurisdiction; its action is drop
+exemption: no exemption is known here; those that the daemon holds are not looked at
+verdict: drop, forbidden: A pin forbids the destination's jurisdiction and no exemption covers it."#;
+    assert_eq!(text(&explained), expected);
+}
+
+#[test]
+fn what_does_not_match_is_named() {
+    let from =
+        Surroundings { mark: 0x110, cgroup: Some("system.slice".to_owned()), ..Surroundings::default() };
+    let told = text(&explain("192.0.2.10:25", "203.0.113.30:50000", &from));
+    assert!(
+        told.contains("\"mail\" does not match: the source port tcp/25 is not tcp/143 or tcp/993"),
+        "{told}"
+    );
+    assert!(
+        told.contains("\"backup\" does not match: the cgroup system.slice is not in backup.slice"),
+        "{told}"
+    );
+    assert!(told.ends_with("verdict: pass, untagged: No pin's selectors match the packet."), "{told}");
+}
+
+#[test]
+fn cgroups_below_a_selected_one_match() {
+    let from = Surroundings {
+        mark: 0x110,
+        cgroup: Some("backup.slice/rsync.service".to_owned()),
+        ..Surroundings::default()
+    };
+    let explained = explain("192.0.2.99", "203.0.113.30", &from);
+    assert_eq!((explained.verdict, explained.reason), (Verdict::Flag, Reason::Forbidden));
+    let told = text(&explained);
+    assert!(told.contains("\"backup\" matches: mark 0x110 by 0x10/0xff, cgroup backup.slice"), "{told}");
+}
+
+#[test]
+fn failsafe_rules_and_carried_addresses_are_told() {
+    let from =
+        Surroundings { mark: 0x10, cgroup: Some("backup.slice".to_owned()), ..Surroundings::default() };
+    let told = text(&explain("192.0.2.10:22", "203.0.113.30:50000", &from));
+    assert!(told.contains("failsafe: the rule \"ssh\" covers it (local port tcp/22)"), "{told}");
+    let told = text(&explain("[2001:db8:1::10]:143", "[64:ff9b::203.0.113.30]:5", &Surroundings::default()));
+    assert!(
+        told.contains("by the site \"ashburn\" (203.0.113.0/24), placed by the IPv4 address that it carries"),
+        "{told}"
+    );
+}
+
+#[test]
+fn ends_of_flows_are_read_as_people_write_them() {
+    assert_eq!(end("[::1]:22"), End { address: "::1".parse().unwrap(), port: Some(22) });
+    assert_eq!(end("[2001:db8::1]"), end("2001:db8::1"));
+    assert_eq!(end("192.0.2.1:0").port, Some(0));
+    for bad in
+        ["", "192.0.2.1:", "192.0.2.1:65536", "::1]:22", "example.org:22", "[fe80::1%2]:22", "[192.0.2.1]:1"]
+    {
+        assert!(bad.parse::<End>().is_err(), "{bad}");
+    }
+    assert_eq!(packet(end("192.0.2.1"), end("::1"), None), Err(BadFlow::Families));
+    let icmp = Some("icmp".parse().unwrap());
+    assert_eq!(packet(end("192.0.2.1:1"), end("192.0.2.2"), icmp), Err(BadFlow::NoPorts));
+}
+
+#[test]
+fn words_agree_with_the_decision_for_any_policy() {
+    let facts = host();
+    proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) }, |(case in case(30))| {
+        prop_assume!(case.loaded == Loaded::All);
+        let exemptions: Vec<NamedExemption> = case
+            .exemptions
+            .iter()
+            .map(|kernel| NamedExemption { id: format!("E-{}", kernel.slot), kernel: kernel.clone() })
+            .collect();
+        for (index, name) in &facts.interfaces {
+            let name = name.as_str();
+            let explainer =
+                Explainer::new(case.policy.clone(), case.db.clone(), exemptions.clone(), Some(name)).unwrap();
+            for plain in case.packets.iter().filter(|plain| plain.interface == *index) {
+                let cgroup = facts.cgroups.iter().find(|fact| plain.cgroups.contains(&fact.id));
+                let mut from = Surroundings {
+                    interface: Some(name.to_owned()),
+                    mark: plain.mark,
+                    cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
+                };
+                let (parsed, mut packet) = parsed(plain, &Packet::default());
+                let explained = explainer.explain(plain.hook, parsed, &packet, &from, plain.wire_len, plain.now);
+                if plain.hook == Hook::Ingress {
+                    mirror(&mut packet);
+                    // At XDP there is neither a mark nor a socket yet.
+                    (from.mark, from.cgroup) = (0, None);
+                }
+                for step in &explained.steps {
+                    prop_assert!(!step.says.ends_with(' ') && !step.says.contains(": ,"), "{}", step.says);
+                }
+                prop_assert_eq!(explained.exemption.is_some(), explained.reason == Reason::Exempt);
+                if parsed != Parsed::Ip {
+                    continue;
+                }
+                for pin in &case.policy.pins {
+                    let looked_at = plain.hook == Hook::Egress || pin.ingress != Ingress::Off;
+                    let by_words = looked_at
+                        && packet.layers().iter().any(|layer| selectors::look(pin, Some(layer), &from).is_ok());
+                    prop_assert_eq!(explained.pins.contains(&pin.name), by_words, "{:?} and {:?}", pin, packet);
+                }
+            }
+        }
+    });
+}

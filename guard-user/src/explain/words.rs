@@ -1,0 +1,253 @@
+//! A decision's steps as sentences.
+
+use guard_common::abi::Hook;
+use guard_common::decide::{Decision, layer, reason_of};
+use guard_common::packet::{Addr, Packet, Parsed};
+use guard_common::verdict::{Reason, Verdict};
+
+use super::country::named;
+use super::flow::LayerWords;
+use super::{Explainer, Heard, Surroundings, in_set, selectors};
+use crate::config::policy::Pin;
+
+/// One step of a decision.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Step {
+    /// Which step: `flow`, `tag`, `failsafe`, `place`, `policy`, `exemption`, `verdict`.
+    pub step: &'static str,
+    /// What happened, in one sentence.
+    pub says: String,
+}
+
+/// All that the sentences are made of.
+pub(super) struct Teller<'a> {
+    pub(super) explainer: &'a Explainer,
+    pub(super) hook: Hook,
+    /// On ingress the answer to the packet, which is what is judged.
+    pub(super) packet: &'a Packet,
+    pub(super) from: &'a Surroundings,
+    pub(super) decision: &'a Decision,
+}
+
+impl Teller<'_> {
+    /// Every step of a decision, in order.
+    pub(super) fn tell(&self, parsed: Parsed, heard: &[Heard]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut say = |step, says| steps.push(Step { step, says });
+        for sentence in self.flow(parsed) {
+            say("flow", sentence);
+        }
+        if parsed != Parsed::NotIp && self.decision.reason != Reason::NoTables {
+            for sentence in self.tag(parsed, heard) {
+                say("tag", sentence);
+            }
+        }
+        if parsed == Parsed::Ip && self.decision.tag != 0 {
+            say("failsafe", self.failsafe(heard));
+        }
+        for heard in heard {
+            match *heard {
+                Heard::Placed { layer, destination, place, denied } => {
+                    let inside = if layer > 0 { "inside, " } else { "" };
+                    let says = self.explainer.place_words(destination, place);
+                    say("place", format!("{inside}{says}"));
+                    for sentence in self.policy(destination, place, denied) {
+                        say("policy", sentence);
+                    }
+                }
+                Heard::Exemption { slot, outcome } => {
+                    let name = self.explainer.exemption_name(slot);
+                    let says = match outcome {
+                        Ok(()) => format!("the exemption {name} (slot {slot}) covers it"),
+                        Err(reason) => {
+                            format!(
+                                "the exemption {name} (slot {slot}) would cover it, but: {}",
+                                reason.name()
+                            )
+                        }
+                    };
+                    say("exemption", says);
+                }
+                Heard::Tagged { .. } | Heard::Failsafe { .. } => {}
+            }
+        }
+        if self.decision.denied != 0 && parsed == Parsed::Ip {
+            for sentence in self.exemptions(heard) {
+                say("exemption", sentence);
+            }
+        }
+        say("verdict", self.verdict());
+        steps
+    }
+
+    fn flow(&self, parsed: Parsed) -> Vec<String> {
+        let mut said = Vec::new();
+        match parsed {
+            Parsed::NotIp => said.push("the frame carries no IP packet".to_owned()),
+            Parsed::Malformed(fault) => {
+                said.push(format!("the frame can't be read to its end: {}", reason_of(fault).name()));
+            }
+            Parsed::Ip => {}
+        }
+        for (number, layer) in self.packet.layers().iter().enumerate() {
+            let inside = if number > 0 { "inside it, " } else { "" };
+            let answer = if self.hook == Hook::Ingress { "the answer: " } else { "" };
+            said.push(format!("{inside}{answer}{}", LayerWords(layer)));
+        }
+        for hop in self.packet.hops() {
+            said.push(format!("its source route goes on to {hop}"));
+        }
+        let by = match self.hook {
+            Hook::Egress => "leaves by",
+            Hook::Ingress => "comes in by",
+        };
+        let interface = self.from.interface.as_deref().map(|name| format!("{by} {name}"));
+        let mark = (self.from.mark != 0).then(|| format!("has the mark {:#x}", self.from.mark));
+        let cgroup = self.from.cgroup.as_deref().map(|path| format!("is sent from the cgroup {path}"));
+        let origin: Vec<String> = [interface, mark, cgroup].into_iter().flatten().collect();
+        if !origin.is_empty() {
+            said.push(format!("it {}", origin.join(", ")));
+        }
+        said
+    }
+
+    /// One sentence a pin: by what it matches, or what the first thing is that does not.
+    fn tag(&self, parsed: Parsed, heard: &[Heard]) -> Vec<String> {
+        let pins = &self.explainer.policy.pins;
+        pins.iter().enumerate().map(|(number, pin)| self.tag_of(number, pin, parsed, heard)).collect()
+    }
+
+    fn tag_of(&self, number: usize, pin: &Pin, parsed: Parsed, heard: &[Heard]) -> String {
+        let name = &pin.name;
+        if self.hook == Hook::Ingress && pin.ingress == crate::config::policy::Ingress::Off {
+            return format!("the pin \"{name}\" does not look at what comes in");
+        }
+        let matching = heard.iter().find_map(|heard| match *heard {
+            Heard::Tagged { layer, pins } if pins >> number & 1 == 1 => Some(layer),
+            _ => None,
+        });
+        let readable = parsed == Parsed::Ip;
+        match (matching, self.decision.tag >> number & 1) {
+            (Some(at), _) => {
+                let inside = if at > 0 { "the packet inside: " } else { "" };
+                let by = selectors::look(pin, Some(layer(self.packet, at)), self.from).unwrap_or_default();
+                format!("the pin \"{name}\" matches: {inside}{}", by.join(", "))
+            }
+            (None, 1) => {
+                let by = selectors::look(pin, None, self.from).unwrap_or_default();
+                let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
+                format!("the pin \"{name}\" may match{by}: the packet can't be read")
+            }
+            _ => {
+                let first = self.packet.layers().first().filter(|_| readable);
+                let why = selectors::look(pin, first, self.from).err().unwrap_or_default();
+                format!("the pin \"{name}\" does not match: {why}")
+            }
+        }
+    }
+
+    fn failsafe(&self, heard: &[Heard]) -> String {
+        if self.explainer.policy.failsafe.is_empty() {
+            return "there are no failsafe rules".to_owned();
+        }
+        let layers: Vec<(u32, u64)> = heard
+            .iter()
+            .filter_map(|heard| match *heard {
+                Heard::Failsafe { layer, rules } => Some((layer, rules)),
+                _ => None,
+            })
+            .collect();
+        if self.packet.hop_count != 0 {
+            return "no rule covers a packet with a source route".to_owned();
+        }
+        let rules = |set| in_set(&self.explainer.policy.failsafe, set);
+        let covered: Vec<String> = layers
+            .iter()
+            .filter_map(|&(number, set)| {
+                let rule = rules(set).next()?;
+                let why = selectors::failsafe(rule, layer(self.packet, number));
+                Some(format!("\"{}\" covers {} ({why})", rule.name, packet_name(number)))
+            })
+            .collect();
+        match (layers.iter().find(|(_, rules)| *rules == 0), covered.is_empty()) {
+            (None, _) => format!("the rule {}", covered.join(", the rule ")),
+            (Some(_), true) => "no rule covers it".to_owned(),
+            (Some((number, _)), false) => {
+                format!(
+                    "the rule {}, but no rule covers {}",
+                    covered.join(", the rule "),
+                    packet_name(*number)
+                )
+            }
+        }
+    }
+
+    /// One sentence for the pins that forbid a destination and one for those that permit it.
+    fn policy(&self, destination: Addr, place: guard_common::abi::Place, denied: u64) -> Vec<String> {
+        if place.placed_by() == guard_common::abi::PlacedBy::LinkScope {
+            return Vec::new();
+        }
+        let jurisdiction = place.jurisdiction();
+        let pins = &self.explainer.policy.pins;
+        let permitting = in_set(pins, self.decision.tag & !denied).map(|pin| {
+            let why = if pin.home == jurisdiction { "its home" } else { "which its permit list holds" };
+            format!("the pin \"{}\" permits {jurisdiction}, {why}", pin.name)
+        });
+        let forbidding = in_set(pins, denied).map(|pin| {
+            let home = named(pin.home);
+            let others = match pin.permitted.len().saturating_sub(1) {
+                0 => "nothing else".to_owned(),
+                1 => "1 other jurisdiction".to_owned(),
+                count => format!("{count} other jurisdictions"),
+            };
+            let action = match pin.action {
+                crate::config::policy::Action::Drop => "drop",
+                crate::config::policy::Action::Flag => "flag",
+                crate::config::policy::Action::Observe => "observe",
+            };
+            format!(
+                "the pin \"{}\" (line {}) forbids {jurisdiction} for {destination}: it permits {home} and {others}; \
+                 its action is {action}",
+                pin.name, pin.line
+            )
+        });
+        permitting.chain(forbidding).collect()
+    }
+
+    /// What is to say of exemptions beyond those that were looked at.
+    fn exemptions(&self, heard: &[Heard]) -> Vec<String> {
+        let forbidden = heard
+            .iter()
+            .filter(|heard| matches!(heard, Heard::Placed { denied, .. } if *denied != 0))
+            .count();
+        let looked = heard.iter().any(|heard| matches!(heard, Heard::Exemption { .. }));
+        if forbidden > 1 {
+            return vec![format!(
+                "the packet has {forbidden} forbidden destinations, and an exemption covers one recipient"
+            )];
+        }
+        match (looked, self.explainer.exemptions.len()) {
+            (true, _) => Vec::new(),
+            (false, 0) => {
+                vec!["no exemption is known here; those that the daemon holds are not looked at".to_owned()]
+            }
+            (false, count) => {
+                vec![format!("none of the {count} loaded exemptions is for these pins, recipient and port")]
+            }
+        }
+    }
+
+    fn verdict(&self) -> String {
+        let decision = self.decision;
+        let mut text =
+            format!("{}, {}: {}", decision.verdict.name(), decision.reason.name(), decision.reason.meaning());
+        if self.explainer.policy.host.observe && decision.verdict != Verdict::Pass {
+            text.push_str(" The host only observes (host.observe), so nothing is dropped.");
+        }
+        text
+    }
+}
+
+fn packet_name(number: u32) -> &'static str {
+    if number == 0 { "it" } else { "the packet inside" }
+}

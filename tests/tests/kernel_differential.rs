@@ -1,0 +1,335 @@
+//! The loaded program against the same decision on the host: verdict and reason agree for every frame.
+//!
+//! Frames of every rule kind on both hooks come from the packet builder, then thousands that were made of
+//! those by changing, cutting and joining them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use guard_common::abi::Hook;
+use guard_common::packet::Link;
+use guard_common::verdict::{Reason, Verdict};
+use guard_tests::bpffs::BpfFs;
+use guard_tests::packet::{Ipv4, Ipv6, Ipv6Fragment, Packet, Routing, SourceRoute};
+use guard_tests::privilege::can_bpf;
+use guard_user::compile::KernelExemption;
+use guard_user::config::{self, Policy};
+use guard_user::explain::frames::parse_frame;
+use guard_user::explain::{Explainer, NamedExemption, Surroundings};
+use guard_user::geo::embedded;
+use guard_user::kernel::{Kernel, KernelError};
+
+const POLICY: &str = r#"[host]
+interfaces = ["lo"]
+[[failsafe]]
+name = "ssh"
+local_ports = ["tcp/22"]
+[[failsafe]]
+name = "monitoring"
+peers = ["203.0.113.250/32"]
+remote_ports = ["udp/1-1024"]
+[[site]]
+name = "dublin"
+jurisdiction = "IE"
+cidrs = ["192.0.2.0/24", "2001:db8:1::/48"]
+[[site]]
+name = "brussels"
+jurisdiction = "BE"
+cidrs = ["198.51.100.0/24", "2001:db8:2::/48"]
+[[site]]
+name = "ashburn"
+jurisdiction = "US"
+cidrs = ["203.0.113.0/24", "2001:db8:3::/48", "2001:db8:2:0:8000::/65"]
+[[pin]]
+name = "mail"
+home = "IE"
+permit = ["EU"]
+action = "drop"
+ingress = "drop"
+[pin.select]
+sources = ["192.0.2.10/32", "2001:db8:1::10/128"]
+ports = ["tcp/143", "sctp/143-200", "udp/143"]
+[[pin]]
+name = "records"
+home = "IE"
+action = "flag"
+ingress = "flag"
+[pin.select]
+sources = ["192.0.2.0/24", "2001:db8:1::/48"]
+interfaces = ["l*"]
+[[pin]]
+name = "backup"
+home = "IE"
+permit = ["US"]
+action = "observe"
+[pin.select]
+marks = ["0x10/0xff"]
+"#;
+
+fn policy() -> Policy {
+    let surroundings = config::Surroundings::new(None);
+    config::parse(Path::new("policy.toml"), POLICY.as_bytes(), &surroundings).unwrap().policy
+}
+
+fn exemption(slot: u16, pins: &[&str], network: &str, valid_until_ns: u64, quota: u64) -> NamedExemption {
+    let kernel = KernelExemption {
+        slot,
+        pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
+        jurisdictions: Vec::new(),
+        networks: vec![network.parse().unwrap()],
+        ports: Vec::new(),
+        valid_from_ns: 0,
+        valid_until_ns,
+        quota,
+    };
+    NamedExemption { id: format!("exemption-{slot}"), kernel }
+}
+
+fn exemptions() -> Vec<NamedExemption> {
+    vec![
+        exemption(0, &["mail"], "203.0.113.64/26", u64::MAX, u64::MAX),
+        exemption(70, &["records", "backup"], "203.0.113.64/26", u64::MAX, u64::MAX),
+        exemption(100, &["mail", "records"], "203.0.113.128/28", 1, u64::MAX),
+        exemption(101, &["mail", "records"], "203.0.113.144/28", u64::MAX, 400),
+        exemption(255, &["mail", "records"], "2001:db8:3::40/124", u64::MAX, u64::MAX),
+    ]
+}
+
+/// Addresses that each rule meets, or just misses.
+const STORAGE: [[u8; 4]; 3] = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 10]];
+const PEERS: [[u8; 4]; 9] = [
+    [192, 0, 2, 99],
+    [198, 51, 100, 20],
+    [203, 0, 113, 30],
+    [203, 0, 113, 70],
+    [203, 0, 113, 130],
+    [203, 0, 113, 150],
+    [203, 0, 113, 250],
+    [10, 0, 0, 1],
+    [224, 0, 0, 5],
+];
+const STORAGE_V6: [[u16; 8]; 2] =
+    [[0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10], [0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x11]];
+const PEERS_V6: [[u16; 8]; 9] = [
+    [0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x99],
+    [0x2001, 0xdb8, 2, 0, 0, 0, 0, 1],
+    [0x2001, 0xdb8, 2, 0, 0x8000, 0, 0, 1],
+    [0x2001, 0xdb8, 3, 0, 0, 0, 0, 0x30],
+    [0x2001, 0xdb8, 3, 0, 0, 0, 0, 0x45],
+    [0x64, 0xff9b, 0, 0, 0, 0, 0xcb00, 0x711e],
+    [0x2002, 0xcb00, 0x711e, 0, 0, 0, 0, 1],
+    [0xfe80, 0, 0, 0, 0, 0, 0, 1],
+    [0x2a00, 0x1450, 0, 0, 0, 0, 0, 1],
+];
+
+/// A packet's begin: Ethernet or none.
+fn begins() -> [(Link, Packet); 3] {
+    [
+        (Link::Ethernet, Packet::ethernet()),
+        (Link::Ethernet, Packet::ethernet().vlan(7)),
+        (Link::Raw, Packet::new()),
+    ]
+}
+
+/// Every transport and every way to hide it, around one pair of IPv4 addresses.
+fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
+    let ip = || begin.clone().ipv4(from, to);
+    let with = |ipv4: Ipv4| begin.clone().with(ipv4);
+    let header = || Ipv4::to(to).from(from);
+    let inner =
+        |packet: Packet| packet.ipv4([192, 0, 2, 10], [203, 0, 113, 30]).tcp(143, 50_000).payload("a mail");
+    let route = [Ipv4Addr::new(203, 0, 113, 30), Ipv4Addr::new(198, 51, 100, 20)];
+    vec![
+        ip().tcp(143, 50_000).payload("a mail"),
+        ip().tcp(25, 50_000),
+        ip().tcp(22, 50_000),
+        ip().udp(143, 53),
+        ip().udp(5, 53),
+        ip().sctp(150, 7),
+        ip().echo(),
+        with(header().fragment(0, true)).tcp(143, 5).payload([0; 16]),
+        with(header().fragment(1480, false)).payload([0; 40]),
+        with(header().option(&[1, 1, 1, 1])).tcp(143, 5),
+        with(header().source_route(SourceRoute::Loose, &route, 0)).tcp(143, 5),
+        with(header().source_route(SourceRoute::Strict, &route, 2)).tcp(143, 5),
+        ip().auth_header().tcp(143, 5),
+        inner(ip()),
+        inner(ip().gre()),
+        inner(ip().udp(40_000, 4789).vxlan(42).then_ethernet()),
+        inner(ip().udp(40_000, 6081).geneve(42).then_ethernet()),
+        inner(inner(ip())),
+        inner(ip().ipv4(from, to).ipv4(from, to)),
+        ip().ipv6(STORAGE_V6[0], PEERS_V6[3]).tcp(143, 5),
+    ]
+}
+
+/// The same around one pair of IPv6 addresses.
+fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
+    let ip = || begin.clone().ipv6(from, to);
+    vec![
+        ip().tcp(143, 50_000).payload("a mail"),
+        ip().tcp(22, 50_000),
+        ip().udp(143, 53),
+        ip().sctp(143, 7),
+        ip().echo(),
+        ip().hop_by_hop().destination_options().tcp(143, 5),
+        ip().with(Ipv6Fragment::new(0, true)).tcp(143, 5).payload([0; 16]),
+        ip().with(Ipv6Fragment::new(1480, false)).payload([0; 40]),
+        ip().with(Routing::segments(&[PEERS_V6[3].into(), PEERS_V6[1].into()], 1)).tcp(143, 5),
+        ip().with(Routing::source_route(&[PEERS_V6[1].into(), PEERS_V6[3].into()], 2)).tcp(143, 5),
+        ip().auth_header().tcp(143, 5),
+        ip().ipv4([192, 0, 2, 10], [203, 0, 113, 30]).tcp(143, 5),
+        begin.clone().with(Ipv6::to(to).from(from)).payload([0; 3]),
+    ]
+}
+
+fn frames() -> Vec<(Link, Vec<u8>)> {
+    let mut frames = Vec::new();
+    for (link, begin) in begins() {
+        let v4 = STORAGE.into_iter().flat_map(|from| PEERS.map(|to| (from, to)));
+        // Both ways: what leaves, and what asks for it.
+        let v4 =
+            v4.flat_map(|(from, to)| [around_v4(&begin, from, to), around_v4(&begin, to, from)].concat());
+        let v6 = STORAGE_V6.into_iter().flat_map(|from| PEERS_V6.map(|to| (from, to)));
+        let v6 =
+            v6.flat_map(|(from, to)| [around_v6(&begin, from, to), around_v6(&begin, to, from)].concat());
+        frames.extend(v4.chain(v6).map(|packet| (link, packet.build())));
+    }
+    let arp = [&[0xff; 12][..], &[8, 6], &[0; 28]].concat();
+    frames.push((Link::Ethernet, arp));
+    frames
+}
+
+/// Numbers that look random and are the same at every run (G. Marsaglia, "Xorshift RNGs", 2003).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+
+    /// A frame with a few bytes changed, or cut, or with another's end.
+    fn mutate(&mut self, frames: &[(Link, Vec<u8>)]) -> (Link, Vec<u8>) {
+        let (link, mut frame) = frames[self.below(frames.len())].clone();
+        match self.below(4) {
+            0 => frame.truncate(self.below(frame.len()) + 1),
+            1 => {
+                let other = &frames[self.below(frames.len())].1;
+                let at = self.below(frame.len());
+                frame.truncate(at);
+                frame.extend(other.iter().skip(at));
+            }
+            _ => {
+                // The first bytes are where headers are.
+                for _ in 0..=self.below(4) {
+                    let near = frame.len().min(80);
+                    let at = self.below(near);
+                    frame[at] = self.below(256) as u8;
+                }
+            }
+        }
+        (link, frame)
+    }
+}
+
+/// Bytes from which on the kernel's test run takes any frame.
+fn least(hook: Hook) -> usize {
+    const ETHERNET: usize = 14;
+    const IPV6: usize = 40;
+    match hook {
+        Hook::Egress => ETHERNET + IPV6,
+        Hook::Ingress => ETHERNET,
+    }
+}
+
+struct Both {
+    kernel: Kernel,
+    explainer: Explainer,
+    seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    refused: u64,
+}
+
+impl Both {
+    fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], mark: u32) {
+        let from = Surroundings { interface: Some("lo".to_owned()), mark, cgroup: None };
+        let origin = self.explainer.origin(&from, frame.len() as u64);
+        let by_kernel = match self.kernel.judge_frame(hook, link, frame, &origin) {
+            Ok(judged) => judged,
+            // The kernel's test run wants an Ethernet header, and at TC a whole IP header behind it.
+            Err(KernelError::TestRun { .. }) if frame.len() < least(hook) => {
+                self.refused += 1;
+                return;
+            }
+            Err(error) => panic!("{error}: {hook:?} {link:?} {frame:02x?}"),
+        };
+        let (parsed, packet) = parse_frame(link, frame);
+        // Every exemption here is valid now or has long expired: which moment it is does not matter.
+        let told = self.explainer.explain(hook, parsed, &packet, &from, frame.len() as u64, 1 << 40);
+        assert_eq!(
+            (by_kernel.verdict, by_kernel.reason),
+            (told.verdict, told.reason),
+            "{hook:?} {link:?} {frame:02x?}\n{parsed:?} {packet:?}\n{:#?}",
+            told.steps
+        );
+        assert_eq!(by_kernel.bytes, frame.len() as u64, "{hook:?} {link:?} {frame:02x?}");
+        let lets_through = match hook {
+            Hook::Egress => by_kernel.code == u32::MAX,
+            Hook::Ingress => by_kernel.code == 2,
+        };
+        assert_eq!(lets_through, told.verdict.lets_through(), "code {}", by_kernel.code);
+        *self.seen.entry((hook.name(), told.verdict.name(), told.reason.name())).or_insert(0) += 1;
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_kernel_decides_as_the_host_does() {
+    const MUTATED: usize = 6000;
+    can_bpf().unwrap();
+    let pins = BpfFs::new("differential").unwrap();
+    let mut kernel = Kernel::open(&pins.path().join("guard")).unwrap();
+    let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
+    let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
+    assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));
+
+    let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
+    kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
+    let mut both = Both { kernel, explainer, seen: BTreeMap::new(), refused: 0 };
+    let frames = frames();
+    for hook in [Hook::Egress, Hook::Ingress] {
+        for mark in [0, 0x110] {
+            for (link, frame) in &frames {
+                both.judge(hook, *link, frame, mark);
+            }
+        }
+    }
+    // Every header cut at every byte, of one frame of each kind.
+    for (link, frame) in frames.iter().take(20).chain(frames.iter().rev().take(27)) {
+        for cut in 1..frame.len() {
+            both.judge(Hook::Egress, *link, &frame[..cut], 0);
+            both.judge(Hook::Ingress, *link, &frame[..cut], 0);
+        }
+    }
+    let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+    for _ in 0..MUTATED {
+        let (link, frame) = numbers.mutate(&frames);
+        let hook = if numbers.below(3) == 0 { Hook::Ingress } else { Hook::Egress };
+        both.judge(hook, link, &frame, if numbers.below(4) == 0 { 0x10 } else { 0 });
+    }
+    println!("{:#?}, {} too short for the kernel", both.seen, both.refused);
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::NoTables) {
+        let times: u64 =
+            both.seen.iter().filter(|(seen, _)| seen.2 == reason.name()).map(|(_, times)| times).sum();
+        assert!(
+            times > 0 || *reason == Reason::PlaceUncertain || *reason == Reason::ExemptionNotYet,
+            "no {} in {:#?}",
+            reason.name(),
+            both.seen
+        );
+    }
+}
