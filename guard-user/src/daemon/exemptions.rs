@@ -48,7 +48,7 @@ impl Guard {
     /// Ends an exemption. When the answer is `done`, no further packet passes by it.
     pub(super) fn revoke_exemption(&mut self, id: &str, why: &str, uid: u32) -> Response {
         let kept = self.store.revoke(id, why, uid, Timestamp::now());
-        if let Err(error @ (StoreError::NotFound { .. } | StoreError::Closed { .. })) = &kept {
+        if let Err(error @ StoreError::NotFound { .. }) = &kept {
             return Response::error(ErrorKind::NotFound, error.to_string());
         }
         if let Err(error @ StoreError::BadReason) = &kept {
@@ -62,6 +62,10 @@ impl Guard {
             );
             error!("{message}");
             return Response::error(ErrorKind::Failed, message);
+        }
+        // One that was closed already: perhaps the tables could not be changed then, and now they are.
+        if let Err(error @ StoreError::Closed { .. }) = &kept {
+            return Response::error(ErrorKind::NotFound, error.to_string());
         }
         if let Err(error) = kept {
             let message = format!(

@@ -88,7 +88,10 @@ impl Guard {
         }
         if kernel.adopted() {
             info!(generation = kernel.generation(), "took over what is guarded already");
-        } else {
+        }
+        // Before its first generation the kernel has counted nothing, also where a start that was cut
+        // short has left its maps.
+        if kernel.generation() == 0 {
             store.counters_began_anew()?;
         }
         let ledger = Ledger::open(&policy.state.directory, kernel.adopted());

@@ -152,7 +152,7 @@ impl Guard {
 
     /// Revokes it again.
     pub(super) fn revoke_exemption(&self) -> Result<()> {
-        self.ask(&["exemption", "revoke", EXEMPTION]).map(drop)
+        self.ask(&["exemption", "revoke", EXEMPTION, "--why", "the request was withdrawn"]).map(drop)
     }
 
     /// The exemptions, as the command line lists them.

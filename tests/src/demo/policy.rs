@@ -49,9 +49,14 @@ pub(super) fn config(paths: &Paths<'_>) -> Result<String> {
 /// The exemption: a treaty request that names one recipient, by its two addresses.
 pub(super) fn exemption() -> Result<String> {
     let (v4, v6) = (US.address(Family::V4)?, US.address(Family::V6)?);
+    let now = jiff::Timestamp::now();
+    let until = now + jiff::SignedDuration::from_hours(1);
+    // No ports: the client's is any.
     Ok(format!(
-        "id = {EXEMPTION:?}\npin = {PIN:?}\ninstrument = \"treaty-request\"\n\
-         recipients = [\"{v4}/32\", \"{v6}/128\"]\nvalid_for = \"1h\"\n"
+        "id = {EXEMPTION:?}\nversion = 1\ninstrument = \"treaty-request\"\n\
+         reference = \"Central Authority for Mutual Assistance, case 2026/0142\"\npins = [{PIN:?}]\n\
+         valid_from = {now:.0}\nvalid_until = {until:.0}\n\n\
+         [[recipient]]\nname = \"Requesting authority, Boston\"\ncidrs = [\"{v4}/32\", \"{v6}/128\"]\n"
     ))
 }
 
