@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
 use guard_common::host::{HostOrigin, HostTables};
-use guard_common::interval::{Detail, GeoTables, V4Index, V4Places, V4Starts, V6Index, V6Places, V6Starts};
+use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Packet;
 use guard_common::tables::Tables;
 use guard_common::verdict::{Reason, Verdict};
@@ -34,20 +34,14 @@ impl GeoTables for PartlyLoaded {
     fn v4_index(&self) -> Option<&V4Index> {
         self.geo()?.v4_index()
     }
-    fn v4_starts(&self) -> Option<&V4Starts> {
-        self.geo()?.v4_starts()
-    }
-    fn v4_places(&self) -> Option<&V4Places> {
-        self.geo()?.v4_places()
+    fn v4_entries(&self) -> Option<&V4Entries> {
+        self.geo()?.v4_entries()
     }
     fn v6_index(&self) -> Option<&V6Index> {
         self.geo()?.v6_index()
     }
-    fn v6_starts(&self) -> Option<&V6Starts> {
-        self.geo()?.v6_starts()
-    }
-    fn v6_places(&self) -> Option<&V6Places> {
-        self.geo()?.v6_places()
+    fn v6_entries(&self) -> Option<&V6Entries> {
+        self.geo()?.v6_entries()
     }
     fn detail(&self) -> Option<&Detail> {
         self.geo()?.detail()
