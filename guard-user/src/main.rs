@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use guard_user::cli::exit::Exit;
-use guard_user::cli::{self, CliError, check, detach, events, exemption, reload, run, status};
+use guard_user::cli::{self, CliError, check, detach, events, exemption, explain, reload, run, status};
 use guard_user::config::Surroundings;
 use guard_user::config::groups;
 use guard_user::geo::embedded;
@@ -37,6 +37,8 @@ enum Command {
     Events(events::Args),
     /// Check, load, list and revoke exemptions
     Exemption(exemption::Args),
+    /// Tell why a packet passes or not, step by step, or judge every frame of a capture
+    Explain(explain::Args),
     /// Have the daemon read config, geo databases and exemptions again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more
@@ -76,6 +78,7 @@ fn execute(command: &Command) -> Result<Exit> {
         Command::Status(args) => status::run(args, &mut out)?,
         Command::Events(args) => events::run(args, &mut out, &mut io::stderr())?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,
+        Command::Explain(args) => explain::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
     };

@@ -9,12 +9,15 @@ use clap::Parser;
 use guard_tests::packet::Packet;
 use guard_tests::pcap::{LinkType, Writer};
 use guard_tests::privilege::can_bpf;
+use guard_user::cli::exit::Exit;
 use guard_user::cli::explain::{Args, run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const POLICY: &str = r#"[host]
 interfaces = ["eth0"]
+[state]
+directory = "/nonexistent/borderguard"
 [[site]]
 name = "ashburn"
 jurisdiction = "US"
@@ -34,7 +37,7 @@ struct Command {
 }
 
 /// Runs the command with the policy above: its exit code and its output.
-fn explain(folder: &Path, options: &[&str]) -> (u8, String) {
+fn explain(folder: &Path, options: &[&str]) -> (Exit, String) {
     let config = folder.join("policy.toml");
     fs::write(&config, POLICY).unwrap();
     let command =
@@ -76,7 +79,7 @@ fn each_frame_is_one_json_object_with_a_summary_at_the_end() {
             "frame": 1, "verdict": "drop", "reason": "forbidden", "pins": ["mail"], "denied": ["mail"],
             "jurisdiction": "US", "placed_by": "site", "exemption": null, "destination": "203.0.113.30",
         });
-        assert_eq!((code, &lines[0]), (0, &expected));
+        assert_eq!((code, &lines[0]), (Exit::Ok, &expected));
         assert_eq!(lines[1]["reason"], "link-scope");
         let counts = json!([
             { "verdict": "pass", "reason": "link-scope", "frames": 1 },
@@ -91,7 +94,7 @@ fn a_flow_is_told_in_words_and_as_json() {
     let folder = tempfile::tempdir().unwrap();
     let flow = ["--from", "192.0.2.10:143", "--to", "203.0.113.30:50000"];
     let (code, out) = explain(folder.path(), &flow);
-    assert_eq!(code, 0);
+    assert_eq!(code, Exit::Ok);
     assert!(out.starts_with("flow       tcp from 192.0.2.10:143 to 203.0.113.30:50000\n"), "{out}");
     assert!(out.contains("\nverdict    drop, forbidden: "), "{out}");
     let (_, out) = explain(folder.path(), &[&flow[..], &["--json"]].concat());
@@ -113,7 +116,7 @@ fn the_kernel_judges_the_same_frames() {
             move || explain(&folder, &["--pcap", &file, "--kernel"])
         });
         let (code, out) = judged.join().unwrap();
-        assert_eq!(code, 0, "{out}");
+        assert_eq!(code, Exit::Ok, "{out}");
         assert!(out.contains("the kernel's program decides all 3 that it takes alike"), "{out}");
     }
     assert_eq!(

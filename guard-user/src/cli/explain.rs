@@ -4,36 +4,31 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::Result;
 use guard_common::abi::Hook;
 use guard_common::packet::Parsed;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-use crate::config::{self, Policy};
+use super::exit::Exit;
+use super::{CliError, DEFAULT_CONFIG};
+use crate::daemon::inputs;
+use crate::exemption::{Clocks, Snapshot};
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
-use crate::explain::{Explainer, Explanation, Surroundings, capture};
-use crate::geo::{GeoDb, embedded, merge, mmdb};
-
-/// Exit code where everything was told, whatever the verdict.
-pub const TOLD: u8 = 0;
-/// Exit code where the kernel's program judges a frame otherwise.
-pub const DIFFERENT: u8 = 1;
-/// Exit code of input that can't be used: the command line, the config, a database or the capture.
-pub const UNUSABLE: u8 = 2;
+use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
 const WIRE_LEN: u64 = 1514;
 
 /// Tells why a packet passes or not, by the function that the kernel runs.
 ///
-/// The policy, the sites and the geo database are looked at; exemptions that the daemon holds are not.
+/// It looks at the config, the geo databases and the open exemptions, and at no daemon. Quotas are as the
+/// daemon last saved them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The config file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
     /// Where the packet comes from: 192.0.2.10:143, 2001:db8::1 or [2001:db8::1]:143.
     #[arg(long, value_name = "IP[:PORT]", required_unless_present = "pcap", requires = "to")]
@@ -77,15 +72,14 @@ fn mark(text: &str) -> Result<u32, String> {
     parsed.ok_or_else(|| "a mark is a number of 32 bits, decimal or after 0x".to_owned())
 }
 
-/// Explains, and writes to `out`. Returns the exit code; what is wrong with the input is in the error, for
-/// which the exit code is [`UNUSABLE`].
+/// Explains, and writes to `out`. [`Exit::Ok`] where everything was told, whatever the verdict;
+/// [`Exit::Failed`] where the kernel's program judges a frame otherwise.
 ///
 /// # Errors
-/// Where the config, a database, the flow or the capture can't be used, or `out` can't be written.
-pub fn run(args: &Args, out: &mut impl Write) -> Result<u8> {
-    let policy = load(&args.config)?;
-    let db = database(&policy)?;
-    let explainer = Explainer::new(policy, db, Vec::new(), args.iface.as_deref())?;
+/// Where the config, a database, the flow or the capture can't be used, `out` can't be written, or the
+/// kernel does not take a copy of the programs.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let explainer = explainer(&args.config, args.iface.as_deref())?;
     let from = Surroundings { interface: args.iface.clone(), mark: args.mark, cgroup: args.cgroup.clone() };
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
@@ -94,38 +88,40 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<u8> {
             judge_capture(&explainer, &from, hook, file, kernel.as_ref(), args.json, out)
         }
         (None, Some(source), Some(destination)) => {
-            let packet = flow::packet(source, destination, args.proto)?;
-            let explained = explainer.explain(hook, Parsed::Ip, &packet, &from, WIRE_LEN, boot_ns());
+            let packet = flow::packet(source, destination, args.proto)
+                .map_err(|error| CliError::bad_input(error.to_string()))?;
+            let explained =
+                explainer.explain(hook, Parsed::Ip, &packet, &from, WIRE_LEN, Clocks::read().boot_ns);
             tell(&explained, args.json, out)?;
-            Ok(TOLD)
+            Ok(Exit::Ok)
         }
-        _ => bail!("nothing to explain: give --from and --to, or --pcap"),
+        _ => Err(CliError::bad_input("nothing to explain: give --from and --to, or --pcap").into()),
     }
 }
 
-fn load(file: &Path) -> Result<Policy> {
-    match config::load(file, &config::Surroundings::new(None)) {
-        Ok(checked) => Ok(checked.policy),
-        Err(errors) => Err(anyhow!("{errors}"))
-            .with_context(|| format!("{} can't be used: `borderguard check` tells more", file.display())),
-    }
-}
-
-/// The database that the daemon would use.
-fn database(policy: &Policy) -> Result<GeoDb> {
-    let mut sources = Vec::new();
-    for file in &policy.geo.files {
-        let read = mmdb::read(file);
-        sources.push(read.with_context(|| format!("the geo database {} can't be used", file.display()))?);
-    }
-    Ok(merge::merge(sources).unwrap_or_else(embedded::load))
+/// The tables of this host: config, databases and open exemptions.
+fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
+    let inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
+    let names: Vec<String> = inputs.policy.pins.iter().map(|pin| pin.name.clone()).collect();
+    let (exemptions, unread) = match Snapshot::read(&inputs.policy.state.directory) {
+        Ok(snapshot) => (snapshot.open_exemptions(&Clocks::read(), &names), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
+    let explainer = Explainer::new(inputs.policy, inputs.database, named, interface)
+        .map_err(|error| CliError::bad_input(error.to_string()))?;
+    Ok(match unread {
+        Some(why) => explainer.with_unread_exemptions(why),
+        None => explainer,
+    })
 }
 
 fn kernel_copy(explainer: &Explainer) -> Result<KernelCopy> {
     if !explainer.interface_exists() {
-        bail!(
-            "the kernel judges frames of interfaces that this host has: name another with --iface, or none"
-        );
+        return Err(CliError::bad_input(
+            "the kernel judges frames of interfaces that this host has: name another with --iface, or none",
+        )
+        .into());
     }
     Ok(KernelCopy::load(explainer)?)
 }
@@ -138,17 +134,27 @@ fn judge_capture(
     kernel: Option<&KernelCopy>,
     json: bool,
     out: &mut impl Write,
-) -> Result<u8> {
-    let opened = File::open(file).with_context(|| format!("can't open the capture {}", file.display()))?;
+) -> Result<Exit> {
+    let bad = |what: &dyn std::fmt::Display| {
+        CliError::bad_input(format!("the capture {} can't be judged to its end: {what}", file.display()))
+    };
+    let opened = File::open(file).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => anyhow::Error::from(error).context(file.display().to_string()),
+        _ => bad(&error).into(),
+    })?;
     let mut judge = Judge::new(explainer, from, hook, json, &mut *out);
     let read = capture::read(opened, |frame| {
         let origin = explainer.origin(from, u64::from(frame.wire_len));
         let answer = kernel.map(|kernel| kernel.judge(hook, frame, &origin)).transpose();
-        judge.frame(frame, boot_ns(), answer.map_err(io::Error::other)?)
+        judge.frame(frame, Clocks::read().boot_ns, answer.map_err(io::Error::other)?)
     });
     let differing = judge.finish(kernel.is_some())?;
-    read.with_context(|| format!("the capture {} can't be judged to its end", file.display()))?;
-    Ok(if differing.is_empty() { TOLD } else { DIFFERENT })
+    match read {
+        Ok(_) if differing.is_empty() => Ok(Exit::Ok),
+        Ok(_) => Ok(Exit::Failed),
+        Err(capture::CaptureError::Output(error)) => Err(error.into()),
+        Err(error) => Err(bad(&error).into()),
+    }
 }
 
 fn tell(explained: &Explanation, json: bool, out: &mut impl Write) -> Result<()> {
@@ -165,11 +171,4 @@ fn tell(explained: &Explanation, json: bool, out: &mut impl Write) -> Result<()>
         last = step.step;
     }
     Ok(())
-}
-
-/// `CLOCK_BOOTTIME` in nanoseconds, by which exemptions are valid.
-fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
 }

@@ -16,6 +16,7 @@ pub mod keys;
 mod law;
 mod raw;
 mod record;
+pub mod snapshot;
 pub mod store;
 pub mod summary;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use clock::Clocks;
 pub use document::{Document, Earlier, Reach, Recipient, Surroundings};
 pub use error::ErrorKind;
 pub use instrument::Instrument;
+pub use snapshot::Snapshot;
 pub use store::{Admission, LoadError, Problem, Store, StoreError, Use};
 pub use summary::{State, Summary};

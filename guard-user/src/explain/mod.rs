@@ -66,6 +66,7 @@ pub struct Explainer {
     policy: Policy,
     db: GeoDb,
     exemptions: Vec<NamedExemption>,
+    unread: Option<String>,
     facts: HostFacts,
     tables: HostTables,
 }
@@ -154,7 +155,13 @@ impl Explainer {
         let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
         let table = policy_table(&policy, &kernel, &facts, 1)?;
         let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);
-        Ok(Self { policy, db, exemptions, facts, tables })
+        Ok(Self { policy, db, exemptions, unread: None, facts, tables })
+    }
+
+    /// The same, knowing that exemptions may be open that could not be read, and why.
+    #[must_use]
+    pub fn with_unread_exemptions(self, why: String) -> Self {
+        Self { unread: Some(why), ..self }
     }
 
     /// Whether this host has the interface that the tables were compiled for, if any.

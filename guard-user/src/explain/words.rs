@@ -226,13 +226,16 @@ impl Teller<'_> {
                 "the packet has {forbidden} forbidden destinations, and an exemption covers one recipient"
             )];
         }
+        if let Some(why) = &self.explainer.unread {
+            return vec![format!("the exemptions could not be looked at: {why}")];
+        }
         match (looked, self.explainer.exemptions.len()) {
             (true, _) => Vec::new(),
             (false, 0) => {
-                vec!["no exemption is known here; those that the daemon holds are not looked at".to_owned()]
+                vec!["no exemption is open".to_owned()]
             }
             (false, count) => {
-                vec![format!("none of the {count} loaded exemptions is for these pins, recipient and port")]
+                vec![format!("none of the {count} open exemptions is for these pins, recipient and port")]
             }
         }
     }

@@ -14,6 +14,7 @@ mod errors;
 mod killed;
 mod meaning;
 mod model;
+mod snapshot;
 mod store;
 
 /// A document without errors.

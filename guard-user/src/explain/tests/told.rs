@@ -84,7 +84,7 @@ tag: the pin "backup" does not match: the mark 0x0 is not 0x10/0xff
 failsafe: no rule covers it
 place: 203.0.113.30 is in US (United States of America), by the site "ashburn" (203.0.113.0/24)
 policy: the pin "mail" (line 10) forbids US for 203.0.113.30: it permits IE (Ireland) and 1 other jurisdiction; its action is drop
-exemption: no exemption is known here; those that the daemon holds are not looked at
+exemption: no exemption is open
 verdict: drop, forbidden: A pin forbids the destination's jurisdiction and no exemption covers it."#;
     assert_eq!(text(&explained), expected);
 }
