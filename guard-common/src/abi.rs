@@ -496,7 +496,8 @@ pub struct FlowKey {
     pub pad: [u8; 2],
 }
 
-/// What is known of a flow.
+/// What is known of a flow under one verdict, reason and exemption: with another one it begins anew, after
+/// an event with what was counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowRecord {
@@ -536,7 +537,8 @@ pub struct FlowRecord {
     pub layers: u8,
 }
 
-/// One event of the ring buffer: a flow's first packet under a verdict, or its counts a second later.
+/// One event of the ring buffer: a flow's first packet under a verdict, its counts a second later, or its
+/// last counts under a verdict that has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {

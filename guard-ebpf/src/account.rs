@@ -108,62 +108,68 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
     let key = if packet.layer_count == 0 { nameless(hook) } else { key_of(hook, layer) };
     let outer_dst = if packet.layer_count == 0 { Addr::default() } else { outer.dst };
     let now = boot_ns();
-    let record = match FLOWS.get_ptr_mut(key) {
-        Some(record) => record,
-        None => {
-            let fresh = FlowRecord {
-                first_ns: now,
-                last_ns: now,
-                event_ns: now,
-                packets: 1,
-                bytes,
-                tag: decision.tag,
-                denied: decision.denied,
-                generation,
-                ifindex: provenance.ifindex,
-                mark: provenance.mark,
-                cgroup: 0,
-                place: decision.place,
-                exemption: decision.exemption,
-                verdict: decision.verdict,
-                reason: decision.reason,
-                tcp_flags: if packet.layer_count == 0 { 0 } else { layer.tcp_flags },
-                layers: packet.layer_count as u8,
-            };
-            if FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err() {
-                lost(Loss::Flows);
-            }
-            if decision.denied != 0 {
-                send(&key, &fresh, outer_dst);
-            }
-            return;
+    let tcp_flags = if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
+    let fresh = || FlowRecord {
+        first_ns: now,
+        last_ns: now,
+        event_ns: now,
+        packets: 1,
+        bytes,
+        tag: decision.tag,
+        denied: decision.denied,
+        generation,
+        ifindex: provenance.ifindex,
+        mark: provenance.mark,
+        cgroup: 0,
+        place: decision.place,
+        exemption: decision.exemption,
+        verdict: decision.verdict,
+        reason: decision.reason,
+        tcp_flags,
+        layers: packet.layer_count as u8,
+    };
+    let Some(record) = FLOWS.get_ptr_mut(key) else {
+        let fresh = fresh();
+        if FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err() {
+            lost(Loss::Flows);
         }
+        if decision.denied != 0 {
+            send(&key, &fresh, outer_dst);
+        }
+        return;
     };
     // SAFETY: the record is an element of an LRU hash, whose memory stays a record of this map while the
     // program runs, even if it is given to another flow meanwhile; then a count may land on that flow's
     // record, never outside the map. Counts are atomic, the rest is written by whoever judged last.
     unsafe {
+        let changed = (*record).verdict != decision.verdict
+            || (*record).reason != decision.reason
+            || (*record).exemption != decision.exemption
+            || (*record).place != decision.place
+            || (*record).denied != decision.denied
+            || (*record).tag != decision.tag;
+        if changed {
+            // What was counted under the old verdict is told as such, and the counts begin anew: no packet
+            // that passed is ever told as one that was dropped.
+            if (*record).denied != 0 {
+                send(&key, &*record, outer_dst);
+            }
+            *record = fresh();
+            if decision.denied != 0 {
+                send(&key, &*record, outer_dst);
+            }
+            return;
+        }
         atomic::fetch_add(&raw mut (*record).packets, 1);
         atomic::fetch_add(&raw mut (*record).bytes, bytes);
         (*record).last_ns = now;
-        (*record).tcp_flags |= if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
-        let changed = (*record).verdict != decision.verdict
-            || (*record).reason != decision.reason
-            || (*record).exemption != decision.exemption;
-        if changed {
-            (*record).verdict = decision.verdict;
-            (*record).reason = decision.reason;
-            (*record).exemption = decision.exemption;
-            (*record).place = decision.place;
-            (*record).denied = decision.denied;
-            (*record).tag = decision.tag;
-        }
+        (*record).tcp_flags |= tcp_flags;
         (*record).generation = generation;
         if decision.denied == 0 {
             return;
         }
         let told = (*record).event_ns;
-        let due = changed || now.wrapping_sub(told) >= EVENT_INTERVAL_NS;
+        let due = now.wrapping_sub(told) >= EVENT_INTERVAL_NS;
         if due && atomic::replace(&raw mut (*record).event_ns, told, now) {
             send(&key, &*record, outer_dst);
         }
