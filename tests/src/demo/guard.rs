@@ -162,10 +162,10 @@ impl Guard {
 
     /// Ends the daemon and removes everything from the kernel.
     pub(super) fn detach(&self) -> Result<()> {
-        self.ask(&["detach"])?;
+        // In this order: a daemon that runs would attach again, and `detach` refuses.
         self.daemon.signal(rustix::process::Signal::TERM);
         self.daemon.wait(PATIENCE)?;
-        Ok(())
+        self.ask(&["detach"]).map(drop)
     }
 
     /// Runs the command line in the Dublin host's network and returns what it printed.
