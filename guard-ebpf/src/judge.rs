@@ -7,7 +7,7 @@ use guard_common::tables::Tables;
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::account::{account, total};
-use crate::header;
+use crate::header::{self, SHORT_LEN};
 use crate::maps::{KernelTables, SCRATCH, Scratch};
 use crate::origin::Source;
 use crate::seam;
@@ -34,22 +34,39 @@ pub fn judge_with<S: Source>(hook: Hook, link: Link, source: &S, change: impl Fn
     if policy.dimensions & dimension::CGROUP != 0 {
         source.describe_cgroups(policy.cgroup_levels, &mut scratch.provenance);
     }
-    if header::copy(source, scratch) {
-        scratch.parsed = match link {
-            Link::Ethernet => seam::borderguard_parse(hook as u32),
-            Link::Raw => seam::borderguard_parse_raw(hook as u32),
-        };
-    } else {
-        scratch.packet.layer_count = 0;
-        scratch.packet.hop_count = 0;
-        scratch.parsed = Parsed::Malformed(Fault::Truncated).code();
-    }
+    parse(hook, link, source, scratch);
     change(&mut scratch.packet);
     if seam::borderguard_judge(hook as u32, tables.live.0) == seam::EXEMPTABLE {
         exempt(hook, &tables, scratch);
     }
     account(hook, scratch, policy);
     scratch.outcome.verdict != Verdict::Drop as u8
+}
+
+/// Parses the frame's first bytes, and more of them where these do not tell.
+#[inline(always)]
+fn parse<S: Source>(hook: Hook, link: Link, source: &S, scratch: &mut Scratch) {
+    if header::copy_short(source, scratch) {
+        scratch.parsed = seam_parse(hook, link);
+        if scratch.parsed <= Parsed::Ip.code() || scratch.provenance.frame_len <= SHORT_LEN as u32 {
+            return;
+        }
+    }
+    if header::copy(source, scratch) {
+        scratch.parsed = seam_parse(hook, link);
+    } else {
+        scratch.packet.layer_count = 0;
+        scratch.packet.hop_count = 0;
+        scratch.parsed = Parsed::Malformed(Fault::Truncated).code();
+    }
+}
+
+#[inline(always)]
+fn seam_parse(hook: Hook, link: Link) -> u32 {
+    match link {
+        Link::Ethernet => seam::borderguard_parse(hook as u32),
+        Link::Raw => seam::borderguard_parse_raw(hook as u32),
+    }
 }
 
 /// Lets an exemption decide where one covers the packet.

@@ -62,7 +62,7 @@ pub extern "C" fn borderguard_parse_raw(hook: u32) -> u32 {
 fn parse(hook: u32, link: Link) -> u32 {
     let Some(scratch) = scratch(hook) else { return NOTHING };
     let frame_len = scratch.provenance.frame_len;
-    let valid = if frame_len < HEADER_LEN as u32 { frame_len } else { HEADER_LEN as u32 };
+    let valid = if scratch.valid < HEADER_LEN as u32 { scratch.valid } else { HEADER_LEN as u32 };
     let parsed =
         packet::parse(link, &scratch.header, valid as usize, frame_len as usize, &mut scratch.packet).code();
     if hook & 1 == Hook::Ingress as u32 {
