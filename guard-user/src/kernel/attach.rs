@@ -1,6 +1,5 @@
 //! Attaching programs to interfaces so that they stay: what the pins keep alive judges on without a daemon.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -58,7 +57,7 @@ pub(super) struct Pinned {
     pub(super) fd: OwnedFd,
     pub(super) info: LinkInfo,
     pub(super) hook: Hook,
-    /// The interface that the pin is named after.
+    /// The name that its interface had at the attachment.
     pub(super) interface: String,
 }
 
@@ -99,12 +98,11 @@ impl Kernel {
     /// [`KernelError::Folder`] where a pin cannot be removed, [`KernelError::Netlink`] where a filter
     /// cannot.
     pub fn release(&mut self, interface: &str) -> Result<Vec<Attachment>, KernelError> {
-        let (released, _) =
-            self.attachments()?.into_iter().partition::<Vec<_>, _>(|found| found.interface == interface);
+        let mut released = self.attachments()?;
+        released.retain(|attachment| attachment.interface == interface);
+        let all = Interface::all()?;
         for pinned in self.pinned_links()? {
-            if pinned.interface == interface
-                || released.iter().any(|found| found.index != 0 && found.index == pinned.info.ifindex)
-            {
+            if pinned.present_name(&all) == interface {
                 pinned.remove()?;
             }
         }
@@ -173,7 +171,8 @@ impl Kernel {
 
     /// Pins a new link. If that fails the link is dropped, and the program detached with it.
     fn keep(&self, interface: &Interface, hook: Hook, link: &OwnedFd) -> Result<(), KernelError> {
-        let path = self.pin(&interface.name, hook);
+        let name = folder::pin_name(interface.index, &interface.name, hook.name());
+        let path = folder::links(&self.view.path).join(name);
         raw::pin(link.as_fd(), &path).map_err(|error| KernelError::folder("pin a link at", path, error))
     }
 
@@ -188,33 +187,18 @@ impl Kernel {
         Ok(Attachment { interface: interface.name.clone(), index: interface.index, hook, how, program })
     }
 
-    /// Our pinned link on an interface, under the interface's present name. Links of interfaces that are
-    /// gone, or have another name now, make way for it.
+    /// Our pinned link on an interface. Links of an interface that had its name and is gone are removed.
     fn pinned_on(&self, interface: &Interface, hook: Hook) -> Result<Option<Pinned>, KernelError> {
-        let wanted = self.pin(&interface.name, hook);
+        let all = Interface::all()?;
         let mut found = None;
         for pinned in self.pinned_links()?.into_iter().filter(|pinned| pinned.hook == hook) {
             if pinned.info.ifindex == interface.index {
                 found = Some(pinned);
-            } else if pinned.path == wanted {
-                self.make_way(pinned)?;
+            } else if pinned.present(&all).is_none() && pinned.interface == interface.name {
+                pinned.remove()?;
             }
         }
-        let Some(mut found) = found else { return Ok(None) };
-        if found.path != wanted {
-            rename(&found.path, &wanted)?;
-            found.path = wanted;
-        }
-        Ok(Some(found))
-    }
-
-    /// Moves a pin to its interface's present name, or removes it where that interface is gone.
-    fn make_way(&self, pinned: Pinned) -> Result<(), KernelError> {
-        let all = Interface::all()?;
-        match all.iter().find(|interface| interface.index == pinned.info.ifindex) {
-            Some(renamed) => rename(&pinned.path, &self.pin(&renamed.name, pinned.hook)),
-            None => pinned.remove(),
-        }
+        Ok(found)
     }
 }
 
@@ -227,15 +211,16 @@ impl View {
     pub fn attachments(&self) -> Result<Vec<Attachment>, KernelError> {
         let interfaces = Interface::all()?;
         let mut all = Vec::new();
-        for Pinned { info, hook, interface, .. } in self.pinned_links()? {
-            let now = interfaces.iter().find(|other| info.ifindex != 0 && other.index == info.ifindex);
+        for pinned in self.pinned_links()? {
+            let (info, hook) = (pinned.info, pinned.hook);
+            let now = pinned.present(&interfaces);
             let how = match (hook, now) {
                 (Hook::Egress, _) => How::Tcx,
                 (Hook::Ingress, Some(now)) if now.xdp.1 == Some(info.program) => How::XdpGeneric,
                 (Hook::Ingress, _) => How::XdpNative,
             };
             all.push(Attachment {
-                interface: now.map_or(interface, |now| now.name.clone()),
+                interface: pinned.present_name(&interfaces).to_owned(),
                 index: now.map_or(0, |now| now.index),
                 hook,
                 how,
@@ -252,7 +237,7 @@ impl View {
         let links = folder::links(&self.path);
         let mut all = Vec::new();
         for name in folder::names(&links)? {
-            let Some((interface, hook)) = name.rsplit_once('-') else { continue };
+            let Some((_, interface, hook)) = folder::read_pin_name(&name) else { continue };
             let hook = match hook {
                 name if name == Hook::Egress.name() => Hook::Egress,
                 name if name == Hook::Ingress.name() => Hook::Ingress,
@@ -262,18 +247,23 @@ impl View {
             let fd = raw::get(&path).map_err(|error| KernelError::folder("open the link", &path, error))?;
             let info = raw::link_info(fd.as_fd())
                 .map_err(|error| KernelError::folder("read the link", &path, error))?;
-            all.push(Pinned { path, fd, info, hook, interface: folder::decode(interface) });
+            all.push(Pinned { path, fd, info, hook, interface });
         }
         Ok(all)
-    }
-
-    /// Where the link on an interface is pinned.
-    fn pin(&self, interface: &str, hook: Hook) -> PathBuf {
-        folder::links(&self.path).join(format!("{}-{}", folder::encode(interface), hook.name()))
     }
 }
 
 impl Pinned {
+    /// The interface that it is on, if that is there.
+    fn present<'a>(&self, all: &'a [Interface]) -> Option<&'a Interface> {
+        all.iter().find(|interface| interface.index == self.info.ifindex)
+    }
+
+    /// The interface's name now, or the one that it was last known by.
+    fn present_name<'a>(&'a self, all: &'a [Interface]) -> &'a str {
+        self.present(all).map_or(&self.interface, |interface| &interface.name)
+    }
+
     /// Detaches at once and removes the pin.
     fn remove(self) -> Result<(), KernelError> {
         drop(self.fd);
@@ -291,10 +281,6 @@ pub(super) fn unpin(path: &Path) -> Result<(), KernelError> {
         }
         _ => folder::remove(path),
     }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), KernelError> {
-    fs::rename(from, to).map_err(|error| KernelError::folder("rename the pin", from, error))
 }
 
 /// Why a program is not attached, with what to do where the answer tells.

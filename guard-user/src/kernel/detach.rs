@@ -9,7 +9,8 @@ use super::{Interface, Kernel, KernelError, filter};
 /// What was taken off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Pins of links, by name: an interface and a hook.
+    /// Interfaces and hooks whose links were detached, as `eth0 egress`; an interface that was renamed has the
+    /// name that it had at the attachment.
     pub links: Vec<String>,
     /// Interfaces whose TC filters were removed (kernels before 6.6).
     pub filters: Vec<String>,
@@ -40,7 +41,10 @@ impl Kernel {
         }
         for name in folder::names(&links)? {
             super::attach::unpin(&links.join(&name))?;
-            removed.links.push(name);
+            removed.links.push(match folder::read_pin_name(&name) {
+                Some((_, interface, hook)) => format!("{interface} {hook}"),
+                None => name,
+            });
         }
         removed.maps = folder::names(&folder::maps(pin_path))?;
         folder.remove()?;

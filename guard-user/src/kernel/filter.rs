@@ -1,7 +1,7 @@
 //! TC filters of the clsact qdisc, for kernels before 6.6, which have no TCX.
 //!
-//! A filter stays when its maker ends, so there is nothing to pin; an empty folder at the pin path
-//! remembers the interface. A filter is ours when its program uses the CONTROL map of this pin path:
+//! A filter stays when its maker ends, so there is nothing to pin; an empty folder at the pin path, a
+//! [`Note`], remembers the interface. A filter is ours when its program uses the CONTROL map of this pin path:
 //! names and handles anyone could have chosen.
 
 use std::collections::BTreeSet;
@@ -22,8 +22,6 @@ use super::{Attachment, How, Interface, KernelError, PROGRAMS, folder};
 
 /// The first place in the chain: lower numbers are asked earlier, and 0 means any.
 const PRIORITY: u16 = 1;
-/// Our filter among those of that priority.
-const HANDLE: TcHandle = TcHandle::new(0, 0xb06d);
 
 /// `RTM_DELQDISC`, `RTM_NEWTFILTER`, `RTM_DELTFILTER`, `RTM_GETTFILTER` (linux/rtnetlink.h).
 const DEL_QDISC: u16 = 37;
@@ -116,8 +114,12 @@ pub(super) fn attach(
     ours: &BTreeSet<u32>,
 ) -> Result<(), KernelError> {
     let how = How::Clsact.name();
+    forget_gone(pin_path, &interface.name)?;
     // Remembered first: a note without a filter does no harm, a filter without a note might be forgotten.
-    folder::make_dirs(&note(pin_path, &interface.name))?;
+    let notes = notes(pin_path)?;
+    if !notes.iter().any(|note| note.index == interface.index) {
+        folder::make_dirs(&Note::of(interface, false).path(pin_path))?;
+    }
     let old = list(interface.index)?.into_iter().find(|filter| filter.is_of(ours));
     let attached = match old {
         Some(old) => {
@@ -129,7 +131,7 @@ pub(super) fn attach(
         }
         None => {
             add_qdisc(pin_path, interface)?;
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            let options = NlOptions { priority: PRIORITY, handle: TcHandle::AUTO_ASSIGN, classid: None };
             program.attach_with_options(
                 &interface.name,
                 TcAttachType::Egress,
@@ -151,7 +153,7 @@ fn forget(program: &mut SchedClassifier, id: SchedClassifierLinkId) -> Result<()
 
 fn add_qdisc(pin_path: &Path, interface: &Interface) -> Result<(), KernelError> {
     match tc::qdisc_add_clsact(&interface.name) {
-        Ok(()) => folder::make_dirs(&qdisc_note(pin_path, &interface.name)),
+        Ok(()) => folder::make_dirs(&Note::of(interface, true).path(pin_path)),
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         Err(error) => {
             let source = source_of(ProgramError::TcError(error));
@@ -166,7 +168,7 @@ pub(super) fn attachments(
     control: u32,
     interfaces: &[Interface],
 ) -> Result<Vec<Attachment>, KernelError> {
-    let notes = noted(pin_path)?;
+    let notes = notes(pin_path)?;
     if notes.is_empty() {
         return Ok(Vec::new());
     }
@@ -183,9 +185,10 @@ pub(super) fn attachments(
             });
         }
     }
-    for gone in notes.iter().filter(|note| !interfaces.iter().any(|interface| interface.name == **note)) {
+    let there = |note: &Note| interfaces.iter().any(|interface| interface.index == note.index);
+    for gone in notes.into_iter().filter(|note| !note.qdisc && !there(note)) {
         all.push(Attachment {
-            interface: gone.clone(),
+            interface: gone.interface,
             index: 0,
             hook: Hook::Egress,
             how: How::Clsact,
@@ -195,42 +198,76 @@ pub(super) fn attachments(
     Ok(all)
 }
 
-/// Removes the filters of `ours` from an interface, and the qdisc where it was added for them and
-/// nothing else uses it. True where there was one.
+/// Removes the filters of `ours` from the interface of this name, and the qdisc where it was added for them
+/// and nothing else uses it; and what is remembered of interfaces of this name that are gone. True where
+/// there was a filter.
 pub(super) fn remove(pin_path: &Path, interface: &str, ours: &BTreeSet<u32>) -> Result<bool, KernelError> {
+    forget_gone(pin_path, interface)?;
+    let Interface { index, .. } = match Interface::by_name(interface) {
+        Ok(interface) => interface,
+        Err(KernelError::NoInterface { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     let mut removed = false;
-    if let Ok(Interface { index, .. }) = Interface::by_name(interface) {
-        for filter in list(index)?.iter().filter(|filter| filter.is_of(ours)) {
-            netlink::change(DEL_FILTER, &tcmsg(index, filter.handle, EGRESS, filter.info))
-                .map_err(|source| KernelError::Netlink { what: "remove a TC filter", source })?;
-            removed = true;
-        }
-        let added = qdisc_note(pin_path, interface).exists();
-        if added && list(index)?.is_empty() && filters(index, INGRESS)?.is_empty() {
+    for filter in list(index)?.iter().filter(|filter| filter.is_of(ours)) {
+        netlink::change(DEL_FILTER, &tcmsg(index, filter.handle, EGRESS, filter.info))
+            .map_err(|source| KernelError::Netlink { what: "remove a TC filter", source })?;
+        removed = true;
+    }
+    for note in notes(pin_path)?.into_iter().filter(|note| note.index == index) {
+        if note.qdisc && list(index)?.is_empty() && filters(index, INGRESS)?.is_empty() {
             netlink::change(DEL_QDISC, &tcmsg(index, CLSACT_HANDLE, CLSACT, 0))
                 .map_err(|source| KernelError::Netlink { what: "remove a clsact qdisc", source })?;
         }
+        folder::remove(&note.path(pin_path))?;
     }
-    folder::remove(&qdisc_note(pin_path, interface))?;
-    folder::remove(&note(pin_path, interface))?;
     Ok(removed)
 }
 
-/// Interfaces with filters of ours, as remembered.
-fn noted(pin_path: &Path) -> Result<Vec<String>, KernelError> {
-    let notes = folder::names(&folder::filters(pin_path))?;
-    Ok(notes.iter().filter(|note| !note.ends_with(QDISC)).map(|note| folder::decode(note)).collect())
+/// How names of notes end.
+const FILTER: &str = "filter";
+const QDISC: &str = "qdisc";
+
+/// What is remembered at the pin path: that an interface was given a filter, or a qdisc for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Note {
+    /// The interface's name then.
+    interface: String,
+    /// The interface's number, which it keeps.
+    index: u32,
+    /// The qdisc was added too.
+    qdisc: bool,
 }
 
-/// Ends the note that the qdisc was added too; no interface's name can end so, for it has a slash's code.
-const QDISC: &str = "%2Fqdisc";
+impl Note {
+    fn of(interface: &Interface, qdisc: bool) -> Self {
+        Self { interface: interface.name.clone(), index: interface.index, qdisc }
+    }
 
-fn note(pin_path: &Path, interface: &str) -> PathBuf {
-    folder::filters(pin_path).join(folder::encode(interface))
+    fn path(&self, pin_path: &Path) -> PathBuf {
+        let what = if self.qdisc { QDISC } else { FILTER };
+        folder::filters(pin_path).join(folder::pin_name(self.index, &self.interface, what))
+    }
+
+    fn read(name: &str) -> Option<Self> {
+        let (index, interface, what) = folder::read_pin_name(name)?;
+        (what == QDISC || what == FILTER).then(|| Self { interface, index, qdisc: what == QDISC })
+    }
 }
 
-fn qdisc_note(pin_path: &Path, interface: &str) -> PathBuf {
-    folder::filters(pin_path).join(format!("{}{QDISC}", folder::encode(interface)))
+fn notes(pin_path: &Path) -> Result<Vec<Note>, KernelError> {
+    Ok(folder::names(&folder::filters(pin_path))?.iter().filter_map(|name| Note::read(name)).collect())
+}
+
+/// Forgets interfaces of this name that are gone.
+fn forget_gone(pin_path: &Path, name: &str) -> Result<(), KernelError> {
+    let all = Interface::all()?;
+    for note in notes(pin_path)?.into_iter().filter(|note| note.interface == name) {
+        if !all.iter().any(|interface| interface.index == note.index) {
+            folder::remove(&note.path(pin_path))?;
+        }
+    }
+    Ok(())
 }
 
 /// `struct tcmsg` of any family.
@@ -280,6 +317,16 @@ mod tests {
         let mut chain = payload.clone();
         chain[8..12].fill(0);
         assert_eq!(read(&chain), None, "the chain's own entry");
+    }
+
+    #[test]
+    fn notes_are_read_back() {
+        for (name, qdisc) in [("eth0", false), ("eth0.100", true), ("a%2Fb-1", true)] {
+            let note = Note { interface: name.to_owned(), index: 7, qdisc };
+            let path = note.path(Path::new("/sys/fs/bpf/x"));
+            assert_eq!(path.file_name().and_then(|name| Note::read(name.to_str()?)), Some(note));
+        }
+        assert_eq!(Note::read("eth0"), None);
     }
 
     #[test]

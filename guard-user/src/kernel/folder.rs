@@ -1,9 +1,9 @@
 //! The pin path: where maps and links outlive the daemon.
 //!
 //! ```text
-//! PIN_PATH/maps/NAME              every map that is shared with whoever comes next
-//! PIN_PATH/links/INTERFACE-HOOK   links, which keep the programs attached
-//! PIN_PATH/filters/INTERFACE      an empty folder where a TC filter of ours is, for kernels before 6.6
+//! PIN_PATH/maps/NAME                    every map that is shared with whoever comes next
+//! PIN_PATH/links/NUMBER-INTERFACE-HOOK  links, which keep the programs attached
+//! PIN_PATH/filters/...                  empty folders that remember where TC filters of ours are
 //! ```
 //!
 //! The folder itself is the lock: who works with the pins holds flock(2) on it, and the kernel lets go
@@ -159,14 +159,17 @@ pub(super) fn remove(path: &Path) -> Result<(), KernelError> {
     }
 }
 
-/// An interface's name as a file name: the BPF file system takes no dots, which VLANs' names have.
-pub(super) fn encode(interface: &str) -> String {
-    interface.replace('%', "%25").replace('.', "%2E")
+/// The name of a pin or note: the interface's number, which tells it from all others, and its name, which
+/// people know it by. The BPF file system takes no dots, which VLANs' names have.
+pub(super) fn pin_name(index: u32, interface: &str, what: &str) -> String {
+    format!("{index}-{}-{what}", interface.replace('%', "%25").replace('.', "%2E"))
 }
 
-/// The interface whose name was encoded.
-pub(super) fn decode(name: &str) -> String {
-    name.replace("%2E", ".").replace("%25", "%")
+/// The parts of such a name; `None` for another one.
+pub(super) fn read_pin_name(name: &str) -> Option<(u32, String, &str)> {
+    let (index, rest) = name.split_once('-')?;
+    let (interface, what) = rest.rsplit_once('-')?;
+    Some((index.parse().ok()?, interface.replace("%2E", ".").replace("%25", "%"), what))
 }
 
 fn check_name(path: &Path) -> Result<(), KernelError> {
@@ -204,10 +207,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_of_interfaces_survive_as_file_names(name in "[a-z0-9.%@_-]{1,15}") {
-            let file = encode(&name);
-            prop_assert!(!file.contains('.') && !file.contains('/'));
-            prop_assert_eq!(decode(&file), name);
+        fn names_of_interfaces_survive_in_names_of_pins(index in 1_u32.., name in "[a-z0-9.%@_-]{1,15}") {
+            let pin = pin_name(index, &name, "egress");
+            prop_assert!(!pin.contains('.') && !pin.contains('/'));
+            prop_assert_eq!(read_pin_name(&pin), Some((index, name, "egress")));
         }
     }
 
