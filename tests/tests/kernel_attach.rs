@@ -11,7 +11,7 @@ use guard_common::abi::Hook;
 use guard_common::verdict::Reason;
 use guard_user::kernel::{Attachment, How, Interface, Kernel, KernelError, OrderProblem, View};
 use support::{
-    CLIENT, FrameSocket, OTHER, Place4Pins, STORAGE, add_tun, add_veth, delete, frame, geo, in_own_network,
+    CLIENT, FrameSocket, OTHER, PinPlace, STORAGE, add_tun, add_veth, delete, frame, geo, in_own_network,
     policy, rename,
 };
 
@@ -20,7 +20,7 @@ fn packets(view: &View, reason: Reason) -> u64 {
     view.totals().unwrap().iter().filter(|row| row.reason == reason).map(|row| row.count.packets).sum()
 }
 
-fn guarded(pins: &Place4Pins, permit: &str, ingress: bool) -> (Kernel, Vec<Attachment>) {
+fn guarded(pins: &PinPlace, permit: &str, ingress: bool) -> (Kernel, Vec<Attachment>) {
     let mut kernel = pins.open();
     kernel.publish(&policy(kernel.generation() + 1, permit), Some(&geo("US"))).unwrap();
     let attached = kernel.attach(&Interface::by_name("bgk0").unwrap(), ingress).unwrap();
@@ -30,7 +30,7 @@ fn guarded(pins: &Place4Pins, permit: &str, ingress: bool) -> (Kernel, Vec<Attac
 #[test]
 #[ignore = "needs root and BPF"]
 fn what_is_attached_judges_and_outlives_the_process() {
-    let pins = Place4Pins::new("outlive");
+    let pins = PinPlace::new("outlive");
     in_own_network(|| {
         let (kernel, attached) = guarded(&pins, "\"IE\"", false);
         let [egress] = &attached[..] else { panic!("{attached:?}") };
@@ -56,7 +56,7 @@ fn what_is_attached_judges_and_outlives_the_process() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_restart_replaces_the_programs_in_place() {
-    let pins = Place4Pins::new("replace");
+    let pins = PinPlace::new("replace");
     in_own_network(|| {
         let (kernel, first) = guarded(&pins, "\"IE\"", true);
         drop(kernel);
@@ -83,7 +83,7 @@ fn a_restart_replaces_the_programs_in_place() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn ingress_sees_what_comes_in() {
-    let pins = Place4Pins::new("ingress");
+    let pins = PinPlace::new("ingress");
     in_own_network(|| {
         let (kernel, attached) = guarded(&pins, "\"IE\"", true);
         let [_, ingress] = &attached[..] else { panic!("{attached:?}") };
@@ -102,7 +102,7 @@ fn ingress_sees_what_comes_in() {
 #[ignore = "needs root and BPF"]
 fn no_packet_is_judged_by_half_of_two_generations() {
     const FLIPS: u64 = 60;
-    let pins = Place4Pins::new("halves");
+    let pins = PinPlace::new("halves");
     in_own_network(|| {
         // Policy and geo tables of one generation agree on where the client is and may be; those of two
         // generations never do, and would drop the packet.
@@ -137,7 +137,7 @@ fn no_packet_is_judged_by_half_of_two_generations() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn links_follow_their_interfaces() {
-    let pins = Place4Pins::new("rename");
+    let pins = PinPlace::new("rename");
     in_own_network(|| {
         let (mut kernel, first) = guarded(&pins, "\"IE\"", true);
         rename("bgk0", "bgk0.7");
@@ -193,7 +193,7 @@ fn links_follow_their_interfaces() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn interfaces_of_bare_ip_packets_have_their_program() {
-    let pins = Place4Pins::new("tun");
+    let pins = PinPlace::new("tun");
     in_own_network(|| {
         let _tun = add_tun("bgktun");
         let (mut kernel, _) = guarded(&pins, "\"IE\"", false);
@@ -206,7 +206,7 @@ fn interfaces_of_bare_ip_packets_have_their_program() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn another_program_before_ours_is_told() {
-    let (pins, others) = (Place4Pins::new("order"), Place4Pins::new("others"));
+    let (pins, others) = (PinPlace::new("order"), PinPlace::new("others"));
     in_own_network(|| {
         let (kernel, attached) = guarded(&pins, "\"IE\"", false);
         // Another's programs, attached later, come first by TCX and as filters alike.
@@ -226,7 +226,7 @@ fn another_program_before_ours_is_told() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn detach_takes_everything_off() {
-    let pins = Place4Pins::new("off");
+    let pins = PinPlace::new("off");
     in_own_network(|| {
         let (kernel, attached) = guarded(&pins, "\"IE\"", true);
         drop(kernel);

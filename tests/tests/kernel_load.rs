@@ -12,7 +12,7 @@ use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 use guard_user::kernel::{Interface, Kernel, KernelError, View};
-use support::{OTHER, Place4Pins, STORAGE, frame, geo, judged, policy};
+use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);
 const PERMITTED: (Verdict, Reason) = (Verdict::Pass, Reason::Permitted);
@@ -26,7 +26,7 @@ const BOUNDS: [(&str, u32); 4] =
 #[test]
 #[ignore = "needs root and BPF"]
 fn the_programs_load_within_their_bounds() {
-    let pins = Place4Pins::new("load");
+    let pins = PinPlace::new("load");
     let kernel = pins.open();
     assert!(!kernel.adopted());
     assert_eq!(kernel.generation(), 0);
@@ -42,7 +42,7 @@ fn the_programs_load_within_their_bounds() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn without_a_generation_nothing_passes_and_nothing_is_attached() {
-    let pins = Place4Pins::new("empty");
+    let pins = PinPlace::new("empty");
     let mut kernel = pins.open();
     assert_eq!(judged(&kernel, OTHER), (Verdict::Drop, Reason::NoTables));
     let lo = Interface::by_name("lo").unwrap();
@@ -56,7 +56,7 @@ fn without_a_generation_nothing_passes_and_nothing_is_attached() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_generation_judges_and_counts() {
-    let pins = Place4Pins::new("judge");
+    let pins = PinPlace::new("judge");
     let mut kernel = pins.open();
     let published = kernel.publish(&policy(7, "\"IE\""), Some(&geo("US"))).unwrap();
     println!("{published}");
@@ -86,7 +86,7 @@ fn a_generation_judges_and_counts() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn every_hook_and_link_has_its_program() {
-    let pins = Place4Pins::new("hooks");
+    let pins = PinPlace::new("hooks");
     let mut kernel = pins.open();
     kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
     let whole = frame(OTHER);
@@ -104,7 +104,7 @@ fn every_hook_and_link_has_its_program() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn every_publish_changes_the_next_verdict() {
-    let pins = Place4Pins::new("flip");
+    let pins = PinPlace::new("flip");
     let mut kernel = pins.open();
     let images = [geo("US"), geo("FR")];
     kernel.publish(&policy(1, "\"IE\", \"FR\""), Some(&images[0])).unwrap();
@@ -127,7 +127,7 @@ fn every_publish_changes_the_next_verdict() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn the_next_process_adopts_generation_and_counters() {
-    let pins = Place4Pins::new("adopt");
+    let pins = PinPlace::new("adopt");
     let mut first = pins.open();
     first.publish(&policy(3, "\"IE\""), Some(&geo("US"))).unwrap();
     assert_eq!(judged(&first, STORAGE), DROPPED);
@@ -155,7 +155,7 @@ fn the_next_process_adopts_generation_and_counters() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn events_tell_of_the_drop() {
-    let pins = Place4Pins::new("events");
+    let pins = PinPlace::new("events");
     let mut kernel = pins.open();
     kernel.publish(&policy(2, "\"IE\""), Some(&geo("US"))).unwrap();
     let mut events = kernel.events().unwrap();
@@ -177,7 +177,7 @@ fn events_tell_of_the_drop() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn maps_of_another_abi_are_refused_untouched() {
-    let pins = Place4Pins::new("abi");
+    let pins = PinPlace::new("abi");
     let mut kernel = pins.open();
     kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
     drop(kernel);
@@ -204,7 +204,7 @@ fn maps_of_another_abi_are_refused_untouched() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_map_of_another_size_is_refused() {
-    let pins = Place4Pins::new("size");
+    let pins = PinPlace::new("size");
     drop(pins.open());
     fs::remove_file(pins.map("EXEMPTION_USE")).unwrap();
     let missing = Kernel::open(&pins.path()).unwrap_err();
@@ -222,7 +222,7 @@ fn a_map_of_another_size_is_refused() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_start_that_was_broken_off_is_made_good() {
-    let pins = Place4Pins::new("half");
+    let pins = PinPlace::new("half");
     drop(pins.open());
     // As if the process had ended before the last maps were made.
     for name in ["CONTROL", "FLOWS", "V4_STARTS"] {
@@ -235,8 +235,30 @@ fn a_start_that_was_broken_off_is_made_good() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn without_the_capabilities_it_says_so() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+    let pins = PinPlace::new("caps");
+    // The loader asks once for a process what the kernel can do: here, and not where it may not ask.
+    drop(pins.open());
+    Kernel::detach(&pins.path()).unwrap();
+    let none = CapabilitySet::empty();
+    let refused = std::thread::scope(|scope| {
+        let powerless = scope.spawn(|| {
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, sets).unwrap();
+            Kernel::open(&pins.path()).unwrap_err()
+        });
+        powerless.join().unwrap()
+    });
+    assert!(matches!(refused, KernelError::NotPermitted { .. }), "{refused}");
+    assert!(!pins.open().adopted(), "what it left is made good");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn detach_leaves_nothing() {
-    let pins = Place4Pins::new("detach");
+    let pins = PinPlace::new("detach");
     let nothing = Kernel::detach(&pins.path()).unwrap_err();
     assert!(matches!(nothing, KernelError::NothingPinned { .. }), "{nothing}");
     let mut kernel = pins.open();

@@ -261,3 +261,17 @@ fn check_version() -> Result<(), KernelError> {
 fn micros(duration: Duration) -> String {
     format!("{} us", duration.as_micros())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_may_hand_it_to_each_other() {
+        const fn is_send<T: Send>() {}
+        is_send::<Kernel>();
+        is_send::<View>();
+        is_send::<EventReader>();
+        is_send::<KernelError>();
+    }
+}

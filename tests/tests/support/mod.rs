@@ -31,11 +31,11 @@ pub(crate) const OTHER: [u8; 4] = [198, 51, 100, 10];
 pub(crate) const CLIENT: [u8; 4] = [203, 0, 113, 30];
 
 /// A place for pins of a test's own.
-pub(crate) struct Place4Pins {
+pub(crate) struct PinPlace {
     bpffs: BpfFs,
 }
 
-impl Place4Pins {
+impl PinPlace {
     pub(crate) fn new(label: &str) -> Self {
         Self { bpffs: BpfFs::new(label).unwrap() }
     }
