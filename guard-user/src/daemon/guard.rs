@@ -17,6 +17,7 @@ use super::inputs::{self, InputError, Inputs};
 use super::interfaces::Guarded;
 use super::ledger::Ledger;
 use crate::compile::{self, CompileError, HostFacts};
+use crate::config::Checked;
 use crate::config::policy::{Pin, Policy};
 use crate::events::names::{Generations, Names};
 use crate::exemption::{Clocks, Store, StoreError};
@@ -72,15 +73,16 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Loads everything, publishes a generation and attaches to the interfaces.
+    /// Loads databases and exemptions, publishes a generation and attaches to the interfaces.
     ///
     /// # Errors
     /// [`GuardError`]; what the kernel guarded before goes on.
-    pub fn start(options: Options) -> Result<Self, GuardError> {
-        let Inputs { policy, warnings, database } = inputs::load(&options.config, options.observe)?;
+    pub fn start(options: Options, checked: Checked) -> Result<Self, GuardError> {
+        let Checked { policy, warnings } = checked;
         for warning in &warnings {
             warn!("{}: {warning}", options.config.display());
         }
+        let database = inputs::load_database(&policy.geo)?;
         let kernel = Kernel::open(&policy.state.pin_path)?;
         let mut store = Store::open(&policy.state.directory)?;
         for problem in store.problems() {
