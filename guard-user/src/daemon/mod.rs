@@ -122,6 +122,7 @@ impl Daemon {
                     self.teller.report_losses(&self.guard);
                 }
                 _ = watchdog.tick() => {
+                    self.guard.catch_up();
                     self.guard.check_attachments();
                     self.guard.look_at_interfaces();
                     self.guard.expire_exemptions();
