@@ -37,9 +37,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let checked =
         inputs::load_config(&config, args.observe).map_err(|error| CliError::document(error.to_string()))?;
     start_log(checked.policy.log.format, args.verbose);
-    drop(checked);
     let options = Options { config, observe: args.observe };
-    match daemon::run(options) {
+    match daemon::run(options, checked) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => match error.downcast_ref::<GuardError>() {
             Some(GuardError::Input(_) | GuardError::Compile(_) | GuardError::Geo(_)) => {

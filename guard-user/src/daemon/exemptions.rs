@@ -103,28 +103,28 @@ impl Guard {
             Ok(ids) => info!("expired: {}", ids.join(", ")),
             Err(error) => error!("an exemption has expired, and that could not be kept: {error}"),
         }
-        if let Err(error) = self.renew() {
-            error!(
-                "expired exemptions are still in the kernel's tables, where no packet passes by them: {error}"
-            );
-        }
+        self.renew_or_say(
+            "expired exemptions are still in the kernel's tables, where no packet passes by them",
+        );
     }
 
-    /// Computes the windows of exemptions again where the wall clock was set. Returns whether it was.
-    pub(super) fn follow_wall_clock(&mut self) -> bool {
+    /// Computes the windows of exemptions again where the wall clock was set.
+    pub(super) fn follow_wall_clock(&mut self) {
         /// What a clock that is only disciplined drifts by stays below it, between two publications.
         const JUMP_NS: u128 = 500_000_000;
         let moved = Clocks::read().wall_set_since(&self.clocks);
-        if moved.unsigned_abs() < JUMP_NS {
-            return false;
+        // A failure is tried again by the watchdog, not every second.
+        if moved.unsigned_abs() < JUMP_NS || self.behind.is_some() {
+            return;
         }
         warn!("the wall clock was set by {} ms: the windows of exemptions follow", moved / 1_000_000);
-        match self.renew() {
-            Ok(()) => true,
-            Err(error) => {
-                error!("the windows of exemptions are those of the old wall clock: {error}");
-                false
-            }
+        self.renew_or_say("the windows of exemptions are those of the old wall clock");
+    }
+
+    /// Tries again to bring the kernel's tables up to date where that failed.
+    pub(super) fn catch_up(&mut self) {
+        if self.behind.is_some() && self.renew_or_say("the kernel's tables are NOT up to date") {
+            info!("the kernel's tables are up to date again");
         }
     }
 

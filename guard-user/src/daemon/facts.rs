@@ -35,6 +35,31 @@ fn gather_below(policy: &Policy, interfaces: &[Interface], root: &Path) -> HostF
     HostFacts { interfaces, cgroups }
 }
 
+/// Cgroups that were there are kept as they were where they are gone now.
+pub(super) fn keep_missing(facts: &mut HostFacts, before: &HostFacts) {
+    for cgroup in &before.cgroups {
+        if facts.cgroups.iter().all(|found| found.path != cgroup.path) {
+            facts.cgroups.push(cgroup.clone());
+        }
+    }
+    facts.cgroups.sort_by(|one, other| one.path.cmp(&other.path));
+}
+
+/// Cgroups that the policy names and that are not there now.
+pub(super) fn missing_cgroups(policy: &Policy) -> Vec<String> {
+    let there = gather(policy, &[]).cgroups;
+    let mut missing: Vec<String> = policy
+        .pins
+        .iter()
+        .flat_map(|pin| &pin.select.cgroups)
+        .filter(|path| there.iter().all(|found| found.path != **path))
+        .cloned()
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
 /// Whether a change of the interfaces changes the policy's tables.
 #[must_use]
 pub(super) fn selects_interfaces(policy: &Policy) -> bool {
@@ -84,5 +109,11 @@ mod tests {
         let id = fs::metadata(&inner).unwrap().ino();
         assert_eq!(facts.cgroups, [CgroupFact { path: "a.slice/b.slice".into(), id, level: 2 }]);
         assert!(!selects_interfaces(&policy));
+
+        fs::remove_dir(&inner).unwrap();
+        let mut later = gather_below(&policy, &[], folder.path());
+        assert_eq!(later.cgroups, []);
+        keep_missing(&mut later, &facts);
+        assert_eq!(later, facts);
     }
 }

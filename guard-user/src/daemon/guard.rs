@@ -17,6 +17,7 @@ use super::inputs::{self, InputError, Inputs};
 use super::interfaces::Guarded;
 use super::ledger::Ledger;
 use crate::compile::{self, CompileError, HostFacts};
+use crate::config::Checked;
 use crate::config::policy::{Pin, Policy};
 use crate::events::names::{Generations, Names};
 use crate::exemption::{Clocks, Store, StoreError};
@@ -67,20 +68,23 @@ pub struct Guard {
     /// The clocks by which its exemptions' windows were computed.
     pub(super) clocks: Clocks,
     pub(super) facts: HostFacts,
-    /// What the last attempt to publish failed on, until one succeeds.
+    /// Why the kernel's tables are not what they should be, until they are.
     pub(super) behind: Option<String>,
+    /// Why the config as it is on the disk is not live, since the last reload.
+    pub(super) refused: Option<String>,
 }
 
 impl Guard {
-    /// Loads everything, publishes a generation and attaches to the interfaces.
+    /// Loads databases and exemptions, publishes a generation and attaches to the interfaces.
     ///
     /// # Errors
     /// [`GuardError`]; what the kernel guarded before goes on.
-    pub fn start(options: Options) -> Result<Self, GuardError> {
-        let Inputs { policy, warnings, database } = inputs::load(&options.config, options.observe)?;
+    pub fn start(options: Options, checked: Checked) -> Result<Self, GuardError> {
+        let Checked { policy, warnings } = checked;
         for warning in &warnings {
             warn!("{}: {warning}", options.config.display());
         }
+        let database = inputs::load_database(&policy.geo)?;
         let kernel = Kernel::open(&policy.state.pin_path)?;
         let mut store = Store::open(&policy.state.directory)?;
         for problem in store.problems() {
@@ -110,6 +114,7 @@ impl Guard {
             clocks: Clocks::read(),
             facts: HostFacts::default(),
             behind: None,
+            refused: None,
             policy,
             options,
         };
@@ -126,6 +131,12 @@ impl Guard {
     /// [`GuardError`]; then the old generation stays live. Interfaces that can't be guarded are no error
     /// but problems of the status.
     pub fn reload(&mut self) -> Result<(), GuardError> {
+        let result = self.try_reload();
+        self.refused = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    fn try_reload(&mut self) -> Result<(), GuardError> {
         let Inputs { policy, warnings, database } = inputs::load(&self.options.config, self.options.observe)?;
         for warning in &warnings {
             warn!("{}: {warning}", self.options.config.display());
@@ -150,25 +161,36 @@ impl Guard {
     /// # Errors
     /// [`GuardError`]; then the old generation stays live.
     pub fn renew(&mut self) -> Result<(), GuardError> {
-        let policy = self.policy.clone();
-        self.publish(policy, None)
+        let result = self.publish(self.policy.clone(), None);
+        self.behind = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    /// As [`renew`](Self::renew), for who can't do more about a failure than say it, once. Returns whether
+    /// it succeeded.
+    pub(super) fn renew_or_say(&mut self, what_is_not: &str) -> bool {
+        let before = self.behind.take();
+        match self.renew() {
+            Ok(()) => true,
+            Err(error) => {
+                if before != self.behind {
+                    error!("{what_is_not}: {error}. It is tried again every few seconds");
+                }
+                false
+            }
+        }
     }
 
     /// Makes a generation of the policy and has the kernel judge by it. When it returns, no packet is
     /// judged by the old one any more.
     fn publish(&mut self, policy: Policy, geo: Option<(GeoImage, Info)>) -> Result<(), GuardError> {
-        let result = self.try_publish(policy, geo);
-        self.behind = result.as_ref().err().map(ToString::to_string);
-        if result.is_ok() {
-            trim_memory();
-        }
-        result
-    }
-
-    fn try_publish(&mut self, policy: Policy, geo: Option<(GeoImage, Info)>) -> Result<(), GuardError> {
         let generation = self.kernel.generation() + 1;
         let clocks = Clocks::read();
-        let facts = facts::gather(&policy, &Interface::all()?);
+        let interfaces = Interface::all()?;
+        let facts = match geo {
+            Some(_) => facts::gather(&policy, &interfaces),
+            None => self.present_facts(&interfaces),
+        };
         let pins = pin_names(&policy);
         let exemptions = self.store.kernel_exemptions(&clocks, &pins);
         let table = compile::policy_table(&policy, &exemptions, &facts, generation)?;
@@ -203,7 +225,16 @@ impl Guard {
         let published = published?;
         info!("{published} is live: {} pins, {} exemptions", self.policy.pins.len(), exemptions.len());
         self.free_slots();
+        trim_memory();
         Ok(())
+    }
+
+    /// The facts for the policy that is live. A cgroup of it that is gone keeps its id, which no other one
+    /// gets: it must not keep a revocation from the kernel.
+    pub(super) fn present_facts(&self, interfaces: &[Interface]) -> HostFacts {
+        let mut facts = facts::gather(&self.policy, interfaces);
+        facts::keep_missing(&mut facts, &self.facts);
+        facts
     }
 
     /// Saves and resets the use of exemptions that no generation has any more.

@@ -71,11 +71,11 @@ impl Guard {
             Err(error) => return self.cannot_look(&error),
         };
         // Where pins select interfaces, their numbers must be in the tables before packets come from them.
-        let facts = facts::gather(&self.policy, &all);
+        let facts = self.present_facts(&all);
         let changed = facts.cgroups != self.facts.cgroups
             || (facts::selects_interfaces(&self.policy) && facts.interfaces != self.facts.interfaces);
-        if changed && let Err(error) = self.renew() {
-            error!("the change of interfaces or cgroups is NOT in the kernel's tables yet: {error}");
+        if changed {
+            self.renew_or_say("the change of interfaces or cgroups is NOT in the kernel's tables yet");
         }
         let wanted: Vec<&Interface> =
             all.iter().filter(|interface| is_wanted(&self.policy, &interface.name)).collect();

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::config::Checked;
 use crate::config::policy::{Action, Ingress};
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::server::{Command, Desk, Server};
@@ -48,17 +49,17 @@ const EACH_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
-/// Runs the daemon until SIGTERM or SIGINT. Enforcement stays.
+/// Runs the daemon on a config that was loaded just now, until SIGTERM or SIGINT. Enforcement stays.
 ///
 /// # Errors
 /// Where it can't start; what the kernel guarded before goes on.
-pub fn run(options: Options) -> Result<()> {
+pub fn run(options: Options, checked: Checked) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the daemon's event loop")?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(options)?;
+        let mut daemon = Daemon::start(options, checked)?;
         daemon.watch().await;
         daemon.end();
         Ok(())
@@ -78,16 +79,17 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(options: Options) -> Result<Self> {
+    fn start(options: Options, checked: Checked) -> Result<Self> {
         // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
         let hang_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         // And before the interfaces are looked at: none that comes meanwhile is overlooked.
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
-        let mut guard = Guard::start(options)?;
-        let control = &guard.policy().control;
+        // A socket that can't be had is seen before anything changes. Clients wait until it is served.
+        let control = &checked.policy.control;
         let server = Server::bind(&control.socket, control.group.as_deref())?;
+        let mut guard = Guard::start(options, checked)?;
         let history = Arc::new(History::default());
         let log = EventLog::start(std::io::stdout()).context("cannot start the event log")?;
         let teller = Teller::new(&mut guard, Arc::clone(&history), log)?;
@@ -120,6 +122,7 @@ impl Daemon {
                     self.teller.report_losses(&self.guard);
                 }
                 _ = watchdog.tick() => {
+                    self.guard.catch_up();
                     self.guard.check_attachments();
                     self.guard.look_at_interfaces();
                     self.guard.expire_exemptions();

@@ -6,6 +6,7 @@ use guard_common::abi::Loss;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 
+use super::facts;
 use super::guard::Guard;
 use super::ledger::{Judgement, Rows};
 use super::{action_name, ingress_name};
@@ -53,10 +54,18 @@ impl Guard {
 
     fn problems(&self, now: Timestamp) -> Vec<String> {
         let mut problems = Vec::new();
+        let old = self.generation();
         problems.extend(
-            self.behind
+            self.refused
                 .iter()
-                .map(|why| format!("the last change did not go live, the generation before is: {why}")),
+                .map(|why| format!("the config can't be used, generation {old} stays live: {why}")),
+        );
+        problems
+            .extend(self.behind.iter().map(|why| format!("the kernel's tables are NOT up to date: {why}")));
+        problems.extend(
+            facts::missing_cgroups(&self.policy).iter().map(|path| {
+                format!("the cgroup {path} is gone; nothing is known by it until it is made anew")
+            }),
         );
         problems.extend(self.guarded.blind.clone());
         for (name, outcome) in &self.guarded.interfaces {
