@@ -225,7 +225,7 @@ fn a_start_that_was_broken_off_is_made_good() {
     let pins = PinPlace::new("half");
     drop(pins.open());
     // As if the process had ended before the last maps were made.
-    for name in ["CONTROL", "FLOWS", "V4_INDEX"] {
+    for name in ["CONTROL", "FLOWS", "V4_ENTRIES"] {
         fs::remove_file(pins.map(name)).unwrap();
     }
     let kernel = pins.open();

@@ -267,7 +267,7 @@ mod tests {
 
     fn place(number: u8) -> Place {
         let jurisdiction = Jurisdiction::from_index(number % 250).unwrap_or(Jurisdiction::UNKNOWN);
-        Place::new(jurisdiction, if number % 3 == 0 { PlacedBy::Site } else { PlacedBy::Database })
+        Place::new(jurisdiction, if number.is_multiple_of(3) { PlacedBy::Site } else { PlacedBy::Database })
     }
 
     fn addr(address: u128) -> Addr {

@@ -40,8 +40,16 @@ pub(super) fn replace(disk: &mut dyn Disk, name: &str, bytes: &[u8]) -> io::Resu
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// Open as long as the lock is held.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    /// Gives the lock up by name: closing the file would leave it to a child process that another thread
+    /// has begun to start, which has a copy of every file until it executes its program.
+    fn drop(&mut self) {
+        // The lock ends with the file's last copy in any case.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 /// The file that the lock is on.
@@ -59,7 +67,7 @@ impl Folder {
         }
         let lock = options().write(true).create(true).truncate(false).open(path.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 }
 

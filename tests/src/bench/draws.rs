@@ -4,7 +4,7 @@ use guard_common::packet::Addr;
 use guard_user::geo::GeoDb;
 
 /// Destinations in the list, as the bench program has it.
-pub const DRAWS: usize = 1 << 19;
+pub(crate) const DRAWS: usize = 1 << 19;
 
 /// SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014): the same list at every run.
 struct Random(u64);
@@ -24,7 +24,7 @@ impl Random {
 }
 
 /// IPv4 destinations: a random range, and in it a random address.
-pub fn v4(db: &GeoDb) -> Vec<Addr> {
+pub(crate) fn v4(db: &GeoDb) -> Vec<Addr> {
     let starts = &db.v4.starts;
     let mut random = Random(4);
     (0..DRAWS)
@@ -38,7 +38,7 @@ pub fn v4(db: &GeoDb) -> Vec<Addr> {
 }
 
 /// IPv6 destinations likewise.
-pub fn v6(db: &GeoDb) -> Vec<Addr> {
+pub(crate) fn v6(db: &GeoDb) -> Vec<Addr> {
     let starts = &db.v6.starts;
     let mut random = Random(6);
     (0..DRAWS)

@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, ensure};
 
 /// One figure.
-pub struct Figure {
+pub(crate) struct Figure {
     /// Its key in the JSON object.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// What it says.
-    pub meaning: &'static str,
+    pub(crate) meaning: &'static str,
     /// It should be at most this.
-    pub at_most: Option<f64>,
+    pub(crate) at_most: Option<f64>,
 }
 
 const fn figure(key: &'static str, meaning: &'static str) -> Figure {
@@ -25,7 +25,7 @@ const fn bound(key: &'static str, meaning: &'static str, at_most: f64) -> Figure
 }
 
 /// Every figure, in the order in which they are shown.
-pub const FIGURES: &[Figure] = &[
+pub(crate) const FIGURES: &[Figure] = &[
     figure("empty_ns", "an empty program, with the kernel's own share of a test run"),
     figure("draw_ns", "taking the next destination from the list"),
     bound(
@@ -56,22 +56,22 @@ pub const FIGURES: &[Figure] = &[
 
 /// What was measured.
 #[derive(Default)]
-pub struct Figures(BTreeMap<&'static str, f64>);
+pub(crate) struct Figures(BTreeMap<&'static str, f64>);
 
 impl Figures {
     /// Keeps one figure.
-    pub fn set(&mut self, key: &'static str, value: f64) {
+    pub(crate) fn set(&mut self, key: &'static str, value: f64) {
         debug_assert!(FIGURES.iter().any(|figure| figure.key == key), "{key} is not in the table");
         self.0.insert(key, value);
     }
 
     /// A figure that was measured before.
-    pub fn get(&self, key: &'static str) -> Option<f64> {
+    pub(crate) fn get(&self, key: &'static str) -> Option<f64> {
         self.0.get(key).copied()
     }
 
     /// One JSON object of all figures, rounded to three places.
-    pub fn json(&self) -> Result<String> {
+    pub(crate) fn json(&self) -> Result<String> {
         let missing: Vec<_> =
             FIGURES.iter().map(|figure| figure.key).filter(|key| self.get(key).is_none()).collect();
         ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
@@ -81,7 +81,7 @@ impl Figures {
     }
 
     /// A table for people.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = String::new();
         for Figure { key, meaning, at_most } in FIGURES {
             let Some(value) = self.get(key) else { continue };
@@ -97,7 +97,7 @@ impl Figures {
     }
 
     /// Whether every figure that has a bound keeps it.
-    pub fn within_bounds(&self) -> bool {
+    pub(crate) fn within_bounds(&self) -> bool {
         FIGURES.iter().all(|figure| match (self.get(figure.key), figure.at_most) {
             (Some(value), Some(bound)) => value <= bound,
             _ => true,
@@ -106,7 +106,7 @@ impl Figures {
 }
 
 /// The middle value; 0 of none.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

@@ -18,7 +18,7 @@ use super::policies::{Kind, policy};
 const TABLES: [&str; 6] = ["POLICY", "V4_INDEX", "V4_ENTRIES", "V6_INDEX", "V6_ENTRIES", "V6_DETAIL"];
 
 /// Builds and publishes generations of the full embedded database, and leaves the last one live.
-pub fn measure(pins: &Path, figures: &mut Figures) -> Result<Kernel> {
+pub(crate) fn measure(pins: &Path, figures: &mut Figures) -> Result<Kernel> {
     let mut kernel = Kernel::open(pins)?;
     let policy = policy(Kind::Permit)?;
     let (mut build, mut flip, mut total) = (Vec::new(), Vec::new(), Vec::new());
@@ -49,7 +49,7 @@ pub fn measure(pins: &Path, figures: &mut Figures) -> Result<Kernel> {
 
 /// Kernel memory of a map in bytes, as its fdinfo has it (`memlock`: Documentation/filesystems/proc.rst
 /// leaves it to kernel/bpf/syscall.c, `bpf_map_show_fdinfo`).
-pub fn memory(map: &MapData) -> Result<u64> {
+pub(crate) fn memory(map: &MapData) -> Result<u64> {
     let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("memlock:")).context("no memlock in fdinfo")?;
@@ -57,6 +57,6 @@ pub fn memory(map: &MapData) -> Result<u64> {
 }
 
 /// Bytes as MiB.
-pub fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

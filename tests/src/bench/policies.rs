@@ -9,7 +9,7 @@ use guard_user::config::{Surroundings, parse};
 
 /// What permitted flows leave behind, and what is permitted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Everything is permitted, without flow records.
     Permit,
     /// Everything is permitted, with flow records.
@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 /// A policy of eight pins by source address, the first of which is the bench packet's.
-pub fn policy(kind: Kind) -> Result<Policy> {
+pub(crate) fn policy(kind: Kind) -> Result<Policy> {
     let everywhere: Vec<String> =
         Jurisdiction::all().map(|jurisdiction| format!("\"{jurisdiction}\"")).collect();
     let everywhere = everywhere.join(", ");

@@ -21,7 +21,7 @@ use super::policies::{Kind, policy};
 use crate::packet::Packet;
 
 /// The bench programs, loaded over the maps of a live generation.
-pub struct Bench {
+pub(crate) struct Bench {
     ebpf: Ebpf,
     db: GeoDb,
 }
@@ -36,7 +36,7 @@ struct Case {
 
 impl Bench {
     /// Loads the programs and fills the yardstick's tries with the embedded database.
-    pub fn load(pins: &Path, figures: &mut Figures) -> Result<Self> {
+    pub(crate) fn load(pins: &Path, figures: &mut Figures) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(pins.join("maps"))
             .load(guard_user::kernel::bench_object())
@@ -69,7 +69,7 @@ impl Bench {
     }
 
     /// Times everything, in rounds.
-    pub fn measure(
+    pub(crate) fn measure(
         mut self,
         kernel: &mut Kernel,
         rounds: usize,
@@ -177,7 +177,7 @@ impl Bench {
                 list.into_boxed_slice().try_into().map_err(|_| anyhow::anyhow!("the list's length"))?;
             let mut map: Array<&mut MapData, [u64; DRAWS]> =
                 Array::try_from(self.ebpf.map_mut(name).context("no list")?)?;
-            map.set(0, &*list, 0)?;
+            map.set(0, list, 0)?;
         }
         Ok(())
     }

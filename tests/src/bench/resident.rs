@@ -13,7 +13,7 @@ use crate::proc::{Process, retry_until};
 use crate::scratch::Scratch;
 
 /// Starts the daemon in a namespace of its own and reads its resident memory once it answers.
-pub fn measure(figures: &mut Figures) -> Result<()> {
+pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     let program = program()?;
     let pins = BpfFs::new("rss")?;
     let files = Scratch::new("rss")?;

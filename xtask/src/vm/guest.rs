@@ -35,7 +35,13 @@ pub(super) struct Outcome {
 }
 
 /// Boots the kernel, shows each suite's result, and keeps the whole console in `log`.
-pub(super) fn run(qemu: Command, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Outcome> {
+pub(super) fn run(
+    qemu: Command,
+    version: &str,
+    kernel: &Kernel,
+    initramfs: &Path,
+    log: &Path,
+) -> Result<Outcome> {
     let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut qemu = with_guest(qemu, kernel, initramfs).spawn().context("cannot start qemu-system-x86_64")?;
     let console = qemu.stdout.take().context("the guest's console is not there to read")?;
@@ -55,7 +61,7 @@ pub(super) fn run(qemu: Command, kernel: &Kernel, initramfs: &Path, log: &Path) 
             Ok(line) => {
                 writeln!(file, "{line}").with_context(|| format!("cannot write {}", log.display()))?;
                 if let Some(shown) = console.line(&line, started.elapsed()) {
-                    println!("  {shown}");
+                    println!("Linux {version}: {shown}");
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break true,

@@ -98,7 +98,8 @@ impl Layout<'_> {
 
     /// Packs everything with busybox's cpio; it names each file by the path that it will have.
     fn pack(&self) -> Result<PathBuf> {
-        let archive = self.dir.with_extension("cpio");
+        // Added, not replaced: the folder's name has a version's dot in it.
+        let archive = self.dir.with_added_extension("cpio");
         let file = File::create(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
         let mut cpio = Command::new(self.dir.join("bin/busybox"))
             .args(["cpio", "-o", "-H", "newc"])

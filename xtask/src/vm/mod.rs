@@ -9,7 +9,11 @@ mod kernel;
 mod modules;
 mod tools;
 
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    thread::{self, ScopedJoinHandle},
+};
 
 use anyhow::{Result, bail};
 
@@ -51,13 +55,27 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     packages::ensure(Purpose::Vm)?;
     let tools = Tools::get()?;
     let suites = suites_with(suites::build()?, &arguments.names)?;
-    let versions =
-        VERSIONS.iter().filter(|version| arguments.kernel.as_deref().is_none_or(|only| only == **version));
+    let versions = VERSIONS
+        .into_iter()
+        .filter(|version| arguments.kernel.as_deref().is_none_or(|only| only == *version));
+    // One after the other, for they share a log and a lock of apt's.
+    let kernels: Vec<(&str, Result<Kernel>)> =
+        versions.map(|version| (version, Kernel::get(version, &dir()))).collect();
+    let (tools, suites) = (&tools, &suites[..]);
+    // A guest keeps one processor busy: its tests run one after the other.
+    let tallies: Vec<(&str, Result<Tally>)> = thread::scope(|scope| {
+        let start = |(version, kernel): (_, Result<_>)| {
+            (version, scope.spawn(move || on_kernel(version, &kernel?, tools, suites, &arguments.names)))
+        };
+        let guests: Vec<_> = kernels.into_iter().map(start).collect();
+        let end =
+            |guest: ScopedJoinHandle<'_, _>| guest.join().unwrap_or_else(|_| bail!("its thread panicked"));
+        guests.into_iter().map(|(version, guest)| (version, end(guest))).collect()
+    });
 
     let mut sum = Tally::default();
-    for version in versions {
-        println!("\n== Linux {version}");
-        match on_kernel(version, &tools, &suites, &arguments.names) {
+    for (version, tally) in tallies {
+        match tally {
             Ok(tally) => sum.add(tally),
             Err(error) => {
                 eprintln!("error: Linux {version}: {error:#}");
@@ -90,13 +108,24 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
-fn on_kernel(version: &str, tools: &Tools, suites: &[Suite], names: &[String]) -> Result<Tally> {
-    let dir = workspace::target_dir().join("vm");
-    let kernel = Kernel::get(version, &dir)?;
+/// Where kernels, images and consoles are.
+fn dir() -> PathBuf {
+    workspace::target_dir().join("vm")
+}
+
+fn on_kernel(
+    version: &str,
+    kernel: &Kernel,
+    tools: &Tools,
+    suites: &[Suite],
+    names: &[String],
+) -> Result<Tally> {
+    let dir = dir();
     let initramfs =
-        image::build(&kernel, &tools.busybox, suites, names, &dir.join(format!("{version}-image")))?;
+        image::build(kernel, &tools.busybox, suites, names, &dir.join(format!("{version}-image")))?;
     let log = dir.join(format!("{version}.log"));
-    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), &kernel, &initramfs, &log)?;
+    let Outcome { release, booted, took, tally } =
+        guest::run(tools.qemu(), version, kernel, &initramfs, &log)?;
     println!(
         "Linux {release}: up after {}, ended after {}, console in {}",
         run::duration(booted),
