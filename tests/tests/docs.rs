@@ -75,38 +75,22 @@ fn blocks(text: &str) -> Vec<(&str, String)> {
 
 /// The words of a line of shell, with quotes taken off; a comment ends it.
 fn words(line: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let (mut quote, mut inside) = (None, false);
+    let mut words = Vec::new();
+    let (mut word, mut quote): (Option<String>, Option<char>) = (None, None);
     for letter in line.chars() {
         match (letter, quote) {
-            ('#', None) if !inside => break,
-            ('"' | '\'', None) => (quote, inside) = (Some(letter), words.push_if(inside)),
             (_, Some(end)) if letter == end => quote = None,
-            (' ', None) => inside = false,
-            _ => {
-                if !inside {
-                    words.push(String::new());
-                    inside = true;
-                }
-                words.last_mut().unwrap().push(letter);
+            ('"' | '\'', None) => {
+                quote = Some(letter);
+                word.get_or_insert_default();
             }
+            (' ', None) => words.extend(word.take()),
+            ('#', None) if word.is_none() => break,
+            _ => word.get_or_insert_default().push(letter),
         }
     }
+    words.extend(word);
     words
-}
-
-trait PushIf {
-    /// Begins a new word unless inside one; true, as one is open afterwards.
-    fn push_if(&mut self, inside: bool) -> bool;
-}
-
-impl PushIf for Vec<String> {
-    fn push_if(&mut self, inside: bool) -> bool {
-        if !inside {
-            self.push(String::new());
-        }
-        true
-    }
 }
 
 /// The commands that begin with this word in the code blocks of all pages.
@@ -186,7 +170,8 @@ fn every_config_that_is_shown_is_one_without_errors_and_warnings() {
     let folder = tempfile::tempdir().unwrap();
     let mut configs = vec![(PathBuf::from("packaging/policy.toml"), page("packaging/policy.toml"))];
     for (page, text) in pages() {
-        let whole = blocks(&text).into_iter().filter(|(kind, block)| *kind == "toml" && block.contains("[host]"));
+        let whole =
+            blocks(&text).into_iter().filter(|(kind, block)| *kind == "toml" && block.contains("[host]"));
         configs.extend(whole.map(|(_, block)| (page.clone(), block)));
     }
     assert!(configs.len() > 1);
@@ -202,7 +187,8 @@ fn every_config_that_is_shown_is_one_without_errors_and_warnings() {
 
 /// The first cells of a table's rows, between backquotes, that follow this heading.
 fn names_below(text: &str, heading: &str) -> Vec<String> {
-    let (_, rest) = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
+    let (_, rest) =
+        text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
     let section = rest.split("\n#").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split('`').next().map(str::to_owned)).collect()
