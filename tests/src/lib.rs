@@ -4,12 +4,14 @@
 //! - [`netns`] makes network namespaces, the links between them and small networks, with no way out.
 //! - [`cgroup`] and [`bpffs`] make a control group and a place for pins.
 //! - [`proc`] runs real servers and clients inside them, with [`scratch`] folders for their files.
+//! - [`bed`] is a storage host with the real daemon, which [`program`] finds, and two clients.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`privilege`] says whether this process may do any of that.
 //!
 //! Everything that these make on the machine is named `bg-<pid>-<number>-<label>` (see [`names`]) and
 //! is removed when its guard is dropped, on a panic, and on SIGINT, SIGTERM or SIGHUP (see
 //! [`cleanup`]). What a killed run left is removed by the next one.
+pub mod bed;
 pub mod bench;
 pub mod bpffs;
 pub mod cgroup;
@@ -22,4 +24,5 @@ pub mod packet;
 pub mod pcap;
 pub mod privilege;
 pub mod proc;
+pub mod program;
 pub mod scratch;

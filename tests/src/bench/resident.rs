@@ -1,20 +1,20 @@
 //! The memory of the real daemon with the full database loaded.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::figures::Figures;
 use crate::bpffs::BpfFs;
 use crate::netns::{HOST_INTERFACE, Host, Lan};
 use crate::proc::{Process, retry_until};
+use crate::program::borderguard;
 use crate::scratch::Scratch;
 
 /// Starts the daemon in a namespace of its own and reads its resident memory once it answers.
 pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
-    let program = program()?;
+    let program = borderguard()?;
     let pins = BpfFs::new("rss")?;
     let files = Scratch::new("rss")?;
     let lan = Lan::new(&[Host::new("store").address("192.0.2.10/24".parse()?)])?;
@@ -46,13 +46,4 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
         .parse()?;
     figures.set("daemon_rss_mib", kib / 1024.0);
     Ok(())
-}
-
-/// The `borderguard` beside this program.
-fn program() -> Result<PathBuf> {
-    let program = std::env::current_exe()?.with_file_name("borderguard");
-    if !program.exists() {
-        bail!("{} is not there: build it with `cargo xtask build`", program.display());
-    }
-    Ok(program)
 }

@@ -1,0 +1,333 @@
+//! A storage host in Dublin, a client in Belgium and one in the US, and the real daemon on the storage host.
+use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use guard_user::control::status::Status;
+use serde_json::Value;
+
+use crate::bpffs::BpfFs;
+use crate::netns::{HOST_INTERFACE, Host, Lan, Netns};
+use crate::proc::{Process, run_to_end};
+use crate::program;
+use crate::scratch::Scratch;
+
+/// How long any one command, and the start of the daemon, may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The storage host in Dublin.
+pub const STORE: &str = "store";
+/// The client in Belgium.
+pub const BELGIUM: &str = "belgium";
+/// The client in the US.
+pub const US: &str = "us";
+
+/// Addresses of the hosts, IPv4 then IPv6.
+const HOSTS: [(&str, [&str; 2]); 3] = [
+    (STORE, ["192.0.2.10/24", "2001:db8:1::10/64"]),
+    (BELGIUM, ["198.51.100.10/24", "2001:db8:2::10/64"]),
+    (US, ["203.0.113.10/24", "2001:db8:3::10/64"]),
+];
+
+/// The source port that [`PIN`] is known by.
+pub const MAIL_PORT: u16 = 143;
+/// A source port of no pin.
+pub const OTHER_PORT: u16 = 389;
+/// Where datagrams go: nobody listens there, and the receiving kernel counts each.
+pub const CLIENT_PORT: u16 = 40_000;
+
+/// A pin called `mail`, at home in Ireland, that permits the EU and drops else.
+pub const PIN: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
+    [pin.select]\nsources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]\nports = [\"udp/143\", \"tcp/143\"]\n";
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+}
+
+/// The network, and a place for the daemon's files and pins.
+#[derive(Debug)]
+pub struct Bed {
+    lan: Lan,
+    files: Scratch,
+    pins: BpfFs,
+    program: PathBuf,
+}
+
+/// What a command ended with and printed.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub out: String,
+    /// What it complained of.
+    pub complaint: String,
+}
+
+/// The address of a host.
+///
+/// # Errors
+/// Where there is no host of that label.
+pub fn address(host: &str, family: Family) -> Result<IpAddr> {
+    let found = HOSTS.iter().find(|(label, _)| *label == host).with_context(|| format!("no host {host}"))?;
+    let [v4, v6] = found.1;
+    let text = if family == Family::V4 { v4 } else { v6 };
+    let (address, _) = text.split_once('/').context("an address without a prefix")?;
+    Ok(address.parse()?)
+}
+
+impl Bed {
+    /// Makes the network.
+    ///
+    /// # Errors
+    /// Without root, or where the program was not built.
+    pub fn new(label: &str) -> Result<Self> {
+        let program = program::borderguard()?;
+        let mut hosts = Vec::new();
+        for (host, addresses) in HOSTS {
+            let mut made = Host::new(host);
+            for address in addresses {
+                made = made.address(address.parse()?);
+            }
+            hosts.push(made);
+        }
+        Ok(Self { lan: Lan::new(&hosts)?, files: Scratch::new(label)?, pins: BpfFs::new(label)?, program })
+    }
+
+    /// The network of a host.
+    ///
+    /// # Errors
+    /// Where there is no host of that label.
+    pub fn host(&self, label: &str) -> Result<&Netns> {
+        Ok(self.lan.host(label)?)
+    }
+
+    /// The router's network, whose interface to the storage host is `port0`.
+    pub fn router(&self) -> &Netns {
+        self.lan.router()
+    }
+
+    /// A file of this bed.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// The config file.
+    pub fn config(&self) -> PathBuf {
+        self.file("policy.toml")
+    }
+
+    /// The daemon's control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.file("control.sock")
+    }
+
+    /// Where the daemon pins.
+    pub fn pin_path(&self) -> PathBuf {
+        self.pins.path().join("borderguard")
+    }
+
+    /// Writes a config that guards the storage host's interface, with the clients' sites and `rest`.
+    ///
+    /// # Errors
+    /// Where the file can't be written.
+    pub fn configure(&self, rest: &str) -> Result<()> {
+        self.configure_for(&[HOST_INTERFACE], rest)
+    }
+
+    /// Likewise, for other interfaces.
+    ///
+    /// # Errors
+    /// Where the file can't be written.
+    pub fn configure_for(&self, interfaces: &[&str], rest: &str) -> Result<()> {
+        let state = self.file("state");
+        fs::create_dir_all(&state)?;
+        let mut text = format!(
+            "[host]\ninterfaces = {interfaces:?}\n[control]\nsocket = {:?}\n[state]\ndirectory = {state:?}\n\
+             pin_path = {:?}\n",
+            self.socket(),
+            self.pin_path(),
+        );
+        for (name, jurisdiction, cidrs) in [
+            ("dublin", "IE", ["192.0.2.0/24", "2001:db8:1::/64"]),
+            ("brussels", "BE", ["198.51.100.0/24", "2001:db8:2::/64"]),
+            ("boston", "US", ["203.0.113.0/24", "2001:db8:3::/64"]),
+        ] {
+            text +=
+                &format!("[[site]]\nname = {name:?}\njurisdiction = {jurisdiction:?}\ncidrs = {cidrs:?}\n");
+        }
+        let path = self.config();
+        fs::write(&path, text + rest).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Starts the daemon and waits until it answers for itself.
+    ///
+    /// # Errors
+    /// Where it ends or does not answer in time.
+    pub fn start(&self, options: &[&str]) -> Result<Process> {
+        let daemon = self.spawn(options)?;
+        daemon.wait_for(PATIENCE, "the daemon to answer", || {
+            self.status().ok().filter(|status| status.pid == daemon.pid()).map(drop)
+        })?;
+        Ok(daemon)
+    }
+
+    /// Starts the daemon and waits for nothing.
+    ///
+    /// # Errors
+    /// Where the program can't be started.
+    pub fn spawn(&self, options: &[&str]) -> Result<Process> {
+        let mut command = self.host(STORE)?.command(&self.program.to_string_lossy())?;
+        command.arg("run").arg("--config").arg(self.config()).args(options);
+        Ok(Process::spawn("borderguard", command)?)
+    }
+
+    /// Runs the command line on the storage host.
+    ///
+    /// # Errors
+    /// Where it does not end in time.
+    pub fn ask(&self, words: &[&str]) -> Result<Answer> {
+        let mut command = self.host(STORE)?.command(&self.program.to_string_lossy())?;
+        command.args(words).arg("--config").arg(self.config());
+        let (status, out, complaint) = run_to_end("borderguard", command, PATIENCE)?;
+        Ok(Answer { status, out, complaint })
+    }
+
+    /// Likewise, where it must succeed; returns what it printed.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn tell(&self, words: &[&str]) -> Result<String> {
+        let answer = self.ask(words)?;
+        ensure!(answer.status.success(), "`borderguard {}`: {answer:?}", words.join(" "));
+        Ok(answer.out)
+    }
+
+    /// What the daemon knows.
+    ///
+    /// # Errors
+    /// Where no daemon answers.
+    pub fn status(&self) -> Result<Status> {
+        Ok(serde_json::from_str(&self.tell(&["status", "--json"])?)?)
+    }
+
+    /// The events so far.
+    ///
+    /// # Errors
+    /// Where no daemon answers.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let text = self.tell(&["events", "--json"])?;
+        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    /// Loads an exemption of [`PIN`] for a recipient's addresses; `window` has `valid_until` and, if it is
+    /// to have one, the quota.
+    ///
+    /// # Errors
+    /// Where the daemon refuses it.
+    pub fn exempt(&self, id: &str, cidrs: &[&str], seconds: i64, quota: Option<u64>) -> Result<()> {
+        let file = self.file(&format!("{id}.toml"));
+        fs::write(&file, exemption(id, "mail", cidrs, seconds, quota))?;
+        self.tell(&["exemption", "load", &file.to_string_lossy()]).map(drop)
+    }
+
+    /// A socket of the storage host with this source port.
+    ///
+    /// # Errors
+    /// Where the port is taken.
+    pub fn sender(&self, port: u16, family: Family) -> Result<UdpSocket> {
+        let from = SocketAddr::new(address(STORE, family)?, port);
+        self.host(STORE)?
+            .run(|| UdpSocket::bind(from))?
+            .with_context(|| format!("cannot send from {from} on the storage host"))
+    }
+
+    /// Sends datagrams to a client and returns how many of them arrived there.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    pub fn send(&self, count: u64, port: u16, to: &str, family: Family) -> Result<u64> {
+        let socket = self.sender(port, family)?;
+        let before = self.arrived(to, family)?;
+        let to_address = SocketAddr::new(address(to, family)?, CLIENT_PORT);
+        for _ in 0..count {
+            send(&socket, to_address);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(self.arrived(to, family)? - before)
+    }
+
+    /// Datagrams that ever arrived at a host on a port where nobody listens.
+    ///
+    /// # Errors
+    /// Where the host's kernel can't be asked.
+    pub fn arrived(&self, host: &str, family: Family) -> Result<u64> {
+        arrived(self.host(host)?, family)
+    }
+}
+
+/// Sends one datagram. That a guard drops it shows as an error here, which is what many tests want.
+pub fn send(socket: &UdpSocket, to: SocketAddr) {
+    let _dropped = socket.send_to(b"a mail of the mailbox", to);
+}
+
+/// Datagrams that ever arrived in a network on a port where nobody listens.
+///
+/// # Errors
+/// Where the kernel can't be asked.
+pub fn arrived(netns: &Netns, family: Family) -> Result<u64> {
+    netns.run(|| match family {
+        Family::V4 => {
+            let text = fs::read_to_string("/proc/thread-self/net/snmp")?;
+            let mut rows = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+            let (names, values) = (rows.next().context("no names")?, rows.next().context("no values")?);
+            let found = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "NoPorts");
+            Ok(found.context("no NoPorts")?.1.parse()?)
+        }
+        Family::V6 => {
+            let text = fs::read_to_string("/proc/thread-self/net/snmp6")?;
+            let value = text.lines().find_map(|line| line.strip_prefix("Udp6NoPorts"));
+            Ok(value.context("no Udp6NoPorts")?.trim().parse()?)
+        }
+    })?
+}
+
+/// The text of an exemption that is valid from now for so many seconds.
+pub fn exemption(id: &str, pin: &str, cidrs: &[&str], seconds: i64, quota: Option<u64>) -> String {
+    let now = jiff::Timestamp::now();
+    let until = now + jiff::SignedDuration::from_secs(seconds);
+    let from = now - jiff::SignedDuration::from_secs(1);
+    let quota = quota.map(|bytes| format!("quota_bytes = {bytes}\n")).unwrap_or_default();
+    format!(
+        "id = {id:?}\nversion = 1\ninstrument = \"treaty-request\"\nreference = \"case 2026/0142\"\n\
+         pins = [{pin:?}]\nvalid_from = {from}\nvalid_until = {until}\n{quota}\n\
+         [[recipient]]\nname = \"Requesting authority, Boston\"\ncidrs = {cidrs:?}\n"
+    )
+}
+
+/// Packets of a status that were judged so, of any pin.
+pub fn packets(status: &Status, hook: &str, verdict: &str, reason: &str) -> u64 {
+    let fits = |row: &&guard_user::control::status::TotalStatus| {
+        (row.hook.as_str(), row.verdict.as_str(), row.reason.as_str()) == (hook, verdict, reason)
+    };
+    status.totals.iter().filter(fits).map(|row| row.packets).sum()
+}
+
+/// Names in a folder that may be gone.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
