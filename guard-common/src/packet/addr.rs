@@ -60,6 +60,10 @@ impl Addr {
         if let Some(v4) = self.v4() {
             return Some(v4);
         }
+        // All of these prefixes lie below 2003::, and most of today's global unicast above.
+        if self.hi >= 0x2003 << 48 {
+            return None;
+        }
         // Masks instead of branches: see `search`.
         let six_to_four = mask_if_equal(self.hi >> 48, 0x2002);
         let teredo = mask_if_equal(self.hi >> 32, 0x2001_0000);
@@ -82,6 +86,8 @@ impl Addr {
                     | mask_if_equal(v4 >> 8, 0x00e0_0000)
                     | mask_if_equal(v4, 0xffff_ffff)
             }
+            // Every link scope of IPv6 lies above fe80::.
+            None if self.hi < 0xfe80 << 48 => 0,
             None => {
                 let scope = self.hi >> 48 & 0xff0f;
                 mask_if_equal(self.hi >> 54, 0xfe80 >> 6)
