@@ -30,8 +30,13 @@ pub(crate) struct Tests {
     pub(crate) kernel: Vec<String>,
 }
 
-/// Builds the test programs of all packages but the kernel program's; cargo shows its own progress.
+/// Builds the test programs of all packages but the kernel program's, and the programs that they run; cargo
+/// shows its own progress.
 pub(crate) fn build() -> Result<Vec<Suite>> {
+    // The same packages as below, so that their features are the same and nothing is built twice.
+    if !workspace::cargo().args(["build", "--bins"]).status().context("cannot start cargo")?.success() {
+        bail!("the programs do not build");
+    }
     let mut child = workspace::cargo()
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
         .stdin(Stdio::null())

@@ -1,0 +1,158 @@
+//! What the running daemon has the kernel do with real packets of a storage host.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use guard_tests::bed::{
+    self, BELGIUM, Bed, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US, packets,
+};
+use guard_tests::proc::retry_until;
+use serde_json::Value;
+
+/// The event about a flow from this port to a host, as soon as it is there.
+fn event(bed: &Bed, hook: &str, to: &str, family: Family) -> Value {
+    let ip = bed::address(to, family).unwrap().to_string();
+    retry_until(Duration::from_secs(5), &format!("an event at {hook} about {ip}"), || {
+        let is_it = |event: &Value| event["destination"]["ip"] == ip.as_str() && event["hook"] == hook;
+        bed.events().unwrap().into_iter().find(is_it)
+    })
+    .unwrap()
+}
+
+/// The line of the config that the pin begins on.
+fn line_of_pin(bed: &Bed) -> usize {
+    let text = std::fs::read_to_string(bed.config()).unwrap();
+    1 + text.lines().position(|line| line == "[[pin]]").unwrap()
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_eu_gets_the_mailbox_and_the_us_does_not() {
+    let bed = Bed::new("enforce").unwrap();
+    bed.configure(PIN).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    for family in Family::ALL {
+        assert_eq!(bed.send(20, MAIL_PORT, BELGIUM, family).unwrap(), 20, "permitted, {family:?}");
+        assert_eq!(bed.send(20, MAIL_PORT, US, family).unwrap(), 0, "forbidden, {family:?}");
+        assert_eq!(bed.send(20, OTHER_PORT, US, family).unwrap(), 20, "not pinned, {family:?}");
+        let event = event(&bed, "egress", US, family);
+        assert_eq!(event["pins"], serde_json::json!(["mail"]), "{event}");
+        assert_eq!(event["jurisdiction"], "US", "{event}");
+        assert_eq!(event["placed_by"], "site", "{event}");
+        assert_eq!((&event["verdict"], &event["reason"]), (&"drop".into(), &"forbidden".into()), "{event}");
+        assert_eq!(event["rule"]["pin"], "mail", "{event}");
+        assert_eq!(event["rule"]["line"], line_of_pin(&bed), "{event}");
+        assert_eq!(event["source"]["port"], MAIL_PORT, "{event}");
+    }
+    let status = bed.status().unwrap();
+    assert_eq!(packets(&status, "egress", "drop", "forbidden"), 40, "{:?}", status.totals);
+    assert_eq!(packets(&status, "egress", "pass", "permitted"), 40, "{:?}", status.totals);
+    let us: u64 = status
+        .counters
+        .iter()
+        .filter(|row| row.pin.as_deref() == Some("mail") && row.jurisdiction.as_deref() == Some("US"))
+        .map(|row| row.packets)
+        .sum();
+    assert_eq!(us, 40, "{:?}", status.counters);
+    assert_eq!(status.problems, Vec::<String>::new());
+    let events = bed.events().unwrap();
+    assert!(events.iter().all(|event| event["jurisdiction"] == "US"), "nothing else is told of");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_is_flagged_or_observed_passes_and_is_reported() {
+    for (action, options, verdict) in
+        [("flag", &[][..], "flag"), ("observe", &[][..], "observe"), ("drop", &["--observe"][..], "observe")]
+    {
+        let bed = Bed::new("report").unwrap();
+        bed.configure(&PIN.replace("\"drop\"", &format!("{action:?}"))).unwrap();
+        let daemon = bed.start(options).unwrap();
+        for family in Family::ALL {
+            assert_eq!(bed.send(5, MAIL_PORT, US, family).unwrap(), 5, "{action} {options:?} {family:?}");
+            let event = event(&bed, "egress", US, family);
+            assert_eq!(
+                (&event["verdict"], &event["reason"]),
+                (&verdict.into(), &"forbidden".into()),
+                "{event}"
+            );
+        }
+        let status = bed.status().unwrap();
+        assert_eq!(packets(&status, "egress", verdict, "forbidden"), 10, "{:?}", status.totals);
+        assert_eq!(packets(&status, "egress", "drop", "forbidden"), 0, "{:?}", status.totals);
+        assert_eq!(status.observe, !options.is_empty());
+        drop(daemon);
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_failsafe_always_passes() {
+    let bed = Bed::new("failsafe").unwrap();
+    let failsafe = "[[failsafe]]\nname = \"rescue\"\nlocal_ports = [\"udp/2222\"]\n";
+    let pin = PIN.replace("ports = [\"udp/143\", \"tcp/143\"]\n", "");
+    bed.configure(&format!("{failsafe}{pin}")).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    for family in Family::ALL {
+        assert_eq!(bed.send(5, 2222, US, family).unwrap(), 5, "{family:?}");
+        assert_eq!(bed.send(5, 2223, US, family).unwrap(), 0, "{family:?}");
+    }
+    let status = bed.status().unwrap();
+    assert_eq!(packets(&status, "egress", "pass", "failsafe"), 10, "{:?}", status.totals);
+}
+
+/// Whether a client can open a session with the mailbox.
+fn session_opens(bed: &Bed, from: &str, family: Family) -> bool {
+    let mailbox = SocketAddr::new(bed::address(STORE, family).unwrap(), MAIL_PORT);
+    let wait = Duration::from_millis(700);
+    bed.host(from).unwrap().run(|| TcpStream::connect_timeout(&mailbox, wait).is_ok()).unwrap()
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_forbidden_session_never_opens() {
+    // Egress only observes, so what keeps the session from opening is ingress alone.
+    for (ingress, opens) in [("drop", false), ("flag", true)] {
+        let bed = Bed::new("ingress").unwrap();
+        let actions = format!("action = \"observe\"\ningress = {ingress:?}\n");
+        bed.configure(&PIN.replace("action = \"drop\"\n", &actions)).unwrap();
+        let _daemon = bed.start(&[]).unwrap();
+        for family in Family::ALL {
+            let mailbox = SocketAddr::new(bed::address(STORE, family).unwrap(), MAIL_PORT);
+            let listener = bed.host(STORE).unwrap().run(|| TcpListener::bind(mailbox).unwrap()).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            assert!(session_opens(&bed, BELGIUM, family), "{ingress} {family:?}");
+            assert!(listener.accept().is_ok(), "{ingress} {family:?}");
+            assert_eq!(session_opens(&bed, US, family), opens, "{ingress} {family:?}");
+            assert_eq!(listener.accept().is_ok(), opens, "the server sees it or not: {ingress} {family:?}");
+            let event = event(&bed, "ingress", US, family);
+            assert_eq!(event["verdict"], ingress, "{event}");
+            assert_eq!(event["jurisdiction"], "US", "{event}");
+            assert_eq!(event["source"]["port"], MAIL_PORT, "{event}");
+        }
+        let status = bed.status().unwrap();
+        assert!(packets(&status, "ingress", ingress, "forbidden") >= 2, "{:?}", status.totals);
+        if !opens {
+            assert_eq!(packets(&status, "egress", "observe", "forbidden"), 0, "no answer was ever sent");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_reload_changes_what_is_live() {
+    let bed = Bed::new("reload").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let before = bed.status().unwrap().generation;
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    bed.configure(&PIN.replace("\"EU\"", "\"US\"")).unwrap();
+    daemon.signal(rustix::process::Signal::HUP);
+    retry_until(PATIENCE, "the next generation", || {
+        (bed.status().unwrap().generation > before).then_some(())
+    })
+    .unwrap();
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 5);
+    assert_eq!(bed.send(5, MAIL_PORT, BELGIUM, Family::V4).unwrap(), 0);
+}

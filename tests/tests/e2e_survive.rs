@@ -1,0 +1,174 @@
+//! Enforcement outlives the daemon, is taken over without a gap, and goes when it is told to.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use aya::maps::{Array, Map, MapData};
+use guard_tests::bed::{
+    self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, PATIENCE, PIN, US, names, packets,
+};
+use guard_tests::proc::Process;
+use guard_user::kernel::View;
+use rustix::process::Signal;
+
+fn kill(daemon: &Process) {
+    daemon.signal(Signal::KILL);
+    daemon.wait(PATIENCE).unwrap();
+}
+
+/// Packets that the kernel dropped as forbidden, asked without a daemon.
+fn dropped(bed: &Bed) -> u64 {
+    let totals = View::open(&bed.pin_path()).unwrap().totals().unwrap();
+    let forbidden = totals.iter().filter(|row| row.reason == guard_common::verdict::Reason::Forbidden);
+    forbidden.map(|row| row.count.packets).sum()
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_killed_daemon_leaves_enforcement_in_place() {
+    let bed = Bed::new("killed").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let generation = bed.status().unwrap().generation;
+    kill(&daemon);
+    for family in Family::ALL {
+        let before = dropped(&bed);
+        assert_eq!(bed.send(10, MAIL_PORT, US, family).unwrap(), 0, "{family:?}");
+        assert_eq!(dropped(&bed), before + 10, "counters go on, {family:?}");
+        assert_eq!(bed.send(10, MAIL_PORT, BELGIUM, family).unwrap(), 10, "{family:?}");
+    }
+    let answer = bed.ask(&["status"]).unwrap();
+    assert_eq!(answer.status.code(), Some(3), "no daemon is told apart: {answer:?}");
+    let _again = bed.start(&[]).unwrap();
+    let status = bed.status().unwrap();
+    assert!(status.generation > generation, "{} after {generation}", status.generation);
+    assert_eq!(packets(&status, "egress", "drop", "forbidden"), 20, "what was counted is kept");
+    assert_eq!(bed.send(10, MAIL_PORT, US, Family::V4).unwrap(), 0);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn no_forbidden_packet_slips_through_a_restart() {
+    let bed = Bed::new("restart").unwrap();
+    bed.configure(PIN).unwrap();
+    let mut daemon = bed.start(&[]).unwrap();
+    let socket = bed.sender(MAIL_PORT, Family::V4).unwrap();
+    let to = |host| SocketAddr::new(bed::address(host, Family::V4).unwrap(), CLIENT_PORT);
+    let (forbidden, permitted) = (to(US), to(BELGIUM));
+    let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    let arrived = |host| bed.arrived(host, Family::V4).unwrap();
+    let (us, belgium) = (arrived(US), arrived(BELGIUM));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for _ in 0..8 {
+                    bed::send(&socket, forbidden);
+                }
+                bed::send(&socket, permitted);
+                sent.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let restarts = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for round in 0..10 {
+                kill(&daemon);
+                daemon = bed.start(&[]).unwrap();
+                assert_eq!(arrived(US), us, "in round {round}");
+            }
+        }));
+        done.store(true, Ordering::Relaxed);
+        restarts.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(sent > 100, "{sent} rounds are too few to tell");
+    assert_eq!(arrived(US), us);
+    assert_eq!(arrived(BELGIUM) - belgium, sent, "and what is permitted never stops");
+    assert_eq!(dropped(&bed), 8 * sent);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_kernel_ends_an_exemption_without_a_daemon() {
+    let bed = Bed::new("window").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let begin = Instant::now();
+    bed.exempt("short", &["203.0.113.10/32"], 4, None).unwrap();
+    kill(&daemon);
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 5, "open for {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(3900), "too slow to tell: {:?}", begin.elapsed());
+    std::thread::sleep(Duration::from_millis(4200).saturating_sub(begin.elapsed()));
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0, "after {:?}", begin.elapsed());
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_kernel_ends_a_quota_without_a_daemon() {
+    let bed = Bed::new("quota").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    bed.exempt("small", &["203.0.113.10/32"], 600, Some(2_000)).unwrap();
+    kill(&daemon);
+    let passed = bed.send(100, MAIL_PORT, US, Family::V4).unwrap();
+    // Ethernet, IPv4 and UDP headers and the 21 bytes of a datagram are 63 bytes on the wire.
+    assert_eq!(passed, 2_000 / 63, "as many as the quota has room for");
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    let _again = bed.start(&[]).unwrap();
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0, "a new start gives no new quota");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn detach_removes_everything() {
+    let bed = Bed::new("detach").unwrap();
+    bed.configure(&PIN.replace("action", "ingress = \"drop\"\naction")).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let refused = bed.ask(&["detach"]).unwrap();
+    assert!(!refused.status.success(), "a daemon that runs would attach again: {refused:?}");
+    assert!(refused.complaint.contains("end it first"), "{refused:?}");
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    assert_eq!(names(&bed.pin_path().join("links")).len(), 2);
+
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success(), "{}", daemon.log_tail());
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0, "SIGTERM ends the daemon alone");
+    bed.tell(&["detach"]).unwrap();
+    assert!(!bed.pin_path().exists(), "{:?}", names(&bed.pin_path()));
+    let shown = bed.host(bed::STORE).unwrap().ip(&["-d", "link", "show", "dev", "eth0"]).unwrap();
+    assert!(!shown.contains("xdp"), "{shown}");
+    for family in Family::ALL {
+        assert_eq!(bed.send(5, MAIL_PORT, US, family).unwrap(), 5, "{family:?}");
+    }
+    let again = bed.ask(&["detach"]).unwrap();
+    assert!(!again.status.success() && again.complaint.contains("nothing"), "{again:?}");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn another_abi_is_refused_and_goes_on() {
+    let bed = Bed::new("abi").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    kill(&daemon);
+    let control = bed.pin_path().join("maps/CONTROL");
+    let map = Map::from_map_data(MapData::from_pin(control).unwrap()).unwrap();
+    let mut control: Array<_, u64> = map.try_into().unwrap();
+    let ours = control.get(&0, 0).unwrap();
+    // live, then abi, 4 bytes each.
+    let mut bytes = ours.to_ne_bytes();
+    bytes[4..].copy_from_slice(&(guard_common::abi::ABI_VERSION + 1).to_ne_bytes());
+    control.set(0, u64::from_ne_bytes(bytes), 0).unwrap();
+
+    let refused = bed.spawn(&[]).unwrap();
+    assert!(!refused.wait(PATIENCE).unwrap().success());
+    assert!(refused.stderr().contains("borderguard detach"), "{}", refused.stderr());
+    assert!(refused.stderr().contains("ABI"), "{}", refused.stderr());
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0, "still enforced");
+    assert_eq!(bed.send(5, MAIL_PORT, BELGIUM, Family::V4).unwrap(), 5);
+    bed.tell(&["detach"]).unwrap();
+    let _fresh = bed.start(&[]).unwrap();
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
+}
