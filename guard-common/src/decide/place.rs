@@ -1,0 +1,95 @@
+//! Where a packet goes: every destination of it, placed and held against its pins.
+
+use super::tag::nonzero_mask;
+use super::{Trace, layer};
+use crate::abi::{Place, PlacedBy, PolicyTable};
+use crate::interval::{self, GeoTables};
+use crate::jurisdiction::Jurisdiction;
+use crate::packet::{Addr, MAX_HOPS, MAX_LAYERS, Packet};
+use crate::search::{at, mask_if_equal};
+use crate::tables::Tables;
+
+/// What all destinations of a packet came to.
+pub(super) struct Judged {
+    /// Pins that forbid any destination.
+    pub(super) denied: u64,
+    /// Destinations that a pin forbids.
+    pub(super) forbidden: u32,
+    /// Number of the destination that decides: the first forbidden one, else the last.
+    pub(super) number: u32,
+    /// Where it is.
+    pub(super) place: Place,
+}
+
+/// Places every destination: each layer's, and every hop still to come.
+#[inline(always)]
+pub(super) fn judge_destinations<T: Tables, R: Trace>(
+    packet: &Packet,
+    tables: &T,
+    policy: &PolicyTable,
+    tag: u64,
+    trace: &mut R,
+) -> Option<Judged> {
+    // A zero that the verifier does not know for one: see `exempt`.
+    let zero = policy.zero;
+    let mut denied_by_any = u64::from(zero);
+    let mut forbidden = zero;
+    let mut decides = u64::from(zero);
+    for number in 0..(MAX_LAYERS + MAX_HOPS) as u32 {
+        if number < MAX_LAYERS as u32 {
+            if number >= packet.layer_count {
+                continue;
+            }
+        } else if number - MAX_LAYERS as u32 >= packet.hop_count {
+            break;
+        }
+        let destination = destination(packet, number);
+        let place = tables.place(destination)?;
+        // What stays on the link reaches no jurisdiction.
+        let on_link = mask_if_equal(u64::from(place.0 >> 8), PlacedBy::LinkScope as u64);
+        let denied = tag & !at(&policy.permitted, u32::from(place.jurisdiction_index())) & !on_link;
+        trace.placed(layer_of(number), destination, place, denied);
+        // The first forbidden destination decides; until there is one, the last.
+        let settled = nonzero_mask(denied_by_any);
+        decides = decides & settled | (u64::from(number) << 16 | u64::from(place.0)) & !settled;
+        denied_by_any |= denied;
+        forbidden += nonzero_mask(denied) as u32 & 1;
+    }
+    Some(Judged {
+        denied: denied_by_any,
+        forbidden,
+        number: (decides >> 16) as u32,
+        place: Place(decides as u16),
+    })
+}
+
+/// The destination of this number: those of the layers come first, then the hops.
+#[inline(always)]
+#[must_use]
+pub fn destination(packet: &Packet, number: u32) -> Addr {
+    if number < MAX_LAYERS as u32 {
+        layer(packet, number).dst
+    } else {
+        at(&packet.hops, number - MAX_LAYERS as u32)
+    }
+}
+
+/// The layer that a destination belongs to. A hop's is the outermost: its layer was not kept, and its
+/// ports are those that the exemption's recipient is named by.
+#[inline(always)]
+pub const fn layer_of(number: u32) -> u32 {
+    if number < MAX_LAYERS as u32 { number } else { 0 }
+}
+
+/// Where an address is: link scope, else sites and the database by its IPv4 address where it has one.
+/// `None` where the tables cannot be read.
+#[inline(always)]
+pub fn place<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
+    if address.is_link_scope() {
+        return Some(Place::new(Jurisdiction::UNKNOWN, PlacedBy::LinkScope));
+    }
+    match address.embedded_v4() {
+        Some(v4) => interval::place_v4(tables, v4),
+        None => interval::place_v6(tables, address),
+    }
+}

@@ -1,0 +1,161 @@
+//! What a packet's origin and addresses let match: the pins that tag it, the failsafe rules that cover it,
+//! and the sets of its ports and peers.
+
+use super::Trace;
+use crate::abi::{
+    self, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, PolicyTable, SmallTable, SmallTable6, dimension,
+};
+use crate::interval;
+use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
+use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_point, steps};
+use crate::tables::Origin;
+
+/// The pins that the packet's interface, cgroup and mark let match: what needs no header.
+#[inline(always)]
+pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
+    let mut pins = match hook {
+        Hook::Egress => policy.pins,
+        Hook::Ingress => policy.ingress_drop | policy.ingress_flag,
+    };
+    if policy.dimensions & dimension::INTERFACE != 0 {
+        pins &= policy.any_interface
+            | interface_pins(policy, origin.ifindex())
+            | interface_pins(policy, origin.ingress_ifindex());
+    }
+    if policy.dimensions & dimension::MARK != 0 {
+        let mark = origin.mark();
+        let mut matching = policy.any_mark;
+        for index in 0..abi::MAX_MARKS as u32 {
+            if index >= policy.mark_len {
+                break;
+            }
+            let entry = at_ref(&policy.marks, index);
+            matching |= entry.pins & mask_if_equal(u64::from(mark & entry.mask), u64::from(entry.value));
+        }
+        pins &= matching;
+    }
+    if policy.dimensions & dimension::CGROUP != 0 {
+        let mut matching = policy.any_cgroup;
+        for level in 1..=MAX_CGROUP_LEVELS as u32 {
+            if policy.cgroup_levels & (1 << level) != 0 {
+                matching |= cgroup_pins(policy, origin.ancestor_cgroup(level));
+            }
+        }
+        pins &= matching;
+    }
+    pins
+}
+
+#[inline(always)]
+fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
+    // Interface indexes start at 1, and elements past the known ones are 0: only a known one is equal.
+    let after = partition_point(steps::<MAX_INTERFACES>(), 0, u64::from(policy.interface_len), |index| {
+        less_or_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex))
+    });
+    let index = after.wrapping_sub(1);
+    let known = mask_if_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex));
+    at(&policy.interface_pins, index) & known & nonzero_mask(after)
+}
+
+#[inline(always)]
+fn cgroup_pins(policy: &PolicyTable, id: u64) -> u64 {
+    let after = partition_point(steps::<{ abi::MAX_CGROUPS }>(), 0, u64::from(policy.cgroup_len), |index| {
+        less64(id, at(&policy.cgroups, index)) ^ 1
+    });
+    let index = after.wrapping_sub(1);
+    let known = mask_if_equal(at(&policy.cgroups, index), id);
+    at(&policy.cgroup_pins, index) & known & nonzero_mask(after)
+}
+
+/// All bits set where the number is not 0.
+#[inline(always)]
+pub(super) fn nonzero_mask(number: u64) -> u64 {
+    !mask_if_equal(number, 0)
+}
+
+/// The pins that a layer's source address and port let match.
+#[inline(always)]
+pub(super) fn tag_by_layer(policy: &PolicyTable, layer: &Layer) -> u64 {
+    let mut pins = policy.pins;
+    if policy.dimensions & dimension::SOURCE != 0 {
+        let set = match layer.src.v4() {
+            Some(address) => floor4(&policy.sources4, address),
+            None => floor6(&policy.sources6, layer.src),
+        };
+        pins &= at(&policy.source_sets, set);
+        if pins == 0 {
+            return 0;
+        }
+    }
+    if policy.dimensions & dimension::PORT != 0 {
+        pins &= local_set(policy, layer).pins;
+    }
+    pins
+}
+
+/// The number of the set that holds for this key.
+#[inline(always)]
+fn floor4<const N: usize>(table: &SmallTable<N>, key: u32) -> u32 {
+    u32::from(at(&table.sets, interval::floor(&table.starts, table.len, key)))
+}
+
+/// The number of the set that holds for this IPv6 address.
+#[inline(always)]
+fn floor6<const N: usize>(table: &SmallTable6<N>, address: Addr) -> u32 {
+    u32::from(at(&table.sets, interval::floor_pair(&table.hi, &table.lo, table.len, address)))
+}
+
+#[inline(always)]
+fn local_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> &'a abi::LocalSet {
+    at_ref(&policy.local_sets, floor4(&policy.local_ports, layer_port_key(layer, layer.sport)))
+}
+
+#[inline(always)]
+pub(super) fn remote_set_number(policy: &PolicyTable, layer: &Layer) -> u32 {
+    floor4(&policy.remote_ports, layer_port_key(layer, layer.dport))
+}
+
+/// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch. A whole packet
+/// without ports has the key of a protocol without ports, whatever its number: over IPv4 the numbers of
+/// most IPv6 extension headers are those of protocols of their own, such as HIP.
+#[inline(always)]
+fn layer_port_key(layer: &Layer, port: u16) -> u32 {
+    const { assert!(Layer::HAS_PORTS == 1 && Layer::LATER_FRAGMENT == 4) };
+    let has_ports = u32::from(layer.flags & Layer::HAS_PORTS);
+    let later = u32::from(layer.flags & Layer::LATER_FRAGMENT) >> 2;
+    let class = abi::port_class(layer.proto) & (has_ports | later).wrapping_neg();
+    (class + abi::NO_PORT_CLASS * (has_ports ^ 1)) << 16 | u32::from(port) & has_ports.wrapping_neg()
+}
+
+#[inline(always)]
+pub(super) fn peer_set_number(policy: &PolicyTable, address: Addr) -> u32 {
+    match address.v4() {
+        Some(address) => floor4(&policy.peers4, address),
+        None => floor6(&policy.peers6, address),
+    }
+}
+
+/// Whether failsafe rules cover the packet: every layer of it, because what a tunnel carries past the
+/// peer that a rule names was never meant, and no source route.
+#[inline(always)]
+pub(super) fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
+    if packet.hop_count != 0 || packet.layer_count == 0 {
+        return false;
+    }
+    for number in 0..MAX_LAYERS {
+        if number as u32 >= packet.layer_count {
+            break;
+        }
+        let Some(layer) = packet.layers.get(number) else { return false };
+        let rules = at_ref(&policy.peer_sets, peer_set_number(policy, layer.dst)).failsafes
+            & local_set(policy, layer).failsafes
+            & at_ref(&policy.remote_sets, remote_set_number(policy, layer)).failsafes;
+        trace.failsafe(number as u32, rules);
+        if rules == 0 {
+            return false;
+        }
+    }
+    true
+}
+
+const _: () = assert!(MAX_INTERFACES < 1 << 20);
