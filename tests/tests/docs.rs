@@ -98,8 +98,9 @@ fn commands(program: &str) -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
     for (path, text) in pages() {
         for (_, block) in blocks(&text) {
-            for line in block.lines() {
-                let line = line.trim_start_matches("$ ").trim_start_matches("sudo ");
+            // Where there is a prompt, the other lines are what the command says.
+            let prompt = if block.lines().any(|line| line.starts_with("$ ")) { "$ " } else { "" };
+            for line in block.lines().filter_map(|line| line.strip_prefix(prompt)) {
                 // A synopsis tells what may be left away.
                 if line.starts_with(&format!("{program} ")) && !line.contains('[') {
                     let line = line.split(" | ").next().unwrap();
@@ -211,7 +212,8 @@ fn the_analysts_page_has_every_loss() {
 #[test]
 fn reasons_that_pass_flag_or_drop_are_told_apart_without_a_gap() {
     let text = page("docs/reasons.md");
-    let (_, told) = text.split_once("## What follows from each").unwrap();
+    let (_, rest) = text.split_once("## What follows from each").unwrap();
+    let told = rest.split("\n## ").next().unwrap();
     for reason in Reason::ALL {
         let name = format!("`{}`", reason.name());
         assert_eq!(told.matches(&name).count(), 1, "docs/reasons.md must place {name} once");
