@@ -21,6 +21,9 @@ const READ_BYTES: usize = 8 << 10;
 /// The notifications of the calling thread's network namespace.
 pub(super) struct Links {
     socket: TokioSocket,
+    /// Until when the rest of a burst is waited for that has begun. Kept here, so that a change that was
+    /// read is not forgotten when the wait is dropped for something else that the daemon has to do.
+    burst_end: Option<Instant>,
 }
 
 impl Links {
@@ -32,14 +35,21 @@ impl Links {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         let inner: &mut Socket = socket.socket_mut();
         inner.bind(&SocketAddr::new(0, LINK_GROUP))?;
-        Ok(Self { socket })
+        Ok(Self { socket, burst_end: None })
     }
 
-    /// Waits until something changed, and then for the rest of the burst. May be dropped at any point.
+    /// Waits until something changed, and then for the rest of the burst. May be dropped at any point: the
+    /// next call goes on where this one was.
     pub(super) async fn changed(&mut self) {
-        self.one().await;
-        let end = Instant::now() + BURST;
-        while timeout_at(end, self.one()).await.is_ok() {}
+        let end = match self.burst_end {
+            Some(end) => end,
+            None => {
+                self.one().await;
+                *self.burst_end.insert(Instant::now() + BURST)
+            }
+        };
+        while Instant::now() < end && timeout_at(end, self.one()).await.is_ok() {}
+        self.burst_end = None;
     }
 
     async fn one(&mut self) {

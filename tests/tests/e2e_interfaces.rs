@@ -1,0 +1,138 @@
+//! Interfaces that come, go and come back while the daemon runs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+mod support;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use guard_tests::bed::{self, Bed, CLIENT_PORT, PIN, STORE, packets};
+use guard_tests::bpffs::BpfFs;
+use guard_tests::proc::retry_until;
+use guard_user::control::status::{InterfaceStatus, Status};
+use guard_user::kernel::{Interface, Kernel};
+
+/// How soon a new interface must be guarded.
+const SOON: Duration = Duration::from_secs(2);
+
+/// The pin, whatever address a new link has.
+fn config() -> String {
+    PIN.replace("192.0.2.10/32", "192.0.2.0/24")
+}
+
+fn interface(status: &Status, name: &str) -> Option<InterfaceStatus> {
+    status.interfaces.iter().find(|interface| interface.name == name).cloned()
+}
+
+fn guarded(bed: &Bed, name: &str, index_not: Option<u32>) -> InterfaceStatus {
+    let found = retry_until(SOON, &format!("{name} to be guarded"), || {
+        let found = interface(&bed.status().unwrap(), name)?;
+        (found.problem.is_none() && !found.hooks.is_empty() && found.index != index_not).then_some(found)
+    });
+    found.unwrap_or_else(|error| panic!("{error}: {:?}", bed.status().unwrap().interfaces))
+}
+
+/// A link of the storage host to the router beside the first one, and a network of its own on it.
+fn add_link(bed: &Bed) {
+    let store = bed.host(STORE).unwrap();
+    store.link("new0", bed.router(), "new0").unwrap();
+    store.ip(&["address", "add", "192.0.2.130/25", "dev", "new0"]).unwrap();
+    store.ip(&["route", "add", "203.0.113.77/32", "dev", "new0", "src", "192.0.2.130"]).unwrap();
+    store.ip(&["neigh", "add", "203.0.113.77", "lladdr", "02:00:00:00:00:77", "dev", "new0"]).unwrap();
+}
+
+/// Sends a datagram of the mailbox to the US over the new interface.
+fn send_by(bed: &Bed, source: &str) -> bool {
+    let from: SocketAddr = format!("{source}:143").parse().unwrap();
+    let to: SocketAddr = format!("203.0.113.77:{CLIENT_PORT}").parse().unwrap();
+    let socket = bed.host(STORE).unwrap().run(|| UdpSocket::bind(from).unwrap()).unwrap();
+    let before = packets(&bed.status().unwrap(), "egress", "drop", "forbidden");
+    bed::send(&socket, to);
+    packets(&bed.status().unwrap(), "egress", "drop", "forbidden") == before + 1
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_new_interface_is_guarded_as_it_appears() {
+    let bed = Bed::new("appears").unwrap();
+    bed.configure_for(&["eth0", "new*"], &config()).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(interface(&bed.status().unwrap(), "new0"), None);
+    add_link(&bed);
+    let first = guarded(&bed, "new0", None);
+    assert!(send_by(&bed, "192.0.2.130"), "dropped on the new interface");
+
+    let store = bed.host(STORE).unwrap();
+    store.ip(&["link", "delete", "new0"]).unwrap();
+    retry_until(SOON, "the interface to be forgotten", || {
+        interface(&bed.status().unwrap(), "new0").is_none().then_some(())
+    })
+    .unwrap();
+    add_link(&bed);
+    let second = guarded(&bed, "new0", first.index);
+    assert_ne!(second.index, first.index);
+    assert!(send_by(&bed, "192.0.2.130"), "dropped on the interface that came back");
+    assert_eq!(bed.status().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_interface_that_is_not_there_is_an_alarm() {
+    let bed = Bed::new("alarm").unwrap();
+    let pin = config().replace("action", "ingress = \"flag\"\naction");
+    bed.configure_for(&["eth0", "late0"], &pin).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let status = bed.status().unwrap();
+    let missing = interface(&status, "late0").unwrap();
+    assert!(missing.problem.is_some_and(|problem| problem.contains("no such interface")));
+    assert!(status.problems.iter().any(|problem| problem.contains("late0")), "{:?}", status.problems);
+    assert!(daemon.stderr().contains("late0 is NOT guarded"), "{}", daemon.log_tail());
+    let store = bed.host(STORE).unwrap();
+    store.link("late0", bed.router(), "late0").unwrap();
+    let found = guarded(&bed, "late0", None);
+    assert_eq!(found.hooks.len(), 2, "{found:?}");
+    assert_eq!(bed.status().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_interface_whose_hook_is_taken_is_an_alarm() {
+    let bed = Bed::new("taken").unwrap();
+    let store = bed.host(STORE).unwrap();
+    store.link("late0", bed.router(), "late0").unwrap();
+    let others = BpfFs::new("others").unwrap();
+    let _other = store
+        .run(|| {
+            let mut kernel = Kernel::open(&others.path().join("other")).unwrap();
+            kernel.publish(&support::policy(1, "\"IE\""), Some(&support::geo("US"))).unwrap();
+            // Its link holds the one place for XDP.
+            kernel.attach(&Interface::by_name("late0").unwrap(), true).map(|_| kernel).unwrap()
+        })
+        .unwrap();
+    let pin = config().replace("action", "ingress = \"flag\"\naction");
+    bed.configure_for(&["eth0", "late0"], &pin).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let status = bed.status().unwrap();
+    let taken = interface(&status, "late0").unwrap();
+    assert!(taken.problem.is_some(), "{taken:?}");
+    assert_eq!(taken.hooks.len(), 1, "egress is guarded all the same: {taken:?}");
+    assert!(status.problems.iter().any(|problem| problem.contains("late0")), "{:?}", status.problems);
+    assert!(daemon.stderr().contains("late0 is NOT guarded"), "{}", daemon.log_tail());
+    assert_eq!(interface(&status, "eth0").unwrap().problem, None);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_tunnel_device_of_bare_packets_is_guarded() {
+    let bed = Bed::new("tun").unwrap();
+    bed.configure_for(&["eth0", "tun*"], &config()).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let store = bed.host(STORE).unwrap();
+    store.ip(&["tuntap", "add", "dev", "tun7", "mode", "tun"]).unwrap();
+    store.ip(&["link", "set", "tun7", "up"]).unwrap();
+    store.ip(&["address", "add", "192.0.2.130/25", "dev", "tun7"]).unwrap();
+    store.ip(&["route", "add", "203.0.113.77/32", "dev", "tun7", "src", "192.0.2.130"]).unwrap();
+    guarded(&bed, "tun7", None);
+    // Nobody holds the device's other end, so it has no carrier; the hook is before that is asked.
+    assert!(send_by(&bed, "192.0.2.130"), "read as a bare IP packet, and dropped");
+}
