@@ -17,6 +17,7 @@ use crate::verdict::{Reason, Verdict};
 pub use exempt::{FOUND, Transfer, Wanted, exempt, find_exemption};
 use place::judge_destinations;
 pub use place::{destination, layer_of, place};
+pub use tag::source_pins;
 use tag::{failsafe_covers, tag_by_layer, tag_by_origin};
 
 /// What was decided for one packet, and on what.
@@ -173,7 +174,7 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
             break;
         }
         let Some(layer) = packet.layers.get(number) else { break };
-        let pins = by_origin & tag_by_layer(policy, layer);
+        let pins = by_origin & tag_by_layer(tables, policy, layer);
         trace.tagged(number as u32, pins);
         tag |= pins;
     }

@@ -24,6 +24,13 @@ pub trait Tables: GeoTables {
         crate::decide::place(self, address)
     }
 
+    /// The pins that a source address lets match. The kernel program remembers the last answer: what a
+    /// storage host sends comes from few addresses.
+    #[inline(always)]
+    fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64 {
+        crate::decide::source_pins(policy, address)
+    }
+
     /// [`decide::find_exemption`](crate::decide::find_exemption), put into a function of its own likewise.
     #[inline(always)]
     fn find_exemption<R: Trace>(&self, hook: Hook, transfer: &Transfer, open: u64, trace: &mut R) -> u32

@@ -9,7 +9,7 @@ use guard_common::abi::{
     Control, Count, ExemptionUse, FlowKey, FlowRecord, Hook, Live, MAX_EXEMPTIONS, Outcome, OutcomeKey,
     PERMITTED_COUNTS, Place, PolicyTable, Provenance, TOTALS,
 };
-use guard_common::decide::{Trace, Transfer};
+use guard_common::decide::{self, Trace, Transfer};
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::{Addr, HEADER_LEN, Packet};
 use guard_common::tables::Tables;
@@ -83,10 +83,24 @@ pub struct Scratch {
     pub outcome: Outcome,
     /// What is known beside the bytes.
     pub provenance: Provenance,
+    /// The last source address that was looked up.
+    pub last_source: LastSource,
     /// The header.
     pub header: [u8; HEADER_LEN],
     /// What the parser reads in it.
     pub packet: Packet,
+}
+
+/// The pins of the last source address, in one generation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastSource {
+    /// The address.
+    pub address: Addr,
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// The pins that the address lets match.
+    pub pins: u64,
 }
 
 /// One scratch for each hook: XDP may interrupt TC on the same CPU.
@@ -96,6 +110,7 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 /// The tables of the generation that was live when the packet came.
 pub struct KernelTables {
     pub(crate) live: Live,
+    pub(crate) hook: u32,
 }
 
 impl KernelTables {
@@ -107,7 +122,7 @@ impl KernelTables {
         // SAFETY: the pointer is to element 0 of an array map, which is never freed; the word is read in
         // one aligned load, once, so that the whole packet is judged by one generation.
         let live = Live(unsafe { core::ptr::read_volatile(&raw const (*control).live) });
-        if live.is_loaded() { Some(Self { live }) } else { None }
+        if live.is_loaded() { Some(Self { live, hook: 0 }) } else { None }
     }
 }
 
@@ -144,6 +159,23 @@ impl Tables for KernelTables {
     fn place(&self, address: Addr) -> Option<Place> {
         let place = seam::borderguard_place(address.hi, address.lo, self.live.0);
         if place > u32::from(u16::MAX) { None } else { Some(Place(place as u16)) }
+    }
+
+    #[inline(always)]
+    fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64 {
+        let Some(scratch) = SCRATCH.get_ptr_mut(self.hook & 1) else { return 0 };
+        // SAFETY: the element is this CPU's and this hook's, a hook does not interrupt itself, and nobody
+        // else has a reference to this field.
+        let last = unsafe { &mut (*scratch).last_source };
+        let same = (last.address.hi ^ address.hi)
+            | (last.address.lo ^ address.lo)
+            | (last.generation ^ policy.generation);
+        if same == 0 {
+            return last.pins;
+        }
+        let pins = decide::source_pins(policy, address);
+        *last = LastSource { address, generation: policy.generation, pins };
+        pins
     }
 
     #[inline(always)]

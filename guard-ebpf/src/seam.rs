@@ -37,7 +37,7 @@ fn hook_of(number: u32) -> Hook {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_place(hi: u64, lo: u64, live: u32) -> u32 {
-    let tables = KernelTables { live: Live(live) };
+    let tables = KernelTables { live: Live(live), hook: 0 };
     match decide::place(&tables, Addr { hi, lo }) {
         Some(place) => u32::from(place.0),
         None => NOTHING,
@@ -77,7 +77,7 @@ fn parse(hook: u32, link: Link) -> u32 {
 #[inline(never)]
 pub extern "C" fn borderguard_judge(hook: u32, live: u32) -> u32 {
     let Some(scratch) = scratch(hook) else { return 0 };
-    let tables = KernelTables { live: Live(live) };
+    let tables = KernelTables { live: Live(live), hook };
     let parsed = Parsed::from_code(scratch.parsed);
     let decision =
         decide::judge(hook_of(hook), parsed, &scratch.packet, &tables, &scratch.provenance, &mut NoTrace);
@@ -91,7 +91,7 @@ pub extern "C" fn borderguard_judge(hook: u32, live: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn borderguard_exempt(hook: u32, live: u32) -> u32 {
     let Some(scratch) = scratch(hook) else { return 0 };
-    let tables = KernelTables { live: Live(live) };
+    let tables = KernelTables { live: Live(live), hook: 0 };
     let wanted = Wanted {
         destination: u32::from(scratch.outcome.destination),
         place: Place(scratch.outcome.place),
@@ -110,7 +110,7 @@ pub extern "C" fn borderguard_exempt(hook: u32, live: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_find_exemption(place: u64, open: u64, sets: u64, now: u64, bytes: u64) -> u32 {
-    let tables = KernelTables { live: Live((place >> 1) as u32) };
+    let tables = KernelTables { live: Live((place >> 1) as u32), hook: 0 };
     let transfer = Transfer {
         jurisdiction: u32::from(sets as u16),
         peer_set: u32::from((sets >> 16) as u16),

@@ -8,7 +8,7 @@ use crate::abi::{
 use crate::interval;
 use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
 use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_point, steps};
-use crate::tables::Origin;
+use crate::tables::{Origin, Tables};
 
 /// The pins that the packet's interface, cgroup and mark let match: what needs no header.
 #[inline(always)]
@@ -75,14 +75,10 @@ pub(super) fn nonzero_mask(number: u64) -> u64 {
 
 /// The pins that a layer's source address and port let match.
 #[inline(always)]
-pub(super) fn tag_by_layer(policy: &PolicyTable, layer: &Layer) -> u64 {
+pub(super) fn tag_by_layer<T: Tables>(tables: &T, policy: &PolicyTable, layer: &Layer) -> u64 {
     let mut pins = policy.pins;
     if policy.dimensions & dimension::SOURCE != 0 {
-        let set = match layer.src.v4() {
-            Some(address) => floor4(&policy.sources4, address),
-            None => floor6(&policy.sources6, layer.src),
-        };
-        pins &= at(&policy.source_sets, set);
+        pins &= tables.source_pins(policy, layer.src);
         if pins == 0 {
             return 0;
         }
@@ -91,6 +87,17 @@ pub(super) fn tag_by_layer(policy: &PolicyTable, layer: &Layer) -> u64 {
         pins &= local_set(policy, layer).pins;
     }
     pins
+}
+
+/// The pins that a source address lets match, those without source selectors among them.
+#[inline(always)]
+#[must_use]
+pub fn source_pins(policy: &PolicyTable, address: Addr) -> u64 {
+    let set = match address.v4() {
+        Some(v4) => floor4(&policy.sources4, v4),
+        None => floor6(&policy.sources6, address),
+    };
+    at(&policy.source_sets, set)
 }
 
 /// The number of the set that holds for this key.
