@@ -11,7 +11,7 @@
 
 use crate::abi::Place;
 use crate::packet::Addr;
-use crate::search::{at, less_or_equal, pair_less_or_equal, partition_point, steps};
+use crate::search::{at, less_or_equal, pair_less_or_equal, partition_point, probe, steps};
 
 #[cfg(any(test, feature = "host"))]
 pub mod build;
@@ -113,8 +113,10 @@ pub const fn v6_bucket(hi: u64) -> usize {
 #[inline(always)]
 pub fn floor<const N: usize>(starts: &[u32; N], len: u32, key: u32) -> u64 {
     let key = u64::from(key);
-    partition_point(steps::<N>(), 0, u64::from(len), |index| less_or_equal(u64::from(at(starts, index)), key))
-        .wrapping_sub(1)
+    partition_point(steps::<N>(), 0, u64::from(len), |index| {
+        less_or_equal(u64::from(probe(starts, index)), key)
+    })
+    .wrapping_sub(1)
 }
 
 /// The number of the interval in which the address lies, among the first `len`, of which the first
@@ -122,7 +124,7 @@ pub fn floor<const N: usize>(starts: &[u32; N], len: u32, key: u32) -> u64 {
 #[inline(always)]
 pub fn floor_pair<const N: usize>(hi: &[u64; N], lo: &[u64; N], len: u32, address: Addr) -> u64 {
     partition_point(steps::<N>(), 0, u64::from(len), |index| {
-        pair_less_or_equal((at(hi, index), at(lo, index)), (address.hi, address.lo))
+        pair_less_or_equal((probe(hi, index), probe(lo, index)), (address.hi, address.lo))
     })
     .wrapping_sub(1)
 }
@@ -136,7 +138,8 @@ pub fn place_v4<T: GeoTables>(tables: &T, address: u32) -> Option<Place> {
     let (lo, hi) = (u64::from(*index.get(bucket)?), u64::from(*index.get(bucket + 1)?));
     // The last entry that may begin at or before the address.
     let last = u64::from(v4_entry(address, Place::SPLIT));
-    let after = partition_point(V4_STEPS, lo, hi, |index| less_or_equal(u64::from(at(entries, index)), last));
+    let after =
+        partition_point(V4_STEPS, lo, hi, |index| less_or_equal(u64::from(probe(entries, index)), last));
     Some(Place(at(entries, after.wrapping_sub(1)) as u16))
 }
 
@@ -149,8 +152,9 @@ pub fn place_v6<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
     let (lo, hi) = (u64::from(*index.get(bucket)?), u64::from(*index.get(bucket + 1)?));
     // Halved, so that a difference has a sign; the lowest bit of `last` is set and decides nothing.
     let last = v6_entry(address.hi, Place::SPLIT) >> 1;
-    let after =
-        partition_point(steps::<V6_CAPACITY>(), lo, hi, |index| less_or_equal(at(entries, index) >> 1, last));
+    let after = partition_point(steps::<V6_CAPACITY>(), lo, hi, |index| {
+        less_or_equal(probe(entries, index) >> 1, last)
+    });
     let place = Place(at(entries, after.wrapping_sub(1)) as u16);
     if place.0 != Place::SPLIT.0 {
         return Some(place);

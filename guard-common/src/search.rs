@@ -31,6 +31,15 @@ pub fn at<T: Copy, const N: usize>(table: &[T; N], index: impl Into<u64>) -> T {
     table[opaque(index.into()) as usize & (N - 1)]
 }
 
+/// The element at `index`, masked as in [`at`], for an index that comes of a search: the compiler knows
+/// nothing of it by which it could take the mask away.
+#[inline(always)]
+#[must_use]
+pub fn probe<T: Copy, const N: usize>(table: &[T; N], index: u64) -> T {
+    const { assert!(N.is_power_of_two()) };
+    table[index as usize & (N - 1)]
+}
+
 /// A reference to the element at `index`, masked as in [`at`].
 #[inline(always)]
 #[must_use]
