@@ -137,7 +137,7 @@ pub fn bench_trie_v6(_: TcContext) -> i32 {
         let (hi, lo) = octets.split_at_mut(8);
         hi.copy_from_slice(&address.hi.to_be_bytes());
         lo.copy_from_slice(&address.lo.to_be_bytes());
-        keep(TRIE_V6.get(&Key::new(128, octets)).copied().unwrap_or(0));
+        keep(TRIE_V6.get(Key::new(128, octets)).copied().unwrap_or(0));
     }
     TC_ACT_UNSPEC
 }
