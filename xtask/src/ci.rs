@@ -106,7 +106,11 @@ fn licences() -> Result<()> {
 /// Another command of this program, just as a person would type it.
 fn this_program(arguments: &[&str]) -> Result<()> {
     let program = env::current_exe().context("cannot find this program's own file")?;
-    status(Command::new(Path::new(&program)).args(arguments))
+    // A check before may have built it anew at the same place: then Linux names the file that is no more
+    // (proc(5), /proc/pid/exe).
+    let name = program.to_string_lossy();
+    let program = name.strip_suffix(" (deleted)").unwrap_or(&name);
+    status(Command::new(Path::new(program)).args(arguments))
 }
 
 fn status(command: &mut Command) -> Result<()> {
