@@ -15,9 +15,10 @@ pub trait Tables: GeoTables {
     fn policy(&self) -> Option<&PolicyTable>;
 
     /// Where an address is: [`decide::place`](crate::decide::place). The kernel program puts it into a
-    /// function that the verifier judges once and not again for every destination of a packet.
+    /// function that the verifier judges once and not again for every destination of a packet, and
+    /// remembers the last answer of this generation: a transfer is many packets to one destination.
     #[inline(always)]
-    fn place(&self, address: Addr) -> Option<Place>
+    fn place(&self, _policy: &PolicyTable, address: Addr) -> Option<Place>
     where
         Self: Sized,
     {

@@ -83,24 +83,38 @@ pub struct Scratch {
     pub outcome: Outcome,
     /// What is known beside the bytes.
     pub provenance: Provenance,
-    /// The last source address that was looked up.
-    pub last_source: LastSource,
+    /// The last source address that was looked up, and the pins that it lets match.
+    pub last_source: LastLookup,
+    /// The last destination that was looked up, and its [`Place`].
+    pub last_destination: LastLookup,
     /// The header.
     pub header: [u8; HEADER_LEN],
     /// What the parser reads in it.
     pub packet: Packet,
 }
 
-/// The pins of the last source address, in one generation.
+/// What the last address that was looked up came to, in one generation.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct LastSource {
+pub struct LastLookup {
     /// The address.
     pub address: Addr,
     /// Number of the generation; 0 before the first, which no generation has.
     pub generation: u64,
-    /// The pins that the address lets match.
-    pub pins: u64,
+    /// What it came to.
+    pub value: u64,
+}
+
+impl LastLookup {
+    /// Whether this is the answer for the address in this generation.
+    #[inline(always)]
+    fn answers(&self, address: Addr, generation: u64) -> bool {
+        // One branch: addresses of a flow are all the same or not at all.
+        let other = (self.address.hi ^ address.hi)
+            | (self.address.lo ^ address.lo)
+            | (self.generation ^ generation);
+        other == 0
+    }
 }
 
 /// One scratch for each hook: XDP may interrupt TC on the same CPU.
@@ -156,9 +170,20 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn place(&self, address: Addr) -> Option<Place> {
+    fn place(&self, policy: &PolicyTable, address: Addr) -> Option<Place> {
+        let scratch = SCRATCH.get_ptr_mut(self.hook & 1)?;
+        // SAFETY: the element is this CPU's and this hook's, a hook does not interrupt itself, and nobody
+        // else has a reference to this field.
+        let last = unsafe { &mut (*scratch).last_destination };
+        if last.answers(address, policy.generation) {
+            return Some(Place(last.value as u16));
+        }
         let place = seam::borderguard_place(address.hi, address.lo, self.live.0);
-        if place > u32::from(u16::MAX) { None } else { Some(Place(place as u16)) }
+        if place > u32::from(u16::MAX) {
+            return None;
+        }
+        *last = LastLookup { address, generation: policy.generation, value: u64::from(place) };
+        Some(Place(place as u16))
     }
 
     #[inline(always)]
@@ -167,14 +192,11 @@ impl Tables for KernelTables {
         // SAFETY: the element is this CPU's and this hook's, a hook does not interrupt itself, and nobody
         // else has a reference to this field.
         let last = unsafe { &mut (*scratch).last_source };
-        let same = (last.address.hi ^ address.hi)
-            | (last.address.lo ^ address.lo)
-            | (last.generation ^ policy.generation);
-        if same == 0 {
-            return last.pins;
+        if last.answers(address, policy.generation) {
+            return last.value;
         }
         let pins = decide::source_pins(policy, address);
-        *last = LastSource { address, generation: policy.generation, pins };
+        *last = LastLookup { address, generation: policy.generation, value: pins };
         pins
     }
 

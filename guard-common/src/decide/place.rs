@@ -82,7 +82,7 @@ impl Sum {
         destination: Addr,
         trace: &mut R,
     ) -> Option<()> {
-        let place = tables.place(destination)?;
+        let place = tables.place(policy, destination)?;
         // What stays on the link reaches no jurisdiction.
         let on_link = mask_if_equal(u64::from(place.0 >> 8), PlacedBy::LinkScope as u64);
         let denied = tag & !at(&policy.permitted, u32::from(place.jurisdiction_index())) & !on_link;
