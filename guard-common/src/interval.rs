@@ -26,7 +26,7 @@ pub const V4_CAPACITY: usize = 1 << 20;
 const V4_STEPS: u32 = 32 - V4_INDEX_BITS;
 
 /// Bits after the leading `001` of a global unicast address (RFC 4291 section 2.4) that select its slice.
-pub const V6_INDEX_BITS: u32 = 18;
+pub const V6_INDEX_BITS: u32 = 20;
 /// Slices of the IPv6 table: those of 2000::/3, and after them one for each /16.
 pub const V6_BUCKETS: usize = (1 << V6_INDEX_BITS) + (1 << 16);
 /// Intervals that the IPv6 table holds, by the upper 64 bits.
