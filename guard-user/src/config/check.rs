@@ -58,8 +58,9 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     policy
 }
 
-/// 60 days: country databases are published at least once a month.
-const DEFAULT_MAX_AGE: SignedDuration = SignedDuration::from_hours(60 * 24);
+/// 120 days: country databases are published monthly at the latest, and the embedded one is as old as its
+/// last release when the program is built.
+const DEFAULT_MAX_AGE: SignedDuration = SignedDuration::from_hours(120 * 24);
 const DEFAULT_SOCKET: &str = "/run/borderguard/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/borderguard";
 const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";

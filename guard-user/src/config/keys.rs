@@ -180,7 +180,7 @@ pub static KEYS: [Key; 28] = [
         section: "geo",
         name: "max_age",
         kind: Kind::Text,
-        need: Need::Default(r#""60d""#),
+        need: Need::Default(r#""120d""#),
         example: r#""60d""#,
         meaning: "A database that is older than this is warned of. Weeks, days, hours, minutes and seconds, \
                   such as `60d` or `8w`; a day counts as 24 hours.",

@@ -60,7 +60,7 @@ fn a_full_config_is_read_as_it_is_written() {
 fn what_is_left_away_has_its_default() {
     let policy = policy(GOOD);
     assert!(!policy.host.observe && policy.geo.files.is_empty());
-    assert_eq!(policy.geo.max_age, SignedDuration::from_hours(60 * 24));
+    assert_eq!(policy.geo.max_age, SignedDuration::from_hours(120 * 24));
     assert_eq!(policy.control.socket, Path::new("/run/borderguard/control.sock"));
     assert_eq!(policy.control.group, None);
     assert_eq!(policy.state.directory, Path::new("/var/lib/borderguard"));
