@@ -15,7 +15,7 @@ pub use account::*;
 pub use ports::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -248,6 +248,11 @@ pub struct Exemption {
     pub valid_until_ns: u64,
     /// Bytes on the wire that it may let through; `u64::MAX` for no bound.
     pub quota: u64,
+    /// The slot whose use is charged. Entries of one document, whose recipients differ in their ports, share
+    /// one account, and with it one quota; their pins, windows and quotas are the same.
+    pub account: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
 }
 
 /// Dimensions that any pin's selectors use, as bits of [`PolicyTable::dimensions`].
@@ -349,7 +354,8 @@ const _: () = {
     assert!(size_of::<LocalSet>() == 16);
     assert!(size_of::<PeerSet>() == 40);
     assert!(size_of::<Mark>() == 16);
-    assert!(size_of::<Exemption>() == 32);
+    assert!(size_of::<Exemption>() == 40);
+    assert!(offset_of!(Exemption, account) == 32);
     assert!(size_of::<Count>() == 16);
     assert!(size_of::<OutcomeKey>() == 4);
     assert!(size_of::<FlowKey>() == 40);

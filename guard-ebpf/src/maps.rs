@@ -110,9 +110,8 @@ impl LastLookup {
     #[inline(always)]
     fn answers(&self, address: Addr, generation: u64) -> bool {
         // One branch: addresses of a flow are all the same or not at all.
-        let other = (self.address.hi ^ address.hi)
-            | (self.address.lo ^ address.lo)
-            | (self.generation ^ generation);
+        let other =
+            (self.address.hi ^ address.hi) | (self.address.lo ^ address.lo) | (self.generation ^ generation);
         other == 0
     }
 }

@@ -77,6 +77,7 @@ fn policy() -> Policy {
 fn exemption(slot: u16, pins: &[&str], network: &str, valid_until_ns: u64, quota: u64) -> NamedExemption {
     let kernel = KernelExemption {
         slot,
+        account: slot,
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
         jurisdictions: Vec::new(),
         networks: vec![network.parse().unwrap()],

@@ -77,7 +77,8 @@ pub fn exempt<T: Tables, R: Trace>(
     Err(Reason::from_index(refusal as u8).filter(|_| refusal != 0))
 }
 
-/// In an answer of [`find_exemption`]: an exemption was found and charged, its slot is in the low 16 bits.
+/// In an answer of [`find_exemption`]: an exemption was found and charged, its account's slot is in the low
+/// 16 bits.
 pub const FOUND: u32 = 1 << 16;
 
 /// A transfer as exemptions see it.
@@ -95,8 +96,8 @@ pub struct Transfer {
     pub bytes: u64,
 }
 
-/// Charges the first exemption that covers the lowest of the open pins. The answer is [`FOUND`] with its
-/// slot, or the number of the [`Reason`] why the last one that was looked at does not cover it, or 0.
+/// Charges the first exemption that covers the lowest of the open pins. The answer is [`FOUND`] with the
+/// slot of its account, or the number of the [`Reason`] why the last one that was looked at does not cover it, or 0.
 #[inline(always)]
 pub fn find_exemption<T: Tables, R: Trace>(
     hook: Hook,
@@ -125,7 +126,7 @@ pub fn find_exemption<T: Tables, R: Trace>(
             } else if transfer.now >= exemption.valid_until_ns {
                 Err(Reason::ExemptionExpired)
             } else if hook as u8 == Hook::Egress as u8
-                && !tables.charge(slot as u16, transfer.bytes, exemption.quota)
+                && !tables.charge(exemption.account as u16, transfer.bytes, exemption.quota)
             {
                 Err(Reason::ExemptionExhausted)
             } else {
@@ -133,7 +134,7 @@ pub fn find_exemption<T: Tables, R: Trace>(
             };
             trace.exemption(slot as u16, outcome);
             match outcome {
-                Ok(()) => return FOUND | slot,
+                Ok(()) => return FOUND | exemption.account as u16 as u32,
                 // A number that the verifier does not know, or it would follow each reason by itself.
                 Err(reason) => refusal = policy.zero | reason as u32,
             }

@@ -41,6 +41,9 @@ pub struct CgroupFact {
 pub struct KernelExemption {
     /// Its slot in the tables, kept as long as it lives.
     pub slot: u16,
+    /// The slot whose use is charged, and that events and flows name: its own, or that of another entry of
+    /// the same document.
+    pub account: u16,
     /// Names of the pins that it covers.
     pub pins: Vec<String>,
     /// Whole jurisdictions among the recipients.

@@ -260,9 +260,16 @@ fn fill_exemptions(
             valid_from_ns: exemption.valid_from_ns,
             valid_until_ns: exemption.valid_until_ns,
             quota: exemption.quota,
+            account: u32::from(exemption.account),
+            pad: 0,
         };
     }
-    Ok(())
+    // An account that nobody keeps would be charged for a slot that the next exemption gets.
+    match exemptions.iter().find(|exemption| !taken.get(usize::from(exemption.account)).is_some_and(|it| *it))
+    {
+        Some(stray) => Err(CompileError::Slot { slot: stray.account, max: MAX_EXEMPTIONS as u16 - 1 }),
+        None => Ok(()),
+    }
 }
 
 const INTERFACES: Name = Name {

@@ -440,6 +440,7 @@ fn kernel_exemption(
     }
     KernelExemption {
         slot,
+        account: slot,
         pins,
         jurisdictions,
         networks,

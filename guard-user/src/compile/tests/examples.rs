@@ -23,6 +23,7 @@ fn policy(pins: &str) -> Policy {
 fn exemption(slot: u16, pin: &str, valid_until_ns: u64) -> KernelExemption {
     KernelExemption {
         slot,
+        account: slot,
         pins: vec![pin.to_owned()],
         jurisdictions: vec!["US".parse().unwrap()],
         networks: Vec::new(),

@@ -261,24 +261,37 @@ fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {
         ["IE", "DE", "US", "unknown", "uncertain"].map(|text| text.parse().unwrap()).to_vec(),
         0..=5,
     );
-    let one = (some_pins, places, few(2, network()), few(4, ports()), window, quota);
+    let shares = prop::bool::weighted(0.3);
+    let one = (some_pins, places, few(2, network()), few(4, ports()), window, quota, shares);
     let slots = prop_oneof![0..8_u16, 60..68_u16, 0..256_u16];
     btree_map(slots, one, 0..16).prop_map(|exemptions| {
-        exemptions
-            .into_iter()
-            .map(|(slot, (pins, jurisdictions, networks, ports, (valid_from_ns, valid_until_ns), quota))| {
-                KernelExemption {
+        let mut made: Vec<KernelExemption> = Vec::new();
+        for (slot, (pins, jurisdictions, networks, ports, window, quota, shares)) in exemptions {
+            let own = KernelExemption {
+                slot,
+                account: slot,
+                pins,
+                jurisdictions,
+                networks,
+                ports,
+                valid_from_ns: window.0,
+                valid_until_ns: window.1,
+                quota,
+            };
+            // Another entry of the same document as the one before: only its recipients are its own.
+            let entry = match made.last().filter(|_| shares) {
+                Some(before) => KernelExemption {
                     slot,
-                    pins,
-                    jurisdictions,
-                    networks,
-                    ports,
-                    valid_from_ns,
-                    valid_until_ns,
-                    quota,
-                }
-            })
-            .collect()
+                    jurisdictions: own.jurisdictions,
+                    networks: own.networks,
+                    ports: own.ports,
+                    ..before.clone()
+                },
+                None => own,
+            };
+            made.push(entry);
+        }
+        made
     })
 }
 

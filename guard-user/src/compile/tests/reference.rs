@@ -294,7 +294,7 @@ impl World<'_> {
                 if !names(exemption, first) || !recipient || !port {
                     continue;
                 }
-                let used = self.used.get(&exemption.slot).copied().unwrap_or(0);
+                let used = self.used.get(&exemption.account).copied().unwrap_or(0);
                 let fits = used.checked_add(packet.wire_len).is_some_and(|used| used <= exemption.quota);
                 if packet.now < exemption.valid_from_ns {
                     refusal = Some(Reason::ExemptionNotYet);
@@ -310,13 +310,13 @@ impl World<'_> {
             let Some(exemption) = found else { break };
             refusal = None;
             if packet.hook == Hook::Egress {
-                *self.used.entry(exemption.slot).or_insert(0) += packet.wire_len;
+                *self.used.entry(exemption.account).or_insert(0) += packet.wire_len;
             }
-            shares.push(exemption.slot);
+            shares.push(exemption.account);
             open.retain(|&pin| !names(exemption, pin));
             if open.is_empty() {
                 self.shared += usize::from(shares.len() > 1);
-                return Ok(exemption.slot);
+                return Ok(exemption.account);
             }
         }
         // A packet that is not covered is not charged to anyone.
