@@ -36,8 +36,8 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "bad-unix-group",
         "[groups]",
-        "[control]\ngroup = \"a group\"\n[groups]",
-        "11:9 control.group: \"a group\" is no Unix group name | for example \"borderguard\", as in /etc/group",
+        "[control.groups]\nview = [\"a group\"]\n[groups]",
+        "11:9 control.groups.view: \"a group\" is no Unix group name | for example \"borderguard\", as in /etc/group",
     ),
     (
         "bad-duration",
