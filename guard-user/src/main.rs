@@ -1,59 +1,16 @@
 //! The `borderguard` program.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use guard_user::cli::command::{CheckArgs, Cli, Command};
 use guard_user::cli::exit::Exit;
 use guard_user::cli::{self, CliError, check, detach, events, exemption, explain, reload, run, status};
 use guard_user::config::Surroundings;
 use guard_user::config::groups;
 use guard_user::geo::embedded;
-
-/// Keeps region-pinned data in its region: marks every flow that comes from pinned storage, and drops or
-/// flags it in the kernel where it goes to a jurisdiction that the data may not reach.
-#[derive(Parser)]
-#[command(name = "borderguard", version, after_help = AFTER_HELP)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed, or a difference found; 2 input that can't be used; 3 no daemon; 4 not permitted.
-Start with `borderguard check FILE`, then `borderguard run --config FILE --observe`, then without `--observe`.";
-
-#[derive(Subcommand)]
-enum Command {
-    /// Guard this host: load, attach, watch and log, until SIGTERM (enforcement stays)
-    Run(run::Args),
-    /// Check a config: every error at once, or every warning
-    Check(CheckArgs),
-    /// Show what is guarded, how, and what was counted
-    Status(status::Args),
-    /// Show violations and exempted flows, one line each
-    Events(events::Args),
-    /// Check, load, list and revoke exemptions
-    Exemption(exemption::Args),
-    /// Tell why a packet passes or not, step by step, or judge every frame of a capture
-    Explain(explain::Args),
-    /// Have the daemon read config, geo databases and exemptions again
-    Reload(reload::Args),
-    /// Remove everything from the kernel: nothing is guarded any more
-    Detach(detach::Args),
-}
-
-#[derive(clap::Args)]
-struct CheckArgs {
-    /// The config
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
-}
 
 fn main() -> ExitCode {
     match execute(&Cli::parse().command) {

@@ -7,28 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use guard_common::abi::Loss;
 use guard_common::verdict::{Reason, Verdict};
-use guard_user::cli::{detach, events, exemption, explain, reload, run, status};
+use guard_user::cli::command::Cli;
 use guard_user::config::{self, Surroundings, groups};
 use guard_user::geo::embedded;
-
-/// The commands of the program, as `main.rs` has them.
-#[derive(Parser)]
-#[command(name = "borderguard", version)]
-#[allow(dead_code, reason = "commands are parsed and never run; whether that is seen depends on the derive")]
-enum Command {
-    Run(run::Args),
-    Check {
-        file: PathBuf,
-        #[arg(long)]
-        json: bool,
-    },
-    Status(status::Args),
-    Events(events::Args),
-    Exemption(exemption::Args),
-    Explain(explain::Args),
-    Reload(reload::Args),
-    Detach(detach::Args),
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -123,7 +104,7 @@ fn every_command_of_the_program_that_is_shown_is_one() {
     let commands = commands("borderguard");
     assert!(commands.len() > 20, "{}", commands.len());
     for (page, words) in commands {
-        if let Err(error) = Command::try_parse_from(&words) {
+        if let Err(error) = Cli::try_parse_from(&words) {
             panic!("{}: {}: {error}", page.display(), words.join(" "));
         }
     }

@@ -31,7 +31,7 @@ exits! {
     BadInput = 2;
     /// No daemon answers on the control socket.
     NoDaemon = 3;
-    /// The user may not do this: root or the control group is needed.
+    /// The user may not do this: root or a group with the right to it is needed.
     NotPermitted = 4;
 }
 

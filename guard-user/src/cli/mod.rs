@@ -5,6 +5,7 @@
 //! ([`CliError`]) ends with [`Exit::Failed`](exit::Exit::Failed).
 
 pub mod check;
+pub mod command;
 pub mod detach;
 pub mod events;
 pub mod exemption;

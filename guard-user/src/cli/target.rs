@@ -36,7 +36,7 @@ impl Target {
                     .map_err(not_there)?;
                 socket_in(&text, config)
             }
-            // Members of the control group may not be allowed to read the config, and need not.
+            // Members of the control groups may not be allowed to read the config, and need not.
             (None, None) => match std::fs::read_to_string(DEFAULT_CONFIG) {
                 Ok(text) => socket_in(&text, Path::new(DEFAULT_CONFIG)),
                 Err(_) => Ok(DEFAULT_SOCKET.into()),

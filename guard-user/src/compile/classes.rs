@@ -120,41 +120,47 @@ fn pieces<K: Key, S: Copy + Eq>(borders: Vec<K>, set_of: impl Fn(K) -> S) -> Vec
     pieces
 }
 
-/// Fills a table of `u32` keys: at each border the set that `set_of` gives for it.
-pub(super) fn fill<S: Copy + Eq + Hash, const N: usize>(
-    table: &mut SmallTable<N>,
-    sets: &mut Sets<S>,
-    borders: Vec<u32>,
-    set_of: impl Fn(u32) -> S,
-    name: Name,
-) -> Result<(), CompileError> {
-    let pieces = pieces(borders, set_of);
-    if pieces.len() > N {
-        return Err(name.full(pieces.len(), N));
-    }
-    table.len = pieces.len() as u32;
-    for ((start, number), (key, set)) in table.starts.iter_mut().zip(&mut table.sets).zip(pieces) {
-        (*start, *number) = (key, sets.number(set));
-    }
-    Ok(())
+/// A table of intervals.
+pub(super) trait Table<K> {
+    /// Most intervals that it holds.
+    const CAPACITY: usize;
+    /// Writes where each interval begins and the number of its set; more than fit are left out.
+    fn write(&mut self, intervals: impl ExactSizeIterator<Item = (K, u16)>);
 }
 
-/// Fills a table of IPv6 addresses likewise.
-pub(super) fn fill6<S: Copy + Eq + Hash, const N: usize>(
-    table: &mut SmallTable6<N>,
+impl<const N: usize> Table<u32> for SmallTable<N> {
+    const CAPACITY: usize = N;
+    fn write(&mut self, intervals: impl ExactSizeIterator<Item = (u32, u16)>) {
+        self.len = intervals.len() as u32;
+        for ((start, number), interval) in self.starts.iter_mut().zip(&mut self.sets).zip(intervals) {
+            (*start, *number) = interval;
+        }
+    }
+}
+
+impl<const N: usize> Table<u128> for SmallTable6<N> {
+    const CAPACITY: usize = N;
+    fn write(&mut self, intervals: impl ExactSizeIterator<Item = (u128, u16)>) {
+        self.len = intervals.len() as u32;
+        let places = self.hi.iter_mut().zip(&mut self.lo).zip(&mut self.sets);
+        for (((hi, lo), number), (start, set)) in places.zip(intervals) {
+            (*hi, *lo, *number) = ((start >> 64) as u64, start as u64, set);
+        }
+    }
+}
+
+/// Fills a table: at each border the set that `set_of` gives for it.
+pub(super) fn fill<K: Key, S: Copy + Eq + Hash, T: Table<K>>(
+    table: &mut T,
     sets: &mut Sets<S>,
-    borders: Vec<u128>,
-    set_of: impl Fn(u128) -> S,
+    borders: Vec<K>,
+    set_of: impl Fn(K) -> S,
     name: Name,
 ) -> Result<(), CompileError> {
     let pieces = pieces(borders, set_of);
-    if pieces.len() > N {
-        return Err(name.full(pieces.len(), N));
+    if pieces.len() > T::CAPACITY {
+        return Err(name.full(pieces.len(), T::CAPACITY));
     }
-    table.len = pieces.len() as u32;
-    let places = table.hi.iter_mut().zip(&mut table.lo).zip(&mut table.sets);
-    for (((hi, lo), number), (key, set)) in places.zip(pieces) {
-        (*hi, *lo, *number) = ((key >> 64) as u64, key as u64, sets.number(set));
-    }
+    table.write(pieces.into_iter().map(|(key, set)| (key, sets.number(set))));
     Ok(())
 }

@@ -7,7 +7,7 @@ use guard_common::abi::{
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::classes::{Key, Name, Range, Sets, borders, fill, fill6, v4_range, v6_range};
+use super::classes::{Key, Name, Range, Sets, borders, fill, v4_range, v6_range};
 use super::{CompileError, HostFacts, KernelExemption};
 use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
 
@@ -94,7 +94,7 @@ fn fill_sources(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileErro
     let table4 = borders(networks().filter_map(v4_range));
     fill(&mut table.sources4, &mut sets, table4, |key| set_of(pins, v4_range, key), SOURCES)?;
     let table6 = borders(networks().filter_map(v6_range));
-    fill6(&mut table.sources6, &mut sets, table6, |key| set_of(pins, v6_range, key), SOURCES)?;
+    fill(&mut table.sources6, &mut sets, table6, |key| set_of(pins, v6_range, key), SOURCES)?;
     sets.fill(&mut table.source_sets, SOURCES)
 }
 
@@ -228,7 +228,7 @@ fn fill_peers(
     let table4 = borders(networks().filter_map(v4_range));
     fill(&mut table.peers4, &mut sets, table4, |key| set_of(policy, exemptions, v4_range, key), PEERS)?;
     let table6 = borders(networks().filter_map(v6_range));
-    fill6(&mut table.peers6, &mut sets, table6, |key| set_of(policy, exemptions, v6_range, key), PEERS)?;
+    fill(&mut table.peers6, &mut sets, table6, |key| set_of(policy, exemptions, v6_range, key), PEERS)?;
     sets.fill(&mut table.peer_sets, PEERS)
 }
 

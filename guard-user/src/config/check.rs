@@ -11,8 +11,8 @@ use super::error::ErrorKind;
 use super::groups::Groups;
 use super::limits;
 use super::policy::{
-    Action, Control, Failsafe, Geo, Host, Ingress, JurisdictionSet, Log, LogFormat, Pin, Policy, Record,
-    Selectors, Site, State,
+    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, JurisdictionSet, Log, LogFormat, Pin,
+    Policy, Record, Selectors, Site, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -42,7 +42,22 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         control: Control {
             socket: one(&raw.socket, "control.socket", sink, values::socket)
                 .unwrap_or_else(|| DEFAULT_SOCKET.into()),
-            group: one(&raw.control_group, "control.group", sink, values::unix_group),
+            groups: ControlGroups {
+                view: each(&raw.control_groups.view, "control.groups.view", sink, values::unix_group),
+                exemptions: each(
+                    &raw.control_groups.exemptions,
+                    "control.groups.exemptions",
+                    sink,
+                    values::unix_group,
+                ),
+                policy: each(&raw.control_groups.policy, "control.groups.policy", sink, values::unix_group),
+                everything: each(
+                    &raw.control_groups.everything,
+                    "control.groups.everything",
+                    sink,
+                    values::unix_group,
+                ),
+            },
         },
         state: State {
             directory: path(&raw.state_directory, "state.directory", DEFAULT_STATE, sink),

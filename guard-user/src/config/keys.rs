@@ -97,7 +97,7 @@ pub enum Need {
 }
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 10] = [
+pub static SECTIONS: [Section; 11] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -108,6 +108,12 @@ pub static SECTIONS: [Section; 10] = [
         path: "control",
         shape: Shape::Table,
         meaning: "The socket by which the command line talks to the daemon.",
+    },
+    Section {
+        path: "control.groups",
+        shape: Shape::Table,
+        meaning: "The Unix groups that may use the socket, and what for. Root and the daemon's own user may do \
+                  everything. Who is in several groups has the rights of all of them.",
     },
     Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
@@ -149,7 +155,7 @@ pub static SECTIONS: [Section; 10] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 28] = [
+pub static KEYS: [Key; 31] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -194,12 +200,36 @@ pub static KEYS: [Key; 28] = [
         meaning: "The Unix socket, as an absolute path of at most 107 bytes.",
     },
     Key {
-        section: "control",
-        name: "group",
-        kind: Kind::Text,
-        need: Need::Optional("root alone"),
-        example: r#""borderguard""#,
-        meaning: "The Unix group that may talk to the daemon, beside root.",
+        section: "control.groups",
+        name: "view",
+        kind: Kind::List,
+        need: Need::Optional("no group"),
+        example: r#"["bg-view"]"#,
+        meaning: "May look: status, events, exemptions, the audit trail, reports.",
+    },
+    Key {
+        section: "control.groups",
+        name: "exemptions",
+        kind: Kind::List,
+        need: Need::Optional("no group"),
+        example: r#"["bg-compliance"]"#,
+        meaning: "May look, and load and close exemptions.",
+    },
+    Key {
+        section: "control.groups",
+        name: "policy",
+        kind: Kind::List,
+        need: Need::Optional("no group"),
+        example: r#"["bg-sre"]"#,
+        meaning: "May look, and reload the policy.",
+    },
+    Key {
+        section: "control.groups",
+        name: "everything",
+        kind: Kind::List,
+        need: Need::Optional("no group"),
+        example: r#"["bg-admin"]"#,
+        meaning: "May do all of it.",
     },
     Key {
         section: "state",

@@ -60,8 +60,21 @@ pub struct Geo {
 pub struct Control {
     /// The Unix socket, an absolute path that fits into `sun_path` (unix(7)).
     pub socket: PathBuf,
-    /// The Unix group that may talk to the daemon; root always may.
-    pub group: Option<String>,
+    /// Who may use it, beside root and the daemon's own user.
+    pub groups: ControlGroups,
+}
+
+/// `[control.groups]`: the Unix groups that have each right; none where the list is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlGroups {
+    /// May look.
+    pub view: Vec<String>,
+    /// May look, and load and close exemptions.
+    pub exemptions: Vec<String>,
+    /// May look, and reload the policy.
+    pub policy: Vec<String>,
+    /// May do all of it.
+    pub everything: Vec<String>,
 }
 
 /// `[state]`

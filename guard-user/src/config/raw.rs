@@ -17,7 +17,7 @@ pub(super) struct Raw {
     pub(super) geo_files: Option<List>,
     pub(super) max_age: Option<Text>,
     pub(super) socket: Option<Text>,
-    pub(super) control_group: Option<Text>,
+    pub(super) control_groups: RawControlGroups,
     pub(super) state_directory: Option<Text>,
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
@@ -25,6 +25,14 @@ pub(super) struct Raw {
     pub(super) sites: Vec<RawSite>,
     pub(super) groups: Vec<RawGroup>,
     pub(super) pins: Vec<RawPin>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawControlGroups {
+    pub(super) view: Option<List>,
+    pub(super) exemptions: Option<List>,
+    pub(super) policy: Option<List>,
+    pub(super) everything: Option<List>,
 }
 
 #[derive(Debug)]
@@ -83,6 +91,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     }
     let geo = root.table("geo", sink);
     let control = root.table("control", sink);
+    let control_groups = control.table("control.groups", sink);
     let state = root.table("state", sink);
     let log = root.table("log", sink);
     let groups = root.table("groups", sink);
@@ -95,7 +104,12 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         geo_files: geo.list("files", sink),
         max_age: geo.text("max_age", sink),
         socket: control.text("socket", sink),
-        control_group: control.text("group", sink),
+        control_groups: RawControlGroups {
+            view: control_groups.list("view", sink),
+            exemptions: control_groups.list("exemptions", sink),
+            policy: control_groups.list("policy", sink),
+            everything: control_groups.list("everything", sink),
+        },
         state_directory: state.text("directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),

@@ -22,7 +22,7 @@ pub enum ClientError {
         socket: PathBuf,
     },
     /// The kernel lets this user not connect.
-    #[error("you may not use {socket}: be root, or join the group in `control.group`", socket = socket.display())]
+    #[error("you may not use {socket}: be root, or join a group that `control.groups` names", socket = socket.display())]
     NotPermitted {
         /// The socket.
         socket: PathBuf,

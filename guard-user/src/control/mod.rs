@@ -19,16 +19,23 @@
 //! | `exemption-list` | | one `exemptions` |
 //! | `exemption-revoke` | `id`, `why` | `done` once no further packet passes by it, or an `error` |
 //!
-//! Who may connect is decided twice: by the socket's mode 0660 and group, and by the peer's credentials
-//! (SO_PEERCRED, unix(7)) when it connects: root, the daemon's own user, or a member of `control.group`.
+//! Who may do what is decided by the peer's credentials when it connects (SO_PEERCRED, unix(7)): root and the
+//! daemon's own user may do everything, and the members of the Unix groups in `[control.groups]` what
+//! [`right::needed`] says. The socket's mode keeps others away where it can. A refusal says which right is
+//! needed and who has it, and goes to the daemon's loop to be recorded.
 
 pub mod access;
 pub mod client;
+pub mod peer;
 pub mod protocol;
+pub mod refusals;
+pub mod right;
 pub mod server;
+pub mod socket;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod users;
 
 use std::time::Duration;
 
@@ -40,5 +47,6 @@ pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for the answer: a reload with large databases takes seconds.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Clients that are served at once; one more is told to come back.
+/// Clients that are served at once, of those who may only look and of those who may change something; one more
+/// of either kind is told to come back.
 pub const MAX_CLIENTS: usize = 64;

@@ -103,7 +103,7 @@ pub enum Response {
 pub enum ErrorKind {
     /// The request is no JSON object of a known kind, too long, or did not come in time.
     BadRequest,
-    /// The peer is neither root nor the daemon's user nor in the control group.
+    /// The peer lacks the right that the request takes.
     NotPermitted,
     /// A config, a database or an exemption document can't be used.
     BadInput,

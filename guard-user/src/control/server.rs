@@ -6,7 +6,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -15,21 +16,37 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::access::{self, Access, AccessError};
+use super::access::{Access, Peer};
+use super::peer::Credentials;
 use super::protocol::{ErrorKind, EventFormat, Request, Response, parse_request};
+use super::refusals::{Refusal, Refusals, Step};
+use super::right::{Right, needed};
+use super::socket::{self, SocketError};
+use super::users::user_words;
 use super::{ANSWER_TIMEOUT, MAX_CLIENTS, MAX_REQUEST_BYTES, TRANSFER_TIMEOUT};
+use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 
 /// Events that are rendered at once for one client.
 const BATCH: usize = 256;
+
+/// What connections have for the daemon's loop.
+#[derive(Debug)]
+pub enum Message {
+    /// A request, from a peer that has the right to it.
+    Asked(Command),
+    /// A request was refused: to be recorded. They come at most once a second for each user, see
+    /// [`Refusals`].
+    Refused(Refusal),
+}
 
 /// A request on its way to the daemon's loop.
 #[derive(Debug)]
 pub struct Command {
     /// What is asked.
     pub request: Request,
-    /// The Unix user that asks.
-    pub uid: u32,
+    /// Who asks.
+    pub peer: Peer,
     /// Where the answer goes; nobody may be there any more.
     pub answer: oneshot::Sender<Response>,
 }
@@ -38,7 +55,7 @@ pub struct Command {
 #[derive(Clone, Debug)]
 pub struct Desk {
     /// To the daemon's loop.
-    pub commands: mpsc::Sender<Command>,
+    pub commands: mpsc::Sender<Message>,
     /// The events.
     pub history: Arc<History>,
 }
@@ -48,22 +65,39 @@ pub struct Desk {
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
-    access: Access,
-    clients: Arc<Semaphore>,
+    access: Arc<Access>,
+    /// Places of those who may only look: they can't keep those out who may change something.
+    viewers: Arc<Semaphore>,
+    changers: Arc<Semaphore>,
+    refusals: Arc<Mutex<Refusals>>,
 }
 
 impl Server {
     /// Makes the socket. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`AccessError`].
-    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, AccessError> {
-        let access = Access::new(group)?;
-        let listener = access::bind(path, &access)?;
-        let io = |source| AccessError::Io { what: "listen on", path: path.to_owned(), source };
+    /// [`SocketError`].
+    pub fn bind(path: &Path, groups: &ControlGroups) -> Result<Self, SocketError> {
+        Self::bind_for(path, Access::new(groups)?)
+    }
+
+    /// Makes the socket for this access. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind_for(path: &Path, access: Access) -> Result<Self, SocketError> {
+        let listener = socket::bind(path, &access)?;
+        let io = |source| SocketError::Io { what: "listen on", path: path.to_owned(), source };
         listener.set_nonblocking(true).map_err(io)?;
         let listener = UnixListener::from_std(listener).map_err(io)?;
-        Ok(Self { listener, path: path.to_owned(), access, clients: Arc::new(Semaphore::new(MAX_CLIENTS)) })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            access: Arc::new(access),
+            viewers: Arc::new(Semaphore::new(MAX_CLIENTS)),
+            changers: Arc::new(Semaphore::new(MAX_CLIENTS)),
+            refusals: Arc::default(),
+        })
     }
 
     /// The socket's path.
@@ -87,11 +121,27 @@ impl Server {
     }
 
     fn welcome(&self, stream: UnixStream, desk: &Desk) {
-        let (access, desk) = (self.access, desk.clone());
-        let place = Arc::clone(&self.clients).try_acquire_owned();
+        let peer = match Credentials::of(&stream) {
+            Ok(credentials) => self.access.peer(&credentials),
+            Err(error) => {
+                warn!(%error, "the kernel does not say who uses the control socket, so it is refused");
+                return;
+            }
+        };
+        let places = match peer.rights.iter().all(|right| right == Right::View) {
+            true => &self.viewers,
+            false => &self.changers,
+        };
+        let place = Arc::clone(places).try_acquire_owned();
+        let porter = Porter {
+            access: Arc::clone(&self.access),
+            refusals: Arc::clone(&self.refusals),
+            desk: desk.clone(),
+        };
         tokio::spawn(async move {
             let result = match place {
-                Ok(_place) => converse(stream, access, &desk).await,
+                _ if peer.rights.is_empty() => porter.turn_away(stream, peer).await,
+                Ok(_place) => porter.converse(stream, peer).await,
                 Err(_) => {
                     let message = format!("{MAX_CLIENTS} clients are connected already: try again later");
                     let (_, mut writer) = stream.into_split();
@@ -111,27 +161,79 @@ impl Drop for Server {
     }
 }
 
-async fn converse(stream: UnixStream, access: Access, desk: &Desk) -> io::Result<()> {
-    let peer = access::peer(&stream)?;
-    let (reader, mut writer) = stream.into_split();
-    if !access.permits(&peer) {
-        warn!(uid = peer.uid, "a user without the right to it used the control socket, and was refused");
-        let message = "you may not talk to the daemon: be root, or join the group in `control.group`";
-        return send(&mut writer, &Response::error(ErrorKind::NotPermitted, message)).await;
-    }
-    let mut reader = BufReader::new(reader);
-    let request = match read_request(&mut reader).await {
-        Ok(Some(request)) => request,
-        Ok(None) => return Ok(()),
-        Err(refusal) => return send(&mut writer, &refusal).await,
-    };
-    match request {
-        Request::Events { follow, limit, format } => {
-            tell_events(&mut reader, &mut writer, &desk.history, follow, limit, format).await
+/// What one connection has at hand.
+#[derive(Clone, Debug)]
+struct Porter {
+    access: Arc<Access>,
+    refusals: Arc<Mutex<Refusals>>,
+    desk: Desk,
+}
+
+impl Porter {
+    async fn converse(self, stream: UnixStream, peer: Peer) -> io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = BufReader::new(reader);
+        let request = match read_request(&mut reader).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(refusal) => return send(&mut writer, &refusal).await,
+        };
+        let (name, right) = needed(&request);
+        if !peer.rights.include(right) {
+            return self
+                .refuse(&mut writer, Refusal { peer, request: Some(name), needed: right, left_out: 0 })
+                .await;
         }
-        request => {
-            let response = ask_daemon(request, peer.uid, desk).await;
-            send(&mut writer, &response).await
+        match request {
+            Request::Events { follow, limit, format } => {
+                tell_events(&mut reader, &mut writer, &self.desk.history, follow, limit, format).await
+            }
+            request => {
+                let response = ask_daemon(request, peer, &self.desk).await;
+                send(&mut writer, &response).await
+            }
+        }
+    }
+
+    /// Who may not even look is not read from: anybody may connect where there are several groups.
+    async fn turn_away(self, stream: UnixStream, peer: Peer) -> io::Result<()> {
+        let (_reader, mut writer) = stream.into_split();
+        self.refuse(&mut writer, Refusal { peer, request: None, needed: Right::View, left_out: 0 }).await
+    }
+
+    async fn refuse(&self, writer: &mut OwnedWriteHalf, refusal: Refusal) -> io::Result<()> {
+        let Refusal { peer, request, needed, .. } = refusal;
+        // A name may come from a server in the network, which must not hold up the daemon.
+        let user = tokio::task::spawn_blocking(move || user_words(peer.uid)).await;
+        let user = user.unwrap_or_else(|_| peer.uid.to_string());
+        let message = self.access.refusal(&user, request.unwrap_or("the control socket"), needed);
+        let step = self.with_refusals(|refusals| refusals.take(refusal, Instant::now()));
+        let sent = send(writer, &Response::error(ErrorKind::NotPermitted, message)).await;
+        match step {
+            Step::Tell(refusal) => self.tell(refusal).await,
+            Step::Wait(until, key) => {
+                let porter = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep_until(until.into()).await;
+                    if let Some(held) = porter.with_refusals(|refusals| refusals.held(key, Instant::now())) {
+                        porter.tell(held).await;
+                    }
+                });
+            }
+            Step::Counted => {}
+        }
+        sent
+    }
+
+    fn with_refusals<T>(&self, act: impl FnOnce(&mut Refusals) -> T) -> T {
+        act(&mut self.refusals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn tell(&self, refusal: Refusal) {
+        let uid = refusal.peer.uid;
+        let told = timeout(ANSWER_TIMEOUT, self.desk.commands.send(Message::Refused(refusal))).await;
+        if !matches!(told, Ok(Ok(()))) {
+            warn!(uid, "a user was refused on the control socket, and it could not be recorded");
         }
     }
 }
@@ -152,10 +254,11 @@ async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Re
     }
 }
 
-async fn ask_daemon(request: Request, uid: u32, desk: &Desk) -> Response {
+async fn ask_daemon(request: Request, peer: Peer, desk: &Desk) -> Response {
     let ending = || Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done");
     let (answer, answered) = oneshot::channel();
-    let asked = timeout(ANSWER_TIMEOUT, desk.commands.send(Command { request, uid, answer })).await;
+    let asked =
+        timeout(ANSWER_TIMEOUT, desk.commands.send(Message::Asked(Command { request, peer, answer }))).await;
     if !matches!(asked, Ok(Ok(()))) {
         return ending();
     }

@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::access::Peer;
 use super::client::{ClientError, Exchange, ask};
 use super::protocol::{ErrorKind, EventFormat, Request, Response};
-use super::server::{Command, Desk, Server};
+use super::server::{Command, Desk, Message, Server};
 use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
+use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 use crate::events::tests::dropped;
 
@@ -35,7 +37,7 @@ impl Served {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = Server::bind(&path, None).unwrap();
+                let server = Server::bind(&path, &ControlGroups::default()).unwrap();
                 let (commands, requests) = mpsc::channel(4);
                 ready.send(()).unwrap();
                 let desk = Desk { commands, history: events };
@@ -75,8 +77,11 @@ impl Drop for Served {
 }
 
 /// Answers with the request itself, so that a test sees what came through.
-async fn answer(mut requests: mpsc::Receiver<Command>) {
-    while let Some(Command { request, uid, answer }) = requests.recv().await {
+async fn answer(mut requests: mpsc::Receiver<Message>) {
+    while let Some(message) = requests.recv().await {
+        let Message::Asked(Command { request, peer: Peer { uid, .. }, answer }) = message else {
+            panic!("{message:?}")
+        };
         let message = format!("{uid} {}", serde_json::to_string(&request).unwrap());
         let _gone = answer.send(Response::Done { message, generation: 7 });
     }

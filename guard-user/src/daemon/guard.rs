@@ -150,6 +150,9 @@ impl Guard {
                 warn!("{key} is {} until the daemon is started again", now.display());
             }
         }
+        if self.policy.control.groups != policy.control.groups {
+            warn!("control.groups count as they were until the daemon is started again");
+        }
         let geo = compile::geo_image(&database, &policy.sites)?;
         self.publish(policy, Some((geo, database.info)))?;
         self.attach_all();

@@ -29,7 +29,8 @@ use tracing::{error, info, warn};
 use crate::config::Checked;
 use crate::config::policy::{Action, Ingress};
 use crate::control::protocol::{ErrorKind, Request, Response};
-use crate::control::server::{Command, Desk, Server};
+use crate::control::refusals::Refusal;
+use crate::control::server::{Command, Desk, Message, Server};
 use crate::control::status::LossStatus;
 use crate::events::history::History;
 use crate::events::log::EventLog;
@@ -71,7 +72,7 @@ struct Daemon {
     teller: Teller,
     server: Server,
     desk: Desk,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Message>,
     links: Links,
     hang_up: Signal,
     terminate: Signal,
@@ -88,7 +89,7 @@ impl Daemon {
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         // A socket that can't be had is seen before anything changes. Clients wait until it is served.
         let control = &checked.policy.control;
-        let server = Server::bind(&control.socket, control.group.as_deref())?;
+        let server = Server::bind(&control.socket, &control.groups)?;
         let mut guard = Guard::start(options, checked)?;
         let history = Arc::new(History::default());
         let log = EventLog::start(std::io::stdout()).context("cannot start the event log")?;
@@ -114,7 +115,10 @@ impl Daemon {
             tokio::select! {
                 () = self.server.serve(&self.desk) => {}
                 () = self.teller.ready() => while self.teller.tell(&self.guard) {},
-                Some(command) = self.commands.recv() => self.answer(command),
+                Some(message) = self.commands.recv() => match message {
+                    Message::Asked(command) => self.answer(command),
+                    Message::Refused(refusal) => warn_of_refusal(&refusal),
+                },
                 () = self.links.changed() => self.guard.look_at_interfaces(),
                 _ = self.hang_up.recv() => drop(self.reload()),
                 _ = each_second.tick() => {
@@ -149,7 +153,8 @@ impl Daemon {
     }
 
     fn answer(&mut self, command: Command) {
-        let Command { request, uid, answer } = command;
+        let Command { request, peer, answer } = command;
+        let uid = peer.uid;
         let response = match request {
             Request::Status {} => self.status(),
             Request::Reload {} => self.reload(),
@@ -206,6 +211,18 @@ impl Daemon {
             );
         }
     }
+}
+
+fn warn_of_refusal(refusal: &Refusal) {
+    let Refusal { peer, request, needed, left_out } = refusal;
+    warn!(
+        uid = peer.uid,
+        pid = peer.pid,
+        rights = %peer.rights,
+        left_out,
+        "a user without the right to it was refused {}: it takes the right `{needed}`",
+        request.unwrap_or("the control socket")
+    );
 }
 
 fn ticks(period: Duration) -> Interval {

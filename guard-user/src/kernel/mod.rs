@@ -23,6 +23,7 @@ mod order;
 mod plain;
 mod publish;
 mod raw;
+pub mod sockets;
 mod test_run;
 mod view;
 

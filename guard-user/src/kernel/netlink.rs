@@ -1,5 +1,5 @@
-//! Requests to the kernel's rtnetlink, and their answers: just what interfaces and TC filters need, without
-//! an async runtime, so that any thread may ask from the network namespace that it is in.
+//! Requests to the kernel over netlink, and their answers: just what interfaces, TC filters and sockets need,
+//! without an async runtime, so that any thread may ask from the network namespace that it is in.
 //!
 //! Messages: Documentation/userspace-api/netlink/intro.rst. Numbers are in host order.
 
@@ -25,6 +25,11 @@ const DUMP: u16 = 0x300;
 /// `NLA_TYPE_MASK`: the two high bits say nested and byte order.
 const TYPE_MASK: u16 = 0x3fff;
 
+/// A part of the kernel that is asked: a netlink protocol.
+pub(super) type Part = Option<rustix::net::Protocol>;
+/// `NETLINK_ROUTE` is protocol 0.
+const ROUTE: Part = None;
+
 /// One message of an answer.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -36,22 +41,27 @@ pub(super) struct Message {
 
 /// Asks for all of something.
 pub(super) fn dump(kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
-    exchange(kind, REQUEST | DUMP, payload)
+    dump_from(ROUTE, kind, payload)
+}
+
+/// Asks another part of the kernel than rtnetlink for all of something.
+pub(super) fn dump_from(part: Part, kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
+    exchange(part, kind, REQUEST | DUMP, payload)
 }
 
 /// Has something changed, and waits for the kernel's word that it was.
 pub(super) fn change(kind: u16, payload: &[u8]) -> io::Result<()> {
-    exchange(kind, REQUEST | ACK, payload).map(drop)
+    change_in(ROUTE, kind, payload)
 }
 
-fn exchange(kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        // Protocol 0 is NETLINK_ROUTE.
-        None,
-    )?;
+/// Has another part of the kernel than rtnetlink change something, and waits for its word that it was.
+pub(super) fn change_in(part: Part, kind: u16, payload: &[u8]) -> io::Result<()> {
+    exchange(part, kind, REQUEST | ACK, payload).map(drop)
+}
+
+fn exchange(part: Part, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, part)?;
     let request = request(kind, flags, payload)?;
     let sent = rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     if sent != request.len() {

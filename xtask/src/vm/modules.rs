@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// What the suites use: the hooks, and the kinds of device that packets pass.
-const WANTED: [&str; 14] = [
+/// What the suites use: the hooks, the kinds of device that packets pass, and the lists of sockets.
+const WANTED: [&str; 16] = [
     "sch_ingress",
     "cls_bpf",
     "act_bpf",
@@ -18,6 +18,8 @@ const WANTED: [&str; 14] = [
     "ipip",
     "sit",
     "wireguard",
+    "tcp_diag",
+    "udp_diag",
 ];
 
 /// The files of the wanted modules and of everything that they depend on, each after what it needs, as

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::error_examples::EXAMPLES;
+use super::error_examples::examples;
 use super::{GOOD, check, codes_in, good_with, small_groups};
 use crate::config::{ErrorKind, Surroundings, limits, load, parse};
 
@@ -23,7 +23,7 @@ fn errors(text: &str) -> Vec<(&'static str, String)> {
 #[test]
 fn each_kind_of_error_is_found_alone_with_place_field_and_hint() {
     let mut wrong = String::new();
-    for &(code, part, replacement, expected) in EXAMPLES {
+    for &(code, part, replacement, expected) in examples() {
         let found = errors(&good_with(part, replacement));
         match &found[..] {
             [(found_code, shown)] if *found_code == code && shown.contains(expected) => {}
@@ -37,7 +37,7 @@ fn each_kind_of_error_is_found_alone_with_place_field_and_hint() {
 fn every_kind_of_error_has_an_example() {
     // These concern the file as a whole or its length, and have tests of their own below.
     let elsewhere = ["unreadable", "file-too-long", "not-utf8", "over-limit"];
-    let shown: BTreeSet<&str> = EXAMPLES.iter().map(|example| example.0).chain(elsewhere).collect();
+    let shown: BTreeSet<&str> = examples().map(|example| example.0).chain(elsewhere).collect();
     let all: BTreeSet<&str> = codes_in(include_str!("../hint.rs")).into_iter().collect();
     assert!(all.len() > 30);
     assert_eq!(shown, all);

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use super::{GOOD, check, code, good_with};
-use crate::config::policy::{Action, Ingress, LogFormat, Mark, PortRange, Protocol, Record};
+use crate::config::policy::{Action, ControlGroups, Ingress, LogFormat, Mark, PortRange, Protocol, Record};
 use crate::config::{Policy, Surroundings, parse};
 
 fn policy(text: &str) -> Policy {
@@ -20,7 +20,11 @@ fn a_full_config_is_read_as_it_is_written() {
     assert!(policy.host.observe);
     assert_eq!(policy.geo.files, [Path::new("/var/lib/GeoIP/GeoLite2-Country.mmdb")]);
     assert_eq!(policy.geo.max_age, SignedDuration::from_hours(60 * 24));
-    assert_eq!(policy.control.group.as_deref(), Some("borderguard"));
+    let groups = &policy.control.groups;
+    assert_eq!(
+        [&groups.view, &groups.exemptions, &groups.policy, &groups.everything],
+        [&["bg-view"], &["bg-compliance"], &["bg-sre"], &["bg-admin"]]
+    );
     assert_eq!(policy.log.format, LogFormat::Json);
 
     let [ssh, names, monitoring] = &policy.failsafe[..] else { panic!("{:?}", policy.failsafe) };
@@ -62,7 +66,7 @@ fn what_is_left_away_has_its_default() {
     assert!(!policy.host.observe && policy.geo.files.is_empty());
     assert_eq!(policy.geo.max_age, SignedDuration::from_hours(120 * 24));
     assert_eq!(policy.control.socket, Path::new("/run/borderguard/control.sock"));
-    assert_eq!(policy.control.group, None);
+    assert_eq!(policy.control.groups, ControlGroups::default());
     assert_eq!(policy.state.directory, Path::new("/var/lib/borderguard"));
     assert_eq!(policy.state.pin_path, Path::new("/sys/fs/bpf/borderguard"));
     assert_eq!(policy.log.format, LogFormat::Text);

@@ -1,0 +1,53 @@
+//! The program's table of subcommands, which help, documentation and its tests are made from.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::{detach, events, exemption, explain, reload, run, status};
+
+/// Keeps region-pinned data in its region: marks every flow that comes from pinned storage, and drops or
+/// flags it in the kernel where it goes to a jurisdiction that the data may not reach.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "borderguard", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed, or a difference found; 2 input that can't be used; 3 no daemon; 4 not permitted.
+Start with `borderguard check FILE`, then `borderguard run --config FILE --observe`, then without `--observe`.";
+
+/// The subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Guard this host: load, attach, watch and log, until SIGTERM (enforcement stays)
+    Run(run::Args),
+    /// Check a config: every error at once, or every warning
+    Check(CheckArgs),
+    /// Show what is guarded, how, and what was counted
+    Status(status::Args),
+    /// Show violations and exempted flows, one line each
+    Events(events::Args),
+    /// Check, load, list and revoke exemptions
+    Exemption(exemption::Args),
+    /// Tell why a packet passes or not, step by step, or judge every frame of a capture
+    Explain(explain::Args),
+    /// Have the daemon read config, geo databases and exemptions again
+    Reload(reload::Args),
+    /// Remove everything from the kernel: nothing is guarded any more
+    Detach(detach::Args),
+}
+
+/// Arguments of `check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The config
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,31 @@
+//! One example, or a few, for each kind of error.
+
+mod interfaces;
+mod jurisdictions;
+mod keys;
+mod names;
+mod networks;
+mod ports;
+mod settings;
+mod syntax;
+mod types;
+
+/// An example: the error's short name, the part of the good config that is replaced, what by, and the
+/// one error that comes of it.
+pub(super) type Example = (&'static str, &'static str, &'static str, &'static str);
+
+/// All examples.
+pub(super) fn examples() -> impl Iterator<Item = &'static Example> {
+    let parts = [
+        syntax::EXAMPLES,
+        keys::EXAMPLES,
+        types::EXAMPLES,
+        names::EXAMPLES,
+        networks::EXAMPLES,
+        jurisdictions::EXAMPLES,
+        ports::EXAMPLES,
+        interfaces::EXAMPLES,
+        settings::EXAMPLES,
+    ];
+    parts.into_iter().flatten()
+}

@@ -1,0 +1,90 @@
+//! Paths, Unix groups, lengths of time and choices.
+
+use super::Example;
+
+pub(super) const EXAMPLES: &[Example] = &[
+    (
+        "relative-path",
+        "[groups]",
+        "[geo]\nfiles = [\"geo.mmdb\"]\n[groups]",
+        "11:10 geo.files: the path \"geo.mmdb\" is not absolute | begin it with a slash, such as \"/etc/geo.mmdb\"",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[state]\ndirectory = \"/var/../lib\"\n[groups]",
+        "11:13 state.directory: the path \"/var/../lib\" has \"..\" in it | write the path without \"..\"",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[state]\npin_path = \"/\"\n[groups]",
+        "11:12 state.pin_path: the path \"/\" is the root folder | name a file or folder of its own",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[state]\npin_path = \"/a\\u0000\"\n[groups]",
+        "11:12 state.pin_path: the path \"/a\\0\" has a control character | write the path without it",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[control]\nsocket = \"/run/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012\"\n[groups]",
+        "11:10 control.socket: the path \"/run/0123456789012345678901234567890123456789012345678901234...\" is longer than a socket's path can be (107 bytes) | choose a shorter path",
+    ),
+    (
+        "bad-unix-group",
+        "[groups]",
+        "[control.groups]\nview = [\"a group\"]\n[groups]",
+        "11:9 control.groups.view: \"a group\" is no Unix group name | for example \"borderguard\", as in /etc/group",
+    ),
+    (
+        "bad-duration",
+        "[groups]",
+        "[geo]\nmax_age = \"sixty days\"\n[groups]",
+        "11:11 geo.max_age: \"sixty days\" is no length of time: it is not a number with its unit | for example \"60d\", \"8w\" or \"36h\"",
+    ),
+    (
+        "bad-duration",
+        "[groups]",
+        "[geo]\nmax_age = \"2 months\"\n[groups]",
+        "11:11 geo.max_age: \"2 months\" is no length of time: years and months have no fixed length",
+    ),
+    (
+        "bad-duration",
+        "[groups]",
+        "[geo]\nmax_age = \"-60d\"\n[groups]",
+        "11:11 geo.max_age: \"-60d\" is no length of time: it must be more than nothing",
+    ),
+    (
+        "bad-choice",
+        "\"drop\"",
+        "\"dorp\"",
+        "16:10 pin.action: \"dorp\" is none of \"drop\", \"flag\", \"observe\" | did you mean \"drop\"?",
+    ),
+    (
+        "bad-choice",
+        "\"drop\"",
+        "\"reject\"",
+        "16:10 pin.action: \"reject\" is none of \"drop\", \"flag\", \"observe\" | write one of \"drop\", \"flag\", \"observe\"",
+    ),
+    (
+        "bad-choice",
+        "home = \"IE\"",
+        "home = \"IE\"\ningress = \"on\"",
+        "15:11 pin.ingress: \"on\" is none of \"off\", \"flag\", \"drop\"",
+    ),
+    (
+        "bad-choice",
+        "home = \"IE\"",
+        "home = \"IE\"\nrecord = \"none\"",
+        "15:10 pin.record: \"none\" is none of \"forbidden\", \"all\"",
+    ),
+    (
+        "bad-choice",
+        "[groups]",
+        "[log]\nformat = \"xml\"\n[groups]",
+        "11:10 log.format: \"xml\" is none of \"text\", \"json\"",
+    ),
+];

@@ -1,0 +1,208 @@
+//! What a user may ask of the daemon: four rights, and the one that each request takes.
+
+use std::fmt;
+
+use super::protocol::Request;
+
+/// What may be done over the control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// To look.
+    View,
+    /// To load and close exemptions, and to look.
+    Exemptions,
+    /// To reload the policy, and to look.
+    Policy,
+    /// To do all of it.
+    Everything,
+}
+
+impl Right {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::View, Self::Exemptions, Self::Policy, Self::Everything];
+
+    /// Its name, which is also that of its key in `[control.groups]`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Exemptions => "exemptions",
+            Self::Policy => "policy",
+            Self::Everything => "everything",
+        }
+    }
+
+    /// Whether who has this right may do what takes the other.
+    #[must_use]
+    pub const fn includes(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Everything, _)
+                | (_, Self::View)
+                | (Self::Exemptions, Self::Exemptions)
+                | (Self::Policy, Self::Policy)
+        )
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The name of a request, and the right that it takes.
+///
+/// The one table of who may do what. A request that is added has no place to be forgotten: this does not
+/// compile without a line for it.
+#[must_use]
+pub const fn needed(request: &Request) -> (&'static str, Right) {
+    match request {
+        Request::Status {} => ("status", Right::View),
+        Request::Events { .. } => ("events", Right::View),
+        Request::ExemptionList {} => ("exemption-list", Right::View),
+        Request::ExemptionLoad { .. } => ("exemption-load", Right::Exemptions),
+        Request::ExemptionRevoke { .. } => ("exemption-revoke", Right::Exemptions),
+        Request::Reload {} => ("reload", Right::Policy),
+    }
+}
+
+/// The rights that one user has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// This right beside those that are there.
+    #[must_use]
+    pub const fn with(self, right: Right) -> Self {
+        Self(self.0 | 1 << right as u8)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The rights that were given.
+    pub fn iter(self) -> impl Iterator<Item = Right> {
+        Right::ALL.into_iter().filter(move |right| self.0 & 1 << *right as u8 != 0)
+    }
+
+    /// Whether one of them includes this one.
+    #[must_use]
+    pub fn include(self, needed: Right) -> bool {
+        self.iter().any(|right| right.includes(needed))
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        rights.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.iter().map(Right::name).collect();
+        f.write_str(if names.is_empty() { "none" } else { "" })?;
+        f.write_str(&names.join(" and "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// One request of each kind.
+    fn requests() -> Vec<Request> {
+        vec![
+            Request::Status {},
+            Request::Events { follow: false, limit: None, format: Default::default() },
+            Request::ExemptionList {},
+            Request::ExemptionLoad { document: String::new(), name: String::new() },
+            Request::ExemptionRevoke { id: String::new(), why: String::new() },
+            Request::Reload {},
+        ]
+    }
+
+    /// The names of all requests, as the reader of requests has them.
+    fn all_names() -> BTreeSet<String> {
+        let error = serde_json::from_str::<Request>(r#"{"request":"?"}"#).unwrap_err().to_string();
+        let (_, names) = error.split_once("expected one of ").unwrap();
+        names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_request_has_its_own_name_in_the_table() {
+        let mut named = BTreeSet::new();
+        for request in requests() {
+            let written = serde_json::to_value(&request).unwrap();
+            assert_eq!(written["request"], needed(&request).0);
+            named.insert(needed(&request).0.to_owned());
+        }
+        assert_eq!(named, all_names());
+    }
+
+    /// Every right against every request.
+    #[test]
+    fn each_right_lets_do_just_what_it_says() {
+        const VIEW: &[&str] = &["status", "events", "exemption-list"];
+        const EXEMPTIONS: &[&str] = &["exemption-load", "exemption-revoke"];
+        const POLICY: &[&str] = &["reload"];
+        let may = |right| match right {
+            Right::View => VIEW.to_vec(),
+            Right::Exemptions => [VIEW, EXEMPTIONS].concat(),
+            Right::Policy => [VIEW, POLICY].concat(),
+            Right::Everything => [VIEW, EXEMPTIONS, POLICY].concat(),
+        };
+        for right in Right::ALL {
+            for request in requests() {
+                let (name, needed) = needed(&request);
+                let expected = may(right).contains(&name);
+                assert_eq!(right.includes(needed), expected, "{right} {name}");
+                assert_eq!(Rights::default().with(right).include(needed), expected, "{right} {name}");
+                assert!(!Rights::default().include(needed));
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_several_rights_may_do_what_any_of_them_lets() {
+        for bits in 0..16_u8 {
+            let given = || Right::ALL.into_iter().filter(move |right| bits & 1 << *right as u8 != 0);
+            let rights: Rights = given().collect();
+            assert_eq!(rights.iter().collect::<Vec<_>>(), given().collect::<Vec<_>>());
+            assert_eq!(rights.is_empty(), bits == 0);
+            for needed in Right::ALL {
+                assert_eq!(rights.include(needed), given().any(|right| right.includes(needed)), "{rights}");
+            }
+        }
+        assert_eq!(Rights::from_iter([Right::Policy, Right::View]).to_string(), "view and policy");
+        assert_eq!(Rights::default().to_string(), "none");
+    }
+
+    #[test]
+    fn the_docs_have_every_request_with_its_right() {
+        let docs = include_str!("../../../docs/sre.md");
+        let (_, section) = docs.split_once("\n## Who may do what\n").unwrap();
+        let rows = section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+        let expected: Vec<String> = Right::ALL
+            .iter()
+            .map(|right| {
+                let requests = requests();
+                let own = requests.iter().map(needed).filter(|(_, needed)| needed == right);
+                let own: Vec<String> = own.map(|(name, _)| format!("`{name}`")).collect();
+                let beside = match right {
+                    Right::View => "",
+                    Right::Exemptions | Right::Policy => "as `view`, and ",
+                    Right::Everything => "every request",
+                };
+                format!("| `{right}` | {beside}{} |", own.join(", "))
+            })
+            .collect();
+        assert_eq!(rows.collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,182 @@
+//! The control socket, asked by processes of other users and groups.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use guard_user::control::access::{Access, Member};
+use guard_user::control::client::{ClientError, ask};
+use guard_user::control::protocol::{ErrorKind, Request, Response};
+use guard_user::control::refusals::Refusal;
+use guard_user::control::right::Right;
+use guard_user::control::server::{Command, Desk, Message, Server};
+use guard_user::events::history::History;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use tokio::sync::oneshot;
+
+const NOBODY: u32 = 61_000;
+const GROUPS: [(u32, &str, Right); 4] = [
+    (61_070, "bg-view", Right::View),
+    (61_071, "bg-compliance", Right::Exemptions),
+    (61_072, "bg-sre", Right::Policy),
+    (61_073, "bg-admin", Right::Everything),
+];
+
+/// A server on a thread of its own that does whatever it is asked, until it is dropped.
+struct Served {
+    socket: PathBuf,
+    refused: Receiver<Refusal>,
+    _end: oneshot::Sender<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    fn new(groups: &[(u32, &str, Right)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let socket = folder.path().join("control.sock");
+        let groups = groups.iter().map(|&(gid, name, right)| Member { gid, name: name.to_owned(), right });
+        let access = Access { uid: 0, groups: groups.collect() };
+        let (end, ended) = oneshot::channel();
+        let (ready, is_ready) = mpsc::channel();
+        let (tell, refused) = mpsc::channel();
+        let path = socket.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = Server::bind_for(&path, access).unwrap();
+                let (commands, mut messages) = tokio::sync::mpsc::channel(4);
+                ready.send(()).unwrap();
+                let desk = Desk { commands, history: History::new(10).into() };
+                let answer = async {
+                    while let Some(message) = messages.recv().await {
+                        match message {
+                            Message::Refused(refusal) => tell.send(refusal).unwrap(),
+                            Message::Asked(Command { peer, answer, .. }) => {
+                                let message = format!("{} {} {}", peer.uid, peer.gid, peer.rights);
+                                answer.send(Response::Done { message, generation: 1 }).unwrap();
+                            }
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = server.serve(&desk) => {}
+                    () = answer => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        is_ready.recv().unwrap();
+        Self { socket, refused, _end: end, _folder: folder }
+    }
+
+    fn mode(&self) -> u32 {
+        fs::metadata(&self.socket).unwrap().permissions().mode() & 0o777
+    }
+}
+
+/// Asks as this user with these groups. Credentials are a thread's own to the kernel (credentials(7)).
+fn ask_as(
+    socket: &Path,
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    request: &Request,
+) -> Result<Response, ClientError> {
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            set_thread_groups(&groups).unwrap();
+            set_thread_res_gid(gid, gid, gid).unwrap();
+            set_thread_res_uid(uid, uid, uid).unwrap();
+            ask(socket, request)
+        });
+        asked.join().unwrap()
+    })
+}
+
+fn requests() -> [(Request, Right); 4] {
+    [
+        (Request::Status {}, Right::View),
+        (Request::ExemptionList {}, Right::View),
+        (Request::ExemptionRevoke { id: "x".to_owned(), why: "y".to_owned() }, Right::Exemptions),
+        (Request::Reload {}, Right::Policy),
+    ]
+}
+
+fn refusal(result: Result<Response, ClientError>) -> String {
+    match result {
+        Err(ClientError::Refused { kind: ErrorKind::NotPermitted, message }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn each_group_may_do_what_its_right_says_and_no_more() {
+    let served = Served::new(&GROUPS);
+    assert_eq!(served.mode(), 0o666);
+    for (user, &(group, _, right)) in (NOBODY..).zip(&GROUPS) {
+        for (request, needed) in requests() {
+            // As the user's own group, and as one of those beside it.
+            for (gid, groups) in [(group, vec![]), (user, vec![61_999, group])] {
+                let answer = ask_as(&served.socket, user, gid, &groups, &request);
+                if right.includes(needed) {
+                    let message = format!("{user} {gid} {right}");
+                    assert_eq!(answer.unwrap(), Response::Done { message, generation: 1 });
+                    continue;
+                }
+                let message = refusal(answer);
+                assert!(message.starts_with(&format!("the user {user} may not use `")), "{message}");
+                assert!(message.contains(&format!("the right `{needed}`")), "{message}");
+                assert!(message.contains("\"bg-admin\"") && !message.contains("\"bg-view\""), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn who_has_no_right_is_refused_unread_and_a_flood_of_it_is_one_record_a_second() {
+    let served = Served::new(&GROUPS);
+    for _ in 0..50 {
+        let message = refusal(ask_as(&served.socket, NOBODY, NOBODY, &[], &Request::Status {}));
+        assert!(message.contains("the right `view`") && message.contains("\"bg-view\""), "{message}");
+    }
+    let mut told = 0;
+    while told < 50 {
+        let refusal = served.refused.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!((refusal.peer.uid, refusal.request, refusal.needed), (NOBODY, None, Right::View));
+        assert_eq!(refusal.peer.pid, Some(std::process::id()));
+        told += 1 + refusal.left_out;
+        assert!(told == 1 || refusal.left_out > 0, "{refusal:?}");
+    }
+    assert_eq!(told, 50);
+    // The administrator is served all the while.
+    ask(&served.socket, &Request::Reload {}).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn with_one_group_the_kernel_keeps_all_others_away() {
+    let served = Served::new(&GROUPS[..1]);
+    assert_eq!(served.mode(), 0o660);
+    ask_as(&served.socket, NOBODY, GROUPS[0].0, &[], &Request::Status {}).unwrap();
+    let kept_away = ask_as(&served.socket, NOBODY, NOBODY, &[], &Request::Status {}).unwrap_err();
+    assert!(matches!(kept_away, ClientError::NotPermitted { .. }), "{kept_away}");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn without_groups_root_alone_connects() {
+    let served = Served::new(&[]);
+    assert_eq!(served.mode(), 0o600);
+    ask(&served.socket, &Request::Reload {}).unwrap();
+    let kept_away = ask_as(&served.socket, NOBODY, 0, &[0], &Request::Status {}).unwrap_err();
+    assert!(matches!(kept_away, ClientError::NotPermitted { .. }), "{kept_away}");
+}
