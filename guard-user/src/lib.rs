@@ -1,5 +1,6 @@
 //! Border Guard, the daemon and the command line as a library.
 
+pub mod approval;
 pub mod cli;
 pub mod compile;
 pub mod config;

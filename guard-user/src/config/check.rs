@@ -6,6 +6,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::SignedDuration;
 
+use super::approval;
 use super::each::{choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
@@ -64,6 +65,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             pin_path: path(&raw.pin_path, "state.pin_path", DEFAULT_PIN_PATH, sink),
         },
         log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
+        approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
         pins: raw.pins.iter().filter_map(|pin| check_pin(pin, groups, sink)).collect(),

@@ -246,6 +246,18 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
     },
+    /// Not a name that a Unix user can have.
+    #[error("{} is no Unix user name", quoted(text))]
+    BadUnixUser {
+        /// What is there.
+        text: String,
+    },
+    /// Not an identity that a list of patterns can name.
+    #[error("{} is no identity of a signer", quoted(text))]
+    BadIdentity {
+        /// What is there.
+        text: String,
+    },
     /// Not a length of time, or none that can be counted in hours.
     #[error("{} is no length of time: {reason}", quoted(text))]
     BadDuration {

@@ -123,6 +123,11 @@ impl ErrorKind {
             }
             Self::BadPath { hint, .. } => (*hint).into(),
             Self::BadUnixGroup { .. } => "for example \"borderguard\", as in /etc/group".into(),
+            Self::BadUnixUser { .. } => "for example \"aoife\", as in /etc/passwd".into(),
+            Self::BadIdentity { .. } => {
+                "write it as the file of allowed signers does, such as \"aoife@example.org\", without patterns"
+                    .into()
+            }
             Self::BadDuration { .. } => "for example \"60d\", \"8w\" or \"36h\"".into(),
             Self::BadChoice { text, choices } => match super::suggest::nearest(text, choices.iter().copied())
             {
@@ -172,6 +177,8 @@ impl ErrorKind {
             Self::RelativePath { .. } => "relative-path",
             Self::BadPath { .. } => "bad-path",
             Self::BadUnixGroup { .. } => "bad-unix-group",
+            Self::BadUnixUser { .. } => "bad-unix-user",
+            Self::BadIdentity { .. } => "bad-identity",
             Self::BadDuration { .. } => "bad-duration",
             Self::BadChoice { .. } => "bad-choice",
             Self::OverLimit { .. } => "over-limit",

@@ -97,7 +97,7 @@ pub enum Need {
 }
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 11] = [
+pub static SECTIONS: [Section; 13] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -117,6 +117,17 @@ pub static SECTIONS: [Section; 11] = [
     },
     Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "approval",
+        shape: Shape::Table,
+        meaning: "Who may approve exemptions. Without this section signatures are not verified, and whoever \
+                  may load a document decides alone.",
+    },
+    Section {
+        path: "approval.signer",
+        shape: Shape::Entries,
+        meaning: "Somebody whose approval counts, and as what; at least one.",
+    },
     Section {
         path: "failsafe",
         shape: Shape::Entries,
@@ -155,7 +166,7 @@ pub static SECTIONS: [Section; 11] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 31] = [
+pub static KEYS: [Key; 35] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -254,6 +265,40 @@ pub static KEYS: [Key; 31] = [
         need: Need::Default(r#""text""#),
         example: r#""json""#,
         meaning: "`text` for people, `json` for one object a line.",
+    },
+    Key {
+        section: "approval",
+        name: "allowed_signers",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""/etc/borderguard/allowed_signers""#,
+        meaning: "OpenSSH's file of allowed signers (ssh-keygen(1), ALLOWED SIGNERS), as an absolute path: \
+                  which key speaks for whom, for what and when. Root alone may be able to write it.",
+    },
+    Key {
+        section: "approval.signer",
+        name: "identity",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""aoife@example.org""#,
+        meaning: "By this identity the file of allowed signers has the signer's keys. Unique, whatever is \
+                  written in capitals; no blanks and none of `,`, `*`, `?`, `!` and `\"`; at most 254 bytes.",
+    },
+    Key {
+        section: "approval.signer",
+        name: "roles",
+        kind: Kind::List,
+        need: Need::Required,
+        example: r#"["legal", "dpo"]"#,
+        meaning: "As what the signer may approve: names as a pin's. A document names the roles that it needs.",
+    },
+    Key {
+        section: "approval.signer",
+        name: "user",
+        kind: Kind::Text,
+        need: Need::Optional("the signer has no account on this host"),
+        example: r#""aoife""#,
+        meaning: "The signer's Unix user: whoever loads a document is not the only one who approved it.",
     },
     Key {
         section: "failsafe",

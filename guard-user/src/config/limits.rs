@@ -28,6 +28,9 @@ pub const CGROUP_LEVELS: usize = 8;
 pub const FILE_BYTES: usize = 1 << 20;
 /// Bytes of a name of a pin, a site, a group or a failsafe rule.
 pub const NAME_BYTES: usize = 63;
+/// Bytes of a signer's identity: those of the longest mail address (RFC 5321 section 4.5.3.1.3, less the
+/// two brackets).
+pub const IDENTITY_BYTES: usize = 254;
 /// Bytes of an interface's name: `IFNAMSIZ` (linux/if.h) without the closing zero byte.
 pub const INTERFACE_BYTES: usize = 15;
 /// Bytes of the control socket's path: `sun_path` (unix(7)) without the closing zero byte.

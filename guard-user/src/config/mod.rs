@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub mod approval;
 mod check;
 pub(crate) mod each;
 pub mod error;

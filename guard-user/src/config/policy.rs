@@ -10,6 +10,8 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::SignedDuration;
 
+use super::approval::Approvals;
+
 /// A whole config file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -23,6 +25,8 @@ pub struct Policy {
     pub state: State,
     /// How the daemon logs.
     pub log: Log,
+    /// Who may approve exemptions; `None`: signatures are not verified.
+    pub approval: Option<Approvals>,
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of
     /// the file.
     pub failsafe: Vec<Failsafe>,

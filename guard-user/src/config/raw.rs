@@ -3,6 +3,7 @@
 
 use toml::de::DeTable;
 
+use super::approval::{self, RawApproval};
 use super::error::ErrorKind;
 use super::keys::CONFIG;
 use super::read::{List, Section, Text};
@@ -21,6 +22,7 @@ pub(super) struct Raw {
     pub(super) state_directory: Option<Text>,
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
+    pub(super) approval: Option<RawApproval>,
     pub(super) failsafe: Vec<RawFailsafe>,
     pub(super) sites: Vec<RawSite>,
     pub(super) groups: Vec<RawGroup>,
@@ -113,6 +115,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         state_directory: state.text("directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
+        approval: approval::read(&root, sink),
         failsafe: each(&root, "failsafe", sink, read_failsafe),
         sites: each(&root, "site", sink, read_site),
         groups,

@@ -179,13 +179,35 @@ fn path_within(text: &str, most: usize, too_long: &'static str) -> Result<PathBu
 
 /// A Unix group, by the characters that groupadd(8) allows.
 pub(crate) fn unix_group(text: &str) -> Result<String, ErrorKind> {
+    if is_unix_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(ErrorKind::BadUnixGroup { text: text.to_owned() })
+    }
+}
+
+/// A Unix user, by the characters that useradd(8) allows.
+pub(crate) fn unix_user(text: &str) -> Result<String, ErrorKind> {
+    if is_unix_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(ErrorKind::BadUnixUser { text: text.to_owned() })
+    }
+}
+
+fn is_unix_name(text: &str) -> bool {
     const LONGEST: usize = 32;
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let other = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let good = text.bytes().next().is_some_and(first) && text.bytes().all(other) && text.len() <= LONGEST;
-    match good {
+    text.bytes().next().is_some_and(first) && text.bytes().all(other) && text.len() <= LONGEST
+}
+
+/// An identity of a signer: one that no list of patterns can read as anything else (ssh_config(5), PATTERNS).
+pub(crate) fn identity(text: &str) -> Result<String, ErrorKind> {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ',' | '*' | '?' | '!' | '"');
+    match (1..=limits::IDENTITY_BYTES).contains(&text.len()) && !text.contains(odd) {
         true => Ok(text.to_owned()),
-        false => Err(ErrorKind::BadUnixGroup { text: text.to_owned() }),
+        false => Err(ErrorKind::BadIdentity { text: text.to_owned() }),
     }
 }
 

@@ -35,6 +35,11 @@ action = "drop"
 [pin.select]
 sources = ["192.0.2.10/32"]
 ports = ["tcp/143"]
+[approval]
+allowed_signers = "/etc/borderguard/allowed_signers"
+[[approval.signer]]
+identity = "anne@example.org"
+roles = ["legal"]
 "#;
 
 fn code(text: &str) -> Jurisdiction {

@@ -40,6 +40,43 @@ pub(super) const EXAMPLES: &[Example] = &[
         "11:9 control.groups.view: \"a group\" is no Unix group name | for example \"borderguard\", as in /etc/group",
     ),
     (
+        "bad-unix-user",
+        "roles = [\"legal\"]",
+        "roles = [\"legal\"]\nuser = \"1st\"",
+        "approval.signer.user: \"1st\" is no Unix user name | for example \"aoife\", as in /etc/passwd",
+    ),
+    (
+        "bad-identity",
+        "anne@example.org",
+        "*@example.org",
+        "23:12 approval.signer.identity: \"*@example.org\" is no identity of a signer | write it as the file",
+    ),
+    ("bad-name", "[\"legal\"]", "[\"Legal\"]", "24:10 approval.signer.roles: \"Legal\" is no name"),
+    (
+        "duplicate-name",
+        "roles = [\"legal\"]",
+        "roles = [\"legal\"]\n[[approval.signer]]\nidentity = \"Anne@example.org\"\nroles = [\"dpo\"]",
+        "26:12 approval.signer.identity: the name \"Anne@example.org\" is taken already, on line 23",
+    ),
+    (
+        "missing",
+        "[[approval.signer]]\nidentity = \"anne@example.org\"\nroles = [\"legal\"]\n",
+        "",
+        "20:1 approval.signer: required, but missing | for example [[approval.signer]] with identity = ",
+    ),
+    (
+        "missing",
+        "allowed_signers = \"/etc/borderguard/allowed_signers\"\n",
+        "",
+        "approval.allowed_signers: required, but missing",
+    ),
+    (
+        "relative-path",
+        "/etc/borderguard/allowed_signers",
+        "allowed_signers",
+        "21:19 approval.allowed_signers: the path \"allowed_signers\" is not absolute",
+    ),
+    (
         "bad-duration",
         "[groups]",
         "[geo]\nmax_age = \"sixty days\"\n[groups]",

@@ -1,0 +1,127 @@
+//! Who approved a document: detached SSH signatures, held against OpenSSH's file of allowed signers.
+//!
+//! This is the boundary between a document that somebody wrote and one that may open the kernel, so it is
+//! small and does no I/O but in [`load`]: [`signature`] reads what `ssh-keygen -Y sign` wrote,
+//! [`allowed_signers`] says which key speaks for whom and when, [`verify`] puts both together for one
+//! signature, and [`quorum`] says whether all of them are enough. Where it differs from `ssh-keygen -Y
+//! verify`, it refuses more: docs/exemptions.md lists where, and the tests hold it against that program.
+
+pub mod allowed_signers;
+pub mod load;
+pub mod pattern;
+pub mod quorum;
+mod refusal;
+pub mod signature;
+#[cfg(test)]
+pub(crate) mod tests;
+mod validity;
+pub mod verify;
+
+use jiff::Timestamp;
+
+pub use allowed_signers::AllowedSigners;
+pub use quorum::{NotEnough, Quorum, Requirement, Seat};
+pub use refusal::Refusal;
+pub use verify::{Approval, verify};
+
+/// What a signature over an exemption's document is made for; one made for anything else never counts
+/// (PROTOCOL.sshsig, "namespace").
+pub const EXEMPTION: &str = "borderguard-exemption";
+/// What a signature over a checkpoint of the audit trail is made for.
+pub const AUDIT: &str = "borderguard-audit";
+
+/// Somebody whose approval counts, as the config names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// By this identity the file of allowed signers has their keys. No two signers have the same, however
+    /// written in capitals.
+    pub identity: String,
+    /// What they approve as; never empty.
+    pub roles: Vec<String>,
+    /// Their Unix user, where they have one on this host.
+    pub user: Option<String>,
+}
+
+/// A document with what it says about its own approval.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The file's bytes, to the last one.
+    pub bytes: &'a [u8],
+    /// Who wrote it.
+    pub submitter: Option<&'a str>,
+    /// Who has to approve it.
+    pub required: &'a [Requirement<'a>],
+}
+
+/// A detached signature as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The name of its file, for errors.
+    pub name: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a document is not approved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotApproved {
+    /// A signature is bad; one is enough, whatever the others are.
+    #[error("{signature}: {refusal}")]
+    Refused {
+        /// The name of its file.
+        signature: String,
+        /// What is wrong with it.
+        refusal: Refusal,
+    },
+    /// Every signature is good, and together they are not what is needed.
+    #[error(transparent)]
+    NotEnough(#[from] NotEnough),
+}
+
+impl NotApproved {
+    /// A short name that stays the same from release to release.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { refusal, .. } => refusal.code(),
+            Self::NotEnough(not_enough) => not_enough.code(),
+        }
+    }
+}
+
+/// Every signature of a document, each of them good.
+///
+/// # Errors
+/// The first bad one: a document to which somebody attached something bad is to be looked at, not loaded.
+pub fn verify_all(
+    bytes: &[u8],
+    signatures: &[Signature],
+    signers: &[Signer],
+    allowed: &AllowedSigners,
+    now: Timestamp,
+) -> Result<Vec<Approval>, NotApproved> {
+    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
+    let verified = signatures.iter().map(|signature| {
+        verify(bytes, &signature.bytes, EXEMPTION, &identities, allowed, now)
+            .map_err(|refusal| NotApproved::Refused { signature: signature.name.clone(), refusal })
+    });
+    verified.collect()
+}
+
+/// Whether a document is approved: every signature is good, and together they are what it asks for.
+/// `loader` is the Unix user who loads it.
+///
+/// # Errors
+/// What is bad, or what is missing.
+pub fn judge(
+    candidate: &Candidate<'_>,
+    signatures: &[Signature],
+    signers: &[Signer],
+    allowed: &AllowedSigners,
+    loader: Option<&str>,
+    now: Timestamp,
+) -> Result<(Vec<Approval>, Quorum), NotApproved> {
+    let approvals = verify_all(candidate.bytes, signatures, signers, allowed, now)?;
+    let quorum = quorum::count(&approvals, signers, candidate.required, candidate.submitter, loader)?;
+    Ok((approvals, quorum))
+}
