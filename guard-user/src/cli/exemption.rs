@@ -159,10 +159,31 @@ mod tests {
 
     use super::*;
 
-    const DOCUMENT: &str = "id = \"m-1\"\nversion = 1\ninstrument = \"treaty-request\"\nreference = \"case 5\"\n\
-                            pins = [\"mail\"]\nvalid_from = 2026-12-01T00:00:00Z\n\
-                            valid_until = 2026-12-15T00:00:00Z\n[[recipient]]\nname = \"Court\"\n\
-                            cidrs = [\"198.51.100.20/32\"]\n";
+    const DOCUMENT: &str = r#"id = "m-1"
+version = 1
+pins = ["mail"]
+purpose = "Evidence in case 5"
+data_categories = ["e-mail"]
+valid_from = 2026-12-01T00:00:00Z
+valid_until = 2026-12-15T00:00:00Z
+[instrument]
+type = "treaty-request"
+name = "MLAT 2001"
+article = "Art. 48"
+ground = "art-46-2-a"
+basis = "art-6-1-c"
+authority = "Department"
+reference = "case 5"
+agreement = "Treaty of 2001"
+[exporter]
+name = "Example Mail Ireland Ltd"
+role = "controller"
+contact = "privacy@example.org"
+[[recipient]]
+name = "Court"
+jurisdiction = "US"
+cidrs = ["198.51.100.20/32"]
+"#;
 
     fn run(text: &str, pins: Option<&[String]>, json: bool) -> (u8, String) {
         let folder = tempfile::tempdir().unwrap();
@@ -178,10 +199,12 @@ mod tests {
     fn a_good_document_says_what_it_would_allow() {
         let (code, shown) = run(DOCUMENT, Some(&["mail".to_owned()]), false);
         let expected = "m.toml: no errors; it would allow:\n\
-                        m-1, version 1: treaty-request, case 5\n\
-                        \x20 data     of the pin mail\n\
-                        \x20 to       Court: 198.51.100.20/32\n\
-                        \x20 ports    any\n\
+                        m-1, version 1: treaty-request, MLAT 2001, case 5\n\
+                        \x20 for      Evidence in case 5\n\
+                        \x20 ground   art-46-2-a and art-6-1-c; Department, under Treaty of 2001\n\
+                        \x20 data     e-mail of the pin mail\n\
+                        \x20 sender   Example Mail Ireland Ltd (controller), privacy@example.org\n\
+                        \x20 to       Court: 198.51.100.20/32 in US, any port\n\
                         \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
                         \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
                         \x20 bytes    without bound\n";
@@ -197,15 +220,15 @@ mod tests {
     fn errors_are_written_as_check_writes_them() {
         let text = DOCUMENT.replace("treaty-request", "foreign-order");
         let (code, shown) = run(&text, Some(&["files".to_owned()]), false);
-        let expected = "m.toml:3:14: error: instrument: an order of a third country's court or authority is by itself \
-                        no ground for a transfer (GDPR Art. 48)\n  hint: name the ground that it rests on: a \
+        let expected = "m.toml:3:9: error: pins: there is no pin \"mail\"\n  hint: the config has \"files\"\n\
+                        m.toml:9:8: error: instrument.type: an order of a third country's court or authority is by \
+                        itself no ground for a transfer (GDPR Art. 48)\n  hint: name the ground that it rests on: a \
                         treaty-request under an international agreement, or another instrument of Chapter V\n\
-                        m.toml:5:9: error: pins: there is no pin \"mail\"\n  hint: the config has \"files\"\n\
                         m.toml: 2 errors\n";
         assert_eq!((code, shown.as_str()), (UNUSABLE, expected));
         let (code, shown) = run(&text, None, true);
         let object: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!((code, &object["errors"][0]["code"]), (UNUSABLE, &json!("foreign-order-alone")));
-        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(3), &Value::Null));
+        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(9), &Value::Null));
     }
 }

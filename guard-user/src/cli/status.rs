@@ -228,7 +228,10 @@ mod tests {
         VerdictStatus,
     };
     use crate::exemption::Summary;
-    use crate::exemption::summary::{RecipientSummary, RevokedSummary, State};
+    use crate::exemption::summary::{
+        AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary,
+        RevokedSummary, State,
+    };
 
     fn exemption() -> Summary {
         let at = |text: &str| text.parse().unwrap();
@@ -236,11 +239,17 @@ mod tests {
             id: "mlat-1".into(),
             version: 1,
             state: State::Active,
-            instrument: "treaty-request".into(),
-            reference: "case 1".into(),
+            replaces: None,
+            confidential: false,
+            instrument: InstrumentSummary { kind: "treaty-request".into(), ..Default::default() },
+            purpose: "evidence".into(),
+            data_categories: vec!["e-mail".into()],
+            exporter: ExporterSummary::default(),
+            assessment: Some(AssessmentSummary::default()),
+            submitter: None,
+            required: vec![RequiredSummary::default()],
             pins: vec!["mail".into()],
-            recipients: vec![RecipientSummary { name: "a".into(), cidrs: vec![], jurisdictions: vec![] }],
-            ports: vec![],
+            recipients: vec![RecipientSummary { name: "a".into(), ..Default::default() }],
             valid_from: at("2026-11-23T00:00:00Z"),
             valid_until: at("2026-11-24T00:00:00Z"),
             quota_bytes: Some(5 << 30),

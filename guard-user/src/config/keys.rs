@@ -65,6 +65,8 @@ pub enum Kind {
     Integer,
     /// A date and time with its offset from UTC (RFC 3339).
     Time,
+    /// A date, or a date and time with its offset from UTC.
+    Date,
     /// A list of strings with at least one value.
     List,
     /// A list of strings that may be empty.
@@ -80,6 +82,7 @@ impl Kind {
             Self::Boolean => "true or false",
             Self::Integer => "a whole number",
             Self::Time => "a date and time with its zone",
+            Self::Date => "a date, or a date and time with its zone",
             Self::List | Self::ListOrNone => "a list of strings",
         }
     }

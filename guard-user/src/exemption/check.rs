@@ -1,23 +1,22 @@
 //! Raw document in, checked document out, and every error on the way.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
-use jiff::Timestamp;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::document::{Document, Reach, Recipient, Surroundings};
+use super::document::{
+    Approval, Assessment, Document, Exporter, Instrument, Recipient, Required, Surroundings,
+};
 use super::error::ErrorKind;
-use super::instrument::Instrument;
-use super::law;
-use super::raw::{Raw, RawRecipient};
+use super::ground::{Basis, Ground, Role};
+use super::instrument::InstrumentKind;
+use super::law::{self, Breach, Facts, Receiver};
+use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
+use super::values::{count, country, digest, identity, line, moment, network, pin, quota, review, version};
 use crate::config;
 use crate::config::each::{checked, choice, each, one};
-use crate::config::error::Wanted;
-use crate::config::groups::country_meant;
-use crate::config::suggest::nearest;
 use crate::config::values;
 
 pub(super) type Sink<'t> = config::sink::Sink<'t, ErrorKind, Infallible>;
@@ -25,155 +24,174 @@ pub(super) type Sink<'t> = config::sink::Sink<'t, ErrorKind, Infallible>;
 /// Checks everything. What comes back is right only where the sink has no errors; `None` where a value
 /// is missing that a document can't be without.
 pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<'_>) -> Option<Document> {
-    let instruments = Instrument::ALL.map(|instrument| (instrument.name(), instrument));
     let id = one(&raw.id, "id", sink, values::name);
-    let version = raw.version.as_ref().and_then(|number| checked(number, "version", sink, version));
-    let instrument = choice(&raw.instrument, "instrument", &instruments, sink);
-    let reference = one(&raw.reference, "reference", sink, line);
+    let number = raw.version.as_ref().and_then(|number| checked(number, "version", sink, version));
+    let replaces = check_replaces(raw, number, sink);
     let pins = each(&raw.pins, "pins", sink, |name| pin(name, surroundings.pins));
-    let ports = each(&raw.ports, "ports", sink, values::ports);
-    let valid_from = raw.valid_from.as_ref().and_then(|time| checked(time, "valid_from", sink, moment));
-    let valid_until = raw.valid_until.as_ref().and_then(|time| checked(time, "valid_until", sink, moment));
+    let purpose = one(&raw.purpose, "purpose", sink, line);
+    let data_categories = each(&raw.data_categories, "data_categories", sink, line);
+    let time = |time: &Option<Spanned<Datetime>>, field, sink: &mut Sink<'_>| {
+        time.as_ref().and_then(|time| checked(time, field, sink, moment))
+    };
+    let valid_from = time(&raw.valid_from, "valid_from", sink);
+    let valid_until = time(&raw.valid_until, "valid_until", sink);
     let quota_bytes = raw.quota_bytes.as_ref().and_then(|number| checked(number, "quota_bytes", sink, quota));
-    let recipients = raw.recipients.iter().filter_map(|recipient| check_recipient(recipient, sink)).collect();
+    let role = choice(&raw.exporter.role, "exporter.role", &Role::ALL.map(|it| (it.name(), it)), sink);
+    let exporter = Exporter {
+        name: one(&raw.exporter.name, "exporter.name", sink, line).unwrap_or_default(),
+        role: role.unwrap_or(Role::Controller),
+        contact: one(&raw.exporter.contact, "exporter.contact", sink, line).unwrap_or_default(),
+    };
+    let submitter = one(&raw.submitter, "approval.submitter", sink, identity);
+    let required = check_required(&raw.required, sink);
+    let assessment = raw.assessment.as_ref().map(|raw| check_assessment(raw, sink));
+    let (kind, ground, instrument) = check_instrument(&raw.instrument, sink);
+    let (receivers, recipients): (Vec<_>, Vec<_>) =
+        raw.recipients.iter().map(|recipient| check_recipient(recipient, sink)).unzip();
 
-    check_window(&raw.valid_until, valid_from, valid_until, surroundings.now, sink);
     if let Some(id) = &id {
-        check_earlier(raw, id, version, surroundings, sink);
+        check_earlier(raw, id, (number, replaces), surroundings, sink);
     }
-    if let (Some(text), Some(instrument)) = (&raw.instrument, instrument) {
-        law::check(instrument, text.span().start, raw.has_quota, sink);
-    }
+    let review_by = assessment.as_ref().and_then(|assessment| assessment.review_by);
+    let window = (valid_from, valid_until);
+    law::check(&Facts { raw, kind, ground, window, review_by, receivers, now: surroundings.now }, sink);
     Some(Document {
         id: id?,
-        version: version?,
-        instrument: instrument?,
-        reference: reference?,
+        version: number?,
+        replaces,
         pins,
-        ports,
+        purpose: purpose?,
+        data_categories,
         valid_from: valid_from?,
         valid_until: valid_until?,
         quota_bytes,
-        recipients,
+        confidential: raw.confidential,
+        instrument: instrument?,
+        exporter,
+        assessment,
+        approval: Approval { submitter, required },
+        recipients: recipients.into_iter().collect::<Option<_>>()?,
     })
 }
 
-fn check_recipient(raw: &RawRecipient, sink: &mut Sink<'_>) -> Option<Recipient> {
-    let name = one(&raw.name, "recipient.name", sink, line);
-    let networks = each(&raw.cidrs, "recipient.cidrs", sink, network);
-    let jurisdictions = each(&raw.jurisdictions, "recipient.jurisdictions", sink, country);
-    if raw.has_both {
-        sink.error(raw.at, "recipient", ErrorKind::TwoReaches);
-    }
-    let reach = match networks.is_empty() {
-        true => Reach::Jurisdictions(jurisdictions),
-        false => Reach::Networks(networks),
+fn check_instrument(
+    raw: &RawInstrument,
+    sink: &mut Sink<'_>,
+) -> (Option<InstrumentKind>, Option<Ground>, Option<Instrument>) {
+    let kinds = InstrumentKind::ALL.map(|kind| (kind.name(), kind));
+    let grounds = Ground::ALL.map(|ground| (ground.name(), ground));
+    let bases = Basis::ALL.map(|basis| (basis.name(), basis));
+    let kind = choice(&raw.kind, "instrument.type", &kinds, sink);
+    let name = one(&raw.name, "instrument.name", sink, line);
+    let article = one(&raw.article, "instrument.article", sink, line);
+    let ground = choice(&raw.ground, "instrument.ground", &grounds, sink);
+    let basis = choice(&raw.basis, "instrument.basis", &bases, sink);
+    let authority = one(&raw.authority, "instrument.authority", sink, line);
+    let reference = one(&raw.reference, "instrument.reference", sink, line);
+    let agreement = one(&raw.agreement, "instrument.agreement", sink, line);
+    let document_sha256 = one(&raw.document_sha256, "instrument.document_sha256", sink, digest);
+    let whole = || {
+        Some(Instrument {
+            kind: kind?,
+            name: name?,
+            article: article?,
+            ground: ground?,
+            basis: basis?,
+            authority: authority?,
+            reference: reference?,
+            agreement,
+            document_sha256,
+        })
     };
-    Some(Recipient { name: name?, reach })
+    (kind, ground, whole())
 }
 
-fn check_window(
-    place: &Option<Spanned<Datetime>>,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-    now: Option<Timestamp>,
-    sink: &mut Sink<'_>,
-) {
-    let (Some(at), Some(until)) = (place.as_ref().map(|time| time.span().start), until) else {
-        return;
-    };
-    if let Some(from) = from.filter(|&from| until <= from) {
-        sink.error(at, "valid_until", ErrorKind::ReversedWindow { from, until });
-    } else if let Some(now) = now.filter(|&now| until <= now) {
-        sink.error(at, "valid_until", ErrorKind::Expired { until, now });
+fn check_assessment(raw: &RawAssessment, sink: &mut Sink<'_>) -> Assessment {
+    Assessment {
+        reference: one(&raw.reference, "assessment.reference", sink, line).unwrap_or_default(),
+        review_by: raw.review_by.as_ref().and_then(|by| checked(by, "assessment.review_by", sink, review)),
+        measures: each(&raw.measures, "assessment.measures", sink, line),
     }
+}
+
+fn check_required(raw: &[RawRequired], sink: &mut Sink<'_>) -> Vec<Required> {
+    let mut lines = BTreeMap::new();
+    let mut required = Vec::with_capacity(raw.len());
+    for entry in raw {
+        let role = one(&entry.role, "approval.required.role", sink, values::name);
+        let count = entry.count.as_ref();
+        let count = count.and_then(|number| checked(number, "approval.required.count", sink, count_of));
+        if let (Some(role), Some(text)) = (&role, &entry.role) {
+            let at = text.span().start;
+            if let Some(&first_line) = lines.get(role) {
+                let kind = Breach::RepeatedRole { role: role.clone(), first_line };
+                sink.error(at, "approval.required.role", kind);
+            } else {
+                lines.insert(role.clone(), sink.line(at));
+            }
+        }
+        if let (Some(role), Some(count)) = (role, count) {
+            required.push(Required { role, count });
+        }
+    }
+    required
+}
+
+fn count_of(number: &i128) -> Result<u32, ErrorKind> {
+    match number {
+        0 => Err(Breach::NobodyApproves.into()),
+        number => count(number),
+    }
+}
+
+fn check_recipient<'r>(raw: &'r RawRecipient, sink: &mut Sink<'_>) -> (Receiver<'r>, Option<Recipient>) {
+    let name = one(&raw.name, "recipient.name", sink, line);
+    let jurisdiction = one(&raw.jurisdiction, "recipient.jurisdiction", sink, country);
+    let items = raw.cidrs.iter().flat_map(|list| &list.items);
+    let placed: Vec<_> = items
+        .filter_map(|item| {
+            let checked = checked(item, "recipient.cidrs", sink, |text| network(text))?;
+            Some((item.span().start, checked))
+        })
+        .collect();
+    let ports = each(&raw.ports, "recipient.ports", sink, values::ports);
+    let networks = placed.iter().map(|&(_, network)| network).collect();
+    let shown = name.clone().unwrap_or_default();
+    let whole = || Some(Recipient { name: name?, jurisdiction: jurisdiction?, networks, ports });
+    (Receiver { raw, name: shown, jurisdiction, networks: placed }, whole())
+}
+
+fn check_replaces(raw: &Raw, number: Option<u32>, sink: &mut Sink<'_>) -> Option<u32> {
+    let replaced = checked(raw.replaces.as_ref()?, "replaces", sink, version)?;
+    if let (Some(version), Some(place)) = (number, &raw.replaces)
+        && replaced >= version
+    {
+        sink.error(place.span().start, "replaces", ErrorKind::ReplacesLater { version, replaced });
+    }
+    Some(replaced)
 }
 
 fn check_earlier(
     raw: &Raw,
     id: &str,
-    version: Option<u32>,
+    (version, replaces): (Option<u32>, Option<u32>),
     surroundings: &Surroundings<'_>,
     sink: &mut Sink<'_>,
 ) {
-    let Some(earlier) = surroundings.earlier.and_then(|earlier| earlier(id)) else {
-        return;
-    };
-    if earlier.open
-        && let Some(text) = &raw.id
+    let Some(look) = surroundings.earlier else { return };
+    let earlier = look(id);
+    let open = earlier.filter(|earlier| earlier.open).map(|earlier| earlier.version);
+    if let (Some(replaced), Some(place)) = (replaces, &raw.replaces)
+        && open != Some(replaced)
     {
-        let kind = ErrorKind::StillOpen { id: id.to_owned(), version: earlier.version };
-        sink.error(text.span().start, "id", kind);
-    } else if let (Some(version), Some(number)) = (version, &raw.version)
+        let kind = ErrorKind::ReplacesClosed { id: id.to_owned(), replaced, open };
+        sink.error(place.span().start, "replaces", kind);
+    } else if let (None, Some(version), Some(text)) = (replaces, open, &raw.id) {
+        sink.error(text.span().start, "id", ErrorKind::StillOpen { id: id.to_owned(), version });
+    } else if let (Some(version), Some(number), Some(earlier)) = (version, &raw.version, earlier)
         && version <= earlier.version
     {
         let kind = ErrorKind::OldVersion { id: id.to_owned(), version, earlier: earlier.version };
         sink.error(number.span().start, "version", kind);
     }
-}
-
-fn version(number: &i128) -> Result<u32, ErrorKind> {
-    let version = u32::try_from(*number).ok().filter(|&version| version > 0);
-    version.ok_or(ErrorKind::BadVersion { number: *number })
-}
-
-/// Bytes; `u64::MAX` stands for no bound in the kernel's tables and TOML has no such number.
-fn quota(number: &i128) -> Result<u64, ErrorKind> {
-    let bytes = i64::try_from(*number).ok().and_then(|bytes| u64::try_from(bytes).ok());
-    bytes.filter(|&bytes| bytes > 0).ok_or(ErrorKind::BadQuota { number: *number })
-}
-
-/// One line for people.
-fn line(text: &str) -> Result<String, ErrorKind> {
-    const LONGEST: usize = 200;
-    let bad = |reason| Err(ErrorKind::BadLine { text: text.to_owned(), reason });
-    if text.trim().is_empty() {
-        return bad("is empty");
-    }
-    if text.len() > LONGEST {
-        return bad("has more than 200 bytes");
-    }
-    match text.chars().any(char::is_control) {
-        true => bad("has a control character or a line break"),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn pin(name: &str, known: Option<&[String]>) -> Result<String, ErrorKind> {
-    let name = values::name(name)?;
-    match known {
-        Some(known) if !known.contains(&name) => {
-            let meant = nearest(&name, known.iter().map(String::as_str)).map(str::to_owned);
-            Err(ErrorKind::UnknownPin { name, meant, known: known.to_vec() })
-        }
-        _ => Ok(name),
-    }
-}
-
-fn network(text: &str) -> Result<IpNetwork, ErrorKind> {
-    match values::cidr(text)? {
-        network if network.prefix() == 0 => Err(ErrorKind::Everybody { network }),
-        network => Ok(network),
-    }
-}
-
-/// A country by its code: an exemption names whom it is for, which neither a group nor a mark does.
-fn country(text: &str) -> Result<Jurisdiction, ErrorKind> {
-    let wanted = Wanted::Country;
-    let text = text.to_owned();
-    Err(match text.parse::<Jurisdiction>() {
-        Ok(jurisdiction) if jurisdiction.is_country() => return Ok(jurisdiction),
-        Ok(_) => config::ErrorKind::MarkNotCountry { text, wanted },
-        Err(_) if crate::groups::builtin(&text).is_some() => config::ErrorKind::GroupNotCountry { text },
-        Err(_) => config::ErrorKind::BadJurisdiction { suggestion: country_meant(&text), text, wanted },
-    }
-    .into())
-}
-
-fn moment(time: &Datetime) -> Result<Timestamp, ErrorKind> {
-    let text = time.to_string();
-    if time.offset.is_none() {
-        return Err(ErrorKind::NoZone { text });
-    }
-    text.parse().map_err(|_| ErrorKind::NoSuchTime { text })
 }

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::check;
 use super::error::ErrorKind;
-use super::instrument::Instrument;
+use super::ground::{Basis, Ground, Role};
+use super::instrument::InstrumentKind;
 use super::raw;
 use crate::config::Errors;
 use crate::config::policy::PortRange;
@@ -21,29 +22,110 @@ use crate::config::syntax;
 pub const DOCUMENT_BYTES: usize = 256 << 10;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
-/// document.
+/// document, and the document every rule of law.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// Unique among the exemptions that are open; never empty, and without a slash.
     pub id: String,
     /// From 1.
     pub version: u32,
-    /// The ground; never one that is none.
-    pub instrument: Instrument,
-    /// The act or the case.
-    pub reference: String,
+    /// The open version that it takes the place of; lower than `version`.
+    pub replaces: Option<u32>,
     /// Names of the pins that it covers; never empty.
     pub pins: Vec<String>,
-    /// Destination ports of egress; empty: any, of any protocol.
-    pub ports: Vec<PortRange>,
+    /// What it is for, one line.
+    pub purpose: String,
+    /// What kinds of data leave; never empty.
+    pub data_categories: Vec<String>,
     /// First moment of its validity.
     pub valid_from: Timestamp,
     /// First moment after its validity, later than `valid_from`.
     pub valid_until: Timestamp,
     /// Bytes on the wire that it may let through, at least 1; `None` for no bound.
     pub quota_bytes: Option<u64>,
-    /// Who may receive; never empty.
+    /// Whether its text stays out of the logs and lists that others read.
+    pub confidential: bool,
+    /// The legal act.
+    pub instrument: Instrument,
+    /// Who sends.
+    pub exporter: Exporter,
+    /// The transfer impact assessment; there where the law needs it.
+    pub assessment: Option<Assessment>,
+    /// Who wrote it, and whose signatures it needs.
+    pub approval: Approval,
+    /// Who may receive; never empty, and no two of them overlap.
     pub recipients: Vec<Recipient>,
+}
+
+impl Document {
+    /// Whether the assessment has to be looked at again before this exemption is activated or resumed.
+    #[must_use]
+    pub fn review_is_over(&self, now: Timestamp) -> bool {
+        self.assessment.as_ref().and_then(|assessment| assessment.review_by).is_some_and(|by| by <= now)
+    }
+}
+
+/// The legal act that a transfer rests on. Texts are one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instrument {
+    /// What kind of act it is; never one that carries nothing.
+    pub kind: InstrumentKind,
+    /// What the act is called.
+    pub name: String,
+    /// The article of it that is used.
+    pub article: String,
+    /// The ground of Chapter V; one that the kind can carry.
+    pub ground: Ground,
+    /// The basis of Art. 6(1).
+    pub basis: Basis,
+    /// Who issued or adopted it.
+    pub authority: String,
+    /// The case.
+    pub reference: String,
+    /// The international agreement; there where the law needs it.
+    pub agreement: Option<String>,
+    /// SHA-256 of the act's own file, 64 digits in small letters.
+    pub document_sha256: Option<String>,
+}
+
+/// Who sends. Texts are one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exporter {
+    /// Who it is.
+    pub name: String,
+    /// What it is for the data.
+    pub role: Role,
+    /// Whom to ask.
+    pub contact: String,
+}
+
+/// A transfer impact assessment. Texts are one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assessment {
+    /// Where it is kept.
+    pub reference: String,
+    /// First moment at which it has to have been looked at again; later than the window's begin.
+    pub review_by: Option<Timestamp>,
+    /// Supplementary measures; may be empty.
+    pub measures: Vec<String>,
+}
+
+/// Who wrote the document, and whose signatures it needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Approval {
+    /// The identity of who wrote it.
+    pub submitter: Option<String>,
+    /// Signatures that are needed; each role once, and may be empty.
+    pub required: Vec<Required>,
+}
+
+/// Signatures of one role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Required {
+    /// The role.
+    pub role: String,
+    /// How many signers of it, at least 1.
+    pub count: u32,
 }
 
 /// Who may receive.
@@ -51,17 +133,12 @@ pub struct Document {
 pub struct Recipient {
     /// Who it is, one line.
     pub name: String,
-    /// By what its packets are known.
-    pub reach: Reach,
-}
-
-/// By what packets to a recipient are known. The lists are never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Its networks, without host bits.
-    Networks(Vec<IpNetwork>),
-    /// Anybody in these countries.
-    Jurisdictions(Vec<Jurisdiction>),
+    /// Where it is; always a country.
+    pub jurisdiction: Jurisdiction,
+    /// Its networks, without host bits; empty: anybody in the jurisdiction.
+    pub networks: Vec<IpNetwork>,
+    /// Its ports, destination ports of egress; empty: any, of any protocol.
+    pub ports: Vec<PortRange>,
 }
 
 /// What a document is checked against beside its own text. Each is left out where it makes no sense: a
@@ -70,7 +147,8 @@ pub enum Reach {
 pub struct Surroundings<'a> {
     /// The names of the config's pins; `None`: pins are not looked at.
     pub pins: Option<&'a [String]>,
-    /// A document that has expired by now is refused; `None`: expiry is not looked at.
+    /// A document that has expired by now, or whose assessment had to be looked at again, is refused;
+    /// `None`: neither is looked at.
     pub now: Option<Timestamp>,
     /// What was loaded under an id before; `None`: this is not looked at.
     pub earlier: Option<EarlierOf<'a>>,

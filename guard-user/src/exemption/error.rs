@@ -3,9 +3,10 @@
 use std::io;
 
 use ipnetwork::IpNetwork;
-use jiff::Timestamp;
 
 use super::document::DOCUMENT_BYTES;
+use super::law::Breach;
+use super::values::MAX_SIGNERS;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
 
@@ -51,21 +52,23 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
     },
-    /// The window ends before it begins.
-    #[error("the window ends at {until}, and does not begin before {from}")]
-    ReversedWindow {
-        /// Its begin.
-        from: Timestamp,
-        /// Its end.
-        until: Timestamp,
+    /// Not a number of signers.
+    #[error("{number} is no number of signers")]
+    BadCount {
+        /// What is there.
+        number: i128,
     },
-    /// The window is over.
-    #[error("the exemption has expired: it ended at {until}, and now it is {now}")]
-    Expired {
-        /// Its end.
-        until: Timestamp,
-        /// Now.
-        now: Timestamp,
+    /// Not a SHA-256 in hexadecimal.
+    #[error("{} is no SHA-256", quoted(text))]
+    BadDigest {
+        /// What is there.
+        text: String,
+    },
+    /// Not an identity that signatures can go by.
+    #[error("{} is no identity", quoted(text))]
+    BadIdentity {
+        /// What is there.
+        text: String,
     },
     /// A pin that the config does not have.
     #[error("there is no pin {}", quoted(name))]
@@ -77,9 +80,6 @@ pub enum ErrorKind {
         /// The pins that there are.
         known: Vec<String>,
     },
-    /// A recipient by networks and by jurisdictions.
-    #[error("the recipient has cidrs and jurisdictions, and it is open which of them bound it")]
-    TwoReaches,
     /// A network of all addresses.
     #[error("{network} is everybody")]
     Everybody {
@@ -104,14 +104,27 @@ pub enum ErrorKind {
         /// The highest version so far.
         earlier: u32,
     },
-    /// GDPR Art. 48.
-    #[error(
-        "an order of a third country's court or authority is by itself no ground for a transfer (GDPR Art. 48)"
-    )]
-    ForeignOrderAlone,
-    /// GDPR Art. 49.
-    #[error("a derogation must be bounded in bytes, and there is no quota_bytes (GDPR Art. 49)")]
-    UnboundedDerogation,
+    /// A version can't take the place of itself or a later one.
+    #[error("version {version} can't replace version {replaced}")]
+    ReplacesLater {
+        /// The document's version.
+        version: u32,
+        /// What stands in `replaces`.
+        replaced: u32,
+    },
+    /// What is to be replaced is not open.
+    #[error("version {replaced} of {} is not open, so that nothing can replace it", quoted(id))]
+    ReplacesClosed {
+        /// The id.
+        id: String,
+        /// What stands in `replaces`.
+        replaced: u32,
+        /// The version that is open, if there is one.
+        open: Option<u32>,
+    },
+    /// A rule of law is broken.
+    #[error(transparent)]
+    Law(#[from] Breach),
 }
 
 impl ErrorKind {
@@ -136,28 +149,33 @@ impl ErrorKind {
             Self::BadLine { .. } => "write one line of text".into(),
             Self::NoZone { text } => format!("write {text}Z for UTC, or {text}+01:00"),
             Self::NoSuchTime { .. } => "for example 2026-12-01T09:00:00+01:00".into(),
-            Self::ReversedWindow { .. } => "exchange the two, or correct the one that is wrong".into(),
-            Self::Expired { .. } => "ask for a renewed approval with a later valid_until".into(),
+            Self::BadCount { .. } => format!("write a number from 1 to {MAX_SIGNERS}"),
+            Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the act's file".into(),
+            Self::BadIdentity { .. } => {
+                "write it like an e-mail address, such as aoife@example.org: letters, digits and . _ % + -".into()
+            }
             Self::UnknownPin { meant: Some(meant), known, .. } => {
                 format!("did you mean {}? The config has {}", quoted(meant), names(known))
             }
             Self::UnknownPin { known, .. } if known.is_empty() => "the config has no pins".into(),
             Self::UnknownPin { known, .. } => format!("the config has {}", names(known)),
-            Self::TwoReaches => {
-                "keep the cidrs to bound it to them; anybody in a jurisdiction is a [[recipient]] of its own"
-                    .into()
-            }
             Self::Everybody { .. } => "name the recipient's own networks".into(),
             Self::StillOpen { id, version } => {
-                format!("revoke it first, and load this as version {} or later of {id}", u64::from(*version) + 1)
+                let next = u64::from(*version) + 1;
+                format!("renew it with replaces = {version}, or revoke it and load this as version {next} of {id}")
+            }
+            Self::ReplacesLater { version: 1, .. } => "the first version replaces nothing".into(),
+            Self::ReplacesLater { version, .. } => {
+                format!("write the version that is open, at most {}, or raise version", version - 1)
+            }
+            Self::ReplacesClosed { open: Some(open), .. } => format!("version {open} is open: write replaces = {open}"),
+            Self::ReplacesClosed { .. } => {
+                "leave replaces away; what was closed is approved anew, with a higher version".into()
             }
             Self::OldVersion { earlier, .. } => {
                 format!("have the document approved again as version {} or later", u64::from(*earlier) + 1)
             }
-            Self::ForeignOrderAlone => "name the ground that it rests on: a treaty-request under an \
-                                        international agreement, or another instrument of Chapter V"
-                .into(),
-            Self::UnboundedDerogation => "add quota_bytes, the bytes that the one transfer needs".into(),
+            Self::Law(breach) => breach.hint(),
         }
     }
 
@@ -172,15 +190,16 @@ impl ErrorKind {
             Self::BadLine { .. } => "bad-line",
             Self::NoZone { .. } => "no-zone",
             Self::NoSuchTime { .. } => "no-such-time",
-            Self::ReversedWindow { .. } => "reversed-window",
-            Self::Expired { .. } => "expired",
+            Self::BadCount { .. } => "bad-count",
+            Self::BadDigest { .. } => "bad-digest",
+            Self::BadIdentity { .. } => "bad-identity",
             Self::UnknownPin { .. } => "unknown-pin",
-            Self::TwoReaches => "two-reaches",
             Self::Everybody { .. } => "everybody",
             Self::StillOpen { .. } => "still-open",
             Self::OldVersion { .. } => "old-version",
-            Self::ForeignOrderAlone => "foreign-order-alone",
-            Self::UnboundedDerogation => "unbounded-derogation",
+            Self::ReplacesLater { .. } => "replaces-later",
+            Self::ReplacesClosed { .. } => "replaces-closed",
+            Self::Law(breach) => breach.rule().name(),
         }
     }
 }
@@ -199,14 +218,12 @@ impl Explain for ErrorKind {
 fn common_hint(kind: &config::ErrorKind) -> String {
     use config::ErrorKind as Common;
     match kind {
-        Common::NoDimension { .. } => "say by what its packets are known: its own networks as cidrs, or \
-                                       anybody in its jurisdictions"
-            .into(),
         Common::Syntax { reason } if reason.contains("duplicate key") => {
-            "a key can be given once; only [[recipient]] repeats".into()
+            "a key and a [table] can be given once; only [[recipient]] and [[approval.required]] repeat".into()
         }
         Common::GroupNotCountry { .. } | Common::MarkNotCountry { .. } => {
-            "name each country, such as \"US\", or the recipient's networks as cidrs".into()
+            "name the recipient's country, such as \"US\"; one in another country is a [[recipient]] of its own"
+                .into()
         }
         kind => kind.hint(),
     }

@@ -1,124 +1,285 @@
-//! Every key that an exemption's document can have: the one table that the reader, the hints and
-//! docs/exemptions.md are made from.
+//! Every key that an exemption's document can have: the one table that the reader, the hints, the JSON
+//! Schema, the questions of `exemption new` and docs/exemptions.md are made from.
 
 use crate::config::keys::{Key, Kind, Need, Schema, Section, Shape};
 
 /// The document's.
 pub static DOCUMENT: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
-static SECTIONS: [Section; 2] = [
-    Section { path: "", shape: Shape::Root, meaning: "What is allowed, on what ground, and how far." },
+/// The sections that no document can be without.
+pub const REQUIRED_SECTIONS: [&str; 3] = ["instrument", "exporter", "recipient"];
+
+static SECTIONS: [Section; 7] = [
+    Section { path: "", shape: Shape::Root, meaning: "What is allowed, and how far." },
+    Section {
+        path: "instrument",
+        shape: Shape::Table,
+        meaning: "The legal act that the transfer rests on. The section is required.",
+    },
+    Section {
+        path: "exporter",
+        shape: Shape::Table,
+        meaning: "Who sends, and answers for it. The section is required.",
+    },
+    Section {
+        path: "assessment",
+        shape: Shape::Table,
+        meaning: "The transfer impact assessment. `scc`, `bcr` and every ground of Art. 49 need it.",
+    },
+    Section {
+        path: "approval",
+        shape: Shape::Table,
+        meaning: "Who wrote the document, and whose signatures it needs.",
+    },
+    Section {
+        path: "approval.required",
+        shape: Shape::Entries,
+        meaning: "A role whose signatures are needed, each role once. All of them must be there.",
+    },
     Section {
         path: "recipient",
         shape: Shape::Entries,
-        meaning: "Who may receive; at least one. A recipient is given either by its networks, or as anybody \
-                  in its jurisdictions, never by both; what is to be allowed beside it is a recipient of \
-                  its own.",
+        meaning: "Who may receive; at least one. No network can be in two of them.",
     },
 ];
 
-static KEYS: [Key; 12] = [
+static KEYS: [Key; 32] = [
+    key(
+        "",
+        "id",
+        Kind::Text,
+        r#""mlat-2026-0142""#,
+        "Unique on the host: `a`-`z`, `0`-`9`, `-`, `_` and `.`, at most 63 bytes. Events, lists and \
+         records name the exemption by it.",
+    ),
+    key(
+        "",
+        "version",
+        Kind::Integer,
+        "1",
+        "From 1. An id can be loaded again once its earlier version is closed, or replaced by it, and only \
+         with a higher version: what was revoked does not come back by itself.",
+    ),
+    optional(
+        "",
+        "replaces",
+        Kind::Integer,
+        "no renewal",
+        "1",
+        "The open version of this id that it takes the place of when it is loaded. Lower than `version`.",
+    ),
+    key(
+        "",
+        "pins",
+        Kind::List,
+        r#"["mail-ie"]"#,
+        "The pins of the config whose flows may go. A packet that several pins forbid passes only when each \
+         of them is covered.",
+    ),
+    key(
+        "",
+        "purpose",
+        Kind::Text,
+        r#""Evidence in case 2026/0142""#,
+        "What the transfer is for, one line of at most 200 bytes (Art. 5(1)(b), Art. 30(1)(b)).",
+    ),
+    key(
+        "",
+        "data_categories",
+        Kind::List,
+        r#"["e-mail content", "e-mail metadata"]"#,
+        "What kinds of data leave, a line each (Art. 30(1)(c)).",
+    ),
+    key(
+        "",
+        "valid_from",
+        Kind::Time,
+        "2026-12-01T09:00:00+01:00",
+        "The first moment, as RFC 3339 writes it, with its zone and without quotes.",
+    ),
+    key(
+        "",
+        "valid_until",
+        Kind::Time,
+        "2026-12-15T00:00:00Z",
+        "The first moment after it; after `valid_from` and, when it is loaded, in the future.",
+    ),
+    optional(
+        "",
+        "quota_bytes",
+        Kind::Integer,
+        "no bound",
+        "5_000_000_000",
+        "Bytes on the wire, headers included, that may leave by this exemption in all, whoever of the \
+         recipients gets them. A ground of Art. 49 needs it.",
+    ),
     Key {
         section: "",
-        name: "id",
-        kind: Kind::Text,
-        need: Need::Required,
-        example: r#""mlat-2026-0142""#,
-        meaning: "Unique on the host: `a`-`z`, `0`-`9`, `-`, `_` and `.`, at most 63 bytes. Events, lists and \
-                  records name the exemption by it.",
+        name: "confidential",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "true",
+        meaning: "Whether its text stays out of the logs and lists that others read.",
     },
+    key(
+        "instrument",
+        "type",
+        Kind::Text,
+        r#""treaty-request""#,
+        "The kind of legal act, see [Instruments](#instruments).",
+    ),
+    key(
+        "instrument",
+        "name",
+        Kind::Text,
+        r#""US-Ireland MLAT 2001""#,
+        "What the act is called. When it falls, every exemption that rests on this name is closed by it.",
+    ),
+    key(
+        "instrument",
+        "article",
+        Kind::Text,
+        r#""Art. 48""#,
+        "The article of the GDPR, or of the act itself, that is used.",
+    ),
+    key(
+        "instrument",
+        "ground",
+        Kind::Text,
+        r#""art-46-2-a""#,
+        "The ground of Chapter V, see [Grounds](#grounds). It must be one that the type can carry.",
+    ),
+    key(
+        "instrument",
+        "basis",
+        Kind::Text,
+        r#""art-6-1-c""#,
+        "The basis of Art. 6(1), see [Bases](#bases): a ground of Chapter V does not replace it.",
+    ),
+    key(
+        "instrument",
+        "authority",
+        Kind::Text,
+        r#""Department of Justice, Ireland""#,
+        "Who issued, adopted or approved the act or the request.",
+    ),
+    key("instrument", "reference", Kind::Text, r#""2026/0142""#, "The case, or the number of the act."),
+    optional(
+        "instrument",
+        "agreement",
+        Kind::Text,
+        "no agreement",
+        r#""Treaty on Mutual Legal Assistance in Criminal Matters of 18 January 2001""#,
+        "The international agreement behind it. A `treaty-request` needs it (Art. 48).",
+    ),
+    optional(
+        "instrument",
+        "document_sha256",
+        Kind::Text,
+        "not recorded",
+        r#""9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#,
+        "SHA-256 of the file that the act itself is kept in, 64 hexadecimal digits as `sha256sum` writes \
+         them.",
+    ),
+    key("exporter", "name", Kind::Text, r#""Example Mail Ireland Ltd""#, "Who sends."),
+    key("exporter", "role", Kind::Text, r#""controller""#, "`controller` or `processor` (Art. 4(7), (8))."),
+    key(
+        "exporter",
+        "contact",
+        Kind::Text,
+        r#""privacy@example.org""#,
+        "Whom to ask, such as the data protection officer.",
+    ),
+    key("assessment", "reference", Kind::Text, r#""TIA-2026-07""#, "Where the assessment is kept."),
+    optional(
+        "assessment",
+        "review_by",
+        Kind::Date,
+        "no review",
+        "2027-06-01",
+        "When it has to be looked at again; a date counts to its end in UTC. From then on the exemption \
+         can't be loaded or resumed. `scc` and `bcr` need it.",
+    ),
     Key {
-        section: "",
-        name: "version",
-        kind: Kind::Integer,
-        need: Need::Required,
-        example: "1",
-        meaning: "From 1. An id can be loaded again once its earlier version is closed, and only with a higher \
-                  version: what was revoked does not come back by itself.",
+        section: "assessment",
+        name: "measures",
+        kind: Kind::ListOrNone,
+        need: Need::Default("[]"),
+        example: r#"["encryption in transit", "split processing"]"#,
+        meaning: "The supplementary measures, a line each.",
     },
-    Key {
-        section: "",
-        name: "instrument",
-        kind: Kind::Text,
-        need: Need::Required,
-        example: r#""treaty-request""#,
-        meaning: "The kind of legal act, see [Instruments](#instruments).",
-    },
-    Key {
-        section: "",
-        name: "reference",
-        kind: Kind::Text,
-        need: Need::Required,
-        example: r#""Central Authority for Mutual Assistance, case 2026/0142""#,
-        meaning: "The act or the case, one line of at most 200 bytes.",
-    },
-    Key {
-        section: "",
-        name: "pins",
-        kind: Kind::List,
-        need: Need::Required,
-        example: r#"["mail-ie"]"#,
-        meaning: "The pins of the config whose flows may go. A packet that several pins forbid passes only \
-                  when each of them is covered.",
-    },
-    Key {
-        section: "",
-        name: "ports",
-        kind: Kind::List,
-        need: Need::Optional("any, of any protocol"),
-        example: r#"["tcp/443"]"#,
-        meaning: "The recipients' ports, that is the destination ports of what leaves, as `protocol/port` or \
-                  `protocol/first-last`. They count for every recipient. A client that fetches from the \
-                  pinned storage has a port that changes: leave the key away for it.",
-    },
-    Key {
-        section: "",
-        name: "valid_from",
-        kind: Kind::Time,
-        need: Need::Required,
-        example: "2026-12-01T09:00:00+01:00",
-        meaning: "The first moment, as RFC 3339 writes it, with its zone and without quotes.",
-    },
-    Key {
-        section: "",
-        name: "valid_until",
-        kind: Kind::Time,
-        need: Need::Required,
-        example: "2026-12-15T00:00:00Z",
-        meaning: "The first moment after it; after `valid_from` and, when it is loaded, in the future.",
-    },
-    Key {
-        section: "",
-        name: "quota_bytes",
-        kind: Kind::Integer,
-        need: Need::Optional("no bound"),
-        example: "5_000_000_000",
-        meaning: "Bytes on the wire, headers included, that may leave by this exemption in all, whoever of \
-                  the recipients gets them. A derogation needs it.",
-    },
-    Key {
-        section: "recipient",
-        name: "name",
-        kind: Kind::Text,
-        need: Need::Required,
-        example: r#""US Department of Justice, Office of International Affairs""#,
-        meaning: "Who it is, one line of at most 200 bytes.",
-    },
-    Key {
-        section: "recipient",
-        name: "cidrs",
-        kind: Kind::List,
-        need: Need::Optional("see `jurisdictions`"),
-        example: r#"["198.51.100.20/32", "2001:db8:20::/48"]"#,
-        meaning: "Its networks, as CIDRs without host bits.",
-    },
-    Key {
-        section: "recipient",
-        name: "jurisdictions",
-        kind: Kind::List,
-        need: Need::Optional("see `cidrs`"),
-        example: r#"["JP"]"#,
-        meaning: "Anybody there: ISO 3166-1 alpha-2 codes. Groups and the marks `unknown` and `uncertain` \
-                  can't stand here: an exemption names whom it is for.",
-    },
+    optional(
+        "approval",
+        "submitter",
+        Kind::Text,
+        "not recorded",
+        r#""aoife@example.org""#,
+        "Who wrote the document, as the identity that signatures go by. The submitter is never the only \
+         approver.",
+    ),
+    key(
+        "approval.required",
+        "role",
+        Kind::Text,
+        r#""legal""#,
+        "The role, written like an id. The config says which signers have it.",
+    ),
+    key("approval.required", "count", Kind::Integer, "1", "How many signers of the role, from 1 to 64."),
+    key(
+        "recipient",
+        "name",
+        Kind::Text,
+        r#""US Department of Justice, Office of International Affairs""#,
+        "Who it is.",
+    ),
+    key(
+        "recipient",
+        "jurisdiction",
+        Kind::Text,
+        r#""US""#,
+        "Where it is: one ISO 3166-1 alpha-2 code. Groups and the marks `unknown` and `uncertain` can't \
+         stand here: the record names the country.",
+    ),
+    optional(
+        "recipient",
+        "cidrs",
+        Kind::List,
+        "anybody in the jurisdiction",
+        r#"["198.51.100.20/32", "2001:db8:20::/48"]"#,
+        "Its networks, as CIDRs without host bits. Only an `adequacy-decision` on the whole country can do \
+         without.",
+    ),
+    optional(
+        "recipient",
+        "ports",
+        Kind::List,
+        "any, of any protocol",
+        r#"["tcp/443"]"#,
+        "The recipient's ports, that is the destination ports of what leaves, as `protocol/port` or \
+         `protocol/first-last`. A client that fetches from the pinned storage has a port that changes: \
+         leave the key away for it.",
+    ),
 ];
+
+/// A key that must be there.
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    example: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, kind, need: Need::Required, example, meaning }
+}
+
+/// A key that can be left away; `without` says what counts then.
+const fn optional(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    without: &'static str,
+    example: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, kind, need: Need::Optional(without), example, meaning }
+}

@@ -11,9 +11,10 @@ pub mod clock;
 mod disk;
 pub mod document;
 pub mod error;
+pub mod ground;
 pub mod instrument;
 pub mod keys;
-mod law;
+pub mod law;
 mod raw;
 mod record;
 pub mod snapshot;
@@ -21,11 +22,13 @@ pub mod store;
 pub mod summary;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use clock::Clocks;
-pub use document::{Document, Earlier, Reach, Recipient, Surroundings};
+pub use document::{Document, Earlier, Recipient, Surroundings};
 pub use error::ErrorKind;
-pub use instrument::Instrument;
+pub use ground::{Basis, Ground};
+pub use instrument::InstrumentKind;
 pub use snapshot::Snapshot;
 pub use store::{Admission, LoadError, Problem, Store, StoreError, Use};
 pub use summary::{State, Summary};

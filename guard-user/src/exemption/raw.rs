@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use toml::value::Datetime;
 
-use super::keys::DOCUMENT;
+use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use crate::config;
 use crate::config::read::{List, Section, Text};
 use crate::config::sink::Report;
@@ -16,16 +16,61 @@ use crate::config::sink::Report;
 pub(super) struct Raw {
     pub(super) id: Option<Text>,
     pub(super) version: Option<Spanned<i128>>,
-    pub(super) instrument: Option<Text>,
-    pub(super) reference: Option<Text>,
+    pub(super) replaces: Option<Spanned<i128>>,
     pub(super) pins: Option<List>,
-    pub(super) ports: Option<List>,
+    pub(super) purpose: Option<Text>,
+    pub(super) data_categories: Option<List>,
     pub(super) valid_from: Option<Spanned<Datetime>>,
     pub(super) valid_until: Option<Spanned<Datetime>>,
     /// Whether the key is there, be its value right or wrong.
     pub(super) has_quota: bool,
     pub(super) quota_bytes: Option<Spanned<i128>>,
+    pub(super) confidential: bool,
+    pub(super) instrument: RawInstrument,
+    pub(super) exporter: RawExporter,
+    pub(super) assessment: Option<RawAssessment>,
+    pub(super) submitter: Option<Text>,
+    pub(super) required: Vec<RawRequired>,
+    /// Whether there is nobody who may receive, and no slip for it that is reported already.
+    pub(super) has_no_recipient: bool,
     pub(super) recipients: Vec<RawRecipient>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawInstrument {
+    pub(super) kind: Option<Text>,
+    pub(super) name: Option<Text>,
+    pub(super) article: Option<Text>,
+    pub(super) ground: Option<Text>,
+    pub(super) basis: Option<Text>,
+    pub(super) authority: Option<Text>,
+    pub(super) reference: Option<Text>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_agreement: bool,
+    pub(super) agreement: Option<Text>,
+    pub(super) document_sha256: Option<Text>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawExporter {
+    pub(super) name: Option<Text>,
+    pub(super) role: Option<Text>,
+    pub(super) contact: Option<Text>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawAssessment {
+    pub(super) reference: Option<Text>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_review: bool,
+    pub(super) review_by: Option<Spanned<Datetime>>,
+    pub(super) measures: Option<List>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawRequired {
+    pub(super) role: Option<Text>,
+    pub(super) count: Option<Spanned<i128>>,
 }
 
 #[derive(Debug)]
@@ -33,48 +78,85 @@ pub(super) struct RawRecipient {
     /// Where it begins.
     pub(super) at: usize,
     pub(super) name: Option<Text>,
-    pub(super) jurisdictions: Option<List>,
+    pub(super) jurisdiction: Option<Text>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_cidrs: bool,
     pub(super) cidrs: Option<List>,
-    /// Whether both ways of giving a recipient are used.
-    pub(super) has_both: bool,
+    pub(super) ports: Option<List>,
 }
 
 /// Reads the whole document.
 pub(super) fn read(document: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     let root = Section::root(document, &DOCUMENT, sink);
-    let entries = root.entries("recipient", sink);
-    let example = "[[recipient]] with name = \"...\" and cidrs = [\"198.51.100.20/32\"]".to_owned();
-    if root.is_empty_list("recipient") {
-        sink.report(0, "recipient".to_owned(), config::ErrorKind::EmptyList { example, optional: false });
-    } else if root.lacks("recipient") {
-        sink.report(0, "recipient".to_owned(), config::ErrorKind::Missing { example });
+    for name in REQUIRED_SECTIONS {
+        // That there is no recipient is a rule of law, which has words of its own.
+        if name != "recipient" && root.lacks(name) {
+            let example = format!("[{name}] with its keys below it");
+            sink.report(0, name.to_owned(), config::ErrorKind::Missing { example });
+        }
     }
+    let instrument = root.table("instrument", sink);
+    let exporter = root.table("exporter", sink);
+    let assessment = root.table("assessment", sink);
+    let approval = root.table("approval", sink);
+    let required = approval.entries("approval.required", sink);
+    let recipients = root.entries("recipient", sink);
     Raw {
         id: root.text("id", sink),
         version: root.integer("version", sink),
-        instrument: root.text("instrument", sink),
-        reference: root.text("reference", sink),
+        replaces: root.integer("replaces", sink),
         pins: root.list("pins", sink),
-        ports: root.list("ports", sink),
+        purpose: root.text("purpose", sink),
+        data_categories: root.list("data_categories", sink),
         valid_from: root.time("valid_from", sink),
         valid_until: root.time("valid_until", sink),
-        has_quota: root.has_any(&["quota_bytes"]),
+        has_quota: !root.lacks("quota_bytes"),
         quota_bytes: root.integer("quota_bytes", sink),
-        recipients: entries.iter().map(|entry| read_recipient(entry, sink)).collect(),
+        confidential: root.boolean("confidential", sink).unwrap_or(false),
+        instrument: read_instrument(&instrument, sink),
+        exporter: RawExporter {
+            name: exporter.text("name", sink),
+            role: exporter.text("role", sink),
+            contact: exporter.text("contact", sink),
+        },
+        assessment: (!root.lacks("assessment")).then(|| RawAssessment {
+            reference: assessment.text("reference", sink),
+            lacks_review: assessment.lacks("review_by"),
+            review_by: assessment.time("review_by", sink),
+            measures: assessment.list("measures", sink),
+        }),
+        submitter: approval.text("submitter", sink),
+        required: required
+            .iter()
+            .map(|entry| RawRequired { role: entry.text("role", sink), count: entry.integer("count", sink) })
+            .collect(),
+        has_no_recipient: root.lacks("recipient") || root.is_empty_list("recipient"),
+        recipients: recipients.iter().map(|entry| read_recipient(entry, sink)).collect(),
+    }
+}
+
+fn read_instrument(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawInstrument {
+    RawInstrument {
+        kind: section.text("type", sink),
+        name: section.text("name", sink),
+        article: section.text("article", sink),
+        ground: section.text("ground", sink),
+        basis: section.text("basis", sink),
+        authority: section.text("authority", sink),
+        reference: section.text("reference", sink),
+        lacks_agreement: section.lacks("agreement"),
+        agreement: section.text("agreement", sink),
+        document_sha256: section.text("document_sha256", sink),
     }
 }
 
 fn read_recipient(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecipient {
-    let choices = ["cidrs", "jurisdictions"];
-    if choices.iter().all(|name| section.lacks(name)) {
-        let kind = config::ErrorKind::NoDimension { choices: choices.to_vec() };
-        sink.report(section.at, "recipient".to_owned(), kind);
-    }
     RawRecipient {
         at: section.at,
         name: section.text("name", sink),
-        jurisdictions: section.list("jurisdictions", sink),
+        jurisdiction: section.text("jurisdiction", sink),
+        lacks_cidrs: section.lacks("cidrs"),
         cidrs: section.list("cidrs", sink),
-        has_both: choices.iter().all(|name| section.has_any(&[name])),
+        ports: section.list("ports", sink),
     }
 }

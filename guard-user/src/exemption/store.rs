@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use super::clock::Clocks;
 use super::disk::{self, Disk, Folder};
-use super::document::{self, Document, Earlier, Reach, Surroundings};
+use super::document::{self, Document, Earlier, Surroundings};
 use super::error::ErrorKind;
 use super::record::{Record, Status};
 use super::summary::Summary;
@@ -433,18 +433,21 @@ fn kernel_exemption(
 ) -> KernelExemption {
     let (mut jurisdictions, mut networks) = (Vec::new(), Vec::new());
     for recipient in &document.recipients {
-        match &recipient.reach {
-            Reach::Jurisdictions(countries) => jurisdictions.extend(countries),
-            Reach::Networks(its_networks) => networks.extend(its_networks),
+        match recipient.networks.is_empty() {
+            true => jurisdictions.push(recipient.jurisdiction),
+            false => networks.extend(&recipient.networks),
         }
     }
+    let any = document.recipients.iter().any(|recipient| recipient.ports.is_empty());
+    let of_each = document.recipients.iter().flat_map(|recipient| recipient.ports.iter().copied());
+    let ports = if any { Vec::new() } else { of_each.collect() };
     KernelExemption {
         slot,
         account: slot,
         pins,
         jurisdictions,
         networks,
-        ports: document.ports.clone(),
+        ports,
         valid_from_ns: clocks.boot_time_of(document.valid_from),
         valid_until_ns: clocks.boot_time_of(document.valid_until),
         quota: document.quota_bytes.map_or(u64::MAX, |quota| quota.saturating_sub(before.bytes)),

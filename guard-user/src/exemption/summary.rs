@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::document::{Document, Reach};
+use super::document::{Document, Recipient};
 use super::record::{Record, Status, Use};
 
 /// What an exemption is at one moment.
@@ -57,16 +57,28 @@ pub struct Summary {
     pub version: u32,
     /// What it is now.
     pub state: State,
-    /// The kind of legal act.
-    pub instrument: String,
-    /// The act or the case.
-    pub reference: String,
+    /// The open version that it takes the place of; null for none.
+    pub replaces: Option<u32>,
+    /// Whether its text stays out of the logs and lists that others read.
+    pub confidential: bool,
+    /// The legal act.
+    pub instrument: InstrumentSummary,
+    /// What it is for.
+    pub purpose: String,
+    /// What kinds of data leave.
+    pub data_categories: Vec<String>,
+    /// Who sends.
+    pub exporter: ExporterSummary,
+    /// The transfer impact assessment; null where there is none.
+    pub assessment: Option<AssessmentSummary>,
+    /// The identity of who wrote it; null where it does not say.
+    pub submitter: Option<String>,
+    /// The signatures that it needs.
+    pub required: Vec<RequiredSummary>,
     /// The pins that it covers.
     pub pins: Vec<String>,
     /// Who may receive.
     pub recipients: Vec<RecipientSummary>,
-    /// The recipients' ports; empty: any, of any protocol.
-    pub ports: Vec<String>,
     /// First moment of its validity.
     pub valid_from: Timestamp,
     /// First moment after its validity.
@@ -87,15 +99,72 @@ pub struct Summary {
     pub revoked: Option<RevokedSummary>,
 }
 
+/// The legal act that an exemption rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstrumentSummary {
+    /// What kind of act it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the act is called.
+    pub name: String,
+    /// The article of it that is used.
+    pub article: String,
+    /// The ground of Chapter V GDPR.
+    pub ground: String,
+    /// The basis of Art. 6(1) GDPR.
+    pub basis: String,
+    /// Who issued or adopted it.
+    pub authority: String,
+    /// The case.
+    pub reference: String,
+    /// The international agreement; null where there is none.
+    pub agreement: Option<String>,
+    /// SHA-256 of the act's own file; null where it is not recorded.
+    pub document_sha256: Option<String>,
+}
+
+/// Who sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExporterSummary {
+    /// Who it is.
+    pub name: String,
+    /// `controller` or `processor`.
+    pub role: String,
+    /// Whom to ask.
+    pub contact: String,
+}
+
+/// A transfer impact assessment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssessmentSummary {
+    /// Where it is kept.
+    pub reference: String,
+    /// First moment at which it has to have been looked at again; null where it does not say.
+    pub review_by: Option<Timestamp>,
+    /// Supplementary measures.
+    pub measures: Vec<String>,
+}
+
+/// Signatures of one role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequiredSummary {
+    /// The role.
+    pub role: String,
+    /// How many signers of it.
+    pub count: u32,
+}
+
 /// Who may receive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipientSummary {
     /// Who it is.
     pub name: String,
-    /// Its networks; empty where it is anybody in the jurisdictions.
+    /// Where it is.
+    pub jurisdiction: String,
+    /// Its networks; empty: anybody in the jurisdiction.
     pub cidrs: Vec<String>,
-    /// The jurisdictions; empty where it has networks.
-    pub jurisdictions: Vec<String>,
+    /// Its ports; empty: any, of any protocol.
+    pub ports: Vec<String>,
 }
 
 /// How an exemption was closed.
@@ -113,22 +182,43 @@ impl Summary {
     /// A document that is not loaded.
     #[must_use]
     pub fn of_document(document: &Document, now: Timestamp) -> Self {
-        let recipients = document.recipients.iter().map(|recipient| {
-            let (cidrs, jurisdictions) = match &recipient.reach {
-                Reach::Networks(networks) => (words(networks), Vec::new()),
-                Reach::Jurisdictions(jurisdictions) => (Vec::new(), words(jurisdictions)),
-            };
-            RecipientSummary { name: recipient.name.clone(), cidrs, jurisdictions }
+        let act = &document.instrument;
+        let assessment = document.assessment.as_ref().map(|assessment| AssessmentSummary {
+            reference: assessment.reference.clone(),
+            review_by: assessment.review_by,
+            measures: assessment.measures.clone(),
         });
+        let required = document.approval.required.iter();
+        let required = required.map(|it| RequiredSummary { role: it.role.clone(), count: it.count });
         Self {
             id: document.id.clone(),
             version: document.version,
             state: state(document, Use::default(), now),
-            instrument: document.instrument.to_string(),
-            reference: document.reference.clone(),
+            replaces: document.replaces,
+            confidential: document.confidential,
+            instrument: InstrumentSummary {
+                kind: act.kind.to_string(),
+                name: act.name.clone(),
+                article: act.article.clone(),
+                ground: act.ground.to_string(),
+                basis: act.basis.to_string(),
+                authority: act.authority.clone(),
+                reference: act.reference.clone(),
+                agreement: act.agreement.clone(),
+                document_sha256: act.document_sha256.clone(),
+            },
+            purpose: document.purpose.clone(),
+            data_categories: document.data_categories.clone(),
+            exporter: ExporterSummary {
+                name: document.exporter.name.clone(),
+                role: document.exporter.role.to_string(),
+                contact: document.exporter.contact.clone(),
+            },
+            assessment,
+            submitter: document.approval.submitter.clone(),
+            required: required.collect(),
             pins: document.pins.clone(),
-            recipients: recipients.collect(),
-            ports: words(&document.ports),
+            recipients: document.recipients.iter().map(recipient).collect(),
             valid_from: document.valid_from,
             valid_until: document.valid_until,
             quota_bytes: document.quota_bytes,
@@ -161,6 +251,60 @@ impl Summary {
             revoked,
             ..Self::of_document(document, now)
         }
+    }
+
+    /// The same for those who may only look: without the text of a confidential one. What is left says
+    /// which exemption it is, on what kind of ground data goes to which countries by which ports, when and
+    /// how much. A network names its owner, and is text.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        if !self.confidential {
+            return self;
+        }
+        let hidden = || HIDDEN.to_owned();
+        let each = |list: &[String]| list.iter().map(|_| HIDDEN.to_owned()).collect::<Vec<_>>();
+        let act = self.instrument;
+        Self {
+            instrument: InstrumentSummary {
+                name: hidden(),
+                article: hidden(),
+                authority: hidden(),
+                reference: hidden(),
+                agreement: act.agreement.map(|_| hidden()),
+                document_sha256: act.document_sha256.map(|_| hidden()),
+                kind: act.kind,
+                ground: act.ground,
+                basis: act.basis,
+            },
+            purpose: hidden(),
+            data_categories: each(&self.data_categories),
+            exporter: ExporterSummary { name: hidden(), contact: hidden(), role: self.exporter.role },
+            assessment: self.assessment.map(|assessment| AssessmentSummary {
+                reference: hidden(),
+                review_by: assessment.review_by,
+                measures: each(&assessment.measures),
+            }),
+            submitter: self.submitter.map(|_| hidden()),
+            recipients: self
+                .recipients
+                .into_iter()
+                .map(|it| RecipientSummary { name: hidden(), cidrs: each(&it.cidrs), ..it })
+                .collect(),
+            revoked: self.revoked.map(|revoked| RevokedSummary { why: hidden(), ..revoked }),
+            ..self
+        }
+    }
+}
+
+/// What stands where the text of a confidential exemption is not shown.
+pub const HIDDEN: &str = "(confidential)";
+
+fn recipient(recipient: &Recipient) -> RecipientSummary {
+    RecipientSummary {
+        name: recipient.name.clone(),
+        jurisdiction: recipient.jurisdiction.to_string(),
+        cidrs: words(&recipient.networks),
+        ports: words(&recipient.ports),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::world::{DUBLIN, Family, PLACES, US};
+use crate::bed::INSTRUMENT;
 use crate::netns::HOST_INTERFACE;
 
 /// The pin's name.
@@ -53,10 +54,10 @@ pub(super) fn exemption() -> Result<String> {
     let until = now + jiff::SignedDuration::from_hours(1);
     // No ports: the client's is any.
     Ok(format!(
-        "id = {EXEMPTION:?}\nversion = 1\ninstrument = \"treaty-request\"\n\
-         reference = \"Central Authority for Mutual Assistance, case 2026/0142\"\npins = [{PIN:?}]\n\
-         valid_from = {now:.0}\nvalid_until = {until:.0}\n\n\
-         [[recipient]]\nname = \"Requesting authority, Boston\"\ncidrs = [\"{v4}/32\", \"{v6}/128\"]\n"
+        "id = {EXEMPTION:?}\nversion = 1\npins = [{PIN:?}]\npurpose = \"Evidence in case 2026/0142\"\n\
+         data_categories = [\"e-mail content\"]\nvalid_from = {now:.0}\nvalid_until = {until:.0}\n\n\
+         {INSTRUMENT}\n[[recipient]]\nname = \"Requesting authority, Boston\"\njurisdiction = \"US\"\n\
+         cidrs = [\"{v4}/32\", \"{v6}/128\"]\n"
     ))
 }
 

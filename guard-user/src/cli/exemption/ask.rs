@@ -114,10 +114,31 @@ mod tests {
     use crate::control::protocol::{ErrorKind as Refusal, parse_request};
     use crate::control::status::{PinStatus, Status};
 
-    const DOCUMENT: &str = "id = \"m-1\"\nversion = 1\ninstrument = \"treaty-request\"\nreference = \"case 5\"\n\
-                            pins = [\"mail\"]\nvalid_from = 2026-12-01T00:00:00Z\n\
-                            valid_until = 2026-12-15T00:00:00Z\n[[recipient]]\nname = \"Court\"\n\
-                            cidrs = [\"198.51.100.20/32\"]\n";
+    const DOCUMENT: &str = r#"id = "m-1"
+version = 1
+pins = ["mail"]
+purpose = "Evidence in case 5"
+data_categories = ["e-mail"]
+valid_from = 2026-12-01T00:00:00Z
+valid_until = 2026-12-15T00:00:00Z
+[instrument]
+type = "treaty-request"
+name = "MLAT 2001"
+article = "Art. 48"
+ground = "art-46-2-a"
+basis = "art-6-1-c"
+authority = "Department"
+reference = "case 5"
+agreement = "Treaty of 2001"
+[exporter]
+name = "Example Mail Ireland Ltd"
+role = "controller"
+contact = "privacy@example.org"
+[[recipient]]
+name = "Court"
+jurisdiction = "US"
+cidrs = ["198.51.100.20/32"]
+"#;
 
     /// A socket that gives these answers, and the requests that came.
     struct Bed {
@@ -213,7 +234,7 @@ mod tests {
         });
         let error = error.unwrap_err();
         assert_eq!((exit_of(&error), requests), (Exit::BadInput, vec![]));
-        assert!(error.to_string().contains("m.toml:3:14: error: instrument: "), "{error}");
+        assert!(error.to_string().contains("m.toml:9:8: error: instrument.type: "), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use crate::cli::table::{grouped, plain};
+use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
 use crate::exemption::{State, Summary};
 
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
@@ -12,27 +13,42 @@ use crate::exemption::{State, Summary};
 /// # Errors
 /// Where `out` can't be written.
 pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Result<()> {
-    let Summary { id, version, instrument, reference, .. } = summary;
+    let Summary { id, version, instrument, .. } = summary;
     let state = match summary.loaded_at {
         Some(_) => format!("{}, ", summary.state.name().replace('-', " ")),
         None => String::new(),
     };
-    writeln!(out, "{id}, version {version}: {state}{instrument}, {}", plain(reference))?;
+    let secret = if summary.confidential { ", confidential" } else { "" };
+    let act = format!("{}, {}, {}", instrument.kind, instrument.name, instrument.reference);
+    writeln!(out, "{id}, version {version}{secret}: {state}{}", plain(&act))?;
     let mut line = |title: &str, value: &str| writeln!(out, "  {title:<8} {}", plain(value));
-    let of = if summary.pins.len() == 1 { "of the pin" } else { "of the pins" };
-    line("data", &format!("{of} {}", summary.pins.join(", ")))?;
-    for (at, recipient) in summary.recipients.iter().enumerate() {
-        let whom = match recipient.cidrs.is_empty() {
-            true => format!("anybody in {}", recipient.jurisdictions.join(", ")),
-            false => recipient.cidrs.join(", "),
-        };
-        line(if at == 0 { "to" } else { "" }, &format!("{}: {whom}", recipient.name))?;
+    if let Some(replaced) = summary.replaces {
+        line("renews", &format!("version {replaced}"))?;
     }
-    let any = summary.ports.is_empty();
-    line("ports", &if any { "any".to_owned() } else { summary.ports.join(", ") })?;
+    line("for", &summary.purpose)?;
+    let InstrumentSummary { ground, basis, authority, agreement, .. } = instrument;
+    let under = agreement.as_ref().map(|agreement| format!(", under {agreement}")).unwrap_or_default();
+    line("ground", &format!("{ground} and {basis}; {authority}{under}"))?;
+    let of = if summary.pins.len() == 1 { "of the pin" } else { "of the pins" };
+    line("data", &format!("{} {of} {}", summary.data_categories.join(", "), summary.pins.join(", ")))?;
+    line(
+        "sender",
+        &format!("{} ({}), {}", summary.exporter.name, summary.exporter.role, summary.exporter.contact),
+    )?;
+    for (at, recipient) in summary.recipients.iter().enumerate() {
+        line(if at == 0 { "to" } else { "" }, &receiver(recipient))?;
+    }
     line("from", &moment(summary.valid_from, now))?;
     line("until", &moment(summary.valid_until, now))?;
     line("bytes", &bytes(summary))?;
+    if let Some(assessment) = &summary.assessment {
+        let review = assessment.review_by.map(|by| format!(", to be looked at again by {}", moment(by, now)));
+        line("assessed", &format!("{}{}", assessment.reference, review.unwrap_or_default()))?;
+    }
+    if !summary.required.is_empty() {
+        let signers = summary.required.iter().map(|it| format!("{} of {}", it.count, it.role));
+        line("signed", &format!("by {}", signers.collect::<Vec<_>>().join(", ")))?;
+    }
     if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
         line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
     }
@@ -40,6 +56,18 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
     }
     Ok(())
+}
+
+fn receiver(recipient: &RecipientSummary) -> String {
+    let RecipientSummary { name, jurisdiction, cidrs, ports } = recipient;
+    let whom = match cidrs.is_empty() {
+        true => format!("anybody in {jurisdiction}"),
+        false => format!("{} in {jurisdiction}", cidrs.join(", ")),
+    };
+    match ports.is_empty() {
+        true => format!("{name}: {whom}, any port"),
+        false => format!("{name}: {whom}, {}", ports.join(", ")),
+    }
 }
 
 /// Writes all exemptions, those that can let something through first.
@@ -101,30 +129,55 @@ fn distance(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exemption::summary::{RecipientSummary, RevokedSummary};
+    use crate::exemption::summary::{AssessmentSummary, ExporterSummary, RequiredSummary, RevokedSummary};
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
     fn summary() -> Summary {
-        let recipient = |name: &str, cidrs: &[&str], jurisdictions: &[&str]| RecipientSummary {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let recipient = |name: &str, country: &str, cidrs: &[&str], ports: &[&str]| RecipientSummary {
             name: name.to_owned(),
-            cidrs: cidrs.iter().map(|&text| text.to_owned()).collect(),
-            jurisdictions: jurisdictions.iter().map(|&text| text.to_owned()).collect(),
+            jurisdiction: country.to_owned(),
+            cidrs: texts(cidrs),
+            ports: texts(ports),
         };
         Summary {
             id: "m-1".into(),
             version: 2,
             state: State::Active,
-            instrument: "scc".into(),
-            reference: "clauses of 2026-05-01".into(),
+            replaces: Some(1),
+            confidential: false,
+            instrument: InstrumentSummary {
+                kind: "scc".into(),
+                name: "Clauses with Partner".into(),
+                ground: "art-46-2-c".into(),
+                basis: "art-6-1-f".into(),
+                authority: "European Commission".into(),
+                reference: "clauses of 2026-05-01".into(),
+                agreement: Some("Agreement 7".into()),
+                ..InstrumentSummary::default()
+            },
+            purpose: "Support".into(),
+            data_categories: texts(&["tickets", "logs"]),
+            exporter: ExporterSummary {
+                name: "Example Ltd".into(),
+                role: "controller".into(),
+                contact: "privacy@example.org".into(),
+            },
+            assessment: Some(AssessmentSummary {
+                reference: "TIA-7".into(),
+                review_by: Some(time("2026-12-04T00:00:00Z")),
+                measures: Vec::new(),
+            }),
+            submitter: None,
+            required: vec![RequiredSummary { role: "legal".into(), count: 2 }],
             pins: vec!["mail".into(), "files".into()],
             recipients: vec![
-                recipient("Partner", &["198.51.100.0/24", "2001:db8:20::/48"], &[]),
-                recipient("Offices", &[], &["JP", "US"]),
+                recipient("Partner", "US", &["198.51.100.0/24", "2001:db8:20::/48"], &["tcp/443", "udp/443"]),
+                recipient("Offices", "CH", &[], &[]),
             ],
-            ports: vec!["tcp/443".into(), "udp/443".into()],
             valid_from: time("2026-12-01T08:00:00Z"),
             valid_until: time("2026-12-02T00:45:10Z"),
             quota_bytes: Some(5_000_000),
@@ -147,20 +200,27 @@ mod tests {
         revoked.revoked = Some(RevokedSummary { at: time("2026-12-02T00:00:00Z"), why, by: 0 });
         let mut out = Vec::new();
         list(&[revoked, summary()], time("2026-12-02T00:00:00Z"), &mut out).unwrap();
-        let common = "  data     of the pins mail, files
-  to       Partner: 198.51.100.0/24, 2001:db8:20::/48
-           Offices: anybody in JP, US
-  ports    tcp/443, udp/443
+        let common = "  renews   version 1
+  for      Support
+  ground   art-46-2-c and art-6-1-f; European Commission, under Agreement 7
+  data     tickets, logs of the pins mail, files
+  sender   Example Ltd (controller), privacy@example.org
+  to       Partner: 198.51.100.0/24, 2001:db8:20::/48 in US, tcp/443, udp/443
+           Offices: anybody in CH, any port
   from     2026-12-01 08:00:00 UTC (16 hours ago)
   until    2026-12-02 00:45:10 UTC (in 45 minutes)
 ";
         let expected = format!(
-            "m-1, version 2: active, scc, clauses of 2026-05-01
+            "m-1, version 2: active, scc, Clauses with Partner, clauses of 2026-05-01
 {common}  bytes    1,234,567 of 5,000,000 on the wire used, in 890 packets
+  assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
+  signed   by 2 of legal
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
 
-a, version 2: revoked, scc, clauses of 2026-05-01
+a, version 2: revoked, scc, Clauses with Partner, clauses of 2026-05-01
 {common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
+  assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
+  signed   by 2 of legal
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
   revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
 

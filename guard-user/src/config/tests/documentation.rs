@@ -34,6 +34,7 @@ fn describe_key(key: &Key) -> String {
         Kind::Boolean => "boolean",
         Kind::Integer => "integer",
         Kind::Time => "offset date-time",
+        Kind::Date => "date or offset date-time",
         Kind::List => "list of strings, not empty",
         Kind::ListOrNone => "list of strings",
     };

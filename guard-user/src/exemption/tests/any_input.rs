@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 
-use super::{GOOD, NOW, time};
+use super::{GOOD, NOW, time, with_value};
 use crate::exemption::keys::DOCUMENT;
-use crate::exemption::{Clocks, Instrument, Reach, Surroundings, document};
+use crate::exemption::{Clocks, InstrumentKind, Surroundings, document};
 
 /// Holds for every input: an answer that can be shown, and documents that keep what their type promises.
 fn answers(bytes: &[u8]) {
@@ -15,13 +16,24 @@ fn answers(bytes: &[u8]) {
             assert!(document.version > 0 && document.valid_from < document.valid_until);
             assert!(!document.pins.is_empty() && !document.recipients.is_empty());
             assert!(document.quota_bytes.is_none_or(|quota| (1..u64::MAX).contains(&quota)));
-            assert_ne!(document.instrument, Instrument::ForeignOrder);
+            assert!(document.replaces.is_none_or(|replaced| (1..document.version).contains(&replaced)));
+            let act = &document.instrument;
+            assert_ne!(act.kind, InstrumentKind::ForeignOrder);
+            assert!(act.kind.grounds().contains(&act.ground));
+            if act.ground.is_derogation() {
+                assert!(document.quota_bytes.is_some() && document.assessment.is_some());
+            }
+            assert!(document.approval.required.iter().all(|required| required.count > 0));
             for recipient in &document.recipients {
-                assert!(match &recipient.reach {
-                    Reach::Networks(networks) =>
-                        networks.iter().all(|n| n.prefix() > 0) && !networks.is_empty(),
-                    Reach::Jurisdictions(all) => all.iter().all(|j| j.is_country()) && !all.is_empty(),
-                });
+                assert!(recipient.jurisdiction.is_country());
+                assert!(recipient.networks.iter().all(|network| network.prefix() > 0));
+                assert!(!recipient.networks.is_empty() || act.kind == InstrumentKind::AdequacyDecision);
+            }
+            for (at, one) in document.recipients.iter().enumerate() {
+                for other in &document.recipients[at + 1..] {
+                    let shared = |a: &IpNetwork| other.networks.iter().any(|&b| overlap(*a, b));
+                    assert!(!one.networks.iter().any(shared), "{one:?} {other:?}");
+                }
             }
             let clocks = Clocks { wall: time(NOW), boot_ns: 1 };
             assert!(clocks.boot_time_of(document.valid_from) <= clocks.boot_time_of(document.valid_until));
@@ -38,6 +50,10 @@ fn answers(bytes: &[u8]) {
     }
 }
 
+fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+    one.contains(other.ip()) || other.contains(one.ip())
+}
+
 /// A value of any TOML type, right or wrong.
 fn value() -> impl Strategy<Value = String> {
     let text = prop_oneof![
@@ -46,7 +62,12 @@ fn value() -> impl Strategy<Value = String> {
         Just("::/0".to_owned()),
         Just("foreign-order".to_owned()),
         Just("derogation".to_owned()),
+        Just("eu-order".to_owned()),
+        Just("no-transfer".to_owned()),
+        Just("art-49-1-e".to_owned()),
         Just("US".to_owned()),
+        Just("BE".to_owned()),
+        Just("203.0.113.128/25".to_owned()),
         "\\PC{0,6}".prop_map(|text| text.replace(['"', '\\'], "")),
     ];
     let text = text.prop_map(|text| format!("\"{text}\""));
@@ -87,10 +108,7 @@ proptest! {
 
     #[test]
     fn any_value_of_any_key(key in 0..DOCUMENT.keys.len(), value in value()) {
-        let mut lines: Vec<String> = GOOD.lines().map(str::to_owned).collect();
-        let begin = format!("{} = ", DOCUMENT.keys[key].name);
-        let line = lines.iter().position(|line| line.starts_with(&begin)).unwrap();
-        lines[line] = begin + &value;
-        answers(lines.join("\n").as_bytes());
+        let key = &DOCUMENT.keys[key];
+        answers(with_value(GOOD, key.section, key.name, Some(&value)).as_bytes());
     }
 }

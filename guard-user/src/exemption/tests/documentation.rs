@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::config::keys::Need;
 use crate::config::tests::documentation::described;
 use crate::exemption::keys::DOCUMENT;
-use crate::exemption::{Instrument, State, Surroundings, document};
+use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, document};
 
-use super::{GOOD, check};
+use super::{GOOD, check, with_value};
 
 const DOCS: &str = include_str!("../../../../docs/exemptions.md");
 
@@ -29,13 +29,25 @@ fn the_documentation_describes_exactly_the_keys_that_the_code_has() {
 }
 
 #[test]
-fn the_documentation_names_every_instrument_with_its_article() {
-    let table = between("## Instruments\n", "\n## ");
-    for instrument in Instrument::ALL {
-        let row = format!("| `{}` | {} | ", instrument.name(), instrument.article());
+fn the_documentation_names_every_instrument_with_its_article_and_grounds() {
+    let table = between("## Instruments\n", "\n### ");
+    for kind in InstrumentKind::ALL {
+        let grounds: Vec<String> = kind.grounds().iter().map(|ground| format!("`{ground}`")).collect();
+        let grounds = if grounds.is_empty() { "none".to_owned() } else { grounds.join(", ") };
+        let row = format!("| `{kind}` | {} | {grounds} | ", kind.article());
         assert!(table.contains(&row), "docs/exemptions.md needs the row {row}");
     }
-    assert_eq!(table.matches("\n| `").count(), Instrument::ALL.len());
+    assert_eq!(table.matches("\n| `").count(), InstrumentKind::ALL.len());
+}
+
+#[test]
+fn the_documentation_describes_every_ground_and_basis() {
+    let row = |name: &str, meaning: &str| format!("| `{name}` | {meaning} |");
+    let rows = |table: &'static str| table.lines().filter(|line| line.starts_with("| `")).collect::<Vec<_>>();
+    let grounds: Vec<String> = Ground::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
+    assert_eq!(rows(between("### Grounds\n", "\n#")), grounds, "they must be:\n{}", grounds.join("\n"));
+    let bases: Vec<String> = Basis::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
+    assert_eq!(rows(between("### Bases\n", "\n#")), bases, "they must be:\n{}", bases.join("\n"));
 }
 
 #[test]
@@ -52,35 +64,36 @@ fn the_documentation_s_example_uses_every_key_and_is_free_of_errors() {
     let example = between("```toml\n", "```");
     let document = document::parse(Path::new("example.toml"), example.as_bytes(), &Surroundings::default());
     document.unwrap_or_else(|errors| panic!("{errors}"));
+    let text = format!("\n{example}");
     for key in DOCUMENT.keys {
-        assert!(
-            example.contains(&format!("\n{} = ", key.name)) || example.starts_with(key.name),
-            "{}",
-            key.name
-        );
+        let part = match key.section {
+            "" => text.as_str(),
+            section => text.split_once(&format!("\n{}\n", DOCUMENT.header(section))).unwrap().1,
+        };
+        let part = part.split("\n[").next().unwrap();
+        let there = |begin: &str| part.lines().any(|line| line.starts_with(begin));
+        assert!(there(&format!("{} = ", key.name)) || there(&format!("# {} = ", key.name)), "{key:?}");
     }
 }
 
 #[test]
 fn every_documented_key_is_read_and_so_is_its_example() {
+    let base = GOOD.replace("version = 1", "version = 2");
     for key in DOCUMENT.keys {
-        let begin = format!("{} = ", key.name);
-        let with = |value: &str| -> String {
-            let lines = GOOD.lines().map(|line| match line.starts_with(&begin) {
-                true => format!("{begin}{value}\n"),
-                false => format!("{line}\n"),
-            });
-            lines.collect()
-        };
-        let example = with(key.example).replace("mail-ie", "mail");
+        let with = |value| with_value(&base, key.section, key.name, value);
+        let example = with(Some(key.example)).replace("mail-ie", "mail");
         check(&example).unwrap_or_else(|errors| panic!("{key:?}: {errors}"));
-        let errors = check(&with("1.5")).expect_err("a float is no value of any key").errors;
-        assert!(errors.iter().all(|error| error.kind.code() == "wrong-type"), "{errors:?}");
-        let without: String =
-            GOOD.lines().filter(|line| !line.starts_with(&begin)).map(|line| format!("{line}\n")).collect();
+        if let Need::Default(value) = key.need {
+            assert_eq!(check(&with(Some(value))), check(&with(None)), "{key:?}");
+        }
+        let errors = check(&with(Some("1.5"))).expect_err("a float is no value of any key").errors;
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].kind.code(), "wrong-type", "{errors:?}");
+        assert_eq!(errors[0].field.rsplit('.').next(), Some(key.name));
         if key.need == Need::Required {
-            let errors = check(&without).expect_err("it is required").errors;
-            assert!(errors.iter().all(|error| error.kind.code() == "missing"), "{errors:?}");
+            let errors = check(&with(None)).expect_err("it is required").errors;
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert_eq!(errors[0].kind.code(), "missing", "{errors:?}");
         }
     }
 }

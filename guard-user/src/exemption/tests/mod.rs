@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::keys::DOCUMENT;
 use super::{Document, ErrorKind, Surroundings, document};
 use crate::config::Errors;
 
@@ -12,27 +13,55 @@ mod crash;
 mod documentation;
 mod errors;
 mod killed;
+mod law;
 mod meaning;
 mod model;
 mod snapshot;
 mod store;
 
-/// A document without errors.
+/// A document without errors, with every key but `replaces`: it is a first version.
 const GOOD: &str = r#"id = "mlat-1"
 version = 1
-instrument = "treaty-request"
-reference = "case 2026/0142"
 pins = ["mail", "files"]
-ports = ["tcp/443"]
+purpose = "Evidence in case 2026/0142"
+data_categories = ["e-mail content"]
 valid_from = 2026-12-01T09:00:00+01:00
 valid_until = 2026-12-15T00:00:00Z
 quota_bytes = 1_000_000
+confidential = false
+[instrument]
+type = "treaty-request"
+name = "US-Ireland MLAT 2001"
+article = "Art. 48"
+ground = "art-46-2-a"
+basis = "art-6-1-c"
+authority = "Department of Justice, Ireland"
+reference = "case 2026/0142"
+agreement = "Treaty of 18 January 2001"
+document_sha256 = "9F86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+[exporter]
+name = "Example Mail Ireland Ltd"
+role = "controller"
+contact = "privacy@example.org"
+[assessment]
+reference = "TIA-2026-07"
+review_by = 2027-06-01
+measures = ["encryption in transit"]
+[approval]
+submitter = "aoife@example.org"
+[[approval.required]]
+role = "legal"
+count = 1
 [[recipient]]
 name = "Department"
+jurisdiction = "US"
 cidrs = ["198.51.100.20/32", "2001:db8:20::/48"]
+ports = ["tcp/443"]
 [[recipient]]
-name = "Anybody in Japan"
-jurisdictions = ["JP"]
+name = "Translation office"
+jurisdiction = "JP"
+cidrs = ["203.0.113.0/24"]
+ports = ["tcp/993"]
 "#;
 
 /// A moment within the good document's window.
@@ -61,4 +90,26 @@ fn good_with(part: &str, replacement: &str) -> String {
 /// The good document under another id and version.
 fn named(id: &str, version: u32) -> String {
     GOOD.replace("\"mlat-1\"", &format!("{id:?}")).replace("version = 1", &format!("version = {version}"))
+}
+
+/// The document with this value for a key of a section's first header, or without the key.
+fn with_value(document: &str, section: &str, name: &str, value: Option<&str>) -> String {
+    let header = DOCUMENT.header(section);
+    let mut lines: Vec<&str> = document.lines().collect();
+    let first = match section {
+        "" => 0,
+        _ => 1 + lines.iter().position(|line| *line == header).unwrap_or_else(|| panic!("{header} is there")),
+    };
+    let length = lines[first..].iter().position(|line| line.starts_with('['));
+    let end = length.map_or(lines.len(), |length| first + length);
+    let begin = format!("{name} = ");
+    let there = lines[first..end].iter().position(|line| line.starts_with(&begin));
+    let written = value.map(|value| begin + value);
+    match (there, &written) {
+        (Some(at), Some(line)) => lines[first + at] = line,
+        (Some(at), None) => drop(lines.remove(first + at)),
+        (None, Some(line)) => lines.insert(first, line),
+        (None, None) => {}
+    }
+    lines.join("\n") + "\n"
 }

@@ -36,10 +36,11 @@ fn the_kernel_is_given_what_the_document_says() {
     assert_eq!(exemption, &admission.to_kernel(&clocks()));
     assert_eq!((exemption.slot, exemption.quota), (0, 1_000_000));
     assert_eq!(exemption.pins, ["mail", "files"]);
-    assert_eq!(exemption.jurisdictions, ["JP".parse().unwrap()]);
-    let networks = ["198.51.100.20/32", "2001:db8:20::/48"].map(|text| text.parse().unwrap());
+    assert_eq!(exemption.jurisdictions, []);
+    let networks =
+        ["198.51.100.20/32", "2001:db8:20::/48", "203.0.113.0/24"].map(|text| text.parse().unwrap());
     assert_eq!(exemption.networks, networks);
-    assert_eq!(exemption.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp/443"]);
+    assert_eq!(exemption.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp/443", "tcp/993"]);
     // It began 16 hours before, which is before the boot, and ends 13 days later.
     assert_eq!(exemption.valid_from_ns, 0);
     assert_eq!(exemption.valid_until_ns, (5 + 13 * 86_400) * 1_000_000_000);
