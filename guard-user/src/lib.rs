@@ -1,6 +1,7 @@
 //! Border Guard, the daemon and the command line as a library.
 
 pub mod approval;
+pub mod audit;
 pub mod cli;
 pub mod compile;
 pub mod config;

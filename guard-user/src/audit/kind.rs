@@ -1,0 +1,71 @@
+//! What a record of the audit trail can tell of: one table for the program and for docs/audit.md.
+
+use std::fmt;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+        /// What a record tells of.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Kind {
+            /// All of them, in the order of the docs.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its name in records, which stays the same from release to release.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What it means: the line of the docs.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The daemon started; the detail has its version and the config's fingerprint.
+    Start = "start";
+    /// The daemon ended in good order. A start without an end before it follows a crash or a power cut.
+    End = "end";
+    /// Config, geo databases and exemptions were read again and are live.
+    Reload = "reload";
+    /// An interface is guarded from now on.
+    Attach = "attach";
+    /// An interface, or the whole host, is no longer guarded.
+    Detach = "detach";
+    /// A document was loaded; the detail has the SHA-256 of its bytes.
+    Load = "load";
+    /// A document, or a config at a reload, was refused; the detail has the errors' codes.
+    Refusal = "refusal";
+    /// A signature was verified and counts; the detail has the key's fingerprint and the role.
+    Approval = "approval";
+    /// An exemption was stayed by an order; its live flows are cut.
+    Stay = "stay";
+    /// A stay was lifted.
+    Resume = "resume";
+    /// An exemption was revoked, for good.
+    Revoke = "revoke";
+    /// A legal instrument fell, and with it every exemption that the detail lists.
+    Invalidate = "invalidate";
+    /// An exemption's time is over.
+    Expire = "expire";
+    /// An exemption's bytes are used up.
+    Exhaust = "exhaust";
+    /// A newer version took an exemption's place.
+    Supersede = "supersede";
+    /// Somebody asked for what they may not do.
+    NotPermitted = "not-permitted";
+    /// A checkpoint of the trail was handed out, to be kept elsewhere.
+    Checkpoint = "checkpoint";
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

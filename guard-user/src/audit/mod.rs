@@ -1,0 +1,18 @@
+//! The audit trail: what happened to exemptions and to the guard itself, who did it, when and why.
+//!
+//! Each record is one line of JSON that holds the SHA-256 of the whole line before it, so that an altered,
+//! removed or re-ordered record is found by anybody who has `sha256sum`; the end, which nothing follows,
+//! is held by a [`Checkpoint`] that is kept elsewhere. There is no I/O here: whoever stores the lines puts
+//! each in the same transaction as the change that it tells of. docs/audit.md is the format's reference.
+
+pub mod chain;
+pub mod checkpoint;
+pub mod kind;
+pub mod record;
+#[cfg(test)]
+mod tests;
+
+pub use chain::{Broken, Fault, Head, next_line, verify};
+pub use checkpoint::Checkpoint;
+pub use kind::Kind;
+pub use record::{Record, Stored, Who};
