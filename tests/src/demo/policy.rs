@@ -63,6 +63,8 @@ pub(super) fn exemption() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use guard_user::exemption::{Surroundings, document};
+
     use super::*;
 
     #[test]
@@ -80,5 +82,15 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(text.matches("[[site]]").count(), 3, "one place is in no site");
+    }
+
+    #[test]
+    fn the_exemption_is_free_of_errors() {
+        let now = Some(jiff::Timestamp::now());
+        let surroundings = Surroundings { now, ..Surroundings::default() };
+        for text in [exemption().unwrap(), crate::bed::exemption("a", "b", &["192.0.2.0/24"], 60, Some(9))] {
+            document::parse(Path::new("x.toml"), text.as_bytes(), &surroundings)
+                .unwrap_or_else(|errors| panic!("{errors}"));
+        }
     }
 }

@@ -51,7 +51,7 @@ fn anybody(text: &str, country: &str) -> String {
 }
 
 /// A rule, a document that breaks it alone, and the error that comes of it.
-fn examples() -> Vec<(Rule, String, &'static str)> {
+pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
     let treaty_by_adequacy = with(&[(TYPE, "ground", "\"art-45\"")]);
     vec![
         (

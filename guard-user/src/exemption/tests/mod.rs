@@ -16,6 +16,7 @@ mod killed;
 mod law;
 mod meaning;
 mod model;
+mod schema;
 mod snapshot;
 mod store;
 
