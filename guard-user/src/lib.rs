@@ -13,3 +13,5 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod kernel;
+pub mod report;
+pub mod store;

@@ -58,7 +58,9 @@ impl Served {
                             Message::Refused(refusal) => tell.send(refusal).unwrap(),
                             Message::Asked(Command { peer, answer, .. }) => {
                                 let message = format!("{} {} {}", peer.uid, peer.gid, peer.rights);
-                                answer.send(Response::Done { message, generation: 1 }).unwrap();
+                                answer
+                                    .send(Response::Done { message, generation: 1, exemptions: Vec::new() })
+                                    .unwrap();
                             }
                         }
                     }
@@ -104,7 +106,10 @@ fn requests() -> [(Request, Right); 4] {
     [
         (Request::Status {}, Right::View),
         (Request::ExemptionList {}, Right::View),
-        (Request::ExemptionRevoke { id: "x".to_owned(), why: "y".to_owned() }, Right::Exemptions),
+        (
+            Request::ExemptionRevoke { id: "x".to_owned(), why: "y".to_owned(), dry_run: false },
+            Right::Exemptions,
+        ),
         (Request::Reload {}, Right::Policy),
     ]
 }
@@ -128,7 +133,10 @@ fn each_group_may_do_what_its_right_says_and_no_more() {
                 let answer = ask_as(&served.socket, user, gid, &groups, &request);
                 if right.includes(needed) {
                     let message = format!("{user} {gid} {right}");
-                    assert_eq!(answer.unwrap(), Response::Done { message, generation: 1 });
+                    assert_eq!(
+                        answer.unwrap(),
+                        Response::Done { message, generation: 1, exemptions: Vec::new() }
+                    );
                     continue;
                 }
                 let message = refusal(answer);

@@ -1,6 +1,6 @@
 //! `borderguard exemption`: checks documents, has the daemon load and revoke them, and shows what they allow.
 
-mod ask;
+pub(crate) mod ask;
 pub mod show;
 
 use std::io::{self, Write};
@@ -10,11 +10,13 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
+use self::ask::How;
 use super::CliError;
 use super::check::{UNUSABLE, USABLE, counted, finding_json, write_finding};
 use super::exit::Exit;
 use super::target::Target;
 use crate::config;
+use crate::control::protocol::Request;
 use crate::exemption::{Summary, Surroundings, document};
 
 /// Arguments of `exemption`.
@@ -45,12 +47,12 @@ pub enum Command {
         /// The document
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Say what would be allowed, and change nothing
-        #[arg(long)]
-        dry_run: bool,
-        /// The daemon.
+        /// A signature over it; without any those that lie beside it, `FILE.*.sig`
+        #[arg(long = "signature", value_name = "SIG")]
+        signatures: Vec<PathBuf>,
+        /// How.
         #[command(flatten)]
-        target: Target,
+        how: How,
     },
     /// Show every exemption: what it allows, and what it let through
     List {
@@ -61,7 +63,46 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Close an exemption for good; the packets of a transfer that is under way no longer pass
+    /// Show one exemption with its approvals and its document
+    Show {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Its version; without it the one that is open, else the highest
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let nothing through by an exemption until it is resumed; a transfer that is under way is cut
+    Stay {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The order that stays it, which is kept
+        #[arg(long, value_name = "REF")]
+        order: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Lift the stay of an exemption
+    Resume {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The reason, which is kept
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
+    /// Close an exemption for good; a transfer that is under way is cut
     Revoke {
         /// Its id
         #[arg(value_name = "ID")]
@@ -69,9 +110,9 @@ pub enum Command {
         /// The reason, which is kept
         #[arg(long, value_name = "TEXT")]
         why: String,
-        /// The daemon.
+        /// How.
         #[command(flatten)]
-        target: Target,
+        how: How,
     },
 }
 
@@ -87,12 +128,33 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let code = check(file, pins.as_deref(), now, *json, out)?;
             Ok(if code == USABLE { Exit::Ok } else { Exit::BadInput })
         }
-        Command::Load { file, dry_run: false, target } => ask::load(file, &target.socket()?, now, out),
-        Command::Load { file, dry_run: true, target } => ask::try_load(file, &target.socket()?, now, out),
+        Command::Load { file, signatures, how } => ask::load(file, signatures, how, now, out),
         Command::List { json, target } => ask::list(*json, &target.socket()?, now, out),
-        Command::Revoke { id, why, target } => ask::revoke(id, why, &target.socket()?, now, out),
+        Command::Show { id, version, json, target } => {
+            ask::show(id, *version, *json, &target.socket()?, now, out)
+        }
+        Command::Stay { id, order, how } => {
+            let (id, order) = (id.clone(), order.clone());
+            let request = Request::ExemptionStay { id, order, dry_run: how.dry_run };
+            ask::change(&how.target.socket()?, &request, how, CUT, now, out)
+        }
+        Command::Resume { id, why, how } => {
+            let (id, why) = (id.clone(), why.clone());
+            let request = Request::ExemptionResume { id, why, dry_run: how.dry_run };
+            ask::change(&how.target.socket()?, &request, how, PASSES, now, out)
+        }
+        Command::Revoke { id, why, how } => {
+            let (id, why) = (id.clone(), why.clone());
+            let request = Request::ExemptionRevoke { id, why, dry_run: how.dry_run };
+            ask::change(&how.target.socket()?, &request, how, CUT, now, out)
+        }
     }
 }
+
+/// What is shown of something that is cut: done, and planned.
+pub(crate) const CUT: (&str, &str) = ("; no packet passes any more by:", "; these are:");
+/// What is shown of something that passes again.
+const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");
 
 /// The names of a config's pins.
 fn pins_of(config: &Path) -> Result<Vec<String>> {

@@ -11,12 +11,17 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{CliError, DEFAULT_CONFIG};
+use crate::compile::KernelExemption;
+use crate::config::policy::Policy;
+use crate::control::client::{ask, unexpected};
+use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::daemon::inputs;
-use crate::exemption::{Clocks, Snapshot};
+use crate::exemption::{Clocks, document};
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
+use crate::store::{Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
 const WIRE_LEN: u64 = 1514;
@@ -103,9 +108,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
     let inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
     let names: Vec<String> = inputs.policy.pins.iter().map(|pin| pin.name.clone()).collect();
-    let (exemptions, unread) = match Snapshot::read(&inputs.policy.state.directory) {
-        Ok(snapshot) => (snapshot.open_exemptions(&Clocks::read(), &names), None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+    let (exemptions, unread) = match open_exemptions(&inputs.policy, &names) {
+        Ok(exemptions) => (exemptions, None),
+        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
     let explainer = Explainer::new(inputs.policy, inputs.database, named, interface)
@@ -114,6 +119,31 @@ fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
         Some(why) => explainer.with_unread_exemptions(why),
         None => explainer,
     })
+}
+
+/// The exemptions that are open on this host with their ids: the daemon is asked, and where none runs the
+/// store is read.
+fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<(String, KernelExemption)>> {
+    let clocks = Clocks::read();
+    let socket = &policy.control.socket;
+    match Reader::open(&policy.state.directory) {
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(reader)) => Ok(reader.kernel_exemptions(&clocks, pins)?.0),
+        Err(StoreError::Held { .. }) => match ask(socket, &Request::ExemptionOpen {})? {
+            Response::Open { exemptions } => {
+                let mut named = Vec::new();
+                for OpenExemption { document, slots, left } in exemptions {
+                    let document =
+                        document::parse(Path::new("it"), document.as_bytes(), &Default::default())?;
+                    let entries = kernel_entries(&document, &slots, pins, left.unwrap_or(u64::MAX), &clocks);
+                    named.extend(entries.into_iter().map(|it| (document.id.clone(), it)));
+                }
+                Ok(named)
+            }
+            _ => Err(unexpected(socket).into()),
+        },
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn kernel_copy(explainer: &Explainer) -> Result<KernelCopy> {

@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let socket = args.target.socket()?;
     match ask(&socket, &Request::Reload {})? {
-        Response::Done { message, generation } => {
+        Response::Done { message, generation, .. } => {
             writeln!(out, "{message} (generation {generation})")?;
             Ok(Exit::Ok)
         }

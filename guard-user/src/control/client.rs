@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         let done = answer_with(b"{\"response\":\"done\",\"message\":\"m\",\"generation\":3}\n").unwrap();
-        assert_eq!(done, Response::Done { message: "m".into(), generation: 3 });
+        assert_eq!(done, Response::Done { message: "m".into(), generation: 3, exemptions: Vec::new() });
         let refused =
             answer_with(b"{\"response\":\"error\",\"kind\":\"bad-input\",\"message\":\"m\"}\n").unwrap_err();
         assert_eq!((refused.exit(), refused.to_string().as_str()), (Exit::BadInput, "m"));

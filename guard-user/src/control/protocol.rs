@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 use crate::exemption::Summary;
+use crate::exemption::record::ApprovedBy;
+use crate::report::Report;
 
 /// What a client asks of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +33,47 @@ pub enum Request {
         document: String,
         /// The file's name as the client has it, for messages.
         name: String,
+        /// The detached signatures over it.
+        #[serde(default)]
+        signatures: Vec<SignatureText>,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// Which exemptions there are.
     ExemptionList {},
+    /// One exemption with its document and signatures.
+    ExemptionShow {
+        /// Its id.
+        id: String,
+        /// Its version; without it the one that is open, else the highest.
+        #[serde(default)]
+        version: Option<u32>,
+    },
+    /// The exemptions that are open, as the kernel judges by them.
+    ExemptionOpen {},
+    /// Let nothing through by an exemption until it is resumed.
+    ExemptionStay {
+        /// Its id.
+        id: String,
+        /// The order that stays it, for the record.
+        #[serde(default)]
+        order: String,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Lift the stay of an exemption.
+    ExemptionResume {
+        /// Its id.
+        id: String,
+        /// Why, for the record.
+        #[serde(default)]
+        why: String,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// End an exemption for good.
     ExemptionRevoke {
         /// Its id.
@@ -41,7 +81,57 @@ pub enum Request {
         /// Why, for the record.
         #[serde(default)]
         why: String,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
     },
+    /// End every exemption that rests on an instrument.
+    InstrumentInvalidate {
+        /// The instrument's name in the documents.
+        name: String,
+        /// Why, for the record.
+        #[serde(default)]
+        why: String,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Lines of the audit trail.
+    Audit {
+        /// The first sequence number.
+        #[serde(default)]
+        from: u64,
+    },
+    /// What crossed and what was refused, over these days.
+    Report {
+        /// The first day in UTC, as `2026-11-23`; without it from the beginning.
+        #[serde(default)]
+        from: Option<String>,
+        /// The last day; without it until now.
+        #[serde(default)]
+        until: Option<String>,
+    },
+}
+
+/// A detached signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignatureText {
+    /// The file's name as the client has it, for messages.
+    pub name: String,
+    /// What `ssh-keygen -Y sign` wrote.
+    pub text: String,
+}
+
+/// An exemption that is open, as the kernel judges by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenExemption {
+    /// The document's text.
+    pub document: String,
+    /// Its places in the kernel's tables, the account first.
+    pub slots: Vec<u16>,
+    /// Bytes that it may let through in these places by the time it was asked; null for no bound.
+    pub left: Option<u64>,
 }
 
 /// How an event looks in an answer.
@@ -81,12 +171,48 @@ pub enum Response {
         /// All of them, in the order of ids and versions.
         exemptions: Vec<Summary>,
     },
+    /// To `exemption-show`.
+    Exemption {
+        /// What it is.
+        exemption: Box<Summary>,
+        /// Who approved it.
+        approvals: Vec<ApprovedBy>,
+        /// The document's text; null where the peer may not read it.
+        document: Option<String>,
+        /// The signatures over it.
+        signatures: Vec<String>,
+    },
+    /// To `exemption-open`.
+    Open {
+        /// All of them.
+        exemptions: Vec<OpenExemption>,
+    },
+    /// To `audit`: some lines; an empty answer is the end.
+    Audit {
+        /// The lines, oldest first, without their breaks.
+        lines: Vec<String>,
+    },
+    /// To `report`.
+    Report {
+        /// All of it.
+        report: Box<Report>,
+    },
     /// It is done, and the kernel judges by it.
     Done {
         /// What was done, one sentence.
         message: String,
         /// The generation that is live now.
         generation: u64,
+        /// The exemptions that it was done to, as they are now.
+        #[serde(default)]
+        exemptions: Vec<Summary>,
+    },
+    /// To a dry run: nothing was changed.
+    Planned {
+        /// What would be done, one sentence.
+        message: String,
+        /// The exemptions that it would be done to, as they are now.
+        exemptions: Vec<Summary>,
     },
     /// It was not done, and nothing has changed.
     Error {
@@ -172,12 +298,49 @@ mod tests {
             (json!({"request": "reload"}), Request::Reload {}),
             (
                 json!({"request": "exemption-load", "document": "a", "name": "b"}),
-                Request::ExemptionLoad { document: "a".into(), name: "b".into() },
+                Request::ExemptionLoad {
+                    document: "a".into(),
+                    name: "b".into(),
+                    signatures: Vec::new(),
+                    dry_run: false,
+                },
+            ),
+            (
+                json!({"request": "exemption-load", "document": "a", "name": "b", "dry_run": true,
+                    "signatures": [{"name": "c", "text": "d"}]}),
+                Request::ExemptionLoad {
+                    document: "a".into(),
+                    name: "b".into(),
+                    signatures: vec![SignatureText { name: "c".into(), text: "d".into() }],
+                    dry_run: true,
+                },
             ),
             (json!({"request": "exemption-list"}), Request::ExemptionList {}),
             (
+                json!({"request": "exemption-show", "id": "x"}),
+                Request::ExemptionShow { id: "x".into(), version: None },
+            ),
+            (json!({"request": "exemption-open"}), Request::ExemptionOpen {}),
+            (
+                json!({"request": "exemption-stay", "id": "x", "order": "y"}),
+                Request::ExemptionStay { id: "x".into(), order: "y".into(), dry_run: false },
+            ),
+            (
+                json!({"request": "exemption-resume", "id": "x", "why": "y", "dry_run": true}),
+                Request::ExemptionResume { id: "x".into(), why: "y".into(), dry_run: true },
+            ),
+            (
                 json!({"request": "exemption-revoke", "id": "x", "why": "y"}),
-                Request::ExemptionRevoke { id: "x".into(), why: "y".into() },
+                Request::ExemptionRevoke { id: "x".into(), why: "y".into(), dry_run: false },
+            ),
+            (
+                json!({"request": "instrument-invalidate", "name": "x", "why": "y"}),
+                Request::InstrumentInvalidate { name: "x".into(), why: "y".into(), dry_run: false },
+            ),
+            (json!({"request": "audit", "from": 7}), Request::Audit { from: 7 }),
+            (
+                json!({"request": "report", "from": "2026-11-23"}),
+                Request::Report { from: Some("2026-11-23".into()), until: None },
             ),
         ];
         for (text, request) in cases {
@@ -214,7 +377,8 @@ mod tests {
 
         #[test]
         fn documents_come_through_whole(document in any::<String>(), name in any::<String>()) {
-            let request = Request::ExemptionLoad { document, name };
+            let signatures = vec![SignatureText { name: name.clone(), text: document.clone() }];
+            let request = Request::ExemptionLoad { document, name, signatures, dry_run: false };
             let line = serde_json::to_string(&request).unwrap();
             prop_assert!(!line.contains('\n'));
             prop_assert_eq!(parse_request(line.as_bytes()).unwrap(), request);

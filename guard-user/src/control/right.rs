@@ -61,8 +61,15 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Status {} => ("status", Right::View),
         Request::Events { .. } => ("events", Right::View),
         Request::ExemptionList {} => ("exemption-list", Right::View),
+        Request::ExemptionShow { .. } => ("exemption-show", Right::View),
+        Request::Audit { .. } => ("audit", Right::View),
+        Request::Report { .. } => ("report", Right::View),
+        Request::ExemptionOpen {} => ("exemption-open", Right::Exemptions),
         Request::ExemptionLoad { .. } => ("exemption-load", Right::Exemptions),
+        Request::ExemptionStay { .. } => ("exemption-stay", Right::Exemptions),
+        Request::ExemptionResume { .. } => ("exemption-resume", Right::Exemptions),
         Request::ExemptionRevoke { .. } => ("exemption-revoke", Right::Exemptions),
+        Request::InstrumentInvalidate { .. } => ("instrument-invalidate", Right::Exemptions),
         Request::Reload {} => ("reload", Right::Policy),
     }
 }
@@ -122,8 +129,20 @@ mod tests {
             Request::Status {},
             Request::Events { follow: false, limit: None, format: Default::default() },
             Request::ExemptionList {},
-            Request::ExemptionLoad { document: String::new(), name: String::new() },
-            Request::ExemptionRevoke { id: String::new(), why: String::new() },
+            Request::ExemptionShow { id: String::new(), version: None },
+            Request::Audit { from: 0 },
+            Request::Report { from: None, until: None },
+            Request::ExemptionOpen {},
+            Request::ExemptionLoad {
+                document: String::new(),
+                name: String::new(),
+                signatures: Vec::new(),
+                dry_run: false,
+            },
+            Request::ExemptionStay { id: String::new(), order: String::new(), dry_run: false },
+            Request::ExemptionResume { id: String::new(), why: String::new(), dry_run: false },
+            Request::ExemptionRevoke { id: String::new(), why: String::new(), dry_run: false },
+            Request::InstrumentInvalidate { name: String::new(), why: String::new(), dry_run: false },
             Request::Reload {},
         ]
     }
@@ -149,8 +168,15 @@ mod tests {
     /// Every right against every request.
     #[test]
     fn each_right_lets_do_just_what_it_says() {
-        const VIEW: &[&str] = &["status", "events", "exemption-list"];
-        const EXEMPTIONS: &[&str] = &["exemption-load", "exemption-revoke"];
+        const VIEW: &[&str] = &["status", "events", "exemption-list", "exemption-show", "audit", "report"];
+        const EXEMPTIONS: &[&str] = &[
+            "exemption-open",
+            "exemption-load",
+            "exemption-stay",
+            "exemption-resume",
+            "exemption-revoke",
+            "instrument-invalidate",
+        ];
         const POLICY: &[&str] = &["reload"];
         let may = |right| match right {
             Right::View => VIEW.to_vec(),

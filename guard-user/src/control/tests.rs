@@ -83,7 +83,7 @@ async fn answer(mut requests: mpsc::Receiver<Message>) {
             panic!("{message:?}")
         };
         let message = format!("{uid} {}", serde_json::to_string(&request).unwrap());
-        let _gone = answer.send(Response::Done { message, generation: 7 });
+        let _gone = answer.send(Response::Done { message, generation: 7, exemptions: Vec::new() });
     }
 }
 
@@ -93,7 +93,7 @@ fn a_request_comes_through_with_the_user_that_asks() {
     let response = ask(&served.socket, &Request::Reload {}).unwrap();
     let uid = rustix::process::geteuid().as_raw();
     let message = format!("{uid} {{\"request\":\"reload\"}}");
-    assert_eq!(response, Response::Done { message, generation: 7 });
+    assert_eq!(response, Response::Done { message, generation: 7, exemptions: Vec::new() });
 }
 
 #[test]

@@ -6,77 +6,172 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::guard::{Guard, GuardError, pin_names};
+use super::{approvals, trail};
+use crate::approval::Signature;
+use crate::audit::{Kind, Who};
 use crate::compile;
-use crate::control::protocol::{ErrorKind, Response};
-use crate::exemption::{Clocks, LoadError, StoreError, Summary};
+use crate::control::protocol::{ErrorKind, Response, SignatureText};
+use crate::exemption::record::Use;
+use crate::exemption::{Clocks, Summary};
+use crate::store::{Admission, Change, Key, LoadError, StoreError, Submission, Target};
 
 impl Guard {
-    /// Loads an exemption. When the answer is `done`, the kernel judges by it.
-    pub(super) fn load_exemption(&mut self, name: &str, document: &str, uid: u32) -> Response {
-        match self.try_load(name, document, uid) {
-            Ok(id) => {
-                info!(uid, "exemption {id} is loaded");
-                self.done(format!("exemption {id} is loaded"))
+    /// Loads an exemption. When the answer is `done`, the kernel judges by it. With `dry_run` nothing is
+    /// changed, and the answer says what it would come to.
+    pub(super) fn load_exemption(
+        &mut self,
+        (name, document): (&str, &str),
+        signatures: Vec<SignatureText>,
+        dry_run: bool,
+        who: &Who,
+    ) -> Response {
+        let signatures: Vec<Signature> = signatures
+            .into_iter()
+            .map(|signature| Signature { name: signature.name, bytes: signature.text.into_bytes() })
+            .collect();
+        let loaded = self.try_load((name, document.as_bytes()), &signatures, dry_run, who);
+        match loaded {
+            Ok(response) => response,
+            Err(refusal) => {
+                if let Response::Error { message, .. } = &refusal
+                    && !dry_run
+                {
+                    self.record(trail::refusal(who, "exemption-load", name, message));
+                }
+                refusal
             }
-            Err(refusal) => refusal,
         }
     }
 
-    fn try_load(&mut self, name: &str, document: &str, uid: u32) -> Result<String, Response> {
-        let (name, bytes, pins) = (Path::new(name), document.as_bytes(), pin_names(&self.policy));
+    fn try_load(
+        &mut self,
+        (name, bytes): (&str, &[u8]),
+        signatures: &[Signature],
+        dry_run: bool,
+        who: &Who,
+    ) -> Result<Response, Response> {
+        let pins = pin_names(&self.policy);
+        let now = Timestamp::now();
+        let config = self.policy.approval.clone();
+        let approve = approvals::approver(config.as_ref(), bytes, signatures, who, now);
+        let submission =
+            Submission { name: Path::new(name), bytes, signatures, pins: &pins, approve: &approve };
         // Whether the tables have room is seen before anything is kept.
-        let admission = self.store.admit(name, bytes, &pins, Timestamp::now()).map_err(refused)?;
+        let admission = self.store.admit(&submission, now).map_err(refused)?;
         let clocks = Clocks::read();
         let mut exemptions = self.store.kernel_exemptions(&clocks, &pins);
-        exemptions.push(admission.to_kernel(&clocks));
+        let replaced =
+            |slot| self.store.by_slot(slot).is_some_and(|document| document.id == admission.document.id);
+        exemptions.retain(|exemption| !replaced(exemption.slot));
+        exemptions.extend(admission.to_kernel(&clocks));
         compile::policy_table(&self.policy, &exemptions, &self.facts, self.generation() + 1)
             .map_err(|error| Response::error(ErrorKind::BadInput, error.to_string()))?;
+        if dry_run {
+            let summary = Summary::of_document(&admission.document, now);
+            let message = format!("exemption {} would be loaded{}", summary.id, approved_words(&admission));
+            return Ok(Response::Planned { message, exemptions: vec![summary] });
+        }
 
-        let admission = self.store.load(name, bytes, &pins, uid, clocks.wall).map_err(refused)?;
-        let id = admission.document.id;
+        let admission = self.store.load(&submission, who, now).map_err(refused)?;
+        let key = (admission.document.id.clone(), admission.document.version);
         self.renew().map_err(|error| {
             let message = format!(
-                "exemption {id} is kept, but the kernel does not judge by it yet: {error}. It is tried again \
-                 with the next change; revoke it to give it up"
+                "exemption {} is kept, but the kernel does not judge by it yet: {error}. It is tried again \
+                 with the next change; revoke it to give it up",
+                key.0
             );
             error!("{message}");
             Response::error(ErrorKind::Failed, message)
         })?;
-        Ok(id)
+        info!(uid = who.uid, "exemption {} is loaded{}", key.0, approved_words(&admission));
+        Ok(self.done_to(format!("exemption {} is loaded{}", key.0, approved_words(&admission)), &[key]))
     }
 
-    /// Ends an exemption. When the answer is `done`, no further packet passes by it.
-    pub(super) fn revoke_exemption(&mut self, id: &str, why: &str, uid: u32) -> Response {
-        let kept = self.store.revoke(id, why, uid, Timestamp::now());
-        if let Err(error @ StoreError::NotFound { .. }) = &kept {
-            return Response::error(ErrorKind::NotFound, error.to_string());
+    /// Stays, resumes or closes exemptions. When the answer is `done`, the kernel judges by it: no further
+    /// packet passes by what is stayed or closed. With `dry_run` nothing is changed.
+    pub(super) fn change_exemptions(
+        &mut self,
+        target: Target<'_>,
+        change: &Change<'_>,
+        dry_run: bool,
+        who: &Who,
+    ) -> Response {
+        let now = Timestamp::now();
+        let keys = match self.store.affected(target, change, now) {
+            Ok(keys) => keys,
+            Err(error) => return self.refuse_change(target, change, dry_run, who, &error),
+        };
+        let names = ids(&keys);
+        let accounts = self.store.accounts_of(&keys);
+        if dry_run {
+            self.checkpoint_exemptions();
+            let cut = match change {
+                Change::Resume { .. } => String::new(),
+                _ => format!("; live flows that would be cut: {}", self.flows_of(&accounts).len()),
+            };
+            let message = format!("would be {}: {names}{cut}", done_word(change));
+            return Response::Planned { message, exemptions: self.summaries(&keys) };
         }
-        if let Err(error @ StoreError::BadReason) = &kept {
-            return Response::error(ErrorKind::BadInput, error.to_string());
+        // While their packets still pass, so that the other ends are told.
+        if !matches!(change, Change::Resume { .. }) {
+            self.close_sockets(&accounts);
         }
+        let kept = self.store.change(target, change, who, now);
         // Also where the disk refused: what can be closed is closed.
         if let Err(error) = self.renew() {
-            let message = format!(
-                "exemption {id} is revoked, but its packets may STILL PASS: the kernel's tables can't be \
-                 changed: {error}. Revoke it again"
-            );
+            let message = match change {
+                Change::Resume { .. } => format!(
+                    "{names}: resumed, but the kernel's tables can't be changed, so nothing passes yet: \
+                     {error}. It is tried again every few seconds"
+                ),
+                _ => format!(
+                    "{names}: {}, but packets may STILL PASS: the kernel's tables can't be changed: {error}. \
+                     Do it again",
+                    done_word(change)
+                ),
+            };
             error!("{message}");
             return Response::error(ErrorKind::Failed, message);
         }
-        // One that was closed already: perhaps the tables could not be changed then, and now they are.
-        if let Err(error @ StoreError::Closed { .. }) = &kept {
-            return Response::error(ErrorKind::NotFound, error.to_string());
+        if !matches!(change, Change::Resume { .. }) {
+            // And those that were opened in between.
+            self.close_sockets(&accounts);
         }
         if let Err(error) = kept {
-            let message = format!(
-                "no packet passes by exemption {id} any more, but that could not be kept: {error}. Revoke it \
-                 again, or it is open after a restart"
-            );
+            let message = match change {
+                Change::Resume { .. } => format!("{names}: not resumed: {error}"),
+                _ => format!(
+                    "{names}: no packet passes any more, but that could not be kept: {error}. Do it again, or \
+                     it is open after a restart"
+                ),
+            };
             error!("{message}");
             return Response::error(ErrorKind::Failed, message);
         }
-        info!(uid, "exemption {id} is revoked");
-        self.done(format!("exemption {id} is revoked"))
+        info!(uid = who.uid, "{}: {names}", done_word(change));
+        self.done_to(format!("{}: {names}", done_word(change)), &keys)
+    }
+
+    fn refuse_change(
+        &mut self,
+        target: Target<'_>,
+        change: &Change<'_>,
+        dry_run: bool,
+        who: &Who,
+        error: &StoreError,
+    ) -> Response {
+        // One that is closed already: perhaps the tables could not be changed then, and now they can.
+        if self.behind.is_some() {
+            self.renew_or_say("the kernel's tables are NOT up to date");
+        }
+        if !dry_run {
+            let of = match target {
+                Target::Id(id) => id,
+                Target::Instrument(name) => name,
+            };
+            self.record(trail::refusal(who, change.name(), of, &error.to_string()));
+        }
+        Response::error(kind_of(error), error.to_string())
     }
 
     /// Every exemption, with its use as the kernel counts it now.
@@ -85,27 +180,58 @@ impl Guard {
         self.store.list(Timestamp::now())
     }
 
-    /// Saves what the kernel has counted for each exemption that has a slot.
+    fn summaries(&self, keys: &[Key]) -> Vec<Summary> {
+        let all = self.store.list(Timestamp::now());
+        all.into_iter().filter(|it| keys.contains(&(it.id.clone(), it.version))).collect()
+    }
+
+    /// Saves what the kernel has counted for each exemption that has an account.
     pub(super) fn checkpoint_exemptions(&mut self) {
-        let slots: Vec<u16> =
-            self.store.list(Timestamp::now()).iter().filter_map(|exemption| exemption.slot).collect();
-        for slot in slots {
-            if let Err(error) = self.checkpoint_slot(slot) {
-                warn!("what the exemption in slot {slot} has used can't be saved: {error}");
-            }
+        let counts = self.kernel_use();
+        if let Err(error) = self.store.checkpoint_use(&counts, Timestamp::now()) {
+            warn!("what the exemptions have used can't be saved: {error}");
         }
     }
 
-    /// Closes in the store what the kernel's clock has closed already, and frees its slots.
-    pub(super) fn expire_exemptions(&mut self) {
-        match self.store.expire(Timestamp::now()) {
-            Ok(ids) if ids.is_empty() => return,
-            Ok(ids) => info!("expired: {}", ids.join(", ")),
-            Err(error) => error!("an exemption has expired, and that could not be kept: {error}"),
+    /// What the kernel has counted for each account.
+    pub(super) fn kernel_use(&self) -> Vec<(u16, Use)> {
+        let mut counts = Vec::new();
+        for slot in self.store.accounts() {
+            match self.kernel.exemption_use(slot) {
+                Ok(used) => counts.push((slot, Use { bytes: used.bytes, packets: used.packets })),
+                Err(error) => warn!("what the exemption in slot {slot} has used can't be read: {error}"),
+            }
         }
-        self.renew_or_say(
-            "expired exemptions are still in the kernel's tables, where no packet passes by them",
-        );
+        counts
+    }
+
+    /// Keeps quotas ahead of their use, and closes in the store what the kernel's clock and counters have
+    /// closed already.
+    pub(super) fn tend_exemptions(&mut self) {
+        self.checkpoint_exemptions();
+        let accounts = self.store.accounts();
+        let closed = match self.store.close_what_is_over(&trail::daemon(), Timestamp::now()) {
+            Ok(closed) => closed,
+            Err(error) => {
+                error!("an exemption is over, and that could not be kept: {error}");
+                Vec::new()
+            }
+        };
+        for ((id, _), kind) in &closed {
+            info!("exemption {id} is {}", if *kind == Kind::Expire { "expired" } else { "exhausted" });
+        }
+        let granted = self.store.grant().unwrap_or_else(|error| {
+            error!("quotas can't be extended, and what is granted runs out: {error}");
+            false
+        });
+        if closed.is_empty() && !granted {
+            return;
+        }
+        let over: Vec<Key> = closed.into_iter().map(|(key, _)| key).collect();
+        let over: Vec<u16> =
+            self.store.accounts_of(&over).into_iter().filter(|slot| accounts.contains(slot)).collect();
+        self.close_sockets(&over);
+        self.renew_or_say("the exemptions in the kernel's tables are those of a moment ago");
     }
 
     /// Computes the windows of exemptions again where the wall clock was set.
@@ -129,16 +255,56 @@ impl Guard {
     }
 
     pub(super) fn done(&self, message: String) -> Response {
-        Response::Done { message, generation: self.generation() }
+        self.done_to(message, &[])
+    }
+
+    fn done_to(&self, message: String, keys: &[Key]) -> Response {
+        Response::Done { message, generation: self.generation(), exemptions: self.summaries(keys) }
+    }
+}
+
+/// What a change is called once it is made.
+fn done_word(change: &Change<'_>) -> &'static str {
+    match change {
+        Change::Stay { .. } => "stayed",
+        Change::Resume { .. } => "resumed",
+        Change::Revoke { .. } => "revoked",
+        Change::Invalidate { .. } => "closed with its instrument",
+    }
+}
+
+fn ids(keys: &[Key]) -> String {
+    keys.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn approved_words(admission: &Admission) -> String {
+    let names: Vec<&str> = admission.approvals.iter().map(|approval| approval.identity.as_str()).collect();
+    if names.is_empty() {
+        "; nobody's approval was verified, for the config has no [approval]".to_owned()
+    } else {
+        format!(", approved by {}", names.join(" and "))
     }
 }
 
 fn refused(error: LoadError) -> Response {
     let kind = match &error {
-        LoadError::Document(_) => ErrorKind::BadInput,
-        LoadError::NoSlot | LoadError::Store(_) => ErrorKind::Failed,
+        LoadError::Document(_) | LoadError::Approval(_) => ErrorKind::BadInput,
+        LoadError::Store(error) => kind_of(error),
     };
     Response::error(kind, error.to_string())
+}
+
+fn kind_of(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
+        StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {
+            ErrorKind::BadInput
+        }
+        StoreError::Held { .. }
+        | StoreError::Disk { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::NoSlot { .. } => ErrorKind::Failed,
+    }
 }
 
 /// What a failure to publish is to a client.

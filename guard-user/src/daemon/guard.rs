@@ -20,9 +20,10 @@ use crate::compile::{self, CompileError, HostFacts};
 use crate::config::Checked;
 use crate::config::policy::{Pin, Policy};
 use crate::events::names::{Generations, Names};
-use crate::exemption::{Clocks, Store, StoreError};
+use crate::exemption::Clocks;
 use crate::geo::Info;
 use crate::kernel::{Interface, Kernel, KernelError};
+use crate::store::{Store, StoreError};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct Guard {
     pub(super) facts: HostFacts,
     /// Why the kernel's tables are not what they should be, until they are.
     pub(super) behind: Option<String>,
+    /// Why the audit trail has a gap, since the daemon started.
+    pub(super) gap: Option<String>,
     /// Why the config as it is on the disk is not live, since the last reload.
     pub(super) refused: Option<String>,
 }
@@ -98,6 +101,7 @@ impl Guard {
         if kernel.generation() == 0 {
             store.counters_began_anew()?;
         }
+        store.grant()?;
         let ledger = Ledger::open(&policy.state.directory, kernel.adopted());
         let mut names = Generations::default();
         if let Some(earlier) = ledger.names(kernel.generation(), &options.config) {
@@ -114,6 +118,7 @@ impl Guard {
             clocks: Clocks::read(),
             facts: HostFacts::default(),
             behind: None,
+            gap: None,
             refused: None,
             policy,
             options,
@@ -242,24 +247,22 @@ impl Guard {
 
     /// Saves and resets the use of exemptions that no generation has any more.
     fn free_slots(&mut self) {
-        for slot in self.store.slots_to_reset() {
-            if let Err(error) = self.free_slot(slot) {
-                warn!("the slot {slot} of a closed exemption stays taken: {error}");
-            }
+        let slots = self.store.slots_to_reset();
+        if slots.is_empty() {
+            return;
+        }
+        if let Err(error) = self.try_to_free(&slots) {
+            warn!("the places of closed exemptions stay taken: {error}");
         }
     }
 
-    fn free_slot(&mut self, slot: u16) -> Result<(), GuardError> {
-        self.checkpoint_slot(slot)?;
-        self.kernel.reset_exemption_use(slot, guard_common::abi::ExemptionUse::default())?;
-        self.store.slot_was_reset(slot)?;
-        Ok(())
-    }
-
-    pub(super) fn checkpoint_slot(&mut self, slot: u16) -> Result<(), GuardError> {
-        let used = self.kernel.exemption_use(slot)?;
-        let counted = crate::exemption::Use { bytes: used.bytes, packets: used.packets };
-        self.store.checkpoint_use(slot, counted)?;
+    fn try_to_free(&mut self, slots: &[u16]) -> Result<(), GuardError> {
+        let counts = self.kernel_use();
+        self.store.checkpoint_use(&counts, Timestamp::now())?;
+        for &slot in slots {
+            self.kernel.reset_exemption_use(slot, guard_common::abi::ExemptionUse::default())?;
+        }
+        self.store.slots_were_reset(slots)?;
         Ok(())
     }
 
@@ -267,6 +270,18 @@ impl Guard {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.kernel.generation()
+    }
+
+    /// The config that is live, for the audit trail.
+    pub(super) fn facts_of_config(&self) -> serde_json::Value {
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": self.options.config.to_string_lossy(),
+            "fingerprint": format!("{:016x}", self.policy.fingerprint),
+            "generation": self.generation(),
+            "observe": self.policy.host.observe,
+            "approvals_verified": self.policy.approval.is_some(),
+        })
     }
 
     /// The live policy.

@@ -4,6 +4,8 @@
 //! interfaces. Clients of the control socket and the log wait on their own. What the kernel judges never
 //! waits for any of it, and goes on when the daemon ends.
 
+mod approvals;
+mod cut;
 mod exemptions;
 mod facts;
 pub mod guard;
@@ -12,9 +14,11 @@ mod interfaces;
 mod ledger;
 mod links;
 mod notify;
+mod report;
 mod status;
 mod swept;
 mod teller;
+mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +30,18 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::audit::{Kind, Who};
 use crate::config::Checked;
 use crate::config::policy::{Action, Ingress};
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::refusals::Refusal;
+use crate::control::right::Right;
 use crate::control::server::{Command, Desk, Message, Server};
 use crate::control::status::LossStatus;
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::exemption::Summary;
+use crate::store::{Change, Target};
 
 use exemptions::error_kind;
 use guard::{Guard, Options};
@@ -96,6 +104,8 @@ impl Daemon {
         let teller = Teller::new(&mut guard, Arc::clone(&history), log)?;
         let (sender, commands) = mpsc::channel(REQUESTS);
         let desk = Desk { commands: sender, history };
+        let detail = guard.facts_of_config();
+        guard.record(trail::now(Kind::Start, &trail::daemon(), "", "", detail));
         notify(State::Ready);
         info!(
             "ready: generation {} of {}, control socket {}",
@@ -117,20 +127,23 @@ impl Daemon {
                 () = self.teller.ready() => while self.teller.tell(&self.guard) {},
                 Some(message) = self.commands.recv() => match message {
                     Message::Asked(command) => self.answer(command),
-                    Message::Refused(refusal) => warn_of_refusal(&refusal),
+                    Message::Refused(refusal) => {
+                        warn_of_refusal(&refusal);
+                        self.guard.record(trail::not_permitted(&refusal));
+                    }
                 },
                 () = self.links.changed() => self.guard.look_at_interfaces(),
-                _ = self.hang_up.recv() => drop(self.reload()),
+                _ = self.hang_up.recv() => drop(self.reload(&trail::daemon())),
                 _ = each_second.tick() => {
                     self.guard.follow_wall_clock();
+                    self.guard.tend_exemptions();
                     self.teller.report_losses(&self.guard);
                 }
                 _ = watchdog.tick() => {
                     self.guard.catch_up();
                     self.guard.check_attachments();
                     self.guard.look_at_interfaces();
-                    self.guard.expire_exemptions();
-                    self.guard.checkpoint_exemptions();
+                    self.guard.book_counts();
                     self.teller.sweep(&self.guard);
                 }
                 _ = each_day.tick() => self.warn_of_age(),
@@ -145,6 +158,9 @@ impl Daemon {
         while self.teller.tell(&self.guard) {}
         self.teller.sweep(&self.guard);
         self.guard.checkpoint_exemptions();
+        self.guard.book_counts();
+        let detail = self.guard.facts_of_config();
+        self.guard.record(trail::now(Kind::End, &trail::daemon(), "", "", detail));
         info!(
             "the daemon ends; generation {} stays in force. `borderguard run` takes it over, `borderguard detach` \
              ends it",
@@ -154,13 +170,33 @@ impl Daemon {
 
     fn answer(&mut self, command: Command) {
         let Command { request, peer, answer } = command;
-        let uid = peer.uid;
+        let who = trail::who(&peer);
+        let sees_all = peer.rights.include(Right::Exemptions);
         let response = match request {
-            Request::Status {} => self.status(),
-            Request::Reload {} => self.reload(),
-            Request::ExemptionLoad { document, name } => self.guard.load_exemption(&name, &document, uid),
-            Request::ExemptionList {} => Response::Exemptions { exemptions: self.guard.list_exemptions() },
-            Request::ExemptionRevoke { id, why } => self.guard.revoke_exemption(&id, &why, uid),
+            Request::Status {} => self.status(sees_all),
+            Request::Reload {} => self.reload(&who),
+            Request::ExemptionLoad { document, name, signatures, dry_run } => {
+                self.guard.load_exemption((&name, &document), signatures, dry_run, &who)
+            }
+            Request::ExemptionList {} => {
+                Response::Exemptions { exemptions: shown(self.guard.list_exemptions(), sees_all) }
+            }
+            Request::ExemptionShow { id, version } => self.guard.show_exemption(&id, version, sees_all),
+            Request::ExemptionOpen {} => self.guard.open_exemptions(),
+            Request::ExemptionStay { id, order, dry_run } => {
+                self.change(Target::Id(&id), &Change::Stay { order: &order }, dry_run, &who)
+            }
+            Request::ExemptionResume { id, why, dry_run } => {
+                self.change(Target::Id(&id), &Change::Resume { why: &why }, dry_run, &who)
+            }
+            Request::ExemptionRevoke { id, why, dry_run } => {
+                self.change(Target::Id(&id), &Change::Revoke { why: &why }, dry_run, &who)
+            }
+            Request::InstrumentInvalidate { name, why, dry_run } => {
+                self.change(Target::Instrument(&name), &Change::Invalidate { why: &why }, dry_run, &who)
+            }
+            Request::Audit { from } => self.guard.audit_lines(from),
+            Request::Report { from, until } => self.guard.report(from.as_deref(), until.as_deref(), sees_all),
             Request::Events { .. } => {
                 Response::error(ErrorKind::BadRequest, "events are answered by the connection itself")
             }
@@ -169,30 +205,39 @@ impl Daemon {
         let _gone = answer.send(response);
     }
 
-    fn status(&mut self) -> Response {
+    fn change(&mut self, target: Target<'_>, change: &Change<'_>, dry_run: bool, who: &Who) -> Response {
+        self.guard.change_exemptions(target, change, dry_run, who)
+    }
+
+    fn status(&mut self, sees_all: bool) -> Response {
         // What is in the ring buffer by now is told before it is counted.
         while self.teller.tell(&self.guard) {}
         match self.guard.status() {
             Ok(mut status) => {
                 status.losses.push(LossStatus { kind: "log".to_owned(), count: self.teller.lost_lines() });
                 status.events = self.desk.history.next_sequence() - 1;
+                status.exemptions = shown(status.exemptions, sees_all);
                 Response::Status { status: Box::new(status) }
             }
             Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
         }
     }
 
-    fn reload(&mut self) -> Response {
+    fn reload(&mut self, who: &Who) -> Response {
         notify(State::Reloading);
         let begin = Instant::now();
         let response = match self.guard.reload() {
             Ok(()) => {
                 let took = begin.elapsed().as_millis();
                 info!("reloaded in {took} ms: generation {} is live", self.guard.generation());
+                let detail = self.guard.facts_of_config();
+                self.guard.record(trail::now(Kind::Reload, who, "", "", detail));
                 self.guard.done("config, geo databases and exemptions are reloaded".to_owned())
             }
             Err(error) => {
                 error!("not reloaded, generation {} stays live: {error}", self.guard.generation());
+                let config = self.guard.options.config.display().to_string();
+                self.guard.record(trail::refusal(who, "reload", &config, &error.to_string()));
                 Response::error(
                     error_kind(&error),
                     format!("not reloaded, generation {} stays live:\n{error}", self.guard.generation()),
@@ -211,6 +256,12 @@ impl Daemon {
             );
         }
     }
+}
+
+/// Exemptions as a peer may see them.
+fn shown(exemptions: Vec<Summary>, sees_all: bool) -> Vec<Summary> {
+    let one = |it: Summary| if sees_all { it } else { it.redacted() };
+    exemptions.into_iter().map(one).collect()
 }
 
 fn warn_of_refusal(refusal: &Refusal) {

@@ -15,6 +15,7 @@ use crate::control::status::{
     CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
     TotalStatus, VerdictStatus,
 };
+use crate::exemption::Summary;
 use crate::geo::Info;
 use crate::kernel::{Counters, KernelError, TotalCount};
 
@@ -40,7 +41,7 @@ impl Guard {
             generation: self.generation(),
             since: format!("{:.0}", self.since),
             observe: self.policy.host.observe,
-            problems: self.problems(now),
+            problems: self.problems(&exemptions, now),
             interfaces: self.interfaces(),
             pins: self.pins(&rows),
             totals: counters.totals.iter().map(total).collect(),
@@ -52,7 +53,7 @@ impl Guard {
         })
     }
 
-    fn problems(&self, now: Timestamp) -> Vec<String> {
+    fn problems(&self, exemptions: &[Summary], now: Timestamp) -> Vec<String> {
         let mut problems = Vec::new();
         let old = self.generation();
         problems.extend(
@@ -76,6 +77,11 @@ impl Guard {
             problems.push("NOTHING is guarded: no interface has the program".to_owned());
         }
         problems.extend(self.store.problems().iter().map(|problem| format!("exemption: {problem}")));
+        problems.extend(self.gap.iter().map(|why| format!("the audit trail has a gap: {why}")));
+        if self.policy.approval.is_none() && !exemptions.is_empty() {
+            problems
+                .push("approvals of exemptions are not verified: the config has no [approval]".to_owned());
+        }
         problems.extend(self.stale_database(now));
         problems
     }

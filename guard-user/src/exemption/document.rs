@@ -58,6 +58,15 @@ pub struct Document {
 }
 
 impl Document {
+    /// First moment at which nothing passes by it any more: the end of its window, or when its assessment
+    /// has to have been looked at again, whichever is earlier. Safeguards that nobody has looked at in time
+    /// are none (C-311/18, 134).
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        let review = self.assessment.as_ref().and_then(|assessment| assessment.review_by);
+        review.map_or(self.valid_until, |review| review.min(self.valid_until))
+    }
+
     /// Whether the assessment has to be looked at again before this exemption is activated or resumed.
     #[must_use]
     pub fn review_is_over(&self, now: Timestamp) -> bool {

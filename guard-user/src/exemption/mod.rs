@@ -1,14 +1,12 @@
 //! Exemptions: approved uses of a legal instrument that let one transfer leave its region.
 //!
 //! A [`Document`] is what compliance approves: TOML text, then the raw document with the place of every
-//! value, then the checked one, with every error at once. The [`Store`] keeps each document that was
-//! loaded, as its bytes, with what became of it; it alone says which exemptions the kernel is given.
-//! [`Clocks`] turns their windows into the kernel's own time, so that they open and close with no daemon
+//! value, then the checked one, with every error at once. A [`Record`](record::Record) says what became of one
+//! that was loaded, and the [store](crate::store) keeps both. [`Clocks`] turns their windows into the kernel's own time, so that they open and close with no daemon
 //! running.
 
 mod check;
 pub mod clock;
-mod disk;
 pub mod document;
 pub mod error;
 pub mod ground;
@@ -17,10 +15,8 @@ pub mod keys;
 pub mod law;
 pub mod lifecycle;
 mod raw;
-mod record;
+pub mod record;
 pub mod schema;
-pub mod snapshot;
-pub mod store;
 pub mod summary;
 #[cfg(test)]
 mod tests;
@@ -31,6 +27,4 @@ pub use document::{Document, Earlier, Recipient, Surroundings};
 pub use error::ErrorKind;
 pub use ground::{Basis, Ground};
 pub use instrument::InstrumentKind;
-pub use snapshot::Snapshot;
-pub use store::{Admission, LoadError, Problem, Store, StoreError, Use};
 pub use summary::{State, Summary};

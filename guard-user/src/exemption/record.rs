@@ -1,48 +1,60 @@
-//! What became of a document: the small file beside it.
+//! What became of one version of an exemption.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Version of this file's form.
-const FORMAT: u32 = 1;
+use super::lifecycle::State;
 
-/// Bytes of the file; a reason can be a long text.
-pub(super) const RECORD_BYTES: u64 = 64 << 10;
+/// Version of the record's form.
+const FORMAT: u32 = 2;
 
 /// What became of one version of an exemption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
-    /// [`FORMAT`].
-    pub(super) format: u32,
-    /// The document's id.
-    pub(super) id: String,
-    /// The document's version.
-    pub(super) version: u32,
-    /// FNV-1a hash of the document's bytes, which shows that they are not the ones that were loaded.
-    pub(super) fingerprint: u64,
-    /// Whether it is open.
-    pub(super) status: Status,
-    /// Its place in the kernel's tables, until the use counted there is reset.
-    pub(super) slot: Option<u16>,
+pub struct Record {
+    /// Version of this form.
+    pub(crate) format: u32,
+    /// SHA-256 of the document's bytes, 64 hex digits.
+    pub sha256: String,
+    /// What it is now.
+    pub status: Status,
+    /// Its places in the kernel's tables, the account first; empty once the use counted there is reset.
+    pub slots: Vec<u16>,
     /// When it was loaded.
-    pub(super) loaded_at: Timestamp,
+    pub loaded_at: Timestamp,
     /// The Unix user that loaded it.
-    pub(super) loaded_by: u32,
-    /// What it let through, as the kernel has counted it since the kernel's counters began.
-    pub(super) counted: Use,
+    pub loaded_by: u32,
+    /// Who approved it; empty where the config had approvals not verified.
+    pub approvals: Vec<ApprovedBy>,
+    /// When it was first and last seen to have let packets through; null before that.
+    pub seen: Option<(Timestamp, Timestamp)>,
+    /// What it let through, as the kernel has counted it in its present slots.
+    pub counted: Use,
     /// What it let through before: counts that the kernel no longer has.
-    pub(super) before: Use,
+    pub before: Use,
+    /// Bytes that it may have let through by now, whatever was counted: what the kernel was told to stop at,
+    /// and `before` with it. Without a quota it means nothing.
+    pub granted: u64,
 }
 
 /// Whether an exemption is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Status {
+pub enum Status {
     /// It is, within its window and quota.
     Active {},
+    /// It lets nothing through until it is resumed.
+    Stayed {
+        /// Since when.
+        at: Timestamp,
+        /// The order that stays it.
+        order: String,
+        /// The Unix user that did it.
+        by: u32,
+    },
     /// It was closed for good.
     Revoked {
+        /// When.
         at: Timestamp,
         /// The reason that was given.
         why: String,
@@ -50,7 +62,41 @@ pub(super) enum Status {
         by: u32,
     },
     /// Its window was seen to be over.
-    Expired { at: Timestamp },
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its quota was seen to be spent.
+    Exhausted {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Status {
+    /// The state that it is in the lifecycle.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Active {} => State::Active,
+            Self::Stayed { .. } => State::Stayed,
+            Self::Revoked { .. } => State::Revoked,
+            Self::Expired { .. } => State::Expired,
+            Self::Exhausted { .. } => State::Exhausted,
+        }
+    }
+}
+
+/// One approval that was verified when the exemption was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovedBy {
+    /// Who signed.
+    pub identity: String,
+    /// The role for which the signature counted; null where none was needed of the signer.
+    pub role: Option<String>,
+    /// The key's fingerprint, `SHA256:...`.
+    pub fingerprint: String,
 }
 
 /// What an exemption has let through.
@@ -73,52 +119,71 @@ impl Use {
         }
     }
 
+    /// What this is more than the other.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            packets: self.packets.saturating_sub(other.packets),
+        }
+    }
+
     /// The greater of each.
-    pub(super) fn at_least(self, other: Self) -> Self {
+    pub(crate) fn at_least(self, other: Self) -> Self {
         Self { bytes: self.bytes.max(other.bytes), packets: self.packets.max(other.packets) }
     }
 }
 
 impl Record {
-    /// The record of a document that was loaded just now.
-    pub(super) fn new(
-        (id, version): (&str, u32),
-        fingerprint: u64,
-        slot: u16,
+    /// The record of a document that is loaded just now.
+    pub(crate) fn new(
+        sha256: String,
+        slots: Vec<u16>,
+        approvals: Vec<ApprovedBy>,
         (loaded_at, loaded_by): (Timestamp, u32),
+        granted: u64,
     ) -> Self {
         Self {
             format: FORMAT,
-            id: id.to_owned(),
-            version,
-            fingerprint,
+            sha256,
             status: Status::Active {},
-            slot: Some(slot),
+            slots,
             loaded_at,
             loaded_by,
+            approvals,
+            seen: None,
             counted: Use::default(),
             before: Use::default(),
+            granted,
         }
     }
 
-    /// Everything that it has let through.
-    pub(super) fn used(&self) -> Use {
+    /// Everything that it has let through, as far as it was counted.
+    #[must_use]
+    pub fn used(&self) -> Use {
         self.before.plus(self.counted)
     }
 
-    pub(super) fn is_active(&self) -> bool {
+    /// Whether it is open: within its window and quota packets pass by it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
         self.status == Status::Active {}
     }
 
-    /// The file's content.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+    /// Whether it is closed for good.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.status, Status::Active {} | Status::Stayed { .. })
     }
 
-    /// The record in these bytes, of which there may be one more than [`RECORD_BYTES`].
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+    /// The slot by which the kernel counts and names it; `None` once that is free again.
+    #[must_use]
+    pub fn account(&self) -> Option<u16> {
+        self.slots.first().copied()
+    }
+
+    /// The record in these bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         match record.format {
             FORMAT => Ok(record),

@@ -22,12 +22,14 @@ pub enum State {
     Exhausted,
     /// It was closed for good.
     Revoked,
+    /// It lets nothing through until it is resumed.
+    Stayed,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::Active, Self::NotYetValid, Self::Expired, Self::Exhausted, Self::Revoked];
+    pub const ALL: [Self; 6] =
+        [Self::Active, Self::NotYetValid, Self::Stayed, Self::Expired, Self::Exhausted, Self::Revoked];
 
     /// The name in lists.
     #[must_use]
@@ -38,6 +40,7 @@ impl State {
             Self::Expired => "expired",
             Self::Exhausted => "exhausted",
             Self::Revoked => "revoked",
+            Self::Stayed => "stayed",
         }
     }
 }
@@ -97,6 +100,10 @@ pub struct Summary {
     pub loaded_by: Option<u32>,
     /// When, why and by whom it was revoked; null where it was not.
     pub revoked: Option<RevokedSummary>,
+    /// When, by which order and by whom it was stayed; null where it is not.
+    pub stayed: Option<RevokedSummary>,
+    /// The identities of those who approved it; empty where approvals were not verified.
+    pub approved_by: Vec<String>,
 }
 
 /// The legal act that an exemption rests on.
@@ -228,27 +235,35 @@ impl Summary {
             loaded_at: None,
             loaded_by: None,
             revoked: None,
+            stayed: None,
+            approved_by: Vec::new(),
         }
     }
 
     /// A document that was loaded, with what became of it.
-    pub(super) fn of_loaded(document: &Document, record: &Record, now: Timestamp) -> Self {
+    #[must_use]
+    pub fn of_loaded(document: &Document, record: &Record, now: Timestamp) -> Self {
         let used = record.used();
-        let (state, revoked) = match &record.status {
-            Status::Active {} => (state(document, used, now), None),
-            Status::Expired { .. } => (State::Expired, None),
-            Status::Revoked { at, why, by } => {
-                (State::Revoked, Some(RevokedSummary { at: *at, why: why.clone(), by: *by }))
-            }
+        let closed = |at: &Timestamp, why: &String, by: &u32| {
+            Some(RevokedSummary { at: *at, why: why.clone(), by: *by })
+        };
+        let (state, stayed, revoked) = match &record.status {
+            Status::Active {} => (state(document, used, now), None, None),
+            Status::Expired { .. } => (State::Expired, None, None),
+            Status::Exhausted { .. } => (State::Exhausted, None, None),
+            Status::Stayed { at, order, by } => (State::Stayed, closed(at, order, by), None),
+            Status::Revoked { at, why, by } => (State::Revoked, None, closed(at, why, by)),
         };
         Self {
             state,
             used_bytes: used.bytes,
             used_packets: used.packets,
-            slot: record.slot,
+            slot: record.account(),
             loaded_at: Some(record.loaded_at),
             loaded_by: Some(record.loaded_by),
             revoked,
+            stayed,
+            approved_by: record.approvals.iter().map(|approval| approval.identity.clone()).collect(),
             ..Self::of_document(document, now)
         }
     }
@@ -291,6 +306,7 @@ impl Summary {
                 .map(|it| RecipientSummary { name: hidden(), cidrs: each(&it.cidrs), ..it })
                 .collect(),
             revoked: self.revoked.map(|revoked| RevokedSummary { why: hidden(), ..revoked }),
+            stayed: self.stayed.map(|stayed| RevokedSummary { why: hidden(), ..stayed }),
             ..self
         }
     }
@@ -308,14 +324,20 @@ fn recipient(recipient: &Recipient) -> RecipientSummary {
     }
 }
 
-fn state(document: &Document, used: Use, now: Timestamp) -> State {
+/// Whether this use has spent the quota, but for less than a full packet.
+#[must_use]
+pub fn is_spent(document: &Document, used: Use) -> bool {
     /// A full Ethernet frame without its checksum: with less left the kernel refuses the transfer's
     /// packets, though a small one may still go.
     const FULL_PACKET: u64 = 1514;
     let left = document.quota_bytes.map(|quota| quota.saturating_sub(used.bytes));
-    if now >= document.valid_until {
+    used.bytes > 0 && left.is_some_and(|left| left < FULL_PACKET)
+}
+
+fn state(document: &Document, used: Use, now: Timestamp) -> State {
+    if now >= document.ends() {
         State::Expired
-    } else if used.bytes > 0 && left.is_some_and(|left| left < FULL_PACKET) {
+    } else if is_spent(document, used) {
         State::Exhausted
     } else if now < document.valid_from {
         State::NotYetValid

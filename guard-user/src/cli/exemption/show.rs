@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use crate::cli::table::{grouped, plain};
+use crate::exemption::Summary;
 use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
-use crate::exemption::{State, Summary};
 
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
 ///
@@ -52,6 +52,12 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
         line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
     }
+    if !summary.approved_by.is_empty() {
+        line("approved", &format!("by {}", summary.approved_by.join(" and ")))?;
+    }
+    if let Some(stayed) = &summary.stayed {
+        line("stayed", &format!("{} by the user {}: {}", moment(stayed.at, now), stayed.by, stayed.why))?;
+    }
     if let Some(revoked) = &summary.revoked {
         line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
     }
@@ -78,7 +84,7 @@ pub fn list(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::
     if summaries.is_empty() {
         return writeln!(out, "no exemptions: everything that a pin forbids stays forbidden");
     }
-    let closed = |summary: &Summary| matches!(summary.state, State::Revoked | State::Expired);
+    let closed = |summary: &Summary| !super::ask::is_open(summary.state);
     let (shut, open): (Vec<&Summary>, Vec<&Summary>) = summaries.iter().partition(|summary| closed(summary));
     for summary in open.iter().chain(&shut) {
         one(summary, now, out)?;
@@ -129,6 +135,7 @@ fn distance(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exemption::State;
     use crate::exemption::summary::{AssessmentSummary, ExporterSummary, RequiredSummary, RevokedSummary};
 
     fn time(text: &str) -> Timestamp {
@@ -187,6 +194,8 @@ mod tests {
             loaded_at: Some(time("2026-11-30T00:00:00Z")),
             loaded_by: Some(1001),
             revoked: None,
+            stayed: None,
+            approved_by: Vec::new(),
         }
     }
 

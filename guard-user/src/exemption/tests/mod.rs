@@ -9,16 +9,11 @@ use super::{Document, ErrorKind, Surroundings, document};
 use crate::config::Errors;
 
 mod any_input;
-mod crash;
 mod documentation;
 mod errors;
-mod killed;
 mod law;
 mod meaning;
-mod model;
 mod schema;
-mod snapshot;
-mod store;
 
 /// A document without errors, with every key but `replaces`: it is a first version.
 const GOOD: &str = r#"id = "mlat-1"

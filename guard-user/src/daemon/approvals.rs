@@ -1,0 +1,48 @@
+//! Who approves a document that is loaded: the config's signers, by their signatures.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::approval::{self, Candidate, Requirement, Signature};
+use crate::audit::Who;
+use crate::config::approval::Approvals;
+use crate::exemption::document::Document;
+use crate::exemption::record::ApprovedBy;
+use crate::store::ApprovalError;
+
+/// Says who approves a document, as the config wants it. Without `[approval]` in the config nobody does, and
+/// nobody has to.
+pub(super) fn approver<'a>(
+    config: Option<&'a Approvals>,
+    bytes: &'a [u8],
+    signatures: &'a [Signature],
+    who: &'a Who,
+    now: Timestamp,
+) -> impl Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError> + 'a {
+    move |document| {
+        let Some(config) = config else { return Ok(Vec::new()) };
+        // Read anew each time: a key that was taken out of the file counts no more.
+        let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
+        let required: Vec<Requirement<'_>> = document
+            .approval
+            .required
+            .iter()
+            .map(|required| Requirement { role: &required.role, count: required.count })
+            .collect();
+        let candidate =
+            Candidate { bytes, submitter: document.approval.submitter.as_deref(), required: &required };
+        let loader = who.user.as_deref();
+        let (approvals, quorum) =
+            approval::judge(&candidate, signatures, &config.signers, &allowed, loader, now)?;
+        let seat_of = |identity: &str| {
+            let seat = quorum.seats.iter().find(|seat| seat.identity == identity);
+            seat.map(|seat| seat.role.clone())
+        };
+        let approved = approvals.into_iter().map(|approval| ApprovedBy {
+            role: seat_of(&approval.identity),
+            identity: approval.identity,
+            fingerprint: approval.fingerprint,
+        });
+        Ok(approved.collect())
+    }
+}

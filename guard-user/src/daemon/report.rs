@@ -1,0 +1,308 @@
+//! What the control socket is told of single exemptions, and of everything that crossed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tracing::warn;
+
+use super::guard::Guard;
+use crate::audit::{Kind, Stored};
+use crate::control::protocol::{ErrorKind, OpenExemption, Response};
+use crate::control::users::user_words;
+use crate::exemption::Summary;
+use crate::report::{
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
+    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
+};
+use crate::store::{Judged, Key, Record, StoreError};
+
+impl Guard {
+    /// One exemption with its document and signatures.
+    pub(super) fn show_exemption(&mut self, id: &str, version: Option<u32>, sees_all: bool) -> Response {
+        match self.try_show(id, version, sees_all) {
+            Ok(response) => response,
+            Err(error @ StoreError::NotFound { .. }) => {
+                Response::error(ErrorKind::NotFound, error.to_string())
+            }
+            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+        }
+    }
+
+    fn try_show(&mut self, id: &str, version: Option<u32>, sees_all: bool) -> Result<Response, StoreError> {
+        self.checkpoint_exemptions();
+        let key = self.store.find(id, version)?;
+        let not_found = || StoreError::NotFound { id: id.to_owned() };
+        let summary = self.store.list(Timestamp::now()).into_iter().find(|it| is(it, &key));
+        let summary = summary.ok_or_else(not_found)?;
+        let approvals = self.store.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
+        let hidden = summary.confidential && !sees_all;
+        let stored = self.store.stored(&key)?.filter(|_| !hidden);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let signatures = stored.iter().flat_map(|it| &it.signatures).map(|bytes| text(bytes)).collect();
+        Ok(Response::Exemption {
+            exemption: Box::new(if hidden { summary.redacted() } else { summary }),
+            approvals: if hidden { Vec::new() } else { approvals },
+            document: stored.as_ref().map(|it| text(&it.bytes)),
+            signatures,
+        })
+    }
+
+    /// The exemptions that are open, as the kernel judges by them.
+    pub(super) fn open_exemptions(&mut self) -> Response {
+        self.checkpoint_exemptions();
+        match self.store.open_documents() {
+            Ok(exemptions) => Response::Open {
+                exemptions: exemptions
+                    .into_iter()
+                    .map(|(bytes, slots, left)| OpenExemption {
+                        document: String::from_utf8_lossy(&bytes).into_owned(),
+                        slots,
+                        left,
+                    })
+                    .collect(),
+            },
+            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+        }
+    }
+
+    /// Books what the kernel has counted so far to this day.
+    pub(super) fn book_counts(&mut self) {
+        let counters = match self.kernel.counters() {
+            Ok(counters) => counters,
+            Err(error) => return warn!("what crossed can't be booked: {error}"),
+        };
+        let mut counts: BTreeMap<Judged, (u64, u64)> = BTreeMap::new();
+        for ((pin, judgement), (packets, bytes)) in self.ledger.by_name(&counters) {
+            let judged = Judged {
+                pin,
+                hook: judgement.hook().name().to_owned(),
+                jurisdiction: judgement.jurisdiction().to_string(),
+                verdict: judgement.verdict().name().to_owned(),
+                reason: judgement.reason().name().to_owned(),
+            };
+            let sum = counts.entry(judged).or_default();
+            *sum = (sum.0 + packets, sum.1 + bytes);
+        }
+        if let Err(error) = self.store.book_counts(&counts, Timestamp::now()) {
+            warn!("what crossed can't be booked: {error}");
+        }
+    }
+
+    /// What crossed and what was refused, over these days.
+    pub(super) fn report(&mut self, from: Option<&str>, until: Option<&str>, sees_all: bool) -> Response {
+        let day = |text: Option<&str>| text.map(str::parse::<Date>).transpose();
+        let (from, until) = match (day(from), day(until)) {
+            (Ok(from), Ok(until)) => (from, until),
+            (Err(error), _) | (_, Err(error)) => {
+                let message = format!("this is no day such as 2026-11-23: {error}");
+                return Response::error(ErrorKind::BadInput, message);
+            }
+        };
+        self.checkpoint_exemptions();
+        self.book_counts();
+        match self.try_report(from, until, sees_all) {
+            Ok(report) => Response::Report { report: Box::new(report) },
+            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+        }
+    }
+
+    fn try_report(
+        &self,
+        from: Option<Date>,
+        until: Option<Date>,
+        sees_all: bool,
+    ) -> Result<Report, StoreError> {
+        let now = Timestamp::now();
+        let within =
+            |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
+        let mut traffic = Vec::new();
+        for row in self.store.counts_by_day()? {
+            let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) =
+                (date(&row.day), row.judged)
+            else {
+                continue;
+            };
+            if within(day) && hook == "egress" {
+                let (packets, bytes) = (row.packets, row.bytes);
+                traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
+            }
+        }
+        let records = self.audit_records()?;
+        let mut use_by_day: BTreeMap<Key, Vec<DayUse>> = BTreeMap::new();
+        for row in self.store.use_by_day()? {
+            if let Some(day) = date(&row.day).filter(|day| within(*day)) {
+                let (packets, bytes) = (row.used.packets, row.used.bytes);
+                use_by_day.entry(row.key).or_default().push(DayUse { day, packets, bytes });
+            }
+        }
+        let first_day = traffic.iter().map(|row| row.day).min();
+        let begin = from.or(first_day).map_or(now, start_of);
+        let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
+        let summaries = self.store.list(now).into_iter().filter(|it| {
+            let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
+            let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
+            loaded_by_then && it.valid_until > begin && !closed_before
+        });
+        let exemptions = summaries.map(|summary| {
+            let key = (summary.id.clone(), summary.version);
+            let days = use_by_day.remove(&key).unwrap_or_default();
+            exemption(summary, self.store.record(&key), days, changes(&records, &key))
+        });
+        let exemptions = exemptions.collect();
+        let pin = |pin: &crate::config::policy::Pin| PinEntry {
+            name: pin.name.clone(),
+            home: pin.home.to_string(),
+        };
+        Ok(Report {
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            from: begin,
+            until: end,
+            made_at: now,
+            generation: self.generation(),
+            redacted: !sees_all,
+            pins: self.policy.pins.iter().map(pin).collect(),
+            exemptions,
+            traffic,
+            gaps: self.gaps(&records),
+            audit_head: records.last().map(|(line, record)| AuditHead {
+                sequence: record.sequence,
+                sha256: crate::audit::Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
+                time: record.time,
+            }),
+        })
+    }
+
+    /// Every record of the trail with its line.
+    fn audit_records(&self) -> Result<Vec<(String, Stored)>, StoreError> {
+        let lines = self.store.audit_lines(0, usize::MAX)?;
+        let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
+        Ok(lines.into_iter().filter_map(read).collect())
+    }
+
+    /// Where the report may miss something.
+    fn gaps(&self, records: &[(String, Stored)]) -> Vec<String> {
+        let mut gaps: Vec<String> = self.store.problems().iter().map(ToString::to_string).collect();
+        gaps.extend(self.gap.iter().map(|why| format!("the audit trail has a gap: {why}")));
+        let mut running = false;
+        for (_, record) in records {
+            if record.kind == Kind::Start.name() {
+                if running {
+                    gaps.push(format!(
+                        "the daemon or the host ended without a word before {}: what crossed in the last \
+                         seconds before that may be booked later or, after a loss of power, be missing",
+                        record.time
+                    ));
+                }
+                running = true;
+            }
+            running &= record.kind != Kind::End.name();
+        }
+        gaps
+    }
+}
+
+fn is(summary: &Summary, (id, version): &Key) -> bool {
+    (&summary.id, summary.version) == (id, *version)
+}
+
+fn date(text: &str) -> Option<Date> {
+    text.parse().ok()
+}
+
+fn start_of(day: Date) -> Timestamp {
+    day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |midnight| midnight.timestamp())
+}
+
+/// What became of an exemption, as the trail has it.
+fn changes(records: &[(String, Stored)], (id, version): &Key) -> Vec<Change> {
+    let told = [
+        Kind::Load,
+        Kind::Stay,
+        Kind::Resume,
+        Kind::Revoke,
+        Kind::Invalidate,
+        Kind::Expire,
+        Kind::Exhaust,
+        Kind::Supersede,
+    ];
+    let about = |record: &&Stored| {
+        record.subject == *id
+            && record.detail.get("version").and_then(serde_json::Value::as_u64) == Some(u64::from(*version))
+            && told.iter().any(|kind| kind.name() == record.kind)
+    };
+    let change = |record: &Stored| Change {
+        at: record.time,
+        what: record.kind.clone(),
+        who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid)),
+        why: record.why.clone(),
+    };
+    records.iter().map(|(_, record)| record).filter(about).map(change).collect()
+}
+
+fn exemption(
+    summary: Summary,
+    record: Option<&Record>,
+    use_by_day: Vec<DayUse>,
+    changes: Vec<Change>,
+) -> ExemptionEntry {
+    let act = summary.instrument;
+    let approvals = record.map(|record| record.approvals.as_slice()).unwrap_or_default();
+    let seen = record.and_then(|record| record.seen);
+    ExemptionEntry {
+        id: summary.id,
+        version: summary.version,
+        state: summary.state.to_string(),
+        confidential: summary.confidential,
+        pins: summary.pins,
+        purpose: summary.purpose,
+        data_categories: summary.data_categories,
+        instrument: InstrumentEntry {
+            kind: act.kind,
+            name: act.name,
+            article: act.article,
+            ground: act.ground,
+            basis: act.basis,
+            authority: act.authority,
+            reference: act.reference,
+            agreement: act.agreement.unwrap_or_default(),
+        },
+        exporter: ExporterEntry {
+            name: summary.exporter.name,
+            role: summary.exporter.role,
+            contact: summary.exporter.contact,
+        },
+        assessment: summary.assessment.map(|assessment| AssessmentEntry {
+            reference: assessment.reference,
+            review_by: assessment.review_by.map(|by| by.to_string()).unwrap_or_default(),
+            measures: assessment.measures,
+        }),
+        recipients: summary
+            .recipients
+            .into_iter()
+            .map(|it| RecipientEntry {
+                name: it.name,
+                jurisdiction: it.jurisdiction,
+                networks: it.cidrs,
+                ports: it.ports,
+            })
+            .collect(),
+        valid_from: summary.valid_from,
+        valid_until: summary.valid_until,
+        quota_bytes: summary.quota_bytes,
+        document_sha256: record.map(|record| record.sha256.clone()).unwrap_or_default(),
+        approvals: approvals
+            .iter()
+            .map(|approval| ApprovalEntry {
+                identity: approval.identity.clone(),
+                roles: approval.role.iter().cloned().collect(),
+                key: approval.fingerprint.clone(),
+            })
+            .collect(),
+        changes,
+        first_use: seen.map(|(first, _)| first),
+        last_use: seen.map(|(_, last)| last),
+        use_by_day,
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong with the store.
+
+use std::io;
+use std::path::PathBuf;
+
+use guard_common::abi::MAX_EXEMPTIONS;
+
+use crate::approval::{NotApproved, load};
+use crate::config::Errors;
+use crate::exemption::ErrorKind;
+use crate::exemption::lifecycle;
+
+/// Something in the store that can't be used. Its exemption is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct Problem {
+    /// The file, or the exemption in it.
+    pub place: String,
+    /// What is wrong with it, and what to do.
+    pub reason: String,
+}
+
+/// The store can't be used, or did not take a change.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error("{path}: a daemon holds the store; ask the daemon, or end it first", path = path.display())]
+    Held {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("{path}: {step} failed: {source}", path = path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        step: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The database is not what was written.
+    #[error("{path}: the store is damaged: {reason}; restore it from a backup, or move it elsewhere to begin anew", path = path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// No such exemption.
+    #[error("there is no exemption \"{id}\"; `borderguard exemption list` names those that there are", id = .id.escape_debug())]
+    NotFound {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// No open exemption rests on this instrument.
+    #[error("no open exemption rests on the instrument \"{name}\"; `borderguard exemption list` names the instruments", name = .name.escape_debug())]
+    NoSuchInstrument {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// Its state does not allow it.
+    #[error("the exemption \"{id}\": {refused}", id = .id.escape_debug())]
+    State {
+        /// Its id.
+        id: String,
+        /// Why not.
+        refused: lifecycle::Refusal,
+    },
+    /// It may not let packets through again.
+    #[error("the exemption \"{id}\" can't be resumed: {why}", id = .id.escape_debug())]
+    NotResumable {
+        /// Its id.
+        id: String,
+        /// Why not, and what to do.
+        why: &'static str,
+    },
+    /// A reason that says nothing, or too much.
+    #[error("a reason of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
+    BadReason,
+    /// Every slot of the kernel's table is taken.
+    #[error(
+        "the kernel's {} places for exemptions do not have {wanted} free: revoke one that is not needed",
+        MAX_EXEMPTIONS
+    )]
+    NoSlot {
+        /// How many are needed.
+        wanted: usize,
+    },
+}
+
+/// A document was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The document can't be used.
+    #[error(transparent)]
+    Document(#[from] Errors<ErrorKind>),
+    /// Its signatures do not approve it.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    /// The store or the kernel's table can't take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A document is not approved.
+#[derive(Debug, thiserror::Error)]
+pub enum ApprovalError {
+    /// The allowed signers can't be read, so nobody can be known.
+    #[error(transparent)]
+    Signers(#[from] load::LoadError),
+    /// The signatures are not what is needed.
+    #[error("not approved: {0}")]
+    NotApproved(#[from] NotApproved),
+}
+
+/// Bytes of a reason.
+pub(super) const WHY_BYTES: usize = 1000;

@@ -1,0 +1,130 @@
+//! What this host keeps for good: every exemption that was ever loaded with what became of it, what crossed
+//! on which day, and the audit trail.
+//!
+//! All of it is one embedded database, `store.redb` in the state directory, so that a change and its audit
+//! record are one transaction: there is no moment, and no crash, that has one without the other. A change is
+//! on the disk before this module says that it is made, so that after a crash an exemption is never more
+//! open than before: one that was stayed or revoked is closed, one whose load was not finished was never
+//! loaded, and bytes that the kernel may have let through since the last look count as used
+//! ([`quota`]). What can't be read is closed and named as a [`Problem`]; the rest goes on.
+//!
+//! The order that the daemon keeps: [`Store::load`], then the kernel opens; [`Store::stay`] or
+//! [`Store::revoke`], then the kernel closes. After each new generation it saves the use of the slots in
+//! [`Store::slots_to_reset`], resets them in the kernel, and says so by [`Store::slots_were_reset`].
+
+mod change;
+mod days;
+mod disk;
+mod entry;
+mod error;
+mod quota;
+mod read;
+
+mod slots;
+#[cfg(test)]
+mod tests;
+mod trail;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
+pub use change::{Change, Target};
+pub use days::{DayCount, DayUse, Judged};
+pub use entry::{Admission, Submission, kernel_entries};
+pub use error::{ApprovalError, LoadError, Problem, StoreError};
+pub use read::{Reader, Stored};
+
+use disk::Disk;
+use entry::Entry;
+
+/// An id and a version.
+pub type Key = (String, u32);
+
+/// The database's name in the state directory.
+pub const FILE: &str = "store.redb";
+
+/// Every exemption that was ever loaded on this host, and the audit trail. One process at a time has it.
+pub struct Store {
+    path: PathBuf,
+    /// `None` where the database can't be used: then nothing is open, and nothing can be changed.
+    disk: Option<Disk>,
+    entries: BTreeMap<Key, Entry>,
+    problems: Vec<Problem>,
+    /// The last line of the audit trail.
+    last_line: Option<String>,
+    /// Versions whose record can't be read: they are not loaded again.
+    unreadable: BTreeSet<Key>,
+    /// Slots that nobody holds and whose use in the kernel may be another exemption's.
+    unclean: BTreeSet<u16>,
+}
+
+impl Store {
+    /// Opens the store of a state directory; makes it where there is none.
+    ///
+    /// A database that is damaged is no error: the store is then empty, so that nothing is open, refuses
+    /// every change, and says so among its [`problems`](Self::problems). It is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] where another process has it; [`StoreError::Disk`] where the folder or the file
+    /// can't be made.
+    pub fn open(state_directory: &Path) -> Result<Self, StoreError> {
+        let path = state_directory.join(FILE);
+        match Disk::open(&path) {
+            Ok(disk) => Self::on(path, disk),
+            Err(StoreError::Damaged { reason, .. }) => Ok(Self::unusable(path, reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The store on a database that is open.
+    fn on(path: PathBuf, disk: Disk) -> Result<Self, StoreError> {
+        let read = disk.read(&path).and_then(|reader| Ok((reader.exemptions()?, reader.last_line()?)));
+        let (found, last_line) = match read {
+            Ok(read) => read,
+            Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
+            Err(error) => return Err(error),
+        };
+        let read::Found { entries, unreadable, problems } = found;
+        let unclean = BTreeSet::new();
+        let mut store = Self { path, disk: Some(disk), entries, problems, last_line, unreadable, unclean };
+        store.close_shared_slots();
+        Ok(store)
+    }
+
+    fn unusable(path: PathBuf, reason: String) -> Self {
+        let reason = format!(
+            "it can't be read ({reason}); no exemption is open and none can be loaded. Restore it from a \
+             backup, or move it elsewhere to begin anew"
+        );
+        let problems = vec![Problem { place: path.display().to_string(), reason }];
+        let every = 0..u16::try_from(guard_common::abi::MAX_EXEMPTIONS).unwrap_or(u16::MAX);
+        Self {
+            path,
+            disk: None,
+            entries: BTreeMap::new(),
+            problems,
+            last_line: None,
+            unreadable: BTreeSet::new(),
+            // The kernel's counts are of exemptions that nobody knows now.
+            unclean: every.collect(),
+        }
+    }
+
+    /// What can't be used of the store; each of these exemptions is closed.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, entries, problems, .. } = self;
+        f.debug_struct("Store")
+            .field("path", path)
+            .field("entries", entries)
+            .field("problems", problems)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! Quotas over crashes: the kernel is given a quota in slices, each of which is on the disk as granted before
+//! the kernel has it.
+//!
+//! What the kernel lets through is read every second and kept every few; a host that loses its power in
+//! between would forget the rest, and the exemption would be more open than before. So what was granted counts
+//! as used after a reboot, and what is granted ahead is bounded: an eighth of the quota, at least
+//! `SMALLEST`. With no daemon running the kernel stops at the end of the slice.
+
+use jiff::Timestamp;
+
+use super::{Key, Store, StoreError};
+use crate::exemption::document::Document;
+use crate::exemption::record::{Record, Use};
+
+/// Bytes of the smallest slice: what a host at 10 Gbit/s sends in some 0.2 seconds.
+pub(super) const SMALLEST: u64 = 256 << 20;
+
+/// The part of a quota that is granted ahead.
+const PARTS: u64 = 8;
+
+/// How much of this quota the kernel is given ahead.
+pub(super) fn slice(quota: u64) -> u64 {
+    quota.min((quota / PARTS).max(SMALLEST))
+}
+
+/// What the kernel may let through in the present slots.
+pub(super) fn left(document: &Document, record: &Record) -> u64 {
+    match document.quota_bytes {
+        None => u64::MAX,
+        Some(quota) => quota.min(record.granted).saturating_sub(record.before.bytes),
+    }
+}
+
+impl Store {
+    /// Grants more where less than half a slice is left. True where the kernel is to be told, by a new
+    /// generation.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then the kernel stops at what it has.
+    pub fn grant(&mut self) -> Result<bool, StoreError> {
+        let mut more: Vec<(Key, Record)> = Vec::new();
+        for (key, entry) in &self.entries {
+            let Some(quota) = entry.document.as_ref().and_then(|document| document.quota_bytes) else {
+                continue;
+            };
+            let record = &entry.record;
+            let used = record.used().bytes;
+            let ahead = record.granted.saturating_sub(used);
+            if !entry.is_active() || record.granted >= quota || ahead > slice(quota) / 2 {
+                continue;
+            }
+            let granted = used.saturating_add(slice(quota)).min(quota);
+            more.push((key.clone(), Record { granted, ..record.clone() }));
+        }
+        if more.is_empty() {
+            return Ok(false);
+        }
+        self.keep(more)?;
+        Ok(true)
+    }
+
+    /// Saves what the kernel has counted for accounts since its counters began.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn checkpoint_use(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
+        let (mut records, mut spent) = (Vec::new(), Vec::new());
+        for &(slot, counted) in counts {
+            let Some((key, entry)) =
+                self.entries.iter().find(|(_, entry)| entry.record.account() == Some(slot))
+            else {
+                continue;
+            };
+            // The kernel takes a charge that was too much back at once; a look in between must not stay.
+            let quota = entry.document.as_ref().and_then(|document| document.quota_bytes);
+            let most = quota.unwrap_or(u64::MAX).saturating_sub(entry.record.before.bytes);
+            let counted = Use { bytes: counted.bytes.min(most), ..counted };
+            let counted = entry.record.counted.at_least(counted);
+            if counted == entry.record.counted {
+                continue;
+            }
+            spent.push((key.clone(), counted.minus(entry.record.counted)));
+            let seen = Some((entry.record.seen.map_or(now, |(first, _)| first), now));
+            records.push((key.clone(), Record { counted, seen, ..entry.record.clone() }));
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.commit(&records, Vec::new(), |batch| {
+            super::days::add_use(batch, &super::days::day(now), &spent)
+        })?;
+        self.take(records);
+        Ok(())
+    }
+
+    /// The kernel's counters began anew, from zero: after a reboot, or after everything was detached. To be
+    /// called as long as no generation was ever live in the kernel's tables, before the first one is, so
+    /// that quotas go on where they were at most; a second call changes nothing.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then the kernel must not get the exemptions.
+    pub fn counters_began_anew(&mut self) -> Result<(), StoreError> {
+        let mut records = Vec::new();
+        for (key, entry) in &self.entries {
+            let record = &entry.record;
+            let bounded = entry.document.as_ref().is_none_or(|document| document.quota_bytes.is_some());
+            let used = record.used();
+            // What the kernel may have let through since it was last asked counts as used.
+            let bytes = match bounded && !record.slots.is_empty() {
+                true => used.bytes.max(record.granted),
+                false => used.bytes,
+            };
+            let before = Use { bytes, ..used };
+            if record.counted != Use::default() || before != record.before {
+                records.push((key.clone(), Record { before, counted: Use::default(), ..record.clone() }));
+            }
+        }
+        // The counts by day begin at zero likewise.
+        let anew = self.commit(&records, Vec::new(), super::days::counters_began_anew);
+        anew?;
+        self.take(records);
+        Ok(())
+    }
+
+    /// The kernel's counts are final: nothing is guarded any more. What was granted and not used is given
+    /// back.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then what was granted counts as used.
+    pub fn counters_end(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
+        self.checkpoint_use(counts, now)?;
+        let settled = |record: &Record| Record {
+            before: record.used(),
+            counted: Use::default(),
+            granted: record.used().bytes,
+            ..record.clone()
+        };
+        let records: Vec<(Key, Record)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !entry.record.slots.is_empty())
+            .map(|(key, entry)| (key.clone(), settled(&entry.record)))
+            .collect();
+        self.keep(records)
+    }
+}

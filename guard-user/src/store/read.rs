@@ -1,0 +1,242 @@
+//! Reading the database, at one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use redb::{ReadOnlyDatabase, ReadTransaction, ReadableTable, TableError};
+use sha2::{Digest, Sha256};
+
+use super::disk::{AUDIT, COUNTS_BY_DAY, DOCUMENTS, META, RECORDS, SIGNATURES, USE_BY_DAY, unreadable};
+use super::entry::Entry;
+use super::{DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk};
+use crate::compile::KernelExemption;
+use crate::exemption::Clocks;
+use crate::exemption::document::{self, Document, Surroundings};
+use crate::exemption::record::{Record, Use};
+
+/// The store at one moment.
+pub struct Reader {
+    path: PathBuf,
+    transaction: ReadTransaction,
+    /// Keeps the database open and locked for reading.
+    _database: Option<ReadOnlyDatabase>,
+}
+
+/// One exemption as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its id and version.
+    pub key: Key,
+    /// The document, byte for byte.
+    pub bytes: Vec<u8>,
+    /// The signatures over it, byte for byte.
+    pub signatures: Vec<Vec<u8>>,
+}
+
+/// The exemptions of a database.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) entries: BTreeMap<Key, Entry>,
+    /// Versions whose record can't be read.
+    pub(super) unreadable: BTreeSet<Key>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Reader {
+    pub(super) fn new(path: &Path, transaction: ReadTransaction) -> Self {
+        Self { path: path.to_owned(), transaction, _database: None }
+    }
+
+    pub(super) fn holding(path: &Path, transaction: ReadTransaction, database: ReadOnlyDatabase) -> Self {
+        Self { path: path.to_owned(), transaction, _database: Some(database) }
+    }
+
+    /// Opens the store of a state directory for reading, while no daemon holds it. `None` where there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] where a daemon has it, and what the disk says.
+    pub fn open(state_directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = state_directory.join(FILE);
+        match path.try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => disk::open_to_read(&path).map(Some),
+            Err(source) => Err(StoreError::Disk { path, step: "looking for it", source }),
+        }
+    }
+
+    /// Every exemption, and what can't be used.
+    pub(super) fn exemptions(&self) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        let Some(records) = self.table(RECORDS)? else { return Ok(found) };
+        for row in records.iter().map_err(|error| unreadable(&self.path, error))? {
+            let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
+            let key: Key = (key.value().0.to_owned(), key.value().1);
+            match Record::from_bytes(value.value()) {
+                Ok(record) => {
+                    let document = self.document_of(&key, &record)?;
+                    if let Err(reason) = &document {
+                        found.problems.push(self.problem(&key, reason));
+                    }
+                    let entry = Entry { document: document.ok(), record, unsaved: false };
+                    found.entries.insert(key, entry);
+                }
+                Err(reason) => {
+                    let reason = format!("its record can't be read: {reason}");
+                    found.problems.push(self.problem(&key, &reason));
+                    found.unreadable.insert(key);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The exemptions that are open with their ids, as the kernel has them, and what can't be used. What the
+    /// kernel has counted since it was last asked is not taken from the quotas.
+    ///
+    /// # Errors
+    /// [`StoreError`] where they can't be read.
+    pub fn kernel_exemptions(
+        &self,
+        clocks: &Clocks,
+        pins: &[String],
+    ) -> Result<(Vec<(String, KernelExemption)>, Vec<Problem>), StoreError> {
+        let Found { entries, problems, .. } = self.exemptions()?;
+        let named = entries.iter().flat_map(|((id, _), entry)| {
+            entry.to_kernel(clocks, pins).into_iter().map(|it| (id.clone(), it))
+        });
+        Ok((named.collect(), problems))
+    }
+
+    fn problem(&self, (id, version): &Key, reason: &str) -> Problem {
+        Problem {
+            place: format!("{id}, version {version}"),
+            reason: format!("{reason}; it is closed. Load a higher version to replace it"),
+        }
+    }
+
+    /// The document of a record, or why it can't be used.
+    fn document_of(&self, key: &Key, record: &Record) -> Result<Result<Document, String>, StoreError> {
+        let Some(bytes) = self.document(key)? else {
+            return Ok(Err("its document is missing".to_owned()));
+        };
+        if sha256(&bytes) != record.sha256 {
+            return Ok(Err("its document is not the one that was loaded".to_owned()));
+        }
+        let parsed = document::parse(Path::new(&key.0), &bytes, &Surroundings::default());
+        Ok(match parsed {
+            Ok(document) if (&document.id, document.version) == (&key.0, key.1) => Ok(document),
+            Ok(_) => Err("its document is another exemption's".to_owned()),
+            Err(errors) => Err(format!("its document can't be used any more: {errors}")),
+        })
+    }
+
+    /// A document's bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn document(&self, (id, version): &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(table) = self.table(DOCUMENTS)? else { return Ok(None) };
+        let found = table.get((id.as_str(), *version)).map_err(|error| unreadable(&self.path, error))?;
+        Ok(found.map(|bytes| bytes.value().to_vec()))
+    }
+
+    /// An exemption as it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn stored(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        let Some(bytes) = self.document(key)? else { return Ok(None) };
+        let mut signatures = Vec::new();
+        if let Some(table) = self.table(SIGNATURES)? {
+            let (first, last) = ((key.0.as_str(), key.1, 0), (key.0.as_str(), key.1, u32::MAX));
+            for row in table.range(first..=last).map_err(|error| unreadable(&self.path, error))? {
+                let (_, bytes) = row.map_err(|error| unreadable(&self.path, error))?;
+                signatures.push(bytes.value().to_vec());
+            }
+        }
+        Ok(Some(Stored { key: key.clone(), bytes, signatures }))
+    }
+
+    /// Lines of the audit trail from this sequence number on, at most so many.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn audit_lines(&self, from: u64, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut lines = Vec::new();
+        let Some(table) = self.table(AUDIT)? else { return Ok(lines) };
+        for row in table.range(from..).map_err(|error| unreadable(&self.path, error))?.take(limit) {
+            let (_, line) = row.map_err(|error| unreadable(&self.path, error))?;
+            lines.push(line.value().to_owned());
+        }
+        Ok(lines)
+    }
+
+    /// The last line of the audit trail.
+    pub(super) fn last_line(&self) -> Result<Option<String>, StoreError> {
+        let Some(table) = self.table(AUDIT)? else { return Ok(None) };
+        let last = table.last().map_err(|error| unreadable(&self.path, error))?;
+        Ok(last.map(|(_, line)| line.value().to_owned()))
+    }
+
+    /// What exemptions let through, day by day.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn use_by_day(&self) -> Result<Vec<DayUse>, StoreError> {
+        let mut rows = Vec::new();
+        let Some(table) = self.table(USE_BY_DAY)? else { return Ok(rows) };
+        for row in table.iter().map_err(|error| unreadable(&self.path, error))? {
+            let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
+            let (day, id, version) = key.value();
+            let (bytes, packets) = value.value();
+            let key = (id.to_owned(), version);
+            rows.push(DayUse { day: day.to_owned(), key, used: Use { bytes, packets } });
+        }
+        Ok(rows)
+    }
+
+    /// What was judged, day by day.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn counts_by_day(&self) -> Result<Vec<DayCount>, StoreError> {
+        let mut rows = Vec::new();
+        let Some(table) = self.table(COUNTS_BY_DAY)? else { return Ok(rows) };
+        for row in table.iter().map_err(|error| unreadable(&self.path, error))? {
+            let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
+            let (day, judged) = key.value();
+            let judged: Judged = serde_json::from_str(judged).map_err(|error| StoreError::Damaged {
+                path: self.path.clone(),
+                reason: format!("a count of {day} can't be read: {error}"),
+            })?;
+            let (packets, bytes) = value.value();
+            rows.push(DayCount { day: day.to_owned(), judged, packets, bytes });
+        }
+        Ok(rows)
+    }
+
+    /// A number of the table of meta data.
+    pub(super) fn number(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        let Some(table) = self.table(META)? else { return Ok(None) };
+        let found = table.get(key).map_err(|error| unreadable(&self.path, error))?;
+        Ok(found.map(|number| number.value()))
+    }
+
+    /// `None` where the table was never made: the database is new.
+    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+        &self,
+        table: redb::TableDefinition<'_, K, V>,
+    ) -> Result<Option<redb::ReadOnlyTable<K, V>>, StoreError> {
+        match self.transaction.open_table(table) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(unreadable(&self.path, error)),
+        }
+    }
+}
+
+/// SHA-256, 64 hex digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

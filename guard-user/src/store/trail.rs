@@ -1,0 +1,173 @@
+//! Writing: records and audit lines, together or not at all.
+
+use jiff::Timestamp;
+use redb::WriteTransaction;
+use serde_json::{Map, Value, json};
+
+use super::disk::{AUDIT, RECORDS};
+use super::read::{Reader, Stored};
+use super::{DayCount, DayUse, Key, Store, StoreError, quota};
+use crate::audit::{self, Kind, Who};
+use crate::exemption::record::Record;
+
+impl Store {
+    /// Appends a record to the audit trail.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn audit(&mut self, record: audit::Record) -> Result<(), StoreError> {
+        self.commit(&[], vec![record], |_| Ok(()))
+    }
+
+    /// The record of something that became of an exemption.
+    pub(super) fn told(
+        kind: Kind,
+        (id, version): &Key,
+        who: &Who,
+        now: Timestamp,
+        why: &str,
+        detail: Value,
+    ) -> audit::Record {
+        let mut whole = Map::from_iter([("version".to_owned(), json!(version))]);
+        if let Value::Object(detail) = detail {
+            whole.extend(detail);
+        }
+        audit::Record {
+            time: now,
+            kind,
+            who: who.clone(),
+            subject: id.clone(),
+            why: why.to_owned(),
+            detail: whole,
+        }
+    }
+
+    /// One transaction: these records, these lines at the end of the trail, and what else is written.
+    pub(super) fn commit(
+        &mut self,
+        records: &[(Key, Record)],
+        audit: Vec<audit::Record>,
+        more: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        let Some(disk) = &self.disk else { return Err(self.no_disk()) };
+        let mut last = self.last_line.clone();
+        let mut lines = Vec::new();
+        for record in audit {
+            let broken = |error| StoreError::Damaged {
+                path: self.path.clone(),
+                reason: format!("the audit trail ends with what is no record: {error}"),
+            };
+            let line = audit::next_line(last.as_deref(), &record).map_err(broken)?;
+            let sequence = audit::Head::of_line(&line).map_err(broken)?.sequence;
+            lines.push((sequence, line.clone()));
+            last = Some(line);
+        }
+        disk.write(|batch| {
+            let mut table = batch.open_table(RECORDS)?;
+            for ((id, version), record) in records {
+                let bytes = serde_json::to_vec(record).map_err(|error| redb::Error::Io(error.into()))?;
+                table.insert((id.as_str(), *version), bytes.as_slice())?;
+            }
+            drop(table);
+            let mut table = batch.open_table(AUDIT)?;
+            for (sequence, line) in &lines {
+                table.insert(*sequence, line.as_str())?;
+            }
+            drop(table);
+            more(batch)
+        })?;
+        self.last_line = last;
+        Ok(())
+    }
+
+    /// Writes records that are not worth a line of the trail, and takes them up.
+    pub(super) fn keep(&mut self, records: Vec<(Key, Record)>) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.commit(&records, Vec::new(), |_| Ok(()))?;
+        self.take(records);
+        Ok(())
+    }
+
+    /// Takes up records that are on the disk.
+    pub(super) fn take(&mut self, records: Vec<(Key, Record)>) {
+        for (key, record) in records {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.record = record;
+                entry.unsaved = false;
+            }
+        }
+    }
+
+    fn no_disk(&self) -> StoreError {
+        let reason = "it could not be read when the daemon started".to_owned();
+        StoreError::Damaged { path: self.path.clone(), reason }
+    }
+
+    fn reader(&self) -> Result<Reader, StoreError> {
+        self.disk.as_ref().ok_or_else(|| self.no_disk())?.read(&self.path)
+    }
+
+    /// Lines of the audit trail from this sequence number on, at most so many.
+    ///
+    /// # Errors
+    /// Where they can't be read.
+    pub fn audit_lines(&self, from: u64, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.reader()?.audit_lines(from, limit)
+    }
+
+    /// The last line of the audit trail.
+    #[must_use]
+    pub fn last_audit_line(&self) -> Option<&str> {
+        self.last_line.as_deref()
+    }
+
+    /// An exemption as it is stored, with its signatures: the version that is open, else the highest.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn stored(&self, key: &Key) -> Result<Option<Stored>, StoreError> {
+        self.reader()?.stored(key)
+    }
+
+    /// What became of an exemption.
+    #[must_use]
+    pub fn record(&self, key: &Key) -> Option<&Record> {
+        self.entries.get(key).map(|entry| &entry.record)
+    }
+
+    /// The documents of the exemptions that are open, each with its slots and the bytes that it may let
+    /// through in them, `None` for no bound.
+    ///
+    /// # Errors
+    /// Where they can't be read.
+    pub fn open_documents(&self) -> Result<Vec<(Vec<u8>, Vec<u16>, Option<u64>)>, StoreError> {
+        let Some(disk) = &self.disk else { return Ok(Vec::new()) };
+        let reader = disk.read(&self.path)?;
+        let mut open = Vec::new();
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.is_active()) {
+            let (Some(document), Some(bytes)) = (&entry.document, reader.document(key)?) else { continue };
+            let left = quota::left(document, &entry.record).saturating_sub(entry.record.counted.bytes);
+            let left = document.quota_bytes.map(|_| left);
+            open.push((bytes, entry.record.slots.clone(), left));
+        }
+        Ok(open)
+    }
+
+    /// What exemptions let through, day by day.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn use_by_day(&self) -> Result<Vec<DayUse>, StoreError> {
+        self.reader()?.use_by_day()
+    }
+
+    /// What was judged, day by day.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn counts_by_day(&self) -> Result<Vec<DayCount>, StoreError> {
+        self.reader()?.counts_by_day()
+    }
+}
