@@ -13,3 +13,4 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod kernel;
+pub mod report;
