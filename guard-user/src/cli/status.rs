@@ -259,6 +259,8 @@ mod tests {
             loaded_at: Some(at("2026-11-23T00:00:00Z")),
             loaded_by: Some(0),
             revoked: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+            stayed: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+            approved_by: vec!["aoife@example.org".into()],
         }
     }
 

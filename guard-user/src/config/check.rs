@@ -30,6 +30,8 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     let path = |text: &Option<Text>, field, default: &str, sink: &mut Sink<'_>| {
         one(text, field, sink, values::path).unwrap_or_else(|| default.into())
     };
+    let unix_groups =
+        |list: &Option<List>, field, sink: &mut Sink<'_>| each(list, field, sink, values::unix_group);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let policy = Policy {
         host: Host {
@@ -44,20 +46,10 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             socket: one(&raw.socket, "control.socket", sink, values::socket)
                 .unwrap_or_else(|| DEFAULT_SOCKET.into()),
             groups: ControlGroups {
-                view: each(&raw.control_groups.view, "control.groups.view", sink, values::unix_group),
-                exemptions: each(
-                    &raw.control_groups.exemptions,
-                    "control.groups.exemptions",
-                    sink,
-                    values::unix_group,
-                ),
-                policy: each(&raw.control_groups.policy, "control.groups.policy", sink, values::unix_group),
-                everything: each(
-                    &raw.control_groups.everything,
-                    "control.groups.everything",
-                    sink,
-                    values::unix_group,
-                ),
+                view: unix_groups(&raw.control_groups.view, "control.groups.view", sink),
+                exemptions: unix_groups(&raw.control_groups.exemptions, "control.groups.exemptions", sink),
+                policy: unix_groups(&raw.control_groups.policy, "control.groups.policy", sink),
+                everything: unix_groups(&raw.control_groups.everything, "control.groups.everything", sink),
             },
         },
         state: State {

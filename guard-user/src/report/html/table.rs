@@ -1,0 +1,41 @@
+//! Tables and numbers of the page.
+
+use maud::{Markup, html};
+
+use crate::cli::table::grouped;
+
+/// Columns of numbers.
+const NUMBERS: [&str; 6] = ["packets", "bytes", "permitted", "exempted", "forbidden, passed", "refused"];
+
+/// Tables of no more rows stay on one sheet of paper.
+const SHORT: usize = 12;
+
+/// A table whose head is repeated on each sheet of paper; each row is its cells.
+pub(super) fn table(
+    id: Option<&str>,
+    caption: &str,
+    columns: &[&str],
+    rows: impl Iterator<Item = Markup>,
+) -> Markup {
+    let rows: Vec<Markup> = rows.collect();
+    html! {
+        div.scroll.short[rows.len() <= SHORT] {
+            table id=[id] {
+                caption { (caption) }
+                thead {
+                    tr {
+                        @for column in columns {
+                            th.n[NUMBERS.contains(column)] scope="col" { (column) }
+                        }
+                    }
+                }
+                tbody { @for row in rows { tr { (row) } } }
+            }
+        }
+    }
+}
+
+/// A number for people, with the plain one for programs.
+pub(super) fn number(number: u64) -> Markup {
+    html! { data value=(number) { (grouped(number)) } }
+}

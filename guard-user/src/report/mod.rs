@@ -1,0 +1,54 @@
+//! The record of transfers: what crossed a border, when, from which pin, to whom, how much, on which legal
+//! instrument, and what was refused. It is the view that Art. 30(1)(d) and (e) GDPR ask for (recipients,
+//! third countries, safeguards), from what the kernel counted.
+//!
+//! A [`Report`] is plain data; whoever has the store and the counters fills it. [`render`] writes it as a
+//! table for spreadsheets, as JSON, or as one page of HTML that needs nothing else.
+
+mod csv;
+mod facts;
+mod html;
+mod model;
+mod redact;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::io::{self, Write};
+
+pub use csv::COLUMNS;
+pub use model::{
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
+    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
+};
+pub use redact::WITHHELD;
+pub use sums::Class;
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One table, for spreadsheets
+    Csv,
+    /// One object, for programs
+    Json,
+    /// One page, for people and for printing
+    Html,
+}
+
+/// Writes the report. Where it is to be redacted, the text of confidential exemptions is left out of every
+/// format.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn render(report: &Report, format: Format, out: &mut impl Write) -> io::Result<()> {
+    let report = &redact::redacted(report);
+    match format {
+        Format::Csv => csv::write(report, out),
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, report)?;
+            out.write_all(b"\n")
+        }
+        Format::Html => out.write_all(html::page(report).into_string().as_bytes()),
+    }
+}

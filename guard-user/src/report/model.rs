@@ -1,0 +1,208 @@
+//! What a report holds: plain data, which also is its JSON form.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+/// The record of transfers of one host over one period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The host's name.
+    pub host: String,
+    /// First moment of the period.
+    pub from: Timestamp,
+    /// First moment after the period.
+    pub until: Timestamp,
+    /// When the report was made.
+    pub made_at: Timestamp,
+    /// The generation of tables that was live then.
+    pub generation: u64,
+    /// Whether the text of confidential exemptions is to be left out.
+    pub redacted: bool,
+    /// The pins whose egress is reported.
+    pub pins: Vec<PinEntry>,
+    /// The exemptions that were open at any moment of the period.
+    pub exemptions: Vec<ExemptionEntry>,
+    /// What the kernel counted, one row for each different day, pin, jurisdiction, verdict and reason.
+    pub traffic: Vec<Traffic>,
+    /// Where the report has a gap and why, a sentence each; empty where it is whole.
+    pub gaps: Vec<String>,
+    /// The last record of the audit trail when the report was made; null where there is none.
+    pub audit_head: Option<AuditHead>,
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinEntry {
+    /// Its name.
+    pub name: String,
+    /// Its home jurisdiction: what stays there crosses no border.
+    pub home: String,
+}
+
+/// Packets of one pin that left on one day and were judged alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// The day, in UTC.
+    pub day: Date,
+    /// The pin's name.
+    pub pin: String,
+    /// Where they went, or would have gone.
+    pub jurisdiction: String,
+    /// The verdict's name.
+    pub verdict: String,
+    /// The reason's name.
+    pub reason: String,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// An exemption: on what ground what may be transferred to whom, and what was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExemptionEntry {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: u32,
+    /// Its state when the report was made.
+    pub state: String,
+    /// Whether its text is not for everybody.
+    pub confidential: bool,
+    /// The pins that it covers.
+    pub pins: Vec<String>,
+    /// What the data is needed for.
+    pub purpose: String,
+    /// What kinds of data.
+    pub data_categories: Vec<String>,
+    /// The legal act.
+    pub instrument: InstrumentEntry,
+    /// Who sends the data.
+    pub exporter: ExporterEntry,
+    /// The transfer impact assessment; null where there is none.
+    pub assessment: Option<AssessmentEntry>,
+    /// Who receives the data.
+    pub recipients: Vec<RecipientEntry>,
+    /// First moment of its validity.
+    pub valid_from: Timestamp,
+    /// First moment after its validity.
+    pub valid_until: Timestamp,
+    /// Bytes on the wire that it may let through; null for no bound.
+    pub quota_bytes: Option<u64>,
+    /// SHA-256 of the document, hexadecimal.
+    pub document_sha256: String,
+    /// Who approved it.
+    pub approvals: Vec<ApprovalEntry>,
+    /// What became of it: loaded, stayed, resumed, closed.
+    pub changes: Vec<Change>,
+    /// When it let its first packet through; null before that.
+    pub first_use: Option<Timestamp>,
+    /// When it let its last packet through so far; null before the first.
+    pub last_use: Option<Timestamp>,
+    /// What it let through by day; days without any are left out.
+    pub use_by_day: Vec<DayUse>,
+}
+
+/// The legal act behind a transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstrumentEntry {
+    /// Its type, such as `treaty-request`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The article that it uses.
+    pub article: String,
+    /// The ground in Chapter V of the GDPR.
+    pub ground: String,
+    /// The basis in Art. 6(1) of the GDPR.
+    pub basis: String,
+    /// Who issued it.
+    pub authority: String,
+    /// The case.
+    pub reference: String,
+    /// The international agreement; empty where it needs none.
+    pub agreement: String,
+}
+
+/// Who sends the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExporterEntry {
+    /// Its name.
+    pub name: String,
+    /// `controller` or `processor`.
+    pub role: String,
+    /// How to reach it.
+    pub contact: String,
+}
+
+/// A transfer impact assessment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssessmentEntry {
+    /// Which one.
+    pub reference: String,
+    /// When it must be looked at again.
+    pub review_by: String,
+    /// The supplementary measures.
+    pub measures: Vec<String>,
+}
+
+/// Who receives the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientEntry {
+    /// Its name.
+    pub name: String,
+    /// Its jurisdiction.
+    pub jurisdiction: String,
+    /// Its networks; empty: anybody in the jurisdiction.
+    pub networks: Vec<String>,
+    /// Its ports; empty: any, of any protocol.
+    pub ports: Vec<String>,
+}
+
+/// One approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalEntry {
+    /// Who signed.
+    pub identity: String,
+    /// In which roles.
+    pub roles: Vec<String>,
+    /// The key's fingerprint.
+    pub key: String,
+}
+
+/// One change of an exemption's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// What was done, such as `stayed`.
+    pub what: String,
+    /// The Unix user that did it.
+    pub who: String,
+    /// Why: the order, or the reason that was given.
+    pub why: String,
+}
+
+/// What an exemption let through on one day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayUse {
+    /// The day, in UTC.
+    pub day: Date,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// The last record of the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Its number.
+    pub sequence: u64,
+    /// SHA-256 of its line, hexadecimal.
+    pub sha256: String,
+    /// When it was written.
+    pub time: Timestamp,
+}

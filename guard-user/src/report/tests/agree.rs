@@ -1,0 +1,140 @@
+//! The numbers and texts of all forms are the same.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use scraper::{ElementRef, Html, Selector};
+
+use super::super::redact::redacted;
+use super::super::sums::Class;
+use super::super::text::{cell, visible};
+use super::super::{COLUMNS, Format, Report};
+use super::rendered;
+use super::sample::{any_report, empty, sample};
+
+fn select<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
+    page.select(&Selector::parse(selector).unwrap()).collect()
+}
+
+/// The cells of a row: the plain number where it has one, else its text.
+fn cells(row: ElementRef<'_>) -> Vec<String> {
+    let cells = Selector::parse("td, th").unwrap();
+    let data = Selector::parse("data").unwrap();
+    row.select(&cells)
+        .map(|cell| match cell.select(&data).next() {
+            Some(number) => number.attr("value").unwrap().to_owned(),
+            None => cell.text().collect(),
+        })
+        .collect()
+}
+
+fn row_of(report: &Report, row: &super::super::Traffic, text: impl Fn(&str) -> String) -> Vec<String> {
+    let class = Class::of(row, report).name().to_owned();
+    let texts = [row.pin.as_str(), &row.jurisdiction].map(&text);
+    let [pin, jurisdiction] = texts;
+    let (day, verdict, reason) = (row.day.to_string(), text(&row.verdict), text(&row.reason));
+    vec![day, pin, jurisdiction, class, verdict, reason, row.packets.to_string(), row.bytes.to_string()]
+}
+
+/// Packets and bytes of each exemption's days in the order of the report.
+fn uses(report: &Report) -> Vec<Vec<String>> {
+    let days = report.exemptions.iter().flat_map(|exemption| &exemption.use_by_day);
+    days.map(|day| vec![day.day.to_string(), day.packets.to_string(), day.bytes.to_string()]).collect()
+}
+
+fn check(report: &Report) {
+    let json = rendered(report, Format::Json);
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), redacted(report));
+
+    let table = super::rows(report);
+    let of = |section: &'static str| table.iter().filter(move |row| row["section"] == section);
+    let columns = ["day", "pin", "jurisdiction", "class", "verdict", "reason", "packets", "bytes"];
+    let in_table: Vec<Vec<String>> =
+        of("traffic").map(|row| columns.iter().map(|name| row[*name].clone()).collect()).collect();
+    let expected: Vec<_> = report.traffic.iter().map(|row| row_of(report, row, cell)).collect();
+    assert_eq!(in_table, expected);
+    let used: Vec<Vec<String>> =
+        of("use").map(|row| ["day", "packets", "bytes"].map(|name| row[name].clone()).to_vec()).collect();
+    assert_eq!(used, uses(report));
+
+    let page = Html::parse_document(&rendered(report, Format::Html));
+    let mut shown: Vec<Vec<String>> = select(&page, "#crossed tbody tr, #refused tbody tr, #home tbody tr")
+        .into_iter()
+        .map(cells)
+        .collect();
+    let mut expected: Vec<_> =
+        report.traffic.iter().map(|row| row_of(report, row, |text| visible(text).into_owned())).collect();
+    shown.sort();
+    expected.sort();
+    assert_eq!(shown, expected);
+    let used: Vec<Vec<String>> = select(&page, "article table")
+        .into_iter()
+        .filter(|table| table.text().any(|text| text == "What it let through"))
+        .flat_map(|table| table.select(&Selector::parse("tbody tr").unwrap()).map(cells).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(used, uses(report));
+
+    let mut sums: BTreeMap<&str, (u64, u64)> =
+        Class::ALL.iter().map(|class| (class.name(), (0, 0))).collect();
+    for row in &report.traffic {
+        let sum = sums.get_mut(Class::of(row, report).name()).unwrap();
+        *sum = (sum.0.saturating_add(row.packets), sum.1.saturating_add(row.bytes));
+    }
+    for row in select(&page, "#classes tbody tr").into_iter().map(cells) {
+        let sum = sums[row[0].as_str()];
+        assert_eq!((&row[1], &row[2]), (&sum.0.to_string(), &sum.1.to_string()));
+    }
+}
+
+#[test]
+fn numbers_and_texts_are_the_same_in_every_form() {
+    check(&sample());
+    check(&empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn numbers_and_texts_are_the_same_in_every_form_of_any_report(report in any_report()) {
+        check(&report);
+    }
+
+    #[test]
+    fn no_cell_of_the_table_begins_a_formula(report in any_report()) {
+        for row in super::rows(&report) {
+            prop_assert_eq!(row.len(), COLUMNS.len());
+            for (name, value) in row {
+                prop_assert!(!value.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝']), "{}: {:?}", name, value);
+            }
+        }
+    }
+}
+
+/// What each piece of a chart says of itself adds up to what the tables have.
+#[test]
+fn the_bars_add_up_to_the_tables() {
+    let report = sample();
+    let page = Html::parse_document(&rendered(&report, Format::Html));
+    let sum = |id: &str| -> u64 {
+        let charts = select(&page, "svg").into_iter().filter(|svg| {
+            svg.attr("aria-labelledby").is_some_and(|labels| labels.starts_with(&format!("{id}-")))
+        });
+        let bars = Selector::parse("rect title").unwrap();
+        charts
+            .flat_map(|svg| {
+                svg.select(&bars).map(|title| title.text().collect::<String>()).collect::<Vec<_>>()
+            })
+            .map(|title| {
+                let (_, count) = title.rsplit_once(": ").unwrap();
+                count.replace(',', "").strip_suffix(" bytes").unwrap().parse::<u64>().unwrap()
+            })
+            .sum()
+    };
+    assert_eq!(sum("chart-crossed"), 70_000 + 21_000 + 330 + 7);
+    assert_eq!(sum("chart-exempted"), 21_000);
+    assert_eq!(sum("chart-refused"), 4_200);
+    let heights: Vec<f64> =
+        select(&page, "svg rect").iter().map(|bar| bar.attr("height").unwrap().parse().unwrap()).collect();
+    assert!(heights.iter().all(|height| (0.0..=230.0).contains(height)), "{heights:?}");
+}

@@ -1,0 +1,185 @@
+//! Reports to test with: a plain one, an empty one, and any at all.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, date};
+use proptest::prelude::*;
+
+use super::super::{
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
+    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
+};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A host without pins on which nothing happened.
+pub(super) fn empty() -> Report {
+    Report {
+        host: "dublin-1".into(),
+        from: at("2026-11-01T00:00:00Z"),
+        until: at("2026-12-01T00:00:00Z"),
+        made_at: at("2026-12-01T06:00:00Z"),
+        generation: 1,
+        redacted: false,
+        pins: vec![],
+        exemptions: vec![],
+        traffic: vec![],
+        gaps: vec![],
+        audit_head: None,
+    }
+}
+
+/// What the texts of an exemption are made of.
+pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
+    let text = |name: &str| format!("{text}{name}");
+    ExemptionEntry {
+        id: id.to_owned(),
+        version: 2,
+        state: "active".into(),
+        confidential: false,
+        pins: vec!["mail-ie".into()],
+        purpose: text("purpose"),
+        data_categories: vec![text("category")],
+        instrument: InstrumentEntry {
+            kind: "treaty-request".into(),
+            name: text("instrument"),
+            article: "Art. 48".into(),
+            ground: "art-48".into(),
+            basis: "art-6-1-c".into(),
+            authority: text("authority"),
+            reference: text("reference"),
+            agreement: text("agreement"),
+        },
+        exporter: ExporterEntry {
+            name: text("exporter"),
+            role: "controller".into(),
+            contact: text("contact"),
+        },
+        assessment: Some(AssessmentEntry {
+            reference: text("assessment"),
+            review_by: "2027-06-01".into(),
+            measures: vec![text("measure")],
+        }),
+        recipients: vec![RecipientEntry {
+            name: text("recipient"),
+            jurisdiction: "US".into(),
+            networks: vec![text("network")],
+            ports: vec![text("port")],
+        }],
+        valid_from: at("2026-11-01T00:00:00Z"),
+        valid_until: at("2026-12-15T00:00:00Z"),
+        quota_bytes: Some(5_000_000_000),
+        document_sha256: text("sha256"),
+        approvals: vec![ApprovalEntry {
+            identity: text("identity"),
+            roles: vec!["legal".into()],
+            key: text("key"),
+        }],
+        changes: vec![Change {
+            at: at("2026-11-02T00:00:00Z"),
+            what: "loaded".into(),
+            who: text("who"),
+            why: text("why"),
+        }],
+        first_use: Some(at("2026-11-02T10:00:00Z")),
+        last_use: None,
+        use_by_day: vec![DayUse { day: date(2026, 11, 2), packets: 20, bytes: 21_000 }],
+    }
+}
+
+pub(super) fn traffic(day: i8, jurisdiction: &str, verdict: &str, reason: &str, bytes: u64) -> Traffic {
+    Traffic {
+        day: date(2026, 11, day),
+        pin: "mail-ie".into(),
+        jurisdiction: jurisdiction.into(),
+        verdict: verdict.into(),
+        reason: reason.into(),
+        packets: bytes / 1000 + 1,
+        bytes,
+    }
+}
+
+/// One of everything.
+pub(super) fn sample() -> Report {
+    Report {
+        pins: vec![PinEntry { name: "mail-ie".into(), home: "IE".into() }],
+        exemptions: vec![exemption("mlat-1", "a "), exemption("mlat-2", "b ")],
+        traffic: vec![
+            traffic(1, "IE", "pass", "permitted", 900_000),
+            traffic(1, "BE", "pass", "permitted", 70_000),
+            traffic(2, "US", "pass", "exempt", 21_000),
+            traffic(2, "US", "drop", "forbidden", 4_200),
+            traffic(3, "US", "observe", "forbidden", 330),
+            traffic(30, "BE", "pass", "permitted", 7),
+        ],
+        gaps: vec!["3 outcomes were lost on 2026-11-07".into()],
+        audit_head: Some(AuditHead {
+            sequence: 40,
+            sha256: "ab".repeat(32),
+            time: at("2026-12-01T05:00:00Z"),
+        }),
+        ..empty()
+    }
+}
+
+/// Any text, and often some that is meant to do harm.
+fn text() -> impl Strategy<Value = String> {
+    const HARMFUL: [&str; 10] = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' onload='x",
+        "</title></style></svg><h1>",
+        "&lt;b&gt; &amp; &#0;",
+        "=HYPERLINK(\"//example.org\")",
+        "x;=1+1",
+        "@SUM(A1), -1, +1",
+        "\0\u{1b}[31m\r\n\u{202e}\u{ffff}",
+        "]]><!--",
+    ];
+    prop_oneof![prop::sample::select(&HARMFUL[..]).prop_map(str::to_owned), any::<String>()]
+}
+
+prop_compose! {
+    fn any_row()(
+        day in 1..=31_i8,
+        year in 2026..2028_i16,
+        (pin, jurisdiction, reason) in (text(), text(), text()),
+        verdict in prop::sample::select(&["pass", "drop", "flag", "observe", "=x"][..]),
+        exempt in any::<bool>(),
+        (packets, bytes) in any::<(u64, u64)>(),
+    ) -> Traffic {
+        let reason = if exempt { "exempt".to_owned() } else { reason };
+        Traffic { day: Date::new(year, 12, day).unwrap(), pin, jurisdiction, verdict: verdict.into(), reason, packets, bytes }
+    }
+}
+
+prop_compose! {
+    fn any_exemption()(
+        id in text(),
+        other in text(),
+        confidential in any::<bool>(),
+        quota_bytes in any::<Option<u64>>(),
+        uses in prop::collection::vec((1..=28_i8, any::<u64>(), any::<u64>()), 0..3),
+    ) -> ExemptionEntry {
+        let uses = uses.into_iter().map(|(day, packets, bytes)| DayUse { day: date(2026, 11, day), packets, bytes });
+        ExemptionEntry { confidential, quota_bytes, use_by_day: uses.collect(), ..exemption(&id, &other) }
+    }
+}
+
+prop_compose! {
+    /// Any report.
+    pub(super) fn any_report()(
+        host in text(),
+        gaps in prop::collection::vec(text(), 0..2),
+        pins in prop::collection::vec((text(), text()), 0..3),
+        exemptions in prop::collection::vec(any_exemption(), 0..3),
+        traffic in prop::collection::vec(any_row(), 0..12),
+        redacted in any::<bool>(),
+        long in any::<bool>(),
+    ) -> Report {
+        let until = if long { at("2028-01-01T00:00:00Z") } else { empty().until };
+        let pins = pins.into_iter().map(|(name, home)| PinEntry { name, home }).collect();
+        Report { host, gaps, pins, exemptions, traffic, redacted, until, ..empty() }
+    }
+}
