@@ -35,7 +35,7 @@ enum Command {
     Status(status::Args),
     /// Show violations and exempted flows, one line each
     Events(events::Args),
-    /// Check, load, list and revoke exemptions
+    /// Write, check, load, list and revoke exemptions
     Exemption(exemption::Args),
     /// Tell why a packet passes or not, step by step, or judge every frame of a capture
     Explain(explain::Args),
