@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{CheckArgs, Cli, Command};
 use guard_user::cli::exit::Exit;
-use guard_user::cli::{self, CliError, check, detach, events, exemption, explain, reload, run, status};
+use guard_user::cli::{
+    self, CliError, audit, check, detach, events, exemption, explain, instrument, reload, run, status,
+};
 use guard_user::config::Surroundings;
 use guard_user::config::groups;
 use guard_user::geo::embedded;
@@ -35,6 +37,9 @@ fn execute(command: &Command) -> Result<Exit> {
         Command::Status(args) => status::run(args, &mut out)?,
         Command::Events(args) => events::run(args, &mut out, &mut io::stderr())?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,
+        Command::Instrument(args) => instrument::run(args, &mut out)?,
+        Command::Audit(args) => audit::run(args, &mut out)?,
+        Command::Report(args) => guard_user::cli::report::run(args, &mut out)?,
         Command::Explain(args) => explain::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::{detach, events, exemption, explain, reload, run, status};
+use super::{audit, detach, events, exemption, explain, instrument, reload, report, run, status};
 
 /// Keeps region-pinned data in its region: marks every flow that comes from pinned storage, and drops or
 /// flags it in the kernel where it goes to a jurisdiction that the data may not reach.
@@ -31,8 +31,14 @@ pub enum Command {
     Status(status::Args),
     /// Show violations and exempted flows, one line each
     Events(events::Args),
-    /// Check, load, list and revoke exemptions
+    /// Write, check, sign, load, show, stay, resume, revoke and renew exemptions
     Exemption(exemption::Args),
+    /// Close every exemption that rests on a legal instrument
+    Instrument(instrument::Args),
+    /// Show, verify and export the audit trail
+    Audit(audit::Args),
+    /// Write the record of transfers: what crossed, on what ground, and what was refused
+    Report(report::Args),
     /// Tell why a packet passes or not, step by step, or judge every frame of a capture
     Explain(explain::Args),
     /// Have the daemon read config, geo databases and exemptions again

@@ -8,6 +8,7 @@
 mod check;
 pub mod clock;
 pub mod document;
+pub mod draft;
 pub mod error;
 pub mod ground;
 pub mod instrument;
@@ -16,6 +17,7 @@ pub mod law;
 pub mod lifecycle;
 mod raw;
 pub mod record;
+pub mod renewal;
 pub mod schema;
 pub mod summary;
 #[cfg(test)]

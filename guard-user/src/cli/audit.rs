@@ -1,0 +1,219 @@
+//! `borderguard audit`: shows, verifies and exports the audit trail.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::CliError;
+use super::exit::Exit;
+use super::file::write_new;
+use super::table::plain;
+use super::target::Target;
+use super::trail;
+use crate::approval::load;
+use crate::audit::{Checkpoint, Head, Stored, verify};
+use crate::control::client::{ask, unexpected};
+use crate::control::protocol::{Request, Response};
+use crate::daemon::inputs;
+
+/// Arguments of `audit`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do with the audit trail.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show the records, one line each
+    Show {
+        /// From this number on
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        from: u64,
+        /// Each record as its line has it: JSON
+        #[arg(long)]
+        json: bool,
+        /// The daemon, or its store.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Verify that no record was altered, removed or put elsewhere; exit 1 where one was
+    Verify {
+        /// An export, instead of this host's trail
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// A checkpoint that was kept elsewhere: it shows whether the end is still there
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Vec<PathBuf>,
+        /// Take checkpoints without a signature (FILE.sig); the signers are those of the config
+        #[arg(long)]
+        unsigned: bool,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+        /// The daemon, or its store.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Write every record as its line has it, which `sha256sum` can verify
+    Export {
+        /// Into a new file, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The daemon, or its store.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Write how the trail ends now, to be signed (`ssh-keygen -Y sign -n borderguard-audit`) and kept elsewhere
+    Checkpoint {
+        /// Into a new file, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where the trail can't be read, or `out` not be written.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    match &args.command {
+        Command::Show { from, json, target } => show(&trail::lines(target, *from)?, *json, out),
+        Command::Verify { file, checkpoint, unsigned, json, target } => {
+            let lines = match file {
+                Some(file) => trail::exported(file)?,
+                None => trail::lines(target, 0)?.into_iter().map(String::into_bytes).collect(),
+            };
+            let known: Result<Vec<Checkpoint>> =
+                checkpoint.iter().map(|file| read_checkpoint(file, *unsigned, target)).collect();
+            report_on(&lines, &known?, *json, out)
+        }
+        Command::Export { out: file, target } => {
+            let mut text = trail::lines(target, 0)?.join("\n");
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            put(file.as_deref(), &text, out)
+        }
+        Command::Checkpoint { out: file, target } => {
+            let socket = target.socket()?;
+            match ask(&socket, &Request::AuditCheckpoint {})? {
+                Response::Checkpoint { text } => put(file.as_deref(), &text, out),
+                _ => Err(unexpected(&socket).into()),
+            }
+        }
+    }
+}
+
+fn put(file: Option<&Path>, text: &str, out: &mut impl Write) -> Result<Exit> {
+    match file {
+        Some(file) => {
+            write_new(file, text.as_bytes())?;
+            writeln!(out, "{} is written", file.display())?;
+        }
+        None => out.write_all(text.as_bytes())?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(lines: &[String], json: bool, out: &mut impl Write) -> Result<Exit> {
+    for line in lines {
+        if json {
+            writeln!(out, "{line}")?;
+            continue;
+        }
+        match Stored::read(line.as_bytes()) {
+            Ok(record) => writeln!(out, "{}", words(&record))?,
+            Err(error) => writeln!(out, "?  {error}: {}", plain(line))?,
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// A record in one line.
+fn words(record: &Stored) -> String {
+    let user = record.who.user.clone().unwrap_or_else(|| record.who.uid.to_string());
+    let mut text = format!(
+        "{:>6}  {}  {:<13}  {user}",
+        record.sequence,
+        record.time.strftime("%Y-%m-%d %H:%M:%S"),
+        record.kind
+    );
+    if !record.subject.is_empty() {
+        text.push_str(&format!("  {}", record.subject));
+    }
+    if !record.why.is_empty() {
+        text.push_str(&format!("  \"{}\"", record.why));
+    }
+    for (key, value) in &record.detail {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.push_str(&format!("  {key}={value}"));
+    }
+    plain(&text).into_owned()
+}
+
+fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl Write) -> Result<Exit> {
+    let heads: Vec<Head> = known.iter().map(|checkpoint| checkpoint.head).collect();
+    let verified = verify(lines, &heads);
+    if json {
+        let object = match &verified {
+            Ok(head) => json!({
+                "whole": true, "records": head.sequence, "hash": head.hash_text(), "checkpoints": heads.len(),
+            }),
+            Err(broken) => json!({"whole": false, "record": broken.at, "fault": broken.fault.code()}),
+        };
+        writeln!(out, "{object}")?;
+    } else {
+        match &verified {
+            Ok(head) if heads.is_empty() => writeln!(
+                out,
+                "{} records, whole in themselves. Whether the end was cut off shows a checkpoint that was kept \
+                 elsewhere (--checkpoint)",
+                head.sequence
+            )?,
+            Ok(head) => {
+                writeln!(out, "{} records, whole, and as {} checkpoints know them", head.sequence, heads.len())?;
+            }
+            Err(broken) => writeln!(out, "NOT WHOLE: {broken}")?,
+        }
+    }
+    Ok(if verified.is_ok() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Reads a checkpoint, and its signature beside it.
+fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Checkpoint> {
+    let text =
+        std::fs::read(file).with_context(|| format!("cannot read the checkpoint {}", file.display()))?;
+    let bad = |why: String| CliError::bad_input(format!("{}: {why}", file.display()));
+    if unsigned {
+        let text = String::from_utf8(text).map_err(|error| bad(error.to_string()))?;
+        return text.parse().map_err(|error| bad(format!("{error}")).into());
+    }
+    let mut name = file.as_os_str().to_owned();
+    name.push(".sig");
+    let signature = std::fs::read(&name).with_context(|| {
+        format!(
+            "cannot read the signature {}: sign the checkpoint with `ssh-keygen -Y sign -n borderguard-audit`, or \
+             take it --unsigned",
+            Path::new(&name).display()
+        )
+    })?;
+    let config = target.config_file();
+    let checked = inputs::load_config(&config, false).map_err(|error| CliError::document(error.to_string()))?;
+    let Some(approval) = checked.policy.approval else {
+        return Err(bad(format!("{} has no [approval], so nobody's signature is known", config.display())).into());
+    };
+    let allowed = load::load(&approval.allowed_signers, &TimeZone::system())?;
+    let identities: Vec<&str> = approval.signers.iter().map(|signer| signer.identity.as_str()).collect();
+    let read = Checkpoint::read_signed(&text, &signature, &identities, &allowed, Timestamp::now());
+    read.map(|(checkpoint, _)| checkpoint).map_err(|error| bad(error.to_string()).into())
+}

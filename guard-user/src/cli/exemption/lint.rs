@@ -1,0 +1,188 @@
+//! `borderguard exemption lint FILE`: every error in a document, or what it would allow. Asks no daemon.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::show;
+use crate::cli::check::{counted, finding_json, write_finding};
+use crate::cli::exit::Exit;
+use crate::config::Errors;
+use crate::exemption::{Document, ErrorKind, Summary, Surroundings, document};
+
+/// Arguments of `exemption lint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The config whose pins the document is held against; without it any pin will do
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Does it, at this moment.
+///
+/// # Errors
+/// Where the config can't be used or `out` can't be written.
+pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let checked =
+        document::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
+    if args.json {
+        writeln!(out, "{}", report_json(&args.file, &checked, now))?;
+    } else {
+        report(&args.file, &checked, pins.is_some(), now, out)?;
+    }
+    Ok(exit(&checked))
+}
+
+/// What came of checking a document.
+pub(super) type Checked = std::result::Result<Document, Errors<ErrorKind>>;
+
+pub(super) fn surroundings(pins: Option<&[String]>, now: Timestamp) -> Surroundings<'_> {
+    Surroundings { pins, now: Some(now), earlier: None }
+}
+
+pub(super) fn exit(checked: &Checked) -> Exit {
+    if checked.is_ok() { Exit::Ok } else { Exit::BadInput }
+}
+
+/// Writes every error in a document, or what it would allow; `with_pins` says whether the config's pins were
+/// known.
+pub(super) fn report(
+    file: &Path,
+    checked: &Checked,
+    with_pins: bool,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match checked {
+        Ok(document) => {
+            writeln!(out, "{}: no errors; it would allow:", file.display())?;
+            show::one(&Summary::of_document(document, now), now, out)?;
+            match with_pins {
+                true => Ok(()),
+                false => {
+                    writeln!(out, "whether there are these pins was not looked at: --config FILE names them")
+                }
+            }
+        }
+        Err(errors) => {
+            for error in &errors.errors {
+                write_finding(file, "error", error, out)?;
+            }
+            writeln!(out, "{}: {}", file.display(), counted(errors.errors.len(), "error"))
+        }
+    }
+}
+
+/// The same as one object.
+pub(super) fn report_json(file: &Path, checked: &Checked, now: Timestamp) -> Value {
+    let (errors, exemption) = match checked {
+        Ok(document) => (Vec::new(), Some(Summary::of_document(document, now))),
+        Err(errors) => (errors.errors.iter().map(finding_json).collect(), None),
+    };
+    json!({
+        "file": file.to_string_lossy(),
+        "usable": checked.is_ok(),
+        "errors": errors,
+        "exemption": exemption,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = r#"id = "m-1"
+version = 1
+pins = ["mail"]
+purpose = "Evidence in case 5"
+data_categories = ["e-mail"]
+valid_from = 2026-12-01T00:00:00Z
+valid_until = 2026-12-15T00:00:00Z
+[instrument]
+type = "treaty-request"
+name = "MLAT 2001"
+article = "Art. 48"
+ground = "art-46-2-a"
+basis = "art-6-1-c"
+authority = "Department"
+reference = "case 5"
+agreement = "Treaty of 2001"
+[exporter]
+name = "Example Mail Ireland Ltd"
+role = "controller"
+contact = "privacy@example.org"
+[[recipient]]
+name = "Court"
+jurisdiction = "US"
+cidrs = ["198.51.100.20/32"]
+"#;
+
+    fn lint(text: &str, pin: Option<&str>, json: bool) -> (Exit, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.toml");
+        std::fs::write(&file, text).unwrap();
+        let config = pin.map(|pin| {
+            let config = folder.path().join("policy.toml");
+            let text = format!(
+                "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"{pin}\"\nhome = \"IE\"\naction = \"drop\"\n\
+                 select.ports = [\"tcp/143\"]\n"
+            );
+            std::fs::write(&config, text).unwrap();
+            config
+        });
+        let mut out = Vec::new();
+        let now = "2026-12-02T00:00:00Z".parse().unwrap();
+        let exit = run(&Args { file: file.clone(), config, json }, now, &mut out).unwrap();
+        (exit, String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "m.toml"))
+    }
+
+    #[test]
+    fn a_good_document_says_what_it_would_allow() {
+        let (code, shown) = lint(DOCUMENT, Some("mail"), false);
+        let expected = "m.toml: no errors; it would allow:\n\
+                        m-1, version 1: treaty-request, MLAT 2001, case 5\n\
+                        \x20 for      Evidence in case 5\n\
+                        \x20 ground   art-46-2-a and art-6-1-c; Department, under Treaty of 2001\n\
+                        \x20 data     e-mail of the pin mail\n\
+                        \x20 sender   Example Mail Ireland Ltd (controller), privacy@example.org\n\
+                        \x20 to       Court: 198.51.100.20/32 in US, any port\n\
+                        \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
+                        \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
+                        \x20 bytes    without bound\n";
+        assert_eq!((code, shown.as_str()), (Exit::Ok, expected));
+        let (_, shown) = lint(DOCUMENT, None, false);
+        assert!(shown.ends_with("--config FILE names them\n"), "{shown}");
+        let (code, shown) = lint(DOCUMENT, None, true);
+        let object: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(
+            (code, &object["usable"], &object["exemption"]["id"]),
+            (Exit::Ok, &json!(true), &json!("m-1"))
+        );
+    }
+
+    #[test]
+    fn errors_are_written_as_check_writes_them() {
+        let text = DOCUMENT.replace("treaty-request", "foreign-order");
+        let (code, shown) = lint(&text, Some("files"), false);
+        let expected = "m.toml:3:9: error: pins: there is no pin \"mail\"\n  hint: the config has \"files\"\n\
+                        m.toml:9:8: error: instrument.type: an order of a third country's court or authority is by \
+                        itself no ground for a transfer (GDPR Art. 48)\n  hint: name the ground that it rests on: a \
+                        treaty-request under an international agreement, or another instrument of Chapter V\n\
+                        m.toml: 2 errors\n";
+        assert_eq!((code, shown.as_str()), (Exit::BadInput, expected));
+        let (code, shown) = lint(&text, None, true);
+        let object: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!((code, &object["errors"][0]["code"]), (Exit::BadInput, &json!("foreign-order-alone")));
+        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(9), &Value::Null));
+    }
+}

@@ -1,0 +1,196 @@
+//! `borderguard exemption new FILE`: writes a document from answers, with a comment for each key, and says
+//! what is missing. Answers come from a file, from the command line, or from who sits at the terminal.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{file, lint};
+use crate::cli::CliError;
+use crate::cli::exit::Exit;
+use crate::config::keys::{Key, Need, Section, Shape};
+use crate::exemption::document;
+use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
+use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
+
+/// Arguments of `exemption new`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The document to write; one that is there already is never changed
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Answers in the form of a document, which may be incomplete; `-` reads them from standard input
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// One answer, such as `instrument.type=scc`; lists with commas. A key of a recipient or a required
+    /// approval that is there already begins the next one
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The config whose pins the document is held against; without it any pin will do
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Show what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Does it. Questions are asked where neither `--answers` nor `--set` is given.
+///
+/// # Errors
+/// Where an answer can't be used, the file is there already or can't be written, or nobody is there to ask.
+pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    file::must_be_free(&args.file)?;
+    let mut draft = given(args, &mut io::stdin().lock())?;
+    if args.answers.is_none() && args.set.is_empty() {
+        if !io::stdin().is_terminal() {
+            let message = "nobody is there to ask: give --answers FILE or --set KEY=VALUE";
+            return Err(CliError::bad_input(message).into());
+        }
+        // Standard output is for what comes of it.
+        ask(&mut draft, &mut io::stdin().lock(), &mut io::stderr())?;
+    }
+    finish(args, draft, now, out)
+}
+
+/// The answers of the command line.
+fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
+    let mut draft = match &args.answers {
+        None => Draft::default(),
+        Some(name) => {
+            let mut text = String::new();
+            let read = match name == Path::new("-") {
+                true => input.read_to_string(&mut text).map(|_| text),
+                false => std::fs::read_to_string(name),
+            };
+            let text = read.with_context(|| format!("cannot read the answers {}", name.display()));
+            let text = text.map_err(|error| CliError::bad_input(format!("{error:#}")))?;
+            Draft::from_toml(&text).map_err(refused)?
+        }
+    };
+    for pair in &args.set {
+        let (path, text) = pair.split_once('=').ok_or_else(|| {
+            CliError::bad_input(format!("\"{pair}\" is no KEY=VALUE", pair = pair.escape_debug()))
+        })?;
+        draft.answer(path.trim(), text).map_err(refused)?;
+    }
+    Ok(draft)
+}
+
+fn refused(error: AnswerError) -> CliError {
+    CliError::bad_input(error.to_string())
+}
+
+/// Writes the document, and says what is missing of it.
+fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    if !DOCUMENT.keys.iter().any(|key| key.section.is_empty() && key.name == "version" && draft.has(key)) {
+        draft.answer("version", "1").map_err(refused)?;
+    }
+    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let text = draft.to_toml();
+    let checked = document::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
+    if !args.dry_run {
+        file::write(&args.file, &text)?;
+    }
+    if args.json {
+        let mut object = lint::report_json(&args.file, &checked, now);
+        object["written"] = json!(!args.dry_run);
+        object["document"] = json!(text);
+        writeln!(out, "{object}")?;
+    } else {
+        match args.dry_run {
+            true => writeln!(out, "{text}\nnothing was written; of this document:")?,
+            false => writeln!(out, "written")?,
+        }
+        lint::report(&args.file, &checked, pins.is_some(), now, out)?;
+    }
+    Ok(lint::exit(&checked))
+}
+
+/// Asks for everything that is not answered, in the order of the document. An empty answer leaves a key
+/// open, and so does the end of the input.
+fn ask(draft: &mut Draft, input: &mut impl BufRead, prompts: &mut impl Write) -> Result<()> {
+    writeln!(
+        prompts,
+        "An empty answer leaves a key open; the document will say which are still needed. Lists are written \
+         with commas."
+    )?;
+    for section in DOCUMENT.sections {
+        if draft.has_section(section.path) {
+            continue;
+        }
+        let header = match section.path {
+            "" => "The transfer".to_owned(),
+            path => DOCUMENT.header(path),
+        };
+        writeln!(prompts, "\n{header}: {}", section.meaning)?;
+        let needed = section.path.is_empty() || REQUIRED_SECTIONS.contains(&section.path);
+        if !needed && !yes(&format!("Add {header}?"), input, prompts)? {
+            continue;
+        }
+        ask_table(draft, section, input, prompts)?;
+        while section.shape == Shape::Entries && yes(&format!("Another {header}?"), input, prompts)? {
+            ask_table(draft, section, input, prompts)?;
+        }
+    }
+    Ok(())
+}
+
+fn ask_table(
+    draft: &mut Draft,
+    section: &Section,
+    input: &mut impl BufRead,
+    prompts: &mut impl Write,
+) -> Result<()> {
+    for key in DOCUMENT.keys.iter().filter(|key| key.section == section.path) {
+        // A first version replaces nothing; the next ones are for `renew` to write.
+        if key.section.is_empty() && ["version", "replaces"].contains(&key.name) {
+            continue;
+        }
+        ask_key(draft, key, input, prompts)?;
+    }
+    Ok(())
+}
+
+fn ask_key(draft: &mut Draft, key: &Key, input: &mut impl BufRead, prompts: &mut impl Write) -> Result<()> {
+    let without = match key.need {
+        Need::Required => "needed".to_owned(),
+        Need::Default(value) => format!("empty: {value}"),
+        Need::Optional(words) => format!("empty: {words}"),
+    };
+    writeln!(prompts, "\n{} ({without}): {}", key.name, explained(key))?;
+    // As it is answered, not as it stands in the file.
+    let example = key.example.trim_matches(['[', ']']).replace('"', "");
+    loop {
+        let Some(answer) = line(&format!("  such as {example}\n> "), input, prompts)? else { return Ok(()) };
+        if answer.is_empty() {
+            return Ok(());
+        }
+        match draft.answer(&dotted(key), &answer) {
+            Ok(()) => return Ok(()),
+            Err(error) => writeln!(prompts, "  {error}")?,
+        }
+    }
+}
+
+fn yes(question: &str, input: &mut impl BufRead, prompts: &mut impl Write) -> Result<bool> {
+    let answer = line(&format!("{question} [y/N] "), input, prompts)?;
+    Ok(answer.is_some_and(|answer| ["y", "yes"].contains(&answer.to_lowercase().as_str())))
+}
+
+/// One line without its blanks; `None` at the end of the input.
+fn line(prompt: &str, input: &mut impl BufRead, prompts: &mut impl Write) -> Result<Option<String>> {
+    write!(prompts, "{prompt}")?;
+    prompts.flush()?;
+    let mut line = String::new();
+    let length = input.read_line(&mut line).context("cannot read an answer")?;
+    Ok((length > 0).then(|| line.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
