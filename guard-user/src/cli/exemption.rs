@@ -2,6 +2,9 @@
 
 pub(crate) mod ask;
 pub mod show;
+pub mod sign;
+mod signatures;
+pub mod verify;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,6 +45,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Approve a document: sign it with your SSH key
+    Sign(sign::Args),
+    /// Say who approved a document, and whose approval is missing
+    Verify(verify::Args),
     /// Load a document: from then on the kernel lets its transfer through
     Load {
         /// The document
@@ -128,6 +135,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let code = check(file, pins.as_deref(), now, *json, out)?;
             Ok(if code == USABLE { Exit::Ok } else { Exit::BadInput })
         }
+        Command::Sign(args) => sign::run(args, now, out),
+        Command::Verify(args) => verify::run(args, now, out),
         Command::Load { file, signatures, how } => ask::load(file, signatures, how, now, out),
         Command::List { json, target } => ask::list(*json, &target.socket()?, now, out),
         Command::Show { id, version, json, target } => {
