@@ -4,7 +4,7 @@
 //! small and does no I/O but in [`load`]: [`signature`] reads what `ssh-keygen -Y sign` wrote,
 //! [`allowed_signers`] says which key speaks for whom and when, [`verify`] puts both together for one
 //! signature, and [`quorum`] says whether all of them are enough. Where it differs from `ssh-keygen -Y
-//! verify`, it refuses more: docs/exemptions.md lists where, and the tests hold it against that program.
+//! verify`, it refuses more: docs/approvals.md lists where, and the tests hold it against that program.
 
 pub mod allowed_signers;
 pub mod load;

@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::CliError;
+use super::exemption::file;
 use super::exit::Exit;
-use super::file::write_new;
 use super::table::plain;
 use super::target::Target;
 use super::trail;
@@ -114,11 +114,11 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     }
 }
 
-fn put(file: Option<&Path>, text: &str, out: &mut impl Write) -> Result<Exit> {
-    match file {
-        Some(file) => {
-            write_new(file, text.as_bytes())?;
-            writeln!(out, "{} is written", file.display())?;
+fn put(path: Option<&Path>, text: &str, out: &mut impl Write) -> Result<Exit> {
+    match path {
+        Some(path) => {
+            file::write(path, text)?;
+            writeln!(out, "{} is written", path.display())?;
         }
         None => out.write_all(text.as_bytes())?,
     }
@@ -158,7 +158,7 @@ fn words(record: &Stored) -> String {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         text.push_str(&format!("  {key}={value}"));
     }
-    plain(&text).into_owned()
+    plain(&text)
 }
 
 fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl Write) -> Result<Exit> {
@@ -181,7 +181,12 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
                 head.sequence
             )?,
             Ok(head) => {
-                writeln!(out, "{} records, whole, and as {} checkpoints know them", head.sequence, heads.len())?;
+                writeln!(
+                    out,
+                    "{} records, whole, and as {} checkpoints know them",
+                    head.sequence,
+                    heads.len()
+                )?;
             }
             Err(broken) => writeln!(out, "NOT WHOLE: {broken}")?,
         }
@@ -208,9 +213,12 @@ fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Check
         )
     })?;
     let config = target.config_file();
-    let checked = inputs::load_config(&config, false).map_err(|error| CliError::document(error.to_string()))?;
+    let checked =
+        inputs::load_config(&config, false).map_err(|error| CliError::document(error.to_string()))?;
     let Some(approval) = checked.policy.approval else {
-        return Err(bad(format!("{} has no [approval], so nobody's signature is known", config.display())).into());
+        return Err(
+            bad(format!("{} has no [approval], so nobody's signature is known", config.display())).into()
+        );
     };
     let allowed = load::load(&approval.allowed_signers, &TimeZone::system())?;
     let identities: Vec<&str> = approval.signers.iter().map(|signer| signer.identity.as_str()).collect();

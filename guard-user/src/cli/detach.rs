@@ -4,10 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::exit::Exit;
+use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
-use crate::kernel::{Kernel, KernelError};
+use crate::audit::{Kind, Record, Who};
+use crate::control::users::user_name;
+use crate::kernel::{Kernel, KernelError, Removed, View};
+use crate::store::{self, Store, Use};
 
 /// Where everything is pinned if the config does not say.
 const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
@@ -21,6 +27,9 @@ pub struct Args {
     /// Where everything is pinned, instead of the config's `state.pin_path`
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub pin_path: Option<PathBuf>,
+    /// The reason, which the audit trail keeps
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub why: String,
 }
 
 /// Detaches. A daemon that runs is to be ended first: it would attach again.
@@ -29,6 +38,8 @@ pub struct Args {
 /// Where nothing is pinned, a daemon runs, or the kernel refuses.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let pin_path = pin_path(args)?;
+    // Held open, so that the last counts can be read once nothing counts any more.
+    let view = View::open(&pin_path).ok();
     let removed = Kernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
@@ -50,7 +61,48 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         removed.maps.len(),
         pin_path.display()
     )?;
-    Ok(Exit::Ok)
+    // Nothing above waits for the store: who is locked out must get in again.
+    match keep(args, view.as_ref(), &removed) {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error) => Err(error.context(
+            "detached, but the store was not told: bytes that were granted to exemptions count as used, and the audit \
+             trail has no record of it",
+        )),
+    }
+}
+
+/// Has the store keep the last counts, and the audit trail that nothing is guarded any more.
+fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
+    if args.pin_path.is_some() {
+        anyhow::bail!("--pin-path does not name the store; --config does");
+    }
+    let target = Target { config: args.config.clone(), socket: None };
+    let state = target.state_directory()?;
+    if !state.join(store::FILE).exists() {
+        return Ok(());
+    }
+    let mut store = Store::open(&state)?;
+    let now = Timestamp::now();
+    if let Some(view) = view {
+        let mut counts = Vec::new();
+        for slot in store.accounts() {
+            let used = view.exemption_use(slot)?;
+            counts.push((slot, Use { bytes: used.bytes, packets: used.packets }));
+        }
+        store.counters_end(&counts, now)?;
+    }
+    let uid = rustix::process::getuid().as_raw();
+    let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };
+    let detail = [("links", json!(removed.links)), ("filters", json!(removed.filters))];
+    store.audit(Record {
+        time: now,
+        kind: Kind::Detach,
+        who,
+        subject: String::new(),
+        why: args.why.clone(),
+        detail: detail.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
+    })?;
+    Ok(())
 }
 
 /// The config is read for this one value only, so that one with errors keeps nobody from detaching.

@@ -2,11 +2,14 @@
 //! they allow.
 
 pub(crate) mod ask;
-mod file;
+pub(crate) mod file;
 pub mod lint;
 pub mod new;
 pub mod renew;
 pub mod show;
+pub mod sign;
+mod signatures;
+pub mod verify;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,10 @@ pub enum Command {
     New(new::Args),
     /// Write the next version of a document, which takes the place of the one that is loaded
     Renew(renew::Args),
+    /// Approve a document: sign it with your SSH key
+    Sign(sign::Args),
+    /// Say who approved a document, and whose approval is missing
+    Verify(verify::Args),
     /// Load a document: from then on the kernel lets its transfer through
     Load {
         /// The document
@@ -123,6 +130,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::Lint(args) => lint::run(args, now, out),
         Command::New(args) => new::run(args, now, out),
         Command::Renew(args) => renew::run(args, now, out),
+        Command::Sign(args) => sign::run(args, now, out),
+        Command::Verify(args) => verify::run(args, now, out),
         Command::Load { file, signatures, how } => ask::load(file, signatures, how, now, out),
         Command::List { json, target } => ask::list(*json, &target.socket()?, now, out),
         Command::Show { id, version, json, target } => {

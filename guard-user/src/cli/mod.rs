@@ -4,6 +4,7 @@
 //! is given and says how it ended as an [`Exit`](exit::Exit). An error that has no exit code of its own
 //! ([`CliError`]) ends with [`Exit::Failed`](exit::Exit::Failed).
 
+pub mod audit;
 pub mod check;
 pub mod command;
 pub mod detach;
@@ -11,11 +12,14 @@ pub mod events;
 pub mod exemption;
 pub mod exit;
 pub mod explain;
+pub mod instrument;
 pub mod reload;
+pub mod report;
 pub mod run;
 pub mod status;
 pub mod table;
 pub mod target;
+mod trail;
 
 use std::fmt;
 

@@ -10,6 +10,9 @@ use super::{CliError, DEFAULT_CONFIG};
 /// The control socket where the config names none.
 pub const DEFAULT_SOCKET: &str = "/run/borderguard/control.sock";
 
+/// The state directory where the config names none.
+const DEFAULT_STATE: &str = "/var/lib/borderguard";
+
 /// The daemon to talk to.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Target {
@@ -42,6 +45,32 @@ impl Target {
                 Err(_) => Ok(DEFAULT_SOCKET.into()),
             },
         }
+    }
+}
+
+impl Target {
+    /// The daemon's config.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into())
+    }
+
+    /// Where the daemon keeps what must outlive it: the config's `state.directory`.
+    ///
+    /// # Errors
+    /// Where a config was named and can't be read, or is no TOML.
+    pub fn state_directory(&self) -> Result<PathBuf> {
+        let config = self.config_file();
+        let text = match std::fs::read_to_string(&config) {
+            Ok(text) => text,
+            Err(_) if self.config.is_none() => return Ok(DEFAULT_STATE.into()),
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                return Err(not_there(error.context(format!("cannot read the config {}", config.display()))));
+            }
+        };
+        let found = value_in(&text, &config, "state", "directory")?;
+        Ok(found.map_or_else(|| DEFAULT_STATE.into(), PathBuf::from))
     }
 }
 

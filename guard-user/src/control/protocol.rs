@@ -102,6 +102,8 @@ pub enum Request {
         #[serde(default)]
         from: u64,
     },
+    /// How the audit trail ends now.
+    AuditCheckpoint {},
     /// What crossed and what was refused, over these days.
     Report {
         /// The first day in UTC, as `2026-11-23`; without it from the beginning.
@@ -191,6 +193,11 @@ pub enum Response {
     Audit {
         /// The lines, oldest first, without their breaks.
         lines: Vec<String>,
+    },
+    /// To `audit-checkpoint`.
+    Checkpoint {
+        /// The text that is to be signed and kept elsewhere.
+        text: String,
     },
     /// To `report`.
     Report {
@@ -338,6 +345,7 @@ mod tests {
                 Request::InstrumentInvalidate { name: "x".into(), why: "y".into(), dry_run: false },
             ),
             (json!({"request": "audit", "from": 7}), Request::Audit { from: 7 }),
+            (json!({"request": "audit-checkpoint"}), Request::AuditCheckpoint {}),
             (
                 json!({"request": "report", "from": "2026-11-23"}),
                 Request::Report { from: Some("2026-11-23".into()), until: None },

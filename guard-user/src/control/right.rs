@@ -64,6 +64,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::ExemptionShow { .. } => ("exemption-show", Right::View),
         Request::Audit { .. } => ("audit", Right::View),
         Request::Report { .. } => ("report", Right::View),
+        Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
         Request::ExemptionOpen {} => ("exemption-open", Right::Exemptions),
         Request::ExemptionLoad { .. } => ("exemption-load", Right::Exemptions),
         Request::ExemptionStay { .. } => ("exemption-stay", Right::Exemptions),
@@ -132,6 +133,7 @@ mod tests {
             Request::ExemptionShow { id: String::new(), version: None },
             Request::Audit { from: 0 },
             Request::Report { from: None, until: None },
+            Request::AuditCheckpoint {},
             Request::ExemptionOpen {},
             Request::ExemptionLoad {
                 document: String::new(),
@@ -170,6 +172,7 @@ mod tests {
     fn each_right_lets_do_just_what_it_says() {
         const VIEW: &[&str] = &["status", "events", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
+            "audit-checkpoint",
             "exemption-open",
             "exemption-load",
             "exemption-stay",

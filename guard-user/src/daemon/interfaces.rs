@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use guard_common::abi::Hook;
+use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::facts;
 use super::guard::Guard;
+use super::trail;
+use crate::audit::Kind;
 use crate::config::policy::{Ingress, Policy};
 use crate::kernel::{Attachment, Interface, KernelError, OrderProblem};
 
@@ -112,6 +115,11 @@ impl Guard {
                 (own.collect(), Some(error.to_string()))
             }
         };
+        if !attachments.is_empty() {
+            let hooks: Vec<String> = attachments.iter().map(|it| it.hook.name().to_owned()).collect();
+            let detail = json!({"hooks": hooks, "index": interface.index});
+            self.record(trail::now(Kind::Attach, &trail::daemon(), &interface.name, "", detail));
+        }
         self.guarded.set(&interface.name, Outcome { index: Some(interface.index), attachments, problem });
     }
 
@@ -125,7 +133,10 @@ impl Guard {
                 continue;
             }
             match self.kernel.release(name) {
-                Ok(_) => info!("{name} is not guarded any more: it is gone, or the config does not name it"),
+                Ok(_) => {
+                    info!("{name} is not guarded any more: it is gone, or the config does not name it");
+                    self.record(trail::now(Kind::Detach, &trail::daemon(), name, "", json!({})));
+                }
                 Err(error) => warn!("{name} can't be let go: {error}"),
             }
         }

@@ -195,6 +195,7 @@ impl Daemon {
             Request::InstrumentInvalidate { name, why, dry_run } => {
                 self.change(Target::Instrument(&name), &Change::Invalidate { why: &why }, dry_run, &who)
             }
+            Request::AuditCheckpoint {} => self.guard.checkpoint(&who),
             Request::Audit { from } => self.guard.audit_lines(from),
             Request::Report { from, until } => self.guard.report(from.as_deref(), until.as_deref(), sees_all),
             Request::Events { .. } => {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tracing::error;
 
 use super::guard::Guard;
-use crate::audit::{Kind, Record, Who};
+use crate::audit::{Checkpoint, Head, Kind, Record, Who};
 use crate::control::access::Peer;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::control::refusals::Refusal;
@@ -60,6 +60,16 @@ impl Guard {
             error!("THE AUDIT TRAIL HAS A GAP: \"{kind}\" of \"{subject}\" could not be written: {error}");
             self.gap = Some(error.to_string());
         }
+    }
+
+    /// How the trail ends now. That it was handed out is a record, and the last one that it knows.
+    pub(super) fn checkpoint(&mut self, who: &Who) -> Response {
+        self.record(now(Kind::Checkpoint, who, "", "", json!({})));
+        let Some(head) = self.store.last_audit_line().and_then(|line| Head::of_line(line).ok()) else {
+            return Response::error(ErrorKind::Failed, "the audit trail can't be read");
+        };
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Response::Checkpoint { text: Checkpoint::new(&host, Timestamp::now(), head).to_string() }
     }
 
     /// The lines of the trail from this sequence number on.

@@ -2,6 +2,7 @@
 
 mod bad_signatures;
 mod differential;
+mod documentation;
 pub(crate) mod oracle;
 mod quorum;
 mod security_keys;

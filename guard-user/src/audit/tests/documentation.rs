@@ -61,3 +61,17 @@ fn the_documentation_s_script_verifies_an_export_with_sha256sum_alone() {
     lines.remove(7);
     assert!(!script(&export(&lines)).0);
 }
+
+#[test]
+fn the_documentation_lists_every_fault() {
+    let source = include_str!("../chain.rs").split("pub const fn code(&self)").nth(1).unwrap();
+    let codes: Vec<&str> =
+        source.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\",")).collect();
+    let rows: Vec<&str> = between("## Verifying\n", "\n## ")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(code, _)| code)
+        .collect();
+    assert!(codes.len() > 5);
+    assert_eq!(rows, codes);
+}

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::show;
+use super::{show, signatures};
+use crate::approval::Signature;
 use crate::cli::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::target::Target;
@@ -43,11 +44,8 @@ pub(super) fn load(
     // What is wrong with the document alone needs no daemon to say so.
     let surroundings = Surroundings { now: Some(now), ..Surroundings::default() };
     let document = document::parse(file, &bytes, &surroundings).map_err(refused)?;
-    let signatures = match signatures {
-        [] => beside(file)?,
-        named => named.to_vec(),
-    };
-    let texts: Result<Vec<SignatureText>> = signatures.iter().map(|path| signature(path)).collect();
+    let signatures = signatures::collect(file, signatures)?;
+    let texts: Result<Vec<SignatureText>> = signatures.into_iter().map(text).collect();
     let request = Request::ExemptionLoad {
         document: String::from_utf8(bytes)?,
         name: file.to_string_lossy().into_owned(),
@@ -148,28 +146,13 @@ pub(super) fn show(
     Ok(Exit::Ok)
 }
 
-/// The signatures that lie beside a document: `FILE.*.sig`, in the order of their names.
-pub(crate) fn beside(file: &Path) -> Result<Vec<PathBuf>> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let begin = format!("{}.", file.file_name().unwrap_or_default().to_string_lossy());
-    let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot look for signatures in {}", folder.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot look for signatures in {}", folder.display()))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&begin) && name.ends_with(".sig") {
-            found.push(entry.path());
-        }
+/// A signature as the daemon takes it; what is no text is no signature either.
+fn text(signature: Signature) -> Result<SignatureText> {
+    let Signature { name, bytes } = signature;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SignatureText { name, text }),
+        Err(_) => Err(CliError::bad_input(format!("{name} is no SSH signature: it is no text")).into()),
     }
-    found.sort();
-    Ok(found)
-}
-
-fn signature(path: &Path) -> Result<SignatureText> {
-    let name = path.to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the signature {name}"))?;
-    Ok(SignatureText { name, text })
 }
 
 fn refused(errors: Errors<ErrorKind>) -> CliError {

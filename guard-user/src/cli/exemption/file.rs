@@ -20,7 +20,7 @@ pub(super) fn must_be_free(file: &Path) -> Result<()> {
 
 /// Writes it whole, for its owner alone: a document may be confidential. What is there already stays as it
 /// is, and what can't be written whole is taken away again.
-pub(super) fn write(file: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(file: &Path, text: &str) -> Result<()> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let mut opened = match opened {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(file)),

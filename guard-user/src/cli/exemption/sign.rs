@@ -1,0 +1,263 @@
+//! `borderguard exemption sign FILE --key KEY`: approves a document with an SSH key.
+//!
+//! OpenSSH's `ssh-keygen` does the signing, so that keys stay where they are: in a file with a passphrase,
+//! in an agent, on a security key. It is given the very bytes that were checked and shown.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{show, signatures};
+use crate::approval::EXEMPTION;
+use crate::approval::signature::Parsed;
+use crate::cli::CliError;
+use crate::cli::exit::Exit;
+use crate::exemption::{Summary, Surroundings, document};
+
+/// Arguments of `exemption sign`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Your SSH key: its private file, or its public one where an agent has the private half
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// What the signature's file is called by: FILE.NAME.sig [default: the key's file name]
+    #[arg(long = "as", value_name = "NAME")]
+    pub label: Option<String>,
+    /// The config whose pins the document is held against; without it any pin will do
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Check the document and print the command, and sign nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Does it, at this moment. A document that would be refused is not signed.
+///
+/// # Errors
+/// Where the document has errors, the signature's file is there already, or `ssh-keygen` can't sign.
+pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let surroundings = Surroundings { pins: pins.as_deref(), now: Some(now), earlier: None };
+    let (document, bytes) = document::load(&args.file, &surroundings)
+        .map_err(|errors| CliError::document(format!("{errors}\nnothing was signed")))?;
+    let signature = signatures::file_for(&args.file, &label(args)?)?;
+    must_be_free(&signature)?;
+    if !args.json {
+        let what = if args.dry_run { "would be signed" } else { "is signed" };
+        writeln!(out, "this {what}:")?;
+        show::one(&Summary::of_document(&document, now), now, out)?;
+        if document.approval.required.is_empty() {
+            writeln!(out, "it asks for nobody's approval: where approvals are verified it is refused")?;
+        }
+        // Before ssh-keygen asks for a passphrase or a touch.
+        out.flush()?;
+    }
+    let made = if args.dry_run { None } else { Some(sign(&args.key, &bytes)?) };
+    if let Some((armoured, _)) = &made {
+        write(&signature, armoured)?;
+    }
+    let fingerprint = made.map(|(_, fingerprint)| fingerprint);
+    if args.json {
+        let object = json!({
+            "file": args.file.to_string_lossy(),
+            "signature": signature.to_string_lossy(),
+            "signed": fingerprint.is_some(),
+            "key": fingerprint,
+            "command": command_line(args, &signature),
+        });
+        writeln!(out, "{object}")?;
+    } else if let Some(fingerprint) = fingerprint {
+        writeln!(out, "signed with {fingerprint}: {}", signature.display())?;
+    } else {
+        writeln!(out, "nothing was signed; this would sign:\n  {}", command_line(args, &signature))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// What the signature is called by: the key's file name without `.pub`, where nothing else was said.
+fn label(args: &Args) -> Result<String> {
+    if let Some(label) = &args.label {
+        return Ok(label.clone());
+    }
+    let name = args.key.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.ok_or_else(|| CliError::bad_input(format!("{} is no file", args.key.display())))?;
+    Ok(name.strip_suffix(".pub").map(str::to_owned).unwrap_or(name))
+}
+
+fn must_be_free(signature: &Path) -> Result<()> {
+    match fs::symlink_metadata(signature) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", signature.display())),
+        Ok(_) => Err(taken(signature)),
+    }
+}
+
+fn taken(signature: &Path) -> anyhow::Error {
+    let signature = signature.display();
+    CliError::bad_input(format!(
+        "{signature} is there already, and nothing was signed: remove it, or name this one with --as"
+    ))
+    .into()
+}
+
+/// The signature's file, and the key as `ssh-keygen -l` names it.
+fn sign(key: &Path, document: &[u8]) -> Result<(Vec<u8>, String)> {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-Y", "sign", "-n", EXEMPTION, "-f"]).arg(key);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run ssh-keygen, which signs: install OpenSSH's client")?;
+    if let Some(mut input) = child.stdin.take() {
+        // Where it ends before it has read everything, its exit code says more.
+        let _closed = input.write_all(document);
+    }
+    let output = child.wait_with_output().context("cannot read from ssh-keygen")?;
+    let key = key.display();
+    if !output.status.success() {
+        anyhow::bail!("ssh-keygen did not sign with {key} ({}): see what it said above", output.status);
+    }
+    let parsed = Parsed::read(&output.stdout)
+        .and_then(|parsed| parsed.verify(document).map(|()| parsed))
+        .with_context(|| format!("the signature that ssh-keygen made with {key} would be refused"))?;
+    let public = &parsed.key;
+    let fingerprint = format!("{} {}", public.algorithm(), public.fingerprint(ssh_key::HashAlg::Sha256));
+    Ok((output.stdout, fingerprint))
+}
+
+/// A signature is no secret: whoever verifies has to read it. What is there already stays as it is.
+fn write(file: &Path, signature: &[u8]) -> Result<()> {
+    let opened = OpenOptions::new().write(true).create_new(true).open(file);
+    let mut opened = match opened {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(file)),
+        opened => opened.with_context(|| format!("cannot write {}", file.display()))?,
+    };
+    let written = opened.write_all(signature).and_then(|()| opened.sync_all());
+    written.with_context(|| format!("cannot write {}; remove what is there of it", file.display()))
+}
+
+/// The command as one would type it.
+fn command_line(args: &Args, signature: &Path) -> String {
+    let [key, file, signature] = [&args.key, &args.file, signature].map(quoted);
+    format!("ssh-keygen -Y sign -n {EXEMPTION} -f {key} < {file} > {signature}")
+}
+
+/// A path as a shell reads it.
+fn quoted(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref().to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '@');
+    match path.chars().all(plain) {
+        true => path.into_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::verify::tests::{Bed, DOCUMENT, now};
+    use super::*;
+    use crate::approval::tests::oracle::{ED25519, Key, RSA_1024, key};
+    use crate::cli::exit_of;
+
+    fn args(bed: &Bed, key: &Key) -> Args {
+        Args {
+            file: bed.file("m.toml"),
+            key: key.file.clone(),
+            label: Some("anne".to_owned()),
+            config: None,
+            dry_run: false,
+            json: false,
+        }
+    }
+
+    fn signed(args: &Args) -> Result<String> {
+        let mut out = Vec::new();
+        assert_eq!(run(args, now(), &mut out)?, Exit::Ok);
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_document_is_shown_and_signed_and_nothing_is_overwritten() {
+        let bed = Bed::new();
+        let args = args(&bed, key(ED25519));
+        let shown = signed(&args).unwrap();
+        assert!(shown.starts_with("this is signed:\nm-1, version 1: "), "{shown}");
+        assert!(shown.contains("\nsigned with ssh-ed25519 SHA256:"), "{shown}");
+        let made = fs::read(bed.file("m.toml.anne.sig")).unwrap();
+        Parsed::read(&made).unwrap().verify(DOCUMENT.as_bytes()).unwrap();
+
+        let error = signed(&args).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::BadInput);
+        assert!(error.to_string().contains("m.toml.anne.sig is there already"), "{error}");
+        assert_eq!(fs::read(bed.file("m.toml.anne.sig")).unwrap(), made);
+
+        let by_the_key_s_name = Args { label: None, ..args };
+        signed(&by_the_key_s_name).unwrap();
+        assert!(bed.file("m.toml.0.sig").exists());
+    }
+
+    #[test]
+    fn the_command_of_a_dry_run_makes_the_signature() {
+        let bed = Bed::new();
+        let dry = Args { dry_run: true, json: true, ..args(&bed, key(ED25519)) };
+        let object: Value = serde_json::from_str(&signed(&dry).unwrap()).unwrap();
+        assert_eq!((&object["signed"], &object["key"]), (&json!(false), &Value::Null));
+        let file = bed.file("m.toml.anne.sig");
+        assert!(!file.exists());
+        let ran = Command::new("sh").args(["-c", object["command"].as_str().unwrap()]).status().unwrap();
+        assert!(ran.success());
+        let by_hand = fs::read(&file).unwrap();
+        Parsed::read(&by_hand).unwrap().verify(DOCUMENT.as_bytes()).unwrap();
+
+        fs::remove_file(&file).unwrap();
+        let object: Value = serde_json::from_str(&signed(&Args { dry_run: false, ..dry }).unwrap()).unwrap();
+        assert_eq!(object["signed"], json!(true));
+        // Signatures with this kind of key are the same each time.
+        assert_eq!(fs::read(&file).unwrap(), by_hand);
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_signed() {
+        let bed = Bed::new();
+        let good = args(&bed, key(ED25519));
+        fs::write(bed.file("bad.toml"), DOCUMENT.replace("treaty-request", "foreign-order")).unwrap();
+        let bad = Args { file: bed.file("bad.toml"), ..good.clone() };
+        let error = signed(&bad).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::BadInput);
+        assert!(error.to_string().ends_with("nothing was signed"), "{error}");
+        let weak = Args { key: key(RSA_1024).file.clone(), ..good.clone() };
+        let error = format!("{:#}", signed(&weak).unwrap_err());
+        assert!(error.contains("the RSA key has 1024 bits"), "{error}");
+        let none = Args { key: bed.file("no-key"), ..good.clone() };
+        assert!(signed(&none).unwrap_err().to_string().contains("ssh-keygen did not sign with"));
+        let odd = Args { label: Some("../x".to_owned()), ..good };
+        assert_eq!(exit_of(&signed(&odd).unwrap_err()), Exit::BadInput);
+        assert_eq!(
+            fs::read_dir(bed.folder())
+                .unwrap()
+                .filter(|entry| { entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".sig") })
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        assert_eq!(quoted("a/b@c.toml"), "a/b@c.toml");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

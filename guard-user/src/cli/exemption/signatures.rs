@@ -1,0 +1,119 @@
+//! The files of a document's signatures: beside it, `FILE.LABEL.sig` for each signer, and `FILE.sig`, which
+//! is what `ssh-keygen -Y sign` itself writes.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::approval::Signature;
+use crate::approval::signature::SIGNATURE_BYTES;
+use crate::cli::CliError;
+
+/// Signatures of one document; more are refused.
+pub(super) const SIGNATURES: usize = 64;
+const ENDING: &[u8] = b".sig";
+
+/// The file for a signer's signature; the label is made of `a`-`z`, `A`-`Z`, `0`-`9`, `@`, `.`, `-` and `_`.
+pub(super) fn file_for(document: &Path, label: &str) -> Result<PathBuf> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '@' | '.' | '-' | '_');
+    if label.is_empty() || label.len() > 100 || label.starts_with('.') || !label.chars().all(allowed) {
+        return Err(CliError::bad_input(format!(
+            "\"{}\" can't be part of a file's name: give another with --as, of letters, digits, @, dot, \
+             hyphen and underscore",
+            label.escape_debug()
+        ))
+        .into());
+    }
+    let mut name = OsString::from(document);
+    name.push(format!(".{label}.sig"));
+    Ok(name.into())
+}
+
+/// The signatures that are named, or, where none is, those beside the document, by name.
+pub(super) fn collect(document: &Path, named: &[PathBuf]) -> Result<Vec<Signature>> {
+    let files = if named.is_empty() { beside(document)? } else { named.to_vec() };
+    if files.len() > SIGNATURES {
+        let message = format!("there are {} signatures, and {SIGNATURES} are accepted", files.len());
+        return Err(CliError::bad_input(message).into());
+    }
+    files.iter().map(|file| read(file)).collect()
+}
+
+fn beside(document: &Path) -> Result<Vec<PathBuf>> {
+    let Some(name) = document.file_name() else { return Ok(Vec::new()) };
+    let folder = match document.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let entries = folder.read_dir().and_then(|entries| {
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        names.collect::<io::Result<Vec<OsString>>>()
+    });
+    let mut names = entries.with_context(|| format!("cannot look for signatures in {}", folder.display()))?;
+    names.retain(|other| is_signature_of(name, other));
+    names.sort();
+    Ok(names.into_iter().map(|name| document.with_file_name(name)).collect())
+}
+
+fn is_signature_of(document: &OsStr, other: &OsStr) -> bool {
+    let rest = other.as_bytes().strip_prefix(document.as_bytes());
+    let middle = rest.and_then(|rest| rest.strip_suffix(ENDING));
+    middle.is_some_and(|label| label.is_empty() || label.len() > 1 && label.starts_with(b"."))
+}
+
+fn read(file: &Path) -> Result<Signature> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(file).and_then(|opened| opened.take(SIGNATURE_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(Signature { name: file.to_string_lossy().into_owned(), bytes }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(anyhow::Error::new(error).context(format!("cannot read {}", file.display())))
+        }
+        Err(error) => Err(CliError::bad_input(format!("cannot read {}: {error}", file.display())).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_beside_a_document_are_found_and_no_other_file_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "m.toml",
+            "m.toml.sig",
+            "m.toml.b@example.org.sig",
+            "m.toml.a.sig",
+            "m.toml..sig",
+            "m.tomlx.sig",
+            "m.toml.a.sig.old",
+            "n.toml.a.sig",
+        ];
+        for name in names {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let document = folder.path().join("m.toml");
+        let found = collect(&document, &[]).unwrap();
+        let found: Vec<&[u8]> = found.iter().map(|signature| signature.bytes.as_slice()).collect();
+        assert_eq!(found, [&b"m.toml.a.sig"[..], b"m.toml.b@example.org.sig", b"m.toml.sig"]);
+        let named = collect(&document, &[folder.path().join("n.toml.a.sig")]).unwrap();
+        assert_eq!(named[0].bytes, b"n.toml.a.sig");
+        assert!(collect(&document, &[folder.path().join("no.sig")]).is_err());
+        assert!(collect(&document, &vec![document.clone(); SIGNATURES + 1]).is_err());
+    }
+
+    #[test]
+    fn a_label_is_part_of_a_name_and_never_of_a_path() {
+        let file = |label| file_for(Path::new("a/m.toml"), label);
+        assert_eq!(file("aoife@example.org").unwrap(), Path::new("a/m.toml.aoife@example.org.sig"));
+        for label in ["", ".", "..", "a/b", "a b", "\u{1b}", &"a".repeat(101)] {
+            assert!(file(label).is_err(), "{label:?}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! `borderguard exemption verify FILE`: who approved a document, and whose approval is missing. Asks no
+//! daemon.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::signatures;
+use crate::approval::{
+    self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal,
+    Requirement, Signature, Signer,
+};
+use crate::cli::exit::Exit;
+use crate::cli::table::plain;
+use crate::cli::{CliError, DEFAULT_CONFIG};
+use crate::config;
+use crate::config::approval::Approvals;
+use crate::exemption::{Surroundings, document};
+
+/// Arguments of `exemption verify`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The document
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A signature, once for each [default: FILE.sig and every FILE.*.sig]
+    #[arg(long = "signature", value_name = "SIG")]
+    pub signatures: Vec<PathBuf>,
+    /// The config, whose [approval] names the signers
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// The Unix user who is going to load it, and can't be the only one who approved it
+    #[arg(long, value_name = "USER")]
+    pub loader: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What became of one signature.
+type Verified = Result<Approval, Refusal>;
+
+/// Does it, at this moment; [`Exit::Ok`] only where every approval is there and every signature good.
+///
+/// # Errors
+/// Where the config, the document or a file of signatures can't be used, or `out` can't be written.
+pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let (pins, approvals) = approvals(&args.config)?;
+    let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
+        .map_err(|error| CliError::bad_input(error.to_string()))?;
+    let surroundings = Surroundings { pins: Some(&pins), now: Some(now), earlier: None };
+    let (document, bytes) =
+        document::load(&args.file, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
+    let signatures = signatures::collect(&args.file, &args.signatures)?;
+    let required: Vec<Requirement<'_>> = document
+        .approval
+        .required
+        .iter()
+        .map(|required| Requirement { role: &required.role, count: required.count })
+        .collect();
+    let candidate =
+        Candidate { bytes: &bytes, submitter: document.approval.submitter.as_deref(), required: &required };
+    let judged =
+        approval::judge(&candidate, &signatures, &approvals.signers, &allowed, args.loader.as_deref(), now)
+            .map(|(_, quorum)| quorum);
+    let each = each(&bytes, &signatures, &approvals.signers, &allowed, now);
+    if args.json {
+        writeln!(out, "{}", report_json(&args.file, &each, &judged))?;
+    } else {
+        report(&args.file, &each, &judged, out)?;
+    }
+    Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
+}
+
+/// The config's pins and signers.
+fn approvals(config: &Path) -> Result<(Vec<String>, Approvals)> {
+    let policy = config::load(config, &config::Surroundings::new(None))
+        .map_err(|errors| CliError::document(errors.to_string()))?
+        .policy;
+    let pins = policy.pins.into_iter().map(|pin| pin.name).collect();
+    let approvals = policy.approval.ok_or_else(|| {
+        let config = config.display();
+        CliError::bad_input(format!(
+            "{config} has no [approval], so that no signature counts and none is needed: name the signers there"
+        ))
+    })?;
+    Ok((pins, approvals))
+}
+
+/// Each signature by itself, so that every bad one is told at once.
+fn each<'s>(
+    document: &[u8],
+    signatures: &'s [Signature],
+    signers: &[Signer],
+    allowed: &AllowedSigners,
+    now: Timestamp,
+) -> Vec<(&'s str, Verified)> {
+    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
+    let verified = signatures.iter().map(|signature| {
+        let verified = approval::verify(document, &signature.bytes, EXEMPTION, &identities, allowed, now);
+        (signature.name.as_str(), verified)
+    });
+    verified.collect()
+}
+
+fn report(
+    file: &Path,
+    each: &[(&str, Verified)],
+    judged: &Result<Quorum, NotApproved>,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    for (name, verified) in each {
+        let name = plain(name);
+        match verified {
+            Ok(Approval { identity, fingerprint, algorithm, .. }) => {
+                writeln!(out, "{name}: good, by {} with {algorithm} {fingerprint}", plain(identity))?;
+            }
+            Err(refusal) => writeln!(out, "{name}: bad: {}", plain(&refusal.to_string()))?,
+        }
+    }
+    let file = file.display();
+    match judged {
+        Ok(quorum) => {
+            let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
+            writeln!(out, "{file}: approved, by {}", plain(&seats.collect::<Vec<_>>().join(", ")))
+        }
+        Err(NotApproved::Refused { .. }) => writeln!(out, "{file}: not approved: a signature is bad"),
+        Err(NotApproved::NotEnough(why)) => {
+            writeln!(out, "{file}: not approved: {}", plain(&why.to_string()))
+        }
+    }
+}
+
+fn report_json(file: &Path, each: &[(&str, Verified)], judged: &Result<Quorum, NotApproved>) -> Value {
+    let signatures = each.iter().map(|(name, verified)| match verified {
+        Ok(Approval { identity, fingerprint, algorithm, .. }) => json!({
+            "file": name, "good": true, "identity": identity, "algorithm": algorithm,
+            "fingerprint": fingerprint, "code": null, "message": null,
+        }),
+        Err(refusal) => json!({
+            "file": name, "good": false, "identity": null, "algorithm": null, "fingerprint": null,
+            "code": refusal.code(), "message": refusal.to_string(),
+        }),
+    });
+    let signatures: Vec<Value> = signatures.collect();
+    let seats = judged.iter().flat_map(|quorum| &quorum.seats);
+    let seats: Vec<Value> =
+        seats.map(|seat| json!({ "role": seat.role, "identity": seat.identity })).collect();
+    let missing: Vec<Value> = match judged {
+        Err(NotApproved::NotEnough(NotEnough::Missing { missing })) => {
+            missing.iter().map(|one| json!({ "role": one.role, "count": one.count })).collect()
+        }
+        _ => Vec::new(),
+    };
+    let error = judged.as_ref().err();
+    json!({
+        "file": file.to_string_lossy(),
+        "approved": judged.is_ok(),
+        "signatures": signatures,
+        "seats": seats,
+        "missing": missing,
+        "code": error.map(NotApproved::code),
+        "message": error.map(ToString::to_string),
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, P256, key, sign};
+    use crate::cli::exit_of;
+
+    pub(in super::super) const DOCUMENT: &str = r#"id = "m-1"
+version = 1
+pins = ["mail"]
+purpose = "Evidence in case 5"
+data_categories = ["e-mail"]
+valid_from = 2026-12-01T00:00:00Z
+valid_until = 2026-12-15T00:00:00Z
+[instrument]
+type = "treaty-request"
+name = "MLAT 2001"
+article = "Art. 48"
+ground = "art-46-2-a"
+basis = "art-6-1-c"
+authority = "Department"
+reference = "case 5"
+agreement = "Treaty of 2001"
+[exporter]
+name = "Example Mail Ireland Ltd"
+role = "controller"
+contact = "privacy@example.org"
+[approval]
+submitter = "anne@example.org"
+[[approval.required]]
+role = "legal"
+count = 1
+[[approval.required]]
+role = "dpo"
+count = 1
+[[recipient]]
+name = "Court"
+jurisdiction = "US"
+cidrs = ["198.51.100.20/32"]
+"#;
+
+    pub(in super::super) fn now() -> Timestamp {
+        "2026-12-02T00:00:00Z".parse().unwrap()
+    }
+
+    /// A folder with a document, a config and allowed signers: Anne may be either, Bob is legal.
+    pub(in super::super) struct Bed(TempDir);
+
+    impl Bed {
+        pub(in super::super) fn new() -> Self {
+            let bed = Self(tempfile::tempdir().unwrap());
+            let allowed = format!(
+                "anne@example.org {}\nbob@example.org valid-before=\"20261201Z\" {}\n\
+                 bob@example.org namespaces=\"borderguard-*\" {}\n",
+                key(ED25519).public,
+                key(P256).public,
+                key(OTHER_ED25519).public
+            );
+            let config = format!(
+                "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+                 select.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = {:?}\n[[approval.signer]]\n\
+                 identity = \"anne@example.org\"\nroles = [\"legal\", \"dpo\"]\nuser = \"anne\"\n\
+                 [[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"legal\"]\nuser = \"bob\"\n",
+                bed.file("allowed_signers")
+            );
+            for (name, text) in
+                [("allowed_signers", allowed.as_str()), ("m.toml", DOCUMENT), ("policy.toml", &config)]
+            {
+                std::fs::write(bed.file(name), text).unwrap();
+            }
+            bed
+        }
+
+        pub(in super::super) fn folder(&self) -> &Path {
+            self.0.path()
+        }
+
+        pub(in super::super) fn file(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn sign(&self, name: &str, which: usize) {
+            let signature = sign(key(which), EXEMPTION, "sha512", DOCUMENT.as_bytes());
+            std::fs::write(self.file(name), signature).unwrap();
+        }
+
+        fn args(&self) -> Args {
+            Args {
+                file: self.file("m.toml"),
+                signatures: Vec::new(),
+                config: self.file("policy.toml"),
+                loader: None,
+                json: false,
+            }
+        }
+
+        fn verify(&self, args: &Args) -> Result<(Exit, String)> {
+            let mut out = Vec::new();
+            let exit = run(args, now(), &mut out)?;
+            let folder = format!("{}/", self.folder().display());
+            Ok((exit, String::from_utf8(out).unwrap().replace(&folder, "")))
+        }
+    }
+
+    /// The last line of what is said.
+    fn verdict(bed: &Bed, args: &Args) -> (Exit, String) {
+        let (exit, shown) = bed.verify(args).unwrap();
+        (exit, shown.lines().last().unwrap().to_owned())
+    }
+
+    #[test]
+    fn it_says_who_approved_and_who_is_missing() {
+        let bed = Bed::new();
+        let none = "m.toml: not approved: approvals are missing: 1 as \"legal\", 1 as \"dpo\"";
+        assert_eq!(verdict(&bed, &bed.args()), (Exit::Failed, none.to_owned()));
+        bed.sign("m.toml.bob.sig", OTHER_ED25519);
+        let one = "m.toml: not approved: approvals are missing: 1 as \"dpo\"";
+        assert_eq!(verdict(&bed, &bed.args()), (Exit::Failed, one.to_owned()));
+        bed.sign("m.toml.sig", ED25519);
+        let both = "m.toml: approved, by bob@example.org as legal, anne@example.org as dpo";
+        assert_eq!(verdict(&bed, &bed.args()), (Exit::Ok, both.to_owned()));
+        let (_, shown) = bed.verify(&bed.args()).unwrap();
+        assert!(
+            shown.starts_with("m.toml.bob.sig: good, by bob@example.org with ssh-ed25519 SHA256:"),
+            "{shown}"
+        );
+        // Anne wrote it, so that Bob must not be the one who loads it.
+        let by_bob = Args { loader: Some("bob".to_owned()), ..bed.args() };
+        assert!(verdict(&bed, &by_bob).1.contains("nobody approved it but who wrote it or loads it"));
+        let one_named = Args { signatures: vec![bed.file("m.toml.sig")], ..bed.args() };
+        assert_eq!(verdict(&bed, &one_named).0, Exit::Failed);
+    }
+
+    #[test]
+    fn a_bad_signature_is_named_and_refuses_all() {
+        let bed = Bed::new();
+        bed.sign("m.toml.anne.sig", ED25519);
+        bed.sign("m.toml.bob.sig", OTHER_ED25519);
+        bed.sign("m.toml.old.sig", P256);
+        let (exit, shown) = bed.verify(&bed.args()).unwrap();
+        assert_eq!(exit, Exit::Failed);
+        assert!(
+            shown.contains("\nm.toml.old.sig: bad: the key was valid until 2026-12-01T00:00:00Z (line 2"),
+            "{shown}"
+        );
+        assert!(shown.ends_with("m.toml: not approved: a signature is bad\n"), "{shown}");
+
+        let json = Args { json: true, ..bed.args() };
+        let object: Value = serde_json::from_str(&bed.verify(&json).unwrap().1).unwrap();
+        assert_eq!((&object["approved"], &object["code"]), (&json!(false), &json!("key-expired")));
+        assert_eq!(object["signatures"][0]["identity"], json!("anne@example.org"));
+        assert_eq!(object["signatures"][2]["code"], json!("key-expired"));
+        std::fs::remove_file(bed.file("m.toml.old.sig")).unwrap();
+        let object: Value = serde_json::from_str(&bed.verify(&json).unwrap().1).unwrap();
+        assert_eq!((&object["approved"], &object["code"]), (&json!(true), &Value::Null));
+        assert_eq!(object["seats"][1], json!({ "role": "dpo", "identity": "anne@example.org" }));
+        std::fs::remove_file(bed.file("m.toml.anne.sig")).unwrap();
+        let object: Value = serde_json::from_str(&bed.verify(&json).unwrap().1).unwrap();
+        assert_eq!(object["missing"], json!([{ "role": "dpo", "count": 1 }]));
+    }
+
+    #[test]
+    fn what_can_t_be_used_is_bad_input() {
+        let bed = Bed::new();
+        let exit = |args: &Args| exit_of(&bed.verify(args).unwrap_err());
+        let config = std::fs::read_to_string(bed.file("policy.toml")).unwrap();
+        let (without, _) = config.split_once("[approval]").unwrap();
+        std::fs::write(bed.file("without.toml"), without).unwrap();
+        let without = Args { config: bed.file("without.toml"), ..bed.args() };
+        assert_eq!(exit(&without), Exit::BadInput);
+        assert!(bed.verify(&without).unwrap_err().to_string().contains("has no [approval]"));
+        std::fs::write(bed.file("bad.toml"), DOCUMENT.replace("\"mail\"", "\"files\"")).unwrap();
+        assert_eq!(exit(&Args { file: bed.file("bad.toml"), ..bed.args() }), Exit::BadInput);
+        std::fs::write(bed.file("allowed_signers"), "anne@example.org\n").unwrap();
+        assert_eq!(exit(&bed.args()), Exit::BadInput);
+    }
+}
