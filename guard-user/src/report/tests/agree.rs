@@ -3,29 +3,31 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use scraper::{ElementRef, Html, Selector};
 
 use super::super::redact::redacted;
 use super::super::sums::Class;
 use super::super::text::{cell, visible};
 use super::super::{COLUMNS, Format, Report};
+use super::dom::{Element, Page};
 use super::rendered;
 use super::sample::{any_report, empty, sample};
 
-fn select<'a>(page: &'a Html, selector: &str) -> Vec<ElementRef<'a>> {
-    page.select(&Selector::parse(selector).unwrap()).collect()
+/// The cells of a row: the plain number where it has one, else its text.
+fn cells(row: &Element) -> Vec<String> {
+    let number = |cell: &Element| cell.all("data").first().and_then(|data| data.attribute("value"));
+    row.children().iter().map(|cell| number(cell).unwrap_or_else(|| cell.text())).collect()
 }
 
-/// The cells of a row: the plain number where it has one, else its text.
-fn cells(row: ElementRef<'_>) -> Vec<String> {
-    let cells = Selector::parse("td, th").unwrap();
-    let data = Selector::parse("data").unwrap();
-    row.select(&cells)
-        .map(|cell| match cell.select(&data).next() {
-            Some(number) => number.attr("value").unwrap().to_owned(),
-            None => cell.text().collect(),
-        })
-        .collect()
+/// The cells of the rows of these tables, without their heads.
+fn rows_of(tables: &[Element]) -> Vec<Vec<String>> {
+    let bodies = tables.iter().flat_map(|table| table.all("tbody"));
+    bodies.flat_map(|body| body.all("tr")).map(|row| cells(&row)).collect()
+}
+
+fn tables(page: &Page, ids: &[&str]) -> Vec<Element> {
+    let mut tables = page.all("table");
+    tables.retain(|table| table.attribute("id").is_some_and(|id| ids.contains(&id.as_str())));
+    tables
 }
 
 fn row_of(report: &Report, row: &super::super::Traffic, text: impl Fn(&str) -> String) -> Vec<String> {
@@ -57,22 +59,17 @@ fn check(report: &Report) {
         of("use").map(|row| ["day", "packets", "bytes"].map(|name| row[name].clone()).to_vec()).collect();
     assert_eq!(used, uses(report));
 
-    let page = Html::parse_document(&rendered(report, Format::Html));
-    let mut shown: Vec<Vec<String>> = select(&page, "#crossed tbody tr, #refused tbody tr, #home tbody tr")
-        .into_iter()
-        .map(cells)
-        .collect();
+    let page = Page::parse(&rendered(report, Format::Html));
+    let mut shown = rows_of(&tables(&page, &["crossed", "refused", "home"]));
     let mut expected: Vec<_> =
         report.traffic.iter().map(|row| row_of(report, row, |text| visible(text).into_owned())).collect();
     shown.sort();
     expected.sort();
     assert_eq!(shown, expected);
-    let used: Vec<Vec<String>> = select(&page, "article table")
-        .into_iter()
-        .filter(|table| table.text().any(|text| text == "What it let through"))
-        .flat_map(|table| table.select(&Selector::parse("tbody tr").unwrap()).map(cells).collect::<Vec<_>>())
-        .collect();
-    assert_eq!(used, uses(report));
+    let mut days: Vec<Element> =
+        page.all("article").iter().flat_map(|article| article.all("table")).collect();
+    days.retain(|table| table.all("caption")[0].text() == "What it let through");
+    assert_eq!(rows_of(&days), uses(report));
 
     let mut sums: BTreeMap<&str, (u64, u64)> =
         Class::ALL.iter().map(|class| (class.name(), (0, 0))).collect();
@@ -80,7 +77,9 @@ fn check(report: &Report) {
         let sum = sums.get_mut(Class::of(row, report).name()).unwrap();
         *sum = (sum.0.saturating_add(row.packets), sum.1.saturating_add(row.bytes));
     }
-    for row in select(&page, "#classes tbody tr").into_iter().map(cells) {
+    let shown = rows_of(&tables(&page, &["classes"]));
+    assert_eq!(shown.len(), sums.len());
+    for row in shown {
         let sum = sums[row[0].as_str()];
         assert_eq!((&row[1], &row[2]), (&sum.0.to_string(), &sum.1.to_string()));
     }
@@ -115,26 +114,23 @@ proptest! {
 #[test]
 fn the_bars_add_up_to_the_tables() {
     let report = sample();
-    let page = Html::parse_document(&rendered(&report, Format::Html));
+    let page = Page::parse(&rendered(&report, Format::Html));
     let sum = |id: &str| -> u64 {
-        let charts = select(&page, "svg").into_iter().filter(|svg| {
-            svg.attr("aria-labelledby").is_some_and(|labels| labels.starts_with(&format!("{id}-")))
-        });
-        let bars = Selector::parse("rect title").unwrap();
-        charts
-            .flat_map(|svg| {
-                svg.select(&bars).map(|title| title.text().collect::<String>()).collect::<Vec<_>>()
-            })
-            .map(|title| {
-                let (_, count) = title.rsplit_once(": ").unwrap();
-                count.replace(',', "").strip_suffix(" bytes").unwrap().parse::<u64>().unwrap()
-            })
-            .sum()
+        let is_it =
+            |svg: &Element| svg.attribute("aria-labelledby").is_some_and(|labels| labels.starts_with(id));
+        let charts = page.all("svg").into_iter().filter(is_it);
+        let bars = charts.flat_map(|svg| svg.all("rect"));
+        bars.map(|bar| {
+            let said = bar.text();
+            let (_, count) = said.rsplit_once(": ").unwrap();
+            count.replace(',', "").strip_suffix(" bytes").unwrap().parse::<u64>().unwrap()
+        })
+        .sum()
     };
     assert_eq!(sum("chart-crossed"), 70_000 + 21_000 + 330 + 7);
     assert_eq!(sum("chart-exempted"), 21_000);
     assert_eq!(sum("chart-refused"), 4_200);
     let heights: Vec<f64> =
-        select(&page, "svg rect").iter().map(|bar| bar.attr("height").unwrap().parse().unwrap()).collect();
+        page.all("rect").iter().map(|bar| bar.attribute("height").unwrap().parse().unwrap()).collect();
     assert!(heights.iter().all(|height| (0.0..=230.0).contains(height)), "{heights:?}");
 }

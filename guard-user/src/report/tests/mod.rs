@@ -2,6 +2,7 @@
 
 mod agree;
 mod documentation;
+mod dom;
 mod page;
 mod redacted;
 mod sample;
