@@ -19,6 +19,7 @@ mod model;
 mod schema;
 mod snapshot;
 mod store;
+mod summary;
 
 /// A document without errors, with every key but `replaces`: it is a first version.
 const GOOD: &str = r#"id = "mlat-1"
