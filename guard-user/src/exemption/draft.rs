@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use toml_edit::{Array, Datetime, DocumentMut, Item, TableLike, Value};
 
+use super::ground::Ground;
+use super::instrument::InstrumentKind;
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
+use super::law::Breach;
 use super::schema::choices;
 use crate::config::finding::quoted;
 use crate::config::keys::{Key, Kind, Need, Section, Shape};
@@ -54,6 +57,14 @@ pub enum AnswerError {
         text: String,
         /// What the key takes.
         choices: Vec<&'static str>,
+    },
+    /// The answer breaks a rule of law whatever else is answered.
+    #[error("{path}: {breach}; {}", breach.hint())]
+    Refused {
+        /// The key with its section.
+        path: String,
+        /// The rule.
+        breach: Breach,
     },
     /// The answers are not TOML.
     #[error("the answers are not TOML: {reason}")]
@@ -109,9 +120,11 @@ impl Draft {
         if full {
             tables.push(Values::new());
         }
-        if let Some(table) = tables.last_mut() {
-            table.insert(key.name, value);
+        let Some(table) = tables.last_mut() else { return Ok(()) };
+        if let Some(breach) = mismatch(table, key, &value) {
+            return Err(AnswerError::Refused { path: path.to_owned(), breach });
         }
+        table.insert(key.name, value);
         Ok(())
     }
 
@@ -194,6 +207,18 @@ fn shape(section: &str) -> Shape {
     DOCUMENT.sections.iter().find(|it| it.path == section).map_or(Shape::Root, |it| it.shape)
 }
 
+/// Why a ground can't stand beside the type that is answered already.
+fn mismatch(table: &Values, key: &Key, value: &Value) -> Option<Breach> {
+    if (key.section, key.name) != ("instrument", "ground") {
+        return None;
+    }
+    let kind = table.get("type")?.as_str()?;
+    let kind = InstrumentKind::ALL.into_iter().find(|it| it.name() == kind)?;
+    let ground = value.as_str()?;
+    let ground = Ground::ALL.into_iter().find(|it| it.name() == ground)?;
+    (!kind.grounds().contains(&ground)).then_some(Breach::GroundMismatch { kind, ground })
+}
+
 /// The value that a text is for a key.
 fn value(key: &Key, text: &str) -> Result<Value, AnswerError> {
     let text = text.trim();
@@ -206,6 +231,9 @@ fn value(key: &Key, text: &str) -> Result<Value, AnswerError> {
     if let Some(choices) = choices(key.section, key.name)
         && !choices.contains(&text)
     {
+        if (key.section, text) == ("instrument", InstrumentKind::ForeignOrder.name()) {
+            return Err(AnswerError::Refused { path: dotted(key), breach: Breach::ForeignOrderAlone });
+        }
         return Err(AnswerError::BadChoice { path: dotted(key), text: text.to_owned(), choices });
     }
     match key.kind {

@@ -22,8 +22,9 @@ use super::raw::{Raw, RawRecipient};
 use crate::groups::{self, Scope};
 
 /// Days of the longest window of an exemption that rests on Art. 49. The law has no number: a derogation
-/// is for a specific situation and, after recital 111, occasional. A quarter of a year is long enough for
-/// one matter, and who needs more looks at the assessment again and has it approved again.
+/// is for a specific situation and read narrowly (EDPB Guidelines 2/2018), for contracts and claims it is
+/// occasional (recital 111). A quarter of a year is long enough for one matter, and who needs more looks at
+/// the assessment again and has it approved again.
 pub const DEROGATION_DAYS: i64 = 90;
 
 /// What the rules look at. A value is `None` where it is not there, or has an error of its own, so that

@@ -160,7 +160,7 @@ impl Rule {
             },
             Self::LongDerogation => Entry {
                 name: "long-derogation",
-                article: "Art. 49(1), recital 111",
+                article: "Art. 49(1), recital 111; EDPB Guidelines 2/2018",
                 refuses: "A ground of Art. 49 with a window of more than 90 days.",
                 why: "A derogation is for a specific situation; the law has no number, and 90 days is this \
                       program's.",
@@ -175,8 +175,8 @@ impl Rule {
                 name: "undocumented-derogation",
                 article: "Art. 49(6), Art. 5(2)",
                 refuses: "A ground of Art. 49 without `[assessment]`.",
-                why: "The assessment is to be documented in the records, and who relies on an exception has \
-                      to show that it applies.",
+                why: "The assessment behind compelling interests is to be documented in the records, and who \
+                      relies on any exception has to show that it applies.",
             },
             Self::NoAssessment => Entry {
                 name: "no-assessment",

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::keys::Need;
 use crate::config::tests::documentation::described;
 use crate::exemption::keys::DOCUMENT;
-use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, document};
+use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, document, lifecycle};
 
 use super::{GOOD, check, with_value};
 
@@ -51,8 +51,25 @@ fn the_documentation_describes_every_ground_and_basis() {
 }
 
 #[test]
+fn the_documentation_has_the_table_of_the_lifecycle() {
+    use lifecycle::{Event, State};
+    let closing = [Event::Revoke, Event::Invalidate, Event::Supersede];
+    let columns = [Event::Approve, Event::Activate, Event::Stay, Event::Resume, Event::Revoke];
+    let columns: Vec<Event> = columns.into_iter().chain([Event::Expire, Event::Exhaust]).collect();
+    let cell = |state: State, event| state.after(event).map_or("-".to_owned(), |next| format!("`{next}`"));
+    let rows = State::ALL.map(|state| {
+        assert!(closing.iter().all(|&event| cell(state, event) == cell(state, Event::Revoke)));
+        let cells: Vec<String> = columns.iter().map(|&event| cell(state, event)).collect();
+        format!("| `{state}` | {} |", cells.join(" | "))
+    });
+    let table = between("### From draft to closed\n", "\n## ");
+    let written: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(written, rows);
+}
+
+#[test]
 fn the_documentation_names_every_state() {
-    let table = between("## States\n", "\n## ");
+    let table = between("## States\n", "\n### ");
     for state in State::ALL {
         assert!(table.contains(&format!("\n| `{state}` | ")), "docs/exemptions.md needs a row for {state}");
     }

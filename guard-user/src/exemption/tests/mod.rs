@@ -14,6 +14,7 @@ mod errors;
 mod law;
 mod meaning;
 mod schema;
+mod summary;
 
 /// A document without errors, with every key but `replaces`: it is a first version.
 const GOOD: &str = r#"id = "mlat-1"

@@ -151,6 +151,16 @@ fn answers_that_make_no_sense_are_refused_and_nothing_is_written() {
         ("version=one", "version: \"one\" is not a whole number; for example 1", ""),
         ("valid_from=today", "valid_from: \"today\" is not a date and time with its zone", ""),
         ("instrument.type=warrant", "instrument.type: \"warrant\" is none of adequacy-decision, scc", ""),
+        (
+            "instrument.type=foreign-order",
+            "itself no ground for a transfer (GDPR Art. 48); name the ground",
+            "",
+        ),
+        (
+            "instrument.ground=art-45",
+            "instrument.ground: scc is no act that the ground art-45 can rest on (GDPR Art. 44); scc can carry",
+            "instrument.type = \"scc\"",
+        ),
         ("", "the answers are not TOML", "= 1"),
         ("", "there is no key \"instrument.tipe\"", "instrument.tipe = \"scc\""),
         ("", "recipient is not written as [[recipient]]", "recipient = \"A\""),
@@ -200,7 +210,7 @@ fn json_is_one_object_with_the_document() {
 
 /// Answers as they are typed, in the order of the questions.
 const TYPED: &str = "mlat-1\nmail\nEvidence\ne-mail\nsoon\n2026-12-01T00:00:00Z\n2026-12-15T00:00:00Z\n\nno\n\
-                     warrant\ntreaty-request\nMLAT\nArt. 48\nart-46-2-a\nart-6-1-c\nDepartment\ncase 5\nTreaty\n\n\
+                     warrant\ntreaty-request\nMLAT\nArt. 48\nart-47\nart-46-2-a\nart-6-1-c\nDepartment\ncase 5\nTreaty\n\n\
                      Example Ltd\ncontroller\nprivacy@example.org\nn\ny\naoife@example.org\ny\nlegal\n1\nn\n\
                      Court\nUS\n198.51.100.20/32\n\ny\nTranslator\nJP\n203.0.113.0/24\ntcp/443\n";
 
@@ -221,6 +231,7 @@ fn a_terminal_is_asked_for_everything_and_asked_again_where_an_answer_makes_no_s
     for part in [
         "valid_from: \"soon\" is not a date and time with its zone",
         "instrument.type: \"warrant\" is none of",
+        "instrument.ground: treaty-request is no act that the ground art-47 can rest on",
         "quota_bytes (empty: no bound): Bytes on the wire",
         "Add [assessment]? [y/N] ",
         "such as mail-ie\n> ",

@@ -1,0 +1,75 @@
+//! What lists show of an exemption, and what they keep to themselves.
+
+use std::collections::BTreeSet;
+
+use super::{GOOD, NOW, check, good_with, time};
+use crate::exemption::Summary;
+use crate::exemption::summary::{HIDDEN, RevokedSummary};
+
+/// The texts of the good document that say what it is about.
+const TEXTS: [&str; 17] = [
+    "Evidence in case",
+    "e-mail content",
+    "US-Ireland MLAT",
+    "Art. 48",
+    "Department of Justice",
+    "case 2026/0142",
+    "Treaty of 18 January",
+    "9f86d081884c7d65",
+    "Example Mail",
+    "privacy@example.org",
+    "TIA-2026-07",
+    "encryption in transit",
+    "aoife@example.org",
+    "198.51.100.20",
+    "2001:db8:20::",
+    "Translation office",
+    "203.0.113.0",
+];
+
+fn summary(text: &str) -> Summary {
+    let document = check(text).unwrap_or_else(|errors| panic!("{errors}"));
+    let revoked = RevokedSummary { at: time(NOW), why: "the case was dropped".into(), by: 7 };
+    Summary { revoked: Some(revoked), ..Summary::of_document(&document, time(NOW)) }
+}
+
+fn shown(summary: &Summary) -> String {
+    serde_json::to_string(summary).unwrap()
+}
+
+#[test]
+fn a_summary_says_everything_and_is_read_back_as_it_was() {
+    let summary = summary(GOOD);
+    let shown = shown(&summary);
+    for text in TEXTS {
+        assert!(shown.contains(text), "{text} in {shown}");
+    }
+    for part in ["\"type\":\"treaty-request\"", "\"jurisdiction\":\"JP\"", "\"ports\":[\"tcp/993\"]"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(serde_json::from_str::<Summary>(&shown).unwrap(), summary);
+    assert_eq!(summary.clone().redacted(), summary);
+}
+
+#[test]
+fn a_confidential_one_is_shown_without_its_text_and_no_more_open_than_it_is() {
+    let summary = summary(&good_with("confidential = false", "confidential = true"));
+    let redacted = summary.clone().redacted();
+    let text = shown(&redacted);
+    for hidden in TEXTS.into_iter().chain(["the case was dropped"]) {
+        assert!(!text.contains(hidden), "{hidden} in {text}");
+    }
+    // Whatever a later field holds: what is neither the same as before nor hidden is no redaction.
+    let words =
+        |summary: &Summary| -> BTreeSet<String> { shown(summary).split('"').map(str::to_owned).collect() };
+    let new: Vec<String> = words(&redacted).difference(&words(&summary)).cloned().collect();
+    assert_eq!(new, [HIDDEN]);
+    assert_eq!((&redacted.id, redacted.state, &redacted.pins), (&summary.id, summary.state, &summary.pins));
+    assert_eq!(redacted.instrument.ground, "art-46-2-a");
+    let reach = |summary: &Summary| -> Vec<(String, usize, Vec<String>)> {
+        let of = summary.recipients.iter();
+        of.map(|it| (it.jurisdiction.clone(), it.cidrs.len(), it.ports.clone())).collect()
+    };
+    assert_eq!(reach(&redacted), reach(&summary), "a list that is empty would mean anybody");
+    assert_eq!(redacted.clone().redacted(), redacted);
+}
