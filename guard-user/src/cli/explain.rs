@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::exit::Exit;
 use super::{CliError, DEFAULT_CONFIG};
-use crate::compile::KernelExemption;
 use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
@@ -21,7 +20,7 @@ use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
-use crate::store::{Reader, StoreError, kernel_entries};
+use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
 const WIRE_LEN: u64 = 1514;
@@ -123,12 +122,12 @@ fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
 
 /// The exemptions that are open on this host with their ids: the daemon is asked, and where none runs the
 /// store is read.
-fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<(String, KernelExemption)>> {
+fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<NamedEntry>> {
     let clocks = Clocks::read();
     let socket = &policy.control.socket;
     match Reader::open(&policy.state.directory) {
         Ok(None) => Ok(Vec::new()),
-        Ok(Some(reader)) => Ok(reader.kernel_exemptions(&clocks, pins)?.0),
+        Ok(Some(reader)) => Ok(reader.kernel_exemptions(&clocks, pins)?),
         Err(StoreError::Held { .. }) => match ask(socket, &Request::ExemptionOpen {})? {
             Response::Open { exemptions } => {
                 let mut named = Vec::new();

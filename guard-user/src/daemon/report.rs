@@ -56,10 +56,10 @@ impl Guard {
             Ok(exemptions) => Response::Open {
                 exemptions: exemptions
                     .into_iter()
-                    .map(|(bytes, slots, left)| OpenExemption {
-                        document: String::from_utf8_lossy(&bytes).into_owned(),
-                        slots,
-                        left,
+                    .map(|open| OpenExemption {
+                        document: String::from_utf8_lossy(&open.bytes).into_owned(),
+                        slots: open.slots,
+                        left: open.left,
                     })
                     .collect(),
             },

@@ -137,7 +137,7 @@ impl Store {
     fn version_of(&self, id: &str) -> Result<Key, StoreError> {
         let versions = || self.entries.iter().filter(|((its_id, _), _)| its_id == id);
         let open = versions().find(|(_, entry)| !entry.record.is_closed() || entry.unsaved);
-        let found = open.or_else(|| versions().last()).map(|(key, _)| key.clone());
+        let found = open.or_else(|| versions().next_back()).map(|(key, _)| key.clone());
         found.ok_or_else(|| StoreError::NotFound { id: id.to_owned() })
     }
 

@@ -33,7 +33,7 @@ pub use change::{Change, Target};
 pub use days::{DayCount, DayUse, Judged};
 pub use entry::{Admission, Submission, kernel_entries};
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
-pub use read::{Reader, Stored};
+pub use read::{NamedEntry, OpenDocument, Reader, Stored};
 
 use disk::Disk;
 use entry::Entry;

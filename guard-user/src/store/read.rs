@@ -22,6 +22,20 @@ pub struct Reader {
     _database: Option<ReadOnlyDatabase>,
 }
 
+/// An entry of the kernel's tables with the id of its exemption.
+pub type NamedEntry = (String, KernelExemption);
+
+/// A document that is open, as the kernel judges by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenDocument {
+    /// The document, byte for byte.
+    pub bytes: Vec<u8>,
+    /// Its slots, the account first.
+    pub slots: Vec<u16>,
+    /// Bytes that it may let through in them; `None` for no bound.
+    pub left: Option<u64>,
+}
+
 /// One exemption as it is stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -91,21 +105,17 @@ impl Reader {
         Ok(found)
     }
 
-    /// The exemptions that are open with their ids, as the kernel has them, and what can't be used. What the
+    /// The exemptions that are open with their ids, as the kernel has them. What the
     /// kernel has counted since it was last asked is not taken from the quotas.
     ///
     /// # Errors
     /// [`StoreError`] where they can't be read.
-    pub fn kernel_exemptions(
-        &self,
-        clocks: &Clocks,
-        pins: &[String],
-    ) -> Result<(Vec<(String, KernelExemption)>, Vec<Problem>), StoreError> {
-        let Found { entries, problems, .. } = self.exemptions()?;
+    pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Result<Vec<NamedEntry>, StoreError> {
+        let entries = self.exemptions()?.entries;
         let named = entries.iter().flat_map(|((id, _), entry)| {
             entry.to_kernel(clocks, pins).into_iter().map(|it| (id.clone(), it))
         });
-        Ok((named.collect(), problems))
+        Ok(named.collect())
     }
 
     fn problem(&self, (id, version): &Key, reason: &str) -> Problem {

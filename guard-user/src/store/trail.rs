@@ -5,7 +5,7 @@ use redb::WriteTransaction;
 use serde_json::{Map, Value, json};
 
 use super::disk::{AUDIT, RECORDS};
-use super::read::{Reader, Stored};
+use super::read::{OpenDocument, Reader, Stored};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::Record;
@@ -137,12 +137,11 @@ impl Store {
         self.entries.get(key).map(|entry| &entry.record)
     }
 
-    /// The documents of the exemptions that are open, each with its slots and the bytes that it may let
-    /// through in them, `None` for no bound.
+    /// The documents of the exemptions that are open.
     ///
     /// # Errors
     /// Where they can't be read.
-    pub fn open_documents(&self) -> Result<Vec<(Vec<u8>, Vec<u16>, Option<u64>)>, StoreError> {
+    pub fn open_documents(&self) -> Result<Vec<OpenDocument>, StoreError> {
         let Some(disk) = &self.disk else { return Ok(Vec::new()) };
         let reader = disk.read(&self.path)?;
         let mut open = Vec::new();
@@ -150,7 +149,7 @@ impl Store {
             let (Some(document), Some(bytes)) = (&entry.document, reader.document(key)?) else { continue };
             let left = quota::left(document, &entry.record).saturating_sub(entry.record.counted.bytes);
             let left = document.quota_bytes.map(|_| left);
-            open.push((bytes, entry.record.slots.clone(), left));
+            open.push(OpenDocument { bytes, slots: entry.record.slots.clone(), left });
         }
         Ok(open)
     }

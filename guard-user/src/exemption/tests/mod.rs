@@ -84,11 +84,6 @@ fn good_with(part: &str, replacement: &str) -> String {
     GOOD.replace(part, replacement)
 }
 
-/// The good document under another id and version.
-fn named(id: &str, version: u32) -> String {
-    GOOD.replace("\"mlat-1\"", &format!("{id:?}")).replace("version = 1", &format!("version = {version}"))
-}
-
 /// The document with this value for a key of a section's first header, or without the key.
 fn with_value(document: &str, section: &str, name: &str, value: Option<&str>) -> String {
     let header = DOCUMENT.header(section);
