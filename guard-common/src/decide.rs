@@ -14,7 +14,9 @@ use crate::packet::{Addr, Fault, Layer, MAX_LAYERS, Packet, Parsed};
 use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
-pub use exempt::{FOUND, Transfer, Wanted, exempt, find_exemption};
+pub use exempt::{
+    FOUND, Recipient, Transfer, Wanted, candidates, exempt, find_exemption, first_candidate, take,
+};
 use place::judge_destinations;
 pub use place::{destination, layer_of, place};
 pub use tag::source_pins;

@@ -4,7 +4,7 @@
 //! boxed tables and plain values on the host.
 
 use crate::abi::{Hook, MAX_CGROUP_LEVELS, Place, PolicyTable, Provenance};
-use crate::decide::{Trace, Transfer};
+use crate::decide::{Recipient, Trace, Transfer};
 use crate::interval::GeoTables;
 use crate::packet::Addr;
 use crate::search::at;
@@ -32,13 +32,24 @@ pub trait Tables: GeoTables {
         crate::decide::source_pins(policy, address)
     }
 
-    /// [`decide::find_exemption`](crate::decide::find_exemption), put into a function of its own likewise.
+    /// [`decide::find_exemption`](crate::decide::find_exemption) among the candidates for this recipient. The
+    /// kernel program puts it into a function of its own likewise, and remembers the last recipient's
+    /// candidates.
     #[inline(always)]
-    fn find_exemption<R: Trace>(&self, hook: Hook, transfer: &Transfer, open: u64, trace: &mut R) -> u32
+    fn find_exemption<R: Trace>(
+        &self,
+        hook: Hook,
+        policy: &PolicyTable,
+        recipient: &Recipient,
+        transfer: &Transfer,
+        open: u64,
+        trace: &mut R,
+    ) -> u32
     where
         Self: Sized,
     {
-        crate::decide::find_exemption(hook, self, transfer, open, trace)
+        let candidates = crate::decide::candidates(policy, recipient);
+        crate::decide::find_exemption(hook, self, &candidates, transfer, open, trace)
     }
 
     /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.

@@ -107,7 +107,8 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
     // A packet that could not be read to its first addresses has no flow of its own.
     let key = if packet.layer_count == 0 { nameless(hook) } else { key_of(hook, layer) };
     let outer_dst = if packet.layer_count == 0 { Addr::default() } else { outer.dst };
-    let now = boot_ns();
+    // Exemptions were held against the clock just before.
+    let now = if decision.exemptable != 0 { scratch.now } else { boot_ns() };
     let tcp_flags = if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
     let fresh = || FlowRecord {
         first_ns: now,

@@ -6,10 +6,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    Control, Count, ExemptionUse, FlowKey, FlowRecord, Hook, Live, MAX_EXEMPTIONS, Outcome, OutcomeKey,
-    PERMITTED_COUNTS, Place, PolicyTable, Provenance, TOTALS,
+    Control, Count, ExemptionSet, ExemptionUse, FlowKey, FlowRecord, Hook, Live, MAX_EXEMPTIONS, Outcome,
+    OutcomeKey, PERMITTED_COUNTS, Place, PolicyTable, Provenance, TOTALS,
 };
-use guard_common::decide::{self, Trace, Transfer};
+use guard_common::decide::{self, Recipient, Trace, Transfer};
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::{Addr, HEADER_LEN, Packet};
 use guard_common::tables::Tables;
@@ -87,6 +87,10 @@ pub struct Scratch {
     pub last_source: LastLookup,
     /// The last destination that was looked up, and its [`Place`].
     pub last_destination: LastLookup,
+    /// The last recipient that exemptions were looked up for, and those that have it.
+    pub last_recipient: LastRecipient,
+    /// `CLOCK_BOOTTIME` in nanoseconds when exemptions were looked at; of an earlier packet where none were.
+    pub now: u64,
     /// The header.
     pub header: [u8; HEADER_LEN],
     /// What the parser reads in it.
@@ -113,6 +117,36 @@ impl LastLookup {
         let other =
             (self.address.hi ^ address.hi) | (self.address.lo ^ address.lo) | (self.generation ^ generation);
         other == 0
+    }
+}
+
+/// The candidates of the last recipient, in one generation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastRecipient {
+    /// The recipient.
+    pub recipient: Recipient,
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// The exemptions that have it.
+    pub candidates: ExemptionSet,
+    /// The pins that were open when the first of them was looked for; 0 where none was.
+    pub open: u64,
+    /// The slot of the first of them for the lowest open pin, [`decide::first_candidate`].
+    pub first: u32,
+    /// Padding up to 8 bytes.
+    pub pad: u32,
+}
+
+impl LastRecipient {
+    /// Whether these are the candidates for this recipient in this generation.
+    #[inline(always)]
+    fn answers(&self, recipient: &Recipient, generation: u64) -> bool {
+        let (own, other) = (&self.recipient, recipient);
+        let ports =
+            u64::from(own.port_key ^ other.port_key) | u64::from(own.jurisdiction ^ other.jurisdiction);
+        let addresses = (own.address.hi ^ other.address.hi) | (own.address.lo ^ other.address.lo);
+        addresses | ports | (self.generation ^ generation) == 0
     }
 }
 
@@ -200,12 +234,37 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn find_exemption<R: Trace>(&self, hook: Hook, transfer: &Transfer, open: u64, _trace: &mut R) -> u32 {
-        let sets = u64::from(transfer.jurisdiction)
-            | u64::from(transfer.peer_set) << 16
-            | u64::from(transfer.remote_set) << 32;
+    fn find_exemption<R: Trace>(
+        &self,
+        hook: Hook,
+        policy: &PolicyTable,
+        recipient: &Recipient,
+        transfer: &Transfer,
+        open: u64,
+        _trace: &mut R,
+    ) -> u32 {
+        let Some(scratch) = SCRATCH.get_ptr_mut(self.hook & 1) else { return 0 };
+        // SAFETY: the element is this CPU's and this hook's, a hook does not interrupt itself, and nobody
+        // else has a reference to this field.
+        let last = unsafe { &mut (*scratch).last_recipient };
+        if !last.answers(recipient, policy.generation) {
+            last.candidates = decide::candidates(policy, recipient);
+            last.recipient = *recipient;
+            last.generation = policy.generation;
+            last.open = 0;
+        }
+        if last.open != open {
+            last.first = decide::first_candidate(policy, &last.candidates, open);
+            last.open = open;
+        }
+        // Nearly always the first candidate covers the packet, and nothing is left to look for.
+        if last.first < MAX_EXEMPTIONS as u32
+            && let Ok(account) = decide::take(hook, self, policy, last.first, transfer)
+        {
+            return decide::FOUND | account;
+        }
         let place = u64::from(self.live.0) << 1 | hook as u64;
-        seam::borderguard_find_exemption(place, open, sets, transfer.now, transfer.bytes)
+        seam::borderguard_find_exemption(place, open, transfer.now, transfer.bytes)
     }
 
     #[inline(always)]

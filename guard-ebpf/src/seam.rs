@@ -91,34 +91,33 @@ pub extern "C" fn borderguard_judge(hook: u32, live: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn borderguard_exempt(hook: u32, live: u32) -> u32 {
     let Some(scratch) = scratch(hook) else { return 0 };
-    let tables = KernelTables { live: Live(live), hook: 0 };
+    let tables = KernelTables { live: Live(live), hook };
+    scratch.now = boot_ns();
+    let now = scratch.now;
     let wanted = Wanted {
         destination: u32::from(scratch.outcome.destination),
         place: Place(scratch.outcome.place),
         denied: scratch.outcome.denied,
         bytes: scratch.provenance.wire_len,
     };
-    match decide::exempt(hook_of(hook), &scratch.packet, &tables, &wanted, boot_ns, &mut NoTrace) {
+    match decide::exempt(hook_of(hook), &scratch.packet, &tables, &wanted, || now, &mut NoTrace) {
         Ok(slot) => EXEMPT | u32::from(slot),
         Err(Some(reason)) => reason as u32,
         Err(None) => 0,
     }
 }
 
-/// [`decide::find_exemption`]: the live word and the hook in `place`, the jurisdiction and the numbers of
-/// both sets in `sets`, 16 bits each.
+/// [`decide::find_exemption`] among the candidates in this hook's scratch: the live word and the hook in
+/// `place`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_find_exemption(place: u64, open: u64, sets: u64, now: u64, bytes: u64) -> u32 {
-    let tables = KernelTables { live: Live((place >> 1) as u32), hook: 0 };
-    let transfer = Transfer {
-        jurisdiction: u32::from(sets as u16),
-        peer_set: u32::from((sets >> 16) as u16),
-        remote_set: u32::from((sets >> 32) as u16),
-        now,
-        bytes,
-    };
-    decide::find_exemption(hook_of(place as u32), &tables, &transfer, open, &mut NoTrace)
+pub extern "C" fn borderguard_find_exemption(place: u64, open: u64, now: u64, bytes: u64) -> u32 {
+    let hook = place as u32 & 1;
+    let Some(scratch) = scratch(hook) else { return 0 };
+    let tables = KernelTables { live: Live((place >> 1) as u32), hook };
+    let transfer = Transfer { now, bytes };
+    let candidates = &scratch.last_recipient.candidates;
+    decide::find_exemption(hook_of(hook), &tables, candidates, &transfer, open, &mut NoTrace)
 }
 
 /// [`account::record`] of the packet and the outcome in this hook's scratch, judged by this generation.

@@ -1,9 +1,9 @@
 //! Exemptions: which of them cover a forbidden packet, and the charge of their quotas.
 
-use super::tag::{peer_set_number, remote_set_number};
+use super::tag::{layer_port_key, peer_set_number, remote_set_of_key};
 use super::{Trace, destination, layer, layer_of};
-use crate::abi::{self, Hook, Place};
-use crate::packet::Packet;
+use crate::abi::{self, ExemptionSet, Hook, Place, PolicyTable};
+use crate::packet::{Addr, Packet};
 use crate::search::{at, at_ref};
 use crate::tables::Tables;
 use crate::verdict::Reason;
@@ -43,20 +43,19 @@ pub fn exempt<T: Tables, R: Trace>(
 ) -> Result<u16, Option<Reason>> {
     let policy = tables.policy().ok_or(None)?;
     let layer = layer(packet, layer_of(wanted.destination));
-    let transfer = Transfer {
+    let recipient = Recipient {
+        address: destination(packet, wanted.destination),
+        port_key: layer_port_key(layer, layer.dport),
         jurisdiction: u32::from(wanted.place.jurisdiction_index()),
-        peer_set: peer_set_number(policy, destination(packet, wanted.destination)),
-        remote_set: remote_set_number(policy, layer),
-        now: now(),
-        bytes: wanted.bytes,
     };
+    let transfer = Transfer { now: now(), bytes: wanted.bytes };
     let mut open = wanted.denied;
     // Slots that were charged plus one, 16 bits each, the last one lowest. It begins with a zero that the
     // verifier does not know for one: else it would follow each of its values by itself.
     let mut charged = u64::from(policy.zero);
     let mut refusal = policy.zero;
     for _ in 0..MAX_SHARING {
-        let answer = tables.find_exemption(hook, &transfer, open, trace);
+        let answer = tables.find_exemption(hook, policy, &recipient, &transfer, open, trace);
         if answer & FOUND == 0 {
             refusal = answer;
             break;
@@ -81,60 +80,111 @@ pub fn exempt<T: Tables, R: Trace>(
 /// 16 bits.
 pub const FOUND: u32 = 1 << 16;
 
-/// A transfer as exemptions see it.
+/// Who gets a packet, as exemptions name recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Recipient {
+    /// The address.
+    pub address: Addr,
+    /// The [`abi::port_key`] of its port.
+    pub port_key: u32,
+    /// Number of its jurisdiction.
+    pub jurisdiction: u32,
+}
+
+/// What passes from the host to a recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer {
-    /// Number of the destination's jurisdiction.
-    pub jurisdiction: u32,
-    /// Number of the peer set of its address.
-    pub peer_set: u32,
-    /// Number of the peer set of its port.
-    pub remote_set: u32,
     /// `CLOCK_BOOTTIME` in nanoseconds.
     pub now: u64,
     /// Bytes of the packet on the wire.
     pub bytes: u64,
 }
 
-/// Charges the first exemption that covers the lowest of the open pins. The answer is [`FOUND`] with the
-/// slot of its account, or the number of the [`Reason`] why the last one that was looked at does not cover it, or 0.
+/// The exemptions that have this recipient, whatever their pins, windows and quotas.
+#[inline(always)]
+#[must_use]
+pub fn candidates(policy: &PolicyTable, recipient: &Recipient) -> ExemptionSet {
+    let by_place = at_ref(&policy.exempt_jurisdictions, recipient.jurisdiction);
+    let by_address = &at_ref(&policy.peer_sets, peer_set_number(policy, recipient.address)).exemptions;
+    let by_port = &at_ref(&policy.remote_sets, remote_set_of_key(policy, recipient.port_key)).exemptions;
+    let mut set = [0; abi::EXEMPTION_WORDS];
+    for (word, bits) in set.iter_mut().enumerate() {
+        let word = word as u32;
+        *bits = (at(by_place, word) | at(by_address, word)) & at(by_port, word);
+    }
+    set
+}
+
+/// The lowest slot among the candidates that has the lowest of the open pins; [`abi::MAX_EXEMPTIONS`] where
+/// there is none. What [`find_exemption`] looks at first.
+#[inline(always)]
+#[must_use]
+pub fn first_candidate(policy: &PolicyTable, candidates: &ExemptionSet, open: u64) -> u32 {
+    let of_pin = at_ref(&policy.exempt_pins, open.trailing_zeros());
+    for word in 0..abi::EXEMPTION_WORDS as u32 {
+        let bits = at(candidates, word) & at(of_pin, word);
+        if bits != 0 {
+            return word * 64 + bits.trailing_zeros();
+        }
+    }
+    abi::MAX_EXEMPTIONS as u32
+}
+
+/// Lets the exemption in this slot cover the transfer, and charges it. The answer is the slot of its account.
+///
+/// # Errors
+///
+/// Why it does not.
+#[inline(always)]
+pub fn take<T: Tables>(
+    hook: Hook,
+    tables: &T,
+    policy: &PolicyTable,
+    slot: u32,
+    transfer: &Transfer,
+) -> Result<u32, Reason> {
+    let exemption = at_ref(&policy.exemptions, slot);
+    let account = exemption.account as u16;
+    if transfer.now < exemption.valid_from_ns {
+        return Err(Reason::ExemptionNotYet);
+    }
+    if transfer.now >= exemption.valid_until_ns {
+        return Err(Reason::ExemptionExpired);
+    }
+    if hook as u8 == Hook::Egress as u8 && !tables.charge(account, transfer.bytes, exemption.quota) {
+        return Err(Reason::ExemptionExhausted);
+    }
+    Ok(u32::from(account))
+}
+
+/// Charges the first of the candidates that covers the lowest of the open pins. The answer is [`FOUND`] with
+/// the slot of its account, or the number of the [`Reason`] why the last one that was looked at does not cover
+/// it, or 0.
 #[inline(always)]
 pub fn find_exemption<T: Tables, R: Trace>(
     hook: Hook,
     tables: &T,
+    candidates: &ExemptionSet,
     transfer: &Transfer,
     open: u64,
     trace: &mut R,
 ) -> u32 {
     let Some(policy) = tables.policy() else { return 0 };
-    let by_place = at_ref(&policy.exempt_jurisdictions, transfer.jurisdiction);
-    let by_address = &at_ref(&policy.peer_sets, transfer.peer_set).exemptions;
-    let by_port = &at_ref(&policy.remote_sets, transfer.remote_set).exemptions;
     let of_pin = at_ref(&policy.exempt_pins, open.trailing_zeros());
     let mut refusal = policy.zero;
     for word in 0..abi::EXEMPTION_WORDS as u32 {
-        let mut bits = (at(by_place, word) | at(by_address, word)) & at(by_port, word) & at(of_pin, word);
+        let mut bits = at(candidates, word) & at(of_pin, word);
         for _ in 0..64 {
             if bits == 0 {
                 break;
             }
             let slot = word * 64 + bits.trailing_zeros();
             bits &= bits - 1;
-            let exemption = at_ref(&policy.exemptions, slot);
-            let outcome = if transfer.now < exemption.valid_from_ns {
-                Err(Reason::ExemptionNotYet)
-            } else if transfer.now >= exemption.valid_until_ns {
-                Err(Reason::ExemptionExpired)
-            } else if hook as u8 == Hook::Egress as u8
-                && !tables.charge(exemption.account as u16, transfer.bytes, exemption.quota)
-            {
-                Err(Reason::ExemptionExhausted)
-            } else {
-                Ok(())
-            };
-            trace.exemption(slot as u16, outcome);
+            let outcome = take(hook, tables, policy, slot, transfer);
+            trace.exemption(slot as u16, outcome.map(|_| ()));
             match outcome {
-                Ok(()) => return FOUND | exemption.account as u16 as u32,
+                Ok(account) => return FOUND | account,
                 // A number that the verifier does not know, or it would follow each reason by itself.
                 Err(reason) => refusal = policy.zero | reason as u32,
             }

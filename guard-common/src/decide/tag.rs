@@ -119,14 +119,20 @@ fn local_set<'a>(policy: &'a PolicyTable, layer: &Layer) -> &'a abi::LocalSet {
 
 #[inline(always)]
 pub(super) fn remote_set_number(policy: &PolicyTable, layer: &Layer) -> u32 {
-    floor4(&policy.remote_ports, layer_port_key(layer, layer.dport))
+    remote_set_of_key(policy, layer_port_key(layer, layer.dport))
+}
+
+/// The number of the set of a remote port, by its key.
+#[inline(always)]
+pub(super) fn remote_set_of_key(policy: &PolicyTable, port_key: u32) -> u32 {
+    floor4(&policy.remote_ports, port_key)
 }
 
 /// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch. A whole packet
 /// without ports has the key of a protocol without ports, whatever its number: over IPv4 the numbers of
 /// most IPv6 extension headers are those of protocols of their own, such as HIP.
 #[inline(always)]
-fn layer_port_key(layer: &Layer, port: u16) -> u32 {
+pub(super) fn layer_port_key(layer: &Layer, port: u16) -> u32 {
     const { assert!(Layer::HAS_PORTS == 1 && Layer::LATER_FRAGMENT == 4) };
     let has_ports = u32::from(layer.flags & Layer::HAS_PORTS);
     let later = u32::from(layer.flags & Layer::LATER_FRAGMENT) >> 2;

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod filter;
 mod folder;
+mod grace;
 mod interface;
 mod maps;
 mod netlink;
@@ -50,8 +51,8 @@ pub use test_run::Judged;
 pub use view::View;
 
 use folder::Folder;
+use grace::GracePeriod;
 use maps::{Found, Maps};
-use raw::GracePeriod;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);

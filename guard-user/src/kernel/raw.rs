@@ -27,11 +27,11 @@ enum Command {
 }
 
 /// `BPF_MAP_TYPE_ARRAY` and others of `enum bpf_map_type`.
-const ARRAY: u32 = 2;
+pub(super) const ARRAY: u32 = 2;
 const PER_CPU_HASH: u32 = 5;
 const PER_CPU_ARRAY: u32 = 6;
 const LRU_PER_CPU_HASH: u32 = 10;
-const ARRAY_OF_MAPS: u32 = 12;
+pub(super) const ARRAY_OF_MAPS: u32 = 12;
 
 /// Elements that one batch call asks for at first.
 const BATCH: usize = 1024;
@@ -70,7 +70,7 @@ unsafe fn call_for_fd<T>(command: Command, attributes: &mut T) -> io::Result<Own
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn raw(fd: BorrowedFd<'_>) -> u32 {
+pub(super) fn raw(fd: BorrowedFd<'_>) -> u32 {
     // A descriptor is never negative.
     fd.as_raw_fd().unsigned_abs()
 }
@@ -299,7 +299,7 @@ impl Map {
         Ok(Self { fd, id, shape, value_len })
     }
 
-    fn create(kind: u32, inner_map: u32) -> io::Result<Self> {
+    pub(super) fn create(kind: u32, inner_map: u32) -> io::Result<Self> {
         let mut attributes =
             CreateAttributes { kind, key_size: 4, value_size: 4, max_entries: 1, flags: 0, inner_map };
         // SAFETY: the attributes hold no addresses, and the command returns a new descriptor.
@@ -414,28 +414,5 @@ impl Map {
 impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-/// Waits until every program that runs now has ended.
-///
-/// The kernel does so after each update of a map of maps, for exactly this use
-/// (`maybe_wait_bpf_programs` in kernel/bpf/syscall.c): the smallest one is kept for it.
-#[derive(Debug)]
-pub(super) struct GracePeriod {
-    outer: Map,
-    inner: Map,
-}
-
-impl GracePeriod {
-    pub(super) fn new() -> io::Result<Self> {
-        let inner = Map::create(ARRAY, 0)?;
-        let outer = Map::create(ARRAY_OF_MAPS, raw(inner.as_fd()))?;
-        Ok(Self { outer, inner })
-    }
-
-    /// Returns when every program that was running at the call has ended.
-    pub(super) fn wait(&self) -> io::Result<()> {
-        self.outer.update(&0_u32.to_ne_bytes(), &raw(self.inner.as_fd()).to_ne_bytes())
     }
 }

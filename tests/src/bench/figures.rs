@@ -38,6 +38,8 @@ pub(crate) const FIGURES: &[Figure] = &[
     figure("egress_v6_fixed_ns", "the same, IPv6"),
     figure("egress_v4_fixed_record_ns", "the same, IPv4, with a flow record"),
     figure("egress_v4_drop_ns", "the same, IPv4, forbidden: a flow record, and an event each second"),
+    figure("egress_v4_exempt_ns", "the same, forbidden and exempt, with 256 exemptions"),
+    bound("exemption_extra_ns", "what that is more than a forbidden packet without exemptions", 40.0),
     bound("egress_unpinned_ns", "a packet that no pin tags", 45.0),
     figure("lookup_v4_random_ns", "jurisdiction of an IPv4 address over the database's ranges"),
     figure("lookup_v6_random_ns", "the same, IPv6"),
@@ -51,6 +53,11 @@ pub(crate) const FIGURES: &[Figure] = &[
     figure("lpm_build_ms", "filling the kernel's LPM tries with the same ranges"),
     bound("kernel_tables_mib", "kernel memory of the tables of both generations", 32.0),
     figure("lpm_tables_mib", "kernel memory of the LPM tries, one generation"),
+    bound(
+        "revoke_ms",
+        "from the command to the kernel's new generation, on the disk too, at 256 exemptions",
+        10.0,
+    ),
     bound("daemon_rss_mib", "the daemon's resident memory with the full database loaded", 64.0),
 ];
 

@@ -5,12 +5,12 @@
 //! rounds counts. Every figure is over an empty program, and over the generator of destinations where it
 //! is used, of the same round.
 
+mod daemon;
 mod draws;
 mod figures;
 mod generation;
 mod policies;
 mod programs;
-mod resident;
 
 use std::process::ExitCode;
 
@@ -68,11 +68,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     bench.measure(&mut kernel, arguments.rounds, arguments.repeat, &mut figures)?;
     drop(kernel);
     progress("starting the daemon");
-    let resident = resident::measure(&mut figures);
+    let daemon = daemon::measure(&mut figures);
     if !arguments.json {
         print!("{}", figures.table());
     }
-    resident.context("measure the daemon's memory")?;
+    daemon.context("measure the daemon")?;
     if arguments.json {
         println!("{}", figures.json()?);
     }

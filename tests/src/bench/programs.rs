@@ -1,6 +1,6 @@
 //! The bench programs, and the rounds that time them.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,10 +9,12 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
+use guard_common::abi::MAX_EXEMPTIONS;
 use guard_common::packet::Addr;
-use guard_user::compile::{HostFacts, policy_table};
+use guard_user::compile::{HostFacts, KernelExemption, policy_table};
 use guard_user::geo::{GeoDb, Runs, embedded};
 use guard_user::kernel::Kernel;
+use ipnetwork::IpNetwork;
 
 use super::draws::{self, DRAWS};
 use super::figures::{Figures, median};
@@ -122,6 +124,7 @@ impl Bench {
         )?;
         publish(kernel, Kind::Forbid)?;
         self.rounds(rounds, repeat, figures, &[case("egress_v4_drop_ns", "bench_egress", &pinned4, false)])?;
+        self.exempt(kernel, rounds, repeat, figures, &pinned4)?;
         for (ratio, lookup, lpm) in [
             ("lookup_v4_to_lpm", "lookup_v4_random_ns", "lpm_v4_random_ns"),
             ("lookup_v6_to_lpm", "lookup_v6_random_ns", "lpm_v6_random_ns"),
@@ -130,6 +133,35 @@ impl Bench {
                 figures.set(ratio, lookup / lpm);
             }
         }
+        Ok(())
+    }
+
+    /// Times a packet that only the last of 256 exemptions covers, and by turns one that is as forbidden with
+    /// no exemption at all.
+    fn exempt(
+        &self,
+        kernel: &mut Kernel,
+        rounds: usize,
+        repeat: u32,
+        figures: &mut Figures,
+        frame: &[u8],
+    ) -> Result<()> {
+        let (mut whole, mut extra) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let mut over = [0.0; 2];
+            for (over, exemptions) in over.iter_mut().zip([Vec::new(), exemptions()]) {
+                publish_with(kernel, Kind::Forbid, &exemptions)?;
+                let empty = self.time("bench_empty", frame, repeat)?;
+                *over = self.time("bench_egress", frame, repeat)? - empty;
+            }
+            // The first round only warms up.
+            if round > 0 {
+                whole.push(over[1]);
+                extra.push(over[1] - over[0]);
+            }
+        }
+        figures.set("egress_v4_exempt_ns", median(whole));
+        figures.set("exemption_extra_ns", median(extra));
         Ok(())
     }
 
@@ -184,9 +216,38 @@ impl Bench {
 }
 
 fn publish(kernel: &mut Kernel, kind: Kind) -> Result<()> {
-    let table = policy_table(&policy(kind)?, &[], &HostFacts::default(), kernel.generation() + 1)?;
+    publish_with(kernel, kind, &[])
+}
+
+fn publish_with(kernel: &mut Kernel, kind: Kind, exemptions: &[KernelExemption]) -> Result<()> {
+    let table = policy_table(&policy(kind)?, exemptions, &HostFacts::default(), kernel.generation() + 1)?;
     kernel.publish(&table, None)?;
     Ok(())
+}
+
+/// As many exemptions as the kernel holds, each with networks of both families and a quota; the last one has
+/// the bench packet's destination.
+fn exemptions() -> Vec<KernelExemption> {
+    let one = |slot: u16| {
+        let last = usize::from(slot) + 1 == MAX_EXEMPTIONS;
+        let v4 = if last { [192, 0, 2, 200] } else { [198, 51, 100, slot as u8] };
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0x100 + slot, 0, 0, 0, 0, 0);
+        KernelExemption {
+            slot,
+            account: slot,
+            pins: vec!["pin-1".to_owned()],
+            jurisdictions: Vec::new(),
+            networks: [IpNetwork::new(Ipv4Addr::from(v4).into(), 32), IpNetwork::new(v6.into(), 48)]
+                .into_iter()
+                .flatten()
+                .collect(),
+            ports: Vec::new(),
+            valid_from_ns: 0,
+            valid_until_ns: u64::MAX,
+            quota: u64::MAX - 1,
+        }
+    };
+    (0..).take(MAX_EXEMPTIONS).map(one).collect()
 }
 
 /// The runs as prefixes: what a trie needs.

@@ -1,18 +1,27 @@
-//! The memory of the real daemon with the full database loaded.
+//! The real daemon: its memory with the full database loaded, and how fast a revocation is in the kernel.
 
 use std::fs;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::figures::Figures;
+use guard_common::abi::MAX_EXEMPTIONS;
+use guard_user::control::client::ask;
+use guard_user::control::protocol::Request;
+
+use super::figures::{Figures, median};
+use crate::bed::exemption;
 use crate::bpffs::BpfFs;
 use crate::netns::{HOST_INTERFACE, Host, Lan};
 use crate::proc::{Process, retry_until};
 use crate::program::borderguard;
 use crate::scratch::Scratch;
 
-/// Starts the daemon in a namespace of its own and reads its resident memory once it answers.
+/// Revocations that are timed.
+const REVOKED: usize = 64;
+
+/// Starts the daemon in a namespace of its own, reads its resident memory once it answers, and revokes.
 pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     let program = borderguard()?;
     let pins = BpfFs::new("rss")?;
@@ -45,5 +54,32 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
         .context("no VmRSS in the daemon's status")?
         .parse()?;
     figures.set("daemon_rss_mib", kib / 1024.0);
+    figures.set("revoke_ms", revoke(&socket)?);
     Ok(())
+}
+
+/// Fills the kernel's places for exemptions and revokes some of them: milliseconds from the request to the
+/// answer, which comes when no further packet passes and the store has it.
+fn revoke(socket: &Path) -> Result<f64> {
+    let id = |number: usize| format!("bench-{number}");
+    for number in 0..MAX_EXEMPTIONS {
+        let cidrs = [format!("203.0.113.{number}/32")];
+        let cidrs: Vec<&str> = cidrs.iter().map(String::as_str).collect();
+        let request = Request::ExemptionLoad {
+            document: exemption(&id(number), "mail", &cidrs, 3600, Some(1 << 40)),
+            name: id(number),
+            signatures: Vec::new(),
+            dry_run: false,
+        };
+        ask(socket, &request)?;
+    }
+    let mut times = Vec::new();
+    for number in (0..MAX_EXEMPTIONS).step_by(MAX_EXEMPTIONS / REVOKED) {
+        let why = "the bench revokes it".to_owned();
+        let request = Request::ExemptionRevoke { id: id(number), why, dry_run: false };
+        let begin = Instant::now();
+        ask(socket, &request)?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(median(times))
 }
