@@ -1,12 +1,12 @@
 //! The database on the disk: one file of `redb`, its tables, and transactions that are all or nothing.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
 use super::StoreError;
 use super::read::Reader;
@@ -171,21 +171,47 @@ fn open_file(path: &Path, options: &mut OpenOptions) -> Result<Database, StoreEr
     // Never by way of a symbolic link.
     let file = options.custom_flags(libc::O_NOFOLLOW).open(path).map_err(disk)?;
     if file.metadata().map_err(disk)?.len() == 0 && !path.extension().is_some_and(|it| it == "new") {
-        return Err(StoreError::Damaged { path: path.to_owned(), reason: "it is empty".to_owned() });
+        return Err(empty(path));
     }
     let backend = FileBackend::new(file).map_err(|error| opening(path, error))?;
     on_backend(path, backend)
 }
 
 fn on_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
-    redb::Builder::new().create_with_backend(backend).map_err(|error| opening(path, error))
+    /// Bytes of pages that are kept in memory; the rest is the page cache's.
+    const CACHE: usize = 8 << 20;
+    let mut builder = redb::Builder::new();
+    // Every page is held against its checksum, once: a damaged one would end the process later, or say
+    // something else than what was written.
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    builder.create_with_backend(backend).map_err(|error| opening(path, error))
 }
 
-/// Opens the database for reading, as long as nobody holds it.
+/// Opens the database for reading, as long as nobody holds it for writing. The file is not changed, also where a
+/// process that was killed has left it to be repaired: that is done to a copy in memory.
 pub(super) fn open_to_read(path: &Path) -> Result<Reader, StoreError> {
-    let database = ReadOnlyDatabase::open(path).map_err(|error| opening(path, error))?;
+    let disk = |source| StoreError::Disk { path: path.to_owned(), step: "reading it", source };
+    let mut file = File::open(path).map_err(disk)?;
+    match file.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Held { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(disk(source)),
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(disk)?;
+    if bytes.is_empty() {
+        return Err(empty(path));
+    }
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(disk)?;
+    let database = on_backend(path, copy)?;
     let transaction = database.begin_read().map_err(|error| failed(path, "reading it", error.into()))?;
-    Ok(Reader::holding(path, transaction, database))
+    Ok(Reader::holding(path, transaction, (database, file)))
+}
+
+/// An empty file is no new store: that gets its name once it is whole.
+fn empty(path: &Path) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), reason: "it is empty".to_owned() }
 }
 
 fn opening(path: &Path, error: DatabaseError) -> StoreError {

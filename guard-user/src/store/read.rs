@@ -1,9 +1,10 @@
 //! Reading the database, at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadOnlyDatabase, ReadTransaction, ReadableTable, TableError};
+use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use sha2::{Digest, Sha256};
 
 use super::disk::{AUDIT, COUNTS_BY_DAY, DOCUMENTS, META, RECORDS, SIGNATURES, USE_BY_DAY, unreadable};
@@ -18,8 +19,8 @@ use crate::exemption::record::{Record, Use};
 pub struct Reader {
     path: PathBuf,
     transaction: ReadTransaction,
-    /// Keeps the database open and locked for reading.
-    _database: Option<ReadOnlyDatabase>,
+    /// Keeps the copy of the database, and the file locked for reading.
+    _database: Option<(Database, File)>,
 }
 
 /// An entry of the kernel's tables with the id of its exemption.
@@ -61,7 +62,7 @@ impl Reader {
         Self { path: path.to_owned(), transaction, _database: None }
     }
 
-    pub(super) fn holding(path: &Path, transaction: ReadTransaction, database: ReadOnlyDatabase) -> Self {
+    pub(super) fn holding(path: &Path, transaction: ReadTransaction, database: (Database, File)) -> Self {
         Self { path: path.to_owned(), transaction, _database: Some(database) }
     }
 

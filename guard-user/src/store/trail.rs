@@ -153,7 +153,12 @@ impl Store {
         }
         if !kept {
             self.untold.extend(lines);
+            return;
         }
+        // The database keeps its last two states and one bit that says which is the last: it must not be that
+        // bit alone that keeps something closed, so the state before the last has it, too. Where this one fails,
+        // what counts is on the disk already.
+        let _kept_twice = self.commit(&[], Vec::new(), |_| Ok(()));
     }
 
     /// Writes records that are not worth a line of the trail, and takes them up.

@@ -89,7 +89,7 @@ fn what_the_disk_did_not_take_is_in_the_trail_in_its_order() {
     for id in ["a", "b", "c"] {
         load(&mut store, &named(id, 1)).unwrap();
     }
-    let mut change = |store: &mut crate::store::Store, id, change| {
+    let change = |store: &mut crate::store::Store, id, change| {
         disk.fail_after(0);
         assert!(store.change(Target::Id(id), &change, &who(), now()).is_err());
     };

@@ -11,13 +11,13 @@ use crate::exemption::{Clocks, Document};
 
 mod changes;
 mod crash;
-// mod damage;
+mod damage;
 mod days;
 mod failure;
-// mod killed;
+mod killed;
 mod model;
 mod quotas;
-// mod reader;
+mod reader;
 mod slots;
 mod world;
 

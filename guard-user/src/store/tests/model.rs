@@ -166,10 +166,6 @@ impl ModelDisk {
     pub(super) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.model().bytes);
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.model().bytes.len()
-    }
 }
 
 impl Model {

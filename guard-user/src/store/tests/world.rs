@@ -36,7 +36,7 @@ pub(super) enum Event {
 }
 
 /// Each document has a quota that its slices do not divide, but for the last, which has none.
-fn quota(index: usize) -> Option<u64> {
+pub(super) fn quota(index: usize) -> Option<u64> {
     [Some(1_000_000), Some((1 << 30) + 77), Some((5 << 30) + 1), None][index]
 }
 
@@ -93,7 +93,7 @@ pub(super) enum Is {
 }
 
 impl Is {
-    fn of(record: &Record) -> Self {
+    pub(super) fn of(record: &Record) -> Self {
         match record.status {
             Status::Active {} => Self::Open,
             Status::Stayed { .. } => Self::Stayed,
