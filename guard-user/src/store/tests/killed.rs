@@ -19,7 +19,7 @@ const COUNTS: &str = "BORDERGUARD_TEST_KILLED_COUNTS";
 const SEED: &str = "BORDERGUARD_TEST_KILLED_SEED";
 const KILLS: u64 = 1000;
 /// Kills after which a new folder is begun, to keep it short.
-const KILLS_EACH: u64 = 50;
+const KILLS_EACH: u64 = 25;
 
 /// A daemon without a kernel: it says on standard output what it is about to do, what is done, and what the kernel
 /// lets through.
@@ -274,7 +274,7 @@ fn a_process_that_is_killed_leaves_nothing_more_open() {
         let micros = if round % 2 == 0 {
             round * 7919 % 29_989
         } else {
-            let some = usize::try_from(round % 31).unwrap();
+            let some = usize::try_from(round % 11).unwrap();
             lines.by_ref().take(some).map_while(Result::ok).for_each(|line| book.read(&line));
             round * 7919 % 2_999
         };
