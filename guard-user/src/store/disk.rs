@@ -170,7 +170,7 @@ fn open_file(path: &Path, options: &mut OpenOptions) -> Result<Database, StoreEr
     let disk = |source| StoreError::Disk { path: path.to_owned(), step: "opening it", source };
     // Never by way of a symbolic link.
     let file = options.custom_flags(libc::O_NOFOLLOW).open(path).map_err(disk)?;
-    if file.metadata().map_err(disk)?.len() == 0 && !path.extension().is_some_and(|it| it == "new") {
+    if file.metadata().map_err(disk)?.len() == 0 && path.extension().is_none_or(|it| it != "new") {
         return Err(empty(path));
     }
     let backend = FileBackend::new(file).map_err(|error| opening(path, error))?;

@@ -126,9 +126,9 @@ fn open_documents_say_what_is_left_in_their_places() {
     look(&mut store, 400);
     store.change(Target::Id("c"), &Change::Stay { order: "x" }, &who(), now()).unwrap();
     let open = store.open_documents().unwrap();
-    let left: Vec<_> = open.iter().map(|(_, slots, left)| (slots.clone(), *left)).collect();
+    let left: Vec<_> = open.iter().map(|it| (it.slots.clone(), it.left)).collect();
     assert_eq!(left, [(vec![0], Some(999_600)), (vec![1], None)]);
-    assert_eq!(open[0].0, named("a", 1).as_bytes());
+    assert_eq!(open[0].bytes, named("a", 1).as_bytes());
 }
 
 #[test]
