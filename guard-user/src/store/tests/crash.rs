@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::model::{End, ModelDisk};
-use super::world::{Event, World, end, events};
+use super::world::{Event, World, end, events, spending};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
@@ -26,6 +26,36 @@ proptest! {
             world.go_down(&disk, end);
         }
         world.compare(&mut disk.open_store());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// The world looks at each charge whether it is the document's quota by then, over all lives.
+    #[test]
+    fn no_quota_is_spent_twice_however_often_the_host_goes_down(
+        lives in prop::collection::vec((spending(), 0..150_usize, end()), 2..8),
+    ) {
+        let disk = ModelDisk::new();
+        let mut world = World::default();
+        let mut store = disk.open_store();
+        for id in 0..3 {
+            assert!(world.happen(&mut store, Event::Load(id), &disk));
+        }
+        for (events, steps, end) in lives {
+            // As the daemon begins.
+            assert!(world.happen(&mut store, Event::Publish, &disk));
+            disk.end_after(steps);
+            for event in events {
+                if !world.happen(&mut store, event, &disk) {
+                    break;
+                }
+            }
+            world.go_down(&disk, end);
+            store = disk.open_store();
+            world.compare(&mut store);
+        }
     }
 }
 

@@ -81,6 +81,21 @@ pub(super) fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..16)
 }
 
+/// What spends quotas: packets, as many as the kernel lets through, and what goes on around them.
+pub(super) fn spending() -> impl Strategy<Value = Vec<Event>> {
+    let id = || 0..3_usize;
+    let event = prop_oneof![
+        6 => (id(), prop_oneof![Just(u64::MAX), 1..(1_u64 << 28)]).prop_map(|(id, n)| Event::Charge(id, n)),
+        2 => Just(Event::Look(0)),
+        2 => Just(Event::Grant),
+        4 => Just(Event::Publish),
+        1 => id().prop_map(Event::Stay),
+        1 => id().prop_map(Event::Resume),
+        1 => Just(Event::Detach),
+    ];
+    prop::collection::vec(event, 1..16)
+}
+
 pub(super) fn end() -> impl Strategy<Value = End> {
     prop_oneof![Just(End::Killed), any::<u64>().prop_map(End::PowerLoss)]
 }
