@@ -64,6 +64,16 @@ impl Change<'_> {
         }
     }
 
+    /// Whether the exemption is what this makes of it already, and the disk did not take that.
+    fn is_repeated_for(&self, entry: &Entry) -> bool {
+        let wanted = match self {
+            Self::Stay { .. } => matches!(entry.record.status, Status::Stayed { .. }),
+            Self::Revoke { .. } | Self::Invalidate { .. } => entry.record.is_closed(),
+            Self::Resume { .. } => false,
+        };
+        wanted && entry.unsaved
+    }
+
     /// What is asked for, as the control socket has it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -148,10 +158,8 @@ impl Store {
         change: &Change<'_>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        // Closing again what the disk did not take is always allowed.
-        let again = entry.unsaved && !matches!(change, Change::Resume { .. });
         if let Err(refused) = entry.record.status.state().after(change.event())
-            && !again
+            && !change.is_repeated_for(entry)
         {
             return Err(StoreError::State { id: id.clone(), refused });
         }
@@ -169,10 +177,13 @@ impl Store {
             if summary::is_spent(document, entry.record.used()) {
                 return not("its quota is spent; renew it");
             }
-            let free = self.free_slots(groups(document).len());
-            if entry.record.slots.is_empty() {
-                free?;
+            // Whether the kernel counts on there or began at zero is not known: the quota could be spent twice.
+            if !entry.record.slots.is_empty() {
+                return not(
+                    "what it let through is not settled with the kernel yet; reload, and resume it then",
+                );
             }
+            self.free_slots(groups(document).len())?;
         }
         Ok(())
     }
@@ -182,7 +193,7 @@ impl Store {
     /// # Errors
     /// As of [`affected`](Self::affected); then nothing is changed. Where the disk refuses to keep that
     /// something is closed or stayed, it is so in this process all the same, and a new generation is to be
-    /// published in any case; a later call tries again.
+    /// published in any case; the next write of any kind, or the same call again, keeps it.
     pub fn change(
         &mut self,
         target: Target<'_>,
@@ -193,7 +204,10 @@ impl Store {
         let keys = self.affected(target, change, now)?;
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for key in &keys {
-            let Some(entry) = self.entries.get(key) else { continue };
+            // One that is only to be kept is written with everything else that the disk did not take.
+            let Some(entry) = self.entries.get(key).filter(|entry| !change.is_repeated_for(entry)) else {
+                continue;
+            };
             records.push((key.clone(), self.changed(entry, change, who, now)?));
             let detail = match target {
                 Target::Id(_) => json!({}),
@@ -201,16 +215,11 @@ impl Store {
             };
             lines.push(Self::told(change.kind(), key, who, now, change.why(), detail));
         }
-        let kept = self.commit(&records, lines, |_| Ok(()));
+        let kept = self.commit(&records, lines.clone(), |_| Ok(()));
         if kept.is_err() && matches!(change, Change::Resume { .. }) {
             return kept.map(|()| keys);
         }
-        for (key, record) in records {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.record = record;
-                entry.unsaved = kept.is_err();
-            }
-        }
+        self.hold(records, lines, kept.is_ok());
         kept.map(|()| keys)
     }
 
@@ -232,11 +241,9 @@ impl Store {
                 Record { status: Status::Revoked { at, why: (*why).to_owned(), by }, ..record }
             }
             Change::Resume { .. } => {
-                // Its places may be another's by now.
-                let slots = match (record.slots.is_empty(), &entry.document) {
-                    (true, Some(document)) => self.free_slots(groups(document).len())?,
-                    _ => record.slots.clone(),
-                };
+                // Its places were given back when it was stayed.
+                let wanted = entry.document.as_ref().map_or(0, |document| groups(document).len());
+                let slots = self.free_slots(wanted)?;
                 let granted = match entry.document.as_ref().and_then(|document| document.quota_bytes) {
                     Some(quota) => {
                         record.granted.max(record.used().bytes.saturating_add(quota::slice(quota)).min(quota))
@@ -275,14 +282,9 @@ impl Store {
             return Ok(closed);
         }
         let told = |(key, kind): &(Key, Kind)| Self::told(*kind, key, who, now, "", json!({}));
-        let lines = closed.iter().map(told).collect();
-        let kept = self.commit(&over, lines, |_| Ok(()));
-        for (key, record) in over {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.record = record;
-                entry.unsaved = kept.is_err();
-            }
-        }
+        let lines: Vec<_> = closed.iter().map(told).collect();
+        let kept = self.commit(&over, lines.clone(), |_| Ok(()));
+        self.hold(over, lines, kept.is_ok());
         kept.map(|()| closed)
     }
 }

@@ -1,12 +1,12 @@
 //! The database on the disk: one file of `redb`, its tables, and transactions that are all or nothing.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
 use super::StoreError;
 use super::read::Reader;
@@ -35,10 +35,15 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 const FORMAT: u64 = 1;
 const FORMAT_KEY: &str = "format";
 
+/// Opens the storage, and with it the database.
+type Open = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
+
 /// The database, open for writing, and locked against every other process.
 pub(super) struct Disk {
     path: PathBuf,
-    database: Database,
+    /// `None` where it could not be opened again after a failure.
+    database: Option<Database>,
+    open: Open,
 }
 
 impl Disk {
@@ -50,50 +55,44 @@ impl Disk {
         };
         let folder = path.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("making its folder"))?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(failed("opening it"))?;
-        let database = FileBackend::new(file)
-            .and_then(|backend| redb::Builder::new().create_with_backend(backend))
-            .map_err(|error| opening(path, error))?;
-        let disk = Self::on(path, database)?;
-        // The file's name is on the disk, too.
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("syncing its folder"))?;
-        Ok(disk)
-    }
-
-    /// The database on any storage.
-    #[cfg(test)]
-    pub(super) fn on_storage(path: &Path, storage: impl redb::StorageBackend) -> Result<Self, StoreError> {
-        let database =
-            redb::Builder::new().create_with_backend(storage).map_err(|error| opening(path, error))?;
-        Self::on(path, database)
-    }
-
-    fn on(path: &Path, database: Database) -> Result<Self, StoreError> {
-        let disk = Self { path: path.to_owned(), database };
-        let found = disk.read(path)?.number(FORMAT_KEY)?;
-        match found {
-            Some(FORMAT) => Ok(disk),
-            Some(other) => Err(StoreError::Damaged {
-                path: path.to_owned(),
-                reason: format!("its form is {other}, and this version reads {FORMAT}"),
-            }),
-            None => {
-                disk.write(|batch| {
-                    batch.open_table(DOCUMENTS)?;
-                    batch.open_table(SIGNATURES)?;
-                    batch.open_table(RECORDS)?;
-                    batch.open_table(AUDIT)?;
-                    batch.open_table(USE_BY_DAY)?;
-                    batch.open_table(COUNTS_BY_DAY)?;
-                    batch.open_table(BOOKED)?;
-                    batch.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
-                    Ok(())
-                })?;
-                Ok(disk)
-            }
+        if !path.try_exists().map_err(failed("looking for it"))? {
+            make(path, folder)?;
         }
+        let here = path.to_owned();
+        Self::on(path, Box::new(move || open_file(&here, OpenOptions::new().read(true).write(true))))
+    }
+
+    /// The database on any storage, which is opened anew after each failure.
+    #[cfg(test)]
+    pub(super) fn on_storage<S: redb::StorageBackend>(
+        path: &Path,
+        storage: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let here = path.to_owned();
+        Self::on(path, Box::new(move || on_backend(&here, storage())))
+    }
+
+    fn on(path: &Path, open: Open) -> Result<Self, StoreError> {
+        let disk = Self { path: path.to_owned(), database: Some(open()?), open };
+        let damaged = |reason| Err(StoreError::Damaged { path: path.to_owned(), reason });
+        match disk.read(path)?.number(FORMAT_KEY)? {
+            Some(FORMAT) => Ok(disk),
+            Some(other) => damaged(format!("its form is {other}, and this version reads {FORMAT}")),
+            None => damaged("it is a database without a form, and not this program's".to_owned()),
+        }
+    }
+
+    /// Opens the database again: after a failure it takes no further write. It is what it was before the
+    /// transaction that failed, or after it.
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        // Its lock is let go first.
+        self.database = None;
+        self.database = Some((self.open)()?);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::PreviousIo)
     }
 
     /// One transaction: all of it is on the disk when this returns `Ok`, and nothing of it else.
@@ -102,7 +101,7 @@ impl Disk {
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         let transaction = || {
-            let mut batch = self.database.begin_write()?;
+            let mut batch = self.database()?.begin_write()?;
             // Both copies of the root are never written at once: a write that the disk tore is seen for what it
             // is, whoever made up the torn bytes.
             batch.set_two_phase_commit(true);
@@ -114,17 +113,105 @@ impl Disk {
 
     /// The database as it is now.
     pub(super) fn read(&self, path: &Path) -> Result<Reader, StoreError> {
-        let transaction =
-            self.database.begin_read().map_err(|error| failed(path, "reading it", error.into()))?;
+        let transaction = self
+            .database()
+            .and_then(|database| Ok(database.begin_read()?))
+            .map_err(|error| failed(path, "reading it", error))?;
         Ok(Reader::new(path, transaction))
     }
 }
 
-/// Opens the database for reading, as long as nobody holds it.
+/// Makes an empty database. It gets its name once it is whole, so that what has the name and is empty or half
+/// is one that was damaged, and never taken for a new one.
+fn make(path: &Path, folder: &Path) -> Result<(), StoreError> {
+    let failed = |step: &'static str| {
+        let path = path.to_owned();
+        move |source| StoreError::Disk { path, step, source }
+    };
+    let lock = File::open(folder).map_err(failed("opening its folder"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Held { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(failed("locking its folder")(source)),
+    }
+    let unfinished = path.with_extension("new");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("removing what was left of making it")(error));
+        }
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let database = open_file(&unfinished, &mut options)?;
+    begin(&database).map_err(|error| self::failed(path, "making it", error))?;
+    // What it writes as it is closed is on the disk before it gets its name.
+    drop(database);
+    let whole = File::open(&unfinished).and_then(|file| file.sync_all());
+    whole.and_then(|()| std::fs::rename(&unfinished, path)).map_err(failed("naming it"))?;
+    lock.sync_all().map_err(failed("syncing its folder"))
+}
+
+/// Makes the tables of a new database.
+pub(super) fn begin(database: &Database) -> Result<(), redb::Error> {
+    let batch = database.begin_write()?;
+    batch.open_table(DOCUMENTS)?;
+    batch.open_table(SIGNATURES)?;
+    batch.open_table(RECORDS)?;
+    batch.open_table(AUDIT)?;
+    batch.open_table(USE_BY_DAY)?;
+    batch.open_table(COUNTS_BY_DAY)?;
+    batch.open_table(BOOKED)?;
+    batch.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+    Ok(batch.commit()?)
+}
+
+fn open_file(path: &Path, options: &mut OpenOptions) -> Result<Database, StoreError> {
+    let disk = |source| StoreError::Disk { path: path.to_owned(), step: "opening it", source };
+    // Never by way of a symbolic link.
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(path).map_err(disk)?;
+    if file.metadata().map_err(disk)?.len() == 0 && path.extension().is_none_or(|it| it != "new") {
+        return Err(empty(path));
+    }
+    let backend = FileBackend::new(file).map_err(|error| opening(path, error))?;
+    on_backend(path, backend)
+}
+
+fn on_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
+    /// Bytes of pages that are kept in memory; the rest is the page cache's.
+    const CACHE: usize = 8 << 20;
+    let mut builder = redb::Builder::new();
+    // Every page is held against its checksum, once: a damaged one would end the process later, or say
+    // something else than what was written.
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    builder.create_with_backend(backend).map_err(|error| opening(path, error))
+}
+
+/// Opens the database for reading, as long as nobody holds it for writing. The file is not changed, also where a
+/// process that was killed has left it to be repaired: that is done to a copy in memory.
 pub(super) fn open_to_read(path: &Path) -> Result<Reader, StoreError> {
-    let database = ReadOnlyDatabase::open(path).map_err(|error| opening(path, error))?;
+    let disk = |source| StoreError::Disk { path: path.to_owned(), step: "reading it", source };
+    let mut file = File::open(path).map_err(disk)?;
+    match file.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Held { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(disk(source)),
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(disk)?;
+    if bytes.is_empty() {
+        return Err(empty(path));
+    }
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(disk)?;
+    let database = on_backend(path, copy)?;
     let transaction = database.begin_read().map_err(|error| failed(path, "reading it", error.into()))?;
-    Ok(Reader::holding(path, transaction, database))
+    Ok(Reader::holding(path, transaction, (database, file)))
+}
+
+/// An empty file is no new store: that gets its name once it is whole.
+fn empty(path: &Path) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), reason: "it is empty".to_owned() }
 }
 
 fn opening(path: &Path, error: DatabaseError) -> StoreError {
@@ -146,7 +233,7 @@ pub(super) fn failed(path: &Path, step: &'static str, error: redb::Error) -> Sto
             _ => StoreError::Disk { path, step, source },
         },
         redb::Error::PreviousIo => {
-            let source = io::Error::other("an earlier write failed; start the daemon again");
+            let source = io::Error::other("an earlier write failed, and it can't be opened again");
             StoreError::Disk { path, step, source }
         }
         error => StoreError::Damaged { path, reason: error.to_string() },

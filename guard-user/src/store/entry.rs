@@ -199,6 +199,9 @@ impl Store {
 
     /// So many slots that nobody holds.
     pub(super) fn free_slots(&self, wanted: usize) -> Result<Vec<u16>, StoreError> {
+        if self.disk.is_none() {
+            return Err(self.no_disk());
+        }
         let held = |slot: &u16| self.entries.values().any(|entry| entry.record.slots.contains(slot));
         let all = 0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX);
         let free: Vec<u16> =

@@ -19,7 +19,6 @@ mod entry;
 mod error;
 mod quota;
 mod read;
-
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -53,6 +52,10 @@ pub struct Store {
     problems: Vec<Problem>,
     /// The last line of the audit trail.
     last_line: Option<String>,
+    /// What the trail is to tell of closings that the disk did not take.
+    untold: Vec<crate::audit::Record>,
+    /// The transaction that failed last, until it is known what became of it.
+    doubt: Option<trail::Doubt>,
     /// Versions whose record can't be read: they are not loaded again.
     unreadable: BTreeSet<Key>,
     /// Slots that nobody holds and whose use in the kernel may be another exemption's.
@@ -86,10 +89,17 @@ impl Store {
             Err(error) => return Err(error),
         };
         let read::Found { entries, unreadable, problems } = found;
-        let unclean = BTreeSet::new();
-        let mut store = Self { path, disk: Some(disk), entries, problems, last_line, unreadable, unclean };
-        store.close_shared_slots();
-        Ok(store)
+        Ok(Self {
+            path,
+            disk: Some(disk),
+            unclean: slots::unclean(&entries, &unreadable),
+            entries,
+            problems,
+            last_line,
+            untold: Vec::new(),
+            doubt: None,
+            unreadable,
+        })
     }
 
     fn unusable(path: PathBuf, reason: String) -> Self {
@@ -105,6 +115,8 @@ impl Store {
             entries: BTreeMap::new(),
             problems,
             last_line: None,
+            untold: Vec::new(),
+            doubt: None,
             unreadable: BTreeSet::new(),
             // The kernel's counts are of exemptions that nobody knows now.
             unclean: every.collect(),

@@ -59,7 +59,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Saves what the kernel has counted for accounts since its counters began.
+    /// Saves what the kernel has counted for accounts since its counters began, and what an earlier write
+    /// could not save.
     ///
     /// # Errors
     /// Where the disk refuses.
@@ -83,7 +84,7 @@ impl Store {
             let seen = Some((entry.record.seen.map_or(now, |(first, _)| first), now));
             records.push((key.clone(), Record { counted, seen, ..entry.record.clone() }));
         }
-        if records.is_empty() {
+        if records.is_empty() && !self.is_ahead() {
             return Ok(());
         }
         self.commit(&records, Vec::new(), |batch| {

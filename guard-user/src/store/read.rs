@@ -1,14 +1,15 @@
 //! Reading the database, at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadOnlyDatabase, ReadTransaction, ReadableTable, TableError};
+use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use sha2::{Digest, Sha256};
 
 use super::disk::{AUDIT, COUNTS_BY_DAY, DOCUMENTS, META, RECORDS, SIGNATURES, USE_BY_DAY, unreadable};
 use super::entry::Entry;
-use super::{DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk};
+use super::{DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk, slots};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
 use crate::exemption::document::{self, Document, Surroundings};
@@ -18,8 +19,8 @@ use crate::exemption::record::{Record, Use};
 pub struct Reader {
     path: PathBuf,
     transaction: ReadTransaction,
-    /// Keeps the database open and locked for reading.
-    _database: Option<ReadOnlyDatabase>,
+    /// Keeps the copy of the database, and the file locked for reading.
+    _database: Option<(Database, File)>,
 }
 
 /// An entry of the kernel's tables with the id of its exemption.
@@ -61,7 +62,7 @@ impl Reader {
         Self { path: path.to_owned(), transaction, _database: None }
     }
 
-    pub(super) fn holding(path: &Path, transaction: ReadTransaction, database: ReadOnlyDatabase) -> Self {
+    pub(super) fn holding(path: &Path, transaction: ReadTransaction, database: (Database, File)) -> Self {
         Self { path: path.to_owned(), transaction, _database: Some(database) }
     }
 
@@ -86,9 +87,14 @@ impl Reader {
         for row in records.iter().map_err(|error| unreadable(&self.path, error))? {
             let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
             let key: Key = (key.value().0.to_owned(), key.value().1);
-            match Record::from_bytes(value.value()) {
+            let record = Record::from_bytes(value.value()).and_then(|record| {
+                let past_the_end = || "it has a place past the last one of the kernel's tables".to_owned();
+                slots::are_the_kernels(&record).then_some(record).ok_or_else(past_the_end)
+            });
+            match record {
                 Ok(record) => {
                     let document = self.document_of(&key, &record)?;
+                    let document = document.and_then(|it| slots::check(&record, &it).map(|()| it));
                     if let Err(reason) = &document {
                         found.problems.push(self.problem(&key, reason));
                     }
@@ -102,7 +108,15 @@ impl Reader {
                 }
             }
         }
+        slots::close_shared(&mut found);
         Ok(found)
+    }
+
+    /// What became of an exemption, where that can be read.
+    pub(super) fn record(&self, (id, version): &Key) -> Result<Option<Record>, StoreError> {
+        let Some(table) = self.table(RECORDS)? else { return Ok(None) };
+        let found = table.get((id.as_str(), *version)).map_err(|error| unreadable(&self.path, error))?;
+        Ok(found.and_then(|bytes| Record::from_bytes(bytes.value()).ok()))
     }
 
     /// The exemptions that are open with their ids, as the kernel has them. What the

@@ -1,5 +1,7 @@
 //! Writing: records and audit lines, together or not at all.
 
+use std::io;
+
 use jiff::Timestamp;
 use redb::WriteTransaction;
 use serde_json::{Map, Value, json};
@@ -9,6 +11,13 @@ use super::read::{OpenDocument, Reader, Stored};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::Record;
+
+/// A transaction that failed, of which nobody knows whether the disk has it.
+pub(super) struct Doubt {
+    records: Vec<(Key, Record)>,
+    /// The last of its lines, where it has any.
+    last_line: Option<String>,
+}
 
 impl Store {
     /// Appends a record to the audit trail.
@@ -42,29 +51,42 @@ impl Store {
         }
     }
 
-    /// One transaction: these records, these lines at the end of the trail, and what else is written.
+    /// One transaction: these records, these lines at the end of the trail, and what else is written; before
+    /// them what an earlier one could not write.
     pub(super) fn commit(
         &mut self,
         records: &[(Key, Record)],
         audit: Vec<audit::Record>,
         more: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
+        if self.doubt.is_some() && self.settle()? {
+            // Who was told that it failed may have gone on from there.
+            let source = io::Error::other(
+                "an earlier write was reported as failed, and is on the disk all the same; start the daemon \
+                 again, and look at what is open",
+            );
+            return Err(StoreError::Disk { path: self.path.clone(), step: "writing it", source });
+        }
         let Some(disk) = &self.disk else { return Err(self.no_disk()) };
         let mut last = self.last_line.clone();
         let mut lines = Vec::new();
-        for record in audit {
+        for record in self.untold.iter().chain(&audit) {
             let broken = |error| StoreError::Damaged {
                 path: self.path.clone(),
                 reason: format!("the audit trail ends with what is no record: {error}"),
             };
-            let line = audit::next_line(last.as_deref(), &record).map_err(broken)?;
+            let line = audit::next_line(last.as_deref(), record).map_err(broken)?;
             let sequence = audit::Head::of_line(&line).map_err(broken)?.sequence;
             lines.push((sequence, line.clone()));
             last = Some(line);
         }
-        disk.write(|batch| {
+        let unsaved = self.entries.iter().filter(|(_, entry)| entry.unsaved);
+        let unsaved = unsaved.map(|(key, entry)| (key.clone(), entry.record.clone()));
+        // A later record of the same exemption goes over an earlier one.
+        let records: Vec<(Key, Record)> = unsaved.chain(records.iter().cloned()).collect();
+        let written = disk.write(|batch| {
             let mut table = batch.open_table(RECORDS)?;
-            for ((id, version), record) in records {
+            for ((id, version), record) in &records {
                 let bytes = serde_json::to_vec(record).map_err(|error| redb::Error::Io(error.into()))?;
                 table.insert((id.as_str(), *version), bytes.as_slice())?;
             }
@@ -75,9 +97,68 @@ impl Store {
             }
             drop(table);
             more(batch)
-        })?;
+        });
+        if let Err(error) = written {
+            // Only the disk knows whether it has it.
+            let last_line = last.clone().filter(|_| !lines.is_empty());
+            self.doubt = Some(Doubt { records, last_line });
+            if !self.settle().unwrap_or(false) {
+                return Err(error);
+            }
+            self.doubt = None;
+        }
         self.last_line = last;
+        self.untold.clear();
+        for entry in self.entries.values_mut() {
+            entry.unsaved = false;
+        }
         Ok(())
+    }
+
+    /// Opens the database again after a failure, and says whether what was to be written is there; then the
+    /// doubt stays.
+    fn settle(&mut self) -> Result<bool, StoreError> {
+        let Some(disk) = &mut self.disk else { return Err(self.no_disk()) };
+        let Some(doubt) = &self.doubt else { return Ok(false) };
+        disk.reopen()?;
+        let reader = disk.read(&self.path)?;
+        let landed = match &doubt.last_line {
+            Some(_) => reader.last_line()? == doubt.last_line,
+            None => {
+                let mut all = !doubt.records.is_empty();
+                for (key, record) in &doubt.records {
+                    all = all && reader.record(key)?.as_ref() == Some(record);
+                }
+                all
+            }
+        };
+        if !landed {
+            self.doubt = None;
+        }
+        Ok(landed)
+    }
+
+    /// Whether this process has changes that the disk did not take.
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.untold.is_empty() || self.entries.values().any(|entry| entry.unsaved)
+    }
+
+    /// Takes up closings, of which the disk may not know.
+    pub(super) fn hold(&mut self, records: Vec<(Key, Record)>, lines: Vec<audit::Record>, kept: bool) {
+        for (key, record) in records {
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.record = record;
+                entry.unsaved = !kept;
+            }
+        }
+        if !kept {
+            self.untold.extend(lines);
+            return;
+        }
+        // The database keeps its last two states and one bit that says which is the last: it must not be that
+        // bit alone that keeps something closed, so the state before the last has it, too. Where this one fails,
+        // what counts is on the disk already.
+        let _kept_twice = self.commit(&[], Vec::new(), |_| Ok(()));
     }
 
     /// Writes records that are not worth a line of the trail, and takes them up.
@@ -100,7 +181,7 @@ impl Store {
         }
     }
 
-    fn no_disk(&self) -> StoreError {
+    pub(super) fn no_disk(&self) -> StoreError {
         let reason = "it could not be read when the daemon started".to_owned();
         StoreError::Damaged { path: self.path.clone(), reason }
     }

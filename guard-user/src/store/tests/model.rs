@@ -1,37 +1,46 @@
-//! A disk as pessimistic as POSIX allows: what was not synced may be lost in a power failure, in part and
-//! in any order, and the process may end between any two steps.
+//! A storage that is pessimistic: what was not synced may be lost in a power failure, in part and in any order,
+//! the process may end before any step, and any step may fail.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::exemption::disk::Disk;
-use crate::exemption::{Store, StoreError};
+use redb::{BackendError, StorageBackend};
 
-/// One handle on the disk; clones are the same disk.
-#[derive(Clone, Debug, Default)]
+use super::super::disk::{self, Disk};
+use super::Store;
+use crate::store::StoreError;
+
+/// What a disk writes at once, or not at all; even that is torn here.
+const SECTOR: usize = 512;
+
+/// One disk with one file on it; clones are the same disk.
+#[derive(Clone, Debug)]
 pub(super) struct ModelDisk(Arc<Mutex<Model>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Default)]
 struct Model {
-    files: Vec<File>,
     /// What a process sees.
-    names: BTreeMap<String, usize>,
-    /// What is on the disk for certain.
-    durable: BTreeMap<String, usize>,
-    /// Changes of names that may be on the disk or not; each happens as a whole or not at all.
-    pending: Vec<Vec<(String, Option<usize>)>>,
+    bytes: Vec<u8>,
+    /// What each sector was at the last sync and after each write since, but for what it is now.
+    unsynced: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// Lengths since the last sync, but for the present one.
+    lengths: Vec<usize>,
     /// Steps until the process ends, or until one step fails.
     steps: Option<(usize, Then)>,
+    /// The process has ended: it does not even read.
+    ended: bool,
     /// Steps so far.
     taken: usize,
+    /// How many processes there were; handles of earlier ones do nothing any more.
+    life: u64,
 }
 
-#[derive(Clone, Debug, Default)]
-struct File {
-    bytes: Vec<u8>,
-    synced: Vec<u8>,
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({} bytes, {} steps)", self.bytes.len(), self.taken)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +58,49 @@ pub(super) enum End {
     PowerLoss(u64),
 }
 
+/// What one process has of the disk.
+#[derive(Debug)]
+struct Handle {
+    disk: ModelDisk,
+    life: u64,
+}
+
 impl ModelDisk {
+    /// A disk with an empty store, which has its name once it is whole.
+    pub(super) fn new() -> Self {
+        let disk = Self(Arc::default());
+        let handle = Handle { disk: disk.clone(), life: 0 };
+        let database = redb::Builder::new().create_with_backend(handle).unwrap();
+        disk::begin(&database).unwrap();
+        drop(database);
+        disk.restart(End::Killed);
+        disk
+    }
+
+    /// Another disk with the same content.
+    pub(super) fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.model().clone())))
+    }
+
     fn model(&self) -> MutexGuard<'_, Model> {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn open_store(&self) -> Result<Store, StoreError> {
-        Store::on(PathBuf::from("exemptions"), Box::new(self.clone()))
+    pub(super) fn try_open(&self) -> Result<Store, StoreError> {
+        let path = Path::new("store.redb");
+        let (disk, life) = (self.clone(), self.model().life);
+        match Disk::on_storage(path, move || Handle { disk: disk.clone(), life }) {
+            Ok(disk) => Store::on(path.to_owned(), disk),
+            Err(StoreError::Damaged { reason, .. }) => Ok(Store::unusable(path.to_owned(), reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The store of the next process, which finds nothing wrong with it.
+    pub(super) fn open_store(&self) -> Store {
+        let store = self.try_open().unwrap();
+        assert_eq!(store.problems(), []);
+        store
     }
 
     /// After so many steps every further one fails: the process has ended.
@@ -68,9 +113,10 @@ impl ModelDisk {
         self.model().steps = Some((steps, Then::FailOnce));
     }
 
-    /// Whether the process has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.model().steps == Some((0, Then::End))
+    /// Whether the process has ended, or the step that was to fail has failed.
+    pub(super) fn has_struck(&self) -> bool {
+        let model = self.model();
+        model.ended || model.steps.is_none()
     }
 
     /// Steps that were asked for.
@@ -78,75 +124,62 @@ impl ModelDisk {
         self.model().taken
     }
 
-    /// What the next process finds.
+    /// Ends the process, and leaves what the next one finds. A store of the one that ended can be dropped
+    /// later: it does nothing any more.
     pub(super) fn restart(&self, end: End) {
         let mut model = self.model();
+        model.life += 1;
+        model.ended = false;
         model.steps = None;
-        if let End::PowerLoss(mut choice) = end {
-            let mut chosen = || {
-                // Knuth's generator (The Art of Computer Programming, 3.3.4), whose high bits are the good ones.
-                choice =
-                    choice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                choice >> 33
-            };
-            let mut names = model.durable.clone();
-            for change in std::mem::take(&mut model.pending) {
-                if chosen() % 2 == 0 {
-                    for (name, file) in change {
-                        match file {
-                            Some(file) => drop(names.insert(name, file)),
-                            None => drop(names.remove(&name)),
-                        }
-                    }
-                }
+        let (unsynced, mut lengths) =
+            (std::mem::take(&mut model.unsynced), std::mem::take(&mut model.lengths));
+        let End::PowerLoss(mut choice) = end else { return };
+        let mut below = |limit: usize| {
+            // Knuth's generator (The Art of Computer Programming, 3.3.4), whose high bits are the good ones.
+            choice = choice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(choice >> 33).unwrap() % limit
+        };
+        lengths.push(model.bytes.len());
+        let length = lengths[below(lengths.len())];
+        model.bytes.resize(length, 0);
+        for (sector, mut versions) in unsynced {
+            let place = sector * SECTOR..(sector * SECTOR + SECTOR).min(length);
+            if place.is_empty() {
+                continue;
             }
-            model.names = names;
-            for file in &mut model.files {
-                if file.bytes != file.synced {
-                    let kept = usize::try_from(chosen()).unwrap() % (file.bytes.len() + 1);
-                    file.bytes =
-                        if chosen() % 2 == 0 { file.synced.clone() } else { file.bytes[..kept].to_vec() };
-                }
-                file.synced = file.bytes.clone();
+            let mut present = model.bytes[place.clone()].to_vec();
+            present.resize(SECTOR, 0);
+            versions.push(present);
+            let chosen = below(versions.len());
+            let mut left = versions[chosen].clone();
+            if chosen > 0 && below(4) == 0 {
+                // Torn within the sector.
+                let torn = below(SECTOR);
+                left[torn..].copy_from_slice(&versions[chosen - 1][torn..]);
             }
-            model.durable = model.names.clone();
+            let bytes = place.len();
+            model.bytes[place].copy_from_slice(&left[..bytes]);
         }
     }
 
-    /// Changes a file behind the store's back.
-    pub(super) fn damage(&self, name: &str, change: impl Fn(&mut Vec<u8>)) {
-        let mut model = self.model();
-        let file = model.names[name];
-        change(&mut model.files[file].bytes);
-    }
-
-    /// Puts a file there behind the store's back.
-    pub(super) fn place(&self, name: &str, bytes: &[u8]) {
-        let mut model = self.model();
-        model.files.push(File { bytes: bytes.to_vec(), synced: bytes.to_vec() });
-        let file = model.files.len() - 1;
-        model.names.insert(name.to_owned(), file);
-        model.durable.insert(name.to_owned(), file);
-    }
-
-    /// Takes a file away behind the store's back.
-    pub(super) fn take(&self, name: &str) -> Vec<u8> {
-        let mut model = self.model();
-        let file = model.names.remove(name).unwrap();
-        model.durable.remove(name);
-        model.files[file].bytes.clone()
+    /// Changes the file behind the store's back.
+    pub(super) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.model().bytes);
     }
 }
 
 impl Model {
-    fn step(&mut self) -> io::Result<()> {
+    /// Counts a step; the error says that it fails.
+    fn step(&mut self) -> Result<(), io::Error> {
         self.taken += 1;
         match &mut self.steps {
-            Some((0, then)) => {
-                if *then == Then::FailOnce {
-                    self.steps = None;
-                }
-                Err(io::ErrorKind::StorageFull.into())
+            Some((0, Then::End)) => {
+                self.ended = true;
+                Err(failure())
+            }
+            Some((0, Then::FailOnce)) => {
+                self.steps = None;
+                Err(failure())
             }
             Some((left, _)) => {
                 *left -= 1;
@@ -156,72 +189,69 @@ impl Model {
         }
     }
 
-    fn file(&self, name: &str) -> io::Result<usize> {
-        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn change(&mut self, change: Vec<(String, Option<usize>)>) {
-        for (name, file) in &change {
-            match file {
-                Some(file) => drop(self.names.insert(name.clone(), *file)),
-                None => drop(self.names.remove(name)),
-            }
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        for sector in offset / SECTOR..(offset + data.len()).div_ceil(SECTOR) {
+            let mut before: Vec<u8> = self.bytes.iter().copied().skip(sector * SECTOR).take(SECTOR).collect();
+            before.resize(SECTOR, 0);
+            self.unsynced.entry(sector).or_default().push(before);
         }
-        self.pending.push(change);
+        self.bytes[offset..offset + data.len()].copy_from_slice(data);
     }
 }
 
-impl Disk for ModelDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.model().names.keys().cloned().collect())
+fn failure() -> io::Error {
+    io::Error::from(io::ErrorKind::StorageFull)
+}
+
+impl Handle {
+    fn model(&self) -> Result<MutexGuard<'_, Model>, io::Error> {
+        let model = self.disk.model();
+        if model.life == self.life && !model.ended { Ok(model) } else { Err(failure()) }
+    }
+}
+
+impl StorageBackend for Handle {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.model()?.bytes.len() as u64)
     }
 
-    fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
-        let model = self.model();
-        let bytes = &model.files[model.file(name)?].bytes;
-        Ok(bytes.iter().copied().take(usize::try_from(most).unwrap()).collect())
-    }
-
-    fn write_synced(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut model = self.model();
-        model.step()?;
-        let file = model.file(name).unwrap_or_else(|_| {
-            model.files.push(File::default());
-            let file = model.files.len() - 1;
-            model.change(vec![(name.to_owned(), Some(file))]);
-            file
-        });
-        model.files[file].bytes.clear();
-        model.step()?;
-        model.files[file].bytes = bytes[..bytes.len() / 2].to_vec();
-        model.step()?;
-        model.files[file].bytes = bytes.to_vec();
-        model.step()?;
-        model.files[file].synced = bytes.to_vec();
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        let model = self.model()?;
+        let offset = usize::try_from(offset).unwrap();
+        let found = model.bytes.get(offset..offset + out.len());
+        let found = found.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        out.copy_from_slice(found);
         Ok(())
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        let mut model = self.model();
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        let mut model = self.model()?;
         model.step()?;
-        let file = model.file(from)?;
-        model.change(vec![(to.to_owned(), Some(file)), (from.to_owned(), None)]);
+        let before = model.bytes.len();
+        model.lengths.push(before);
+        model.bytes.resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        let mut model = self.model();
+    fn sync_data(&self) -> Result<(), io::Error> {
+        let mut model = self.model()?;
         model.step()?;
-        model.file(name)?;
-        model.change(vec![(name.to_owned(), None)]);
+        model.unsynced.clear();
+        model.lengths.clear();
         Ok(())
     }
 
-    fn sync_folder(&mut self) -> io::Result<()> {
-        let mut model = self.model();
-        model.step()?;
-        model.durable = model.names.clone();
-        model.pending.clear();
-        Ok(())
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        let mut model = self.model()?;
+        let offset = usize::try_from(offset).unwrap();
+        let stepped = model.step();
+        // One that fails may have come half the way.
+        let written = if stepped.is_ok() { data } else { &data[..data.len() / 2] };
+        model.write(offset, written);
+        stepped
+    }
+
+    fn try_lock_range(&self, _: std::ops::Bound<u64>, _: std::ops::Bound<u64>) -> Result<bool, BackendError> {
+        Err(BackendError::Unsupported)
     }
 }

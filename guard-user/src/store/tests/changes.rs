@@ -1,0 +1,359 @@
+//! What the store says and keeps of what becomes of exemptions, without any crash.
+
+use super::model::{End, ModelDisk};
+use super::{
+    GOOD, NOW, OVER, clocks, good_with, kinds, load, named, now, open_ids, pins, submit, time, trail, who,
+};
+use crate::exemption::record::Use;
+use crate::exemption::{Clocks, State, Summary};
+use crate::store::{Change, LoadError, Store, StoreError, Target, kernel_entries};
+
+const STAY: Change<'static> = Change::Stay { order: "order 7" };
+const RESUME: Change<'static> = Change::Resume { why: "order 8" };
+const REVOKE: Change<'static> = Change::Revoke { why: "the request was withdrawn" };
+
+fn change(store: &mut Store, id: &str, change: Change<'_>) -> Result<Vec<(String, u32)>, StoreError> {
+    let affected = store.affected(Target::Id(id), &change, now());
+    let keys = store.change(Target::Id(id), &change, &who(), now());
+    assert_eq!(affected.ok(), keys.as_ref().ok().cloned(), "what would be changed is changed");
+    keys
+}
+
+/// Stays one as the daemon does: its places are given back.
+fn stay(store: &mut Store, id: &str) {
+    change(store, id, STAY).unwrap();
+    store.slots_were_reset(&store.slots_to_reset()).unwrap();
+}
+
+fn code(error: &LoadError) -> String {
+    match error {
+        LoadError::Document(errors) => errors.errors[0].kind.code().to_owned(),
+        other => panic!("{other}"),
+    }
+}
+
+fn states(store: &Store, moment: &str) -> Vec<State> {
+    store.list(time(moment)).into_iter().map(|summary| summary.state).collect()
+}
+
+#[test]
+fn the_kernel_is_given_what_the_document_says() {
+    let mut store = ModelDisk::new().open_store();
+    let planned = submit(GOOD, |submission| store.admit(submission, now()).unwrap());
+    assert!(store.list(now()).is_empty(), "nothing is changed by looking");
+    let admission = load(&mut store, GOOD).unwrap();
+    assert_eq!(planned, admission);
+    let entries = store.kernel_exemptions(&clocks(), &pins());
+    assert_eq!(entries, admission.to_kernel(&clocks()));
+    let [web, mail] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!((web.slot, web.account, web.quota), (0, 0, 1_000_000));
+    assert_eq!((mail.slot, mail.account, mail.quota), (1, 0, 1_000_000), "one account for both");
+    let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+    assert_eq!(web.networks, networks(&["198.51.100.20/32", "2001:db8:20::/48"]));
+    assert_eq!(mail.networks, networks(&["203.0.113.0/24"]));
+    for (entry, ports) in [(web, "tcp/443"), (mail, "tcp/993")] {
+        assert_eq!(entry.pins, ["mail", "files"]);
+        assert_eq!(entry.jurisdictions, []);
+        assert_eq!(entry.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), [ports]);
+        // It began 16 hours before, which is before the boot, and ends 13 days later.
+        assert_eq!(entry.valid_from_ns, 0);
+        assert_eq!(entry.valid_until_ns, (5 + 13 * 86_400) * 1_000_000_000);
+    }
+    assert_eq!((store.by_slot(0), store.by_slot(1)), (Some(&admission.document), Some(&admission.document)));
+    assert_eq!(store.by_slot(2), None);
+    assert!(
+        kernel_entries(&admission.document, &[0], &pins(), 1, &clocks()).is_empty(),
+        "all of it or nothing"
+    );
+}
+
+#[test]
+fn recipients_with_the_same_ports_are_one_entry_and_whole_countries_are_kept_as_such() {
+    let one = good_with(&[("tcp/993", "tcp/443")]);
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &one).unwrap();
+    let [entry] = &store.kernel_exemptions(&clocks(), &pins())[..] else { panic!("{store:?}") };
+    assert_eq!(entry.networks.len(), 3);
+    let countries = good_with(&[
+        ("\"treaty-request\"", "\"adequacy-decision\""),
+        ("\"art-46-2-a\"", "\"art-45\""),
+        ("cidrs = [\"198.51.100.20/32\", \"2001:db8:20::/48\"]\n", ""),
+        ("cidrs = [\"203.0.113.0/24\"]\n", ""),
+        ("ports = [\"tcp/443\"]\n", ""),
+        ("ports = [\"tcp/993\"]\n", ""),
+        ("\"mlat-1\"", "\"z\""),
+        ("\"US\"", "\"CH\""),
+        ("\"JP\"", "\"AR\""),
+    ]);
+    load(&mut store, &countries).unwrap();
+    let entries = store.kernel_exemptions(&clocks(), &pins());
+    let entry = entries.last().unwrap();
+    let names: Vec<String> = entry.jurisdictions.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (names, entry.networks.len(), entry.ports.len()),
+        (vec!["CH".to_owned(), "AR".to_owned()], 0, 0)
+    );
+}
+
+#[test]
+fn pins_that_are_gone_and_windows_that_are_over_are_not_given_to_the_kernel() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let with = |pins: &[&str], now: &str| {
+        let pins: Vec<String> = pins.iter().map(|&pin| pin.to_owned()).collect();
+        let clocks = Clocks { wall: time(now), boot_ns: 0 };
+        store.kernel_exemptions(&clocks, &pins).into_iter().map(|it| it.pins).collect::<Vec<_>>()
+    };
+    assert_eq!(with(&["backup", "files"], NOW), [["files"]]);
+    assert_eq!(with(&["backup"], NOW), Vec::<Vec<String>>::new());
+    assert_eq!(with(&["mail"], "2026-12-14T23:59:59Z").len(), 1);
+    assert_eq!(with(&["mail"], OVER).len(), 0);
+    let long_ago = with(&["mail"], "2020-01-01T00:00:00Z");
+    assert_eq!(long_ago.len(), 1, "the kernel keeps it closed until it begins");
+}
+
+#[test]
+fn lists_say_what_became_of_each() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, GOOD).unwrap();
+    load(&mut store, &named("other", 4)).unwrap();
+    load(&mut store, &named("stayed", 1)).unwrap();
+    store.checkpoint_use(&[(0, Use { bytes: 998_487, packets: 700 })], now()).unwrap();
+    change(&mut store, "other", REVOKE).unwrap();
+    change(&mut store, "stayed", STAY).unwrap();
+    drop(store);
+    disk.restart(End::PowerLoss(3));
+    let store = disk.open_store();
+    assert_eq!(states(&store, "2026-11-30T00:00:00Z"), [State::Exhausted, State::Revoked, State::Stayed]);
+    assert_eq!(states(&store, OVER), [State::Expired, State::Revoked, State::Stayed]);
+    let [good, other, stayed] = &store.list(now())[..] else { panic!() };
+    assert_eq!((good.used_bytes, good.used_packets, good.slot), (998_487, 700, Some(0)));
+    assert_eq!((good.loaded_at, good.loaded_by), (Some(now()), Some(1001)));
+    assert_eq!(good.approved_by, ["brian@example.org", "ciara@example.org"]);
+    let said = |summary: &Option<crate::exemption::summary::RevokedSummary>| {
+        let it = summary.as_ref().unwrap();
+        (it.why.clone(), it.by, it.at)
+    };
+    assert_eq!(said(&other.revoked), ("the request was withdrawn".to_owned(), 1001, now()));
+    assert_eq!(said(&stayed.stayed), ("order 7".to_owned(), 1001, now()));
+    assert_eq!((other.id.as_str(), other.version, other.stayed.is_none()), ("other", 4, true));
+    let json = serde_json::to_string(good).unwrap();
+    assert_eq!(&serde_json::from_str::<Summary>(&json).unwrap(), good);
+    let seen = store.record(&("mlat-1".to_owned(), 1)).unwrap().seen;
+    assert_eq!(seen, Some((now(), now())));
+
+    let mut fresh = ModelDisk::new().open_store();
+    load(&mut fresh, GOOD).unwrap();
+    assert_eq!(states(&fresh, "2026-11-30T00:00:00Z"), [State::NotYetValid]);
+    assert_eq!(states(&fresh, NOW), [State::Active]);
+}
+
+#[test]
+fn what_is_open_cannot_be_loaded_again_and_what_was_revoked_needs_a_new_version() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    assert_eq!(code(&load(&mut store, &named("a", 1)).unwrap_err()), "still-open");
+    assert_eq!(code(&load(&mut store, &named("a", 2)).unwrap_err()), "still-open");
+    change(&mut store, "a", STAY).unwrap();
+    assert_eq!(code(&load(&mut store, &named("a", 2)).unwrap_err()), "still-open");
+    change(&mut store, "a", REVOKE).unwrap();
+    disk.restart(End::Killed);
+    let mut store = disk.open_store();
+    assert_eq!(code(&load(&mut store, &named("a", 1)).unwrap_err()), "old-version");
+    assert!(open_ids(&store).is_empty());
+    load(&mut store, &named("a", 2)).unwrap();
+    assert_eq!(states(&store, NOW), [State::Revoked, State::Active]);
+    let unknown = named("b", 1).replace("\"mail\"", "\"web\"");
+    assert_eq!(code(&load(&mut store, &unknown).unwrap_err()), "unknown-pin");
+    let late = submit(&named("b", 1), |it| store.load(it, &who(), time("2027-01-01T00:00:00Z")));
+    assert_eq!(code(&late.unwrap_err()), "expired");
+    assert_eq!(kinds(&store).len(), 8, "what was refused is not the store's to tell");
+}
+
+#[test]
+fn a_version_that_takes_another_ones_place_closes_it_in_the_same_step() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let next = named("a", 3).replace("\npins", "\nreplaces = 1\npins");
+    load(&mut store, &next).unwrap();
+    disk.restart(End::PowerLoss(9));
+    let mut store = disk.open_store();
+    assert_eq!(states(&store, NOW), [State::Revoked, State::Active]);
+    assert_eq!(kinds(&store)[3..], ["approval", "approval", "supersede", "load"]);
+    let supersede = &trail(&store)[5];
+    assert_eq!(
+        (supersede.detail["version"].as_u64(), supersede.detail["by_version"].as_u64()),
+        (Some(1), Some(3))
+    );
+    assert_eq!(store.find("a", None).unwrap(), ("a".to_owned(), 3));
+    assert_eq!(store.find("a", Some(1)).unwrap(), ("a".to_owned(), 1));
+    assert!(matches!(store.find("a", Some(2)), Err(StoreError::NotFound { .. })));
+    // What closed v1 does not open it again.
+    change(&mut store, "a", REVOKE).unwrap();
+    assert_eq!(states(&store, NOW), [State::Revoked, State::Revoked]);
+}
+
+#[test]
+fn a_load_is_told_with_who_approved_it_and_kept_byte_for_byte() {
+    let mut store = ModelDisk::new().open_store();
+    let text = format!("# a comment\r\n{}", named("a", 1));
+    load(&mut store, &text).unwrap();
+    let [one, two, load] = &trail(&store)[..] else { panic!() };
+    assert_eq!((one.kind.as_str(), two.kind.as_str(), load.kind.as_str()), ("approval", "approval", "load"));
+    assert_eq!(one.detail["identity"], "brian@example.org");
+    assert_eq!((&one.detail["role"], two.detail["role"].is_null()), (&serde_json::json!("legal"), true));
+    assert_eq!((load.subject.as_str(), load.who.clone(), load.time), ("a", who(), now()));
+    let stored = store.stored(&("a".to_owned(), 1)).unwrap().unwrap();
+    assert_eq!(stored.bytes, text.as_bytes());
+    assert_eq!(stored.signatures, [b"one".to_vec(), b"two".to_vec()]);
+    let record = store.record(&("a".to_owned(), 1)).unwrap();
+    assert_eq!(load.detail["sha256"], record.sha256.as_str());
+    assert_eq!(record.approvals.len(), 2);
+    assert!(store.stored(&("a".to_owned(), 2)).unwrap().is_none());
+}
+
+#[test]
+fn changes_that_make_no_sense_are_refused() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    assert!(matches!(change(&mut store, "other", REVOKE), Err(StoreError::NotFound { .. })));
+    let long = "x".repeat(1001);
+    for why in ["", " \n", long.as_str()] {
+        for it in [
+            Change::Stay { order: why },
+            Change::Resume { why },
+            Change::Revoke { why },
+            Change::Invalidate { why },
+        ] {
+            assert!(matches!(change(&mut store, "a", it), Err(StoreError::BadReason)), "{it:?}");
+        }
+    }
+    assert!(matches!(change(&mut store, "a", RESUME), Err(StoreError::State { .. })));
+    stay(&mut store, "a");
+    assert!(matches!(change(&mut store, "a", STAY), Err(StoreError::State { .. })));
+    let odd = "\u{1b}[31m \"quoted\"\n";
+    change(&mut store, "a", Change::Revoke { why: odd }).unwrap();
+    assert_eq!(trail(&store).last().unwrap().why, odd);
+    for it in [STAY, RESUME, REVOKE, Change::Invalidate { why: "x" }] {
+        assert!(matches!(change(&mut store, "a", it), Err(StoreError::State { .. })), "{it:?}");
+    }
+}
+
+#[test]
+fn a_stay_lets_nothing_through_until_it_is_resumed() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    stay(&mut store, "a");
+    disk.restart(End::PowerLoss(4));
+    let mut store = disk.open_store();
+    assert_eq!((open_ids(&store).len(), states(&store, NOW)), (0, vec![State::Stayed]));
+    change(&mut store, "a", RESUME).unwrap();
+    disk.restart(End::PowerLoss(5));
+    let mut store = disk.open_store();
+    assert_eq!((open_ids(&store), states(&store, NOW)), (vec!["a".to_owned()], vec![State::Active]));
+    stay(&mut store, "a");
+    change(&mut store, "a", REVOKE).unwrap();
+    assert_eq!(kinds(&store)[3..], ["stay", "resume", "stay", "revoke"]);
+}
+
+#[test]
+fn what_is_over_is_not_resumed() {
+    let mut store = ModelDisk::new().open_store();
+    let reviewed = |id: &str| named(id, 1).replace("2027-06-01", "2026-12-05");
+    load(&mut store, &named("window", 1)).unwrap();
+    load(&mut store, &reviewed("review")).unwrap();
+    load(&mut store, &named("quota", 1)).unwrap();
+    let spent = store.record(&("quota".to_owned(), 1)).unwrap().account().unwrap();
+    store.checkpoint_use(&[(spent, Use { bytes: 999_000, packets: 1 })], now()).unwrap();
+    for id in ["window", "review", "quota"] {
+        stay(&mut store, id);
+    }
+    let mut refused = |id: &str, moment: &str| {
+        let resumed = store.change(Target::Id(id), &RESUME, &who(), time(moment));
+        let Err(StoreError::NotResumable { why, .. }) = resumed else { panic!("{id}: {resumed:?}") };
+        why
+    };
+    assert!(refused("window", OVER).contains("window"));
+    assert!(refused("review", "2026-12-06T00:00:00Z").contains("assessment"));
+    assert!(refused("quota", NOW).contains("quota"));
+}
+
+#[test]
+fn an_instrument_that_falls_closes_all_that_rests_on_it_and_nothing_else() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    for id in ["a", "b", "gone"] {
+        load(&mut store, &named(id, 1)).unwrap();
+    }
+    load(&mut store, &named("other", 1).replace("US-Ireland MLAT 2001", "Another treaty")).unwrap();
+    change(&mut store, "gone", REVOKE).unwrap();
+    stay(&mut store, "b");
+    let fallen = Target::Instrument("US-Ireland MLAT 2001");
+    let why = Change::Invalidate { why: "C-311/18" };
+    let keys = store.change(fallen, &why, &who(), now()).unwrap();
+    assert_eq!(keys, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+    disk.restart(End::PowerLoss(6));
+    let mut store = disk.open_store();
+    assert_eq!(open_ids(&store), ["other"]);
+    let told: Vec<_> = trail(&store).into_iter().filter(|record| record.kind == "invalidate").collect();
+    assert_eq!(told.iter().map(|record| record.subject.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(told.iter().all(|it| it.why == "C-311/18" && it.detail["instrument"] == "US-Ireland MLAT 2001"));
+    for name in ["US-Ireland MLAT 2001", "us-ireland mlat 2001", ""] {
+        let again = store.change(Target::Instrument(name), &why, &who(), now());
+        assert!(matches!(again, Err(StoreError::NoSuchInstrument { .. })), "{again:?}");
+    }
+}
+
+#[test]
+fn expiry_is_kept_and_the_clock_set_back_does_not_open_again() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    load(&mut store, &named("stayed", 1)).unwrap();
+    change(&mut store, "stayed", STAY).unwrap();
+    load(&mut store, &named("reviewed", 1).replace("2027-06-01", "2026-12-05")).unwrap();
+    let mut over = |moment: &str| -> Vec<String> {
+        let closed = store.close_what_is_over(&who(), time(moment)).unwrap();
+        closed.into_iter().map(|((id, _), kind)| format!("{id} {kind}")).collect()
+    };
+    assert_eq!(over("2026-12-05T23:59:59Z"), Vec::<String>::new());
+    // The date counts to its end.
+    assert_eq!(over("2026-12-06T00:00:00Z"), ["reviewed expire"]);
+    assert_eq!(over("2026-12-14T23:59:59Z"), Vec::<String>::new());
+    assert_eq!(over(OVER), ["a expire", "stayed expire"]);
+    assert_eq!(over("2026-12-16T00:00:00Z"), Vec::<String>::new());
+    disk.restart(End::PowerLoss(7));
+    let store = disk.open_store();
+    assert!(open_ids(&store).is_empty());
+    assert_eq!((states(&store, NOW), store.slots_to_reset()), (vec![State::Expired; 3], vec![0, 1, 2]));
+}
+
+#[test]
+fn a_review_that_is_due_ends_the_window_in_the_kernel_too() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1).replace("2027-06-01", "2026-12-05")).unwrap();
+    let until = store.kernel_exemptions(&clocks(), &pins())[0].valid_until_ns;
+    assert_eq!(until, (5 + 4 * 86_400) * 1_000_000_000);
+    let due = Clocks { wall: time("2026-12-06T00:00:00Z"), boot_ns: 0 };
+    assert!(store.kernel_exemptions(&due, &pins()).is_empty());
+    assert_eq!(states(&store, "2026-12-06T00:00:00Z"), [State::Expired]);
+}
+
+#[test]
+fn a_spent_quota_closes_for_good() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    for (bytes, expected) in [(998_486, vec![]), (998_487, vec!["exhaust"]), (998_487, vec![])] {
+        store.checkpoint_use(&[(0, Use { bytes, packets: 1 })], now()).unwrap();
+        let closed = store.close_what_is_over(&who(), now()).unwrap();
+        assert_eq!(closed.iter().map(|(_, kind)| kind.name()).collect::<Vec<_>>(), expected, "{bytes}");
+    }
+    disk.restart(End::PowerLoss(8));
+    let store = disk.open_store();
+    assert_eq!((open_ids(&store).len(), states(&store, NOW)), (0, vec![State::Exhausted]));
+}

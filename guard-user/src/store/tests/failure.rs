@@ -1,0 +1,110 @@
+//! The disk refuses one step, as a full one does, and the process goes on.
+
+use super::model::{End, ModelDisk};
+use super::world::{Event, World};
+use super::{kinds, load, named, now, open_ids, trail, who};
+use crate::exemption::record::{Status, Use};
+use crate::store::{Change, StoreError, Target};
+
+/// What opens and failed is not open later; what closes and failed holds, and the next write keeps it.
+#[test]
+fn any_single_step_of_any_event_can_fail() {
+    let before = [Event::Load(0), Event::Load(1), Event::Stay(1), Event::Publish, Event::Charge(0, 999_000)];
+    let events = [
+        Event::Load(2),
+        Event::Replace(0),
+        Event::Stay(0),
+        Event::Resume(1),
+        Event::Revoke(0),
+        Event::Invalidate(0),
+        Event::Look(0),
+        Event::Publish,
+        Event::CloseWhatIsOver(true),
+    ];
+    let origin = ModelDisk::new();
+    let mut world = World::default();
+    let mut store = origin.open_store();
+    for event in before {
+        assert!(world.happen(&mut store, event, &origin));
+    }
+    origin.restart(End::Killed);
+    let mut choice = 0;
+    for event in events {
+        let mut failures = 0;
+        for steps in 0.. {
+            choice += 1;
+            let (disk, mut world) = (origin.copy(), world.clone());
+            let mut store = disk.open_store();
+            world.compare(&mut store);
+            disk.fail_after(steps);
+            let failed = !world.happen(&mut store, event, &disk);
+            let struck = disk.has_struck();
+            world.go_on();
+            if failed {
+                failures += 1;
+                // Any write at all keeps what the last one could not.
+                assert!(world.happen(&mut store, Event::Look(0), &disk), "{event:?}, step {steps}");
+            }
+            world.go_down(&disk, if choice % 2 == 0 { End::Killed } else { End::PowerLoss(choice) });
+            world.compare(&mut disk.open_store());
+            if !struck {
+                break;
+            }
+        }
+        assert!(failures > 0 || matches!(event, Event::Publish), "{event:?} never failed");
+    }
+}
+
+#[test]
+fn a_closing_that_failed_is_kept_by_the_same_call_and_told_once() {
+    for change in [Change::Stay { order: "x" }, Change::Revoke { why: "x" }, Change::Invalidate { why: "x" }]
+    {
+        let disk = ModelDisk::new();
+        let mut store = disk.open_store();
+        load(&mut store, &named("a", 1)).unwrap();
+        disk.fail_after(0);
+        let target = Target::Id("a");
+        let error = store.change(target, &change, &who(), now()).unwrap_err();
+        assert!(matches!(error, StoreError::Disk { .. }), "{error}");
+        assert!(open_ids(&store).is_empty(), "it is closed in this process");
+        assert_eq!(kinds(&store).last().unwrap(), "load");
+        // Another one does not make less of it.
+        if !matches!(change, Change::Stay { .. }) {
+            let stay = store.change(target, &Change::Stay { order: "y" }, &who(), now());
+            assert!(matches!(stay, Err(StoreError::State { .. })), "{stay:?}");
+        }
+        store.change(target, &change, &who(), now()).unwrap();
+        let told = trail(&store).into_iter().filter(|record| record.why == "x").count();
+        assert_eq!(told, 1);
+        disk.restart(End::PowerLoss(1));
+        assert!(open_ids(&disk.open_store()).is_empty());
+    }
+}
+
+/// The disk is full for a while: closed is closed, and everything is kept in its order once there is room.
+#[test]
+fn what_the_disk_did_not_take_is_in_the_trail_in_its_order() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    for id in ["a", "b", "c"] {
+        load(&mut store, &named(id, 1)).unwrap();
+    }
+    let change = |store: &mut crate::store::Store, id, change| {
+        disk.fail_after(0);
+        assert!(store.change(Target::Id(id), &change, &who(), now()).is_err());
+    };
+    change(&mut store, "a", Change::Stay { order: "first" });
+    change(&mut store, "b", Change::Revoke { why: "second" });
+    change(&mut store, "a", Change::Revoke { why: "third" });
+    assert_eq!(open_ids(&store), ["c"]);
+    // Nothing was counted, and it is written all the same.
+    store.checkpoint_use(&[(2, Use::default())], now()).unwrap();
+    disk.restart(End::PowerLoss(2));
+    let store = disk.open_store();
+    assert_eq!(open_ids(&store), ["c"]);
+    let told: Vec<String> =
+        trail(&store).into_iter().map(|record| record.why).filter(|why| !why.is_empty()).collect();
+    assert_eq!(told, ["first", "second", "third"]);
+    let status = &store.record(&("a".to_owned(), 1)).unwrap().status;
+    assert!(matches!(status, Status::Revoked { why, .. } if why == "third"), "{status:?}");
+}

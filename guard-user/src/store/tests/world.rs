@@ -1,0 +1,452 @@
+//! The store with everything around it: a kernel that charges as much as it was told it may, a daemon that
+//! may end at any step, and what was said to the users.
+
+use std::collections::BTreeMap;
+
+use guard_common::abi::MAX_EXEMPTIONS;
+use proptest::prelude::*;
+
+use super::model::{End, ModelDisk};
+use super::{OVER, clocks, good_with, load, named, now, pins, time, trail, who};
+use crate::exemption::record::{Record, Status, Use};
+use crate::store::{Change, Key, Store, StoreError, Target};
+
+pub(super) const IDS: [&str; 4] = ["a", "b.v1", "..c", "d"];
+const INSTRUMENTS: [&str; 2] = ["US-Ireland MLAT 2001", "SCC with Example Inc."];
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Event {
+    Load(usize),
+    Replace(usize),
+    Stay(usize),
+    Resume(usize),
+    Revoke(usize),
+    Invalidate(usize),
+    /// The kernel lets packets through.
+    Charge(usize, u64),
+    /// The daemon looks at the kernel's counts; at worst while a charge of so much is taken back.
+    Look(u64),
+    Grant,
+    /// A new generation, and the places that it frees.
+    Publish,
+    CloseWhatIsOver(bool),
+    /// Everything is detached in good order.
+    Detach,
+}
+
+/// Each document has a quota that its slices do not divide, but for the last, which has none.
+pub(super) fn quota(index: usize) -> Option<u64> {
+    [Some(1_000_000), Some((1 << 30) + 77), Some((5 << 30) + 1), None][index]
+}
+
+fn index_of(id: &str) -> usize {
+    IDS.iter().position(|it| *it == id).unwrap()
+}
+
+pub(super) fn document(index: usize, version: u32, replaces: Option<u32>) -> String {
+    let text = match index {
+        // It needs two slots.
+        1 => good_with(&[
+            ("\"mlat-1\"", &format!("{:?}", IDS[1])),
+            ("version = 1", &format!("version = {version}")),
+        ]),
+        _ => named(IDS[index], version),
+    };
+    let quota = quota(index).map_or_else(String::new, |quota| format!("quota_bytes = {quota}\n"));
+    let text =
+        text.replace("quota_bytes = 1_000_000\n", &quota).replace(INSTRUMENTS[0], INSTRUMENTS[index % 2]);
+    match replaces {
+        Some(old) => text.replace("\npins", &format!("\nreplaces = {old}\npins")),
+        None => text,
+    }
+}
+
+pub(super) fn events() -> impl Strategy<Value = Vec<Event>> {
+    let id = || 0..IDS.len();
+    let event = prop_oneof![
+        5 => id().prop_map(Event::Load),
+        1 => id().prop_map(Event::Replace),
+        2 => id().prop_map(Event::Stay),
+        2 => id().prop_map(Event::Resume),
+        1 => id().prop_map(Event::Revoke),
+        1 => (0..2_usize).prop_map(Event::Invalidate),
+        5 => (id(), prop_oneof![1..2000_u64, 1..(1_u64 << 33)]).prop_map(|(id, n)| Event::Charge(id, n)),
+        3 => prop_oneof![Just(0), 1..1600_u64].prop_map(Event::Look),
+        2 => Just(Event::Grant),
+        4 => Just(Event::Publish),
+        1 => prop::bool::weighted(0.1).prop_map(Event::CloseWhatIsOver),
+        1 => Just(Event::Detach),
+    ];
+    prop::collection::vec(event, 1..16)
+}
+
+/// What spends quotas: packets, as many as the kernel lets through, and what goes on around them.
+pub(super) fn spending() -> impl Strategy<Value = Vec<Event>> {
+    let id = || 0..3_usize;
+    let event = prop_oneof![
+        6 => (id(), prop_oneof![Just(u64::MAX), 1..(1_u64 << 28)]).prop_map(|(id, n)| Event::Charge(id, n)),
+        2 => Just(Event::Look(0)),
+        2 => Just(Event::Grant),
+        4 => Just(Event::Publish),
+        1 => id().prop_map(Event::Stay),
+        1 => id().prop_map(Event::Resume),
+        1 => Just(Event::Detach),
+    ];
+    prop::collection::vec(event, 1..16)
+}
+
+pub(super) fn end() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Killed), any::<u64>().prop_map(End::PowerLoss)]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Is {
+    Open,
+    Stayed,
+    Closed,
+}
+
+impl Is {
+    pub(super) fn of(record: &Record) -> Self {
+        match record.status {
+            Status::Active {} => Self::Open,
+            Status::Stayed { .. } => Self::Stayed,
+            _ => Self::Closed,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Said {
+    is: Is,
+    /// Bytes that were said to be used.
+    used: u64,
+    text: String,
+}
+
+/// What one account of the kernel has.
+#[derive(Clone, Debug)]
+struct Account {
+    key: Key,
+    quota: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    said: BTreeMap<Key, Said>,
+    /// What was asked for without an answer: what each may be now beside what was said.
+    open_question: BTreeMap<Key, (Is, String)>,
+    /// The kernel's table, by account.
+    table: BTreeMap<u16, Account>,
+    /// What the kernel has counted in each slot.
+    counts: BTreeMap<u16, u64>,
+    /// What crossed in truth.
+    crossed: BTreeMap<Key, u64>,
+    /// The kernel's counters began anew, and the store has not said that it knows.
+    anew: bool,
+}
+
+impl World {
+    fn latest(&self, id: &str) -> Option<(Key, Said)> {
+        let mut versions = self.said.iter().filter(|((its_id, _), _)| its_id == id);
+        versions.next_back().map(|(key, said)| (key.clone(), said.clone()))
+    }
+
+    /// One event; false where the disk did not let it come to its end.
+    pub(super) fn happen(&mut self, store: &mut Store, event: Event, disk: &ModelDisk) -> bool {
+        self.open_question.clear();
+        let answer = self.try_to(store, event);
+        if let Err(error) = &answer {
+            assert!(disk.has_struck(), "{event:?}: {error}");
+        }
+        answer.is_ok()
+    }
+
+    fn try_to(&mut self, store: &mut Store, event: Event) -> Result<(), StoreError> {
+        match event {
+            Event::Load(index) => self.load(store, index, false),
+            Event::Replace(index) => self.load(store, index, true),
+            Event::Stay(index) => {
+                self.change(store, Target::Id(IDS[index]), &Change::Stay { order: "an order" })
+            }
+            Event::Resume(index) => {
+                self.change(store, Target::Id(IDS[index]), &Change::Resume { why: "lifted" })
+            }
+            Event::Revoke(index) => {
+                self.change(store, Target::Id(IDS[index]), &Change::Revoke { why: "over" })
+            }
+            Event::Invalidate(which) => {
+                let target = Target::Instrument(INSTRUMENTS[which]);
+                self.change(store, target, &Change::Invalidate { why: "it fell" })
+            }
+            Event::Charge(index, bytes) => {
+                self.charge(index, bytes);
+                Ok(())
+            }
+            Event::Look(more) => self.look(store, more),
+            Event::Grant => store.grant().map(drop),
+            Event::Publish => self.publish(store),
+            Event::CloseWhatIsOver(all) => self.close_what_is_over(store, all),
+            Event::Detach => self.detach(store),
+        }
+    }
+
+    fn load(&mut self, store: &mut Store, index: usize, replace: bool) -> Result<(), StoreError> {
+        let latest = self.latest(IDS[index]);
+        let open = latest.as_ref().is_some_and(|(_, said)| said.is != Is::Closed);
+        if open != replace {
+            return Ok(());
+        }
+        let old = latest.map(|((_, version), _)| version);
+        let key: Key = (IDS[index].to_owned(), old.map_or(1, |old| old + 1));
+        let text = document(index, key.1, old.filter(|_| replace));
+        let mut became = vec![(key.clone(), Is::Open, text.clone())];
+        if let (true, Some(old)) = (replace, old) {
+            became.push(((key.0.clone(), old), Is::Closed, String::new()));
+        }
+        let loaded = load(store, &text);
+        let loaded = loaded.map(drop).map_err(|error| match error {
+            crate::store::LoadError::Store(error) => error,
+            other => panic!("{other}"),
+        });
+        if loaded.is_ok() {
+            self.said.insert(key, Said { is: Is::Open, used: 0, text });
+        } else {
+            assert_eq!(store.record(&became[0].0), None, "one that was not loaded is not there");
+        }
+        self.answered(&became, loaded)
+    }
+
+    fn change(
+        &mut self,
+        store: &mut Store,
+        target: Target<'_>,
+        change: &Change<'_>,
+    ) -> Result<(), StoreError> {
+        let keys = match store.affected(target, change, now()) {
+            Ok(keys) => keys,
+            Err(
+                StoreError::State { .. }
+                | StoreError::NotFound { .. }
+                | StoreError::NoSuchInstrument { .. }
+                | StoreError::NotResumable { .. },
+            ) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        let is = match change {
+            Change::Stay { .. } => Is::Stayed,
+            Change::Resume { .. } => Is::Open,
+            Change::Revoke { .. } | Change::Invalidate { .. } => Is::Closed,
+        };
+        let became: Vec<_> = keys.into_iter().map(|key| (key, is, String::new())).collect();
+        let done = store.change(target, change, &who(), now()).map(drop);
+        for (key, is, _) in &became {
+            let here = Is::of(store.record(key).unwrap());
+            let held = if done.is_err() && *is == Is::Open { self.said[key].is } else { *is };
+            assert_eq!(here, held, "in this process {key:?} is closed whatever the disk did");
+        }
+        self.answered(&became, done)
+    }
+
+    fn close_what_is_over(&mut self, store: &mut Store, all: bool) -> Result<(), StoreError> {
+        let moment = if all { time(OVER) } else { now() };
+        let done = store.close_what_is_over(&who(), moment);
+        // Those are closed here in either case.
+        let became: Vec<_> = self
+            .said
+            .iter()
+            .filter(|(key, said)| said.is != Is::Closed && store.record(key).unwrap().is_closed())
+            .map(|(key, _)| (key.clone(), Is::Closed, String::new()))
+            .collect();
+        assert!(!all || self.said.keys().all(|key| store.record(key).unwrap().is_closed()));
+        self.answered(&became, done.map(drop))
+    }
+
+    /// What was said, or what nobody can know.
+    fn answered(
+        &mut self,
+        became: &[(Key, Is, String)],
+        answer: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for (key, is, text) in became {
+            if answer.is_ok() {
+                self.said.get_mut(key).unwrap().is = *is;
+            } else {
+                self.open_question.insert(key.clone(), (*is, text.clone()));
+            }
+        }
+        answer
+    }
+
+    /// The kernel charges an account, up to what it was told.
+    fn charge(&mut self, index: usize, bytes: u64) {
+        for (account, Account { key, quota }) in &self.table {
+            if key.0 == IDS[index] {
+                let counted = self.counts.entry(*account).or_default();
+                let more = bytes.min(quota.saturating_sub(*counted));
+                *counted += more;
+                let crossed = self.crossed.entry(key.clone()).or_default();
+                *crossed += more;
+                let most = self::quota(index).unwrap_or(u64::MAX);
+                assert!(*crossed <= most, "{key:?} let {crossed} bytes through, and may {most}");
+            }
+        }
+    }
+
+    fn kernel_counts(&self, store: &Store, more: u64) -> Vec<(u16, Use)> {
+        let count = |slot: u16| self.counts.get(&slot).copied().unwrap_or(0);
+        let charged = |bytes: u64| if bytes > 0 { bytes + more } else { 0 };
+        store
+            .accounts()
+            .into_iter()
+            .map(|slot| (slot, Use { bytes: charged(count(slot)), packets: count(slot) / 1000 }))
+            .collect()
+    }
+
+    fn look(&mut self, store: &mut Store, more: u64) -> Result<(), StoreError> {
+        let counts = self.kernel_counts(store, more);
+        let looked = store.checkpoint_use(&counts, now());
+        if looked.is_ok() {
+            for (key, said) in &mut self.said {
+                let used = store.record(key).unwrap().used().bytes;
+                assert!(used >= said.used, "{key:?}: use has shrunk");
+                said.used = used;
+                if let (Some(account), true) = (store.record(key).unwrap().account(), more == 0) {
+                    let counted = self.counts.get(&account).copied().unwrap_or(0);
+                    assert!(used >= counted.min(quota(index_of(&key.0)).unwrap_or(u64::MAX)), "{key:?}");
+                }
+            }
+        }
+        looked
+    }
+
+    /// A new generation goes live; then the places that it does not use are freed.
+    fn publish(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let entries = store.kernel_exemptions(&clocks(), &pins());
+        self.table.clear();
+        let mut slots = std::collections::BTreeSet::new();
+        for entry in &entries {
+            assert!(usize::from(entry.slot) < MAX_EXEMPTIONS);
+            assert!(slots.insert(entry.slot), "two have the slot {}", entry.slot);
+            let of = store.by_slot(entry.slot).unwrap();
+            let account = Account { key: (of.id.clone(), of.version), quota: entry.quota };
+            let earlier = self.table.insert(entry.account, account.clone());
+            assert!(
+                earlier.is_none_or(|it| it.key == account.key && it.quota == account.quota),
+                "one account, one quota"
+            );
+            assert_eq!(store.record(&account.key).unwrap().account(), Some(entry.account));
+        }
+        let free = store.slots_to_reset();
+        assert!(free.iter().all(|slot| !slots.contains(slot)), "a slot in use is never reset");
+        if free.is_empty() {
+            return Ok(());
+        }
+        self.look(store, 0)?;
+        for slot in &free {
+            self.counts.remove(slot);
+        }
+        store.slots_were_reset(&free)
+    }
+
+    fn detach(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let counts = self.kernel_counts(store, 0);
+        self.table.clear();
+        self.counts.clear();
+        self.anew = true;
+        store.counters_end(&counts, now())?;
+        self.begin_anew(store)
+    }
+
+    fn begin_anew(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        store.counters_began_anew()?;
+        self.anew = false;
+        store.grant().map(drop)
+    }
+
+    /// One step has failed, and the process goes on: what opens is not done, and what closes is.
+    pub(super) fn go_on(&mut self) {
+        let questions = std::mem::take(&mut self.open_question);
+        if questions.values().all(|(is, _)| *is != Is::Open) {
+            for (key, (is, _)) in questions {
+                self.said.get_mut(&key).unwrap().is = is;
+            }
+        }
+    }
+
+    /// The process and perhaps the host go down, and come up again.
+    pub(super) fn go_down(&mut self, disk: &ModelDisk, end: End) {
+        disk.restart(end);
+        if matches!(end, End::PowerLoss(_)) {
+            self.table.clear();
+            self.counts.clear();
+            self.anew = true;
+        }
+    }
+
+    /// Holds the store of the next process against what was said, and takes over what was left open.
+    pub(super) fn compare(&mut self, store: &mut Store) {
+        let questions = std::mem::take(&mut self.open_question);
+        for (key, (is, text)) in &questions {
+            if store.record(key).is_some_and(|record| Is::of(record) == *is) {
+                let said = Said { is: *is, used: 0, text: text.clone() };
+                self.said.entry(key.clone()).or_insert(said).is = *is;
+            }
+        }
+        self.compare_answered(store);
+        if self.anew {
+            self.begin_anew(store).unwrap();
+        } else {
+            store.grant().unwrap();
+        }
+    }
+
+    /// Every exemption is what was said, and the trail tells the same.
+    fn compare_answered(&mut self, store: &Store) {
+        let listed: Vec<Key> = store.list(now()).into_iter().map(|it| (it.id, it.version)).collect();
+        assert_eq!(listed, self.said.keys().cloned().collect::<Vec<_>>(), "each is there that was loaded");
+        for (key, said) in &mut self.said {
+            let record = store.record(key).unwrap();
+            assert_eq!(Is::of(record), said.is, "{key:?}: {record:?}");
+            assert!(record.used().bytes >= said.used, "{key:?}: use has shrunk");
+            said.used = record.used().bytes;
+            let stored = store.stored(key).unwrap().unwrap();
+            assert!(stored.bytes == said.text.as_bytes(), "{key:?} is byte for byte what was loaded");
+            assert_eq!(stored.signatures, ["one", "two"].map(Vec::from));
+        }
+        let told: BTreeMap<Key, Is> = told(store);
+        let is: BTreeMap<Key, Is> = self.said.iter().map(|(key, said)| (key.clone(), said.is)).collect();
+        assert_eq!(told, is, "the trail tells what is");
+    }
+}
+
+/// What the trail says that each exemption is.
+pub(super) fn told(store: &Store) -> BTreeMap<Key, Is> {
+    let mut told = BTreeMap::new();
+    let mut approvals = 0;
+    for record in trail(store) {
+        let key: Key = (record.subject, u32::try_from(record.detail["version"].as_u64().unwrap()).unwrap());
+        let (from, to): (&[Option<Is>], Is) = match record.kind.as_str() {
+            "approval" => {
+                approvals += 1;
+                continue;
+            }
+            "load" => {
+                assert_eq!(std::mem::take(&mut approvals), 2, "the approvals of a load come before it");
+                (&[None], Is::Open)
+            }
+            "stay" => (&[Some(Is::Open)], Is::Stayed),
+            "resume" => (&[Some(Is::Stayed)], Is::Open),
+            "exhaust" => (&[Some(Is::Open)], Is::Closed),
+            "revoke" | "invalidate" | "expire" | "supersede" => {
+                (&[Some(Is::Open), Some(Is::Stayed)], Is::Closed)
+            }
+            other => panic!("nobody did that: {other}"),
+        };
+        let before = told.insert(key.clone(), to);
+        assert!(from.contains(&before), "{key:?}: {} came after {before:?}", record.kind);
+    }
+    assert_eq!(approvals, 0, "no approval without its load");
+    told
+}
