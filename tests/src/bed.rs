@@ -1,12 +1,14 @@
 //! A storage host in Dublin, a client in Belgium and one in the US, and the real daemon on the storage host.
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guard_user::control::status::Status;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::bpffs::BpfFs;
@@ -64,6 +66,7 @@ pub struct Bed {
     files: Scratch,
     pins: BpfFs,
     program: PathBuf,
+    guarded: &'static str,
 }
 
 /// What a command ended with and printed.
@@ -104,7 +107,14 @@ impl Bed {
             }
             hosts.push(made);
         }
-        Ok(Self { lan: Lan::new(&hosts)?, files: Scratch::new(label)?, pins: BpfFs::new(label)?, program })
+        let (files, pins) = (Scratch::new(label)?, BpfFs::new(label)?);
+        Ok(Self { lan: Lan::new(&hosts)?, files, pins, program, guarded: STORE })
+    }
+
+    /// Has the daemon and the command line run on another host than the storage host in Dublin.
+    #[must_use]
+    pub fn guarding(self, host: &'static str) -> Self {
+        Self { guarded: host, ..self }
     }
 
     /// The network of a host.
@@ -194,17 +204,17 @@ impl Bed {
     /// # Errors
     /// Where the program can't be started.
     pub fn spawn(&self, options: &[&str]) -> Result<Process> {
-        let mut command = self.host(STORE)?.command(&self.program.to_string_lossy())?;
+        let mut command = self.host(self.guarded)?.command(&self.program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(self.config()).args(options);
         Ok(Process::spawn("borderguard", command)?)
     }
 
-    /// Runs the command line on the storage host.
+    /// Runs the command line on the guarded host.
     ///
     /// # Errors
     /// Where it does not end in time.
     pub fn ask(&self, words: &[&str]) -> Result<Answer> {
-        let mut command = self.host(STORE)?.command(&self.program.to_string_lossy())?;
+        let mut command = self.host(self.guarded)?.command(&self.program.to_string_lossy())?;
         command.args(words).arg("--config").arg(self.config());
         let (status, out, complaint) = run_to_end("borderguard", command, PATIENCE)?;
         Ok(Answer { status, out, complaint })
@@ -328,9 +338,20 @@ contact = "privacy@example.org"
 
 /// The text of an exemption that is valid from now for so many seconds.
 pub fn exemption(id: &str, pin: &str, cidrs: &[&str], seconds: i64, quota: Option<u64>) -> String {
-    let now = jiff::Timestamp::now();
-    let until = now + jiff::SignedDuration::from_secs(seconds);
-    let from = now - jiff::SignedDuration::from_secs(1);
+    let now = Timestamp::now();
+    let window = now - SignedDuration::from_secs(1)..now + SignedDuration::from_secs(seconds);
+    exemption_within(id, pin, cidrs, window, quota)
+}
+
+/// The text of an exemption that is valid in a window.
+pub fn exemption_within(
+    id: &str,
+    pin: &str,
+    cidrs: &[&str],
+    window: Range<Timestamp>,
+    quota: Option<u64>,
+) -> String {
+    let Range { start: from, end: until } = window;
     let quota = quota.map(|bytes| format!("quota_bytes = {bytes}\n")).unwrap_or_default();
     format!(
         "id = {id:?}\nversion = 1\npins = [{pin:?}]\npurpose = \"Evidence in case 2026/0142\"\n\

@@ -5,6 +5,8 @@
 //! - [`cgroup`] and [`bpffs`] make a control group and a place for pins.
 //! - [`proc`] runs real servers and clients inside them, with [`scratch`] folders for their files.
 //! - [`bed`] is a storage host with the real daemon, which [`program`] finds, and two clients.
+//! - [`service`] is what the storage host serves, and [`signing`] is who approves exemptions.
+//! - [`geo_file`] writes a geo database.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`privilege`] says whether this process may do any of that.
 //!
@@ -18,6 +20,7 @@ pub mod cgroup;
 pub mod cleanup;
 pub mod demo;
 pub mod error;
+pub mod geo_file;
 pub mod names;
 pub mod netns;
 pub mod packet;
@@ -26,3 +29,6 @@ pub mod privilege;
 pub mod proc;
 pub mod program;
 pub mod scratch;
+pub mod service;
+pub mod signing;
+pub mod story;

@@ -9,12 +9,12 @@ use super::client::{Request, fetch};
 use super::expect::{Expected, Judged};
 use super::guard::Guard;
 use super::number::grouped;
-use super::policy::{EXEMPTION, MAILBOX_PORT};
+use super::policy::EXEMPTION;
 use super::screen::{Cell, Column, Screen, Style};
-use super::service::{Item, Service};
 use super::transfer::Transfer;
 use super::world::{BELGIUM, DUBLIN, Family, NOWHERE, PLACES, Place, US, US_OTHER, World};
 use crate::scratch::Scratch;
+use crate::service::{Item, MAILBOX_PORT, Service};
 
 /// How long packets that are already on their way may still arrive after a revocation.
 const IN_FLIGHT: Duration = Duration::from_millis(200);
@@ -62,7 +62,7 @@ impl Stage {
         screen.line("");
         let folder = Scratch::new("demo")?;
         let world = Rc::new(World::new()?);
-        let service = Service::start(&world, folder.path())?;
+        let service = Service::start(world.netns(&DUBLIN)?, folder.path())?;
         for place in PLACES {
             screen.line(&introduction(place));
         }

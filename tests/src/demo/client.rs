@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::service::{Item, Service};
 use super::world::{DUBLIN, Family, Place, World, host_part};
 use crate::proc::run_to_end;
+use crate::service::{Item, Service};
 
 /// How long a client tries to reach the service, in seconds. A dropped answer is never heard of, so
 /// this is what a forbidden request takes.

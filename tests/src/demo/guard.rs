@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::client::Request;
 use super::expect::Judged;
 use super::policy::{self, EXEMPTION, PIN};
-use super::service::Item;
 use super::world::{DUBLIN, World};
 use crate::bpffs::BpfFs;
 use crate::proc::{Process, retry_until, run_to_end};
+use crate::service::Item;
 
 /// How long any one command may take.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -12,7 +12,6 @@ mod guard;
 mod number;
 mod policy;
 mod screen;
-mod service;
 mod transfer;
 mod world;
 

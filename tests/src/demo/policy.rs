@@ -6,12 +6,10 @@ use anyhow::Result;
 use super::world::{DUBLIN, Family, PLACES, US};
 use crate::bed::INSTRUMENT;
 use crate::netns::HOST_INTERFACE;
+use crate::service::MAILBOX_PORT;
 
 /// The pin's name.
 pub(super) const PIN: &str = "mailbox";
-
-/// The TCP port that the pinned mailbox is served on.
-pub(super) const MAILBOX_PORT: u16 = 8143;
 
 /// The exemption's id.
 pub(super) const EXEMPTION: &str = "mlat-2014-dublin-1";

@@ -13,7 +13,7 @@ use crate::cli::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::target::Target;
 use crate::config::Errors;
-use crate::control::client::{ask, unexpected};
+use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
 use crate::exemption::{ErrorKind, State, Summary, Surroundings, document};
 
@@ -41,20 +41,33 @@ pub(super) fn load(
 ) -> Result<Exit> {
     let socket = how.target.socket()?;
     let bytes = document::read(file).map_err(refused)?;
-    // What is wrong with the document alone needs no daemon to say so.
     let surroundings = Surroundings { now: Some(now), ..Surroundings::default() };
-    let document = document::parse(file, &bytes, &surroundings).map_err(refused)?;
+    // What is wrong with the document alone can be said without a daemon.
+    let checked = document::parse(file, &bytes, &surroundings).map_err(refused);
+    let (document, known) = match (String::from_utf8(bytes), checked) {
+        (Ok(document), Ok(known)) => (document, known),
+        (Ok(document), Err(errors)) if !how.dry_run => return Err(recorded(&socket, file, document, errors)),
+        (_, Err(errors)) => return Err(errors.into()),
+        (Err(error), Ok(_)) => return Err(error.into()),
+    };
     let signatures = signatures::collect(file, signatures)?;
     let texts: Result<Vec<SignatureText>> = signatures.into_iter().map(text).collect();
-    let request = Request::ExemptionLoad {
-        document: String::from_utf8(bytes)?,
-        name: file.to_string_lossy().into_owned(),
-        signatures: texts?,
-        dry_run: how.dry_run,
-    };
-    let begins = if document.valid_from > now { "once it begins" } else { "from now on" };
+    let name = file.to_string_lossy().into_owned();
+    let request = Request::ExemptionLoad { document, name, signatures: texts?, dry_run: how.dry_run };
+    let begins = if known.valid_from > now { "once it begins" } else { "from now on" };
     let done = format!("; the kernel lets through {begins}:");
     change(&socket, &request, how, (&done, "; loaded, the kernel would let through:"), now, out)
+}
+
+/// Has a daemon that runs refuse a document with errors, so that its audit trail has the refusal.
+fn recorded(socket: &Path, file: &Path, document: String, errors: CliError) -> anyhow::Error {
+    let name = file.to_string_lossy().into_owned();
+    // Signatures are of no use to a document with errors.
+    let request = Request::ExemptionLoad { document, name, signatures: Vec::new(), dry_run: false };
+    match ask(socket, &request) {
+        Err(refusal @ ClientError::Refused { .. }) => refusal.into(),
+        _ => errors.into(),
+    }
 }
 
 /// A request for a change, and its answer as it is shown.

@@ -1,4 +1,4 @@
-//! The storage service: nginx on the Dublin host, with a mailbox and an address book.
+//! The storage service: nginx with a mailbox and an address book, for the demo and the stories.
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::world::{DUBLIN, World};
+use crate::netns::Netns;
 use crate::proc::{Process, Transport};
+
+/// The TCP port that the mailbox is served on.
+pub const MAILBOX_PORT: u16 = 8143;
+/// The TCP port that the address book is served on.
+pub const ADDRESS_BOOK_PORT: u16 = 8080;
 
 /// How fast the archive is served, in bytes a second.
 const ARCHIVE_RATE: u64 = 4 << 20;
 
 /// What clients can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Item {
+pub enum Item {
     /// The pinned mailbox.
     Mailbox,
     /// The address book, which is not pinned.
@@ -28,7 +33,7 @@ impl Item {
     const ALL: [Item; 3] = [Item::Mailbox, Item::AddressBook, Item::Archive];
 
     /// What the table calls it.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Item::Mailbox => "mailbox",
             Item::AddressBook => "address book",
@@ -37,15 +42,15 @@ impl Item {
     }
 
     /// The TCP port that it is served on.
-    pub(super) fn port(self) -> u16 {
+    pub fn port(self) -> u16 {
         match self {
-            Item::Mailbox | Item::Archive => super::policy::MAILBOX_PORT,
-            Item::AddressBook => 8080,
+            Item::Mailbox | Item::Archive => MAILBOX_PORT,
+            Item::AddressBook => ADDRESS_BOOK_PORT,
         }
     }
 
     /// Its file, below the service's folder and in the URL alike.
-    pub(super) fn file(self) -> &'static str {
+    pub fn file(self) -> &'static str {
         match self {
             Item::Mailbox => "mail/inbox.mbox",
             Item::Archive => "mail/archive.mbox",
@@ -67,14 +72,17 @@ impl Item {
 
 /// nginx, running.
 #[derive(Debug)]
-pub(super) struct Service {
+pub struct Service {
     folder: PathBuf,
     _nginx: Process,
 }
 
 impl Service {
-    /// Writes the data below `folder` and serves it on the Dublin host.
-    pub(super) fn start(world: &World, folder: &Path) -> Result<Self> {
+    /// Writes the data below `folder` and serves it on every address of a host.
+    ///
+    /// # Errors
+    /// Where the data can't be written, or nginx does not start.
+    pub fn start(netns: &Netns, folder: &Path) -> Result<Self> {
         for item in Item::ALL {
             let path = folder.join(item.file());
             fs::create_dir_all(path.parent().unwrap_or(folder))
@@ -84,7 +92,6 @@ impl Service {
         let config = folder.join("nginx.conf");
         fs::write(&config, nginx_config(folder))
             .with_context(|| format!("cannot write {}", config.display()))?;
-        let netns = world.netns(&DUBLIN)?;
         let mut command = netns.command("nginx")?;
         command.arg("-p").arg(folder).arg("-e").arg(folder.join("error.log")).arg("-c").arg(&config);
         let nginx = Process::spawn("nginx", command)?;
@@ -95,13 +102,19 @@ impl Service {
     }
 
     /// What is stored, as it should arrive.
-    pub(super) fn content(&self, item: Item) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn content(&self, item: Item) -> Result<Vec<u8>> {
         let path = self.folder.join(item.file());
         fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// How many bytes that is.
-    pub(super) fn length(&self, item: Item) -> Result<u64> {
+    ///
+    /// # Errors
+    /// Where its file is gone.
+    pub fn length(&self, item: Item) -> Result<u64> {
         let path = self.folder.join(item.file());
         Ok(fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len())
     }

@@ -1,0 +1,78 @@
+//! Who approves exemptions: two people with SSH keys, and the file and the config that name them.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::proc::run_to_end;
+
+/// Who writes the documents, and signs none.
+pub const SUBMITTER: &str = "aoife@example.org";
+/// Who approves as `legal`.
+pub const LEGAL: &str = "niamh@example.org";
+/// Who approves as `compliance`.
+pub const COMPLIANCE: &str = "ciaran@example.org";
+/// A person with a key of their own whom the config does not name.
+pub const STRANGER: &str = "mallory@example.com";
+
+/// The signers with their roles.
+const SIGNERS: [(&str, &str); 2] = [(LEGAL, "legal"), (COMPLIANCE, "compliance")];
+
+/// What a document asks for: one approval in each of the two roles.
+pub const APPROVAL: &str = "\n[approval]\nsubmitter = \"aoife@example.org\"\n\n\
+    [[approval.required]]\nrole = \"legal\"\ncount = 1\n\n\
+    [[approval.required]]\nrole = \"compliance\"\ncount = 1\n";
+
+/// Keys of the signers and of one stranger, in a folder.
+#[derive(Debug)]
+pub struct Signers {
+    folder: PathBuf,
+}
+
+impl Signers {
+    /// Has `ssh-keygen` make the keys, and writes the file of allowed signers beside them.
+    ///
+    /// # Errors
+    /// Without `ssh-keygen`, or where the folder can't be written.
+    pub fn new(folder: &Path) -> Result<Self> {
+        let signers = Self { folder: folder.join("signers") };
+        fs::create_dir(&signers.folder)
+            .with_context(|| format!("cannot make {}", signers.folder.display()))?;
+        let mut allowed = String::new();
+        for who in [LEGAL, COMPLIANCE, STRANGER] {
+            let key = signers.key(who);
+            let mut command = Command::new("ssh-keygen");
+            command.args(["-q", "-t", "ed25519", "-N", "", "-C", who, "-f"]).arg(&key);
+            let (status, _, complaint) =
+                run_to_end("ssh-keygen", command, std::time::Duration::from_secs(60))?;
+            ensure!(status.success(), "ssh-keygen made no key: {complaint}");
+            let public = fs::read_to_string(key.with_added_extension("pub"))
+                .with_context(|| format!("cannot read the public half of {}", key.display()))?;
+            if who != STRANGER {
+                allowed += &format!("{who} namespaces=\"borderguard-*\" {public}");
+            }
+        }
+        let file = signers.allowed();
+        fs::write(&file, allowed).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(signers)
+    }
+
+    /// The private key of one of them.
+    pub fn key(&self, who: &str) -> PathBuf {
+        self.folder.join(who.split('@').next().unwrap_or(who))
+    }
+
+    fn allowed(&self) -> PathBuf {
+        self.folder.join("allowed_signers")
+    }
+
+    /// The sections of the config by which their approvals are asked for.
+    pub fn config(&self) -> String {
+        let mut text = format!("\n[approval]\nallowed_signers = {:?}\n", self.allowed());
+        for (identity, role) in SIGNERS {
+            text += &format!("\n[[approval.signer]]\nidentity = {identity:?}\nroles = [{role:?}]\n");
+        }
+        text
+    }
+}
