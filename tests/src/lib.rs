@@ -5,6 +5,7 @@
 //! - [`cgroup`] and [`bpffs`] make a control group and a place for pins.
 //! - [`proc`] runs real servers and clients inside them, with [`scratch`] folders for their files.
 //! - [`bed`] is a storage host with the real daemon, which [`program`] finds, and two clients.
+//! - [`wire`] counts what a network received, by the kernel's own counters.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`privilege`] says whether this process may do any of that.
 //!
@@ -26,3 +27,4 @@ pub mod privilege;
 pub mod proc;
 pub mod program;
 pub mod scratch;
+pub mod wire;
