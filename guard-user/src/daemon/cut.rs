@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use guard_common::abi::{FlowKey, Hook};
+use guard_common::abi::{FlowKey, FlowRecord, Hook, Place};
 use guard_common::packet::Addr;
+use guard_common::verdict::Reason;
 use tracing::{info, warn};
 
 use super::guard::Guard;
+use crate::config::policy::PortRange;
+use crate::exemption::document::{Document, Recipient};
 use crate::kernel::sockets::{self, Flow, Transport};
 
 /// IANA protocol numbers.
@@ -26,10 +29,26 @@ impl Guard {
                 return Vec::new();
             }
         };
-        let carried = flows
-            .iter()
-            .filter(|(key, record)| key.hook == Hook::Egress as u8 && accounts.contains(&record.exemption));
-        carried.filter_map(|(key, _)| flow(key)).collect()
+        let documents: Vec<&Document> =
+            accounts.iter().filter_map(|slot| self.store.by_slot(*slot)).collect();
+        let carried = |(key, record): &&(FlowKey, FlowRecord)| {
+            key.hook == Hook::Egress as u8
+                && (accounts.contains(&record.exemption)
+                    || documents.iter().any(|document| self.ran_out(document, key, record)))
+        };
+        flows.iter().filter(carried).filter_map(|(key, _)| flow(key)).collect()
+    }
+
+    /// Whether a flow met the end of this exemption before the daemon saw it: its record says that a window
+    /// or a quota is over, and no longer whose.
+    fn ran_out(&self, document: &Document, key: &FlowKey, record: &FlowRecord) -> bool {
+        let over = [Reason::ExemptionExpired, Reason::ExemptionExhausted];
+        let pins = self.policy.pins.iter().enumerate();
+        over.iter().any(|reason| *reason as u8 == record.reason)
+            && pins
+                .into_iter()
+                .any(|(at, pin)| record.denied >> at & 1 == 1 && document.pins.contains(&pin.name))
+            && document.recipients.iter().any(|recipient| reaches(recipient, key, record))
     }
 
     /// Closes the local sockets of the flows that these exemptions carried, so that their users see an end
@@ -51,6 +70,18 @@ impl Guard {
             Err(error) => warn!("{error}"),
         }
     }
+}
+
+/// Whether a flow goes to this recipient.
+fn reaches(recipient: &Recipient, key: &FlowKey, record: &FlowRecord) -> bool {
+    let there = match recipient.networks.as_slice() {
+        [] => Place(record.place).jurisdiction() == recipient.jurisdiction,
+        networks => networks.iter().any(|network| network.contains(address(key.dst))),
+    };
+    let by_port = |range: &PortRange| {
+        range.protocol.number() == key.proto && (range.first..=range.last).contains(&key.dport)
+    };
+    there && (recipient.ports.is_empty() || recipient.ports.iter().any(by_port))
 }
 
 fn flow(key: &FlowKey) -> Option<Flow> {
