@@ -1,13 +1,16 @@
 //! A storage host in Dublin, a client in Belgium and one in the US, and the real daemon on the storage host.
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use guard_user::audit::Stored;
 use guard_user::control::status::Status;
+use guard_user::exemption::Summary;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -19,6 +22,9 @@ use crate::scratch::Scratch;
 
 /// How long any one command, and the start of the daemon, may take.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long a TCP connection may take to be made, or to show its end.
+const TCP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The storage host in Dublin.
 pub const STORE: &str = "store";
@@ -78,6 +84,29 @@ pub struct Answer {
     pub out: String,
     /// What it complained of.
     pub complaint: String,
+}
+
+/// Both ends of a TCP connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The storage host's.
+    pub server: TcpStream,
+    /// The client's.
+    pub client: TcpStream,
+}
+
+impl Connection {
+    /// Sends some bytes from the storage host to the client.
+    ///
+    /// # Errors
+    /// Where they do not arrive.
+    pub fn passes(&self) -> Result<()> {
+        let mut word = [0; 6];
+        (&self.server).write_all(b"a mail")?;
+        (&self.client).read_exact(&mut word)?;
+        ensure!(&word == b"a mail", "{word:?} arrived");
+        Ok(())
+    }
 }
 
 /// The address of a host.
@@ -256,6 +285,74 @@ impl Bed {
         let file = self.file(&format!("{id}.toml"));
         fs::write(&file, exemption(id, "mail", cidrs, seconds, quota))?;
         self.tell(&["exemption", "load", &file.to_string_lossy()]).map(drop)
+    }
+
+    /// Writes a file of this bed, and returns its path as the command line takes it.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<String> {
+        let path = self.file(name);
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// Loads the exemption that this text is.
+    ///
+    /// # Errors
+    /// Where the daemon refuses it.
+    pub fn load(&self, name: &str, document: &str) -> Result<()> {
+        let file = self.write(name, document)?;
+        self.tell(&["exemption", "load", &file]).map(drop)
+    }
+
+    /// Every exemption, as the daemon lists it.
+    ///
+    /// # Errors
+    /// Where no daemon answers.
+    pub fn exemptions(&self) -> Result<Vec<Summary>> {
+        Ok(serde_json::from_str(&self.tell(&["exemption", "list", "--json"])?)?)
+    }
+
+    /// One exemption, as the daemon shows it: the version that is open, else the highest.
+    ///
+    /// # Errors
+    /// Where there is none of this id.
+    pub fn exemption(&self, id: &str) -> Result<Summary> {
+        let mut shown: Value = serde_json::from_str(&self.tell(&["exemption", "show", id, "--json"])?)?;
+        Ok(serde_json::from_value(shown["exemption"].take())?)
+    }
+
+    /// The audit trail, oldest record first, of the daemon or of the store that it left.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn trail(&self) -> Result<Vec<Stored>> {
+        let export = self.tell(&["audit", "export"])?;
+        export.lines().map(|line| Ok(Stored::read(line.as_bytes())?)).collect()
+    }
+
+    /// A TCP connection that a client has to this port of the storage host.
+    ///
+    /// # Errors
+    /// Where nobody listens, or a guard lets no answer through.
+    pub fn connect(&self, listener: &TcpListener, client: &str) -> Result<Connection> {
+        let to = listener.local_addr()?;
+        let client = self.host(client)?.run(|| TcpStream::connect_timeout(&to, TCP_PATIENCE))??;
+        let (server, _) = listener.accept()?;
+        for end in [&server, &client] {
+            end.set_read_timeout(Some(TCP_PATIENCE))?;
+        }
+        Ok(Connection { server, client })
+    }
+
+    /// A server of the storage host on the port that [`PIN`] is known by.
+    ///
+    /// # Errors
+    /// Where the port is taken.
+    pub fn listen(&self, family: Family) -> Result<TcpListener> {
+        let at = SocketAddr::new(address(STORE, family)?, MAIL_PORT);
+        Ok(self.host(STORE)?.run(|| TcpListener::bind(at))??)
     }
 
     /// A socket of the storage host with this source port.

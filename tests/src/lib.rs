@@ -7,6 +7,7 @@
 //! - [`bed`] is a storage host with the real daemon, which [`program`] finds, and two clients.
 //! - [`service`] is what the storage host serves, and [`signing`] is who approves exemptions.
 //! - [`geo_file`] writes a geo database.
+//! - [`wire`] counts what a network received, by the kernel's own counters.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`privilege`] says whether this process may do any of that.
 //!
@@ -32,3 +33,4 @@ pub mod scratch;
 pub mod service;
 pub mod signing;
 pub mod story;
+pub mod wire;

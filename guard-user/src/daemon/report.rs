@@ -14,7 +14,7 @@ use crate::control::users::user_words;
 use crate::exemption::Summary;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
 use crate::store::{Judged, Key, Record, StoreError};
 
@@ -103,7 +103,8 @@ impl Guard {
         self.checkpoint_exemptions();
         self.book_counts();
         match self.try_report(from, until, sees_all) {
-            Ok(report) => Response::Report { report: Box::new(report) },
+            // Here and not where it is written: what a peer may not read does not leave the daemon.
+            Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
             Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
         }
     }

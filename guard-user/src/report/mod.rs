@@ -23,6 +23,7 @@ pub use model::{
     InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
 };
 pub use redact::WITHHELD;
+pub(crate) use redact::redacted;
 pub use sums::Class;
 
 /// How a report is written.

@@ -7,7 +7,7 @@ pub const WITHHELD: &str = "(withheld: confidential)";
 
 /// The report as it may be shown: where it is to be redacted, confidential exemptions keep id, state, kind
 /// of instrument, article and ground, pins, jurisdictions, times and numbers, and no other text.
-pub(super) fn redacted(report: &Report) -> Report {
+pub(crate) fn redacted(report: &Report) -> Report {
     let mut report = report.clone();
     if report.redacted {
         report.exemptions.iter_mut().filter(|exemption| exemption.confidential).for_each(withhold);

@@ -1,0 +1,111 @@
+//! The judgement itself on all CPUs at once: a quota is charged to its last bytes, and never passed.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+mod support;
+
+use aya::EbpfLoader;
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use guard_common::abi::Hook;
+use guard_common::verdict::{Reason, Verdict};
+use guard_tests::packet::{Ipv4, Packet};
+use guard_user::compile::{HostFacts, KernelExemption, policy_table};
+use guard_user::config::policy::{PortRange, Protocol};
+use guard_user::config::{self, Surroundings};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use support::{CLIENT, PinPlace, STORAGE, geo};
+
+/// The account of both entries, the second of which has a slot of its own.
+const ACCOUNT: u16 = 70;
+const PORTS: [u16; 2] = [50_000, 50_001];
+const QUOTA: u64 = 40_000_000;
+/// Frames from the largest of an Ethernet to the smallest that the kernel takes.
+const SIZES: [u64; 4] = [1514, 700, 99, 60];
+
+fn entry(slot: u16, port: u16) -> KernelExemption {
+    KernelExemption {
+        slot,
+        account: ACCOUNT,
+        pins: vec!["mail".to_owned()],
+        jurisdictions: Vec::new(),
+        networks: vec!["203.0.113.0/24".parse().unwrap()],
+        ports: vec![PortRange { protocol: Protocol::Tcp, first: port, last: port }],
+        valid_from_ns: 0,
+        valid_until_ns: u64::MAX,
+        quota: QUOTA,
+    }
+}
+
+fn frame(port: u16, size: u64) -> Vec<u8> {
+    let payload = vec![b'm'; usize::try_from(size).unwrap() - 54];
+    let frame =
+        Packet::ethernet().with(Ipv4::to(CLIENT).from(STORAGE)).tcp(8143, port).payload(&payload).build();
+    assert_eq!(frame.len() as u64, size);
+    frame
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
+    let place = PinPlace::new("quota");
+    let mut kernel = place.open();
+    let text = "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+        [pin.select]\nsources = [\"192.0.2.0/24\"]\n";
+    let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
+    let entries = [entry(ACCOUNT, PORTS[0]), entry(200, PORTS[1])];
+    let table = policy_table(&checked.policy, &entries, &HostFacts::default(), 1).unwrap();
+    kernel.publish(&table, Some(&geo("US"))).unwrap();
+
+    // The same judgement as of the attached program, over the same maps, by an entry point of the bench.
+    let mut ebpf = EbpfLoader::new()
+        .default_map_pin_directory(place.path().join("maps"))
+        .load(guard_user::kernel::bench_object())
+        .unwrap();
+    let program: &mut SchedClassifier = ebpf.program_mut("bench_egress").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    let program = &*program;
+
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        // One thread on each: nothing interrupts the hook of a CPU by itself.
+        for cpu in 0..cpus {
+            scope.spawn(move || {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                sched_setaffinity(None, &set).unwrap();
+                // So many of each size that every CPU alone would spend it all.
+                for (number, size) in SIZES.into_iter().enumerate() {
+                    // A `struct __sk_buff` of zeroes (linux/bpf.h): the wire length is the frame's.
+                    let context = [0; 164];
+                    let frame = frame(PORTS[(number + cpu) % 2], size);
+                    let repeat = u32::try_from(QUOTA / size + 1).unwrap();
+                    let options = TestRunOptions {
+                        data_in: Some(&frame),
+                        ctx_in: Some(&context),
+                        repeat,
+                        ..TestRunOptions::default()
+                    };
+                    let result = program.test_run(options).unwrap();
+                    assert_eq!(result.return_value, 2, "the last one of {size} bytes is dropped");
+                }
+            });
+        }
+    });
+
+    let used = kernel.exemption_use(ACCOUNT).unwrap();
+    let smallest = *SIZES.last().unwrap();
+    assert!(used.bytes <= QUOTA, "{used:?}");
+    assert!(used.bytes + smallest > QUOTA, "{used:?}: one more of {smallest} bytes would have had room");
+    assert_eq!(kernel.exemption_use(200).unwrap().bytes, 0, "an account has no second one");
+    // Counted by each CPU for itself, beside the account.
+    let totals = kernel.totals().unwrap();
+    let of = |verdict, reason| {
+        let row =
+            totals.iter().find(|row| (row.hook, row.verdict, row.reason) == (Hook::Egress, verdict, reason));
+        row.map(|row| row.count).unwrap_or_default()
+    };
+    let passed = of(Verdict::Pass, Reason::Exempt);
+    assert_eq!((passed.packets, passed.bytes), (used.packets, used.bytes), "{totals:?}");
+    let refused = of(Verdict::Drop, Reason::ExemptionExhausted);
+    let judged: u64 = SIZES.iter().map(|size| QUOTA / size + 1).sum();
+    assert_eq!(passed.packets + refused.packets, judged * cpus as u64, "{totals:?}");
+}
