@@ -6,6 +6,7 @@
 //! - [`proc`] runs real servers and clients inside them, with [`scratch`] folders for their files.
 //! - [`bed`] is a storage host with the real daemon, which [`program`] finds, and two clients.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
+//! - [`pages`] reads pages of the documentation.
 //! - [`privilege`] says whether this process may do any of that.
 //!
 //! Everything that these make on the machine is named `bg-<pid>-<number>-<label>` (see [`names`]) and
@@ -21,6 +22,7 @@ pub mod error;
 pub mod names;
 pub mod netns;
 pub mod packet;
+pub mod pages;
 pub mod pcap;
 pub mod privilege;
 pub mod proc;
