@@ -67,20 +67,25 @@ fn here(commands: &str, folder: &Path) -> String {
     text
 }
 
-/// A line without what differs from run to run: moments, keys and hashes, and the generation's number.
+/// A line without what differs from run to run: moments, keys and hashes, the numbers of generations and of
+/// audit records.
 fn lasting(line: &str) -> String {
-    let mut words: Vec<&str> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
     for word in line.trim_end().split(' ') {
-        let digits: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        let is_hash = word.len() >= 16 && word.chars().all(|c| c.is_ascii_hexdigit());
-        words.push(match digits.trim_end_matches([',', ';', ':', '.']) {
-            "0000-00-00" => "DAY",
-            "00:00:00" => "TIME",
-            _ if words.last() == Some(&"(generation") => "NUMBER",
-            _ if word.starts_with("SHA256:") => "SHA256",
-            _ if is_hash => "HASH",
-            _ => word,
+        let is_first = words.iter().all(String::is_empty);
+        let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+        words.push(match words.last().map(String::as_str) {
+            Some("(generation" | "records:") => "NUMBER".to_owned(),
+            _ if is_first && is_number => "NUMBER".to_owned(),
+            _ => match word.split_once('=') {
+                Some((key, value)) => format!("{key}={}", lasting_word(value)),
+                None => lasting_word(word).to_owned(),
+            },
         });
+    }
+    // The number of a record is set flush right.
+    if words.iter().find(|word| !word.is_empty()).is_some_and(|word| word == "NUMBER") {
+        words.retain(|word| !word.is_empty());
     }
     let mut text = words.join(" ");
     // How far a moment is from now.
@@ -89,6 +94,17 @@ fn lasting(line: &str) -> String {
         text = format!("{before}TIME UTC{after}");
     }
     text
+}
+
+fn lasting_word(word: &str) -> &str {
+    let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    match shape.trim_end_matches([',', ';', ':', '.']) {
+        "0000-00-00" => "DAY",
+        "00:00:00" => "TIME",
+        _ if word.starts_with("SHA256:") => "SHA256",
+        _ if word.len() >= 16 && word.chars().all(|c| c.is_ascii_hexdigit()) => "HASH",
+        _ => word,
+    }
 }
 
 /// Where what was printed is not what the page shows.
@@ -120,6 +136,8 @@ fn what_is_printed_is_held_against_the_page() {
     let printed = "a, 2026-11-23 06:27:11 UTC (1 second ago) by root (generation 4)\nb\nc SHA256:abc\nd\n";
     let same = "a, 2027-01-02 11:11:11 UTC (now) by root (generation 17)\n...\nc SHA256:xyz\nd\n";
     assert_eq!(difference(same, printed), None);
+    assert_eq!(difference("    12  load  key=SHA256:x  version=1", "9  load  key=SHA256:y  version=1"), None);
+    assert!(difference("    12  load  version=2", "9  load  version=1").is_some());
     for wrong in [
         "a, 2027-01-02 11:11:11 UTC (now) by eve (generation 17)\n...\n",
         "...\nd\nc SHA256:xyz\n",

@@ -69,9 +69,11 @@ pub(super) fn report(
             show::one(&Summary::of_document(document, now), now, out)?;
             match with_pins {
                 true => Ok(()),
-                false => {
-                    writeln!(out, "whether there are these pins was not looked at: --config FILE names them")
-                }
+                false => writeln!(
+                    out,
+                    "whether the config has these pins was not looked at; `borderguard exemption lint FILE --config \
+                     CONFIG` does"
+                ),
             }
         }
         Err(errors) => {
@@ -161,7 +163,7 @@ cidrs = ["198.51.100.20/32"]
                         \x20 bytes    without bound\n";
         assert_eq!((code, shown.as_str()), (Exit::Ok, expected));
         let (_, shown) = lint(DOCUMENT, None, false);
-        assert!(shown.ends_with("--config FILE names them\n"), "{shown}");
+        assert!(shown.ends_with("--config CONFIG` does\n"), "{shown}");
         let (code, shown) = lint(DOCUMENT, None, true);
         let object: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(
