@@ -56,7 +56,8 @@ fn words(line: &str) -> Vec<String> {
 fn commands(program: &str) -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
     for (path, text) in pages() {
-        for (_, block) in blocks(&text) {
+        // What commands print is no command.
+        for (_, block) in blocks(&text).into_iter().filter(|(kind, _)| *kind != "text") {
             // Where there is a prompt, the other lines are what the command says.
             let prompt = if block.lines().any(|line| line.starts_with("$ ")) { "$ " } else { "" };
             for line in block.lines().filter_map(|line| line.strip_prefix(prompt)) {
