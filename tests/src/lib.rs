@@ -9,6 +9,7 @@
 //! - [`geo_file`] writes a geo database.
 //! - [`wire`] counts what a network received, by the kernel's own counters.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
+//! - [`pages`] reads pages of the documentation.
 //! - [`privilege`] says whether this process may do any of that.
 //!
 //! Everything that these make on the machine is named `bg-<pid>-<number>-<label>` (see [`names`]) and
@@ -25,6 +26,7 @@ pub mod geo_file;
 pub mod names;
 pub mod netns;
 pub mod packet;
+pub mod pages;
 pub mod pcap;
 pub mod privilege;
 pub mod proc;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use guard_common::abi::Loss;
 use guard_common::verdict::{Reason, Verdict};
+use guard_tests::pages::blocks;
 use guard_user::cli::command::Cli;
 use guard_user::config::{self, Surroundings, groups};
 use guard_user::geo::embedded;
@@ -29,29 +30,6 @@ fn pages() -> Vec<(PathBuf, String)> {
 
 fn page(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap()
-}
-
-/// The code blocks of a page: what follows the backticks, and the lines.
-fn blocks(text: &str) -> Vec<(&str, String)> {
-    let mut blocks: Vec<(&str, String)> = Vec::new();
-    let mut open = false;
-    for line in text.lines() {
-        match line.strip_prefix("```") {
-            Some(_) if open => open = false,
-            Some(kind) => {
-                open = true;
-                blocks.push((kind, String::new()));
-            }
-            None if open => {
-                let block = &mut blocks.last_mut().unwrap().1;
-                block.push_str(line);
-                block.push('\n');
-            }
-            None => {}
-        }
-    }
-    assert!(!open, "a code block is not closed");
-    blocks
 }
 
 /// The words of a line of shell, with quotes taken off; a comment ends it.
@@ -78,7 +56,8 @@ fn words(line: &str) -> Vec<String> {
 fn commands(program: &str) -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
     for (path, text) in pages() {
-        for (_, block) in blocks(&text) {
+        // What commands print is no command.
+        for (_, block) in blocks(&text).into_iter().filter(|(kind, _)| *kind != "text") {
             // Where there is a prompt, the other lines are what the command says.
             let prompt = if block.lines().any(|line| line.starts_with("$ ")) { "$ " } else { "" };
             for line in block.lines().filter_map(|line| line.strip_prefix(prompt)) {

@@ -3,17 +3,18 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::CliError;
+use super::check::counted;
 use super::exemption::file;
 use super::exit::Exit;
 use super::table::plain;
 use super::target::Target;
-use super::trail;
+use super::trail::{self, unreadable};
 use crate::approval::load;
 use crate::audit::{Checkpoint, Head, Stored, verify};
 use crate::control::client::{ask, unexpected};
@@ -34,7 +35,7 @@ pub enum Command {
     /// Show the records, one line each
     Show {
         /// From this number on
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         from: u64,
         /// Each record as its line has it: JSON
         #[arg(long)]
@@ -176,18 +177,16 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
         match &verified {
             Ok(head) if heads.is_empty() => writeln!(
                 out,
-                "{} records, whole in themselves. Whether the end was cut off shows a checkpoint that was kept \
-                 elsewhere (--checkpoint)",
+                "records: {}, whole in themselves. A checkpoint that was kept elsewhere shows whether the end was \
+                 cut off (--checkpoint)",
                 head.sequence
             )?,
-            Ok(head) => {
-                writeln!(
-                    out,
-                    "{} records, whole, and as {} checkpoints know them",
-                    head.sequence,
-                    heads.len()
-                )?;
-            }
+            Ok(head) => writeln!(
+                out,
+                "records: {}, whole, and held against {}",
+                head.sequence,
+                counted(heads.len(), "checkpoint")
+            )?,
             Err(broken) => writeln!(out, "NOT WHOLE: {broken}")?,
         }
     }
@@ -196,8 +195,7 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
 
 /// Reads a checkpoint, and its signature beside it.
 fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Checkpoint> {
-    let text =
-        std::fs::read(file).with_context(|| format!("cannot read the checkpoint {}", file.display()))?;
+    let text = std::fs::read(file).map_err(|error| unreadable("checkpoint", file, error))?;
     let bad = |why: String| CliError::bad_input(format!("{}: {why}", file.display()));
     if unsigned {
         let text = String::from_utf8(text).map_err(|error| bad(error.to_string()))?;
@@ -205,12 +203,12 @@ fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Check
     }
     let mut name = file.as_os_str().to_owned();
     name.push(".sig");
-    let signature = std::fs::read(&name).with_context(|| {
-        format!(
-            "cannot read the signature {}: sign the checkpoint with `ssh-keygen -Y sign -n borderguard-audit`, or \
-             take it --unsigned",
+    let signature = std::fs::read(&name).map_err(|error| {
+        CliError::bad_input(format!(
+            "cannot read the signature {}: {error}; sign the checkpoint with `ssh-keygen -Y sign -n \
+             borderguard-audit`, or take it --unsigned",
             Path::new(&name).display()
-        )
+        ))
     })?;
     let config = target.config_file();
     let checked =
@@ -220,7 +218,8 @@ fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Check
             bad(format!("{} has no [approval], so nobody's signature is known", config.display())).into()
         );
     };
-    let allowed = load::load(&approval.allowed_signers, &TimeZone::system())?;
+    let allowed = load::load(&approval.allowed_signers, &TimeZone::system())
+        .map_err(|error| CliError::bad_input(error.to_string()))?;
     let identities: Vec<&str> = approval.signers.iter().map(|signer| signer.identity.as_str()).collect();
     let read = Checkpoint::read_signed(&text, &signature, &identities, &allowed, Timestamp::now());
     read.map(|(checkpoint, _)| checkpoint).map_err(|error| bad(error.to_string()).into())

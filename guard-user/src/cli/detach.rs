@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub pin_path: Option<PathBuf>,
     /// The reason, which the audit trail keeps
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub why: String,
 }
 

@@ -35,13 +35,11 @@ pub struct Args {
 /// What to do with exemptions.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Write a document: ask what is not given, and say what is missing
+    New(new::Args),
     /// Check a document without a daemon: every error at once, or what it would allow
     #[command(visible_alias = "check")]
     Lint(lint::Args),
-    /// Write a document: ask what is not given, and say what is missing
-    New(new::Args),
-    /// Write the next version of a document, which takes the place of the one that is loaded
-    Renew(renew::Args),
     /// Approve a document: sign it with your SSH key
     Sign(sign::Args),
     /// Say who approved a document, and whose approval is missing
@@ -106,6 +104,8 @@ pub enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Write the next version of a document, which takes the place of the one that is loaded
+    Renew(renew::Args),
     /// Close an exemption for good; a transfer that is under way is cut
     Revoke {
         /// Its id

@@ -27,7 +27,7 @@ exits! {
     Ok = 0;
     /// The command failed, or found a difference where it was asked to compare.
     Failed = 1;
-    /// The input can't be used: the command line, a config, a database, an exemption or a capture.
+    /// The input can't be used: the command line, a config, a database, a document, a signature or a capture.
     BadInput = 2;
     /// No daemon answers on the control socket.
     NoDaemon = 3;

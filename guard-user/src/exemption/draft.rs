@@ -143,7 +143,8 @@ impl Draft {
     /// The document: every key with what it means, those without an answer as comments.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut text = String::from("# An exemption of Border Guard: docs/exemptions.md explains it.\n");
+        let mut text =
+            String::from("# An exemption of Border Guard: docs/exemption-document.md explains it.\n");
         for section in DOCUMENT.sections {
             match self.tables.get(section.path).map(Vec::as_slice) {
                 Some(tables) if !tables.is_empty() => {
@@ -297,7 +298,7 @@ fn without_links(text: &str) -> String {
         let (lead, word) = before.rsplit_once('[').unwrap_or((before, ""));
         plain += lead;
         plain += word;
-        plain += " in docs/exemptions.md";
+        plain += " in docs/exemption-document.md";
         rest = after.split_once(')').map_or("", |(_, rest)| rest);
     }
     plain + rest

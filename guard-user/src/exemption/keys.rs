@@ -1,5 +1,5 @@
 //! Every key that an exemption's document can have: the one table that the reader, the hints, the JSON
-//! Schema, the questions of `exemption new` and docs/exemptions.md are made from.
+//! Schema, the questions of `exemption new` and docs/exemption-document.md are made from.
 
 use crate::config::keys::{Key, Kind, Need, Schema, Section, Shape};
 
@@ -197,8 +197,8 @@ static KEYS: [Key; 32] = [
         Kind::Date,
         "no review",
         "2027-06-01",
-        "When it has to be looked at again; a date counts to its end in UTC. From then on the exemption \
-         can't be loaded or resumed. `scc` and `bcr` need it.",
+        "When it has to be looked at again; a date counts to its end in UTC. The exemption ends then, if its \
+         window does not end before. `scc` and `bcr` need it.",
     ),
     Key {
         section: "assessment",

@@ -25,7 +25,7 @@ pub enum State {
     Stayed,
     /// It was closed for good: revoked, its instrument fell, or a later version took its place.
     Revoked,
-    /// Its window is over.
+    /// Its window is over, or its assessment had to be looked at again.
     Expired,
     /// Its quota is spent.
     Exhausted,
@@ -47,7 +47,8 @@ pub enum Event {
     Revoke,
     /// The instrument that it rests on fell.
     Invalidate,
-    /// Its window ended.
+    /// Its window ended, or its assessment had to be looked at again
+    /// ([`Document::ends`](super::Document::ends)).
     Expire,
     /// Its quota was spent.
     Exhaust,
@@ -126,9 +127,7 @@ impl State {
             (Self::Revoked, _) => {
                 "it was closed for good; what is needed on needs a new version and its approval"
             }
-            (Self::Expired, _) => {
-                "its window is over; what is needed on needs a new version and its approval"
-            }
+            (Self::Expired, _) => "its time is over; what is needed on needs a new version and its approval",
             (Self::Exhausted, _) => {
                 "its quota is spent; what is needed on needs a new version and its approval"
             }

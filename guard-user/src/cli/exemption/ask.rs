@@ -147,7 +147,7 @@ pub(super) fn show(
     show::one(&exemption, now, out)?;
     for approval in &approvals {
         let role = approval.role.as_deref().map(|role| format!(" as {role}")).unwrap_or_default();
-        writeln!(out, "  approved by {}{role}, key {}", approval.identity, approval.fingerprint)?;
+        writeln!(out, "  signed   by {}{role}, with {}", approval.identity, approval.fingerprint)?;
     }
     if approvals.is_empty() && !exemption.confidential {
         writeln!(out, "  approved by nobody: approvals were not verified when it was loaded")?;

@@ -69,9 +69,11 @@ pub(super) fn report(
             show::one(&Summary::of_document(document, now), now, out)?;
             match with_pins {
                 true => Ok(()),
-                false => {
-                    writeln!(out, "whether there are these pins was not looked at: --config FILE names them")
-                }
+                false => writeln!(
+                    out,
+                    "whether the config has these pins was not looked at; `borderguard exemption lint FILE --config \
+                     CONFIG` does"
+                ),
             }
         }
         Err(errors) => {
@@ -99,33 +101,8 @@ pub(super) fn report_json(file: &Path, checked: &Checked, now: Timestamp) -> Val
 
 #[cfg(test)]
 mod tests {
+    use super::super::verify::tests::DOCUMENT;
     use super::*;
-
-    const DOCUMENT: &str = r#"id = "m-1"
-version = 1
-pins = ["mail"]
-purpose = "Evidence in case 5"
-data_categories = ["e-mail"]
-valid_from = 2026-12-01T00:00:00Z
-valid_until = 2026-12-15T00:00:00Z
-[instrument]
-type = "treaty-request"
-name = "MLAT 2001"
-article = "Art. 48"
-ground = "art-46-2-a"
-basis = "art-6-1-c"
-authority = "Department"
-reference = "case 5"
-agreement = "Treaty of 2001"
-[exporter]
-name = "Example Mail Ireland Ltd"
-role = "controller"
-contact = "privacy@example.org"
-[[recipient]]
-name = "Court"
-jurisdiction = "US"
-cidrs = ["198.51.100.20/32"]
-"#;
 
     fn lint(text: &str, pin: Option<&str>, json: bool) -> (Exit, String) {
         let folder = tempfile::tempdir().unwrap();
@@ -158,10 +135,11 @@ cidrs = ["198.51.100.20/32"]
                         \x20 to       Court: 198.51.100.20/32 in US, any port\n\
                         \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
                         \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
-                        \x20 bytes    without bound\n";
+                        \x20 bytes    without bound\n\
+                        \x20 needs    signatures, 1 as legal, 1 as dpo\n";
         assert_eq!((code, shown.as_str()), (Exit::Ok, expected));
         let (_, shown) = lint(DOCUMENT, None, false);
-        assert!(shown.ends_with("--config FILE names them\n"), "{shown}");
+        assert!(shown.ends_with("--config CONFIG` does\n"), "{shown}");
         let (code, shown) = lint(DOCUMENT, None, true);
         let object: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(

@@ -105,7 +105,7 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     } else {
         match args.dry_run {
             true => writeln!(out, "{text}\nnothing was written; of this document:")?,
-            false => writeln!(out, "written")?,
+            false => writeln!(out, "{} is written", args.file.display())?,
         }
         lint::report(&args.file, &checked, pins.is_some(), now, out)?;
     }

@@ -46,8 +46,8 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         line("assessed", &format!("{}{}", assessment.reference, review.unwrap_or_default()))?;
     }
     if !summary.required.is_empty() {
-        let signers = summary.required.iter().map(|it| format!("{} of {}", it.count, it.role));
-        line("signed", &format!("by {}", signers.collect::<Vec<_>>().join(", ")))?;
+        let signers = summary.required.iter().map(|it| format!("{} as {}", it.count, it.role));
+        line("needs", &format!("signatures, {}", signers.collect::<Vec<_>>().join(", ")))?;
     }
     if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
         line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
@@ -223,13 +223,13 @@ mod tests {
             "m-1, version 2: active, scc, Clauses with Partner, clauses of 2026-05-01
 {common}  bytes    1,234,567 of 5,000,000 on the wire used, in 890 packets
   assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
-  signed   by 2 of legal
+  needs    signatures, 2 as legal
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
 
 a, version 2: revoked, scc, Clauses with Partner, clauses of 2026-05-01
 {common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
   assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
-  signed   by 2 of legal
+  needs    signatures, 2 as legal
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
   revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::findings::{self, can_be_shown};
 use super::{GOOD, check, small_database, small_groups};
 use crate::config::keys::KEYS;
 use crate::config::{Surroundings, parse};
@@ -24,36 +25,16 @@ fn answers(bytes: &[u8]) {
                 assert!(!warning.kind.hint().is_empty() && !warning.to_string().is_empty());
             }
         }
-        Err(errors) => {
-            assert!(!errors.errors.is_empty());
-            let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() + 1;
-            for error in &errors.errors {
-                assert!(error.place.is_none_or(|place| (1..=lines).contains(&place.line)), "{errors}");
-                assert!(!error.kind.hint().is_empty() && !error.to_string().is_empty());
-            }
-            let shown = errors.to_string();
-            assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
-        }
+        Err(errors) => can_be_shown(&errors, bytes),
     }
 }
 
+/// Texts that mean something in a config, and are right for some keys alone.
+const TEXTS: &[&str] = &["192.0.2.1/24", "EU", "nordics", "tcp/1-65535", "0x10/0x1", "-60d"];
+
 /// A value of any TOML type, right or wrong.
 fn value() -> impl Strategy<Value = String> {
-    let text = prop_oneof![
-        "[a-zA-Z0-9./:*?_-]{0,12}",
-        Just("192.0.2.1/24".to_owned()),
-        Just("EU".to_owned()),
-        Just("nordics".to_owned()),
-        Just("tcp/1-65535".to_owned()),
-        Just("0x10/0x1".to_owned()),
-        Just("-60d".to_owned()),
-        "\\PC{0,6}".prop_map(|text| text.replace(['"', '\\'], "")),
-    ];
-    let text = text.prop_map(|text| format!("\"{text}\""));
-    prop_oneof![
-        text.clone(),
-        prop::collection::vec(text, 0..4).prop_map(|items| format!("[{}]", items.join(", "))),
-        Just("true".to_owned()),
+    let others = prop_oneof![
         any::<i64>().prop_map(|number| number.to_string()),
         any::<f32>()
             .prop_filter("TOML writes them otherwise", |f| f.is_finite())
@@ -61,7 +42,8 @@ fn value() -> impl Strategy<Value = String> {
         Just("1979-05-27T07:32:00Z".to_owned()),
         Just("{ a = [1, { b = 2 }] }".to_owned()),
         Just("[[], [1], {}]".to_owned()),
-    ]
+    ];
+    findings::value(TEXTS, others)
 }
 
 proptest! {

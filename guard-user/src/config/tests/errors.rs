@@ -4,33 +4,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::error_examples::examples;
+use super::findings::{each_is_found_alone, told};
 use super::{GOOD, check, codes_in, good_with, small_groups};
 use crate::config::{ErrorKind, Surroundings, limits, load, parse};
 
-/// What each error of the text is, as `line:column field: message | hint`, with its short name.
 fn errors(text: &str) -> Vec<(&'static str, String)> {
-    let errors = match check(text) {
-        Err(found) => found.errors,
-        Ok(_) => return Vec::new(),
-    };
-    let shown = errors.iter().map(|error| {
-        let place = error.place.map_or(String::new(), |place| format!("{}:{} ", place.line, place.column));
-        (error.kind.code(), format!("{place}{error} | {}", error.kind.hint()))
-    });
-    shown.collect()
+    told(check(text))
 }
 
 #[test]
 fn each_kind_of_error_is_found_alone_with_place_field_and_hint() {
-    let mut wrong = String::new();
-    for &(code, part, replacement, expected) in examples() {
-        let found = errors(&good_with(part, replacement));
-        match &found[..] {
-            [(found_code, shown)] if *found_code == code && shown.contains(expected) => {}
-            _ => wrong += &format!("{replacement:?}\nexpected {code} {expected}\nfound    {found:#?}\n"),
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
+    let examples =
+        examples().map(|&(code, part, replacement, expected)| (code, good_with(part, replacement), expected));
+    each_is_found_alone(examples, errors);
 }
 
 #[test]

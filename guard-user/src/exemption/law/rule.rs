@@ -195,7 +195,7 @@ impl Rule {
                 name: "review-over",
                 article: "CJEU C-311/18; EDPB Recommendations 01/2020, step 6",
                 refuses: "A `review_by` that has passed, or that passes before the window begins.",
-                why: "A transfer may not begin on an assessment that had to be looked at again before.",
+                why: "A transfer may not begin, or go on, on an assessment that had to be looked at again before.",
             },
             Self::ReversedWindow => Entry {
                 name: "reversed-window",

@@ -9,33 +9,39 @@ use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, docum
 
 use super::{GOOD, check, with_value};
 
-const DOCS: &str = include_str!("../../../../docs/exemptions.md");
+/// The page about documents.
+const DOCUMENTS: &str = include_str!("../../../../docs/exemption-document.md");
+/// The page about what becomes of an exemption.
+const EXEMPTIONS: &str = include_str!("../../../../docs/exemptions.md");
 
-fn between<'d>(begin: &str, end: &str) -> &'d str {
-    let (_, rest) =
-        DOCS.split_once(begin).unwrap_or_else(|| panic!("docs/exemptions.md has the line {begin}"));
-    rest.split_once(end).unwrap_or_else(|| panic!("docs/exemptions.md has the line {end}")).0
+/// What is between two lines of a page; the last part of it goes to its end.
+fn between<'d>(page: &'d str, begin: &str, end: &str) -> &'d str {
+    let (_, rest) = page.split_once(begin).unwrap_or_else(|| panic!("the page needs the line {begin}"));
+    rest.split_once(end).map_or(rest, |(section, _)| section)
 }
 
 #[test]
 fn the_documentation_describes_exactly_the_keys_that_the_code_has() {
-    let written =
-        between("<!-- keys: begin, made from the table of keys in the code -->\n", "<!-- keys: end -->");
+    let written = between(
+        DOCUMENTS,
+        "<!-- keys: begin, made from the table of keys in the code -->\n",
+        "<!-- keys: end -->",
+    );
     let described = described(&DOCUMENT);
     assert!(
         written == described,
-        "docs/exemptions.md differs from the table of keys; between its two marks it must say:\n{described}"
+        "docs/exemption-document.md differs from the table of keys; between its two marks it must say:\n{described}"
     );
 }
 
 #[test]
 fn the_documentation_names_every_instrument_with_its_article_and_grounds() {
-    let table = between("## Instruments\n", "\n### ");
+    let table = between(DOCUMENTS, "## Instruments\n", "\n### ");
     for kind in InstrumentKind::ALL {
         let grounds: Vec<String> = kind.grounds().iter().map(|ground| format!("`{ground}`")).collect();
         let grounds = if grounds.is_empty() { "none".to_owned() } else { grounds.join(", ") };
         let row = format!("| `{kind}` | {} | {grounds} | ", kind.article());
-        assert!(table.contains(&row), "docs/exemptions.md needs the row {row}");
+        assert!(table.contains(&row), "docs/exemption-document.md needs the row {row}");
     }
     assert_eq!(table.matches("\n| `").count(), InstrumentKind::ALL.len());
 }
@@ -45,9 +51,14 @@ fn the_documentation_describes_every_ground_and_basis() {
     let row = |name: &str, meaning: &str| format!("| `{name}` | {meaning} |");
     let rows = |table: &'static str| table.lines().filter(|line| line.starts_with("| `")).collect::<Vec<_>>();
     let grounds: Vec<String> = Ground::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
-    assert_eq!(rows(between("### Grounds\n", "\n#")), grounds, "they must be:\n{}", grounds.join("\n"));
+    assert_eq!(
+        rows(between(DOCUMENTS, "### Grounds\n", "\n#")),
+        grounds,
+        "they must be:\n{}",
+        grounds.join("\n")
+    );
     let bases: Vec<String> = Basis::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
-    assert_eq!(rows(between("### Bases\n", "\n#")), bases, "they must be:\n{}", bases.join("\n"));
+    assert_eq!(rows(between(DOCUMENTS, "### Bases\n", "\n#")), bases, "they must be:\n{}", bases.join("\n"));
 }
 
 #[test]
@@ -62,14 +73,14 @@ fn the_documentation_has_the_table_of_the_lifecycle() {
         let cells: Vec<String> = columns.iter().map(|&event| cell(state, event)).collect();
         format!("| `{state}` | {} |", cells.join(" | "))
     });
-    let table = between("### From draft to closed\n", "\n## ");
+    let table = between(EXEMPTIONS, "### From draft to closed\n", "\n## ");
     let written: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
     assert_eq!(written, rows);
 }
 
 #[test]
 fn the_documentation_names_every_state() {
-    let table = between("## States\n", "\n### ");
+    let table = between(EXEMPTIONS, "## States\n", "\n### ");
     for state in State::ALL {
         assert!(table.contains(&format!("\n| `{state}` | ")), "docs/exemptions.md needs a row for {state}");
     }
@@ -78,7 +89,7 @@ fn the_documentation_names_every_state() {
 
 #[test]
 fn the_documentation_s_example_uses_every_key_and_is_free_of_errors() {
-    let example = between("```toml\n", "```");
+    let example = between(DOCUMENTS, "```toml\n", "```");
     let document = document::parse(Path::new("example.toml"), example.as_bytes(), &Surroundings::default());
     document.unwrap_or_else(|errors| panic!("{errors}"));
     let text = format!("\n{example}");

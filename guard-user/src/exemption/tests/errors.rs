@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{GOOD, NOW, check, good_with, pins, time};
+use crate::config::tests::findings::{Example, each_is_found_alone, told};
 use crate::exemption::document::{DOCUMENT_BYTES, load, parse};
 use crate::exemption::{Earlier, Surroundings};
 
-/// The error's short name, the part of the good document that is replaced, what by, and the one error
-/// that comes of it.
-const EXAMPLES: &[(&str, &str, &str, &str)] = &[
+/// One example, or a few, for each kind of error.
+const EXAMPLES: &[Example] = &[
     ("syntax", "version = 1", "version =", "2:10 not TOML: "),
     (
         "syntax",
@@ -249,30 +249,16 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// What each error of the text is, as `line:column field: message | hint`, with its short name.
 pub(super) fn errors(text: &str) -> Vec<(&'static str, String)> {
-    let errors = match check(text) {
-        Err(found) => found.errors,
-        Ok(_) => return Vec::new(),
-    };
-    let shown = errors.iter().map(|error| {
-        let place = error.place.map_or(String::new(), |place| format!("{}:{} ", place.line, place.column));
-        (error.kind.code(), format!("{place}{error} | {}", error.kind.hint()))
-    });
-    shown.collect()
+    told(check(text))
 }
 
 #[test]
 fn each_kind_of_error_is_found_alone_with_place_field_and_hint() {
-    let mut wrong = String::new();
-    for &(code, part, replacement, expected) in EXAMPLES {
-        let found = errors(&good_with(part, replacement));
-        match &found[..] {
-            [(found_code, shown)] if *found_code == code && shown.contains(expected) => {}
-            _ => wrong += &format!("{replacement:?}\nexpected {code} {expected}\nfound    {found:#?}\n"),
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
+    let examples = EXAMPLES.iter();
+    let examples =
+        examples.map(|&(code, part, replacement, expected)| (code, good_with(part, replacement), expected));
+    each_is_found_alone(examples, errors);
 }
 
 #[test]

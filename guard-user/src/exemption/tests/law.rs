@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::errors::errors;
 use super::{GOOD, check, with_value};
+use crate::config::tests::findings::each_is_found_alone;
 use crate::exemption::law::{DEROGATION_DAYS, Rule};
 use crate::exemption::{Ground, InstrumentKind};
 
@@ -197,15 +198,8 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
 
 #[test]
 fn each_rule_is_broken_alone_and_says_where_why_and_what_to_do() {
-    let mut wrong = String::new();
-    for (rule, text, expected) in examples() {
-        let found = errors(&text);
-        match &found[..] {
-            [(code, shown)] if *code == rule.name() && shown.contains(expected) => {}
-            _ => wrong += &format!("{rule}\nexpected {expected}\nfound    {found:#?}\n"),
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
+    let examples = examples().into_iter();
+    each_is_found_alone(examples.map(|(rule, text, expected)| (rule.name(), text, expected)), errors);
 }
 
 #[test]

@@ -80,8 +80,7 @@ fn check(text: &str) -> Result<Document, Errors<ErrorKind>> {
 
 /// [`GOOD`] with one part replaced, which must be there once.
 fn good_with(part: &str, replacement: &str) -> String {
-    assert_eq!(GOOD.matches(part).count(), 1, "{part:?} must be in the good document once");
-    GOOD.replace(part, replacement)
+    crate::config::tests::findings::replaced(GOOD, part, replacement)
 }
 
 /// The document with this value for a key of a section's first header, or without the key.

@@ -10,9 +10,7 @@ mod settings;
 mod syntax;
 mod types;
 
-/// An example: the error's short name, the part of the good config that is replaced, what by, and the
-/// one error that comes of it.
-pub(super) type Example = (&'static str, &'static str, &'static str, &'static str);
+pub(super) use super::findings::Example;
 
 /// All examples.
 pub(super) fn examples() -> impl Iterator<Item = &'static Example> {
