@@ -234,6 +234,10 @@ impl Bed {
     /// Where the program can't be started.
     pub fn spawn(&self, options: &[&str]) -> Result<Process> {
         let mut command = self.host(self.guarded)?.command(&self.program.to_string_lossy())?;
+        // Programs that a test has put here stand in for those of the host.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.file("bin")).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders)?);
         command.arg("run").arg("--config").arg(self.config()).args(options);
         Ok(Process::spawn("borderguard", command)?)
     }

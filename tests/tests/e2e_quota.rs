@@ -245,7 +245,7 @@ fn a_window_that_ends_closes_the_sockets_of_its_live_flows() {
             Err(error) => break error.kind(),
         }
         let _some =
-            (&connection.client).set_nonblocking(true).and_then(|()| (&connection.client).read(&mut [0; 64]));
+            connection.client.set_nonblocking(true).and_then(|()| (&connection.client).read(&mut [0; 64]));
     };
     assert_eq!(end, std::io::ErrorKind::ConnectionAborted, "closed by the daemon");
     assert_eq!(bed.exemption("short").unwrap().state, State::Expired);

@@ -71,6 +71,8 @@ pub struct Guard {
     pub(super) facts: HostFacts,
     /// Why the kernel's tables are not what they should be, until they are.
     pub(super) behind: Option<String>,
+    /// Whether the kernel gets no exemptions any more, because the host goes down.
+    pub(super) without_exemptions: bool,
     /// Why the audit trail has a gap, since the daemon started.
     pub(super) gap: Option<String>,
     /// Why the config as it is on the disk is not live, since the last reload.
@@ -118,6 +120,7 @@ impl Guard {
             clocks: Clocks::read(),
             facts: HostFacts::default(),
             behind: None,
+            without_exemptions: false,
             gap: None,
             refused: None,
             policy,
@@ -200,7 +203,10 @@ impl Guard {
             None => self.present_facts(&interfaces),
         };
         let pins = pin_names(&policy);
-        let exemptions = self.store.kernel_exemptions(&clocks, &pins);
+        let exemptions = match self.without_exemptions {
+            true => Vec::new(),
+            false => self.store.kernel_exemptions(&clocks, &pins),
+        };
         let table = compile::policy_table(&policy, &exemptions, &facts, generation)?;
 
         // Before the kernel judges by it: an event must find its names.

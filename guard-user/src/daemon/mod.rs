@@ -15,6 +15,7 @@ mod ledger;
 mod links;
 mod notify;
 mod report;
+mod shutdown;
 mod status;
 mod swept;
 mod teller;
@@ -159,6 +160,9 @@ impl Daemon {
         self.teller.sweep(&self.guard);
         self.guard.checkpoint_exemptions();
         self.guard.book_counts();
+        if shutdown::host_is_stopping() {
+            self.guard.close_with_host();
+        }
         let detail = self.guard.facts_of_config();
         self.guard.record(trail::now(Kind::End, &trail::daemon(), "", "", detail));
         info!(

@@ -27,6 +27,12 @@ impl Store {
         self.entries.values().filter_map(|entry| entry.record.account()).collect()
     }
 
+    /// Every slot that an exemption holds.
+    #[must_use]
+    pub fn slots_in_use(&self) -> Vec<u16> {
+        self.entries.values().flat_map(|entry| entry.record.slots.iter().copied()).collect()
+    }
+
     /// The accounts of these exemptions.
     #[must_use]
     pub fn accounts_of(&self, keys: &[Key]) -> Vec<u16> {
