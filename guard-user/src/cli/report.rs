@@ -5,7 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use jiff::civil::Date;
 
+use super::CliError;
 use super::exit::Exit;
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
@@ -20,10 +22,10 @@ pub struct Args {
     pub format: Format,
     /// First day in UTC, as 2026-11-23; without it from the beginning
     #[arg(long, value_name = "DAY")]
-    pub from: Option<String>,
+    pub from: Option<Date>,
     /// Last day in UTC; without it until now
     #[arg(long, value_name = "DAY")]
-    pub until: Option<String>,
+    pub until: Option<Date>,
     /// Leave out the text of confidential exemptions, also where you may read it
     #[arg(long)]
     pub redact: bool,
@@ -38,10 +40,17 @@ pub struct Args {
 /// Writes the report.
 ///
 /// # Errors
-/// Where no daemon answers, or the file can't be written.
+/// Where the days are the wrong way round, no daemon answers, or the file can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    if let (Some(from), Some(until)) = (args.from, args.until)
+        && until < from
+    {
+        let message = format!("--until {until} is before --from {from}: the report would be empty");
+        return Err(CliError::bad_input(message).into());
+    }
     let socket = args.target.socket()?;
-    let request = Request::Report { from: args.from.clone(), until: args.until.clone() };
+    let day = |day: Date| day.to_string();
+    let request = Request::Report { from: args.from.map(day), until: args.until.map(day) };
     let Response::Report { mut report } = ask(&socket, &request)? else {
         return Err(unexpected(&socket).into());
     };
@@ -56,4 +65,30 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     file.flush().with_context(failed)?;
     writeln!(out, "{} is written", path.display())?;
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::exit_of;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn days_that_are_none_or_the_wrong_way_round_are_bad_input() {
+        let parsed = |words: &[&str]| Line::try_parse_from([&["report"], words].concat());
+        for wrong in ["foo", "2026-13-01", "2026-02-30", ""] {
+            assert!(parsed(&["--from", wrong]).is_err(), "{wrong:?}");
+        }
+        let line = parsed(&["--from", "2026-12-02", "--until", "2026-12-01"]).unwrap();
+        let error = run(&line.args, &mut Vec::new()).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::BadInput);
+        assert!(error.to_string().starts_with("--until 2026-12-01 is before --from 2026-12-02"), "{error}");
+    }
 }
