@@ -187,22 +187,24 @@ impl Guard {
 
     /// Saves what the kernel has counted for each exemption that has an account.
     pub(super) fn checkpoint_exemptions(&mut self) {
-        let counts = self.kernel_use();
-        if let Err(error) = self.store.checkpoint_use(&counts, Timestamp::now()) {
+        let saved =
+            self.kernel_use().and_then(|counts| Ok(self.store.checkpoint_use(&counts, Timestamp::now())?));
+        if let Err(error) = saved {
             warn!("what the exemptions have used can't be saved: {error}");
         }
     }
 
     /// What the kernel has counted for each account.
-    pub(super) fn kernel_use(&self) -> Vec<(u16, Use)> {
-        let mut counts = Vec::new();
-        for slot in self.store.accounts() {
-            match self.kernel.exemption_use(slot) {
-                Ok(used) => counts.push((slot, Use { bytes: used.bytes, packets: used.packets })),
-                Err(error) => warn!("what the exemption in slot {slot} has used can't be read: {error}"),
-            }
-        }
-        counts
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked; nothing may be reset then.
+    pub(super) fn kernel_use(&self) -> Result<Vec<(u16, Use)>, GuardError> {
+        let uses = self.kernel.exemption_uses()?;
+        let used = |slot: u16| {
+            let used = uses.get(usize::from(slot))?;
+            Some((slot, Use { bytes: used.bytes, packets: used.packets }))
+        };
+        Ok(self.store.accounts().into_iter().filter_map(used).collect())
     }
 
     /// Keeps quotas ahead of their use, and closes in the store what the kernel's clock and counters have

@@ -71,6 +71,8 @@ pub struct Guard {
     pub(super) facts: HostFacts,
     /// Why the kernel's tables are not what they should be, until they are.
     pub(super) behind: Option<String>,
+    /// Whether a new generation is live since slots were freed.
+    slots_to_free: bool,
     /// Whether the kernel gets no exemptions any more, because the host goes down.
     pub(super) without_exemptions: bool,
     /// Why the audit trail has a gap, since the daemon started.
@@ -120,6 +122,7 @@ impl Guard {
             clocks: Clocks::read(),
             facts: HostFacts::default(),
             behind: None,
+            slots_to_free: false,
             without_exemptions: false,
             gap: None,
             refused: None,
@@ -238,7 +241,7 @@ impl Guard {
         self.ledger.switched(generation, &self.kernel);
         let published = published?;
         info!("{published} is live: {} pins, {} exemptions", self.policy.pins.len(), exemptions.len());
-        self.free_slots();
+        self.slots_to_free = true;
         trim_memory();
         Ok(())
     }
@@ -251,10 +254,11 @@ impl Guard {
         facts
     }
 
-    /// Saves and resets the use of exemptions that no generation has any more.
-    fn free_slots(&mut self) {
+    /// Saves and resets the use of exemptions that no generation has any more, after a new generation. Who
+    /// asked for a change does not wait for this, and the next one who asks finds it done.
+    pub(super) fn free_slots(&mut self) {
         let slots = self.store.slots_to_reset();
-        if slots.is_empty() {
+        if !std::mem::take(&mut self.slots_to_free) || slots.is_empty() {
             return;
         }
         if let Err(error) = self.try_to_free(&slots) {
@@ -263,7 +267,7 @@ impl Guard {
     }
 
     fn try_to_free(&mut self, slots: &[u16]) -> Result<(), GuardError> {
-        let counts = self.kernel_use();
+        let counts = self.kernel_use()?;
         self.store.checkpoint_use(&counts, Timestamp::now())?;
         for &slot in slots {
             self.kernel.reset_exemption_use(slot, guard_common::abi::ExemptionUse::default())?;

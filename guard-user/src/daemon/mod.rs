@@ -151,6 +151,7 @@ impl Daemon {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
             }
+            self.guard.free_slots();
         }
     }
 

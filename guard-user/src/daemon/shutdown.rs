@@ -59,7 +59,7 @@ impl Guard {
         self.without_exemptions = true;
         self.renew()?;
         let slots: Vec<u16> = self.store.slots_in_use();
-        let counts = self.kernel_use();
+        let counts = self.kernel_use()?;
         self.store.counters_end(&counts, Timestamp::now())?;
         for slot in slots {
             self.kernel.reset_exemption_use(slot, ExemptionUse::default())?;
