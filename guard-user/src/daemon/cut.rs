@@ -4,9 +4,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use guard_common::abi::{FlowKey, Hook};
 use guard_common::packet::Addr;
+use guard_common::verdict::{Reason, Verdict};
+use ipnetwork::IpNetwork;
 use tracing::{info, warn};
 
 use super::guard::Guard;
+use crate::exemption::Summary;
+use crate::exemption::summary::RecipientSummary;
 use crate::kernel::sockets::{self, Flow, Transport};
 
 /// IANA protocol numbers.
@@ -32,10 +36,41 @@ impl Guard {
         carried.filter_map(|(key, _)| flow(key)).collect()
     }
 
+    /// The flows to these recipients that the kernel has cut by itself, because an exemption's time or bytes
+    /// are over. Their records name no exemption any more: a record begins anew with another verdict.
+    fn cut_by_the_kernel(&self, over: &[Summary]) -> Vec<Flow> {
+        let flows = self.kernel.flows().unwrap_or_else(|error| {
+            warn!("the flows that were cut can't be read, so their sockets stay open: {error}");
+            Vec::new()
+        });
+        let ended = [Reason::ExemptionExpired as u8, Reason::ExemptionExhausted as u8];
+        let cut = flows.iter().filter(|(key, record)| {
+            key.hook == Hook::Egress as u8
+                && record.verdict == Verdict::Drop as u8
+                && ended.contains(&record.reason)
+        });
+        let is_to = |flow: &Flow| {
+            let mut recipients = over.iter().flat_map(|exemption| &exemption.recipients);
+            recipients.any(|recipient| is_within(recipient, flow.remote.ip()))
+        };
+        cut.filter_map(|(key, _)| flow(key)).filter(is_to).collect()
+    }
+
+    /// Closes the local sockets of the flows of exemptions whose time or bytes are over. No reset reaches the
+    /// other ends: nothing passes any more.
+    pub(super) fn close_sockets_of_ended(&self, accounts: &[u16], over: &[Summary]) {
+        if !over.is_empty() {
+            self.close(self.flows_of(accounts).into_iter().chain(self.cut_by_the_kernel(over)).collect());
+        }
+    }
+
     /// Closes the local sockets of the flows that these exemptions carried, so that their users see an end
     /// and not a hang. Enforcement does not wait for it: what fails is said, and the flow is cut all the same.
     pub(super) fn close_sockets(&self, accounts: &[u16]) {
-        let flows = self.flows_of(accounts);
+        self.close(self.flows_of(accounts));
+    }
+
+    fn close(&self, flows: Vec<Flow>) {
         if flows.is_empty() {
             return;
         }
@@ -67,4 +102,10 @@ fn flow(key: &FlowKey) -> Option<Flow> {
 fn address(address: Addr) -> IpAddr {
     let bits = u128::from(address.hi) << 64 | u128::from(address.lo);
     Ipv6Addr::from_bits(bits).to_canonical()
+}
+
+/// Whether an address is one of the recipient's; where it has no networks, anybody's may be.
+fn is_within(recipient: &RecipientSummary, address: IpAddr) -> bool {
+    let holds = |cidr: &String| cidr.parse::<IpNetwork>().is_ok_and(|network| network.contains(address));
+    recipient.cidrs.is_empty() || recipient.cidrs.iter().any(holds)
 }

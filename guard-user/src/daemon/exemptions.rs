@@ -228,9 +228,9 @@ impl Guard {
             return;
         }
         let over: Vec<Key> = closed.into_iter().map(|(key, _)| key).collect();
-        let over: Vec<u16> =
+        let slots: Vec<u16> =
             self.store.accounts_of(&over).into_iter().filter(|slot| accounts.contains(slot)).collect();
-        self.close_sockets(&over);
+        self.close_sockets_of_ended(&slots, &self.summaries(&over));
         self.renew_or_say("the exemptions in the kernel's tables are those of a moment ago");
     }
 
