@@ -1,4 +1,6 @@
 //! The story, act by act.
+mod exemption;
+
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,15 +11,11 @@ use super::client::{Request, fetch};
 use super::expect::{Expected, Judged};
 use super::guard::Guard;
 use super::number::grouped;
-use super::policy::EXEMPTION;
 use super::screen::{Cell, Column, Screen, Style};
 use super::transfer::Transfer;
-use super::world::{BELGIUM, DUBLIN, Family, NOWHERE, PLACES, Place, US, US_OTHER, World};
+use super::world::{BELGIUM, DUBLIN, Family, NOWHERE, PLACES, Place, US, World};
 use crate::scratch::Scratch;
 use crate::service::{Item, MAILBOX_PORT, Service};
-
-/// How long packets that are already on their way may still arrive after a revocation.
-const IN_FLIGHT: Duration = Duration::from_millis(200);
 
 const CLIENTS: [&Place; 3] = [&BELGIUM, &US, &NOWHERE];
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -31,6 +29,14 @@ const TABLE: [Column; 7] = [
     Column { title: "why", width: 13, to_the_right: false },
     Column { title: "bytes", width: 9, to_the_right: true },
 ];
+
+/// The same for a narrow terminal.
+const NARROW_TABLE: [Column; 7] = {
+    let mut table = TABLE;
+    table[3] = Column { title: "place", width: 7, to_the_right: false };
+    table[4] = Column { title: "", width: 4, to_the_right: false };
+    table
+};
 
 /// The demo's network and service, and the tally of what was seen.
 #[derive(Debug)]
@@ -64,7 +70,7 @@ impl Stage {
         let world = Rc::new(World::new()?);
         let service = Service::start(world.netns(&DUBLIN)?, folder.path())?;
         for place in PLACES {
-            screen.line(&introduction(place));
+            screen.line(&introduction(place, screen.is_narrow()));
         }
         let (act, observations, wrong, differences) = (0, 0, 0, Vec::new());
         Ok(Stage { screen, service, folder, world, started, act, observations, wrong, differences })
@@ -109,51 +115,6 @@ impl Stage {
             }
         }
         self.ask_all(&requests, Some(guard))
-    }
-
-    /// An exemption lets its recipient through, and nobody else.
-    pub(super) fn an_exemption_is_loaded(&mut self, guard: &Guard) -> Result<()> {
-        self.open_act("An approved treaty request is loaded as an exemption for one US recipient");
-        guard.load_exemption()?;
-        let listed = guard.exemptions()?.contains(EXEMPTION);
-        self.check(listed, "`exemption list` must name the exemption");
-        let requests = [
-            (Request::new(&US, Item::Mailbox, Family::V4)?, Expected::Exempt),
-            (Request::new(&US, Item::Mailbox, Family::V6)?, Expected::Exempt),
-            (Request::from_other(&US, US_OTHER, Item::Mailbox)?, Expected::Forbidden),
-            (Request::new(&NOWHERE, Item::Mailbox, Family::V4)?, Expected::PlaceUnknown),
-            (Request::new(&BELGIUM, Item::Mailbox, Family::V4)?, Expected::Permitted),
-            (Request::new(&US, Item::AddressBook, Family::V4)?, Expected::Untagged),
-        ];
-        self.ask_all(&requests, Some(guard))
-    }
-
-    /// A revocation stops a transfer that is under way.
-    pub(super) fn it_is_revoked_during_a_transfer(&mut self, guard: &Guard) -> Result<()> {
-        self.open_act("The exemption is revoked during a transfer");
-        let transfer = self.start_transfer()?;
-        let dropped_before = guard.dropped_bytes()?;
-        let before = transfer.watch(&self.screen, 4, true);
-        let request = Instant::now();
-        guard.revoke_exemption()?;
-        let took = request.elapsed().as_millis();
-        self.screen.line(&format!("   {}", self.screen.paint(&format!("revoked ({took} ms)"), Style::Bad)));
-        std::thread::sleep(IN_FLIGHT);
-        let after = transfer.watch(&self.screen, 5, false);
-        let dropped = guard.dropped_bytes()?.saturating_sub(dropped_before);
-        self.check(before.growing_looks >= 3, "the transfer must go on before the revocation");
-        self.check(!transfer.has_ended() && before.last > 0, "it must still be open when it is cut");
-        self.check(after.first == after.last, "not one byte may arrive after the revocation");
-        self.check(dropped > 0, "the kernel must count what it drops of the running transfer");
-        self.screen.prose(&format!(
-            "The client has {} of {} bytes, {} of them since the revocation; the kernel has dropped {} bytes of \
-             retries.",
-            grouped(after.last),
-            grouped(self.service.length(Item::Archive)?),
-            grouped(after.last.saturating_sub(after.first)),
-            grouped(dropped),
-        ));
-        Ok(())
     }
 
     /// Without the guard all is as before.
@@ -218,24 +179,29 @@ impl Stage {
         Ok(transfer)
     }
 
+    fn table(&self) -> &'static [Column] {
+        if self.screen.is_narrow() { &NARROW_TABLE } else { &TABLE }
+    }
+
     /// Has each client ask in turn, and shows a row for each.
     fn ask_all(&mut self, requests: &[(Request, Expected)], guard: Option<&Guard>) -> Result<()> {
-        self.screen.table_top(&TABLE);
+        self.screen.table_top(self.table());
         for (request, expected) in requests {
             self.ask(request, *expected, guard)?;
         }
-        self.screen.table_bottom(&TABLE);
+        self.screen.table_bottom(self.table());
         Ok(())
     }
 
     fn ask(&mut self, request: &Request, expected: Expected, guard: Option<&Guard>) -> Result<()> {
         let before = guard.map(Guard::counters).transpose()?.unwrap_or_default();
-        self.screen.table_row_pending(&TABLE, &pending_row(request));
+        self.screen.table_row_pending(self.table(), &pending_row(request));
         let received = fetch(&self.world, &self.service, request, self.folder.path())?;
         let judged = guard.map(|guard| guard.judged(request, &before)).transpose()?.flatten();
         let differences = expected.differences(request.place.jurisdiction, received, judged.as_ref());
         let good = differences.is_empty();
-        self.screen.table_row(&TABLE, &row(request, received.bytes, guard.is_some(), judged.as_ref(), good));
+        self.screen
+            .table_row(self.table(), &row(request, received.bytes, guard.is_some(), judged.as_ref(), good));
         self.tally(good);
         let what = request.item.name();
         for difference in differences {
@@ -258,14 +224,16 @@ impl Stage {
 }
 
 /// One line about who is where.
-fn introduction(place: &Place) -> String {
+fn introduction(place: &Place, narrow: bool) -> String {
     let [v4, v6] = place.addresses.map(|address| address.split('/').next().unwrap_or(address));
     let site =
         place.site.map_or("in no site".to_owned(), |(name, _)| format!("{name}, {}", place.jurisdiction));
-    let role = if place.label == DUBLIN.label {
-        format!("nginx on tcp/{} and tcp/{}", Item::Mailbox.port(), Item::AddressBook.port())
-    } else {
+    let role = if place.label != DUBLIN.label {
         "curl".to_owned()
+    } else if narrow {
+        "nginx".to_owned()
+    } else {
+        format!("nginx on tcp/{} and tcp/{}", Item::Mailbox.port(), Item::AddressBook.port())
     };
     format!("   {:8} {v4:15} {v6:16} {site:20} {role}", place.name)
 }
@@ -315,15 +283,19 @@ fn row(request: &Request, bytes: u64, guarded: bool, judged: Option<&Judged>, go
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::screen::WIDTH;
+    use crate::demo::screen::{NARROW, WIDTH};
 
     #[test]
     fn everything_fits_the_screen() {
         let table: usize = TABLE.iter().map(|column| column.width + 3).sum::<usize>() + 1;
         assert!(table <= WIDTH, "{table}");
+        let narrow: usize = NARROW_TABLE.iter().map(|column| column.width + 1).sum::<usize>() + 1;
+        assert!(narrow <= NARROW, "{narrow}");
         for place in PLACES {
-            let line = introduction(place);
-            assert!(line.chars().count() <= WIDTH, "{line}");
+            for (narrow, width) in [(false, WIDTH), (true, NARROW)] {
+                let line = introduction(place, narrow);
+                assert!(line.chars().count() <= width, "{line}");
+            }
         }
     }
 }

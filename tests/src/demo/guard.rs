@@ -2,11 +2,13 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::client::Request;
 use super::expect::Judged;
@@ -15,6 +17,7 @@ use super::world::{DUBLIN, World};
 use crate::bpffs::BpfFs;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
+use crate::signing::Signers;
 
 /// How long any one command may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -29,6 +32,7 @@ pub(super) struct Guard {
     program: PathBuf,
     folder: PathBuf,
     world: Rc<World>,
+    signers: Signers,
     _bpffs: BpfFs,
 }
 
@@ -64,6 +68,84 @@ struct Endpoint {
     port: u16,
 }
 
+/// The part of `exemption show --json` that the demo reads.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    approvals: Vec<ApprovalOf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ApprovalOf {
+    identity: String,
+    role: Option<String>,
+}
+
+/// The part of `audit verify --json` that the demo reads.
+#[derive(Debug, Deserialize)]
+struct Verified {
+    whole: bool,
+    #[serde(default)]
+    records: u64,
+}
+
+/// The part of `report --format json` that the demo reads.
+#[derive(Debug, Deserialize)]
+struct Report {
+    exemptions: Vec<ExemptionOf>,
+    traffic: Vec<TrafficOf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ExemptionOf {
+    id: String,
+    instrument: InstrumentOf,
+    use_by_day: Vec<Day>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InstrumentOf {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    article: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Day {
+    bytes: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct TrafficOf {
+    verdict: String,
+    reason: String,
+    packets: u64,
+    bytes: u64,
+}
+
+/// What the audit trail says of itself.
+#[derive(Debug)]
+pub(super) struct Trail {
+    pub(super) whole: bool,
+    pub(super) records: u64,
+    pub(super) refusals: usize,
+}
+
+/// What the report says.
+#[derive(Debug)]
+pub(super) struct Transfers {
+    /// The instrument that the exemption rests on; `None` where the report has no such exemption.
+    pub(super) ground: Option<String>,
+    /// Bytes that the exemption let through, by its own account.
+    pub(super) crossed: u64,
+    /// Bytes that passed by an exemption, by the pin's account.
+    pub(super) exempt: u64,
+    /// Packets that were dropped.
+    pub(super) refused: u64,
+    /// And their bytes.
+    pub(super) refused_bytes: u64,
+}
+
 impl Guard {
     /// Writes the config below `folder`, checks it, starts the daemon with it and waits until it answers.
     pub(super) fn start(world: Rc<World>, program: PathBuf, folder: &Path) -> Result<Self> {
@@ -76,12 +158,13 @@ impl Guard {
             pins: &bpffs.path().join("borderguard"),
         };
         let config = folder.join("borderguard.toml");
-        fs::write(&config, policy::config(&paths)?)
+        let signers = Signers::new(folder)?;
+        fs::write(&config, policy::config(&paths)? + &signers.config())
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = world.netns(&DUBLIN)?.command(&program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(&config);
         let daemon = Process::spawn("borderguard", command)?;
-        let guard = Guard { daemon, program, folder: folder.to_owned(), world, _bpffs: bpffs };
+        let guard = Guard { daemon, program, folder: folder.to_owned(), world, signers, _bpffs: bpffs };
         guard.daemon.wait_for(PATIENCE, "the guard to answer", || guard.counters().ok())?;
         Ok(guard)
     }
@@ -93,11 +176,11 @@ impl Guard {
         Ok(status.counters)
     }
 
-    /// Bytes of the pin that were dropped so far.
-    pub(super) fn dropped_bytes(&self) -> Result<u64> {
+    /// Bytes of the pin that passed by an exemption so far.
+    pub(super) fn exempt_bytes(&self) -> Result<u64> {
         let counters = self.counters()?;
-        let dropped = counters.iter().filter(|counter| counter.is_of(Some(PIN)) && counter.verdict == "drop");
-        Ok(dropped.map(|counter| counter.bytes).sum())
+        let exempt = counters.iter().filter(|counter| counter.is_of(Some(PIN)) && counter.reason == "exempt");
+        Ok(exempt.map(|counter| counter.bytes).sum())
     }
 
     /// What the guard says about a request that was made after `before` was counted: by the event about
@@ -143,21 +226,67 @@ impl Guard {
         }))
     }
 
-    /// Loads the exemption.
-    pub(super) fn load_exemption(&self) -> Result<()> {
-        let file = self.folder.join("exemption.toml");
-        fs::write(&file, policy::exemption()?).with_context(|| format!("cannot write {}", file.display()))?;
-        self.ask(&["exemption", "load", &file.to_string_lossy()]).map(drop)
+    /// Where a document is kept.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.toml"))
     }
 
-    /// Revokes it again.
-    pub(super) fn revoke_exemption(&self) -> Result<()> {
-        self.ask(&["exemption", "revoke", EXEMPTION, "--why", "the request was withdrawn"]).map(drop)
+    /// Writes a document.
+    pub(super) fn document(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.file(name);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
     }
 
-    /// The exemptions, as the command line lists them.
-    pub(super) fn exemptions(&self) -> Result<String> {
-        self.ask(&["exemption", "list"])
+    /// Has somebody sign it.
+    pub(super) fn sign(&self, file: &Path, who: &str) -> Result<()> {
+        let key = self.signers.key(who);
+        let (file, key) = (file.to_string_lossy(), key.to_string_lossy());
+        self.ask(&["exemption", "sign", &file, "--key", &key]).map(drop)
+    }
+
+    /// Loads it with the signatures that lie beside it; the inner error is what the guard says against it.
+    pub(super) fn load(&self, file: &Path) -> Result<Result<(), String>> {
+        let (status, _, complaint) = self.run(&["exemption", "load", &file.to_string_lossy()])?;
+        Ok(if status.success() { Ok(()) } else { Err(complaint) })
+    }
+
+    /// Who approved the exemption, and as what.
+    pub(super) fn approvals(&self) -> Result<Vec<(String, String)>> {
+        let shown: Shown = self.read(&["exemption", "show", EXEMPTION, "--json"])?;
+        Ok(shown.approvals.into_iter().map(|it| (it.identity, it.role.unwrap_or_default())).collect())
+    }
+
+    /// What the audit trail says of itself.
+    pub(super) fn audit_trail(&self) -> Result<Trail> {
+        let verified: Verified = self.read(&["audit", "verify", "--json"])?;
+        let refusals = self.ask(&["audit", "show", "--json"])?;
+        let refusals = refusals.lines().filter(|line| line.contains("\"kind\":\"refusal\"")).count();
+        Ok(Trail { whole: verified.whole, records: verified.records, refusals })
+    }
+
+    /// What the report says of the exemption and of all that was refused.
+    pub(super) fn record_of_transfers(&self) -> Result<Transfers> {
+        let report: Report = self.read(&["report", "--format", "json"])?;
+        let exemption = report.exemptions.iter().find(|exemption| exemption.id == EXEMPTION);
+        let days = exemption.iter().flat_map(|exemption| &exemption.use_by_day);
+        let of = |reason: &'static str| report.traffic.iter().filter(move |row| row.reason == reason);
+        let refused = || report.traffic.iter().filter(|row| row.verdict == "drop");
+        Ok(Transfers {
+            ground: exemption.map(|it| {
+                let InstrumentOf { name, kind, article } = &it.instrument;
+                format!("the {name} ({kind}, {article})")
+            }),
+            crossed: days.map(|day| day.bytes).sum(),
+            exempt: of("exempt").map(|row| row.bytes).sum(),
+            refused: refused().map(|row| row.packets).sum(),
+            refused_bytes: refused().map(|row| row.bytes).sum(),
+        })
+    }
+
+    fn read<T: DeserializeOwned>(&self, words: &[&str]) -> Result<T> {
+        let text = self.ask(words)?;
+        serde_json::from_str(&text).with_context(|| format!("`{}` is not as expected", words.join(" ")))
     }
 
     /// Ends the daemon and removes everything from the kernel.
@@ -169,14 +298,18 @@ impl Guard {
     }
 
     /// Runs the command line in the Dublin host's network and returns what it printed.
-    fn ask(&self, words: &[&str]) -> Result<String> {
-        let mut command = self.world.netns(&DUBLIN)?.command(&self.program.to_string_lossy())?;
-        command.args(words).arg("--config").arg(self.folder.join("borderguard.toml"));
-        let (status, out, complaint) = run_to_end("borderguard", command, PATIENCE)?;
+    pub(super) fn ask(&self, words: &[&str]) -> Result<String> {
+        let (status, out, complaint) = self.run(words)?;
         if !status.success() {
             bail!("`borderguard {}` failed with {status}: {}", words.join(" "), complaint.trim());
         }
         Ok(out)
+    }
+
+    fn run(&self, words: &[&str]) -> Result<(ExitStatus, String, String)> {
+        let mut command = self.world.netns(&DUBLIN)?.command(&self.program.to_string_lossy())?;
+        command.args(words).arg("--config").arg(self.folder.join("borderguard.toml"));
+        Ok(run_to_end("borderguard", command, PATIENCE)?)
     }
 }
 

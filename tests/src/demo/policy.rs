@@ -4,9 +4,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::world::{DUBLIN, Family, PLACES, US};
-use crate::bed::INSTRUMENT;
+use crate::bed;
 use crate::netns::HOST_INTERFACE;
 use crate::service::MAILBOX_PORT;
+use crate::signing::APPROVAL;
 
 /// The pin's name.
 pub(super) const PIN: &str = "mailbox";
@@ -45,18 +46,21 @@ pub(super) fn config(paths: &Paths<'_>) -> Result<String> {
     Ok(text)
 }
 
-/// The exemption: a treaty request that names one recipient, by its two addresses.
+/// The exemption: a treaty request that names one recipient, by its two addresses, and asks for two approvals.
 pub(super) fn exemption() -> Result<String> {
+    document(EXEMPTION)
+}
+
+/// The same mail for the same recipient, on a warrant alone.
+pub(super) fn warrant() -> Result<String> {
+    Ok(document("warrant-2013")?.replace("\"treaty-request\"", "\"foreign-order\""))
+}
+
+fn document(id: &str) -> Result<String> {
     let (v4, v6) = (US.address(Family::V4)?, US.address(Family::V6)?);
-    let now = jiff::Timestamp::now();
-    let until = now + jiff::SignedDuration::from_hours(1);
+    let cidrs = [format!("{v4}/32"), format!("{v6}/128")];
     // No ports: the client's is any.
-    Ok(format!(
-        "id = {EXEMPTION:?}\nversion = 1\npins = [{PIN:?}]\npurpose = \"Evidence in case 2026/0142\"\n\
-         data_categories = [\"e-mail content\"]\nvalid_from = {now:.0}\nvalid_until = {until:.0}\n\n\
-         {INSTRUMENT}\n[[recipient]]\nname = \"Requesting authority, Boston\"\njurisdiction = \"US\"\n\
-         cidrs = [\"{v4}/32\", \"{v6}/128\"]\n"
-    ))
+    Ok(bed::exemption(id, PIN, &cidrs.each_ref().map(String::as_str), 3600, None) + APPROVAL)
 }
 
 #[cfg(test)]

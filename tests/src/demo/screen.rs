@@ -3,6 +3,8 @@ use std::io::{IsTerminal, Write};
 
 /// No line is longer, in columns.
 pub(super) const WIDTH: usize = 100;
+/// Nor longer than this where the terminal is narrower than that.
+pub(super) const NARROW: usize = 80;
 
 /// How a piece of text stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(super) struct Screen {
     colours: bool,
     /// Whether a line can be drawn over.
     redraws: bool,
+    /// Whether the terminal has less than [`WIDTH`] columns.
+    narrow: bool,
 }
 
 impl Screen {
@@ -69,7 +73,18 @@ impl Screen {
         let terminal = std::io::stdout().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var_os("TERM").is_some_and(|value| value != "dumb");
-        Screen { colours: terminal && wanted && able, redraws: terminal && able }
+        let narrow = rustix::termios::tcgetwinsize(std::io::stdout())
+            .is_ok_and(|size| (1..WIDTH).contains(&usize::from(size.ws_col)));
+        Screen { colours: terminal && wanted && able, redraws: terminal && able, narrow }
+    }
+
+    /// Whether no line may be longer than [`NARROW`].
+    pub(super) fn is_narrow(&self) -> bool {
+        self.narrow
+    }
+
+    fn width(&self) -> usize {
+        if self.narrow { NARROW } else { WIDTH }
     }
 
     pub(super) fn paint(&self, text: &str, style: Style) -> String {
@@ -94,20 +109,27 @@ impl Screen {
     pub(super) fn heading(&self, number: usize, text: &str) {
         self.line("");
         let heading = format!("{number}  {text} ");
-        let rule = "─".repeat(WIDTH.saturating_sub(heading.chars().count()));
+        let rule = "─".repeat(self.width().saturating_sub(heading.chars().count()));
         self.line(&format!("{}{}", self.paint(&heading, Style::Title), self.paint(&rule, Style::Faint)));
     }
 
     /// Explanation, broken into lines.
     pub(super) fn prose(&self, text: &str) {
-        for line in wrap(text, WIDTH - 3) {
+        for line in wrap(text, self.width() - 3) {
             self.line(&format!("   {}", self.paint(&line, Style::Faint)));
+        }
+    }
+
+    /// A quotation, broken into lines.
+    pub(super) fn indented(&self, text: &str, style: Style) {
+        for line in wrap(text, self.width() - 6) {
+            self.line(&format!("      {}", self.paint(&line, style)));
         }
     }
 
     /// One entry of a list, broken into lines.
     pub(super) fn item(&self, text: &str) {
-        for (number, line) in wrap(text, WIDTH - 5).iter().enumerate() {
+        for (number, line) in wrap(text, self.width() - 5).iter().enumerate() {
             self.line(&format!("   {} {line}", if number == 0 { "-" } else { " " }));
         }
     }
@@ -137,9 +159,19 @@ impl Screen {
             let text = fit(&cell.text, column.width);
             let space = " ".repeat(column.width - text.chars().count());
             let text = self.paint(&text, cell.style);
-            if column.to_the_right { format!(" {space}{text} ") } else { format!(" {text}{space} ") }
+            let pad = self.padding();
+            if column.to_the_right {
+                format!("{pad}{space}{text}{pad}")
+            } else {
+                format!("{pad}{text}{space}{pad}")
+            }
         });
         format!("{bar}{}{bar}", shown.collect::<Vec<_>>().join(&bar))
+    }
+
+    /// What is beside the text of a cell.
+    fn padding(&self) -> &'static str {
+        if self.narrow { "" } else { " " }
     }
 
     pub(super) fn table_bottom(&self, columns: &[Column]) {
@@ -147,7 +179,8 @@ impl Screen {
     }
 
     fn rule(&self, columns: &[Column], left: &str, middle: &str, right: &str) {
-        let parts: Vec<String> = columns.iter().map(|column| "─".repeat(column.width + 2)).collect();
+        let beside = 2 * self.padding().len();
+        let parts: Vec<String> = columns.iter().map(|column| "─".repeat(column.width + beside)).collect();
         self.line(&self.paint(&format!("{left}{}{right}", parts.join(middle)), Style::Faint));
     }
 }
@@ -195,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_line_of_a_table_is_as_wide() {
-        let screen = Screen { colours: false, redraws: false };
+        let screen = Screen { colours: false, redraws: false, narrow: false };
         let column = |width| Column { title: "t", width, to_the_right: width % 2 == 0 };
         let columns = [column(3), column(8)];
         let rows = [["", ""], ["✔ a", "much too long"], ["abcd", "b"]];
@@ -207,7 +240,7 @@ mod tests {
 
     #[test]
     fn colour_only_where_wanted() {
-        let shown = |colours| Screen { colours, redraws: false }.paint("drop", Style::Bad);
+        let shown = |colours| Screen { colours, redraws: false, narrow: false }.paint("drop", Style::Bad);
         assert_eq!(shown(false), "drop");
         assert_eq!(shown(true), "\x1b[1;31mdrop\x1b[0m");
     }

@@ -13,8 +13,8 @@ use crate::proc::Process;
 /// Between two looks at it.
 const TICK: Duration = Duration::from_millis(500);
 
-/// The length of a full bar, in columns.
-const BAR: usize = 40;
+/// The length of a full bar, in columns, and in a narrow terminal.
+const BAR: [usize; 2] = [40, 22];
 
 /// A client that is receiving.
 #[derive(Debug)]
@@ -55,26 +55,32 @@ impl Transfer {
         self.client.ended().is_some()
     }
 
+    /// Whether its client ends with a reset before so long: curl's exit status is 56 then (curl(1)).
+    pub(super) fn was_reset(&self, soon: Duration) -> bool {
+        self.client.wait(soon).is_ok_and(|status| status.code() == Some(56))
+    }
+
     /// Looks `looks` times and draws a bar for each, with a remark on what was seen. A look that is not
     /// as `must_grow` says stands out.
     pub(super) fn watch(&self, screen: &Screen, looks: u32, must_grow: bool) -> Watched {
         let first = self.received();
         let mut watched = Watched { first, last: first, growing_looks: 0 };
+        let length = if screen.is_narrow() { BAR[1] } else { BAR[0] };
         for _ in 0..looks {
             std::thread::sleep(TICK);
             let now = self.received();
             let more = now.saturating_sub(watched.last);
             watched.growing_looks += u32::from(more > 0);
             watched.last = now;
-            let filled = (now.saturating_mul(BAR as u64) / self.length.max(1)) as usize;
+            let filled = (now.saturating_mul(length as u64) / self.length.max(1)) as usize;
             let (style, remark) = match (more > 0, must_grow) {
                 (true, true) => (Style::Good, "goes on"),
                 (false, false) => (Style::Special, "stands still"),
                 (true, false) => (Style::Bad, "still goes on"),
                 (false, true) => (Style::Bad, "does not go on"),
             };
-            let bar = screen.paint(&"█".repeat(filled.min(BAR)), style);
-            let rest = screen.paint(&"░".repeat(BAR - filled.min(BAR)), Style::Faint);
+            let bar = screen.paint(&"█".repeat(filled.min(length)), style);
+            let rest = screen.paint(&"░".repeat(length - filled.min(length)), Style::Faint);
             let change = format!("+{}", grouped(more));
             screen.line(&format!(
                 "   {:4.1} s  {bar}{rest}  {:>11} bytes  {}  {}",
