@@ -93,7 +93,7 @@ impl Guard {
             let is_guarded = known
                 .is_some_and(|outcome| outcome.problem.is_none() && outcome.index == Some(interface.index));
             if !is_guarded {
-                self.attach_one(interface);
+                self.attach_one(interface, &attached);
             }
         }
         self.note_missing(&all);
@@ -104,7 +104,7 @@ impl Guard {
         self.guarded.blind = Some(format!("the network interfaces can't be looked at: {error}"));
     }
 
-    fn attach_one(&mut self, interface: &Interface) {
+    fn attach_one(&mut self, interface: &Interface, before: &[Attachment]) {
         let ingress = wants_ingress(&self.policy);
         let (attachments, problem) = match self.kernel.attach(interface, ingress) {
             Ok(attachments) => (attachments, None),
@@ -115,7 +115,11 @@ impl Guard {
                 (own.collect(), Some(error.to_string()))
             }
         };
-        if !attachments.is_empty() {
+        // A reload attaches again, and so does a daemon that takes over: what was there is no news.
+        let is_new = |made: &Attachment| {
+            !before.iter().any(|found| (found.index, found.hook) == (made.index, made.hook))
+        };
+        if attachments.iter().any(is_new) {
             let hooks: Vec<String> = attachments.iter().map(|it| it.hook.name().to_owned()).collect();
             let detail = json!({"hooks": hooks, "index": interface.index});
             self.record(trail::now(Kind::Attach, &trail::daemon(), &interface.name, "", detail));

@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::events::names::{Names, PinName};
 use crate::kernel::{Counters, Kernel};
+use crate::store::Judged;
 
 /// Version of the file's form.
 const FORMAT: u32 = 1;
@@ -164,6 +165,33 @@ impl Ledger {
     pub(super) fn by_name(&self, counters: &Counters) -> Rows<String> {
         self.book.by_name(&rows(counters))
     }
+}
+
+impl Ledger {
+    /// Everything counted so far, under the names that the store books it by.
+    #[must_use]
+    pub(super) fn judged(&self, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
+        let mut counts: BTreeMap<Judged, (u64, u64)> = BTreeMap::new();
+        for ((pin, judgement), (packets, bytes)) in self.by_name(counters) {
+            let judged = Judged {
+                pin,
+                hook: judgement.hook().name().to_owned(),
+                jurisdiction: judgement.jurisdiction().to_string(),
+                verdict: judgement.verdict().name().to_owned(),
+                reason: judgement.reason().name().to_owned(),
+            };
+            let sum = counts.entry(judged).or_default();
+            *sum = (sum.0 + packets, sum.1 + bytes);
+        }
+        counts
+    }
+}
+
+/// What the kernel counted for a daemon that has ended, whose state directory this is, under the names that
+/// its store books it by.
+#[must_use]
+pub fn counted_for(state: &Path, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
+    Ledger::open(state, true).judged(counters)
 }
 
 impl Book {

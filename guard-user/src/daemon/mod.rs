@@ -46,6 +46,7 @@ use crate::store::{Change, Target};
 
 use exemptions::error_kind;
 use guard::{Guard, Options};
+pub use ledger::counted_for;
 use links::Links;
 use notify::{State, notify};
 use teller::Teller;

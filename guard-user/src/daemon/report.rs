@@ -73,18 +73,7 @@ impl Guard {
             Ok(counters) => counters,
             Err(error) => return warn!("what crossed can't be booked: {error}"),
         };
-        let mut counts: BTreeMap<Judged, (u64, u64)> = BTreeMap::new();
-        for ((pin, judgement), (packets, bytes)) in self.ledger.by_name(&counters) {
-            let judged = Judged {
-                pin,
-                hook: judgement.hook().name().to_owned(),
-                jurisdiction: judgement.jurisdiction().to_string(),
-                verdict: judgement.verdict().name().to_owned(),
-                reason: judgement.reason().name().to_owned(),
-            };
-            let sum = counts.entry(judged).or_default();
-            *sum = (sum.0 + packets, sum.1 + bytes);
-        }
+        let counts = self.ledger.judged(&counters);
         if let Err(error) = self.store.book_counts(&counts, Timestamp::now()) {
             warn!("what crossed can't be booked: {error}");
         }
