@@ -180,6 +180,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_picks_tests_and_a_suites_own_name_all_of_them() {
+        let (name, executable, dir) = ("story".to_owned(), PathBuf::new(), PathBuf::new());
+        let suite = Suite { name, integration: true, executable, dir };
+        // The beginning of every story's name is none of the suite's: other suites with it are filtered alike.
+        let names = ["story_".to_owned()];
+        assert_eq!(suite.filters(&names), names);
+        assert_eq!(suite.filters(&["sto".to_owned()]), [""; 0]);
+    }
+
+    #[test]
     fn ordinary_programs_and_other_messages_are_not() {
         let program = r#"{"reason":"compiler-artifact","manifest_path":"/w/Cargo.toml",
             "target":{"kind":["bin"],"name":"x"},"profile":{"test":false},"executable":"/w/x"}"#;
