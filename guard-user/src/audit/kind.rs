@@ -50,7 +50,7 @@ kinds! {
     Resume = "resume";
     /// An exemption was revoked, for good.
     Revoke = "revoke";
-    /// A legal instrument fell, and with it every exemption that the detail lists.
+    /// A legal instrument fell, and with it this exemption; the detail names the instrument.
     Invalidate = "invalidate";
     /// An exemption's time is over.
     Expire = "expire";

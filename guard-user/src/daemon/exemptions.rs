@@ -13,7 +13,7 @@ use crate::compile;
 use crate::control::protocol::{ErrorKind, Response, SignatureText};
 use crate::exemption::record::Use;
 use crate::exemption::{Clocks, Summary};
-use crate::store::{Admission, Change, Key, LoadError, StoreError, Submission, Target};
+use crate::store::{Admission, ApprovalError, Change, Key, LoadError, StoreError, Submission, Target};
 
 impl Guard {
     /// Loads an exemption. When the answer is `done`, the kernel judges by it. With `dry_run` nothing is
@@ -29,18 +29,12 @@ impl Guard {
             .into_iter()
             .map(|signature| Signature { name: signature.name, bytes: signature.text.into_bytes() })
             .collect();
-        let loaded = self.try_load((name, document.as_bytes()), &signatures, dry_run, who);
-        match loaded {
-            Ok(response) => response,
-            Err(refusal) => {
-                if let Response::Error { message, .. } = &refusal
-                    && !dry_run
-                {
-                    self.record(trail::refusal(who, "exemption-load", name, message));
-                }
-                refusal
+        self.try_load((name, document.as_bytes()), &signatures, dry_run, who).unwrap_or_else(|refused| {
+            if !dry_run {
+                self.record(trail::load_refused(who, name, document.as_bytes(), &refused.codes));
             }
-        }
+            refused.response
+        })
     }
 
     fn try_load(
@@ -49,7 +43,7 @@ impl Guard {
         signatures: &[Signature],
         dry_run: bool,
         who: &Who,
-    ) -> Result<Response, Response> {
+    ) -> Result<Response, RefusedLoad> {
         let pins = pin_names(&self.policy);
         let now = Timestamp::now();
         let config = self.policy.approval.clone();
@@ -57,7 +51,7 @@ impl Guard {
         let submission =
             Submission { name: Path::new(name), bytes, signatures, pins: &pins, approve: &approve };
         // Whether the tables have room is seen before anything is kept.
-        let admission = self.store.admit(&submission, now).map_err(refused)?;
+        let admission = self.store.admit(&submission, now)?;
         let clocks = Clocks::read();
         let mut exemptions = self.store.kernel_exemptions(&clocks, &pins);
         let replaced =
@@ -65,14 +59,14 @@ impl Guard {
         exemptions.retain(|exemption| !replaced(exemption.slot));
         exemptions.extend(admission.to_kernel(&clocks));
         compile::policy_table(&self.policy, &exemptions, &self.facts, self.generation() + 1)
-            .map_err(|error| Response::error(ErrorKind::BadInput, error.to_string()))?;
+            .map_err(|error| RefusedLoad::new("no-room", ErrorKind::BadInput, error.to_string()))?;
         if dry_run {
             let summary = Summary::of_document(&admission.document, now);
             let message = format!("exemption {} would be loaded{}", summary.id, approved_words(&admission));
             return Ok(Response::Planned { message, exemptions: vec![summary] });
         }
 
-        let admission = self.store.load(&submission, who, now).map_err(refused)?;
+        let admission = self.store.load(&submission, who, now)?;
         let key = (admission.document.id.clone(), admission.document.version);
         self.renew().map_err(|error| {
             let message = format!(
@@ -81,7 +75,7 @@ impl Guard {
                 key.0
             );
             error!("{message}");
-            Response::error(ErrorKind::Failed, message)
+            RefusedLoad::new("not-published", ErrorKind::Failed, message)
         })?;
         info!(uid = who.uid, "exemption {} is loaded{}", key.0, approved_words(&admission));
         Ok(self.done_to(format!("exemption {} is loaded{}", key.0, approved_words(&admission)), &[key]))
@@ -288,12 +282,31 @@ fn approved_words(admission: &Admission) -> String {
     }
 }
 
-fn refused(error: LoadError) -> Response {
-    let kind = match &error {
-        LoadError::Document(_) | LoadError::Approval(_) => ErrorKind::BadInput,
-        LoadError::Store(error) => kind_of(error),
-    };
-    Response::error(kind, error.to_string())
+/// Why a document was not loaded: for who asked, and for the audit trail. That has the codes of the errors and
+/// not their text, which may quote a confidential document.
+struct RefusedLoad {
+    response: Response,
+    codes: Vec<&'static str>,
+}
+
+impl RefusedLoad {
+    fn new(code: &'static str, kind: ErrorKind, message: String) -> Self {
+        Self { response: Response::error(kind, message), codes: vec![code] }
+    }
+}
+
+impl From<LoadError> for RefusedLoad {
+    fn from(error: LoadError) -> Self {
+        let (kind, codes) = match &error {
+            LoadError::Document(errors) => {
+                (ErrorKind::BadInput, errors.errors.iter().map(|error| error.kind.code()).collect())
+            }
+            LoadError::Approval(ApprovalError::NotApproved(not)) => (ErrorKind::BadInput, vec![not.code()]),
+            LoadError::Approval(ApprovalError::Signers(_)) => (ErrorKind::BadInput, vec!["allowed-signers"]),
+            LoadError::Store(error) => (kind_of(error), vec!["store"]),
+        };
+        Self { response: Response::error(kind, error.to_string()), codes }
+    }
 }
 
 fn kind_of(error: &StoreError) -> ErrorKind {

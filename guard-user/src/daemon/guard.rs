@@ -16,6 +16,8 @@ use super::facts;
 use super::inputs::{self, InputError, Inputs};
 use super::interfaces::Guarded;
 use super::ledger::Ledger;
+use super::trail;
+use crate::audit::Kind;
 use crate::compile::{self, CompileError, HostFacts};
 use crate::config::Checked;
 use crate::config::policy::{Pin, Policy};
@@ -132,6 +134,8 @@ impl Guard {
         let policy = guard.policy.clone();
         let geo = compile::geo_image(&database, &policy.sites)?;
         guard.publish(policy, Some((geo, database.info)))?;
+        let detail = guard.facts_of_config();
+        guard.record(trail::now(Kind::Start, &trail::daemon(), "", "", detail));
         guard.attach_all();
         Ok(guard)
     }

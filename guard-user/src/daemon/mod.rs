@@ -106,8 +106,6 @@ impl Daemon {
         let teller = Teller::new(&mut guard, Arc::clone(&history), log)?;
         let (sender, commands) = mpsc::channel(REQUESTS);
         let desk = Desk { commands: sender, history };
-        let detail = guard.facts_of_config();
-        guard.record(trail::now(Kind::Start, &trail::daemon(), "", "", detail));
         notify(State::Ready);
         info!(
             "ready: generation {} of {}, control socket {}",

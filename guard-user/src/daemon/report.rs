@@ -138,7 +138,8 @@ impl Guard {
         let exemptions = summaries.map(|summary| {
             let key = (summary.id.clone(), summary.version);
             let days = use_by_day.remove(&key).unwrap_or_default();
-            exemption(summary, self.store.record(&key), days, changes(&records, &key))
+            let record = self.store.record(&key);
+            exemption(summary, record, days, changes(&records, &key, record))
         });
         let exemptions = exemptions.collect();
         let pin = |pin: &crate::config::policy::Pin| PinEntry {
@@ -206,7 +207,8 @@ fn start_of(day: Date) -> Timestamp {
 }
 
 /// What became of an exemption, as the trail has it.
-fn changes(records: &[(String, Stored)], (id, version): &Key) -> Vec<Change> {
+fn changes(records: &[(String, Stored)], (id, version): &Key, record: Option<&Record>) -> Vec<Change> {
+    let said = record.map(|record| record.said.as_slice()).unwrap_or_default();
     let told = [
         Kind::Load,
         Kind::Stay,
@@ -226,7 +228,11 @@ fn changes(records: &[(String, Stored)], (id, version): &Key) -> Vec<Change> {
         at: record.time,
         what: record.kind.clone(),
         who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid)),
-        why: record.why.clone(),
+        // The trail has the reasons of a confidential one as hashes alone.
+        why: said
+            .iter()
+            .find(|said| said.at == record.time && said.what == record.kind)
+            .map_or_else(|| record.why.clone(), |said| said.why.clone()),
     };
     records.iter().map(|(_, record)| record).filter(about).map(change).collect()
 }

@@ -10,6 +10,7 @@ use crate::control::access::Peer;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::control::refusals::Refusal;
 use crate::control::users::user_name;
+use crate::store::sha256;
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
@@ -38,6 +39,13 @@ pub(super) fn now(kind: Kind, who: &Who, subject: &str, why: &str, detail: Value
 /// The record of something that was asked for and refused.
 pub(super) fn refusal(who: &Who, request: &str, subject: &str, message: &str) -> Record {
     now(Kind::Refusal, who, subject, "", json!({"request": request, "message": message}))
+}
+
+/// The record of a document that was refused: by its hash and the codes of its errors. Their text may quote
+/// what is confidential in it.
+pub(super) fn load_refused(who: &Who, name: &str, document: &[u8], codes: &[&'static str]) -> Record {
+    let detail = json!({"request": "exemption-load", "sha256": sha256(document), "codes": codes});
+    now(Kind::Refusal, who, name, "", detail)
 }
 
 /// The record of something that was asked for by one who may not.

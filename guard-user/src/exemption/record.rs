@@ -28,6 +28,10 @@ pub struct Record {
     pub approvals: Vec<ApprovedBy>,
     /// When it was first and last seen to have let packets through; null before that.
     pub seen: Option<(Timestamp, Timestamp)>,
+    /// The reasons that were given for what became of it, oldest first. The audit trail, which others read, has
+    /// those of a confidential one as hashes alone.
+    #[serde(default)]
+    pub said: Vec<Said>,
     /// What it let through, as the kernel has counted it in its present slots.
     pub counted: Use,
     /// What it let through before: counts that the kernel no longer has.
@@ -85,6 +89,18 @@ impl Status {
             Self::Exhausted { .. } => State::Exhausted,
         }
     }
+}
+
+/// A reason that was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// When.
+    pub at: Timestamp,
+    /// For what, by its name in the audit trail.
+    pub what: String,
+    /// The reason.
+    pub why: String,
 }
 
 /// One approval that was verified when the exemption was loaded.
@@ -152,6 +168,7 @@ impl Record {
             loaded_by,
             approvals,
             seen: None,
+            said: Vec::new(),
             counted: Use::default(),
             before: Use::default(),
             granted,

@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
+use super::read::sha256;
 use super::{Key, Store, StoreError, quota};
 use crate::audit::{Kind, Who};
 use crate::exemption::lifecycle::Event;
-use crate::exemption::record::{Record, Status};
-use crate::exemption::summary;
+use crate::exemption::record::{Record, Said, Status};
+use crate::exemption::summary::{self, HIDDEN};
 
 /// Which exemptions a change is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,12 +209,18 @@ impl Store {
             let Some(entry) = self.entries.get(key).filter(|entry| !change.is_repeated_for(entry)) else {
                 continue;
             };
-            records.push((key.clone(), self.changed(entry, change, who, now)?));
-            let detail = match target {
-                Target::Id(_) => json!({}),
-                Target::Instrument(name) => json!({"instrument": name}),
+            let mut record = self.changed(entry, change, who, now)?;
+            let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
+            record.said.push(Said { at: now, what, why });
+            records.push((key.clone(), record));
+            // What cannot be read may be confidential.
+            let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
+            let (why, detail) = match (confidential, target) {
+                (true, _) => (HIDDEN, json!({"why_sha256": sha256(change.why().as_bytes())})),
+                (false, Target::Id(_)) => (change.why(), json!({})),
+                (false, Target::Instrument(name)) => (change.why(), json!({"instrument": name})),
             };
-            lines.push(Self::told(change.kind(), key, who, now, change.why(), detail));
+            lines.push(Self::told(change.kind(), key, who, now, why, detail));
         }
         let kept = self.commit(&records, lines.clone(), |_| Ok(()));
         if kept.is_err() && matches!(change, Change::Resume { .. }) {

@@ -32,7 +32,7 @@ pub use change::{Change, Target};
 pub use days::{DayCount, DayUse, Judged};
 pub use entry::{Admission, Submission, kernel_entries};
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
-pub use read::{NamedEntry, OpenDocument, Reader, Stored};
+pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
 use disk::Disk;
 use entry::Entry;

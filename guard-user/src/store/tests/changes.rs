@@ -357,3 +357,27 @@ fn a_spent_quota_closes_for_good() {
     let store = disk.open_store();
     assert_eq!((open_ids(&store).len(), states(&store, NOW)), (0, vec![State::Exhausted]));
 }
+
+#[test]
+fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
+    const SECRET: &str = "order 7 of the secret chamber";
+    let confidential = good_with(&[("quota_bytes", "confidential = true\nquota_bytes")]);
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &confidential).unwrap();
+    make(&mut store, Target::Id("mlat-1"), Change::Stay { order: SECRET });
+    let instrument = Target::Instrument("US-Ireland MLAT 2001");
+    make(&mut store, instrument, Change::Invalidate { why: SECRET });
+    let lines = store.audit_lines(0, usize::MAX).unwrap();
+    let told = lines.iter().filter(|line| line.contains(&crate::store::sha256(SECRET.as_bytes())));
+    assert_eq!(told.count(), 2, "{lines:?}");
+    for text in [SECRET, "secret", "US-Ireland", "2026/0142", "198.51.100"] {
+        assert!(lines.iter().all(|line| !line.contains(text)), "{text} in {lines:?}");
+    }
+    let record = store.record(&("mlat-1".to_owned(), 1)).unwrap();
+    let said: Vec<(&str, &str)> = record.said.iter().map(|it| (it.what.as_str(), it.why.as_str())).collect();
+    assert_eq!(said, [("stay", SECRET), ("invalidate", SECRET)], "and the store has them");
+}
+
+fn make(store: &mut Store, target: Target<'_>, change: Change<'_>) {
+    store.change(target, &change, &who(), now()).unwrap();
+}

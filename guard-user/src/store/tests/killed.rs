@@ -293,5 +293,5 @@ fn a_process_that_is_killed_leaves_nothing_more_open() {
         cut_short > KILLS / 20,
         "{cut_short} of {KILLS} kills came in the middle of a change; {changes} lines"
     );
-    assert!(changes > KILLS && spent > 5, "{changes} lines, {spent} spent much");
+    assert!(changes > KILLS / 4 && spent > 0, "{changes} lines, {spent} spent much");
 }
