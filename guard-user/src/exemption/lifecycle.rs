@@ -119,8 +119,9 @@ impl State {
             (Self::Active | Self::Stayed, Event::Exhaust) => return Ok(Self::Exhausted),
             (
                 Self::Draft | Self::Approved | Self::Active | Self::Stayed,
-                Event::Revoke | Event::Invalidate | Event::Supersede,
-            ) => return Ok(Self::Revoked),
+                Event::Revoke | Event::Invalidate,
+            )
+            | (Self::Draft | Self::Approved | Self::Active, Event::Supersede) => return Ok(Self::Revoked),
             (Self::Draft | Self::Approved | Self::Active | Self::Stayed, Event::Expire) => {
                 return Ok(Self::Expired);
             }
@@ -140,6 +141,10 @@ impl State {
             (Self::Active, Event::Resume) => "no order holds it",
             (Self::Stayed, Event::Activate) => "an order holds it; resume it when the order is lifted",
             (Self::Stayed, Event::Stay) => "an order holds it already",
+            // A new version would open what the order closed.
+            (Self::Stayed, Event::Supersede) => {
+                "an order holds it; resume it when the order is lifted, or revoke it"
+            }
         };
         Err(Refusal { state: self, event, reason })
     }
@@ -203,7 +208,7 @@ mod tests {
         draft     approved  -        -       -       revoked  revoked    expired  -          revoked
         approved  -         active   -       -       revoked  revoked    expired  -          revoked
         active    -         -        stayed  -       revoked  revoked    expired  exhausted  revoked
-        stayed    -         -        -       active  revoked  revoked    expired  exhausted  revoked
+        stayed    -         -        -       active  revoked  revoked    expired  exhausted  -
         revoked   -         -        -       -       -        -          -        -          -
         expired   -         -        -       -       -        -          -        -          -
         exhausted -         -        -       -       -        -          -        -          -

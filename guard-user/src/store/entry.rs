@@ -17,6 +17,7 @@ use crate::audit::{Kind, Who};
 use crate::compile::KernelExemption;
 use crate::config::policy::PortRange;
 use crate::exemption::document::{self, Document, Earlier, Surroundings};
+use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
 use crate::exemption::{Clocks, Summary};
 
@@ -102,6 +103,15 @@ impl Store {
         let surroundings =
             Surroundings { pins: Some(submission.pins), now: Some(now), earlier: Some(&earlier) };
         let document = document::parse(submission.name, submission.bytes, &surroundings)?;
+        for ((id, _), entry) in &self.entries {
+            let state = entry.record.status.state();
+            if *id == document.id
+                && !entry.record.is_closed()
+                && let Err(refused) = state.after(Event::Supersede)
+            {
+                return Err(StoreError::State { id: id.clone(), refused }.into());
+            }
+        }
         let approvals = (submission.approve)(&document)?;
         let slots = self.free_slots(groups(&document).len())?;
         Ok(Admission { document, approvals, slots })

@@ -381,3 +381,18 @@ fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
 fn make(store: &mut Store, target: Target<'_>, change: Change<'_>) {
     store.change(target, &change, &who(), now()).unwrap();
 }
+
+#[test]
+fn a_new_version_does_not_open_what_an_order_holds() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    stay(&mut store, "a");
+    let next = named("a", 2).replace("version = 2", "version = 2\nreplaces = 1");
+    let refused = load(&mut store, &next).unwrap_err();
+    assert!(matches!(&refused, LoadError::Store(StoreError::State { .. })), "{refused}");
+    assert!(refused.to_string().contains("an order holds it"), "{refused}");
+    assert!(open_ids(&store).is_empty());
+    change(&mut store, "a", RESUME).unwrap();
+    load(&mut store, &next).unwrap();
+    assert_eq!(states(&store, NOW), [State::Revoked, State::Active]);
+}

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::model::{End, ModelDisk};
 use super::{OVER, clocks, good_with, load, named, now, pins, time, trail, who};
 use crate::exemption::record::{Record, Status, Use};
-use crate::store::{Change, Key, Store, StoreError, Target};
+use crate::store::{Change, Key, LoadError, Store, StoreError, Target};
 
 pub(super) const IDS: [&str; 4] = ["a", "b.v1", "..c", "d"];
 const INSTRUMENTS: [&str; 2] = ["US-Ireland MLAT 2001", "SCC with Example Inc."];
@@ -198,6 +198,7 @@ impl World {
         if open != replace {
             return Ok(());
         }
+        let held = latest.as_ref().is_some_and(|(_, said)| said.is == Is::Stayed);
         let old = latest.map(|((_, version), _)| version);
         let key: Key = (IDS[index].to_owned(), old.map_or(1, |old| old + 1));
         let text = document(index, key.1, old.filter(|_| replace));
@@ -205,9 +206,15 @@ impl World {
         if let (true, Some(old)) = (replace, old) {
             became.push(((key.0.clone(), old), Is::Closed, String::new()));
         }
+        if held {
+            // A new version may not open what an order holds.
+            let refused = load(store, &text);
+            assert!(matches!(refused, Err(LoadError::Store(StoreError::State { .. }))), "{refused:?}");
+            return Ok(());
+        }
         let loaded = load(store, &text);
         let loaded = loaded.map(drop).map_err(|error| match error {
-            crate::store::LoadError::Store(error) => error,
+            LoadError::Store(error) => error,
             other => panic!("{other}"),
         });
         if loaded.is_ok() {
