@@ -232,11 +232,9 @@ impl Guard {
 
     /// Computes the windows of exemptions again where the wall clock was set.
     pub(super) fn follow_wall_clock(&mut self) {
-        /// What a clock that is only disciplined drifts by stays below it, between two publications.
-        const JUMP_NS: u128 = 500_000_000;
-        let moved = Clocks::read().wall_set_since(&self.clocks);
+        let Some(moved) = Clocks::read().wall_jumped_since(&self.clocks) else { return };
         // A failure is tried again by the watchdog, not every second.
-        if moved.unsigned_abs() < JUMP_NS || self.behind.is_some() {
+        if self.behind.is_some() {
             return;
         }
         warn!("the wall clock was set by {} ms: the windows of exemptions follow", moved / 1_000_000);

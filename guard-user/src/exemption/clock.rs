@@ -60,6 +60,17 @@ impl Clocks {
     }
 }
 
+impl Clocks {
+    /// What the wall clock was set by since the earlier reading, where it is so much that windows have to be
+    /// computed anew: half a second, so that they are right to within a second. A clock that is only slewed
+    /// takes the other along, and never comes so far.
+    #[must_use]
+    pub fn wall_jumped_since(&self, earlier: &Self) -> Option<i128> {
+        const JUMP_NS: u128 = 500_000_000;
+        Some(self.wall_set_since(earlier)).filter(|moved| moved.unsigned_abs() >= JUMP_NS)
+    }
+}
+
 fn nanoseconds(time: rustix::time::Timespec) -> u64 {
     const SECOND: u64 = 1_000_000_000;
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -96,6 +107,29 @@ mod tests {
         assert_eq!(at(1_010, 15_000_000_000).wall_set_since(&earlier), 0);
         assert_eq!(at(1_040, 15_000_000_000).wall_set_since(&earlier), 30_000_000_000);
         assert_eq!(at(970, 15_000_000_000).wall_set_since(&earlier), -40_000_000_000);
+    }
+
+    /// A window that was given to the kernel before the jump is wrong by it, and right again once it is computed
+    /// from the clocks after it.
+    #[test]
+    fn a_jump_of_half_a_second_or_more_moves_windows_and_less_does_not() {
+        let earlier = at(1_000, 5_000_000_000);
+        let later = |wall_ms: i64| Clocks {
+            wall: Timestamp::from_millisecond(wall_ms).unwrap(),
+            boot_ns: 15_000_000_000,
+        };
+        for quiet in [1_010_000, 1_010_499, 1_009_501] {
+            assert_eq!(later(quiet).wall_jumped_since(&earlier), None, "{quiet}");
+        }
+        let end = Timestamp::from_second(1_100).unwrap();
+        for (wall_ms, moved_ms) in
+            [(1_010_500, 500), (1_009_500, -500), (1_040_000, 30_000), (10_000, -1_000_000)]
+        {
+            let now = later(wall_ms);
+            assert_eq!(now.wall_jumped_since(&earlier), Some(moved_ms * 1_000_000));
+            let moved = i128::from(now.boot_time_of(end)) - i128::from(earlier.boot_time_of(end));
+            assert_eq!(moved, -moved_ms * 1_000_000, "the end comes as much sooner");
+        }
     }
 
     #[test]
