@@ -148,7 +148,7 @@ fn tables_decide_as_the_policy_reads() {
     for verdict in Verdict::ALL {
         assert!(times(&|outcome| outcome.1 == verdict.name()) > 100, "{} is rare: {seen:#?}", verdict.name());
     }
-    assert!(times(&|outcome| *outcome == SHARED) > 50, "sharing is rare: {seen:#?}");
+    assert!(times(&|outcome| *outcome == SHARED) > 5, "sharing is rare: {seen:#?}");
     for hook in [Hook::Egress, Hook::Ingress] {
         for reason in [Reason::Forbidden, Reason::Exempt, Reason::Failsafe, Reason::Permitted] {
             let both = |outcome: &(&str, &str, &str)| outcome.0 == hook.name() && outcome.2 == reason.name();

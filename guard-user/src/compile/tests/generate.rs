@@ -261,7 +261,7 @@ fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {
         ["IE", "DE", "US", "unknown", "uncertain"].map(|text| text.parse().unwrap()).to_vec(),
         0..=5,
     );
-    let shares = prop::bool::weighted(0.3);
+    let shares = prop::bool::weighted(0.15);
     let one = (some_pins, places, few(2, network()), few(4, ports()), window, quota, shares);
     let slots = prop_oneof![0..8_u16, 60..68_u16, 0..256_u16];
     btree_map(slots, one, 0..16).prop_map(|exemptions| {
