@@ -135,8 +135,8 @@ impl Guard {
             let message = match change {
                 Change::Resume { .. } => format!("{names}: not resumed: {error}"),
                 _ => format!(
-                    "{names}: no packet passes any more, but that could not be kept: {error}. Do it again, or \
-                     it is open after a restart"
+                    "{names}: no packet passes any more, but that could not be kept: {error}. The next write \
+                     keeps it, and doing it again is one; until then it would be open after a restart"
                 ),
             };
             error!("{message}");
