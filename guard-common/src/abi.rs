@@ -366,7 +366,8 @@ const _: () = {
     assert!(offset_of!(Event, outer_dst) == 128);
     assert!(size_of::<Outcome>() == 24);
     assert!(size_of::<Provenance>() == 88);
-    assert!(size_of::<ExemptionUse>() == 16);
+    assert!(size_of::<ExemptionUse>() == 24);
+    assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 104);
     // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.
     assert!(size_of::<PolicyTable>().is_multiple_of(8));

@@ -13,6 +13,8 @@ pub struct HostTables {
     pub policy: Box<PolicyTable>,
     /// The geo tables.
     pub geo: GeoImage,
+    /// Bytes that are charged to each exemption.
+    pub charged: Box<[AtomicU64; MAX_EXEMPTIONS]>,
     /// Bytes that each exemption has let through.
     pub used: Box<[AtomicU64; MAX_EXEMPTIONS]>,
 }
@@ -21,7 +23,8 @@ impl HostTables {
     /// Tables of a generation whose exemptions are all unused.
     #[must_use]
     pub fn new(policy: Box<PolicyTable>, geo: GeoImage) -> Self {
-        Self { policy, geo, used: Box::new([const { AtomicU64::new(0) }; MAX_EXEMPTIONS]) }
+        let zeroes = || Box::new([const { AtomicU64::new(0) }; MAX_EXEMPTIONS]);
+        Self { policy, geo, charged: zeroes(), used: zeroes() }
     }
 }
 
@@ -59,18 +62,24 @@ impl Tables for HostTables {
     }
 
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
-        let Some(used) = self.used.get(usize::from(slot)) else { return false };
-        let before = used.fetch_add(bytes, Ordering::Relaxed);
+        let Some(charged) = self.charged.get(usize::from(slot)) else { return false };
+        let before = charged.fetch_add(bytes, Ordering::Relaxed);
         let fits = before.checked_add(bytes).is_some_and(|after| after <= quota);
         if !fits {
-            used.fetch_sub(bytes, Ordering::Relaxed);
+            charged.fetch_sub(bytes, Ordering::Relaxed);
         }
         fits
     }
 
     fn refund(&self, slot: u16, bytes: u64) {
+        if let Some(charged) = self.charged.get(usize::from(slot)) {
+            charged.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn book(&self, slot: u16, bytes: u64) {
         if let Some(used) = self.used.get(usize::from(slot)) {
-            used.fetch_sub(bytes, Ordering::Relaxed);
+            used.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 }

@@ -59,6 +59,10 @@ pub trait Tables: GeoTables {
 
     /// Takes a charge back whose packet does not go after all.
     fn refund(&self, slot: u16, bytes: u64);
+
+    /// Books a charge whose packet goes. What is booked is never taken back, so that whoever reads it
+    /// meanwhile reads what has passed and no more.
+    fn book(&self, slot: u16, bytes: u64);
 }
 
 /// What is known of a packet beside its bytes.

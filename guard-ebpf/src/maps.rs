@@ -274,13 +274,12 @@ impl Tables for KernelTables {
         // it by atomic operations alone.
         unsafe {
             // Added first and taken back when it was too much: two CPUs can't both see the last bytes free.
-            let before = atomic::fetch_add(&raw mut (*used).bytes, bytes);
+            let before = atomic::fetch_add(&raw mut (*used).charged, bytes);
             let after = before.wrapping_add(bytes);
             if after < before || after > quota {
-                atomic::sub(&raw mut (*used).bytes, bytes);
+                atomic::sub(&raw mut (*used).charged, bytes);
                 return false;
             }
-            atomic::fetch_add(&raw mut (*used).packets, 1);
         }
         true
     }
@@ -289,9 +288,17 @@ impl Tables for KernelTables {
     fn refund(&self, slot: u16, bytes: u64) {
         if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
             // SAFETY: as in `charge`.
+            unsafe { atomic::sub(&raw mut (*used).charged, bytes) };
+        }
+    }
+
+    #[inline(always)]
+    fn book(&self, slot: u16, bytes: u64) {
+        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
+            // SAFETY: as in `charge`.
             unsafe {
-                atomic::sub(&raw mut (*used).bytes, bytes);
-                atomic::sub(&raw mut (*used).packets, 1);
+                atomic::fetch_add(&raw mut (*used).bytes, bytes);
+                atomic::fetch_add(&raw mut (*used).packets, 1);
             }
         }
     }

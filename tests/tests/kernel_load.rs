@@ -131,7 +131,7 @@ fn the_next_process_adopts_generation_and_counters() {
     let mut first = pins.open();
     first.publish(&policy(3, "\"IE\""), Some(&geo("US"))).unwrap();
     assert_eq!(judged(&first, STORAGE), DROPPED);
-    first.reset_exemption_use(5, ExemptionUse { bytes: 77, packets: 1 }).unwrap();
+    first.reset_exemption_use(5, ExemptionUse { bytes: 77, packets: 1, charged: 77 }).unwrap();
     let locked = Kernel::open(&pins.path()).unwrap_err();
     assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
     let locked = Kernel::detach(&pins.path()).unwrap_err();
@@ -145,7 +145,7 @@ fn the_next_process_adopts_generation_and_counters() {
     assert!(second.adopted());
     assert_eq!(second.generation(), 3);
     assert_eq!(second.counters().unwrap(), before);
-    assert_eq!(second.exemption_use(5).unwrap(), ExemptionUse { bytes: 77, packets: 1 });
+    assert_eq!(second.exemption_use(5).unwrap(), ExemptionUse { bytes: 77, packets: 1, charged: 77 });
     assert_eq!(judged(&second, STORAGE), DROPPED, "it judges by the generation of the first");
     second.publish(&policy(4, "\"IE\", \"US\""), None).unwrap();
     assert_eq!(judged(&second, STORAGE), PERMITTED);
@@ -216,7 +216,7 @@ fn a_map_of_another_size_is_refused() {
     other.pin(pins.map("EXEMPTION_USE")).unwrap();
     let refused = Kernel::open(&pins.path()).unwrap_err();
     let KernelError::MapDiffers { map, what, found, wanted, .. } = &refused else { panic!("{refused}") };
-    assert_eq!((map.as_str(), *what, *found, *wanted), ("EXEMPTION_USE", "the value size", 8, 16));
+    assert_eq!((map.as_str(), *what, *found, *wanted), ("EXEMPTION_USE", "the value size", 8, 24));
 }
 
 #[test]

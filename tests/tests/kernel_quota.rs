@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use aya::EbpfLoader;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use guard_common::abi::Hook;
+use guard_common::abi::{ExemptionUse, Hook};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, KernelExemption, policy_table};
@@ -65,10 +67,24 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
     let program = &*program;
 
     let cpus = std::thread::available_parallelism().unwrap().get();
+    let (reader, done) = (&kernel, AtomicBool::new(false));
     std::thread::scope(|scope| {
+        // What is read meanwhile is what has passed by then, and never a charge that is taken back.
+        let looks = scope.spawn(|| {
+            let mut last = ExemptionUse::default();
+            let mut looks = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                let used = reader.exemption_use(ACCOUNT).unwrap();
+                assert!(used.bytes <= QUOTA, "{used:?}");
+                assert!(used.bytes >= last.bytes && used.packets >= last.packets, "{used:?} after {last:?}");
+                (last, looks) = (used, looks + 1);
+            }
+            looks
+        });
+        let mut senders = Vec::new();
         // One thread on each: nothing interrupts the hook of a CPU by itself.
         for cpu in 0..cpus {
-            scope.spawn(move || {
+            senders.push(scope.spawn(move || {
                 let mut set = CpuSet::new();
                 set.set(cpu);
                 sched_setaffinity(None, &set).unwrap();
@@ -87,8 +103,12 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
                     let result = program.test_run(options).unwrap();
                     assert_eq!(result.return_value, 2, "the last one of {size} bytes is dropped");
                 }
-            });
+            }));
         }
+        let ends: Vec<_> = senders.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(ends.iter().all(Result::is_ok));
+        assert!(looks.join().unwrap() > 1000);
     });
 
     let used = kernel.exemption_use(ACCOUNT).unwrap();

@@ -205,10 +205,13 @@ pub struct Provenance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ExemptionUse {
-    /// Bytes on the wire, charged before the packet goes.
+    /// Bytes on the wire of the packets that passed.
     pub bytes: u64,
-    /// Packets.
+    /// Packets that passed.
     pub packets: u64,
+    /// Bytes that are charged to the quota: those that passed, and for a moment those of packets that are being
+    /// judged. A charge past the quota is taken back, so this may be more than the quota for that moment.
+    pub charged: u64,
 }
 
 /// What the kernel program could not keep; counted by kind, never silent.

@@ -64,14 +64,21 @@ pub fn exempt<T: Tables, R: Trace>(
         charged = charged << 16 | (u64::from(slot) + 1);
         open &= !at_ref(&policy.exemptions, u32::from(slot)).pins;
         if open == 0 {
-            return Ok(slot);
+            break;
         }
     }
+    let last = charged as u16;
     for _ in 0..MAX_SHARING {
         if hook as u8 == Hook::Egress as u8 && charged as u16 != 0 {
-            tables.refund(charged as u16 - 1, wanted.bytes);
+            match open {
+                0 => tables.book(charged as u16 - 1, wanted.bytes),
+                _ => tables.refund(charged as u16 - 1, wanted.bytes),
+            }
         }
         charged >>= 16;
+    }
+    if open == 0 && last != 0 {
+        return Ok(last - 1);
     }
     Err(Reason::from_index(refusal as u8).filter(|_| refusal != 0))
 }

@@ -174,8 +174,13 @@ impl Guard {
         self.store.list(Timestamp::now())
     }
 
+    /// What an answer says of exemptions. The kernel's counts are in it, and are saved after the answer.
     fn summaries(&self, keys: &[Key]) -> Vec<Summary> {
-        let all = self.store.list(Timestamp::now());
+        let counts = self.kernel_use().unwrap_or_else(|error| {
+            warn!("an answer tells the use of exemptions as it was last saved: {error}");
+            Vec::new()
+        });
+        let all = self.store.list_with(&counts, Timestamp::now());
         all.into_iter().filter(|it| keys.contains(&(it.id.clone(), it.version))).collect()
     }
 

@@ -18,7 +18,7 @@ use crate::compile::KernelExemption;
 use crate::config::policy::PortRange;
 use crate::exemption::document::{self, Document, Earlier, Surroundings};
 use crate::exemption::lifecycle::Event;
-use crate::exemption::record::{ApprovedBy, Record, Status};
+use crate::exemption::record::{ApprovedBy, Record, Status, Use};
 use crate::exemption::{Clocks, Summary};
 
 /// One version of an exemption.
@@ -84,8 +84,23 @@ impl Store {
     /// the [`problems`](Self::problems) are not here.
     #[must_use]
     pub fn list(&self, now: Timestamp) -> Vec<Summary> {
+        self.list_with(&[], now)
+    }
+
+    /// As [`list`](Self::list), with what the kernel has counted for accounts by now and what is not
+    /// [saved](Self::checkpoint_use) yet.
+    #[must_use]
+    pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
         let readable = self.entries.values().filter_map(|entry| Some((entry.document.as_ref()?, entry)));
-        readable.map(|(document, entry)| Summary::of_loaded(document, &entry.record, now)).collect()
+        readable
+            .map(|(document, entry)| {
+                let mut record = entry.record.clone();
+                if let Some((_, counted)) = counts.iter().find(|(slot, _)| record.account() == Some(*slot)) {
+                    record.counted = record.counted.at_least(*counted);
+                }
+                Summary::of_loaded(document, &record, now)
+            })
+            .collect()
     }
 
     /// The document behind the slot of an event or a flow.

@@ -72,10 +72,6 @@ impl Store {
             else {
                 continue;
             };
-            // The kernel takes a charge that was too much back at once; a look in between must not stay.
-            let quota = entry.document.as_ref().and_then(|document| document.quota_bytes);
-            let most = quota.unwrap_or(u64::MAX).saturating_sub(entry.record.before.bytes);
-            let counted = Use { bytes: counted.bytes.min(most), ..counted };
             let counted = entry.record.counted.at_least(counted);
             if counted == entry.record.counted {
                 continue;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
@@ -58,6 +59,9 @@ impl Tables for PartlyLoaded {
     }
     fn refund(&self, slot: u16, bytes: u64) {
         self.tables.refund(slot, bytes);
+    }
+    fn book(&self, slot: u16, bytes: u64) {
+        self.tables.book(slot, bytes);
     }
 }
 
@@ -124,7 +128,9 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
     *seen.borrow_mut().entry(SHARED).or_insert(0) += world.shared;
     for (slot, used) in tables.tables.used.iter().enumerate() {
         let expected = world.used.get(&(slot as u16)).copied().unwrap_or(0);
-        prop_assert_eq!(used.load(std::sync::atomic::Ordering::Relaxed), expected, "bytes of slot {}", slot);
+        let charged = tables.tables.charged[slot].load(Ordering::Relaxed);
+        prop_assert_eq!(used.load(Ordering::Relaxed), expected, "bytes of slot {}", slot);
+        prop_assert_eq!(charged, expected, "bytes charged to slot {}", slot);
     }
     Ok(())
 }

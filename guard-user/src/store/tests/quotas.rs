@@ -87,11 +87,21 @@ fn a_small_quota_is_one_slice() {
 }
 
 #[test]
-fn a_look_between_a_charge_and_its_taking_back_does_not_stay() {
-    let mut store = ModelDisk::new().open_store();
+fn a_list_with_the_kernel_s_counts_has_them_without_a_write() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
     load(&mut store, &named("a", 1)).unwrap();
-    look(&mut store, 1_000_100);
-    assert_eq!(store.list(now())[0].used_bytes, 1_000_000);
+    load(&mut store, &named("b", 1)).unwrap();
+    look(&mut store, 300);
+    let counts =
+        [(0, Use { bytes: 500, packets: 2 }), (1, Use { bytes: 7, packets: 1 }), (9, Use::default())];
+    let used = |store: &Store, counts: &[(u16, Use)]| -> Vec<u64> {
+        store.list_with(counts, now()).into_iter().map(|it| it.used_bytes).collect()
+    };
+    assert_eq!(used(&store, &counts), [500, 7]);
+    assert_eq!(used(&store, &[(0, Use { bytes: 299, packets: 1 })]), [300, 0], "no count goes back");
+    disk.restart(End::Killed);
+    assert_eq!(used(&disk.open_store(), &[]), [300, 0]);
 }
 
 #[test]
