@@ -10,7 +10,7 @@ use spdx::{Expression, ParseMode};
 use crate::{run, workspace};
 
 /// Licences that permit shipping under MIT OR Apache-2.0.
-const ALLOWED: [&str; 8] =
+const ALLOWED: [&str; 9] =
     ["MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unicode-3.0", "Zlib", "CC0-1.0"];
 
 #[derive(Deserialize)]
