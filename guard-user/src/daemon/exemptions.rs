@@ -206,6 +206,19 @@ impl Guard {
         Ok(self.store.accounts().into_iter().filter_map(used).collect())
     }
 
+    /// Whether [`extend_quotas`](Self::extend_quotas) may have something to do.
+    pub(super) fn has_more_to_grant(&self) -> bool {
+        self.behind.is_none() && self.store.has_more_to_grant()
+    }
+
+    /// Extends quotas that are used up faster than once a second. Nothing is written where that is not due.
+    pub(super) fn extend_quotas(&mut self) {
+        // What can't be read is said by the look of each second.
+        if self.kernel_use().is_ok_and(|counts| self.store.is_grant_due(&counts)) {
+            self.tend_exemptions();
+        }
+    }
+
     /// Keeps quotas ahead of their use, and closes in the store what the kernel's clock and counters have
     /// closed already.
     pub(super) fn tend_exemptions(&mut self) {

@@ -78,6 +78,28 @@ fn more_is_granted_before_the_slice_runs_out_and_never_more_than_the_quota() {
 }
 
 #[test]
+fn a_grant_is_due_by_what_the_kernel_has_counted() {
+    let mut store = ModelDisk::new().open_store();
+    let due = |store: &Store, bytes| store.is_grant_due(&[(0, Use { bytes, packets: 1 })]);
+    assert!(!store.has_more_to_grant());
+    load(&mut store, &with_quota("a", 2 * SMALLEST)).unwrap();
+    assert!(store.has_more_to_grant());
+    assert!(!store.is_grant_due(&[]) && !due(&store, SMALLEST / 2 - 1) && due(&store, SMALLEST / 2));
+    look(&mut store, SMALLEST / 2);
+    assert!(store.is_grant_due(&[]), "saved, and not granted yet");
+    assert!(store.grant().unwrap());
+    assert!(store.has_more_to_grant() && !due(&store, SMALLEST - 1) && due(&store, SMALLEST));
+    store.change(Target::Id("a"), &Change::Stay { order: "x" }, &who(), now()).unwrap();
+    assert!(!store.has_more_to_grant() && !due(&store, SMALLEST), "nothing is granted to what is stayed");
+    store.slots_were_reset(&[0]).unwrap();
+    store.change(Target::Id("a"), &Change::Resume { why: "x" }, &who(), now()).unwrap();
+    assert!(store.has_more_to_grant() && !due(&store, SMALLEST / 2 - 1), "the count began anew");
+    look(&mut store, SMALLEST / 2);
+    assert!(store.grant().unwrap());
+    assert!(!store.has_more_to_grant() && !due(&store, 2 * SMALLEST), "all of it is granted");
+}
+
+#[test]
 fn a_small_quota_is_one_slice() {
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &named("a", 1)).unwrap();
