@@ -30,6 +30,10 @@ pub(crate) struct Tests {
     pub(crate) kernel: Vec<String>,
 }
 
+/// Test files of this kind change what belongs to the whole machine, such as its clock: they run in the guests
+/// of `cargo xtask vm` alone.
+pub(crate) const GUEST: &str = "guest_";
+
 /// Builds the test programs of all packages but the kernel program's, and the programs that they run; cargo
 /// shows its own progress.
 pub(crate) fn build() -> Result<Vec<Suite>> {

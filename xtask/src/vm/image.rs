@@ -32,9 +32,13 @@ pub(super) fn build(
     layout.program(busybox, "bin/busybox")?;
     layout.modules(kernel)?;
     for suite in suites {
-        layout.program(&suite.executable, &format!("tests/{}", suite.name))?;
+        // As cargo lays them out, by which a suite finds the program that it tests.
+        layout.program(&suite.executable, &format!("programs/deps/{}", suite.name))?;
         let names = suite.filters(names).join(" ");
         layout.write(&format!("names/{}", suite.name), names.as_bytes(), 0o644)?;
+    }
+    if let Some(built) = suites.first().and_then(|suite| suite.executable.parent()?.parent()) {
+        layout.program(&built.join("borderguard"), "programs/borderguard")?;
     }
     for program in HOST_PROGRAMS {
         let file = workspace::find_in_path(program).with_context(|| format!("{program} is missing"))?;

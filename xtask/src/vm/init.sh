@@ -8,6 +8,8 @@ exec </dev/null >/dev/ttyS0 2>&1
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
 # Emulation is slow: suites that go through very many cases take every so-manieth.
 export BORDERGUARD_TEST_EVERY=11
+# This machine is theirs alone: its clock may be set.
+export BORDERGUARD_GUEST=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /tmp
@@ -23,7 +25,7 @@ done
 ip link set lo up
 echo "BORDERGUARD-VM-READY $(uname -r)"
 code=0
-for suite in /tests/*; do
+for suite in /programs/deps/*; do
     name=${suite##*/}
     echo "BORDERGUARD-VM-SUITE $name"
     "$suite" --include-ignored --test-threads=1 $(cat "/names/$name")

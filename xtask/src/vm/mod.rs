@@ -31,8 +31,11 @@ use crate::{
 
 /// The kernels: the oldest that is supported, and the newest that Debian offers beside it.
 const VERSIONS: [&str; 2] = ["6.1", "6.12"];
-/// Test files of this kind run in the guest.
-const PREFIX: &str = "kernel_";
+/// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
+/// may run.
+const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
+/// Test files of this kind run there when they are named.
+const DAEMON: &str = "e2e_";
 
 /// Run the kernel suites on Debian's 6.1 and 6.12 kernels, in an emulated machine
 ///
@@ -43,7 +46,7 @@ pub(crate) struct Arguments {
     /// Only this kernel
     #[arg(long, value_parser = VERSIONS)]
     kernel: Option<String>,
-    /// Only tests whose name, or whose file's name, contains one of these
+    /// Only tests whose name, or whose file's name, contains one of these; also of the e2e suites then
     names: Vec<String>,
 }
 
@@ -93,19 +96,25 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if sum.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The suites for the guest that have a test to run.
+/// The suites for the guest that have a test to run: those that are always for it, and where names are given
+/// those of the whole daemon too, which take long in an emulated machine.
 fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
-    for suite in all.into_iter().filter(|suite| suite.integration && suite.name.starts_with(PREFIX)) {
+    for suite in all.into_iter().filter(|suite| suite.integration && is_for_the_guest(&suite.name, names)) {
         let tests = suite.tests(names)?;
         if !tests.plain.is_empty() || !tests.kernel.is_empty() {
             suites.push(suite);
         }
     }
     if suites.is_empty() {
-        bail!("no test to run in tests/tests/{PREFIX}*.rs");
+        bail!("no test to run in tests/tests/{}*.rs", PREFIXES.join("*.rs, tests/tests/"));
     }
     Ok(suites)
+}
+
+fn is_for_the_guest(suite: &str, names: &[String]) -> bool {
+    let always = PREFIXES.iter().any(|prefix| suite.starts_with(prefix));
+    always || (!names.is_empty() && suite.starts_with(DAEMON))
 }
 
 /// Where kernels, images and consoles are.
