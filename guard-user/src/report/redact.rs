@@ -6,7 +6,7 @@ use super::model::{ExemptionEntry, Report};
 pub const WITHHELD: &str = "(withheld: confidential)";
 
 /// The report as it may be shown: where it is to be redacted, confidential exemptions keep id, state, kind
-/// of instrument, article and ground, pins, jurisdictions, times and numbers, and no other text.
+/// of instrument and ground, pins, jurisdictions, times and numbers, and no other text.
 pub(crate) fn redacted(report: &Report) -> Report {
     let mut report = report.clone();
     if report.redacted {
@@ -46,6 +46,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
     }
     for text in [
         &mut instrument.name,
+        &mut instrument.article,
         &mut instrument.authority,
         &mut instrument.reference,
         &mut instrument.agreement,

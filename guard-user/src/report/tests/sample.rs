@@ -44,7 +44,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         instrument: InstrumentEntry {
             kind: "treaty-request".into(),
             name: text("instrument"),
-            article: "Art. 48".into(),
+            article: text("article"),
             ground: "art-48".into(),
             basis: "art-6-1-c".into(),
             authority: text("authority"),
