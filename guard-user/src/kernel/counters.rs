@@ -176,6 +176,10 @@ impl View {
     ///
     /// [`KernelError::Map`] where the map cannot be read, or there is no such slot.
     pub fn exemption_use(&self, slot: u16) -> Result<ExemptionUse, KernelError> {
+        Ok(whole([self.look_at_use(slot)?, self.look_at_use(slot)?, self.look_at_use(slot)?]))
+    }
+
+    fn look_at_use(&self, slot: u16) -> Result<ExemptionUse, KernelError> {
         let error = |source| KernelError::Map { what: "read", map: "EXEMPTION_USE", source };
         let mut bytes = [0; size_of::<ExemptionUse>()];
         self.maps.exemption_use.lookup(&u32::from(slot).to_ne_bytes(), &mut bytes).map_err(error)?;
@@ -191,6 +195,12 @@ impl View {
     ///
     /// [`KernelError::Map`] where the map cannot be read.
     pub fn exemption_uses(&self) -> Result<Vec<ExemptionUse>, KernelError> {
+        let looks = [self.look_at_uses()?, self.look_at_uses()?, self.look_at_uses()?];
+        let [first, second, third] = looks;
+        Ok(first.into_iter().zip(second).zip(third).map(|((a, b), c)| whole([a, b, c])).collect())
+    }
+
+    fn look_at_uses(&self) -> Result<Vec<ExemptionUse>, KernelError> {
         let mut uses = Vec::with_capacity(MAX_EXEMPTIONS);
         self.each(&self.maps.exemption_use, "EXEMPTION_USE", |_, value| {
             uses.extend(read::<ExemptionUse>(value))
@@ -237,6 +247,23 @@ impl Kernel {
     }
 }
 
+/// An account by three looks at it, one after the other. The kernel may copy a value byte by byte (`memcpy` by
+/// `rep movsb`), so that a look in the middle of a carry reads a number that never was, far too high perhaps.
+/// Numbers that only grow are in order where no look was so: the middle one of three is never past the last, nor
+/// before the first, where one of them was.
+fn whole(looks: [ExemptionUse; 3]) -> ExemptionUse {
+    let middle = |number: fn(&ExemptionUse) -> u64| {
+        let mut numbers = looks.each_ref().map(number);
+        numbers.sort_unstable();
+        numbers[1]
+    };
+    ExemptionUse {
+        bytes: middle(|look| look.bytes),
+        packets: middle(|look| look.packets),
+        charged: middle(|look| look.charged),
+    }
+}
+
 fn from<T>(number: usize, known: impl FnOnce(u8) -> Option<T>) -> Option<T> {
     u8::try_from(number).ok().and_then(known)
 }
@@ -264,6 +291,22 @@ fn outcome(key: OutcomeKey, count: Count) -> Option<OutcomeCount> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_in_the_middle_of_a_carry_is_not_believed() {
+        // 0x00ff_ffff goes to 0x0100_0000: read with the high byte of one and the rest of the other.
+        let (before, after) = (0x00ff_ffff, 0x0100_0000);
+        let look = |bytes| ExemptionUse { bytes, packets: bytes / 100, charged: bytes };
+        for torn in [0x01ff_ffff, 0x0000_0000] {
+            for place in 0..3 {
+                let mut looks = [look(before - 1), look(before), look(after)];
+                looks[place] = look(torn);
+                let whole = whole(looks);
+                assert!((before - 1..=after).contains(&whole.bytes), "{whole:?} of {looks:?}");
+                assert_eq!(whole.packets, whole.bytes / 100);
+            }
+        }
+    }
 
     #[test]
     fn values_of_all_cpus_are_summed() {
