@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use guard_user::audit::Stored;
 use guard_user::control::status::Status;
 use guard_user::exemption::Summary;
@@ -383,6 +383,18 @@ impl Bed {
         }
         std::thread::sleep(Duration::from_millis(100));
         Ok(self.arrived(to, family)? - before)
+    }
+
+    /// Whether the storage's packets pass to a client.
+    ///
+    /// # Errors
+    /// Where some pass and some do not.
+    pub fn passes(&self, to: &str) -> Result<bool> {
+        match self.send(3, MAIL_PORT, to, Family::V4)? {
+            3 => Ok(true),
+            0 => Ok(false),
+            some => bail!("{some} of 3 arrived"),
+        }
     }
 
     /// Datagrams that ever arrived at a host on a port where nobody listens.

@@ -150,7 +150,7 @@ fn detach_removes_everything() {
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0, "SIGTERM ends the daemon alone");
     bed.tell(&["detach"]).unwrap();
     assert!(!bed.pin_path().exists(), "{:?}", names(&bed.pin_path()));
-    let shown = bed.host(bed::STORE).unwrap().ip(&["-d", "link", "show", "dev", "eth0"]).unwrap();
+    let shown = bed.host(bed::STORE).unwrap().ip(&["-d", "link", "show", "dev", HOST_INTERFACE]).unwrap();
     assert!(!shown.contains("xdp"), "{shown}");
     assert!(!filters(&bed).contains("egress"), "{}", filters(&bed));
     for family in Family::ALL {

@@ -2,8 +2,8 @@
 //! has ended stays ended. In the guests of `cargo xtask vm` alone, for a machine has one wall clock.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
-use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, US, exemption_within};
-use guard_tests::proc::retry_until;
+use guard_tests::bed::{Bed, PATIENCE, PIN, US, exemption_within};
+use guard_tests::proc::{Process, retry_until};
 use guard_user::exemption::State;
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -17,46 +17,37 @@ fn turn_clock(seconds: i64) {
     clock_settime(ClockId::Realtime, Timespec { tv_sec: now.tv_sec + seconds, ..now }).unwrap();
 }
 
-/// A bed with an exemption that began an hour ago and has an hour to go.
-fn bed(label: &str) -> Bed {
+/// A daemon with an exemption that began an hour ago and has an hour to go.
+fn open(label: &str) -> (Bed, Process) {
     let bed = Bed::new(label).unwrap();
     bed.configure(PIN).unwrap();
-    bed
-}
-
-fn load(bed: &Bed) {
+    let daemon = bed.start(&[]).unwrap();
     let (now, hour) = (Timestamp::now(), SignedDuration::from_secs(HOUR));
     let text = exemption_within("window", "mail", &["203.0.113.10/32"], now - hour..now + hour, None);
     bed.load("window.toml", &text).unwrap();
-    assert!(passes(bed));
-}
-
-fn passes(bed: &Bed) -> bool {
-    match bed.send(3, MAIL_PORT, US, Family::V4).unwrap() {
-        3 => true,
-        0 => false,
-        some => panic!("{some} of 3 arrived"),
-    }
+    assert!(bed.passes(US).unwrap());
+    (bed, daemon)
 }
 
 /// Waits until the daemon says that the exemption is in this state, and returns whether packets pass then.
 fn in_state(bed: &Bed, state: State) -> bool {
     let is_there = || (bed.exemption("window").unwrap().state == state).then_some(());
     retry_until(PATIENCE, "the state", is_there).unwrap_or_else(|error| panic!("{state:?}: {error}"));
-    passes(bed)
+    bed.passes(US).unwrap()
 }
 
 /// Waits until packets pass, or do not: the kernel has the new window within a second.
 fn wait_until_passes(bed: &Bed, wanted: bool) {
-    retry_until(PATIENCE, "the kernel to have the window", || (passes(bed) == wanted).then_some(())).unwrap();
+    retry_until(PATIENCE, "the kernel to have the window", || {
+        (bed.passes(US).unwrap() == wanted).then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_clock_that_is_set_back_closes_until_it_is_right_again() {
-    let bed = bed("clock-back");
-    let daemon = bed.start(&[]).unwrap();
-    load(&bed);
+    let (bed, daemon) = open("clock-back");
     turn_clock(-2 * HOUR);
     wait_until_passes(&bed, false);
     assert!(!in_state(&bed, State::NotYetValid));
@@ -70,9 +61,7 @@ fn a_clock_that_is_set_back_closes_until_it_is_right_again() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_clock_that_is_set_past_the_end_closes_for_good() {
-    let bed = bed("clock-forth");
-    let _daemon = bed.start(&[]).unwrap();
-    load(&bed);
+    let (bed, _daemon) = open("clock-forth");
     turn_clock(2 * HOUR);
     wait_until_passes(&bed, false);
     assert!(!in_state(&bed, State::Expired));
@@ -89,9 +78,7 @@ fn a_clock_that_is_set_past_the_end_closes_for_good() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_clock_that_is_set_while_no_daemon_runs_is_followed_at_its_start() {
-    let bed = bed("clock-none");
-    let daemon = bed.start(&[]).unwrap();
-    load(&bed);
+    let (bed, daemon) = open("clock-none");
     drop(daemon);
     turn_clock(2 * HOUR);
     let _daemon = bed.start(&[]).unwrap();

@@ -98,7 +98,6 @@ impl Guard {
         let names = ids(&keys);
         let accounts = self.store.accounts_of(&keys);
         if dry_run {
-            self.checkpoint_exemptions();
             let cut = match change {
                 Change::Resume { .. } => String::new(),
                 _ => format!("; live flows that would be cut: {}", self.flows_of(&accounts).len()),
@@ -176,6 +175,9 @@ impl Guard {
 
     /// What an answer says of exemptions. The kernel's counts are in it, and are saved after the answer.
     fn summaries(&self, keys: &[Key]) -> Vec<Summary> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
         let counts = self.kernel_use().unwrap_or_else(|error| {
             warn!("an answer tells the use of exemptions as it was last saved: {error}");
             Vec::new()

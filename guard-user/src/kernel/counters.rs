@@ -195,8 +195,7 @@ impl View {
     ///
     /// [`KernelError::Map`] where the map cannot be read.
     pub fn exemption_uses(&self) -> Result<Vec<ExemptionUse>, KernelError> {
-        let looks = [self.look_at_uses()?, self.look_at_uses()?, self.look_at_uses()?];
-        let [first, second, third] = looks;
+        let (first, second, third) = (self.look_at_uses()?, self.look_at_uses()?, self.look_at_uses()?);
         Ok(first.into_iter().zip(second).zip(third).map(|((a, b), c)| whole([a, b, c])).collect())
     }
 
@@ -248,9 +247,9 @@ impl Kernel {
 }
 
 /// An account by three looks at it, one after the other. The kernel may copy a value byte by byte (`memcpy` by
-/// `rep movsb`), so that a look in the middle of a carry reads a number that never was, far too high perhaps.
-/// Numbers that only grow are in order where no look was so: the middle one of three is never past the last, nor
-/// before the first, where one of them was.
+/// `rep movsb`), so that a look in the middle of a carry reads a number that never was, far too high perhaps. What
+/// passed only grows: where one look of three is wrong, the middle number is still one between what the first and
+/// the last of them should have read.
 fn whole(looks: [ExemptionUse; 3]) -> ExemptionUse {
     let middle = |number: fn(&ExemptionUse) -> u64| {
         let mut numbers = looks.each_ref().map(number);

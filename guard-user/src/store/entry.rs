@@ -37,6 +37,18 @@ impl Entry {
         self.document.is_some() && self.record.is_active()
     }
 
+    /// What the kernel has counted for it by these counts of accounts. No count goes back, and none is past the
+    /// quota, which the kernel does not let it be.
+    pub(super) fn counted(&self, counts: &[(u16, Use)]) -> Use {
+        let saved = self.record.counted;
+        let Some(&(_, counted)) = counts.iter().find(|(slot, _)| self.record.account() == Some(*slot)) else {
+            return saved;
+        };
+        let quota = self.document.as_ref().and_then(|document| document.quota_bytes);
+        let most = quota.unwrap_or(u64::MAX).saturating_sub(self.record.before.bytes);
+        saved.at_least(Use { bytes: counted.bytes.min(most), ..counted })
+    }
+
     /// What the kernel is to have of it.
     pub(super) fn to_kernel(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
         let Some(document) = self.document.as_ref().filter(|_| self.is_active()) else { return Vec::new() };
@@ -94,10 +106,7 @@ impl Store {
         let readable = self.entries.values().filter_map(|entry| Some((entry.document.as_ref()?, entry)));
         readable
             .map(|(document, entry)| {
-                let mut record = entry.record.clone();
-                if let Some((_, counted)) = counts.iter().find(|(slot, _)| record.account() == Some(*slot)) {
-                    record.counted = record.counted.at_least(*counted);
-                }
+                let record = Record { counted: entry.counted(counts), ..entry.record.clone() };
                 Summary::of_loaded(document, &record, now)
             })
             .collect()

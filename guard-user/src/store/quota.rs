@@ -35,33 +35,32 @@ pub(super) fn left(document: &Document, record: &Record) -> u64 {
     }
 }
 
+/// The quota of an open exemption, where not all of it is granted.
+fn granted_in_part(entry: &Entry) -> Option<u64> {
+    let quota = entry.document.as_ref()?.quota_bytes?;
+    (entry.is_active() && entry.record.granted < quota).then_some(quota)
+}
+
 /// The quota of which this exemption is to be granted more, where it has used so much.
 fn to_extend(entry: &Entry, used: Use) -> Option<u64> {
-    let quota = entry.document.as_ref()?.quota_bytes?;
-    let granted = entry.record.granted;
-    let ahead = granted.saturating_sub(used.bytes);
-    (entry.is_active() && granted < quota && ahead <= slice(quota) / 2).then_some(quota)
+    let ahead = entry.record.granted.saturating_sub(used.bytes);
+    granted_in_part(entry).filter(|quota| ahead <= slice(*quota) / 2)
 }
 
 impl Store {
     /// Whether an exemption is open whose quota is granted in part, so that its use is to be looked at often.
     #[must_use]
     pub fn has_more_to_grant(&self) -> bool {
-        self.entries.values().any(|entry| {
-            let quota = entry.document.as_ref().and_then(|document| document.quota_bytes);
-            entry.is_active() && quota.is_some_and(|quota| entry.record.granted < quota)
-        })
+        self.entries.values().any(|entry| granted_in_part(entry).is_some())
     }
 
     /// Whether [`grant`](Self::grant) would grant more, were these counts of the kernel's
     /// [saved](Self::checkpoint_use).
     #[must_use]
     pub fn is_grant_due(&self, counts: &[(u16, Use)]) -> bool {
-        self.entries.values().any(|entry| {
-            let counted = counts.iter().find(|(slot, _)| entry.record.account() == Some(*slot));
-            let used = counted.map_or(entry.record.used(), |(_, counted)| entry.record.before.plus(*counted));
-            to_extend(entry, used).is_some()
-        })
+        self.entries
+            .values()
+            .any(|entry| to_extend(entry, entry.record.before.plus(entry.counted(counts))).is_some())
     }
 
     /// Grants more where less than half a slice is left. True where the kernel is to be told, by a new
@@ -91,13 +90,8 @@ impl Store {
     /// Where the disk refuses.
     pub fn checkpoint_use(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
         let (mut records, mut spent) = (Vec::new(), Vec::new());
-        for &(slot, counted) in counts {
-            let Some((key, entry)) =
-                self.entries.iter().find(|(_, entry)| entry.record.account() == Some(slot))
-            else {
-                continue;
-            };
-            let counted = entry.record.counted.at_least(counted);
+        for (key, entry) in &self.entries {
+            let counted = entry.counted(counts);
             if counted == entry.record.counted {
                 continue;
             }

@@ -37,9 +37,7 @@ pub(super) fn build(
         let names = suite.filters(names).join(" ");
         layout.write(&format!("names/{}", suite.name), names.as_bytes(), 0o644)?;
     }
-    if let Some(built) = suites.first().and_then(|suite| suite.executable.parent()?.parent()) {
-        layout.program(&built.join("borderguard"), "programs/borderguard")?;
-    }
+    layout.program(&workspace::target_dir().join("debug/borderguard"), "programs/borderguard")?;
     for program in HOST_PROGRAMS {
         let file = workspace::find_in_path(program).with_context(|| format!("{program} is missing"))?;
         layout.program(&file, &format!("usr/sbin/{program}"))?;

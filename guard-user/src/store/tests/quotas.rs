@@ -109,6 +109,14 @@ fn a_small_quota_is_one_slice() {
 }
 
 #[test]
+fn a_look_between_a_charge_and_its_taking_back_does_not_stay() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    look(&mut store, 1_000_100);
+    assert_eq!(store.list(now())[0].used_bytes, 1_000_000);
+}
+
+#[test]
 fn a_list_with_the_kernel_s_counts_has_them_without_a_write() {
     let disk = ModelDisk::new();
     let mut store = disk.open_store();
