@@ -1,0 +1,178 @@
+//! What the daemon asks of the kernel: one trait, which the running kernel and a model in memory implement.
+//!
+//! The daemon's engine decides by an [`Observed`] and asks for one step at a time. So its logic runs in tests on
+//! the memory kernel, without root, with any order of failures.
+
+use std::collections::BTreeSet;
+
+use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
+use guard_common::interval::build::GeoImage;
+
+use super::{Interface, KernelError, Published};
+
+/// By what a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    /// A TCX link (kernel 6.6 and later).
+    Tcx,
+    /// A filter of the clsact qdisc (kernels before 6.6).
+    Clsact,
+    /// An XDP link in the driver.
+    XdpNative,
+    /// An XDP link behind the driver, which costs more for each packet.
+    XdpGeneric,
+}
+
+impl How {
+    /// The name in status and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+        }
+    }
+}
+
+/// A program of ours on an interface, as the kernel shows it: never by what was once asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The hook.
+    pub hook: Hook,
+    /// By what.
+    pub how: How,
+    /// Id of the link; 0 for a clsact filter, which has none.
+    pub link: u32,
+    /// Id of the program, which `bpftool prog` shows too.
+    pub program: u32,
+    /// Whether the program is one that this process loaded.
+    pub is_current: bool,
+    /// Whether its entry in bpffs is there, without which the link would end with the process. Always true for a
+    /// clsact filter.
+    pub is_kept: bool,
+    /// Programs that are asked before it, which can let packets pass unseen; empty where it is the first.
+    pub before: Vec<String>,
+}
+
+/// An interface of this network namespace, and what of ours is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedInterface {
+    /// The interface.
+    pub interface: Interface,
+    /// Whether a route leads out by it.
+    pub has_route: bool,
+    /// What is attached, by hook.
+    pub attachments: Vec<Attachment>,
+}
+
+impl ObservedInterface {
+    /// What is attached at this hook.
+    #[must_use]
+    pub fn at(&self, hook: Hook) -> Option<&Attachment> {
+        self.attachments.iter().find(|attachment| attachment.hook == hook)
+    }
+}
+
+/// A kept link that is on no interface of this network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The name of its entry in bpffs.
+    pub entry: String,
+    /// The interface's name when it was attached.
+    pub interface: String,
+    /// The hook.
+    pub hook: Hook,
+    /// Whether the link is still on an interface, in another network namespace: it guards there, and here again
+    /// when the interface comes back. Where it is not, the interface is gone (`ENODEV`), and the entry with
+    /// nothing behind it can be removed.
+    pub is_alive: bool,
+}
+
+/// What kernel and host are seen to have, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Every interface of this network namespace, by index. An interface of which something of ours is known is
+    /// in here unless the kernel itself said `ENODEV` to its index: absence from a dump says nothing.
+    pub interfaces: Vec<ObservedInterface>,
+    /// Kept links on no interface of this namespace.
+    pub strays: Vec<Stray>,
+    /// What could not be looked at, a sentence each; the rest holds all the same.
+    pub blind: Vec<String>,
+    /// Entries below the pin path that should be there and are not (or are another object's).
+    pub missing_entries: Vec<String>,
+}
+
+/// The kernel side of the guard: what may change what the kernel judges. One owner at a time.
+pub trait Kernel: Send {
+    /// Whether the maps were there already when this was opened.
+    fn adopted(&self) -> bool;
+
+    /// The live generation; 0 where none was published.
+    fn generation(&self) -> u64;
+
+    /// Makes a new generation live. When it returns `Ok`, the old one judges nothing any more.
+    ///
+    /// # Errors
+    /// Whatever fails before the flip leaves the old generation live, as [`generation`](Self::generation) tells.
+    fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError>;
+
+    /// Looks at interfaces, attachments and entries in bpffs. One interface that can't be looked at hides no
+    /// other one.
+    ///
+    /// # Errors
+    /// Where nothing can be looked at.
+    fn observe(&mut self) -> Result<Observed, KernelError>;
+
+    /// Guards an interface: egress always, ingress where asked. What is attached already is replaced in place;
+    /// ingress that is asked for no more is taken off. To be called again it needs no change: that is no error.
+    ///
+    /// # Errors
+    /// Where ingress alone fails, egress stays guarded.
+    fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError>;
+
+    /// Takes everything of ours off an interface. Only a config that does not name it asks for this.
+    ///
+    /// # Errors
+    /// Where something stays attached.
+    fn release(&mut self, interface: &Interface) -> Result<(), KernelError>;
+
+    /// Removes the entry of a stray that is not alive.
+    ///
+    /// # Errors
+    /// Where it can't be removed.
+    fn forget(&mut self, stray: &Stray) -> Result<(), KernelError>;
+
+    /// Makes entries in bpffs anew that are [missing](Observed::missing_entries), from the descriptors that this
+    /// process holds, also where the whole folder is gone.
+    ///
+    /// # Errors
+    /// Where some of them can't be made.
+    fn restore_entries(&mut self) -> Result<(), KernelError>;
+
+    /// What the exemptions of all slots have let through, by slot.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError>;
+
+    /// Sets what the exemption of this slot has let through.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    fn reset_exemption_use(&mut self, slot: u16, used: ExemptionUse) -> Result<(), KernelError>;
+
+    /// Slots whose exemption is closed by an order that the disk has not taken: kept in the kernel, so that a
+    /// daemon that starts again does not open them.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn held(&mut self) -> Result<BTreeSet<u16>, KernelError>;
+
+    /// Marks a slot as held, or not any more.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError>;
+}
