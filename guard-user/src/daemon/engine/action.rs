@@ -1,0 +1,263 @@
+//! What the engine wants done. The runtime hands each action to the worker whose it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guard_common::interval::build::GeoImage;
+
+use super::basis::{Basis, Table};
+use super::input::Ticket;
+use crate::approval::Signature;
+use crate::audit::{Record, Who};
+use crate::config::policy::Policy;
+use crate::control::protocol::Response;
+use crate::events::names::Names;
+use crate::exemption::document::Document;
+use crate::exemption::record::Use;
+use crate::kernel::{Interface, Stray};
+use crate::store::{Change, PinCounts, Target};
+
+/// The number of an operation of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub u64);
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Action {
+    /// For the worker that owns the kernel side.
+    Kernel(KernelJob),
+    /// For the worker that owns the store.
+    Store(StoreId, Box<StoreJob>),
+    /// Read the kernel's counters and what was lost: answered by [`Input::Sampled`](super::Input::Sampled).
+    Sample,
+    /// Read config and databases again.
+    Load,
+    /// Close local sockets of flows that are cut, or only count them.
+    CloseSockets(Box<Cut>),
+    /// Answer a request.
+    Answer(Ticket, Response),
+    /// Keep the tables that went live for a start without a database.
+    KeepTables {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// Its geo tables.
+        geo: Arc<GeoImage>,
+        /// The generation.
+        generation: u64,
+    },
+    /// Log a line.
+    Log(Level, String),
+    /// Tell the service manager.
+    Notify(State),
+    /// Everything is done that had to be done before the end.
+    Ended,
+}
+
+/// How serious a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something is not as it should be, and somebody has to look.
+    Error,
+    /// Something may be wrong.
+    Warn,
+    /// What was done.
+    Info,
+}
+
+/// What the service manager is told (sd_notify(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It guards.
+    Ready,
+    /// It reads its config again; [`State::Ready`] follows.
+    Reloading,
+    /// It ends.
+    Stopping,
+}
+
+/// A step of the worker that owns the kernel side. Jobs that close or publish come before all others.
+#[derive(Debug)]
+pub enum KernelJob {
+    /// Look at interfaces, attachments, entries and these cgroups.
+    Observe {
+        /// Paths of cgroups, as the policy has them.
+        cgroups: Vec<String>,
+    },
+    /// Make a generation live.
+    Publish(Box<Publish>),
+    /// Guard an interface.
+    Attach {
+        /// The interface.
+        interface: Interface,
+        /// Whether at ingress too.
+        ingress: bool,
+    },
+    /// Let an interface go.
+    Release {
+        /// The interface.
+        interface: Interface,
+    },
+    /// Remove an entry with nothing behind it.
+    Forget(Stray),
+    /// Make entries in bpffs anew.
+    RestoreEntries,
+    /// Read what exemptions have let through.
+    ReadUses,
+    /// Set the counts of these slots to zero.
+    ResetUses(Vec<u16>),
+    /// Mark slots as closed by an order that is not on the disk yet, or free them of the mark.
+    Hold {
+        /// The slots.
+        slots: Vec<u16>,
+        /// Whether they are held.
+        held: bool,
+    },
+}
+
+impl KernelJob {
+    /// Whether it goes before jobs that are not urgent: what closes must not wait for what looks.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Publish(_) | Self::Hold { .. })
+    }
+}
+
+/// A generation to be made live.
+#[derive(Debug)]
+pub struct Publish {
+    /// Its number among all that were ever tried.
+    pub serial: u64,
+    /// The policy's table.
+    pub table: Table,
+    /// New geo tables.
+    pub geo: Option<Arc<GeoImage>>,
+    /// The names by which events of it are told.
+    pub names: Names,
+    /// Whether numbers of pins go to other pins with it, so that the counters of this moment are wanted.
+    pub counts_change_hands: bool,
+}
+
+/// An operation of the store.
+#[derive(Debug)]
+pub enum StoreJob {
+    /// Load an exemption.
+    Load(LoadJob),
+    /// Change exemptions.
+    Change {
+        /// Which.
+        target: Target,
+        /// How.
+        change: Change,
+        /// Who asked.
+        who: Who,
+    },
+    /// Save uses, extend quotas and close what is over.
+    Tend {
+        /// What the kernel has counted, by account.
+        counts: Vec<(u16, Use)>,
+        /// The daemon.
+        who: Who,
+    },
+    /// Save the final use of these slots, which no generation has any more.
+    SaveUses(Vec<(u16, Use)>),
+    /// The counts of these slots are zero now.
+    SlotsReset(Vec<u16>),
+    /// The kernel's counts are final, because the host goes down.
+    CountersEnd(Vec<(u16, Use)>),
+    /// Append to the audit trail.
+    Record(Record),
+    /// Save whose counts the kernel's counts are, and book what was judged to its day.
+    SaveCounts {
+        /// Whose they are.
+        counts: Box<PinCounts>,
+        /// What was judged so far; `None` where only the owners changed.
+        judged: Option<Judged>,
+    },
+    /// Answer a request that only reads.
+    Read(ReadJob),
+    /// Look whether the database is still where it belongs.
+    CheckPlace,
+}
+
+/// Packets and bytes by how they were judged.
+pub type Judged = BTreeMap<crate::store::Judged, (u64, u64)>;
+
+/// A document to be loaded.
+#[derive(Debug)]
+pub struct LoadJob {
+    /// The file's name, for errors.
+    pub name: String,
+    /// The file's bytes.
+    pub bytes: Vec<u8>,
+    /// The signatures over them.
+    pub signatures: Vec<Signature>,
+    /// Who loads it.
+    pub who: Who,
+    /// Whether nothing is to be changed.
+    pub dry_run: bool,
+    /// What the tables are made of now, to see whether they have room for it.
+    pub basis: Basis,
+    /// The policy that is live.
+    pub policy: Arc<Policy>,
+}
+
+/// A request that only reads, with what the engine knows and the store does not.
+#[derive(Debug)]
+pub struct ReadJob {
+    /// What is asked.
+    pub query: Query,
+    /// Whether what is confidential may be in the answer.
+    pub sees_all: bool,
+    /// What the kernel has counted for exemptions, by account; `None` where it could not be read.
+    pub counts: Option<Vec<(u16, Use)>>,
+    /// What was judged so far.
+    pub judged: Option<Judged>,
+    /// The policy that is live.
+    pub policy: Arc<Policy>,
+    /// The live generation.
+    pub generation: u64,
+    /// Where the report may miss something.
+    pub gaps: Vec<String>,
+}
+
+/// What is asked of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// One exemption with its document and signatures.
+    Show {
+        /// Its id.
+        id: String,
+        /// Its version.
+        version: Option<u32>,
+    },
+    /// The documents of the open exemptions.
+    Open,
+    /// Lines of the audit trail from this number on.
+    Audit(u64),
+    /// How the trail ends now; that it was asked is a record.
+    Checkpoint(Who),
+    /// What crossed over these days.
+    Report {
+        /// The first day.
+        from: Option<String>,
+        /// The last day.
+        until: Option<String>,
+    },
+}
+
+/// Flows that are cut, or would be.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// Its number, by which the answer is known.
+    pub id: u64,
+    /// Whether sockets are only counted.
+    pub count_only: bool,
+    /// The accounts whose flows are meant.
+    pub accounts: Vec<u16>,
+    /// Every account that an exemption has, and since when, nanoseconds of `CLOCK_BOOTTIME`.
+    pub owned: BTreeMap<u16, u64>,
+    /// The documents that are meant.
+    pub documents: Vec<Document>,
+    /// The names of the live pins, by number.
+    pub pins: Vec<String>,
+}

@@ -1,0 +1,97 @@
+//! Exemptions that are closed here and are not closed on the disk yet. They hold from the moment of the request:
+//! the kernel marks their slots, so that a daemon that starts again does not open them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Engine, KernelJob, Level, Purpose, StoreJob};
+use crate::exemption::Clocks;
+use crate::store::{Change, Key, Target};
+
+/// The closings.
+#[derive(Default)]
+pub(super) struct Closings {
+    /// Each with its slots.
+    keys: BTreeMap<Key, Vec<u16>>,
+    /// Why slots could not be marked.
+    hold_error: Option<String>,
+}
+
+impl Closings {
+    pub(super) fn has_slot(&self, slot: u16) -> bool {
+        self.keys.values().any(|slots| slots.contains(&slot))
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(|(id, _)| id.as_str())
+    }
+
+    pub(super) fn hold_failed(&mut self, error: String) {
+        self.hold_error = Some(error);
+    }
+
+    pub(super) fn hold_error(&self) -> Option<&str> {
+        self.hold_error.as_deref().filter(|_| !self.keys.is_empty())
+    }
+}
+
+impl Engine {
+    /// Closes exemptions from now on, whatever the disk says.
+    pub(super) fn close_now(&mut self, keys: &[Key]) {
+        for key in keys {
+            let slots = self.kept.slots_of(std::slice::from_ref(key));
+            if self.closings.keys.insert(key.clone(), slots.clone()).is_none() && !slots.is_empty() {
+                self.ask_kernel(KernelJob::Hold { slots, held: true });
+            }
+        }
+    }
+
+    /// Lets go of closings that the disk has.
+    pub(super) fn settle_closings(&mut self) {
+        let unsaved: BTreeSet<Key> = self.kept.unsaved().into_iter().collect();
+        let is_kept = |key: &Key| {
+            !unsaved.contains(key) && self.kept.record(key).is_none_or(|record| !record.is_active())
+        };
+        let kept: Vec<Key> = self.closings.keys.keys().filter(|key| is_kept(key)).cloned().collect();
+        self.reopened(&kept);
+    }
+
+    /// These are no closings any more: the disk has them, or has that they are open again.
+    pub(super) fn reopened(&mut self, keys: &[Key]) {
+        for key in keys {
+            if let Some(slots) = self.closings.keys.remove(key)
+                && !slots.is_empty()
+            {
+                self.ask_kernel(KernelJob::Hold { slots, held: false });
+            }
+        }
+    }
+
+    /// Takes over what the kernel holds closed from an earlier daemon, whose disk had not taken the order.
+    pub(super) fn close_held(&mut self, held: &BTreeSet<u16>, now: Clocks) {
+        for &slot in held {
+            let document = self.kept.by_slot(slot).map(|document| (document.id.clone(), document.version));
+            let open = document.filter(|key| self.kept.record(key).is_some_and(|it| it.is_active()));
+            let Some(key) = open else {
+                self.ask_kernel(KernelJob::Hold { slots: vec![slot], held: false });
+                continue;
+            };
+            let id = key.0.clone();
+            if self.closings.keys.contains_key(&key) {
+                continue;
+            }
+            self.close_now(&[key]);
+            self.log(
+                Level::Error,
+                format!(
+                    "exemption {id} was closed by an order that the disk had not taken when the daemon ended: it \
+                     stays closed. Resume it where the order is lifted"
+                ),
+            );
+            let order = format!("an order of before {}, whose text the disk had not taken", now.wall);
+            let (target, change) = (Target::Id(id), Change::Stay { order });
+            let change_id = self.changes.unasked(now);
+            let job = StoreJob::Change { target, change, who: self.daemon.clone() };
+            self.ask_store(Purpose::Change(change_id), job);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The config that is live, the one that is about to be, and reading it again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use guard_common::interval::build::GeoImage;
+use serde_json::json;
+
+use super::input::{LoadFailure, Prepared};
+use super::{Action, Engine, KernelJob, Level, State, Ticket, records};
+use crate::audit::{Kind, Who};
+use crate::compile::CgroupFact;
+use crate::config::policy::Policy;
+use crate::control::protocol::{ErrorKind, Response};
+use crate::exemption::Clocks;
+use crate::geo::Info;
+
+/// The config.
+pub(super) struct Config {
+    pub(super) file: PathBuf,
+    /// The one that is live, or is to be as soon as anything is.
+    pub(super) policy: Arc<Policy>,
+    /// Which one that is, counted by reloads.
+    pub(super) serial: u64,
+    pub(super) database: Info,
+    /// The cgroups that it names, as they were seen last.
+    pub(super) cgroups: Vec<CgroupFact>,
+    /// The one that is to take its place.
+    pub(super) candidate: Option<Candidate>,
+    /// Why the config as it is on the disk is not live.
+    pub(super) refused: Option<String>,
+    /// Whether it is being read.
+    loading: bool,
+    /// Who waits for it.
+    waiting: Vec<(Ticket, Who)>,
+    /// Who asked while it was being read already: it is read once more for them.
+    late: Vec<(Ticket, Who)>,
+    again: bool,
+}
+
+/// A config on its way.
+pub(super) struct Candidate {
+    pub(super) policy: Arc<Policy>,
+    pub(super) serial: u64,
+    pub(super) geo: Option<(Arc<GeoImage>, Info)>,
+    pub(super) cgroups: Vec<CgroupFact>,
+    /// Whether it is the first one: then there is none to go back to.
+    pub(super) is_first: bool,
+}
+
+impl Config {
+    pub(super) fn new(file: PathBuf, policy: Arc<Policy>) -> Self {
+        Self {
+            file,
+            policy,
+            serial: 0,
+            database: Info::default(),
+            cgroups: Vec::new(),
+            candidate: None,
+            refused: None,
+            loading: false,
+            waiting: Vec::new(),
+            late: Vec::new(),
+            again: false,
+        }
+    }
+
+    /// The policy that is to be live.
+    pub(super) fn wanted(&self) -> &Policy {
+        self.candidate.as_ref().map_or(&self.policy, |candidate| &candidate.policy)
+    }
+
+    /// The names of the live pins.
+    pub(super) fn pins(&self) -> Vec<String> {
+        self.policy.pins.iter().map(|pin| pin.name.clone()).collect()
+    }
+}
+
+impl Engine {
+    pub(super) fn begin_with(&mut self, prepared: Prepared) {
+        self.take_up(prepared, true);
+    }
+
+    /// Begins to read the config again, for this request or for a signal.
+    pub(super) fn load_config(&mut self, request: Option<(Ticket, Who)>) {
+        if self.config.loading || self.config.candidate.is_some() {
+            self.config.again = true;
+            self.config.late.extend(request);
+            return;
+        }
+        self.config.loading = true;
+        self.config.waiting.extend(request);
+        self.actions.push(Action::Notify(State::Reloading));
+        self.actions.push(Action::Load);
+    }
+
+    pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
+        self.config.loading = false;
+        match result {
+            Ok(prepared) => {
+                self.warn_of_what_stays(&prepared.policy);
+                self.take_up(*prepared, false);
+            }
+            Err(failure) => self.config_refused(failure),
+        }
+        self.warn_of_age(now);
+    }
+
+    fn take_up(&mut self, prepared: Prepared, is_first: bool) {
+        let Prepared { policy, warnings, geo, cgroups } = prepared;
+        let file = self.config.file.display().to_string();
+        for warning in &warnings {
+            self.log(Level::Warn, format!("{file}: {warning}"));
+        }
+        let serial = self.config.serial + 1;
+        self.config.candidate = Some(Candidate { policy, serial, geo, cgroups, is_first });
+        // A try with the old one says nothing of the new one.
+        self.publishing.try_again();
+    }
+
+    /// Some keys count from the start alone.
+    fn warn_of_what_stays(&mut self, next: &Policy) {
+        let live = Arc::clone(&self.config.policy);
+        for (key, now, next) in [
+            ("control.socket", &live.control.socket, &next.control.socket),
+            ("state.directory", &live.state.directory, &next.state.directory),
+            ("state.pin_path", &live.state.pin_path, &next.state.pin_path),
+        ] {
+            if now != next {
+                self.log(
+                    Level::Warn,
+                    format!("{key} is {} until the daemon is started again", now.display()),
+                );
+            }
+        }
+        if live.control.groups != next.control.groups {
+            let line = "control.groups count as they were until the daemon is started again";
+            self.log(Level::Warn, line.to_owned());
+        }
+    }
+
+    /// The candidate is live.
+    pub(super) fn candidate_is_live(&mut self) {
+        let Some(Candidate { policy, serial, geo, cgroups, is_first }) = self.config.candidate.take() else {
+            return;
+        };
+        self.config.policy = policy;
+        self.config.serial = serial;
+        self.config.cgroups = cgroups;
+        self.config.refused = None;
+        if let Some((image, info)) = geo {
+            self.config.database = info;
+            let (policy, generation) = (Arc::clone(&self.config.policy), self.publishing.generation());
+            self.actions.push(Action::KeepTables { policy, geo: image, generation });
+        }
+        self.interfaces.config_changed(is_first);
+        self.actions.push(Action::Notify(State::Ready));
+        if is_first {
+            return;
+        }
+        let generation = self.publishing.generation();
+        self.log(Level::Info, format!("reloaded: generation {generation} is live"));
+        let waiting = std::mem::take(&mut self.config.waiting);
+        let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
+        let facts = self.config_facts();
+        self.record(records::record_now(Kind::Reload, &by, "", "", facts));
+        for (ticket, _) in waiting {
+            let message = "config, geo databases and exemptions are reloaded".to_owned();
+            self.answer(ticket, Response::Done { message, generation, exemptions: Vec::new() });
+        }
+        self.load_once_more();
+    }
+
+    /// The candidate could not be made live; the config before it goes on.
+    pub(super) fn candidate_failed(&mut self, kind: ErrorKind, message: String) {
+        if self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first) {
+            // There is nothing to go back to: it is tried again.
+            self.config.refused = Some(message);
+            return;
+        }
+        self.config.candidate = None;
+        self.config_refused(LoadFailure { kind, message });
+    }
+
+    fn config_refused(&mut self, failure: LoadFailure) {
+        let LoadFailure { kind, message } = failure;
+        let generation = self.publishing.generation();
+        self.log(Level::Error, format!("not reloaded, generation {generation} stays live: {message}"));
+        self.config.refused = Some(message.clone());
+        self.actions.push(Action::Notify(State::Ready));
+        let waiting = std::mem::take(&mut self.config.waiting);
+        let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
+        let file = self.config.file.display().to_string();
+        self.record(records::refusal(&by, "reload", &file, &message));
+        for (ticket, _) in waiting {
+            let text = format!("not reloaded, generation {generation} stays live:\n{message}");
+            self.answer(ticket, Response::error(kind, text));
+        }
+        self.load_once_more();
+    }
+
+    fn load_once_more(&mut self) {
+        if std::mem::take(&mut self.config.again) {
+            let late = std::mem::take(&mut self.config.late);
+            self.load_config(None);
+            self.config.waiting.extend(late);
+        }
+    }
+
+    pub(super) fn warn_of_age(&mut self, now: Clocks) {
+        if let Some(stale) = self.stale_database(now) {
+            self.log(
+                Level::Warn,
+                format!(
+                    "{stale}: places may be wrong. Bring a newer one (`geo.files`), or allow it (`geo.max_age`)"
+                ),
+            );
+        }
+    }
+
+    /// Why the geo database should not be relied on any longer.
+    pub(super) fn stale_database(&self, now: Clocks) -> Option<String> {
+        let database = &self.config.database;
+        // None was read: that is a problem of its own.
+        (!database.source.is_empty()).then_some(())?;
+        database.stale(now.wall, self.config.policy.geo.max_age).map(|stale| stale.to_string())
+    }
+
+    /// The config that is live, for the audit trail.
+    pub(super) fn config_facts(&self) -> serde_json::Value {
+        let policy = self.config.wanted();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "config": self.config.file.to_string_lossy(),
+            "fingerprint": format!("{:016x}", policy.fingerprint),
+            "generation": self.publishing.generation(),
+            "observe": policy.host.observe,
+            "approvals_verified": policy.approval.is_some(),
+        })
+    }
+
+    /// Looks at the cgroups that the live policy names, and all else that may have changed.
+    pub(super) fn observe_job(&self) -> KernelJob {
+        let pins = self.config.wanted().pins.iter();
+        KernelJob::Observe { cgroups: pins.flat_map(|pin| pin.select.cgroups.clone()).collect() }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which flows an exemption carried and carries no longer.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use guard_common::abi::{FlowKey, FlowRecord, Hook, Place};
+use guard_common::packet::Addr;
+use guard_common::verdict::Reason;
+
+use super::{Cut, Engine};
+use crate::config::policy::PortRange;
+use crate::exemption::Clocks;
+use crate::exemption::document::{Document, Recipient};
+use crate::store::Key;
+
+/// RFC 9293, section 3.1: the flow's own end has ended it.
+const RESET: u8 = 0x04;
+
+impl Engine {
+    /// The flows that these exemptions carry.
+    pub(super) fn cut_of(&self, id: u64, keys: &[Key], count_only: bool, now: Clocks) -> Cut {
+        let accounts = self.kept.accounts_of(keys);
+        let document = |slot: &u16| self.kept.by_slot(*slot).cloned();
+        let since = |slot: &u16| {
+            let document = self.kept.by_slot(*slot)?;
+            let record = self.kept.record(&(document.id.clone(), document.version))?;
+            Some((*slot, now.boot_time_of(record.loaded_at)))
+        };
+        Cut {
+            id,
+            count_only,
+            owned: self.kept.accounts().iter().filter_map(since).collect(),
+            documents: accounts.iter().filter_map(document).collect(),
+            pins: self.config.pins(),
+            accounts,
+        }
+    }
+}
+
+/// Whether a flow, by the kernel's record of it, is one of those that are cut.
+#[must_use]
+pub fn is_cut(cut: &Cut, key: &FlowKey, record: &FlowRecord) -> bool {
+    let names_its_exemption = cut.owned.get(&record.exemption).is_some_and(|since| record.last_ns >= *since);
+    key.hook == Hook::Egress as u8
+        && match names_its_exemption {
+            true => cut.accounts.contains(&record.exemption),
+            false => cut.documents.iter().any(|document| was_carried(document, &cut.pins, key, record)),
+        }
+}
+
+/// Whether this exemption covers a flow whose record no longer says whose it is: it met the end of a window or a
+/// quota before the daemon saw it, or was quiet since the version that carried it was replaced.
+fn was_carried(document: &Document, pins: &[String], key: &FlowKey, record: &FlowRecord) -> bool {
+    let by_exemption = [Reason::Exempt, Reason::ExemptionExpired, Reason::ExemptionExhausted];
+    let forbidden_by =
+        |(at, pin): (usize, &String)| record.denied >> at & 1 == 1 && document.pins.contains(pin);
+    by_exemption.iter().any(|reason| *reason as u8 == record.reason)
+        && record.tcp_flags & RESET == 0
+        && pins.iter().enumerate().any(forbidden_by)
+        && document.recipients.iter().any(|recipient| reaches(recipient, key, record))
+}
+
+/// Whether a flow goes to this recipient.
+fn reaches(recipient: &Recipient, key: &FlowKey, record: &FlowRecord) -> bool {
+    let there = match recipient.networks.as_slice() {
+        [] => Place(record.place).jurisdiction() == recipient.jurisdiction,
+        networks => networks.iter().any(|network| network.contains(address(key.dst))),
+    };
+    let by_port = |range: &PortRange| {
+        range.protocol.number() == key.proto && (range.first..=range.last).contains(&key.dport)
+    };
+    there && (recipient.ports.is_empty() || recipient.ports.iter().any(by_port))
+}
+
+fn address(address: Addr) -> IpAddr {
+    let bits = u128::from(address.hi) << 64 | u128::from(address.lo);
+    Ipv6Addr::from_bits(bits).to_canonical()
+}

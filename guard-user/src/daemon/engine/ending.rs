@@ -1,0 +1,166 @@
+//! The daemon's end. Enforcement goes on without it. Where the host goes down with it, exemptions are closed and
+//! settled first: the kernel's counts go with the host, and what was granted would have to count as used.
+
+use guard_common::abi::MAX_EXEMPTIONS;
+
+use super::publish::Tables;
+use super::{Action, Engine, KernelJob, Level, Purpose, State, StoreJob};
+use crate::audit::Kind;
+use crate::exemption::Clocks;
+
+/// Where the end stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It has not begun.
+    #[default]
+    No,
+    /// The last counts are wanted.
+    Counting { with_host: bool },
+    /// Exemptions are closed in the kernel.
+    Closing,
+    /// The final counts are read.
+    Reading,
+    /// The store keeps them.
+    Settling,
+    /// The kernel's counts are reset.
+    Resetting,
+    /// The last record and the last counts are kept.
+    Recording { left: u8 },
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Ending {
+    pub(super) fn has_begun(self) -> bool {
+        self != Self::No
+    }
+
+    /// Whether the kernel gets no exemptions any more.
+    pub(super) fn closes_exemptions(self) -> bool {
+        matches!(self, Self::Closing | Self::Reading | Self::Settling | Self::Resetting)
+    }
+}
+
+impl Engine {
+    pub(super) fn stop(&mut self, with_host: bool) {
+        if self.ending.has_begun() {
+            return;
+        }
+        self.actions.push(Action::Notify(State::Stopping));
+        self.ending = Ending::Counting { with_host };
+        self.reads.book();
+    }
+
+    /// The last sample was taken, or can't be.
+    pub(super) fn sampled_for_end(&mut self) {
+        let Ending::Counting { with_host } = self.ending else { return };
+        match with_host {
+            true => self.ending = Ending::Closing,
+            false => self.read_final_uses(),
+        }
+    }
+
+    pub(super) fn go_on_ending(&mut self, now: Clocks) {
+        if self.ending != Ending::Closing {
+            return;
+        }
+        match self.tables(now) {
+            Tables::OnTheWay => {}
+            Tables::Current => self.read_final_uses(),
+            Tables::Failed(error) => {
+                self.not_settled(&error);
+                self.record_end();
+            }
+        }
+    }
+
+    fn read_final_uses(&mut self) {
+        if self.ending == Ending::Closing {
+            self.ending = Ending::Reading;
+        }
+        self.quotas.read_for_answers();
+        self.read_uses_where_wanted();
+    }
+
+    pub(super) fn uses_for_end(&mut self, readable: bool) {
+        match self.ending {
+            Ending::Counting { with_host: false } => {
+                if readable {
+                    let counts = self.counts().unwrap_or_default();
+                    self.ask_store(Purpose::SaveUses, StoreJob::SaveUses(counts));
+                }
+                self.record_end();
+            }
+            Ending::Reading if readable => {
+                self.ending = Ending::Settling;
+                let counts = self.counts().unwrap_or_default();
+                self.ask_store(Purpose::CountersEnd, StoreJob::CountersEnd(counts));
+            }
+            Ending::Reading => {
+                self.not_settled("the kernel's counts can't be read");
+                self.record_end();
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn counters_ended(&mut self, result: Result<(), String>) {
+        if self.ending != Ending::Settling {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.ending = Ending::Resetting;
+                let slots: Vec<u16> = self.kept.slots_in_use();
+                let slots = slots.into_iter().filter(|slot| usize::from(*slot) < MAX_EXEMPTIONS).collect();
+                self.ask_kernel(KernelJob::ResetUses(slots));
+            }
+            Err(error) => {
+                self.not_settled(&error);
+                self.record_end();
+            }
+        }
+    }
+
+    /// Whether a reset of counts was one of the end.
+    pub(super) fn uses_reset_for_end(&mut self) -> bool {
+        if self.ending != Ending::Resetting {
+            return false;
+        }
+        let line = "the host goes down: exemptions are closed until it is up again";
+        self.log(Level::Info, line.to_owned());
+        self.record_end();
+        true
+    }
+
+    fn not_settled(&mut self, why: &str) {
+        let line = format!(
+            "the host goes down, and the exemptions could not be settled: what was granted to them counts as used: \
+             {why}"
+        );
+        self.log(Level::Warn, line);
+    }
+
+    fn record_end(&mut self) {
+        self.ending = Ending::Recording { left: 1 };
+        let facts = self.config_facts();
+        self.record_of(Kind::End, "", "", facts);
+    }
+
+    /// A record was written, or was not: the last one ends the daemon.
+    pub(super) fn recorded_for_end(&mut self) {
+        if !matches!(self.ending, Ending::Recording { .. })
+            || self.asked.values().any(|(_, purpose)| *purpose == Purpose::Record)
+        {
+            return;
+        }
+        self.ending = Ending::Done;
+        let line = format!(
+            "the daemon ends; generation {} stays in force. `borderguard run` takes it over, `borderguard detach` \
+             ends it",
+            self.publishing.generation()
+        );
+        self.log(Level::Info, line);
+        self.actions.push(Action::Ended);
+    }
+}

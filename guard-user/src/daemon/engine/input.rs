@@ -1,0 +1,233 @@
+//! What the engine is told: requests, what workers have done and seen, and the passing of time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use guard_common::abi::ExemptionUse;
+use guard_common::interval::build::GeoImage;
+
+use super::action::StoreId;
+use super::basis::{Basis, Table};
+use crate::audit::{Kind, Record, Who};
+use crate::compile::CgroupFact;
+use crate::config::Warning;
+use crate::config::policy::Policy;
+use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::geo::Info;
+use crate::kernel::{Counters, Observed, Stray};
+use crate::store::{Admission, Kept, Key, StoreError};
+
+/// The number of a request, by which its answer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Who asks, and what they may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Their credentials, for the audit trail.
+    pub who: Who,
+    /// Whether they may read what is confidential.
+    pub sees_all: bool,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A request, from a peer that has the right to it.
+    Request {
+        /// Its number.
+        ticket: Ticket,
+        /// What is asked.
+        request: Request,
+        /// Who asks.
+        asker: Asker,
+    },
+    /// Something that is to be recorded in the audit trail.
+    Record(Record),
+    /// The config is to be read again, because of SIGHUP.
+    Hangup,
+    /// Network interfaces or cgroups may be others now.
+    Changed,
+    /// Time has passed.
+    Tick,
+    /// Kernel and host were looked at.
+    Observed(Result<Box<Sight>, String>),
+    /// A generation was published, or was not.
+    Published(Box<PublishOutcome>),
+    /// The program was attached to an interface, or was not.
+    Attached {
+        /// The interface's index.
+        index: u32,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// An interface was let go, or was not.
+    Released {
+        /// The interface's name.
+        name: String,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// The entry of a stray was removed, or was not.
+    Forgotten {
+        /// The stray.
+        stray: Stray,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// Entries in bpffs were made anew, or were not.
+    Restored(Result<(), String>),
+    /// What the kernel has counted for exemptions, by slot.
+    Uses(Result<Vec<ExemptionUse>, String>),
+    /// The counts of these slots were reset, or were not.
+    UsesReset {
+        /// The slots.
+        slots: Vec<u16>,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// Slots could not be marked as held, or freed of the mark.
+    HoldFailed(String),
+    /// What the kernel has counted, and what was lost on the way.
+    Sampled(Result<Box<Sample>, String>),
+    /// Sockets of flows that are cut are closed, as far as they could be.
+    SocketsClosed {
+        /// The number of the cut.
+        id: u64,
+        /// Sockets that carried such a flow.
+        flows: usize,
+        /// What could not be done, for the log.
+        problems: Vec<String>,
+    },
+    /// The store has done something.
+    Stored {
+        /// What it was asked.
+        id: StoreId,
+        /// What came of it.
+        outcome: StoreOutcome,
+        /// The exemptions as the disk has them now.
+        kept: Kept,
+    },
+    /// Config and databases were read, or can't be used.
+    Loaded(Result<Box<Prepared>, LoadFailure>),
+    /// A state of the daemon's surroundings that is a problem, or is none any more.
+    Surroundings(Surroundings),
+    /// The daemon ends.
+    Stop {
+        /// Whether the host goes down with it: then exemptions are closed and settled first.
+        with_host: bool,
+    },
+}
+
+/// What was seen at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// The kernel's side.
+    pub observed: Observed,
+    /// The cgroups that were asked for and are there.
+    pub cgroups: Vec<CgroupFact>,
+}
+
+/// What came of publishing.
+#[derive(Debug)]
+pub struct PublishOutcome {
+    /// Which one.
+    pub serial: u64,
+    /// The generation that is live now.
+    pub generation: u64,
+    /// Why it failed, or what it took, for the log.
+    pub result: Result<String, String>,
+    /// The counters as they were when the new one went live, where they were asked for.
+    pub counters: Option<Counters>,
+}
+
+/// Counters of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// The kernel's.
+    pub counters: Counters,
+    /// Lines of the event log that were lost.
+    pub log_lost: u64,
+    /// Lines of diagnostics that were lost.
+    pub diagnostics_lost: u64,
+    /// The number of the last event.
+    pub events: u64,
+}
+
+/// A config and its databases, checked and turned into tables.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// What may surprise in it.
+    pub warnings: Vec<Warning>,
+    /// Its geo tables; `None` keeps those that the kernel has.
+    pub geo: Option<(Arc<GeoImage>, Info)>,
+    /// The cgroups that it names and that are there.
+    pub cgroups: Vec<CgroupFact>,
+}
+
+/// Why config or databases can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadFailure {
+    /// Whether the input or the host is at fault.
+    pub kind: ErrorKind,
+    /// What happened.
+    pub message: String,
+}
+
+/// What came of an operation of the store.
+#[derive(Debug)]
+pub enum StoreOutcome {
+    /// An exemption was loaded, or would be.
+    Loaded(Result<Box<LoadedExemption>, RefusedLoad>),
+    /// Exemptions were changed.
+    Changed(Result<Vec<Key>, StoreError>),
+    /// Uses were saved, quotas extended and what is over closed.
+    Tended {
+        /// What was closed, and why.
+        closed: Vec<(Key, Kind)>,
+        /// What the disk refused.
+        refused: Vec<String>,
+    },
+    /// Something was saved, or was not.
+    Saved(Result<(), StoreError>),
+    /// The answer to a request that only reads.
+    Answered(Response),
+}
+
+/// An exemption that is on the disk, or would be.
+#[derive(Debug)]
+pub struct LoadedExemption {
+    /// What loading it came to.
+    pub admission: Admission,
+    /// The table with it, compiled while its room was looked for.
+    pub compiled: Option<(Basis, Table)>,
+}
+
+/// Why a document was not loaded. The audit trail has the codes and not the text, which may quote a confidential
+/// document.
+#[derive(Debug)]
+pub struct RefusedLoad {
+    /// What kind of error.
+    pub kind: ErrorKind,
+    /// For the one who asked.
+    pub message: String,
+    /// For the audit trail.
+    pub codes: Vec<&'static str>,
+}
+
+/// Something around the daemon that may go wrong and be right again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Surroundings {
+    /// The control socket: why it is not there.
+    Socket(Option<String>),
+    /// Groups of `control.groups` that no source of names knows.
+    Groups(BTreeSet<String>),
+    /// The state directory: why it is not the one that is open.
+    State(Option<String>),
+    /// The database of exemptions: why it can't be used at all.
+    Store(Option<String>),
+    /// The geo database: why the last good tables are in use.
+    LastTables(Option<String>),
+}

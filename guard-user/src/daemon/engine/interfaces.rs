@@ -1,0 +1,354 @@
+//! Which interfaces are guarded, which should be, and what is done about the difference.
+//!
+//! An attachment is what the kernel shows on an interface, at each look anew. An interface is let go by one thing
+//! alone: a config that was read and names it no more. One that was renamed stays guarded until then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guard_common::abi::Hook;
+use serde_json::json;
+
+use super::input::Sight;
+use super::{Engine, KernelJob, Level};
+use crate::audit::Kind;
+use crate::config::policy::{Ingress, Policy};
+use crate::exemption::Clocks;
+use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
+
+/// How long after a failure an interface is tried again, nanoseconds.
+const RETRY_NS: u64 = 5_000_000_000;
+
+/// What is known of the interfaces.
+#[derive(Default)]
+pub(super) struct Interfaces {
+    /// The last look.
+    pub(super) observed: Option<Observed>,
+    /// Why there was none.
+    pub(super) blind: Option<String>,
+    /// Whether a look is wanted, and since when one is on its way.
+    wanted: bool,
+    pub(super) looking_since: Option<u64>,
+    /// Whether what the config does not name is let go at the next look that begins after this was set.
+    release: Release,
+    /// The names by which interfaces were guarded, by index: one that loses the program under another name gets
+    /// it again.
+    guarded_as: BTreeMap<u32, String>,
+    /// Jobs on their way, by index.
+    attaching: BTreeSet<u32>,
+    releasing: BTreeSet<String>,
+    forgetting: BTreeSet<String>,
+    restoring: bool,
+    /// What the last try at each came to, and when.
+    failed: BTreeMap<u32, (String, u64)>,
+    restore_failed: Option<String>,
+    /// Problems that were logged, so that each is logged once.
+    pub(super) logged: BTreeSet<String>,
+    /// Interfaces whose hooks were logged.
+    announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
+}
+
+/// What is let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Release {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// After a start: what the config names neither by its present name nor by the one that it was guarded by.
+    Strangers,
+    /// After a reload: what the config does not name.
+    Unnamed,
+}
+
+impl Interfaces {
+    /// A look is wanted.
+    pub(super) fn look(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(super) fn config_changed(&mut self, is_first: bool) {
+        self.release = if is_first { Release::Strangers } else { Release::Unnamed };
+        self.failed.clear();
+        // A look on its way was begun before.
+        self.wanted = true;
+    }
+
+    /// Index and name of every interface; `None` before the first look.
+    pub(super) fn facts(&self) -> Option<Vec<(u32, String)>> {
+        let all = self.observed.as_ref()?.interfaces.iter();
+        Some(all.map(|it| (it.interface.index, it.interface.name.clone())).collect())
+    }
+
+    /// Whether the program is on any interface.
+    pub(super) fn guard_something(&self) -> bool {
+        let guarded = |it: &ObservedInterface| it.at(Hook::Egress).is_some();
+        self.observed.as_ref().is_some_and(|observed| observed.interfaces.iter().any(guarded))
+    }
+
+    pub(super) fn failure(&self, index: u32) -> Option<&str> {
+        self.failed.get(&index).map(|(why, _)| why.as_str())
+    }
+
+    pub(super) fn restore_failure(&self) -> Option<&str> {
+        self.restore_failed.as_deref()
+    }
+}
+
+/// How an interface stands to the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// The config names it.
+    Named,
+    /// It was guarded under a name that the config has, and has another one now.
+    Renamed,
+    /// Neither.
+    None,
+}
+
+impl Engine {
+    /// How an interface stands to the config.
+    pub(super) fn claim(&self, it: &ObservedInterface) -> Claim {
+        let policy = &self.config.policy;
+        if is_named(policy, &it.interface.name) {
+            return Claim::Named;
+        }
+        let remembered = self.interfaces.guarded_as.get(&it.interface.index);
+        let names = it.attachments.iter().map(|attachment| &attachment.attached_as).chain(remembered);
+        match names.into_iter().any(|name| is_named(policy, name)) {
+            true => Claim::Renamed,
+            false => Claim::None,
+        }
+    }
+
+    /// Whether an interface has what it should have.
+    pub(super) fn is_as_wanted(&self, it: &ObservedInterface) -> bool {
+        let is_well = |at: Option<&Attachment>| at.is_some_and(|at| at.is_current && at.is_kept);
+        let ingress = wants_ingress(&self.config.policy);
+        is_well(it.at(Hook::Egress))
+            && if ingress { is_well(it.at(Hook::Ingress)) } else { it.at(Hook::Ingress).is_none() }
+    }
+
+    pub(super) fn look_where_wanted(&mut self, now: Clocks) {
+        if self.interfaces.wanted && self.interfaces.looking_since.is_none() {
+            self.interfaces.wanted = false;
+            self.interfaces.looking_since = Some(now.boot_ns);
+            let job = self.observe_job();
+            self.ask_kernel(job);
+        }
+    }
+
+    pub(super) fn observed(&mut self, sight: Result<Box<Sight>, String>, now: Clocks) {
+        self.interfaces.looking_since = None;
+        let sight = match sight {
+            Ok(sight) => sight,
+            Err(error) => {
+                self.interfaces.blind = Some(error);
+                return;
+            }
+        };
+        let Sight { observed, cgroups } = *sight;
+        self.interfaces.blind = None;
+        self.cgroups_seen(cgroups);
+        // One that is gone, and one that came in its place, is tried at once.
+        let before = self.interfaces.observed.take();
+        let known: BTreeSet<(u32, String)> = before
+            .iter()
+            .flat_map(|it| it.interfaces.iter().map(|it| (it.interface.index, it.interface.name.clone())))
+            .collect();
+        let news = observed.interfaces.iter().filter(|it| {
+            !known.contains(&(it.interface.index, it.interface.name.clone()))
+        });
+        let news: Vec<u32> = news.map(|it| it.interface.index).collect();
+        self.interfaces.failed.retain(|index, _| !news.contains(index));
+        self.note_lost(before.as_ref(), &observed);
+        for it in &observed.interfaces {
+            if let Some(attachment) = it.at(Hook::Egress) {
+                let name = attachment.attached_as.clone();
+                self.interfaces.guarded_as.insert(it.interface.index, name);
+            }
+        }
+        let there: BTreeSet<u32> = observed.interfaces.iter().map(|it| it.interface.index).collect();
+        self.interfaces.guarded_as.retain(|index, _| there.contains(index));
+        self.interfaces.announced.retain(|index, _| there.contains(index));
+        self.interfaces.observed = Some(observed);
+        if !self.interfaces.wanted {
+            self.release_what_is_not_named(now);
+        }
+        self.announce();
+    }
+
+    /// Cgroups that were there are kept as they were where they are gone now: their ids are no other one's.
+    fn cgroups_seen(&mut self, seen: Vec<crate::compile::CgroupFact>) {
+        let of_candidate = self.config.candidate.is_some();
+        let known = match &mut self.config.candidate {
+            Some(candidate) => &mut candidate.cgroups,
+            None => &mut self.config.cgroups,
+        };
+        let _ = of_candidate;
+        let mut next = seen;
+        for cgroup in known.iter() {
+            if next.iter().all(|it| it.path != cgroup.path) {
+                next.push(cgroup.clone());
+            }
+        }
+        next.sort_by(|one, other| one.path.cmp(&other.path));
+        *known = next;
+    }
+
+    /// Logs where the program was on an interface at the last look and is not any more.
+    fn note_lost(&mut self, before: Option<&Observed>, now: &Observed) {
+        for it in before.iter().flat_map(|observed| &observed.interfaces) {
+            let Some(next) = now.interfaces.iter().find(|next| next.interface.index == it.interface.index) else {
+                if it.at(Hook::Egress).is_some() {
+                    let name = it.interface.name.clone();
+                    self.log(Level::Info, format!("{name} is gone, and its guard with it"));
+                    self.record_of(Kind::Detach, &name, "", json!({"index": it.interface.index, "gone": true}));
+                }
+                continue;
+            };
+            for hook in [Hook::Egress, Hook::Ingress] {
+                let was_on = it.at(hook).is_some() && !self.interfaces.releasing.contains(&it.interface.name);
+                if was_on && next.at(hook).is_none() && self.claim(next) != Claim::None {
+                    let name = &next.interface.name;
+                    let line = format!(
+                        "{name}: something has taken Border Guard off ({}); it is attached again",
+                        hook.name()
+                    );
+                    let detail = json!({"hook": hook.name(), "index": it.interface.index});
+                    self.record_of(Kind::Detach, &name.clone(), "taken off by another program", detail);
+                    self.log(Level::Error, line);
+                }
+            }
+        }
+    }
+
+    fn release_what_is_not_named(&mut self, _now: Clocks) {
+        let release = std::mem::take(&mut self.interfaces.release);
+        if release == Release::Nothing {
+            return;
+        }
+        let Some(observed) = self.interfaces.observed.clone() else { return };
+        for it in observed.interfaces.iter().filter(|it| !it.attachments.is_empty()) {
+            let goes = match (release, self.claim(it)) {
+                (Release::Unnamed, claim) => claim != Claim::Named,
+                (_, claim) => claim == Claim::None,
+            };
+            if goes {
+                self.interfaces.guarded_as.remove(&it.interface.index);
+                self.interfaces.releasing.insert(it.interface.name.clone());
+                self.ask_kernel(KernelJob::Release { interface: it.interface.clone() });
+            }
+        }
+    }
+
+    /// Attaches, forgets and restores what the last look shows to be needed.
+    pub(super) fn mend_interfaces(&mut self, now: Clocks) {
+        if self.publishing.generation() == 0 || self.config.candidate.as_ref().is_some_and(|it| it.is_first) {
+            return;
+        }
+        let Some(observed) = self.interfaces.observed.take() else { return };
+        for it in &observed.interfaces {
+            self.attach_where_needed(it, now);
+        }
+        for stray in observed.strays.iter().filter(|stray| !stray.is_alive) {
+            if self.interfaces.forgetting.insert(stray.entry.clone()) {
+                self.ask_kernel(KernelJob::Forget(stray.clone()));
+            }
+        }
+        let failed_just_now = self.interfaces.restore_failed.is_some() && self.interfaces.looking_since.is_none();
+        if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !failed_just_now {
+            self.interfaces.restoring = true;
+            let missing = observed.missing_entries.join(", ");
+            self.log(Level::Error, format!("entries in bpffs are gone: {missing}; they are made anew"));
+            self.ask_kernel(KernelJob::RestoreEntries);
+        }
+        self.interfaces.observed = Some(observed);
+    }
+
+    fn attach_where_needed(&mut self, it: &ObservedInterface, now: Clocks) {
+        let Interface { index, ref name, .. } = it.interface;
+        if self.claim(it) == Claim::None
+            || self.is_as_wanted(it)
+            || self.interfaces.attaching.contains(&index)
+            || self.interfaces.releasing.contains(name)
+        {
+            return;
+        }
+        if self.interfaces.failed.get(&index).is_some_and(|(_, at)| now.boot_ns < at + RETRY_NS) {
+            return;
+        }
+        self.interfaces.attaching.insert(index);
+        let ingress = wants_ingress(&self.config.policy);
+        self.ask_kernel(KernelJob::Attach { interface: it.interface.clone(), ingress });
+    }
+
+    pub(super) fn attached(&mut self, index: u32, result: Result<(), String>, now: Clocks) {
+        self.interfaces.attaching.remove(&index);
+        match result {
+            Ok(()) => drop(self.interfaces.failed.remove(&index)),
+            Err(why) => drop(self.interfaces.failed.insert(index, (why, now.boot_ns))),
+        }
+        // What it has now is for the kernel to say.
+        self.interfaces.look();
+    }
+
+    pub(super) fn released(&mut self, name: &str, result: Result<(), String>) {
+        self.interfaces.releasing.remove(name);
+        match result {
+            Ok(()) => {
+                self.log(Level::Info, format!("{name} is not guarded any more: the config does not name it"));
+                self.record_of(Kind::Detach, name, "", json!({}));
+            }
+            Err(error) => self.log(Level::Warn, format!("{name} can't be let go: {error}")),
+        }
+        self.interfaces.look();
+    }
+
+    pub(super) fn forgotten(&mut self, stray: &Stray, result: Result<(), String>) {
+        self.interfaces.forgetting.remove(&stray.entry);
+        if let Err(error) = result {
+            self.log(Level::Warn, format!("the entry of an interface that is gone can't be removed: {error}"));
+        }
+    }
+
+    pub(super) fn restored(&mut self, result: Result<(), String>) {
+        self.interfaces.restoring = false;
+        self.interfaces.restore_failed = result.err();
+        self.interfaces.look();
+    }
+
+    /// Logs and records what is guarded newly or otherwise than before.
+    fn announce(&mut self) {
+        let Some(observed) = self.interfaces.observed.take() else { return };
+        for it in &observed.interfaces {
+            if !it.attachments.iter().any(|at| at.is_current) {
+                continue;
+            }
+            let name = it.interface.name.clone();
+            let hooks: Vec<(Hook, u32)> = it.attachments.iter().map(|at| (at.hook, at.link)).collect();
+            let said = (name.clone(), hooks);
+            let before = self.interfaces.announced.insert(it.interface.index, said.clone());
+            if before.as_ref() == Some(&said) {
+                continue;
+            }
+            let words: Vec<String> =
+                it.attachments.iter().map(|at| format!("{} by {}", at.hook.name(), at.how.name())).collect();
+            self.log(Level::Info, format!("{name} is guarded: {}", words.join(", ")));
+            if before.is_none_or(|(_, hooks)| hooks != said.1) {
+                let hooks: Vec<&str> = it.attachments.iter().map(|at| at.hook.name()).collect();
+                let detail = json!({"hooks": hooks, "index": it.interface.index});
+                self.record_of(Kind::Attach, &name, "", detail);
+            }
+        }
+        self.interfaces.observed = Some(observed);
+    }
+}
+
+/// Whether the config names an interface of this name.
+fn is_named(policy: &Policy, name: &str) -> bool {
+    policy.host.interfaces.iter().any(|pattern| pattern.matches(name))
+}
+
+/// Whether any pin looks at what comes in.
+pub(super) fn wants_ingress(policy: &Policy) -> bool {
+    policy.pins.iter().any(|pin| pin.ingress != Ingress::Off)
+}

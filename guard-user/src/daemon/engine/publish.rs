@@ -1,0 +1,315 @@
+//! The generation that is live, the one on its way, and what the next one is to be made of.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::basis::{Basis, Table};
+use super::input::PublishOutcome;
+use super::{Engine, KernelJob, Level, Publish, Purpose, StoreJob};
+use crate::compile::{CompileError, HostFacts};
+use crate::config::policy::Policy;
+use crate::control::protocol::ErrorKind;
+use crate::events::names::Names;
+use crate::exemption::Clocks;
+
+/// Where publishing stands.
+pub(super) struct Publishing {
+    generation: u64,
+    /// When the live one went live.
+    pub(super) since: Option<jiff::Timestamp>,
+    serial: u64,
+    /// What the live generation is made of; `None` where that is not known.
+    live: Option<Basis>,
+    in_flight: Option<InFlight>,
+    /// What could not be made live, and why. It is not tried again before it, or time, has changed.
+    failed: Option<Failed>,
+    /// A table that was compiled already.
+    compiled: Option<(Basis, Table)>,
+}
+
+struct InFlight {
+    basis: Basis,
+    began_ns: u64,
+    policy: Arc<Policy>,
+    is_candidate: bool,
+    /// Whether it has the closings alone of what is wanted, for the whole does not fit.
+    is_part: bool,
+}
+
+struct Failed {
+    basis: Basis,
+    why: String,
+    /// Whether it may be tried again.
+    retry: bool,
+}
+
+impl Failed {
+    fn new(basis: Basis, why: String) -> Self {
+        Self { basis, why, retry: false }
+    }
+}
+
+/// How the live tables compare with what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// They are as they should be.
+    Current,
+    /// New ones are on their way, or wait for something that comes soon.
+    OnTheWay,
+    /// They could not be made live.
+    Failed(String),
+}
+
+impl Publishing {
+    pub(super) fn new(generation: u64) -> Self {
+        Self {
+            generation,
+            since: None,
+            serial: 0,
+            live: None,
+            in_flight: None,
+            failed: None,
+            compiled: None,
+        }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What failed is tried again at the next look.
+    pub(super) fn try_again(&mut self) {
+        if let Some(failed) = &mut self.failed {
+            failed.retry = true;
+        }
+    }
+
+    pub(super) fn keep_compiled(&mut self, compiled: Option<(Basis, Table)>) {
+        self.compiled = compiled;
+    }
+
+    /// Whether no live or coming generation has an exemption in these slots.
+    pub(super) fn is_without(&self, slots: &[u16]) -> bool {
+        let has_none = |basis: &Basis| basis.exemptions.iter().all(|it| !slots.contains(&it.slot));
+        self.live.as_ref().is_some_and(has_none)
+            && self.in_flight.as_ref().is_none_or(|coming| has_none(&coming.basis))
+    }
+
+    /// Since when the present one is on its way, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) fn on_its_way_since(&self) -> Option<u64> {
+        self.in_flight.as_ref().map(|coming| coming.began_ns)
+    }
+
+    /// Slots that the live generation has open.
+    pub(super) fn open_slots(&self) -> impl Iterator<Item = u16> {
+        self.live.iter().flat_map(|basis| basis.exemptions.iter().map(|it| it.slot))
+    }
+
+    /// Why the last try failed.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failed.as_ref().map(|failed| failed.why.as_str())
+    }
+}
+
+impl Engine {
+    /// What the next generation is to be made of; `None` before the host was looked at.
+    pub(super) fn wanted_basis(&self, now: Clocks) -> Option<Basis> {
+        let interfaces = self.interfaces.facts()?;
+        let (serial, cgroups) = match &self.config.candidate {
+            Some(candidate) => (candidate.serial, &candidate.cgroups),
+            None => (self.config.serial, &self.config.cgroups),
+        };
+        let exemptions = match self.ending.closes_exemptions() {
+            true => Vec::new(),
+            false => {
+                let pins: Vec<String> =
+                    self.config.wanted().pins.iter().map(|pin| pin.name.clone()).collect();
+                let mut open = self.kept.kernel_exemptions(&now, &pins);
+                open.retain(|exemption| !self.closings.has_slot(exemption.slot));
+                open
+            }
+        };
+        let facts = HostFacts { interfaces, cgroups: cgroups.clone() };
+        Some(Basis { config: serial, clock: self.clock_count, exemptions, facts })
+    }
+
+    /// How the live tables compare with what is wanted.
+    pub(super) fn tables(&self, now: Clocks) -> Tables {
+        let Some(wanted) = self.wanted_basis(now) else { return Tables::OnTheWay };
+        if self.publishing.in_flight.is_some() {
+            return Tables::OnTheWay;
+        }
+        let selects = selects_interfaces(self.config.wanted());
+        if let Some(failed) = &self.publishing.failed
+            && !failed.retry
+            && failed.basis.judges_like(&wanted, selects)
+        {
+            return Tables::Failed(failed.why.clone());
+        }
+        match &self.publishing.live {
+            Some(live) if live.judges_like(&wanted, selects) => Tables::Current,
+            _ => Tables::OnTheWay,
+        }
+    }
+
+    /// Publishes where the live tables are not what they should be, unless that failed just now.
+    pub(super) fn publish_where_needed(&mut self, now: Clocks) {
+        if self.publishing.in_flight.is_some() || self.changes.wait_for_sockets(now) {
+            return;
+        }
+        let Some(wanted) = self.wanted_basis(now) else { return };
+        let selects = selects_interfaces(self.config.wanted());
+        if self.publishing.live.as_ref().is_some_and(|live| live.judges_like(&wanted, selects)) {
+            self.publishing.failed = None;
+            return;
+        }
+        let failed = self.publishing.failed.as_ref();
+        if failed.is_some_and(|failed| !failed.retry && failed.basis.judges_like(&wanted, selects)) {
+            return;
+        }
+        let policy = match &self.config.candidate {
+            Some(candidate) => Arc::clone(&candidate.policy),
+            None => Arc::clone(&self.config.policy),
+        };
+        match self.table_of(&wanted, &policy) {
+            Ok(table) => self.publish(wanted, table, policy, now),
+            Err(error) => self.does_not_compile(wanted, &error, now),
+        }
+    }
+
+    fn table_of(&mut self, basis: &Basis, policy: &Policy) -> Result<Table, CompileError> {
+        let generation = self.publishing.generation + 1;
+        if let Some((compiled, mut table)) = self.publishing.compiled.take()
+            && compiled.judges_like(basis, true)
+        {
+            table.0.generation = generation;
+            return Ok(table);
+        }
+        basis.compile(policy, generation)
+    }
+
+    /// What opens may not keep what closes from the kernel: where the whole has no room, closings go alone.
+    fn does_not_compile(&mut self, wanted: Basis, error: &CompileError, now: Clocks) {
+        let why = error.to_string();
+        if self.config.candidate.is_some() {
+            self.publishing.failed = Some(Failed::new(wanted, why.clone()));
+            return self.candidate_failed(ErrorKind::BadInput, why);
+        }
+        self.log_failure(&why);
+        let policy = Arc::clone(&self.config.policy);
+        let closings = self.publishing.live.as_ref().map(|live| (live.clone(), wanted.closings_alone(live)));
+        self.publishing.failed = Some(Failed::new(wanted, why));
+        if let Some((live, closings)) = closings
+            && !closings.judges_like(&live, selects_interfaces(&policy))
+            && let Ok(table) = closings.compile(&policy, self.publishing.generation + 1)
+        {
+            self.publish(closings, table, policy, now);
+            if let Some(coming) = &mut self.publishing.in_flight {
+                coming.is_part = true;
+            }
+        }
+    }
+
+    fn publish(&mut self, basis: Basis, table: Table, policy: Arc<Policy>, now: Clocks) {
+        self.publishing.serial += 1;
+        let generation = self.publishing.generation + 1;
+        let geo = self.config.candidate.as_ref().and_then(|candidate| candidate.geo.as_ref());
+        let publish = Publish {
+            serial: self.publishing.serial,
+            table,
+            geo: geo.map(|(image, _)| Arc::clone(image)),
+            names: self.names_of(&basis, &policy, generation),
+            counts_change_hands: self.counts.change_hands(&policy.pins),
+        };
+        self.publishing.in_flight = Some(InFlight {
+            basis,
+            began_ns: now.boot_ns,
+            policy,
+            is_candidate: self.config.candidate.is_some(),
+            is_part: false,
+        });
+        self.ask_kernel(KernelJob::Publish(Box::new(publish)));
+    }
+
+    /// The names that events of the generation are told by. They are known before the kernel judges by it.
+    fn names_of(&self, basis: &Basis, policy: &Policy, generation: u64) -> Names {
+        let mut names = Names::of(policy, &self.config.file.to_string_lossy(), generation);
+        let id_of = |slot| self.kept.by_slot(slot).map(|document| document.id.as_str().into());
+        names.exemptions =
+            basis.exemptions.iter().filter_map(|it| Some((it.slot, id_of(it.slot)?))).collect();
+        let interfaces = basis.facts.interfaces.iter();
+        names.interfaces =
+            interfaces.map(|(index, name)| (*index, name.as_str().into())).collect::<HashMap<_, _>>();
+        names.cgroups =
+            basis.facts.cgroups.iter().map(|cgroup| (cgroup.id, cgroup.path.as_str().into())).collect();
+        names
+    }
+
+    pub(super) fn published(&mut self, outcome: PublishOutcome, now: Clocks) {
+        if outcome.serial != self.publishing.serial {
+            return;
+        }
+        let Some(InFlight { basis, policy, is_candidate, is_part, .. }) = self.publishing.in_flight.take() else {
+            return;
+        };
+        let went_live = outcome.generation == self.publishing.generation + 1;
+        if went_live {
+            self.publishing.generation = outcome.generation;
+            self.publishing.since = Some(now.wall);
+            self.counts_switched(&policy, outcome.counters.as_ref());
+        }
+        match outcome.result {
+            Ok(words) if went_live => {
+                self.log(
+                    Level::Info,
+                    format!(
+                        "{words} is live: {} pins, {} exemptions",
+                        policy.pins.len(),
+                        basis.exemptions.len()
+                    ),
+                );
+                // The whole is still not what it should be.
+                if !is_part {
+                    self.publishing.failed = None;
+                }
+                self.publishing.live = Some(basis);
+                if is_candidate {
+                    self.candidate_is_live();
+                }
+            }
+            result => {
+                let why = result.err().unwrap_or_else(|| "the live generation is another one".to_owned());
+                self.log_failure(&why);
+                if went_live {
+                    // Packets may still be judged by the one before: only a further generation settles that.
+                    self.publishing.live = None;
+                }
+                self.publishing.failed = Some(Failed::new(basis, why.clone()));
+                if is_candidate {
+                    self.candidate_failed(ErrorKind::Failed, why);
+                }
+            }
+        }
+    }
+
+    fn counts_switched(&mut self, policy: &Policy, counters: Option<&crate::kernel::Counters>) {
+        let generation = self.publishing.generation;
+        self.counts.switch(&policy.pins, generation, counters);
+        let counts = Box::new(self.counts.clone());
+        self.ask_store(Purpose::SaveCounts, StoreJob::SaveCounts { counts, judged: None });
+    }
+
+    fn log_failure(&mut self, why: &str) {
+        if self.publishing.failure() != Some(why) {
+            let line = format!(
+                "the kernel's tables are NOT what config and store want: {why}. It is tried again every few seconds"
+            );
+            self.log(Level::Error, line);
+        }
+    }
+}
+
+/// Whether a change of the interfaces changes the policy's tables.
+fn selects_interfaces(policy: &Policy) -> bool {
+    policy.pins.iter().any(|pin| !pin.select.interfaces.is_empty())
+}

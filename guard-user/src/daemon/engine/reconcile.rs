@@ -1,0 +1,20 @@
+//! Brings kernel and host to what config and store want: after every input, whatever it was.
+
+use super::Engine;
+use crate::exemption::Clocks;
+
+impl Engine {
+    /// Asks for what is missing between what is wanted and what was seen, unless it is on its way already or
+    /// failed just now. Nothing else asks for it.
+    pub(super) fn reconcile(&mut self, now: Clocks) {
+        self.look_where_wanted(now);
+        self.publish_where_needed(now);
+        self.mend_interfaces(now);
+        self.read_uses_where_wanted();
+        self.sample_where_wanted();
+        self.free_slots();
+        self.settle_changes(now);
+        self.settle_loads(now);
+        self.go_on_ending(now);
+    }
+}

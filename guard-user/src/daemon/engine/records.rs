@@ -1,0 +1,74 @@
+//! The records of the audit trail that the daemon writes.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{Engine, Level, Purpose, StoreJob};
+use crate::audit::{Kind, Record, Who};
+use crate::control::refusals::Refusal;
+use crate::store::sha256;
+
+/// The daemon itself; its user's name is for the caller to look up.
+#[must_use]
+pub fn daemon(user: Option<String>) -> Who {
+    let uid = rustix::process::geteuid().as_raw();
+    Who { uid, user, pid: Some(std::process::id()) }
+}
+
+/// A record of now.
+#[must_use]
+pub fn record_now(kind: Kind, who: &Who, subject: &str, why: &str, detail: Value) -> Record {
+    let detail = match detail {
+        Value::Object(detail) => detail,
+        _ => Map::new(),
+    };
+    let (subject, why) = (subject.to_owned(), why.to_owned());
+    Record { time: Timestamp::now(), kind, who: who.clone(), subject, why, detail }
+}
+
+/// The record of something that was asked for and refused.
+pub(super) fn refusal(who: &Who, request: &str, subject: &str, message: &str) -> Record {
+    record_now(Kind::Refusal, who, subject, "", json!({"request": request, "message": message}))
+}
+
+/// The record of a document that was refused: by its hash and the codes of its errors. Their text may quote
+/// what is confidential in it.
+pub(super) fn load_refused(who: &Who, name: &str, document: &[u8], codes: &[&'static str]) -> Record {
+    let detail = json!({"request": "exemption-load", "sha256": sha256(document), "codes": codes});
+    record_now(Kind::Refusal, who, name, "", detail)
+}
+
+/// The record of something that was asked for by one who may not.
+#[must_use]
+pub fn not_permitted(refusal: &Refusal, user: Option<String>) -> Record {
+    let Refusal { peer, request, needed, left_out } = refusal;
+    let detail = json!({
+        "request": request,
+        "needed": needed.name(),
+        "rights": peer.rights.to_string(),
+        "left_out": left_out,
+    });
+    let who = Who { uid: peer.uid, user, pid: peer.pid };
+    record_now(Kind::NotPermitted, &who, request.unwrap_or_default(), "", detail)
+}
+
+impl Engine {
+    /// Appends to the audit trail.
+    pub(super) fn record(&mut self, record: Record) {
+        self.ask_store(Purpose::Record, StoreJob::Record(record));
+    }
+
+    /// As [`record`](Self::record), of what the daemon itself does.
+    pub(super) fn record_of(&mut self, kind: Kind, subject: &str, why: &str, detail: Value) {
+        let record = record_now(kind, &self.daemon.clone(), subject, why, detail);
+        self.record(record);
+    }
+
+    /// What can't be written is logged loudly; nothing else stops for it.
+    pub(super) fn recorded(&mut self, result: Result<(), String>) {
+        if let Err(error) = result {
+            self.log(Level::Error, format!("THE AUDIT TRAIL HAS A GAP: a record could not be written: {error}"));
+            self.gap = Some(error);
+        }
+    }
+}
