@@ -12,7 +12,7 @@ use guard_common::interval::build::GeoImage;
 use guard_common::verdict::Reason;
 use guard_tests::bed::{self, BELGIUM, Bed, CLIENT_PORT, Family, OTHER_PORT, STORE, US};
 use guard_tests::netns::HOST_INTERFACE;
-use guard_user::kernel::{Interface, Kernel};
+use guard_user::kernel::{Interface, LinuxKernel};
 use support::policy;
 
 /// Flips of the policy alone.
@@ -36,7 +36,7 @@ fn geo(belgium: &str, us: &str) -> GeoImage {
 
 /// Packets of the egress hook, as those permitted, those forbidden, and those judged for any other reason
 /// than that they are not IP or stay on the link.
-fn outcomes(kernel: &Kernel) -> (u64, u64, u64) {
+fn outcomes(kernel: &LinuxKernel) -> (u64, u64, u64) {
     let (mut permitted, mut forbidden, mut other) = (0, 0, 0);
     for row in kernel.totals().unwrap().iter().filter(|row| row.hook == Hook::Egress) {
         match row.reason {
@@ -89,7 +89,7 @@ fn every_packet_meets_one_of_two_generations() {
     let bed = Bed::new("flips").unwrap();
     let permits = ["\"IE\", \"BE\"", "\"IE\", \"US\""];
     let guard = bed.host(STORE).unwrap().run(|| {
-        let mut kernel = Kernel::open(&bed.pin_path()).unwrap();
+        let mut kernel = LinuxKernel::open(&bed.pin_path()).unwrap();
         kernel.publish(&policy(1, permits[1]), Some(&geo("BE", "US"))).unwrap();
         kernel.attach(&Interface::by_name(HOST_INTERFACE).unwrap(), false).unwrap();
         kernel

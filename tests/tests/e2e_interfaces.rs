@@ -10,7 +10,7 @@ use guard_tests::bed::{self, Bed, CLIENT_PORT, PIN, STORE, packets};
 use guard_tests::bpffs::BpfFs;
 use guard_tests::proc::retry_until;
 use guard_user::control::status::{InterfaceStatus, Status};
-use guard_user::kernel::{Interface, Kernel};
+use guard_user::kernel::{Interface, LinuxKernel};
 
 /// How soon a new interface must be guarded.
 const SOON: Duration = Duration::from_secs(2);
@@ -103,7 +103,7 @@ fn an_interface_whose_hook_is_taken_is_an_alarm() {
     let others = BpfFs::new("others").unwrap();
     let _other = store
         .run(|| {
-            let mut kernel = Kernel::open(&others.path().join("other")).unwrap();
+            let mut kernel = LinuxKernel::open(&others.path().join("other")).unwrap();
             kernel.publish(&support::policy(1, "\"IE\""), Some(&support::geo("US"))).unwrap();
             // Its link holds the one place for XDP.
             kernel.attach(&Interface::by_name("late0").unwrap(), true).map(|_| kernel).unwrap()

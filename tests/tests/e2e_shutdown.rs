@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_user::exemption::State;
-use guard_user::kernel::Kernel;
+use guard_user::kernel::LinuxKernel;
 use rustix::process::Signal;
 
 const QUOTA: u64 = 1_000_000;
@@ -33,7 +33,7 @@ fn used(label: &str, system_state: &str) -> (Bed, u64) {
 
 /// The kernel forgets everything, as it does when the host goes down.
 fn forget(bed: &Bed) {
-    Kernel::detach(&bed.pin_path()).unwrap();
+    LinuxKernel::detach(&bed.pin_path()).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guard_common::abi::Hook;
 use guard_common::verdict::Reason;
-use guard_user::kernel::{Attachment, How, Interface, Kernel, KernelError, OrderProblem, View};
+use guard_user::kernel::{How, Interface, KernelError, LinuxKernel, NamedAttachment, OrderProblem, View};
 use support::{
     CLIENT, FrameSocket, OTHER, PinPlace, STORAGE, add_tun, add_veth, delete, frame, geo, in_own_network,
     policy, rename,
@@ -20,7 +20,7 @@ fn packets(view: &View, reason: Reason) -> u64 {
     view.totals().unwrap().iter().filter(|row| row.reason == reason).map(|row| row.count.packets).sum()
 }
 
-fn guarded(pins: &PinPlace, permit: &str, ingress: bool) -> (Kernel, Vec<Attachment>) {
+fn guarded(pins: &PinPlace, permit: &str, ingress: bool) -> (LinuxKernel, Vec<NamedAttachment>) {
     let mut kernel = pins.open();
     kernel.publish(&policy(kernel.generation() + 1, permit), Some(&geo("US"))).unwrap();
     let attached = kernel.attach(&Interface::by_name("bgk0").unwrap(), ingress).unwrap();
@@ -153,7 +153,7 @@ fn links_follow_their_interfaces() {
         assert_eq!(kernel.check_order().unwrap(), []);
 
         // They swap names: each keeps its links.
-        let by_index = |kernel: &Kernel| {
+        let by_index = |kernel: &LinuxKernel| {
             let mut all = kernel.attachments().unwrap();
             all.sort_by_key(|now| (now.index, now.hook as u8));
             all.into_iter().map(|now| (now.index, now.program)).collect::<Vec<_>>()
@@ -217,7 +217,7 @@ fn another_program_before_ours_is_told() {
         assert_eq!(before, &["egress"]);
         // Each knows its own: what one takes off, the other keeps.
         drop(other);
-        Kernel::detach(&others.path()).unwrap();
+        LinuxKernel::detach(&others.path()).unwrap();
         assert_eq!(kernel.check_order().unwrap(), []);
         assert_eq!(kernel.attachments().unwrap(), attached);
     });
@@ -230,7 +230,7 @@ fn detach_takes_everything_off() {
     in_own_network(|| {
         let (kernel, attached) = guarded(&pins, "\"IE\"", true);
         drop(kernel);
-        let removed = Kernel::detach(&pins.path()).unwrap();
+        let removed = LinuxKernel::detach(&pins.path()).unwrap();
         let links = fs::read_dir(pins.path());
         assert!(links.is_err(), "{links:?}");
         assert_eq!(removed.links.len() + removed.filters.len(), attached.len(), "{removed:?}");

@@ -20,7 +20,7 @@ use guard_user::config::{self, Policy};
 use guard_user::explain::frames::parse_frame;
 use guard_user::explain::{Explainer, NamedExemption, Surroundings};
 use guard_user::geo::embedded;
-use guard_user::kernel::{Kernel, KernelError};
+use guard_user::kernel::{KernelError, LinuxKernel};
 
 const POLICY: &str = r#"[host]
 interfaces = ["lo"]
@@ -260,7 +260,7 @@ fn least(hook: Hook) -> usize {
 }
 
 struct Both {
-    kernel: Kernel,
+    kernel: LinuxKernel,
     explainer: Explainer,
     seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     refused: u64,
@@ -305,7 +305,7 @@ fn the_kernel_decides_as_the_host_does() {
     can_bpf().unwrap();
     let every = every();
     let pins = BpfFs::new("differential").unwrap();
-    let mut kernel = Kernel::open(&pins.path().join("guard")).unwrap();
+    let mut kernel = LinuxKernel::open(&pins.path().join("guard")).unwrap();
     let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
     let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
     assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));

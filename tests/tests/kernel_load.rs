@@ -11,7 +11,7 @@ use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss};
 use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
-use guard_user::kernel::{Interface, Kernel, KernelError, View};
+use guard_user::kernel::{Interface, KernelError, LinuxKernel, View};
 use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);
@@ -132,9 +132,9 @@ fn the_next_process_adopts_generation_and_counters() {
     first.publish(&policy(3, "\"IE\""), Some(&geo("US"))).unwrap();
     assert_eq!(judged(&first, STORAGE), DROPPED);
     first.reset_exemption_use(5, ExemptionUse { bytes: 77, packets: 1, charged: 77 }).unwrap();
-    let locked = Kernel::open(&pins.path()).unwrap_err();
+    let locked = LinuxKernel::open(&pins.path()).unwrap_err();
     assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
-    let locked = Kernel::detach(&pins.path()).unwrap_err();
+    let locked = LinuxKernel::detach(&pins.path()).unwrap_err();
     assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
     let before = first.counters().unwrap();
     assert_eq!(View::open(&pins.path()).unwrap().counters().unwrap(), before, "another process may look");
@@ -188,7 +188,7 @@ fn maps_of_another_abi_are_refused_untouched() {
     let mut bytes = ours.to_ne_bytes();
     bytes[4..].copy_from_slice(&(ABI_VERSION + 1).to_ne_bytes());
     control.set(0, u64::from_ne_bytes(bytes), 0).unwrap();
-    let refused = Kernel::open(&pins.path()).unwrap_err();
+    let refused = LinuxKernel::open(&pins.path()).unwrap_err();
     assert!(
         matches!(refused, KernelError::AbiDiffers { found, wanted: ABI_VERSION, .. } if found == ABI_VERSION + 1),
         "{refused}"
@@ -198,7 +198,7 @@ fn maps_of_another_abi_are_refused_untouched() {
     assert_eq!(pins.open().generation(), 1, "nothing else was changed");
     // Whatever made them, they can be taken off.
     control.set(0, u64::from_ne_bytes(bytes), 0).unwrap();
-    Kernel::detach(&pins.path()).unwrap();
+    LinuxKernel::detach(&pins.path()).unwrap();
 }
 
 #[test]
@@ -207,14 +207,14 @@ fn a_map_of_another_size_is_refused() {
     let pins = PinPlace::new("size");
     drop(pins.open());
     fs::remove_file(pins.map("EXEMPTION_USE")).unwrap();
-    let missing = Kernel::open(&pins.path()).unwrap_err();
+    let missing = LinuxKernel::open(&pins.path()).unwrap_err();
     assert!(
         matches!(&missing, KernelError::MapsMissing { missing, .. } if missing == &["EXEMPTION_USE"]),
         "{missing}"
     );
     let other = Array::<MapData, u64>::create(256, 0).unwrap();
     other.pin(pins.map("EXEMPTION_USE")).unwrap();
-    let refused = Kernel::open(&pins.path()).unwrap_err();
+    let refused = LinuxKernel::open(&pins.path()).unwrap_err();
     let KernelError::MapDiffers { map, what, found, wanted, .. } = &refused else { panic!("{refused}") };
     assert_eq!((map.as_str(), *what, *found, *wanted), ("EXEMPTION_USE", "the value size", 8, 24));
 }
@@ -241,13 +241,13 @@ fn without_the_capabilities_it_says_so() {
     let pins = PinPlace::new("caps");
     // The loader asks once for a process what the kernel can do: here, and not where it may not ask.
     drop(pins.open());
-    Kernel::detach(&pins.path()).unwrap();
+    LinuxKernel::detach(&pins.path()).unwrap();
     let none = CapabilitySet::empty();
     let refused = std::thread::scope(|scope| {
         let powerless = scope.spawn(|| {
             let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
             set_capabilities(None, sets).unwrap();
-            Kernel::open(&pins.path()).unwrap_err()
+            LinuxKernel::open(&pins.path()).unwrap_err()
         });
         powerless.join().unwrap()
     });
@@ -259,12 +259,12 @@ fn without_the_capabilities_it_says_so() {
 #[ignore = "needs root and BPF"]
 fn detach_leaves_nothing() {
     let pins = PinPlace::new("detach");
-    let nothing = Kernel::detach(&pins.path()).unwrap_err();
+    let nothing = LinuxKernel::detach(&pins.path()).unwrap_err();
     assert!(matches!(nothing, KernelError::NothingPinned { .. }), "{nothing}");
     let mut kernel = pins.open();
     kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
     drop(kernel);
-    let removed = Kernel::detach(&pins.path()).unwrap();
+    let removed = LinuxKernel::detach(&pins.path()).unwrap();
     assert!(removed.maps.contains(&"CONTROL".to_owned()) && removed.links.is_empty(), "{removed:?}");
     assert!(!pins.path().exists());
     let kernel = pins.open();

@@ -13,7 +13,7 @@ use super::{CliError, DEFAULT_CONFIG};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
 use crate::daemon::counted_for;
-use crate::kernel::{Kernel, KernelError, Removed, View};
+use crate::kernel::{KernelError, LinuxKernel, Removed, View};
 use crate::store::{self, Store, Use};
 
 /// Where everything is pinned if the config does not say.
@@ -41,7 +41,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let pin_path = pin_path(args)?;
     // Held open, so that the last counts can be read once nothing counts any more.
     let view = View::open(&pin_path).ok();
-    let removed = Kernel::detach(&pin_path).map_err(|error| match error {
+    let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
             of_document: false,

@@ -24,7 +24,7 @@ use crate::config::policy::{Pin, Policy};
 use crate::events::names::{Generations, Names};
 use crate::exemption::Clocks;
 use crate::geo::Info;
-use crate::kernel::{Interface, Kernel, KernelError};
+use crate::kernel::{Interface, KernelError, LinuxKernel};
 use crate::store::{Store, StoreError};
 
 /// What the daemon is started with.
@@ -61,7 +61,7 @@ pub struct Guard {
     pub(super) options: Options,
     pub(super) policy: Policy,
     pub(super) database: Info,
-    pub(super) kernel: Kernel,
+    pub(super) kernel: LinuxKernel,
     pub(super) store: Store,
     pub(super) guarded: Guarded,
     pub(super) names: Generations,
@@ -94,7 +94,7 @@ impl Guard {
             warn!("{}: {warning}", options.config.display());
         }
         let database = inputs::load_database(&policy.geo)?;
-        let kernel = Kernel::open(&policy.state.pin_path)?;
+        let kernel = LinuxKernel::open(&policy.state.pin_path)?;
         let mut store = Store::open(&policy.state.directory)?;
         for problem in store.problems() {
             error!("an exemption can't be used and is closed: {problem}");
@@ -312,7 +312,7 @@ impl Guard {
 
     /// The kernel side.
     #[must_use]
-    pub fn kernel(&self) -> &Kernel {
+    pub fn kernel(&self) -> &LinuxKernel {
         &self.kernel
     }
 

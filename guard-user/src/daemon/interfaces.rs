@@ -11,7 +11,7 @@ use super::guard::Guard;
 use super::trail;
 use crate::audit::Kind;
 use crate::config::policy::{Ingress, Policy};
-use crate::kernel::{Attachment, Interface, KernelError, OrderProblem};
+use crate::kernel::{Interface, KernelError, NamedAttachment, OrderProblem};
 
 /// What became of each interface that the config names.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) struct Outcome {
     /// Its index; `None` where there is no such interface.
     pub(super) index: Option<u32>,
     /// What is attached.
-    pub(super) attachments: Vec<Attachment>,
+    pub(super) attachments: Vec<NamedAttachment>,
     /// Why it is not guarded as it should be.
     pub(super) problem: Option<String>,
 }
@@ -104,7 +104,7 @@ impl Guard {
         self.guarded.blind = Some(format!("the network interfaces can't be looked at: {error}"));
     }
 
-    fn attach_one(&mut self, interface: &Interface, before: &[Attachment]) {
+    fn attach_one(&mut self, interface: &Interface, before: &[NamedAttachment]) {
         let ingress = wants_ingress(&self.policy);
         let (attachments, problem) = match self.kernel.attach(interface, ingress) {
             Ok(attachments) => (attachments, None),
@@ -116,7 +116,7 @@ impl Guard {
             }
         };
         // A reload attaches again, and so does a daemon that takes over: what was there is no news.
-        let is_new = |made: &Attachment| {
+        let is_new = |made: &NamedAttachment| {
             !before.iter().any(|found| (found.index, found.hook) == (made.index, made.hook))
         };
         if attachments.iter().any(is_new) {
@@ -129,7 +129,7 @@ impl Guard {
 
     /// Lets go of what an earlier config or daemon attached to and this config does not name, and of
     /// interfaces that are gone.
-    fn release_unwanted(&mut self, wanted: &[&Interface], attached: &[Attachment]) {
+    fn release_unwanted(&mut self, wanted: &[&Interface], attached: &[NamedAttachment]) {
         let mut names: Vec<&str> = attached.iter().map(|attachment| attachment.interface.as_str()).collect();
         names.dedup();
         for name in names {
@@ -198,7 +198,7 @@ impl Guard {
             .interfaces
             .iter()
             .filter(|(_, outcome)| {
-                let is_there = |made: &Attachment| {
+                let is_there = |made: &NamedAttachment| {
                     there.iter().any(|found| (found.index, found.hook) == (made.index, made.hook))
                 };
                 outcome.problem.is_none() && !outcome.attachments.iter().all(is_there)
@@ -215,7 +215,7 @@ impl Guard {
     /// Whether every interface that the config names is guarded.
     #[must_use]
     pub fn guards_something(&self) -> bool {
-        let egress = |attachment: &Attachment| attachment.hook == Hook::Egress;
+        let egress = |attachment: &NamedAttachment| attachment.hook == Hook::Egress;
         self.guarded.interfaces.values().any(|outcome| outcome.attachments.iter().any(egress))
     }
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::events::names::{Names, PinName};
-use crate::kernel::{Counters, Kernel};
+use crate::kernel::{Counters, LinuxKernel};
 use crate::store::Judged;
 
 /// Version of the file's form.
@@ -141,7 +141,7 @@ impl Ledger {
     }
 
     /// It is live. Counts from here on are its pins'.
-    pub(super) fn switched(&mut self, generation: u64, kernel: &Kernel) {
+    pub(super) fn switched(&mut self, generation: u64, kernel: &LinuxKernel) {
         let Some(next) = self.next.take() else { return };
         if self.book.changes_hands(&next) {
             match kernel.counters() {

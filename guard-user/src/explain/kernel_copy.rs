@@ -15,7 +15,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use super::Explainer;
 use super::capture::Frame;
 use super::frames::KernelAnswer;
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{KernelError, LinuxKernel};
 
 /// Where the private BPF file system is, in the mount namespace of this thread alone.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -43,7 +43,7 @@ pub enum CopyError {
 }
 
 /// The programs, loaded beside those that guard.
-pub struct KernelCopy(Kernel);
+pub struct KernelCopy(LinuxKernel);
 
 impl KernelCopy {
     /// Loads the programs and publishes the explainer's tables to them. From here on this thread sees a BPF
@@ -60,7 +60,7 @@ impl KernelCopy {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
             .map_err(failed("mount a BPF file system of its own"))?;
-        let mut kernel = Kernel::open(Path::new(PIN_PATH))?;
+        let mut kernel = LinuxKernel::open(Path::new(PIN_PATH))?;
         let tables = explainer.tables();
         kernel.publish(&tables.policy, Some(&tables.geo))?;
         Ok(Self(kernel))

@@ -8,37 +8,11 @@ use guard_common::abi::Hook;
 use guard_common::packet::Link;
 
 use super::raw::{self, LinkHook, LinkInfo};
-use super::{Interface, Kernel, KernelError, View, filter, folder};
+use super::{How, Interface, KernelError, LinuxKernel, View, filter, folder};
 
-/// By what a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum How {
-    /// A TCX link (kernel 6.6 and later).
-    Tcx,
-    /// A filter of the clsact qdisc (kernels before 6.6).
-    Clsact,
-    /// An XDP link in the driver.
-    XdpNative,
-    /// An XDP link behind the driver, which costs more for each packet.
-    XdpGeneric,
-}
-
-impl How {
-    /// The name in status and logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-            Self::XdpNative => "xdp-native",
-            Self::XdpGeneric => "xdp-generic",
-        }
-    }
-}
-
-/// A program on an interface.
+/// A program on an interface, by the interface's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
+pub struct NamedAttachment {
     /// The interface's name, now or when it was last known.
     pub interface: String,
     /// Its number; 0 where the interface is gone and the attachment with it.
@@ -61,7 +35,7 @@ pub(super) struct Pinned {
     pub(super) interface: String,
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Guards an interface: egress always, ingress where asked. Where a program of ours is attached
     /// already, it is replaced in place, with no packet in between that meets none; ingress that is asked
     /// for no more is detached.
@@ -74,7 +48,11 @@ impl Kernel {
     /// [`KernelError::NotPublished`] before the first generation, for without tables all is dropped;
     /// [`KernelError::LinkType`] for frames that the programs do not read; [`KernelError::Attach`] with the
     /// kernel's reason. Where ingress alone fails, egress stays guarded.
-    pub fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<Vec<Attachment>, KernelError> {
+    pub fn attach(
+        &mut self,
+        interface: &Interface,
+        ingress: bool,
+    ) -> Result<Vec<NamedAttachment>, KernelError> {
         if !self.live.is_loaded() {
             return Err(KernelError::NotPublished);
         }
@@ -97,7 +75,7 @@ impl Kernel {
     ///
     /// [`KernelError::Folder`] where a pin cannot be removed, [`KernelError::Netlink`] where a filter
     /// cannot.
-    pub fn release(&mut self, interface: &str) -> Result<Vec<Attachment>, KernelError> {
+    pub fn release(&mut self, interface: &str) -> Result<Vec<NamedAttachment>, KernelError> {
         let mut released = self.attachments()?;
         released.retain(|attachment| attachment.interface == interface);
         let all = Interface::all()?;
@@ -110,7 +88,7 @@ impl Kernel {
         Ok(released)
     }
 
-    fn attach_egress(&mut self, interface: &Interface, link: Link) -> Result<Attachment, KernelError> {
+    fn attach_egress(&mut self, interface: &Interface, link: Link) -> Result<NamedAttachment, KernelError> {
         let (hook, how) = (Hook::Egress, How::Tcx);
         if self.replaced(interface, link, hook)? {
             return self.attachment(interface, link, hook, how);
@@ -132,7 +110,7 @@ impl Kernel {
         }
     }
 
-    fn attach_ingress(&mut self, interface: &Interface, link: Link) -> Result<Attachment, KernelError> {
+    fn attach_ingress(&mut self, interface: &Interface, link: Link) -> Result<NamedAttachment, KernelError> {
         let hook = Hook::Ingress;
         if self.replaced(interface, link, hook)? {
             let how = if interface.xdp.1.is_some() { How::XdpGeneric } else { How::XdpNative };
@@ -182,9 +160,9 @@ impl Kernel {
         link: Link,
         hook: Hook,
         how: How,
-    ) -> Result<Attachment, KernelError> {
+    ) -> Result<NamedAttachment, KernelError> {
         let program = self.program_id(hook, link)?;
-        Ok(Attachment { interface: interface.name.clone(), index: interface.index, hook, how, program })
+        Ok(NamedAttachment { interface: interface.name.clone(), index: interface.index, hook, how, program })
     }
 
     /// Our pinned link on an interface. Links of an interface that had its name and is gone are removed.
@@ -208,7 +186,7 @@ impl View {
     /// # Errors
     ///
     /// [`KernelError::Folder`] and [`KernelError::Netlink`] where the kernel cannot be asked.
-    pub fn attachments(&self) -> Result<Vec<Attachment>, KernelError> {
+    pub fn attachments(&self) -> Result<Vec<NamedAttachment>, KernelError> {
         let interfaces = Interface::all()?;
         let mut all = Vec::new();
         for pinned in self.pinned_links()? {
@@ -219,7 +197,7 @@ impl View {
                 (Hook::Ingress, Some(now)) if now.xdp.1 == Some(info.program) => How::XdpGeneric,
                 (Hook::Ingress, _) => How::XdpNative,
             };
-            all.push(Attachment {
+            all.push(NamedAttachment {
                 interface: pinned.present_name(&interfaces).to_owned(),
                 index: now.map_or(0, |now| now.index),
                 hook,

@@ -8,7 +8,7 @@ use guard_common::verdict::{Reason, Verdict};
 
 use super::plain::{Plain, bytes_of, read};
 use super::raw::Map;
-use super::{Kernel, KernelError, View};
+use super::{KernelError, LinuxKernel, View};
 
 /// All packets of one hook with one verdict for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +230,7 @@ impl View {
     }
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Begins a slot's use anew, at `used`: before a generation in which the slot belongs to another
     /// exemption, or one that was used on another host or before the maps were made.
     ///

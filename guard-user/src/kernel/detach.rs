@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::folder::{self, Folder};
 use super::raw::Map;
-use super::{Interface, Kernel, KernelError, filter};
+use super::{Interface, KernelError, LinuxKernel, filter};
 
 /// What was taken off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Removed {
     pub maps: Vec<String>,
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Detaches every program and removes every pin at the path, whichever version made them. From then on
     /// nothing is guarded, and counters, flow records and exemptions' use are gone.
     ///

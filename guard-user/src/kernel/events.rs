@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData, MapError, RingBuf};
 use guard_common::abi::Event;
 
 use super::plain::read;
-use super::{Kernel, KernelError, folder};
+use super::{KernelError, LinuxKernel, folder};
 
 /// Reads the ring buffer. An iterator that ends when the buffer is empty, and goes on when there are
 /// events again: the descriptor is readable then.
@@ -16,7 +16,7 @@ pub struct EventReader {
     malformed: u64,
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// A reader of events. Every event goes to one reader only: take one.
     ///
     /// # Errors

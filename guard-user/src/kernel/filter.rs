@@ -18,7 +18,7 @@ use guard_common::abi::Hook;
 
 use super::attach::refused;
 use super::netlink::{self, attribute, text, u32_at};
-use super::{Attachment, How, Interface, KernelError, PROGRAMS, folder};
+use super::{How, Interface, KernelError, NamedAttachment, PROGRAMS, folder};
 
 /// The first place in the chain: lower numbers are asked earlier, and 0 means any.
 const PRIORITY: u16 = 1;
@@ -167,7 +167,7 @@ pub(super) fn attachments(
     pin_path: &Path,
     control: u32,
     interfaces: &[Interface],
-) -> Result<Vec<Attachment>, KernelError> {
+) -> Result<Vec<NamedAttachment>, KernelError> {
     let notes = notes(pin_path)?;
     if notes.is_empty() {
         return Ok(Vec::new());
@@ -176,7 +176,7 @@ pub(super) fn attachments(
     let mut all = Vec::new();
     for interface in interfaces {
         for filter in list(interface.index)?.iter().filter(|filter| filter.is_of(&ours)) {
-            all.push(Attachment {
+            all.push(NamedAttachment {
                 interface: interface.name.clone(),
                 index: interface.index,
                 hook: Hook::Egress,
@@ -187,7 +187,7 @@ pub(super) fn attachments(
     }
     let there = |note: &Note| interfaces.iter().any(|interface| interface.index == note.index);
     for gone in notes.into_iter().filter(|note| !note.qdisc && !there(note)) {
-        all.push(Attachment {
+        all.push(NamedAttachment {
             interface: gone.interface,
             index: 0,
             hook: Hook::Egress,

@@ -2,13 +2,14 @@
 //! interfaces guarded, counters and events read.
 //!
 //! Everything that enforces outlives the process: maps and links are pinned (see [`folder`]), and a
-//! later [`Kernel::open`] adopts them with their generation and counters, after it has held them
+//! later [`LinuxKernel::open`] adopts them with their generation and counters, after it has held them
 //! against what this version would have made (see [`maps`]). Programs are attached only once a
 //! generation is live, and replaced in place, so that no packet meets none.
 //!
 //! Interfaces are those of the calling thread's network namespace, and one pin path serves one
 //! network namespace.
 
+pub mod api;
 mod attach;
 mod counters;
 mod detach;
@@ -18,6 +19,7 @@ mod filter;
 mod folder;
 mod grace;
 mod interface;
+mod linux;
 mod maps;
 mod netlink;
 mod order;
@@ -39,7 +41,8 @@ use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, Live};
 use guard_common::packet::Link;
 
-pub use attach::{Attachment, How};
+pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
+pub use attach::NamedAttachment;
 pub use counters::{Counters, OutcomeCount, PermittedCount, TotalCount};
 pub use detach::Removed;
 pub use error::KernelError;
@@ -70,7 +73,7 @@ const fn program_name(hook: Hook, link: Link) -> &'static str {
     }
 }
 
-/// The programs that only the bench loads, over the pinned maps of an open [`Kernel`].
+/// The programs that only the bench loads, over the pinned maps of an open [`LinuxKernel`].
 #[cfg(feature = "bench")]
 #[must_use]
 pub fn bench_object() -> &'static [u8] {
@@ -79,7 +82,7 @@ pub fn bench_object() -> &'static [u8] {
 
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct LinuxKernel {
     ebpf: Ebpf,
     view: View,
     adopted: bool,
@@ -92,7 +95,7 @@ pub struct Kernel {
     folder: Folder,
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Loads the programs, and makes the maps at the pin path or adopts those that are there. Mounts the
     /// BPF file system where `pin_path` lies in `/sys/fs/bpf` and none is mounted.
     ///
@@ -213,7 +216,7 @@ impl Kernel {
 }
 
 /// Everything that can be read without changing anything.
-impl Deref for Kernel {
+impl Deref for LinuxKernel {
     type Target = View;
 
     fn deref(&self) -> &View {
@@ -271,7 +274,7 @@ mod tests {
     #[test]
     fn tasks_may_hand_it_to_each_other() {
         const fn is_send<T: Send>() {}
-        is_send::<Kernel>();
+        is_send::<LinuxKernel>();
         is_send::<View>();
         is_send::<EventReader>();
         is_send::<KernelError>();

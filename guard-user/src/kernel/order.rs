@@ -5,7 +5,7 @@ use std::fmt;
 use aya::programs::{SchedClassifier, TcAttachType};
 use guard_common::abi::Hook;
 
-use super::{Attachment, How, Kernel, KernelError, filter};
+use super::{How, KernelError, LinuxKernel, NamedAttachment, filter};
 
 /// What is wrong with an attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,31 +13,31 @@ pub enum OrderProblem {
     /// Others run before ours and may let packets go that it never sees.
     NotFirst {
         /// The attachment.
-        attachment: Attachment,
+        attachment: NamedAttachment,
         /// The programs before it, by name, in their order.
         before: Vec<String>,
     },
     /// The kernel does not run it any more.
     NotAttached {
         /// The attachment, as it was pinned or remembered.
-        attachment: Attachment,
+        attachment: NamedAttachment,
     },
     /// The interface is gone, and the attachment with it.
     InterfaceGone {
         /// The attachment, as it was pinned or remembered.
-        attachment: Attachment,
+        attachment: NamedAttachment,
     },
     /// It runs another program than the one of this process: one from before the daemon started.
     OldProgram {
         /// The attachment.
-        attachment: Attachment,
+        attachment: NamedAttachment,
     },
 }
 
 impl OrderProblem {
     /// The attachment.
     #[must_use]
-    pub const fn attachment(&self) -> &Attachment {
+    pub const fn attachment(&self) -> &NamedAttachment {
         match self {
             Self::NotFirst { attachment, .. }
             | Self::NotAttached { attachment }
@@ -49,7 +49,7 @@ impl OrderProblem {
 
 impl fmt::Display for OrderProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Attachment { interface, hook, how, .. } = self.attachment();
+        let NamedAttachment { interface, hook, how, .. } = self.attachment();
         write!(f, "{} of {interface} ({}): ", hook.name(), how.name())?;
         match self {
             Self::NotFirst { before, .. } => write!(
@@ -68,7 +68,7 @@ impl fmt::Display for OrderProblem {
     }
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Looks at every attachment: is it there, is it first, is it this process's program? None is well.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Kernel {
     }
 
     /// Whether the attachment runs a program of this process.
-    fn runs(&self, attachment: &Attachment) -> Result<bool, KernelError> {
+    fn runs(&self, attachment: &NamedAttachment) -> Result<bool, KernelError> {
         for link in [guard_common::packet::Link::Ethernet, guard_common::packet::Link::Raw] {
             if self.program_id(attachment.hook, link)? == attachment.program {
                 return Ok(true);
@@ -115,7 +115,7 @@ impl Kernel {
 }
 
 /// The TCX programs of the interface, in order.
-fn tcx_chain(attachment: &Attachment) -> Result<Vec<(u32, String)>, KernelError> {
+fn tcx_chain(attachment: &NamedAttachment) -> Result<Vec<(u32, String)>, KernelError> {
     debug_assert_eq!(attachment.hook, Hook::Egress);
     let (_, programs) = SchedClassifier::query_tcx(&attachment.interface, TcAttachType::Egress)
         .map_err(|error| KernelError::of_program("egress", error))?;
@@ -126,7 +126,7 @@ fn tcx_chain(attachment: &Attachment) -> Result<Vec<(u32, String)>, KernelError>
 }
 
 /// The clsact filters of the interface, in order.
-fn clsact_chain(attachment: &Attachment) -> Result<Vec<(u32, String)>, KernelError> {
+fn clsact_chain(attachment: &NamedAttachment) -> Result<Vec<(u32, String)>, KernelError> {
     let filters = filter::list(attachment.index)?;
     Ok(filters.into_iter().map(|filter| (filter.program.unwrap_or_default(), filter.name)).collect())
 }

@@ -8,7 +8,7 @@ use guard_common::interval::build::GeoImage;
 
 use super::plain::bytes_of;
 use super::raw::Map;
-use super::{Kernel, KernelError, micros};
+use super::{KernelError, LinuxKernel, micros};
 
 /// A generation that was made live, and what it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl fmt::Display for Published {
     }
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Makes a new generation live: fills the idle tables, reads all of them back and compares, flips the
     /// live word, and waits until no packet is judged by the old tables any more. `None` for `geo` keeps
     /// the geo tables as they are.
@@ -47,7 +47,7 @@ impl Kernel {
     /// # Errors
     ///
     /// [`KernelError::NoGeo`] for a first generation without geo tables; [`KernelError::OldGeneration`]
-    /// where `policy.generation` is not above [`generation`](Kernel::generation);
+    /// where `policy.generation` is not above [`generation`](LinuxKernel::generation);
     /// [`KernelError::ReadBack`] and [`KernelError::Map`] with the old generation still live;
     /// [`KernelError::GracePeriod`] with the new one live, but the old one perhaps still in use.
     pub fn publish(

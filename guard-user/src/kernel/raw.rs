@@ -126,6 +126,8 @@ fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
 /// What every pinned link tells of itself (`struct bpf_link_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LinkInfo {
+    /// Its id, which no other link has.
+    pub(super) id: u32,
     /// Id of the program that it runs.
     pub(super) program: u32,
     /// The interface it is attached to; 0 where that is gone. For links of other kinds, of no meaning.
@@ -136,8 +138,8 @@ pub(super) struct LinkInfo {
 pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // type, id, prog_id, 4 bytes of padding, then the kind's own fields: for TCX (from 6.6 on) and XDP
     // the interface first.
-    let [_, _, program, _, ifindex, ..] = info::<16>(fd)?;
-    Ok(LinkInfo { program, ifindex })
+    let [_, id, program, _, ifindex, ..] = info::<16>(fd)?;
+    Ok(LinkInfo { id, program, ifindex })
 }
 
 /// A hook of an interface that links attach to.

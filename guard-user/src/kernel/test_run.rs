@@ -12,7 +12,7 @@ use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 
 use super::counters::TotalCount;
-use super::{Kernel, KernelError, program_name};
+use super::{KernelError, LinuxKernel, program_name};
 
 /// What the kernel decided for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Judged {
     pub code: u32,
 }
 
-impl Kernel {
+impl LinuxKernel {
     /// Has the loaded program judge one frame. It is counted and recorded as any packet is, and exemptions
     /// are charged.
     ///

@@ -24,7 +24,7 @@ impl View {
     ///
     /// # Errors
     ///
-    /// [`KernelError::NothingPinned`] where nothing is; else as [`Kernel::open`](super::Kernel::open)
+    /// [`KernelError::NothingPinned`] where nothing is; else as [`LinuxKernel::open`](super::LinuxKernel::open)
     /// where the maps are not this version's.
     pub fn open(pin_path: &Path) -> Result<Self, KernelError> {
         let nothing = || KernelError::NothingPinned { path: pin_path.to_path_buf() };

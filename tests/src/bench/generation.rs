@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::MapData;
 use guard_user::compile::{HostFacts, geo_image, policy_table};
 use guard_user::geo::embedded;
-use guard_user::kernel::Kernel;
+use guard_user::kernel::LinuxKernel;
 
 use super::figures::{Figures, median};
 use super::policies::{Kind, policy};
@@ -18,8 +18,8 @@ use super::policies::{Kind, policy};
 const TABLES: [&str; 6] = ["POLICY", "V4_INDEX", "V4_ENTRIES", "V6_INDEX", "V6_ENTRIES", "V6_DETAIL"];
 
 /// Builds and publishes generations of the full embedded database, and leaves the last one live.
-pub(crate) fn measure(pins: &Path, figures: &mut Figures) -> Result<Kernel> {
-    let mut kernel = Kernel::open(pins)?;
+pub(crate) fn measure(pins: &Path, figures: &mut Figures) -> Result<LinuxKernel> {
+    let mut kernel = LinuxKernel::open(pins)?;
     let policy = policy(Kind::Permit)?;
     let (mut build, mut flip, mut total) = (Vec::new(), Vec::new(), Vec::new());
     for generation in 1..=7 {

@@ -13,7 +13,7 @@ use guard_common::abi::MAX_EXEMPTIONS;
 use guard_common::packet::Addr;
 use guard_user::compile::{HostFacts, KernelExemption, policy_table};
 use guard_user::geo::{GeoDb, Runs, embedded};
-use guard_user::kernel::Kernel;
+use guard_user::kernel::LinuxKernel;
 use ipnetwork::IpNetwork;
 
 use super::draws::{self, DRAWS};
@@ -73,7 +73,7 @@ impl Bench {
     /// Times everything, in rounds.
     pub(crate) fn measure(
         mut self,
-        kernel: &mut Kernel,
+        kernel: &mut LinuxKernel,
         rounds: usize,
         repeat: u32,
         figures: &mut Figures,
@@ -140,7 +140,7 @@ impl Bench {
     /// no exemption at all.
     fn exempt(
         &self,
-        kernel: &mut Kernel,
+        kernel: &mut LinuxKernel,
         rounds: usize,
         repeat: u32,
         figures: &mut Figures,
@@ -215,11 +215,11 @@ impl Bench {
     }
 }
 
-fn publish(kernel: &mut Kernel, kind: Kind) -> Result<()> {
+fn publish(kernel: &mut LinuxKernel, kind: Kind) -> Result<()> {
     publish_with(kernel, kind, &[])
 }
 
-fn publish_with(kernel: &mut Kernel, kind: Kind, exemptions: &[KernelExemption]) -> Result<()> {
+fn publish_with(kernel: &mut LinuxKernel, kind: Kind, exemptions: &[KernelExemption]) -> Result<()> {
     let table = policy_table(&policy(kind)?, exemptions, &HostFacts::default(), kernel.generation() + 1)?;
     kernel.publish(&table, None)?;
     Ok(())

@@ -21,7 +21,7 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{Interface, Kernel};
+use guard_user::kernel::{Interface, LinuxKernel};
 
 /// The storage host, in the pin.
 pub(crate) const STORAGE: [u8; 4] = [192, 0, 2, 10];
@@ -48,8 +48,8 @@ impl PinPlace {
         self.path().join("maps").join(name)
     }
 
-    pub(crate) fn open(&self) -> Kernel {
-        Kernel::open(&self.path()).unwrap()
+    pub(crate) fn open(&self) -> LinuxKernel {
+        LinuxKernel::open(&self.path()).unwrap()
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn frame(from: [u8; 4]) -> Vec<u8> {
 }
 
 /// Verdict and reason of egress to the client.
-pub(crate) fn judged(kernel: &Kernel, from: [u8; 4]) -> (Verdict, Reason) {
+pub(crate) fn judged(kernel: &LinuxKernel, from: [u8; 4]) -> (Verdict, Reason) {
     let judged =
         kernel.judge_frame(Hook::Egress, Link::Ethernet, &frame(from), &HostOrigin::default()).unwrap();
     // TC_ACT_SHOT and TC_ACT_UNSPEC.
