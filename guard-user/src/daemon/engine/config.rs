@@ -1,5 +1,6 @@
 //! The config that is live, the one that is about to be, and reading it again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(super) struct Config {
     pub(super) database: Info,
     /// The cgroups that it names, as they were seen last.
     pub(super) cgroups: Vec<CgroupFact>,
+    /// The paths of those that were there at the last look.
+    pub(super) cgroups_seen: BTreeSet<String>,
     /// The one that is to take its place.
     pub(super) candidate: Option<Candidate>,
     /// Why the config as it is on the disk is not live.
@@ -56,6 +59,7 @@ impl Config {
             serial: 0,
             database: Info::default(),
             cgroups: Vec::new(),
+            cgroups_seen: BTreeSet::new(),
             candidate: None,
             refused: None,
             loading: false,
@@ -154,10 +158,11 @@ impl Engine {
             self.actions.push(Action::KeepTables { policy, geo: image, generation });
         }
         self.interfaces.config_changed(is_first);
-        self.actions.push(Action::Notify(State::Ready));
         if is_first {
-            return;
+            let facts = self.config_facts();
+            return self.record_of(Kind::Start, "", "", facts);
         }
+        self.actions.push(Action::Notify(State::Ready));
         let generation = self.publishing.generation();
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
         let waiting = std::mem::take(&mut self.config.waiting);
@@ -207,6 +212,18 @@ impl Engine {
         }
     }
 
+    /// Says once that everything that the config names is guarded, or why not, when that is settled.
+    pub(super) fn announce_ready(&mut self) {
+        let first = self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first);
+        if self.is_ready || first || self.publishing.generation() == 0 || !self.interfaces.are_settled() {
+            return;
+        }
+        self.is_ready = true;
+        let (generation, file) = (self.publishing.generation(), self.config.file.display().to_string());
+        self.log(Level::Info, format!("ready: generation {generation} of {file}"));
+        self.actions.push(Action::Notify(State::Ready));
+    }
+
     pub(super) fn warn_of_age(&mut self, now: Clocks) {
         if let Some(stale) = self.stale_database(now) {
             self.log(
@@ -241,7 +258,6 @@ impl Engine {
 
     /// Looks at the cgroups that the live policy names, and all else that may have changed.
     pub(super) fn observe_job(&self) -> KernelJob {
-        let pins = self.config.wanted().pins.iter();
-        KernelJob::Observe { cgroups: pins.flat_map(|pin| pin.select.cgroups.clone()).collect() }
+        KernelJob::Observe { cgroups: self.cgroups() }
     }
 }

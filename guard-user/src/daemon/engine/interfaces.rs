@@ -41,8 +41,8 @@ pub(super) struct Interfaces {
     /// What the last try at each came to, and when.
     failed: BTreeMap<u32, (String, u64)>,
     restore_failed: Option<String>,
-    /// Problems that were logged, so that each is logged once.
-    pub(super) logged: BTreeSet<String>,
+    /// What was on interfaces when the daemon started: that it is taken over is no news.
+    adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
     /// Interfaces whose hooks were logged.
     announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
 }
@@ -82,6 +82,16 @@ impl Interfaces {
     pub(super) fn guard_something(&self) -> bool {
         let guarded = |it: &ObservedInterface| it.at(Hook::Egress).is_some();
         self.observed.as_ref().is_some_and(|observed| observed.interfaces.iter().any(guarded))
+    }
+
+    /// Whether the last look is newer than the config, and nothing is on its way after it.
+    pub(super) fn are_settled(&self) -> bool {
+        self.observed.is_some()
+            && self.release == Release::Nothing
+            && !self.wanted
+            && self.looking_since.is_none()
+            && self.attaching.is_empty()
+            && self.releasing.is_empty()
     }
 
     pub(super) fn failure(&self, index: u32) -> Option<&str> {
@@ -166,6 +176,10 @@ impl Engine {
                 self.interfaces.guarded_as.insert(it.interface.index, name);
             }
         }
+        self.interfaces.adopted.get_or_insert_with(|| {
+            let hooks = |it: &ObservedInterface| it.attachments.iter().map(|at| at.hook as u8).collect();
+            observed.interfaces.iter().map(|it| (it.interface.index, hooks(it))).collect()
+        });
         let there: BTreeSet<u32> = observed.interfaces.iter().map(|it| it.interface.index).collect();
         self.interfaces.guarded_as.retain(|index, _| there.contains(index));
         self.interfaces.announced.retain(|index, _| there.contains(index));
@@ -178,12 +192,11 @@ impl Engine {
 
     /// Cgroups that were there are kept as they were where they are gone now: their ids are no other one's.
     fn cgroups_seen(&mut self, seen: Vec<crate::compile::CgroupFact>) {
-        let of_candidate = self.config.candidate.is_some();
+        self.config.cgroups_seen = seen.iter().map(|cgroup| cgroup.path.clone()).collect();
         let known = match &mut self.config.candidate {
             Some(candidate) => &mut candidate.cgroups,
             None => &mut self.config.cgroups,
         };
-        let _ = of_candidate;
         let mut next = seen;
         for cgroup in known.iter() {
             if next.iter().all(|it| it.path != cgroup.path) {
@@ -333,7 +346,10 @@ impl Engine {
             let words: Vec<String> =
                 it.attachments.iter().map(|at| format!("{} by {}", at.hook.name(), at.how.name())).collect();
             self.log(Level::Info, format!("{name} is guarded: {}", words.join(", ")));
-            if before.is_none_or(|(_, hooks)| hooks != said.1) {
+            let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
+            let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
+            let is_taken_over = before.is_none() && adopted == Some(&now);
+            if !is_taken_over && before.is_none_or(|(_, hooks)| hooks != said.1) {
                 let hooks: Vec<&str> = it.attachments.iter().map(|at| at.hook.name()).collect();
                 let detail = json!({"hooks": hooks, "index": it.interface.index});
                 self.record_of(Kind::Attach, &name, "", detail);

@@ -110,6 +110,10 @@ pub struct Engine {
     /// Lines that the sinks lost, as of the last look.
     lost: Lost,
     next_store: u64,
+    /// The present moment, nanoseconds of `CLOCK_BOOTTIME`.
+    now_ns: u64,
+    /// Whether the service manager was told that the daemon guards.
+    is_ready: bool,
     /// What operations of the store were for, that are not done yet, and since when.
     asked: BTreeMap<StoreId, (u64, Purpose)>,
     actions: Vec<Action>,
@@ -119,9 +123,10 @@ pub struct Engine {
 #[derive(Clone, Copy, Debug, Default)]
 struct Lost {
     log: u64,
-    diagnostics: u64,
     kernel: u64,
-    grew_ns: Option<u64>,
+    looked: bool,
+    log_grew_ns: Option<u64>,
+    kernel_grew_ns: Option<u64>,
 }
 
 /// When what is done from time to time is due next, nanoseconds of `CLOCK_BOOTTIME`.
@@ -172,12 +177,14 @@ impl Engine {
             gap: None,
             lost: Lost::default(),
             next_store: 0,
+            now_ns: now.boot_ns,
+            is_ready: false,
             asked: BTreeMap::new(),
             actions: Vec::new(),
         };
         engine.close_held(&held, now);
         engine.begin_with(prepared);
-        engine.record_of(crate::audit::Kind::Start, "", "", engine.config_facts());
+        engine.interfaces.look();
         engine.reconcile(now);
         let actions = std::mem::take(&mut engine.actions);
         (engine, actions)
@@ -186,6 +193,7 @@ impl Engine {
     /// Takes one input, and says what is to be done.
     #[must_use]
     pub fn step(&mut self, input: Input, now: Clocks) -> Vec<Action> {
+        self.now_ns = now.boot_ns;
         self.follow_clock(now);
         match input {
             Input::Request { ticket, request, asker } => self.request(ticket, request, asker, now),
@@ -203,7 +211,7 @@ impl Engine {
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::HoldFailed(error) => self.closings.hold_failed(error),
             Input::Sampled(sample) => self.sampled(sample, now),
-            Input::SocketsClosed { flows, problems } => self.sockets_closed(flows, problems),
+            Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems),
             Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
             Input::Loaded(result) => self.config_loaded(result, now),
             Input::Surroundings(found) => self.surroundings_are(found),
@@ -220,6 +228,12 @@ impl Engine {
         let regular = self.due.second.min(self.due.watchdog).min(self.due.day);
         let of_requests = self.changes.next_deadline();
         [self.quotas.next_look(&self.kept), of_requests].into_iter().flatten().fold(regular, u64::min)
+    }
+
+    /// The paths of the cgroups that the policy names.
+    #[must_use]
+    pub fn cgroups(&self) -> Vec<String> {
+        self.config.wanted().pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect()
     }
 
     /// The live generation.
@@ -306,7 +320,10 @@ impl Engine {
 
     fn saved(&mut self, purpose: Purpose, result: Result<(), String>) {
         match purpose {
-            Purpose::Record => self.recorded(result),
+            Purpose::Record => {
+                self.recorded(result);
+                self.recorded_for_end();
+            }
             Purpose::SaveUses => self.uses_saved(result),
             Purpose::SlotsReset => self.slots_are_free(result),
             Purpose::CountersEnd => self.counters_ended(result),
@@ -327,7 +344,7 @@ impl Engine {
         }
         self.next_store += 1;
         let id = StoreId(self.next_store);
-        self.asked.insert(id, (self.due.second, purpose));
+        self.asked.insert(id, (self.now_ns, purpose));
         self.actions.push(Action::Store(id, Box::new(job)));
     }
 

@@ -118,17 +118,15 @@ impl Engine {
 
     fn note_losses(&mut self, sample: &Sample, now: Clocks) {
         let kernel = sample.counters.lost.iter().sum();
-        let before = self.lost;
-        let grew = sample.log_lost > before.log
-            || sample.diagnostics_lost > before.diagnostics
-            || kernel > before.kernel;
-        self.lost.log = sample.log_lost;
-        self.lost.diagnostics = sample.diagnostics_lost;
-        self.lost.kernel = kernel;
+        let log = sample.log_lost + sample.diagnostics_lost;
         // What was lost before the daemon looked for the first time is no news.
-        if grew && self.lost.looked {
-            self.lost.grew_ns = Some(now.boot_ns);
+        if self.lost.looked && kernel > self.lost.kernel {
+            self.lost.kernel_grew_ns = Some(now.boot_ns);
         }
+        if self.lost.looked && log > self.lost.log {
+            self.lost.log_grew_ns = Some(now.boot_ns);
+        }
+        (self.lost.kernel, self.lost.log) = (kernel, log);
         self.lost.looked = true;
     }
 

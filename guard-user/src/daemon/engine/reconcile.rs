@@ -16,5 +16,6 @@ impl Engine {
         self.settle_changes(now);
         self.settle_loads(now);
         self.go_on_ending(now);
+        self.announce_ready();
     }
 }

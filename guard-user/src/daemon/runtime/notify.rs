@@ -9,21 +9,23 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
-/// What there is to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// It guards.
-    Ready,
-    /// It reads its config again; [`State::Ready`] follows.
-    Reloading,
-    /// It ends.
-    Stopping,
-}
+use crate::daemon::engine::State;
 
 /// Tells the service manager, if there is one. That it can't be told is no reason to stop.
 pub(super) fn notify(state: State) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(error) = send(&socket, &message(state)) {
+    tell(&socket, &message(state));
+}
+
+/// Tells the service manager's watchdog that the loop goes on.
+pub(super) fn watchdog() {
+    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
+        tell(&socket, "WATCHDOG=1");
+    }
+}
+
+fn tell(socket: &OsStr, message: &str) {
+    if let Err(error) = send(socket, message) {
         warn!(%error, socket = %socket.display(), "the service manager can't be told how the daemon is");
     }
 }

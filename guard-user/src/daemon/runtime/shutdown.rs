@@ -8,11 +8,6 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use guard_common::abi::ExemptionUse;
-use jiff::Timestamp;
-use tracing::{info, warn};
-
-use super::guard::{Guard, GuardError};
 
 /// How long systemd may take to say whether the host goes down.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,31 +36,6 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let _ended_by_itself = child.kill();
     let _reaped = child.wait();
     None
-}
-
-impl Guard {
-    /// Closes every exemption in the kernel and keeps the last counts, because the host goes down.
-    pub(super) fn close_with_host(&mut self) {
-        match self.try_to_close_with_host() {
-            Ok(()) => info!("the host goes down: exemptions are closed until it is up again"),
-            Err(error) => warn!(
-                "the host goes down, and the exemptions could not be settled: what was granted to them counts as \
-                 used: {error}"
-            ),
-        }
-    }
-
-    fn try_to_close_with_host(&mut self) -> Result<(), GuardError> {
-        self.without_exemptions = true;
-        self.renew()?;
-        let slots: Vec<u16> = self.store.slots_in_use();
-        let counts = self.kernel_use()?;
-        self.store.counters_end(&counts, Timestamp::now())?;
-        for slot in slots {
-            self.kernel.reset_exemption_use(slot, ExemptionUse::default())?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

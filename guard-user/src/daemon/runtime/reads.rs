@@ -1,114 +1,133 @@
-//! What the control socket is told of single exemptions, and of everything that crossed.
+//! Answers that are read from the store: single exemptions, the audit trail, and what crossed.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tracing::warn;
+use serde_json::json;
 
-use super::guard::Guard;
-use crate::audit::{Kind, Stored};
+use crate::audit::{Checkpoint, Head, Kind, Stored};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::control::users::user_words;
+use crate::daemon::engine::{Query, ReadJob, record_now};
 use crate::exemption::Summary;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
-use crate::store::{Judged, Key, Record, StoreError};
+use crate::store::{Judged, Key, Record, Store, StoreError};
 
-impl Guard {
-    /// One exemption with its document and signatures.
-    pub(super) fn show_exemption(&mut self, id: &str, version: Option<u32>, sees_all: bool) -> Response {
-        match self.try_show(id, version, sees_all) {
+/// Lines of the trail in one answer.
+const LINES: usize = 1000;
+
+/// Answers a request. What the kernel has counted by now is saved first, where it could be read.
+pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Response {
+    if let Some(counts) = job.counts.take()
+        && let Err(error) = store.checkpoint_use(&counts, now)
+    {
+        tracing::warn!("an answer has the use of exemptions as it was last saved: {error}");
+    }
+    let failed = |error: StoreError| Response::error(ErrorKind::Failed, error.to_string());
+    match job.query.clone() {
+        Query::Show { id, version } => match show(store, (&id, version), job.sees_all, now) {
             Ok(response) => response,
             Err(error @ StoreError::NotFound { .. }) => {
                 Response::error(ErrorKind::NotFound, error.to_string())
             }
-            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
-        }
-    }
-
-    fn try_show(&mut self, id: &str, version: Option<u32>, sees_all: bool) -> Result<Response, StoreError> {
-        self.checkpoint_exemptions();
-        let key = self.store.find(id, version)?;
-        let not_found = || StoreError::NotFound { id: id.to_owned() };
-        let summary = self.store.list(Timestamp::now()).into_iter().find(|it| is(it, &key));
-        let summary = summary.ok_or_else(not_found)?;
-        let approvals = self.store.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
-        let hidden = summary.confidential && !sees_all;
-        let stored = self.store.stored(&key)?.filter(|_| !hidden);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let signatures = stored.iter().flat_map(|it| &it.signatures).map(|bytes| text(bytes)).collect();
-        Ok(Response::Exemption {
-            exemption: Box::new(if hidden { summary.redacted() } else { summary }),
-            approvals: if hidden { Vec::new() } else { approvals },
-            document: stored.as_ref().map(|it| text(&it.bytes)),
-            signatures,
-        })
-    }
-
-    /// The exemptions that are open, as the kernel judges by them.
-    pub(super) fn open_exemptions(&mut self) -> Response {
-        self.checkpoint_exemptions();
-        match self.store.open_documents() {
-            Ok(exemptions) => Response::Open {
-                exemptions: exemptions
-                    .into_iter()
-                    .map(|open| OpenExemption {
-                        document: String::from_utf8_lossy(&open.bytes).into_owned(),
-                        slots: open.slots,
-                        left: open.left,
-                    })
-                    .collect(),
-            },
-            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
-        }
-    }
-
-    /// Books what the kernel has counted so far to this day.
-    pub(super) fn book_counts(&mut self) {
-        let counters = match self.kernel.counters() {
-            Ok(counters) => counters,
-            Err(error) => return warn!("what crossed can't be booked: {error}"),
-        };
-        let counts = self.ledger.judged(&counters);
-        if let Err(error) = self.store.book_counts(&counts, Timestamp::now()) {
-            warn!("what crossed can't be booked: {error}");
-        }
-    }
-
-    /// What crossed and what was refused, over these days.
-    pub(super) fn report(&mut self, from: Option<&str>, until: Option<&str>, sees_all: bool) -> Response {
-        let day = |text: Option<&str>| text.map(str::parse::<Date>).transpose();
-        let (from, until) = match (day(from), day(until)) {
-            (Ok(from), Ok(until)) => (from, until),
-            (Err(error), _) | (_, Err(error)) => {
-                let message = format!("this is no day such as 2026-11-23: {error}");
-                return Response::error(ErrorKind::BadInput, message);
+            Err(error) => failed(error),
+        },
+        Query::Open => open(store).unwrap_or_else(failed),
+        Query::Audit(from) => match store.audit_lines(from, LINES) {
+            Ok(lines) => Response::Audit { lines },
+            Err(error) => failed(error),
+        },
+        Query::Checkpoint(who) => {
+            // That it was handed out is a record, and the last one that it knows.
+            if let Err(error) = store.audit(record_now(Kind::Checkpoint, &who, "", "", json!({}))) {
+                return failed(error);
             }
-        };
-        self.checkpoint_exemptions();
-        self.book_counts();
-        match self.try_report(from, until, sees_all) {
-            // Here and not where it is written: what a peer may not read does not leave the daemon.
-            Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
-            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+            let Some(head) = store.last_audit_line().and_then(|line| Head::of_line(line).ok()) else {
+                return Response::error(ErrorKind::Failed, "the audit trail can't be read");
+            };
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            Response::Checkpoint { text: Checkpoint::new(&host, now, head).to_string() }
         }
+        Query::Report { from, until } => report(store, &mut job, (from.as_deref(), until.as_deref()), now),
     }
+}
 
-    fn try_report(
-        &self,
-        from: Option<Date>,
-        until: Option<Date>,
-        sees_all: bool,
-    ) -> Result<Report, StoreError> {
-        let now = Timestamp::now();
+fn show(
+    store: &Store,
+    (id, version): (&str, Option<u32>),
+    sees_all: bool,
+    now: Timestamp,
+) -> Result<Response, StoreError> {
+    let key = store.find(id, version)?;
+    let not_found = || StoreError::NotFound { id: id.to_owned() };
+    let summary = store.list(now).into_iter().find(|it| is(it, &key));
+    let summary = summary.ok_or_else(not_found)?;
+    let approvals = store.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
+    let hidden = summary.confidential && !sees_all;
+    let stored = store.stored(&key)?.filter(|_| !hidden);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let signatures = stored.iter().flat_map(|it| &it.signatures).map(|bytes| text(bytes)).collect();
+    Ok(Response::Exemption {
+        exemption: Box::new(if hidden { summary.redacted() } else { summary }),
+        approvals: if hidden { Vec::new() } else { approvals },
+        document: stored.as_ref().map(|it| text(&it.bytes)),
+        signatures,
+    })
+}
+
+/// The exemptions that are open, as the kernel judges by them.
+fn open(store: &Store) -> Result<Response, StoreError> {
+    let open = store.open_documents()?.into_iter();
+    let exemptions = open.map(|open| OpenExemption {
+        document: String::from_utf8_lossy(&open.bytes).into_owned(),
+        slots: open.slots,
+        left: open.left,
+    });
+    Ok(Response::Open { exemptions: exemptions.collect() })
+}
+
+/// What crossed and what was refused, over these days.
+fn report(
+    store: &mut Store,
+    job: &mut ReadJob,
+    (from, until): (Option<&str>, Option<&str>),
+    now: Timestamp,
+) -> Response {
+    let day = |text: Option<&str>| text.map(str::parse::<Date>).transpose();
+    let (from, until) = match (day(from), day(until)) {
+        (Ok(from), Ok(until)) => (from, until),
+        (Err(error), _) | (_, Err(error)) => {
+            let message = format!("this is no day such as 2026-11-23: {error}");
+            return Response::error(ErrorKind::BadInput, message);
+        }
+    };
+    if let Some(judged) = job.judged.take()
+        && let Err(error) = store.book_counts(&judged, now)
+    {
+        job.gaps.push(format!("what crossed since the last look could not be saved: {error}"));
+    }
+    match try_report(store, job, (from, until), now) {
+        // Here and not where it is written: what a peer may not read does not leave the daemon.
+        Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
+        Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+    }
+}
+
+fn try_report(
+    store: &Store,
+    job: &ReadJob,
+    (from, until): (Option<Date>, Option<Date>),
+    now: Timestamp,
+) -> Result<Report, StoreError> {
         let within =
             |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
         let mut traffic = Vec::new();
-        for row in self.store.counts_by_day()? {
+        for row in store.counts_by_day()? {
             let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) =
                 (date(&row.day), row.judged)
             else {
@@ -119,9 +138,9 @@ impl Guard {
                 traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
             }
         }
-        let records = self.audit_records()?;
+        let records = audit_records(store)?;
         let mut use_by_day: BTreeMap<Key, Vec<DayUse>> = BTreeMap::new();
-        for row in self.store.use_by_day()? {
+        for row in store.use_by_day()? {
             if let Some(day) = date(&row.day).filter(|day| within(*day)) {
                 let (packets, bytes) = (row.used.packets, row.used.bytes);
                 use_by_day.entry(row.key).or_default().push(DayUse { day, packets, bytes });
@@ -130,7 +149,7 @@ impl Guard {
         let first_day = traffic.iter().map(|row| row.day).min();
         let begin = from.or(first_day).map_or(now, start_of);
         let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
-        let summaries = self.store.list(now).into_iter().filter(|it| {
+        let summaries = store.list(now).into_iter().filter(|it| {
             let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
             let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
             loaded_by_then && it.valid_until > begin && !closed_before
@@ -138,7 +157,7 @@ impl Guard {
         let exemptions = summaries.map(|summary| {
             let key = (summary.id.clone(), summary.version);
             let days = use_by_day.remove(&key).unwrap_or_default();
-            let record = self.store.record(&key);
+            let record = store.record(&key);
             exemption(summary, record, days, changes(&records, &key, record))
         });
         let exemptions = exemptions.collect();
@@ -151,12 +170,12 @@ impl Guard {
             from: begin,
             until: end,
             made_at: now,
-            generation: self.generation(),
-            redacted: !sees_all,
-            pins: self.policy.pins.iter().map(pin).collect(),
+            generation: job.generation,
+            redacted: !job.sees_all,
+            pins: job.policy.pins.iter().map(pin).collect(),
             exemptions,
             traffic,
-            gaps: self.gaps(&records),
+            gaps: gaps(store, job, &records),
             audit_head: records.last().map(|(line, record)| AuditHead {
                 sequence: record.sequence,
                 sha256: crate::audit::Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
@@ -166,16 +185,16 @@ impl Guard {
     }
 
     /// Every record of the trail with its line.
-    fn audit_records(&self) -> Result<Vec<(String, Stored)>, StoreError> {
-        let lines = self.store.audit_lines(0, usize::MAX)?;
+    fn audit_records(store: &Store) -> Result<Vec<(String, Stored)>, StoreError> {
+        let lines = store.audit_lines(0, usize::MAX)?;
         let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
         Ok(lines.into_iter().filter_map(read).collect())
     }
 
     /// Where the report may miss something.
-    fn gaps(&self, records: &[(String, Stored)]) -> Vec<String> {
-        let mut gaps: Vec<String> = self.store.problems().iter().map(ToString::to_string).collect();
-        gaps.extend(self.gap.iter().map(|why| format!("the audit trail has a gap: {why}")));
+    fn gaps(store: &Store, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
+        let mut gaps: Vec<String> = store.problems().iter().map(ToString::to_string).collect();
+        gaps.extend(job.gaps.iter().cloned());
         let mut running = false;
         for (_, record) in records {
             if record.kind == Kind::Start.name() {
@@ -192,8 +211,6 @@ impl Guard {
         }
         gaps
     }
-}
-
 fn is(summary: &Summary, (id, version): &Key) -> bool {
     (&summary.id, summary.version) == (id, *version)
 }

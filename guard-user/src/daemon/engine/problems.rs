@@ -1,0 +1,227 @@
+//! Everything that makes the live state differ from what config and store want, as problems with stable codes.
+
+use super::interfaces::{Claim, wants_ingress};
+use super::publish::Tables;
+use super::{Engine, Purpose, SECOND, Surroundings};
+use crate::config::policy::Action;
+use crate::exemption::{Clocks, Summary};
+use crate::health::{Enforcement, Problem, ProblemCode};
+use crate::kernel::ObservedInterface;
+
+/// How long a new generation may be on its way before that is a problem, nanoseconds: it takes milliseconds.
+const ON_THE_WAY_NS: u64 = SECOND / 4;
+/// How long a worker may be silent, nanoseconds.
+const STUCK_NS: u64 = 5 * SECOND;
+/// How long a loss is a problem after it last grew, nanoseconds.
+const LOSS_NS: u64 = 60 * SECOND;
+
+impl Engine {
+    /// What the live generation does to packets that it forbids.
+    pub(super) fn enforcement(&self) -> Enforcement {
+        let policy = &self.config.policy;
+        if self.publishing.generation() == 0 || !self.interfaces.guard_something() || policy.pins.is_empty() {
+            return Enforcement::Nothing;
+        }
+        let enforces = |pin: &crate::config::policy::Pin| {
+            pin.action != Action::Observe || pin.ingress != crate::config::policy::Ingress::Off
+        };
+        match !policy.host.observe && policy.pins.iter().any(enforces) {
+            true => Enforcement::Enforces,
+            false => Enforcement::Observes,
+        }
+    }
+
+    /// What is not as it should be, the worst first.
+    pub(super) fn problems(&self, exemptions: &[Summary], now: Clocks) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.problems_of_tables(&mut problems, now);
+        self.problems_of_interfaces(&mut problems);
+        self.problems_of_store(&mut problems, exemptions);
+        self.problems_of_workers(&mut problems, now);
+        self.problems_of_surroundings(&mut problems);
+        problems.extend(
+            self.stale_database(now)
+                .map(|why| Problem::new(ProblemCode::DatabaseStale, why)),
+        );
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+
+    fn problems_of_tables(&self, problems: &mut Vec<Problem>, now: Clocks) {
+        let generation = self.publishing.generation();
+        if let Some(why) = &self.config.refused {
+            let message = format!("the config can't be used, generation {generation} stays live: {why}");
+            problems.push(Problem::new(ProblemCode::ConfigRefused, message));
+        }
+        let slow = self.publishing.on_its_way_since().is_some_and(|since| now.boot_ns > since + ON_THE_WAY_NS);
+        let why = match self.tables(now) {
+            Tables::Failed(why) => Some(why),
+            Tables::OnTheWay if slow => Some("a new generation is on its way and not live yet".to_owned()),
+            Tables::OnTheWay | Tables::Current => self.publishing.failure().map(str::to_owned),
+        };
+        if let Some(why) = why {
+            let message = format!("the kernel's tables are NOT up to date: {why}");
+            problems.push(Problem::new(ProblemCode::TablesBehind, message));
+        }
+        let seen = &self.config.cgroups_seen;
+        for path in self.config.policy.pins.iter().flat_map(|pin| &pin.select.cgroups) {
+            if !seen.contains(path) {
+                let message = "the cgroup is gone; nothing is known by it until it is made anew";
+                problems.push(Problem::of(ProblemCode::CgroupMissing, path, message));
+            }
+        }
+    }
+
+    fn problems_of_interfaces(&self, problems: &mut Vec<Problem>) {
+        if let Some(why) = &self.interfaces.blind {
+            let message = format!("the network interfaces can't be looked at: {why}");
+            problems.push(Problem::new(ProblemCode::InterfacesUnseen, message));
+        }
+        let Some(observed) = &self.interfaces.observed else { return };
+        let blind = observed.blind.iter();
+        problems.extend(blind.map(|why| Problem::new(ProblemCode::InterfacesUnseen, why)));
+        for it in &observed.interfaces {
+            self.problems_of_interface(it, problems);
+        }
+        for pattern in self.config.policy.host.interfaces.iter().filter(|pattern| !pattern.is_glob()) {
+            let name = pattern.as_str();
+            if observed.interfaces.iter().all(|it| it.interface.name != name) {
+                let message = "there is no such interface; it is guarded as soon as it appears";
+                problems.push(Problem::of(ProblemCode::InterfaceMissing, name, message));
+            }
+        }
+        if !self.interfaces.guard_something() {
+            let message = "NOTHING is guarded: no interface has the program";
+            problems.push(Problem::new(ProblemCode::NothingGuarded, message));
+        }
+        if !observed.missing_entries.is_empty() {
+            let missing = observed.missing_entries.join(", ");
+            let why = self.interfaces.restore_failure().map(|why| format!(": {why}")).unwrap_or_default();
+            let message = format!("gone from bpffs, without which nothing is guarded after the daemon's end: {missing}{why}");
+            problems.push(Problem::new(ProblemCode::EntriesMissing, message));
+        }
+    }
+
+    fn problems_of_interface(&self, it: &ObservedInterface, problems: &mut Vec<Problem>) {
+        let name = &it.interface.name;
+        let claim = self.claim(it);
+        if claim == Claim::Renamed {
+            let message = "it was guarded under another name, which the config has, and stays guarded until the \
+                           config is reloaded: name it in `host.interfaces`, or give it its name back";
+            problems.push(Problem::of(ProblemCode::InterfaceRenamed, name, message));
+        }
+        if let Some(why) = self.interface_problem(it) {
+            problems.push(Problem::of(ProblemCode::InterfaceNotGuarded, name, why));
+        }
+        for attachment in it.attachments.iter().filter(|attachment| !attachment.before.is_empty()) {
+            let message = format!(
+                "{} is not the first program at {}: {} can let packets pass that it never sees",
+                attachment.how.name(),
+                attachment.hook.name(),
+                attachment.before.join(", ")
+            );
+            problems.push(Problem::of(ProblemCode::AttachmentNotFirst, name, message));
+        }
+    }
+
+    /// Why an interface that the config claims is not guarded as it should be.
+    pub(super) fn interface_problem(&self, it: &ObservedInterface) -> Option<String> {
+        if self.claim(it) == Claim::None || self.is_as_wanted(it) {
+            return None;
+        }
+        let why = self.interfaces.failure(it.interface.index);
+        Some(why.map_or_else(
+            || {
+                let hooks = if wants_ingress(&self.config.policy) { "egress and ingress" } else { "egress" };
+                format!("it is NOT guarded at {hooks} as it should be; the program is being attached")
+            },
+            str::to_owned,
+        ))
+    }
+
+    fn problems_of_store(&self, problems: &mut Vec<Problem>, exemptions: &[Summary]) {
+        let damaged = self.kept.problems().iter();
+        problems.extend(
+            damaged.map(|problem| Problem::new(ProblemCode::StoreDamaged, format!("exemption: {problem}"))),
+        );
+        for id in self.closings.ids() {
+            let message = "no packet passes by it any more, and the disk has not taken that yet; it is tried again \
+                           every few seconds";
+            problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
+        }
+        if let Some(why) = self.closings.hold_error() {
+            let message = format!("the kernel does not take the mark either, so a restart would open it: {why}");
+            problems.push(Problem::new(ProblemCode::OrderNotKept, message));
+        }
+        let gap = self.gap.iter();
+        problems.extend(
+            gap.map(|why| Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {why}"))),
+        );
+        if self.config.policy.approval.is_none() && !exemptions.is_empty() {
+            let message = "approvals of exemptions are not verified: the config has no [approval]";
+            problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
+        }
+    }
+
+    fn problems_of_workers(&self, problems: &mut Vec<Problem>, now: Clocks) {
+        let late = |since: Option<u64>| since.is_some_and(|since| now.boot_ns > since + STUCK_NS);
+        if late(self.interfaces.looking_since) || late(self.publishing.on_its_way_since()) {
+            let message = "it has not answered for some seconds: interfaces and tables stay as they are";
+            problems.push(Problem::of(ProblemCode::WorkerStuck, "kernel", message));
+        }
+        if late(self.reads.sampling_since) {
+            let message = "the kernel's counters are being read for some seconds already";
+            problems.push(Problem::of(ProblemCode::WorkerStuck, "counters", message));
+        }
+        let asked = self.asked.values();
+        let oldest = asked.filter(|(_, purpose)| !matches!(purpose, Purpose::Read(_))).map(|(at, _)| *at).min();
+        if oldest.is_some_and(|at| now.boot_ns > at + STUCK_NS) {
+            let message = "the disk has not answered for some seconds: closings hold in the kernel all the same, and \
+                           nothing is opened";
+            problems.push(Problem::new(ProblemCode::StoreSlow, message));
+        }
+        let unreadable = self.quotas.unreadable.iter().chain(&self.reads.unreadable);
+        problems.extend(unreadable.map(|why| Problem::new(ProblemCode::CountersUnreadable, why)));
+        let fresh = |at: Option<u64>| at.is_some_and(|at| now.boot_ns < at + LOSS_NS);
+        if fresh(self.lost.kernel_grew_ns) {
+            let message = "events of flows were lost or held back in the kernel within the last minute; counters \
+                           have every packet";
+            problems.push(Problem::new(ProblemCode::EventsLost, message));
+        }
+        if fresh(self.lost.log_grew_ns) {
+            let message = "lines of the log were lost within the last minute: nobody read them in time";
+            problems.push(Problem::new(ProblemCode::LogLost, message));
+        }
+    }
+
+    fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
+        for found in self.surroundings.values() {
+            match found {
+                Surroundings::Socket(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::SocketMissing, why));
+                }
+                Surroundings::Groups(groups) => {
+                    let one = |group: &String| {
+                        let message = "no source of names knows the group yet: its members have no rights";
+                        Problem::of(ProblemCode::GroupsUnresolved, group, message)
+                    };
+                    problems.extend(groups.iter().map(one));
+                }
+                Surroundings::State(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::StoreMoved, why));
+                }
+                Surroundings::Store(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::StoreDamaged, why));
+                }
+                Surroundings::LastTables(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::LastTables, why));
+                }
+                Surroundings::Socket(None)
+                | Surroundings::State(None)
+                | Surroundings::Store(None)
+                | Surroundings::LastTables(None) => {}
+            }
+        }
+    }
+}

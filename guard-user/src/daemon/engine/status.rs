@@ -1,0 +1,232 @@
+//! What the daemon knows, as the object that `borderguard status` shows.
+
+use std::collections::BTreeMap;
+
+use guard_common::abi::{Hook, Loss};
+use guard_common::verdict::{Reason, Verdict};
+
+use super::{Engine, Sample};
+use crate::config::policy::{Action, Ingress, Pin};
+use crate::control::status::{
+    CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
+    TotalStatus, VerdictStatus,
+};
+use crate::exemption::{Clocks, Summary};
+use crate::geo::Info;
+use crate::health::Health;
+use crate::kernel::{Counters, ObservedInterface, TotalCount};
+use crate::store::{Judgement, Rows};
+
+use super::interfaces::Claim;
+use crate::daemon::{action_name, ingress_name};
+
+/// Jurisdictions that a pin's row names.
+const TOP: usize = 5;
+
+impl Engine {
+    /// Everything that is known.
+    pub(super) fn status(&self, sample: &Sample, exemptions: Vec<Summary>, now: Clocks) -> Status {
+        let counters = &sample.counters;
+        let rows = self.counts.by_name(counters);
+        let problems = self.problems(&exemptions, now);
+        let policy = &self.config.policy;
+        let since = self.publishing.since.map(|since| format!("{since:.0}")).unwrap_or_default();
+        let mut losses = losses(counters);
+        for (kind, count) in [("log", sample.log_lost), ("diagnostics", sample.diagnostics_lost)] {
+            losses.push(LossStatus { kind: kind.to_owned(), count });
+        }
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            config: self.config.file.to_string_lossy().into_owned(),
+            fingerprint: format!("{:016x}", policy.fingerprint),
+            generation: self.publishing.generation(),
+            since,
+            observe: policy.host.observe,
+            health: Health::of(self.enforcement(), &problems),
+            problems,
+            interfaces: self.interface_rows(),
+            unguarded: self.unguarded(),
+            pins: self.pin_rows(&rows),
+            totals: counters.totals.iter().map(total).collect(),
+            counters: counter_rows(&rows, counters),
+            database: self.database(now),
+            exemptions,
+            losses,
+            events: sample.events,
+        }
+    }
+
+    /// Interfaces that are guarded, and those that should be.
+    fn interface_rows(&self) -> Vec<InterfaceStatus> {
+        let Some(observed) = &self.interfaces.observed else { return Vec::new() };
+        let claimed = observed.interfaces.iter().filter(|it| self.claim(it) != Claim::None);
+        let mut rows: Vec<InterfaceStatus> = claimed.map(|it| self.interface_row(it)).collect();
+        for pattern in self.config.policy.host.interfaces.iter().filter(|pattern| !pattern.is_glob()) {
+            if rows.iter().all(|row| row.name != pattern.as_str()) {
+                rows.push(InterfaceStatus {
+                    name: pattern.as_str().to_owned(),
+                    index: None,
+                    hooks: Vec::new(),
+                    problem: Some("there is no such interface; it is guarded as soon as it appears".to_owned()),
+                });
+            }
+        }
+        rows.sort_by(|one, other| one.name.cmp(&other.name));
+        rows
+    }
+
+    fn interface_row(&self, it: &ObservedInterface) -> InterfaceStatus {
+        let hook = |attachment: &crate::kernel::Attachment| HookStatus {
+            hook: attachment.hook.name().to_owned(),
+            mode: attachment.how.name().to_owned(),
+        };
+        InterfaceStatus {
+            name: it.interface.name.clone(),
+            index: Some(it.interface.index),
+            hooks: it.attachments.iter().map(hook).collect(),
+            problem: self.interface_problem(it),
+        }
+    }
+
+    /// Interfaces by which packets can leave and that are not guarded.
+    fn unguarded(&self) -> Vec<String> {
+        let Some(observed) = &self.interfaces.observed else { return Vec::new() };
+        let open = observed.interfaces.iter().filter(|it| it.has_route && it.at(Hook::Egress).is_none());
+        open.map(|it| it.interface.name.clone()).collect()
+    }
+
+    fn pin_rows(&self, rows: &Rows<String>) -> Vec<PinStatus> {
+        let observe = self.config.policy.host.observe;
+        let one = |pin: &Pin| PinStatus {
+            name: pin.name.clone(),
+            home: pin.home.to_string(),
+            action: action_name(if observe { Action::Observe } else { pin.action }).to_owned(),
+            ingress: ingress_name(if observe { pin.ingress.min(Ingress::Flag) } else { pin.ingress })
+                .to_owned(),
+            line: pin.line,
+            verdicts: verdicts(&pin.name, rows),
+            top: top(&pin.name, rows),
+        };
+        self.config.policy.pins.iter().map(one).collect()
+    }
+
+    fn database(&self, now: Clocks) -> DatabaseStatus {
+        let Info { source, licence, generated, ranges_v4, ranges_v6, .. } = &self.config.database;
+        DatabaseStatus {
+            source: source.clone(),
+            files: self
+                .config
+                .policy
+                .geo
+                .files
+                .iter()
+                .map(|file| file.to_string_lossy().into_owned())
+                .collect(),
+            licence: licence.clone(),
+            generated: generated.map(|generated| generated.to_string()),
+            age_days: self.config.database.age(now.wall).map(|age| age.as_hours() / 24),
+            stale: self.stale_database(now),
+            ranges_v4: *ranges_v4,
+            ranges_v6: *ranges_v6,
+        }
+    }
+}
+
+fn verdicts(pin: &str, rows: &Rows<String>) -> Vec<VerdictStatus> {
+    let mut sums = [(0, 0); Verdict::COUNT];
+    for ((_, judgement), (packets, bytes)) in rows.iter().filter(|((name, _), _)| name == pin) {
+        if let Some(sum) = sums.get_mut(judgement.verdict() as usize) {
+            *sum = (sum.0 + packets, sum.1 + bytes);
+        }
+    }
+    Verdict::ALL
+        .into_iter()
+        .zip(sums)
+        .map(|(verdict, (packets, bytes))| VerdictStatus {
+            verdict: verdict.name().to_owned(),
+            packets,
+            bytes,
+        })
+        .collect()
+}
+
+fn top(pin: &str, rows: &Rows<String>) -> Vec<PlaceStatus> {
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for ((_, judgement), (packets, bytes)) in rows.iter().filter(|((name, _), _)| name == pin) {
+        if is_placed(*judgement) {
+            let sum = sums.entry(judgement.jurisdiction().as_str()).or_default();
+            *sum = (sum.0 + packets, sum.1 + bytes);
+        }
+    }
+    let mut places: Vec<PlaceStatus> = sums
+        .into_iter()
+        .map(|(jurisdiction, (packets, bytes))| PlaceStatus {
+            jurisdiction: jurisdiction.to_owned(),
+            packets,
+            bytes,
+        })
+        .collect();
+    places.sort_by_key(|place| std::cmp::Reverse(place.bytes));
+    places.truncate(TOP);
+    places
+}
+
+/// Whether packets of this outcome had a destination that was placed.
+fn is_placed(judgement: Judgement) -> bool {
+    matches!(
+        judgement.reason(),
+        Reason::Permitted
+            | Reason::Exempt
+            | Reason::Forbidden
+            | Reason::PlaceUnknown
+            | Reason::PlaceUncertain
+            | Reason::ExemptionExpired
+            | Reason::ExemptionNotYet
+            | Reason::ExemptionExhausted
+    )
+}
+
+fn total(row: &TotalCount) -> TotalStatus {
+    TotalStatus {
+        hook: row.hook.name().to_owned(),
+        verdict: row.verdict.name().to_owned(),
+        reason: row.reason.name().to_owned(),
+        packets: row.count.packets,
+        bytes: row.count.bytes,
+    }
+}
+
+/// The counts by pin, and of those packets that have none.
+fn counter_rows(rows: &Rows<String>, counters: &Counters) -> Vec<CounterStatus> {
+    let of_pins = rows.iter().map(|((name, judgement), (packets, bytes))| CounterStatus {
+        pin: Some(name.clone()),
+        jurisdiction: is_placed(*judgement).then(|| judgement.jurisdiction().to_string()),
+        hook: judgement.hook().name().to_owned(),
+        verdict: judgement.verdict().name().to_owned(),
+        reason: judgement.reason().name().to_owned(),
+        packets: *packets,
+        bytes: *bytes,
+    });
+    let no_pin =
+        |total: &&TotalCount| matches!(total.reason, Reason::NotIp | Reason::Untagged | Reason::NoTables);
+    let of_none = counters.totals.iter().filter(no_pin).map(|total| CounterStatus {
+        pin: None,
+        jurisdiction: None,
+        hook: total.hook.name().to_owned(),
+        verdict: total.verdict.name().to_owned(),
+        reason: total.reason.name().to_owned(),
+        packets: total.count.packets,
+        bytes: total.count.bytes,
+    });
+    of_pins.chain(of_none).collect()
+}
+
+fn losses(counters: &Counters) -> Vec<LossStatus> {
+    Loss::ALL
+        .into_iter()
+        .zip(counters.lost)
+        .map(|(loss, count)| LossStatus { kind: loss.name().to_owned(), count })
+        .collect()
+}

@@ -1,0 +1,123 @@
+//! The worker that owns the kernel side: one thread, one job after the other, what closes before what looks.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use guard_common::abi::ExemptionUse;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::facts;
+use super::queue::{Receiver, Sender, Urgency, queue};
+use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, Sight};
+use crate::events::names::Generations;
+use crate::kernel::{Kernel, KernelError};
+
+/// The worker, and the way to it.
+pub(super) struct Worker {
+    jobs: Option<Sender<KernelJob>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub(super) fn start(
+        kernel: Box<dyn Kernel>,
+        names: Arc<RwLock<Generations>>,
+        inputs: UnboundedSender<Input>,
+    ) -> io::Result<Self> {
+        let (jobs, receiver) = queue();
+        let thread = std::thread::Builder::new()
+            .name("kernel".to_owned())
+            .spawn(move || work(kernel, &names, &receiver, &inputs))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    pub(super) fn put(&self, job: KernelJob) {
+        let urgency = if job.is_urgent() { Urgency::Urgent } else { Urgency::Ordinary };
+        if let Some(jobs) = &self.jobs {
+            jobs.put(job, urgency);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _it_never_panics = thread.join();
+        }
+    }
+}
+
+fn work(
+    mut kernel: Box<dyn Kernel>,
+    names: &RwLock<Generations>,
+    jobs: &Receiver<KernelJob>,
+    inputs: &UnboundedSender<Input>,
+) {
+    while let Some(job) = jobs.take() {
+        let Some(input) = done(kernel.as_mut(), names, job) else { continue };
+        if inputs.send(input).is_err() {
+            return;
+        }
+    }
+}
+
+/// Does one job.
+fn done(kernel: &mut dyn Kernel, names: &RwLock<Generations>, job: KernelJob) -> Option<Input> {
+    let text = |error: KernelError| error.to_string();
+    Some(match job {
+        KernelJob::Observe { cgroups } => {
+            let sight = kernel.observe().map_err(text);
+            Input::Observed(
+                sight.map(|observed| Box::new(Sight { observed, cgroups: facts::cgroups(&cgroups) })),
+            )
+        }
+        KernelJob::Publish(job) => Input::Published(Box::new(publish(kernel, names, *job))),
+        KernelJob::Attach { interface, ingress } => {
+            let result = kernel.attach(&interface, ingress).map_err(text);
+            Input::Attached { index: interface.index, result }
+        }
+        KernelJob::Release { interface } => {
+            let result = kernel.release(&interface).map_err(text);
+            Input::Released { name: interface.name, result }
+        }
+        KernelJob::Forget(stray) => {
+            let result = kernel.forget(&stray).map_err(text);
+            Input::Forgotten { stray, result }
+        }
+        KernelJob::RestoreEntries => Input::Restored(kernel.restore_entries().map_err(text)),
+        KernelJob::ReadUses => Input::Uses(kernel.exemption_uses().map_err(text)),
+        KernelJob::ResetUses(slots) => {
+            let reset = |slot: &u16| kernel.reset_exemption_use(*slot, ExemptionUse::default());
+            let result = slots.iter().try_for_each(reset).map_err(text);
+            Input::UsesReset { slots, result }
+        }
+        KernelJob::Hold { slots, held } => {
+            let result = slots.iter().try_for_each(|slot| kernel.hold(*slot, held));
+            return result.err().map(|error| Input::HoldFailed(error.to_string()));
+        }
+    })
+}
+
+fn publish(kernel: &mut dyn Kernel, names: &RwLock<Generations>, job: Publish) -> PublishOutcome {
+    let generation = job.names.generation;
+    // Before the kernel judges by it: an event must find its names.
+    names.write().unwrap_or_else(PoisonError::into_inner).add(job.names);
+    let result = kernel.publish(&job.table.0, job.geo.as_deref());
+    let went_live = kernel.generation() == generation;
+    if !went_live {
+        names.write().unwrap_or_else(PoisonError::into_inner).take_back(generation);
+    }
+    let counters = (went_live && job.counts_change_hands).then(|| kernel.counters().ok()).flatten();
+    PublishOutcome {
+        serial: job.serial,
+        generation: kernel.generation(),
+        result: result.map(|published| published.to_string()).map_err(|error| error.to_string()),
+        counters,
+    }
+}

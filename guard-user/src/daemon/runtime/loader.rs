@@ -1,0 +1,82 @@
+//! Reading config and databases and making tables of them: beside the loop, for it may take seconds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::facts;
+use super::inputs::{self, InputError};
+use crate::compile;
+use crate::config::Checked;
+use crate::config::policy::Policy;
+use crate::control::protocol::ErrorKind;
+use crate::daemon::engine::{Input, LoadFailure, Prepared};
+use crate::geo::GeoDb;
+
+/// What the daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The config file, as an absolute path.
+    pub config: PathBuf,
+    /// Whether every action counts as `observe`, whatever the config says.
+    pub observe: bool,
+}
+
+/// Reads both again in a thread of its own, and hands over what came of it.
+pub(super) fn load(options: &Options, inputs: &UnboundedSender<Input>) {
+    let (options, answer) = (options.clone(), inputs.clone());
+    let started = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
+        let result = read(&options.config, options.observe).map(Box::new);
+        let _nobody_is_left = answer.send(Input::Loaded(result));
+    });
+    if let Err(error) = started {
+        let message = format!("no thread can be had to read the config in: {error}");
+        let failure = LoadFailure { kind: ErrorKind::Failed, message };
+        let _nobody_is_left = inputs.send(Input::Loaded(Err(failure)));
+    }
+}
+
+fn read(file: &Path, observe: bool) -> Result<Prepared, LoadFailure> {
+    let Checked { policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
+    let database = inputs::load_database(&policy.geo).map_err(failure)?;
+    let prepared = prepare(policy, database)?;
+    Ok(Prepared { warnings, ..prepared })
+}
+
+fn failure(error: InputError) -> LoadFailure {
+    LoadFailure { kind: ErrorKind::BadInput, message: error.to_string() }
+}
+
+/// Makes geo tables of a database with the policy's sites over it.
+///
+/// # Errors
+/// Where they do not fit.
+pub(super) fn prepare(policy: Policy, database: GeoDb) -> Result<Prepared, LoadFailure> {
+    let image = compile::geo_image(&database, &policy.sites).map_err(|error| LoadFailure {
+        kind: ErrorKind::BadInput,
+        message: format!("the geo tables do not fit: {error}"),
+    })?;
+    let info = database.info;
+    trim_memory();
+    Ok(without_tables(policy, Some((Arc::new(image), info))))
+}
+
+/// A policy with these geo tables, or with those that the kernel has.
+pub(super) fn without_tables(
+    policy: Policy,
+    geo: Option<(Arc<guard_common::interval::build::GeoImage>, crate::geo::Info)>,
+) -> Prepared {
+    let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
+    let cgroups = facts::cgroups(&paths);
+    Prepared { policy: Arc::new(policy), warnings: Vec::new(), geo, cgroups }
+}
+
+/// Gives back the memory of databases that are gone: glibc keeps it otherwise.
+pub(super) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes a plain number and may be called at any time (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

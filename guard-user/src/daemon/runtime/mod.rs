@@ -1,0 +1,277 @@
+//! The daemon's shell: it turns what happens into inputs of the engine, and hands what the engine wants done to the
+//! workers.
+//!
+//! The loop does no I/O that can wait. Kernel, store, counters, sockets, config and log have threads of their own;
+//! requests and changes of links come before everything that only looks.
+
+mod approvals;
+mod cgroups;
+mod facts;
+pub mod inputs;
+mod kernel;
+mod links;
+mod loader;
+mod notify;
+mod queue;
+mod reads;
+mod sampler;
+mod shutdown;
+mod sockets;
+mod start;
+mod store;
+mod watchdog;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use super::engine::{
+    Action, Asker, Engine, Input, Level, State, Surroundings, Ticket, not_permitted,
+};
+use crate::audit::Who;
+use crate::config::Checked;
+use crate::control::protocol::Response;
+use crate::control::refusals::Refusal;
+use crate::control::right::Right;
+use crate::control::server::{Command, Message};
+use crate::exemption::Clocks;
+
+use cgroups::Cgroups;
+use links::Links;
+pub use loader::Options;
+use notify::notify;
+use start::Parts;
+use watchdog::Watchdog;
+
+/// A turn of the loop that takes longer is logged.
+const SLOW_TURN: Duration = Duration::from_millis(50);
+/// Inputs that are taken at once before signals, links and requests are looked at again.
+const BATCH: usize = 64;
+/// How long the end waits for workers that do not answer.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How often the control socket is looked at.
+const SOCKET_LOOK: Duration = Duration::from_secs(5);
+
+/// Runs the daemon on a config that was loaded just now, until SIGTERM or SIGINT. Enforcement stays.
+///
+/// # Errors
+/// Where it can't start; what the kernel guarded before goes on, and the message says whether that is anything.
+pub fn run(options: Options, checked: Checked) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the daemon's event loop")?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::start(options, checked)?;
+        daemon.watch().await;
+        daemon.end().await;
+        Ok(())
+    })
+}
+
+struct Daemon {
+    engine: Engine,
+    parts: Parts,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    requests: mpsc::Receiver<Message>,
+    links: Links,
+    cgroups: Cgroups,
+    signals: Signals,
+    watchdog: Watchdog,
+    answers: HashMap<Ticket, oneshot::Sender<Response>>,
+    next_ticket: u64,
+    has_ended: bool,
+}
+
+struct Signals {
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// What woke the loop.
+enum Woken {
+    Input(Input),
+    Request(Message),
+    Changed,
+    HangUp,
+    Stop,
+    Tick,
+    LookAtSocket,
+    Watchdog,
+}
+
+impl Daemon {
+    fn start(options: Options, checked: Checked) -> Result<Self> {
+        // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
+        let signals = Signals {
+            hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        };
+        // And before the interfaces are looked at: none that comes meanwhile is overlooked.
+        let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
+        let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
+        let (sender, inputs) = mpsc::unbounded_channel();
+        let start::Started { engine, actions, parts, requests } = start::start(options, checked, sender)?;
+        let mut daemon = Self {
+            engine,
+            parts,
+            inputs,
+            requests,
+            links,
+            cgroups,
+            signals,
+            watchdog: Watchdog::of_service_manager(),
+            answers: HashMap::new(),
+            next_ticket: 0,
+            has_ended: false,
+        };
+        daemon.execute(actions);
+        Ok(daemon)
+    }
+
+    async fn watch(&mut self) {
+        let mut socket_look = tokio::time::interval(SOCKET_LOOK);
+        loop {
+            let until_tick = self.until_tick();
+            let woken = tokio::select! {
+                biased;
+                _ = self.signals.terminate.recv() => Woken::Stop,
+                _ = self.signals.interrupt.recv() => Woken::Stop,
+                () = self.parts.server.serve() => continue,
+                Some(message) = self.requests.recv() => Woken::Request(message),
+                () = self.links.changed() => Woken::Changed,
+                () = self.cgroups.changed() => Woken::Changed,
+                _ = self.signals.hang_up.recv() => Woken::HangUp,
+                Some(input) = self.inputs.recv() => Woken::Input(input),
+                () = sleep(until_tick) => Woken::Tick,
+                _ = socket_look.tick() => Woken::LookAtSocket,
+                () = self.watchdog.due() => Woken::Watchdog,
+            };
+            if matches!(woken, Woken::Stop) {
+                return;
+            }
+            let begin = Instant::now();
+            self.turn(woken);
+            if begin.elapsed() > SLOW_TURN {
+                warn!("a turn of the daemon's loop took {} ms", begin.elapsed().as_millis());
+            }
+        }
+    }
+
+    fn turn(&mut self, woken: Woken) {
+        match woken {
+            Woken::Input(input) => {
+                self.step(input);
+                for _ in 1..BATCH {
+                    let Ok(input) = self.inputs.try_recv() else { break };
+                    self.step(input);
+                }
+            }
+            Woken::Request(Message::Asked(command)) => self.ask(command),
+            Woken::Request(Message::Refused { refusal, user }) => {
+                warn_of_refusal(&refusal);
+                self.step(Input::Record(not_permitted(&refusal, user)));
+            }
+            Woken::Changed => self.step(Input::Changed),
+            Woken::HangUp => self.step(Input::Hangup),
+            Woken::Tick => self.step(Input::Tick),
+            Woken::LookAtSocket => {
+                let problem = self.parts.server.look();
+                self.step(Input::Surroundings(Surroundings::Socket(problem)));
+                let groups = self.parts.server.unresolved_groups();
+                self.step(Input::Surroundings(Surroundings::Groups(groups)));
+            }
+            Woken::Watchdog => notify::watchdog(),
+            Woken::Stop => {}
+        }
+    }
+
+    fn until_tick(&self) -> Duration {
+        Duration::from_nanos(self.engine.next_tick().saturating_sub(Clocks::read().boot_ns))
+    }
+
+    fn ask(&mut self, command: Command) {
+        let Command { request, peer, user, answer } = command;
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.answers.insert(ticket, answer);
+        let who = Who { uid: peer.uid, user, pid: peer.pid };
+        let asker = Asker { who, sees_all: peer.rights.include(Right::Exemptions) };
+        self.step(Input::Request { ticket, request, asker });
+    }
+
+    fn step(&mut self, input: Input) {
+        let looked = matches!(input, Input::Observed(_) | Input::Loaded(_));
+        let actions = self.engine.step(input, Clocks::read());
+        self.execute(actions);
+        if looked {
+            self.cgroups.watch(&self.engine.cgroups());
+        }
+    }
+
+    fn execute(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Kernel(job) => self.parts.kernel.put(job),
+                Action::Store(id, job) => self.parts.store.put(id, *job),
+                Action::Sample => self.parts.sampler.sample(),
+                Action::Load => loader::load(&self.parts.options, &self.parts.inputs),
+                Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
+                Action::Answer(ticket, response) => {
+                    if let Some(answer) = self.answers.remove(&ticket) {
+                        // A client that did not wait for the answer has gone.
+                        let _gone = answer.send(response);
+                    }
+                }
+                Action::KeepTables { policy, geo, generation } => {
+                    start::keep_tables(&self.parts.state, policy, geo, generation);
+                }
+                Action::Log(Level::Error, line) => error!("{line}"),
+                Action::Log(Level::Warn, line) => warn!("{line}"),
+                Action::Log(Level::Info, line) => info!("{line}"),
+                Action::Notify(state) => notify(state),
+                Action::Ended => self.has_ended = true,
+            }
+        }
+    }
+
+    /// Lets the engine settle what there is to settle, and ends the workers. One that does not answer is not waited
+    /// for: what is enforced needs none of them.
+    async fn end(&mut self) {
+        notify(State::Stopping);
+        let with_host = shutdown::host_is_stopping();
+        self.parts.telemetry.flush();
+        self.step(Input::Stop { with_host });
+        let deadline = tokio::time::Instant::now() + LAST_WORDS;
+        while !self.has_ended {
+            let input = tokio::select! {
+                input = self.inputs.recv() => input.unwrap_or(Input::Tick),
+                () = sleep(self.until_tick()) => Input::Tick,
+                () = tokio::time::sleep_until(deadline) => {
+                    error!("the daemon ends before everything was settled: a worker did not answer");
+                    break;
+                }
+            };
+            self.step(input);
+        }
+    }
+}
+
+fn warn_of_refusal(refusal: &Refusal) {
+    let Refusal { peer, request, needed, left_out } = refusal;
+    warn!(
+        uid = peer.uid,
+        pid = peer.pid,
+        rights = %peer.rights,
+        left_out,
+        "a user without the right to it was refused {}: it takes the right `{needed}`",
+        request.unwrap_or("the control socket")
+    );
+}

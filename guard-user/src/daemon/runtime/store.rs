@@ -1,0 +1,192 @@
+//! The worker that owns the store. A disk may take its time: nobody waits for it who has not to.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
+
+use super::queue::{Receiver, Sender, Urgency, queue};
+use super::{approvals, reads};
+use crate::control::protocol::ErrorKind;
+use crate::daemon::engine::{
+    Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
+};
+use crate::exemption::Clocks;
+use crate::store::{ApprovalError, LoadError, Store, StoreError, Submission};
+
+/// How long an operation may take without a word about it.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// The worker, and the way to it.
+pub(super) struct Worker {
+    jobs: Option<Sender<(StoreId, StoreJob)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub(super) fn start(store: Store, state: PathBuf, inputs: UnboundedSender<Input>) -> io::Result<Self> {
+        let (jobs, receiver) = queue();
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || work(store, &state, &receiver, &inputs))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    pub(super) fn put(&self, id: StoreId, job: StoreJob) {
+        // A change of what is open goes before what only looks or counts.
+        let urgency = match job {
+            StoreJob::Change { .. } => Urgency::Urgent,
+            _ => Urgency::Ordinary,
+        };
+        if let Some(jobs) = &self.jobs {
+            jobs.put((id, job), urgency);
+        }
+    }
+
+    /// Ends it when its jobs are done, but waits no longer than this for a disk that does not answer.
+    pub(super) fn end(mut self, patience: Duration) {
+        self.jobs = None;
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = Instant::now() + patience;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if thread.is_finished() {
+            let _it_never_panics = thread.join();
+        }
+    }
+}
+
+fn work(
+    mut store: Store,
+    state: &Path,
+    jobs: &Receiver<(StoreId, StoreJob)>,
+    inputs: &UnboundedSender<Input>,
+) {
+    while let Some((id, job)) = jobs.take() {
+        let begin = Instant::now();
+        if matches!(job, StoreJob::CheckPlace) && !store.is_usable() {
+            open_again(&mut store, state, inputs);
+        }
+        let outcome = done(&mut store, job);
+        if begin.elapsed() > SLOW {
+            warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
+        }
+        if inputs.send(Input::Stored { id, outcome, kept: store.kept() }).is_err() {
+            return;
+        }
+    }
+}
+
+/// A database that could not be used is tried again: what it holds is open only when it was read.
+fn open_again(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) {
+    match Store::open(state) {
+        Ok(opened) if opened.is_usable() => {
+            *store = opened;
+            let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let _nobody_is_left =
+                inputs.send(Input::Surroundings(Surroundings::Store(Some(error.to_string()))));
+        }
+    }
+}
+
+fn done(store: &mut Store, job: StoreJob) -> StoreOutcome {
+    let now = Timestamp::now();
+    match job {
+        StoreJob::Load(job) => StoreOutcome::Loaded(load(store, job, now)),
+        StoreJob::Change { target, change, who } => {
+            StoreOutcome::Changed(store.change(&target, &change, &who, now))
+        }
+        StoreJob::Tend { counts, who } => {
+            let mut refused = Vec::new();
+            if let Err(error) = store.checkpoint_use(&counts, now) {
+                refused.push(format!("what the exemptions have used can't be saved: {error}"));
+            }
+            let closed = store.close_what_is_over(&who, now).unwrap_or_else(|error| {
+                refused.push(format!("an exemption is over, and that could not be kept: {error}"));
+                Vec::new()
+            });
+            if let Err(error) = store.grant() {
+                refused.push(format!("quotas can't be extended, and what is granted runs out: {error}"));
+            }
+            StoreOutcome::Tended { closed, refused }
+        }
+        StoreJob::SaveUses(counts) => StoreOutcome::Saved(store.checkpoint_use(&counts, now)),
+        StoreJob::SlotsReset(slots) => StoreOutcome::Saved(store.slots_were_reset(&slots)),
+        StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
+        StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
+        StoreJob::SaveCounts { counts, judged } => {
+            let saved = store.save_pin_counts(&counts);
+            let booked = judged.map_or(Ok(()), |judged| store.book_counts(&judged, now));
+            StoreOutcome::Saved(saved.and(booked))
+        }
+        StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now)),
+        StoreJob::CheckPlace => StoreOutcome::Saved(store.check_place()),
+    }
+}
+
+/// Admits a document, looks whether the tables have room for it, and keeps it.
+fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExemption>, RefusedLoad> {
+    let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
+    let pins: Vec<String> = policy.pins.iter().map(|pin| pin.name.clone()).collect();
+    let approve = approvals::approver(policy.approval.as_ref(), &bytes, &signatures, &who, now);
+    let submission = Submission {
+        name: Path::new(&name),
+        bytes: &bytes,
+        signatures: &signatures,
+        pins: &pins,
+        approve: &approve,
+    };
+    let kept = store.kept();
+    let admission = kept.admit(&submission, now)?;
+    // As the tables will be: without the version that it replaces.
+    let replaced = |slot| kept.by_slot(slot).is_some_and(|document| document.id == admission.document.id);
+    basis.exemptions.retain(|exemption| !replaced(exemption.slot));
+    basis.exemptions.extend(admission.to_kernel(&Clocks::read()));
+    basis.exemptions.sort_by_key(|exemption| exemption.slot);
+    let compiled = basis.compile(&policy, 0).map_err(|error| RefusedLoad {
+        kind: ErrorKind::BadInput,
+        message: error.to_string(),
+        codes: vec!["no-room"],
+    })?;
+    if dry_run {
+        return Ok(Box::new(LoadedExemption { admission, compiled: None }));
+    }
+    let admission = store.load_admitted(admission, &submission, &who, now)?;
+    Ok(Box::new(LoadedExemption { admission, compiled: Some((basis, compiled)) }))
+}
+
+impl From<LoadError> for RefusedLoad {
+    fn from(error: LoadError) -> Self {
+        let (kind, codes) = match &error {
+            LoadError::Document(errors) => {
+                (ErrorKind::BadInput, errors.errors.iter().map(|error| error.kind.code()).collect())
+            }
+            LoadError::Approval(ApprovalError::NotApproved(not)) => (ErrorKind::BadInput, vec![not.code()]),
+            LoadError::Approval(ApprovalError::Signers(_)) => (ErrorKind::BadInput, vec!["allowed-signers"]),
+            LoadError::Store(error) => (kind_of(error), vec!["store"]),
+        };
+        Self { kind, message: error.to_string(), codes }
+    }
+}
+
+fn kind_of(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
+        StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {
+            ErrorKind::BadInput
+        }
+        _ => ErrorKind::Failed,
+    }
+}
