@@ -53,21 +53,17 @@ impl Guard {
         // Whether the tables have room is seen before anything is kept.
         let admission = self.store.admit(&submission, now)?;
         let clocks = Clocks::read();
-        let mut exemptions = self.store.kernel_exemptions(&clocks, &pins);
-        let replaced =
-            |slot| self.store.by_slot(slot).is_some_and(|document| document.id == admission.document.id);
-        exemptions.retain(|exemption| !replaced(exemption.slot));
-        exemptions.extend(admission.to_kernel(&clocks));
+        let exemptions = self.store.kept().kernel_exemptions_with(&admission, &clocks, &pins);
         compile::policy_table(&self.policy, &exemptions, &self.facts, self.generation() + 1)
             .map_err(|error| RefusedLoad::new("no-room", ErrorKind::BadInput, error.to_string()))?;
         if dry_run {
-            let summary = Summary::of_document(&admission.document, now);
+            let summary = Summary::of_document(admission.document(), now);
             let message = format!("exemption {} would be loaded{}", summary.id, approved_words(&admission));
             return Ok(Response::Planned { message, exemptions: vec![summary] });
         }
 
-        let admission = self.store.load(&submission, who, now)?;
-        let key = (admission.document.id.clone(), admission.document.version);
+        let approved = approved_words(&admission);
+        let key = self.store.load_admitted(admission, who, now).map_err(LoadError::from)?;
         self.renew().map_err(|error| {
             let message = format!(
                 "exemption {} is kept, but the kernel does not judge by it yet: {error}. It is tried again \
@@ -77,16 +73,16 @@ impl Guard {
             error!("{message}");
             RefusedLoad::new("not-published", ErrorKind::Failed, message)
         })?;
-        info!(uid = who.uid, "exemption {} is loaded{}", key.0, approved_words(&admission));
-        Ok(self.done_to(format!("exemption {} is loaded{}", key.0, approved_words(&admission)), &[key]))
+        info!(uid = who.uid, "exemption {} is loaded{approved}", key.0);
+        Ok(self.done_to(format!("exemption {} is loaded{approved}", key.0), &[key]))
     }
 
     /// Stays, resumes or closes exemptions. When the answer is `done`, the kernel judges by it: no further
     /// packet passes by what is stayed or closed. With `dry_run` nothing is changed.
     pub(super) fn change_exemptions(
         &mut self,
-        target: Target<'_>,
-        change: &Change<'_>,
+        target: &Target,
+        change: &Change,
         dry_run: bool,
         who: &Who,
     ) -> Response {
@@ -147,8 +143,8 @@ impl Guard {
 
     fn refuse_change(
         &mut self,
-        target: Target<'_>,
-        change: &Change<'_>,
+        target: &Target,
+        change: &Change,
         dry_run: bool,
         who: &Who,
         error: &StoreError,
@@ -158,11 +154,7 @@ impl Guard {
             self.renew_or_say("the kernel's tables are NOT up to date");
         }
         if !dry_run {
-            let of = match target {
-                Target::Id(id) => id,
-                Target::Instrument(name) => name,
-            };
-            self.record(trail::refusal(who, change.name(), of, &error.to_string()));
+            self.record(trail::refusal(who, change.name(), target.name(), &error.to_string()));
         }
         Response::error(kind_of(error), error.to_string())
     }
@@ -278,7 +270,7 @@ impl Guard {
 }
 
 /// What a change is called once it is made.
-fn done_word(change: &Change<'_>) -> &'static str {
+fn done_word(change: &Change) -> &'static str {
     match change {
         Change::Stay { .. } => "stayed",
         Change::Resume { .. } => "resumed",
@@ -292,7 +284,7 @@ fn ids(keys: &[Key]) -> String {
 }
 
 fn approved_words(admission: &Admission) -> String {
-    let names: Vec<&str> = admission.approvals.iter().map(|approval| approval.identity.as_str()).collect();
+    let names: Vec<&str> = admission.approvals().iter().map(|approval| approval.identity.as_str()).collect();
     if names.is_empty() {
         "; nobody's approval was verified, for the config has no [approval]".to_owned()
     } else {
@@ -336,6 +328,7 @@ fn kind_of(error: &StoreError) -> ErrorKind {
         StoreError::Held { .. }
         | StoreError::Disk { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Outdated { .. }
         | StoreError::NoSlot { .. } => ErrorKind::Failed,
     }
 }

@@ -193,16 +193,16 @@ impl Daemon {
             Request::ExemptionShow { id, version } => self.guard.show_exemption(&id, version, sees_all),
             Request::ExemptionOpen {} => self.guard.open_exemptions(),
             Request::ExemptionStay { id, order, dry_run } => {
-                self.change(Target::Id(&id), &Change::Stay { order: &order }, dry_run, &who)
+                self.change(&Target::Id(id), &Change::Stay { order }, dry_run, &who)
             }
             Request::ExemptionResume { id, why, dry_run } => {
-                self.change(Target::Id(&id), &Change::Resume { why: &why }, dry_run, &who)
+                self.change(&Target::Id(id), &Change::Resume { why }, dry_run, &who)
             }
             Request::ExemptionRevoke { id, why, dry_run } => {
-                self.change(Target::Id(&id), &Change::Revoke { why: &why }, dry_run, &who)
+                self.change(&Target::Id(id), &Change::Revoke { why }, dry_run, &who)
             }
             Request::InstrumentInvalidate { name, why, dry_run } => {
-                self.change(Target::Instrument(&name), &Change::Invalidate { why: &why }, dry_run, &who)
+                self.change(&Target::Instrument(name), &Change::Invalidate { why }, dry_run, &who)
             }
             Request::AuditCheckpoint {} => self.guard.checkpoint(&who),
             Request::Audit { from } => self.guard.audit_lines(from),
@@ -215,7 +215,7 @@ impl Daemon {
         let _gone = answer.send(response);
     }
 
-    fn change(&mut self, target: Target<'_>, change: &Change<'_>, dry_run: bool, who: &Who) -> Response {
+    fn change(&mut self, target: &Target, change: &Change, dry_run: bool, who: &Who) -> Response {
         self.guard.change_exemptions(target, change, dry_run, who)
     }
 
