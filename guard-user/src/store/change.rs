@@ -6,47 +6,57 @@ use serde_json::json;
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
 use super::read::sha256;
-use super::{Key, Store, StoreError, quota};
+use super::{Kept, Key, Store, StoreError, quota};
 use crate::audit::{Kind, Who};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{Record, Said, Status};
 use crate::exemption::summary::{self, HIDDEN};
 
 /// Which exemptions a change is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
     /// The one of this id that is not closed.
-    Id(&'a str),
+    Id(String),
     /// Every one that rests on the instrument of this name and is not closed.
-    Instrument(&'a str),
+    Instrument(String),
+}
+
+impl Target {
+    /// The id of the exemption, or the name of the instrument.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Id(name) | Self::Instrument(name) => name,
+        }
+    }
 }
 
 /// What is to become of exemptions. Texts are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
     /// Nothing passes until it is resumed.
     Stay {
         /// The order that stays it.
-        order: &'a str,
+        order: String,
     },
     /// The stay is lifted.
     Resume {
         /// Why.
-        why: &'a str,
+        why: String,
     },
     /// It is closed for good.
     Revoke {
         /// Why.
-        why: &'a str,
+        why: String,
     },
     /// The instrument that it rests on has fallen: it is closed for good.
     Invalidate {
         /// Why.
-        why: &'a str,
+        why: String,
     },
 }
 
-impl Change<'_> {
+impl Change {
     const fn event(&self) -> Event {
         match self {
             Self::Stay { .. } => Event::Stay,
@@ -86,7 +96,7 @@ impl Change<'_> {
         }
     }
 
-    const fn why(&self) -> &str {
+    fn why(&self) -> &str {
         match self {
             Self::Stay { order } => order,
             Self::Resume { why } | Self::Revoke { why } | Self::Invalidate { why } => why,
@@ -94,17 +104,12 @@ impl Change<'_> {
     }
 }
 
-impl Store {
+impl Kept {
     /// Which exemptions a change would be made to; nothing is changed.
     ///
     /// # Errors
     /// Where there is none, its state or the law does not allow it, or the reason says nothing.
-    pub fn affected(
-        &self,
-        target: Target<'_>,
-        change: &Change<'_>,
-        now: Timestamp,
-    ) -> Result<Vec<Key>, StoreError> {
+    pub fn affected(&self, target: &Target, change: &Change, now: Timestamp) -> Result<Vec<Key>, StoreError> {
         if change.why().trim().is_empty() || change.why().len() > WHY_BYTES {
             return Err(StoreError::BadReason);
         }
@@ -113,9 +118,9 @@ impl Store {
             Target::Instrument(name) => {
                 let rests = |entry: &Entry| {
                     let open = !entry.record.is_closed() || entry.unsaved;
-                    open && entry.document.as_ref().is_some_and(|it| it.instrument.name == name)
+                    open && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
                 };
-                let found = self.entries.iter().filter(|(_, entry)| rests(entry));
+                let found = self.entries().filter(|(_, entry)| rests(entry));
                 let found: Vec<Key> = found.map(|(key, _)| key.clone()).collect();
                 if found.is_empty() {
                     return Err(StoreError::NoSuchInstrument { name: name.to_owned() });
@@ -124,39 +129,18 @@ impl Store {
             }
         };
         for key in &keys {
-            if let Some(entry) = self.entries.get(key) {
+            if let Some(entry) = self.entry(key) {
                 self.allowed(key, entry, change, now)?;
             }
         }
         Ok(keys)
     }
 
-    /// The version of an id: this one, else the one that is not closed, else the highest.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    pub fn find(&self, id: &str, version: Option<u32>) -> Result<Key, StoreError> {
-        let Some(version) = version else { return self.version_of(id) };
-        let key = (id.to_owned(), version);
-        match self.entries.contains_key(&key) {
-            true => Ok(key),
-            false => Err(StoreError::NotFound { id: format!("{id} version {version}") }),
-        }
-    }
-
-    /// The version of an id that a change is for: the one that is not closed, else the highest.
-    fn version_of(&self, id: &str) -> Result<Key, StoreError> {
-        let versions = || self.entries.iter().filter(|((its_id, _), _)| its_id == id);
-        let open = versions().find(|(_, entry)| !entry.record.is_closed() || entry.unsaved);
-        let found = open.or_else(|| versions().next_back()).map(|(key, _)| key.clone());
-        found.ok_or_else(|| StoreError::NotFound { id: id.to_owned() })
-    }
-
     fn allowed(
         &self,
         (id, _): &Key,
         entry: &Entry,
-        change: &Change<'_>,
+        change: &Change,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         if let Err(refused) = entry.record.status.state().after(change.event())
@@ -188,17 +172,27 @@ impl Store {
         }
         Ok(())
     }
+}
+
+impl Store {
+    /// As [`Kept::affected`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn affected(&self, target: &Target, change: &Change, now: Timestamp) -> Result<Vec<Key>, StoreError> {
+        self.kept.affected(target, change, now)
+    }
 
     /// Makes a change, and says to which exemptions it was made. `who` asked for it.
     ///
     /// # Errors
-    /// As of [`affected`](Self::affected); then nothing is changed. Where the disk refuses to keep that
+    /// As of [`Kept::affected`]; then nothing is changed. Where the disk refuses to keep that
     /// something is closed or stayed, it is so in this process all the same, and a new generation is to be
     /// published in any case; the next write of any kind, or the same call again, keeps it.
     pub fn change(
         &mut self,
-        target: Target<'_>,
-        change: &Change<'_>,
+        target: &Target,
+        change: &Change,
         who: &Who,
         now: Timestamp,
     ) -> Result<Vec<Key>, StoreError> {
@@ -206,7 +200,7 @@ impl Store {
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for key in &keys {
             // One that is only to be kept is written with everything else that the disk did not take.
-            let Some(entry) = self.entries.get(key).filter(|entry| !change.is_repeated_for(entry)) else {
+            let Some(entry) = self.kept.entry(key).filter(|entry| !change.is_repeated_for(entry)) else {
                 continue;
             };
             let mut record = self.changed(entry, change, who, now)?;
@@ -234,7 +228,7 @@ impl Store {
     fn changed(
         &self,
         entry: &Entry,
-        change: &Change<'_>,
+        change: &Change,
         who: &Who,
         now: Timestamp,
     ) -> Result<Record, StoreError> {
@@ -242,15 +236,15 @@ impl Store {
         let record = entry.record.clone();
         Ok(match change {
             Change::Stay { order } => {
-                Record { status: Status::Stayed { at, order: (*order).to_owned(), by }, ..record }
+                Record { status: Status::Stayed { at, order: order.clone(), by }, ..record }
             }
             Change::Revoke { why } | Change::Invalidate { why } => {
-                Record { status: Status::Revoked { at, why: (*why).to_owned(), by }, ..record }
+                Record { status: Status::Revoked { at, why: why.clone(), by }, ..record }
             }
             Change::Resume { .. } => {
                 // Its places were given back when it was stayed.
                 let wanted = entry.document.as_ref().map_or(0, |document| groups(document).len());
-                let slots = self.free_slots(wanted)?;
+                let slots = self.kept.free_slots(wanted)?;
                 let granted = match entry.document.as_ref().and_then(|document| document.quota_bytes) {
                     Some(quota) => {
                         record.granted.max(record.used().bytes.saturating_add(quota::slice(quota)).min(quota))
@@ -269,25 +263,19 @@ impl Store {
     /// # Errors
     /// Where the disk refuses; they are closed in this process all the same.
     pub fn close_what_is_over(&mut self, who: &Who, now: Timestamp) -> Result<Vec<(Key, Kind)>, StoreError> {
-        let mut over: Vec<(Key, Record)> = Vec::new();
-        let mut closed = Vec::new();
-        for (key, entry) in &self.entries {
-            let Some(document) = entry.document.as_ref().filter(|_| !entry.record.is_closed()) else {
-                continue;
-            };
-            let (status, kind) = if document.ends() <= now {
-                (Status::Expired { at: now }, Kind::Expire)
-            } else if entry.is_active() && summary::is_spent(document, entry.record.used()) {
-                (Status::Exhausted { at: now }, Kind::Exhaust)
-            } else {
-                continue;
-            };
-            over.push((key.clone(), Record { status, ..entry.record.clone() }));
-            closed.push((key.clone(), kind));
-        }
-        if over.is_empty() {
+        let closed = self.kept.over(now);
+        if closed.is_empty() {
             return Ok(closed);
         }
+        let status = |kind: &Kind| match kind {
+            Kind::Expire => Status::Expired { at: now },
+            _ => Status::Exhausted { at: now },
+        };
+        let closed_record = |(key, kind): &(Key, Kind)| {
+            let record = self.kept.record(key)?;
+            Some((key.clone(), Record { status: status(kind), ..record.clone() }))
+        };
+        let over: Vec<(Key, Record)> = closed.iter().filter_map(closed_record).collect();
         let told = |(key, kind): &(Key, Kind)| Self::told(*kind, key, who, now, "", json!({}));
         let lines: Vec<_> = closed.iter().map(told).collect();
         let kept = self.commit(&over, lines.clone(), |_| Ok(()));

@@ -1,7 +1,7 @@
 //! What can go wrong with the store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
@@ -67,6 +67,15 @@ pub enum StoreError {
         /// Why not.
         refused: lifecycle::Refusal,
     },
+    /// Since it was admitted, another version of it was loaded or changed, or its slots were given away.
+    #[error(
+        "the exemption \"{id}\" or its slots in the kernel's table changed after it was checked: load it again",
+        id = .id.escape_debug()
+    )]
+    Outdated {
+        /// Its id.
+        id: String,
+    },
     /// It may not let packets through again.
     #[error("the exemption \"{id}\" can't be resumed: {why}", id = .id.escape_debug())]
     NotResumable {
@@ -87,6 +96,14 @@ pub enum StoreError {
         /// How many are needed.
         wanted: usize,
     },
+}
+
+impl StoreError {
+    /// The database could not be used when the store was opened.
+    pub(super) fn unusable(path: &Path) -> Self {
+        let reason = "it could not be read when the daemon started".to_owned();
+        Self::Damaged { path: path.to_owned(), reason }
+    }
 }
 
 /// A document was not loaded.

@@ -12,30 +12,35 @@
 //! [`Store::revoke`], then the kernel closes. After each new generation it saves the use of the slots in
 //! [`Store::slots_to_reset`], resets them in the kernel, and says so by [`Store::slots_were_reset`].
 
+mod admission;
 mod change;
 mod days;
 mod disk;
 mod entry;
 mod error;
+mod kept;
 mod quota;
 mod read;
 mod slots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
+pub use admission::{Admission, Submission};
 pub use change::{Change, Target};
 pub use days::{DayCount, DayUse, Judged};
-pub use entry::{Admission, Submission, kernel_entries};
+pub use entry::kernel_entries;
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
+pub use kept::Kept;
 pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
 use disk::Disk;
-use entry::Entry;
+use kept::Inner;
 
 /// An id and a version.
 pub type Key = (String, u32);
@@ -48,18 +53,14 @@ pub struct Store {
     path: PathBuf,
     /// `None` where the database can't be used: then nothing is open, and nothing can be changed.
     disk: Option<Disk>,
-    entries: BTreeMap<Key, Entry>,
-    problems: Vec<Problem>,
+    /// What the disk has, but for closings that it refused: see [`Kept`].
+    kept: Kept,
     /// The last line of the audit trail.
     last_line: Option<String>,
     /// What the trail is to tell of closings that the disk did not take.
     untold: Vec<crate::audit::Record>,
     /// The transaction that failed last, until it is known what became of it.
     doubt: Option<trail::Doubt>,
-    /// Versions whose record can't be read: they are not loaded again.
-    unreadable: BTreeSet<Key>,
-    /// Slots that nobody holds and whose use in the kernel may be another exemption's.
-    unclean: BTreeSet<u16>,
 }
 
 impl Store {
@@ -89,17 +90,10 @@ impl Store {
             Err(error) => return Err(error),
         };
         let read::Found { entries, unreadable, problems } = found;
-        Ok(Self {
-            path,
-            disk: Some(disk),
-            unclean: slots::unclean(&entries, &unreadable),
-            entries,
-            problems,
-            last_line,
-            untold: Vec::new(),
-            doubt: None,
-            unreadable,
-        })
+        let unclean = slots::unclean(&entries, &unreadable);
+        let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
+        let kept = Inner { path: path.clone(), usable: true, entries, unreadable, unclean, problems };
+        Ok(Self { path, disk: Some(disk), kept: Kept::new(kept), last_line, untold: Vec::new(), doubt: None })
     }
 
     fn unusable(path: PathBuf, reason: String) -> Self {
@@ -107,36 +101,23 @@ impl Store {
             "it can't be read ({reason}); no exemption is open and none can be loaded. Restore it from a \
              backup, or move it elsewhere to begin anew"
         );
-        let problems = vec![Problem { place: path.display().to_string(), reason }];
-        let every = 0..u16::try_from(guard_common::abi::MAX_EXEMPTIONS).unwrap_or(u16::MAX);
-        Self {
-            path,
-            disk: None,
+        let kept = Inner {
+            path: path.clone(),
+            usable: false,
             entries: BTreeMap::new(),
-            problems,
-            last_line: None,
-            untold: Vec::new(),
-            doubt: None,
             unreadable: BTreeSet::new(),
-            // The kernel's counts are of exemptions that nobody knows now.
-            unclean: every.collect(),
-        }
-    }
-
-    /// What can't be used of the store; each of these exemptions is closed.
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
+            // The kernel's counts are of exemptions that are not known now.
+            unclean: kept::every_slot().collect(),
+            problems: vec![Problem { place: path.display().to_string(), reason }],
+        };
+        let kept = Kept::new(kept);
+        Self { path, disk: None, kept, last_line: None, untold: Vec::new(), doubt: None }
     }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, entries, problems, .. } = self;
-        f.debug_struct("Store")
-            .field("path", path)
-            .field("entries", entries)
-            .field("problems", problems)
-            .finish_non_exhaustive()
+        let Self { path, kept, .. } = self;
+        f.debug_struct("Store").field("path", path).field("kept", kept).finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@
 use jiff::Timestamp;
 
 use super::entry::Entry;
-use super::{Key, Store, StoreError};
+use super::{Kept, Key, Store, StoreError};
 use crate::exemption::document::Document;
 use crate::exemption::record::{Record, Use};
 
@@ -47,20 +47,33 @@ fn to_extend(entry: &Entry, used: Use) -> Option<u64> {
     granted_in_part(entry).filter(|quota| ahead <= slice(*quota) / 2)
 }
 
-impl Store {
+impl Kept {
     /// Whether an exemption is open whose quota is granted in part, so that its use is to be looked at often.
     #[must_use]
     pub fn has_more_to_grant(&self) -> bool {
-        self.entries.values().any(|entry| granted_in_part(entry).is_some())
+        self.entries().any(|(_, entry)| granted_in_part(entry).is_some())
     }
 
-    /// Whether [`grant`](Self::grant) would grant more, were these counts of the kernel's
-    /// [saved](Self::checkpoint_use).
+    /// Whether [`Store::grant`] would grant more, were these counts of the kernel's
+    /// [saved](Store::checkpoint_use).
     #[must_use]
     pub fn is_grant_due(&self, counts: &[(u16, Use)]) -> bool {
-        self.entries
-            .values()
-            .any(|entry| to_extend(entry, entry.record.before.plus(entry.counted(counts))).is_some())
+        self.entries()
+            .any(|(_, entry)| to_extend(entry, entry.record.before.plus(entry.counted(counts))).is_some())
+    }
+}
+
+impl Store {
+    /// As [`Kept::has_more_to_grant`].
+    #[must_use]
+    pub fn has_more_to_grant(&self) -> bool {
+        self.kept.has_more_to_grant()
+    }
+
+    /// As [`Kept::is_grant_due`].
+    #[must_use]
+    pub fn is_grant_due(&self, counts: &[(u16, Use)]) -> bool {
+        self.kept.is_grant_due(counts)
     }
 
     /// Grants more where less than half a slice is left. True where the kernel is to be told, by a new
@@ -70,7 +83,7 @@ impl Store {
     /// Where the disk refuses; then the kernel stops at what it has.
     pub fn grant(&mut self) -> Result<bool, StoreError> {
         let mut more: Vec<(Key, Record)> = Vec::new();
-        for (key, entry) in &self.entries {
+        for (key, entry) in self.kept.entries() {
             let record = &entry.record;
             let Some(quota) = to_extend(entry, record.used()) else { continue };
             let granted = record.used().bytes.saturating_add(slice(quota)).min(quota);
@@ -90,7 +103,7 @@ impl Store {
     /// Where the disk refuses.
     pub fn checkpoint_use(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
         let (mut records, mut spent) = (Vec::new(), Vec::new());
-        for (key, entry) in &self.entries {
+        for (key, entry) in self.kept.entries() {
             let counted = entry.counted(counts);
             if counted == entry.record.counted {
                 continue;
@@ -117,7 +130,7 @@ impl Store {
     /// Where the disk refuses; then the kernel must not get the exemptions.
     pub fn counters_began_anew(&mut self) -> Result<(), StoreError> {
         let mut records = Vec::new();
-        for (key, entry) in &self.entries {
+        for (key, entry) in self.kept.entries() {
             let record = &entry.record;
             let bounded = entry.document.as_ref().is_none_or(|document| document.quota_bytes.is_some());
             let used = record.used();
@@ -152,8 +165,8 @@ impl Store {
             ..record.clone()
         };
         let records: Vec<(Key, Record)> = self
-            .entries
-            .iter()
+            .kept
+            .entries()
             .filter(|(_, entry)| !entry.record.slots.is_empty())
             .map(|(key, entry)| (key.clone(), settled(&entry.record)))
             .collect();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use sha2::{Digest, Sha256};
@@ -98,7 +99,7 @@ impl Reader {
                     if let Err(reason) = &document {
                         found.problems.push(self.problem(&key, reason));
                     }
-                    let entry = Entry { document: document.ok(), record, unsaved: false };
+                    let entry = Entry { document: document.ok().map(Arc::new), record, unsaved: false };
                     found.entries.insert(key, entry);
                 }
                 Err(reason) => {

@@ -1,44 +1,17 @@
-//! The kernel's places for exemptions: who holds which, and when one may be given to another.
+//! The kernel's slots for exemptions: which exemption holds which, and when one may be given to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
 use super::entry::{Entry, groups};
+use super::kept::every_slot;
 use super::read::Found;
 use super::{Key, Problem, Store, StoreError};
 use crate::exemption::document::Document;
 use crate::exemption::record::{Record, Use};
 
 impl Store {
-    /// Slots of exemptions that are not open, which no generation uses any more once one without them is
-    /// live: their use is to be saved by [`checkpoint_use`](Self::checkpoint_use) and reset in the kernel.
-    #[must_use]
-    pub fn slots_to_reset(&self) -> Vec<u16> {
-        let closed = self.entries.values().filter(|entry| !entry.is_active());
-        let held = closed.flat_map(|entry| entry.record.slots.iter().copied());
-        let slots: BTreeSet<u16> = held.chain(self.unclean.iter().copied()).collect();
-        slots.into_iter().collect()
-    }
-
-    /// The accounts of all exemptions that have one: the slots whose use is to be saved.
-    #[must_use]
-    pub fn accounts(&self) -> Vec<u16> {
-        self.entries.values().filter_map(|entry| entry.record.account()).collect()
-    }
-
-    /// Every slot that an exemption holds.
-    #[must_use]
-    pub fn slots_in_use(&self) -> Vec<u16> {
-        self.entries.values().flat_map(|entry| entry.record.slots.iter().copied()).collect()
-    }
-
-    /// The accounts of these exemptions.
-    #[must_use]
-    pub fn accounts_of(&self, keys: &[Key]) -> Vec<u16> {
-        keys.iter().filter_map(|key| self.entries.get(key)?.record.account()).collect()
-    }
-
     /// The use that the kernel counted for these slots is zero now, so that another exemption may have them.
     ///
     /// # Errors
@@ -48,8 +21,8 @@ impl Store {
             !record.slots.is_empty() && record.slots.iter().all(|slot| slots.contains(slot))
         };
         let records: Vec<(Key, Record)> = self
-            .entries
-            .iter()
+            .kept
+            .entries()
             .filter(|(_, entry)| !entry.is_active() && freed(&entry.record))
             .map(|(key, entry)| {
                 let (before, counted) = (entry.record.used(), Use::default());
@@ -59,7 +32,7 @@ impl Store {
             })
             .collect();
         self.keep(records)?;
-        self.unclean.retain(|slot| !slots.contains(slot));
+        self.kept.inner_mut().unclean.retain(|slot| !slots.contains(slot));
         Ok(())
     }
 }
@@ -90,8 +63,7 @@ pub(super) fn unclean(entries: &BTreeMap<Key, Entry>, unreadable: &BTreeSet<Key>
         return BTreeSet::new();
     }
     let held: BTreeSet<u16> = entries.values().flat_map(|entry| entry.record.slots.iter().copied()).collect();
-    let all = 0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX);
-    all.filter(|slot| !held.contains(slot)).collect()
+    every_slot().filter(|slot| !held.contains(slot)).collect()
 }
 
 /// Whether the kernel has these slots.

@@ -1,12 +1,14 @@
 //! Writing: records and audit lines, together or not at all.
 
 use std::io;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use redb::WriteTransaction;
 use serde_json::{Map, Value, json};
 
 use super::disk::{AUDIT, RECORDS};
+use super::entry::Entry;
 use super::read::{OpenDocument, Reader, Stored};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
@@ -80,7 +82,7 @@ impl Store {
             lines.push((sequence, line.clone()));
             last = Some(line);
         }
-        let unsaved = self.entries.iter().filter(|(_, entry)| entry.unsaved);
+        let unsaved = self.kept.entries().filter(|(_, entry)| entry.unsaved);
         let unsaved = unsaved.map(|(key, entry)| (key.clone(), entry.record.clone()));
         // A later record of the same exemption goes over an earlier one.
         let records: Vec<(Key, Record)> = unsaved.chain(records.iter().cloned()).collect();
@@ -109,8 +111,8 @@ impl Store {
         }
         self.last_line = last;
         self.untold.clear();
-        for entry in self.entries.values_mut() {
-            entry.unsaved = false;
+        for key in self.kept.unsaved() {
+            self.change_entry(&key, |entry| entry.unsaved = false);
         }
         Ok(())
     }
@@ -140,16 +142,16 @@ impl Store {
 
     /// Whether this process has changes that the disk did not take.
     pub(super) fn is_ahead(&self) -> bool {
-        !self.untold.is_empty() || self.entries.values().any(|entry| entry.unsaved)
+        !self.untold.is_empty() || self.kept.entries().any(|(_, entry)| entry.unsaved)
     }
 
     /// Takes up closings, of which the disk may not know.
     pub(super) fn hold(&mut self, records: Vec<(Key, Record)>, lines: Vec<audit::Record>, kept: bool) {
         for (key, record) in records {
-            if let Some(entry) = self.entries.get_mut(&key) {
+            self.change_entry(&key, |entry| {
                 entry.record = record;
                 entry.unsaved = !kept;
-            }
+            });
         }
         if !kept {
             self.untold.extend(lines);
@@ -174,16 +176,22 @@ impl Store {
     /// Takes up records that are on the disk.
     pub(super) fn take(&mut self, records: Vec<(Key, Record)>) {
         for (key, record) in records {
-            if let Some(entry) = self.entries.get_mut(&key) {
+            self.change_entry(&key, |entry| {
                 entry.record = record;
                 entry.unsaved = false;
-            }
+            });
+        }
+    }
+
+    /// Changes one exemption in memory.
+    pub(super) fn change_entry(&mut self, key: &Key, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.kept.inner_mut().entries.get_mut(key) {
+            change(Arc::make_mut(entry));
         }
     }
 
     pub(super) fn no_disk(&self) -> StoreError {
-        let reason = "it could not be read when the daemon started".to_owned();
-        StoreError::Damaged { path: self.path.clone(), reason }
+        StoreError::unusable(&self.path)
     }
 
     fn reader(&self) -> Result<Reader, StoreError> {
@@ -212,12 +220,6 @@ impl Store {
         self.reader()?.stored(key)
     }
 
-    /// What became of an exemption.
-    #[must_use]
-    pub fn record(&self, key: &Key) -> Option<&Record> {
-        self.entries.get(key).map(|entry| &entry.record)
-    }
-
     /// The documents of the exemptions that are open.
     ///
     /// # Errors
@@ -226,7 +228,7 @@ impl Store {
         let Some(disk) = &self.disk else { return Ok(Vec::new()) };
         let reader = disk.read(&self.path)?;
         let mut open = Vec::new();
-        for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.is_active()) {
+        for (key, entry) in self.kept.entries().filter(|(_, entry)| entry.is_active()) {
             let (Some(document), Some(bytes)) = (&entry.document, reader.document(key)?) else { continue };
             let left = quota::left(document, &entry.record).saturating_sub(entry.record.counted.bytes);
             let left = document.quota_bytes.map(|_| left);

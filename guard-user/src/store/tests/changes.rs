@@ -8,20 +8,28 @@ use crate::exemption::record::Use;
 use crate::exemption::{Clocks, State, Summary};
 use crate::store::{Change, LoadError, Store, StoreError, Target, kernel_entries};
 
-const STAY: Change<'static> = Change::Stay { order: "order 7" };
-const RESUME: Change<'static> = Change::Resume { why: "order 8" };
-const REVOKE: Change<'static> = Change::Revoke { why: "the request was withdrawn" };
+fn stay_order() -> Change {
+    Change::Stay { order: "order 7".into() }
+}
 
-fn change(store: &mut Store, id: &str, change: Change<'_>) -> Result<Vec<(String, u32)>, StoreError> {
-    let affected = store.affected(Target::Id(id), &change, now());
-    let keys = store.change(Target::Id(id), &change, &who(), now());
+fn resume_order() -> Change {
+    Change::Resume { why: "order 8".into() }
+}
+
+fn revocation() -> Change {
+    Change::Revoke { why: "the request was withdrawn".into() }
+}
+
+fn change(store: &mut Store, id: &str, change: Change) -> Result<Vec<(String, u32)>, StoreError> {
+    let affected = store.affected(&Target::Id(id.into()), &change, now());
+    let keys = store.change(&Target::Id(id.into()), &change, &who(), now());
     assert_eq!(affected.ok(), keys.as_ref().ok().cloned(), "what would be changed is changed");
     keys
 }
 
 /// Stays one as the daemon does: its places are given back.
 fn stay(store: &mut Store, id: &str) {
-    change(store, id, STAY).unwrap();
+    change(store, id, stay_order()).unwrap();
     store.slots_were_reset(&store.slots_to_reset()).unwrap();
 }
 
@@ -59,7 +67,10 @@ fn the_kernel_is_given_what_the_document_says() {
         assert_eq!(entry.valid_from_ns, 0);
         assert_eq!(entry.valid_until_ns, (5 + 13 * 86_400) * 1_000_000_000);
     }
-    assert_eq!((store.by_slot(0), store.by_slot(1)), (Some(&admission.document), Some(&admission.document)));
+    assert_eq!(
+        (store.by_slot(0), store.by_slot(1)),
+        (Some(admission.document()), Some(admission.document()))
+    );
     assert_eq!(store.by_slot(2), None);
     assert!(
         kernel_entries(&admission.document, &[0], &pins(), 1, &clocks()).is_empty(),
@@ -120,8 +131,8 @@ fn lists_say_what_became_of_each() {
     load(&mut store, &named("other", 4)).unwrap();
     load(&mut store, &named("stayed", 1)).unwrap();
     store.checkpoint_use(&[(0, Use { bytes: 998_487, packets: 700 })], now()).unwrap();
-    change(&mut store, "other", REVOKE).unwrap();
-    change(&mut store, "stayed", STAY).unwrap();
+    change(&mut store, "other", revocation()).unwrap();
+    change(&mut store, "stayed", stay_order()).unwrap();
     drop(store);
     disk.restart(End::PowerLoss(3));
     let store = disk.open_store();
@@ -156,9 +167,9 @@ fn what_is_open_cannot_be_loaded_again_and_what_was_revoked_needs_a_new_version(
     load(&mut store, &named("a", 1)).unwrap();
     assert_eq!(code(&load(&mut store, &named("a", 1)).unwrap_err()), "still-open");
     assert_eq!(code(&load(&mut store, &named("a", 2)).unwrap_err()), "still-open");
-    change(&mut store, "a", STAY).unwrap();
+    change(&mut store, "a", stay_order()).unwrap();
     assert_eq!(code(&load(&mut store, &named("a", 2)).unwrap_err()), "still-open");
-    change(&mut store, "a", REVOKE).unwrap();
+    change(&mut store, "a", revocation()).unwrap();
     disk.restart(End::Killed);
     let mut store = disk.open_store();
     assert_eq!(code(&load(&mut store, &named("a", 1)).unwrap_err()), "old-version");
@@ -192,7 +203,7 @@ fn a_version_that_takes_another_ones_place_closes_it_in_the_same_step() {
     assert_eq!(store.find("a", Some(1)).unwrap(), ("a".to_owned(), 1));
     assert!(matches!(store.find("a", Some(2)), Err(StoreError::NotFound { .. })));
     // What closed v1 does not open it again.
-    change(&mut store, "a", REVOKE).unwrap();
+    change(&mut store, "a", revocation()).unwrap();
     assert_eq!(states(&store, NOW), [State::Revoked, State::Revoked]);
 }
 
@@ -219,26 +230,26 @@ fn a_load_is_told_with_who_approved_it_and_kept_byte_for_byte() {
 fn changes_that_make_no_sense_are_refused() {
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &named("a", 1)).unwrap();
-    assert!(matches!(change(&mut store, "other", REVOKE), Err(StoreError::NotFound { .. })));
+    assert!(matches!(change(&mut store, "other", revocation()), Err(StoreError::NotFound { .. })));
     let long = "x".repeat(1001);
     for why in ["", " \n", long.as_str()] {
         for it in [
-            Change::Stay { order: why },
-            Change::Resume { why },
-            Change::Revoke { why },
-            Change::Invalidate { why },
+            Change::Stay { order: why.into() },
+            Change::Resume { why: why.into() },
+            Change::Revoke { why: why.into() },
+            Change::Invalidate { why: why.into() },
         ] {
-            assert!(matches!(change(&mut store, "a", it), Err(StoreError::BadReason)), "{it:?}");
+            assert!(matches!(change(&mut store, "a", it.clone()), Err(StoreError::BadReason)), "{it:?}");
         }
     }
-    assert!(matches!(change(&mut store, "a", RESUME), Err(StoreError::State { .. })));
+    assert!(matches!(change(&mut store, "a", resume_order()), Err(StoreError::State { .. })));
     stay(&mut store, "a");
-    assert!(matches!(change(&mut store, "a", STAY), Err(StoreError::State { .. })));
+    assert!(matches!(change(&mut store, "a", stay_order()), Err(StoreError::State { .. })));
     let odd = "\u{1b}[31m \"quoted\"\n";
-    change(&mut store, "a", Change::Revoke { why: odd }).unwrap();
+    change(&mut store, "a", Change::Revoke { why: odd.into() }).unwrap();
     assert_eq!(trail(&store).last().unwrap().why, odd);
-    for it in [STAY, RESUME, REVOKE, Change::Invalidate { why: "x" }] {
-        assert!(matches!(change(&mut store, "a", it), Err(StoreError::State { .. })), "{it:?}");
+    for it in [stay_order(), resume_order(), revocation(), Change::Invalidate { why: "x".into() }] {
+        assert!(matches!(change(&mut store, "a", it.clone()), Err(StoreError::State { .. })), "{it:?}");
     }
 }
 
@@ -251,12 +262,12 @@ fn a_stay_lets_nothing_through_until_it_is_resumed() {
     disk.restart(End::PowerLoss(4));
     let mut store = disk.open_store();
     assert_eq!((open_ids(&store).len(), states(&store, NOW)), (0, vec![State::Stayed]));
-    change(&mut store, "a", RESUME).unwrap();
+    change(&mut store, "a", resume_order()).unwrap();
     disk.restart(End::PowerLoss(5));
     let mut store = disk.open_store();
     assert_eq!((open_ids(&store), states(&store, NOW)), (vec!["a".to_owned()], vec![State::Active]));
     stay(&mut store, "a");
-    change(&mut store, "a", REVOKE).unwrap();
+    change(&mut store, "a", revocation()).unwrap();
     assert_eq!(kinds(&store)[3..], ["stay", "resume", "stay", "revoke"]);
 }
 
@@ -273,7 +284,7 @@ fn what_is_over_is_not_resumed() {
         stay(&mut store, id);
     }
     let mut refused = |id: &str, moment: &str| {
-        let resumed = store.change(Target::Id(id), &RESUME, &who(), time(moment));
+        let resumed = store.change(&Target::Id(id.into()), &resume_order(), &who(), time(moment));
         let Err(StoreError::NotResumable { why, .. }) = resumed else { panic!("{id}: {resumed:?}") };
         why
     };
@@ -290,10 +301,10 @@ fn an_instrument_that_falls_closes_all_that_rests_on_it_and_nothing_else() {
         load(&mut store, &named(id, 1)).unwrap();
     }
     load(&mut store, &named("other", 1).replace("US-Ireland MLAT 2001", "Another treaty")).unwrap();
-    change(&mut store, "gone", REVOKE).unwrap();
+    change(&mut store, "gone", revocation()).unwrap();
     stay(&mut store, "b");
-    let fallen = Target::Instrument("US-Ireland MLAT 2001");
-    let why = Change::Invalidate { why: "C-311/18" };
+    let fallen = &Target::Instrument("US-Ireland MLAT 2001".into());
+    let why = Change::Invalidate { why: "C-311/18".into() };
     let keys = store.change(fallen, &why, &who(), now()).unwrap();
     assert_eq!(keys, [("a".to_owned(), 1), ("b".to_owned(), 1)]);
     disk.restart(End::PowerLoss(6));
@@ -303,7 +314,7 @@ fn an_instrument_that_falls_closes_all_that_rests_on_it_and_nothing_else() {
     assert_eq!(told.iter().map(|record| record.subject.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(told.iter().all(|it| it.why == "C-311/18" && it.detail["instrument"] == "US-Ireland MLAT 2001"));
     for name in ["US-Ireland MLAT 2001", "us-ireland mlat 2001", ""] {
-        let again = store.change(Target::Instrument(name), &why, &who(), now());
+        let again = store.change(&Target::Instrument(name.into()), &why, &who(), now());
         assert!(matches!(again, Err(StoreError::NoSuchInstrument { .. })), "{again:?}");
     }
 }
@@ -314,7 +325,7 @@ fn expiry_is_kept_and_the_clock_set_back_does_not_open_again() {
     let mut store = disk.open_store();
     load(&mut store, &named("a", 1)).unwrap();
     load(&mut store, &named("stayed", 1)).unwrap();
-    change(&mut store, "stayed", STAY).unwrap();
+    change(&mut store, "stayed", stay_order()).unwrap();
     load(&mut store, &named("reviewed", 1).replace("2027-06-01", "2026-12-05")).unwrap();
     let mut over = |moment: &str| -> Vec<String> {
         let closed = store.close_what_is_over(&who(), time(moment)).unwrap();
@@ -364,9 +375,9 @@ fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
     let confidential = good_with(&[("quota_bytes", "confidential = true\nquota_bytes")]);
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &confidential).unwrap();
-    make(&mut store, Target::Id("mlat-1"), Change::Stay { order: SECRET });
-    let instrument = Target::Instrument("US-Ireland MLAT 2001");
-    make(&mut store, instrument, Change::Invalidate { why: SECRET });
+    make(&mut store, &Target::Id("mlat-1".into()), Change::Stay { order: SECRET.into() });
+    let instrument = &Target::Instrument("US-Ireland MLAT 2001".into());
+    make(&mut store, instrument, Change::Invalidate { why: SECRET.into() });
     let lines = store.audit_lines(0, usize::MAX).unwrap();
     let told = lines.iter().filter(|line| line.contains(&crate::store::sha256(SECRET.as_bytes())));
     assert_eq!(told.count(), 2, "{lines:?}");
@@ -378,7 +389,7 @@ fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
     assert_eq!(said, [("stay", SECRET), ("invalidate", SECRET)], "and the store has them");
 }
 
-fn make(store: &mut Store, target: Target<'_>, change: Change<'_>) {
+fn make(store: &mut Store, target: &Target, change: Change) {
     store.change(target, &change, &who(), now()).unwrap();
 }
 
@@ -392,7 +403,7 @@ fn a_new_version_does_not_open_what_an_order_holds() {
     assert!(matches!(&refused, LoadError::Store(StoreError::State { .. })), "{refused}");
     assert!(refused.to_string().contains("an order holds it"), "{refused}");
     assert!(open_ids(&store).is_empty());
-    change(&mut store, "a", RESUME).unwrap();
+    change(&mut store, "a", resume_order()).unwrap();
     load(&mut store, &next).unwrap();
     assert_eq!(states(&store, NOW), [State::Revoked, State::Active]);
 }

@@ -105,7 +105,8 @@ fn a_document_that_is_not_the_one_that_was_loaded_is_closed() {
         assert_eq!(open_ids(&store), ["b"], "{reason}");
         let [problem] = store.problems() else { panic!("{reason}: {:?}", store.problems()) };
         assert!(problem.reason.contains(reason) && problem.reason.contains("it is closed"), "{problem}");
-        let resumed = store.change(Target::Id("a"), &Change::Resume { why: "x" }, &who(), now());
+        let resumed =
+            store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now());
         assert!(resumed.is_err());
         // A higher version takes its place.
         load(&mut store, &named("a", 2)).unwrap();
@@ -148,7 +149,9 @@ fn assert_unusable(store: &mut Store, reason: &str) {
     assert_eq!(slots.len(), 256);
     store.slots_were_reset(&slots).unwrap();
     assert!(damaged(&load(store, &named("a", 1)).unwrap_err()));
-    assert!(store.change(Target::Id("a"), &Change::Revoke { why: "x" }, &who(), now()).is_err());
+    assert!(
+        store.change(&Target::Id("a".into()), &Change::Revoke { why: "x".into() }, &who(), now()).is_err()
+    );
     let record = Record {
         time: now(),
         kind: Kind::Start,
@@ -210,7 +213,7 @@ fn a_trail_that_ends_with_no_record_takes_none_and_what_is_closed_is_closed() {
         batch.open_table(AUDIT).unwrap().insert(7, "no record").unwrap();
     });
     assert_eq!(open_ids(&store), ["a", "b"]);
-    let revoked = store.change(Target::Id("a"), &Change::Revoke { why: "x" }, &who(), now());
+    let revoked = store.change(&Target::Id("a".into()), &Change::Revoke { why: "x".into() }, &who(), now());
     assert!(matches!(revoked, Err(StoreError::Damaged { .. })), "{revoked:?}");
     assert_eq!(open_ids(&store), ["b"]);
     assert!(load(&mut store, &named("c", 1)).is_err());
@@ -247,8 +250,8 @@ fn a_byte_that_was_flipped_anywhere_opens_nothing() {
     }
     let use_before = record::Use { bytes: 400_000, packets: 400 };
     store.checkpoint_use(&[(0, use_before)], now()).unwrap();
-    store.change(Target::Id("stayed"), &Change::Stay { order: "x" }, &who(), now()).unwrap();
-    store.change(Target::Id("revoked"), &Change::Revoke { why: "x" }, &who(), now()).unwrap();
+    store.change(&Target::Id("stayed".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
+    store.change(&Target::Id("revoked".into()), &Change::Revoke { why: "x".into() }, &who(), now()).unwrap();
     let lines = store.audit_lines(0, usize::MAX).unwrap();
     for clean in [false, true] {
         if clean {

@@ -57,20 +57,23 @@ fn any_single_step_of_any_event_can_fail() {
 
 #[test]
 fn a_closing_that_failed_is_kept_by_the_same_call_and_told_once() {
-    for change in [Change::Stay { order: "x" }, Change::Revoke { why: "x" }, Change::Invalidate { why: "x" }]
-    {
+    for change in [
+        Change::Stay { order: "x".into() },
+        Change::Revoke { why: "x".into() },
+        Change::Invalidate { why: "x".into() },
+    ] {
         let disk = ModelDisk::new();
         let mut store = disk.open_store();
         load(&mut store, &named("a", 1)).unwrap();
         disk.fail_after(0);
-        let target = Target::Id("a");
+        let target = &Target::Id("a".into());
         let error = store.change(target, &change, &who(), now()).unwrap_err();
         assert!(matches!(error, StoreError::Disk { .. }), "{error}");
         assert!(open_ids(&store).is_empty(), "it is closed in this process");
         assert_eq!(kinds(&store).last().unwrap(), "load");
         // Another one does not make less of it.
         if !matches!(change, Change::Stay { .. }) {
-            let stay = store.change(target, &Change::Stay { order: "y" }, &who(), now());
+            let stay = store.change(target, &Change::Stay { order: "y".into() }, &who(), now());
             assert!(matches!(stay, Err(StoreError::State { .. })), "{stay:?}");
         }
         store.change(target, &change, &who(), now()).unwrap();
@@ -89,13 +92,13 @@ fn what_the_disk_did_not_take_is_in_the_trail_in_its_order() {
     for id in ["a", "b", "c"] {
         load(&mut store, &named(id, 1)).unwrap();
     }
-    let change = |store: &mut crate::store::Store, id, change| {
+    let change = |store: &mut crate::store::Store, id: &str, change| {
         disk.fail_after(0);
-        assert!(store.change(Target::Id(id), &change, &who(), now()).is_err());
+        assert!(store.change(&Target::Id(id.into()), &change, &who(), now()).is_err());
     };
-    change(&mut store, "a", Change::Stay { order: "first" });
-    change(&mut store, "b", Change::Revoke { why: "second" });
-    change(&mut store, "a", Change::Revoke { why: "third" });
+    change(&mut store, "a", Change::Stay { order: "first".into() });
+    change(&mut store, "b", Change::Revoke { why: "second".into() });
+    change(&mut store, "a", Change::Revoke { why: "third".into() });
     assert_eq!(open_ids(&store), ["c"]);
     // Nothing was counted, and it is written all the same.
     store.checkpoint_use(&[(2, Use::default())], now()).unwrap();

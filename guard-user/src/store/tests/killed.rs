@@ -87,8 +87,8 @@ impl Child {
         say(format_args!("charge {id} {version} {more} {account}"));
     }
 
-    fn change(&mut self, index: usize, doing: &str, done: &str, change: &Change<'_>) {
-        let target = Target::Id(IDS[index]);
+    fn change(&mut self, index: usize, doing: &str, done: &str, change: &Change) {
+        let target = &Target::Id(IDS[index].into());
         let Ok(keys) = self.store.affected(target, change, now()) else { return };
         let (id, version) = &keys[0];
         say(format_args!("{doing} {id} {version}"));
@@ -132,9 +132,9 @@ fn child_that_is_killed() {
         let index = usize::try_from(child.below(IDS.len() as u64)).unwrap();
         match child.below(12) {
             0..3 => child.load(index),
-            3..5 => child.change(index, "staying", "stayed", &Change::Stay { order: "x" }),
-            5..7 => child.change(index, "resuming", "resumed", &Change::Resume { why: "x" }),
-            7 => child.change(index, "revoking", "revoked", &Change::Revoke { why: "x" }),
+            3..5 => child.change(index, "staying", "stayed", &Change::Stay { order: "x".into() }),
+            5..7 => child.change(index, "resuming", "resumed", &Change::Resume { why: "x".into() }),
+            7 => child.change(index, "revoking", "revoked", &Change::Revoke { why: "x".into() }),
             8 => {
                 child.store.grant().unwrap();
             }

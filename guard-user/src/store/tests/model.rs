@@ -17,7 +17,7 @@ const SECTOR: usize = 512;
 
 /// One disk with one file on it; clones are the same disk.
 #[derive(Clone, Debug)]
-pub(super) struct ModelDisk(Arc<Mutex<Model>>);
+pub(crate) struct ModelDisk(Arc<Mutex<Model>>);
 
 #[derive(Clone, Default)]
 struct Model {
@@ -51,7 +51,7 @@ enum Then {
 
 /// How a process comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The kernel lives on and has all that was written.
     Killed,
     /// Of what was not synced a part is lost; the number chooses which.
@@ -67,7 +67,7 @@ struct Handle {
 
 impl ModelDisk {
     /// A disk with an empty store, which has its name once it is whole.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let disk = Self(Arc::default());
         let handle = Handle { disk: disk.clone(), life: 0 };
         let database = redb::Builder::new().create_with_backend(handle).unwrap();
@@ -78,7 +78,7 @@ impl ModelDisk {
     }
 
     /// Another disk with the same content.
-    pub(super) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.model().clone())))
     }
 
@@ -86,7 +86,7 @@ impl ModelDisk {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn try_open(&self) -> Result<Store, StoreError> {
+    pub(crate) fn try_open(&self) -> Result<Store, StoreError> {
         let path = Path::new("store.redb");
         let (disk, life) = (self.clone(), self.model().life);
         match Disk::on_storage(path, move || Handle { disk: disk.clone(), life }) {
@@ -97,36 +97,36 @@ impl ModelDisk {
     }
 
     /// The store of the next process, which finds nothing wrong with it.
-    pub(super) fn open_store(&self) -> Store {
+    pub(crate) fn open_store(&self) -> Store {
         let store = self.try_open().unwrap();
         assert_eq!(store.problems(), []);
         store
     }
 
     /// After so many steps every further one fails: the process has ended.
-    pub(super) fn end_after(&self, steps: usize) {
+    pub(crate) fn end_after(&self, steps: usize) {
         self.model().steps = Some((steps, Then::End));
     }
 
     /// After so many steps one fails, as on a full disk.
-    pub(super) fn fail_after(&self, steps: usize) {
+    pub(crate) fn fail_after(&self, steps: usize) {
         self.model().steps = Some((steps, Then::FailOnce));
     }
 
     /// Whether the process has ended, or the step that was to fail has failed.
-    pub(super) fn has_struck(&self) -> bool {
+    pub(crate) fn has_struck(&self) -> bool {
         let model = self.model();
         model.ended || model.steps.is_none()
     }
 
     /// Steps that were asked for.
-    pub(super) fn steps_taken(&self) -> usize {
+    pub(crate) fn steps_taken(&self) -> usize {
         self.model().taken
     }
 
     /// Ends the process, and leaves what the next one finds. A store of the one that ended can be dropped
     /// later: it does nothing any more.
-    pub(super) fn restart(&self, end: End) {
+    pub(crate) fn restart(&self, end: End) {
         let mut model = self.model();
         model.life += 1;
         model.ended = false;
@@ -163,7 +163,7 @@ impl ModelDisk {
     }
 
     /// Changes the file behind the store's back.
-    pub(super) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn damage(&self, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.model().bytes);
     }
 }

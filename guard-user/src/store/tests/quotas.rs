@@ -89,10 +89,10 @@ fn a_grant_is_due_by_what_the_kernel_has_counted() {
     assert!(store.is_grant_due(&[]), "saved, and not granted yet");
     assert!(store.grant().unwrap());
     assert!(store.has_more_to_grant() && !due(&store, SMALLEST - 1) && due(&store, SMALLEST));
-    store.change(Target::Id("a"), &Change::Stay { order: "x" }, &who(), now()).unwrap();
+    store.change(&Target::Id("a".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
     assert!(!store.has_more_to_grant() && !due(&store, SMALLEST), "nothing is granted to what is stayed");
     store.slots_were_reset(&[0]).unwrap();
-    store.change(Target::Id("a"), &Change::Resume { why: "x" }, &who(), now()).unwrap();
+    store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now()).unwrap();
     assert!(store.has_more_to_grant() && !due(&store, SMALLEST / 2 - 1), "the count began anew");
     look(&mut store, SMALLEST / 2);
     assert!(store.grant().unwrap());
@@ -148,12 +148,12 @@ fn what_was_granted_and_not_used_is_given_back_in_good_order() {
     assert_eq!(quotas(&store), [GIB / 2]);
     // So it is by a stay, once its places are free.
     look(&mut store, 1000);
-    store.change(Target::Id("a"), &Change::Stay { order: "x" }, &who(), now()).unwrap();
+    store.change(&Target::Id("a".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
     store.slots_were_reset(&[0]).unwrap();
     store.counters_began_anew().unwrap();
     assert_eq!(store.list(now())[0].used_bytes, 1300);
     assert!(!store.grant().unwrap(), "nothing is granted to what is stayed");
-    store.change(Target::Id("a"), &Change::Resume { why: "x" }, &who(), now()).unwrap();
+    store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now()).unwrap();
     assert_eq!(quotas(&store), [GIB / 2]);
 }
 
@@ -164,7 +164,7 @@ fn open_documents_say_what_is_left_in_their_places() {
     load(&mut store, &named("b", 1).replace("quota_bytes = 1_000_000\n", "")).unwrap();
     load(&mut store, &named("c", 1)).unwrap();
     look(&mut store, 400);
-    store.change(Target::Id("c"), &Change::Stay { order: "x" }, &who(), now()).unwrap();
+    store.change(&Target::Id("c".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
     let open = store.open_documents().unwrap();
     let left: Vec<_> = open.iter().map(|it| (it.slots.clone(), it.left)).collect();
     assert_eq!(left, [(vec![0], Some(999_600)), (vec![1], None)]);

@@ -13,9 +13,9 @@ fn a_store_is_read_and_left_as_it_is() {
         load(&mut store, &document).unwrap();
     }
     for (id, change) in
-        [("mlat-1", Change::Revoke { why: "a test" }), ("stayed", Change::Stay { order: "x" })]
+        [("mlat-1", Change::Revoke { why: "a test".into() }), ("stayed", Change::Stay { order: "x".into() })]
     {
-        store.change(Target::Id(id), &change, &who(), now()).unwrap();
+        store.change(&Target::Id(id.into()), &change, &who(), now()).unwrap();
     }
     // Who holds it is asked instead.
     assert!(matches!(Reader::open(state.path()), Err(StoreError::Held { .. })));

@@ -8,11 +8,11 @@ use crate::exemption::record::Use;
 use crate::store::{Change, LoadError, StoreError, Target};
 
 fn stay(store: &mut crate::store::Store, id: &str) {
-    store.change(Target::Id(id), &Change::Stay { order: "an order" }, &who(), now()).unwrap();
+    store.change(&Target::Id(id.into()), &Change::Stay { order: "an order".into() }, &who(), now()).unwrap();
 }
 
 fn revoke(store: &mut crate::store::Store, id: &str) {
-    store.change(Target::Id(id), &Change::Revoke { why: "done" }, &who(), now()).unwrap();
+    store.change(&Target::Id(id.into()), &Change::Revoke { why: "done".into() }, &who(), now()).unwrap();
 }
 
 #[test]
@@ -80,7 +80,9 @@ fn what_is_stayed_gives_its_places_away_and_gets_others() {
     assert_eq!(store.slots_to_reset(), [0, 1]);
     store.slots_were_reset(&[0, 1]).unwrap();
     assert_eq!(load(&mut store, &named("b", 1)).unwrap().slots, [0]);
-    store.change(Target::Id("mlat-1"), &Change::Resume { why: "lifted" }, &who(), now()).unwrap();
+    store
+        .change(&Target::Id("mlat-1".into()), &Change::Resume { why: "lifted".into() }, &who(), now())
+        .unwrap();
     let entries = store.kernel_exemptions(&clocks(), &pins());
     let entries: Vec<_> = entries.iter().map(|it| (it.slot, it.account, it.quota)).collect();
     assert_eq!(entries, [(0, 0, 1_000_000), (1, 1, 600_000), (2, 1, 600_000)]);
@@ -97,11 +99,11 @@ fn what_is_stayed_is_not_resumed_in_places_that_may_have_been_reset() {
     stay(&mut store, "a");
     disk.restart(End::Killed);
     let mut store = disk.open_store();
-    let resume = Change::Resume { why: "lifted" };
-    let error = store.change(Target::Id("a"), &resume, &who(), now()).unwrap_err();
+    let resume = Change::Resume { why: "lifted".into() };
+    let error = store.change(&Target::Id("a".into()), &resume, &who(), now()).unwrap_err();
     assert!(error.to_string().contains("reload"), "{error}");
     store.slots_were_reset(&store.slots_to_reset()).unwrap();
-    store.change(Target::Id("a"), &resume, &who(), now()).unwrap();
+    store.change(&Target::Id("a".into()), &resume, &who(), now()).unwrap();
     assert_eq!(store.kernel_exemptions(&clocks(), &pins())[0].quota, 600_000);
     assert_eq!(open_ids(&store), ["a"]);
 }
@@ -115,6 +117,7 @@ fn without_a_free_place_nothing_is_resumed() {
     for number in 0..MAX_EXEMPTIONS {
         load(&mut store, &named(&number.to_string(), 1)).unwrap();
     }
-    let resumed = store.change(Target::Id("stayed"), &Change::Resume { why: "lifted" }, &who(), now());
+    let resumed =
+        store.change(&Target::Id("stayed".into()), &Change::Resume { why: "lifted".into() }, &who(), now());
     assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1 })), "{resumed:?}");
 }

@@ -168,17 +168,17 @@ impl World {
             Event::Load(index) => self.load(store, index, false),
             Event::Replace(index) => self.load(store, index, true),
             Event::Stay(index) => {
-                self.change(store, Target::Id(IDS[index]), &Change::Stay { order: "an order" })
+                self.change(store, &Target::Id(IDS[index].into()), &Change::Stay { order: "an order".into() })
             }
             Event::Resume(index) => {
-                self.change(store, Target::Id(IDS[index]), &Change::Resume { why: "lifted" })
+                self.change(store, &Target::Id(IDS[index].into()), &Change::Resume { why: "lifted".into() })
             }
             Event::Revoke(index) => {
-                self.change(store, Target::Id(IDS[index]), &Change::Revoke { why: "over" })
+                self.change(store, &Target::Id(IDS[index].into()), &Change::Revoke { why: "over".into() })
             }
             Event::Invalidate(which) => {
-                let target = Target::Instrument(INSTRUMENTS[which]);
-                self.change(store, target, &Change::Invalidate { why: "it fell" })
+                let target = Target::Instrument(INSTRUMENTS[which].into());
+                self.change(store, &target, &Change::Invalidate { why: "it fell".into() })
             }
             Event::Charge(index, bytes) => {
                 self.charge(index, bytes);
@@ -225,12 +225,7 @@ impl World {
         self.answered(&became, loaded)
     }
 
-    fn change(
-        &mut self,
-        store: &mut Store,
-        target: Target<'_>,
-        change: &Change<'_>,
-    ) -> Result<(), StoreError> {
+    fn change(&mut self, store: &mut Store, target: &Target, change: &Change) -> Result<(), StoreError> {
         let keys = match store.affected(target, change, now()) {
             Ok(keys) => keys,
             Err(

@@ -1,0 +1,222 @@
+//! Taking up a new exemption: it is admitted once, and loaded as it was admitted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::disk::{DOCUMENTS, SIGNATURES};
+use super::entry::{Entry, groups};
+use super::error::ApprovalError;
+use super::read::sha256;
+use super::{Kept, Key, LoadError, Store, StoreError, kernel_entries, quota};
+use crate::approval::Signature;
+use crate::audit::{Kind, Who};
+use crate::compile::KernelExemption;
+use crate::exemption::Clocks;
+use crate::exemption::document::{self, Document, Surroundings};
+use crate::exemption::lifecycle::{Event, State};
+use crate::exemption::record::{ApprovedBy, Record, Status};
+
+/// A document as a user submits it.
+pub struct Submission<'a> {
+    /// The file's name, for errors.
+    pub name: &'a Path,
+    /// The file's bytes.
+    pub bytes: &'a [u8],
+    /// The signatures over them.
+    pub signatures: &'a [Signature],
+    /// Names of the config's pins.
+    pub pins: &'a [String],
+    /// Says who approves the document by these signatures.
+    pub approve: &'a dyn Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError>,
+}
+
+/// A document that may be loaded: it was checked, its approvals were verified, and there are slots for it. Only
+/// [`Kept::admit`] makes one, and [`Store::load_admitted`] loads it without judging it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    pub(super) document: Arc<Document>,
+    pub(super) approvals: Vec<ApprovedBy>,
+    pub(super) slots: Vec<u16>,
+    /// The document, byte for byte.
+    bytes: Vec<u8>,
+    /// The signatures over it, byte for byte.
+    signatures: Vec<Vec<u8>>,
+    /// The versions of its id that were there, with what they were.
+    versions: Vec<(u32, State)>,
+}
+
+impl Admission {
+    /// The document.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Its id and version.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        (self.document.id.clone(), self.document.version)
+    }
+
+    /// Who approved it; empty where the config has approvals not verified.
+    #[must_use]
+    pub fn approvals(&self) -> &[ApprovedBy] {
+        &self.approvals
+    }
+
+    /// The slots that it gets, the account first.
+    #[must_use]
+    pub fn slots(&self) -> &[u16] {
+        &self.slots
+    }
+
+    /// The exemption as the kernel would have it.
+    #[must_use]
+    pub fn to_kernel(&self, clocks: &Clocks) -> Vec<KernelExemption> {
+        let quota = self.document.quota_bytes.map_or(u64::MAX, quota::slice);
+        kernel_entries(&self.document, &self.slots, &self.document.pins, quota, clocks)
+    }
+}
+
+impl Kept {
+    /// What loading this document would come to; nothing is changed.
+    ///
+    /// # Errors
+    /// Every error in the document, or that it is not approved, or that too few slots are free.
+    pub fn admit(&self, submission: &Submission<'_>, now: Timestamp) -> Result<Admission, LoadError> {
+        let earlier = |id: &str| self.earlier(id);
+        let surroundings =
+            Surroundings { pins: Some(submission.pins), now: Some(now), earlier: Some(&earlier) };
+        let document = document::parse(submission.name, submission.bytes, &surroundings)?;
+        let open = self.versions(&document.id).filter(|(_, entry)| !entry.record.is_closed());
+        for (_, entry) in open {
+            if let Err(refused) = entry.record.status.state().after(Event::Supersede) {
+                return Err(StoreError::State { id: document.id.clone(), refused }.into());
+            }
+        }
+        let approvals = (submission.approve)(&document)?;
+        let slots = self.free_slots(groups(&document).len())?;
+        Ok(Admission {
+            versions: self.states(&document.id),
+            document: Arc::new(document),
+            approvals,
+            slots,
+            bytes: submission.bytes.to_vec(),
+            signatures: submission.signatures.iter().map(|it| it.bytes.clone()).collect(),
+        })
+    }
+
+    /// What the kernel would have once this is loaded, to see whether its tables have room for it.
+    #[must_use]
+    pub fn kernel_exemptions_with(
+        &self,
+        admission: &Admission,
+        clocks: &Clocks,
+        pins: &[String],
+    ) -> Vec<KernelExemption> {
+        let others = self.entries().filter(|((id, _), _)| *id != admission.document.id);
+        let mut exemptions: Vec<KernelExemption> =
+            others.flat_map(|(_, entry)| entry.to_kernel(clocks, pins)).collect();
+        exemptions.extend(admission.to_kernel(clocks));
+        exemptions
+    }
+
+    /// The versions of an id that were loaded, with what they are.
+    fn states(&self, id: &str) -> Vec<(u32, State)> {
+        self.versions(id).map(|((_, version), entry)| (*version, entry.record.status.state())).collect()
+    }
+}
+
+impl Store {
+    /// As [`Kept::admit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn admit(&self, submission: &Submission<'_>, now: Timestamp) -> Result<Admission, LoadError> {
+        self.kept.admit(submission, now)
+    }
+
+    /// Admits a document and loads it at once.
+    ///
+    /// # Errors
+    /// As of [`Kept::admit`] and [`load_admitted`](Self::load_admitted); then it is not loaded.
+    pub fn load(
+        &mut self,
+        submission: &Submission<'_>,
+        who: &Who,
+        now: Timestamp,
+    ) -> Result<Admission, LoadError> {
+        let admission = self.kept.admit(submission, now)?;
+        self.load_admitted(admission.clone(), who, now)?;
+        Ok(admission)
+    }
+
+    /// Loads a document that was admitted: from now on it is among the
+    /// [`kernel_exemptions`](Kept::kernel_exemptions), after a restart too; an open version that it replaces is
+    /// closed in the same moment. Nothing is judged again.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`] where another version of it was loaded or changed since it was admitted, or its
+    /// slots are no longer free; else that the disk refused. Then it is not loaded.
+    pub fn load_admitted(
+        &mut self,
+        admission: Admission,
+        who: &Who,
+        now: Timestamp,
+    ) -> Result<Key, StoreError> {
+        let key = admission.key();
+        let Admission { document, approvals, slots, bytes, signatures, versions } = admission;
+        if self.kept.states(&key.0) != versions || !slots.iter().all(|slot| self.kept.is_free(*slot)) {
+            return Err(StoreError::Outdated { id: key.0 });
+        }
+        let granted = document.quota_bytes.map_or(u64::MAX, quota::slice);
+        let loaded_by = (now, who.uid);
+        let record = Record::new(sha256(&bytes), slots, approvals, loaded_by, granted);
+        let replaced = self.replaced(&document, who, now);
+        let mut lines: Vec<_> = record
+            .approvals
+            .iter()
+            .map(|approval| {
+                let ApprovedBy { identity, role, fingerprint } = approval;
+                let detail = json!({"identity": identity, "role": role, "key": fingerprint});
+                Self::told(Kind::Approval, &key, who, now, "", detail)
+            })
+            .collect();
+        lines.extend(
+            replaced
+                .iter()
+                .map(|(old, _)| Self::told(Kind::Supersede, old, who, now, "", json!({"by_version": key.1}))),
+        );
+        let loaded = json!({"sha256": record.sha256, "slots": record.slots});
+        lines.push(Self::told(Kind::Load, &key, who, now, "", loaded));
+
+        let mut records = replaced.clone();
+        records.push((key.clone(), record.clone()));
+        self.commit(&records, lines, |batch| {
+            batch.open_table(DOCUMENTS)?.insert((key.0.as_str(), key.1), bytes.as_slice())?;
+            let mut table = batch.open_table(SIGNATURES)?;
+            for (number, signature) in (0_u32..).zip(&signatures) {
+                table.insert((key.0.as_str(), key.1, number), signature.as_slice())?;
+            }
+            Ok(())
+        })?;
+        self.take(replaced);
+        let entry = Entry { document: Some(document), record, unsaved: false };
+        self.kept.inner_mut().entries.insert(key.clone(), Arc::new(entry));
+        Ok(key)
+    }
+
+    /// The open version that a document takes the place of, closed.
+    fn replaced(&self, document: &Document, who: &Who, now: Timestamp) -> Vec<(Key, Record)> {
+        let open = self.kept.versions(&document.id).filter(|(_, entry)| !entry.record.is_closed());
+        let why = format!("version {} takes its place", document.version);
+        open.map(|(key, entry)| {
+            let status = Status::Revoked { at: now, why: why.clone(), by: who.uid };
+            (key.clone(), Record { status, ..entry.record.clone() })
+        })
+        .collect()
+    }
+}

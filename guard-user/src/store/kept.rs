@@ -1,0 +1,305 @@
+//! The exemptions as the disk has them, at one moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use guard_common::abi::MAX_EXEMPTIONS;
+use jiff::Timestamp;
+
+use super::entry::Entry;
+use super::{Key, Problem, Store, StoreError};
+use crate::audit::Kind;
+use crate::compile::KernelExemption;
+use crate::exemption::document::{Document, Earlier};
+use crate::exemption::record::{Record, Use};
+use crate::exemption::summary::is_spent;
+use crate::exemption::{Clocks, Summary};
+
+/// The exemptions as the disk has them: what the kernel may have open is computed from this and nothing else.
+///
+/// Only a [`Store`] makes one, and none is more open than what was on the disk when it was made: an exemption
+/// that was loaded, resumed, or granted more is in it once the disk has that. One that was stayed or closed is so
+/// in it at once, also where the disk refused ([`unsaved`](Self::unsaved)).
+///
+/// It does not change, and a clone costs nothing.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<Inner>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Inner {
+    /// The database, for errors.
+    pub(super) path: PathBuf,
+    /// Whether there is a database that can be used. Without one there is nothing to open.
+    pub(super) usable: bool,
+    pub(super) entries: BTreeMap<Key, Arc<Entry>>,
+    /// Versions whose record can't be read: they are not loaded again.
+    pub(super) unreadable: BTreeSet<Key>,
+    /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
+    pub(super) unclean: BTreeSet<u16>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Kept {
+    pub(super) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// What it holds, for the store to change: snapshots that were handed out stay as they are.
+    pub(super) fn inner_mut(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = (&Key, &Entry)> {
+        self.0.entries.iter().map(|(key, entry)| (key, entry.as_ref()))
+    }
+
+    pub(super) fn entry(&self, key: &Key) -> Option<&Entry> {
+        self.0.entries.get(key).map(AsRef::as_ref)
+    }
+
+    /// What can't be used of the store; each of these exemptions is closed.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.0.problems
+    }
+
+    /// Exemptions that are stayed or closed here, which the disk refused to keep: after a restart they would be
+    /// open.
+    #[must_use]
+    pub fn unsaved(&self) -> Vec<Key> {
+        let unsaved = self.entries().filter(|(_, entry)| entry.unsaved);
+        unsaved.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Every exemption, in the order of ids and versions, as it is at this moment. Those that are among
+    /// the [`problems`](Self::problems) are not here.
+    #[must_use]
+    pub fn list(&self, now: Timestamp) -> Vec<Summary> {
+        self.list_with(&[], now)
+    }
+
+    /// As [`list`](Self::list), with what the kernel has counted for accounts by now and what is not
+    /// [saved](Store::checkpoint_use) yet.
+    #[must_use]
+    pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
+        let readable = self.entries().filter_map(|(_, entry)| Some((entry.document.as_ref()?, entry)));
+        readable
+            .map(|(document, entry)| {
+                let record = Record { counted: entry.counted(counts), ..entry.record.clone() };
+                Summary::of_loaded(document, &record, now)
+            })
+            .collect()
+    }
+
+    /// The document behind the slot of an event or a flow.
+    #[must_use]
+    pub fn by_slot(&self, slot: u16) -> Option<&Document> {
+        let (_, entry) = self.entries().find(|(_, entry)| entry.record.slots.contains(&slot))?;
+        entry.document.as_deref()
+    }
+
+    /// What became of an exemption.
+    #[must_use]
+    pub fn record(&self, key: &Key) -> Option<&Record> {
+        self.entry(key).map(|entry| &entry.record)
+    }
+
+    /// The version of an id: this one, else the one that is not closed, else the highest.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn find(&self, id: &str, version: Option<u32>) -> Result<Key, StoreError> {
+        let Some(version) = version else { return self.version_of(id) };
+        let key = (id.to_owned(), version);
+        match self.entry(&key) {
+            Some(_) => Ok(key),
+            None => Err(StoreError::NotFound { id: format!("{id} version {version}") }),
+        }
+    }
+
+    /// The version of an id that a change is for: the one that is not closed, else the highest.
+    pub(super) fn version_of(&self, id: &str) -> Result<Key, StoreError> {
+        let versions = || self.versions(id);
+        let open = versions().find(|(_, entry)| !entry.record.is_closed() || entry.unsaved);
+        let found = open.or_else(|| versions().next_back()).map(|(key, _)| key.clone());
+        found.ok_or_else(|| StoreError::NotFound { id: id.to_owned() })
+    }
+
+    pub(super) fn versions(&self, id: &str) -> impl DoubleEndedIterator<Item = (&Key, &Entry)> {
+        self.entries().filter(move |((its_id, _), _)| its_id == id)
+    }
+
+    /// The highest version of an id that was ever loaded.
+    pub(super) fn earlier(&self, id: &str) -> Option<Earlier> {
+        let loaded = self
+            .versions(id)
+            .map(|((_, version), entry)| (*version, entry.document.is_some() && !entry.record.is_closed()));
+        let unreadable = self.0.unreadable.iter().filter(|(its_id, _)| its_id == id);
+        let all: Vec<(u32, bool)> = loaded.chain(unreadable.map(|(_, version)| (*version, false))).collect();
+        let version = all.iter().map(|&(version, _)| version).max()?;
+        Some(Earlier { version, open: all.iter().any(|&(_, open)| open) })
+    }
+
+    /// The exemptions that the kernel is to have, by its own clock. A pin that the config does not have
+    /// any more is left out, and an exemption without pins too.
+    #[must_use]
+    pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
+        self.entries().flat_map(|(_, entry)| entry.to_kernel(clocks, pins)).collect()
+    }
+
+    /// What [`Store::close_what_is_over`] would close.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> Vec<Key> {
+        self.over(now).into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// What is over, and whether its time or its quota ended.
+    pub(super) fn over(&self, now: Timestamp) -> Vec<(Key, Kind)> {
+        let why = |entry: &Entry| {
+            let document = entry.document.as_ref().filter(|_| !entry.record.is_closed())?;
+            if document.ends() <= now {
+                Some(Kind::Expire)
+            } else {
+                let spent = entry.is_active() && is_spent(document, entry.record.used());
+                spent.then_some(Kind::Exhaust)
+            }
+        };
+        self.entries().filter_map(|(key, entry)| Some((key.clone(), why(entry)?))).collect()
+    }
+}
+
+/// Slots.
+impl Kept {
+    /// Slots of exemptions that are not open, which no generation uses any more once one without them is
+    /// live: their use is to be saved by [`Store::checkpoint_use`] and reset in the kernel.
+    #[must_use]
+    pub fn slots_to_reset(&self) -> Vec<u16> {
+        let closed = self.entries().filter(|(_, entry)| !entry.is_active());
+        let held = closed.flat_map(|(_, entry)| entry.record.slots.iter().copied());
+        let slots: BTreeSet<u16> = held.chain(self.0.unclean.iter().copied()).collect();
+        slots.into_iter().collect()
+    }
+
+    /// The accounts of all exemptions that have one: the slots whose use is to be saved.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<u16> {
+        self.entries().filter_map(|(_, entry)| entry.record.account()).collect()
+    }
+
+    /// The accounts of these exemptions.
+    #[must_use]
+    pub fn accounts_of(&self, keys: &[Key]) -> Vec<u16> {
+        keys.iter().filter_map(|key| self.entry(key)?.record.account()).collect()
+    }
+
+    /// Every slot that one of these exemptions holds.
+    #[must_use]
+    pub fn slots_of(&self, keys: &[Key]) -> Vec<u16> {
+        let entries = keys.iter().filter_map(|key| self.entry(key));
+        entries.flat_map(|entry| entry.record.slots.iter().copied()).collect()
+    }
+
+    /// Every slot that an exemption holds.
+    #[must_use]
+    pub fn slots_in_use(&self) -> Vec<u16> {
+        self.entries().flat_map(|(_, entry)| entry.record.slots.iter().copied()).collect()
+    }
+
+    /// So many slots that no exemption holds.
+    pub(super) fn free_slots(&self, wanted: usize) -> Result<Vec<u16>, StoreError> {
+        if !self.0.usable {
+            return Err(StoreError::unusable(&self.0.path));
+        }
+        let free: Vec<u16> = every_slot().filter(|slot| self.is_free(*slot)).take(wanted).collect();
+        if free.len() < wanted { Err(StoreError::NoSlot { wanted }) } else { Ok(free) }
+    }
+
+    /// Whether an exemption may be given this slot.
+    pub(super) fn is_free(&self, slot: u16) -> bool {
+        let held = self.entries().any(|(_, entry)| entry.record.slots.contains(&slot));
+        self.0.usable && !held && !self.0.unclean.contains(&slot)
+    }
+}
+
+/// The slots of the kernel's table.
+pub(super) fn every_slot() -> std::ops::Range<u16> {
+    0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX)
+}
+
+/// The same questions, asked of the store as it is now.
+impl Store {
+    /// The exemptions as the disk has them now.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.kept.clone()
+    }
+
+    /// As [`Kept::problems`].
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        self.kept.problems()
+    }
+
+    /// As [`Kept::list`].
+    #[must_use]
+    pub fn list(&self, now: Timestamp) -> Vec<Summary> {
+        self.kept.list(now)
+    }
+
+    /// As [`Kept::list_with`].
+    #[must_use]
+    pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
+        self.kept.list_with(counts, now)
+    }
+
+    /// As [`Kept::by_slot`].
+    #[must_use]
+    pub fn by_slot(&self, slot: u16) -> Option<&Document> {
+        self.kept.by_slot(slot)
+    }
+
+    /// As [`Kept::record`].
+    #[must_use]
+    pub fn record(&self, key: &Key) -> Option<&Record> {
+        self.kept.record(key)
+    }
+
+    /// As [`Kept::find`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn find(&self, id: &str, version: Option<u32>) -> Result<Key, StoreError> {
+        self.kept.find(id, version)
+    }
+
+    /// As [`Kept::kernel_exemptions`].
+    #[must_use]
+    pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
+        self.kept.kernel_exemptions(clocks, pins)
+    }
+
+    /// As [`Kept::slots_to_reset`].
+    #[must_use]
+    pub fn slots_to_reset(&self) -> Vec<u16> {
+        self.kept.slots_to_reset()
+    }
+
+    /// As [`Kept::accounts`].
+    #[must_use]
+    pub fn accounts(&self) -> Vec<u16> {
+        self.kept.accounts()
+    }
+
+    /// As [`Kept::accounts_of`].
+    #[must_use]
+    pub fn accounts_of(&self, keys: &[Key]) -> Vec<u16> {
+        self.kept.accounts_of(keys)
+    }
+
+    /// As [`Kept::slots_in_use`].
+    #[must_use]
+    pub fn slots_in_use(&self) -> Vec<u16> {
+        self.kept.slots_in_use()
+    }
+}
