@@ -34,5 +34,6 @@ pub mod program;
 pub mod scratch;
 pub mod service;
 pub mod signing;
+pub mod storm;
 pub mod story;
 pub mod wire;
