@@ -11,6 +11,7 @@ use super::guard::Guard;
 use super::trail;
 use crate::audit::Kind;
 use crate::config::policy::{Ingress, Policy};
+use crate::health::{Problem, ProblemCode};
 use crate::kernel::{Attachment, Interface, KernelError, OrderProblem};
 
 /// What became of each interface that the config names.
@@ -19,7 +20,7 @@ pub(super) struct Guarded {
     /// By name.
     pub(super) interfaces: BTreeMap<String, Outcome>,
     /// What is wrong with attachments, by interface and hook.
-    pub(super) order: Vec<String>,
+    pub(super) order: Vec<Problem>,
     /// Why the interfaces can't be looked at at all.
     pub(super) blind: Option<String>,
 }
@@ -36,6 +37,25 @@ pub(super) struct Outcome {
 }
 
 impl Guarded {
+    /// What is wrong with interfaces and attachments.
+    pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
+        let blind = self.blind.iter().map(|why| Problem::new(ProblemCode::InterfacesUnseen, why.as_str()));
+        let interfaces = self.interfaces.iter().filter_map(|(name, outcome)| {
+            let code = match outcome.index {
+                Some(_) => ProblemCode::InterfaceNotGuarded,
+                None => ProblemCode::InterfaceMissing,
+            };
+            Some(Problem::of(code, name.as_str(), outcome.problem.as_deref()?))
+        });
+        blind.chain(interfaces).chain(self.order.iter().cloned())
+    }
+
+    /// Whether what leaves by this interface is judged.
+    pub(super) fn has_egress(&self, name: &str) -> bool {
+        let attachments = self.interfaces.get(name).map(|outcome| outcome.attachments.as_slice());
+        attachments.unwrap_or_default().iter().any(|attachment| attachment.hook == Hook::Egress)
+    }
+
     /// Takes up what became of an interface, and says so where it is news.
     fn set(&mut self, name: &str, outcome: Outcome) {
         let before = self.interfaces.get(name);
@@ -176,7 +196,7 @@ impl Guard {
             .filter(|problem| !matches!(problem, OrderProblem::NotFirst { .. }))
             .map(|problem| problem.attachment().interface.clone())
             .collect();
-        let order: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let order: Vec<Problem> = problems.iter().map(order_problem).collect();
         for problem in order.iter().filter(|problem| !self.guarded.order.contains(problem)) {
             error!("{problem}");
         }
@@ -218,6 +238,16 @@ impl Guard {
         let egress = |attachment: &Attachment| attachment.hook == Hook::Egress;
         self.guarded.interfaces.values().any(|outcome| outcome.attachments.iter().any(egress))
     }
+}
+
+fn order_problem(problem: &OrderProblem) -> Problem {
+    let code = match problem {
+        OrderProblem::NotFirst { .. } => ProblemCode::AttachmentNotFirst,
+        OrderProblem::NotAttached { .. }
+        | OrderProblem::InterfaceGone { .. }
+        | OrderProblem::OldProgram { .. } => ProblemCode::AttachmentLost,
+    };
+    Problem::of(code, problem.attachment().interface.as_str(), problem.to_string())
 }
 
 fn is_wanted(policy: &Policy, name: &str) -> bool {
