@@ -12,6 +12,7 @@ pub mod exemption;
 pub mod explain;
 pub mod geo;
 pub mod groups;
+pub mod health;
 pub mod kernel;
 pub mod report;
 pub mod store;

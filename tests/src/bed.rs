@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use guard_user::audit::Stored;
+use guard_user::cli::exit::Exit;
 use guard_user::control::status::Status;
 use guard_user::exemption::Summary;
 use jiff::{SignedDuration, Timestamp};
@@ -84,6 +85,14 @@ pub struct Answer {
     pub out: String,
     /// What it complained of.
     pub complaint: String,
+}
+
+impl Answer {
+    /// Whether the command did its work. Codes above 4 are of `status` alone, and say how the guard is.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.status.code(), Some(0 | 5..=7))
+    }
 }
 
 /// Both ends of a TCP connection.
@@ -268,7 +277,17 @@ impl Bed {
     /// # Errors
     /// Where no daemon answers.
     pub fn status(&self) -> Result<Status> {
-        Ok(serde_json::from_str(&self.tell(&["status", "--json"])?)?)
+        let answer = self.ask(&["status", "--json"])?;
+        ensure!(answer.is_done(), "`borderguard status --json`: {answer:?}");
+        let status: Status = serde_json::from_str(&answer.out)?;
+        let code = i32::from(Exit::from(status.health).code());
+        ensure!(
+            answer.status.code() == Some(code),
+            "{:?} is not the code of {}",
+            answer.status,
+            status.health
+        );
+        Ok(status)
     }
 
     /// The events so far.

@@ -8,6 +8,7 @@ use guard_tests::bed::{
     self, BELGIUM, Bed, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US, packets,
 };
 use guard_tests::proc::retry_until;
+use guard_user::health::Problem;
 use serde_json::Value;
 
 /// The event about a flow from this port to a host, as soon as it is there.
@@ -55,7 +56,7 @@ fn the_eu_gets_the_mailbox_and_the_us_does_not() {
         .map(|row| row.packets)
         .sum();
     assert_eq!(us, 40, "{:?}", status.counters);
-    assert_eq!(status.problems, Vec::<String>::new());
+    assert_eq!(status.problems, Vec::<Problem>::new());
     let events = bed.events().unwrap();
     assert!(events.iter().all(|event| event["jurisdiction"] == "US"), "nothing else is told of");
 }

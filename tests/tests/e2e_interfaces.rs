@@ -10,6 +10,7 @@ use guard_tests::bed::{self, Bed, CLIENT_PORT, PIN, STORE, packets};
 use guard_tests::bpffs::BpfFs;
 use guard_tests::proc::retry_until;
 use guard_user::control::status::{InterfaceStatus, Status};
+use guard_user::health::Problem;
 use guard_user::kernel::{Interface, LinuxKernel};
 
 /// How soon a new interface must be guarded.
@@ -72,7 +73,7 @@ fn a_new_interface_is_guarded_as_it_appears() {
     let second = guarded(&bed, "new0", first.index);
     assert_ne!(second.index, first.index);
     assert!(send_by(&bed, "192.0.2.130"), "dropped on the interface that came back");
-    assert_eq!(bed.status().unwrap().problems, Vec::<String>::new());
+    assert_eq!(bed.status().unwrap().problems, Vec::<Problem>::new());
 }
 
 #[test]
@@ -85,13 +86,17 @@ fn an_interface_that_is_not_there_is_an_alarm() {
     let status = bed.status().unwrap();
     let missing = interface(&status, "late0").unwrap();
     assert!(missing.problem.is_some_and(|problem| problem.contains("no such interface")));
-    assert!(status.problems.iter().any(|problem| problem.contains("late0")), "{:?}", status.problems);
+    assert!(
+        status.problems.iter().any(|problem| problem.subject.as_deref() == Some("late0")),
+        "{:?}",
+        status.problems
+    );
     assert!(daemon.stderr().contains("late0 is NOT guarded"), "{}", daemon.log_tail());
     let store = bed.host(STORE).unwrap();
     store.link("late0", bed.router(), "late0").unwrap();
     let found = guarded(&bed, "late0", None);
     assert_eq!(found.hooks.len(), 2, "{found:?}");
-    assert_eq!(bed.status().unwrap().problems, Vec::<String>::new());
+    assert_eq!(bed.status().unwrap().problems, Vec::<Problem>::new());
 }
 
 #[test]
@@ -116,7 +121,11 @@ fn an_interface_whose_hook_is_taken_is_an_alarm() {
     let taken = interface(&status, "late0").unwrap();
     assert!(taken.problem.is_some(), "{taken:?}");
     assert_eq!(taken.hooks.len(), 1, "egress is guarded all the same: {taken:?}");
-    assert!(status.problems.iter().any(|problem| problem.contains("late0")), "{:?}", status.problems);
+    assert!(
+        status.problems.iter().any(|problem| problem.subject.as_deref() == Some("late0")),
+        "{:?}",
+        status.problems
+    );
     assert!(daemon.stderr().contains("late0 is NOT guarded"), "{}", daemon.log_tail());
     assert_eq!(interface(&status, "eth0").unwrap().problem, None);
 }

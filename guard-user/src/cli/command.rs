@@ -18,6 +18,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed, or a difference found; 2 input that can't be used; 3 no daemon; 4 not permitted.
+Of `status` beside these: 0 guarding; 5 degraded; 6 observing; 7 off.
 Start with `borderguard check FILE`, then `borderguard run --config FILE --observe`, then without `--observe`.";
 
 /// The subcommands.
@@ -27,7 +28,7 @@ pub enum Command {
     Run(run::Args),
     /// Check a config: every error at once, or every warning
     Check(CheckArgs),
-    /// Show what is guarded, how, and what was counted
+    /// Show how well this host is guarded, and what was counted; the exit code has the state
     Status(status::Args),
     /// Show violations and exempted flows, one line each
     Events(events::Args),

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::health::Health;
+
 macro_rules! exits {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
         /// How a command ended, as its exit code says it.
@@ -33,6 +35,12 @@ exits! {
     NoDaemon = 3;
     /// The user may not do this: root or a group with the right to it is needed.
     NotPermitted = 4;
+    /// `status` alone: something is guarded, and there is a problem (`degraded`).
+    Degraded = 5;
+    /// `status` alone: no problem, and nothing is dropped or flagged (`observing`).
+    Observing = 6;
+    /// `status` alone: nothing is guarded (`off`).
+    Off = 7;
 }
 
 impl Exit {
@@ -40,6 +48,17 @@ impl Exit {
     #[must_use]
     pub const fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<Health> for Exit {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Guarding => Self::Ok,
+            Health::Degraded => Self::Degraded,
+            Health::Observing => Self::Observing,
+            Health::Off => Self::Off,
+        }
     }
 }
 
@@ -52,6 +71,21 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_state_of_the_guard_has_its_code() {
+        let codes = Health::ALL.map(|health| Exit::from(health).code());
+        assert_eq!(codes, [0, 5, 6, 7]);
+    }
+
+    #[test]
+    fn the_docs_of_problems_have_every_state_with_its_code() {
+        let docs = include_str!("../../../docs/problems.md");
+        for health in Health::ALL {
+            let row = docs.lines().find(|line| line.starts_with(&format!("| {health} |"))).unwrap();
+            assert!(row.ends_with(&format!("| `{}` |", Exit::from(health).code())), "{row}");
+        }
+    }
 
     #[test]
     fn the_docs_have_every_code_with_its_meaning() {

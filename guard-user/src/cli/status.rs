@@ -1,4 +1,4 @@
-//! `borderguard status`: what is guarded, how, and what was counted.
+//! `borderguard status`: how well this host is guarded, what is wrong, and what was counted.
 
 use std::io::{self, Write};
 
@@ -10,9 +10,15 @@ use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::Status;
+use crate::health::Problem;
+
+const AFTER_HELP: &str = "\
+The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing, 7 off; 3 where no daemon answers.
+docs/problems.md has every problem's code, what it means and what to do.";
 
 /// Arguments of `status`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// One JSON object; docs/status.md has its keys
     #[arg(long)]
@@ -22,7 +28,7 @@ pub struct Args {
     pub target: Target,
 }
 
-/// Asks the daemon and writes what it says.
+/// Asks the daemon, writes its answer, and ends with the exit code of its state.
 ///
 /// # Errors
 /// Where no daemon answers, or `out` can't be written.
@@ -36,7 +42,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         false => write_text(&status, out)?,
     }
     out.flush()?;
-    Ok(Exit::Ok)
+    Ok(status.health.into())
 }
 
 /// Writes the status for people.
@@ -44,6 +50,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 /// # Errors
 /// Where `out` can't be written.
 pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    write_health(status, out)?;
     write_head(status, out)?;
     write_interfaces(status, out)?;
     write_pins(status, out)?;
@@ -55,6 +62,36 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nlost: {}; events told: {}", lost.join(", "), grouped(status.events))
 }
 
+/// The state, and each problem with its message on the line below; what to do once for each code.
+fn write_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let Status { health, problems, .. } = status;
+    match problems.as_slice() {
+        [] => writeln!(out, "{health}: no problems")?,
+        [_] => writeln!(out, "{health}: 1 problem")?,
+        more => writeln!(out, "{health}: {} problems", more.len())?,
+    }
+    for group in problems.chunk_by(|one, next| one.code == next.code) {
+        for Problem { code, subject, message } in group {
+            match subject {
+                Some(subject) => writeln!(out, "  PROBLEM {code}: {}", plain(subject))?,
+                None => writeln!(out, "  PROBLEM {code}")?,
+            }
+            write_wrapped(&plain(message), out)?;
+        }
+        if let Some(Problem { code, .. }) = group.first() {
+            write_wrapped(&format!("To do: {}", code.remedy()), out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a sentence as indented lines of at most 80 columns; a longer word has a line of its own.
+fn write_wrapped(text: &str, out: &mut impl Write) -> io::Result<()> {
+    let options = textwrap::Options::new(WIDTH).initial_indent(INDENT).subsequent_indent(INDENT);
+    let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
 fn write_head(status: &Status, out: &mut impl Write) -> io::Result<()> {
     let Status { version, pid, kernel, config, generation, since, .. } = status;
     writeln!(out, "borderguard {version}, process {pid}, Linux {}", plain(kernel))?;
@@ -62,10 +99,7 @@ fn write_head(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if status.observe {
         writeln!(out, "OBSERVING: nothing is dropped, everything is counted")?;
     }
-    match status.problems.as_slice() {
-        [] => writeln!(out, "no problems"),
-        problems => problems.iter().try_for_each(|problem| writeln!(out, "PROBLEM: {}", plain(problem))),
-    }
+    Ok(())
 }
 
 fn write_interfaces(status: &Status, out: &mut impl Write) -> io::Result<()> {
@@ -83,8 +117,15 @@ fn write_interfaces(status: &Status, out: &mut impl Write) -> io::Result<()> {
         })
         .collect();
     match rows.is_empty() {
-        true => writeln!(out, "  none: no interface matches the config's `host.interfaces`"),
-        false => write(out, [words("name"), words("egress"), words("ingress"), words("state")], &rows),
+        true => writeln!(out, "  none: no interface matches the config's `host.interfaces`")?,
+        false => write(out, [words("name"), words("egress"), words("ingress"), words("state")], &rows)?,
+    }
+    match status.unguarded.as_slice() {
+        [] => Ok(()),
+        names => {
+            let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
+            write_wrapped(&format!("not guarded, and a route leads by: {}", names.join(", ")), out)
+        }
     }
 }
 
@@ -204,6 +245,10 @@ fn write_exemptions(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write(out, columns, &rows)
 }
 
+/// Columns of a terminal that no text is to pass where it can be wrapped.
+const WIDTH: usize = 80;
+const INDENT: &str = "    ";
+
 /// Bytes for people, by powers of 1024.
 fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -232,6 +277,7 @@ mod tests {
         AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary,
         RevokedSummary, State,
     };
+    use crate::health::{Enforcement, Health, ProblemCode};
 
     fn exemption() -> Summary {
         let at = |text: &str| text.parse().unwrap();
@@ -264,6 +310,18 @@ mod tests {
         }
     }
 
+    fn problems() -> Vec<Problem> {
+        vec![
+            Problem::of(
+                ProblemCode::InterfaceMissing,
+                "veth9",
+                "there is no such interface; it is guarded as soon as it appears, and nothing needs to be done",
+            ),
+            Problem::of(ProblemCode::InterfaceMissing, "wg0", "there is no such interface"),
+            Problem::new(ProblemCode::DatabaseStale, "the geo database is 61 days old"),
+        ]
+    }
+
     fn status() -> Status {
         let hook = |hook: &str, mode: &str| HookStatus { hook: hook.into(), mode: mode.into() };
         let verdict =
@@ -276,6 +334,7 @@ mod tests {
             bytes,
         };
         Status {
+            health: Health::Degraded,
             version: "0.1.0".into(),
             pid: 42,
             kernel: "6.12.1".into(),
@@ -284,7 +343,7 @@ mod tests {
             generation: 3,
             since: "2026-11-23T12:00:00Z".into(),
             observe: false,
-            problems: vec!["veth9 is not guarded: no such device".into()],
+            problems: problems(),
             interfaces: vec![
                 InterfaceStatus {
                     name: "eth0".into(),
@@ -298,6 +357,7 @@ mod tests {
                     ..Default::default()
                 },
             ],
+            unguarded: vec!["docker0".into(), "wlan0".into()],
             pins: vec![PinStatus {
                 name: "mail".into(),
                 home: "IE".into(),
@@ -333,14 +393,25 @@ mod tests {
         let mut out = Vec::new();
         write_text(&status(), &mut out).unwrap();
         let expected = "\
+degraded: 3 problems
+  PROBLEM interface-missing: veth9
+    there is no such interface; it is guarded as soon as it appears, and nothing
+    needs to be done
+  PROBLEM interface-missing: wg0
+    there is no such interface
+    To do: Nothing, if it is still to appear. Otherwise correct
+    `host.interfaces` and reload.
+  PROBLEM database-stale
+    the geo database is 61 days old
+    To do: Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.
 borderguard 0.1.0, process 42, Linux 6.12.1
 generation 3 since 2026-11-23T12:00:00Z, config /etc/borderguard/policy.toml
-PROBLEM: veth9 is not guarded: no such device
 
 interfaces
   name   egress  ingress     state
   eth0   tcx     xdp-native  guarded
   veth9  -       -           no such device
+    not guarded, and a route leads by: docker0, wlan0
 
 pins, packets
   name  home  action  ingress    pass  observe  flag  drop  most bytes to
@@ -364,6 +435,29 @@ exemptions
 lost: 0 events, 2 log; events told: 1,234
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_first_line_is_the_state_and_nothing_of_problems_passes_80_columns() {
+        let mut status = status();
+        let long =
+            "a problem whose message goes on and on, as those of the kernel and the verifier do ".repeat(9);
+        status.problems = ProblemCode::ALL.iter().map(|code| Problem::of(*code, "eth0", &*long)).collect();
+        status.health = Health::of(Enforcement::Enforces, &status.problems);
+        let mut out = Vec::new();
+        write_health(&status, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().next(), Some(&*format!("off: {} problems", ProblemCode::ALL.len())));
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn without_a_problem_one_line_has_it_all() {
+        for health in [Health::Guarding, Health::Observing] {
+            let mut out = Vec::new();
+            write_health(&Status { health, ..Status::default() }, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{health}: no problems\n"));
+        }
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::exemption::Summary;
+use crate::health::{Health, Problem};
 
 /// Everything that the daemon knows of itself and of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// The state of the guard: `guarding`, `degraded`, `observing` or `off`; docs/problems.md says when.
+    pub health: Health,
     /// Version of the daemon.
     pub version: String,
     /// Process id of the daemon.
@@ -23,10 +26,12 @@ pub struct Status {
     pub since: String,
     /// Whether every action counts as `observe`.
     pub observe: bool,
-    /// What should not be as it is, a sentence each; empty when all is well.
-    pub problems: Vec<String>,
+    /// What is not as the config and the store want it, the worst first; empty when all is well.
+    pub problems: Vec<Problem>,
     /// The guarded interfaces, and those that should be.
     pub interfaces: Vec<InterfaceStatus>,
+    /// Names of this host's other interfaces by which a route leads: what leaves by them is not judged.
+    pub unguarded: Vec<String>,
     /// The pins, in the order of the config.
     pub pins: Vec<PinStatus>,
     /// Every packet of each hook, by verdict and reason; outcomes that never happened are left out.

@@ -1,6 +1,6 @@
 //! What the guard knows, as the object that `borderguard status` shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::Loss;
 use guard_common::verdict::{Reason, Verdict};
@@ -17,6 +17,7 @@ use crate::control::status::{
 };
 use crate::exemption::Summary;
 use crate::geo::Info;
+use crate::health::{Enforcement, Health, Problem, ProblemCode};
 use crate::kernel::{Counters, KernelError, TotalCount};
 
 /// Jurisdictions that a pin's row names.
@@ -32,7 +33,9 @@ impl Guard {
         let counters = self.kernel.counters()?;
         let rows = self.ledger.by_name(&counters);
         let now = Timestamp::now();
+        let problems = self.problems(&exemptions, now);
         Ok(Status {
+            health: Health::of(self.enforcement(), &problems),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -41,8 +44,9 @@ impl Guard {
             generation: self.generation(),
             since: format!("{:.0}", self.since),
             observe: self.policy.host.observe,
-            problems: self.problems(&exemptions, now),
+            problems,
             interfaces: self.interfaces(),
+            unguarded: self.unguarded(),
             pins: self.pins(&rows),
             totals: counters.totals.iter().map(total).collect(),
             counters: counter_rows(&rows, &counters),
@@ -53,37 +57,66 @@ impl Guard {
         })
     }
 
-    fn problems(&self, exemptions: &[Summary], now: Timestamp) -> Vec<String> {
-        let mut problems = Vec::new();
+    fn problems(&self, exemptions: &[Summary], now: Timestamp) -> Vec<Problem> {
         let old = self.generation();
-        problems.extend(
-            self.refused
-                .iter()
-                .map(|why| format!("the config can't be used, generation {old} stays live: {why}")),
-        );
-        problems
-            .extend(self.behind.iter().map(|why| format!("the kernel's tables are NOT up to date: {why}")));
-        problems.extend(
-            facts::missing_cgroups(&self.policy).iter().map(|path| {
-                format!("the cgroup {path} is gone; nothing is known by it until it is made anew")
-            }),
-        );
-        problems.extend(self.guarded.blind.clone());
-        for (name, outcome) in &self.guarded.interfaces {
-            problems.extend(outcome.problem.iter().map(|problem| format!("{name}: {problem}")));
+        let mut problems = Vec::new();
+        if self.enforcement() == Enforcement::Nothing {
+            let why = match (self.policy.pins.is_empty(), old) {
+                (true, _) => "the config has no pin",
+                (_, 0) => "no generation is live",
+                _ => "no interface has the program",
+            };
+            problems.push(Problem::new(ProblemCode::NothingGuarded, why));
         }
-        problems.extend(self.guarded.order.iter().cloned());
-        if !self.guards_something() {
-            problems.push("NOTHING is guarded: no interface has the program".to_owned());
+        problems.extend(self.refused.iter().map(|why| {
+            let message = format!("the config can't be used, generation {old} stays live: {why}");
+            Problem::new(ProblemCode::ConfigRefused, message)
+        }));
+        problems.extend(self.behind.iter().map(|why| {
+            Problem::new(ProblemCode::TablesBehind, format!("the kernel's tables are NOT up to date: {why}"))
+        }));
+        problems.extend(facts::missing_cgroups(&self.policy).into_iter().map(|path| {
+            Problem::of(
+                ProblemCode::CgroupMissing,
+                path,
+                "it is gone; nothing is known by it until it is made anew",
+            )
+        }));
+        problems.extend(self.guarded.problems());
+        problems.extend(self.store.problems().iter().map(|problem| {
+            Problem::of(ProblemCode::StoreDamaged, problem.place.as_str(), problem.reason.as_str())
+        }));
+        if self.store.is_ahead() {
+            let message = "a stay or a revocation holds in the kernel, and the disk has not taken it yet";
+            problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
-        problems.extend(self.store.problems().iter().map(|problem| format!("exemption: {problem}")));
-        problems.extend(self.gap.iter().map(|why| format!("the audit trail has a gap: {why}")));
+        problems.extend(self.gap.iter().map(|why| Problem::new(ProblemCode::AuditGap, why.as_str())));
         if self.policy.approval.is_none() && !exemptions.is_empty() {
-            problems
-                .push("approvals of exemptions are not verified: the config has no [approval]".to_owned());
+            let message = "approvals of exemptions are not verified: the config has no [approval]";
+            problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
         }
-        problems.extend(self.stale_database(now));
+        problems.extend(self.stale_database(now).map(|why| Problem::new(ProblemCode::DatabaseStale, why)));
+        problems.sort();
         problems
+    }
+
+    /// What the live generation does to packets that it forbids.
+    fn enforcement(&self) -> Enforcement {
+        let policy = &self.policy;
+        if policy.pins.is_empty() || self.generation() == 0 || !self.guards_something() {
+            return Enforcement::Nothing;
+        }
+        match policy.host.observe || policy.pins.iter().all(|pin| pin.action == Action::Observe) {
+            true => Enforcement::Observes,
+            false => Enforcement::Enforces,
+        }
+    }
+
+    /// The names of interfaces by which a route leads and that are not guarded.
+    fn unguarded(&self) -> Vec<String> {
+        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+        let routed = routed(&read("/proc/self/net/route"), &read("/proc/self/net/ipv6_route"));
+        routed.into_iter().filter(|name| !self.guarded.has_egress(name)).collect()
     }
 
     /// Why the geo database should not be relied on any longer.
@@ -136,6 +169,20 @@ impl Guard {
             ranges_v6: *ranges_v6,
         }
     }
+}
+
+/// The names of interfaces by which routes lead beyond this host and its links, of the tables that the kernel
+/// shows as `/proc/net/route` and `/proc/net/ipv6_route` (proc_net(5)).
+fn routed(ipv4: &str, ipv6: &str) -> BTreeSet<String> {
+    let ipv4 = ipv4.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let ipv6 = ipv6.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let network = words.next()?;
+        // Link-scope and multicast routes are there for every interface that is up.
+        let is_beyond = !network.starts_with("fe80") && !network.starts_with("ff");
+        words.next_back().filter(|_| is_beyond)
+    });
+    ipv4.chain(ipv6).filter(|name| *name != "lo").map(str::to_owned).collect()
 }
 
 fn verdicts(pin: &str, rows: &Rows<String>) -> Vec<VerdictStatus> {
@@ -233,4 +280,24 @@ fn losses(counters: &Counters) -> Vec<LossStatus> {
         .zip(counters.lost)
         .map(|(loss, count)| LossStatus { kind: loss.name().to_owned(), count })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_with_a_route_are_found_in_both_families() {
+        let ipv4 = "Iface\tDestination\tGateway\neth0\t00000000\t010200C0\neth1\t0002A8C0\t00000000\n";
+        let line = |network: &str, name: &str| {
+            format!("{network} 00 {network} 00 {network} 00000400 1 0 1 {name}\n")
+        };
+        let ipv6 = line("20010db8000100000000000000000000", "wg0")
+            + &line("fe800000000000000000000000000000", "up0")
+            + &line("ff000000000000000000000000000000", "up0")
+            + &line("00000000000000000000000000000000", "lo");
+        let found: Vec<String> = routed(ipv4, &ipv6).into_iter().collect();
+        assert_eq!(found, ["eth0", "eth1", "wg0"]);
+        assert!(routed("", "\n").is_empty());
+    }
 }

@@ -141,7 +141,8 @@ impl Store {
     }
 
     /// Whether this process has changes that the disk did not take.
-    pub(super) fn is_ahead(&self) -> bool {
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
         !self.untold.is_empty() || self.kept.entries().any(|(_, entry)| entry.unsaved)
     }
 

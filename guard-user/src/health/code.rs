@@ -1,0 +1,166 @@
+//! Problem codes: one table for the daemon, the status and docs/problems.md.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $meaning:literal, $remedy:literal;)+) => {
+        /// What kind of problem it is. A code stays what it is from release to release; new ones may come.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        pub enum ProblemCode {
+            $(
+                #[doc = $meaning]
+                #[serde(rename = $code)]
+                $name,
+            )+
+        }
+
+        impl ProblemCode {
+            /// All of them, in the order of the docs: what is worst for the guard comes first.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The code itself.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)+ }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    NothingGuarded = "nothing-guarded",
+        "Nothing is guarded: no interface has the program, no generation is live, or the config has no pin.",
+        "Correct `host.interfaces` or add a pin, then run `borderguard reload`.";
+    InterfacesUnseen = "interfaces-unseen",
+        "The interfaces, or some of them, can't be looked at. What is attached stays attached.",
+        "See the message. The look is repeated every few seconds; if it goes on, look for limits on netlink or descriptors.";
+    InterfaceMissing = "interface-missing",
+        "The config names an interface that is not on this host. It is guarded as soon as it appears.",
+        "Nothing, if it is still to appear. Otherwise correct `host.interfaces` and reload.";
+    InterfaceNotGuarded = "interface-not-guarded",
+        "An interface that the config names does not have all that it should have: pinned data can leave by it.",
+        "See the message for what the kernel refused. It is tried again every few seconds.";
+    InterfaceRenamed = "interface-renamed",
+        "A guarded interface has a name now that the config does not name. It stays guarded until a reload.",
+        "Add the new name to `host.interfaces`. A reload without it releases the interface.";
+    AttachmentLost = "attachment-lost",
+        "Something has taken a program of Border Guard off an interface. It is being attached again.",
+        "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged.";
+    AttachmentNotFirst = "attachment-not-first",
+        "Another program runs before Border Guard's on an interface, and may send packets that are never judged.",
+        "Detach the other program, or attach it after Border Guard's.";
+    EntriesMissing = "entries-missing",
+        "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
+        "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
+    TablesBehind = "tables-behind",
+        "The live generation is not what the config and the store want: a change is not in the kernel yet.",
+        "See the message. It is tried again every few seconds; exemptions that should be closed may still be open.";
+    ConfigRefused = "config-refused",
+        "The config on the disk can't be used. The generation before it stays live.",
+        "Run `borderguard check` on the file, correct what it names, and reload.";
+    LastTables = "last-tables",
+        "The config or the geo database could not be read at the start. The last good tables are in force.",
+        "Correct what the message names, and reload.";
+    CgroupMissing = "cgroup-missing",
+        "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
+        "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";
+    CgroupUnplaced = "cgroup-unplaced",
+        "A cgroup that a pin selects was made again and is not in the tables yet. Newer cgroups beside it count as pinned.",
+        "Nothing: it is in the tables within a second. If it stays, look for `tables-behind`.";
+    OrderNotKept = "order-not-kept",
+        "A stay or a revocation holds in the kernel but is not on the disk. A reboot would lose it.",
+        "Make room on the disk or mend it. It is tried again; do not reboot before this problem is gone.";
+    StoreDamaged = "store-damaged",
+        "The store, or an exemption in it, can't be read. What can't be read is closed.",
+        "Put a copy of the store back, or move it elsewhere to begin anew. See docs/sre.md.";
+    StoreMoved = "store-moved",
+        "The state directory or the store in it was moved or removed. What is written now would be lost.",
+        "Put the directory back, or restart the daemon to begin a new store.";
+    StoreSlow = "store-slow",
+        "The disk takes long to keep a change. Stays and revocations hold all the same; loads wait.",
+        "Look at the disk that has `state.directory`.";
+    AuditGap = "audit-gap",
+        "The audit trail lacks a record that could not be kept.",
+        "Make room on the disk. The gap stays until the daemon is restarted; note it in your own records.";
+    ApprovalsOff = "approvals-off",
+        "There are exemptions, and their approvals are not verified: the config has no `[approval]`.",
+        "Add `[approval]` to the config. See docs/approvals.md.";
+    DatabaseStale = "database-stale",
+        "The geo database is older than `geo.max_age`, so places may be wrong.",
+        "Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.";
+    ClockSet = "clock-set",
+        "The wall clock was set, and the windows of exemptions are not computed by it yet.",
+        "Nothing: they are computed anew within a second. If it comes back often, look at the time synchronisation.";
+    WorkerStuck = "worker-stuck",
+        "A part of the daemon has not answered for some seconds. The message names it.",
+        "See what it waits for (the disk, the name service, standard output). If nothing else helps, restart the daemon: the guard goes on.";
+    LoopSlow = "loop-slow",
+        "The daemon's loop was held up. Changes of interfaces and requests waited.",
+        "Look at the load of the host. If the host is idle, report it with the daemon's log.";
+    SocketMissing = "socket-missing",
+        "The control socket is gone, is another one's, or could not be made.",
+        "See the message. It is made again every few seconds.";
+    GroupsUnresolved = "groups-unresolved",
+        "A group of `control.groups` has no number: it does not exist, or the name service does not answer. Its members have no rights yet.",
+        "Make the group (`groupadd --system`) or correct the config. It is looked up again every few seconds.";
+    CountersUnreadable = "counters-unreadable",
+        "The counters in the kernel can't be read, so that figures of the status and the report are missing.",
+        "See the message. Packets are judged and counted all the same.";
+    EventsLost = "events-lost",
+        "Events were lost in the kernel within the last minute, because more came than could be taken. Counters have every packet.",
+        "Look at what sends so many flows: `borderguard status` has the packets by pin and reason.";
+    LogLost = "log-lost",
+        "Lines of the event log or of the daemon's own log were lost within the last minute: nobody read them in time.",
+        "Look at what reads standard output and standard error. `borderguard events` has the last events.";
+}
+
+impl fmt::Display for ProblemCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_docs_have_every_code_with_its_meaning_and_what_to_do() {
+        let docs = include_str!("../../../docs/problems.md");
+        let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
+        let row = |code: &ProblemCode| format!("| `{code}` | {} | {} |", code.meaning(), code.remedy());
+        assert_eq!(rows, ProblemCode::ALL.iter().map(row).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn codes_are_unique_kebab_case_and_read_back() {
+        let mut seen = BTreeSet::new();
+        for &code in ProblemCode::ALL {
+            let text = code.as_str();
+            assert!(seen.insert(text), "{text} is there twice");
+            assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{text}");
+            let json = serde_json::to_string(&code).unwrap();
+            assert_eq!(json, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<ProblemCode>(&json).unwrap(), code);
+        }
+        assert!(ProblemCode::ALL.is_sorted());
+    }
+}
