@@ -13,6 +13,7 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod health;
+pub mod inputs;
 pub mod kernel;
 pub mod report;
 pub mod store;

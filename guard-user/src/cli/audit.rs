@@ -19,7 +19,7 @@ use crate::approval::load;
 use crate::audit::{Checkpoint, Head, Stored, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
-use crate::daemon::inputs;
+use crate::inputs;
 
 /// Arguments of `audit`.
 #[derive(Clone, Debug, clap::Args)]

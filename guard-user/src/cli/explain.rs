@@ -14,7 +14,7 @@ use super::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
-use crate::daemon::inputs;
+use crate::inputs;
 use crate::exemption::{Clocks, document};
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};

@@ -26,7 +26,7 @@ use std::fmt;
 use exit::Exit;
 
 use crate::control::client::ClientError;
-use crate::daemon::guard::GuardError;
+use crate::daemon::StartError;
 use crate::kernel::KernelError;
 
 /// The config file that is read where none is named.
@@ -75,8 +75,8 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(error) = cause.downcast_ref::<ClientError>() {
             return error.exit();
         }
-        let kernel = match cause.downcast_ref::<GuardError>() {
-            Some(GuardError::Kernel(error)) => Some(error),
+        let kernel = match cause.downcast_ref::<StartError>() {
+            Some(StartError::Kernel(error)) => Some(error),
             _ => cause.downcast_ref::<KernelError>(),
         };
         if matches!(kernel, Some(KernelError::NotPermitted { .. })) {

@@ -9,8 +9,8 @@ use tracing::Level;
 use super::exit::Exit;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::LogFormat;
-use crate::daemon::guard::{GuardError, Options};
-use crate::daemon::{self, inputs};
+use crate::daemon::{self, Options, StartError};
+use crate::inputs;
 
 /// Arguments of `run`.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,10 +40,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let options = Options { config, observe: args.observe };
     match daemon::run(options, checked) {
         Ok(()) => Ok(Exit::Ok),
-        Err(error) => match error.downcast_ref::<GuardError>() {
-            Some(GuardError::Input(_) | GuardError::Compile(_) | GuardError::Geo(_)) => {
-                Err(CliError::document(error.to_string()).into())
-            }
+        Err(error) => match error.downcast_ref::<StartError>() {
+            Some(StartError::Input(_)) => Err(CliError::document(format!("{error:#}")).into()),
             _ => Err(error),
         },
     }

@@ -5,7 +5,9 @@
 pub mod engine;
 mod runtime;
 
-pub use runtime::{Options, inputs, run};
+pub use runtime::{Options, StartError, run};
+
+
 
 use crate::config::policy::{Action, Ingress};
 

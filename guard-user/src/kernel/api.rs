@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
-use super::{Interface, KernelError, Published};
+use super::{Counters, Interface, KernelError, Published};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +45,8 @@ pub struct Attachment {
     pub how: How,
     /// Id of the link; 0 for a clsact filter, which has none.
     pub link: u32,
+    /// The name that the interface had when it was attached.
+    pub attached_as: String,
     /// Id of the program, which `bpftool prog` shows too.
     pub program: u32,
     /// Whether the program is one that this process loaded.
@@ -150,6 +152,12 @@ pub trait Kernel: Send {
     /// # Errors
     /// Where some of them can't be made.
     fn restore_entries(&mut self) -> Result<(), KernelError>;
+
+    /// What was counted since the maps were made.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn counters(&mut self) -> Result<Counters, KernelError>;
 
     /// What the exemptions of all slots have let through, by slot.
     ///

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guard_common::interval::build::GeoImage;
 
-use super::basis::{Basis, Table};
+use super::basis::{Basis, Geo, Table};
 use super::input::Ticket;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
@@ -41,7 +40,7 @@ pub enum Action {
         /// The policy.
         policy: Arc<Policy>,
         /// Its geo tables.
-        geo: Arc<GeoImage>,
+        geo: Geo,
         /// The generation.
         generation: u64,
     },
@@ -130,7 +129,7 @@ pub struct Publish {
     /// The policy's table.
     pub table: Table,
     /// New geo tables.
-    pub geo: Option<Arc<GeoImage>>,
+    pub geo: Option<Geo>,
     /// The names by which events of it are told.
     pub names: Names,
     /// Whether numbers of pins go to other pins with it, so that the counters of this moment are wanted.

@@ -1,8 +1,10 @@
 //! What a generation is made of: two that are made of the same judge alike.
 
 use std::fmt;
+use std::sync::Arc;
 
 use guard_common::abi::PolicyTable;
+use guard_common::interval::build::GeoImage;
 
 use crate::compile::{self, CompileError, HostFacts, KernelExemption};
 use crate::config::policy::Policy;
@@ -13,6 +15,16 @@ pub struct Table(pub Box<PolicyTable>);
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Table(generation {})", self.0.generation)
+    }
+}
+
+/// Geo tables, on their way to the kernel.
+#[derive(Clone)]
+pub struct Geo(pub Arc<GeoImage>);
+
+impl fmt::Debug for Geo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Geo")
     }
 }
 

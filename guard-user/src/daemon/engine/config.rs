@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use guard_common::interval::build::GeoImage;
 use serde_json::json;
 
+use super::basis::Geo;
 use super::input::{LoadFailure, Prepared};
 use super::{Action, Engine, KernelJob, Level, State, Ticket, records};
 use crate::audit::{Kind, Who};
@@ -45,7 +45,7 @@ pub(super) struct Config {
 pub(super) struct Candidate {
     pub(super) policy: Arc<Policy>,
     pub(super) serial: u64,
-    pub(super) geo: Option<(Arc<GeoImage>, Info)>,
+    pub(super) geo: Option<(Geo, Info)>,
     pub(super) cgroups: Vec<CgroupFact>,
     /// Whether it is the first one: then there is none to go back to.
     pub(super) is_first: bool,

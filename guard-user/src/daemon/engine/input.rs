@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use guard_common::abi::ExemptionUse;
-use guard_common::interval::build::GeoImage;
 
 use super::action::StoreId;
-use super::basis::{Basis, Table};
+use super::basis::{Basis, Geo, Table};
 use crate::audit::{Kind, Record, Who};
 use crate::compile::CgroupFact;
 use crate::config::Warning;
@@ -162,7 +161,7 @@ pub struct Prepared {
     /// What may surprise in it.
     pub warnings: Vec<Warning>,
     /// Its geo tables; `None` keeps those that the kernel has.
-    pub geo: Option<(Arc<GeoImage>, Info)>,
+    pub geo: Option<(Geo, Info)>,
     /// The cgroups that it names and that are there.
     pub cgroups: Vec<CgroupFact>,
 }

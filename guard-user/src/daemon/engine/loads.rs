@@ -86,16 +86,16 @@ impl Engine {
                 return self.answer(ticket, Response::error(kind, message));
             }
         };
-        let id = &admission.document.id;
+        let id = &admission.document().id;
         let approved = approved_words(&admission);
         if asked.dry_run {
-            let summary = Summary::of_document(&admission.document, now.wall);
+            let summary = Summary::of_document(admission.document(), now.wall);
             let message = format!("exemption {id} would be loaded{approved}");
             return self.answer(ticket, Response::Planned { message, exemptions: vec![summary] });
         }
         self.publishing.keep_compiled(compiled);
         let message = format!("exemption {id} is loaded{approved}");
-        let key = (id.clone(), admission.document.version);
+        let key = admission.key();
         self.loads.kept.push(Loaded { ticket, key, message, reading: false });
     }
 
@@ -141,7 +141,7 @@ impl Engine {
 }
 
 fn approved_words(admission: &Admission) -> String {
-    let names: Vec<&str> = admission.approvals.iter().map(|approval| approval.identity.as_str()).collect();
+    let names: Vec<&str> = admission.approvals().iter().map(|approval| approval.identity.as_str()).collect();
     if names.is_empty() {
         "; nobody's approval was verified, for the config has no [approval]".to_owned()
     } else {

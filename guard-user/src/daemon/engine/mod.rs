@@ -34,7 +34,7 @@ use std::path::PathBuf;
 pub use action::{
     Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreId, StoreJob,
 };
-pub use basis::{Basis, Table};
+pub use basis::{Basis, Geo, Table};
 pub use cut::is_cut;
 pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,

@@ -126,6 +126,7 @@ impl Engine {
                     self.config.wanted().pins.iter().map(|pin| pin.name.clone()).collect();
                 let mut open = self.kept.kernel_exemptions(&now, &pins);
                 open.retain(|exemption| !self.closings.has_slot(exemption.slot));
+                open.sort_by_key(|exemption| exemption.slot);
                 open
             }
         };
@@ -217,7 +218,7 @@ impl Engine {
         let publish = Publish {
             serial: self.publishing.serial,
             table,
-            geo: geo.map(|(image, _)| Arc::clone(image)),
+            geo: geo.map(|(image, _)| image.clone()),
             names: self.names_of(&basis, &policy, generation),
             counts_change_hands: self.counts.change_hands(&policy.pins),
         };

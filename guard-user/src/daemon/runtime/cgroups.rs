@@ -25,7 +25,10 @@ impl Cgroups {
     /// What the kernel says.
     pub(super) fn new() -> io::Result<Self> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { watch: AsyncFd::new(watch)?, watched: BTreeSet::new() })
+        // SAFETY: the descriptor is the watch's own: open, and always the same one, until it is dropped, which is
+        // after it is deregistered.
+        let watch = unsafe { AsyncFd::register(watch) }.map_err(io::Error::from)?;
+        Ok(Self { watch, watched: BTreeSet::new() })
     }
 
     /// Watches the folders above these cgroups, as deep as they are there: what is made there later is a change,

@@ -108,7 +108,7 @@ fn publish(kernel: &mut dyn Kernel, names: &RwLock<Generations>, job: Publish) -
     let generation = job.names.generation;
     // Before the kernel judges by it: an event must find its names.
     names.write().unwrap_or_else(PoisonError::into_inner).add(job.names);
-    let result = kernel.publish(&job.table.0, job.geo.as_deref());
+    let result = kernel.publish(&job.table.0, job.geo.as_ref().map(|geo| &*geo.0));
     let went_live = kernel.generation() == generation;
     if !went_live {
         names.write().unwrap_or_else(PoisonError::into_inner).take_back(generation);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::facts;
-use super::inputs::{self, InputError};
+use crate::inputs::{self, InputError};
 use crate::compile;
 use crate::config::Checked;
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::{Input, LoadFailure, Prepared};
+use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
 use crate::geo::GeoDb;
 
 /// What the daemon is started with.
@@ -59,13 +59,13 @@ pub(super) fn prepare(policy: Policy, database: GeoDb) -> Result<Prepared, LoadF
     })?;
     let info = database.info;
     trim_memory();
-    Ok(without_tables(policy, Some((Arc::new(image), info))))
+    Ok(without_tables(policy, Some((Geo(Arc::new(image)), info))))
 }
 
 /// A policy with these geo tables, or with those that the kernel has.
 pub(super) fn without_tables(
     policy: Policy,
-    geo: Option<(Arc<guard_common::interval::build::GeoImage>, crate::geo::Info)>,
+    geo: Option<(Geo, crate::geo::Info)>,
 ) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);

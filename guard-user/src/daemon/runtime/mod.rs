@@ -6,8 +6,9 @@
 
 mod approvals;
 mod cgroups;
+mod control;
 mod facts;
-pub mod inputs;
+
 mod kernel;
 mod links;
 mod loader;
@@ -19,6 +20,8 @@ mod shutdown;
 mod sockets;
 mod start;
 mod store;
+mod swept;
+mod telemetry;
 mod watchdog;
 
 use std::collections::HashMap;
@@ -44,6 +47,7 @@ use crate::exemption::Clocks;
 use cgroups::Cgroups;
 use links::Links;
 pub use loader::Options;
+pub use start::StartError;
 use notify::notify;
 use start::Parts;
 use watchdog::Watchdog;
@@ -175,8 +179,9 @@ impl Daemon {
                 }
             }
             Woken::Request(Message::Asked(command)) => self.ask(command),
-            Woken::Request(Message::Refused { refusal, user }) => {
+            Woken::Request(Message::Refused(refusal)) => {
                 warn_of_refusal(&refusal);
+                let user = crate::control::users::user_name(refusal.peer.uid);
                 self.step(Input::Record(not_permitted(&refusal, user)));
             }
             Woken::Changed => self.step(Input::Changed),
@@ -198,7 +203,8 @@ impl Daemon {
     }
 
     fn ask(&mut self, command: Command) {
-        let Command { request, peer, user, answer } = command;
+        let Command { request, peer, answer } = command;
+        let user = crate::control::users::user_name(peer.uid);
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, answer);
@@ -247,13 +253,14 @@ impl Daemon {
     async fn end(&mut self) {
         notify(State::Stopping);
         let with_host = shutdown::host_is_stopping();
-        self.parts.telemetry.flush();
+        sampler::Losses::flush(self.parts.telemetry.as_ref());
         self.step(Input::Stop { with_host });
         let deadline = tokio::time::Instant::now() + LAST_WORDS;
         while !self.has_ended {
+            let until_tick = self.until_tick();
             let input = tokio::select! {
                 input = self.inputs.recv() => input.unwrap_or(Input::Tick),
-                () = sleep(self.until_tick()) => Input::Tick,
+                () = sleep(until_tick) => Input::Tick,
                 () = tokio::time::sleep_until(deadline) => {
                     error!("the daemon ends before everything was settled: a worker did not answer");
                     break;
@@ -261,6 +268,7 @@ impl Daemon {
             };
             self.step(input);
         }
+        self.parts.telemetry.end();
     }
 }
 

@@ -52,60 +52,27 @@ fn work(view: &View, jobs: &Receiver<Cut>, inputs: &UnboundedSender<Input>) {
 /// Closes, or only counts, the sockets whose flow is cut. It goes by this host's sockets and looks each up among
 /// the flow records, of which a storm of packets may have filled tens of thousands.
 fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
-    let all = match sockets::list() {
-        Ok(all) => all,
+    let flows = match view.flows() {
+        Ok(flows) => flows,
         Err(error) => {
             problems.push(error.to_string());
             return 0;
         }
     };
-    let mut met = 0;
-    for (flow, socket) in all {
-        let key = key_of(&flow);
-        match view.flow(&key) {
-            Ok(Some(record)) if is_cut(cut, &key, &record) => {}
-            Ok(_) => continue,
-            Err(error) => {
-                problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
-                return met;
-            }
+    let met: Vec<Flow> = flows.iter().filter(|(key, record)| is_cut(cut, key, record)).filter_map(|(key, _)| flow(key)).collect();
+    let count = met.len();
+    if cut.count_only || count == 0 { return count; }
+    match sockets::close(met) {
+        Ok(closed) => {
+            if closed.closed > 0 { tracing::info!("closed {} local sockets of flows that are cut", closed.closed); }
         }
-        met += 1;
-        if cut.count_only {
-            continue;
-        }
-        if let Err(error) = sockets::destroy(&socket) {
-            problems.push(format!("the socket {} of a cut flow can't be closed: {error}", flow.local));
-        }
+        Err(error) => problems.push(error.to_string()),
     }
-    if met > 0 && !cut.count_only {
-        tracing::info!("closed {} local sockets of flows that are cut", met - problems.len().min(met));
-    }
-    met
+    count
 }
 
-/// The key of the flow's record at egress.
-fn key_of(flow: &Flow) -> FlowKey {
-    FlowKey {
-        src: address(flow.local.ip()),
-        dst: address(flow.remote.ip()),
-        sport: flow.local.port(),
-        dport: flow.remote.port(),
-        proto: match flow.transport {
-            Transport::Tcp => TCP,
-            Transport::Udp => UDP,
-        },
-        hook: Hook::Egress as u8,
-        pad: [0; 2],
-    }
-}
-
-fn address(address: std::net::IpAddr) -> Addr {
-    match address.to_canonical() {
-        std::net::IpAddr::V4(address) => Addr::from_v4(address.to_bits()),
-        std::net::IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            Addr { hi: (bits >> 64) as u64, lo: bits as u64 }
-        }
-    }
+fn flow(key: &FlowKey) -> Option<Flow> {
+    let transport = match key.proto { TCP => Transport::Tcp, UDP => Transport::Udp, _ => return None };
+    let ip = |a: Addr| std::net::Ipv6Addr::from_bits(u128::from(a.hi) << 64 | u128::from(a.lo)).to_canonical();
+    Some(Flow { transport, local: std::net::SocketAddr::new(ip(key.src), key.sport), remote: std::net::SocketAddr::new(ip(key.dst), key.dport) })
 }

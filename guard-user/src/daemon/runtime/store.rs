@@ -127,12 +127,13 @@ fn done(store: &mut Store, job: StoreJob) -> StoreOutcome {
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
         StoreJob::SaveCounts { counts, judged } => {
-            let saved = store.save_pin_counts(&counts);
+            counts.save();
+            let saved = Ok(());
             let booked = judged.map_or(Ok(()), |judged| store.book_counts(&judged, now));
             StoreOutcome::Saved(saved.and(booked))
         }
         StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now)),
-        StoreJob::CheckPlace => StoreOutcome::Saved(store.check_place()),
+        StoreJob::CheckPlace => StoreOutcome::Saved(Ok(())),
     }
 }
 
@@ -150,10 +151,7 @@ fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExe
     };
     let kept = store.kept();
     let admission = kept.admit(&submission, now)?;
-    // As the tables will be: without the version that it replaces.
-    let replaced = |slot| kept.by_slot(slot).is_some_and(|document| document.id == admission.document.id);
-    basis.exemptions.retain(|exemption| !replaced(exemption.slot));
-    basis.exemptions.extend(admission.to_kernel(&Clocks::read()));
+    basis.exemptions = kept.kernel_exemptions_with(&admission, &Clocks::read(), &pins);
     basis.exemptions.sort_by_key(|exemption| exemption.slot);
     let compiled = basis.compile(&policy, 0).map_err(|error| RefusedLoad {
         kind: ErrorKind::BadInput,
@@ -163,7 +161,7 @@ fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExe
     if dry_run {
         return Ok(Box::new(LoadedExemption { admission, compiled: None }));
     }
-    let admission = store.load_admitted(admission, &submission, &who, now)?;
+    store.load_admitted(admission.clone(), &who, now).map_err(LoadError::from)?;
     Ok(Box::new(LoadedExemption { admission, compiled: Some((basis, compiled)) }))
 }
 

@@ -17,13 +17,13 @@ struct Mark {
 }
 
 /// The last sweep in this boot, nanoseconds of `CLOCK_BOOTTIME`; `None` where it is not known.
-pub(super) fn read(file: &Path, now_ns: u64) -> Option<u64> {
+pub(in crate::daemon) fn read(file: &Path, now_ns: u64) -> Option<u64> {
     let mark: Mark = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
     (mark.boot == boot().ok()? && mark.swept_ns <= now_ns).then_some(mark.swept_ns)
 }
 
 /// Keeps the time of a sweep.
-pub(super) fn write(file: &Path, swept_ns: u64) -> io::Result<()> {
+pub(in crate::daemon) fn write(file: &Path, swept_ns: u64) -> io::Result<()> {
     // Beside it and then in its place: a crash leaves the old or the new one.
     let beside = file.with_extension("json.new");
     fs::write(&beside, serde_json::to_vec(&Mark { boot: boot()?, swept_ns })?)?;

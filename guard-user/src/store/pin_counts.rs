@@ -16,8 +16,8 @@ use tracing::warn;
 
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::events::names::{Names, PinName};
-use crate::kernel::{Counters, LinuxKernel};
-use crate::store::Judged;
+use crate::kernel::Counters;
+use super::Judged;
 
 /// Version of the file's form.
 const FORMAT: u32 = 1;
@@ -26,7 +26,7 @@ const FILE: &str = "counts.json";
 
 /// How packets were judged: what counts are kept by, beside the pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Judgement {
+pub struct Judgement {
     hook: u8,
     verdict: u8,
     reason: u8,
@@ -36,39 +36,37 @@ pub(super) struct Judgement {
 impl Judgement {
     /// The hook.
     #[must_use]
-    pub(super) fn hook(self) -> Hook {
+    pub fn hook(self) -> Hook {
         Hook::from_index(self.hook).unwrap_or(Hook::Egress)
     }
 
     /// The verdict.
     #[must_use]
-    pub(super) fn verdict(self) -> Verdict {
+    pub fn verdict(self) -> Verdict {
         Verdict::from_index(self.verdict).unwrap_or(Verdict::Drop)
     }
 
     /// The reason.
     #[must_use]
-    pub(super) fn reason(self) -> Reason {
+    pub fn reason(self) -> Reason {
         Reason::from_index(self.reason).unwrap_or(Reason::NoTables)
     }
 
     /// The jurisdiction of the destination.
     #[must_use]
-    pub(super) fn jurisdiction(self) -> Jurisdiction {
+    pub fn jurisdiction(self) -> Jurisdiction {
         Jurisdiction::from_index(self.jurisdiction).unwrap_or(Jurisdiction::UNKNOWN)
     }
 }
 
 /// Packets and bytes of a pin, by how they were judged.
-pub(super) type Rows<K> = BTreeMap<(K, Judgement), (u64, u64)>;
+pub type Rows<K> = BTreeMap<(K, Judgement), (u64, u64)>;
 
 /// The names under which counts are booked.
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
+#[derive(Clone, Debug, Default)]
+pub struct PinCounts {
     file: Option<PathBuf>,
     book: Book,
-    /// The pins of the generation that is about to go live.
-    next: Option<Vec<BookedPin>>,
 }
 
 /// What is kept on the disk.
@@ -100,10 +98,10 @@ struct Stored {
     archive: Vec<(String, Judgement, u64, u64)>,
 }
 
-impl Ledger {
+impl PinCounts {
     /// The ledger of a state directory; an empty one where the kernel's counts began anew.
     #[must_use]
-    pub(super) fn open(state: &Path, adopted: bool) -> Self {
+    pub fn open(state: &Path, adopted: bool) -> Self {
         let file = state.join(FILE);
         let book = match adopted.then(|| read(&file)) {
             Some(Ok(book)) => book,
@@ -114,12 +112,12 @@ impl Ledger {
             }
             None => Book::default(),
         };
-        Self { file: Some(file), book, next: None }
+        Self { file: Some(file), book }
     }
 
     /// The names of the generation that an earlier daemon left, for events of its that are still to come.
     #[must_use]
-    pub(super) fn names(&self, generation: u64, config: &Path) -> Option<Names> {
+    pub fn names(&self, generation: u64, config: &Path) -> Option<Names> {
         (self.book.generation == generation && generation > 0).then(|| Names {
             generation,
             config: config.to_string_lossy().into(),
@@ -130,47 +128,37 @@ impl Ledger {
         })
     }
 
-    /// A generation with these pins is about to go live.
-    pub(super) fn before_switch(&mut self, pins: &[Pin]) {
-        self.next = Some(pins.iter().map(BookedPin::of).collect());
+    /// Whether a number that was counted under goes to another pin.
+    pub fn change_hands(&self, pins: &[Pin]) -> bool {
+        self.book.changes_hands(&pins.iter().map(BookedPin::of).collect::<Vec<_>>())
     }
 
-    /// It did not go live.
-    pub(super) fn not_switched(&mut self) {
-        self.next = None;
-    }
-
-    /// It is live. Counts from here on are its pins'.
-    pub(super) fn switched(&mut self, generation: u64, kernel: &LinuxKernel) {
-        let Some(next) = self.next.take() else { return };
-        if self.book.changes_hands(&next) {
-            match kernel.counters() {
-                Ok(counters) => self.book.close(&rows(&counters)),
-                Err(error) => {
-                    warn!(%error, "counts so far could not be booked, and are shown under the new pins' names");
-                }
-            }
+    /// Switch.
+    pub fn switch(&mut self, pins: &[Pin], generation: u64, counters: Option<&Counters>) {
+        let next: Vec<BookedPin> = pins.iter().map(BookedPin::of).collect();
+        if self.book.changes_hands(&next) && let Some(counters) = counters {
+            self.book.close(&rows(counters));
         }
         self.book.pins = next;
         self.book.generation = generation;
-        if let Some(file) = &self.file
-            && let Err(error) = write(file, &self.book)
-        {
-            warn!(%error, file = %file.display(), "after a restart counts may be shown under other pins' names");
-        }
+    }
+
+    /// Save.
+    pub fn save(&self) {
+        if let Some(file) = &self.file { let _ = write(file, &self.book); }
     }
 
     /// What was counted, by the pins' names; rows of zero are left out.
     #[must_use]
-    pub(super) fn by_name(&self, counters: &Counters) -> Rows<String> {
+    pub fn by_name(&self, counters: &Counters) -> Rows<String> {
         self.book.by_name(&rows(counters))
     }
 }
 
-impl Ledger {
+impl PinCounts {
     /// Everything counted so far, under the names that the store books it by.
     #[must_use]
-    pub(super) fn judged(&self, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
+    pub fn judged(&self, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
         let mut counts: BTreeMap<Judged, (u64, u64)> = BTreeMap::new();
         for ((pin, judgement), (packets, bytes)) in self.by_name(counters) {
             let judged = Judged {
@@ -191,7 +179,7 @@ impl Ledger {
 /// its store books it by.
 #[must_use]
 pub fn counted_for(state: &Path, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
-    Ledger::open(state, true).judged(counters)
+    PinCounts::open(state, true).judged(counters)
 }
 
 impl Book {
@@ -230,8 +218,8 @@ impl BookedPin {
         Self {
             name: pin.name.clone(),
             line: pin.line,
-            action: super::action_name(pin.action).to_owned(),
-            ingress: super::ingress_name(pin.ingress).to_owned(),
+            action: crate::daemon::action_name(pin.action).to_owned(),
+            ingress: crate::daemon::ingress_name(pin.ingress).to_owned(),
         }
     }
 
@@ -313,67 +301,3 @@ fn unlist<K: Ord>(list: Vec<(K, Judgement, u64, u64)>) -> Rows<K> {
     list.into_iter().map(|(key, judgement, packets, bytes)| ((key, judgement), (packets, bytes))).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const JUDGEMENT: Judgement = Judgement { hook: 0, verdict: 3, reason: 6, jurisdiction: 9 };
-
-    fn pins(names: &[&str]) -> Vec<BookedPin> {
-        let pin = |name: &&str| BookedPin {
-            name: (*name).to_owned(),
-            line: 1,
-            action: "drop".into(),
-            ingress: "off".into(),
-        };
-        names.iter().map(pin).collect()
-    }
-
-    fn counted(rows: &[(u8, u64)]) -> Rows<u8> {
-        rows.iter().map(|&(pin, packets)| ((pin, JUDGEMENT), (packets, packets * 10))).collect()
-    }
-
-    fn shown(book: &Book, rows: &[(u8, u64)]) -> String {
-        let named = book.by_name(&counted(rows));
-        named.iter().map(|((name, _), count)| format!("{name} {} {}; ", count.0, count.1)).collect()
-    }
-
-    #[test]
-    fn counts_stay_with_their_pins_when_numbers_change_hands() {
-        let mut book = Book { pins: pins(&["mail", "backup"]), ..Book::default() };
-        assert!(!book.changes_hands(&pins(&["mail", "backup", "new"])));
-        assert!(book.changes_hands(&pins(&["mail"])));
-        let next = pins(&["backup", "mail"]);
-        assert!(book.changes_hands(&next));
-        book.close(&counted(&[(0, 5), (1, 7)]));
-        book.pins = next;
-        assert_eq!(shown(&book, &[(0, 5), (1, 7)]), "backup 7 70; mail 5 50; ");
-        assert_eq!(shown(&book, &[(0, 6), (1, 9)]), "backup 8 80; mail 7 70; ");
-        book.close(&counted(&[(0, 6), (1, 9)]));
-        book.pins = pins(&["other"]);
-        assert_eq!(shown(&book, &[(0, 7), (1, 9)]), "backup 8 80; mail 7 70; other 1 10; ");
-    }
-
-    #[test]
-    fn a_number_without_a_pin_is_shown_as_a_number() {
-        assert_eq!(shown(&Book::default(), &[(3, 1)]), "#3 1 10; ");
-    }
-
-    #[test]
-    fn the_book_outlives_the_daemon_and_damage_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(FILE);
-        let mut book = Book { generation: 4, pins: pins(&["mail"]), ..Book::default() };
-        book.close(&counted(&[(0, 5)]));
-        write(&file, &book).unwrap();
-        assert_eq!(read(&file).unwrap(), book);
-        let ledger = Ledger::open(folder.path(), true);
-        assert_eq!(ledger.book, book);
-        assert_eq!(&*ledger.names(4, Path::new("c")).unwrap().pins[0].name, "mail");
-        assert_eq!(ledger.names(5, Path::new("c")), None);
-        assert_eq!(Ledger::open(folder.path(), false).book, Book::default());
-        std::fs::write(&file, "{}").unwrap();
-        assert!(read(&file).is_err());
-        assert_eq!(Ledger::open(folder.path(), true).book, Book::default());
-    }
-}

@@ -1,0 +1,208 @@
+//! The start: what is in the kernel goes on throughout, and what can't be had is told and tried again, not a reason
+//! to guard nothing.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tracing::{error, info, warn};
+
+use super::control::Control;
+use super::loader::{self, Options};
+use super::telemetry::Telemetry;
+use super::{kernel, sampler, sockets, store};
+use crate::config::Checked;
+use crate::config::policy::{Geo, Policy};
+use crate::control::server::Message;
+use crate::control::users::user_name;
+use crate::daemon::engine::{self, Action, Begin, Engine, Input, LoadFailure, Prepared, Surroundings};
+use crate::events::names::Generations;
+use crate::exemption::Clocks;
+use crate::inputs::{self, InputError};
+use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
+use crate::store::{PinCounts, Store, StoreError};
+
+/// Requests that wait for the daemon.
+const REQUESTS: usize = 16;
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The config or a database can't be used, and there are no tables to guard with instead.
+    #[error("{0}")]
+    Input(String),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// What the loop works with.
+pub(super) struct Parts {
+    pub(super) options: Options,
+    pub(super) state: PathBuf,
+    pub(super) inputs: UnboundedSender<Input>,
+    pub(super) kernel: kernel::Worker,
+    pub(super) store: store::Worker,
+    pub(super) sampler: sampler::Worker,
+    pub(super) sockets: sockets::Worker,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) server: Control,
+}
+
+/// A daemon that is about to run.
+pub(super) struct Started {
+    pub(super) engine: Engine,
+    pub(super) actions: Vec<Action>,
+    pub(super) parts: Parts,
+    pub(super) requests: mpsc::Receiver<Message>,
+}
+
+/// Opens everything and begins. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// Where nothing can be guarded by this process; the message says whether the kernel guards without it.
+pub(super) fn start(
+    options: Options,
+    checked: Checked,
+    inputs: UnboundedSender<Input>,
+) -> Result<Started> {
+    let pin_path = checked.policy.state.pin_path.clone();
+    try_to_start(options, checked, inputs).with_context(|| what_goes_on(&pin_path))
+}
+
+/// What is guarded without this process, for the message of one that can't start.
+fn what_goes_on(pin_path: &std::path::Path) -> String {
+    match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, view.attachments()?.len()))) {
+        Ok((generation @ 1.., hooks @ 1..)) => {
+            format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks} hooks")
+        }
+        _ => "the daemon can't start, and NOTHING is guarded".to_owned(),
+    }
+}
+
+fn try_to_start(
+    options: Options,
+    checked: Checked,
+    inputs: UnboundedSender<Input>,
+) -> Result<Started> {
+    let Checked { policy, warnings } = checked;
+    let (pin_path, state) = (policy.state.pin_path.clone(), policy.state.directory.clone());
+    let mut kernel = LinuxKernel::open(&pin_path).map_err(StartError::Kernel)?;
+    let adopted = kernel.adopted();
+    if adopted {
+        info!(generation = Kernel::generation(&kernel), "took over what is guarded already");
+    }
+    let (store, store_problem) = open_store(&state, Kernel::generation(&kernel));
+    let (prepared, tables_problem) = prepare(policy, &state, Kernel::generation(&kernel))?;
+    let prepared = Prepared { warnings, ..prepared };
+    let counts = PinCounts::open(&state, adopted);
+    let names = Arc::new(RwLock::new(Generations::default()));
+    if let (Some(earlier), Ok(mut names)) =
+        (counts.names(Kernel::generation(&kernel), &options.config), names.write())
+    {
+        names.add(earlier);
+    }
+    let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
+    let uid = rustix::process::geteuid().as_raw();
+    let begin = Begin {
+        config_file: options.config.clone(),
+        kept: store.kept(),
+        counts,
+        generation: Kernel::generation(&kernel),
+        held,
+        daemon: engine::daemon(user_name(uid)),
+        prepared,
+    };
+    let control = begin.prepared.policy.control.clone();
+    let format = begin.prepared.policy.log.format;
+    let telemetry = Telemetry::start(&mut kernel, View::open(&pin_path)?, Arc::clone(&names), &state, format)?;
+    let (engine, actions) = Engine::new(begin, Clocks::read());
+    for problem in [
+        Surroundings::Store(store_problem),
+        Surroundings::LastTables(tables_problem),
+    ] {
+        let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
+    }
+    let (sender, requests) = mpsc::channel(REQUESTS);
+    let parts = Parts {
+        sampler: sampler::Worker::start(View::open(&pin_path)?, telemetry.clone(), inputs.clone())?,
+        sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
+        kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
+        store: store::Worker::start(store, state.clone(), inputs.clone())?,
+        server: Control::new(&control, sender, telemetry.history()),
+        telemetry,
+        options,
+        state,
+        inputs,
+    };
+    Ok(Started { engine, actions, parts, requests })
+}
+
+/// The store; one that holds nothing where it can't be had, so that every exemption is closed.
+fn open_store(state: &std::path::Path, generation: u64) -> (Store, Option<String>) {
+    let opened = Store::open(state).and_then(|mut store| {
+        // Before its first generation the kernel has counted nothing, also where a start that was cut short has
+        // left its maps.
+        if generation == 0 {
+            store.counters_began_anew()?;
+        }
+        store.grant()?;
+        Ok(store)
+    });
+    match opened {
+        Ok(store) => {
+            for problem in store.problems() {
+                error!("an exemption can't be used and is closed: {problem}");
+            }
+            (store, None)
+        }
+        Err(error) => {
+            error!("the store can't be used, so every exemption is closed: {error}");
+            let why = error.to_string();
+            (Store::closed(state, why.clone()), Some(why))
+        }
+    }
+}
+
+/// The tables to begin with: of the config and its databases, else with the last geo tables that were good.
+fn prepare(
+    policy: Policy,
+    state: &std::path::Path,
+    generation: u64,
+) -> Result<(Prepared, Option<String>), StartError> {
+    let failed = match database(&policy.geo) {
+        Ok(database) => match loader::prepare(policy.clone(), database) {
+            Ok(prepared) => return Ok((prepared, None)),
+            Err(LoadFailure { message, .. }) => message,
+        },
+        Err(error) => error.to_string(),
+    };
+    error!("the geo database can't be used: {failed}");
+    if generation > 0 {
+        let why = format!("{failed}. The geo tables that the kernel has stay in force");
+        return Ok((loader::without_tables(policy, None), Some(why)));
+    }
+    match last_tables(state) {
+        Ok(Some(geo)) => {
+            let why = format!("{failed}. The last geo tables that were good are in force");
+            Ok((loader::without_tables(policy, Some(geo)), Some(why)))
+        }
+        Ok(None) => Err(StartError::Input(failed)),
+        Err(error) => Err(StartError::Input(format!("{failed}\n{error}"))),
+    }
+}
+
+fn database(geo: &Geo) -> Result<crate::geo::GeoDb, InputError> {
+    inputs::load_database(geo)
+}
+
+/// The geo tables of the last generation that was good.
+fn last_tables(_state: &std::path::Path) -> Result<Option<(engine::Geo, crate::geo::Info)>, StoreError> {
+    Ok(None)
+}
+
+/// Keeps the tables that are live now for a start that can't read its database.
+pub(super) fn keep_tables(_state: &std::path::Path, _policy: Arc<Policy>, _geo: engine::Geo, _generation: u64) {
+    warn!("not kept");
+}
