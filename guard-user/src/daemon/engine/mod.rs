@@ -236,6 +236,12 @@ impl Engine {
         self.config.wanted().pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect()
     }
 
+    /// Whether everything that the config names is guarded, or known not to be, since the start.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
     /// The live generation.
     #[must_use]
     pub fn generation(&self) -> u64 {

@@ -58,6 +58,9 @@ const SLOW_TURN: Duration = Duration::from_millis(50);
 const BATCH: usize = 64;
 /// How long the end waits for workers that do not answer.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long clients wait for a daemon that starts, so that no answer is of a host that is not guarded yet; after that
+/// they are told what is wrong.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the control socket is looked at.
 const SOCKET_LOOK: Duration = Duration::from_secs(5);
 
@@ -142,13 +145,14 @@ impl Daemon {
 
     async fn watch(&mut self) {
         let mut socket_look = tokio::time::interval(SOCKET_LOOK);
+        let begin = Instant::now();
         loop {
             let until_tick = self.until_tick();
             let woken = tokio::select! {
                 biased;
                 _ = self.signals.terminate.recv() => Woken::Stop,
                 _ = self.signals.interrupt.recv() => Woken::Stop,
-                () = self.parts.server.serve() => continue,
+                () = self.parts.server.serve(), if self.engine.is_ready() || begin.elapsed() > PATIENCE => continue,
                 Some(message) = self.requests.recv() => Woken::Request(message),
                 () = self.links.changed() => Woken::Changed,
                 () = self.cgroups.changed() => Woken::Changed,
