@@ -28,6 +28,8 @@ pub(super) struct Changes {
     pending: Vec<Pending>,
     /// Dry runs that wait for the number of flows.
     counted: Vec<(u64, Ticket, String, Vec<Key>)>,
+    /// Cuts of what is over that the next generation waits for, and until when.
+    cuts: Vec<(u64, u64)>,
     /// Closings of what is about to be opened: looked at again when the store has done that.
     deferred: Vec<(Ticket, Request, Who)>,
 }
@@ -67,8 +69,18 @@ impl Changes {
         ChangeId(self.next_id())
     }
 
+    /// The number of a cut that the next generation waits for.
+    pub(super) fn wait_for_cut(&mut self, now: Clocks) -> u64 {
+        let id = self.next_id();
+        self.cuts.push((id, now.boot_ns + SOCKETS_NS));
+        id
+    }
+
     /// Whether a generation has to wait a little for sockets to be closed first.
     pub(super) fn wait_for_sockets(&self, now: Clocks) -> bool {
+        if self.cuts.iter().any(|(_, until)| now.boot_ns < *until) {
+            return true;
+        }
         self.pending.iter().any(|it| it.sockets_until.is_some_and(|until| now.boot_ns < until))
     }
 
@@ -77,7 +89,7 @@ impl Changes {
             let disk = it.published.as_ref().filter(|_| it.kept.is_none()).map(|(_, at)| at + DISK_NS);
             it.sockets_until.into_iter().chain(disk).min()
         };
-        self.pending.iter().filter_map(of).min()
+        self.pending.iter().filter_map(of).chain(self.cuts.iter().map(|(_, until)| *until)).min()
     }
 }
 
@@ -169,14 +181,15 @@ impl Engine {
         self.answer(ticket, Response::error(kind_of(error), error.to_string()));
     }
 
-    pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>) {
+    pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>, now: Clocks) {
+        self.changes.cuts.retain(|(its, _)| *its != id);
         for problem in problems {
             self.log(super::Level::Warn, problem);
         }
         if let Some(at) = self.changes.counted.iter().position(|(its, ..)| *its == id) {
             let (_, ticket, message, keys) = self.changes.counted.remove(at);
             let message = format!("{message}; live flows that would be cut: {flows}");
-            let exemptions = self.summaries(&keys, self.clocks);
+            let exemptions = self.summaries(&keys, now);
             return self.answer(ticket, Response::Planned { message, exemptions });
         }
         if let Some(pending) = self.changes.pending.iter_mut().find(|it| it.id == id) {
@@ -201,6 +214,7 @@ impl Engine {
     }
 
     pub(super) fn changes_are_late(&mut self, now: Clocks) {
+        self.changes.cuts.retain(|(_, until)| now.boot_ns < *until);
         for pending in &mut self.changes.pending {
             if pending.sockets_until.is_some_and(|until| now.boot_ns >= until) {
                 pending.sockets_until = None;

@@ -6,7 +6,7 @@ use guard_common::abi::{FlowKey, FlowRecord, Hook, Place};
 use guard_common::packet::Addr;
 use guard_common::verdict::Reason;
 
-use super::{Cut, Engine};
+use super::{Action, Cut, Engine};
 use crate::config::policy::PortRange;
 use crate::exemption::Clocks;
 use crate::exemption::document::{Document, Recipient};
@@ -22,8 +22,11 @@ impl Engine {
         let document = |slot: &u16| self.kept.by_slot(*slot).cloned();
         let since = |slot: &u16| {
             let document = self.kept.by_slot(*slot)?;
-            let record = self.kept.record(&(document.id.clone(), document.version))?;
-            Some((*slot, now.boot_time_of(record.loaded_at)))
+            let key = (document.id.clone(), document.version);
+            let record = self.kept.record(&key)?;
+            // A flow that was carried by a version that is closed is whose turn it is now.
+            let counts = record.is_active() || keys.contains(&key);
+            counts.then(|| (*slot, now.boot_time_of(record.loaded_at)))
         };
         Cut {
             id,
@@ -33,6 +36,27 @@ impl Engine {
             pins: self.config.pins(),
             accounts,
         }
+    }
+}
+
+impl Engine {
+    /// Closes the sockets of what is over, before a generation without it goes live. Whether there was any.
+    pub(super) fn cut_what_is_over(&mut self, now: Clocks) -> bool {
+        let over = self.kept.is_over(now.wall);
+        let news: Vec<Key> = over.iter().filter(|key| !self.cut_over.contains(*key)).cloned().collect();
+        self.cut_over = over.into_iter().collect();
+        self.cut_and_wait(&news, now)
+    }
+
+    /// Closes the sockets of these, and has the next generation wait for it a little.
+    pub(super) fn cut_and_wait(&mut self, keys: &[Key], now: Clocks) -> bool {
+        if self.kept.accounts_of(keys).is_empty() {
+            return false;
+        }
+        let id = self.changes.wait_for_cut(now);
+        let cut = self.cut_of(id, keys, false, now);
+        self.actions.push(Action::CloseSockets(Box::new(cut)));
+        true
     }
 }
 

@@ -45,7 +45,7 @@ pub use records::{daemon, not_permitted, record_now};
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::exemption::Clocks;
-use crate::store::{Kept, PinCounts};
+use crate::store::{Kept, Key, PinCounts};
 
 use changes::Changes;
 use closings::Closings;
@@ -110,6 +110,8 @@ pub struct Engine {
     /// Lines that the sinks lost, as of the last look.
     lost: Lost,
     next_store: u64,
+    /// What is over by its window, of which the sockets are closed already.
+    cut_over: BTreeSet<Key>,
     /// The present moment, nanoseconds of `CLOCK_BOOTTIME`.
     now_ns: u64,
     /// Whether the service manager was told that the daemon guards.
@@ -177,6 +179,7 @@ impl Engine {
             gap: None,
             lost: Lost::default(),
             next_store: 0,
+            cut_over: BTreeSet::new(),
             now_ns: now.boot_ns,
             is_ready: false,
             asked: BTreeMap::new(),
@@ -211,7 +214,7 @@ impl Engine {
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::HoldFailed(error) => self.closings.hold_failed(error),
             Input::Sampled(sample) => self.sampled(sample, now),
-            Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems),
+            Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems, now),
             Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
             Input::Loaded(result) => self.config_loaded(result, now),
             Input::Surroundings(found) => self.surroundings_are(found),
@@ -317,7 +320,7 @@ impl Engine {
             (Purpose::Load(ticket), StoreOutcome::Loaded(result)) => self.exemption_loaded(ticket, result, now),
             (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result),
             (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
-            (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused),
+            (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
             (purpose, StoreOutcome::Saved(result)) => self.saved(purpose, result.map_err(|it| it.to_string())),
             // The worker answers each job in its own way; nothing else comes.
             _ => {}

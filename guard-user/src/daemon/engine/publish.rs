@@ -100,11 +100,6 @@ impl Publishing {
         self.in_flight.as_ref().map(|coming| coming.began_ns)
     }
 
-    /// Slots that the live generation has open.
-    pub(super) fn open_slots(&self) -> impl Iterator<Item = u16> {
-        self.live.iter().flat_map(|basis| basis.exemptions.iter().map(|it| it.slot))
-    }
-
     /// Why the last try failed.
     pub(super) fn failure(&self) -> Option<&str> {
         self.failed.as_ref().map(|failed| failed.why.as_str())
@@ -159,6 +154,9 @@ impl Engine {
             return;
         }
         let Some(wanted) = self.wanted_basis(now) else { return };
+        if self.cut_what_is_over(now) {
+            return;
+        }
         let selects = selects_interfaces(self.config.wanted());
         if self.publishing.live.as_ref().is_some_and(|live| live.judges_like(&wanted, selects)) {
             self.publishing.failed = None;

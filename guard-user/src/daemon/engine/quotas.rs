@@ -137,18 +137,15 @@ impl Engine {
         }
         self.quotas.tending = true;
         self.quotas.saved.clone_from(&self.quotas.counts);
-        // What is over may still be open in the kernel for a moment; the clock there has closed it.
-        let over = self.kept.is_over(now.wall);
-        let cut = self.cut_of(0, &over, false, now);
-        if !cut.accounts.is_empty() {
-            self.actions.push(super::Action::CloseSockets(Box::new(cut)));
-        }
         let (counts, who) = (self.quotas.counts.clone(), self.daemon.clone());
         self.ask_store(Purpose::Tend, StoreJob::Tend { counts, who });
     }
 
-    pub(super) fn tended(&mut self, closed: Vec<(Key, Kind)>, refused: Vec<String>) {
+    pub(super) fn tended(&mut self, closed: Vec<(Key, Kind)>, refused: Vec<String>, now: Clocks) {
         self.quotas.tending = false;
+        let exhausted = closed.iter().filter(|(_, kind)| *kind == Kind::Exhaust);
+        let exhausted: Vec<Key> = exhausted.map(|(key, _)| key.clone()).collect();
+        self.cut_and_wait(&exhausted, now);
         for ((id, _), kind) in closed {
             let word = if kind == Kind::Expire { "expired" } else { "exhausted" };
             self.log(Level::Info, format!("exemption {id} is {word}"));
