@@ -63,7 +63,7 @@ impl Guard {
         }
 
         let approved = approved_words(&admission);
-        let key = self.store.load_admitted(admission, who, now).map_err(LoadError::from)?;
+        let key = self.store.load_admitted(&admission, who, now).map_err(LoadError::from)?;
         self.renew().map_err(|error| {
             let message = format!(
                 "exemption {} is kept, but the kernel does not judge by it yet: {error}. It is tried again \

@@ -12,10 +12,10 @@ use guard_common::interval::build::GeoImage;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
+use super::counts;
 use super::facts;
 use super::inputs::{self, InputError, Inputs};
 use super::interfaces::Guarded;
-use super::ledger::Ledger;
 use super::trail;
 use crate::audit::Kind;
 use crate::compile::{self, CompileError, HostFacts};
@@ -25,7 +25,7 @@ use crate::events::names::{Generations, Names};
 use crate::exemption::Clocks;
 use crate::geo::Info;
 use crate::kernel::{Interface, Kernel, KernelError};
-use crate::store::{Store, StoreError};
+use crate::store::{PinCounts, Store, StoreError};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -65,7 +65,8 @@ pub struct Guard {
     pub(super) store: Store,
     pub(super) guarded: Guarded,
     pub(super) names: Generations,
-    pub(super) ledger: Ledger,
+    /// Which pins the kernel's counts are of.
+    pub(super) pin_counts: PinCounts,
     /// When the live generation went live.
     pub(super) since: Timestamp,
     /// The clocks by which its exemptions' windows were computed.
@@ -102,16 +103,20 @@ impl Guard {
         if kernel.adopted() {
             info!(generation = kernel.generation(), "took over what is guarded already");
         }
+        match store.take_over_files() {
+            Ok(problems) => problems.iter().for_each(|problem| warn!("{problem}")),
+            Err(error) => warn!("what an earlier version kept beside the store can't be taken over: {error}"),
+        }
         // Before its first generation the kernel has counted nothing, also where a start that was cut
         // short has left its maps.
         if kernel.generation() == 0 {
             store.counters_began_anew()?;
         }
         store.grant()?;
-        let ledger = Ledger::open(&policy.state.directory, kernel.adopted());
+        let pin_counts = read_pin_counts(&mut store);
         let mut names = Generations::default();
-        if let Some(earlier) = ledger.names(kernel.generation(), &options.config) {
-            names.add(earlier);
+        if let Some(pins) = pin_counts.pins_of(kernel.generation()) {
+            names.add(counts::names_of(pins, kernel.generation(), &options.config.to_string_lossy()));
         }
         let mut guard = Self {
             database: Info::default(),
@@ -119,7 +124,7 @@ impl Guard {
             store,
             guarded: Guarded::default(),
             names,
-            ledger,
+            pin_counts,
             since: Timestamp::now(),
             clocks: Clocks::read(),
             facts: HostFacts::default(),
@@ -225,16 +230,15 @@ impl Guard {
             .collect();
         (names.interfaces, names.cgroups) = names_of_facts(&facts);
         self.names.add(names);
-        self.ledger.before_switch(&policy.pins);
 
         let (image, info) = geo.unzip();
         let published = self.kernel.publish(&table, image.as_ref());
         if self.kernel.generation() != generation {
             self.names.take_back(generation);
-            self.ledger.not_switched();
             published?;
             return Ok(());
         }
+        self.switch_pin_counts(&policy.pins, generation);
         self.policy = policy;
         self.facts = facts;
         self.clocks = clocks;
@@ -242,12 +246,23 @@ impl Guard {
         if let Some(info) = info {
             self.database = info;
         }
-        self.ledger.switched(generation, &self.kernel);
         let published = published?;
         info!("{published} is live: {} pins, {} exemptions", self.policy.pins.len(), exemptions.len());
         self.slots_to_free = true;
         trim_memory();
         Ok(())
+    }
+
+    /// A generation with these pins is live: counts from here on are theirs.
+    fn switch_pin_counts(&mut self, pins: &[Pin], generation: u64) {
+        let counters = self.pin_counts.change_hands(pins).then(|| self.kernel.counters());
+        if let Some(Err(error)) = &counters {
+            warn!(%error, "counts so far could not be set aside, and are shown under the new pins' names");
+        }
+        self.pin_counts.switch(pins, generation, counters.and_then(Result::ok).as_ref());
+        if let Err(error) = self.store.save_pin_counts(&self.pin_counts) {
+            warn!(%error, "after a restart counts may be shown under other pins' names");
+        }
     }
 
     /// The facts for the policy that is live. A cgroup of it that is gone keeps its id, which no other one
@@ -323,6 +338,14 @@ impl Guard {
     pub fn events(&mut self) -> Result<crate::kernel::EventReader, GuardError> {
         Ok(self.kernel.events()?)
     }
+}
+
+/// Which pins the kernel's counts so far are of.
+fn read_pin_counts(store: &mut Store) -> PinCounts {
+    store.pin_counts().unwrap_or_else(|error| {
+        warn!(%error, "which pins the counts so far are of is not known: they are shown under the present ones");
+        PinCounts::default()
+    })
 }
 
 /// The names of a policy's pins.

@@ -5,19 +5,18 @@
 //! waits for any of it, and goes on when the daemon ends.
 
 mod approvals;
+mod counts;
 mod cut;
 mod exemptions;
 mod facts;
 pub mod guard;
 pub mod inputs;
 mod interfaces;
-mod ledger;
 mod links;
 mod notify;
 mod report;
 mod shutdown;
 mod status;
-mod swept;
 mod teller;
 mod trail;
 
@@ -46,7 +45,6 @@ use crate::store::{Change, Target};
 
 use exemptions::error_kind;
 use guard::{Guard, Options};
-pub use ledger::counted_for;
 use links::Links;
 use notify::{State, notify};
 use teller::Teller;
@@ -148,8 +146,8 @@ impl Daemon {
                     self.guard.catch_up();
                     self.guard.check_attachments();
                     self.guard.look_at_interfaces();
-                    self.guard.book_counts();
-                    self.teller.sweep(&self.guard);
+                    let cursor = self.teller.sweep(&self.guard);
+                    self.guard.save_counts(cursor.as_ref());
                 }
                 _ = each_day.tick() => self.warn_of_age(),
                 _ = self.terminate.recv() => return,
@@ -162,9 +160,9 @@ impl Daemon {
     fn end(&mut self) {
         notify(State::Stopping);
         while self.teller.tell(&self.guard) {}
-        self.teller.sweep(&self.guard);
+        let cursor = self.teller.sweep(&self.guard);
         self.guard.checkpoint_exemptions();
-        self.guard.book_counts();
+        self.guard.save_counts(cursor.as_ref());
         if shutdown::host_is_stopping() {
             self.guard.close_with_host();
         }

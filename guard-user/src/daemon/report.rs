@@ -16,7 +16,7 @@ use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
-use crate::store::{Judged, Key, Record, StoreError};
+use crate::store::{Cursor, Judged, Key, Progress, Record, StoreError};
 
 impl Guard {
     /// One exemption with its document and signatures.
@@ -67,15 +67,16 @@ impl Guard {
         }
     }
 
-    /// Books what the kernel has counted so far to this day.
-    pub(super) fn book_counts(&mut self) {
+    /// Saves what the kernel has counted so far, and up to when flows were reported.
+    pub(super) fn save_counts(&mut self, cursor: Option<&Cursor>) {
         let counters = match self.kernel.counters() {
             Ok(counters) => counters,
-            Err(error) => return warn!("what crossed can't be booked: {error}"),
+            Err(error) => return warn!("what crossed can't be saved: {error}"),
         };
-        let counts = self.ledger.judged(&counters);
-        if let Err(error) = self.store.book_counts(&counts, Timestamp::now()) {
-            warn!("what crossed can't be booked: {error}");
+        let judged = self.pin_counts.judged(&counters);
+        let progress = Progress { judged: Some(&judged), cursor, pin_counts: None };
+        if let Err(error) = self.store.save_progress(progress, Timestamp::now()) {
+            warn!("what crossed can't be saved: {error}");
         }
     }
 
@@ -90,7 +91,7 @@ impl Guard {
             }
         };
         self.checkpoint_exemptions();
-        self.book_counts();
+        self.save_counts(None);
         match self.try_report(from, until, sees_all) {
             // Here and not where it is written: what a peer may not read does not leave the daemon.
             Ok(report) => Response::Report { report: Box::new(redacted(&report)) },

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 
 use super::facts;
 use super::guard::Guard;
-use super::ledger::{Judgement, Rows};
 use super::{action_name, ingress_name};
 use crate::config::policy::{Action, Ingress};
 use crate::control::status::{
@@ -18,6 +17,7 @@ use crate::control::status::{
 use crate::exemption::Summary;
 use crate::geo::Info;
 use crate::kernel::{Counters, KernelError, TotalCount};
+use crate::store::{Judgement, Rows};
 
 /// Jurisdictions that a pin's row names.
 const TOP: usize = 5;
@@ -30,7 +30,7 @@ impl Guard {
     pub(super) fn status(&mut self) -> Result<Status, KernelError> {
         let exemptions = self.list_exemptions();
         let counters = self.kernel.counters()?;
-        let rows = self.ledger.by_name(&counters);
+        let rows = self.pin_counts.by_name(&counters);
         let now = Timestamp::now();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

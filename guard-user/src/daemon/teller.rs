@@ -1,7 +1,6 @@
 //! From the kernel's ring buffer to the history and the log.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -11,7 +10,6 @@ use tokio::io::unix::AsyncFd;
 use tracing::{error, warn};
 
 use super::guard::Guard;
-use super::swept;
 use crate::events::enrich::{Context, enrich};
 use crate::events::event::Phase;
 use crate::events::flows::{Added, Told};
@@ -19,11 +17,10 @@ use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::exemption::Clocks;
 use crate::kernel::EventReader;
+use crate::store::{Cursor, boot_id};
 
 /// Events that are taken from the ring buffer before others have their turn.
 const BATCH: usize = 1024;
-/// The file in the state directory that says up to when flows were told.
-const MARK: &str = "told.json";
 
 /// Tells what the kernel saw.
 pub(super) struct Teller {
@@ -32,8 +29,8 @@ pub(super) struct Teller {
     history: Arc<History>,
     log: EventLog,
     session: Timestamp,
-    /// Where it is kept up to when everything was told.
-    mark: PathBuf,
+    /// The id of this boot, where the kernel says it.
+    boot: Option<String>,
     lost: [u64; Loss::COUNT],
     lost_lines: u64,
 }
@@ -46,12 +43,17 @@ impl Teller {
         let reader = unsafe { AsyncFd::register(guard.events()?) }.map_err(io::Error::from);
         let reader = reader.context("cannot wait for the kernel's events")?;
         let lost = guard.kernel().lost()?;
-        let mark = guard.policy().state.directory.join(MARK);
-        let told = match swept::read(&mark, Clocks::read().boot_ns) {
+        let boot = boot_id().ok();
+        let cursor = guard.store.cursor().unwrap_or_else(|error| {
+            warn!(%error, "up to when flows were reported can't be read: some may be reported twice");
+            None
+        });
+        let reported = |boot| cursor?.reported_until(boot, Clocks::read().boot_ns);
+        let told = match boot.as_deref().and_then(reported) {
             Some(swept_ns) => Told::resume(guard.kernel().flows()?, swept_ns),
             None => Told::default(),
         };
-        Ok(Self { reader, told, history, log, session: Timestamp::now(), mark, lost, lost_lines: 0 })
+        Ok(Self { reader, told, history, log, session: Timestamp::now(), boot, lost, lost_lines: 0 })
     }
 
     /// Waits until there are events. May be dropped at any point.
@@ -77,13 +79,14 @@ impl Teller {
         true
     }
 
-    /// Tells the packets that came after the last event of flows that are quiet now.
-    pub(super) fn sweep(&mut self, guard: &Guard) {
+    /// Tells the packets that came after the last event of flows that are quiet now. Returns up to when flows are
+    /// told, to be saved.
+    pub(super) fn sweep(&mut self, guard: &Guard) -> Option<Cursor> {
         let records = match guard.kernel().flows() {
             Ok(records) => records,
             Err(error) => {
                 warn!("the flow records can't be read: {error}");
-                return;
+                return None;
             }
         };
         let clock = Clocks::read();
@@ -92,9 +95,7 @@ impl Teller {
             let event = abi::Event { key, record, outer_dst: abi::Event::default().outer_dst };
             self.tell_one(guard, clock, &event, phase, added);
         }
-        if let Err(error) = swept::write(&self.mark, clock.boot_ns) {
-            warn!(%error, file = %self.mark.display(), "after a restart some flows may be told twice");
-        }
+        Some(Cursor { boot: self.boot.clone()?, swept_ns: clock.boot_ns })
     }
 
     fn tell_one(&self, guard: &Guard, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {

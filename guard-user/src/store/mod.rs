@@ -19,6 +19,8 @@ mod disk;
 mod entry;
 mod error;
 mod kept;
+pub mod pin_counts;
+mod progress;
 mod quota;
 mod read;
 mod slots;
@@ -37,6 +39,8 @@ pub use days::{DayCount, DayUse, Judged};
 pub use entry::kernel_entries;
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
 pub use kept::Kept;
+pub use pin_counts::{CountedPin, CountsByNumber, Judgement, PinCounts, Rows};
+pub use progress::{Cursor, Progress, boot_id};
 pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
 use disk::Disk;
