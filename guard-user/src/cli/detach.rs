@@ -12,8 +12,7 @@ use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
-use crate::store::counted_for;
-use crate::kernel::{KernelError, LinuxKernel, Removed, View};
+use crate::kernel::{LinuxKernel, KernelError, Removed, View};
 use crate::store::{self, Store, Use};
 
 /// Where everything is pinned if the config does not say.
@@ -91,8 +90,10 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
             counts.push((slot, Use { bytes: used.bytes, packets: used.packets }));
         }
         store.counters_end(&counts, now)?;
-        // What crossed since the daemon ended is in no book yet, and the counters are gone with this.
-        store.book_counts(&counted_for(&state, &view.counters()?), now)?;
+        // What crossed since the daemon ended is not saved yet, and the counters are gone with this.
+        store.take_over_files()?;
+        let judged = store.pin_counts()?.judged(&view.counters()?);
+        store.record_counts(&judged, now)?;
     }
     let uid = rustix::process::getuid().as_raw();
     let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };

@@ -150,7 +150,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Admission, LoadError> {
         let admission = self.kept.admit(submission, now)?;
-        self.load_admitted(admission.clone(), who, now)?;
+        self.load_admitted(&admission, who, now)?;
         Ok(admission)
     }
 
@@ -163,19 +163,19 @@ impl Store {
     /// slots are no longer free; else that the disk refused. Then it is not loaded.
     pub fn load_admitted(
         &mut self,
-        admission: Admission,
+        admission: &Admission,
         who: &Who,
         now: Timestamp,
     ) -> Result<Key, StoreError> {
         let key = admission.key();
         let Admission { document, approvals, slots, bytes, signatures, versions } = admission;
-        if self.kept.states(&key.0) != versions || !slots.iter().all(|slot| self.kept.is_free(*slot)) {
+        if self.kept.states(&key.0) != *versions || !slots.iter().all(|slot| self.kept.is_free(*slot)) {
             return Err(StoreError::Outdated { id: key.0 });
         }
         let granted = document.quota_bytes.map_or(u64::MAX, quota::slice);
         let loaded_by = (now, who.uid);
-        let record = Record::new(sha256(&bytes), slots, approvals, loaded_by, granted);
-        let replaced = self.replaced(&document, who, now);
+        let record = Record::new(sha256(bytes), slots.clone(), approvals.clone(), loaded_by, granted);
+        let replaced = self.replaced(document, who, now);
         let mut lines: Vec<_> = record
             .approvals
             .iter()
@@ -198,13 +198,13 @@ impl Store {
         self.commit(&records, lines, |batch| {
             batch.open_table(DOCUMENTS)?.insert((key.0.as_str(), key.1), bytes.as_slice())?;
             let mut table = batch.open_table(SIGNATURES)?;
-            for (number, signature) in (0_u32..).zip(&signatures) {
+            for (number, signature) in (0_u32..).zip(signatures) {
                 table.insert((key.0.as_str(), key.1, number), signature.as_slice())?;
             }
             Ok(())
         })?;
         self.take(replaced);
-        let entry = Entry { document: Some(document), record, unsaved: false };
+        let entry = Entry { document: Some(Arc::clone(document)), record, unsaved: false };
         self.kept.inner_mut().entries.insert(key.clone(), Arc::new(entry));
         Ok(key)
     }

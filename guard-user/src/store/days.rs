@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{BOOKED, COUNTS_BY_DAY, USE_BY_DAY};
-use super::{Key, Store, StoreError};
+use super::disk::{COUNTS_BY_DAY, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY};
+use super::{Key, Reader, StoreError};
 use crate::exemption::record::Use;
 
 /// How packets of a pin were judged: what counts are kept by. Names are those of events and status.
@@ -52,36 +52,50 @@ pub struct DayUse {
     pub used: Use,
 }
 
-impl Store {
-    /// Books the counts of this moment to its day. They are sums over everything since the kernel's
-    /// counters began, packets and bytes by how they were judged.
-    ///
-    /// # Errors
-    /// Where the disk refuses; the next call books it all.
-    pub fn book_counts(
-        &mut self,
-        counts: &BTreeMap<Judged, (u64, u64)>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let day = day(now);
-        self.commit(&[], Vec::new(), |batch| {
-            let mut booked = batch.open_table(BOOKED)?;
-            let mut days = batch.open_table(COUNTS_BY_DAY)?;
-            for (judged, &(packets, bytes)) in counts {
-                let key = serde_json::to_string(judged).map_err(|error| redb::Error::Io(error.into()))?;
-                let before = booked.get(key.as_str())?.map_or((0, 0), |found| found.value());
-                let grown = (packets.saturating_sub(before.0), bytes.saturating_sub(before.1));
-                if grown == (0, 0) {
-                    continue;
-                }
-                booked.insert(key.as_str(), (packets, bytes))?;
-                let row = (day.as_str(), key.as_str());
-                let sum = days.get(row)?.map_or((0, 0), |found| found.value());
-                days.insert(row, (sum.0.saturating_add(grown.0), sum.1.saturating_add(grown.1)))?;
+/// A count that grew since it was last saved.
+pub(super) struct Grown {
+    /// A [`Judged`] as JSON.
+    key: String,
+    /// Packets and bytes in all.
+    total: (u64, u64),
+    /// Packets and bytes more than were saved.
+    more: (u64, u64),
+}
+
+impl Reader {
+    /// Which of these counts are more than what was saved of them.
+    pub(super) fn grown(&self, counts: &BTreeMap<Judged, (u64, u64)>) -> Result<Vec<Grown>, StoreError> {
+        let saved = self.table(SAVED_COUNTS)?;
+        let mut grown = Vec::new();
+        for (judged, &total) in counts {
+            let key = serde_json::to_string(judged)
+                .map_err(|error| self.unreadable(redb::Error::Io(error.into())))?;
+            let before = match &saved {
+                Some(table) => table.get(key.as_str()).map_err(|error| self.unreadable(error))?,
+                None => None,
+            };
+            let before = before.map_or((0, 0), |found| found.value());
+            let more = (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
+            if more != (0, 0) {
+                let total = (total.0.max(before.0), total.1.max(before.1));
+                grown.push(Grown { key, total, more });
             }
-            Ok(())
-        })
+        }
+        Ok(grown)
     }
+}
+
+/// Adds what the kernel's counts grew by to a day.
+pub(super) fn add_counts(batch: &WriteTransaction, day: &str, grown: &[Grown]) -> Result<(), redb::Error> {
+    let mut saved = batch.open_table(SAVED_COUNTS)?;
+    let mut days = batch.open_table(COUNTS_BY_DAY)?;
+    for Grown { key, total, more } in grown {
+        saved.insert(key.as_str(), *total)?;
+        let row = (day, key.as_str());
+        let sum = days.get(row)?.map_or((0, 0), |found| found.value());
+        days.insert(row, (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1)))?;
+    }
+    Ok(())
 }
 
 /// The day of a moment, in UTC, as `2026-11-23`.
@@ -100,9 +114,11 @@ pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[(Key, Use)])
     Ok(())
 }
 
-/// The kernel's counts begin at zero again.
+/// The kernel's counts begin at zero again, and are of no pin yet.
 pub(super) fn counters_began_anew(batch: &WriteTransaction) -> Result<(), redb::Error> {
-    batch.delete_table(BOOKED)?;
-    batch.open_table(BOOKED)?;
+    batch.delete_table(SAVED_COUNTS)?;
+    batch.open_table(SAVED_COUNTS)?;
+    batch.delete_table(PIN_COUNTS)?;
+    batch.open_table(PIN_COUNTS)?;
     Ok(())
 }

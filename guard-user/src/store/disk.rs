@@ -27,11 +27,16 @@ pub(super) const USE_BY_DAY: TableDefinition<'_, (&str, &str, u32), (u64, u64)> 
 pub(super) const COUNTS_BY_DAY: TableDefinition<'_, (&str, &str), (u64, u64)> =
     TableDefinition::new("counts-by-day");
 /// The kernel's counts that are in [`COUNTS_BY_DAY`] already, by a [`Judged`](super::Judged) as JSON.
-pub(super) const BOOKED: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("booked");
+pub(super) const SAVED_COUNTS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("booked");
+/// Which pins the kernel's counts are of: a [`PinCounts`](super::PinCounts) as JSON.
+pub(super) const PIN_COUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pin-counts");
+/// Up to where something was read, by its name: the boot and nanoseconds of `CLOCK_BOOTTIME`.
+pub(super) const CURSORS: TableDefinition<'_, &str, (&str, u64)> = TableDefinition::new("cursors");
 /// What the database is: its form.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
-/// The form of the tables.
+/// The form of the tables. A table that is added does not change it: a database without the table is read as if
+/// that were empty, and an earlier version of this program does not look at it.
 const FORMAT: u64 = 1;
 const FORMAT_KEY: &str = "format";
 
@@ -161,7 +166,9 @@ pub(super) fn begin(database: &Database) -> Result<(), redb::Error> {
     batch.open_table(AUDIT)?;
     batch.open_table(USE_BY_DAY)?;
     batch.open_table(COUNTS_BY_DAY)?;
-    batch.open_table(BOOKED)?;
+    batch.open_table(SAVED_COUNTS)?;
+    batch.open_table(PIN_COUNTS)?;
+    batch.open_table(CURSORS)?;
     batch.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
     Ok(batch.commit()?)
 }

@@ -58,6 +58,12 @@ impl Kept {
         self.0.entries.get(key).map(AsRef::as_ref)
     }
 
+    /// Whether the database could be read when it was opened. Without it nothing is open, and nothing is taken.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.0.usable
+    }
+
     /// What can't be used of the store; each of these exemptions is closed.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -233,6 +239,12 @@ impl Store {
     #[must_use]
     pub fn kept(&self) -> Kept {
         self.kept.clone()
+    }
+
+    /// As [`Kept::is_usable`].
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.kept.is_usable()
     }
 
     /// As [`Kept::problems`].

@@ -20,6 +20,7 @@ mod entry;
 mod error;
 mod kept;
 pub mod pin_counts;
+mod progress;
 mod quota;
 mod read;
 mod slots;
@@ -38,7 +39,8 @@ pub use days::{DayCount, DayUse, Judged};
 pub use entry::kernel_entries;
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
 pub use kept::Kept;
-pub use pin_counts::{Judgement, PinCounts, Rows, counted_for};
+pub use pin_counts::{CountedPin, CountsByNumber, Judgement, PinCounts, Rows};
+pub use progress::{Cursor, Progress, boot_id};
 pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
 use disk::Disk;
@@ -98,17 +100,11 @@ impl Store {
         Ok(Self { path, disk: Some(disk), kept: Kept::new(kept), last_line, untold: Vec::new(), doubt: None })
     }
 
-    /// A store that holds nothing, for one that could not be opened: every exemption is closed, and every change
-    /// is refused with this reason.
+    /// A store that holds nothing, for one that could not be opened: every exemption is closed, and every change is
+    /// refused with this reason.
     #[must_use]
     pub fn closed(state_directory: &Path, reason: String) -> Self {
         Self::unusable(state_directory.join(FILE), reason)
-    }
-
-    /// Whether there is a database that can be used.
-    #[must_use]
-    pub const fn is_usable(&self) -> bool {
-        self.disk.is_some()
     }
 
     fn unusable(path: PathBuf, reason: String) -> Self {

@@ -1,30 +1,23 @@
-//! Whose counts the kernel's counts are.
+//! Which pins the kernel's counts are of.
 //!
-//! The kernel counts by a pin's number, which is its place in the config, over generations and daemon
-//! restarts. A reload may give a number to another pin. The ledger then books what was counted so far
-//! under the old names, so that no pin is shown another's counts. It is kept in the state directory.
+//! The kernel counts by a pin's number, which is its place in the config, over generations and daemon restarts. A
+//! reload may give a number to another pin. What was counted until then is set aside under the names of the pins
+//! that it was counted for, so that no pin is shown another's counts. The store keeps all of this.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
 
-use guard_common::abi::{Count, Hook};
+use guard_common::abi::Hook;
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
-use crate::config::policy::{Action, Ingress, Pin};
-use crate::events::names::{Names, PinName};
-use crate::kernel::Counters;
 use super::Judged;
+use crate::config::policy::{Action, Ingress, Pin};
 
-/// Version of the file's form.
+/// Version of the stored form.
 const FORMAT: u32 = 1;
-/// The file's name in the state directory.
-const FILE: &str = "counts.json";
 
-/// How packets were judged: what counts are kept by, beside the pin.
+/// How packets of a pin were judged, by the kernel's numbers. [`Judged`] is the same by names, with the pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Judgement {
     hook: u8,
@@ -34,6 +27,17 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Of these four.
+    #[must_use]
+    pub const fn new(hook: Hook, verdict: Verdict, reason: Reason, jurisdiction: Jurisdiction) -> Self {
+        Self {
+            hook: hook as u8,
+            verdict: verdict as u8,
+            reason: reason as u8,
+            jurisdiction: jurisdiction.index(),
+        }
+    }
+
     /// The hook.
     #[must_use]
     pub fn hook(self) -> Hook {
@@ -52,245 +56,224 @@ impl Judgement {
         Reason::from_index(self.reason).unwrap_or(Reason::NoTables)
     }
 
-    /// The jurisdiction of the destination.
+    /// The jurisdiction of the other end.
     #[must_use]
     pub fn jurisdiction(self) -> Jurisdiction {
         Jurisdiction::from_index(self.jurisdiction).unwrap_or(Jurisdiction::UNKNOWN)
     }
 }
 
-/// Packets and bytes of a pin, by how they were judged.
+/// Packets and bytes of a pin, by how they were judged. The pin is a number or a name.
 pub type Rows<K> = BTreeMap<(K, Judgement), (u64, u64)>;
 
-/// The names under which counts are booked.
-#[derive(Clone, Debug, Default)]
-pub struct PinCounts {
-    file: Option<PathBuf>,
-    book: Book,
+/// What has the kernel's counts by the pins' numbers.
+pub trait CountsByNumber {
+    /// Everything counted since the kernel's counters began; rows of zero may be left out.
+    fn rows(&self) -> Rows<u8>;
 }
 
-/// What is kept on the disk.
+impl CountsByNumber for Rows<u8> {
+    fn rows(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// A pin as it was when it was counted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedPin {
+    /// Its name.
+    pub name: String,
+    /// The line of the config on which it begins.
+    pub line: usize,
+    /// What it does to egress that it forbids.
+    pub action: Action,
+    /// What it does to packets that come in.
+    pub ingress: Ingress,
+}
+
+impl CountedPin {
+    fn of(pin: &Pin) -> Self {
+        Self { name: pin.name.clone(), line: pin.line, action: pin.action, ingress: pin.ingress }
+    }
+}
+
+/// Which pins the kernel's counts are of. Empty where the kernel's counters began anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Book {
+pub struct PinCounts {
     generation: u64,
-    pins: Vec<BookedPin>,
-    /// The kernel's counts when the numbers last changed hands.
+    pins: Vec<CountedPin>,
+    /// The kernel's counts when a number last went to another pin.
     base: Rows<u8>,
-    /// What was counted before, by name.
-    archive: Rows<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct BookedPin {
-    name: String,
-    line: usize,
-    action: String,
-    ingress: String,
-}
-
-/// The file: lists in place of maps, whose keys JSON wants to be strings.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    generation: u64,
-    pins: Vec<BookedPin>,
-    base: Vec<(u8, Judgement, u64, u64)>,
-    archive: Vec<(String, Judgement, u64, u64)>,
+    /// What was counted before that.
+    before: Rows<String>,
 }
 
 impl PinCounts {
-    /// The ledger of a state directory; an empty one where the kernel's counts began anew.
+    /// The pins of a generation, by number; `None` where they are not known.
     #[must_use]
-    pub fn open(state: &Path, adopted: bool) -> Self {
-        let file = state.join(FILE);
-        let book = match adopted.then(|| read(&file)) {
-            Some(Ok(book)) => book,
-            Some(Err(error)) => {
-                warn!(%error, file = %file.display(),
-                    "it can't be told which pins the counts so far are of: they are shown under the present ones");
-                Book::default()
-            }
-            None => Book::default(),
-        };
-        Self { file: Some(file), book }
+    pub fn pins_of(&self, generation: u64) -> Option<&[CountedPin]> {
+        (self.generation == generation && generation > 0).then_some(&self.pins)
     }
 
-    /// The names of the generation that an earlier daemon left, for events of its that are still to come.
+    /// Whether a number goes to another pin, or to none, with these pins. Then [`switch`](Self::switch) needs the
+    /// kernel's counts of the moment at which they go live.
     #[must_use]
-    pub fn names(&self, generation: u64, config: &Path) -> Option<Names> {
-        (self.book.generation == generation && generation > 0).then(|| Names {
-            generation,
-            config: config.to_string_lossy().into(),
-            pins: self.book.pins.iter().map(BookedPin::name).collect(),
-            exemptions: Default::default(),
-            interfaces: Default::default(),
-            cgroups: Default::default(),
-        })
-    }
-
-    /// Whether a number that was counted under goes to another pin.
     pub fn change_hands(&self, pins: &[Pin]) -> bool {
-        self.book.changes_hands(&pins.iter().map(BookedPin::of).collect::<Vec<_>>())
+        let stays =
+            |(number, pin): (usize, &CountedPin)| pins.get(number).is_some_and(|it| it.name == pin.name);
+        !self.pins.iter().enumerate().all(stays)
     }
 
-    /// Switch.
-    pub fn switch(&mut self, pins: &[Pin], generation: u64, counters: Option<&Counters>) {
-        let next: Vec<BookedPin> = pins.iter().map(BookedPin::of).collect();
-        if self.book.changes_hands(&next) && let Some(counters) = counters {
-            self.book.close(&rows(counters));
+    /// A generation with these pins is live: counts from here on are theirs. Without the kernel's counts of this
+    /// moment, what was counted under a number that changed hands is shown as the new pin's.
+    pub fn switch(&mut self, pins: &[Pin], generation: u64, counts: Option<&impl CountsByNumber>) {
+        if self.change_hands(pins)
+            && let Some(counts) = counts
+        {
+            let rows = counts.rows();
+            self.before = self.named(&rows);
+            self.base = rows;
         }
-        self.book.pins = next;
-        self.book.generation = generation;
+        self.pins = pins.iter().map(CountedPin::of).collect();
+        self.generation = generation;
     }
 
-    /// Save.
-    pub fn save(&self) {
-        if let Some(file) = &self.file { let _ = write(file, &self.book); }
-    }
-
-    /// What was counted, by the pins' names; rows of zero are left out.
+    /// What was counted, by the pins' names; rows of zero are left out. A number without a pin is shown as `#3`.
     #[must_use]
-    pub fn by_name(&self, counters: &Counters) -> Rows<String> {
-        self.book.by_name(&rows(counters))
+    pub fn by_name(&self, counts: &impl CountsByNumber) -> Rows<String> {
+        self.named(&counts.rows())
     }
-}
 
-impl PinCounts {
-    /// Everything counted so far, under the names that the store books it by.
+    /// What was counted, as the store keeps it by day.
     #[must_use]
-    pub fn judged(&self, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
-        let mut counts: BTreeMap<Judged, (u64, u64)> = BTreeMap::new();
-        for ((pin, judgement), (packets, bytes)) in self.by_name(counters) {
-            let judged = Judged {
+    pub fn judged(&self, counts: &impl CountsByNumber) -> BTreeMap<Judged, (u64, u64)> {
+        let mut judged: BTreeMap<Judged, (u64, u64)> = BTreeMap::new();
+        for ((pin, judgement), count) in self.by_name(counts) {
+            let row = Judged {
                 pin,
                 hook: judgement.hook().name().to_owned(),
                 jurisdiction: judgement.jurisdiction().to_string(),
                 verdict: judgement.verdict().name().to_owned(),
                 reason: judgement.reason().name().to_owned(),
             };
-            let sum = counts.entry(judged).or_default();
-            *sum = (sum.0 + packets, sum.1 + bytes);
+            add(judged.entry(row).or_default(), count);
         }
-        counts
-    }
-}
-
-/// What the kernel counted for a daemon that has ended, whose state directory this is, under the names that
-/// its store books it by.
-#[must_use]
-pub fn counted_for(state: &Path, counters: &Counters) -> BTreeMap<Judged, (u64, u64)> {
-    PinCounts::open(state, true).judged(counters)
-}
-
-impl Book {
-    /// Whether a number that was counted under goes to another pin.
-    fn changes_hands(&self, next: &[BookedPin]) -> bool {
-        self.pins
-            .iter()
-            .enumerate()
-            .any(|(number, pin)| next.get(number).is_none_or(|new| new.name != pin.name))
+        judged
     }
 
-    fn close(&mut self, rows: &Rows<u8>) {
-        self.archive = self.by_name(rows);
-        self.base = rows.clone();
-    }
-
-    fn by_name(&self, rows: &Rows<u8>) -> Rows<String> {
-        let mut named = self.archive.clone();
+    fn named(&self, rows: &Rows<u8>) -> Rows<String> {
+        let mut named = self.before.clone();
         for (&(number, judgement), &(packets, bytes)) in rows {
             let base = self.base.get(&(number, judgement)).copied().unwrap_or_default();
-            let (packets, bytes) = (packets.saturating_sub(base.0), bytes.saturating_sub(base.1));
-            if (packets, bytes) == (0, 0) {
+            let since = (packets.saturating_sub(base.0), bytes.saturating_sub(base.1));
+            if since == (0, 0) {
                 continue;
             }
             let pin = self.pins.get(usize::from(number));
             let name = pin.map_or_else(|| format!("#{number}"), |pin| pin.name.clone());
-            let sum = named.entry((name, judgement)).or_default();
-            *sum = (sum.0 + packets, sum.1 + bytes);
+            add(named.entry((name, judgement)).or_default(), since);
         }
         named
     }
+
+    /// As the store keeps it.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Stored {
+            format: FORMAT,
+            generation: self.generation,
+            pins: self.pins.iter().map(StoredPin::of).collect(),
+            base: list(&self.base),
+            archive: list(&self.before),
+        })
+    }
+
+    /// What the store kept.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if stored.format != FORMAT {
+            return Err(format!("its format is {}, and this version reads {FORMAT}", stored.format));
+        }
+        Ok(Self {
+            generation: stored.generation,
+            pins: stored.pins.into_iter().map(StoredPin::pin).collect(),
+            base: unlist(stored.base),
+            before: unlist(stored.archive),
+        })
+    }
 }
 
-impl BookedPin {
-    fn of(pin: &Pin) -> Self {
+fn add(sum: &mut (u64, u64), more: (u64, u64)) {
+    *sum = (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1));
+}
+
+/// The stored form: lists in place of maps, whose keys JSON wants to be strings.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    generation: u64,
+    pins: Vec<StoredPin>,
+    base: Vec<(u8, Judgement, u64, u64)>,
+    archive: Vec<(String, Judgement, u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPin {
+    name: String,
+    line: usize,
+    action: StoredAction,
+    ingress: StoredIngress,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredAction {
+    Observe,
+    Flag,
+    Drop,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredIngress {
+    Off,
+    Flag,
+    Drop,
+}
+
+impl StoredPin {
+    fn of(pin: &CountedPin) -> Self {
         Self {
             name: pin.name.clone(),
             line: pin.line,
-            action: crate::daemon::action_name(pin.action).to_owned(),
-            ingress: crate::daemon::ingress_name(pin.ingress).to_owned(),
+            action: match pin.action {
+                Action::Observe => StoredAction::Observe,
+                Action::Flag => StoredAction::Flag,
+                Action::Drop => StoredAction::Drop,
+            },
+            ingress: match pin.ingress {
+                Ingress::Off => StoredIngress::Off,
+                Ingress::Flag => StoredIngress::Flag,
+                Ingress::Drop => StoredIngress::Drop,
+            },
         }
     }
 
-    fn name(&self) -> PinName {
-        PinName {
-            name: self.name.as_str().into(),
+    fn pin(self) -> CountedPin {
+        CountedPin {
+            name: self.name,
             line: self.line,
-            action: match self.action.as_str() {
-                "drop" => Action::Drop,
-                "flag" => Action::Flag,
-                _ => Action::Observe,
+            action: match self.action {
+                StoredAction::Observe => Action::Observe,
+                StoredAction::Flag => Action::Flag,
+                StoredAction::Drop => Action::Drop,
             },
-            ingress: match self.ingress.as_str() {
-                "drop" => Ingress::Drop,
-                "flag" => Ingress::Flag,
-                _ => Ingress::Off,
+            ingress: match self.ingress {
+                StoredIngress::Off => Ingress::Off,
+                StoredIngress::Flag => Ingress::Flag,
+                StoredIngress::Drop => Ingress::Drop,
             },
         }
     }
-}
-
-fn rows(counters: &Counters) -> Rows<u8> {
-    let permitted = counters.permitted.iter().map(|row| {
-        let judgement = Judgement {
-            hook: Hook::Egress as u8,
-            verdict: Verdict::Pass as u8,
-            reason: Reason::Permitted as u8,
-            jurisdiction: row.jurisdiction.index(),
-        };
-        ((row.pin, judgement), row.count)
-    });
-    let outcomes = counters.outcomes.iter().map(|row| {
-        let judgement = Judgement {
-            hook: row.hook as u8,
-            verdict: row.verdict as u8,
-            reason: row.reason as u8,
-            jurisdiction: row.jurisdiction.index(),
-        };
-        ((row.pin, judgement), row.count)
-    });
-    permitted.chain(outcomes).map(|(key, Count { packets, bytes })| (key, (packets, bytes))).collect()
-}
-
-fn read(file: &Path) -> io::Result<Book> {
-    let stored: Stored = serde_json::from_slice(&std::fs::read(file)?)?;
-    if stored.format != FORMAT {
-        return Err(io::Error::other(format!(
-            "its format is {}, and this version reads {FORMAT}",
-            stored.format
-        )));
-    }
-    Ok(Book {
-        generation: stored.generation,
-        pins: stored.pins,
-        base: unlist(stored.base),
-        archive: unlist(stored.archive),
-    })
-}
-
-fn write(file: &Path, book: &Book) -> io::Result<()> {
-    let stored = Stored {
-        format: FORMAT,
-        generation: book.generation,
-        pins: book.pins.clone(),
-        base: list(&book.base),
-        archive: list(&book.archive),
-    };
-    // Beside it and then in its place: a crash leaves the old or the new one.
-    let beside = file.with_extension("json.new");
-    std::fs::write(&beside, serde_json::to_vec(&stored)?)?;
-    std::fs::rename(&beside, file)
 }
 
 fn list<K: Clone + Ord>(rows: &Rows<K>) -> Vec<(K, Judgement, u64, u64)> {
@@ -300,4 +283,3 @@ fn list<K: Clone + Ord>(rows: &Rows<K>) -> Vec<(K, Judgement, u64, u64)> {
 fn unlist<K: Ord>(list: Vec<(K, Judgement, u64, u64)>) -> Rows<K> {
     list.into_iter().map(|(key, judgement, packets, bytes)| ((key, judgement), (packets, bytes))).collect()
 }
-

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use sha2::{Digest, Sha256};
 
-use super::disk::{AUDIT, COUNTS_BY_DAY, DOCUMENTS, META, RECORDS, SIGNATURES, USE_BY_DAY, unreadable};
+use super::disk::{
+    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, META, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, unreadable,
+};
 use super::entry::Entry;
-use super::{DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk, slots};
+use super::{Cursor, DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk, progress, slots};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
 use crate::exemption::document::{self, Document, Surroundings};
@@ -85,8 +87,8 @@ impl Reader {
     pub(super) fn exemptions(&self) -> Result<Found, StoreError> {
         let mut found = Found::default();
         let Some(records) = self.table(RECORDS)? else { return Ok(found) };
-        for row in records.iter().map_err(|error| unreadable(&self.path, error))? {
-            let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
+        for row in records.iter().map_err(|error| self.unreadable(error))? {
+            let (key, value) = row.map_err(|error| self.unreadable(error))?;
             let key: Key = (key.value().0.to_owned(), key.value().1);
             let record = Record::from_bytes(value.value()).and_then(|record| {
                 let past_the_end = || "it has a place past the last one of the kernel's tables".to_owned();
@@ -116,7 +118,7 @@ impl Reader {
     /// What became of an exemption, where that can be read.
     pub(super) fn record(&self, (id, version): &Key) -> Result<Option<Record>, StoreError> {
         let Some(table) = self.table(RECORDS)? else { return Ok(None) };
-        let found = table.get((id.as_str(), *version)).map_err(|error| unreadable(&self.path, error))?;
+        let found = table.get((id.as_str(), *version)).map_err(|error| self.unreadable(error))?;
         Ok(found.and_then(|bytes| Record::from_bytes(bytes.value()).ok()))
     }
 
@@ -162,7 +164,7 @@ impl Reader {
     /// [`StoreError`] where it can't be read.
     pub fn document(&self, (id, version): &Key) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(table) = self.table(DOCUMENTS)? else { return Ok(None) };
-        let found = table.get((id.as_str(), *version)).map_err(|error| unreadable(&self.path, error))?;
+        let found = table.get((id.as_str(), *version)).map_err(|error| self.unreadable(error))?;
         Ok(found.map(|bytes| bytes.value().to_vec()))
     }
 
@@ -175,8 +177,8 @@ impl Reader {
         let mut signatures = Vec::new();
         if let Some(table) = self.table(SIGNATURES)? {
             let (first, last) = ((key.0.as_str(), key.1, 0), (key.0.as_str(), key.1, u32::MAX));
-            for row in table.range(first..=last).map_err(|error| unreadable(&self.path, error))? {
-                let (_, bytes) = row.map_err(|error| unreadable(&self.path, error))?;
+            for row in table.range(first..=last).map_err(|error| self.unreadable(error))? {
+                let (_, bytes) = row.map_err(|error| self.unreadable(error))?;
                 signatures.push(bytes.value().to_vec());
             }
         }
@@ -190,8 +192,8 @@ impl Reader {
     pub fn audit_lines(&self, from: u64, limit: usize) -> Result<Vec<String>, StoreError> {
         let mut lines = Vec::new();
         let Some(table) = self.table(AUDIT)? else { return Ok(lines) };
-        for row in table.range(from..).map_err(|error| unreadable(&self.path, error))?.take(limit) {
-            let (_, line) = row.map_err(|error| unreadable(&self.path, error))?;
+        for row in table.range(from..).map_err(|error| self.unreadable(error))?.take(limit) {
+            let (_, line) = row.map_err(|error| self.unreadable(error))?;
             lines.push(line.value().to_owned());
         }
         Ok(lines)
@@ -200,7 +202,7 @@ impl Reader {
     /// The last line of the audit trail.
     pub(super) fn last_line(&self) -> Result<Option<String>, StoreError> {
         let Some(table) = self.table(AUDIT)? else { return Ok(None) };
-        let last = table.last().map_err(|error| unreadable(&self.path, error))?;
+        let last = table.last().map_err(|error| self.unreadable(error))?;
         Ok(last.map(|(_, line)| line.value().to_owned()))
     }
 
@@ -211,8 +213,8 @@ impl Reader {
     pub fn use_by_day(&self) -> Result<Vec<DayUse>, StoreError> {
         let mut rows = Vec::new();
         let Some(table) = self.table(USE_BY_DAY)? else { return Ok(rows) };
-        for row in table.iter().map_err(|error| unreadable(&self.path, error))? {
-            let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
+        for row in table.iter().map_err(|error| self.unreadable(error))? {
+            let (key, value) = row.map_err(|error| self.unreadable(error))?;
             let (day, id, version) = key.value();
             let (bytes, packets) = value.value();
             let key = (id.to_owned(), version);
@@ -228,8 +230,8 @@ impl Reader {
     pub fn counts_by_day(&self) -> Result<Vec<DayCount>, StoreError> {
         let mut rows = Vec::new();
         let Some(table) = self.table(COUNTS_BY_DAY)? else { return Ok(rows) };
-        for row in table.iter().map_err(|error| unreadable(&self.path, error))? {
-            let (key, value) = row.map_err(|error| unreadable(&self.path, error))?;
+        for row in table.iter().map_err(|error| self.unreadable(error))? {
+            let (key, value) = row.map_err(|error| self.unreadable(error))?;
             let (day, judged) = key.value();
             let judged: Judged = serde_json::from_str(judged).map_err(|error| StoreError::Damaged {
                 path: self.path.clone(),
@@ -241,22 +243,40 @@ impl Reader {
         Ok(rows)
     }
 
+    /// Which pins the kernel's counts are of, as it was saved.
+    pub(super) fn pin_counts(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(table) = self.table(PIN_COUNTS)? else { return Ok(None) };
+        let found = table.get(progress::NOW).map_err(|error| self.unreadable(error))?;
+        Ok(found.map(|bytes| bytes.value().to_vec()))
+    }
+
+    /// Up to when flows were reported.
+    pub(super) fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
+        let Some(table) = self.table(CURSORS)? else { return Ok(None) };
+        let found = table.get(progress::FLOWS).map_err(|error| self.unreadable(error))?;
+        Ok(found.map(|row| Cursor { boot: row.value().0.to_owned(), swept_ns: row.value().1 }))
+    }
+
     /// A number of the table of meta data.
     pub(super) fn number(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let Some(table) = self.table(META)? else { return Ok(None) };
-        let found = table.get(key).map_err(|error| unreadable(&self.path, error))?;
+        let found = table.get(key).map_err(|error| self.unreadable(error))?;
         Ok(found.map(|number| number.value()))
     }
 
+    pub(super) fn unreadable(&self, error: impl Into<redb::Error>) -> StoreError {
+        unreadable(&self.path, error)
+    }
+
     /// `None` where the table was never made: the database is new.
-    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    pub(super) fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
         &self,
         table: redb::TableDefinition<'_, K, V>,
     ) -> Result<Option<redb::ReadOnlyTable<K, V>>, StoreError> {
         match self.transaction.open_table(table) {
             Ok(table) => Ok(Some(table)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(unreadable(&self.path, error)),
+            Err(error) => Err(self.unreadable(error)),
         }
     }
 }

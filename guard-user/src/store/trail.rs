@@ -61,14 +61,7 @@ impl Store {
         audit: Vec<audit::Record>,
         more: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        if self.doubt.is_some() && self.settle()? {
-            // Who was told that it failed may have gone on from there.
-            let source = io::Error::other(
-                "an earlier write was reported as failed, and is on the disk all the same; start the daemon \
-                 again, and look at what is open",
-            );
-            return Err(StoreError::Disk { path: self.path.clone(), step: "writing it", source });
-        }
+        self.leave_doubt()?;
         let Some(disk) = &self.disk else { return Err(self.no_disk()) };
         let mut last = self.last_line.clone();
         let mut lines = Vec::new();
@@ -113,6 +106,19 @@ impl Store {
         self.untold.clear();
         for key in self.kept.unsaved() {
             self.change_entry(&key, |entry| entry.unsaved = false);
+        }
+        Ok(())
+    }
+
+    /// Finds out what became of the transaction that failed last, before anything else is read or written.
+    pub(super) fn leave_doubt(&mut self) -> Result<(), StoreError> {
+        if self.doubt.is_some() && self.settle()? {
+            // Who was told that it failed may have gone on from there.
+            let source = io::Error::other(
+                "an earlier write was reported as failed, and is on the disk all the same; start the daemon \
+                 again, and look at what is open",
+            );
+            return Err(StoreError::Disk { path: self.path.clone(), step: "writing it", source });
         }
         Ok(())
     }
@@ -195,7 +201,7 @@ impl Store {
         StoreError::unusable(&self.path)
     }
 
-    fn reader(&self) -> Result<Reader, StoreError> {
+    pub(super) fn reader(&self) -> Result<Reader, StoreError> {
         self.disk.as_ref().ok_or_else(|| self.no_disk())?.read(&self.path)
     }
 

@@ -14,7 +14,7 @@ use crate::events::names::Names;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
 use crate::kernel::{Interface, Stray};
-use crate::store::{Change, PinCounts, Target};
+use crate::store::{Change, Cursor, PinCounts, Target};
 
 /// The number of an operation of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,12 +165,14 @@ pub enum StoreJob {
     CountersEnd(Vec<(u16, Use)>),
     /// Append to the audit trail.
     Record(Record),
-    /// Save whose counts the kernel's counts are, and book what was judged to its day.
+    /// Save which pins the kernel's counts are of, what was judged by day, and up to when flows were reported.
     SaveCounts {
-        /// Whose they are.
-        counts: Box<PinCounts>,
-        /// What was judged so far; `None` where only the owners changed.
+        /// Which pins; `None` where that did not change.
+        counts: Option<Box<PinCounts>>,
+        /// What was judged so far.
         judged: Option<Judged>,
+        /// Up to when flows were reported.
+        cursor: Option<Cursor>,
     },
     /// Answer a request that only reads.
     Read(ReadJob),

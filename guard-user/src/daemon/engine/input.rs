@@ -14,7 +14,7 @@ use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::kernel::{Counters, Observed, Stray};
-use crate::store::{Admission, Kept, Key, StoreError};
+use crate::store::{Admission, Cursor, Kept, Key, StoreError};
 
 /// The number of a request, by which its answer is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,6 +151,8 @@ pub struct Sample {
     pub diagnostics_lost: u64,
     /// The number of the last event.
     pub events: u64,
+    /// Up to when flows were reported.
+    pub cursor: Option<Cursor>,
 }
 
 /// A config and its databases, checked and turned into tables.

@@ -294,8 +294,8 @@ impl Engine {
     fn counts_switched(&mut self, policy: &Policy, counters: Option<&crate::kernel::Counters>) {
         let generation = self.publishing.generation;
         self.counts.switch(&policy.pins, generation, counters);
-        let counts = Box::new(self.counts.clone());
-        self.ask_store(Purpose::SaveCounts, StoreJob::SaveCounts { counts, judged: None });
+        let counts = Some(Box::new(self.counts.clone()));
+        self.ask_store(Purpose::SaveCounts, StoreJob::SaveCounts { counts, judged: None, cursor: None });
     }
 
     fn log_failure(&mut self, why: &str) {

@@ -135,12 +135,14 @@ impl Engine {
             return;
         }
         let judged = self.counts.judged(&self.reads.sample.counters);
+        let cursor = self.reads.sample.cursor.take();
+        // The cursor alone is worth no write: it says that nothing was reported since.
         if self.reads.booked.as_ref() == Some(&judged) {
             return;
         }
         self.reads.booked = Some(judged.clone());
-        let counts = Box::new(self.counts.clone());
-        self.ask_store(Purpose::SaveCounts, StoreJob::SaveCounts { counts, judged: Some(judged) });
+        let job = StoreJob::SaveCounts { counts: None, judged: Some(judged), cursor };
+        self.ask_store(Purpose::SaveCounts, job);
     }
 
     /// The uses of exemptions are read: answers whoever waited for them.

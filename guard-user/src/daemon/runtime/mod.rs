@@ -7,6 +7,7 @@
 mod approvals;
 mod cgroups;
 mod control;
+mod counts;
 mod facts;
 
 mod kernel;
@@ -20,7 +21,6 @@ mod shutdown;
 mod sockets;
 mod start;
 mod store;
-mod swept;
 mod telemetry;
 mod watchdog;
 
@@ -273,6 +273,7 @@ impl Daemon {
             self.step(input);
         }
         self.parts.telemetry.end();
+        self.parts.store.end(LAST_WORDS);
     }
 }
 

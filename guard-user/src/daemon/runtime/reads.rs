@@ -107,7 +107,7 @@ fn report(
         }
     };
     if let Some(judged) = job.judged.take()
-        && let Err(error) = store.book_counts(&judged, now)
+        && let Err(error) = store.record_counts(&judged, now)
     {
         job.gaps.push(format!("what crossed since the last look could not be saved: {error}"));
     }

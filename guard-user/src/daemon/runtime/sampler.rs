@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::queue::{Receiver, Sender, Urgency, queue};
 use crate::daemon::engine::{Input, Sample};
 use crate::kernel::View;
+use crate::store::Cursor;
 
 /// What the sinks count beside the kernel.
 pub(super) trait Losses: Send + Sync {
@@ -19,6 +20,8 @@ pub(super) trait Losses: Send + Sync {
     fn diagnostics_lost(&self) -> u64;
     /// The number of the last event.
     fn events(&self) -> u64;
+    /// Up to when flows were reported.
+    fn cursor(&self) -> Option<Cursor>;
 }
 
 /// The way to the worker; dropped, it ends the worker.
@@ -58,6 +61,7 @@ fn work(view: &View, losses: &dyn Losses, jobs: &Receiver<()>, inputs: &Unbounde
                 log_lost: losses.log_lost(),
                 diagnostics_lost: losses.diagnostics_lost(),
                 events: losses.events(),
+                cursor: losses.cursor(),
             })
         });
         if inputs.send(Input::Sampled(sample.map_err(|error| error.to_string()))).is_err() {

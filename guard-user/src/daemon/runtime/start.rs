@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::control::Control;
 use super::loader::{self, Options};
 use super::telemetry::Telemetry;
-use super::{kernel, sampler, sockets, store};
+use super::{counts, kernel, sampler, sockets, store};
 use crate::config::Checked;
 use crate::config::policy::{Geo, Policy};
 use crate::control::server::Message;
@@ -93,15 +93,18 @@ fn try_to_start(
     if adopted {
         info!(generation = Kernel::generation(&kernel), "took over what is guarded already");
     }
-    let (store, store_problem) = open_store(&state, Kernel::generation(&kernel));
+    let (mut store, store_problem) = open_store(&state, Kernel::generation(&kernel));
+    if let Err(error) = store.take_over_files() {
+        warn!("counts of an earlier release can't be taken over yet: {error}");
+    }
     let (prepared, tables_problem) = prepare(policy, &state, Kernel::generation(&kernel))?;
     let prepared = Prepared { warnings, ..prepared };
-    let counts = PinCounts::open(&state, adopted);
+    let counts = pin_counts(&store, adopted);
     let names = Arc::new(RwLock::new(Generations::default()));
-    if let (Some(earlier), Ok(mut names)) =
-        (counts.names(Kernel::generation(&kernel), &options.config), names.write())
-    {
-        names.add(earlier);
+    let generation = Kernel::generation(&kernel);
+    if let (Some(pins), Ok(mut names)) = (counts.pins_of(generation), names.write()) {
+        // For events of the earlier daemon's generation that are still to come.
+        names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
     }
     let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
     let uid = rustix::process::geteuid().as_raw();
@@ -116,7 +119,11 @@ fn try_to_start(
     };
     let control = begin.prepared.policy.control.clone();
     let format = begin.prepared.policy.log.format;
-    let telemetry = Telemetry::start(&mut kernel, View::open(&pin_path)?, Arc::clone(&names), &state, format)?;
+    let cursor = store.cursor().unwrap_or_else(|error| {
+        warn!("after this start some flows may be reported twice: {error}");
+        None
+    });
+    let telemetry = Telemetry::start(&mut kernel, View::open(&pin_path)?, Arc::clone(&names), cursor, format)?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
     for problem in [
         Surroundings::Store(store_problem),
@@ -137,6 +144,17 @@ fn try_to_start(
         inputs,
     };
     Ok(Started { engine, actions, parts, requests })
+}
+
+/// Which pins the kernel's counts are of.
+fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
+    if !adopted {
+        return PinCounts::default();
+    }
+    store.pin_counts().unwrap_or_else(|error| {
+        warn!("which pins the counts so far are of is not known, and they are shown under the present ones: {error}");
+        PinCounts::default()
+    })
 }
 
 /// The store; one that holds nothing where it can't be had, so that every exemption is closed.

@@ -16,7 +16,7 @@ use crate::daemon::engine::{
     Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
 };
 use crate::exemption::Clocks;
-use crate::store::{ApprovalError, LoadError, Store, StoreError, Submission};
+use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submission};
 
 /// How long an operation may take without a word about it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Worker {
     }
 
     /// Ends it when its jobs are done, but waits no longer than this for a disk that does not answer.
-    pub(super) fn end(mut self, patience: Duration) {
+    pub(super) fn end(&mut self, patience: Duration) {
         self.jobs = None;
         let Some(thread) = self.thread.take() else { return };
         let deadline = Instant::now() + patience;
@@ -126,11 +126,13 @@ fn done(store: &mut Store, job: StoreJob) -> StoreOutcome {
         StoreJob::SlotsReset(slots) => StoreOutcome::Saved(store.slots_were_reset(&slots)),
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
-        StoreJob::SaveCounts { counts, judged } => {
-            counts.save();
-            let saved = Ok(());
-            let booked = judged.map_or(Ok(()), |judged| store.book_counts(&judged, now));
-            StoreOutcome::Saved(saved.and(booked))
+        StoreJob::SaveCounts { counts, judged, cursor } => {
+            let progress = Progress {
+                pin_counts: counts.as_deref(),
+                judged: judged.as_ref(),
+                cursor: cursor.as_ref(),
+            };
+            StoreOutcome::Saved(store.save_progress(progress, now))
         }
         StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now)),
         StoreJob::CheckPlace => StoreOutcome::Saved(Ok(())),
@@ -161,7 +163,7 @@ fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExe
     if dry_run {
         return Ok(Box::new(LoadedExemption { admission, compiled: None }));
     }
-    store.load_admitted(admission.clone(), &who, now).map_err(LoadError::from)?;
+    store.load_admitted(&admission, &who, now).map_err(LoadError::from)?;
     Ok(Box::new(LoadedExemption { admission, compiled: Some((basis, compiled)) }))
 }
 

@@ -1,7 +1,6 @@
 //! From the kernel's ring buffer to the history and the log, in a thread of its own.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -13,7 +12,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use tracing::{error, warn};
 
 use super::sampler::Losses;
-use super::swept;
 use crate::config::policy::LogFormat;
 use crate::events::enrich::{Context, enrich};
 use crate::events::event::Phase;
@@ -23,9 +21,9 @@ use crate::events::log::EventLog;
 use crate::events::names::Generations;
 use crate::exemption::Clocks;
 use crate::kernel::{EventReader, LinuxKernel, View};
+use crate::store::{Cursor, boot_id};
 
 const BATCH: usize = 1024;
-const MARK: &str = "told.json";
 const SWEEP: Duration = Duration::from_secs(5);
 
 pub(super) struct Telemetry {
@@ -34,6 +32,7 @@ pub(super) struct Telemetry {
     wake: OwnedFd,
     ends: AtomicBool,
     flushes: Mutex<Vec<std::sync::mpsc::Sender<()>>>,
+    cursor: Mutex<Option<Cursor>>,
 }
 
 struct Worker {
@@ -43,7 +42,7 @@ struct Worker {
     names: Arc<RwLock<Generations>>,
     shared: Arc<Telemetry>,
     session: Timestamp,
-    mark: PathBuf,
+    boot: Option<String>,
     format: LogFormat,
     lost: [u64; Loss::COUNT],
     lost_lines: u64,
@@ -54,16 +53,17 @@ impl Telemetry {
         kernel: &mut LinuxKernel,
         view: View,
         names: Arc<RwLock<Generations>>,
-        state: &Path,
+        cursor: Option<Cursor>,
         format: LogFormat,
     ) -> Result<Arc<Self>> {
         let history = Arc::new(History::default());
         let log = Arc::new(EventLog::start(std::io::stdout()).context("cannot start the event log")?);
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared =
-            Arc::new(Self { history, log, wake, ends: AtomicBool::new(false), flushes: Mutex::default() });
-        let mark = state.join(MARK);
-        let told = match swept::read(&mark, Clocks::read().boot_ns) {
+            Arc::new(Self { history, log, wake, ends: AtomicBool::new(false), flushes: Mutex::default(), cursor: Mutex::default() });
+        let boot = boot_id().ok();
+        let reported = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
+        let told = match reported {
             Some(swept_ns) => Told::resume(view.flows()?, swept_ns),
             None => Told::default(),
         };
@@ -75,7 +75,7 @@ impl Telemetry {
             names,
             shared: Arc::clone(&shared),
             session: Timestamp::now(),
-            mark,
+            boot,
             format,
             lost,
             lost_lines: 0,
@@ -113,6 +113,9 @@ impl Losses for Telemetry {
     }
     fn events(&self) -> u64 {
         self.history.next_sequence() - 1
+    }
+    fn cursor(&self) -> Option<Cursor> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -176,9 +179,8 @@ impl Worker {
             let event = abi::Event { key, record, outer_dst: abi::Event::default().outer_dst };
             self.tell_one(clock, &event, phase, added);
         }
-        if let Err(error) = swept::write(&self.mark, clock.boot_ns) {
-            warn!(%error, file = %self.mark.display(), "after a restart some flows may be told twice");
-        }
+        let cursor = self.boot.clone().map(|boot| Cursor { boot, swept_ns: clock.boot_ns });
+        *self.shared.cursor.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
     }
 
     fn tell_one(&self, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {

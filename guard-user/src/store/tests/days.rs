@@ -66,7 +66,7 @@ fn counts_grow_over_restarts_and_over_new_beginnings_of_the_kernel_s() {
     let book = |store: &mut Store, moment: &str, sums: &[(&str, u64, u64)]| {
         let sums: BTreeMap<_, _> =
             sums.iter().map(|&(pin, packets, bytes)| (judged(pin), (packets, bytes))).collect();
-        store.book_counts(&sums, time(moment)).unwrap();
+        store.record_counts(&sums, time(moment)).unwrap();
     };
     let (first, second) = ("2026-12-02", "2026-12-03");
     book(&mut store, "2026-12-02T10:00:00Z", &[("mail", 3, 300), ("files", 1, 10)]);
@@ -90,7 +90,7 @@ fn counts_grow_over_restarts_and_over_new_beginnings_of_the_kernel_s() {
     // A disk that refuses loses nothing: the next call books it all.
     disk.fail_after(0);
     let sums = BTreeMap::from([(judged("mail"), (9, 900))]);
-    assert!(store.book_counts(&sums, time("2026-12-03T13:00:00Z")).is_err());
-    store.book_counts(&sums, time("2026-12-03T13:00:00Z")).unwrap();
+    assert!(store.record_counts(&sums, time("2026-12-03T13:00:00Z")).is_err());
+    store.record_counts(&sums, time("2026-12-03T13:00:00Z")).unwrap();
     assert_eq!(counts(&store).last(), Some(&row(second, "mail", 11, 1150)));
 }

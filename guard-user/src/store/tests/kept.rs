@@ -53,7 +53,10 @@ fn a_snapshot_stays_as_it_was_and_the_next_one_has_the_change() {
     assert_eq!(both.by_slot(2).unwrap().id, "b");
     assert!(both.record(&b).unwrap().is_active() && one.record(&b).unwrap().is_closed());
     assert_eq!(both.slots_of(&[good.clone(), b.clone()]), [0, 1, 2]);
-    assert_eq!((both.slots_of(std::slice::from_ref(&b)), both.accounts_of(&[b.clone()])), (vec![2], vec![2]));
+    assert_eq!(
+        (both.slots_of(std::slice::from_ref(&b)), both.accounts_of(std::slice::from_ref(&b))),
+        (vec![2], vec![2])
+    );
     assert_eq!((one.slots_to_reset(), store.kept().slots_to_reset()), (vec![2], vec![]));
     assert_eq!(store.kept().slots_of(&[b, ("none".to_owned(), 1)]), Vec::<u16>::new());
     assert_eq!(both.list(now()).len(), 2);
@@ -101,14 +104,14 @@ fn an_admitted_document_is_loaded_as_it_was_admitted_and_once() {
     assert_eq!(admission.approvals().len(), 2);
     let planned = store.kept().kernel_exemptions_with(&admission, &clocks(), &pins());
     assert_eq!(entries(&store.kept()).len(), 1, "nothing is changed by looking");
-    let key = store.load_admitted(admission.clone(), &who(), now()).unwrap();
+    let key = store.load_admitted(&admission, &who(), now()).unwrap();
     assert_eq!((&key, key.0.as_str()), (&admission.key(), "mlat-1"));
     let mut live = entries(&store.kept());
     live.sort_by_key(|entry| entry.slot);
     assert_eq!(live, planned);
     let stored = store.stored(&key).unwrap().unwrap();
     assert_eq!((stored.bytes.as_slice(), stored.signatures.len()), (GOOD.as_bytes(), 2));
-    let again = store.load_admitted(admission, &who(), now()).unwrap_err();
+    let again = store.load_admitted(&admission, &who(), now()).unwrap_err();
     assert!(matches!(again, StoreError::Outdated { .. }), "{again}");
     assert_eq!(
         again.to_string(),
@@ -143,7 +146,7 @@ fn an_admission_is_refused_once_what_it_rests_on_has_changed() {
         let admission = admit(&store, &next);
         meanwhile(&mut store);
         let before = (entries(&store.kept()), store.last_audit_line().map(str::to_owned));
-        let refused = store.load_admitted(admission, &who(), now());
+        let refused = store.load_admitted(&admission, &who(), now());
         assert!(matches!(&refused, Err(StoreError::Outdated { id }) if id == "a"), "{what}: {refused:?}");
         let after = (entries(&store.kept()), store.last_audit_line().map(str::to_owned));
         assert_eq!(before, after, "{what}");
@@ -156,7 +159,7 @@ fn an_admission_is_refused_once_what_it_rests_on_has_changed() {
     let admission = admit(&store, &next);
     store.checkpoint_use(&[(0, Use { bytes: 500, packets: 1 })], now()).unwrap();
     store.change(&id("b"), &stay(), &who(), now()).unwrap();
-    store.load_admitted(admission, &who(), now()).unwrap();
+    store.load_admitted(&admission, &who(), now()).unwrap();
     assert_eq!(store.kept().list(now())[0].used_bytes, 500);
     assert_eq!(entries(&store.kept()).iter().map(|entry| entry.slot).collect::<Vec<_>>(), [2]);
 }
@@ -167,7 +170,7 @@ fn a_load_that_the_disk_refused_is_not_in_the_snapshot() {
     let mut store = disk.open_store();
     let admission = admit(&store, GOOD);
     disk.fail_after(0);
-    let refused = store.load_admitted(admission, &who(), now());
+    let refused = store.load_admitted(&admission, &who(), now());
     assert!(matches!(refused, Err(StoreError::Disk { .. })), "{refused:?}");
     assert_eq!((entries(&store.kept()), store.kept().list(now()).len()), (vec![], 0));
 }

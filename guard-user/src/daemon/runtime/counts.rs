@@ -1,0 +1,41 @@
+//! The kernel's counters as the store takes them.
+
+use guard_common::abi::{Count, Hook};
+use guard_common::verdict::{Reason, Verdict};
+
+use crate::events::names::{Names, PinName};
+use crate::kernel::Counters;
+use crate::store::{CountedPin, CountsByNumber, Judgement, Rows};
+
+impl CountsByNumber for Counters {
+    fn rows(&self) -> Rows<u8> {
+        let permitted = self.permitted.iter().map(|row| {
+            let judgement = Judgement::new(Hook::Egress, Verdict::Pass, Reason::Permitted, row.jurisdiction);
+            ((row.pin, judgement), row.count)
+        });
+        let outcomes = self.outcomes.iter().map(|row| {
+            let judgement = Judgement::new(row.hook, row.verdict, row.reason, row.jurisdiction);
+            ((row.pin, judgement), row.count)
+        });
+        let both = permitted.chain(outcomes);
+        both.map(|(key, Count { packets, bytes })| (key, (packets, bytes))).collect()
+    }
+}
+
+/// The names of a generation that an earlier daemon left, for events of its that are still to come.
+pub(super) fn names_of(pins: &[CountedPin], generation: u64, config: &str) -> Names {
+    let name = |pin: &CountedPin| PinName {
+        name: pin.name.as_str().into(),
+        line: pin.line,
+        action: pin.action,
+        ingress: pin.ingress,
+    };
+    Names {
+        generation,
+        config: config.into(),
+        pins: pins.iter().map(name).collect(),
+        exemptions: Default::default(),
+        interfaces: Default::default(),
+        cgroups: Default::default(),
+    }
+}
