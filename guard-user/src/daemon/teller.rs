@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use guard_common::abi::{self, Loss};
@@ -12,11 +13,13 @@ use tracing::{error, warn};
 
 use super::guard::Guard;
 use super::swept;
+use crate::events::budget::{Budget, Limits};
 use crate::events::enrich::{Context, enrich};
 use crate::events::event::Phase;
 use crate::events::flows::{Added, Told};
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::events::record::Record;
 use crate::exemption::Clocks;
 use crate::kernel::EventReader;
 
@@ -31,6 +34,7 @@ pub(super) struct Teller {
     told: Told,
     history: Arc<History>,
     log: EventLog,
+    budget: Budget,
     session: Timestamp,
     /// Where it is kept up to when everything was told.
     mark: PathBuf,
@@ -51,7 +55,8 @@ impl Teller {
             Some(swept_ns) => Told::resume(guard.kernel().flows()?, swept_ns),
             None => Told::default(),
         };
-        Ok(Self { reader, told, history, log, session: Timestamp::now(), mark, lost, lost_lines: 0 })
+        let budget = Budget::new(Limits::default());
+        Ok(Self { reader, told, history, log, budget, session: Timestamp::now(), mark, lost, lost_lines: 0 })
     }
 
     /// Waits until there are events. May be dropped at any point.
@@ -97,14 +102,19 @@ impl Teller {
         }
     }
 
-    fn tell_one(&self, guard: &Guard, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {
+    fn tell_one(&mut self, guard: &Guard, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {
         let context = Context { names: guard.names(), clock, session: self.session };
         let event = self.history.push(enrich(event, phase, added, context));
-        self.log.write(event, guard.policy().log.format);
+        if self.budget.take(&event, Instant::now()) {
+            self.log.write(Record::Event(event), guard.policy().log.format);
+        }
     }
 
-    /// Reports what was lost since it was last looked at.
+    /// Reports what was lost since it was last looked at, and writes the summaries that are due.
     pub(super) fn report_losses(&mut self, guard: &Guard) {
+        for summary in self.budget.due(Instant::now()) {
+            self.log.write(Record::Summary(summary), guard.policy().log.format);
+        }
         match guard.kernel().lost() {
             Ok(lost) => {
                 for (loss, (now, before)) in Loss::ALL.into_iter().zip(lost.iter().zip(self.lost)) {
