@@ -129,7 +129,7 @@ impl Event {
     /// The event as one JSON object in one line, without a line break; see [`super::fields::FIELDS`].
     #[must_use]
     pub fn to_json(&self) -> String {
-        super::fields::object(self)
+        super::fields::object(super::fields::FIELDS, self)
     }
 
     /// What happened, in one word.

@@ -1,30 +1,37 @@
-//! An event as JSON: one table of fields for the writer and for docs/events.md.
+//! The lines of the log as JSON: one table of fields for each kind, for the writer and for docs/events.md.
 
 use serde::Serializer as _;
 use serde::ser::SerializeMap;
 use serde_json::{Value, json};
 
+use super::budget::Summary;
 use super::event::{Endpoint, Event, protocol_name};
+use super::record::Lost;
 
 /// One key of the object.
 #[derive(Clone, Copy)]
-pub struct Field {
+pub struct Field<T: 'static> {
     /// Its name.
     pub name: &'static str,
     /// What it says: the line of the docs.
     pub meaning: &'static str,
-    value: fn(&Event) -> Value,
+    value: fn(&T) -> Value,
 }
 
 macro_rules! fields {
-    ($($name:literal: $meaning:literal, $value:expr;)+) => {
-        /// Every key of an event's JSON object, in the order in which they are written. A key stays what it
-        /// is from release to release; new ones may come.
-        pub static FIELDS: &[Field] = &[$(Field { name: $name, meaning: $meaning, value: $value },)+];
+    ($(#[$doc:meta])+ $table:ident of $of:ty; $($name:literal: $meaning:literal, $value:expr;)+) => {
+        $(#[$doc])+
+        ///
+        /// A key stays what it is from release to release; new ones may come.
+        pub static $table: &[Field<$of>] = &[$(Field { name: $name, meaning: $meaning, value: $value },)+];
     };
 }
 
 fields! {
+    /// Every key of an event's JSON object, in the order in which they are written.
+    FIELDS of Event;
+    "kind": "`event`; the other kinds of lines have keys of their own, see below.",
+        |_| json!("event");
     "time": "When the flow's last packet so far was judged, RFC 3339 in UTC with nanoseconds.",
         |event| json!(event.time.to_string());
     "session": "When the daemon started, RFC 3339; with `sequence` it names the event for good.",
@@ -93,6 +100,46 @@ fields! {
         |event| json!(event.community_id.as_deref());
 }
 
+fields! {
+    /// Every key of a summary's JSON object, in the order in which they are written.
+    SUMMARY of Summary;
+    "kind": "`summary`: events above the log's budget, summed up.",
+        |_| json!("summary");
+    "session": "When the daemon started, RFC 3339.",
+        |summary| json!(summary.session.to_string());
+    "pin": "The pin of the rule that decided, else the first that forbids; null where no pin is known.",
+        |summary| json!(summary.pin.as_deref());
+    "verdict": "The events' verdict.",
+        |summary| json!(summary.verdict.name());
+    "reason": "The events' reason.",
+        |summary| json!(summary.reason.name());
+    "meaning": "The reason in one sentence.",
+        |summary| json!(summary.reason.meaning());
+    "events": "How many events it stands for. They have no line of their own.",
+        |summary| json!(summary.events);
+    "flows": "How many of these were the first of a flow under the verdict (phase `new` or `resumed`).",
+        |summary| json!(summary.flows);
+    "packets": "Sum of the events' `packets`.",
+        |summary| json!(summary.packets);
+    "bytes": "Sum of the events' `bytes`.",
+        |summary| json!(summary.bytes);
+    "first": "The earliest of the events' times, RFC 3339 in UTC.",
+        |summary| json!(summary.first.to_string());
+    "last": "The latest of the events' times.",
+        |summary| json!(summary.last.to_string());
+}
+
+fields! {
+    /// Every key of the JSON object that says that lines were lost, in the order in which they are written.
+    LOST of Lost;
+    "kind": "`lost`: lines that were lost, because standard output did not take them in time.",
+        |_| json!("lost");
+    "time": "When that was noticed, RFC 3339 in UTC.",
+        |lost| json!(lost.time.to_string());
+    "lines": "How many since the last line of this kind.",
+        |lost| json!(lost.lines);
+}
+
 fn endpoint(endpoint: Option<Endpoint>) -> Value {
     endpoint.map_or(Value::Null, |end| json!({ "ip": end.ip.to_string(), "port": end.port }))
 }
@@ -102,20 +149,20 @@ pub(super) fn protocol(number: u8) -> String {
     protocol_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
-/// The event as one JSON object.
-pub(super) fn object(event: &Event) -> String {
+/// What the table says as one JSON object.
+pub(super) fn object<T>(table: &[Field<T>], value: &T) -> String {
     let mut bytes = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::new(&mut bytes);
-    let written = (&mut serializer).serialize_map(Some(FIELDS.len())).and_then(|mut map| {
-        for field in FIELDS {
-            map.serialize_entry(field.name, &(field.value)(event))?;
+    let written = (&mut serializer).serialize_map(Some(table.len())).and_then(|mut map| {
+        for field in table {
+            map.serialize_entry(field.name, &(field.value)(value))?;
         }
         map.end()
     });
     match written {
         Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
         // Keys are strings and memory takes every byte, so this has no case that is known.
-        Err(error) => json!({ "error": error.to_string(), "sequence": event.sequence }).to_string(),
+        Err(error) => json!({ "error": error.to_string() }).to_string(),
     }
 }
 
@@ -128,12 +175,16 @@ mod tests {
 
     #[test]
     fn the_docs_have_every_field_with_its_meaning() {
+        fn rows<T>(table: &[Field<T>]) -> Vec<String> {
+            table.iter().map(|field| format!("| `{}` | {} |", field.name, field.meaning)).collect()
+        }
         let docs = include_str!("../../../docs/events.md");
-        let table = docs.split("<!-- fields: begin -->").nth(1).unwrap();
-        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
-        let expected: Vec<String> =
-            FIELDS.iter().map(|field| format!("| `{}` | {} |", field.name, field.meaning)).collect();
-        assert_eq!(rows, expected);
+        let tables = docs.split("<!-- fields: begin -->").skip(1).map(|text| {
+            let table = text.split("<!-- fields: end -->").next().unwrap();
+            table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
+        });
+        let shown: Vec<Vec<String>> = tables.collect();
+        assert_eq!(shown, [rows(FIELDS), rows(SUMMARY), rows(LOST)]);
     }
 
     #[test]
@@ -148,7 +199,7 @@ mod tests {
     fn an_event_is_one_line_with_every_field_in_order() {
         let line = dropped().to_json();
         assert!(!line.contains('\n'));
-        let expected = r#"{"time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
+        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
         assert_eq!(line, expected);
     }
 

@@ -5,6 +5,7 @@
 //! without gaps, and a place in the [`history`] and in the [`log`]. [`flows`] sees to it that the packets of a
 //! flow add up: also those after its last event, and those whose event was lost.
 
+pub mod budget;
 pub mod enrich;
 pub mod event;
 pub mod fields;
@@ -12,6 +13,7 @@ pub mod flows;
 pub mod history;
 pub mod log;
 pub mod names;
+pub mod record;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;

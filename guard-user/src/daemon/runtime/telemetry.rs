@@ -16,7 +16,9 @@ use crate::config::policy::LogFormat;
 use crate::events::enrich::{Context, enrich};
 use crate::events::event::Phase;
 use crate::events::flows::{Added, Told};
+use crate::events::budget::{Budget, Limits};
 use crate::events::history::History;
+use crate::events::record::Record;
 use crate::events::log::EventLog;
 use crate::events::names::Generations;
 use crate::exemption::Clocks;
@@ -44,6 +46,7 @@ struct Worker {
     session: Timestamp,
     boot: Option<String>,
     format: LogFormat,
+    budget: Budget,
     lost: [u64; Loss::COUNT],
     lost_lines: u64,
 }
@@ -77,6 +80,7 @@ impl Telemetry {
             session: Timestamp::now(),
             boot,
             format,
+            budget: Budget::new(Limits::default()),
             lost,
             lost_lines: 0,
         };
@@ -183,15 +187,20 @@ impl Worker {
         *self.shared.cursor.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
     }
 
-    fn tell_one(&self, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {
+    fn tell_one(&mut self, clock: Clocks, event: &abi::Event, phase: Phase, added: Added) {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let context = Context { names: &names, clock, session: self.session };
         let event = self.shared.history.push(enrich(event, phase, added, context));
         drop(names);
-        self.shared.log.write(event, self.format);
+        if self.budget.take(&event, Instant::now()) {
+            self.shared.log.write(Record::Event(event), self.format);
+        }
     }
 
     fn report_losses(&mut self) {
+        for summary in self.budget.due(Instant::now()) {
+            self.shared.log.write(Record::Summary(summary), self.format);
+        }
         if let Ok(lost) = self.view.lost() {
             for (loss, (now, before)) in Loss::ALL.into_iter().zip(lost.iter().zip(self.lost)) {
                 if *now > before {
