@@ -76,7 +76,7 @@ pub trait Origin {
     /// Bytes on the wire: of a GSO packet, all its segments with their headers.
     fn wire_len(&self) -> u64;
     /// Id of the sending socket's cgroup on this level below the cgroup v2 root (1 is the first);
-    /// 0 where there is no socket or no such level.
+    /// 0 where there is no socket or no such level. What is asked for level 0 has no meaning.
     fn ancestor_cgroup(&self, level: u32) -> u64;
 }
 

@@ -1,63 +1,76 @@
 //! What a policy's names stand for on this host: interfaces and cgroups.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::compile::{CgroupFact, HostFacts};
+use crate::compile::{CgroupFact, CgroupParentFact, HostFacts};
 use crate::config::policy::Policy;
 use crate::kernel::Interface;
 
 /// Where cgroup v2 is mounted where nothing else says so (Documentation/admin-guide/cgroup-v2).
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// The facts that the policy needs. A cgroup that is not there is left out: the compiler says which pin
-/// misses it.
+/// The facts that the policy needs.
 #[must_use]
 pub(super) fn gather(policy: &Policy, interfaces: &[Interface]) -> HostFacts {
     gather_below(policy, interfaces, &cgroup_root())
 }
 
 fn gather_below(policy: &Policy, interfaces: &[Interface], root: &Path) -> HostFacts {
-    let mut cgroups: Vec<CgroupFact> = policy
-        .pins
-        .iter()
-        .flat_map(|pin| &pin.select.cgroups)
-        .filter_map(|path| {
-            let id = fs::metadata(root.join(path)).ok().filter(fs::Metadata::is_dir)?.ino();
-            let level = u32::try_from(path.split('/').count()).ok()?;
-            Some(CgroupFact { path: path.clone(), id, level })
-        })
-        .collect();
-    cgroups.sort_by(|one, other| one.path.cmp(&other.path));
-    cgroups.dedup();
+    let paths: BTreeSet<&str> =
+        policy.pins.iter().flat_map(|pin| &pin.select.cgroups).map(String::as_str).collect();
+    // From the root on, and before the cgroups themselves: what is made meanwhile is then found or has a higher id.
+    let above = |path| std::iter::once("").chain(path_ends(path).filter_map(|end| path.get(..end)));
+    let parents: BTreeSet<&str> = paths.iter().flat_map(|path| above(path)).collect();
+    let parents = parents.into_iter().filter_map(|path| parent(root, path)).collect();
+    let cgroup = |path: &str| CgroupFact {
+        path: path.to_owned(),
+        id: folder_id(&root.join(path)),
+        level: u32::try_from(path_ends(path).count() + 1).unwrap_or(u32::MAX),
+    };
+    let cgroups = paths.into_iter().map(cgroup).collect();
     let interfaces = interfaces.iter().map(|interface| (interface.index, interface.name.clone())).collect();
-    HostFacts { interfaces, cgroups }
+    HostFacts { interfaces, cgroups, parents }
 }
 
-/// Cgroups that were there are kept as they were where they are gone now.
+/// Where the names in a path end, but for the last one.
+fn path_ends(path: &str) -> impl Iterator<Item = usize> {
+    path.match_indices('/').map(|(at, _)| at)
+}
+
+/// A cgroup above those that the policy names; `None` where it is absent.
+fn parent(root: &Path, path: &str) -> Option<CgroupParentFact> {
+    let folder = root.join(path);
+    let id = folder_id(&folder)?;
+    // Files have ids of the same row, and theirs are no higher than that of what is made later.
+    let children = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+    let known = children.map(|entry| entry.ino()).fold(id, u64::max);
+    Some(CgroupParentFact { path: path.to_owned(), id, known })
+}
+
+fn folder_id(folder: &Path) -> Option<u64> {
+    fs::metadata(folder).ok().filter(fs::Metadata::is_dir).map(|found| found.ino())
+}
+
+/// Cgroups that were there keep their ids where they are gone now, for their sockets may live on. Of a parent the
+/// highest id counts that was ever read.
 pub(super) fn keep_missing(facts: &mut HostFacts, before: &HostFacts) {
-    for cgroup in &before.cgroups {
-        if facts.cgroups.iter().all(|found| found.path != cgroup.path) {
-            facts.cgroups.push(cgroup.clone());
+    for cgroup in facts.cgroups.iter_mut().filter(|cgroup| cgroup.id.is_none()) {
+        cgroup.id = before.cgroups.iter().find(|known| known.path == cgroup.path).and_then(|known| known.id);
+    }
+    for parent in &mut facts.parents {
+        if let Some(known) = before.parents.iter().find(|known| known.id == parent.id) {
+            parent.known = parent.known.max(known.known);
         }
     }
-    facts.cgroups.sort_by(|one, other| one.path.cmp(&other.path));
 }
 
 /// Cgroups that the policy names and that are not there now.
 pub(super) fn missing_cgroups(policy: &Policy) -> Vec<String> {
-    let there = gather(policy, &[]).cgroups;
-    let mut missing: Vec<String> = policy
-        .pins
-        .iter()
-        .flat_map(|pin| &pin.select.cgroups)
-        .filter(|path| there.iter().all(|found| found.path != **path))
-        .cloned()
-        .collect();
-    missing.sort();
-    missing.dedup();
-    missing
+    let facts = gather(policy, &[]);
+    facts.cgroups.into_iter().filter(|cgroup| cgroup.id.is_none()).map(|cgroup| cgroup.path).collect()
 }
 
 /// Whether a change of the interfaces changes the policy's tables.
@@ -96,23 +109,33 @@ mod tests {
     }
 
     #[test]
-    fn cgroups_are_known_by_inode_and_level_and_missing_ones_left_out() {
+    fn cgroups_are_known_by_inode_and_level_and_absent_ones_by_what_is_above_them() {
         let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
         let file = folder.path().join("policy.toml");
         let text = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
-                    select.cgroups = [\"a.slice/b.slice\", \"missing.slice\"]\n";
+                    select.cgroups = [\"a.slice/b.slice\", \"missing.slice/c/d\"]\n";
         fs::write(&file, text).unwrap();
         let policy = load_config(&file, false).unwrap().policy;
-        let inner = folder.path().join("a.slice/b.slice");
+        let inner = root.join("a.slice/b.slice");
         fs::create_dir_all(&inner).unwrap();
-        let facts = gather_below(&policy, &[], folder.path());
-        let id = fs::metadata(&inner).unwrap().ino();
-        assert_eq!(facts.cgroups, [CgroupFact { path: "a.slice/b.slice".into(), id, level: 2 }]);
+        let facts = gather_below(&policy, &[], &root);
+        let id = |folder: &Path| fs::metadata(folder).unwrap().ino();
+        let [there, absent] = &facts.cgroups[..] else { panic!("{facts:?}") };
+        assert_eq!(*there, CgroupFact { path: "a.slice/b.slice".into(), id: Some(id(&inner)), level: 2 });
+        assert_eq!(*absent, CgroupFact { path: "missing.slice/c/d".into(), id: None, level: 3 });
+        let [top, slice] = &facts.parents[..] else { panic!("{facts:?}") };
+        assert_eq!((top.path.as_str(), top.id, top.level()), ("", id(&root), 0));
+        assert_eq!(top.known, id(&root).max(id(&root.join("a.slice"))));
+        assert_eq!((slice.path.as_str(), slice.level()), ("a.slice", 1));
+        assert_eq!(slice.known, id(&inner).max(slice.id));
+        assert!(top.is_above("missing.slice/c/d") && slice.is_above("a.slice/b.slice"));
+        assert!(!slice.is_above("a.slice") && !slice.is_above("a.slice2/b.slice"));
         assert!(!selects_interfaces(&policy));
 
         fs::remove_dir(&inner).unwrap();
-        let mut later = gather_below(&policy, &[], folder.path());
-        assert_eq!(later.cgroups, []);
+        let mut later = gather_below(&policy, &[], &root);
+        assert_eq!(later.cgroups[0].id, None);
         keep_missing(&mut later, &facts);
         assert_eq!(later, facts);
     }

@@ -333,7 +333,8 @@ pub(super) fn pin_names(policy: &Policy) -> Vec<String> {
 /// Names of interfaces by index, and paths of cgroups by id.
 fn names_of_facts(facts: &HostFacts) -> (HashMap<u32, Arc<str>>, HashMap<u64, Arc<str>>) {
     let interfaces = facts.interfaces.iter().map(|(index, name)| (*index, name.as_str().into())).collect();
-    let cgroups = facts.cgroups.iter().map(|cgroup| (cgroup.id, cgroup.path.as_str().into())).collect();
+    let cgroups =
+        facts.cgroups.iter().filter_map(|cgroup| Some((cgroup.id?, cgroup.path.as_str().into()))).collect();
     (interfaces, cgroups)
 }
 

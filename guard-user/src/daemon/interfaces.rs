@@ -76,6 +76,7 @@ impl Guard {
         // Where pins select interfaces, their numbers must be in the tables before packets come from them.
         let facts = self.present_facts(&all);
         let changed = facts.cgroups != self.facts.cgroups
+            || facts.parents != self.facts.parents
             || (facts::selects_interfaces(&self.policy) && facts.interfaces != self.facts.interfaces);
         if changed {
             self.renew_or_say("the change of interfaces or cgroups is NOT in the kernel's tables yet");
