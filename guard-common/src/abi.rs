@@ -396,7 +396,7 @@ const _: () = {
     assert!(size_of::<Event>() == 152);
     assert!(offset_of!(Event, outer_dst) == 136);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 88);
+    assert!(size_of::<Provenance>() == 96);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 112);

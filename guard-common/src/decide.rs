@@ -19,8 +19,8 @@ pub use exempt::{
 };
 use place::judge_destinations;
 pub use place::{destination, layer_of, place};
-pub use tag::source_pins;
 use tag::{ByOrigin, failsafe_covers, tag_by_layer, tag_by_origin};
+pub use tag::{source_pins, unplaced_pins};
 
 /// What was decided for one packet, and on what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,14 +88,24 @@ fn count_outcome(hook: Hook, decision: &Outcome, pin: u8, bytes: u64) {
         hook_verdict: (hook as u8) << 4 | decision.verdict,
         reason: decision.reason,
     };
-    let mut count = OUTCOMES.get_ptr_mut(key);
-    if count.is_none() {
-        // Another CPU may make it meanwhile, which is as good: each has its own count in it.
-        let _there_now = OUTCOMES.insert(key, Count { packets: 0, bytes: 0 }, u64::from(BPF_NOEXIST));
-        count = OUTCOMES.get_ptr_mut(key);
+    match OUTCOMES.get_ptr_mut(key) {
+        Some(count) => add(Some(count), bytes),
+        None => {
+            let key = u32::from_ne_bytes([key.pin, key.jurisdiction, key.hook_verdict, key.reason]);
+            subprograms::borderguard_count_first_outcome(key, bytes);
+        }
     }
-    match count {
-        Some(_) => add(count, bytes),
+}
+
+/// Counts a packet under a key that was not there, the bytes of an [`OutcomeKey`]. Another program may make it
+/// meanwhile, which is as good: each CPU has its own count under it.
+#[inline(always)]
+pub fn count_first_outcome(key: u32, bytes: u64) {
+    let [pin, jurisdiction, hook_verdict, reason] = key.to_ne_bytes();
+    let key = OutcomeKey { pin, jurisdiction, hook_verdict, reason };
+    let _there_now = OUTCOMES.insert(key, Count { packets: 0, bytes: 0 }, u64::from(BPF_NOEXIST));
+    match OUTCOMES.get_ptr_mut(key) {
+        Some(count) => add(Some(count), bytes),
         None => lost(Loss::Outcomes),
     }
 }

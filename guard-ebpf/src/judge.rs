@@ -51,6 +51,10 @@ fn judge_in<S: Source>(
     let Some(policy) = tables.policy() else { return false };
     if policy.dimensions & dimension::CGROUP != 0 {
         source.describe_cgroups(policy.read_levels, &mut scratch.provenance);
+        scratch.provenance.unplaced = 0;
+        if policy.parent_len != 0 {
+            subprograms::borderguard_find_unplaced(number, tables.live.0);
+        }
     }
     parse(number, link, source, scratch);
     change(&mut scratch.packet);

@@ -6,6 +6,7 @@ use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use guard_common::abi::{Hook, Live, Outcome, Place};
 use guard_common::decide::{self, NoTrace, Transfer, Wanted};
 use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
+use guard_common::tables::Tables as _;
 
 use crate::accounting;
 use crate::scratch::{self, Scratch};
@@ -87,6 +88,18 @@ pub extern "C" fn borderguard_judge(number: u32, live: u32) -> u32 {
     u32::from(decision.exemptable)
 }
 
+/// Writes [`decide::unplaced_pins`] of the packet in the scratch of this number there, over the slots of this live
+/// word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_find_unplaced(number: u32, live: u32) -> u32 {
+    let tables = KernelTables { live: Live(live), scratch: number };
+    if let (Some(scratch), Some(policy)) = (scratch(number), tables.policy()) {
+        scratch.provenance.unplaced = decide::unplaced_pins(policy, &scratch.provenance);
+    }
+    0
+}
+
 /// [`decide::exempt`] for the packet and the outcome in the scratch of this number: [`EXEMPT`] with a slot, or
 /// the number of the reason why an exemption does not cover it, or 0.
 #[unsafe(no_mangle)]
@@ -129,6 +142,14 @@ pub extern "C" fn borderguard_record(number: u32, generation: u64) -> u32 {
     if let Some(scratch) = scratch(number) {
         accounting::record(scratch::hook(number), scratch, generation);
     }
+    0
+}
+
+/// [`accounting::count_first_outcome`] of the packet and the outcome in the scratch of this number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_count_first_outcome(key: u32, bytes: u64) -> u32 {
+    accounting::count_first_outcome(key, bytes);
     0
 }
 

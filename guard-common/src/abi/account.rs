@@ -214,6 +214,9 @@ pub struct Provenance {
     /// Ids of the sending socket's cgroups from level 1 on; 0 where there is none. Filled only at the levels of
     /// [`read_levels`](super::PolicyTable::read_levels).
     pub cgroups: [u64; MAX_CGROUP_LEVELS],
+    /// Pins that select a cgroup which may be the packet's, [`decide::unplaced_pins`](crate::decide::unplaced_pins).
+    /// Filled where a selector asks for cgroups.
+    pub unplaced: u64,
     /// Interface that it leaves (egress) or came in by (ingress).
     pub ifindex: u32,
     /// Interface that a forwarded packet came in by; 0 for one of this host.

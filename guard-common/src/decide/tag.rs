@@ -50,7 +50,7 @@ pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin:
                 matching |= cgroup_pins(policy, origin.ancestor_cgroup(level));
             }
         }
-        unplaced = unplaced_pins(policy, origin) & !matching;
+        unplaced = origin.unplaced_pins(policy) & !matching;
         pins &= matching | unplaced;
     }
     ByOrigin { pins, unplaced: unplaced & pins }
@@ -59,7 +59,8 @@ pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin:
 /// The pins that select a cgroup which may be the packet's, made anew since the daemon looked: see
 /// [`abi::CgroupParent`].
 #[inline(always)]
-fn unplaced_pins<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
+#[must_use]
+pub fn unplaced_pins<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
     let mut pins = u64::from(policy.zero);
     for index in 0..abi::MAX_CGROUP_PARENTS as u32 {
         if index >= policy.parent_len {
