@@ -15,7 +15,7 @@ pub use account::*;
 pub use ports::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -37,6 +37,8 @@ pub const MAX_INTERFACES: usize = 256;
 pub const MAX_CGROUPS: usize = 256;
 /// Levels below the cgroup v2 root on which selectors may name a cgroup.
 pub const MAX_CGROUP_LEVELS: usize = 8;
+/// Cgroups below which new ones count as those that selectors name.
+pub const MAX_CGROUP_PARENTS: usize = 64;
 /// Firewall marks that selectors name.
 pub const MAX_MARKS: usize = 64;
 /// The slot of no exemption.
@@ -236,6 +238,26 @@ pub struct Mark {
     pub pins: u64,
 }
 
+/// A cgroup below which a cgroup that a selector names is, or may come to be.
+///
+/// Ids of cgroups only rise (kernel, `kernfs_new_node`). So a cgroup directly below this one whose id is above
+/// [`known`](Self::known) was made after the children were read, and may be the named one, made anew. Until the
+/// children are read again, it counts as that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CgroupParent {
+    /// Its id.
+    pub id: u64,
+    /// The highest id among its children, when they were read last.
+    pub known: u64,
+    /// Pins that select a cgroup below it.
+    pub pins: u64,
+    /// Its level: 0 is the cgroup v2 root.
+    pub level: u32,
+    /// The level of the cgroup that those pins select. What is less deep can't be in it.
+    pub depth: u32,
+}
+
 /// One exemption as the kernel judges it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -309,6 +331,11 @@ pub struct PolicyTable {
     pub mark_len: u32,
     /// Always 0, which only who fills the table knows: what begins with it is no constant to the verifier.
     pub zero: u32,
+    /// Levels of the cgroups that a packet is asked for, a bit each from level 1 on: those of `cgroup_levels`, and
+    /// those that the parents need.
+    pub read_levels: u32,
+    /// Parents in use.
+    pub parent_len: u32,
     /// Pins that permit each jurisdiction.
     pub permitted: [u64; jurisdiction::COUNT],
     /// IPv4 source addresses; sets are numbers in `source_sets`.
@@ -339,6 +366,8 @@ pub struct PolicyTable {
     pub cgroups: [u64; MAX_CGROUPS],
     /// Pins that each cgroup lets match.
     pub cgroup_pins: [u64; MAX_CGROUPS],
+    /// Cgroups below which new ones count as pinned.
+    pub parents: [CgroupParent; MAX_CGROUP_PARENTS],
     /// Firewall marks.
     pub marks: [Mark; MAX_MARKS],
     /// The exemptions by slot.
@@ -358,17 +387,19 @@ const _: () = {
     assert!(offset_of!(Exemption, account) == 32);
     assert!(size_of::<Count>() == 16);
     assert!(size_of::<OutcomeKey>() == 4);
-    assert!(size_of::<FlowKey>() == 40);
+    assert!(size_of::<FlowKey>() == 48);
     assert!(offset_of!(FlowKey, sport) == 32);
+    assert!(offset_of!(FlowKey, pins) == 44);
+    assert!(size_of::<CgroupParent>() == 32);
     assert!(size_of::<FlowRecord>() == 88);
     assert!(offset_of!(FlowRecord, place) == 80);
-    assert!(size_of::<Event>() == 144);
-    assert!(offset_of!(Event, outer_dst) == 128);
-    assert!(size_of::<Outcome>() == 24);
-    assert!(size_of::<Provenance>() == 88);
+    assert!(size_of::<Event>() == 152);
+    assert!(offset_of!(Event, outer_dst) == 136);
+    assert!(size_of::<Outcome>() == 32);
+    assert!(size_of::<Provenance>() == 96);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
-    assert!(offset_of!(PolicyTable, permitted) == 104);
+    assert!(offset_of!(PolicyTable, permitted) == 112);
     // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.
     assert!(size_of::<PolicyTable>().is_multiple_of(8));
     assert!(jurisdiction::COUNT == 256 && MAX_PINS == 64);

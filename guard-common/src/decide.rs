@@ -19,8 +19,8 @@ pub use exempt::{
 };
 use place::judge_destinations;
 pub use place::{destination, layer_of, place};
-pub use tag::source_pins;
-use tag::{failsafe_covers, tag_by_layer, tag_by_origin};
+use tag::{ByOrigin, failsafe_covers, tag_by_layer, tag_by_origin};
+pub use tag::{source_pins, unplaced_pins};
 
 /// What was decided for one packet, and on what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Decision {
     pub tag: u64,
     /// Pins that forbid any destination of the packet.
     pub denied: u64,
+    /// Pins that tag the packet only because its cgroup is not known yet.
+    pub unplaced: u64,
     /// Whether an exemption can cover the packet.
     pub exemptable: bool,
 }
@@ -59,6 +61,7 @@ impl Decision {
             destination: 0,
             tag: 0,
             denied: 0,
+            unplaced: 0,
             exemptable: false,
         }
     }
@@ -66,7 +69,13 @@ impl Decision {
     /// Nothing can be judged, so nothing may go.
     #[must_use]
     pub const fn no_tables() -> Self {
-        Self { verdict: Verdict::Drop, ..Self::pass(Reason::NoTables) }
+        Self::dropped(Reason::NoTables)
+    }
+
+    /// The packet could not be judged for this reason, so it may not go.
+    #[must_use]
+    pub const fn dropped(reason: Reason) -> Self {
+        Self { verdict: Verdict::Drop, ..Self::pass(reason) }
     }
 }
 
@@ -76,6 +85,7 @@ impl From<Decision> for Outcome {
         Self {
             tag: decision.tag,
             denied: decision.denied,
+            unplaced: decision.unplaced,
             place: decision.place.0,
             exemption: decision.exemption,
             verdict: decision.verdict as u8,
@@ -162,12 +172,12 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         Parsed::Malformed(fault) => Some(reason_of(fault)),
     };
     let Some(policy) = tables.policy() else { return Decision::no_tables() };
-    let by_origin = tag_by_origin(hook, policy, origin);
+    let ByOrigin { pins: by_origin, unplaced } = tag_by_origin(hook, policy, origin);
     if by_origin == 0 {
         return Decision::pass(Reason::Untagged);
     }
     if let Some(reason) = fault {
-        return unreadable(hook, policy, by_origin, reason);
+        return Decision { unplaced, ..unreadable(hook, policy, by_origin, reason) };
     }
 
     let mut tag = u64::from(policy.zero);
@@ -183,8 +193,9 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
     if tag == 0 {
         return Decision::pass(Reason::Untagged);
     }
+    let unplaced = unplaced & tag;
     if policy.dimensions & dimension::FAILSAFE != 0 && failsafe_covers(policy, packet, trace) {
-        return Decision { tag, ..Decision::pass(Reason::Failsafe) };
+        return Decision { tag, unplaced, ..Decision::pass(Reason::Failsafe) };
     }
 
     let Some(judged) = judge_destinations(packet, tables, policy, tag, trace) else {
@@ -196,7 +207,13 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         } else {
             Reason::Permitted
         };
-        return Decision { place: judged.place, destination: judged.number, tag, ..Decision::pass(reason) };
+        return Decision {
+            place: judged.place,
+            destination: judged.number,
+            tag,
+            unplaced,
+            ..Decision::pass(reason)
+        };
     }
     Decision {
         verdict: strictest(hook, policy, judged.denied),
@@ -206,6 +223,7 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         destination: judged.number,
         tag,
         denied: judged.denied,
+        unplaced,
         // An exemption names one recipient: a packet that several forbidden destinations would get
         // (a source route, a tunnel) is more than what was approved.
         exemptable: judged.forbidden == 1 && policy.dimensions & dimension::EXEMPTION != 0,

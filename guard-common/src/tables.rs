@@ -76,8 +76,19 @@ pub trait Origin {
     /// Bytes on the wire: of a GSO packet, all its segments with their headers.
     fn wire_len(&self) -> u64;
     /// Id of the sending socket's cgroup on this level below the cgroup v2 root (1 is the first);
-    /// 0 where there is no socket or no such level.
+    /// 0 where there is no socket or no such level. What is asked for level 0 has no meaning.
     fn ancestor_cgroup(&self, level: u32) -> u64;
+
+    /// The pins that select a cgroup which may be the packet's, made anew since the daemon looked:
+    /// [`decide::unplaced_pins`](crate::decide::unplaced_pins). The kernel program calls that in a function which the
+    /// verifier judges by itself, and has the answer here.
+    #[inline(always)]
+    fn unplaced_pins(&self, policy: &PolicyTable) -> u64
+    where
+        Self: Sized,
+    {
+        crate::decide::unplaced_pins(policy, self)
+    }
 }
 
 impl Origin for Provenance {
@@ -101,5 +112,9 @@ impl Origin for Provenance {
     fn ancestor_cgroup(&self, level: u32) -> u64 {
         const { assert!(MAX_CGROUP_LEVELS == 8) };
         at(&self.cgroups, level.wrapping_sub(1))
+    }
+    #[inline(always)]
+    fn unplaced_pins(&self, _policy: &PolicyTable) -> u64 {
+        self.unplaced
     }
 }

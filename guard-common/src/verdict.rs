@@ -119,6 +119,8 @@ reasons! {
     Opaque = 16, "opaque";
     /// The kernel's tables cannot be read: nothing can be judged, so nothing may go.
     NoTables = 17, "no-tables";
+    /// More packets are being judged on this processor at once than there is room for.
+    Busy = 18, "busy";
 }
 
 impl Reason {

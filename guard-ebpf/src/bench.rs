@@ -22,7 +22,7 @@ use guard_common::interval::{place_v4, place_v6};
 use guard_common::packet::{Addr, Link};
 use guard_common::search::at;
 use guard_ebpf::judge::{judge, judge_with};
-use guard_ebpf::maps::KernelTables;
+use guard_ebpf::tables::KernelTables;
 
 /// Destinations in the list.
 const DRAWS: usize = 1 << 19;

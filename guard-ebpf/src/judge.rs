@@ -6,11 +6,12 @@ use guard_common::packet::{Fault, Link, Packet, Parsed};
 use guard_common::tables::Tables;
 use guard_common::verdict::{Reason, Verdict};
 
-use crate::account::{account, total};
+use crate::accounting::{account, total};
 use crate::header::{self, SHORT_LEN};
-use crate::maps::{KernelTables, SCRATCH, Scratch};
-use crate::origin::Source;
-use crate::seam;
+use crate::hooks::Source;
+use crate::scratch::{self, Scratch};
+use crate::subprograms;
+use crate::tables::KernelTables;
 
 /// Judges one packet and accounts for it. True where it may go.
 #[inline(always)]
@@ -21,9 +22,26 @@ pub fn judge<S: Source>(hook: Hook, link: Link, source: &S) -> bool {
 /// As [`judge`], with a change made to what was parsed: the bench's way to vary the destination.
 #[inline(always)]
 pub fn judge_with<S: Source>(hook: Hook, link: Link, source: &S, change: impl FnOnce(&mut Packet)) -> bool {
-    let Some(scratch) = SCRATCH.get_ptr_mut(hook as u32) else { return false };
-    // SAFETY: the element is this CPU's and this hook's, and a hook does not interrupt itself. The seams
-    // take their own reference while this one is not used.
+    let Some(number) = scratch::claim(hook) else {
+        total(hook, &Outcome::from(Decision::dropped(Reason::Busy)), source.wire_len());
+        return false;
+    };
+    let passes = judge_in(number, hook, link, source, change);
+    scratch::release(number);
+    passes
+}
+
+/// Judges one packet in the scratch of this number.
+#[inline(always)]
+fn judge_in<S: Source>(
+    number: u32,
+    hook: Hook,
+    link: Link,
+    source: &S,
+    change: impl FnOnce(&mut Packet),
+) -> bool {
+    let Some(scratch) = scratch::get(number) else { return false };
+    // SAFETY: the scratch is this program's alone. Subprograms take their own reference while this one is not used.
     let scratch = unsafe { &mut *scratch };
     source.describe(&mut scratch.provenance);
     let Some(tables) = KernelTables::live() else {
@@ -32,28 +50,32 @@ pub fn judge_with<S: Source>(hook: Hook, link: Link, source: &S, change: impl Fn
     };
     let Some(policy) = tables.policy() else { return false };
     if policy.dimensions & dimension::CGROUP != 0 {
-        source.describe_cgroups(policy.cgroup_levels, &mut scratch.provenance);
+        source.describe_cgroups(policy.read_levels, &mut scratch.provenance);
+        scratch.provenance.unplaced = 0;
+        if policy.parent_len != 0 {
+            subprograms::borderguard_find_unplaced(number, tables.live.0);
+        }
     }
-    parse(hook, link, source, scratch);
+    parse(number, link, source, scratch);
     change(&mut scratch.packet);
-    if seam::borderguard_judge(hook as u32, tables.live.0) == seam::EXEMPTABLE {
-        exempt(hook, &tables, scratch);
+    if subprograms::borderguard_judge(number, tables.live.0) == subprograms::EXEMPTABLE {
+        exempt(number, &tables, scratch);
     }
-    account(hook, scratch, policy);
+    account(number, hook, scratch, policy);
     scratch.outcome.verdict != Verdict::Drop as u8
 }
 
 /// Parses the frame's first bytes, and more of them where these do not tell.
 #[inline(always)]
-fn parse<S: Source>(hook: Hook, link: Link, source: &S, scratch: &mut Scratch) {
+fn parse<S: Source>(number: u32, link: Link, source: &S, scratch: &mut Scratch) {
     if header::copy_short(source, scratch) {
-        scratch.parsed = seam_parse(hook, link);
+        scratch.parsed = parse_copied(number, link);
         if scratch.parsed <= Parsed::Ip.code() || scratch.provenance.frame_len <= SHORT_LEN as u32 {
             return;
         }
     }
     if header::copy(source, scratch) {
-        scratch.parsed = seam_parse(hook, link);
+        scratch.parsed = parse_copied(number, link);
     } else {
         scratch.packet.layer_count = 0;
         scratch.packet.hop_count = 0;
@@ -62,19 +84,19 @@ fn parse<S: Source>(hook: Hook, link: Link, source: &S, scratch: &mut Scratch) {
 }
 
 #[inline(always)]
-fn seam_parse(hook: Hook, link: Link) -> u32 {
+fn parse_copied(number: u32, link: Link) -> u32 {
     match link {
-        Link::Ethernet => seam::borderguard_parse(hook as u32),
-        Link::Raw => seam::borderguard_parse_raw(hook as u32),
+        Link::Ethernet => subprograms::borderguard_parse(number),
+        Link::Raw => subprograms::borderguard_parse_raw(number),
     }
 }
 
 /// Lets an exemption decide where one covers the packet.
 #[inline(always)]
-fn exempt(hook: Hook, tables: &KernelTables, scratch: &mut Scratch) {
-    let answer = seam::borderguard_exempt(hook as u32, tables.live.0);
+fn exempt(number: u32, tables: &KernelTables, scratch: &mut Scratch) {
+    let answer = subprograms::borderguard_exempt(number, tables.live.0);
     let outcome = &mut scratch.outcome;
-    if answer & seam::EXEMPT != 0 {
+    if answer & subprograms::EXEMPT != 0 {
         outcome.verdict = Verdict::Pass as u8;
         outcome.reason = Reason::Exempt as u8;
         outcome.exemption = answer as u16;

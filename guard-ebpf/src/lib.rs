@@ -4,10 +4,12 @@
 #![feature(asm_experimental_arch)]
 #![expect(unstable_features, reason = "core has no atomic operations for this target but by assembly")]
 
-pub mod account;
+pub mod accounting;
 pub mod atomic;
 pub mod header;
+pub mod hooks;
 pub mod judge;
 pub mod maps;
-pub mod origin;
-pub mod seam;
+pub mod scratch;
+pub mod subprograms;
+pub mod tables;

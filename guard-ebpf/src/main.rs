@@ -7,11 +7,11 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
+use guard_ebpf::hooks::{tc_code, xdp_code};
 use guard_ebpf::judge::judge;
 
 /// What leaves by an interface with Ethernet frames.
@@ -36,17 +36,6 @@ pub fn ingress(context: XdpContext) -> u32 {
 #[xdp]
 pub fn ingress_raw(context: XdpContext) -> u32 {
     xdp_code(judge(Hook::Ingress, Link::Raw, &context))
-}
-
-/// A packet that may go is left to the programs behind this one: `TC_ACT_UNSPEC` is `TCX_NEXT`.
-#[inline(always)]
-fn tc_code(passes: bool) -> i32 {
-    if passes { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
-}
-
-#[inline(always)]
-fn xdp_code(passes: bool) -> u32 {
-    if passes { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
 }
 
 /// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.

@@ -86,7 +86,10 @@ pub struct OutcomeKey {
     pub reason: u8,
 }
 
-/// A flow, as it was judged: in an event of the innermost layer that decided.
+/// A flow under one judgement: in an event of the innermost layer that decided.
+///
+/// What was decided is part of the key. So a flow whose packets are judged by turns in two ways, as when two devices
+/// or two exemptions have a hand in it, has a record for each, and no packet is ever counted on another's verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct FlowKey {
@@ -102,12 +105,31 @@ pub struct FlowKey {
     pub proto: u8,
     /// The [`Hook`].
     pub hook: u8,
-    /// Padding, zero.
-    pub pad: [u8; 2],
+    /// The [`Verdict`].
+    pub verdict: u8,
+    /// The [`Reason`].
+    pub reason: u8,
+    /// The [`Place`](super::Place) of the destination that decided.
+    pub place: u16,
+    /// Slot of the exemption that covers it, else [`NO_EXEMPTION`](super::NO_EXEMPTION).
+    pub exemption: u16,
+    /// The pins that tag it and those that forbid it, by [`fold_pins`].
+    pub pins: u32,
 }
 
-/// What is known of a flow under one verdict, reason and exemption: with another one it begins anew, after
-/// an event with what was counted so far.
+/// The pins that tag a flow and those that forbid it, folded to a word for its key: two judgements of one flow that
+/// differ in nothing but their pins have different words, but for one case in 2^32.
+#[inline(always)]
+#[must_use]
+pub const fn fold_pins(tag: u64, denied: u64) -> u32 {
+    // A multiplication carries bits upwards alone, so each is preceded by a step that brings the upper ones down. Odd
+    // constants without a pattern: the fractions of the golden ratio and of the root of 3.
+    let mixed = (tag ^ tag >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 32) ^ denied.rotate_left(29);
+    ((mixed ^ mixed >> 29).wrapping_mul(0xbb67_ae85_84ca_a73b) >> 32) as u32
+}
+
+/// What is known of a flow under one judgement. With another one it has another record, see [`FlowKey`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FlowRecord {
@@ -147,8 +169,7 @@ pub struct FlowRecord {
     pub layers: u8,
 }
 
-/// One event of the ring buffer: a flow's first packet under a verdict, its counts a second later, or its
-/// last counts under a verdict that has changed.
+/// One event of the ring buffer: a flow's first packet under a judgement, or its counts a second later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
@@ -168,6 +189,8 @@ pub struct Outcome {
     pub tag: u64,
     /// Pins that forbid its destination.
     pub denied: u64,
+    /// Pins that tag it only because its cgroup is not known yet, see [`CgroupParent`](super::CgroupParent).
+    pub unplaced: u64,
     /// The [`Place`] of the destination that decided.
     pub place: u16,
     /// Slot of the exemption that covers the packet, else [`NO_EXEMPTION`].
@@ -188,9 +211,12 @@ pub struct Outcome {
 pub struct Provenance {
     /// Bytes on the wire: of a GSO packet, all its segments with their headers.
     pub wire_len: u64,
-    /// Ids of the sending socket's cgroups from level 1 on; 0 where there is none. Filled only where a
-    /// selector asks.
+    /// Ids of the sending socket's cgroups from level 1 on; 0 where there is none. Filled only at the levels of
+    /// [`read_levels`](super::PolicyTable::read_levels).
     pub cgroups: [u64; MAX_CGROUP_LEVELS],
+    /// Pins that select a cgroup which may be the packet's, [`decide::unplaced_pins`](crate::decide::unplaced_pins).
+    /// Filled where a selector asks for cgroups.
+    pub unplaced: u64,
     /// Interface that it leaves (egress) or came in by (ingress).
     pub ifindex: u32,
     /// Interface that a forwarded packet came in by; 0 for one of this host.
@@ -199,6 +225,40 @@ pub struct Provenance {
     pub mark: u32,
     /// Bytes of the frame.
     pub frame_len: u32,
+}
+
+/// Events of one pin and reason that a CPU may send in a second, on average.
+///
+/// A host with the usual trouble sends some events a minute; a storm of new forbidden flows comes at 100,000 a second
+/// and more. A thousand a second is past anything that a person reads, some 5 ms of the daemon's time, and a small
+/// part of what the ring buffer holds.
+pub const EVENT_RATE: u64 = 1_000;
+
+/// Events of one pin and reason that a CPU may send at once after a quiet time: a reload or a restarted client
+/// brings some hundred flows at once. A dozen such bursts fit into the ring buffer.
+pub const EVENT_BURST: u64 = 2_000;
+
+/// Elements of the limits of events: by hook, lowest forbidding pin, and reason.
+pub const EVENT_LIMITS: usize = Hook::COUNT * MAX_PINS * Reason::SLOTS;
+
+/// The element of the limits for an event of this hook, for these forbidding pins and this reason.
+#[inline(always)]
+#[must_use]
+pub const fn event_limit_index(hook: Hook, denied: u64, reason: u8) -> u32 {
+    let pin = denied.trailing_zeros() & (MAX_PINS as u32 - 1);
+    let reason = reason as u32 & (Reason::SLOTS as u32 - 1);
+    (hook as u32 * MAX_PINS as u32 + pin) * Reason::SLOTS as u32 + reason
+}
+
+/// One limit's next state where an event may be sent at `now`, else `None`. The state is the time up to which the
+/// budget is spent (the generic cell rate algorithm: ITU-T I.371, annex A), nanoseconds of `CLOCK_BOOTTIME`; 0 at
+/// first.
+#[inline(always)]
+#[must_use]
+pub const fn spend_event(spent_until: u64, now: u64) -> Option<u64> {
+    const INTERVAL_NS: u64 = 1_000_000_000 / EVENT_RATE;
+    let begin = if spent_until > now { spent_until } else { now };
+    if begin - now > (EVENT_BURST - 1) * INTERVAL_NS { None } else { Some(begin + INTERVAL_NS) }
 }
 
 /// What an exemption has let through, kept over generations and daemon restarts.
@@ -224,13 +284,15 @@ pub enum Loss {
     Flows = 1,
     /// Counts by pin that found no room; the totals have them.
     Outcomes = 2,
+    /// Events that were held back because too many of their pin and reason came at once, see [`EVENT_RATE`].
+    Limited = 3,
 }
 
 impl Loss {
     /// How many kinds there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; Self::COUNT] = [Self::Events, Self::Flows, Self::Outcomes];
+    pub const ALL: [Self; Self::COUNT] = [Self::Events, Self::Flows, Self::Outcomes, Self::Limited];
 
     /// The name in status, metrics and docs.
     #[must_use]
@@ -239,6 +301,73 @@ impl Loss {
             Self::Events => "events",
             Self::Flows => "flows",
             Self::Outcomes => "outcomes",
+            Self::Limited => "limited",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: u64 = 1_000_000;
+
+    /// Events that pass of those that come at these moments.
+    fn passed(moments: impl Iterator<Item = u64>) -> u64 {
+        let mut state = 0;
+        let mut passed = 0;
+        for now in moments {
+            if let Some(next) = spend_event(state, now) {
+                state = next;
+                passed += 1;
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn a_burst_passes_and_a_flood_does_not() {
+        let begin = 77_000 * MILLI;
+        assert_eq!(passed((0..EVENT_BURST).map(|_| begin)), EVENT_BURST);
+        assert_eq!(passed((0..10 * EVENT_BURST).map(|_| begin)), EVENT_BURST);
+        // 400,000 a second for ten seconds.
+        let flood = (0..4_000_000).map(|number| begin + number * 2_500);
+        let sent = passed(flood);
+        assert!((EVENT_BURST + 9_990..=EVENT_BURST + 10_010).contains(&sent), "{sent}");
+        // As many as the rate for an hour.
+        assert_eq!(passed((0..3_600_000).map(|number| begin + number * MILLI)), 3_600_000);
+        // A clock that stands still at its begin.
+        assert_eq!(passed((0..2 * EVENT_BURST).map(|_| 0)), EVENT_BURST);
+    }
+
+    #[test]
+    fn every_pin_reason_and_hook_has_its_limit() {
+        let mut seen = std::collections::BTreeSet::new();
+        for hook in [Hook::Egress, Hook::Ingress] {
+            for pin in 0..MAX_PINS {
+                for reason in Reason::ALL {
+                    assert!(seen.insert(event_limit_index(hook, !0 << pin, *reason as u8)));
+                }
+            }
+        }
+        assert!(seen.iter().all(|index| (*index as usize) < EVENT_LIMITS));
+    }
+
+    #[test]
+    fn pins_of_a_flow_are_told_apart_in_its_key() {
+        let mut seen = std::collections::BTreeSet::new();
+        for tag in 0..256_u64 {
+            for denied in (0..256_u64).filter(|denied| denied & !tag == 0) {
+                for shift in [0, 8, 31, 56] {
+                    if (tag, shift) != (0, 0) && tag == 0 {
+                        continue;
+                    }
+                    assert!(
+                        seen.insert(fold_pins(tag << shift, denied << shift)),
+                        "{tag:x} {denied:x} {shift}"
+                    );
+                }
+            }
         }
     }
 }

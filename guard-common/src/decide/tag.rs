@@ -10,9 +10,17 @@ use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
 use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_point, steps};
 use crate::tables::{Origin, Tables};
 
+/// The pins that what is known beside the bytes lets match.
+pub(super) struct ByOrigin {
+    /// The pins.
+    pub(super) pins: u64,
+    /// Those of them that match only because the cgroup is not known yet.
+    pub(super) unplaced: u64,
+}
+
 /// The pins that the packet's interface, cgroup and mark let match: what needs no header.
 #[inline(always)]
-pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
+pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
     let mut pins = match hook {
         Hook::Egress => policy.pins,
         Hook::Ingress => policy.ingress_drop | policy.ingress_flag,
@@ -34,6 +42,7 @@ pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin:
         }
         pins &= matching;
     }
+    let mut unplaced = u64::from(policy.zero);
     if policy.dimensions & dimension::CGROUP != 0 {
         let mut matching = policy.any_cgroup;
         for level in 1..=MAX_CGROUP_LEVELS as u32 {
@@ -41,7 +50,30 @@ pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin:
                 matching |= cgroup_pins(policy, origin.ancestor_cgroup(level));
             }
         }
-        pins &= matching;
+        unplaced = origin.unplaced_pins(policy) & !matching;
+        pins &= matching | unplaced;
+    }
+    ByOrigin { pins, unplaced: unplaced & pins }
+}
+
+/// The pins that select a cgroup which may be the packet's, made anew since the daemon looked: see
+/// [`abi::CgroupParent`].
+#[inline(always)]
+#[must_use]
+pub fn unplaced_pins<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
+    let mut pins = u64::from(policy.zero);
+    for index in 0..abi::MAX_CGROUP_PARENTS as u32 {
+        if index >= policy.parent_len {
+            break;
+        }
+        let parent = at_ref(&policy.parents, index);
+        // Every socket's cgroup is below the root. Of level 0 nothing is read; it stands for any id.
+        let at_root = mask_if_equal(u64::from(parent.level), 0);
+        let below = at_root | mask_if_equal(origin.ancestor_cgroup(parent.level), parent.id);
+        let is_new =
+            less64(parent.known, origin.ancestor_cgroup(parent.level.wrapping_add(1))).wrapping_neg();
+        let is_deep = nonzero_mask(origin.ancestor_cgroup(parent.depth));
+        pins |= parent.pins & below & is_new & is_deep;
     }
     pins
 }

@@ -21,19 +21,68 @@ use crate::config::policy::PortRange;
 pub struct HostFacts {
     /// Every network interface, guarded or not: index and name.
     pub interfaces: Vec<(u32, String)>,
-    /// The cgroups that the policy names.
+    /// The cgroups that the policy names, those that are absent too.
     pub cgroups: Vec<CgroupFact>,
+    /// The cgroups that are above any of those and exist: what is made below them from now on may be one of those,
+    /// made anew. Empty: nothing that is made later counts as any of those.
+    pub parents: Vec<CgroupParentFact>,
+}
+
+impl HostFacts {
+    /// Cgroups that were there keep their ids where they are gone now, for their sockets may live on. Of a parent the
+    /// highest id counts that was ever read.
+    pub fn keep_missing(&mut self, before: &Self) {
+        for cgroup in self.cgroups.iter_mut().filter(|cgroup| cgroup.id.is_none()) {
+            cgroup.id =
+                before.cgroups.iter().find(|known| known.path == cgroup.path).and_then(|known| known.id);
+        }
+        for parent in &mut self.parents {
+            if let Some(known) = before.parents.iter().find(|known| known.id == parent.id) {
+                parent.known = parent.known.max(known.known);
+            }
+        }
+    }
 }
 
 /// A cgroup that a policy names, as it is on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupFact {
-    /// The path as the policy has it.
+    /// The path as the policy has it, below the cgroup v2 root and without slashes at its ends.
     pub path: String,
-    /// Its id: the inode number of its folder (Documentation/bpf, `bpf_skb_ancestor_cgroup_id`).
-    pub id: u64,
+    /// Its id: the inode number of its folder (Documentation/bpf, `bpf_skb_ancestor_cgroup_id`). `None` where it is
+    /// absent: then it is known by its parents alone.
+    pub id: Option<u64>,
     /// How many levels it lies below the cgroup v2 root; 1 is the first.
     pub level: u32,
+}
+
+/// A cgroup above one that a policy names.
+///
+/// `known` must be read before the [ids](CgroupFact::id) of the named cgroups are: then each of these is either
+/// found or has a higher id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupParentFact {
+    /// Its path below the cgroup v2 root; empty for the root itself.
+    pub path: String,
+    /// Its id.
+    pub id: u64,
+    /// The highest id that any cgroup directly below it had when it was read. Ids only rise, so what was made since
+    /// has a higher one.
+    pub known: u64,
+}
+
+impl CgroupParentFact {
+    /// How many levels it lies below the cgroup v2 root, which itself is 0.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        u32::try_from(self.path.split('/').filter(|part| !part.is_empty()).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the cgroup of this path is below this one.
+    #[must_use]
+    pub fn is_above(&self, path: &str) -> bool {
+        self.path.is_empty() || path.strip_prefix(&self.path).is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 /// An active exemption, as the kernel judges it.
@@ -75,7 +124,7 @@ pub enum CompileError {
         /// What to do.
         hint: &'static str,
     },
-    /// A pin selects a cgroup that is not there, and packets of it could not be told.
+    /// A pin selects a cgroup of which nothing is known, and packets of it could not be told from others.
     #[error(
         "pin \"{pin}\" selects the cgroup \"{path}\", which is not on this host: create it, or start its slice, \
          before Border Guard starts"

@@ -1,8 +1,9 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
 use guard_common::abi::{
-    self, ANY_PROTOCOL_KEY, EXEMPTION_WORDS, Exemption, ExemptionSet, LocalSet, MAX_CGROUP_LEVELS,
-    MAX_EXEMPTIONS, Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
+    self, ANY_PROTOCOL_KEY, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, LocalSet,
+    MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key,
+    port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
@@ -304,10 +305,15 @@ fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> R
 }
 
 const CGROUPS: Name = Name { table: "the cgroups that pins select", hint: "select a cgroup above them" };
+const PARENTS: Name = Name {
+    table: "the cgroups above those that pins select",
+    hint: "select fewer, or one that is above them",
+};
 
 fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
     table.any_cgroup = pins_where(pins, |pin| pin.select.cgroups.is_empty());
     let mut selected = std::collections::BTreeMap::new();
+    let mut parents = std::collections::BTreeMap::new();
     for (at, pin) in pins.iter().enumerate() {
         for path in &pin.select.cgroups {
             let Some(fact) = host.cgroups.iter().find(|fact| fact.path == *path) else {
@@ -321,9 +327,24 @@ fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
                     max: MAX_CGROUP_LEVELS as u32,
                 });
             }
-            table.cgroup_levels |= 1 << fact.level;
-            *selected.entry(fact.id).or_insert(0_u64) |= 1 << at;
+            for parent in host.parents.iter().filter(|parent| parent.is_above(path)) {
+                table.read_levels |= 1 << (parent.level() + 1) | 1 << parent.level() & !1 | 1 << fact.level;
+                let key = (parent.id, parent.known, parent.level(), fact.level);
+                *parents.entry(key).or_insert(0_u64) |= 1 << at;
+            }
+            if let Some(id) = fact.id {
+                table.cgroup_levels |= 1 << fact.level;
+                table.read_levels |= 1 << fact.level;
+                *selected.entry(id).or_insert(0_u64) |= 1 << at;
+            }
         }
+    }
+    if parents.len() > table.parents.len() {
+        return Err(PARENTS.full(parents.len(), table.parents.len()));
+    }
+    table.parent_len = parents.len() as u32;
+    for (place, ((id, known, level, depth), pins)) in table.parents.iter_mut().zip(parents) {
+        *place = CgroupParent { id, known, pins, level, depth };
     }
     if selected.len() > table.cgroups.len() {
         return Err(CGROUPS.full(selected.len(), table.cgroups.len()));

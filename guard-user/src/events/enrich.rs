@@ -176,7 +176,7 @@ mod tests {
                 dport: 40_000,
                 proto: 6,
                 hook: Hook::Egress as u8,
-                pad: [0; 2],
+                ..FlowKey::default()
             },
             record: FlowRecord {
                 first_ns: 1_000_000_000,

@@ -148,10 +148,14 @@ impl Explainer {
         let cgroups = paths
             .into_iter()
             .zip(CGROUP_IDS..)
-            .map(|(path, id)| CgroupFact { path: path.clone(), id, level: path.split('/').count() as u32 })
+            .map(|(path, id)| CgroupFact {
+                path: path.clone(),
+                id: Some(id),
+                level: path.split('/').count() as u32,
+            })
             .collect();
         let interfaces = interface.map(|name| (interface_index(name), name.to_owned())).into_iter().collect();
-        let facts = HostFacts { interfaces, cgroups };
+        let facts = HostFacts { interfaces, cgroups, parents: Vec::new() };
         let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
         let table = policy_table(&policy, &kernel, &facts, 1)?;
         let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);
@@ -194,7 +198,7 @@ impl Explainer {
         let path = path.trim_matches('/');
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         let id_of = |ancestor: &str| self.facts.cgroups.iter().find(|fact| fact.path == ancestor);
-        ends.map(|end| path.get(..end).and_then(id_of).map_or(0, |fact| fact.id)).collect()
+        ends.map(|end| path.get(..end).and_then(id_of).and_then(|fact| fact.id).unwrap_or(0)).collect()
     }
 
     /// Decides for a packet at the time `now`, in nanoseconds of `CLOCK_BOOTTIME`, and tells how. The packet

@@ -1,5 +1,7 @@
 //! Counters, flow records and exemptions' use, summed over the CPUs.
 
+use std::collections::BTreeSet;
+
 use guard_common::abi::{
     Count, ExemptionUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS, OutcomeKey, TOTALS,
 };
@@ -155,6 +157,47 @@ impl View {
             }
         })?;
         Ok(lost)
+    }
+
+    /// Packets that each pin tagged only because their cgroup was not known yet: it was made after the daemon
+    /// last looked, where a cgroup that the pin selects is or was. Pins without such a packet are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
+    pub fn unplaced(&self) -> Result<Vec<(u8, Count)>, KernelError> {
+        let mut rows = Vec::new();
+        self.each_count(&self.maps.unplaced, "UNPLACED", |key, count| {
+            rows.extend(read::<u32>(key).and_then(|pin| u8::try_from(pin).ok()).map(|pin| (pin, count)));
+        })?;
+        Ok(rows)
+    }
+
+    /// Slots whose exemption is closed by an order that the disk has not taken.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
+    pub fn held(&self) -> Result<BTreeSet<u16>, KernelError> {
+        let mut held = BTreeSet::new();
+        self.each(&self.maps.held, "HELD", |key, value| {
+            let slot = read::<u32>(key).and_then(|slot| u16::try_from(slot).ok());
+            held.extend(slot.filter(|_| read::<u64>(value).is_some_and(|mark| mark != 0)));
+        })?;
+        Ok(held)
+    }
+
+    /// Marks a slot as held, or not any more. The mark stays where the daemon ends; the kernel's programs do not
+    /// look at it.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be written, or there is no such slot.
+    pub fn hold(&self, slot: u16, held: bool) -> Result<(), KernelError> {
+        self.maps
+            .held
+            .update(&u32::from(slot).to_ne_bytes(), bytes_of(&u64::from(held)))
+            .map_err(|source| KernelError::Map { what: "write", map: "HELD", source })
     }
 
     /// The flow records, in no order.

@@ -79,13 +79,11 @@ impl Kernel for LinuxKernel {
         LinuxKernel::reset_exemption_use(self, slot, used)
     }
 
-    /// None: the maps have no place for it yet.
     fn held(&mut self) -> Result<BTreeSet<u16>, KernelError> {
-        Ok(BTreeSet::new())
+        super::View::held(self)
     }
 
-    /// Always [`KernelError::NoPlaceToHold`]: the maps have no place for it yet.
-    fn hold(&mut self, slot: u16, _held: bool) -> Result<(), KernelError> {
-        { let _ = slot; Ok(()) }
+    fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError> {
+        super::View::hold(self, slot, held)
     }
 }

@@ -55,6 +55,8 @@ maps! {
     detail = "V6_DETAIL";
     /// What exemptions have let through.
     exemption_use = "EXEMPTION_USE";
+    /// Slots that an order closes which the disk has not taken.
+    held = "HELD";
     /// All packets by hook, verdict and reason.
     totals = "TOTALS";
     /// Permitted egress by pin and jurisdiction.
@@ -65,6 +67,8 @@ maps! {
     flows = "FLOWS";
     /// What could not be kept.
     lost = "LOST";
+    /// Packets that were tagged because their cgroup was not known yet, by pin.
+    unplaced = "UNPLACED";
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {

@@ -57,7 +57,7 @@ pub(super) fn read<T: Plain + Copy>(bytes: &[u8]) -> Option<T> {
 mod tests {
     use std::mem::offset_of;
 
-    use guard_common::abi::{SmallTable, SmallTable6};
+    use guard_common::abi::{CgroupParent, SmallTable, SmallTable6};
     use guard_common::packet::Addr;
 
     use super::*;
@@ -80,7 +80,20 @@ mod tests {
         packed!(SmallTable<N> { starts: 4 * N, sets: 2 * N, len: 4, pad: 4 });
         packed!(SmallTable6<N> { hi: 8 * N, lo: 8 * N, sets: 2 * N, len: 4, pad: 4 });
         packed!(Addr { hi: 8, lo: 8 });
-        packed!(FlowKey { src: 16, dst: 16, sport: 2, dport: 2, proto: 1, hook: 1, pad: 2 });
+        packed!(FlowKey {
+            src: 16,
+            dst: 16,
+            sport: 2,
+            dport: 2,
+            proto: 1,
+            hook: 1,
+            verdict: 1,
+            reason: 1,
+            place: 2,
+            exemption: 2,
+            pins: 4,
+        });
+        packed!(CgroupParent { id: 8, known: 8, pins: 8, level: 4, depth: 4 });
         packed!(Event { key: size_of::<FlowKey>(), record: size_of::<FlowRecord>(), outer_dst: 16 });
         packed!(OutcomeKey { pin: 1, jurisdiction: 1, hook_verdict: 1, reason: 1 });
         let detail = size_of::<Detail>();

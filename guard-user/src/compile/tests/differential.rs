@@ -148,7 +148,8 @@ fn tables_decide_as_the_policy_reads() {
     let times = |holds: &dyn Fn(&(&str, &str, &str)) -> bool| -> usize {
         seen.iter().filter(|(outcome, _)| holds(outcome)).map(|(_, times)| times).sum()
     };
-    for reason in Reason::ALL {
+    // A packet that finds no scratch is not judged at all.
+    for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Busy) {
         assert!(times(&|outcome| outcome.2 == reason.name()) > 20, "{} is rare: {seen:#?}", reason.name());
     }
     for verdict in Verdict::ALL {

@@ -13,7 +13,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::super::{CgroupFact, HostFacts, KernelExemption};
+use super::super::{CgroupFact, CgroupParentFact, HostFacts, KernelExemption};
 use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
 use crate::config::policy::{
     Action, Failsafe, Ingress, InterfacePattern, JurisdictionSet, Mark, Pin, Policy, PortRange, Protocol,
@@ -63,10 +63,20 @@ fn base() -> &'static Policy {
 /// The host that all policies are for.
 pub(crate) fn host() -> HostFacts {
     let interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1"), (4, "wg0"), (900_001, "tun1")];
-    let cgroups = [("a", 11, 1), ("a/b", 1 << 40, 2), ("c", 13, 1), ("c/d/e", 17, 3)];
+    let cgroups = [
+        ("a", Some(11), 1),
+        ("a/b", Some(1 << 40), 2),
+        ("c", Some(13), 1),
+        ("c/d/e", Some(17), 3),
+        ("c/gone/f", None, 3),
+    ];
+    let parents = [("", 1, 30), ("a", 11, 1 << 40), ("c", 13, 15), ("c/d", 14, 17)];
     HostFacts {
         interfaces: interfaces.map(|(index, name)| (index, name.to_owned())).to_vec(),
         cgroups: cgroups.map(|(path, id, level)| CgroupFact { path: path.to_owned(), id, level }).to_vec(),
+        parents: parents
+            .map(|(path, id, known)| CgroupParentFact { path: path.to_owned(), id, known })
+            .to_vec(),
     }
 }
 
@@ -329,6 +339,13 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
         vec![13, 14, 17],
         vec![99, 98],
         vec![13, 14, 18, 19],
+        vec![13, 15, 16],
+        vec![13, 16],
+        vec![13, 16, 20],
+        vec![40],
+        vec![40, 41],
+        vec![40, 41, 42, 43],
+        vec![11, 1 << 41],
     ];
     (
         prop_oneof![3 => Just(Hook::Egress), 1 => Just(Hook::Ingress)],

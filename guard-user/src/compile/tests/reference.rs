@@ -9,7 +9,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Fault;
 use guard_common::verdict::{Reason, Verdict};
 
-use super::super::{HostFacts, KernelExemption};
+use super::super::{CgroupFact, HostFacts, KernelExemption};
 use crate::config::policy::{Action, Failsafe, Ingress, Pin, Policy, PortRange, Protocol};
 use crate::geo::GeoDb;
 
@@ -211,9 +211,26 @@ impl World<'_> {
         let cgroup = select.cgroups.is_empty()
             || select.cgroups.iter().any(|path| {
                 let fact = self.host.cgroups.iter().find(|fact| fact.path == *path).unwrap();
-                packet.cgroups.get(fact.level as usize - 1) == Some(&fact.id)
+                let is_named =
+                    fact.id.is_some() && packet.cgroups.get(fact.level as usize - 1) == fact.id.as_ref();
+                is_named || self.may_be_made_anew(fact, &packet.cgroups)
             });
         interface && mark && cgroup
+    }
+
+    /// Whether a packet is in a cgroup that was made since the parents were read, where this one or one above it
+    /// could be made, and is as deep as this one.
+    fn may_be_made_anew(&self, fact: &CgroupFact, cgroups: &[u64]) -> bool {
+        let names: Vec<&str> = fact.path.split('/').collect();
+        cgroups.len() >= names.len()
+            && self.host.parents.iter().any(|parent| {
+                let above: Vec<&str> = parent.path.split('/').filter(|name| !name.is_empty()).collect();
+                let is_in_it = above.is_empty() || cgroups.get(above.len() - 1) == Some(&parent.id);
+                names.len() > above.len()
+                    && names.starts_with(&above)
+                    && is_in_it
+                    && cgroups[above.len()] > parent.known
+            })
     }
 
     fn strictest(&self, hook: Hook, pins: &BTreeSet<usize>) -> Verdict {

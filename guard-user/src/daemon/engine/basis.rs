@@ -48,6 +48,7 @@ impl Basis {
     pub fn judges_like(&self, other: &Self, selects_interfaces: bool) -> bool {
         (self.config, self.clock) == (other.config, other.clock)
             && self.facts.cgroups == other.facts.cgroups
+            && self.facts.parents == other.facts.parents
             && (!selects_interfaces || self.facts.interfaces == other.facts.interfaces)
             && self.exemptions.len() == other.exemptions.len()
             && self.exemptions.iter().zip(&other.exemptions).all(|(one, other)| same(one, other))

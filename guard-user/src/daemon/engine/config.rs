@@ -10,7 +10,7 @@ use super::basis::Geo;
 use super::input::{LoadFailure, Prepared};
 use super::{Action, Engine, KernelJob, Level, State, Ticket, records};
 use crate::audit::{Kind, Who};
-use crate::compile::CgroupFact;
+use crate::compile::HostFacts;
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::exemption::Clocks;
@@ -25,7 +25,7 @@ pub(super) struct Config {
     pub(super) serial: u64,
     pub(super) database: Info,
     /// The cgroups that it names, as they were seen last.
-    pub(super) cgroups: Vec<CgroupFact>,
+    pub(super) cgroups: HostFacts,
     /// The paths of those that were there at the last look.
     pub(super) cgroups_seen: BTreeSet<String>,
     /// The one that is to take its place.
@@ -46,7 +46,7 @@ pub(super) struct Candidate {
     pub(super) policy: Arc<Policy>,
     pub(super) serial: u64,
     pub(super) geo: Option<(Geo, Info)>,
-    pub(super) cgroups: Vec<CgroupFact>,
+    pub(super) cgroups: HostFacts,
     /// Whether it is the first one: then there is none to go back to.
     pub(super) is_first: bool,
 }
@@ -58,7 +58,7 @@ impl Config {
             policy,
             serial: 0,
             database: Info::default(),
-            cgroups: Vec::new(),
+            cgroups: HostFacts::default(),
             cgroups_seen: BTreeSet::new(),
             candidate: None,
             refused: None,

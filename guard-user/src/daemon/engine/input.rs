@@ -8,7 +8,7 @@ use guard_common::abi::ExemptionUse;
 use super::action::StoreId;
 use super::basis::{Basis, Geo, Table};
 use crate::audit::{Kind, Record, Who};
-use crate::compile::CgroupFact;
+use crate::compile::HostFacts;
 use crate::config::Warning;
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
@@ -123,8 +123,8 @@ pub enum Input {
 pub struct Sight {
     /// The kernel's side.
     pub observed: Observed,
-    /// The cgroups that were asked for and are there.
-    pub cgroups: Vec<CgroupFact>,
+    /// The cgroups that were asked for.
+    pub cgroups: HostFacts,
 }
 
 /// What came of publishing.
@@ -164,8 +164,8 @@ pub struct Prepared {
     pub warnings: Vec<Warning>,
     /// Its geo tables; `None` keeps those that the kernel has.
     pub geo: Option<(Geo, Info)>,
-    /// The cgroups that it names and that are there.
-    pub cgroups: Vec<CgroupFact>,
+    /// The cgroups that it names.
+    pub cgroups: HostFacts,
 }
 
 /// Why config or databases can't be used.

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::input::Sight;
 use super::{Engine, KernelJob, Level};
 use crate::audit::Kind;
+use crate::compile::HostFacts;
 use crate::config::policy::{Ingress, Policy};
 use crate::exemption::Clocks;
 use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
@@ -190,20 +191,15 @@ impl Engine {
         self.announce();
     }
 
-    /// Cgroups that were there are kept as they were where they are gone now: their ids are no other one's.
-    fn cgroups_seen(&mut self, seen: Vec<crate::compile::CgroupFact>) {
-        self.config.cgroups_seen = seen.iter().map(|cgroup| cgroup.path.clone()).collect();
+    fn cgroups_seen(&mut self, seen: HostFacts) {
+        let there = seen.cgroups.iter().filter(|cgroup| cgroup.id.is_some());
+        self.config.cgroups_seen = there.map(|cgroup| cgroup.path.clone()).collect();
         let known = match &mut self.config.candidate {
             Some(candidate) => &mut candidate.cgroups,
             None => &mut self.config.cgroups,
         };
         let mut next = seen;
-        for cgroup in known.iter() {
-            if next.iter().all(|it| it.path != cgroup.path) {
-                next.push(cgroup.clone());
-            }
-        }
-        next.sort_by(|one, other| one.path.cmp(&other.path));
+        next.keep_missing(known);
         *known = next;
     }
 

@@ -125,7 +125,7 @@ impl Engine {
                 open
             }
         };
-        let facts = HostFacts { interfaces, cgroups: cgroups.clone() };
+        let facts = HostFacts { interfaces, ..cgroups.clone() };
         Some(Basis { config: serial, clock: self.clock_count, exemptions, facts })
     }
 
@@ -239,8 +239,9 @@ impl Engine {
         let interfaces = basis.facts.interfaces.iter();
         names.interfaces =
             interfaces.map(|(index, name)| (*index, name.as_str().into())).collect::<HashMap<_, _>>();
+        let cgroups = basis.facts.cgroups.iter();
         names.cgroups =
-            basis.facts.cgroups.iter().map(|cgroup| (cgroup.id, cgroup.path.as_str().into())).collect();
+            cgroups.filter_map(|cgroup| Some((cgroup.id?, cgroup.path.as_str().into()))).collect();
         names
     }
 

@@ -209,8 +209,9 @@ fn counter_rows(rows: &Rows<String>, counters: &Counters) -> Vec<CounterStatus> 
         packets: *packets,
         bytes: *bytes,
     });
-    let no_pin =
-        |total: &&TotalCount| matches!(total.reason, Reason::NotIp | Reason::Untagged | Reason::NoTables);
+    let no_pin = |total: &&TotalCount| {
+        matches!(total.reason, Reason::NotIp | Reason::Untagged | Reason::NoTables | Reason::Busy)
+    };
     let of_none = counters.totals.iter().filter(no_pin).map(|total| CounterStatus {
         pin: None,
         jurisdiction: None,

@@ -1,30 +1,53 @@
 //! The cgroups that a policy names, as they are on this host.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::compile::CgroupFact;
+use crate::compile::{CgroupFact, CgroupParentFact, HostFacts};
 
 /// Where cgroup v2 is mounted where nothing else says so (Documentation/admin-guide/cgroup-v2).
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// Those of these cgroups that are there, by path.
+/// These cgroups and those above them, as they are now; without interfaces.
 #[must_use]
-pub(super) fn cgroups(paths: &[String]) -> Vec<CgroupFact> {
+pub(super) fn cgroups(paths: &[String]) -> HostFacts {
     cgroups_below(paths, &cgroup_root())
 }
 
-fn cgroups_below(paths: &[String], root: &Path) -> Vec<CgroupFact> {
-    let fact = |path: &String| {
-        let id = fs::metadata(root.join(path)).ok().filter(fs::Metadata::is_dir)?.ino();
-        let level = u32::try_from(path.split('/').count()).ok()?;
-        Some(CgroupFact { path: path.clone(), id, level })
+fn cgroups_below(paths: &[String], root: &Path) -> HostFacts {
+    let paths: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    // From the root on, and before the cgroups themselves: what is made meanwhile is then found or has a higher id.
+    let above = |path| std::iter::once("").chain(path_ends(path).filter_map(|end| path.get(..end)));
+    let parents: BTreeSet<&str> = paths.iter().flat_map(|path| above(path)).collect();
+    let parents = parents.into_iter().filter_map(|path| parent(root, path)).collect();
+    let cgroup = |path: &str| CgroupFact {
+        path: path.to_owned(),
+        id: folder_id(&root.join(path)),
+        level: u32::try_from(path_ends(path).count() + 1).unwrap_or(u32::MAX),
     };
-    let mut cgroups: Vec<CgroupFact> = paths.iter().filter_map(fact).collect();
-    cgroups.sort_by(|one, other| one.path.cmp(&other.path));
-    cgroups.dedup();
-    cgroups
+    let cgroups = paths.into_iter().map(cgroup).collect();
+    HostFacts { interfaces: Vec::new(), cgroups, parents }
+}
+
+/// Where the names in a path end, but for the last one.
+fn path_ends(path: &str) -> impl Iterator<Item = usize> {
+    path.match_indices('/').map(|(at, _)| at)
+}
+
+/// A cgroup above those that the policy names; `None` where it is absent.
+fn parent(root: &Path, path: &str) -> Option<CgroupParentFact> {
+    let folder = root.join(path);
+    let id = folder_id(&folder)?;
+    // Files have ids of the same row, and theirs are no higher than that of what is made later.
+    let children = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+    let known = children.map(|entry| entry.ino()).fold(id, u64::max);
+    Some(CgroupParentFact { path: path.to_owned(), id, known })
+}
+
+fn folder_id(folder: &Path) -> Option<u64> {
+    fs::metadata(folder).ok().filter(fs::Metadata::is_dir).map(|found| found.ino())
 }
 
 /// The folder at which cgroup v2 is mounted: the first in the list of mounts.
@@ -56,15 +79,29 @@ mod tests {
     }
 
     #[test]
-    fn cgroups_are_known_by_inode_and_level_and_missing_ones_left_out() {
+    fn cgroups_are_known_by_inode_and_level_and_absent_ones_by_what_is_above_them() {
         let folder = tempfile::tempdir().unwrap();
-        let inner = folder.path().join("a.slice/b.slice");
+        let root = folder.path().join("root");
+        let paths = ["a.slice/b.slice".to_owned(), "missing.slice/c/d".to_owned()];
+        let inner = root.join("a.slice/b.slice");
         fs::create_dir_all(&inner).unwrap();
-        let paths = ["a.slice/b.slice".to_owned(), "missing.slice".to_owned()];
-        let id = fs::metadata(&inner).unwrap().ino();
-        let found = cgroups_below(&paths, folder.path());
-        assert_eq!(found, [CgroupFact { path: "a.slice/b.slice".into(), id, level: 2 }]);
+        let facts = cgroups_below(&paths, &root);
+        let id = |folder: &Path| fs::metadata(folder).unwrap().ino();
+        let [there, absent] = &facts.cgroups[..] else { panic!("{facts:?}") };
+        assert_eq!(*there, CgroupFact { path: "a.slice/b.slice".into(), id: Some(id(&inner)), level: 2 });
+        assert_eq!(*absent, CgroupFact { path: "missing.slice/c/d".into(), id: None, level: 3 });
+        let [top, slice] = &facts.parents[..] else { panic!("{facts:?}") };
+        assert_eq!((top.path.as_str(), top.id, top.level()), ("", id(&root), 0));
+        assert_eq!(top.known, id(&root).max(id(&root.join("a.slice"))));
+        assert_eq!((slice.path.as_str(), slice.level()), ("a.slice", 1));
+        assert_eq!(slice.known, id(&inner).max(slice.id));
+        assert!(top.is_above("missing.slice/c/d") && slice.is_above("a.slice/b.slice"));
+        assert!(!slice.is_above("a.slice") && !slice.is_above("a.slice2/b.slice"));
+
         fs::remove_dir(&inner).unwrap();
-        assert_eq!(cgroups_below(&paths, folder.path()), []);
+        let mut later = cgroups_below(&paths, &root);
+        assert_eq!(later.cgroups[0].id, None);
+        later.keep_missing(&facts);
+        assert_eq!(later, facts);
     }
 }

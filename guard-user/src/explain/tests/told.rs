@@ -161,7 +161,7 @@ fn words_agree_with_the_decision_for_any_policy() {
             let explainer =
                 Explainer::new(case.policy.clone(), case.db.clone(), exemptions.clone(), Some(name)).unwrap();
             for plain in case.packets.iter().filter(|plain| plain.interface == *index) {
-                let cgroup = facts.cgroups.iter().find(|fact| plain.cgroups.contains(&fact.id));
+                let cgroup = facts.cgroups.iter().find(|fact| fact.id.is_some_and(|id| plain.cgroups.contains(&id)));
                 let mut from = Surroundings {
                     interface: Some(name.to_owned()),
                     mark: plain.mark,

@@ -1,0 +1,34 @@
+//! The hooks: what a program reads of its packet from the kernel's context, a file for each.
+
+mod tc;
+mod xdp;
+
+use guard_common::abi::Provenance;
+
+pub use tc::code as tc_code;
+pub use xdp::code as xdp_code;
+
+/// A packet as a hook sees it.
+pub trait Source {
+    /// Begin and end of the frame's linear part.
+    fn linear(&self) -> (usize, usize);
+
+    /// Length of the whole frame in bytes.
+    fn frame_len(&self) -> u32;
+
+    /// Bytes on the wire: of a GSO packet, all its segments with their headers.
+    fn wire_len(&self) -> u64;
+
+    /// Copies `len` bytes (1 to [`HEADER_LEN`](guard_common::packet::HEADER_LEN)) from the frame's begin to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` must be valid for writes of `len` bytes.
+    unsafe fn copy(&self, to: *mut u8, len: u32) -> bool;
+
+    /// Writes what is known without asking for a socket.
+    fn describe(&self, to: &mut Provenance);
+
+    /// Writes the cgroups of the sending socket on these levels, a bit each from level 1 on.
+    fn describe_cgroups(&self, levels: u32, to: &mut Provenance);
+}

@@ -1,0 +1,64 @@
+//! TC egress: what leaves.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::helpers::generated::{bpf_skb_ancestor_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::programs::TcContext;
+use guard_common::abi::{MAX_CGROUP_LEVELS, Provenance};
+
+use super::Source;
+
+impl Source for TcContext {
+    #[inline(always)]
+    fn linear(&self) -> (usize, usize) {
+        (self.data(), self.data_end())
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> u32 {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> u64 {
+        // SAFETY: the context is the kernel's.
+        u64::from(unsafe { (*self.skb.skb).wire_len })
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u8, len: u32) -> bool {
+        // SAFETY: the context is the kernel's, and the caller vouches for `to`.
+        unsafe { bpf_skb_load_bytes(self.as_ptr(), 0, to.cast(), len) == 0 }
+    }
+
+    #[inline(always)]
+    fn describe(&self, to: &mut Provenance) {
+        // SAFETY: the context is the kernel's.
+        unsafe {
+            let skb = self.skb.skb;
+            to.wire_len = u64::from((*skb).wire_len);
+            to.ifindex = (*skb).ifindex;
+            to.ingress_ifindex = (*skb).ingress_ifindex;
+            to.mark = (*skb).mark;
+            to.frame_len = (*skb).len;
+        }
+    }
+
+    #[inline(always)]
+    fn describe_cgroups(&self, levels: u32, to: &mut Provenance) {
+        for level in 1..=MAX_CGROUP_LEVELS {
+            if levels & (1 << level) != 0 {
+                // SAFETY: the context is the kernel's.
+                to.cgroups[level - 1] = unsafe { bpf_skb_ancestor_cgroup_id(self.skb.skb, level as i32) };
+            }
+        }
+    }
+}
+
+/// What the program returns. A packet that may go is left to the programs behind this one: `TC_ACT_UNSPEC` is
+/// `TCX_NEXT`.
+#[inline(always)]
+#[must_use]
+pub fn code(passes: bool) -> i32 {
+    if passes { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}

@@ -1,0 +1,123 @@
+//! Scratch memory: where a packet is copied, parsed and judged, as a program's stack is too small for it.
+//!
+//! A program stays on the CPU that it began on. On most kernels nothing else of its hook runs there before it ends:
+//! XDP may interrupt TC, but no hook interrupts itself. So one scratch for each hook and CPU is enough.
+//!
+//! With `PREEMPT_RT` tasks take the CPU from each other in the middle of a program (from Linux 6.18 on, where
+//! disabling softirqs takes no lock any more). There a program claims one of [`SHARED`] scratches and releases it,
+//! both by atomic operations, and drops its packet where none is free.
+
+use aya_ebpf::Global;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use guard_common::abi::{Hook, Outcome, Provenance};
+use guard_common::packet::{HEADER_LEN, Packet};
+
+use crate::atomic;
+use crate::tables::{LastLookup, LastRecipient};
+
+/// Scratches of each hook and CPU on a kernel where programs share the CPU: how many tasks may be in the middle of a
+/// program at once.
+pub const SHARED: u32 = 32;
+
+/// Tries to claim a scratch. One fails only where another task came in between.
+const TRIES: u32 = 8;
+
+/// 1 where another program of the same hook may run on this CPU before one ends, else 0. Written by the loader and
+/// constant from then on, so that the verifier takes away what is not used.
+#[unsafe(no_mangle)]
+static PREEMPTIBLE: Global<u32> = Global::new(0);
+
+/// Whether another program of the same hook may run on this CPU before this one ends.
+#[inline(always)]
+#[must_use]
+pub fn preemptible() -> bool {
+    PREEMPTIBLE.load() != 0
+}
+
+/// Where a packet's header is copied and parsed.
+#[repr(C)]
+pub struct Scratch {
+    /// Bytes copied, at most [`HEADER_LEN`].
+    pub valid: u32,
+    /// What the parser answered, [`Parsed::code`](guard_common::packet::Parsed::code).
+    pub parsed: u32,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// What is known beside the bytes.
+    pub provenance: Provenance,
+    /// The last source address that was looked up, and the pins that it lets match.
+    pub last_source: LastLookup,
+    /// The last destination that was looked up, and its [`Place`](guard_common::abi::Place).
+    pub last_destination: LastLookup,
+    /// The last recipient that exemptions were looked up for, and those that have it.
+    pub last_recipient: LastRecipient,
+    /// `CLOCK_BOOTTIME` in nanoseconds when exemptions were looked at; of an earlier packet where none were.
+    pub now: u64,
+    /// The header.
+    pub header: [u8; HEADER_LEN],
+    /// What the parser reads in it.
+    pub packet: Packet,
+}
+
+/// The scratches: of each hook by turns, so that a scratch's number modulo 2 is its hook's. The loader makes the map
+/// larger where they are shared, to [`SHARED`] for each hook.
+#[map(name = "SCRATCH")]
+static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
+
+/// Which scratches of each hook are claimed, a bit each.
+#[map(name = "CLAIMED")]
+static CLAIMED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
+
+const _: () = assert!(Hook::COUNT == 2 && SHARED < u64::BITS);
+
+/// The number of a scratch that nothing else uses until it is released. `None` where all are claimed.
+#[inline(always)]
+#[must_use]
+pub fn claim(hook: Hook) -> Option<u32> {
+    if !preemptible() {
+        return Some(hook as u32);
+    }
+    let claimed = CLAIMED.get_ptr_mut(hook as u32)?;
+    for _ in 0..TRIES {
+        // SAFETY: the element is this CPU's, and an aligned word, which other programs on this CPU change by atomic
+        // operations alone.
+        let before = unsafe { core::ptr::read_volatile(claimed) };
+        let number = before.trailing_ones();
+        if number >= SHARED {
+            return None;
+        }
+        // SAFETY: as above.
+        if unsafe { atomic::replace(claimed, before, before | 1 << number) } {
+            return Some(number * Hook::COUNT as u32 + hook as u32);
+        }
+    }
+    None
+}
+
+/// Gives a claimed scratch back.
+#[inline(always)]
+pub fn release(number: u32) {
+    if !preemptible() {
+        return;
+    }
+    if let Some(claimed) = CLAIMED.get_ptr_mut(number % Hook::COUNT as u32) {
+        let bit = 1_u64 << (number / Hook::COUNT as u32 & (u64::BITS - 1));
+        // SAFETY: as in `claim`. The bit is set, for this program has set it: taking it off borrows from no other.
+        unsafe { atomic::sub(claimed, bit) };
+    }
+}
+
+/// The scratch of this number, which must be claimed.
+#[inline(always)]
+#[must_use]
+pub fn get(number: u32) -> Option<*mut Scratch> {
+    SCRATCHES.get_ptr_mut(number)
+}
+
+/// The hook of the scratch of this number.
+#[inline(always)]
+#[must_use]
+pub fn hook(number: u32) -> Hook {
+    if number % Hook::COUNT as u32 == Hook::Egress as u32 { Hook::Egress } else { Hook::Ingress }
+}
