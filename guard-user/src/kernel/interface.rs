@@ -98,6 +98,12 @@ impl Interface {
         Ok(all)
     }
 
+    /// An interface of the memory kernel.
+    #[cfg(test)]
+    pub(crate) fn in_memory(index: u32, name: &str, link_type: LinkType) -> Self {
+        Self { index, name: name.to_owned(), link_type, xdp: (None, None) }
+    }
+
     /// The interface of this name.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ mod grace;
 mod interface;
 mod linux;
 mod maps;
+#[cfg(test)]
+pub(crate) mod memory;
 mod netlink;
 mod order;
 mod plain;

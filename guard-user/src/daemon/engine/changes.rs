@@ -19,7 +19,7 @@ const DISK_NS: u64 = 2_000_000_000;
 
 /// The number of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ChangeId(u64);
+pub(super) struct ChangeId(pub(super) u64);
 
 /// The changes that are not answered yet.
 #[derive(Default)]
@@ -31,14 +31,15 @@ pub(super) struct Changes {
     /// Cuts of what is over that the next generation waits for, and until when.
     cuts: Vec<(u64, u64)>,
     /// Closings of what is about to be opened: looked at again when the store has done that.
-    deferred: Vec<(Ticket, Request, Who)>,
+    deferred: Vec<(u64, Ticket, Request, Who)>,
 }
 
 /// One change.
 struct Pending {
     id: u64,
-    /// Whose answer waits; none where the daemon itself wanted it.
-    ticket: Option<Ticket>,
+    ticket: Ticket,
+    target: Target,
+    who: Who,
     change: Change,
     keys: Vec<Key>,
     slots: Vec<u16>,
@@ -59,14 +60,9 @@ impl Pending {
 }
 
 impl Changes {
-    fn next_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.last += 1;
         self.last
-    }
-
-    /// A change that nobody waits for.
-    pub(super) fn unasked(&mut self, _now: Clocks) -> ChangeId {
-        ChangeId(self.next_id())
     }
 
     /// The number of a cut that the next generation waits for.
@@ -102,7 +98,9 @@ impl Engine {
             Err(error) => {
                 // What is about to be opened is closed as soon as it is.
                 if is_closing && !dry_run && self.is_being_opened(&target) {
-                    self.changes.deferred.push((ticket, request.clone(), who));
+                    let id = self.changes.next_id();
+                    self.closings.order(id, target);
+                    self.changes.deferred.push((id, ticket, request.clone(), who));
                     return;
                 }
                 return self.refuse_change(ticket, (&target, &change), (!dry_run).then_some(&who), &error);
@@ -122,11 +120,16 @@ impl Engine {
                 sockets_until = Some(now.boot_ns + SOCKETS_NS);
             }
         }
-        let job = StoreJob::Change { target, change: change.clone(), who: who.clone() };
+        if is_closing {
+            self.closings.order(id, target.clone());
+        }
+        let job = StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() };
         self.ask_store(Purpose::Change(ChangeId(id)), job);
         self.changes.pending.push(Pending {
             id,
-            ticket: Some(ticket),
+            ticket,
+            target,
+            who,
             change,
             keys,
             slots,
@@ -197,20 +200,50 @@ impl Engine {
         }
     }
 
-    pub(super) fn change_kept(&mut self, change: ChangeId, result: Result<Vec<Key>, StoreError>) {
-        let resumed = self.changes.pending.iter().find(|it| it.id == change.0 && !it.is_closing());
-        if let (Some(_), Ok(keys)) = (resumed, &result) {
-            let keys = keys.clone();
-            self.reopened(&keys);
-        }
-        match self.changes.pending.iter_mut().find(|it| it.id == change.0) {
-            Some(pending) => pending.kept = Some(result.map(drop).map_err(|error| error.to_string())),
-            None => {
-                if let Err(error) = result {
-                    self.log(super::Level::Error, format!("a closing could not be kept: {error}"));
-                }
+    pub(super) fn change_kept(&mut self, change: ChangeId, result: Result<Vec<Key>, StoreError>, now: Clocks) {
+        let at = self.changes.pending.iter().position(|it| it.id == change.0);
+        let Some(mut pending) = at.map(|at| self.changes.pending.remove(at)) else {
+            self.closings.ordered(change.0);
+            if let Err(error) = result {
+                self.log(super::Level::Error, format!("a closing could not be kept: {error}"));
             }
+            return;
+        };
+        match &result {
+            Ok(keys) if !pending.is_closing() => self.reopened(&keys.clone()),
+            // Another version took the place of the one that was meant, while the order was on its way: it is the
+            // one that the order means now.
+            Err(_) if pending.is_closing() && self.means_another(&pending, now) => {
+                self.close_another(&mut pending);
+                self.changes.pending.push(pending);
+                return;
+            }
+            _ => {}
         }
+        self.closings.ordered(change.0);
+        pending.kept = Some(result.map(drop).map_err(|error| error.to_string()));
+        self.changes.pending.push(pending);
+    }
+
+    fn means_another(&self, pending: &Pending, now: Clocks) -> bool {
+        let affected = self.kept.affected(&pending.target, &pending.change, now.wall);
+        affected.is_ok_and(|keys| keys != pending.keys)
+    }
+
+    fn close_another(&mut self, pending: &mut Pending) {
+        let now = self.clocks.wall;
+        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now) {
+            self.close_now(&keys);
+            pending.slots = self.kept.slots_of(&keys);
+            pending.keys = keys;
+            pending.published = None;
+        }
+        let job = StoreJob::Change {
+            target: pending.target.clone(),
+            change: pending.change.clone(),
+            who: pending.who.clone(),
+        };
+        self.ask_store(Purpose::Change(ChangeId(pending.id)), job);
     }
 
     pub(super) fn changes_are_late(&mut self, now: Clocks) {
@@ -229,13 +262,22 @@ impl Engine {
         }
     }
 
+    /// Takes up closings of what was about to be opened, once it is there, or once it will not be.
+    pub(super) fn take_up_deferred(&mut self, now: Clocks) {
+        for (id, ticket, request, who) in std::mem::take(&mut self.changes.deferred) {
+            let Some((target, change, _)) = change_of(&request) else { continue };
+            let is_there = self.kept.affected(&target, &change, now.wall).is_ok();
+            if !is_there && self.is_being_opened(&target) {
+                self.changes.deferred.push((id, ticket, request, who));
+                continue;
+            }
+            self.change_exemptions(ticket, &request, who, now);
+            self.closings.ordered(id);
+        }
+    }
+
     /// Answers what is done in the kernel and on the disk.
     pub(super) fn settle_changes(&mut self, now: Clocks) {
-        if !self.changes.deferred.is_empty() && !self.asked.values().any(|(_, purpose)| is_opening(purpose)) {
-            for (ticket, request, who) in std::mem::take(&mut self.changes.deferred) {
-                self.change_exemptions(ticket, &request, who, now);
-            }
-        }
         if self.changes.pending.is_empty() {
             return;
         }
@@ -283,9 +325,7 @@ impl Engine {
             if let Response::Error { message, .. } = &response {
                 self.log(super::Level::Error, message.clone());
             }
-            if let Some(ticket) = it.ticket {
-                self.answer(ticket, response);
-            }
+            self.answer(it.ticket, response);
         }
     }
 
@@ -317,11 +357,6 @@ impl Engine {
         };
         Response::error(ErrorKind::Failed, message)
     }
-}
-
-/// Whether an operation of the store may open something.
-fn is_opening(purpose: &Purpose) -> bool {
-    matches!(purpose, Purpose::Load(_) | Purpose::Change(_))
 }
 
 fn change_of(request: &Request) -> Option<(Target, Change, bool)> {

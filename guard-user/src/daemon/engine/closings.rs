@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::changes::ChangeId;
 use super::{Engine, KernelJob, Level, Purpose, StoreJob};
-use crate::exemption::Clocks;
+use crate::exemption::{Clocks, Document};
 use crate::store::{Change, Key, Target};
 
 /// The closings.
@@ -12,6 +13,9 @@ use crate::store::{Change, Key, Target};
 pub(super) struct Closings {
     /// Each with its slots.
     keys: BTreeMap<Key, Vec<u16>>,
+    /// Orders that the store has not answered, by the number of their change: nothing that they mean is opened
+    /// meanwhile, also not a version that is loaded while they are on their way.
+    orders: BTreeMap<u64, Target>,
     /// Why slots could not be marked.
     hold_error: Option<String>,
 }
@@ -19,6 +23,24 @@ pub(super) struct Closings {
 impl Closings {
     pub(super) fn has_slot(&self, slot: u16) -> bool {
         self.keys.values().any(|slots| slots.contains(&slot))
+    }
+
+    /// Whether an order that is on its way means this exemption.
+    pub(super) fn means(&self, document: &Document) -> bool {
+        self.orders.values().any(|target| match target {
+            Target::Id(id) => *id == document.id,
+            Target::Instrument(name) => *name == document.instrument.name,
+        })
+    }
+
+    /// An order is on its way to the store.
+    pub(super) fn order(&mut self, id: u64, target: Target) {
+        self.orders.insert(id, target);
+    }
+
+    /// The store has answered an order.
+    pub(super) fn ordered(&mut self, id: u64) {
+        self.orders.remove(&id);
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
@@ -89,9 +111,10 @@ impl Engine {
             );
             let order = format!("an order of before {}, whose text the disk had not taken", now.wall);
             let (target, change) = (Target::Id(id), Change::Stay { order });
-            let change_id = self.changes.unasked(now);
+            let number = self.changes.next_id();
+            self.closings.order(number, target.clone());
             let job = StoreJob::Change { target, change, who: self.daemon.clone() };
-            self.ask_store(Purpose::Change(change_id), job);
+            self.ask_store(Purpose::Change(ChangeId(number)), job);
         }
     }
 }

@@ -160,7 +160,8 @@ impl Engine {
         self.interfaces.config_changed(is_first);
         if is_first {
             let facts = self.config_facts();
-            return self.record_of(Kind::Start, "", "", facts);
+            self.record_of(Kind::Start, "", "", facts);
+            return self.load_once_more();
         }
         self.actions.push(Action::Notify(State::Ready));
         let generation = self.publishing.generation();

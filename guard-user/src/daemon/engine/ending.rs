@@ -10,12 +10,19 @@ use crate::exemption::Clocks;
 
 /// Where the end stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) struct Ending {
+    step: Step,
+    /// Whether the host goes down with the daemon: from then on the kernel gets no exemptions any more.
+    with_host: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
     /// It has not begun.
     #[default]
     No,
     /// The last counts are wanted.
-    Counting { with_host: bool },
+    Counting,
     /// Exemptions are closed in the kernel.
     Closing,
     /// The final counts are read.
@@ -25,19 +32,19 @@ pub(super) enum Ending {
     /// The kernel's counts are reset.
     Resetting,
     /// The last record and the last counts are kept.
-    Recording { left: u8 },
+    Recording,
     /// Nothing is left to do.
     Done,
 }
 
 impl Ending {
     pub(super) fn has_begun(self) -> bool {
-        self != Self::No
+        self.step != Step::No
     }
 
     /// Whether the kernel gets no exemptions any more.
     pub(super) fn closes_exemptions(self) -> bool {
-        matches!(self, Self::Closing | Self::Reading | Self::Settling | Self::Resetting)
+        self.with_host && self.step != Step::Counting
     }
 }
 
@@ -47,21 +54,23 @@ impl Engine {
             return;
         }
         self.actions.push(Action::Notify(State::Stopping));
-        self.ending = Ending::Counting { with_host };
+        self.ending = Ending { step: Step::Counting, with_host };
         self.reads.book();
     }
 
     /// The last sample was taken, or can't be.
     pub(super) fn sampled_for_end(&mut self) {
-        let Ending::Counting { with_host } = self.ending else { return };
-        match with_host {
-            true => self.ending = Ending::Closing,
+        if self.ending.step != Step::Counting {
+            return;
+        }
+        match self.ending.with_host {
+            true => self.ending.step = Step::Closing,
             false => self.read_final_uses(),
         }
     }
 
     pub(super) fn go_on_ending(&mut self, now: Clocks) {
-        if self.ending != Ending::Closing {
+        if self.ending.step != Step::Closing {
             return;
         }
         match self.tables(now) {
@@ -75,28 +84,28 @@ impl Engine {
     }
 
     fn read_final_uses(&mut self) {
-        if self.ending == Ending::Closing {
-            self.ending = Ending::Reading;
+        if self.ending.step == Step::Closing {
+            self.ending.step = Step::Reading;
         }
         self.quotas.read_for_answers();
         self.read_uses_where_wanted();
     }
 
     pub(super) fn uses_for_end(&mut self, readable: bool) {
-        match self.ending {
-            Ending::Counting { with_host: false } => {
+        match self.ending.step {
+            Step::Counting if !self.ending.with_host => {
                 if readable {
                     let counts = self.counts().unwrap_or_default();
                     self.ask_store(Purpose::SaveUses, StoreJob::SaveUses(counts));
                 }
                 self.record_end();
             }
-            Ending::Reading if readable => {
-                self.ending = Ending::Settling;
+            Step::Reading if readable => {
+                self.ending.step = Step::Settling;
                 let counts = self.counts().unwrap_or_default();
                 self.ask_store(Purpose::CountersEnd, StoreJob::CountersEnd(counts));
             }
-            Ending::Reading => {
+            Step::Reading => {
                 self.not_settled("the kernel's counts can't be read");
                 self.record_end();
             }
@@ -105,12 +114,12 @@ impl Engine {
     }
 
     pub(super) fn counters_ended(&mut self, result: Result<(), String>) {
-        if self.ending != Ending::Settling {
+        if self.ending.step != Step::Settling {
             return;
         }
         match result {
             Ok(()) => {
-                self.ending = Ending::Resetting;
+                self.ending.step = Step::Resetting;
                 let slots: Vec<u16> = self.kept.slots_in_use();
                 let slots = slots.into_iter().filter(|slot| usize::from(*slot) < MAX_EXEMPTIONS).collect();
                 self.ask_kernel(KernelJob::ResetUses(slots));
@@ -124,7 +133,7 @@ impl Engine {
 
     /// Whether a reset of counts was one of the end.
     pub(super) fn uses_reset_for_end(&mut self) -> bool {
-        if self.ending != Ending::Resetting {
+        if self.ending.step != Step::Resetting {
             return false;
         }
         let line = "the host goes down: exemptions are closed until it is up again";
@@ -142,19 +151,19 @@ impl Engine {
     }
 
     fn record_end(&mut self) {
-        self.ending = Ending::Recording { left: 1 };
+        self.ending.step = Step::Recording;
         let facts = self.config_facts();
         self.record_of(Kind::End, "", "", facts);
     }
 
     /// A record was written, or was not: the last one ends the daemon.
     pub(super) fn recorded_for_end(&mut self) {
-        if !matches!(self.ending, Ending::Recording { .. })
+        if self.ending.step != Step::Recording
             || self.asked.values().any(|(_, purpose)| *purpose == Purpose::Record)
         {
             return;
         }
-        self.ending = Ending::Done;
+        self.ending.step = Step::Done;
         let line = format!(
             "the daemon ends; generation {} stays in force. `borderguard run` takes it over, `borderguard detach` \
              ends it",

@@ -41,7 +41,7 @@ pub(super) struct Interfaces {
     restoring: bool,
     /// What the last try at each came to, and when.
     failed: BTreeMap<u32, (String, u64)>,
-    restore_failed: Option<String>,
+    restore_failed: Option<(String, u64)>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
     adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
     /// Interfaces whose hooks were logged.
@@ -100,7 +100,7 @@ impl Interfaces {
     }
 
     pub(super) fn restore_failure(&self) -> Option<&str> {
-        self.restore_failed.as_deref()
+        self.restore_failed.as_ref().map(|(why, _)| why.as_str())
     }
 }
 
@@ -128,6 +128,12 @@ impl Engine {
             true => Claim::Renamed,
             false => Claim::None,
         }
+    }
+
+    /// Whether the live config names an interface of this name.
+    #[cfg(test)]
+    pub(super) fn names_interface(&self, name: &str) -> bool {
+        is_named(&self.config.policy, name)
     }
 
     /// Whether an interface has what it should have.
@@ -263,7 +269,8 @@ impl Engine {
                 self.ask_kernel(KernelJob::Forget(stray.clone()));
             }
         }
-        let failed_just_now = self.interfaces.restore_failed.is_some() && self.interfaces.looking_since.is_none();
+        let failed = self.interfaces.restore_failed.as_ref();
+        let failed_just_now = failed.is_some_and(|(_, at)| now.boot_ns < at + RETRY_NS);
         if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !failed_just_now {
             self.interfaces.restoring = true;
             let missing = observed.missing_entries.join(", ");
@@ -319,9 +326,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn restored(&mut self, result: Result<(), String>) {
+    pub(super) fn restored(&mut self, result: Result<(), String>, now: Clocks) {
         self.interfaces.restoring = false;
-        self.interfaces.restore_failed = result.err();
+        self.interfaces.restore_failed = result.err().map(|why| (why, now.boot_ns));
         self.interfaces.look();
     }
 

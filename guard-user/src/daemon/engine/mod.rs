@@ -209,7 +209,7 @@ impl Engine {
             Input::Attached { index, result } => self.attached(index, result, now),
             Input::Released { name, result } => self.released(&name, result),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
-            Input::Restored(result) => self.restored(result),
+            Input::Restored(result) => self.restored(result, now),
             Input::Uses(uses) => self.uses_read(uses, now),
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::HoldFailed(error) => self.closings.hold_failed(error),
@@ -318,7 +318,7 @@ impl Engine {
         let Some((_, purpose)) = self.asked.remove(&id) else { return };
         match (purpose, outcome) {
             (Purpose::Load(ticket), StoreOutcome::Loaded(result)) => self.exemption_loaded(ticket, result, now),
-            (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result),
+            (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result, now),
             (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
             (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
             (purpose, StoreOutcome::Saved(result)) => self.saved(purpose, result.map_err(|it| it.to_string())),

@@ -68,7 +68,11 @@ fn work(
 }
 
 /// Does one job.
-fn done(kernel: &mut dyn Kernel, names: &RwLock<Generations>, job: KernelJob) -> Option<Input> {
+pub(in crate::daemon) fn done(
+    kernel: &mut dyn Kernel,
+    names: &RwLock<Generations>,
+    job: KernelJob,
+) -> Option<Input> {
     let text = |error: KernelError| error.to_string();
     Some(match job {
         KernelJob::Observe { cgroups } => {

@@ -10,7 +10,7 @@ mod control;
 mod counts;
 mod facts;
 
-mod kernel;
+pub(in crate::daemon) mod kernel;
 mod links;
 mod loader;
 mod notify;
@@ -20,7 +20,7 @@ mod sampler;
 mod shutdown;
 mod sockets;
 mod start;
-mod store;
+pub(in crate::daemon) mod store;
 mod telemetry;
 mod watchdog;
 

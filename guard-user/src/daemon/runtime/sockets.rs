@@ -1,9 +1,11 @@
 //! The worker that closes local sockets of flows that are cut, so that their users see an end and not a hang.
 //! Enforcement does not wait for it: what fails is logged, and the flow is cut all the same.
 
+use std::collections::HashSet;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use guard_common::abi::{FlowKey, Hook};
+use guard_common::abi::FlowKey;
 use guard_common::packet::Addr;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -49,22 +51,31 @@ fn work(view: &View, jobs: &Receiver<Cut>, inputs: &UnboundedSender<Input>) {
     }
 }
 
-/// Closes, or only counts, the sockets whose flow is cut. It goes by this host's sockets and looks each up among
-/// the flow records, of which a storm of packets may have filled tens of thousands.
+/// Closes, or only counts, the sockets of the flows that are cut.
 fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
-    let flows = match view.flows() {
-        Ok(flows) => flows,
+    let records = match view.flows() {
+        Ok(records) => records,
         Err(error) => {
-            problems.push(error.to_string());
+            problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
             return 0;
         }
     };
-    let met: Vec<Flow> = flows.iter().filter(|(key, record)| is_cut(cut, key, record)).filter_map(|(key, _)| flow(key)).collect();
-    let count = met.len();
-    if cut.count_only || count == 0 { return count; }
-    match sockets::close(met) {
+    let cut_flows = records.iter().filter(|(key, record)| is_cut(cut, key, record));
+    // A flow can have several records, one for each judgement.
+    let flows: HashSet<Flow> = cut_flows.filter_map(|(key, _)| flow(key)).collect();
+    let count = flows.len();
+    if cut.count_only || count == 0 {
+        return count;
+    }
+    match sockets::close(flows) {
         Ok(closed) => {
-            if closed.closed > 0 { tracing::info!("closed {} local sockets of flows that are cut", closed.closed); }
+            if closed.closed > 0 {
+                tracing::info!("closed {} local sockets of flows that are cut", closed.closed);
+            }
+            let refused = closed.refused.iter();
+            problems.extend(refused.map(|(flow, error)| {
+                format!("the socket {} of a cut flow can't be closed: {error}", flow.local)
+            }));
         }
         Err(error) => problems.push(error.to_string()),
     }
@@ -72,7 +83,17 @@ fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
 }
 
 fn flow(key: &FlowKey) -> Option<Flow> {
-    let transport = match key.proto { TCP => Transport::Tcp, UDP => Transport::Udp, _ => return None };
-    let ip = |a: Addr| std::net::Ipv6Addr::from_bits(u128::from(a.hi) << 64 | u128::from(a.lo)).to_canonical();
-    Some(Flow { transport, local: std::net::SocketAddr::new(ip(key.src), key.sport), remote: std::net::SocketAddr::new(ip(key.dst), key.dport) })
+    let transport = match key.proto {
+        TCP => Transport::Tcp,
+        UDP => Transport::Udp,
+        _ => return None,
+    };
+    let local = SocketAddr::new(address(key.src), key.sport);
+    let remote = SocketAddr::new(address(key.dst), key.dport);
+    Some(Flow { transport, local, remote })
+}
+
+fn address(address: Addr) -> IpAddr {
+    let bits = u128::from(address.hi) << 64 | u128::from(address.lo);
+    Ipv6Addr::from_bits(bits).to_canonical()
 }

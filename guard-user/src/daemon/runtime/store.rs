@@ -76,7 +76,7 @@ fn work(
         if matches!(job, StoreJob::CheckPlace) && !store.is_usable() {
             open_again(&mut store, state, inputs);
         }
-        let outcome = done(&mut store, job);
+        let outcome = done(&mut store, job, Timestamp::now());
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
         }
@@ -101,8 +101,8 @@ fn open_again(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) 
     }
 }
 
-fn done(store: &mut Store, job: StoreJob) -> StoreOutcome {
-    let now = Timestamp::now();
+/// Does one job.
+pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) -> StoreOutcome {
     match job {
         StoreJob::Load(job) => StoreOutcome::Loaded(load(store, job, now)),
         StoreJob::Change { target, change, who } => {

@@ -113,6 +113,11 @@ impl ModelDisk {
         self.model().steps = Some((steps, Then::FailOnce));
     }
 
+    /// Nothing fails any more.
+    pub(crate) fn heal(&self) {
+        self.model().steps = None;
+    }
+
     /// Whether the process has ended, or the step that was to fail has failed.
     pub(crate) fn has_struck(&self) -> bool {
         let model = self.model();

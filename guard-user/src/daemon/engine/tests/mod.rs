@@ -1,1 +1,7 @@
-//! The engine on the memory kernel.
+//! The engine on a kernel and a disk in memory.
+
+mod closings;
+mod interfaces;
+mod properties;
+mod reloads;
+mod world;

@@ -1,0 +1,179 @@
+//! What closes does not wait, and nothing but an order on the disk opens it again.
+
+use super::world::{CONFIG, Part, World};
+use crate::control::protocol::Response;
+use crate::health::ProblemCode;
+use crate::kernel::memory::Operation;
+
+fn with_one() -> World {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let loaded = world.load("a", 1);
+    world.settle();
+    assert!(world.is_done(loaded), "{:?}", world.answers);
+    assert_eq!(world.open(), ["a"]);
+    world
+}
+
+#[test]
+fn a_load_opens_when_the_disk_has_it_and_not_before() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let loaded = world.load("a", 1);
+    for _ in 0..20 {
+        world.work(Part::Kernel);
+    }
+    assert_eq!(world.open(), Vec::<String>::new());
+    world.work(Part::Store);
+    world.settle();
+    assert_eq!(world.open(), ["a"]);
+    assert!(world.is_done(loaded));
+}
+
+#[test]
+fn a_stay_is_in_the_kernel_while_the_disk_has_not_answered() {
+    let mut world = with_one();
+    let stayed = world.stay("a");
+    world.work(Part::Sockets);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    assert_eq!(world.open(), Vec::<String>::new());
+    assert!(!world.answers.contains_key(&stayed), "the answer waits for the disk");
+    world.settle();
+    assert!(world.is_done(stayed), "{:?}", world.answer(stayed));
+}
+
+#[test]
+fn a_stay_waits_for_sockets_but_not_long() {
+    let mut world = with_one();
+    world.stay("a");
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    assert_eq!(world.open(), ["a"], "packets pass until both ends can be told");
+    world.pass(5_000_000);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    assert_eq!(world.open(), Vec::<String>::new(), "whose sockets are many is cut all the same");
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_told_after_a_while_and_the_closing_holds() {
+    let mut world = with_one();
+    let stayed = world.stay("a");
+    world.work(Part::Sockets);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    world.pass(2_100_000_000);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("no packet passes any more"), "{message}");
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[test]
+fn a_stay_that_the_disk_refused_holds_over_a_restart_until_it_is_lifted() {
+    let mut world = with_one();
+    world.disk.fail_after(0);
+    let stayed = world.stay("a");
+    world.work(Part::Sockets);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    world.work(Part::Store);
+    assert_eq!(world.open(), Vec::<String>::new());
+    let _refused_or_not_yet = stayed;
+    world.restart();
+    assert_eq!(world.store.kept().unsaved(), [], "the disk knows nothing of it");
+    world.settle();
+    assert_eq!(world.open(), Vec::<String>::new(), "and it is not opened all the same");
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new());
+    assert_eq!(world.problems(), [], "the disk has it now");
+    let resumed = world.resume("a");
+    world.rest();
+    assert!(world.is_done(resumed), "{:?}", world.answer(resumed));
+    assert_eq!(world.open(), ["a"]);
+}
+
+#[test]
+fn what_the_disk_refused_is_a_problem_until_it_is_kept() {
+    let mut world = with_one();
+    world.disk.fail_after(0);
+    let stayed = world.stay("a");
+    world.work(Part::Sockets);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    world.work(Part::Store);
+    assert!(world.engine.problems(&[], world.clocks()).iter().any(|it| it.code == ProblemCode::OrderNotKept));
+    world.rest();
+    let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("could not be kept"), "{message}");
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn a_stay_that_the_kernel_refused_says_so_and_is_tried_again() {
+    let mut world = with_one();
+    world.kernel.fail(Operation::Publish, 1);
+    let stayed = world.stay("a");
+    world.settle();
+    let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("STILL PASS"), "{message}");
+    assert!(world.codes().contains(&ProblemCode::TablesBehind));
+    world.rest();
+    assert_eq!((world.open(), world.problems()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_stay_of_what_is_about_to_be_resumed_wins() {
+    let mut world = with_one();
+    world.stay("a");
+    world.settle();
+    world.resume("a");
+    let stayed = world.stay("a");
+    world.rest();
+    assert!(world.is_done(stayed), "{:?}", world.answer(stayed));
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[test]
+fn a_load_and_an_order_meet_in_any_order_of_workers() {
+    let parts = [Part::Kernel, Part::Store, Part::Sockets];
+    for seed in 0_usize..200 {
+        let mut world = with_one();
+        world.load("b", 1);
+        let mut number = seed;
+        for step in 0..6 {
+            world.work(parts[number % 3]);
+            number /= 3;
+            if step == seed % 5 {
+                world.stay("a");
+            }
+        }
+        world.rest();
+        assert_eq!(world.open(), ["b"], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_window_that_ends_closes_and_a_clock_that_is_set_back_opens_nothing_early() {
+    let mut world = with_one();
+    let published = world.kernel.published();
+    world.set_clock(-30);
+    world.settle();
+    assert!(world.kernel.published() > published, "windows follow the clock");
+    assert_eq!(world.open(), ["a"]);
+    world.set_clock(2 * 3600);
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new());
+    world.set_clock(-2 * 3600);
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new(), "what expired stays so");
+}

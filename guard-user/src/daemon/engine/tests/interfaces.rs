@@ -1,0 +1,117 @@
+//! What is guarded, and what lets it go.
+
+use super::world::{CONFIG, ONE, World};
+use crate::control::protocol::Request;
+use crate::health::{Health, ProblemCode};
+use crate::kernel::memory::Operation;
+
+fn guarded(world: &World) -> Vec<String> {
+    world.kernel.guarded()
+}
+
+#[test]
+fn interfaces_that_the_config_names_are_guarded_and_others_listed() {
+    let mut world = World::new(CONFIG, &["eth0", "other0", "eth1"]);
+    world.settle();
+    assert_eq!(guarded(&world), ["eth0", "eth1"]);
+    let status = world.status();
+    assert_eq!((status.health, status.unguarded), (Health::Guarding, vec!["other0".to_owned()]));
+}
+
+#[test]
+fn a_new_interface_is_guarded_and_one_that_took_an_index_too() {
+    let mut world = World::new(CONFIG, &[]);
+    world.settle();
+    assert_eq!(world.status().health, Health::Off);
+    let index = world.kernel.add("eth7");
+    world.step(super::super::Input::Changed);
+    world.settle();
+    assert_eq!((guarded(&world), world.problems()), (vec!["eth7".to_owned()], vec![]));
+    // Another one has its index by now: what was known of it says nothing.
+    world.kernel.reuse(index, "eth8");
+    assert_eq!(guarded(&world), Vec::<String>::new());
+    world.step(super::super::Input::Changed);
+    world.settle();
+    assert_eq!(guarded(&world), ["eth8"]);
+}
+
+#[test]
+fn a_renamed_interface_stays_guarded_until_a_reload() {
+    let mut world = World::new(ONE, &["eth0"]);
+    world.settle();
+    world.kernel.rename("eth0", "stor0");
+    world.rest();
+    assert_eq!(guarded(&world), ["stor0"]);
+    assert_eq!(world.codes(), [ProblemCode::InterfaceMissing, ProblemCode::InterfaceRenamed]);
+    world.restart();
+    world.rest();
+    assert_eq!(guarded(&world), ["stor0"], "a restart is no reload");
+    world.kernel.take_off("stor0");
+    world.rest();
+    assert_eq!(guarded(&world), ["stor0"], "and it is attached again under its new name");
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!(guarded(&world), Vec::<String>::new());
+    assert_eq!(world.status().health, Health::Off);
+}
+
+#[test]
+fn swapped_names_and_a_way_to_another_namespace_and_back_let_nothing_go() {
+    let mut world = World::new(ONE, &["eth0", "eth1"]);
+    world.settle();
+    world.kernel.rename("eth0", "x");
+    world.kernel.rename("eth1", "eth0");
+    world.kernel.rename("x", "eth1");
+    world.rest();
+    assert_eq!(guarded(&world), ["eth1", "eth0"], "the one that has the name now, and the one that had it");
+    world.kernel.move_away("eth0");
+    world.rest();
+    world.kernel.move_back("eth0");
+    world.rest();
+    assert!(guarded(&world).contains(&"eth0".to_owned()));
+    assert_eq!(world.codes(), [ProblemCode::InterfaceRenamed]);
+}
+
+#[test]
+fn what_is_taken_off_is_attached_again_and_told() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.take_off("eth0");
+    world.kernel.fail(Operation::Attach, 2);
+    world.pass(5_000_000_000);
+    world.settle();
+    assert!(world.codes().contains(&ProblemCode::InterfaceNotGuarded));
+    assert!(world.log.iter().any(|line| line.contains("taken Border Guard off")), "{:?}", world.log);
+    world.rest();
+    world.rest();
+    assert_eq!((guarded(&world), world.problems()), (vec!["eth0".to_owned()], vec![]));
+}
+
+#[test]
+fn one_look_that_fails_lets_nothing_go() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.fail(Operation::Observe, 3);
+    world.pass(5_000_000_000);
+    world.settle();
+    assert_eq!(guarded(&world), ["eth0"]);
+    assert_eq!(world.codes(), [ProblemCode::InterfacesUnseen]);
+    world.rest();
+    world.rest();
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn entries_that_are_gone_are_made_anew() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.remove_entries();
+    world.kernel.fail(Operation::Restore, 1);
+    world.kernel.fail(Operation::Attach, 1);
+    world.pass(5_000_000_000);
+    world.settle();
+    assert_eq!(world.codes(), [ProblemCode::InterfaceNotGuarded, ProblemCode::EntriesMissing]);
+    world.rest();
+    world.rest();
+    assert_eq!(world.problems(), []);
+}

@@ -1,0 +1,365 @@
+//! A kernel in memory, for the tests of what the daemon decides: interfaces that tests add, rename, move and delete,
+//! attachments and entries that they take away, and operations that fail as often as they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
+use guard_common::interval::build::GeoImage;
+
+use super::{
+    Attachment, Counters, How, Interface, Kernel, KernelError, LinkType, Observed, ObservedInterface,
+    Published, Stray,
+};
+
+/// An operation that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Operation {
+    /// [`Kernel::publish`], before the flip.
+    Publish,
+    /// [`Kernel::publish`], after the flip: the grace period can't be had.
+    Wait,
+    /// [`Kernel::observe`].
+    Observe,
+    /// [`Kernel::attach`].
+    Attach,
+    /// [`Kernel::release`].
+    Release,
+    /// [`Kernel::exemption_uses`].
+    Uses,
+    /// [`Kernel::reset_exemption_use`].
+    Reset,
+    /// [`Kernel::hold`].
+    Hold,
+    /// [`Kernel::restore_entries`].
+    Restore,
+}
+
+/// What outlives a daemon. Clones are the same kernel.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryKernel(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    interfaces: BTreeMap<u32, Device>,
+    /// Interfaces that are in another network namespace for now.
+    elsewhere: BTreeMap<String, Device>,
+    next_index: u32,
+    next_link: u32,
+    /// The program of the present daemon; attachments of an earlier one run an earlier one.
+    program: u32,
+    generation: u64,
+    /// Slots that the live table opens.
+    live: BTreeSet<u16>,
+    published: u64,
+    uses: BTreeMap<u16, ExemptionUse>,
+    held: BTreeSet<u16>,
+    missing_entries: bool,
+    failures: BTreeMap<Operation, u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Device {
+    name: String,
+    attachments: BTreeMap<u8, Link>,
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    id: u32,
+    program: u32,
+    attached_as: String,
+    is_kept: bool,
+}
+
+fn hooks() -> [Hook; 2] {
+    [Hook::Egress, Hook::Ingress]
+}
+
+impl MemoryKernel {
+    /// A host with these interfaces.
+    #[must_use]
+    pub(crate) fn with(names: &[&str]) -> Self {
+        let kernel = Self::default();
+        kernel.state().next_index = 1;
+        for name in names {
+            kernel.add(name);
+        }
+        kernel
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The daemon ends and another one begins: what is attached runs the program of the earlier one.
+    pub(crate) fn restart(&self) {
+        self.state().program += 1;
+    }
+
+    /// A new interface; its index.
+    pub(crate) fn add(&self, name: &str) -> u32 {
+        let mut state = self.state();
+        state.next_index += 1;
+        let index = state.next_index;
+        state.interfaces.insert(index, Device { name: name.to_owned(), attachments: BTreeMap::new() });
+        index
+    }
+
+    /// A new interface takes the place and index of another one, which is gone.
+    pub(crate) fn reuse(&self, index: u32, name: &str) {
+        let device = Device { name: name.to_owned(), attachments: BTreeMap::new() };
+        self.state().interfaces.insert(index, device);
+    }
+
+    /// Deletes an interface; what is attached ends with it.
+    pub(crate) fn delete(&self, name: &str) {
+        self.state().interfaces.retain(|_, device| device.name != name);
+    }
+
+    /// Gives an interface another name.
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        if state.interfaces.values().all(|device| device.name != to)
+            && let Some(device) = state.interfaces.values_mut().find(|device| device.name == from)
+        {
+            to.clone_into(&mut device.name);
+        }
+    }
+
+    /// Moves an interface to another network namespace, with what is attached.
+    pub(crate) fn move_away(&self, name: &str) {
+        let mut state = self.state();
+        let found = state.interfaces.iter().find(|(_, device)| device.name == name);
+        if let Some(index) = found.map(|(index, _)| *index)
+            && let Some(device) = state.interfaces.remove(&index)
+        {
+            state.elsewhere.insert(name.to_owned(), device);
+        }
+    }
+
+    /// Moves it back, to a new index.
+    pub(crate) fn move_back(&self, name: &str) {
+        let mut state = self.state();
+        if let Some(device) = state.elsewhere.remove(name) {
+            state.next_index += 1;
+            let index = state.next_index;
+            state.interfaces.insert(index, device);
+        }
+    }
+
+    /// Another program takes everything off an interface.
+    pub(crate) fn take_off(&self, name: &str) {
+        for device in self.state().interfaces.values_mut().filter(|device| device.name == name) {
+            device.attachments.clear();
+        }
+    }
+
+    /// Somebody removes the entries in bpffs.
+    pub(crate) fn remove_entries(&self) {
+        let mut state = self.state();
+        state.missing_entries = true;
+        for device in state.interfaces.values_mut() {
+            device.attachments.values_mut().for_each(|link| link.is_kept = false);
+        }
+    }
+
+    /// Lets the next so many calls of an operation fail.
+    pub(crate) fn fail(&self, operation: Operation, times: u32) {
+        self.state().failures.insert(operation, times);
+    }
+
+    /// Nothing fails any more.
+    pub(crate) fn heal(&self) {
+        self.state().failures.clear();
+    }
+
+    /// What exemptions have let through.
+    pub(crate) fn spend(&self, slot: u16, bytes: u64) {
+        let mut state = self.state();
+        let used = state.uses.entry(slot).or_default();
+        used.bytes += bytes;
+        used.packets += 1;
+    }
+
+    /// The names of all interfaces.
+    #[must_use]
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.state().interfaces.values().map(|device| device.name.clone()).collect()
+    }
+
+    /// The names of interfaces with the program at egress.
+    #[must_use]
+    pub(crate) fn guarded(&self) -> Vec<String> {
+        let state = self.state();
+        let guarded = state.interfaces.values().filter(|it| it.attachments.contains_key(&(Hook::Egress as u8)));
+        guarded.map(|device| device.name.clone()).collect()
+    }
+
+    /// Slots that the live table opens.
+    #[must_use]
+    pub(crate) fn open_slots(&self) -> BTreeSet<u16> {
+        self.state().live.clone()
+    }
+
+    /// How many generations were published.
+    #[must_use]
+    pub(crate) fn published(&self) -> u64 {
+        self.state().published
+    }
+}
+
+/// Slots that a table opens.
+#[must_use]
+pub(crate) fn open_slots(table: &PolicyTable) -> BTreeSet<u16> {
+    let slots = (0_u16..).zip(&table.exemptions).take(MAX_EXEMPTIONS);
+    slots.filter(|(_, exemption)| exemption.pins != 0).map(|(slot, _)| slot).collect()
+}
+
+impl State {
+    fn may(&mut self, operation: Operation) -> Result<(), KernelError> {
+        match self.failures.get_mut(&operation) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                Err(KernelError::Netlink { what: "do as it was told", source: io::Error::other("the test says so") })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Kernel for MemoryKernel {
+    fn adopted(&self) -> bool {
+        self.state().generation > 0
+    }
+
+    fn generation(&self) -> u64 {
+        self.state().generation
+    }
+
+    fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError> {
+        let mut state = self.state();
+        if geo.is_none() && state.generation == 0 {
+            return Err(KernelError::NoGeo);
+        }
+        if policy.generation <= state.generation {
+            return Err(KernelError::OldGeneration { given: policy.generation, live: state.generation });
+        }
+        state.may(Operation::Publish)?;
+        state.generation = policy.generation;
+        state.live = open_slots(policy);
+        state.published += 1;
+        state.may(Operation::Wait)?;
+        let (fill, flip, wait) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        Ok(Published { generation: policy.generation, fill, flip, wait })
+    }
+
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Observe)?;
+        let program = state.program;
+        let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
+            interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
+            has_route: true,
+            attachments: hooks()
+                .into_iter()
+                .filter_map(|hook| Some((hook, device.attachments.get(&(hook as u8))?)))
+                .map(|(hook, link)| Attachment {
+                    hook,
+                    how: if hook == Hook::Egress { How::Tcx } else { How::XdpNative },
+                    link: link.id,
+                    attached_as: link.attached_as.clone(),
+                    program: link.program,
+                    is_current: link.program == program,
+                    is_kept: link.is_kept,
+                    before: Vec::new(),
+                })
+                .collect(),
+        });
+        let missing_entries = if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
+        Ok(Observed { interfaces: interfaces.collect(), missing_entries, ..Observed::default() })
+    }
+
+    fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Attach)?;
+        if state.generation == 0 {
+            return Err(KernelError::NotPublished);
+        }
+        let (program, mut next) = (state.program, state.next_link);
+        let Some(device) = state.interfaces.get_mut(&interface.index) else {
+            return Err(KernelError::NoInterface { name: interface.name.clone() });
+        };
+        for hook in hooks() {
+            if hook == Hook::Ingress && !ingress {
+                device.attachments.remove(&(hook as u8));
+                continue;
+            }
+            let attached_as = device.name.clone();
+            let link = device.attachments.entry(hook as u8).or_insert_with(|| {
+                next += 1;
+                Link { id: next, program, attached_as, is_kept: true }
+            });
+            (link.program, link.is_kept) = (program, true);
+        }
+        state.next_link = next;
+        Ok(())
+    }
+
+    fn release(&mut self, interface: &Interface) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Release)?;
+        if let Some(device) = state.interfaces.get_mut(&interface.index) {
+            device.attachments.clear();
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, _stray: &Stray) -> Result<(), KernelError> {
+        Ok(())
+    }
+
+    fn restore_entries(&mut self) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Restore)?;
+        state.missing_entries = false;
+        for device in state.interfaces.values_mut() {
+            device.attachments.values_mut().for_each(|link| link.is_kept = true);
+        }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters, KernelError> {
+        Ok(Counters::default())
+    }
+
+    fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Uses)?;
+        let every = 0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX);
+        Ok(every.map(|slot| state.uses.get(&slot).copied().unwrap_or_default()).collect())
+    }
+
+    fn reset_exemption_use(&mut self, slot: u16, used: ExemptionUse) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Reset)?;
+        state.uses.insert(slot, used);
+        Ok(())
+    }
+
+    fn held(&mut self) -> Result<BTreeSet<u16>, KernelError> {
+        Ok(self.state().held.clone())
+    }
+
+    fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Hold)?;
+        match held {
+            true => state.held.insert(slot),
+            false => state.held.remove(&slot),
+        };
+        Ok(())
+    }
+}
