@@ -19,6 +19,7 @@ mod disk;
 mod entry;
 mod error;
 mod kept;
+pub mod last_tables;
 pub mod pin_counts;
 mod progress;
 mod quota;
@@ -39,7 +40,7 @@ pub use days::{DayCount, DayUse, Judged};
 pub use entry::kernel_entries;
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
 pub use kept::Kept;
-pub use pin_counts::{CountedPin, CountsByNumber, Judgement, PinCounts, Rows};
+pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use progress::{Cursor, Progress, boot_id};
 pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
