@@ -328,6 +328,7 @@ fn kind_of(error: &StoreError) -> ErrorKind {
         StoreError::Held { .. }
         | StoreError::Disk { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Misplaced { .. }
         | StoreError::Outdated { .. }
         | StoreError::NoSlot { .. } => ErrorKind::Failed,
     }
