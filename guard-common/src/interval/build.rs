@@ -65,6 +65,20 @@ fn zeroed_detail() -> Box<Detail> {
 }
 
 impl GeoImage {
+    /// Tables of zeroes, to be filled.
+    #[must_use]
+    pub fn zeroed() -> Self {
+        Self {
+            v4_index: zeroed(),
+            v4_entries: zeroed(),
+            v6_index: zeroed(),
+            v6_entries: zeroed(),
+            detail: zeroed_detail(),
+            v4_len: 0,
+            v6_len: 0,
+        }
+    }
+
     /// Builds the tables from runs: `starts` sorted and beginning with 0, each with the place that holds
     /// up to the next start. Neighbours of one place are merged.
     ///
@@ -75,15 +89,7 @@ impl GeoImage {
         v4: impl Iterator<Item = (u32, Place)>,
         v6: impl Iterator<Item = (u128, Place)>,
     ) -> Result<Self, TableFull> {
-        let mut image = Self {
-            v4_index: zeroed(),
-            v4_entries: zeroed(),
-            v6_index: zeroed(),
-            v6_entries: zeroed(),
-            detail: zeroed_detail(),
-            v4_len: 0,
-            v6_len: 0,
-        };
+        let mut image = Self::zeroed();
         image.fill_v4(v4)?;
         image.fill_v6(v6)?;
         Ok(image)

@@ -272,10 +272,11 @@ mod tests {
         DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
         VerdictStatus,
     };
+    use crate::exemption::State;
     use crate::exemption::Summary;
     use crate::exemption::summary::{
         AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary,
-        RevokedSummary, State,
+        RevokedSummary,
     };
     use crate::health::{Enforcement, Health, ProblemCode};
 

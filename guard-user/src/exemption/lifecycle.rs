@@ -11,7 +11,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an exemption is in its life.
+/// What an exemption is at one moment: where it is in its life, and for one that is active whether its window has
+/// begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
@@ -21,6 +22,9 @@ pub enum State {
     Approved,
     /// The kernel has it: within its window and quota packets pass.
     Active,
+    /// It is active, and its window has not begun. Lists tell it from [`Active`](Self::Active); what can happen to it
+    /// is the same.
+    NotYetValid,
     /// An order holds it: nothing passes until it is resumed.
     Stayed,
     /// It was closed for good: revoked, its instrument fell, or a later version took its place.
@@ -69,8 +73,8 @@ pub struct Refusal {
 }
 
 impl State {
-    /// Every state.
-    pub const ALL: [Self; 7] = [
+    /// The states of the lifecycle's table.
+    pub const LIFE: [Self; 7] = [
         Self::Draft,
         Self::Approved,
         Self::Active,
@@ -80,6 +84,10 @@ impl State {
         Self::Exhausted,
     ];
 
+    /// The states that lists show of what was loaded.
+    pub const LISTED: [Self; 6] =
+        [Self::Active, Self::NotYetValid, Self::Stayed, Self::Expired, Self::Exhausted, Self::Revoked];
+
     /// The name in lists and records.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -87,6 +95,7 @@ impl State {
             Self::Draft => "draft",
             Self::Approved => "approved",
             Self::Active => "active",
+            Self::NotYetValid => "not-yet-valid",
             Self::Stayed => "stayed",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
@@ -114,15 +123,20 @@ impl State {
         let reason = match (self, event) {
             (Self::Draft, Event::Approve) => return Ok(Self::Approved),
             (Self::Approved, Event::Activate) | (Self::Stayed, Event::Resume) => return Ok(Self::Active),
-            (Self::Active, Event::Stay) => return Ok(Self::Stayed),
+            (Self::Active | Self::NotYetValid, Event::Stay) => return Ok(Self::Stayed),
             // Packets on their way when a stay came are counted after it.
-            (Self::Active | Self::Stayed, Event::Exhaust) => return Ok(Self::Exhausted),
+            (Self::Active | Self::NotYetValid | Self::Stayed, Event::Exhaust) => return Ok(Self::Exhausted),
             (
-                Self::Draft | Self::Approved | Self::Active | Self::Stayed,
+                Self::Draft | Self::Approved | Self::Active | Self::NotYetValid | Self::Stayed,
                 Event::Revoke | Event::Invalidate,
             )
-            | (Self::Draft | Self::Approved | Self::Active, Event::Supersede) => return Ok(Self::Revoked),
-            (Self::Draft | Self::Approved | Self::Active | Self::Stayed, Event::Expire) => {
+            | (Self::Draft | Self::Approved | Self::Active | Self::NotYetValid, Event::Supersede) => {
+                return Ok(Self::Revoked);
+            }
+            (
+                Self::Draft | Self::Approved | Self::Active | Self::NotYetValid | Self::Stayed,
+                Event::Expire,
+            ) => {
                 return Ok(Self::Expired);
             }
             (Self::Revoked, _) => {
@@ -136,9 +150,11 @@ impl State {
             (Self::Draft | Self::Approved, Event::Stay | Event::Resume | Event::Exhaust) => {
                 "it is not loaded, and nothing passes by it"
             }
-            (Self::Approved | Self::Active | Self::Stayed, Event::Approve) => "it is approved already",
-            (Self::Active, Event::Activate) => "it is loaded already",
-            (Self::Active, Event::Resume) => "no order holds it",
+            (Self::Approved | Self::Active | Self::NotYetValid | Self::Stayed, Event::Approve) => {
+                "it is approved already"
+            }
+            (Self::Active | Self::NotYetValid, Event::Activate) => "it is loaded already",
+            (Self::Active | Self::NotYetValid, Event::Resume) => "no order holds it",
             (Self::Stayed, Event::Activate) => "an order holds it; resume it when the order is lifted",
             (Self::Stayed, Event::Stay) => "an order holds it already",
             // A new version would open what the order closed.
@@ -219,7 +235,7 @@ mod tests {
         let mut written = String::new();
         let head = Event::ALL.map(Event::name);
         let mut expected = head.join(" ") + "\n";
-        for state in State::ALL {
+        for state in State::LIFE {
             let cells = Event::ALL.map(|event| state.after(event).map_or("-", State::name));
             expected += &format!("{state} {}\n", cells.join(" "));
         }
@@ -230,8 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_yet_valid_is_active_but_for_its_packets() {
+        let refusal = |state: State, event| state.after(event).map_err(|refusal| refusal.reason);
+        for event in Event::ALL {
+            assert_eq!(refusal(State::NotYetValid, event), refusal(State::Active, event), "{event}");
+        }
+        assert!(!State::NotYetValid.lets_packets_pass() && !State::NotYetValid.is_closed());
+    }
+
+    #[test]
     fn a_refusal_names_what_was_to_happen_and_says_why() {
-        for state in State::ALL {
+        for state in State::LIFE {
             for event in Event::ALL {
                 let Err(refusal) = state.after(event) else { continue };
                 assert_eq!((refusal.state, refusal.event), (state, event));
@@ -245,10 +270,11 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_what_is_stored() {
+        let states: BTreeSet<State> = State::LIFE.into_iter().chain(State::LISTED).collect();
         let names: BTreeSet<&str> =
-            State::ALL.iter().map(|it| it.name()).chain(Event::ALL.iter().map(|it| it.name())).collect();
-        assert_eq!(names.len(), State::ALL.len() + Event::ALL.len());
-        for state in State::ALL {
+            states.iter().map(|it| it.name()).chain(Event::ALL.iter().map(|it| it.name())).collect();
+        assert_eq!((states.len(), names.len()), (8, 8 + Event::ALL.len()));
+        for state in states {
             assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
         }
         for event in Event::ALL {

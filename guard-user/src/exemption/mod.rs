@@ -29,4 +29,5 @@ pub use document::{Document, Earlier, Recipient, Surroundings};
 pub use error::ErrorKind;
 pub use ground::{Basis, Ground};
 pub use instrument::InstrumentKind;
-pub use summary::{State, Summary};
+pub use lifecycle::State;
+pub use summary::Summary;

@@ -41,7 +41,7 @@ pub struct Record {
     pub granted: u64,
 }
 
-/// Whether an exemption is open.
+/// A [`State`] as it is stored, with when, why and by whom it came to that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Status {
@@ -183,14 +183,14 @@ impl Record {
 
     /// Whether it is open: within its window and quota packets pass by it.
     #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.status == Status::Active {}
+    pub const fn is_active(&self) -> bool {
+        self.status.state().lets_packets_pass()
     }
 
     /// Whether it is closed for good.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
-        !matches!(self.status, Status::Active {} | Status::Stayed { .. })
+    pub const fn is_closed(&self) -> bool {
+        self.status.state().is_closed()
     }
 
     /// The slot by which the kernel counts and names it; `None` once that is free again.

@@ -1,55 +1,11 @@
 //! An exemption as lists and the control socket show it.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Recipient};
+use super::lifecycle::State;
 use super::record::{Record, Status, Use};
-
-/// What an exemption is at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// It lets its transfer through.
-    Active,
-    /// Its window has not begun.
-    NotYetValid,
-    /// Its window is over.
-    Expired,
-    /// Its quota is spent, but for less than a full packet.
-    Exhausted,
-    /// It was closed for good.
-    Revoked,
-    /// It lets nothing through until it is resumed.
-    Stayed,
-}
-
-impl State {
-    /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Active, Self::NotYetValid, Self::Stayed, Self::Expired, Self::Exhausted, Self::Revoked];
-
-    /// The name in lists.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::NotYetValid => "not-yet-valid",
-            Self::Expired => "expired",
-            Self::Exhausted => "exhausted",
-            Self::Revoked => "revoked",
-            Self::Stayed => "stayed",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// One exemption: what it allows and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +156,7 @@ impl Summary {
         Self {
             id: document.id.clone(),
             version: document.version,
-            state: state(document, Use::default(), now),
+            state: state_of_open(document, Use::default(), now),
             replaces: document.replaces,
             confidential: document.confidential,
             instrument: InstrumentSummary {
@@ -247,15 +203,16 @@ impl Summary {
         let closed = |at: &Timestamp, why: &String, by: &u32| {
             Some(RevokedSummary { at: *at, why: why.clone(), by: *by })
         };
-        let (state, stayed, revoked) = match &record.status {
-            Status::Active {} => (state(document, used, now), None, None),
-            Status::Expired { .. } => (State::Expired, None, None),
-            Status::Exhausted { .. } => (State::Exhausted, None, None),
-            Status::Stayed { at, order, by } => (State::Stayed, closed(at, order, by), None),
-            Status::Revoked { at, why, by } => (State::Revoked, None, closed(at, why, by)),
+        let (stayed, revoked) = match &record.status {
+            Status::Stayed { at, order, by } => (closed(at, order, by), None),
+            Status::Revoked { at, why, by } => (None, closed(at, why, by)),
+            Status::Active {} | Status::Expired { .. } | Status::Exhausted { .. } => (None, None),
         };
         Self {
-            state,
+            state: match record.status.state() {
+                State::Active => state_of_open(document, used, now),
+                other => other,
+            },
             used_bytes: used.bytes,
             used_packets: used.packets,
             slot: record.account(),
@@ -334,7 +291,8 @@ pub fn is_spent(document: &Document, used: Use) -> bool {
     used.bytes > 0 && left.is_some_and(|left| left < FULL_PACKET)
 }
 
-fn state(document: &Document, used: Use, now: Timestamp) -> State {
+/// What one that nobody closed is by its window and its use.
+fn state_of_open(document: &Document, used: Use, now: Timestamp) -> State {
     if now >= document.ends() {
         State::Expired
     } else if is_spent(document, used) {

@@ -15,8 +15,9 @@ use crate::approval::Signature;
 use crate::audit::{Kind, Who};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
+use crate::exemption::State;
 use crate::exemption::document::{self, Document, Surroundings};
-use crate::exemption::lifecycle::{Event, State};
+use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
 
 /// A document as a user submits it.

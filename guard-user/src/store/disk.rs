@@ -9,6 +9,7 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
 use super::StoreError;
+use super::place::Place;
 use super::read::Reader;
 
 /// Documents, byte for byte, by id and version.
@@ -40,15 +41,20 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 const FORMAT: u64 = 1;
 const FORMAT_KEY: &str = "format";
 
-/// Opens the storage, and with it the database.
-type Open = Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>;
+/// What the database is on, to be opened again.
+enum Storage {
+    File(Place),
+    /// Another storage, and what opens it.
+    #[cfg(test)]
+    Model(Box<dyn Fn() -> Result<Database, StoreError> + Send + Sync>),
+}
 
 /// The database, open for writing, and locked against every other process.
 pub(super) struct Disk {
     path: PathBuf,
     /// `None` where it could not be opened again after a failure.
     database: Option<Database>,
-    open: Open,
+    storage: Storage,
 }
 
 impl Disk {
@@ -63,8 +69,21 @@ impl Disk {
         if !path.try_exists().map_err(failed("looking for it"))? {
             make(path, folder)?;
         }
-        let here = path.to_owned();
-        Self::on(path, Box::new(move || open_file(&here, OpenOptions::new().read(true).write(true))))
+        let file = open_file(path, OpenOptions::new().read(true).write(true))?;
+        if is_empty(path, &file)? {
+            return Err(empty(path));
+        }
+        Self::on_file(path, file)
+    }
+
+    /// The database in a file that is open, and that has this path or will have it.
+    pub(super) fn on_file(path: &Path, file: File) -> Result<Self, StoreError> {
+        let place = Place::of(path, &file).map_err(|source| StoreError::Disk {
+            path: path.to_owned(),
+            step: "opening it by /proc",
+            source,
+        })?;
+        Self::on(path, on_file(path, file)?, Storage::File(place))
     }
 
     /// The database on any storage, which is opened anew after each failure.
@@ -74,11 +93,12 @@ impl Disk {
         storage: impl Fn() -> S + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
         let here = path.to_owned();
-        Self::on(path, Box::new(move || on_backend(&here, storage())))
+        let open = move || on_backend(&here, storage());
+        Self::on(path, open()?, Storage::Model(Box::new(open)))
     }
 
-    fn on(path: &Path, open: Open) -> Result<Self, StoreError> {
-        let disk = Self { path: path.to_owned(), database: Some(open()?), open };
+    fn on(path: &Path, database: Database, storage: Storage) -> Result<Self, StoreError> {
+        let disk = Self { path: path.to_owned(), database: Some(database), storage };
         let damaged = |reason| Err(StoreError::Damaged { path: path.to_owned(), reason });
         match disk.read(path)?.number(FORMAT_KEY)? {
             Some(FORMAT) => Ok(disk),
@@ -88,12 +108,29 @@ impl Disk {
     }
 
     /// Opens the database again: after a failure it takes no further write. It is what it was before the
-    /// transaction that failed, or after it.
+    /// transaction that failed, or after it. The file is the same one, whatever has its name by now.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         // Its lock is let go first.
         self.database = None;
-        self.database = Some((self.open)()?);
+        self.database = Some(match &self.storage {
+            Storage::File(place) => {
+                let failed =
+                    |source| StoreError::Disk { path: self.path.clone(), step: "opening it again", source };
+                on_file(&self.path, place.open().map_err(failed)?)?
+            }
+            #[cfg(test)]
+            Storage::Model(open) => open()?,
+        });
         Ok(())
+    }
+
+    /// Where the file is.
+    pub(super) fn place(&self) -> Option<&Place> {
+        match &self.storage {
+            Storage::File(place) => Some(place),
+            #[cfg(test)]
+            Storage::Model(_) => None,
+        }
     }
 
     fn database(&self) -> Result<&Database, redb::Error> {
@@ -148,7 +185,7 @@ fn make(path: &Path, folder: &Path) -> Result<(), StoreError> {
     }
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
-    let database = open_file(&unfinished, &mut options)?;
+    let database = on_file(&unfinished, open_file(&unfinished, &mut options)?)?;
     begin(&database).map_err(|error| self::failed(path, "making it", error))?;
     // What it writes as it is closed is on the disk before it gets its name.
     drop(database);
@@ -173,13 +210,18 @@ pub(super) fn begin(database: &Database) -> Result<(), redb::Error> {
     Ok(batch.commit()?)
 }
 
-fn open_file(path: &Path, options: &mut OpenOptions) -> Result<Database, StoreError> {
+fn open_file(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError> {
     let disk = |source| StoreError::Disk { path: path.to_owned(), step: "opening it", source };
     // Never by way of a symbolic link.
-    let file = options.custom_flags(libc::O_NOFOLLOW).open(path).map_err(disk)?;
-    if file.metadata().map_err(disk)?.len() == 0 && path.extension().is_none_or(|it| it != "new") {
-        return Err(empty(path));
-    }
+    options.custom_flags(libc::O_NOFOLLOW).open(path).map_err(disk)
+}
+
+fn is_empty(path: &Path, file: &File) -> Result<bool, StoreError> {
+    let disk = |source| StoreError::Disk { path: path.to_owned(), step: "looking at it", source };
+    Ok(file.metadata().map_err(disk)?.len() == 0)
+}
+
+fn on_file(path: &Path, file: File) -> Result<Database, StoreError> {
     let backend = FileBackend::new(file).map_err(|error| opening(path, error))?;
     on_backend(path, backend)
 }

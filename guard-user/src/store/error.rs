@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
+use super::Misplaced;
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::ErrorKind;
@@ -30,7 +31,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The disk refused.
-    #[error("{path}: {step} failed: {source}", path = path.display())]
+    #[error("{path}: {step} failed: {source}; {remedy}", path = path.display(), remedy = remedy(source))]
     Disk {
         /// The file or folder.
         path: PathBuf,
@@ -38,6 +39,14 @@ pub enum StoreError {
         step: &'static str,
         /// What the system says.
         source: io::Error,
+    },
+    /// The database is not where it belongs any more.
+    #[error("{path}: {how}", path = path.display())]
+    Misplaced {
+        /// Where it belongs.
+        path: PathBuf,
+        /// How it is not there.
+        how: Misplaced,
     },
     /// The database is not what was written.
     #[error("{path}: the store is damaged: {reason}; restore it from a backup, or move it elsewhere to begin anew", path = path.display())]
@@ -96,6 +105,18 @@ pub enum StoreError {
         /// How many are needed.
         wanted: usize,
     },
+}
+
+/// What to do about a disk that refused.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its file system",
+        io::ErrorKind::ReadOnlyFilesystem => "mount its file system for writing",
+        io::ErrorKind::PermissionDenied => "give it to the daemon's user, and its folder too",
+        io::ErrorKind::NotADirectory => "remove the file that is where its folder belongs",
+        _ if source.raw_os_error() == Some(libc::ELOOP) => "put the file itself there, and no symbolic link",
+        _ => "look at the disk and at the kernel's log (`dmesg`)",
+    }
 }
 
 impl StoreError {

@@ -19,7 +19,9 @@ mod disk;
 mod entry;
 mod error;
 mod kept;
+pub mod last_tables;
 pub mod pin_counts;
+mod place;
 mod progress;
 mod quota;
 mod read;
@@ -39,7 +41,8 @@ pub use days::{DayCount, DayUse, Judged};
 pub use entry::kernel_entries;
 pub use error::{ApprovalError, LoadError, Problem, StoreError};
 pub use kept::Kept;
-pub use pin_counts::{CountedPin, CountsByNumber, Judgement, PinCounts, Rows};
+pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
+pub use place::Misplaced;
 pub use progress::{Cursor, Progress, boot_id};
 pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
@@ -112,6 +115,19 @@ impl Store {
             "it can't be read ({reason}); no exemption is open and none can be loaded. Restore it from a \
              backup, or move it elsewhere to begin anew"
         );
+        Self::without_database(path, reason)
+    }
+
+    /// The store of a state directory that could not be opened because of this error: nothing is open, every change
+    /// is refused, and the error is among its [`problems`](Self::problems). The disk is left alone. What may be open is
+    /// known once [`open`](Self::open) succeeds.
+    #[must_use]
+    pub fn closed(state_directory: &Path, error: &StoreError) -> Self {
+        let reason = format!("{error}; until it can be opened no exemption is open and none can be loaded");
+        Self::without_database(state_directory.join(FILE), reason)
+    }
+
+    fn without_database(path: PathBuf, reason: String) -> Self {
         let kept = Inner {
             path: path.clone(),
             usable: false,

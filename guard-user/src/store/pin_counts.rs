@@ -78,21 +78,42 @@ impl CountsByNumber for Rows<u8> {
     }
 }
 
-/// A pin as it was when it was counted for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CountedPin {
+/// What is known of a pin without its config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinInfo {
     /// Its name.
     pub name: String,
     /// The line of the config on which it begins.
     pub line: usize,
     /// What it does to egress that it forbids.
+    #[serde(with = "StoredAction")]
     pub action: Action,
     /// What it does to packets that come in.
+    #[serde(with = "StoredIngress")]
     pub ingress: Ingress,
 }
 
-impl CountedPin {
-    fn of(pin: &Pin) -> Self {
+/// How [`Action`] is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Action", rename_all = "kebab-case")]
+enum StoredAction {
+    Observe,
+    Flag,
+    Drop,
+}
+
+/// How [`Ingress`] is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Ingress", rename_all = "kebab-case")]
+enum StoredIngress {
+    Off,
+    Flag,
+    Drop,
+}
+
+impl PinInfo {
+    /// What is known of this pin.
+    pub(super) fn of(pin: &Pin) -> Self {
         Self { name: pin.name.clone(), line: pin.line, action: pin.action, ingress: pin.ingress }
     }
 }
@@ -101,7 +122,7 @@ impl CountedPin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PinCounts {
     generation: u64,
-    pins: Vec<CountedPin>,
+    pins: Vec<PinInfo>,
     /// The kernel's counts when a number last went to another pin.
     base: Rows<u8>,
     /// What was counted before that.
@@ -111,7 +132,7 @@ pub struct PinCounts {
 impl PinCounts {
     /// The pins of a generation, by number; `None` where they are not known.
     #[must_use]
-    pub fn pins_of(&self, generation: u64) -> Option<&[CountedPin]> {
+    pub fn pins_of(&self, generation: u64) -> Option<&[PinInfo]> {
         (self.generation == generation && generation > 0).then_some(&self.pins)
     }
 
@@ -119,8 +140,7 @@ impl PinCounts {
     /// kernel's counts of the moment at which they go live.
     #[must_use]
     pub fn change_hands(&self, pins: &[Pin]) -> bool {
-        let stays =
-            |(number, pin): (usize, &CountedPin)| pins.get(number).is_some_and(|it| it.name == pin.name);
+        let stays = |(number, pin): (usize, &PinInfo)| pins.get(number).is_some_and(|it| it.name == pin.name);
         !self.pins.iter().enumerate().all(stays)
     }
 
@@ -134,7 +154,7 @@ impl PinCounts {
             self.before = self.named(&rows);
             self.base = rows;
         }
-        self.pins = pins.iter().map(CountedPin::of).collect();
+        self.pins = pins.iter().map(PinInfo::of).collect();
         self.generation = generation;
     }
 
@@ -181,7 +201,7 @@ impl PinCounts {
         serde_json::to_vec(&Stored {
             format: FORMAT,
             generation: self.generation,
-            pins: self.pins.iter().map(StoredPin::of).collect(),
+            pins: self.pins.clone(),
             base: list(&self.base),
             archive: list(&self.before),
         })
@@ -195,7 +215,7 @@ impl PinCounts {
         }
         Ok(Self {
             generation: stored.generation,
-            pins: stored.pins.into_iter().map(StoredPin::pin).collect(),
+            pins: stored.pins,
             base: unlist(stored.base),
             before: unlist(stored.archive),
         })
@@ -211,69 +231,9 @@ fn add(sum: &mut (u64, u64), more: (u64, u64)) {
 struct Stored {
     format: u32,
     generation: u64,
-    pins: Vec<StoredPin>,
+    pins: Vec<PinInfo>,
     base: Vec<(u8, Judgement, u64, u64)>,
     archive: Vec<(String, Judgement, u64, u64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredPin {
-    name: String,
-    line: usize,
-    action: StoredAction,
-    ingress: StoredIngress,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum StoredAction {
-    Observe,
-    Flag,
-    Drop,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum StoredIngress {
-    Off,
-    Flag,
-    Drop,
-}
-
-impl StoredPin {
-    fn of(pin: &CountedPin) -> Self {
-        Self {
-            name: pin.name.clone(),
-            line: pin.line,
-            action: match pin.action {
-                Action::Observe => StoredAction::Observe,
-                Action::Flag => StoredAction::Flag,
-                Action::Drop => StoredAction::Drop,
-            },
-            ingress: match pin.ingress {
-                Ingress::Off => StoredIngress::Off,
-                Ingress::Flag => StoredIngress::Flag,
-                Ingress::Drop => StoredIngress::Drop,
-            },
-        }
-    }
-
-    fn pin(self) -> CountedPin {
-        CountedPin {
-            name: self.name,
-            line: self.line,
-            action: match self.action {
-                StoredAction::Observe => Action::Observe,
-                StoredAction::Flag => Action::Flag,
-                StoredAction::Drop => Action::Drop,
-            },
-            ingress: match self.ingress {
-                StoredIngress::Off => Ingress::Off,
-                StoredIngress::Flag => Ingress::Flag,
-                StoredIngress::Drop => Ingress::Drop,
-            },
-        }
-    }
 }
 
 fn list<K: Clone + Ord>(rows: &Rows<K>) -> Vec<(K, Judgement, u64, u64)> {

@@ -15,7 +15,7 @@ use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
-use crate::exemption::{ErrorKind, State, Summary, Surroundings, document};
+use crate::exemption::{ErrorKind, Summary, Surroundings, document};
 
 /// How a change is asked for, and its answer shown.
 #[derive(Clone, Debug, clap::Args)]
@@ -170,10 +170,4 @@ fn text(signature: Signature) -> Result<SignatureText> {
 
 fn refused(errors: Errors<ErrorKind>) -> CliError {
     CliError::document(errors.to_string())
-}
-
-/// Whether packets may pass by it now or later.
-#[must_use]
-pub(crate) const fn is_open(state: State) -> bool {
-    !matches!(state, State::Revoked | State::Expired | State::Exhausted)
 }

@@ -84,7 +84,7 @@ pub fn list(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::
     if summaries.is_empty() {
         return writeln!(out, "no exemptions: everything that a pin forbids stays forbidden");
     }
-    let closed = |summary: &Summary| !super::ask::is_open(summary.state);
+    let closed = |summary: &Summary| summary.state.is_closed();
     let (shut, open): (Vec<&Summary>, Vec<&Summary>) = summaries.iter().partition(|summary| closed(summary));
     for summary in open.iter().chain(&shut) {
         one(summary, now, out)?;

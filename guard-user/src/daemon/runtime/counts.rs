@@ -5,7 +5,7 @@ use guard_common::verdict::{Reason, Verdict};
 
 use crate::events::names::{Names, PinName};
 use crate::kernel::Counters;
-use crate::store::{CountedPin, CountsByNumber, Judgement, Rows};
+use crate::store::{CountsByNumber, Judgement, PinInfo, Rows};
 
 impl CountsByNumber for Counters {
     fn rows(&self) -> Rows<u8> {
@@ -23,8 +23,8 @@ impl CountsByNumber for Counters {
 }
 
 /// The names of a generation that an earlier daemon left, for events of its that are still to come.
-pub(super) fn names_of(pins: &[CountedPin], generation: u64, config: &str) -> Names {
-    let name = |pin: &CountedPin| PinName {
+pub(super) fn names_of(pins: &[PinInfo], generation: u64, config: &str) -> Names {
+    let name = |pin: &PinInfo| PinName {
         name: pin.name.as_str().into(),
         line: pin.line,
         action: pin.action,

@@ -111,3 +111,25 @@ fn what_the_disk_did_not_take_is_in_the_trail_in_its_order() {
     let status = &store.record(&("a".to_owned(), 1)).unwrap().status;
     assert!(matches!(status, Status::Revoked { why, .. } if why == "third"), "{status:?}");
 }
+
+#[test]
+fn an_error_of_the_disk_says_what_to_do() {
+    let error = |number| {
+        let source = std::io::Error::from_raw_os_error(number);
+        StoreError::Disk { path: "/var/lib/x".into(), step: "writing it", source }.to_string()
+    };
+    assert_eq!(
+        error(libc::ENOSPC),
+        "/var/lib/x: writing it failed: No space left on device (os error 28); make room on its file system"
+    );
+    for (number, word) in [
+        (libc::EDQUOT, "make room"),
+        (libc::EROFS, "for writing"),
+        (libc::EACCES, "the daemon's user"),
+        (libc::ENOTDIR, "remove the file"),
+        (libc::ELOOP, "symbolic link"),
+        (libc::EIO, "dmesg"),
+    ] {
+        assert!(error(number).contains(word), "{}", error(number));
+    }
+}

@@ -17,6 +17,7 @@ mod failure;
 mod kept;
 mod killed;
 pub(crate) mod model;
+mod place;
 mod progress;
 mod quotas;
 mod reader;

@@ -195,8 +195,8 @@ fn an_upgrade_loses_no_counts() {
     assert_eq!(
         pins,
         [
-            "CountedPin { name: \"backup\", line: 9, action: Flag, ingress: Drop }",
-            "CountedPin { name: \"mail\", line: 3, action: Observe, ingress: Off }"
+            "PinInfo { name: \"backup\", line: 9, action: Flag, ingress: Drop }",
+            "PinInfo { name: \"mail\", line: 3, action: Observe, ingress: Off }"
         ]
     );
     assert_eq!(store.cursor().unwrap().unwrap().reported_until("e0b3", 100), Some(77));
