@@ -16,3 +16,4 @@ pub mod health;
 pub mod kernel;
 pub mod report;
 pub mod store;
+pub mod telemetry;

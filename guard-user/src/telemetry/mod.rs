@@ -1,0 +1,3 @@
+//! What the daemon shows of its work.
+
+pub mod diagnostics;
