@@ -21,7 +21,7 @@ use crate::audit::Kind;
 use crate::compile::{self, CompileError, HostFacts};
 use crate::config::Checked;
 use crate::config::policy::{Pin, Policy};
-use crate::events::names::{Generations, Names};
+use crate::events::names::{Names, SharedNames};
 use crate::exemption::Clocks;
 use crate::geo::Info;
 use crate::kernel::{Interface, Kernel, KernelError};
@@ -64,7 +64,7 @@ pub struct Guard {
     pub(super) kernel: Kernel,
     pub(super) store: Store,
     pub(super) guarded: Guarded,
-    pub(super) names: Generations,
+    pub(super) names: SharedNames,
     pub(super) ledger: Ledger,
     /// When the live generation went live.
     pub(super) since: Timestamp,
@@ -109,7 +109,7 @@ impl Guard {
         }
         store.grant()?;
         let ledger = Ledger::open(&policy.state.directory, kernel.adopted());
-        let mut names = Generations::default();
+        let names = SharedNames::default();
         if let Some(earlier) = ledger.names(kernel.generation(), &options.config) {
             names.add(earlier);
         }
@@ -306,7 +306,7 @@ impl Guard {
 
     /// The names of the last generations.
     #[must_use]
-    pub fn names(&self) -> &Generations {
+    pub fn names(&self) -> &SharedNames {
         &self.names
     }
 

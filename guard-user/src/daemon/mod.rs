@@ -18,7 +18,6 @@ mod report;
 mod shutdown;
 mod status;
 mod swept;
-mod teller;
 mod trail;
 
 use std::sync::Arc;
@@ -39,17 +38,19 @@ use crate::control::refusals::Refusal;
 use crate::control::right::Right;
 use crate::control::server::{Command, Desk, Message, Server};
 use crate::control::status::LossStatus;
+use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
-use crate::exemption::Summary;
+use crate::exemption::{Clocks, Summary};
+use crate::kernel::View;
 use crate::store::{Change, Target};
+use crate::telemetry::{Parts, Worker, diagnostics};
 
 use exemptions::error_kind;
 use guard::{Guard, Options};
 pub use ledger::counted_for;
 use links::Links;
 use notify::{State, notify};
-use teller::Teller;
 
 /// How often quotas are looked at that are granted in part: a tenth of what half a slice lasts at 1 Gbit/s, and
 /// half of what it lasts at 10.
@@ -60,6 +61,12 @@ const EACH_SECOND: Duration = Duration::from_secs(1);
 const WATCHDOG: Duration = Duration::from_secs(5);
 /// How often a stale database is warned of.
 const EACH_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The file in the state directory that says up to when flows were reported.
+const MARK: &str = "told.json";
+/// How long a status waits for the events that are in the ring buffer.
+const EVENTS: Duration = Duration::from_millis(100);
+/// How long the end of the daemon waits for the last events and lines of the log.
+const LAST_EVENTS: Duration = Duration::from_secs(4);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
@@ -82,7 +89,7 @@ pub fn run(options: Options, checked: Checked) -> Result<()> {
 
 struct Daemon {
     guard: Guard,
-    teller: Teller,
+    telemetry: Worker,
     server: Server,
     desk: Desk,
     commands: mpsc::Receiver<Message>,
@@ -106,7 +113,7 @@ impl Daemon {
         let mut guard = Guard::start(options, checked)?;
         let history = Arc::new(History::default());
         let log = EventLog::start(std::io::stdout()).context("cannot start the event log")?;
-        let teller = Teller::new(&mut guard, Arc::clone(&history), log)?;
+        let telemetry = start_telemetry(&mut guard, Arc::clone(&history), log)?;
         let (sender, commands) = mpsc::channel(REQUESTS);
         let desk = Desk { commands: sender, history };
         notify(State::Ready);
@@ -116,7 +123,7 @@ impl Daemon {
             guard.options.config.display(),
             server.path().display()
         );
-        Ok(Self { guard, teller, server, desk, commands, links, hang_up, terminate, interrupt })
+        Ok(Self { guard, telemetry, server, desk, commands, links, hang_up, terminate, interrupt })
     }
 
     async fn watch(&mut self) {
@@ -128,7 +135,6 @@ impl Daemon {
         loop {
             tokio::select! {
                 () = self.server.serve(&self.desk) => {}
-                () = self.teller.ready() => while self.teller.tell(&self.guard) {},
                 Some(message) = self.commands.recv() => match message {
                     Message::Asked(command) => self.answer(command),
                     Message::Refused(refusal) => {
@@ -142,14 +148,12 @@ impl Daemon {
                 _ = each_second.tick() => {
                     self.guard.follow_wall_clock();
                     self.guard.tend_exemptions();
-                    self.teller.report_losses(&self.guard);
                 }
                 _ = watchdog.tick() => {
                     self.guard.catch_up();
                     self.guard.check_attachments();
                     self.guard.look_at_interfaces();
                     self.guard.book_counts();
-                    self.teller.sweep(&self.guard);
                 }
                 _ = each_day.tick() => self.warn_of_age(),
                 _ = self.terminate.recv() => return,
@@ -159,21 +163,23 @@ impl Daemon {
         }
     }
 
-    fn end(&mut self) {
+    fn end(self) {
+        let Self { mut guard, telemetry, .. } = self;
         notify(State::Stopping);
-        while self.teller.tell(&self.guard) {}
-        self.teller.sweep(&self.guard);
-        self.guard.checkpoint_exemptions();
-        self.guard.book_counts();
-        if shutdown::host_is_stopping() {
-            self.guard.close_with_host();
+        if !telemetry.stop(LAST_EVENTS) {
+            warn!("the last events could not be reported in time");
         }
-        let detail = self.guard.facts_of_config();
-        self.guard.record(trail::now(Kind::End, &trail::daemon(), "", "", detail));
+        guard.checkpoint_exemptions();
+        guard.book_counts();
+        if shutdown::host_is_stopping() {
+            guard.close_with_host();
+        }
+        let detail = guard.facts_of_config();
+        guard.record(trail::now(Kind::End, &trail::daemon(), "", "", detail));
         info!(
             "the daemon ends; generation {} stays in force. `borderguard run` takes it over, `borderguard detach` \
              ends it",
-            self.guard.generation()
+            guard.generation()
         );
     }
 
@@ -220,11 +226,17 @@ impl Daemon {
     }
 
     fn status(&mut self, sees_all: bool) -> Response {
-        // What is in the ring buffer by now is told before it is counted.
-        while self.teller.tell(&self.guard) {}
+        // What is in the ring buffer by now is reported before it is counted, unless that takes too long.
+        let _in_time = self.telemetry.flush_within(EVENTS);
         match self.guard.status() {
             Ok(mut status) => {
-                status.losses.push(LossStatus { kind: "log".to_owned(), count: self.teller.lost_lines() });
+                let losses = self.telemetry.losses();
+                for (kind, count) in [("log", losses.log()), ("diagnostics", losses.diagnostics())] {
+                    status.losses.push(LossStatus { kind: kind.to_owned(), count });
+                }
+                status.problems.extend(self.telemetry.problems(std::time::Instant::now()));
+                status.problems.sort();
+                status.health = self.guard.health(&status.problems);
                 status.events = self.desk.history.next_sequence() - 1;
                 status.exemptions = shown(status.exemptions, sees_all);
                 Response::Status { status: Box::new(status) }
@@ -242,6 +254,7 @@ impl Daemon {
                 info!("reloaded in {took} ms: generation {} is live", self.guard.generation());
                 let detail = self.guard.facts_of_config();
                 self.guard.record(trail::now(Kind::Reload, who, "", "", detail));
+                self.telemetry.set_format(self.guard.policy().log.format);
                 self.guard.done("config, geo databases and exemptions are reloaded".to_owned())
             }
             Err(error) => {
@@ -266,6 +279,28 @@ impl Daemon {
             );
         }
     }
+}
+
+/// Starts the thread that reports events.
+fn start_telemetry(guard: &mut Guard, history: Arc<History>, log: EventLog) -> Result<Worker> {
+    let mark = guard.policy().state.directory.join(MARK);
+    let parts = Parts {
+        events: Box::new(guard.events()?),
+        records: Box::new(View::open(&guard.policy().state.pin_path)?),
+        names: guard.names().clone(),
+        history,
+        log,
+        format: guard.policy().log.format,
+        limits: Limits::default(),
+        resume: swept::read(&mark, Clocks::read().boot_ns),
+        keep: Box::new(move |swept_ns| {
+            if let Err(error) = swept::write(&mark, swept_ns) {
+                warn!(%error, file = %mark.display(), "after a restart some flows may be reported twice");
+            }
+        }),
+        diagnostics_lost: Box::new(diagnostics::lost),
+    };
+    Worker::start(parts).context("cannot start the thread that reports events")
 }
 
 /// Exemptions as a peer may see them.

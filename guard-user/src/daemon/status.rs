@@ -35,7 +35,7 @@ impl Guard {
         let now = Timestamp::now();
         let problems = self.problems(&exemptions, now);
         Ok(Status {
-            health: Health::of(self.enforcement(), &problems),
+            health: self.health(&problems),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
@@ -98,6 +98,11 @@ impl Guard {
         problems.extend(self.stale_database(now).map(|why| Problem::new(ProblemCode::DatabaseStale, why)));
         problems.sort();
         problems
+    }
+
+    /// The state of the guard with these problems.
+    pub(super) fn health(&self, problems: &[Problem]) -> Health {
+        Health::of(self.enforcement(), problems)
     }
 
     /// What the live generation does to packets that it forbids.
