@@ -17,3 +17,4 @@ pub mod inputs;
 pub mod kernel;
 pub mod report;
 pub mod store;
+pub mod telemetry;

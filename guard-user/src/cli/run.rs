@@ -1,6 +1,5 @@
 //! `borderguard run`: the daemon.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -8,9 +7,9 @@ use tracing::Level;
 
 use super::exit::Exit;
 use super::{CliError, DEFAULT_CONFIG};
-use crate::config::policy::LogFormat;
 use crate::daemon::{self, Options, StartError};
 use crate::inputs;
+use crate::telemetry::diagnostics::{self, Stream, Style};
 
 /// Arguments of `run`.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,7 +35,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     // The config says how to log, so it is read once before there is a log.
     let checked =
         inputs::load_config(&config, args.observe).map_err(|error| CliError::document(error.to_string()))?;
-    start_log(checked.policy.log.format, args.verbose);
+    let level = if args.verbose { Level::DEBUG } else { Level::INFO };
+    let style = Style { format: checked.policy.log.format, level, stream: Stream::of_stderr() };
+    // Its last lines are written when this function ends.
+    let _diagnostics = diagnostics::start(style);
     let options = Options { config, observe: args.observe };
     match daemon::run(options, checked) {
         Ok(()) => Ok(Exit::Ok),
@@ -45,19 +47,4 @@ pub fn run(args: &Args) -> Result<Exit> {
             _ => Err(error),
         },
     }
-}
-
-/// What the daemon says of itself goes to standard error; events go to standard output.
-fn start_log(format: LogFormat, verbose: bool) {
-    let level = if verbose { Level::DEBUG } else { Level::INFO };
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    // That a log is set already can only be in a program that uses this library.
-    let _set_already = match format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
 }

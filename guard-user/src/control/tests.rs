@@ -63,7 +63,7 @@ impl Served {
     }
 
     fn tell(&self, events: usize) {
-        (0..events).for_each(|_| drop(self.history.push(dropped())));
+        (0..events).for_each(|_| drop(self.history.push(vec![dropped()])));
     }
 }
 

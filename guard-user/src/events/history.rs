@@ -32,18 +32,29 @@ impl History {
         Self { events: Mutex::new(VecDeque::new()), next: watch::Sender::new(1), capacity }
     }
 
-    /// Numbers the event and takes it up; the oldest gives way where there are too many.
-    pub fn push(&self, mut event: Event) -> Arc<Event> {
-        let mut events = self.lock();
-        event.sequence = *self.next.borrow();
-        let event = Arc::new(event);
-        if events.len() >= self.capacity {
-            events.pop_front();
+    /// Numbers the events and takes them up; the oldest give way where there are too many. Readers are woken
+    /// once for all of them.
+    pub fn push(&self, new: Vec<Event>) -> Vec<Arc<Event>> {
+        if new.is_empty() {
+            return Vec::new();
         }
-        events.push_back(Arc::clone(&event));
-        // Under the lock, so that whoever reads the number finds the event.
-        self.next.send_modify(|next| *next += 1);
-        event
+        let mut events = self.lock();
+        let mut next = *self.next.borrow();
+        let numbered = |mut event: Event| {
+            event.sequence = next;
+            next += 1;
+            Arc::new(event)
+        };
+        let new: Vec<Arc<Event>> = new.into_iter().map(numbered).collect();
+        events.extend(new.iter().cloned());
+        let excess = events.len().saturating_sub(self.capacity);
+        let old: Vec<Arc<Event>> = events.drain(..excess).collect();
+        // Under the lock, so that a reader of the number finds the event.
+        self.next.send_replace(next);
+        drop(events);
+        // Its memory is given back without the lock.
+        drop(old);
+        new
     }
 
     /// Told of whenever an event was taken up.
@@ -94,7 +105,7 @@ mod tests {
         let history = History::new(3);
         let reader = history.subscribe();
         for _ in 0..5 {
-            history.push(dropped());
+            history.push(vec![dropped()]);
         }
         assert!(reader.has_changed().unwrap());
         let (missed, events) = history.from(1, 10);
@@ -116,7 +127,7 @@ mod tests {
             let mut total = 0;
             for push in pushes {
                 for _ in 0..push {
-                    history.push(dropped());
+                    history.push(vec![dropped()]);
                     total += 1;
                 }
                 let (missed, events) = history.from(next, 3);

@@ -1,7 +1,7 @@
 //! What the numbers in an event stand for: by generation, because a reload may give them to others.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::policy::{Action, Ingress, Policy};
 
@@ -71,7 +71,7 @@ impl Names {
 }
 
 /// The names of the last generations.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Generations {
     names: VecDeque<Arc<Names>>,
 }
@@ -104,6 +104,36 @@ impl Generations {
     }
 }
 
+/// The names of the last generations, shared between the thread that publishes generations and the one that
+/// reports events.
+#[derive(Clone, Debug, Default)]
+pub struct SharedNames(Arc<RwLock<Arc<Generations>>>);
+
+impl SharedNames {
+    /// Takes up the names of a new generation. Must be called before the kernel judges by it, so that no event
+    /// comes first.
+    pub fn add(&self, names: Names) {
+        self.change(|generations| generations.add(names));
+    }
+
+    /// Takes the newest one back: it did not go live.
+    pub fn take_back(&self, generation: u64) {
+        self.change(|generations| generations.take_back(generation));
+    }
+
+    /// The names as they are now. Holds nobody up, however long it is kept.
+    #[must_use]
+    pub fn get(&self) -> Arc<Generations> {
+        // Nobody panics between two changes that belong together.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Generations)) {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut generations));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +161,17 @@ mod tests {
         assert_eq!(generations.get(7).unwrap().generation, 7);
         generations.take_back(70);
         assert_eq!(generations.newest().unwrap().generation, 69);
+    }
+
+    #[test]
+    fn names_that_a_reader_has_stay_as_they_were() {
+        let shared = SharedNames::default();
+        shared.add(names(1));
+        let before = shared.get();
+        shared.add(names(2));
+        assert!(before.get(2).is_none() && shared.get().get(2).is_some());
+        shared.take_back(2);
+        assert!(shared.get().get(2).is_none() && shared.get().get(1).is_some());
     }
 
     #[test]

@@ -207,10 +207,27 @@ impl View {
     /// [`KernelError::Map`] where the map cannot be read.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowRecord)>, KernelError> {
         let mut flows = Vec::new();
-        self.each(&self.maps.flows, "FLOWS", |key, value| {
-            flows.extend(read::<FlowKey>(key).zip(read::<FlowRecord>(value)));
-        })?;
+        self.for_each_flow(&mut |key, record| flows.push((key, record)))?;
         Ok(flows)
+    }
+
+    /// Shows every flow record that is there from begin to end, in no order. Others may be left out.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map cannot be read, after some of them perhaps.
+    pub fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
+        self.each(&self.maps.flows, "FLOWS", |key, value| {
+            if let (Some(key), Some(record)) = (read::<FlowKey>(key), read::<FlowRecord>(value)) {
+                each(key, record);
+            }
+        })
+    }
+
+    /// The most flow records that there can be.
+    #[must_use]
+    pub fn flow_capacity(&self) -> usize {
+        self.maps.flows.shape().max_entries as usize
     }
 
     /// What the exemption in this slot has let through since it was last reset.

@@ -13,6 +13,7 @@ use super::{KernelError, LinuxKernel, folder};
 /// events again: the descriptor is readable then.
 pub struct EventReader {
     ring: RingBuf<MapData>,
+    capacity: usize,
     malformed: u64,
 }
 
@@ -29,12 +30,21 @@ impl LinuxKernel {
             source: std::io::Error::other(error),
         };
         let map = MapData::from_pin(folder::maps(self.pin_path()).join("EVENTS")).map_err(error)?;
+        let bytes = map.info().map_err(error)?.max_entries() as usize;
         let ring = Map::from_map_data(map).and_then(RingBuf::try_from).map_err(error)?;
-        Ok(EventReader { ring, malformed: 0 })
+        // Each entry has a header of 8 bytes (Documentation/bpf/ringbuf.rst).
+        let capacity = bytes / (size_of::<Event>() + 8);
+        Ok(EventReader { ring, capacity, malformed: 0 })
     }
 }
 
 impl EventReader {
+    /// The most events that the ring buffer holds.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Entries that did not have the size of an event. The kernel program writes none.
     #[must_use]
     pub const fn malformed(&self) -> u64 {

@@ -144,6 +144,7 @@ impl LastTables {
         (table.any_interface, table.any_cgroup) = (table.pins, table.pins);
         table.dimensions &= !(dimension::INTERFACE | dimension::CGROUP);
         (table.interface_len, table.cgroup_len, table.cgroup_levels) = (0, 0, 0);
+        (table.parent_len, table.read_levels) = (0, 0);
     }
 }
 

@@ -103,13 +103,6 @@ impl Store {
         Ok(Self { path, disk: Some(disk), kept: Kept::new(kept), last_line, untold: Vec::new(), doubt: None })
     }
 
-    /// A store that holds nothing, for one that could not be opened: every exemption is closed, and every change is
-    /// refused with this reason.
-    #[must_use]
-    pub fn closed(state_directory: &Path, reason: String) -> Self {
-        Self::unusable(state_directory.join(FILE), reason)
-    }
-
     fn unusable(path: PathBuf, reason: String) -> Self {
         let reason = format!(
             "it can't be read ({reason}); no exemption is open and none can be loaded. Restore it from a \

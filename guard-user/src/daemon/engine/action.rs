@@ -8,11 +8,13 @@ use super::basis::{Basis, Geo, Table};
 use super::input::Ticket;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
+use crate::compile::HostFacts;
 use crate::config::policy::Policy;
 use crate::control::protocol::Response;
 use crate::events::names::Names;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
+use crate::geo::Info;
 use crate::kernel::{Interface, Stray};
 use crate::store::{Change, Cursor, PinCounts, Target};
 
@@ -41,8 +43,10 @@ pub enum Action {
         policy: Arc<Policy>,
         /// Its geo tables.
         geo: Geo,
-        /// The generation.
-        generation: u64,
+        /// Where they come from.
+        database: Info,
+        /// What the policy's names stand for on this host.
+        facts: HostFacts,
     },
     /// Log a line.
     Log(Level, String),

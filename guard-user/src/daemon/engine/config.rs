@@ -153,9 +153,16 @@ impl Engine {
         self.config.cgroups = cgroups;
         self.config.refused = None;
         if let Some((image, info)) = geo {
-            self.config.database = info;
-            let (policy, generation) = (Arc::clone(&self.config.policy), self.publishing.generation());
-            self.actions.push(Action::KeepTables { policy, geo: image, generation });
+            self.config.database = info.clone();
+            // They are those of the config now.
+            self.surroundings.remove("last-tables");
+            let interfaces = self.interfaces.facts().unwrap_or_default();
+            self.actions.push(Action::KeepTables {
+                policy: Arc::clone(&self.config.policy),
+                geo: image,
+                database: info,
+                facts: HostFacts { interfaces, ..self.config.cgroups.clone() },
+            });
         }
         self.interfaces.config_changed(is_first);
         if is_first {

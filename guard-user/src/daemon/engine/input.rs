@@ -13,6 +13,7 @@ use crate::config::Warning;
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
+use crate::health::Problem;
 use crate::kernel::{Counters, Observed, Stray};
 use crate::store::{Admission, Cursor, Kept, Key, StoreError};
 
@@ -153,6 +154,8 @@ pub struct Sample {
     pub events: u64,
     /// Up to when flows were reported.
     pub cursor: Option<Cursor>,
+    /// What is wrong with the reporting of events.
+    pub problems: Vec<Problem>,
 }
 
 /// A config and its databases, checked and turned into tables.

@@ -107,8 +107,6 @@ pub struct Engine {
     surroundings: BTreeMap<&'static str, Surroundings>,
     /// Why the audit trail has a gap.
     gap: Option<String>,
-    /// Lines that the sinks lost, as of the last look.
-    lost: Lost,
     next_store: u64,
     /// What is over by its window, of which the sockets are closed already.
     cut_over: BTreeSet<Key>,
@@ -119,16 +117,6 @@ pub struct Engine {
     /// What operations of the store were for, that are not done yet, and since when.
     asked: BTreeMap<StoreId, (u64, Purpose)>,
     actions: Vec<Action>,
-}
-
-/// What was lost on the way of events, and when that last grew.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lost {
-    log: u64,
-    kernel: u64,
-    looked: bool,
-    log_grew_ns: Option<u64>,
-    kernel_grew_ns: Option<u64>,
 }
 
 /// When what is done from time to time is due next, nanoseconds of `CLOCK_BOOTTIME`.
@@ -177,7 +165,6 @@ impl Engine {
             due: Due { second: now.boot_ns, watchdog: now.boot_ns, day: now.boot_ns },
             surroundings: BTreeMap::new(),
             gap: None,
-            lost: Lost::default(),
             next_store: 0,
             cut_over: BTreeSet::new(),
             now_ns: now.boot_ns,
@@ -213,7 +200,7 @@ impl Engine {
             Input::Uses(uses) => self.uses_read(uses, now),
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::HoldFailed(error) => self.closings.hold_failed(error),
-            Input::Sampled(sample) => self.sampled(sample, now),
+            Input::Sampled(sample) => self.sampled(sample),
             Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems, now),
             Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
             Input::Loaded(result) => self.config_loaded(result, now),

@@ -12,8 +12,6 @@ use crate::kernel::ObservedInterface;
 const ON_THE_WAY_NS: u64 = SECOND / 4;
 /// How long a worker may be silent, nanoseconds.
 const STUCK_NS: u64 = 5 * SECOND;
-/// How long a loss is a problem after it last grew, nanoseconds.
-const LOSS_NS: u64 = 60 * SECOND;
 
 impl Engine {
     /// What the live generation does to packets that it forbids.
@@ -183,16 +181,7 @@ impl Engine {
         }
         let unreadable = self.quotas.unreadable.iter().chain(&self.reads.unreadable);
         problems.extend(unreadable.map(|why| Problem::new(ProblemCode::CountersUnreadable, why)));
-        let fresh = |at: Option<u64>| at.is_some_and(|at| now.boot_ns < at + LOSS_NS);
-        if fresh(self.lost.kernel_grew_ns) {
-            let message = "events of flows were lost or held back in the kernel within the last minute; counters \
-                           have every packet";
-            problems.push(Problem::new(ProblemCode::EventsLost, message));
-        }
-        if fresh(self.lost.log_grew_ns) {
-            let message = "lines of the log were lost within the last minute: nobody read them in time";
-            problems.push(Problem::new(ProblemCode::LogLost, message));
-        }
+        problems.extend(self.reads.sample.problems.iter().cloned());
     }
 
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {

@@ -22,7 +22,7 @@ pub(super) struct Reads {
     /// What was booked last.
     booked: Option<Judged>,
     /// The last sample.
-    sample: Sample,
+    pub(super) sample: Sample,
 }
 
 /// For what a sample is.
@@ -87,12 +87,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn sampled(&mut self, sample: Result<Box<Sample>, String>, now: Clocks) {
+    pub(super) fn sampled(&mut self, sample: Result<Box<Sample>, String>) {
         let wants = self.reads.on_its_way.take().unwrap_or_default();
         self.reads.sampling_since = None;
         match sample {
             Ok(sample) => {
-                self.note_losses(&sample, now);
                 self.reads.sample = *sample;
                 self.reads.unreadable = None;
             }
@@ -114,20 +113,6 @@ impl Engine {
             }
         }
         self.sampled_for_end();
-    }
-
-    fn note_losses(&mut self, sample: &Sample, now: Clocks) {
-        let kernel = sample.counters.lost.iter().sum();
-        let log = sample.log_lost + sample.diagnostics_lost;
-        // What was lost before the daemon looked for the first time is no news.
-        if self.lost.looked && kernel > self.lost.kernel {
-            self.lost.kernel_grew_ns = Some(now.boot_ns);
-        }
-        if self.lost.looked && log > self.lost.log {
-            self.lost.log_grew_ns = Some(now.boot_ns);
-        }
-        (self.lost.kernel, self.lost.log) = (kernel, log);
-        self.lost.looked = true;
     }
 
     fn book_counts(&mut self) {
@@ -169,9 +154,7 @@ impl Engine {
             return self.answer(ticket, Response::error(ErrorKind::Failed, message));
         }
         let exemptions = shown(self.all_summaries(now), asker.sees_all);
-        let sample = std::mem::take(&mut self.reads.sample);
-        let status = Box::new(self.status(&sample, exemptions, now));
-        self.reads.sample = sample;
+        let status = Box::new(self.status(exemptions, now));
         self.answer(ticket, Response::Status { status });
     }
 

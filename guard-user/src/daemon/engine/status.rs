@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use guard_common::abi::{Hook, Loss};
 use guard_common::verdict::{Reason, Verdict};
 
-use super::{Engine, Sample};
+use super::Engine;
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::control::status::{
     CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
@@ -25,7 +25,8 @@ const TOP: usize = 5;
 
 impl Engine {
     /// Everything that is known.
-    pub(super) fn status(&self, sample: &Sample, exemptions: Vec<Summary>, now: Clocks) -> Status {
+    pub(super) fn status(&self, exemptions: Vec<Summary>, now: Clocks) -> Status {
+        let sample = &self.reads.sample;
         let counters = &sample.counters;
         let rows = self.counts.by_name(counters);
         let problems = self.problems(&exemptions, now);

@@ -1,7 +1,6 @@
 //! The worker that owns the kernel side: one thread, one job after the other, what closes before what looks.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use guard_common::abi::ExemptionUse;
@@ -10,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::facts;
 use super::queue::{Receiver, Sender, Urgency, queue};
 use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, Sight};
-use crate::events::names::Generations;
+use crate::events::names::SharedNames;
 use crate::kernel::{Kernel, KernelError};
 
 /// The worker, and the way to it.
@@ -26,7 +25,7 @@ impl Worker {
     /// Where no thread can be had.
     pub(super) fn start(
         kernel: Box<dyn Kernel>,
-        names: Arc<RwLock<Generations>>,
+        names: SharedNames,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
         let (jobs, receiver) = queue();
@@ -55,7 +54,7 @@ impl Drop for Worker {
 
 fn work(
     mut kernel: Box<dyn Kernel>,
-    names: &RwLock<Generations>,
+    names: &SharedNames,
     jobs: &Receiver<KernelJob>,
     inputs: &UnboundedSender<Input>,
 ) {
@@ -70,7 +69,7 @@ fn work(
 /// Does one job.
 pub(in crate::daemon) fn done(
     kernel: &mut dyn Kernel,
-    names: &RwLock<Generations>,
+    names: &SharedNames,
     job: KernelJob,
 ) -> Option<Input> {
     let text = |error: KernelError| error.to_string();
@@ -108,14 +107,14 @@ pub(in crate::daemon) fn done(
     })
 }
 
-fn publish(kernel: &mut dyn Kernel, names: &RwLock<Generations>, job: Publish) -> PublishOutcome {
+fn publish(kernel: &mut dyn Kernel, names: &SharedNames, job: Publish) -> PublishOutcome {
     let generation = job.names.generation;
     // Before the kernel judges by it: an event must find its names.
-    names.write().unwrap_or_else(PoisonError::into_inner).add(job.names);
+    names.add(job.names);
     let result = kernel.publish(&job.table.0, job.geo.as_ref().map(|geo| &*geo.0));
     let went_live = kernel.generation() == generation;
     if !went_live {
-        names.write().unwrap_or_else(PoisonError::into_inner).take_back(generation);
+        names.take_back(generation);
     }
     let counters = (went_live && job.counts_change_hands).then(|| kernel.counters().ok()).flatten();
     PublishOutcome {

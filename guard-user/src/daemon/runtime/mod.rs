@@ -11,6 +11,7 @@ mod counts;
 mod facts;
 
 pub(in crate::daemon) mod kernel;
+mod last_tables;
 mod links;
 mod loader;
 mod notify;
@@ -21,7 +22,6 @@ mod shutdown;
 mod sockets;
 mod start;
 pub(in crate::daemon) mod store;
-mod telemetry;
 mod watchdog;
 
 use std::collections::HashMap;
@@ -45,6 +45,7 @@ use crate::control::server::{Command, Message};
 use crate::exemption::Clocks;
 
 use cgroups::Cgroups;
+use last_tables::Tables;
 use links::Links;
 pub use loader::Options;
 pub use start::StartError;
@@ -240,8 +241,8 @@ impl Daemon {
                         let _gone = answer.send(response);
                     }
                 }
-                Action::KeepTables { policy, geo, generation } => {
-                    start::keep_tables(&self.parts.state, policy, geo, generation);
+                Action::KeepTables { policy, geo, database, facts } => {
+                    last_tables::keep(&self.parts, Tables { policy, geo, database, facts });
                 }
                 Action::Log(Level::Error, line) => error!("{line}"),
                 Action::Log(Level::Warn, line) => warn!("{line}"),
@@ -257,7 +258,6 @@ impl Daemon {
     async fn end(&mut self) {
         notify(State::Stopping);
         let with_host = shutdown::host_is_stopping();
-        sampler::Losses::flush(self.parts.telemetry.as_ref());
         self.step(Input::Stop { with_host });
         let deadline = tokio::time::Instant::now() + LAST_WORDS;
         while !self.has_ended {
@@ -272,7 +272,6 @@ impl Daemon {
             };
             self.step(input);
         }
-        self.parts.telemetry.end();
         self.parts.store.end(LAST_WORDS);
     }
 }

@@ -1,27 +1,30 @@
 //! The worker that reads the kernel's counters: large maps, which nobody has to wait for but those who ask.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Receiver, Sender, Urgency, queue};
 use crate::daemon::engine::{Input, Sample};
+use crate::events::history::History;
 use crate::kernel::View;
 use crate::store::Cursor;
+use crate::telemetry;
 
-/// What the sinks count beside the kernel.
-pub(super) trait Losses: Send + Sync {
-    /// Has the events in the ring buffer taken out first, as far as that is done soon.
-    fn flush(&self);
-    /// Lines of the event log that were lost.
-    fn log_lost(&self) -> u64;
-    /// Lines of diagnostics that were lost.
-    fn diagnostics_lost(&self) -> u64;
-    /// The number of the last event.
-    fn events(&self) -> u64;
-    /// Up to when flows were reported.
-    fn cursor(&self) -> Option<Cursor>;
+/// How long a sample waits for the events that are in the ring buffer.
+const EVENTS: Duration = Duration::from_millis(100);
+
+/// What is sampled beside the kernel's counters.
+#[derive(Clone)]
+pub(super) struct Sources {
+    /// The worker that reports events.
+    pub(super) telemetry: Arc<telemetry::Worker>,
+    /// The events.
+    pub(super) history: Arc<History>,
+    /// Up to when flows were reported, until it is taken.
+    pub(super) cursor: Arc<Mutex<Option<Cursor>>>,
 }
 
 /// The way to the worker; dropped, it ends the worker.
@@ -36,13 +39,13 @@ impl Worker {
     /// Where no thread can be had.
     pub(super) fn start(
         view: View,
-        losses: Arc<dyn Losses>,
+        sources: Sources,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
         let (jobs, receiver) = queue();
         std::thread::Builder::new()
             .name("sampler".to_owned())
-            .spawn(move || work(&view, losses.as_ref(), &receiver, &inputs))?;
+            .spawn(move || work(&view, &sources, &receiver, &inputs))?;
         Ok(Self { jobs })
     }
 
@@ -51,17 +54,19 @@ impl Worker {
     }
 }
 
-fn work(view: &View, losses: &dyn Losses, jobs: &Receiver<()>, inputs: &UnboundedSender<Input>) {
+fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedSender<Input>) {
     while jobs.take().is_some() {
         // What is in the ring buffer by now is an event before it is counted.
-        losses.flush();
+        let _in_time = sources.telemetry.flush_within(EVENTS);
         let sample = view.counters().map(|counters| {
+            let losses = sources.telemetry.losses();
             Box::new(Sample {
                 counters,
-                log_lost: losses.log_lost(),
-                diagnostics_lost: losses.diagnostics_lost(),
-                events: losses.events(),
-                cursor: losses.cursor(),
+                log_lost: losses.log(),
+                diagnostics_lost: losses.diagnostics(),
+                events: sources.history.next_sequence() - 1,
+                cursor: sources.cursor.lock().unwrap_or_else(PoisonError::into_inner).take(),
+                problems: sources.telemetry.problems(Instant::now()),
             })
         });
         if inputs.send(Input::Sampled(sample.map_err(|error| error.to_string()))).is_err() {

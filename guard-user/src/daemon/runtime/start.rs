@@ -1,8 +1,8 @@
 //! The start: what is in the kernel goes on throughout, and what can't be had is told and tried again, not a reason
 //! to guard nothing.
 
-use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -10,18 +10,22 @@ use tracing::{error, info, warn};
 
 use super::control::Control;
 use super::loader::{self, Options};
-use super::telemetry::Telemetry;
-use super::{counts, kernel, sampler, sockets, store};
+use super::sampler::Sources;
+use super::{counts, kernel, last_tables, sampler, sockets, store};
 use crate::config::Checked;
-use crate::config::policy::{Geo, Policy};
+use crate::config::policy::{Geo, LogFormat, Policy};
 use crate::control::server::Message;
 use crate::control::users::user_name;
 use crate::daemon::engine::{self, Action, Begin, Engine, Input, LoadFailure, Prepared, Surroundings};
-use crate::events::names::Generations;
+use crate::events::budget::Limits;
+use crate::events::history::History;
+use crate::events::log::EventLog;
+use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::inputs::{self, InputError};
 use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
-use crate::store::{PinCounts, Store, StoreError};
+use crate::store::{Cursor, PinCounts, Store, boot_id};
+use crate::telemetry::{self, diagnostics};
 
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
@@ -46,7 +50,6 @@ pub(super) struct Parts {
     pub(super) store: store::Worker,
     pub(super) sampler: sampler::Worker,
     pub(super) sockets: sockets::Worker,
-    pub(super) telemetry: Arc<Telemetry>,
     pub(super) server: Control,
 }
 
@@ -72,7 +75,7 @@ pub(super) fn start(
 }
 
 /// What is guarded without this process, for the message of one that can't start.
-fn what_goes_on(pin_path: &std::path::Path) -> String {
+fn what_goes_on(pin_path: &Path) -> String {
     match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, view.attachments()?.len()))) {
         Ok((generation @ 1.., hooks @ 1..)) => {
             format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks} hooks")
@@ -100,9 +103,9 @@ fn try_to_start(
     let (prepared, tables_problem) = prepare(policy, &state, Kernel::generation(&kernel))?;
     let prepared = Prepared { warnings, ..prepared };
     let counts = pin_counts(&store, adopted);
-    let names = Arc::new(RwLock::new(Generations::default()));
+    let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
-    if let (Some(pins), Ok(mut names)) = (counts.pins_of(generation), names.write()) {
+    if let Some(pins) = counts.pins_of(generation) {
         // For events of the earlier daemon's generation that are still to come.
         names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
     }
@@ -123,7 +126,8 @@ fn try_to_start(
         warn!("after this start some flows may be reported twice: {error}");
         None
     });
-    let telemetry = Telemetry::start(&mut kernel, View::open(&pin_path)?, Arc::clone(&names), cursor, format)?;
+    let history = Arc::new(History::default());
+    let sources = report_events(&mut kernel, &pin_path, (names.clone(), Arc::clone(&history)), cursor, format)?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
     for problem in [
         Surroundings::Store(store_problem),
@@ -133,17 +137,48 @@ fn try_to_start(
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
     let parts = Parts {
-        sampler: sampler::Worker::start(View::open(&pin_path)?, telemetry.clone(), inputs.clone())?,
+        sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, state.clone(), inputs.clone())?,
-        server: Control::new(&control, sender, telemetry.history()),
-        telemetry,
+        server: Control::new(&control, sender, history),
         options,
         state,
         inputs,
     };
     Ok(Started { engine, actions, parts, requests })
+}
+
+/// Starts the worker that reports events.
+fn report_events(
+    kernel: &mut LinuxKernel,
+    pin_path: &Path,
+    (names, history): (SharedNames, Arc<History>),
+    cursor: Option<Cursor>,
+    format: LogFormat,
+) -> Result<Sources> {
+    let boot = boot_id().ok();
+    let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
+    let cursor = Arc::new(Mutex::new(None));
+    let kept = Arc::clone(&cursor);
+    let parts = telemetry::Parts {
+        events: Box::new(kernel.events()?),
+        records: Box::new(View::open(pin_path)?),
+        names,
+        history: Arc::clone(&history),
+        log: EventLog::start(std::io::stdout()).context("cannot start the event log")?,
+        format,
+        limits: Limits::default(),
+        resume,
+        keep: Box::new(move |swept_ns| {
+            // The store is another worker's: the next sample takes it there.
+            let now = boot.clone().map(|boot| Cursor { boot, swept_ns });
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }),
+        diagnostics_lost: Box::new(diagnostics::lost),
+    };
+    let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
+    Ok(Sources { telemetry: Arc::new(telemetry), history, cursor })
 }
 
 /// Which pins the kernel's counts are of.
@@ -158,7 +193,7 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
 }
 
 /// The store; one that holds nothing where it can't be had, so that every exemption is closed.
-fn open_store(state: &std::path::Path, generation: u64) -> (Store, Option<String>) {
+fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
     let opened = Store::open(state).and_then(|mut store| {
         // Before its first generation the kernel has counted nothing, also where a start that was cut short has
         // left its maps.
@@ -178,7 +213,7 @@ fn open_store(state: &std::path::Path, generation: u64) -> (Store, Option<String
         Err(error) => {
             error!("the store can't be used, so every exemption is closed: {error}");
             let why = error.to_string();
-            (Store::closed(state, why.clone()), Some(why))
+            (Store::closed(state, &error), Some(why))
         }
     }
 }
@@ -186,7 +221,7 @@ fn open_store(state: &std::path::Path, generation: u64) -> (Store, Option<String
 /// The tables to begin with: of the config and its databases, else with the last geo tables that were good.
 fn prepare(
     policy: Policy,
-    state: &std::path::Path,
+    state: &Path,
     generation: u64,
 ) -> Result<(Prepared, Option<String>), StartError> {
     let failed = match database(&policy.geo) {
@@ -201,7 +236,7 @@ fn prepare(
         let why = format!("{failed}. The geo tables that the kernel has stay in force");
         return Ok((loader::without_tables(policy, None), Some(why)));
     }
-    match last_tables(state) {
+    match last_tables::read(state) {
         Ok(Some(geo)) => {
             let why = format!("{failed}. The last geo tables that were good are in force");
             Ok((loader::without_tables(policy, Some(geo)), Some(why)))
@@ -215,12 +250,3 @@ fn database(geo: &Geo) -> Result<crate::geo::GeoDb, InputError> {
     inputs::load_database(geo)
 }
 
-/// The geo tables of the last generation that was good.
-fn last_tables(_state: &std::path::Path) -> Result<Option<(engine::Geo, crate::geo::Info)>, StoreError> {
-    Ok(None)
-}
-
-/// Keeps the tables that are live now for a start that can't read its database.
-pub(super) fn keep_tables(_state: &std::path::Path, _policy: Arc<Policy>, _geo: engine::Geo, _generation: u64) {
-    warn!("not kept");
-}

@@ -135,7 +135,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
             StoreOutcome::Saved(store.save_progress(progress, now))
         }
         StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now)),
-        StoreJob::CheckPlace => StoreOutcome::Saved(Ok(())),
+        StoreJob::CheckPlace => StoreOutcome::Saved(store.restore_place()),
     }
 }
 

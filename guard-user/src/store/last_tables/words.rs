@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use guard_common::abi::{LocalSet, Mark, PeerSet, PolicyTable, SmallTable, SmallTable6};
+use guard_common::abi::{CgroupParent, LocalSet, Mark, PeerSet, PolicyTable, SmallTable, SmallTable6};
 use guard_common::interval::build::GeoImage;
 use guard_common::interval::{DETAIL_CAPACITY, Detail, V4_CAPACITY, V6_CAPACITY};
 
@@ -86,6 +86,7 @@ fields!(SmallTable6<N> { hi, lo, sets, len } without { pad });
 fields!(LocalSet { pins, failsafes } without {});
 fields!(Mark { value, mask, pins } without {});
 fields!(PeerSet { failsafes } without { exemptions });
+fields!(CgroupParent { id, known, pins, level, depth } without {});
 fields!(PolicyTable {
     generation,
     pins,
@@ -101,6 +102,8 @@ fields!(PolicyTable {
     interface_len,
     cgroup_len,
     mark_len,
+    read_levels,
+    parent_len,
     permitted,
     sources4,
     sources6,
@@ -116,6 +119,7 @@ fields!(PolicyTable {
     interface_pins,
     cgroups,
     cgroup_pins,
+    parents,
     marks,
 } without {
     // Says whether there are exemptions: written and read on its own.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock};
 
 use guard_common::interval::build::GeoImage;
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,7 @@ use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
 use crate::daemon::runtime;
-use crate::events::names::Generations;
+use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::geo::{GeoDb, Info, Runs};
 use crate::health::{Problem, ProblemCode};
@@ -52,7 +52,7 @@ pub(super) struct World {
     cuts: VecDeque<u64>,
     samples: usize,
     loads: usize,
-    names: Arc<RwLock<Generations>>,
+    names: SharedNames,
     next_ticket: u64,
     pub(super) answers: BTreeMap<Ticket, Response>,
     /// Exemptions whose closing was asked for and not refused, by the request, until a resumption is on the disk.
@@ -137,7 +137,7 @@ impl World {
             cuts: VecDeque::new(),
             samples: 0,
             loads: 0,
-            names: Arc::default(),
+            names: SharedNames::default(),
             next_ticket: 0,
             answers: BTreeMap::new(),
             closings: BTreeMap::new(),

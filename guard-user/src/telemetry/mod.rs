@@ -1,0 +1,16 @@
+//! From the kernel's ring buffer to the history and the log, on a thread of its own.
+//!
+//! Nothing that guards waits for it: a flood of events costs this thread's share of a CPU and no more, what it
+//! can't take is counted by the kernel and reported, and it never waits for the disk or for a reader.
+
+pub mod diagnostics;
+mod losses;
+mod reporter;
+mod source;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use losses::Losses;
+pub use source::{Events, Records};
+pub use worker::{Parts, Worker};

@@ -1,0 +1,305 @@
+//! What the thread does with events: tracks flows, gives names, and passes on to the history and the log.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use guard_common::abi::{self, Loss};
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::{error, warn};
+
+use super::losses::{Counted, Losses};
+use super::source::{Events, Records};
+use super::worker::Shared;
+use crate::config::policy::LogFormat;
+use crate::events::Event;
+use crate::events::budget::{Budget, Limits};
+use crate::events::enrich::{Context, enrich};
+use crate::events::flows::{self, Tracker};
+use crate::events::history::History;
+use crate::events::log::EventLog;
+use crate::events::names::SharedNames;
+use crate::events::record::Record;
+use crate::exemption::Clocks;
+use crate::kernel::KernelError;
+
+/// Events that are taken at once, and records that are swept, before the thread looks for something else to do:
+/// a few milliseconds.
+const BATCH: usize = 1024;
+/// How often losses are looked at.
+const EACH_SECOND: Duration = Duration::from_secs(1);
+/// How often quiet flows are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Where events go, and by which names.
+pub(super) struct Rest {
+    pub(super) names: SharedNames,
+    pub(super) history: Arc<History>,
+    pub(super) log: EventLog,
+    pub(super) format: LogFormat,
+    pub(super) keep: Box<dyn FnMut(u64) + Send>,
+    pub(super) diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
+}
+
+/// What was taken from the ring buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) events: usize,
+    /// Whether there were no more.
+    pub(super) is_all: bool,
+}
+
+pub(super) struct Reporter {
+    events: Box<dyn Events>,
+    rest: Rest,
+    tracker: Tracker,
+    budget: Budget,
+    losses: Losses,
+    malformed: u64,
+    /// The most flows that are tracked before those are taken out that the kernel has forgotten. Meanwhile there
+    /// may be a ring buffer's more, and in a sweep every record that the kernel has.
+    most_flows: usize,
+    session: Timestamp,
+    next_second: Instant,
+    next_sweep: Instant,
+    shared: Arc<Shared>,
+}
+
+impl Reporter {
+    pub(super) fn new(events: Box<dyn Events>, rest: Rest, limits: Limits, shared: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        Self {
+            events,
+            rest,
+            tracker: Tracker::default(),
+            budget: Budget::new(limits),
+            losses: Losses::default(),
+            malformed: 0,
+            most_flows: 0,
+            session: Timestamp::now(),
+            next_second: now + EACH_SECOND,
+            next_sweep: now + SWEEP,
+            shared,
+        }
+    }
+
+    /// Goes on from an earlier daemon, which has seen these losses.
+    pub(super) fn begin(
+        &mut self,
+        records: &dyn Records,
+        lost: Result<[u64; Loss::COUNT], KernelError>,
+        resume: Option<u64>,
+    ) {
+        // A kernel that has all the records it can have, and half of that in flows whose records it has evicted.
+        self.most_flows = records.flow_capacity() + records.flow_capacity() / 2;
+        match lost {
+            Ok(lost) => self.losses.kernel = lost.map(Counted::from),
+            Err(error) => self.losses.unreadable = Some(error.to_string()),
+        }
+        let Some(resume) = resume else { return };
+        self.tracker = Tracker::resume(resume);
+        let taken_up = records.for_each_flow(&mut |key, record| self.tracker.take_up(key, &record));
+        if let Err(error) = taken_up {
+            warn!("the flow records can't be read, so some flows may be reported twice: {error}");
+        }
+    }
+
+    pub(super) const fn set_format(&mut self, format: LogFormat) {
+        self.rest.format = format;
+    }
+
+    /// Takes events that there are, at most a batch of them.
+    pub(super) fn take_batch(&mut self) -> Taken {
+        let clock = Clocks::read();
+        let mut names = self.rest.names.get();
+        let (mut new, mut events) = (Vec::new(), 0);
+        let mut is_all = false;
+        while events < BATCH && !is_all {
+            let Some(event) = self.events.next() else {
+                is_all = true;
+                continue;
+            };
+            events += 1;
+            let Some((phase, added)) = self.tracker.event(&event.key, &event.record) else { continue };
+            if names.get(event.record.generation).is_none() {
+                // It may have been published after the batch began.
+                names = self.rest.names.get();
+            }
+            let context = Context { names: &names, clock, session: self.session };
+            new.push(enrich(&event, phase, added, context));
+        }
+        self.emit(new);
+        self.shared.beat(self.tracker.len());
+        Taken { events, is_all }
+    }
+
+    fn emit(&mut self, new: Vec<Event>) {
+        let now = Instant::now();
+        for event in self.rest.history.push(new) {
+            if self.budget.take(&event, now) {
+                self.rest.log.write(Record::Event(event), self.rest.format);
+            }
+        }
+    }
+
+    /// Does what is due by now besides events.
+    pub(super) fn tend(&mut self, records: &dyn Records, now: Instant) {
+        for summary in self.budget.due(now) {
+            self.rest.log.write(Record::Summary(summary), self.rest.format);
+        }
+        if now >= self.next_second {
+            self.next_second = now + EACH_SECOND;
+            self.look_at_losses(records, now);
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP;
+            let swept_ns = Clocks::read().boot_ns;
+            if self.sweep(records) {
+                (self.rest.keep)(swept_ns);
+            }
+        } else if self.tracker.len() > self.most_flows && !self.forget(records) {
+            // Bounded memory goes before an event that is reported twice.
+            self.tracker = Tracker::default();
+        }
+        self.shared.beat(self.tracker.len());
+    }
+
+    /// The most events that wait at any moment.
+    pub(super) fn capacity(&self) -> usize {
+        self.events.capacity()
+    }
+
+    /// Takes every event that is there by now, and perhaps some that come meanwhile.
+    fn take_all(&mut self) {
+        for _ in 0..=self.events.capacity() / BATCH {
+            if self.take_batch().is_all {
+                return;
+            }
+        }
+    }
+
+    /// Forgets the flows that the kernel has forgotten, and reports nothing. Whether it was done.
+    fn forget(&mut self, records: &dyn Records) -> bool {
+        self.tracker.begin_sweep();
+        let seen = records.for_each_flow(&mut |key, _| self.tracker.mark(&key));
+        self.end_sweep(seen)
+    }
+
+    /// Reports what quiet flows have that no event had, and forgets the flows that the kernel has forgotten.
+    /// Whether all of it was done.
+    fn sweep(&mut self, records: &dyn Records) -> bool {
+        let clock = Clocks::read();
+        self.take_all();
+        let (mut rests, mut count) = (Vec::new(), 0_usize);
+        self.tracker.begin_sweep();
+        let swept = records.for_each_flow(&mut |key, record| {
+            rests.extend(self.tracker.sweep_one(&key, &record, clock.boot_ns));
+            count += 1;
+            if count.is_multiple_of(BATCH) {
+                self.emit_rests(&mut rests, clock);
+                // Events go on meanwhile, as long as that takes no more than the memory that there is.
+                if self.tracker.len() < self.most_flows {
+                    self.take_batch();
+                }
+                self.shared.beat(self.tracker.len());
+            }
+        });
+        self.emit_rests(&mut rests, clock);
+        self.end_sweep(swept)
+    }
+
+    fn end_sweep(&mut self, seen: Result<(), KernelError>) -> bool {
+        // A flow whose record was evicted meanwhile may have an event here; it is known until that is taken.
+        self.take_all();
+        match seen {
+            Ok(()) => self.tracker.end_sweep(),
+            Err(error) => {
+                warn!("the flow records can't be read: {error}");
+                return false;
+            }
+        }
+        true
+    }
+
+    fn emit_rests(&mut self, rests: &mut Vec<flows::Rest>, clock: Clocks) {
+        let names = self.rest.names.get();
+        let context = Context { names: &names, clock, session: self.session };
+        let event = |rest: flows::Rest| {
+            // Where its tunnel goes is in events alone.
+            let raw = abi::Event { key: rest.key, record: rest.record, ..abi::Event::default() };
+            enrich(&raw, rest.phase, rest.added, context)
+        };
+        let new = rests.drain(..).map(event).collect();
+        self.emit(new);
+    }
+
+    /// Reports what was lost since the last look, once for each kind.
+    fn look_at_losses(&mut self, records: &dyn Records, now: Instant) {
+        match records.lost() {
+            Ok(lost) => {
+                self.losses.unreadable = None;
+                for ((loss, count), counted) in Loss::ALL.into_iter().zip(lost).zip(&mut self.losses.kernel) {
+                    let new = counted.take(count, now);
+                    if new > 0 {
+                        error!("{new} {} were lost in the kernel, {count} in all", loss.name());
+                    }
+                }
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if self.losses.unreadable.as_ref() != Some(&why) {
+                    warn!("what was lost in the kernel can't be read: {why}");
+                }
+                self.losses.unreadable = Some(why);
+            }
+        }
+        let lines = self.rest.log.lost();
+        let new = self.losses.log.take(lines, now);
+        if new > 0 {
+            error!(
+                "{new} lines of the event log were lost, because standard output did not take them, {lines} in all"
+            );
+        }
+        // Standard error itself has a line about these when it takes lines again.
+        self.losses.diagnostics.take((self.rest.diagnostics_lost)(), now);
+        let malformed = self.events.malformed();
+        if malformed > self.malformed {
+            error!("{} entries of the ring buffer were no events", malformed - self.malformed);
+        }
+        self.malformed = malformed;
+        self.shared.show(&self.losses);
+    }
+
+    /// Waits until there are events, the daemon has something to say, or something is due.
+    pub(super) fn wait(&self, wake: BorrowedFd<'_>) {
+        let due = [Some(self.next_second), Some(self.next_sweep), self.budget.next_due()];
+        let due = due.into_iter().flatten().min().unwrap_or(self.next_second);
+        let patience = due.saturating_duration_since(Instant::now());
+        let Ok(patience) = Timespec::try_from(patience) else { return };
+        let ring = self.events.fd();
+        let mut waited =
+            [PollFd::from_borrowed_fd(ring, PollFlags::IN), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
+        match poll(&mut waited, Some(&patience)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // Nothing that is known; a pause keeps it from taking the CPU.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+        // Any number of wake-ups is one; that there was none is no error.
+        let _none = rustix::io::read(wake, &mut [0_u8; 8]);
+    }
+
+    /// Reports what there is by now, for the last time.
+    pub(super) fn end(mut self, records: &dyn Records) {
+        let swept_ns = Clocks::read().boot_ns;
+        if self.sweep(records) {
+            (self.rest.keep)(swept_ns);
+        }
+        let now = Instant::now();
+        self.look_at_losses(records, now);
+        for summary in self.budget.rest(now) {
+            self.rest.log.write(Record::Summary(summary), self.rest.format);
+        }
+        // The log writes its last lines when it is dropped, which is now.
+    }
+}

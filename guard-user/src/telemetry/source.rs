@@ -1,0 +1,72 @@
+//! What the worker reads: the ring buffer and the flow records, of the kernel or of a test.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use guard_common::abi::{Event, FlowKey, FlowRecord, Loss};
+
+use crate::kernel::{EventReader, KernelError, View};
+
+/// Events as they come, each once.
+pub trait Events: Send {
+    /// The next event, if there is one.
+    fn next(&mut self) -> Option<Event>;
+
+    /// Readable when there are events.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// No more events than these wait at any moment.
+    fn capacity(&self) -> usize;
+
+    /// Entries that were no events, in all. The kernel program writes none.
+    fn malformed(&self) -> u64;
+}
+
+/// What the kernel keeps of flows, and counts of what it could not keep.
+pub trait Records: Send {
+    /// What the kernel could not keep, in all, by [`Loss`].
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError>;
+
+    /// Shows every flow record that is there from begin to end, in no order; others may be left out.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked, after some of them perhaps.
+    fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError>;
+
+    /// The most flow records that there can be.
+    fn flow_capacity(&self) -> usize;
+}
+
+impl Events for EventReader {
+    fn next(&mut self) -> Option<Event> {
+        Iterator::next(self)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn capacity(&self) -> usize {
+        Self::capacity(self)
+    }
+
+    fn malformed(&self) -> u64 {
+        Self::malformed(self)
+    }
+}
+
+impl Records for View {
+    fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
+        Self::lost(self)
+    }
+
+    fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
+        Self::for_each_flow(self, each)
+    }
+
+    fn flow_capacity(&self) -> usize {
+        Self::flow_capacity(self)
+    }
+}

@@ -1,0 +1,337 @@
+//! The worker on a ring buffer and on records in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use guard_common::abi::{self, FlowKey, FlowRecord, Loss};
+use guard_common::verdict::{Reason, Verdict};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::worker::{Parts, Worker};
+use super::{Events, Records};
+use crate::config::policy::{Action, Ingress, LogFormat};
+use crate::events::budget::Limits;
+use crate::events::event::Phase;
+use crate::events::history::History;
+use crate::events::log::EventLog;
+use crate::events::names::{Names, PinName, SharedNames};
+use crate::health::ProblemCode;
+use crate::kernel::KernelError;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the kernel has, as far as the worker sees it.
+#[derive(Clone)]
+struct Memory(Arc<Shared>);
+
+struct Shared {
+    readable: OwnedFd,
+    state: Mutex<State>,
+    capacity: usize,
+}
+
+struct State {
+    generation: u64,
+    ring: VecDeque<abi::Event>,
+    flows: HashMap<FlowKey, FlowRecord>,
+    order: VecDeque<FlowKey>,
+    lost: [u64; Loss::COUNT],
+    broken: bool,
+    kept: Vec<u64>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            generation: 1,
+            ring: VecDeque::new(),
+            flows: HashMap::new(),
+            order: VecDeque::new(),
+            lost: [0; Loss::COUNT],
+            broken: false,
+            kept: Vec::new(),
+        }
+    }
+}
+
+impl Memory {
+    /// Room for so many flow records, and for as many events.
+    fn new(capacity: usize) -> Self {
+        let readable = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        Self(Arc::new(Shared { readable, state: Mutex::new(State::new()), capacity }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    /// A packet of this flow; an event of it goes to the ring buffer unless it is to be lost.
+    fn packet(&self, flow: u32, event_is_lost: bool) {
+        let mut state = self.state();
+        while state.ring.len() >= self.0.capacity {
+            drop(state);
+            std::thread::sleep(Duration::from_micros(100));
+            state = self.state();
+        }
+        let key = FlowKey { sport: flow as u16, dport: (flow >> 16) as u16, proto: 17, ..FlowKey::default() };
+        if !state.flows.contains_key(&key) {
+            if state.flows.len() >= self.0.capacity {
+                let oldest = state.order.pop_front().unwrap();
+                state.flows.remove(&oldest);
+            }
+            state.order.push_back(key);
+        }
+        let fresh = FlowRecord {
+            first_ns: 1 + u64::from(flow),
+            denied: 1,
+            tag: 1,
+            generation: state.generation,
+            verdict: Verdict::Drop as u8,
+            reason: Reason::Forbidden as u8,
+            layers: 1,
+            ..FlowRecord::default()
+        };
+        let record = state.flows.entry(key).or_insert(fresh);
+        record.packets += 1;
+        record.bytes += 100;
+        record.last_ns = record.first_ns;
+        let event = abi::Event { key, record: *record, ..abi::Event::default() };
+        if event_is_lost {
+            state.lost[Loss::Events as usize] += 1;
+        } else {
+            state.ring.push_back(event);
+        }
+        drop(state);
+        rustix::io::write(&self.0.readable, &1_u64.to_ne_bytes()).unwrap();
+    }
+}
+
+impl Events for Memory {
+    fn next(&mut self) -> Option<abi::Event> {
+        let next = self.state().ring.pop_front();
+        if next.is_none() {
+            let _empty = rustix::io::read(&self.0.readable, &mut [0_u8; 8]);
+        }
+        // An event that came in between made it readable again, or is taken now.
+        next.or_else(|| self.state().ring.pop_front())
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.readable.as_fd()
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.capacity
+    }
+
+    fn malformed(&self) -> u64 {
+        0
+    }
+}
+
+impl Records for Memory {
+    fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
+        Ok(self.state().lost)
+    }
+
+    fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
+        if self.state().broken {
+            return Err(KernelError::Damaged { map: "FLOWS", found: "a test".to_owned() });
+        }
+        let flows: Vec<_> = self.state().flows.iter().map(|(key, record)| (*key, *record)).collect();
+        flows.into_iter().for_each(|(key, record)| each(key, record));
+        Ok(())
+    }
+
+    fn flow_capacity(&self) -> usize {
+        self.0.capacity
+    }
+}
+
+struct Bed {
+    kernel: Memory,
+    history: Arc<History>,
+    names: SharedNames,
+    worker: Worker,
+}
+
+impl Bed {
+    fn new(capacity: usize) -> Self {
+        Self::with_log(capacity, EventLog::start(std::io::sink()).unwrap())
+    }
+
+    fn with_log(capacity: usize, log: EventLog) -> Self {
+        let kernel = Memory::new(capacity);
+        let history = Arc::new(History::new(100_000));
+        let names = SharedNames::default();
+        names.add(generation(1, "mail"));
+        let keeper = kernel.clone();
+        let worker = Worker::start(Parts {
+            events: Box::new(kernel.clone()),
+            records: Box::new(kernel.clone()),
+            names: names.clone(),
+            history: Arc::clone(&history),
+            log,
+            format: LogFormat::Json,
+            limits: Limits::default(),
+            resume: None,
+            keep: Box::new(move |swept_ns| keeper.state().kept.push(swept_ns)),
+            diagnostics_lost: Box::new(|| 0),
+        });
+        Self { kernel, history, names, worker: worker.unwrap() }
+    }
+
+    /// Packets that all events so far report.
+    fn reported(&self) -> u64 {
+        self.history.from(1, usize::MAX).1.iter().map(|event| event.packets).sum()
+    }
+}
+
+fn generation(generation: u64, pin: &str) -> Names {
+    Names {
+        generation,
+        config: "policy.toml".into(),
+        pins: vec![PinName { name: pin.into(), line: 1, action: Action::Drop, ingress: Ingress::Off }],
+        exemptions: HashMap::new(),
+        interfaces: HashMap::new(),
+        cgroups: HashMap::new(),
+    }
+}
+
+#[test]
+fn what_was_in_the_ring_buffer_is_in_the_history_after_a_flush() {
+    let bed = Bed::new(100_000);
+    for round in 1..=5 {
+        (0..1000).for_each(|flow| bed.kernel.packet(flow + round * 10_000, false));
+        assert!(bed.worker.flush_within(PATIENCE));
+        assert_eq!(bed.history.next_sequence() - 1, u64::from(round) * 1000);
+    }
+    let (_, events) = bed.history.from(1, 1);
+    assert_eq!((&*events[0].pins[0], events[0].phase), ("mail", Phase::New));
+    assert!(bed.worker.problems(Instant::now()).is_empty());
+}
+
+#[test]
+fn an_event_is_reported_without_a_request() {
+    let bed = Bed::new(100);
+    let mut news = bed.history.subscribe();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    bed.kernel.packet(1, false);
+    let heard = runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, news.wait_for(|next| *next > 1)).await.is_ok() });
+    assert!(heard);
+}
+
+#[test]
+fn events_have_the_names_of_the_generation_that_judged_them() {
+    let bed = Bed::new(100);
+    bed.names.add(generation(2, "backup"));
+    bed.kernel.packet(1, false);
+    assert!(bed.worker.flush_within(PATIENCE));
+    bed.kernel.state().generation = 2;
+    bed.kernel.packet(2, false);
+    assert!(bed.worker.flush_within(PATIENCE));
+    let (_, events) = bed.history.from(2, 1);
+    assert_eq!((&*events[0].pins[0], events[0].generation), ("backup", 2));
+}
+
+#[test]
+fn packets_whose_events_were_lost_are_reported_at_the_end_at_the_latest() {
+    let bed = Bed::new(100_000);
+    for packet in 0..9000_u32 {
+        bed.kernel.packet(packet % 3000, packet % 4 != 0);
+    }
+    let Bed { kernel, history, worker, .. } = bed;
+    assert!(worker.stop(PATIENCE));
+    let reported: u64 = history.from(1, usize::MAX).1.iter().map(|event| event.packets).sum();
+    assert_eq!(reported, 9000);
+    assert_eq!(kernel.state().kept.len(), 1, "that everything was reported by then is kept");
+}
+
+#[test]
+fn losses_are_a_problem_with_their_count() {
+    let bed = Bed::new(100);
+    bed.kernel.packet(1, true);
+    let deadline = Instant::now() + PATIENCE;
+    let found = loop {
+        let problems = bed.worker.problems(Instant::now());
+        if let [one] = &problems[..] {
+            break one.clone();
+        }
+        assert!(Instant::now() < deadline, "{problems:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((found.code, found.subject.as_deref()), (ProblemCode::EventsLost, Some("events")));
+    assert_eq!(bed.worker.losses().kernel(), [1, 0, 0]);
+}
+
+/// Ever new flows, more than the kernel keeps: what is known of them stays bounded, and all are reported.
+#[test]
+fn a_flood_of_new_flows_takes_bounded_memory() {
+    const FLOWS: u32 = 60_000;
+    let bed = Bed::new(2000);
+    let mut most = 0;
+    for flow in 0..FLOWS {
+        bed.kernel.packet(flow, false);
+        most = most.max(bed.worker.flows());
+        if flow % 20_000 == 0 {
+            assert!(bed.worker.flush_within(PATIENCE));
+        }
+    }
+    assert!(bed.worker.flush_within(PATIENCE));
+    // Those known before a sweep, the ring buffer's before and after it, and those that the sweep finds; and
+    // batches are whole.
+    assert!(most > 0 && most <= 3000 + 3 * 2000 + 4 * 1024, "{most} flows were tracked");
+    assert_eq!(bed.reported(), u64::from(FLOWS));
+}
+
+#[test]
+fn records_that_cannot_be_read_do_not_unbind_the_memory() {
+    let bed = Bed::new(100);
+    bed.kernel.state().broken = true;
+    (0..5000).for_each(|flow| bed.kernel.packet(flow, false));
+    assert!(bed.worker.flush_within(PATIENCE));
+    assert!(bed.worker.flows() <= 150 + 2 * 1024, "{}", bed.worker.flows());
+    assert_eq!(bed.reported(), 5000);
+}
+
+/// Standard output as a pipe that nobody reads.
+#[test]
+fn a_log_that_is_not_read_holds_nothing_up() {
+    let (_read, write) = rustix::pipe::pipe().unwrap();
+    let bed = Bed::with_log(100_000, EventLog::start(File::from(write)).unwrap());
+    (0..50_000).for_each(|flow| bed.kernel.packet(flow, false));
+    let begin = Instant::now();
+    assert!(bed.worker.flush_within(PATIENCE));
+    assert_eq!(bed.reported(), 50_000);
+    let Bed { worker, .. } = bed;
+    // Its last lines are waited for in vain, and no longer than that.
+    assert!(worker.stop(PATIENCE) && begin.elapsed() < 2 * PATIENCE);
+}
+
+#[test]
+fn a_worker_that_has_ended_is_a_problem() {
+    let mut bed = Bed::new(100);
+    let failing = Worker::start(Parts {
+        events: Box::new(bed.kernel.clone()),
+        records: Box::new(bed.kernel.clone()),
+        names: bed.names.clone(),
+        history: Arc::clone(&bed.history),
+        log: EventLog::start(std::io::sink()).unwrap(),
+        format: LogFormat::Text,
+        limits: Limits::default(),
+        resume: None,
+        keep: Box::new(|_| {}),
+        diagnostics_lost: Box::new(|| panic!("a test ends this thread")),
+    });
+    bed.worker = failing.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while bed.worker.problems(Instant::now()).iter().all(|problem| problem.code != ProblemCode::WorkerStuck) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!bed.worker.flush_within(Duration::from_secs(1)), "nobody is there");
+}

@@ -1,0 +1,263 @@
+//! The thread that takes events, and the handle by which the daemon reaches it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use guard_common::abi::Loss;
+use rustix::event::{EventfdFlags, eventfd};
+use tracing::warn;
+
+use super::losses::Losses;
+use super::reporter::Reporter;
+use super::source::{Events, Records};
+use crate::config::policy::LogFormat;
+use crate::events::budget::Limits;
+use crate::events::history::History;
+use crate::events::log::EventLog;
+use crate::events::names::SharedNames;
+use crate::health::{Problem, ProblemCode};
+use crate::kernel::KernelError;
+
+/// By how much the thread gives way to others (nice(2)): under a flood, requests and interfaces come first.
+const NICE: i32 = 5;
+/// How long the thread may be silent before that is a problem. At its busiest it is heard every few milliseconds.
+const SILENT: Duration = Duration::from_secs(5);
+/// How long a dropped handle waits for the last events and lines.
+const LAST: Duration = Duration::from_secs(4);
+
+/// What the worker is made of.
+pub struct Parts {
+    /// The ring buffer.
+    pub events: Box<dyn Events>,
+    /// The flow records and the losses.
+    pub records: Box<dyn Records>,
+    /// The names of the last generations.
+    pub names: SharedNames,
+    /// Where every event goes.
+    pub history: Arc<History>,
+    /// Where events within the budget go, and summaries of the others.
+    pub log: EventLog,
+    /// How the log looks.
+    pub format: LogFormat,
+    /// The log's budget.
+    pub limits: Limits,
+    /// Up to when an earlier daemon reported everything, nanoseconds of `CLOCK_BOOTTIME`; `None` where that is
+    /// not known.
+    pub resume: Option<u64>,
+    /// Is given each moment up to which everything was reported, likewise. It must not block.
+    pub keep: Box<dyn FnMut(u64) + Send>,
+    /// How many lines of the daemon's own log were lost so far.
+    pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
+}
+
+/// What the thread shows of itself.
+#[derive(Debug)]
+pub(super) struct Shared {
+    began: Instant,
+    /// Milliseconds from `began` to the last sign of life.
+    beat: AtomicU64,
+    flows: AtomicUsize,
+    losses: Mutex<Losses>,
+}
+
+impl Shared {
+    /// Gives a sign of life, and says how many flows are tracked.
+    pub(super) fn beat(&self, flows: usize) {
+        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.beat.store(since, Ordering::Relaxed);
+        self.flows.store(flows, Ordering::Relaxed);
+    }
+
+    pub(super) fn show(&self, losses: &Losses) {
+        losses.clone_into(&mut self.losses.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn silent_for(&self, now: Instant) -> Duration {
+        let beat = self.began + Duration::from_millis(self.beat.load(Ordering::Relaxed));
+        now.saturating_duration_since(beat)
+    }
+}
+
+/// What the kernel could not keep before.
+type Lost = Result<[u64; Loss::COUNT], KernelError>;
+/// A function that is called once everything that was asked for is done.
+type Done = Box<dyn FnOnce() + Send>;
+
+enum Command {
+    Flush(Done),
+    Format(LogFormat),
+}
+
+/// The worker. Dropped, it reports what there is, writes the last lines and ends.
+pub struct Worker {
+    commands: Option<Sender<Command>>,
+    wake: Arc<OwnedFd>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where the kernel has no descriptor or no thread for it.
+    pub fn start(parts: Parts) -> io::Result<Self> {
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let shared = Arc::new(Shared {
+            began: Instant::now(),
+            beat: AtomicU64::new(0),
+            flows: AtomicUsize::new(0),
+            losses: Mutex::default(),
+        });
+        // What was lost before is not news; what is lost from now on is.
+        let lost = parts.records.lost();
+        let (commands, received) = mpsc::channel();
+        let (its_wake, its_shared) = (Arc::clone(&wake), Arc::clone(&shared));
+        let thread = std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
+            if let Err(error) = rustix::process::nice(NICE) {
+                warn!(%error, "the thread that reports events can't give way to others");
+            }
+            run(parts, lost, &received, &its_wake, its_shared);
+        })?;
+        Ok(Self { commands: Some(commands), wake, shared, thread: Some(thread) })
+    }
+
+    /// Calls `done` once everything is in the history that was in the ring buffer when this was called. It is
+    /// called on the worker's thread and must not block; where the worker has ended, it is dropped.
+    pub fn flush(&self, done: impl FnOnce() + Send + 'static) {
+        self.send(Command::Flush(Box::new(done)));
+    }
+
+    /// As [`flush`](Self::flush), and waits for it so long; whether it is done.
+    #[must_use]
+    pub fn flush_within(&self, patience: Duration) -> bool {
+        let (sender, done) = mpsc::sync_channel(1);
+        self.flush(move || {
+            let _it_has_room_for_one = sender.try_send(());
+        });
+        done.recv_timeout(patience).is_ok()
+    }
+
+    /// Writes the log in this format from now on.
+    pub fn set_format(&self, format: LogFormat) {
+        self.send(Command::Format(format));
+    }
+
+    fn send(&self, command: Command) {
+        let sent = self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
+        if sent {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // It fails only where a number of wake-ups is pending that no program reaches, and then it wakes as well.
+        let _pending = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// What was lost so far, as of the last second.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.shared.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many flows are tracked.
+    #[must_use]
+    pub fn flows(&self) -> usize {
+        self.shared.flows.load(Ordering::Relaxed)
+    }
+
+    /// What is wrong with it at this moment.
+    #[must_use]
+    pub fn problems(&self, now: Instant) -> Vec<Problem> {
+        let mut problems = self.losses().problems(now);
+        let silent = self.shared.silent_for(now);
+        let stuck = |message| Problem::of(ProblemCode::WorkerStuck, "telemetry", message);
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            problems.push(stuck("the thread that reports events has ended: no event is reported".to_owned()));
+        } else if silent >= SILENT {
+            let seconds = silent.as_secs();
+            problems.push(stuck(format!("the thread that reports events is silent for {seconds} seconds")));
+        }
+        problems
+    }
+
+    /// Has everything reported that there is, and the last lines written; whether that was done in time. What
+    /// takes longer is given up.
+    pub fn stop(mut self, patience: Duration) -> bool {
+        self.end(patience)
+    }
+
+    fn end(&mut self, patience: Duration) -> bool {
+        self.commands = None;
+        self.wake();
+        let Some(thread) = self.thread.take() else { return true };
+        let deadline = Instant::now() + patience;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        thread.is_finished() && thread.join().is_ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _in_time = self.end(LAST);
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// Who waits for events that were in the ring buffer.
+struct Flush {
+    done: Done,
+    /// How many events may still come before it that were there when it was asked for.
+    ahead: usize,
+}
+
+fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, shared: Arc<Shared>) {
+    let Parts { events, records, .. } = parts;
+    let rest = super::reporter::Rest {
+        names: parts.names,
+        history: parts.history,
+        log: parts.log,
+        format: parts.format,
+        keep: parts.keep,
+        diagnostics_lost: parts.diagnostics_lost,
+    };
+    let mut reporter = Reporter::new(events, rest, parts.limits, shared);
+    reporter.begin(&*records, lost, parts.resume);
+    let mut flushes: Vec<Flush> = Vec::new();
+    loop {
+        loop {
+            match commands.try_recv() {
+                Ok(Command::Flush(done)) => flushes.push(Flush { done, ahead: reporter.capacity() }),
+                Ok(Command::Format(format)) => reporter.set_format(format),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return reporter.end(&*records),
+            }
+        }
+        let taken = reporter.take_batch();
+        reporter.tend(&*records, Instant::now());
+        for flush in &mut flushes {
+            // A ring buffer that was empty once has none of them any more.
+            flush.ahead = if taken.is_all { 0 } else { flush.ahead.saturating_sub(taken.events) };
+        }
+        for flush in flushes.extract_if(.., |flush| flush.ahead == 0) {
+            (flush.done)();
+        }
+        if taken.is_all {
+            reporter.wait(wake.as_fd());
+        }
+    }
+}
