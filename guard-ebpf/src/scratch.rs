@@ -4,21 +4,17 @@
 //! XDP may interrupt TC, but no hook interrupts itself. So one scratch for each hook and CPU is enough.
 //!
 //! With `PREEMPT_RT` tasks take the CPU from each other in the middle of a program (from Linux 6.18 on, where
-//! disabling softirqs takes no lock any more). There a program claims one of [`SHARED`] scratches and releases it,
+//! disabling softirqs takes no lock any more). There a program claims one of [`SHARED_SCRATCHES`] scratches and releases it,
 //! both by atomic operations, and drops its packet where none is free.
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use guard_common::abi::{Hook, Outcome, Provenance};
+use guard_common::abi::{Hook, Outcome, Provenance, SHARED_SCRATCHES};
 use guard_common::packet::{HEADER_LEN, Packet};
 
 use crate::atomic;
 use crate::tables::{LastLookup, LastRecipient};
-
-/// Scratches of each hook and CPU on a kernel where programs share the CPU: how many tasks may be in the middle of a
-/// program at once.
-pub const SHARED: u32 = 32;
 
 /// Tries to claim a scratch. One fails only where another task came in between.
 const TRIES: u32 = 8;
@@ -61,7 +57,7 @@ pub struct Scratch {
 }
 
 /// The scratches: of each hook by turns, so that a scratch's number modulo 2 is its hook's. The loader makes the map
-/// larger where they are shared, to [`SHARED`] for each hook.
+/// larger where they are shared, to [`SHARED_SCRATCHES`] for each hook.
 #[map(name = "SCRATCH")]
 static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
 
@@ -69,7 +65,7 @@ static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::COU
 #[map(name = "CLAIMED")]
 static CLAIMED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
 
-const _: () = assert!(Hook::COUNT == 2 && SHARED < u64::BITS);
+const _: () = assert!(Hook::COUNT == 2 && SHARED_SCRATCHES < u64::BITS);
 
 /// The number of a scratch that nothing else uses until it is released. `None` where all are claimed.
 #[inline(always)]
@@ -84,7 +80,7 @@ pub fn claim(hook: Hook) -> Option<u32> {
         // operations alone.
         let before = unsafe { core::ptr::read_volatile(claimed) };
         let number = before.trailing_ones();
-        if number >= SHARED {
+        if number >= SHARED_SCRATCHES {
             return None;
         }
         // SAFETY: as above.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use aya::maps::{Array, Map, MapData};
@@ -136,6 +137,12 @@ fn the_next_process_adopts_generation_and_counters() {
     assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
     let locked = LinuxKernel::detach(&pins.path()).unwrap_err();
     assert!(matches!(locked, KernelError::Locked { .. }), "{locked}");
+    assert_eq!(first.held().unwrap(), BTreeSet::new());
+    first.hold(5, true).unwrap();
+    first.hold(255, true).unwrap();
+    first.hold(0, true).unwrap();
+    first.hold(0, false).unwrap();
+    assert!(matches!(first.hold(256, true), Err(KernelError::Map { .. })), "there is no such slot");
     let before = first.counters().unwrap();
     assert_eq!(View::open(&pins.path()).unwrap().counters().unwrap(), before, "another process may look");
     // Nothing is closed in an orderly way after SIGKILL either: there is no Drop that does anything.
@@ -146,6 +153,7 @@ fn the_next_process_adopts_generation_and_counters() {
     assert_eq!(second.generation(), 3);
     assert_eq!(second.counters().unwrap(), before);
     assert_eq!(second.exemption_use(5).unwrap(), ExemptionUse { bytes: 77, packets: 1, charged: 77 });
+    assert_eq!(second.held().unwrap(), BTreeSet::from([5, 255]), "what an order closed stays known");
     assert_eq!(judged(&second, STORAGE), DROPPED, "it judges by the generation of the first");
     second.publish(&policy(4, "\"IE\", \"US\""), None).unwrap();
     assert_eq!(judged(&second, STORAGE), PERMITTED);

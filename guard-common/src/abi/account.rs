@@ -50,6 +50,10 @@ impl Hook {
     }
 }
 
+/// Scratches of each hook and CPU on a kernel where programs of one hook share a CPU: how many tasks may be in the
+/// middle of a program on it at once.
+pub const SHARED_SCRATCHES: u32 = 32;
+
 /// Elements of the totals: by hook, verdict and reason.
 pub const TOTALS: usize = Hook::COUNT * Verdict::COUNT * Reason::SLOTS;
 

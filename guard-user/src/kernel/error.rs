@@ -30,6 +30,15 @@ pub enum KernelError {
         /// The version that runs.
         found: String,
     },
+    /// The kernel's clock is shifted for this process.
+    #[error(
+        "this process has a clock of its own: its time namespace is {offset} seconds off the kernel's boot time, by \
+         which windows of exemptions are judged. Run Border Guard outside of that namespace (`unshare --time`)"
+    )]
+    TimeNamespace {
+        /// Offset of `CLOCK_BOOTTIME` as the kernel shows it, in seconds.
+        offset: String,
+    },
     /// Pins can only be made in a BPF file system.
     #[error(
         "{path} is not in a BPF file system: choose a pin path in /sys/fs/bpf, or mount one there \

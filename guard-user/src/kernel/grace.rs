@@ -4,13 +4,17 @@
 //! RCU grace period (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c). That takes some jiffies, 5 to 15 ms
 //! where a jiffy is 4. A thread that has run on every CPU since knows the same sooner, mostly within a
 //! millisecond: our programs run with softirqs disabled (TC in `__dev_queue_xmit`, XDP in NAPI), where
-//! nothing else gets the CPU, so whoever runs on a CPU knows that no program that ran there at the call is
+//! nothing else gets the CPU, so a thread that runs on a CPU knows that no program that ran there at the call is
 //! still running. It is the toy implementation of `synchronize_rcu` in the kernel's
 //! Documentation/RCU/whatisRCU.rst, and right wherever softirqs can't be preempted, which is every kernel but
-//! those with `PREEMPT_RT`. Both ways are gone at once, and the first that comes through counts.
+//! those with `PREEMPT_RT`. Both ways are gone at once, and the first that comes through counts. One visitor at most is
+//! under way: where it is kept from a CPU (by a task of a higher priority), later waits go the other way alone.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -18,10 +22,17 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use super::raw::{ARRAY, ARRAY_OF_MAPS, Map, raw};
 
+/// The CPUs that are online, as the kernel itself has it.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+/// `SYSFS_MAGIC` of linux/magic.h.
+const SYSFS_MAGIC: u64 = 0x6265_6572;
+
 /// Waits for running programs.
 #[derive(Debug)]
 pub(super) struct GracePeriod {
     rcu: Arc<Rcu>,
+    /// Whether a visitor is under way.
+    visiting: Arc<AtomicBool>,
 }
 
 /// The smallest map of maps, kept for what its updates wait for.
@@ -35,24 +46,22 @@ impl GracePeriod {
     pub(super) fn new() -> io::Result<Self> {
         let inner = Map::create(ARRAY, 0)?;
         let outer = Map::create(ARRAY_OF_MAPS, raw(inner.as_fd()))?;
-        Ok(Self { rcu: Arc::new(Rcu { outer, inner }) })
+        Ok(Self { rcu: Arc::new(Rcu { outer, inner }), visiting: Arc::default() })
     }
 
     /// Returns when every program that was running at the call has ended.
     pub(super) fn wait(&self) -> io::Result<()> {
         let (sender, first) = mpsc::channel();
         let (rcu, by_rcu) = (Arc::clone(&self.rcu), sender.clone());
-        // Who comes second tells nobody.
+        // Nobody listens to the second.
         let waiting = thread::Builder::new().name("grace".to_owned()).spawn(move || {
             let _second = by_rcu.send(rcu.wait());
         });
-        let visiting = thread::Builder::new().name("grace-visit".to_owned()).spawn(move || {
-            // Where the CPUs can't all be visited, the other way goes on.
-            if let Ok(()) = visit_every_cpu() {
-                let _second = sender.send(Ok(()));
-            }
+        // Where the CPUs can't all be visited, the other way goes on.
+        let is_visited = self.visit(visit_every_cpu, move || {
+            let _second = sender.send(Ok(()));
         });
-        if waiting.is_err() && visiting.is_err() {
+        if waiting.is_err() && !is_visited {
             return self.rcu.wait();
         }
         let mut refused = io::Error::other("no thread could be had to wait in");
@@ -63,6 +72,32 @@ impl GracePeriod {
             }
         }
         Err(refused)
+    }
+}
+
+impl GracePeriod {
+    /// Sends a visitor out, who reports where it comes through. False where it can't be had, or another one is under
+    /// way.
+    fn visit(
+        &self,
+        visit: impl FnOnce() -> io::Result<()> + Send + 'static,
+        report: impl FnOnce() + Send + 'static,
+    ) -> bool {
+        if self.visiting.swap(true, Ordering::Acquire) {
+            return false;
+        }
+        let done = Arc::clone(&self.visiting);
+        let visitor = thread::Builder::new().name("grace-visit".to_owned()).spawn(move || {
+            let outcome = visit();
+            done.store(false, Ordering::Release);
+            if outcome.is_ok() {
+                report();
+            }
+        });
+        if visitor.is_err() {
+            self.visiting.store(false, Ordering::Release);
+        }
+        visitor.is_ok()
     }
 }
 
@@ -78,8 +113,7 @@ fn visit_every_cpu() -> io::Result<()> {
     if softirqs_can_be_preempted() {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
-    for cpu in cpus(online.trim()).ok_or(io::ErrorKind::InvalidData)? {
+    for cpu in cpus(read_sysfs(Path::new(ONLINE))?.trim()).ok_or(io::ErrorKind::InvalidData)? {
         if cpu >= CpuSet::MAX_CPU {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -95,8 +129,21 @@ fn visit_every_cpu() -> io::Result<()> {
     Ok(())
 }
 
+/// Reads a file of sysfs. A container may have another file system's in its place (lxcfs), which lists its own CPUs
+/// and not those on which programs run: that is refused.
+fn read_sysfs(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let magic = rustix::fs::fstatfs(&file)?.f_type;
+    if u64::try_from(magic).is_ok_and(|magic| magic == SYSFS_MAGIC) {
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Whether this is a `PREEMPT_RT` kernel, which says so in its version.
-fn softirqs_can_be_preempted() -> bool {
+pub(super) fn softirqs_can_be_preempted() -> bool {
     let uname = rustix::system::uname();
     let version = uname.version().to_string_lossy();
     let says_so = std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() != "0");
@@ -124,6 +171,35 @@ mod tests {
         for bad in ["", "a", "0-", "1,,2", "0-3-5"] {
             assert_eq!(cpus(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn only_sysfs_says_which_cpus_there_are() {
+        assert!(cpus(read_sysfs(Path::new(ONLINE)).unwrap().trim()).is_some_and(|cpus| !cpus.is_empty()));
+        let overlaid = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(overlaid.path(), "0\n").unwrap();
+        assert_eq!(read_sysfs(overlaid.path()).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(read_sysfs(Path::new("/proc/version")).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+
+    /// Where a map can't be made (without root), there is nothing to wait with.
+    #[test]
+    fn a_visitor_that_is_stuck_is_joined_by_no_other() {
+        let Ok(grace) = GracePeriod::new() else { return };
+        let (let_go, stuck) = mpsc::channel::<()>();
+        let (reports, reported) = mpsc::channel();
+        let first = reports.clone();
+        let is_out =
+            grace.visit(move || stuck.recv().map_err(io::Error::other), move || first.send("first").unwrap());
+        assert!(is_out);
+        for _ in 0..100 {
+            assert!(!grace.visit(|| panic!("a second visitor"), || ()));
+        }
+        let_go.send(()).unwrap();
+        assert_eq!(reported.recv(), Ok("first"));
+        // It is back before it reports, and the next one may go.
+        assert!(grace.visit(|| Ok(()), move || reports.send("next").unwrap()));
+        assert_eq!(reported.recv(), Ok("next"));
     }
 
     /// While a visitor goes round, every CPU's own thread is interrupted at least once: it could not have been

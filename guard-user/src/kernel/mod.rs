@@ -11,6 +11,7 @@
 
 pub mod api;
 mod attach;
+mod clock;
 mod counters;
 mod detach;
 mod error;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use aya::programs::{ProgramFd, SchedClassifier, Xdp};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
-use guard_common::abi::{Hook, Live};
+use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
 pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
@@ -82,6 +83,24 @@ pub fn bench_object() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-bench-ebpf"))
 }
 
+/// Whether programs of one hook get in each other's way on a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuUse {
+    /// A program has its CPU to itself until it ends, but for other hooks.
+    Exclusive,
+    /// Another program of the same hook may run on the CPU before one ends, as on kernels with `PREEMPT_RT`. The
+    /// programs then claim their memory, count by atomic operations, and drop a packet where no memory is free.
+    Shared,
+}
+
+impl CpuUse {
+    /// As it is on the kernel that runs.
+    #[must_use]
+    pub fn of_this_kernel() -> Self {
+        if grace::softirqs_can_be_preempted() { Self::Shared } else { Self::Exclusive }
+    }
+}
+
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct LinuxKernel {
@@ -91,6 +110,8 @@ pub struct LinuxKernel {
     live: Live,
     generation: u64,
     grace: GracePeriod,
+    /// Whether every program that began by another live word than the present one has ended.
+    quiet: bool,
     /// Test runs, one after the other.
     test_run: Mutex<()>,
     // Last, so that the lock is let go when all else is closed.
@@ -110,18 +131,34 @@ impl LinuxKernel {
     /// nothing changed; [`KernelError::Refused`] where the verifier does not take a program;
     /// [`KernelError::NotPermitted`], [`KernelError::KernelTooOld`], [`KernelError::NotBpffs`] by name.
     pub fn open(pin_path: &Path) -> Result<Self, KernelError> {
+        Self::open_for(pin_path, CpuUse::of_this_kernel())
+    }
+
+    /// As [`open`](Self::open), with programs for this use of CPUs. Those for [`CpuUse::Shared`] are right on every
+    /// kernel, and cost more for each packet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_for(pin_path: &Path, cpus: CpuUse) -> Result<Self, KernelError> {
         check_version()?;
+        clock::check()?;
         let folder = Folder::make(pin_path)?;
         let found = maps::inspect(pin_path)?;
         if found == Found::BrokenOff {
             maps::clear(pin_path)?;
         }
-        let mut ebpf = EbpfLoader::new()
+        let shared = u32::from(cpus == CpuUse::Shared);
+        let mut loader = EbpfLoader::new();
+        loader
             // No program reads the kernel's own structs.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
-            .load(maps::OBJECT)
-            .map_err(loading)?;
+            .override_global("PREEMPTIBLE", &shared, true);
+        if cpus == CpuUse::Shared {
+            loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::COUNT as u32);
+        }
+        let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
         load_programs(&mut ebpf)?;
         let maps = Maps::open(pin_path)?;
         let live = maps.live()?;
@@ -137,7 +174,9 @@ impl LinuxKernel {
             source,
         })?;
         let adopted = found == Found::All;
-        Ok(Self { ebpf, view, adopted, live, generation, grace, test_run: Mutex::new(()), folder })
+        // Another process may have flipped the word just before, and ended.
+        let quiet = !adopted;
+        Ok(Self { ebpf, view, adopted, live, generation, grace, quiet, test_run: Mutex::new(()), folder })
     }
 
     /// Whether the maps were there already.

@@ -189,6 +189,24 @@ impl FrameSocket {
     }
 }
 
+impl FrameSocket {
+    /// The frames that have come in since it was made and were not read.
+    pub(crate) fn received(&self) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let mut buffer = [0_u8; 2048];
+        loop {
+            // SAFETY: the kernel writes at most the buffer's length to it.
+            let len = unsafe {
+                libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+            };
+            match usize::try_from(len) {
+                Ok(len) => frames.push(buffer[..len].to_vec()),
+                Err(_) => return frames,
+            }
+        }
+    }
+}
+
 /// A tun interface, whose frames are bare IP packets; it goes with the file.
 pub(crate) fn add_tun(name: &str) -> File {
     let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();

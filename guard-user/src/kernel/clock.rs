@@ -1,0 +1,59 @@
+//! Whether this process and the kernel program have the same clock.
+//!
+//! Windows of exemptions are given to the kernel as moments of `CLOCK_BOOTTIME`, and the program reads that clock as
+//! the kernel has it. A process in a time namespace with an offset (time_namespaces(7)) reads another.
+
+use std::fs;
+use std::io;
+
+use super::KernelError;
+
+/// The offsets of the time namespace of this process's children, which is its own unless it has just made one.
+const OFFSETS: &str = "/proc/self/timens_offsets";
+
+/// Refuses a clock that is not the kernel's.
+pub(super) fn check() -> Result<(), KernelError> {
+    match fs::read_to_string(OFFSETS) {
+        Ok(offsets) => {
+            boottime_offset(&offsets).map_or(Ok(()), |offset| Err(KernelError::TimeNamespace { offset }))
+        }
+        // A kernel without time namespaces.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(KernelError::folder("read", OFFSETS, error)),
+    }
+}
+
+/// The offset of the boot time in seconds, with its nanoseconds; `None` where there is none. Lines are a clock's name
+/// or number, seconds and nanoseconds.
+fn boottime_offset(offsets: &str) -> Option<String> {
+    let words = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (clock, seconds, nanos) = (words.next()?, words.next()?, words.next()?);
+        let is_boottime = matches!(clock, "boottime" | "7");
+        (is_boottime && (seconds, nanos) != ("0", "0")).then(|| format!("{seconds}.{nanos:0>9}"))
+    };
+    offsets.lines().find_map(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_of_the_boot_time_is_seen_and_others_are_not() {
+        let none = "monotonic           0         0\nboottime            0         0\n";
+        assert_eq!(boottime_offset(none), None);
+        assert_eq!(boottime_offset("monotonic 86400 0\nboottime 0 0\n"), None);
+        assert_eq!(
+            boottime_offset("monotonic 0 0\nboottime -86400 0\n").as_deref(),
+            Some("-86400.000000000")
+        );
+        assert_eq!(boottime_offset("7 0 5\n").as_deref(), Some("0.000000005"));
+        assert_eq!(boottime_offset(""), None);
+    }
+
+    #[test]
+    fn this_process_has_the_kernels_clock() {
+        check().unwrap();
+    }
+}
