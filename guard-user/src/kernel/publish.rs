@@ -149,7 +149,7 @@ fn idle(live: Live, with_geo: bool) -> Live {
 
 /// The kernel's slots, the generation for them, and when each step ended.
 struct KernelSlots<'a> {
-    kernel: &'a mut Kernel,
+    kernel: &'a mut LinuxKernel,
     policy: &'a PolicyTable,
     geo: Option<&'a GeoImage>,
     begun: Instant,

@@ -265,7 +265,7 @@ fn losses_are_a_problem_with_their_count() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!((found.code, found.subject.as_deref()), (ProblemCode::EventsLost, Some("events")));
-    assert_eq!(bed.worker.losses().kernel(), [1, 0, 0]);
+    assert_eq!(bed.worker.losses().kernel(), [1, 0, 0, 0]);
 }
 
 /// Ever new flows, more than the kernel keeps: what is known of them stays bounded, and all are reported.
