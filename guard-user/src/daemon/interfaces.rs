@@ -106,7 +106,7 @@ impl Guard {
 
     fn attach_one(&mut self, interface: &Interface, before: &[NamedAttachment]) {
         let ingress = wants_ingress(&self.policy);
-        let (attachments, problem) = match self.kernel.attach(interface, ingress) {
+        let (attachments, problem) = match self.kernel.attach_and_list(interface, ingress) {
             Ok(attachments) => (attachments, None),
             Err(error) => {
                 // Where ingress alone fails, egress stays guarded.
@@ -136,7 +136,7 @@ impl Guard {
             if wanted.iter().any(|interface| interface.name == name) {
                 continue;
             }
-            match self.kernel.release(name) {
+            match self.kernel.release_name(name) {
                 Ok(_) => {
                     info!("{name} is not guarded any more: it is gone, or the config does not name it");
                     self.record(trail::now(Kind::Detach, &trail::daemon(), name, "", json!({})));
