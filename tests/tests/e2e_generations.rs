@@ -12,7 +12,7 @@ use guard_common::interval::build::GeoImage;
 use guard_common::verdict::Reason;
 use guard_tests::bed::{self, BELGIUM, Bed, CLIENT_PORT, Family, OTHER_PORT, STORE, US};
 use guard_tests::netns::HOST_INTERFACE;
-use guard_user::kernel::{Interface, LinuxKernel};
+use guard_user::kernel::{Interface, Kernel as _, LinuxKernel};
 use support::policy;
 
 /// Flips of the policy alone.

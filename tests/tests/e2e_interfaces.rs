@@ -11,7 +11,7 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::proc::retry_until;
 use guard_user::control::status::{InterfaceStatus, Status};
 use guard_user::health::Problem;
-use guard_user::kernel::{Interface, LinuxKernel};
+use guard_user::kernel::{Interface, Kernel as _, LinuxKernel};
 
 /// How soon a new interface must be guarded.
 const SOON: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss};
 use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
-use guard_user::kernel::{Interface, KernelError, LinuxKernel, View};
+use guard_user::kernel::{Interface, Kernel as _, KernelError, LinuxKernel, View};
 use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);

@@ -43,7 +43,8 @@ pub struct Attachment {
     pub hook: Hook,
     /// By what.
     pub how: How,
-    /// Id of the link; 0 for a clsact filter, which has none.
+    /// Id of the link; 0 for a clsact filter, which has none, and for an XDP program whose link has no entry and is
+    /// not kept by this process.
     pub link: u32,
     /// The name that the interface had when it was attached.
     pub attached_as: String,
@@ -51,8 +52,8 @@ pub struct Attachment {
     pub program: u32,
     /// Whether the program is one that this process loaded.
     pub is_current: bool,
-    /// Whether its entry in bpffs is there, without which the link would end with the process. Always true for a
-    /// clsact filter.
+    /// Whether its entry in bpffs is there, without which the link ends with the process. Always true for a clsact
+    /// filter.
     pub is_kept: bool,
     /// Programs that are asked before it, which can let packets pass unseen; empty where it is the first.
     pub before: Vec<String>,
@@ -63,7 +64,8 @@ pub struct Attachment {
 pub struct ObservedInterface {
     /// The interface.
     pub interface: Interface,
-    /// Whether a route leads out by it.
+    /// Whether a unicast route of any table but the local one leads out by it. Routes to link-local and multicast
+    /// addresses alone do not count, for every interface with IPv6 has them.
     pub has_route: bool,
     /// What is attached, by hook.
     pub attachments: Vec<Attachment>,
@@ -80,7 +82,7 @@ impl ObservedInterface {
 /// A kept link that is on no interface of this network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// The name of its entry in bpffs.
+    /// Its entry in bpffs, below the pin path.
     pub entry: String,
     /// The interface's name when it was attached.
     pub interface: String,
@@ -102,7 +104,8 @@ pub struct Observed {
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.
     pub blind: Vec<String>,
-    /// Entries below the pin path that should be there and are not (or are another object's).
+    /// Entries below the pin path that should be there and are not (or are another object's); `.` is the folder
+    /// itself, without which another daemon could start beside this one.
     pub missing_entries: Vec<String>,
 }
 
@@ -140,17 +143,17 @@ pub trait Kernel: Send {
     /// Where something stays attached.
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError>;
 
-    /// Removes the entry of a stray that is not alive.
+    /// Removes the entry of a stray that is not alive. One that is gone already is no error.
     ///
     /// # Errors
-    /// Where it can't be removed.
+    /// Where it can't be removed, or its link is on an interface by now.
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError>;
 
-    /// Makes entries in bpffs anew that are [missing](Observed::missing_entries), from the descriptors that this
-    /// process holds, also where the whole folder is gone.
+    /// Makes entries in bpffs anew that are [missing](Observed::missing_entries), from what this process keeps, also
+    /// where the whole folder is gone. Nothing is detached.
     ///
     /// # Errors
-    /// Where some of them can't be made.
+    /// Where some of them can't be made; where another process has made the folder, and works with it.
     fn restore_entries(&mut self) -> Result<(), KernelError>;
 
     /// What was counted since the maps were made.

@@ -1,44 +1,22 @@
-//! Attaching programs to interfaces so that they stay: what the pins keep alive judges on without a daemon.
+//! Attaching programs to interfaces so that they stay: what the entries in bpffs keep judges on without a daemon.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
+use aya::programs::loaded_links;
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 
-use super::raw::{self, LinkHook, LinkInfo};
-use super::{How, Interface, KernelError, LinuxKernel, View, filter, folder};
-
-/// A program on an interface, by the interface's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedAttachment {
-    /// The interface's name, now or when it was last known.
-    pub interface: String,
-    /// Its number; 0 where the interface is gone and the attachment with it.
-    pub index: u32,
-    /// The hook.
-    pub hook: Hook,
-    /// By what.
-    pub how: How,
-    /// Id of the program, which `bpftool prog` shows too.
-    pub program: u32,
-}
-
-/// A pinned link.
-pub(super) struct Pinned {
-    path: PathBuf,
-    pub(super) fd: OwnedFd,
-    pub(super) info: LinkInfo,
-    pub(super) hook: Hook,
-    /// The name that its interface had at the attachment.
-    pub(super) interface: String,
-}
+use super::entries::{self, Name};
+use super::interface::{self, Listed};
+use super::link::{self, LinkHook, link_info};
+use super::observe::name_for;
+use super::{How, Interface, KernelError, LinuxKernel, filter, folder, program_name, raw};
 
 impl LinuxKernel {
-    /// Guards an interface: egress always, ingress where asked. Where a program of ours is attached
-    /// already, it is replaced in place, with no packet in between that meets none; ingress that is asked
-    /// for no more is detached.
+    /// Guards the interface of this index, whatever it is called by now: egress always, ingress where asked.
+    /// Where a program of ours is attached already, it is replaced in place, with no packet in between that meets
+    /// none; ingress that is asked for no more is detached.
     ///
     /// Egress comes first in the chain of TCX programs, or as the first clsact filter on kernels
     /// before 6.6. XDP is native where the driver can, else generic.
@@ -48,217 +26,304 @@ impl LinuxKernel {
     /// [`KernelError::NotPublished`] before the first generation, for without tables all is dropped;
     /// [`KernelError::LinkType`] for frames that the programs do not read; [`KernelError::Attach`] with the
     /// kernel's reason. Where ingress alone fails, egress stays guarded.
-    pub fn attach(
-        &mut self,
-        interface: &Interface,
-        ingress: bool,
-    ) -> Result<Vec<NamedAttachment>, KernelError> {
+    pub(super) fn guard(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
         if !self.live.is_loaded() {
             return Err(KernelError::NotPublished);
         }
+        let listed = self.listed(interface)?;
+        let interface = &listed.interface;
         let link = interface.link_type.link().ok_or_else(|| KernelError::LinkType {
             interface: interface.name.clone(),
             link_type: interface.link_type,
         })?;
-        let mut attached = vec![self.attach_egress(interface, link)?];
-        if ingress {
-            attached.push(self.attach_ingress(interface, link)?);
-        } else if let Some(old) = self.pinned_on(interface, Hook::Ingress)? {
-            old.remove()?;
-        }
-        Ok(attached)
+        self.guard_egress(interface, link)?;
+        if ingress { self.guard_ingress(&listed, link) } else { self.release_ingress(&listed) }
     }
 
-    /// Stops guarding the interface of this name, also where it is gone. Returns what was detached.
+    /// Takes everything of ours off the interface of this index.
     ///
     /// # Errors
-    ///
-    /// [`KernelError::Folder`] where a pin cannot be removed, [`KernelError::Netlink`] where a filter
-    /// cannot.
-    pub fn release(&mut self, interface: &str) -> Result<Vec<NamedAttachment>, KernelError> {
-        let mut released = self.attachments()?;
-        released.retain(|attachment| attachment.interface == interface);
-        let all = Interface::all()?;
-        for pinned in self.pinned_links()? {
-            if pinned.present_name(&all) == interface {
-                pinned.remove()?;
-            }
+    /// [`KernelError::Folder`] where a link can't be detached, [`KernelError::Netlink`] where a filter can't.
+    pub(super) fn unguard(&mut self, interface: &Interface) -> Result<(), KernelError> {
+        let Some(listed) = interface::by_index(interface.index).map_err(|error| looking(interface, error))?
+        else {
+            return Ok(());
+        };
+        for id in self.egress_links(&listed.interface)?.unwrap_or_default() {
+            self.detach_link(&listed.interface, Hook::Egress, id)?;
         }
-        filter::remove(&self.view.path, interface, &filter::programs_of(self.view.maps.control.id()))?;
-        Ok(released)
+        self.release_ingress(&listed)?;
+        let ours = self.filters_of(&listed.interface)?;
+        filter::remove(&self.view.path, interface.index, &ours)
     }
 
-    fn attach_egress(&mut self, interface: &Interface, link: Link) -> Result<NamedAttachment, KernelError> {
-        let (hook, how) = (Hook::Egress, How::Tcx);
-        if self.replaced(interface, link, hook)? {
-            return self.attachment(interface, link, hook, how);
-        }
-        let program = self.program_fd(hook, link)?;
-        match raw::link_create(program.as_fd(), interface.index, LinkHook::TcxEgressFirst) {
-            Ok(new) => {
-                self.keep(interface, hook, &new)?;
-                self.attachment(interface, link, hook, how)
-            }
-            // A kernel without TCX does not know the attach type.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                let ours = filter::programs_of(self.view.maps.control.id());
-                let pin_path = self.view.path.clone();
-                filter::attach(&pin_path, self.classifier_mut(link)?, interface, &ours)?;
-                self.attachment(interface, link, hook, How::Clsact)
-            }
-            Err(source) => Err(refused(interface, hook, how.name(), source)),
-        }
+    /// The interface of this index as it is now.
+    fn listed(&self, interface: &Interface) -> Result<Listed, KernelError> {
+        let found = interface::by_index(interface.index).map_err(|error| looking(interface, error))?;
+        found.ok_or_else(|| KernelError::NoInterface { name: interface.name.clone() })
     }
 
-    fn attach_ingress(&mut self, interface: &Interface, link: Link) -> Result<NamedAttachment, KernelError> {
-        let hook = Hook::Ingress;
-        if self.replaced(interface, link, hook)? {
-            let how = if interface.xdp.1.is_some() { How::XdpGeneric } else { How::XdpNative };
-            return self.attachment(interface, link, hook, how);
+    fn guard_egress(&mut self, interface: &Interface, link: Link) -> Result<(), KernelError> {
+        let hook = Hook::Egress;
+        let Some(links) = self.egress_links(interface)? else {
+            let old = self.filters_of(interface)?;
+            let program = self.program_fd(hook, link)?.as_fd();
+            let program = (program, program_name(hook, link));
+            return filter::attach(&self.view.path, interface, program, old.first());
+        };
+        if self.renewed(interface, (hook, link), &links)? {
+            return Ok(());
         }
         let program = self.program_fd(hook, link)?;
-        let create = |mode| raw::link_create(program.as_fd(), interface.index, mode);
-        let (new, how) = match create(LinkHook::XdpNative) {
-            Ok(new) => (new, How::XdpNative),
+        let new = link::create(program.as_fd(), interface.index, LinkHook::TcxEgressFirst)
+            .map_err(|source| refused(interface, hook, How::Tcx.name(), source))?;
+        self.keep_new(interface, hook, new.as_fd())
+    }
+
+    fn guard_ingress(&mut self, listed: &Listed, link: Link) -> Result<(), KernelError> {
+        let (interface, hook) = (&listed.interface, Hook::Ingress);
+        if self.renewed_by_entry(listed, link)? {
+            return Ok(());
+        }
+        let links = self.ingress_links(listed)?;
+        if self.renewed(interface, (hook, link), &links)? {
+            return Ok(());
+        }
+        let program = self.program_fd(hook, link)?;
+        let create = |mode| link::create(program.as_fd(), interface.index, mode);
+        let new = match create(LinkHook::XdpNative) {
+            Ok(new) => new,
             // Another program is there, in whatever mode.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => {
                 return Err(refused(interface, hook, How::XdpNative.name(), error));
             }
-            Err(_) => match create(LinkHook::XdpGeneric) {
-                Ok(new) => (new, How::XdpGeneric),
-                Err(source) => return Err(refused(interface, hook, "xdp-native and xdp-generic", source)),
-            },
+            Err(_) => create(LinkHook::XdpGeneric)
+                .map_err(|source| refused(interface, hook, "xdp-native and xdp-generic", source))?,
         };
-        self.keep(interface, hook, &new)?;
-        self.attachment(interface, link, hook, how)
+        self.keep_new(interface, hook, new.as_fd())
     }
 
-    /// Puts the program in the place of the one that a pinned link runs; false where there is no such link.
-    fn replaced(&self, interface: &Interface, link: Link, hook: Hook) -> Result<bool, KernelError> {
-        let Some(old) = self.pinned_on(interface, hook)? else { return Ok(false) };
-        match raw::link_update(old.fd.as_fd(), self.program_fd(hook, link)?.as_fd()) {
-            Ok(()) => Ok(true),
-            // The interface went away after the link was looked at.
-            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {
-                old.remove()?;
-                Ok(false)
-            }
-            Err(source) => Err(refused(interface, hook, "an update of its link", source)),
+    /// As [`renewed`](Self::renewed) for the XDP link whose entry has the interface's index and name, which nearly
+    /// always is the one: so that no look through all entries is needed.
+    fn renewed_by_entry(&mut self, listed: &Listed, link: Link) -> Result<bool, KernelError> {
+        let (interface, hook) = (&listed.interface, Hook::Ingress);
+        let entry = entries::at(&self.link_path(&name_for(interface, hook).entry()));
+        let (Some(program), Some(info)) = (listed.xdp(), entry.ok().flatten()) else { return Ok(false) };
+        if (info.hook, info.ifindex, info.program) != (Some(hook), interface.index, program)
+            || !self.renewed(interface, (hook, link), &[info.id])?
+        {
+            return Ok(false);
+        }
+        // Was it that one?
+        let runs = self.listed(interface)?.xdp();
+        Ok(runs == Some(self.program_id(hook, link)?))
+    }
+
+    fn release_ingress(&mut self, listed: &Listed) -> Result<(), KernelError> {
+        match self.ingress_links(listed)?[..] {
+            [] => Ok(()),
+            [id] => self.detach_link(&listed.interface, Hook::Ingress, id),
+            // One of them is on an interface of another network namespace, and must stay there.
+            _ => Err(KernelError::Ambiguity { interface: listed.interface.name.clone() }),
         }
     }
 
-    /// Pins a new link. If that fails the link is dropped, and the program detached with it.
-    fn keep(&self, interface: &Interface, hook: Hook, link: &OwnedFd) -> Result<(), KernelError> {
-        let name = folder::pin_name(interface.index, &interface.name, hook.name());
-        let path = folder::links(&self.view.path).join(name);
-        raw::pin(link.as_fd(), &path).map_err(|error| KernelError::folder("pin a link at", path, error))
-    }
-
-    fn attachment(
-        &self,
+    /// Has these links run the program of this process, and sees to it that the first one that is attached has
+    /// its entry. A link that is on another interface by now only runs a newer program. False where none of them
+    /// is attached.
+    fn renewed(
+        &mut self,
         interface: &Interface,
-        link: Link,
-        hook: Hook,
-        how: How,
-    ) -> Result<NamedAttachment, KernelError> {
-        let program = self.program_id(hook, link)?;
-        Ok(NamedAttachment { interface: interface.name.clone(), index: interface.index, hook, how, program })
-    }
-
-    /// Our pinned link on an interface. Links of an interface that had its name and is gone are removed.
-    fn pinned_on(&self, interface: &Interface, hook: Hook) -> Result<Option<Pinned>, KernelError> {
-        let all = Interface::all()?;
-        let mut found = None;
-        for pinned in self.pinned_links()?.into_iter().filter(|pinned| pinned.hook == hook) {
-            if pinned.info.ifindex == interface.index {
-                found = Some(pinned);
-            } else if pinned.present(&all).is_none() && pinned.interface == interface.name {
-                pinned.remove()?;
+        (hook, link): (Hook, Link),
+        ids: &[u32],
+    ) -> Result<bool, KernelError> {
+        let mut is_guarded = false;
+        for id in ids {
+            let Some(old) = opened(*id, interface)? else { continue };
+            let program = self.program_fd(hook, link)?;
+            match link::update(old.as_fd(), program.as_fd()) {
+                Ok(()) if is_guarded => {}
+                Ok(()) => {
+                    self.keep(&name_for(interface, hook), *id, old.as_fd())?;
+                    is_guarded = true;
+                }
+                // The interface went away after the link was looked at.
+                Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+                Err(source) => return Err(refused(interface, hook, "an update of its link", source)),
             }
         }
-        Ok(found)
+        Ok(is_guarded)
     }
-}
 
-impl View {
-    /// What is attached, by interface, as the kernel tells it.
+    /// Ids of our TCX links on an interface: those that run a program of ours, and those that we made and that
+    /// somebody has given another program. `None` where the kernel has no TCX.
+    fn egress_links(&mut self, interface: &Interface) -> Result<Option<Vec<u32>>, KernelError> {
+        let Some(chain) = link::tcx_egress(interface.index).map_err(|error| looking(interface, error))?
+        else {
+            return Ok(None);
+        };
+        let met = chain.iter().map(|tcx| tcx.program).collect();
+        self.memory.programs.meet(self.view.maps.control.id(), &met)?;
+        let own_entry = entries::at(&self.link_path(&name_for(interface, Hook::Egress).entry()));
+        let own_entry = own_entry.ok().flatten().map(|info| info.id);
+        let is_ours = |link: u32, program| {
+            self.memory.programs.is_ours(program)
+                || own_entry == Some(link)
+                || self.spare.as_ref().is_some_and(|spare| spare.has(link))
+        };
+        let links = chain.iter().filter(|tcx| tcx.link != 0 && is_ours(tcx.link, tcx.program));
+        Ok(Some(links.map(|tcx| tcx.link).collect()))
+    }
+
+    /// Ids of our XDP links that may be the one on this interface, the likeliest first. Others are on an interface
+    /// of this index in another network namespace.
+    fn ingress_links(&mut self, listed: &Listed) -> Result<Vec<u32>, KernelError> {
+        let Some(program) = listed.xdp() else { return Ok(Vec::new()) };
+        self.memory.programs.meet(self.view.maps.control.id(), &[program].into())?;
+        let mut infos = Vec::new();
+        for entry in entries::read(&self.view.path)?.links {
+            infos.push((entry.info, entry.name));
+        }
+        for (id, name) in self.spare.iter().flat_map(|spare| spare.names()) {
+            if infos.iter().all(|(info, _)| info.id != id) {
+                infos.extend(
+                    self.spare.as_ref().and_then(|spare| Some((spare.info(id).ok()?, name.to_owned()))),
+                );
+            }
+        }
+        if infos.iter().all(|(info, _)| info.program != program) && self.memory.programs.is_ours(program) {
+            // Something holds a link of ours that has no entry any more.
+            let links = loaded_links().flatten().filter(|link| link.program_id() == program);
+            let found = links.filter_map(|link| link::info_by_id(link.id()).ok().flatten());
+            infos.extend(found.map(|info| (info, String::new())));
+        }
+        let mut links = Vec::new();
+        while let Some(best) =
+            super::observe::best(listed, program, infos.iter().map(|(info, name)| (*info, name.as_str())))
+        {
+            links.push(best);
+            infos.retain(|(info, _)| info.id != best);
+        }
+        Ok(links)
+    }
+
+    /// The XDP link of an interface that is known by its program alone.
+    pub(super) fn unknown_ingress_link(&mut self, interface: &Interface) -> Result<Option<u32>, KernelError> {
+        let listed = self.listed(interface)?;
+        Ok(self.ingress_links(&listed)?.first().copied())
+    }
+
+    /// Keeps the links in this process that were there when it started.
+    pub(super) fn keep_adopted(&mut self) -> Result<(), KernelError> {
+        for entry in entries::read(&self.view.path)?.links {
+            if let (Some(name), Ok(link)) = (Name::read(&entry.name), link::by_id(entry.info.id)) {
+                self.keep_spare(&name, entry.info.id, link.as_fd());
+            }
+        }
+        Ok(())
+    }
+
+    /// Filters of ours on an interface.
+    fn filters_of(&mut self, interface: &Interface) -> Result<Vec<filter::Filter>, KernelError> {
+        let mut filters = filter::list(interface.index)
+            .map_err(|source| KernelError::Netlink { what: "list the TC filters", source })?;
+        let met = filters.iter().filter_map(|filter| filter.program).collect();
+        self.memory.programs.meet(self.view.maps.control.id(), &met)?;
+        filters.retain(|filter| filter.program.is_some_and(|id| self.memory.programs.is_ours(id)));
+        Ok(filters)
+    }
+
+    /// Detaches a link at once, and removes its entries.
+    fn detach_link(&mut self, interface: &Interface, hook: Hook, id: u32) -> Result<(), KernelError> {
+        let Some(link) = opened(id, interface)? else { return Ok(()) };
+        match link::detach(link.as_fd()) {
+            // Links of an interface that is gone say this or succeed, as the kernel's version is.
+            Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
+                return Err(refused(interface, hook, "the end of its link", error));
+            }
+            _ => {}
+        }
+        if let Some(spare) = &mut self.spare {
+            spare.forget(id);
+        }
+        if let Some(entry) = self.entry_of(&name_for(interface, hook), id)? {
+            folder::remove(&self.link_path(&entry))?;
+        }
+        Ok(())
+    }
+
+    /// The entry of a link: under this name as a rule, else under any other.
+    fn entry_of(&self, name: &Name, id: u32) -> Result<Option<String>, KernelError> {
+        let likely = name.entry();
+        if matches!(entries::at(&self.link_path(&likely)), Ok(Some(info)) if info.id == id) {
+            return Ok(Some(likely));
+        }
+        let mut all = entries::read(&self.view.path)?.links.into_iter();
+        Ok(all.find(|entry| entry.info.id == id).map(|entry| entry.name))
+    }
+
+    /// Gives a link its entry in bpffs where it has none, and keeps it in this process.
     ///
     /// # Errors
-    ///
-    /// [`KernelError::Folder`] and [`KernelError::Netlink`] where the kernel cannot be asked.
-    pub fn attachments(&self) -> Result<Vec<NamedAttachment>, KernelError> {
-        let interfaces = Interface::all()?;
-        let mut all = Vec::new();
-        for pinned in self.pinned_links()? {
-            let (info, hook) = (pinned.info, pinned.hook);
-            let now = pinned.present(&interfaces);
-            let how = match (hook, now) {
-                (Hook::Egress, _) => How::Tcx,
-                (Hook::Ingress, Some(now)) if now.xdp.1 == Some(info.program) => How::XdpGeneric,
-                (Hook::Ingress, _) => How::XdpNative,
-            };
-            all.push(NamedAttachment {
-                interface: pinned.present_name(&interfaces).to_owned(),
-                index: now.map_or(0, |now| now.index),
-                hook,
-                how,
-                program: info.program,
-            });
-        }
-        all.extend(filter::attachments(&self.path, self.maps.control.id(), &interfaces)?);
-        all.sort_by(|a, b| (&a.interface, a.hook as u8).cmp(&(&b.interface, b.hook as u8)));
-        Ok(all)
+    /// [`KernelError::Folder`].
+    pub(super) fn keep(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) -> Result<(), KernelError> {
+        self.keep_spare(name, id, link);
+        if self.entry_of(name, id)?.is_some() { Ok(()) } else { self.add_entry(name, id, link) }
     }
 
-    /// All pinned links.
-    pub(super) fn pinned_links(&self) -> Result<Vec<Pinned>, KernelError> {
-        let links = folder::links(&self.path);
-        let mut all = Vec::new();
-        for name in folder::names(&links)? {
-            let Some((_, interface, hook)) = folder::read_pin_name(&name) else { continue };
-            let hook = match hook {
-                name if name == Hook::Egress.name() => Hook::Egress,
-                name if name == Hook::Ingress.name() => Hook::Ingress,
-                _ => continue,
-            };
-            let path = links.join(&name);
-            let fd = raw::get(&path).map_err(|error| KernelError::folder("open the link", &path, error))?;
-            let info = raw::link_info(fd.as_fd())
-                .map_err(|error| KernelError::folder("read the link", &path, error))?;
-            all.push(Pinned { path, fd, info, hook, interface });
+    /// As [`keep`](Self::keep), for a link that was just made. Where it can be kept by no entry and not by this
+    /// process, it ends with its descriptor.
+    fn keep_new(
+        &mut self,
+        interface: &Interface,
+        hook: Hook,
+        link: BorrowedFd<'_>,
+    ) -> Result<(), KernelError> {
+        let id = link_info(link).map_err(|error| looking(interface, error))?.id;
+        let name = name_for(interface, hook);
+        self.keep_spare(&name, id, link);
+        self.add_entry(&name, id, link)
+    }
+
+    fn keep_spare(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) {
+        if let Some(spare) = &mut self.spare
+            && let Err(error) = spare.keep(id, link, &name.entry())
+        {
+            tracing::warn!("where the entry of a link is removed, the link ends with it: {error}");
         }
-        Ok(all)
+    }
+
+    fn add_entry(&self, name: &Name, id: u32, link: BorrowedFd<'_>) -> Result<(), KernelError> {
+        let mut path = self.link_path(&name.entry());
+        match entries::at(&path) {
+            Ok(None) => {}
+            // Another living link has the name.
+            Ok(Some(other)) if other.hook.is_some() && other.ifindex != 0 => {
+                path = self.link_path(&name.second_entry(id));
+                folder::remove(&path)?;
+            }
+            // A link of an interface that is gone, or what is no link at all.
+            _ => folder::remove(&path)?,
+        }
+        raw::pin(link, &path).map_err(|error| KernelError::folder("pin a link at", path, error))
+    }
+
+    fn link_path(&self, entry: &str) -> std::path::PathBuf {
+        folder::links(&self.view.path).join(entry)
     }
 }
 
-impl Pinned {
-    /// The interface that it is on, if that is there.
-    fn present<'a>(&self, all: &'a [Interface]) -> Option<&'a Interface> {
-        all.iter().find(|interface| interface.index == self.info.ifindex)
-    }
-
-    /// The interface's name now, or the one that it was last known by.
-    fn present_name<'a>(&'a self, all: &'a [Interface]) -> &'a str {
-        self.present(all).map_or(&self.interface, |interface| &interface.name)
-    }
-
-    /// Detaches at once and removes the pin.
-    fn remove(self) -> Result<(), KernelError> {
-        drop(self.fd);
-        unpin(&self.path)
+/// Opens a link; `None` where it is gone.
+fn opened(id: u32, interface: &Interface) -> Result<Option<std::os::fd::OwnedFd>, KernelError> {
+    match link::by_id(id) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(looking(interface, error)),
     }
 }
 
-/// Detaches a pinned link at once and removes the pin.
-pub(super) fn unpin(path: &Path) -> Result<(), KernelError> {
-    let link = raw::get(path).map_err(|error| KernelError::folder("open the link", path, error))?;
-    match raw::link_detach(link.as_fd()) {
-        // Links of an interface that is gone say this or succeed, as the kernel's version is.
-        Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
-            Err(KernelError::folder("detach the link", path, error))
-        }
-        _ => folder::remove(path),
-    }
+fn looking(interface: &Interface, source: io::Error) -> KernelError {
+    KernelError::Look { interface: interface.name.clone(), source }
 }
 
 /// Why a program is not attached, with what to do where the answer tells.

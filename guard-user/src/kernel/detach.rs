@@ -1,10 +1,13 @@
 //! Taking everything off again.
 
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use super::entries::Name;
 use super::folder::{self, Folder};
-use super::raw::Map;
-use super::{Interface, KernelError, LinuxKernel, filter};
+use super::programs::Programs;
+use super::raw::{self, Map};
+use super::{Interface, KernelError, LinuxKernel, filter, link};
 
 /// What was taken off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,26 +31,43 @@ impl LinuxKernel {
     /// with the pins; [`KernelError::Folder`] and [`KernelError::Netlink`] where something stays.
     pub fn detach(pin_path: &Path) -> Result<Removed, KernelError> {
         let folder = Folder::existing(pin_path)?;
-        let links = folder::links(pin_path);
         let mut removed = Removed::default();
         // Filters are known by the CONTROL map that their programs use, so they go before it.
         if let Ok(control) = Map::open(&folder::maps(pin_path).join("CONTROL")) {
-            let ours = filter::programs_of(control.id());
+            let mut programs = Programs::default();
             for interface in Interface::all()? {
-                if filter::remove(pin_path, &interface.name, &ours)? {
+                let listed = |source| KernelError::Netlink { what: "list the TC filters", source };
+                let mut filters = filter::list(interface.index).map_err(listed)?;
+                programs.meet(control.id(), &filters.iter().filter_map(|filter| filter.program).collect())?;
+                filters.retain(|filter| filter.program.is_some_and(|id| programs.is_ours(id)));
+                filter::remove(pin_path, interface.index, &filters)?;
+                if !filters.is_empty() {
                     removed.filters.push(interface.name);
                 }
             }
         }
+        let links = folder::links(pin_path);
         for name in folder::names(&links)? {
-            super::attach::unpin(&links.join(&name))?;
-            removed.links.push(match folder::read_pin_name(&name) {
-                Some((_, interface, hook)) => format!("{interface} {hook}"),
+            unpin(&links.join(&name))?;
+            removed.links.push(match Name::read(&name) {
+                Some(Name { interface, hook, .. }) => format!("{interface} {}", hook.name()),
                 None => name,
             });
         }
         removed.maps = folder::names(&folder::maps(pin_path))?;
         folder.remove()?;
         Ok(removed)
+    }
+}
+
+/// Detaches a link at once, wherever its interface is by now, and removes the entry.
+fn unpin(path: &Path) -> Result<(), KernelError> {
+    let link = raw::get(path).map_err(|error| KernelError::folder("open the link", path, error))?;
+    match link::detach(link.as_fd()) {
+        // Links of an interface that is gone say this or succeed, as the kernel's version is.
+        Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
+            Err(KernelError::folder("detach the link", path, error))
+        }
+        _ => folder::remove(path),
     }
 }

@@ -242,6 +242,30 @@ pub enum KernelError {
         /// What to do, where the answer tells; empty or beginning with a separator.
         hint: &'static str,
     },
+    /// What is on an interface can't be told.
+    #[error("cannot look at what is attached to {interface}: {source}")]
+    Look {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel does not show which of two XDP links is the one on an interface.
+    #[error(
+        "ingress of {interface} stays guarded: two links may be the one there, and the other one guards an \
+         interface with the same index in another network namespace. Take that one back into this namespace or \
+         delete it, then try again"
+    )]
+    Ambiguity {
+        /// The interface.
+        interface: String,
+    },
+    /// A kept link that is still on an interface is not forgotten.
+    #[error("the link of {entry} is on an interface of another network namespace, and guards it there")]
+    StillAttached {
+        /// The entry in bpffs.
+        entry: String,
+    },
     /// A netlink request failed.
     #[error("cannot {what}: {source}")]
     Netlink {

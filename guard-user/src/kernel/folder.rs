@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PIN_PATH/maps/NAME                    every map that is shared with whoever comes next
-//! PIN_PATH/links/NUMBER-INTERFACE-HOOK  links, which keep the programs attached
+//! PIN_PATH/links/INDEX-INTERFACE-HOOK   links, which keep the programs attached
 //! PIN_PATH/filters/...                  empty folders that remember where TC filters of ours are
 //! ```
 //!
@@ -29,7 +29,7 @@ const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl Folder {
@@ -47,9 +47,7 @@ impl Folder {
         loop {
             make_dirs(path)?;
             if let Some(folder) = Self::lock(path)? {
-                for part in [maps(path), links(path), filters(path)] {
-                    make_dirs(&part)?;
-                }
+                folder.make_parts()?;
                 return Ok(folder);
             }
         }
@@ -79,16 +77,21 @@ impl Folder {
             }
             Err(error) => return Err(KernelError::folder("lock", path, error)),
         }
-        let held = rustix::fs::fstat(&lock).map_err(|error| KernelError::folder("read", path, error))?;
         // Whoever held the lock before may have removed the folder, and another may have made it anew.
-        match fs::metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (held.st_dev, held.st_ino) => {
-                Ok(Some(Self { path: path.to_path_buf(), _lock: lock }))
-            }
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(KernelError::folder("read", path, error)),
-        }
+        let folder = Self { path: path.to_path_buf(), lock };
+        Ok(folder.is_there().then_some(folder))
+    }
+
+    /// Makes the parts that are missing.
+    pub(super) fn make_parts(&self) -> Result<(), KernelError> {
+        [maps(&self.path), links(&self.path), filters(&self.path)].iter().try_for_each(|part| make_dirs(part))
+    }
+
+    /// Whether the folder at the path is still the one that is locked.
+    pub(super) fn is_there(&self) -> bool {
+        let held = rustix::fs::fstat(&self.lock);
+        let there = fs::metadata(&self.path);
+        matches!((held, there), (Ok(held), Ok(there)) if (there.dev(), there.ino()) == (held.st_dev, held.st_ino))
     }
 
     /// The pin path.
@@ -159,14 +162,14 @@ pub(super) fn remove(path: &Path) -> Result<(), KernelError> {
     }
 }
 
-/// The name of a pin or note: the interface's number, which tells it from all others, and its name, which
-/// people know it by. The BPF file system takes no dots, which VLANs' names have.
-pub(super) fn pin_name(index: u32, interface: &str, what: &str) -> String {
+/// The name of an entry or note: the interface's index and name at that time, by which people know it. The BPF file
+/// system takes no dots, which VLANs' names have.
+pub(super) fn entry_name(index: u32, interface: &str, what: &str) -> String {
     format!("{index}-{}-{what}", interface.replace('%', "%25").replace('.', "%2E"))
 }
 
 /// The parts of such a name; `None` for another one.
-pub(super) fn read_pin_name(name: &str) -> Option<(u32, String, &str)> {
+pub(super) fn read_entry_name(name: &str) -> Option<(u32, String, &str)> {
     let (index, rest) = name.split_once('-')?;
     let (interface, what) = rest.rsplit_once('-')?;
     Some((index.parse().ok()?, interface.replace("%2E", ".").replace("%25", "%"), what))
@@ -208,9 +211,9 @@ mod tests {
     proptest! {
         #[test]
         fn names_of_interfaces_survive_in_names_of_pins(index in 1_u32.., name in "[a-z0-9.%@_-]{1,15}") {
-            let pin = pin_name(index, &name, "egress");
+            let pin = entry_name(index, &name, "egress");
             prop_assert!(!pin.contains('.') && !pin.contains('/'));
-            prop_assert_eq!(read_pin_name(&pin), Some((index, name, "egress")));
+            prop_assert_eq!(read_entry_name(&pin), Some((index, name, "egress")));
         }
     }
 

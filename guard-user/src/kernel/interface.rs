@@ -3,23 +3,28 @@
 //! Asked of netlink: `/sys/class/net` shows the namespace in which sysfs was mounted, which may be
 //! another one.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
 
 use guard_common::packet::Link;
+use netlink_packet_core::Parseable as _;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkHeader, LinkXdp};
 
 use super::KernelError;
-use super::netlink::{self, attribute, text, u16_at, u32_at};
+use super::netlink::{Dump, Request, attributes, emit, value};
 
 /// `RTM_NEWLINK` and `RTM_GETLINK` (linux/rtnetlink.h).
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
 /// Bytes of `struct ifinfomsg`.
 const IFINFO: usize = 16;
-/// `IFLA_IFNAME`, `IFLA_XDP`, `IFLA_XDP_DRV_PROG_ID`, `IFLA_XDP_SKB_PROG_ID` (linux/if_link.h).
+/// `IFLA_IFNAME` and `IFLA_XDP` (linux/if_link.h).
 const IFNAME: u16 = 3;
 const XDP: u16 = 43;
-const XDP_DRIVER_PROGRAM: u16 = 5;
-const XDP_GENERIC_PROGRAM: u16 = 6;
+/// How often a dump is asked for again of which the kernel says that it is not whole.
+const TRIES: usize = 3;
 
 /// What an interface's frames begin with: an `ARPHRD_` number (linux/if_arp.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,35 +78,52 @@ impl fmt::Display for LinkType {
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its number, which no other one of its namespace has or will have.
+    /// Its number. While it is there no other interface of its namespace has it; afterwards one may get it, and
+    /// an interface that moves to another namespace may get another one there.
     pub index: u32,
-    /// Its name, which can be changed.
+    /// Its name, which can be changed. Bytes that are not UTF-8, control characters and backslashes are written
+    /// `\xNN`, so that two interfaces never look alike.
     pub name: String,
     /// What its frames are.
     pub link_type: LinkType,
-    /// Ids of the XDP programs in the driver and behind it.
-    pub(super) xdp: (Option<u32>, Option<u32>),
+}
+
+/// An interface as the kernel lists it, with the ids of its XDP programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) interface: Interface,
+    /// In the driver, or on the card itself.
+    pub(super) xdp_native: Option<u32>,
+    /// Behind the driver.
+    pub(super) xdp_generic: Option<u32>,
+}
+
+impl Listed {
+    /// The XDP program that sees packets first.
+    pub(super) const fn xdp(&self) -> Option<u32> {
+        match self.xdp_native {
+            Some(program) => Some(program),
+            None => self.xdp_generic,
+        }
+    }
 }
 
 impl Interface {
-    /// All interfaces of the calling thread's network namespace, by number.
+    /// All interfaces of the calling thread's network namespace, by number. On Linux 6.1 one that is there can
+    /// be missing, where another one was removed meanwhile.
     ///
     /// # Errors
     ///
     /// [`KernelError::Netlink`] where the kernel does not answer.
     pub fn all() -> Result<Vec<Self>, KernelError> {
-        let messages = netlink::dump(GET_LINK, &[0; IFINFO])
-            .map_err(|source| KernelError::Netlink { what: "list the network interfaces", source })?;
-        let links = messages.iter().filter(|message| message.kind == NEW_LINK);
-        let mut all: Vec<Self> = links.filter_map(|message| Self::read(&message.payload)).collect();
-        all.sort_by_key(|interface| interface.index);
-        Ok(all)
+        let listed = list().map_err(unlisted)?;
+        Ok(listed.interfaces.into_values().map(|listed| listed.interface).collect())
     }
 
     /// An interface of the memory kernel.
     #[cfg(test)]
     pub(crate) fn in_memory(index: u32, name: &str, link_type: LinkType) -> Self {
-        Self { index, name: name.to_owned(), link_type, xdp: (None, None) }
+        Self { index, name: name.to_owned(), link_type }
     }
 
     /// The interface of this name.
@@ -114,23 +136,117 @@ impl Interface {
         let found = Self::all()?.into_iter().find(|interface| interface.name == name);
         found.ok_or_else(|| KernelError::NoInterface { name: name.to_owned() })
     }
+}
 
-    /// Reads `struct ifinfomsg` and what follows it.
-    fn read(payload: &[u8]) -> Option<Self> {
-        let attributes = payload.get(IFINFO..)?;
-        let xdp = attribute(attributes, XDP).unwrap_or_default();
-        let program = |kind| attribute(xdp, kind).and_then(|value| u32_at(value, 0));
-        Some(Self {
-            index: u32_at(payload, 4)?,
-            name: text(attribute(attributes, IFNAME)?),
-            link_type: LinkType(u16_at(payload, 2)?),
-            xdp: (program(XDP_DRIVER_PROGRAM), program(XDP_GENERIC_PROGRAM)),
-        })
+pub(super) const fn unlisted(source: io::Error) -> KernelError {
+    KernelError::Netlink { what: "list the network interfaces", source }
+}
+
+/// A list of interfaces.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    /// By index.
+    pub(super) interfaces: BTreeMap<u32, Listed>,
+    /// How many could not be read.
+    pub(super) unreadable: usize,
+}
+
+/// Lists the interfaces. Absence from the list says nothing: see [`by_index`].
+pub(super) fn list() -> io::Result<List> {
+    let mut list = List::default();
+    for _ in 0..TRIES {
+        list.unreadable = 0;
+        let end = Request::route(GET_LINK, &request(0)).dump(|kind, payload| {
+            match (kind, read(payload)) {
+                (NEW_LINK, Some(listed)) => drop(list.interfaces.insert(listed.interface.index, listed)),
+                (NEW_LINK, None) => list.unreadable += 1,
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        if end == Dump::Whole {
+            break;
+        }
+        // What was in one of them is asked for by its index, should it not be in the next one.
     }
+    Ok(list)
+}
+
+/// The interface of this index; `None` where the kernel says that there is none (`ENODEV`).
+pub(super) fn by_index(index: u32) -> io::Result<Option<Listed>> {
+    let mut found = None;
+    let asked = Request::route(GET_LINK, &request(index)).send(|kind, payload| {
+        if kind == NEW_LINK {
+            found = read(payload);
+        }
+    });
+    match asked {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) if found.is_some() => Ok(found),
+        Ok(()) => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer can't be read")),
+    }
+}
+
+/// `struct ifinfomsg` and the wish for no statistics, which are most of a message.
+fn request(index: u32) -> Vec<u8> {
+    let mut bytes = emit(&LinkHeader { index, ..LinkHeader::default() });
+    bytes.extend(emit(&LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])));
+    bytes
+}
+
+fn read(payload: &[u8]) -> Option<Listed> {
+    let header = LinkHeader::parse(payload).ok()?;
+    let (mut name, mut xdp_native, mut xdp_generic) = (None, None, None);
+    for attribute in attributes(payload.get(IFINFO..)?) {
+        match attribute.kind() {
+            IFNAME => name = Some(shown(value(attribute))),
+            XDP => {
+                for program in attributes(value(attribute)) {
+                    match LinkXdp::parse(&program) {
+                        Ok(LinkXdp::DrvProgId(id) | LinkXdp::HwProgId(id)) => xdp_native = Some(id),
+                        Ok(LinkXdp::SkbProgId(id)) => xdp_generic = Some(id),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let link_type = LinkType(header.link_layer_type.into());
+    let interface = Interface { index: header.index, name: name?, link_type };
+    Some(Listed { interface, xdp_native, xdp_generic })
+}
+
+/// A name that ends with a zero byte, readable and one to one.
+fn shown(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let mut shown = String::with_capacity(end);
+    for chunk in bytes.get(..end).unwrap_or_default().utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() || letter == '\\' {
+                let mut buffer = [0; 4];
+                for byte in letter.encode_utf8(&mut buffer).bytes() {
+                    // Writing to a string never fails.
+                    let _written = write!(shown, "\\x{byte:02x}");
+                }
+            } else {
+                shown.push(letter);
+            }
+        }
+        for byte in chunk.invalid() {
+            let _written = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -139,14 +255,45 @@ mod tests {
         assert_eq!(lo.link_type, LinkType::LOOPBACK);
         assert_eq!(lo.link_type.link(), Some(Link::Ethernet));
         assert!(Interface::all().unwrap().contains(&lo));
+        assert_eq!(by_index(lo.index).unwrap().unwrap().interface, lo);
+        assert_eq!(by_index(0x7fff_fff0).unwrap(), None);
         let none = Interface::by_name("no-such-one");
         assert!(matches!(none, Err(KernelError::NoInterface { .. })), "{none:?}");
     }
 
     #[test]
-    fn frames_that_nobody_reads_are_told() {
+    fn frames_that_nobody_reads_are_named() {
         assert_eq!(LinkType(32).link(), None);
         assert_eq!(LinkType(32).to_string(), "InfiniBand (link type 32)");
         assert_eq!(LinkType(65_534).link(), Some(Link::Raw));
+    }
+
+    #[test]
+    fn odd_names_are_shown_escaped() {
+        assert_eq!(shown(b"eth0.100\0"), "eth0.100");
+        assert_eq!(shown("käse".as_bytes()), "käse");
+        assert_eq!(shown(b"n\xffm\xc3\0"), "n\\xffm\\xc3");
+        assert_eq!(shown(b"a\x1b[1m\\"), "a\\x1b[1m\\x5c");
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_look_alike(
+            one in prop::collection::vec(1_u8.., 1..16),
+            other in prop::collection::vec(1_u8.., 1..16),
+        ) {
+            prop_assert_eq!(one == other, shown(&one) == shown(&other));
+            prop_assert!(!shown(&one).chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_nobody_expects_hides_no_interface() {
+        let mut payload = request(7);
+        // A name that is not UTF-8, then an IFLA_MTU of one byte.
+        payload.extend([7, 0, 3, 0, b'n', 0xff, 0, 0]);
+        payload.extend([5, 0, 4, 0, 9, 0, 0, 0]);
+        let listed = read(&payload).unwrap();
+        assert_eq!((listed.interface.index, listed.interface.name.as_str()), (7, "n\\xff"));
     }
 }

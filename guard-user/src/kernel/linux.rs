@@ -5,9 +5,17 @@ use std::collections::BTreeSet;
 use guard_common::abi::{ExemptionUse, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
-use super::{
-    Attachment, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, ObservedInterface, Published, Stray,
-};
+use super::observe::{self, Scope};
+use super::{Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, Published, Stray, View, entries, folder};
+
+impl LinuxKernel {
+    /// The look of [`Kernel::observe`], without the entries of folder and maps.
+    pub(super) fn look(&mut self) -> Result<Observed, KernelError> {
+        let Self { view, current, spare, memory, .. } = self;
+        let control = view.maps.control.id();
+        observe::observe(Scope { path: &view.path, control, current, spare: spare.as_ref() }, memory)
+    }
+}
 
 impl Kernel for LinuxKernel {
     fn adopted(&self) -> bool {
@@ -23,48 +31,36 @@ impl Kernel for LinuxKernel {
     }
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
-        let interfaces = Interface::all()?;
-        let (links, named) = (self.pinned_links()?, self.attachments()?);
-        let problems = self.check_order()?;
-        let observed = interfaces.into_iter().map(|interface| {
-            let here = named.iter().filter(|it| it.index == interface.index);
-            let attachments = here.map(|it| {
-                let is_kept =
-                    |link: &&super::attach::Pinned| (link.info.ifindex, link.hook) == (it.index, it.hook);
-                let problem = problems.iter().find(|problem| problem.attachment() == it);
-                Attachment {
-                    hook: it.hook,
-                    how: it.how,
-                    link: links.iter().find(is_kept).map_or(0, |link| link.info.id),
-                    attached_as: links.iter().find(is_kept).map_or(it.interface.clone(), |l| l.interface.clone()),
-                    program: it.program,
-                    is_current: !matches!(problem, Some(super::OrderProblem::OldProgram { .. })),
-                    is_kept: true,
-                    before: match problem {
-                        Some(super::OrderProblem::NotFirst { before, .. }) => before.clone(),
-                        _ => Vec::new(),
-                    },
-                }
-            });
-            ObservedInterface { attachments: attachments.collect(), has_route: false, interface }
-        });
-        Ok(Observed { interfaces: observed.collect(), ..Observed::default() })
+        let mut observed = self.look()?;
+        observed.missing_entries.splice(..0, self.missing_of_maps());
+        Ok(observed)
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
-        LinuxKernel::attach(self, interface, ingress).map(drop)
+        self.guard(interface, ingress)
     }
 
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError> {
-        LinuxKernel::release(self, &interface.name).map(drop)
+        self.unguard(interface)
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {
-        super::attach::unpin(&super::folder::links(self.pin_path()).join(&stray.entry))
+        let path = self.view.path.join(&stray.entry);
+        if path.starts_with(folder::links(&self.view.path)) {
+            // The entry may be another link's by now.
+            let Some(info) = entries::at(&path)? else { return Ok(()) };
+            if info.ifindex != 0 {
+                return Err(KernelError::StillAttached { entry: stray.entry.clone() });
+            }
+            if let Some(spare) = &mut self.spare {
+                spare.forget(info.id);
+            }
+        }
+        folder::remove(&path)
     }
 
     fn restore_entries(&mut self) -> Result<(), KernelError> {
-        Ok(())
+        self.restore()
     }
 
     fn counters(&mut self) -> Result<Counters, KernelError> {
@@ -72,7 +68,7 @@ impl Kernel for LinuxKernel {
     }
 
     fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {
-        super::View::exemption_uses(self)
+        View::exemption_uses(self)
     }
 
     fn reset_exemption_use(&mut self, slot: u16, used: ExemptionUse) -> Result<(), KernelError> {

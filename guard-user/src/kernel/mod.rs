@@ -14,25 +14,33 @@ mod attach;
 mod clock;
 mod counters;
 mod detach;
+mod entries;
 mod error;
 mod events;
 mod filter;
 mod folder;
 mod grace;
 mod interface;
+mod link;
 mod linux;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
+mod named;
 mod netlink;
-mod order;
+mod observe;
 mod plain;
+mod programs;
 mod publish;
 mod raw;
+mod restore;
+mod routes;
 pub mod sockets;
+mod spare;
 mod test_run;
 mod view;
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Mutex;
@@ -45,13 +53,12 @@ use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
 pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
-pub use attach::NamedAttachment;
 pub use counters::{Counters, OutcomeCount, PermittedCount, TotalCount};
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interface::{Interface, LinkType};
-pub use order::OrderProblem;
+pub use named::{NamedAttachment, OrderProblem};
 pub use publish::Published;
 pub use test_run::Judged;
 pub use view::View;
@@ -59,6 +66,9 @@ pub use view::View;
 use folder::Folder;
 use grace::GracePeriod;
 use maps::{Found, Maps};
+use observe::Memory;
+use restore::KeptMaps;
+use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -114,6 +124,12 @@ pub struct LinuxKernel {
     quiet: bool,
     /// Test runs, one after the other.
     test_run: Mutex<()>,
+    /// Ids of the loaded programs.
+    current: BTreeSet<u32>,
+    kept_maps: KeptMaps,
+    /// The links that this process keeps; `None` where it can't.
+    spare: Option<Spare>,
+    memory: Memory,
     // Last, so that the lock is let go when all else is closed.
     folder: Folder,
 }
@@ -174,9 +190,28 @@ impl LinuxKernel {
             source,
         })?;
         let adopted = found == Found::All;
-        // Another process may have flipped the word just before, and ended.
-        let quiet = !adopted;
-        Ok(Self { ebpf, view, adopted, live, generation, grace, quiet, test_run: Mutex::new(()), folder })
+        let mut kernel = Self {
+            current: ids(&ebpf)?,
+            kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
+            ebpf,
+            view,
+            adopted,
+            live,
+            generation,
+            grace,
+            // Another process may have flipped the word just before, and ended.
+            quiet: !adopted,
+            test_run: Mutex::new(()),
+            spare: Spare::new()
+                .inspect_err(|error| {
+                    tracing::warn!("links have one entry each in bpffs, and none to spare: {error}")
+                })
+                .ok(),
+            memory: Memory::default(),
+            folder,
+        };
+        kernel.keep_adopted()?;
+        Ok(kernel)
     }
 
     /// Whether the maps were there already.
@@ -225,12 +260,6 @@ impl LinuxKernel {
             .ok_or_else(|| missing_program(name))
     }
 
-    fn classifier_mut(&mut self, link: Link) -> Result<&mut SchedClassifier, KernelError> {
-        let name = program_name(Hook::Egress, link);
-        let program = self.ebpf.program_mut(name);
-        program.and_then(|program| program.try_into().ok()).ok_or_else(|| missing_program(name))
-    }
-
     fn xdp(&self, link: Link) -> Result<&Xdp, KernelError> {
         let name = program_name(Hook::Ingress, link);
         self.ebpf
@@ -263,6 +292,19 @@ impl Deref for LinuxKernel {
     fn deref(&self) -> &View {
         &self.view
     }
+}
+
+/// Ids of the programs.
+fn ids(ebpf: &Ebpf) -> Result<BTreeSet<u32>, KernelError> {
+    let id = |name| {
+        let info = match ebpf.program(name) {
+            Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
+            Some(aya::programs::Program::Xdp(program)) => program.info(),
+            _ => return Err(missing_program(name)),
+        };
+        Ok(info.map_err(|error| KernelError::of_program(name, error))?.id())
+    };
+    PROGRAMS.into_iter().map(id).collect()
 }
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {

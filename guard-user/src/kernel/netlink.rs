@@ -1,133 +1,157 @@
-//! Requests to the kernel over netlink, and their answers: just what interfaces, TC filters and sockets need,
-//! without an async runtime, so that any thread may ask from the network namespace that it is in.
+//! Requests to the kernel over netlink, and their answers, for any thread and from the network namespace that it
+//! is in: no async runtime, no state.
 //!
-//! Messages: Documentation/userspace-api/netlink/intro.rst. Numbers are in host order.
+//! Messages are framed and their attributes found by `netlink-packet-core`. Whole messages are not parsed by
+//! `netlink-packet-route`: it gives up a message for one attribute that it does not expect (an interface's name
+//! that is not UTF-8, a field that a newer kernel made longer), and with it an interface would be overlooked. Its
+//! headers and single attributes are used.
+//!
+//! Format: Documentation/userspace-api/netlink/intro.rst. Numbers are in host order.
 
 use std::io;
+use std::ops::ControlFlow;
 
-use rustix::fd::OwnedFd;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use netlink_packet_core::{
+    Emitable, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NlaBuffer, NlasIterator,
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
 
 /// Bytes of `struct nlmsghdr`.
 const HEADER: usize = 16;
-/// Bytes of `struct nlattr`.
-const ATTRIBUTE: usize = 4;
 /// Larger than any message of a dump (the kernel's own bound is 32 KiB).
 const BUFFER: usize = 64 << 10;
 
-/// Message types and flags (linux/netlink.h).
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const DUMP: u16 = 0x300;
-/// `NLA_TYPE_MASK`: the two high bits say nested and byte order.
-const TYPE_MASK: u16 = 0x3fff;
-
-/// A part of the kernel that is asked: a netlink protocol.
-pub(super) type Part = Option<rustix::net::Protocol>;
-/// `NETLINK_ROUTE` is protocol 0.
-const ROUTE: Part = None;
-
-/// One message of an answer.
-#[derive(Debug)]
-pub(super) struct Message {
-    /// Its type.
-    pub(super) kind: u16,
-    /// What follows its header.
-    pub(super) payload: Vec<u8>,
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    /// Which part of the kernel is asked (`NETLINK_ROUTE` and others).
+    protocol: isize,
+    /// The message's type.
+    kind: u16,
+    flags: u16,
+    payload: &'a [u8],
 }
 
-/// Asks for all of something.
-pub(super) fn dump(kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
-    dump_from(ROUTE, kind, payload)
+/// How a dump came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dump {
+    /// As far as the kernel says, nothing changed meanwhile. On Linux 6.1 it does not say so of links that came
+    /// or went.
+    Whole,
+    /// Something changed meanwhile (`NLM_F_DUMP_INTR`): entries may be missing or twice in it.
+    Interrupted,
+    /// The reader wanted no more.
+    Stopped,
 }
 
-/// Asks another part of the kernel than rtnetlink for all of something.
-pub(super) fn dump_from(part: Part, kind: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
-    exchange(part, kind, REQUEST | DUMP, payload)
-}
-
-/// Has something changed, and waits for the kernel's word that it was.
-pub(super) fn change(kind: u16, payload: &[u8]) -> io::Result<()> {
-    change_in(ROUTE, kind, payload)
-}
-
-/// Has another part of the kernel than rtnetlink change something, and waits for its word that it was.
-pub(super) fn change_in(part: Part, kind: u16, payload: &[u8]) -> io::Result<()> {
-    exchange(part, kind, REQUEST | ACK, payload).map(drop)
-}
-
-fn exchange(part: Part, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<Message>> {
-    let socket =
-        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, part)?;
-    let request = request(kind, flags, payload)?;
-    let sent = rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    if sent != request.len() {
-        return Err(broken("a request was cut"));
+impl<'a> Request<'a> {
+    /// A request to rtnetlink.
+    pub(super) const fn route(kind: u16, payload: &'a [u8]) -> Self {
+        Self::to(NETLINK_ROUTE, kind, payload)
     }
-    answer(&socket)
-}
 
-fn request(kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<u8>> {
-    let len = u32::try_from(HEADER + payload.len()).map_err(io::Error::other)?;
-    let mut bytes = Vec::with_capacity(HEADER + payload.len());
-    bytes.extend_from_slice(&len.to_ne_bytes());
-    bytes.extend_from_slice(&kind.to_ne_bytes());
-    bytes.extend_from_slice(&flags.to_ne_bytes());
-    bytes.extend_from_slice(&1_u32.to_ne_bytes());
-    bytes.extend_from_slice(&0_u32.to_ne_bytes());
-    bytes.extend_from_slice(payload);
-    Ok(bytes)
-}
+    /// A request to another part of the kernel.
+    pub(super) const fn to(protocol: isize, kind: u16, payload: &'a [u8]) -> Self {
+        Self { protocol, kind, flags: NLM_F_REQUEST, payload }
+    }
 
-/// Reads messages up to the end of a dump or the word on a change.
-fn answer(socket: &OwnedFd) -> io::Result<Vec<Message>> {
-    let mut messages = Vec::new();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let (_, received) = rustix::net::recv(socket, &mut *buffer, RecvFlags::TRUNC)?;
-        let datagram = buffer.get(..received).ok_or_else(|| broken("an answer was too long"))?;
-        for message in split(datagram) {
-            let message = message?;
-            match message.kind {
-                DONE => return Ok(messages),
-                ERROR => return outcome(&message.payload).map(|()| messages),
-                _ => messages.push(message),
+    /// Adds flags (`NLM_F_CREATE` and others).
+    pub(super) const fn with(self, flags: u16) -> Self {
+        Self { flags: self.flags | flags, ..self }
+    }
+
+    /// Asks for all of something, and shows `each` the type and the payload of every message.
+    pub(super) fn dump(self, each: impl FnMut(u16, &[u8]) -> ControlFlow<()>) -> io::Result<Dump> {
+        self.with(NLM_F_DUMP).exchange(each)
+    }
+
+    /// Asks for one thing, or has one changed; returns when the kernel has confirmed it.
+    pub(super) fn send(self, mut each: impl FnMut(u16, &[u8])) -> io::Result<()> {
+        let answer = |kind, payload: &[u8]| {
+            each(kind, payload);
+            ControlFlow::Continue(())
+        };
+        self.with(NLM_F_ACK).exchange(answer).map(drop)
+    }
+
+    fn exchange(self, mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>) -> io::Result<Dump> {
+        let socket = Socket::new(self.protocol)?;
+        let kernel = SocketAddr::new(0, 0);
+        let request = self.bytes()?;
+        if socket.send_to(&request, &kernel, 0)? != request.len() {
+            return Err(broken("a request was cut"));
+        }
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut end = Dump::Whole;
+        loop {
+            buffer.clear();
+            let (received, sender) = match socket.recv_from(&mut buffer, libc::MSG_TRUNC) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                received => received?,
+            };
+            if received > buffer.len() {
+                return Err(broken("an answer was too long"));
+            }
+            // Any process with CAP_NET_ADMIN can send to this socket; only the kernel has port 0.
+            if sender.port_number() != kernel.port_number() {
+                continue;
+            }
+            for message in messages(&buffer) {
+                let message = message?;
+                if message.flags() & NLM_F_DUMP_INTR != 0 {
+                    end = Dump::Interrupted;
+                }
+                match message.message_type() {
+                    NLMSG_DONE => return outcome(message.payload()).map(|()| end),
+                    NLMSG_ERROR => return outcome(message.payload()).map(|()| end),
+                    kind if each(kind, message.payload()).is_break() => return Ok(Dump::Stopped),
+                    _ => {}
+                }
             }
         }
     }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut header = NetlinkHeader::default();
+        header.length = u32::try_from(HEADER + self.payload.len()).map_err(io::Error::other)?;
+        (header.message_type, header.flags, header.sequence_number) = (self.kind, self.flags, 1);
+        let mut bytes = emit(&header);
+        bytes.extend_from_slice(self.payload);
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a message's header or attribute.
+pub(super) fn emit(part: &impl Emitable) -> Vec<u8> {
+    let mut bytes = vec![0; part.buffer_len()];
+    part.emit(&mut bytes);
+    bytes
 }
 
 /// The messages of one datagram.
-fn split(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<Message>> {
+fn messages(mut datagram: &[u8]) -> impl Iterator<Item = io::Result<NetlinkBuffer<&[u8]>>> {
     std::iter::from_fn(move || {
         if datagram.is_empty() {
             return None;
         }
-        let message = read_message(datagram);
-        datagram = match &message {
-            Some((_, rest)) => rest,
-            None => &[],
+        let Ok(message) = NetlinkBuffer::new_checked(datagram) else {
+            datagram = &[];
+            return Some(Err(broken("an answer has no whole message")));
         };
-        Some(message.map(|(message, _)| message).ok_or_else(|| broken("an answer has no whole message")))
+        let end = usize::try_from(message.length()).map_or(usize::MAX, |len| len.next_multiple_of(4));
+        datagram = datagram.get(end..).unwrap_or_default();
+        Some(Ok(message))
     })
 }
 
-fn read_message(datagram: &[u8]) -> Option<(Message, &[u8])> {
-    let len = usize::try_from(u32_at(datagram, 0)?).ok()?;
-    let payload = datagram.get(HEADER..len)?.to_vec();
-    let rest = datagram.get(len.next_multiple_of(4)..).unwrap_or_default();
-    Some((Message { kind: u16_at(datagram, 4)?, payload }, rest))
-}
-
-/// `struct nlmsgerr`: zero is success, else a negative errno.
+/// The begin of `struct nlmsgerr` and of what ends a dump: zero is success, else a negative errno.
 fn outcome(payload: &[u8]) -> io::Result<()> {
-    match u32_at(payload, 0).map(u32::cast_signed) {
+    match number(payload).map(u32::cast_signed) {
         Some(0) => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-        None => Err(broken("an error without a number")),
+        None => Err(broken("an answer ends without a number")),
     }
 }
 
@@ -135,49 +159,37 @@ fn broken(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// The attributes in a part of a message, as type and value.
-pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)? & TYPE_MASK;
-        let value = bytes.get(ATTRIBUTE..len)?;
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
+/// The attributes in a part of a message that can be read.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(bytes).map_while(Result::ok)
 }
 
-/// The value of the attribute of this type.
-pub(super) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value)
+/// The value of an attribute, for as long as its message lives.
+pub(super) fn value(attribute: NlaBuffer<&[u8]>) -> &[u8] {
+    let len = usize::from(attribute.length());
+    attribute.into_inner().get(NLA_HEADER_SIZE..len).unwrap_or_default()
 }
 
-/// The text of an attribute, up to its final zero.
-pub(super) fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
-}
-
-/// The number at an offset.
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
-}
-
-/// The number at an offset.
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+/// The number at the begin of these bytes.
+pub(super) fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::link::LinkHeader;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// `RTM_GETLINK` (linux/rtnetlink.h).
+    const GET_LINK: u16 = 18;
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_harm_and_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(attributes(&bytes).count() <= bytes.len() / ATTRIBUTE + 1);
-            prop_assert!(split(&bytes).count() <= bytes.len() / HEADER + 1);
+            prop_assert!(attributes(&bytes).map(value).count() <= bytes.len() / NLA_HEADER_SIZE + 1);
+            prop_assert!(messages(&bytes).count() <= bytes.len() / HEADER + 1);
         }
     }
 
@@ -191,13 +203,13 @@ mod tests {
         payload.extend_from_slice(&8_u16.to_ne_bytes());
         payload.extend_from_slice(&(4_u16 | 0x8000).to_ne_bytes());
         payload.extend_from_slice(&7_u32.to_ne_bytes());
-        let bytes = request(16, REQUEST, &payload).unwrap();
-        let messages: Vec<Message> = split(&bytes).collect::<io::Result<_>>().unwrap();
-        assert_eq!((messages.len(), messages[0].kind), (1, 16));
-        let read = &messages[0].payload;
-        assert_eq!(attribute(read, 3).map(text).as_deref(), Some("eth0"));
-        assert_eq!(attribute(read, 4).and_then(|value| u32_at(value, 0)), Some(7));
-        assert_eq!(attribute(read, 5), None);
+        let bytes = Request::route(16, &payload).bytes().unwrap();
+        let [message] = &messages(&bytes).collect::<io::Result<Vec<_>>>().unwrap()[..] else { panic!() };
+        assert_eq!(message.message_type(), 16);
+        let found: Vec<(u16, &[u8])> =
+            attributes(message.payload()).map(|it| (it.kind(), value(it))).collect();
+        assert_eq!(found, [(3, &b"eth0\0"[..]), (4, &7_u32.to_ne_bytes()[..])]);
+        assert_eq!(number(found[1].1), Some(7));
     }
 
     #[test]
@@ -209,14 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn this_thread_s_loopback_is_listed() {
-        // struct ifinfomsg, all of any family; RTM_GETLINK is 18.
-        let messages = dump(18, &[0; 16]).unwrap();
-        let names: Vec<String> = messages
-            .iter()
-            .filter_map(|message| attribute(message.payload.get(16..)?, 3))
-            .map(text)
-            .collect();
-        assert!(names.contains(&"lo".to_owned()), "{names:?}");
+    fn a_dump_ends_when_its_reader_wants_no_more() {
+        let mut seen = 0;
+        let payload = emit(&LinkHeader::default());
+        let end = Request::route(GET_LINK, &payload).dump(|_, _| {
+            seen += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!((end.unwrap(), seen), (Dump::Stopped, 1));
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_with_its_number() {
+        let header = LinkHeader { index: 0x7fff_fff0, ..LinkHeader::default() };
+        let asked = Request::route(GET_LINK, &emit(&header)).send(|_, _| {});
+        assert_eq!(asked.unwrap_err().raw_os_error(), Some(libc::ENODEV));
     }
 }

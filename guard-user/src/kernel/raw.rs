@@ -1,8 +1,9 @@
-//! The bpf(2) calls that need exact bytes: values of megabytes, batches, pins and links.
+//! The bpf(2) calls that need exact bytes: values of megabytes, batches and entries in bpffs. Those of links are in
+//! [`link`](super::link).
 //!
 //! A map is opened with its sizes as the kernel tells them, and every buffer is held against them
 //! before its address goes into a call: the kernel itself is told no lengths. All `unsafe` of the
-//! kernel module is here and in [`plain`](super::plain).
+//! kernel module is here, in [`link`](super::link) and in [`plain`](super::plain).
 
 use std::ffi::CString;
 use std::io;
@@ -13,16 +14,18 @@ use std::path::Path;
 /// Commands of `enum bpf_cmd` (linux/bpf.h).
 #[derive(Clone, Copy)]
 #[repr(i32)]
-enum Command {
+pub(super) enum Command {
     MapCreate = 0,
     MapLookup = 1,
     MapUpdate = 2,
     ObjectPin = 6,
     ObjectGet = 7,
     ObjectInfo = 15,
+    ProgramQuery = 16,
     MapLookupBatch = 24,
     LinkCreate = 28,
     LinkUpdate = 29,
+    LinkById = 30,
     LinkDetach = 34,
 }
 
@@ -47,7 +50,7 @@ fn wrong_length() -> io::Error {
 ///
 /// `attributes` must be the part of `union bpf_attr` that the command reads, of plain integers without
 /// implicit padding; addresses in it must be valid for what the command does to them, until it returns.
-unsafe fn call<T>(command: Command, attributes: &mut T) -> io::Result<i64> {
+pub(super) unsafe fn call<T>(command: Command, attributes: &mut T) -> io::Result<i64> {
     // SAFETY: the attributes live until the call returns and their size is given; the caller vouches for
     // the rest.
     let result = unsafe {
@@ -61,7 +64,7 @@ unsafe fn call<T>(command: Command, attributes: &mut T) -> io::Result<i64> {
 /// # Safety
 ///
 /// As for [`call`]; the command must be one that returns a new file descriptor.
-unsafe fn call_for_fd<T>(command: Command, attributes: &mut T) -> io::Result<OwnedFd> {
+pub(super) unsafe fn call_for_fd<T>(command: Command, attributes: &mut T) -> io::Result<OwnedFd> {
     // SAFETY: the caller vouches for the attributes.
     let fd = unsafe { call(command, attributes) }?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
@@ -94,6 +97,15 @@ pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
     unsafe { call_for_fd(Command::ObjectGet, &mut attributes) }
 }
 
+/// Whether a descriptor is of this kind: a `map`, a `prog` or a `link`, which all can have entries in bpffs, and whose
+/// infos have other forms. The kernel calls them `bpf-map` and so on, and links `bpf_link` too.
+pub(super) fn is_a(fd: BorrowedFd<'_>, kind: &str) -> bool {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let name = target.unwrap_or_default();
+    let (name, kind) = (name.as_os_str().as_bytes(), kind.as_bytes());
+    name.strip_suffix(kind).is_some_and(|rest| rest.ends_with(b"bpf-") || rest.ends_with(b"bpf_"))
+}
+
 /// Pins a map, program or link; the path must be new.
 pub(super) fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = c_path(path)?;
@@ -110,7 +122,7 @@ struct InfoAttributes {
 }
 
 /// Reads the begin of `struct bpf_map_info`, `bpf_link_info` or `bpf_prog_info`, as the descriptor is.
-fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
+pub(super) fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
     let mut words = [0_u32; WORDS];
     let mut attributes = InfoAttributes {
         fd: raw(fd),
@@ -121,103 +133,6 @@ fn info<const WORDS: usize>(fd: BorrowedFd<'_>) -> io::Result<[u32; WORDS]> {
     // is all zeroes.
     unsafe { call(Command::ObjectInfo, &mut attributes) }?;
     Ok(words)
-}
-
-/// What every pinned link tells of itself (`struct bpf_link_info`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LinkInfo {
-    /// Its id, which no other link has.
-    pub(super) id: u32,
-    /// Id of the program that it runs.
-    pub(super) program: u32,
-    /// The interface it is attached to; 0 where that is gone. For links of other kinds, of no meaning.
-    pub(super) ifindex: u32,
-}
-
-/// What a link runs and where.
-pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
-    // type, id, prog_id, 4 bytes of padding, then the kind's own fields: for TCX (from 6.6 on) and XDP
-    // the interface first.
-    let [_, id, program, _, ifindex, ..] = info::<16>(fd)?;
-    Ok(LinkInfo { id, program, ifindex })
-}
-
-/// A hook of an interface that links attach to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LinkHook {
-    /// `BPF_TCX_EGRESS`, before all other programs.
-    TcxEgressFirst,
-    /// `BPF_XDP` in the driver (`XDP_FLAGS_DRV_MODE`).
-    XdpNative,
-    /// `BPF_XDP` behind the driver (`XDP_FLAGS_SKB_MODE`).
-    XdpGeneric,
-}
-
-impl LinkHook {
-    /// `attach_type` and `flags` of `BPF_LINK_CREATE`.
-    const fn attributes(self) -> (u32, u32) {
-        match self {
-            // BPF_F_BEFORE relative to nothing is before everything.
-            Self::TcxEgressFirst => (47, 1 << 3),
-            Self::XdpNative => (37, 1 << 2),
-            Self::XdpGeneric => (37, 1 << 1),
-        }
-    }
-}
-
-#[repr(C)]
-struct LinkCreateAttributes {
-    program: u32,
-    ifindex: u32,
-    attach_type: u32,
-    flags: u32,
-    relative: u32,
-    pad: u32,
-    expected_revision: u64,
-}
-
-/// Attaches a program to an interface; it stays until the link's last descriptor and pin are gone.
-pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32, hook: LinkHook) -> io::Result<OwnedFd> {
-    let (attach_type, flags) = hook.attributes();
-    let mut attributes = LinkCreateAttributes {
-        program: raw(program),
-        ifindex,
-        attach_type,
-        flags,
-        relative: 0,
-        pad: 0,
-        expected_revision: 0,
-    };
-    // SAFETY: the attributes hold no addresses, and the command returns a new descriptor.
-    unsafe { call_for_fd(Command::LinkCreate, &mut attributes) }
-}
-
-#[repr(C)]
-struct LinkUpdateAttributes {
-    link: u32,
-    program: u32,
-    flags: u32,
-    old_program: u32,
-}
-
-/// Has a link run another program, with no packet between them that sees none.
-pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attributes =
-        LinkUpdateAttributes { link: raw(link), program: raw(program), flags: 0, old_program: 0 };
-    // SAFETY: the attributes hold no addresses.
-    unsafe { call(Command::LinkUpdate, &mut attributes) }.map(drop)
-}
-
-#[repr(C)]
-struct LinkDetachAttributes {
-    link: u32,
-}
-
-/// Detaches a link at once. Removing its last pin does so too, but only some time later.
-pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attributes = LinkDetachAttributes { link: raw(link) };
-    // SAFETY: the attributes hold no addresses.
-    unsafe { call(Command::LinkDetach, &mut attributes) }.map(drop)
 }
 
 /// What a map is: all that must agree for two programs to share it.
@@ -283,9 +198,7 @@ impl Map {
     }
 
     fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        // Programs and links can be pinned too and have an info of another form; only a map is called so.
-        let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-        if !target.as_os_str().as_bytes().ends_with(b"bpf-map") {
+        if !is_a(fd.as_fd(), "map") {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is pinned there is not a map"));
         }
         let [kind, id, key_size, value_size, max_entries, flags, ..] = info::<8>(fd.as_fd())?;

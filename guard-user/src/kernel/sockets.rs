@@ -12,15 +12,16 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
-use netlink_packet_core::{Emitable, Parseable};
+use netlink_packet_core::Parseable as _;
 use netlink_packet_sock_diag::constants::{
     AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY,
 };
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
-use rustix::net::netlink::SOCK_DIAG;
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::netlink;
+use super::netlink::{Request, emit};
 
 /// A transport whose sockets can be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,25 +116,32 @@ fn plain(flow: Flow) -> Flow {
 fn list(transport: Transport, family: u8) -> Result<Vec<(Flow, SocketId)>, CloseError> {
     let any = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     let request = bytes(transport, family, any);
-    let messages = netlink::dump_from(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, &request).map_err(|error| {
-        match error.raw_os_error() {
-            Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT) => CloseError::Unsupported,
-            _ => CloseError::List(error),
+    let mut sockets = Vec::new();
+    let listed = Request::to(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request).dump(|_, payload| {
+        // A socket that can't be read keeps nobody from closing the others.
+        if let Ok(InetResponseHeader { socket_id, .. }) = InetResponseHeader::parse(payload) {
+            let local = SocketAddr::new(socket_id.source_address, socket_id.source_port);
+            let remote = SocketAddr::new(socket_id.destination_address, socket_id.destination_port);
+            sockets.push((plain(Flow { transport, local, remote }), socket_id));
         }
-    })?;
-    let sockets = messages.iter().map(|message| {
-        let header = InetResponseHeader::parse(&message.payload)
-            .map_err(|error| CloseError::List(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-        let socket = header.socket_id;
-        let local = SocketAddr::new(socket.source_address, socket.source_port);
-        let remote = SocketAddr::new(socket.destination_address, socket.destination_port);
-        Ok((plain(Flow { transport, local, remote }), socket))
+        ControlFlow::Continue(())
     });
-    sockets.collect()
+    match listed {
+        Ok(_) => Ok(sockets),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)
+            ) =>
+        {
+            Err(CloseError::Unsupported)
+        }
+        Err(error) => Err(CloseError::List(error)),
+    }
 }
 
 fn destroy(transport: Transport, family: u8, socket: SocketId) -> io::Result<()> {
-    netlink::change_in(Some(SOCK_DIAG), SOCK_DESTROY, &bytes(transport, family, socket))
+    Request::to(NETLINK_SOCK_DIAG, SOCK_DESTROY, &bytes(transport, family, socket)).send(|_, _| {})
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -150,9 +158,7 @@ fn bytes(transport: Transport, family: u8, socket_id: SocketId) -> Vec<u8> {
         Transport::Udp => (IPPROTO_UDP, StateFlags::ESTABLISHED),
     };
     let request = InetRequest { family, protocol, extensions: ExtensionFlags::empty(), states, socket_id };
-    let mut bytes = vec![0; request.buffer_len()];
-    request.emit(&mut bytes);
-    bytes
+    emit(&request)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use guard_common::abi::{Hook, Place, PlacedBy, PolicyTable};
@@ -21,7 +21,9 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{Interface, LinuxKernel};
+use guard_user::kernel::{Interface, Kernel as _, LinuxKernel};
+use rtnetlink::packet_core::DefaultNla;
+use rtnetlink::packet_route::link::LinkAttribute;
 
 /// The storage host, in the pin.
 pub(crate) const STORAGE: [u8; 4] = [192, 0, 2, 10];
@@ -51,6 +53,14 @@ impl PinPlace {
     pub(crate) fn open(&self) -> LinuxKernel {
         LinuxKernel::open(&self.path()).unwrap()
     }
+}
+
+/// A kernel that guards `bgk0`, the client's country being forbidden unless it is among the permitted ones.
+pub(crate) fn guarded(pins: &PinPlace, permit: &str, ingress: bool) -> LinuxKernel {
+    let mut kernel = pins.open();
+    kernel.publish(&policy(kernel.generation() + 1, permit), Some(&geo("US"))).unwrap();
+    kernel.attach(&Interface::by_name("bgk0").unwrap(), ingress).unwrap();
+    kernel
 }
 
 /// A pin of the storage host's network that permits these jurisdictions and drops else.
@@ -96,21 +106,66 @@ pub(crate) fn judged(kernel: &LinuxKernel, from: [u8; 4]) -> (Verdict, Reason) {
 /// Runs `test` in a network namespace that goes with its thread, and in it the two ends of a pair of virtual
 /// Ethernet interfaces, `bgk0` and `bgk1`. Nothing leads out of it.
 pub(crate) fn in_own_network<T: Send>(test: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let inside = scope.spawn(|| {
+    Network::new().run(|| {
+        add_veth("bgk0", "bgk1");
+        test()
+    })
+}
+
+/// A network namespace that nothing leads out of. It goes when nothing is in it any more.
+pub(crate) struct Network(File);
+
+impl Network {
+    pub(crate) fn new() -> Self {
+        let made = std::thread::spawn(|| {
             // SAFETY: only this thread's network changes, and no descriptor is shared by the call.
             unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
-            add_veth("bgk0", "bgk1");
-            test()
+            File::open("/proc/thread-self/ns/net").unwrap()
         });
-        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        Self(made.join().unwrap())
+    }
+
+    /// The one of the calling thread.
+    pub(crate) fn here() -> Self {
+        Self(File::open("/proc/thread-self/ns/net").unwrap())
+    }
+
+    /// Runs in it, on a thread of its own.
+    pub(crate) fn run<T: Send>(&self, test: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+                rustix::thread::move_into_link_name_space(self.0.as_fd(), kind).unwrap();
+                test()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Moves an interface of the calling thread's namespace into it. It keeps its index where that is free.
+    pub(crate) fn take(&self, name: &str) {
+        let index = Interface::by_name(name).unwrap().index;
+        netlink(async |handle| {
+            let moved = rtnetlink::LinkUnspec::new_with_index(index).setns_by_fd(self.0.as_raw_fd()).build();
+            handle.link().set(moved).execute().await.unwrap();
+        });
+    }
 }
 
 /// Makes a pair of virtual Ethernet interfaces, both up.
 pub(crate) fn add_veth(name: &str, peer: &str) {
     netlink(async |handle| {
         handle.link().add(rtnetlink::LinkVeth::new(name, peer).build()).execute().await.unwrap();
+    });
+    set_up(name);
+    set_up(peer);
+}
+
+/// As [`add_veth`], with the index that the first one is to have.
+pub(crate) fn add_veth_with_index(name: &str, index: u32, peer: &str) {
+    netlink(async |handle| {
+        let veth = rtnetlink::LinkVeth::new(name, peer).index(index).build();
+        handle.link().add(veth).execute().await.unwrap();
     });
     set_up(name);
     set_up(peer);
@@ -135,13 +190,34 @@ pub(crate) fn rename(name: &str, new: &str) {
     set_up(new);
 }
 
+/// Gives an interface a name of any bytes, while it is up, as any user of `ip` can on newer kernels; older ones want
+/// it down.
+pub(crate) fn rename_to_bytes(name: &str, new: &[u8]) {
+    let index = Interface::by_name(name).unwrap().index;
+    let new = [new, b"\0"].concat();
+    netlink(async |handle| {
+        let down = rtnetlink::LinkUnspec::new_with_index(index).down().build();
+        handle.link().set(down).execute().await.unwrap();
+        // IFLA_IFNAME
+        let attribute = LinkAttribute::Other(DefaultNla::new(3, new));
+        let renamed = rtnetlink::LinkUnspec::new_with_index(index).append_extra_attribute(attribute).up();
+        handle.link().set(renamed.build()).execute().await.unwrap();
+    });
+}
+
+/// Gives an interface an address and the route to its network.
+pub(crate) fn add_address(name: &str, address: Ipv4Addr, prefix: u8) {
+    let index = Interface::by_name(name).unwrap().index;
+    netlink(async |handle| handle.address().add(index, address.into(), prefix).execute().await.unwrap());
+}
+
 pub(crate) fn delete(name: &str) {
     let index = Interface::by_name(name).unwrap().index;
     netlink(async |handle| handle.link().del(index).execute().await.unwrap());
 }
 
 /// Makes requests from this thread, and so from its network namespace.
-fn netlink(requests: impl AsyncFnOnce(rtnetlink::Handle)) {
+pub(crate) fn netlink(requests: impl AsyncFnOnce(rtnetlink::Handle)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().unwrap();

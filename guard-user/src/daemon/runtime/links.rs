@@ -7,8 +7,8 @@
 use std::io;
 use std::time::Duration;
 
-use rtnetlink::sys::protocols::NETLINK_ROUTE;
-use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use tokio::time::{Instant, timeout_at};
 
 /// `RTMGRP_LINK` (linux/rtnetlink.h).

@@ -1,0 +1,123 @@
+//! Entries in bpffs that should be there: which are missing, and making them anew.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
+
+use super::entries::{self, Name};
+use super::folder::{self, Folder};
+use super::observe::name_for;
+use super::raw::{self, Map};
+use super::{Attachment, How, KernelError, LinuxKernel, Observed, ObservedInterface, filter, link};
+
+/// What [`Observed::missing_entries`] has where the folder itself is gone or another one, so that this process no
+/// longer has the lock of it.
+const FOLDER: &str = ".";
+
+/// The maps that have entries, open for as long as the process runs.
+#[derive(Debug)]
+pub(super) struct KeptMaps(Vec<(String, Map)>);
+
+impl KeptMaps {
+    /// Opens the maps of these names.
+    pub(super) fn open(
+        pin_path: &std::path::Path,
+        names: impl Iterator<Item = String>,
+    ) -> Result<Self, KernelError> {
+        let open = |name: String| {
+            let path = folder::maps(pin_path).join(&name);
+            let map = Map::open(&path).map_err(|error| KernelError::folder("open the map", path, error))?;
+            Ok((name, map))
+        };
+        names.map(open).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl LinuxKernel {
+    /// Entries of the folder and of maps that are gone or another object's.
+    pub(super) fn missing_of_maps(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if !self.folder.is_there() {
+            missing.push(FOLDER.to_owned());
+        }
+        let gone = self.kept_maps.0.iter().filter(|(name, map)| !self.has_entry(name, map));
+        missing.extend(gone.map(|(name, _)| format!("maps/{name}")));
+        missing
+    }
+
+    fn has_entry(&self, name: &str, map: &Map) -> bool {
+        let there = Map::open(&folder::maps(&self.view.path).join(name));
+        there.is_ok_and(|there| there.id() == map.id())
+    }
+
+    /// Makes all of them anew, as far as each can be.
+    pub(super) fn restore(&mut self) -> Result<(), KernelError> {
+        let path = self.view.path.clone();
+        if !self.folder.is_there() {
+            self.folder = Folder::make(&path)?;
+        }
+        self.folder.make_parts()?;
+        let mut outcome = self.restore_maps();
+        let observed = self.look()?;
+        for it in &observed.interfaces {
+            for attachment in &it.attachments {
+                outcome = outcome.and(self.restore_entry_of(it, attachment));
+            }
+        }
+        outcome.and(self.restore_entries_of_others(&observed))
+    }
+
+    fn restore_maps(&self) -> Result<(), KernelError> {
+        for (name, map) in &self.kept_maps.0 {
+            let path = folder::maps(&self.view.path).join(name);
+            if !self.has_entry(name, map) {
+                folder::remove(&path)?;
+                raw::pin(map.as_fd(), &path)
+                    .map_err(|error| KernelError::folder("pin a map at", path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_entry_of(
+        &mut self,
+        it: &ObservedInterface,
+        attachment: &Attachment,
+    ) -> Result<(), KernelError> {
+        if attachment.how == How::Clsact {
+            return filter::note(&self.view.path, &it.interface);
+        }
+        if attachment.is_kept {
+            return Ok(());
+        }
+        let look = |source| KernelError::Look { interface: it.interface.name.clone(), source };
+        let id = match attachment.link {
+            0 => self.unknown_ingress_link(&it.interface)?,
+            id => Some(id),
+        };
+        let Some(id) = id else { return Ok(()) };
+        let link = link::by_id(id).map_err(look)?;
+        self.keep(&name_for(&it.interface, attachment.hook), id, link.as_fd())
+    }
+
+    /// Links of interfaces that are in other network namespaces; those of interfaces that are gone are dropped.
+    fn restore_entries_of_others(&mut self, observed: &Observed) -> Result<(), KernelError> {
+        let Some(spare) = &self.spare else { return Ok(()) };
+        let attached = observed.interfaces.iter().flat_map(|it| &it.attachments);
+        let here: BTreeSet<u32> = attached.map(|attachment| attachment.link).collect();
+        let kept: BTreeSet<u32> =
+            entries::read(&self.view.path)?.links.iter().map(|entry| entry.info.id).collect();
+        let lost = spare.names().filter(|(id, _)| !here.contains(id) && !kept.contains(id));
+        let lost: Vec<(u32, String)> = lost.map(|(id, name)| (id, name.to_owned())).collect();
+        for (id, name) in lost {
+            let failed = |error| KernelError::folder("open the link kept for", &name, error);
+            let Some(spare) = &mut self.spare else { return Ok(()) };
+            let link = spare.open(id).map_err(failed)?;
+            if link::link_info(link.as_fd()).map_err(failed)?.ifindex == 0 {
+                spare.forget(id);
+            } else if let Some(name) = Name::read(&name) {
+                self.keep(&name, id, link.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+}

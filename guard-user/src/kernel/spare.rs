@@ -1,0 +1,72 @@
+//! A second entry for every link, in a BPF file system that only this process has: where the first one is removed,
+//! the link stays, and is given its entry again. One descriptor keeps any number of links.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use super::link::{LinkInfo, link_info};
+use super::raw;
+
+/// The links that this process keeps.
+#[derive(Debug)]
+pub(super) struct Spare {
+    /// Mounted nowhere; it ends with the process, and its entries with it.
+    mount: OwnedFd,
+    /// Names of the entries in bpffs, by the links' ids.
+    names: BTreeMap<u32, String>,
+}
+
+impl Spare {
+    pub(super) fn new() -> io::Result<Self> {
+        let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_create(context.as_fd())?;
+        let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        Ok(Self { mount, names: BTreeMap::new() })
+    }
+
+    fn path(&self, id: u32) -> PathBuf {
+        format!("/proc/self/fd/{}/{id}", self.mount.as_raw_fd()).into()
+    }
+
+    /// Keeps a link, and the name that its entry has or should have.
+    pub(super) fn keep(&mut self, id: u32, link: BorrowedFd<'_>, entry: &str) -> io::Result<()> {
+        if !self.names.contains_key(&id) {
+            raw::pin(link, &self.path(id))?;
+        }
+        self.names.insert(id, entry.to_owned());
+        Ok(())
+    }
+
+    /// Opens a link that is kept.
+    pub(super) fn open(&self, id: u32) -> io::Result<OwnedFd> {
+        raw::get(&self.path(id))
+    }
+
+    /// Whether the link is kept.
+    pub(super) fn has(&self, id: u32) -> bool {
+        self.names.contains_key(&id)
+    }
+
+    /// The links that are kept, and the names of their entries.
+    pub(super) fn names(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.names.iter().map(|(id, name)| (*id, name.as_str()))
+    }
+
+    /// What a kept link runs and where.
+    pub(super) fn info(&self, id: u32) -> io::Result<LinkInfo> {
+        link_info(self.open(id)?.as_fd())
+    }
+
+    /// Keeps a link no more: it is detached, or its interface is gone.
+    pub(super) fn forget(&mut self, id: u32) {
+        if self.names.remove(&id).is_some() {
+            // What is left behind keeps a link that does nothing, until the process ends.
+            let _left = fs::remove_file(self.path(id));
+        }
+    }
+}
