@@ -21,7 +21,7 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{Interface, Kernel};
+use guard_user::kernel::{CpuUse, Interface, Kernel, KernelError};
 
 /// The storage host, in the pin.
 pub(crate) const STORAGE: [u8; 4] = [192, 0, 2, 10];
@@ -49,7 +49,17 @@ impl PinPlace {
     }
 
     pub(crate) fn open(&self) -> Kernel {
-        Kernel::open(&self.path()).unwrap()
+        open(&self.path()).unwrap()
+    }
+}
+
+/// Opens the pins as the suite's name wants it: `kernel_preempt` runs other suites again, with programs for kernels
+/// where they share a CPU.
+pub(crate) fn open(pin_path: &Path) -> Result<Kernel, KernelError> {
+    if env!("CARGO_CRATE_NAME") == "kernel_preempt" {
+        Kernel::open_for(pin_path, CpuUse::Shared)
+    } else {
+        Kernel::open(pin_path)
     }
 }
 
