@@ -4,6 +4,8 @@
 //! those by changing, cutting and joining them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
@@ -305,7 +307,7 @@ fn the_kernel_decides_as_the_host_does() {
     can_bpf().unwrap();
     let every = every();
     let pins = BpfFs::new("differential").unwrap();
-    let mut kernel = LinuxKernel::open(&pins.path().join("guard")).unwrap();
+    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
     let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
     let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
     assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));

@@ -12,7 +12,7 @@ use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss};
 use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
-use guard_user::kernel::{Interface, Kernel as _, KernelError, LinuxKernel, View};
+use guard_user::kernel::{CpuUse, Interface, Kernel as _, KernelError, LinuxKernel, View};
 use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);
@@ -38,6 +38,53 @@ fn the_programs_load_within_their_bounds() {
         assert_eq!(name, bounded);
         assert!(count <= bound, "{name}: {count} verified instructions, at most {bound} are allowed");
     }
+}
+
+/// As kernels with `PREEMPT_RT` have them.
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_programs_for_shared_cpus_load_within_their_bounds() {
+    let pins = PinPlace::new("shared");
+    let kernel = LinuxKernel::open_for(&pins.path(), CpuUse::Shared).unwrap();
+    let counts = kernel.verified_instructions().unwrap();
+    println!("verified instructions: {counts:?}");
+    assert!(counts.iter().zip(BOUNDS).all(|(found, bound)| found.1 <= bound.1), "{counts:?}");
+}
+
+/// A time namespace whose boot time is another would shift the windows of exemptions.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_process_with_a_clock_of_its_own_is_refused() {
+    const INSIDE: &str = "BORDERGUARD_TEST_SHIFTED_CLOCK";
+    if std::env::var_os(INSIDE).is_some() {
+        let pins = PinPlace::new("clock");
+        let refused = LinuxKernel::open(&pins.path()).unwrap_err();
+        assert!(
+            matches!(&refused, KernelError::TimeNamespace { offset } if offset == "3600.000000000"),
+            "{refused}"
+        );
+        assert!(!pins.path().exists(), "nothing was made");
+        return;
+    }
+    let mut shifted = std::process::Command::new(std::env::current_exe().unwrap());
+    shifted
+        .args(["--exact", "a_process_with_a_clock_of_its_own_is_refused", "--ignored", "--nocapture"])
+        .env(INSIDE, "1");
+    // SAFETY: between fork and exec there are only system calls, with what is made before.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut shifted, || {
+            let made = libc::syscall(libc::SYS_unshare, libc::CLONE_NEWTIME);
+            if made != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            let file = libc::open(c"/proc/self/timens_offsets".as_ptr(), libc::O_WRONLY);
+            let line = b"boottime 3600 0";
+            let written = libc::write(file, line.as_ptr().cast(), line.len());
+            if written == line.len() as isize { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
+    let inside = shifted.output().unwrap();
+    assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stdout));
 }
 
 #[test]

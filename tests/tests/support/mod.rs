@@ -21,7 +21,7 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{Interface, Kernel as _, LinuxKernel};
+use guard_user::kernel::{CpuUse, Interface, Kernel as _, KernelError, LinuxKernel};
 use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::link::LinkAttribute;
 
@@ -51,7 +51,17 @@ impl PinPlace {
     }
 
     pub(crate) fn open(&self) -> LinuxKernel {
-        LinuxKernel::open(&self.path()).unwrap()
+        open(&self.path()).unwrap()
+    }
+}
+
+/// Opens the pins as the suite's name wants it: `kernel_preempt` runs other suites again, with programs for kernels
+/// where they share a CPU.
+pub(crate) fn open(pin_path: &Path) -> Result<LinuxKernel, KernelError> {
+    if env!("CARGO_CRATE_NAME") == "kernel_preempt" {
+        LinuxKernel::open_for(pin_path, CpuUse::Shared)
+    } else {
+        LinuxKernel::open(pin_path)
     }
 }
 

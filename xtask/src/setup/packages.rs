@@ -95,15 +95,20 @@ pub(crate) fn unpack(what: &str, packages: &[&str], dir: &Path) -> Result<()> {
         bail!("{what} is missing; get it from your distribution and run this again");
     }
     let plan = plan(packages, &[])?;
-    fetch(&format!("downloading {what} (Debian: {})", packages.join(" ")), &to_install(&plan), dir)
+    fetch(&format!("downloading {what} (Debian: {})", packages.join(" ")), &[], &to_install(&plan), dir)
 }
 
 /// Unpacks one Debian package alone, without what it depends on, below `dir`.
 pub(crate) fn unpack_one(package: &str, dir: &Path) -> Result<()> {
-    fetch(&format!("downloading {package}"), &[package.to_owned()], dir)
+    fetch(&format!("downloading {package}"), &[], &[package.to_owned()], dir)
 }
 
-fn fetch(what: &str, packages: &[String], dir: &Path) -> Result<()> {
+/// As [`unpack_one`], of the source that these options of apt's name.
+pub(crate) fn unpack_from(options: &[String], package: &str, dir: &Path) -> Result<()> {
+    fetch(&format!("downloading {package}"), options, &[package.to_owned()], dir)
+}
+
+fn fetch(what: &str, options: &[String], packages: &[String], dir: &Path) -> Result<()> {
     // What an interrupted run left must not be taken for the whole.
     let mut new = dir.as_os_str().to_owned();
     new.push(".new");
@@ -114,7 +119,11 @@ fn fetch(what: &str, packages: &[String], dir: &Path) -> Result<()> {
         }
     }
     fs::create_dir_all(new).with_context(|| format!("cannot create {}", new.display()))?;
-    run::step(what, "apt-get-download", apt_get().arg("download").args(packages).current_dir(new))?;
+    run::step(
+        what,
+        "apt-get-download",
+        apt_get().args(options).arg("download").args(packages).current_dir(new),
+    )?;
     let archives: Vec<_> = fs::read_dir(new)?.collect::<Result<_, _>>()?;
     for archive in archives.iter().map(fs::DirEntry::path) {
         run::output(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(new))?;

@@ -8,8 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::modules;
+use super::{backports, modules};
 use crate::{run, setup::packages};
+
+/// At the end of the name of a version with `PREEMPT_RT`.
+pub(super) const RT: &str = "-rt";
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
@@ -35,13 +38,20 @@ impl Kernel {
         Ok(modules::in_order(&dep))
     }
 
-    /// Finds Debian's cloud kernel of this version in `cache`, or downloads and unpacks it there.
+    /// Finds Debian's cloud kernel of this version in `cache`, or downloads and unpacks it there. A version that ends
+    /// in `-rt` is one with `PREEMPT_RT` of a later release of Debian's.
     pub(super) fn get(version: &str, cache: &Path) -> Result<Self> {
-        let package = newest_package(version)?;
-        let dir = cache.join(&package);
-        if !dir.exists() {
-            packages::unpack_one(&package, &dir)?;
-        }
+        let dir = match version.strip_suffix(RT) {
+            Some(version) => backports::unpack_rt(version, cache)?,
+            None => {
+                let package = newest_package(version)?;
+                let dir = cache.join(&package);
+                if !dir.exists() {
+                    packages::unpack_one(&package, &dir)?;
+                }
+                dir
+            }
+        };
         Ok(Self {
             image: only_entry(&dir.join("boot"), |name| name.starts_with("vmlinuz-"))?,
             modules: only_entry(&dir.join("lib/modules"), |_| true)

@@ -3,6 +3,7 @@
 //! The guest has no network and no disk: a kernel of Debian's, and an initial file system in memory with
 //! busybox, the kernel's modules, and the test programs with their libraries.
 
+mod backports;
 mod guest;
 mod image;
 mod kernel;
@@ -29,8 +30,14 @@ use crate::{
     workspace,
 };
 
-/// The kernels: the oldest that is supported, and the newest that Debian offers beside it.
-const VERSIONS: [&str; 2] = ["6.1", "6.12"];
+/// The kernels: the oldest that is supported, the newest that Debian offers beside it, and one with `PREEMPT_RT` on
+/// which programs of one hook share a CPU.
+const VERSIONS: [&str; 3] = ["6.1", "6.12", "6.18-rt"];
+/// Suites for a kernel with `PREEMPT_RT` where none are named: what depends on how programs share a CPU.
+/// `kernel_preempt` has verdicts and attachments among it.
+const RT_SUITES: [&str; 3] = ["kernel_load", "kernel_events", "kernel_preempt"];
+/// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
+const RT_ONLY: &str = "kernel_preempt";
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
 /// may run.
 const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
@@ -68,7 +75,18 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     // A guest keeps one processor busy: its tests run one after the other.
     let tallies: Vec<(&str, Result<Tally>)> = thread::scope(|scope| {
         let start = |(version, kernel): (_, Result<_>)| {
-            (version, scope.spawn(move || on_kernel(version, &kernel?, tools, suites, &arguments.names)))
+            (
+                version,
+                scope.spawn(move || {
+                    on_kernel(
+                        version,
+                        &kernel?,
+                        tools,
+                        &suites_of(version, suites, &arguments.names),
+                        &arguments.names,
+                    )
+                }),
+            )
         };
         let guests: Vec<_> = kernels.into_iter().map(start).collect();
         let end =
@@ -115,6 +133,16 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
 fn is_for_the_guest(suite: &str, names: &[String]) -> bool {
     let always = PREFIXES.iter().any(|prefix| suite.starts_with(prefix));
     always || (!names.is_empty() && suite.starts_with(DAEMON))
+}
+
+/// The suites for this kernel: all that are named, else those that are for it.
+fn suites_of(version: &str, suites: &[Suite], names: &[String]) -> Vec<Suite> {
+    let is_for_it = |suite: &&Suite| match version.ends_with(kernel::RT) {
+        _ if names.iter().any(|name| suite.name.contains(name.as_str()) && name != "kernel_") => true,
+        true => RT_SUITES.contains(&suite.name.as_str()),
+        false => suite.name != RT_ONLY,
+    };
+    suites.iter().filter(is_for_it).cloned().collect()
 }
 
 /// Where kernels, images and consoles are.
