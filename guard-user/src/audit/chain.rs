@@ -1,4 +1,4 @@
-//! The chain: what binds each record to the one before it, and who broke it where.
+//! The chain: what binds each record to the one before it, and where it is broken.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Head {
     /// The head of a trail that ends with this line.
     ///
     /// # Errors
-    /// Where it is no record.
+    /// Where it is not a record.
     pub fn of_line(line: &str) -> Result<Self, NotARecord> {
         Ok(Self { sequence: Stored::read(line.as_bytes())?.sequence, hash: hash(line.as_bytes()) })
     }
@@ -45,7 +45,7 @@ impl Head {
 /// The record's line behind the one that is the last so far, without a line break.
 ///
 /// # Errors
-/// Where the last line is no record, so that nothing can be bound to it.
+/// Where the last line is not a record, so that nothing can be bound to it.
 pub fn next_line(previous: Option<&str>, record: &Record) -> Result<String, NotARecord> {
     let head = previous.map_or(Ok(Head::START), Head::of_line)?;
     Ok(head.append(record).0)
@@ -61,7 +61,7 @@ pub struct Broken {
     pub fault: Fault,
 }
 
-/// What happened to a record, as far as can be told.
+/// What happened to a record, as far as the lines around it show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It is not what the next record, or what was kept elsewhere, is bound to.
@@ -111,7 +111,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Altered => f.write_str("was altered"),
             Self::AlteredOrNext => f.write_str("or the next one was altered"),
-            Self::NotARecord { reason } => write!(f, "is no record any more: {reason}"),
+            Self::NotARecord { reason } => write!(f, "is not a record any more: {reason}"),
             Self::Removed => f.write_str("was removed"),
             Self::Reordered => f.write_str("is not in its place"),
             Self::Duplicated => f.write_str("is there twice"),
@@ -125,8 +125,8 @@ impl fmt::Display for Fault {
 }
 
 /// Verifies a whole trail from its first line on; lines come without their line breaks. `known` are heads
-/// that were kept elsewhere: without one nobody can tell that the last record was altered or the end cut
-/// off.
+/// that were kept elsewhere: without one, a last record that was altered and an end that was cut off cannot be
+/// seen.
 ///
 /// # Errors
 /// The first break.
@@ -153,7 +153,7 @@ pub fn verify<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>, known: &[Head]
 /// What of a line matters to the chain.
 struct Link {
     hash: [u8; 32],
-    /// Its number and what it is bound to; else why it is no record.
+    /// Its number and what it is bound to; else why it is not a record.
     record: Result<(u64, String), NotARecord>,
 }
 

@@ -26,13 +26,13 @@ pub struct Checkpoint {
     pub head: Head,
 }
 
-/// Why a text is no checkpoint.
+/// Why a text is not a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
     /// Something that a checkpoint does not have.
-    #[error("this is no checkpoint: {0}")]
+    #[error("this is not a checkpoint: {0}")]
     Malformed(&'static str),
-    /// It was altered, or signed by nobody whose signature counts.
+    /// It was altered, or no signature on it counts.
     #[error("the checkpoint's signature does not count: {0}")]
     Refused(#[from] Refusal),
 }
@@ -51,10 +51,11 @@ impl Checkpoint {
         &self.host
     }
 
-    /// Reads a checkpoint that was signed with `ssh-keygen -Y sign -n borderguard-audit`, and says by whom.
+    /// Reads a checkpoint that was signed with `ssh-keygen -Y sign -n borderguard-audit`; returns it with the approval
+    /// that its signature gives.
     ///
     /// # Errors
-    /// Where the signature does not count, or what it is over is no checkpoint.
+    /// Where the signature does not count, or the signed text is not a checkpoint.
     pub fn read_signed(
         text: &[u8],
         signature: &[u8],
@@ -63,7 +64,7 @@ impl Checkpoint {
         now: Timestamp,
     ) -> Result<(Self, Approval), CheckpointError> {
         let approval = approval::verify(text, signature, approval::AUDIT, identities, allowed, now)?;
-        let text = std::str::from_utf8(text).map_err(|_| CheckpointError::Malformed("it is no text"))?;
+        let text = std::str::from_utf8(text).map_err(|_| CheckpointError::Malformed("it is not text"))?;
         Ok((text.parse()?, approval))
     }
 }

@@ -1,10 +1,10 @@
-//! What a record of the audit trail can tell of: one table for the program and for docs/audit.md.
+//! The kinds of records in the audit trail: one table for the program and for docs/audit.md.
 
 use std::fmt;
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
-        /// What a record tells of.
+        /// What a record is of.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Kind { $($(#[doc = $doc])+ $variant,)+ }
 

@@ -2,8 +2,8 @@
 //!
 //! Each record is one line of JSON that holds the SHA-256 of the whole line before it, so that an altered,
 //! removed or re-ordered record is found by anybody who has `sha256sum`; the end, which nothing follows,
-//! is held by a [`Checkpoint`] that is kept elsewhere. There is no I/O here: whoever stores the lines puts
-//! each in the same transaction as the change that it tells of. docs/audit.md is the format's reference.
+//! is held by a [`Checkpoint`] that is kept elsewhere. This module does no I/O: the [store](crate::store) writes each
+//! line in the same transaction as the change that it records. docs/audit.md is the format's reference.
 
 pub mod chain;
 pub mod checkpoint;

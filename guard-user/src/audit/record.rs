@@ -9,7 +9,7 @@ use super::kind::Kind;
 
 /// Bytes of a line without its line break; more than any record has.
 pub const LINE_BYTES: usize = 64 << 10;
-/// Bytes of a record's subject, reason and user, each; what is longer is cut, and says so.
+/// Bytes of a record's subject, reason and user, each; a longer text is cut, and ends with how much is missing.
 pub const TEXT_BYTES: usize = 2048;
 /// Bytes of a record's detail as JSON; a longer one is left out, and its length kept instead.
 pub const DETAIL_BYTES: usize = 16 << 10;
@@ -28,9 +28,9 @@ pub struct Record {
     pub who: Who,
     /// What it is about: an exemption's id, an instrument's name, an interface; may be empty.
     pub subject: String,
-    /// Why, in the words of who did it; may be empty.
+    /// Why, in the words of the one who did it; may be empty.
     pub why: String,
-    /// What else there is to tell.
+    /// Further facts, by name.
     pub detail: Map<String, Value>,
 }
 
@@ -66,13 +66,13 @@ pub struct Stored {
     pub subject: String,
     /// Why.
     pub why: String,
-    /// What else there is to tell.
+    /// Further facts, by name.
     pub detail: Map<String, Value>,
 }
 
-/// Why a line is no record.
+/// Why a line is not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this line is no record of the audit trail: {reason}")]
+#[error("this line is not a record of the audit trail: {reason}")]
 pub struct NotARecord {
     /// What is wrong with it.
     pub reason: String,
@@ -82,7 +82,7 @@ impl Stored {
     /// Reads a line.
     ///
     /// # Errors
-    /// Where it is no record.
+    /// Where it is not a record.
     pub fn read(line: &[u8]) -> Result<Self, NotARecord> {
         if line.len() > LINE_BYTES {
             return Err(NotARecord { reason: format!("it has more than {LINE_BYTES} bytes") });
@@ -92,7 +92,7 @@ impl Stored {
 }
 
 /// The record's line, without a line break, as the one that follows `head`. It is written here and not by
-/// a serializer so that its keys keep the order of docs/audit.md, which the script there goes by.
+/// a serializer, so that its keys keep the order that the script in docs/audit.md relies on.
 pub(super) fn line(record: &Record, head: &Head) -> String {
     let Record { time, kind, who, subject, why, detail } = record;
     let text = |text: &str| Value::String(bounded(text));

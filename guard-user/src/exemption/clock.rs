@@ -9,7 +9,7 @@ pub struct Clocks {
     /// `CLOCK_REALTIME`.
     pub wall: Timestamp,
     /// `CLOCK_BOOTTIME` in nanoseconds: what `bpf_ktime_get_boot_ns` reads. It goes on in suspend, and
-    /// nobody can set it.
+    /// cannot be set.
     pub boot_ns: u64,
 }
 

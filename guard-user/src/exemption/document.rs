@@ -122,7 +122,7 @@ pub struct Assessment {
 /// Who wrote the document, and whose signatures it needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Approval {
-    /// The identity of who wrote it.
+    /// The identity of the author.
     pub submitter: Option<String>,
     /// Signatures that are needed; each role once, and may be empty.
     pub required: Vec<Required>,

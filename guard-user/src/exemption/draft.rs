@@ -36,7 +36,7 @@ pub enum AnswerError {
         /// What was probably meant.
         meant: Option<String>,
     },
-    /// The text is no value of the key's type.
+    /// The text is not a value of the key's type.
     #[error("{path}: {} is not {}; for example {}", quoted(text), kind.words(), example)]
     BadValue {
         /// The key with its section.
@@ -106,7 +106,7 @@ impl Draft {
     /// already begins the next one.
     ///
     /// # Errors
-    /// Where no document has the key, or the text is no value of it.
+    /// Where no document has the key, or the text is not a value of it.
     pub fn answer(&mut self, path: &str, text: &str) -> Result<(), AnswerError> {
         let key = DOCUMENT.keys.iter().find(|key| dotted(key) == path).ok_or_else(|| {
             let known: Vec<String> = DOCUMENT.keys.iter().map(dotted).collect();

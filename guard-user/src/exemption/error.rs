@@ -21,13 +21,13 @@ pub enum ErrorKind {
     #[error("the document has more than {DOCUMENT_BYTES} bytes")]
     TooLong,
     /// A version that is none.
-    #[error("{number} is no version")]
+    #[error("{number} is not a version")]
     BadVersion {
         /// What is there.
         number: i128,
     },
     /// A quota of nothing, or of more than can be counted.
-    #[error("{number} is no quota")]
+    #[error("{number} is not a quota")]
     BadQuota {
         /// What is there.
         number: i128,
@@ -47,25 +47,25 @@ pub enum ErrorKind {
         text: String,
     },
     /// A time that no calendar has.
-    #[error("{text} is no moment that there is")]
+    #[error("{text} is not a moment that exists")]
     NoSuchTime {
         /// What is there.
         text: String,
     },
     /// Not a number of signers.
-    #[error("{number} is no number of signers")]
+    #[error("{number} is not a number of signers")]
     BadCount {
         /// What is there.
         number: i128,
     },
     /// Not a SHA-256 in hexadecimal.
-    #[error("{} is no SHA-256", quoted(text))]
+    #[error("{} is not a SHA-256", quoted(text))]
     BadDigest {
         /// What is there.
         text: String,
     },
     /// Not an identity that signatures can go by.
-    #[error("{} is no identity", quoted(text))]
+    #[error("{} is not an identity", quoted(text))]
     BadIdentity {
         /// What is there.
         text: String,

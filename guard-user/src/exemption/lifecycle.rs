@@ -2,7 +2,7 @@
 //!
 //! `draft -> approved -> active -> stayed <-> active -> revoked | expired | exhausted`
 //!
-//! The table knows no clock and no document. Who raises an event looks first whether it is true: that the
+//! The table knows no clock and no document. The caller looks first whether an event is true: that the
 //! signatures are there before [`Event::Approve`], that the window is not over and the assessment not due
 //! ([`Document::review_is_over`](super::Document::review_is_over)) before [`Event::Activate`] and
 //! [`Event::Resume`], that an order names its reference before [`Event::Stay`].

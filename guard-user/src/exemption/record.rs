@@ -30,14 +30,14 @@ pub struct Record {
     pub seen: Option<(Timestamp, Timestamp)>,
     /// The reasons that were given for what became of it, oldest first. The audit trail, which others read, has
     /// those of a confidential one as hashes alone.
-    #[serde(default)]
-    pub said: Vec<Said>,
+    #[serde(default, rename = "said")]
+    pub reasons: Vec<GivenReason>,
     /// What it let through, as the kernel has counted it in its present slots.
     pub counted: Use,
     /// What it let through before: counts that the kernel no longer has.
     pub before: Use,
-    /// Bytes that it may have let through by now, whatever was counted: what the kernel was told to stop at,
-    /// and `before` with it. Without a quota it means nothing.
+    /// Bytes that it may have let through by now, whatever was counted: the kernel's limit
+    /// together with `before`. Without a quota it means nothing.
     pub granted: u64,
 }
 
@@ -94,7 +94,7 @@ impl Status {
 /// A reason that was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said {
+pub struct GivenReason {
     /// When.
     pub at: Timestamp,
     /// For what, by its name in the audit trail.
@@ -168,7 +168,7 @@ impl Record {
             loaded_by,
             approvals,
             seen: None,
-            said: Vec::new(),
+            reasons: Vec::new(),
             counted: Use::default(),
             before: Use::default(),
             granted,

@@ -30,7 +30,7 @@ pub struct Summary {
     pub exporter: ExporterSummary,
     /// The transfer impact assessment; null where there is none.
     pub assessment: Option<AssessmentSummary>,
-    /// The identity of who wrote it; null where it does not say.
+    /// The identity of the author; null where it does not say.
     pub submitter: Option<String>,
     /// The signatures that it needs.
     pub required: Vec<RequiredSummary>,
@@ -225,7 +225,7 @@ impl Summary {
         }
     }
 
-    /// The same for those who may only look: without the text of a confidential one. What is left says
+    /// The summary for users who may only look: without the text of a confidential one. What is left says
     /// which exemption it is, on what kind of ground data goes to which countries by which ports, when and
     /// how much. A network names its owner, and is text.
     #[must_use]
@@ -291,7 +291,7 @@ pub fn is_spent(document: &Document, used: Use) -> bool {
     used.bytes > 0 && left.is_some_and(|left| left < FULL_PACKET)
 }
 
-/// What one that nobody closed is by its window and its use.
+/// The state of an exemption that was not closed, by its window and its use.
 fn state_of_open(document: &Document, used: Use, now: Timestamp) -> State {
     if now >= document.ends() {
         State::Expired

@@ -68,7 +68,7 @@ impl Row<'_> {
     }
 }
 
-/// What the output said, so that a closed pipe is still seen as one.
+/// The error of the output itself, so that a closed pipe is still seen as one.
 fn plain(error: ::csv::Error) -> io::Error {
     match error.into_kind() {
         ::csv::ErrorKind::Io(error) => error,

@@ -2,7 +2,7 @@
 //! instrument, and what was refused. It is the view that Art. 30(1)(d) and (e) GDPR ask for (recipients,
 //! third countries, safeguards), from what the kernel counted.
 //!
-//! A [`Report`] is plain data; whoever has the store and the counters fills it. [`render`] writes it as a
+//! A [`Report`] is plain data, which the daemon fills from the store and the counters. [`render`] writes it as a
 //! table for spreadsheets, as JSON, or as one page of HTML that needs nothing else.
 
 mod csv;

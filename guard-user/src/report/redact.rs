@@ -32,7 +32,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         valid_from: _,
         valid_until: _,
         quota_bytes: _,
-        // It identifies a short document to whoever can guess its text.
+        // It identifies a short document to anyone who can guess its text.
         document_sha256,
         approvals,
         changes,

@@ -30,7 +30,7 @@ pub struct Submission<'a> {
     pub signatures: &'a [Signature],
     /// Names of the config's pins.
     pub pins: &'a [String],
-    /// Says who approves the document by these signatures.
+    /// Returns the approvals that these signatures give the document.
     pub approve: &'a dyn Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError>,
 }
 
@@ -183,16 +183,14 @@ impl Store {
             .map(|approval| {
                 let ApprovedBy { identity, role, fingerprint } = approval;
                 let detail = json!({"identity": identity, "role": role, "key": fingerprint});
-                Self::told(Kind::Approval, &key, who, now, "", detail)
+                Self::record_of(Kind::Approval, &key, who, now, "", detail)
             })
             .collect();
-        lines.extend(
-            replaced
-                .iter()
-                .map(|(old, _)| Self::told(Kind::Supersede, old, who, now, "", json!({"by_version": key.1}))),
-        );
+        lines.extend(replaced.iter().map(|(old, _)| {
+            Self::record_of(Kind::Supersede, old, who, now, "", json!({"by_version": key.1}))
+        }));
         let loaded = json!({"sha256": record.sha256, "slots": record.slots});
-        lines.push(Self::told(Kind::Load, &key, who, now, "", loaded));
+        lines.push(Self::record_of(Kind::Load, &key, who, now, "", loaded));
 
         let mut records = replaced.clone();
         records.push((key.clone(), record.clone()));

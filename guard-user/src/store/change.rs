@@ -9,7 +9,7 @@ use super::read::sha256;
 use super::{Kept, Key, Store, StoreError, quota};
 use crate::audit::{Kind, Who};
 use crate::exemption::lifecycle::Event;
-use crate::exemption::record::{Record, Said, Status};
+use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
 
 /// Which exemptions a change is for.
@@ -205,7 +205,7 @@ impl Store {
             };
             let mut record = self.changed(entry, change, who, now)?;
             let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
-            record.said.push(Said { at: now, what, why });
+            record.reasons.push(GivenReason { at: now, what, why });
             records.push((key.clone(), record));
             // What cannot be read may be confidential.
             let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
@@ -214,13 +214,13 @@ impl Store {
                 (false, Target::Id(_)) => (change.why(), json!({})),
                 (false, Target::Instrument(name)) => (change.why(), json!({"instrument": name})),
             };
-            lines.push(Self::told(change.kind(), key, who, now, why, detail));
+            lines.push(Self::record_of(change.kind(), key, who, now, why, detail));
         }
         let kept = self.commit(&records, lines.clone(), |_| Ok(()));
         if kept.is_err() && matches!(change, Change::Resume { .. }) {
             return kept.map(|()| keys);
         }
-        self.hold(records, lines, kept.is_ok());
+        self.take_closings(records, lines, kept.is_ok());
         kept.map(|()| keys)
     }
 
@@ -276,10 +276,10 @@ impl Store {
             Some((key.clone(), Record { status: status(kind), ..record.clone() }))
         };
         let over: Vec<(Key, Record)> = closed.iter().filter_map(closed_record).collect();
-        let told = |(key, kind): &(Key, Kind)| Self::told(*kind, key, who, now, "", json!({}));
-        let lines: Vec<_> = closed.iter().map(told).collect();
+        let record_of = |(key, kind): &(Key, Kind)| Self::record_of(*kind, key, who, now, "", json!({}));
+        let lines: Vec<_> = closed.iter().map(record_of).collect();
         let kept = self.commit(&over, lines.clone(), |_| Ok(()));
-        self.hold(over, lines, kept.is_ok());
+        self.take_closings(over, lines, kept.is_ok());
         kept.map(|()| closed)
     }
 }

@@ -145,7 +145,7 @@ impl Disk {
         let transaction = || {
             let mut batch = self.database()?.begin_write()?;
             // Both copies of the root are never written at once: a write that the disk tore is seen for what it
-            // is, whoever made up the torn bytes.
+            // is, whatever the torn bytes are.
             batch.set_two_phase_commit(true);
             change(&batch)?;
             Ok(batch.commit()?)
@@ -236,7 +236,7 @@ fn on_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Databas
     builder.create_with_backend(backend).map_err(|error| opening(path, error))
 }
 
-/// Opens the database for reading, as long as nobody holds it for writing. The file is not changed, also where a
+/// Opens the database for reading, as long as no process holds it for writing. The file is not changed, also where a
 /// process that was killed has left it to be repaired: that is done to a copy in memory.
 pub(super) fn open_to_read(path: &Path) -> Result<Reader, StoreError> {
     let disk = |source| StoreError::Disk { path: path.to_owned(), step: "reading it", source };
@@ -258,7 +258,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Reader, StoreError> {
     Ok(Reader::holding(path, transaction, (database, file)))
 }
 
-/// An empty file is no new store: that gets its name once it is whole.
+/// An empty file was damaged: a new store gets its name once it is whole.
 fn empty(path: &Path) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), reason: "it is empty".to_owned() }
 }
@@ -275,7 +275,7 @@ pub(super) fn failed(path: &Path, step: &'static str, error: redb::Error) -> Sto
     let path = path.to_owned();
     match error {
         redb::Error::Io(source) => match source.kind() {
-            // What redb says of a file that is no database, or too short for one.
+            // What redb says of a file that is not a database, or too short for one.
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 StoreError::Damaged { path, reason: source.to_string() }
             }

@@ -48,7 +48,7 @@ impl Entry {
     }
 }
 
-/// Recipients by their ports: whoever has the same ports is in one entry of the kernel's.
+/// Recipients with the same ports, which share one entry of the kernel's table.
 #[derive(Default)]
 pub(super) struct Group {
     jurisdictions: Vec<guard_common::jurisdiction::Jurisdiction>,

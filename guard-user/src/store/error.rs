@@ -144,7 +144,7 @@ pub enum LoadError {
 /// A document is not approved.
 #[derive(Debug, thiserror::Error)]
 pub enum ApprovalError {
-    /// The allowed signers can't be read, so nobody can be known.
+    /// The allowed signers can't be read, so no signature can be attributed.
     #[error(transparent)]
     Signers(#[from] load::LoadError),
     /// The signatures are not what is needed.

@@ -64,8 +64,8 @@ pub struct Store {
     kept: Kept,
     /// The last line of the audit trail.
     last_line: Option<String>,
-    /// What the trail is to tell of closings that the disk did not take.
-    untold: Vec<crate::audit::Record>,
+    /// Records of closings that the disk did not take, for the trail.
+    unrecorded: Vec<crate::audit::Record>,
     /// The transaction that failed last, until it is known what became of it.
     doubt: Option<trail::Doubt>,
 }
@@ -73,7 +73,7 @@ pub struct Store {
 impl Store {
     /// Opens the store of a state directory; makes it where there is none.
     ///
-    /// A database that is damaged is no error: the store is then empty, so that nothing is open, refuses
+    /// A damaged database is not an error: the store is then empty, so that nothing is open, refuses
     /// every change, and says so among its [`problems`](Self::problems). It is left as it is.
     ///
     /// # Errors
@@ -100,7 +100,14 @@ impl Store {
         let unclean = slots::unclean(&entries, &unreadable);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
         let kept = Inner { path: path.clone(), usable: true, entries, unreadable, unclean, problems };
-        Ok(Self { path, disk: Some(disk), kept: Kept::new(kept), last_line, untold: Vec::new(), doubt: None })
+        Ok(Self {
+            path,
+            disk: Some(disk),
+            kept: Kept::new(kept),
+            last_line,
+            unrecorded: Vec::new(),
+            doubt: None,
+        })
     }
 
     fn unusable(path: PathBuf, reason: String) -> Self {
@@ -131,7 +138,7 @@ impl Store {
             problems: vec![Problem { place: path.display().to_string(), reason }],
         };
         let kept = Kept::new(kept);
-        Self { path, disk: None, kept, last_line: None, untold: Vec::new(), doubt: None }
+        Self { path, disk: None, kept, last_line: None, unrecorded: Vec::new(), doubt: None }
     }
 }
 

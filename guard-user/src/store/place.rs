@@ -96,7 +96,7 @@ impl Place {
     }
 }
 
-/// A name for an open file that is no path of the file system: proc(5).
+/// A name by which an open file is opened once more, whatever its path is now: proc(5).
 fn by_number(descriptor: i32) -> String {
     format!("/proc/self/fd/{descriptor}")
 }
@@ -121,8 +121,8 @@ impl Store {
     }
 
     /// As [`check_place`](Self::check_place), and writes the database anew where its file was removed and nothing is
-    /// in its place: as it is now, with all that was written since. What was moved away is left alone, for there would
-    /// be two then, and nobody could say which of them is to be believed.
+    /// in its place: as it is now, with all that was written since. What was moved away is left alone: there would
+    /// be two then, and either could be the one that a later start finds.
     ///
     /// # Errors
     /// Where the path still does not lead to the open database; that is used on as it is.

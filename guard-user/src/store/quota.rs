@@ -76,7 +76,7 @@ impl Store {
         self.kept.is_grant_due(counts)
     }
 
-    /// Grants more where less than half a slice is left. True where the kernel is to be told, by a new
+    /// Grants more where less than half a slice is left. True where the kernel has to get it, by a new
     /// generation.
     ///
     /// # Errors

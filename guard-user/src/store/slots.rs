@@ -57,7 +57,7 @@ pub(super) fn close_shared(found: &mut Found) {
     }
 }
 
-/// The slots that may be those of an exemption whose record can't be read: any that nobody holds.
+/// The slots that may be those of an exemption whose record can't be read: any that no exemption holds.
 pub(super) fn unclean(entries: &BTreeMap<Key, Entry>, unreadable: &BTreeSet<Key>) -> BTreeSet<u16> {
     if unreadable.is_empty() {
         return BTreeSet::new();

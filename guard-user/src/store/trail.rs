@@ -14,7 +14,7 @@ use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::Record;
 
-/// A transaction that failed, of which nobody knows whether the disk has it.
+/// A transaction that failed, and that the disk may have all the same.
 pub(super) struct Doubt {
     records: Vec<(Key, Record)>,
     /// The last of its lines, where it has any.
@@ -31,7 +31,7 @@ impl Store {
     }
 
     /// The record of something that became of an exemption.
-    pub(super) fn told(
+    pub(super) fn record_of(
         kind: Kind,
         (id, version): &Key,
         who: &Who,
@@ -65,10 +65,10 @@ impl Store {
         let Some(disk) = &self.disk else { return Err(self.no_disk()) };
         let mut last = self.last_line.clone();
         let mut lines = Vec::new();
-        for record in self.untold.iter().chain(&audit) {
+        for record in self.unrecorded.iter().chain(&audit) {
             let broken = |error| StoreError::Damaged {
                 path: self.path.clone(),
-                reason: format!("the audit trail ends with what is no record: {error}"),
+                reason: format!("the audit trail ends with a line that is not a record: {error}"),
             };
             let line = audit::next_line(last.as_deref(), record).map_err(broken)?;
             let sequence = audit::Head::of_line(&line).map_err(broken)?.sequence;
@@ -103,7 +103,7 @@ impl Store {
             self.doubt = None;
         }
         self.last_line = last;
-        self.untold.clear();
+        self.unrecorded.clear();
         for key in self.kept.unsaved() {
             self.change_entry(&key, |entry| entry.unsaved = false);
         }
@@ -147,13 +147,17 @@ impl Store {
     }
 
     /// Whether this process has changes that the disk did not take.
-    #[must_use]
-    pub fn is_ahead(&self) -> bool {
-        !self.untold.is_empty() || self.kept.entries().any(|(_, entry)| entry.unsaved)
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.unrecorded.is_empty() || self.kept.entries().any(|(_, entry)| entry.unsaved)
     }
 
     /// Takes up closings, of which the disk may not know.
-    pub(super) fn hold(&mut self, records: Vec<(Key, Record)>, lines: Vec<audit::Record>, kept: bool) {
+    pub(super) fn take_closings(
+        &mut self,
+        records: Vec<(Key, Record)>,
+        lines: Vec<audit::Record>,
+        kept: bool,
+    ) {
         for (key, record) in records {
             self.change_entry(&key, |entry| {
                 entry.record = record;
@@ -161,7 +165,7 @@ impl Store {
             });
         }
         if !kept {
-            self.untold.extend(lines);
+            self.unrecorded.extend(lines);
             return;
         }
         // The database keeps its last two states and one bit that says which is the last: it must not be that

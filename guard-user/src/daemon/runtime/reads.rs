@@ -225,7 +225,7 @@ fn start_of(day: Date) -> Timestamp {
 
 /// What became of an exemption, as the trail has it.
 fn changes(records: &[(String, Stored)], (id, version): &Key, record: Option<&Record>) -> Vec<Change> {
-    let said = record.map(|record| record.said.as_slice()).unwrap_or_default();
+    let said = record.map(|record| record.reasons.as_slice()).unwrap_or_default();
     let told = [
         Kind::Load,
         Kind::Stay,

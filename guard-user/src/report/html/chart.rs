@@ -1,4 +1,4 @@
-//! Bar charts as inline SVG: no script, a title and a description for who can't see them, colours from the
+//! Bar charts as inline SVG: no script, a title and a description for readers who cannot see them, colours from the
 //! page's style.
 
 use maud::{Markup, html};

@@ -385,7 +385,8 @@ fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
         assert!(lines.iter().all(|line| !line.contains(text)), "{text} in {lines:?}");
     }
     let record = store.record(&("mlat-1".to_owned(), 1)).unwrap();
-    let said: Vec<(&str, &str)> = record.said.iter().map(|it| (it.what.as_str(), it.why.as_str())).collect();
+    let said: Vec<(&str, &str)> =
+        record.reasons.iter().map(|it| (it.what.as_str(), it.why.as_str())).collect();
     assert_eq!(said, [("stay", SECRET), ("invalidate", SECRET)], "and the store has them");
 }
 
