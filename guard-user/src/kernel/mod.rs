@@ -23,6 +23,8 @@ mod interface;
 mod link;
 mod linux;
 mod maps;
+#[cfg(any(test, feature = "memory-kernel"))]
+pub mod memory;
 mod named;
 mod netlink;
 mod observe;
