@@ -14,7 +14,7 @@ use guard_common::verdict::Reason;
 use guard_tests::cgroup::{self, Cgroup};
 use guard_user::compile::{CgroupFact, CgroupParentFact, HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{Interface, View};
+use guard_user::kernel::{Interface, Kernel as _, View};
 use support::{FrameSocket, OTHER, PinPlace, frame, geo, in_own_network};
 
 /// Datagrams of each kind.

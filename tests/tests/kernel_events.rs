@@ -15,8 +15,8 @@ use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::Packet;
 use guard_user::compile::{HostFacts, KernelExemption, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::events::flows::{QUIET_NS, Told};
-use guard_user::kernel::{EventReader, Interface, Kernel, View};
+use guard_user::events::flows::{QUIET_NS, Tracker};
+use guard_user::kernel::{EventReader, Interface, Kernel as _, LinuxKernel, View};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{CLIENT, FrameSocket, PinPlace, STORAGE, add_veth, frame, geo, in_own_network};
 
@@ -164,18 +164,22 @@ fn a_flow_whose_first_packets_meet_is_one_flow() {
 }
 
 /// What events and the last sweep say of each flow's packets, by verdict and reason.
-fn reported(reader: &mut EventReader, kernel: &Kernel, events: &mut usize) -> BTreeMap<(u8, u8), u64> {
-    let mut told = Told::default();
+fn reported(reader: &mut EventReader, kernel: &LinuxKernel, events: &mut usize) -> BTreeMap<(u8, u8), u64> {
+    let mut tracker = Tracker::default();
     let mut sums = BTreeMap::new();
     for event in reader {
         *events += 1;
-        if let Some((_, added)) = told.event(&event.key, &event.record) {
+        if let Some((_, added)) = tracker.event(&event.key, &event.record) {
             *sums.entry((event.record.verdict, event.record.reason)).or_insert(0) += added.packets;
         }
     }
-    for (_, record, _, added) in told.sweep(kernel.flows().unwrap(), u64::MAX - QUIET_NS) {
-        *sums.entry((record.verdict, record.reason)).or_insert(0) += added.packets;
+    tracker.begin_sweep();
+    for (key, record) in kernel.flows().unwrap() {
+        if let Some(rest) = tracker.sweep_one(&key, &record, u64::MAX - QUIET_NS) {
+            *sums.entry((rest.record.verdict, rest.record.reason)).or_insert(0) += rest.added.packets;
+        }
     }
+    tracker.end_sweep();
     sums
 }
 

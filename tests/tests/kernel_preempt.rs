@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use guard_common::abi::{Count, Loss, SHARED_SCRATCHES};
 use guard_common::verdict::Reason;
-use guard_user::kernel::{CpuUse, Interface, Kernel};
+use guard_user::kernel::{CpuUse, Interface, Kernel as _, LinuxKernel};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{FrameSocket, OTHER, PinPlace, STORAGE, frame, geo, in_own_network, policy};
 
@@ -25,7 +25,7 @@ fn stay_on(cpu: usize) {
 
 /// Has `tasks` tasks on each of these CPUs send frames, by turns forbidden ones and ones of no pin, and holds every
 /// count against what they sent.
-fn hammer(mut kernel: Kernel, cpus: usize, tasks: usize, frames: u64) {
+fn hammer(mut kernel: LinuxKernel, cpus: usize, tasks: usize, frames: u64) {
     kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
     kernel.attach(&Interface::by_name("bgk0").unwrap(), false).unwrap();
     let far = FrameSocket::on("bgk1");
