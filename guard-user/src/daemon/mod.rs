@@ -1,7 +1,7 @@
 //! The daemon: loads, attaches, watches, tells; and answers on the control socket.
 //!
 //! One thread owns the guard and does one thing after the other: a reload, an exemption, a look at the
-//! interfaces. Clients of the control socket and the log wait on their own. What the kernel judges never
+//! interfaces. Clients of the control socket, events and lookups of names have threads of their own. What the kernel judges never
 //! waits for any of it, and goes on when the daemon ends.
 
 mod approvals;
@@ -36,8 +36,9 @@ use crate::config::policy::{Action, Ingress};
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::refusals::Refusal;
 use crate::control::right::Right;
-use crate::control::server::{Command, Desk, Message, Server};
+use crate::control::server::{Command, Message, Server, Setup};
 use crate::control::status::LossStatus;
+use crate::control::users::{Host, Names};
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
@@ -63,6 +64,8 @@ const WATCHDOG: Duration = Duration::from_secs(5);
 const EACH_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The file in the state directory that says up to when flows were reported.
 const MARK: &str = "told.json";
+/// How long the start waits for the name of the daemon's own user.
+const OWN_NAME: Duration = Duration::from_millis(200);
 /// How long a status waits for the events that are in the ring buffer.
 const EVENTS: Duration = Duration::from_millis(100);
 /// How long the end of the daemon waits for the last events and lines of the log.
@@ -80,7 +83,7 @@ pub fn run(options: Options, checked: Checked) -> Result<()> {
         .build()
         .context("cannot start the daemon's event loop")?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(options, checked)?;
+        let mut daemon = Daemon::start(options, checked).await?;
         daemon.watch().await;
         daemon.end();
         Ok(())
@@ -91,7 +94,7 @@ struct Daemon {
     guard: Guard,
     telemetry: Worker,
     server: Server,
-    desk: Desk,
+    history: Arc<History>,
     commands: mpsc::Receiver<Message>,
     links: Links,
     hang_up: Signal,
@@ -100,22 +103,29 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(options: Options, checked: Checked) -> Result<Self> {
+    async fn start(options: Options, checked: Checked) -> Result<Self> {
         // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
         let hang_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         let terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         // And before the interfaces are looked at: none that comes meanwhile is overlooked.
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
-        // A socket that can't be had is seen before anything changes. Clients wait until it is served.
-        let control = &checked.policy.control;
-        let server = Server::bind(&control.socket, &control.groups)?;
+        let names = Names::start(Host).context("cannot start the thread that looks up names")?;
+        trail::know_own_name(names.name_of(rustix::process::geteuid().as_raw(), OWN_NAME).await);
         let mut guard = Guard::start(options, checked)?;
         let history = Arc::new(History::default());
         let log = EventLog::start(std::io::stdout()).context("cannot start the event log")?;
         let telemetry = start_telemetry(&mut guard, Arc::clone(&history), log)?;
-        let (sender, commands) = mpsc::channel(REQUESTS);
-        let desk = Desk { commands: sender, history };
+        let (requests, commands) = mpsc::channel(REQUESTS);
+        let setup = Setup {
+            path: guard.policy().control.socket.clone(),
+            groups: guard.policy().control.groups.clone(),
+            names,
+            history: Arc::clone(&history),
+            requests,
+        };
+        let server =
+            Server::start(setup).context("cannot start the thread that serves the control socket")?;
         notify(State::Ready);
         info!(
             "ready: generation {} of {}, control socket {}",
@@ -123,7 +133,7 @@ impl Daemon {
             guard.options.config.display(),
             server.path().display()
         );
-        Ok(Self { guard, telemetry, server, desk, commands, links, hang_up, terminate, interrupt })
+        Ok(Self { guard, telemetry, server, history, commands, links, hang_up, terminate, interrupt })
     }
 
     async fn watch(&mut self) {
@@ -134,7 +144,6 @@ impl Daemon {
         let mut each_day = ticks(EACH_DAY);
         loop {
             tokio::select! {
-                () = self.server.serve(&self.desk) => {}
                 Some(message) = self.commands.recv() => match message {
                     Message::Asked(command) => self.answer(command),
                     Message::Refused(refusal) => {
@@ -234,10 +243,12 @@ impl Daemon {
                 for (kind, count) in [("log", losses.log()), ("diagnostics", losses.diagnostics())] {
                     status.losses.push(LossStatus { kind: kind.to_owned(), count });
                 }
-                status.problems.extend(self.telemetry.problems(std::time::Instant::now()));
+                let now = std::time::Instant::now();
+                status.problems.extend(self.telemetry.problems(now));
+                status.problems.extend(self.server.problems(now));
                 status.problems.sort();
                 status.health = self.guard.health(&status.problems);
-                status.events = self.desk.history.next_sequence() - 1;
+                status.events = self.history.next_sequence() - 1;
                 status.exemptions = shown(status.exemptions, sees_all);
                 Response::Status { status: Box::new(status) }
             }

@@ -1,5 +1,7 @@
 //! The audit trail: what the daemon writes to it, and hands out of it.
 
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tracing::error;
@@ -9,21 +11,28 @@ use crate::audit::{Checkpoint, Head, Kind, Record, Who};
 use crate::control::access::Peer;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::control::refusals::Refusal;
-use crate::control::users::user_name;
 use crate::store::sha256;
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
 
-/// Who asks over the control socket.
+/// The name of the daemon's own user, looked up once.
+static OWN_NAME: OnceLock<Option<String>> = OnceLock::new();
+
+/// Takes up the name of the daemon's own user.
+pub(super) fn know_own_name(name: Option<String>) {
+    let _only_at_the_start = OWN_NAME.set(name);
+}
+
+/// The user that asks over the control socket.
 pub(super) fn who(peer: &Peer) -> Who {
-    Who { uid: peer.uid, user: user_name(peer.uid), pid: peer.pid }
+    Who { uid: peer.uid, user: peer.user.as_deref().map(str::to_owned), pid: peer.pid }
 }
 
 /// The daemon itself.
 pub(super) fn daemon() -> Who {
     let uid = rustix::process::geteuid().as_raw();
-    Who { uid, user: user_name(uid), pid: Some(std::process::id()) }
+    Who { uid, user: OWN_NAME.get().cloned().flatten(), pid: Some(std::process::id()) }
 }
 
 /// A record of now.
