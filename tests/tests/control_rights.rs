@@ -2,21 +2,23 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use guard_user::control::access::{Access, Member};
+use guard_tests::proc::retry_until;
+use guard_user::config::policy::ControlGroups;
 use guard_user::control::client::{ClientError, ask};
 use guard_user::control::protocol::{ErrorKind, Request, Response};
 use guard_user::control::refusals::Refusal;
 use guard_user::control::right::Right;
-use guard_user::control::server::{Command, Desk, Message, Server};
+use guard_user::control::server::{Command, Message, Server, Setup};
+use guard_user::control::users::{NameSource, Names};
 use guard_user::events::history::History;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use tokio::sync::oneshot;
 
 const NOBODY: u32 = 61_000;
 const GROUPS: [(u32, &str, Right); 4] = [
@@ -26,54 +28,65 @@ const GROUPS: [(u32, &str, Right); 4] = [
     (61_073, "bg-admin", Right::Everything),
 ];
 
-/// A server on a thread of its own that does whatever it is asked, until it is dropped.
+/// A server whose daemon does whatever it is asked, until it is dropped.
 struct Served {
     socket: PathBuf,
     refused: Receiver<Refusal>,
-    _end: oneshot::Sender<()>,
+    _server: Server,
     _folder: tempfile::TempDir,
+}
+
+/// Groups that this host need not have.
+struct Groups;
+
+impl NameSource for Groups {
+    fn user(&mut self, _: u32) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn group(&mut self, name: &str) -> io::Result<Option<u32>> {
+        Ok(GROUPS.iter().find(|(_, known, _)| *known == name).map(|(gid, ..)| *gid))
+    }
 }
 
 impl Served {
     fn new(groups: &[(u32, &str, Right)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let socket = folder.path().join("control.sock");
-        let groups = groups.iter().map(|&(gid, name, right)| Member { gid, name: name.to_owned(), right });
-        let access = Access { uid: 0, groups: groups.collect() };
-        let (end, ended) = oneshot::channel();
-        let (ready, is_ready) = mpsc::channel();
+        let path = folder.path().join("control.sock");
+        let of = |right| {
+            let own = groups.iter().filter(move |group| group.2 == right);
+            own.map(|(_, name, _)| (*name).to_owned()).collect()
+        };
+        let groups = ControlGroups {
+            view: of(Right::View),
+            exemptions: of(Right::Exemptions),
+            policy: of(Right::Policy),
+            everything: of(Right::Everything),
+        };
+        let (requests, mut messages) = tokio::sync::mpsc::channel(4);
         let (tell, refused) = mpsc::channel();
-        let path = socket.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let server = Server::bind_for(&path, access).unwrap();
-                let (commands, mut messages) = tokio::sync::mpsc::channel(4);
-                ready.send(()).unwrap();
-                let desk = Desk { commands, history: History::new(10).into() };
-                let answer = async {
-                    while let Some(message) = messages.recv().await {
-                        match message {
-                            Message::Refused(refusal) => tell.send(refusal).unwrap(),
-                            Message::Asked(Command { peer, answer, .. }) => {
-                                let message = format!("{} {} {}", peer.uid, peer.gid, peer.rights);
-                                answer
-                                    .send(Response::Done { message, generation: 1, exemptions: Vec::new() })
-                                    .unwrap();
-                            }
-                        }
+            while let Some(message) = messages.blocking_recv() {
+                match message {
+                    Message::Refused(refusal) => tell.send(refusal).unwrap(),
+                    Message::Asked(Command { peer, answer, .. }) => {
+                        let message = format!("{} {} {}", peer.uid, peer.gid, peer.rights);
+                        answer
+                            .send(Response::Done { message, generation: 1, exemptions: Vec::new() })
+                            .unwrap();
                     }
-                };
-                tokio::select! {
-                    () = server.serve(&desk) => {}
-                    () = answer => {}
-                    _ = ended => {}
                 }
-            });
+            }
         });
-        is_ready.recv().unwrap();
-        Self { socket, refused, _end: end, _folder: folder }
+        let names = Names::start(Groups).unwrap();
+        let history = History::new(10).into();
+        let server = Server::start(Setup { path: path.clone(), groups, names, history, requests }).unwrap();
+        retry_until(Duration::from_secs(10), "the groups to be known", || {
+            server.problems(Instant::now()).is_empty().then_some(())
+        })
+        .unwrap();
+        Self { socket: path, refused, _server: server, _folder: folder }
     }
 
     fn mode(&self) -> u32 {

@@ -1,12 +1,10 @@
 //! Who may do what: root, the daemon's own user, and the groups of `[control.groups]`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::peer::Credentials;
 use super::right::{Right, Rights};
-use super::socket::SocketError;
-use super::users;
-use crate::config::policy::ControlGroups;
 
 /// A Unix group with a right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,53 +27,42 @@ pub struct Access {
 }
 
 /// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Process; `None` where it is in another pid namespace.
     pub pid: Option<u32>,
     /// Effective user.
     pub uid: u32,
+    /// The user's name; `None` where it has none, or none is known by now.
+    pub user: Option<Arc<str>>,
     /// Effective group.
     pub gid: u32,
     /// What it may do.
     pub rights: Rights,
+    /// Whether it is root or the daemon's own user.
+    pub is_root: bool,
 }
 
 impl Access {
-    /// The access that this config gives. The groups are looked up once: a group that is made later counts
-    /// from the next start on.
-    ///
-    /// # Errors
-    /// [`SocketError::NoGroup`], or where the groups can't be read.
-    pub fn new(groups: &ControlGroups) -> Result<Self, SocketError> {
-        let mut members = Vec::new();
-        for right in Right::ALL {
-            for name in names(groups, right) {
-                let what = "look up the group";
-                let found = users::group_id(name).map_err(|source| SocketError::Io {
-                    what,
-                    path: name.into(),
-                    source,
-                })?;
-                let gid = found.ok_or_else(|| SocketError::NoGroup { group: name.clone(), right })?;
-                members.push(Member { gid, name: name.clone(), right });
-            }
-        }
-        Ok(Self { uid: rustix::process::geteuid().as_raw(), groups: members })
+    /// The access of root and this process's user alone.
+    #[must_use]
+    pub fn of_root() -> Self {
+        Self { uid: rustix::process::geteuid().as_raw(), groups: Vec::new() }
     }
 
     /// Who the peer is here.
     #[must_use]
     pub fn peer(&self, credentials: &Credentials) -> Peer {
         let Credentials { pid, uid, gid, .. } = *credentials;
-        let rights = match uid == 0 || uid == self.uid {
+        let is_root = uid == 0 || uid == self.uid;
+        let rights = match is_root {
             true => Rights::default().with(Right::Everything),
             false => {
                 let groups = self.groups.iter().filter(|group| credentials.has_group(group.gid));
                 groups.map(|group| group.right).collect()
             }
         };
-        Peer { pid, uid, gid, rights }
+        Peer { pid, uid, user: None, gid, rights, is_root }
     }
 
     /// The message to a user who lacks the right to do this.
@@ -99,16 +86,6 @@ impl Access {
             }
         };
         text
-    }
-}
-
-/// The names of the groups that have a right.
-fn names(groups: &ControlGroups, right: Right) -> &[String] {
-    match right {
-        Right::View => &groups.view,
-        Right::Exemptions => &groups.exemptions,
-        Right::Policy => &groups.policy,
-        Right::Everything => &groups.everything,
     }
 }
 
@@ -140,16 +117,6 @@ mod tests {
         assert_eq!(rights(1, 1, &[5, 71]), [Right::Exemptions]);
         assert_eq!(rights(1, 72, &[71, 70]), [Right::View, Right::Exemptions, Right::Policy]);
         assert_eq!(rights(1, 0, &[0, 900, 74]), []);
-    }
-
-    #[test]
-    fn groups_of_the_config_get_their_right_and_one_that_is_not_there_is_an_error() {
-        let mut groups = ControlGroups { policy: vec!["root".to_owned()], ..Default::default() };
-        let access = Access::new(&groups).unwrap();
-        assert_eq!(access.groups, [Member { gid: 0, name: "root".to_owned(), right: Right::Policy }]);
-        groups.view.push("no-such-group-here".to_owned());
-        let error = Access::new(&groups).unwrap_err().to_string();
-        assert!(error.contains("\"no-such-group-here\"") && error.contains("control.groups.view"), "{error}");
     }
 
     #[test]

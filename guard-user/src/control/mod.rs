@@ -22,17 +22,20 @@
 //! Who may do what is decided by the peer's credentials when it connects (SO_PEERCRED, unix(7)): root and the
 //! daemon's own user may do everything, and the members of the Unix groups in `[control.groups]` what
 //! [`right::needed`] says. The socket's mode keeps others away where it can. A refusal says which right is
-//! needed and who has it, and goes to the daemon's loop to be recorded.
+//! needed and who has it, and goes to the daemon to be recorded.
 
 pub mod access;
 pub mod client;
+mod connection;
 pub mod peer;
+mod places;
 pub mod protocol;
 pub mod refusals;
 pub mod right;
 pub mod server;
 pub mod socket;
 pub mod status;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod users;
@@ -47,6 +50,9 @@ pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for the answer: a reload with large databases takes seconds.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Clients that are served at once, of those who may only look and of those who may change something; one more
-/// of either kind is told to come back.
+/// Bytes of a request with its line break from a peer that may only look.
+pub const MAX_VIEW_REQUEST_BYTES: usize = 64 << 10;
+/// Clients that are served at once, and as many that read events, of those who may only look, of those who may
+/// change something, and of root. Where there is one more, the longest connected one that has not asked for
+/// anything gives way; where each has, the new one is told to come back.
 pub const MAX_CLIENTS: usize = 64;

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn refusal(uid: u32) -> Refusal {
-        let peer = Peer { pid: None, uid, gid: uid, rights: Rights::default() };
+        let peer = Peer { pid: None, uid, user: None, gid: uid, rights: Rights::default(), is_root: false };
         Refusal { peer, request: Some("reload"), needed: Right::Policy, left_out: 0 }
     }
 

@@ -1,46 +1,58 @@
-//! The daemon's side of the control socket.
+//! The daemon's side of the control socket: a thread that accepts connections and serves them.
 //!
-//! Each connection is a task of its own that reads one request, checked for size, time and the peer's
-//! right to ask. Requests that need the kernel go to the daemon's loop, one after the other; events are
-//! read from the history directly, so that a slow follower holds nobody up.
+//! Requests that need the kernel go to the daemon, one after the other; readers of events have a thread of their
+//! own ([`streams`](super::streams)). The socket's file is looked at every second, and made anew where it is gone.
+//! Groups of the config that have no number yet are looked up again every few seconds; root and the daemon's own
+//! user are served from the first moment on.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
-use tracing::{debug, warn};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{debug, error, info, warn};
 
-use super::access::{Access, Peer};
+use super::access::{Access, Member, Peer};
+use super::connection::{Connection, busy, send_now};
 use super::peer::Credentials;
-use super::protocol::{ErrorKind, EventFormat, Request, Response, parse_request};
-use super::refusals::{Refusal, Refusals, Step};
-use super::right::{Right, needed};
-use super::socket::{self, SocketError};
-use super::users::user_words;
-use super::{ANSWER_TIMEOUT, MAX_CLIENTS, MAX_REQUEST_BYTES, TRANSFER_TIMEOUT};
+use super::places::{Kind, Places};
+use super::protocol::{Request, Response};
+use super::refusals::{Refusal, Refusals};
+use super::right::Right;
+use super::socket::{self, Identity, SocketError};
+use super::streams::Streams;
+use super::users::Names;
 use crate::config::policy::ControlGroups;
 use crate::events::history::History;
+use crate::health::{Problem, ProblemCode};
 
-/// Events that are rendered at once for one client.
-const BATCH: usize = 256;
+/// How often it is looked whether the socket's file is in place.
+const EACH_SECOND: Duration = Duration::from_secs(1);
+/// How soon a group is looked up again that has no number.
+const AGAIN: Duration = Duration::from_secs(3);
+/// How long the lookup of a group is waited for.
+const GROUP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the thread may be silent before that is a problem.
+const SILENT: Duration = Duration::from_secs(5);
 
-/// What connections have for the daemon's loop.
+/// What connections have for the daemon.
 #[derive(Debug)]
 pub enum Message {
     /// A request, from a peer that has the right to it.
     Asked(Command),
-    /// A request was refused: to be recorded. They come at most once a second for each user, see
-    /// [`Refusals`].
+    /// A request was refused: to be recorded. They come at most once a second for each user, see [`Refusals`].
     Refused(Refusal),
 }
 
-/// A request on its way to the daemon's loop.
+/// A request on its way to the daemon.
 #[derive(Debug)]
 pub struct Command {
     /// What is asked.
@@ -51,268 +63,345 @@ pub struct Command {
     pub answer: oneshot::Sender<Response>,
 }
 
-/// What connections work with.
+/// What a server is made of.
 #[derive(Clone, Debug)]
-pub struct Desk {
-    /// To the daemon's loop.
-    pub commands: mpsc::Sender<Message>,
+pub struct Setup {
+    /// The socket's path.
+    pub path: PathBuf,
+    /// Who may use it besides root and the daemon's own user.
+    pub groups: ControlGroups,
+    /// The names of users and the numbers of groups.
+    pub names: Names,
     /// The events.
     pub history: Arc<History>,
+    /// To the daemon.
+    pub requests: mpsc::Sender<Message>,
 }
 
-/// The listening socket; its file is removed on drop.
-#[derive(Debug)]
-pub struct Server {
-    listener: UnixListener,
+/// What the thread shares with its connections and with the handle.
+pub(super) struct Shared {
     path: PathBuf,
-    access: Arc<Access>,
-    /// Places of those who may only look: they can't keep those out who may change something.
-    viewers: Arc<Semaphore>,
-    changers: Arc<Semaphore>,
-    refusals: Arc<Mutex<Refusals>>,
+    access: Mutex<Arc<Access>>,
+    socket: Mutex<Socket>,
+    /// There is a new listener.
+    changed: Notify,
+    /// Why groups have no number yet, by name and right.
+    unresolved: Mutex<BTreeMap<(String, Right), String>>,
+    places: Arc<Places>,
+    refusals: Mutex<Refusals>,
+    pub(super) names: Names,
+    pub(super) streams: Streams,
+    pub(super) requests: mpsc::Sender<Message>,
+    began: Instant,
+    /// Milliseconds from `began` to the thread's last sign of life.
+    beat: AtomicU64,
 }
 
-impl Server {
-    /// Makes the socket. Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    /// [`SocketError`].
-    pub fn bind(path: &Path, groups: &ControlGroups) -> Result<Self, SocketError> {
-        Self::bind_for(path, Access::new(groups)?)
+/// The socket's file.
+#[derive(Debug, Default)]
+struct Socket {
+    /// Which file it is; `None` where there is none.
+    file: Option<Identity>,
+    /// The listener, until the thread has it.
+    listener: Option<StdListener>,
+    /// Why it could not be made, the last time.
+    error: Option<String>,
+}
+
+impl Shared {
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&lock(&self.access))
     }
 
-    /// Makes the socket for this access. Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    /// [`SocketError`].
-    pub fn bind_for(path: &Path, access: Access) -> Result<Self, SocketError> {
-        let listener = socket::bind(path, &access)?;
-        let io = |source| SocketError::Io { what: "listen on", path: path.to_owned(), source };
-        listener.set_nonblocking(true).map_err(io)?;
-        let listener = UnixListener::from_std(listener).map_err(io)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-            access: Arc::new(access),
-            viewers: Arc::new(Semaphore::new(MAX_CLIENTS)),
-            changers: Arc::new(Semaphore::new(MAX_CLIENTS)),
-            refusals: Arc::default(),
-        })
+    pub(super) fn with_refusals<T>(&self, act: impl FnOnce(&mut Refusals) -> T) -> T {
+        act(&mut lock(&self.refusals))
     }
 
-    /// The socket's path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn is_in_place(&self) -> bool {
+        let file = lock(&self.socket).file;
+        file.is_some() && file == Identity::at(&self.path)
     }
 
-    /// Serves one client after the other, for ever, each in a task of its own.
-    pub async fn serve(&self, desk: &Desk) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => self.welcome(stream, desk),
-                Err(error) => {
-                    // Out of file descriptors, most likely: not a loop that burns a CPU.
-                    warn!(%error, "a client could not be accepted on the control socket");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
+    /// Makes the socket, and has the thread listen on it.
+    fn bind(&self) -> Result<(), SocketError> {
+        let mut socket = lock(&self.socket);
+        let bound = socket::bind(&self.path, &self.access()).and_then(|listener| {
+            let io = |source| SocketError::Io { what: "listen on", path: self.path.clone(), source };
+            listener.set_nonblocking(true).map_err(io)?;
+            Ok(listener)
+        });
+        match bound {
+            Ok(listener) => {
+                *socket = Socket { file: Identity::at(&self.path), listener: Some(listener), error: None };
+                self.changed.notify_one();
+                Ok(())
+            }
+            Err(error) => {
+                socket.file = None;
+                socket.error = Some(error.to_string());
+                Err(error)
             }
         }
     }
 
-    fn welcome(&self, stream: UnixStream, desk: &Desk) {
+    /// Makes the socket anew where its file is gone or another one.
+    fn keep_in_place(&self) {
+        if self.is_in_place() {
+            return;
+        }
+        let before = lock(&self.socket).error.take();
+        match self.bind() {
+            Ok(()) => info!("the control socket {} is made anew", self.path.display()),
+            Err(error) if before.as_ref() == Some(&error.to_string()) => {}
+            Err(error) => error!("the control socket is not in its place: {error}. It is tried again"),
+        }
+    }
+
+    /// Gives the members of a group their right.
+    fn admit(&self, member: Member) {
+        {
+            let mut access = lock(&self.access);
+            let mut groups = access.groups.clone();
+            groups.push(member);
+            *access = Arc::new(Access { uid: access.uid, groups });
+        }
+        // A socket that is made meanwhile is for those that are known by now, or waits for this lock.
+        let socket = lock(&self.socket);
+        let is_there = socket.file.is_some() && socket.file == Identity::at(&self.path);
+        if is_there && let Err(error) = socket::permit(&self.path, &self.access()) {
+            warn!("members of the control groups can't connect: {error}");
+        }
+    }
+
+    fn welcome(self: &Arc<Self>, stream: UnixStream) {
         let peer = match Credentials::of(&stream) {
-            Ok(credentials) => self.access.peer(&credentials),
+            Ok(credentials) => self.access().peer(&credentials),
             Err(error) => {
                 warn!(%error, "the kernel does not say who uses the control socket, so it is refused");
                 return;
             }
         };
-        let places = match peer.rights.iter().all(|right| right == Right::View) {
-            true => &self.viewers,
-            false => &self.changers,
+        if peer.rights.is_empty() {
+            return self.turn_away(&stream, peer);
+        }
+        let Some(place) = self.places.enter(Kind::of(&peer), peer.pid) else {
+            return send_now(&stream, &busy());
         };
-        let place = Arc::clone(places).try_acquire_owned();
-        let porter = Porter {
-            access: Arc::clone(&self.access),
-            refusals: Arc::clone(&self.refusals),
-            desk: desk.clone(),
-        };
+        let connection = Connection { shared: Arc::clone(self), peer, place };
         tokio::spawn(async move {
-            let result = match place {
-                _ if peer.rights.is_empty() => porter.turn_away(stream, peer).await,
-                Ok(_place) => porter.converse(stream, peer).await,
-                Err(_) => {
-                    let message = format!("{MAX_CLIENTS} clients are connected already: try again later");
-                    let (_, mut writer) = stream.into_split();
-                    send(&mut writer, &Response::error(ErrorKind::Busy, message)).await
-                }
-            };
-            if let Err(error) = result {
+            if let Err(error) = connection.converse(stream).await {
                 debug!(%error, "a client of the control socket went away");
             }
         });
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nobody panics between two changes that belong together.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The server. Dropped, it ends and removes the socket's file.
+pub struct Server {
+    shared: Arc<Shared>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts the server. A socket that can't be made and a group that is not there are no errors but
+    /// [`problems`](Self::problems), until they are mended.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn start(setup: Setup) -> io::Result<Self> {
+        let Setup { path, groups, names, history, requests } = setup;
+        let wanted = groups_of(&groups);
+        let why = "it is being looked up";
+        let unresolved = wanted.iter().map(|group| (group.clone(), why.to_owned()));
+        let shared = Arc::new(Shared {
+            path,
+            access: Mutex::new(Arc::new(Access::of_root())),
+            socket: Mutex::default(),
+            changed: Notify::new(),
+            unresolved: Mutex::new(unresolved.collect()),
+            places: Arc::default(),
+            refusals: Mutex::default(),
+            names,
+            streams: Streams::start(history)?,
+            requests,
+            began: Instant::now(),
+            beat: AtomicU64::new(0),
+        });
+        if let Err(error) = shared.bind() {
+            error!("the control socket can't be made: {error}. It is tried again");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let its_shared = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || runtime.block_on(serve(its_shared, wanted, ended)))?;
+        Ok(Self { shared, end: Some(end), thread: Some(thread) })
+    }
+
+    /// The socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Whether the socket's file is there and is this server's.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.shared.is_in_place()
+    }
+
+    /// Makes the socket anew, where its file is gone or another one. The server does so itself every second.
+    ///
+    /// # Errors
+    /// [`SocketError`]; it is tried again.
+    pub fn rebind(&self) -> Result<(), SocketError> {
+        if self.is_in_place() { Ok(()) } else { self.shared.bind() }
+    }
+
+    /// What is wrong with it at this moment, and with the source of names.
+    #[must_use]
+    pub fn problems(&self, now: Instant) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !self.is_in_place() {
+            let error = lock(&self.shared.socket).error.clone();
+            let message = error.unwrap_or_else(|| "its file is gone or another one".to_owned());
+            let path = self.path().display().to_string();
+            problems.push(Problem::of(ProblemCode::SocketMissing, path, message));
+        }
+        for ((name, right), why) in &*lock(&self.shared.unresolved) {
+            let message = format!("its members do not have the right `{right}` yet: {why}");
+            problems.push(Problem::of(ProblemCode::GroupsUnresolved, name.as_str(), message));
+        }
+        let beat = self.shared.began + Duration::from_millis(self.shared.beat.load(Ordering::Relaxed));
+        let silent = now.saturating_duration_since(beat);
+        if silent >= SILENT || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            let seconds = silent.as_secs();
+            let message =
+                format!("the thread that serves the control socket is silent for {seconds} seconds");
+            problems.push(Problem::of(ProblemCode::WorkerStuck, "control", message));
+        }
+        problems.extend(self.shared.names.problem(now));
+        problems
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let _removed_by_another = std::fs::remove_file(&self.path);
-    }
-}
-
-/// What one connection has at hand.
-#[derive(Clone, Debug)]
-struct Porter {
-    access: Arc<Access>,
-    refusals: Arc<Mutex<Refusals>>,
-    desk: Desk,
-}
-
-impl Porter {
-    async fn converse(self, stream: UnixStream, peer: Peer) -> io::Result<()> {
-        let (reader, mut writer) = stream.into_split();
-        let mut reader = BufReader::new(reader);
-        let request = match read_request(&mut reader).await {
-            Ok(Some(request)) => request,
-            Ok(None) => return Ok(()),
-            Err(refusal) => return send(&mut writer, &refusal).await,
-        };
-        let (name, right) = needed(&request);
-        if !peer.rights.include(right) {
-            return self
-                .refuse(&mut writer, Refusal { peer, request: Some(name), needed: right, left_out: 0 })
-                .await;
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _it_never_panics = thread.join();
         }
-        match request {
-            Request::Events { follow, limit, format } => {
-                tell_events(&mut reader, &mut writer, &self.desk.history, follow, limit, format).await
-            }
-            request => {
-                let response = ask_daemon(request, peer, &self.desk).await;
-                send(&mut writer, &response).await
-            }
-        }
-    }
-
-    /// Who may not even look is not read from: anybody may connect where there are several groups.
-    async fn turn_away(self, stream: UnixStream, peer: Peer) -> io::Result<()> {
-        let (_reader, mut writer) = stream.into_split();
-        self.refuse(&mut writer, Refusal { peer, request: None, needed: Right::View, left_out: 0 }).await
-    }
-
-    async fn refuse(&self, writer: &mut OwnedWriteHalf, refusal: Refusal) -> io::Result<()> {
-        let Refusal { peer, request, needed, .. } = refusal;
-        // A name may come from a server in the network, which must not hold up the daemon.
-        let user = tokio::task::spawn_blocking(move || user_words(peer.uid)).await;
-        let user = user.unwrap_or_else(|_| peer.uid.to_string());
-        let message = self.access.refusal(&user, request.unwrap_or("the control socket"), needed);
-        let step = self.with_refusals(|refusals| refusals.take(refusal, Instant::now()));
-        let sent = send(writer, &Response::error(ErrorKind::NotPermitted, message)).await;
-        match step {
-            Step::Tell(refusal) => self.tell(refusal).await,
-            Step::Wait(until, key) => {
-                let porter = self.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep_until(until.into()).await;
-                    if let Some(held) = porter.with_refusals(|refusals| refusals.held(key, Instant::now())) {
-                        porter.tell(held).await;
-                    }
-                });
-            }
-            Step::Counted => {}
-        }
-        sent
-    }
-
-    fn with_refusals<T>(&self, act: impl FnOnce(&mut Refusals) -> T) -> T {
-        act(&mut self.refusals.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn tell(&self, refusal: Refusal) {
-        let uid = refusal.peer.uid;
-        let told = timeout(ANSWER_TIMEOUT, self.desk.commands.send(Message::Refused(refusal))).await;
-        if !matches!(told, Ok(Ok(()))) {
-            warn!(uid, "a user was refused on the control socket, and it could not be recorded");
+        if self.is_in_place() {
+            let _removed_by_another = std::fs::remove_file(self.path());
         }
     }
 }
 
-/// `None` where the client went without a request.
-async fn read_request(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Request>, Response> {
-    let bad = |message: String| Response::error(ErrorKind::BadRequest, message);
-    let mut line = Vec::new();
-    let mut limited = reader.take(MAX_REQUEST_BYTES as u64);
-    match timeout(TRANSFER_TIMEOUT, limited.read_until(b'\n', &mut line)).await {
-        Err(_) => Err(bad(format!("no whole request came within {} seconds", TRANSFER_TIMEOUT.as_secs()))),
-        Ok(Err(error)) => Err(bad(format!("the request can't be read: {error}"))),
-        Ok(Ok(0)) => Ok(None),
-        Ok(Ok(_)) if line.len() >= MAX_REQUEST_BYTES && line.last() != Some(&b'\n') => {
-            Err(bad(format!("the request is longer than {MAX_REQUEST_BYTES} bytes")))
-        }
-        Ok(Ok(_)) => parse_request(&line).map(Some),
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
 
-async fn ask_daemon(request: Request, peer: Peer, desk: &Desk) -> Response {
-    let ending = || Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done");
-    let (answer, answered) = oneshot::channel();
-    let asked =
-        timeout(ANSWER_TIMEOUT, desk.commands.send(Message::Asked(Command { request, peer, answer }))).await;
-    if !matches!(asked, Ok(Ok(()))) {
-        return ending();
-    }
-    answered.await.unwrap_or_else(|_| ending())
+/// The groups of the config, each with its right.
+fn groups_of(groups: &ControlGroups) -> Vec<(String, Right)> {
+    let names = |right| match right {
+        Right::View => &groups.view,
+        Right::Exemptions => &groups.exemptions,
+        Right::Policy => &groups.policy,
+        Right::Everything => &groups.everything,
+    };
+    let of = |right| names(right).iter().map(move |name: &String| (name.clone(), right));
+    Right::ALL.into_iter().flat_map(of).collect()
 }
 
-async fn tell_events(
-    reader: &mut BufReader<OwnedReadHalf>,
-    writer: &mut OwnedWriteHalf,
-    history: &History,
-    follow: bool,
-    limit: Option<usize>,
-    format: EventFormat,
-) -> io::Result<()> {
-    let mut told = history.subscribe();
-    let mut next = history.first_of_last(limit);
-    // Without `follow` what comes while the rest is sent is not sent: else it might never end.
-    let end = if follow { u64::MAX } else { history.next_sequence() };
+async fn serve(shared: Arc<Shared>, groups: Vec<(String, Right)>, mut ended: oneshot::Receiver<()>) {
+    tokio::spawn(resolve(Arc::clone(&shared), groups));
+    let mut looks = interval(EACH_SECOND);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut listener = None;
     loop {
-        let (missed, events) = history.from(next, BATCH.min(end.saturating_sub(next) as usize));
-        if missed > 0 {
-            send(writer, &Response::Missed { events: missed }).await?;
-        }
-        next += missed + events.len() as u64;
-        let mut lines = String::new();
-        for event in &events {
-            let line = match format {
-                EventFormat::Text => event.to_text(),
-                EventFormat::Json => event.to_json(),
-            };
-            lines.push_str(&Response::Event { line }.to_line());
-        }
-        if !lines.is_empty() {
-            write(writer, lines.as_bytes()).await?;
-            continue;
-        }
-        if next >= end {
-            return send(writer, &Response::End {}).await;
-        }
-        let mut byte = [0];
         tokio::select! {
-            changed = told.changed() => if changed.is_err() {
-                return send(writer, &Response::End {}).await;
-            },
-            // A client that closes its end, or sends something that nobody asked for, is done.
-            _ = reader.read(&mut byte) => return Ok(()),
+            biased;
+            _ = &mut ended => return,
+            () = shared.changed.notified() => {
+                if let Some(new) = lock(&shared.socket).listener.take() {
+                    listener = listen(&shared, new);
+                }
+            }
+            _ = looks.tick() => {
+                let since = u64::try_from(shared.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                shared.beat.store(since, Ordering::Relaxed);
+                shared.keep_in_place();
+            }
+            stream = accept(listener.as_ref()) => match stream {
+                Ok(stream) => {
+                    shared.welcome(stream);
+                    // A request that is there already is read before the next connection is accepted.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: not a loop that burns a CPU.
+                    warn!(%error, "a client could not be accepted on the control socket");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
         }
     }
 }
 
-async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
-    write(writer, response.to_line().as_bytes()).await
+fn listen(shared: &Shared, listener: StdListener) -> Option<UnixListener> {
+    match UnixListener::from_std(listener) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            // Without its file it is made anew at the next look.
+            *lock(&shared.socket) = Socket { error: Some(error.to_string()), ..Socket::default() };
+            None
+        }
+    }
 }
 
-async fn write(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
-    timeout(TRANSFER_TIMEOUT, writer.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+/// The next connection; never one where there is no listener.
+async fn accept(listener: Option<&UnixListener>) -> io::Result<UnixStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+/// Looks up the groups until each has its number.
+async fn resolve(shared: Arc<Shared>, mut groups: Vec<(String, Right)>) {
+    loop {
+        let mut left = Vec::new();
+        for (name, right) in groups {
+            let why = match shared.names.group(&name, GROUP_PATIENCE).await {
+                Ok(Some(gid)) => {
+                    shared.admit(Member { gid, name: name.clone(), right });
+                    lock(&shared.unresolved).remove(&(name, right));
+                    continue;
+                }
+                Ok(None) => {
+                    format!("there is no such group on this host: make it with `groupadd --system {name}`")
+                }
+                Err(error) => error.to_string(),
+            };
+            let before = lock(&shared.unresolved).insert((name.clone(), right), why.clone());
+            if before.is_none_or(|before| before != why) {
+                warn!("the group \"{name}\" of control.groups.{right} has no number: {why}");
+            }
+            left.push((name, right));
+        }
+        if left.is_empty() {
+            return;
+        }
+        groups = left;
+        sleep(AGAIN).await;
+    }
 }

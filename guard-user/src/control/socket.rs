@@ -6,10 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt,
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind as bind_to, listen, socket_with,
+};
 
 use super::access::Access;
-use super::right::Right;
 
 /// The mode of a folder that is made for it: anybody may look, nobody else may put something there.
 const FOLDER_MODE: u32 = 0o755;
@@ -45,17 +47,26 @@ pub enum SocketError {
         /// The path.
         path: PathBuf,
     },
-    /// The group does not exist.
-    #[error(
-        "there is no group \"{group}\" on this host (`control.groups.{right}`): create it with `groupadd --system {group}`"
-    )]
-    NoGroup {
-        /// Its name.
-        group: String,
-        /// The right that it was to have.
-        right: Right,
-    },
 }
+
+/// Which file a socket has: a path may lead to another one later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// The file that is at this path now; `None` where there is none, or it can't be looked at.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        Some(Self { device: found.dev(), inode: found.ino() })
+    }
+}
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Makes the socket, in place of one on which nobody listens any more.
 ///
@@ -78,17 +89,34 @@ pub fn bind(path: &Path, access: &Access) -> Result<UnixListener, SocketError> {
         return Err(SocketError::OpenFolder { path: folder.to_owned() });
     }
     remove_stale(path)?;
-    // Without rights for others from its first moment on; the umask is set back at once.
-    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = bound.map_err(io("listen on", path))?;
-    let (mode, group) = mode_for(access);
-    if group.is_some() {
-        chown(path, None, group).map_err(io("give to the control group", path))?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io("set the mode of", path))?;
+    let listener = listen_on(path).map_err(io("listen on", path))?;
+    permit(path, access)?;
     Ok(listener)
+}
+
+/// A socket at this path that nobody else may connect to, from its first moment on.
+fn listen_on(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The file gets the socket's own mode (net/unix/af_unix.c). The process's umask would be that of every thread.
+    fchmod(&socket, Mode::from_raw_mode(0o600))?;
+    bind_to(&socket, &SocketAddrUnix::new(path)?)?;
+    listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
+}
+
+/// Gives the socket's file the mode and the group for this access.
+///
+/// # Errors
+/// [`SocketError::Io`]; then it lets no more connect than before.
+pub fn permit(path: &Path, access: &Access) -> Result<(), SocketError> {
+    let io = |what| move |source| SocketError::Io { what, path: path.to_owned(), source };
+    let (mode, group) = mode_for(access);
+    // Closed in between: the new group must not have the mode that was meant for the old one.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(io("set the mode of"))?;
+    if group.is_some() {
+        chown(path, None, group).map_err(io("give to the control group"))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io("set the mode of"))
 }
 
 /// The socket's mode and group: it can be connected to only as far as that is needed.
@@ -130,6 +158,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 mod tests {
     use super::*;
     use crate::control::access::Member;
+    use crate::control::right::Right;
 
     fn access(groups: &[u32]) -> Access {
         let groups = groups.iter().map(|&gid| Member { gid, name: gid.to_string(), right: Right::View });

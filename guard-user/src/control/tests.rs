@@ -1,55 +1,59 @@
 //! Client and server together, over a real socket, with a daemon's loop that answers simply.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::access::Peer;
-use super::client::{ClientError, Exchange, ask};
-use super::protocol::{ErrorKind, EventFormat, Request, Response};
-use super::server::{Command, Desk, Message, Server};
+use super::client::{Exchange, ask};
+use super::protocol::{EventFormat, Request, Response};
+use super::server::{Command, Message, Server, Setup};
+use super::socket::SocketError;
+use super::users::tests::Slow;
+use super::users::{Host, Names};
 use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
 use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 use crate::events::tests::dropped;
+use crate::health::ProblemCode;
 
-/// A server on a thread of its own, until it is dropped.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server whose daemon answers simply, until it is dropped.
 struct Served {
     socket: PathBuf,
     history: Arc<History>,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Server,
+    _daemon: JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
 
 impl Served {
     fn new() -> Self {
+        Self::with(ControlGroups::default(), Names::start(Host).unwrap())
+    }
+
+    fn with(groups: ControlGroups, names: Names) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let history = Arc::new(History::new(100));
-        let (end, ended) = oneshot::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        let (path, events) = (socket.clone(), Arc::clone(&history));
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let server = Server::bind(&path, &ControlGroups::default()).unwrap();
-                let (commands, requests) = mpsc::channel(4);
-                ready.send(()).unwrap();
-                let desk = Desk { commands, history: events };
-                tokio::select! {
-                    () = server.serve(&desk) => {}
-                    () = answer(requests) => {}
-                    _ = ended => {}
-                }
-            });
-        });
-        is_ready.recv().unwrap();
-        Self { socket, history, end: Some(end), thread: Some(thread), _folder: folder }
+        let (requests, asked) = mpsc::channel(4);
+        let setup = Setup { path: socket.clone(), groups, names, history: Arc::clone(&history), requests };
+        let server = Server::start(setup).unwrap();
+        let daemon = std::thread::spawn(move || answer(asked));
+        Self { socket, history, server, _daemon: daemon, _folder: folder }
+    }
+
+    /// The codes and subjects of its problems.
+    fn problems(&self) -> Vec<(ProblemCode, String)> {
+        let problems = self.server.problems(Instant::now()).into_iter();
+        problems.map(|problem| (problem.code, problem.subject.unwrap_or_default())).collect()
     }
 
     /// Sends these bytes and returns everything that comes.
@@ -67,23 +71,23 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _its_panic_is_seen = thread.join();
-        }
-    }
-}
-
 /// Answers with the request itself, so that a test sees what came through.
-async fn answer(mut requests: mpsc::Receiver<Message>) {
-    while let Some(message) = requests.recv().await {
+fn answer(mut requests: mpsc::Receiver<Message>) {
+    while let Some(message) = requests.blocking_recv() {
         let Message::Asked(Command { request, peer: Peer { uid, .. }, answer }) = message else {
             panic!("{message:?}")
         };
         let message = format!("{uid} {}", serde_json::to_string(&request).unwrap());
         let _gone = answer.send(Response::Done { message, generation: 7, exemptions: Vec::new() });
+    }
+}
+
+/// Waits until something holds.
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -161,19 +165,152 @@ fn a_follower_that_falls_behind_is_told_how_far() {
 }
 
 #[test]
-fn one_client_too_many_is_told_to_come_back() {
+fn clients_that_say_nothing_keep_nobody_out_and_are_told() {
     let served = Served::new();
-    let waiting: Vec<UnixStream> =
-        (0..MAX_CLIENTS).map(|_| UnixStream::connect(&served.socket).unwrap()).collect();
-    let refused = ask(&served.socket, &Request::Reload {}).unwrap_err();
-    assert!(matches!(refused, ClientError::Refused { kind: ErrorKind::Busy, .. }), "{refused}");
-    drop(waiting);
-    let again = || ask(&served.socket, &Request::Reload {}).is_ok();
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while !again() {
-        assert!(std::time::Instant::now() < patience, "the places did not come free");
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    let silent: Vec<UnixStream> =
+        (0..2 * MAX_CLIENTS).map(|_| UnixStream::connect(&served.socket).unwrap()).collect();
+    ask(&served.socket, &Request::Reload {}).unwrap();
+    // The longest silent ones gave way.
+    let mut told = String::new();
+    silent[0].try_clone().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.contains("\"kind\":\"busy\""), "{told}");
+}
+
+#[test]
+fn two_thousand_connections_hold_up_no_request() {
+    let served = Served::new();
+    let (mut held, mut worst) = (std::collections::VecDeque::new(), Duration::ZERO);
+    for made in 1..=2000 {
+        held.push_back(UnixStream::connect(&served.socket).unwrap());
+        // As many as a process may have open beside the other tests.
+        if held.len() > 300 {
+            held.pop_front();
+        }
+        if made % 40 == 0 {
+            let begin = Instant::now();
+            ask(&served.socket, &Request::Reload {}).unwrap();
+            worst = worst.max(begin.elapsed());
+        }
     }
+    assert!(worst < Duration::from_secs(2), "{worst:?}");
+}
+
+#[test]
+fn readers_of_events_are_bounded_and_hold_up_no_request() {
+    let served = Served::new();
+    served.tell(100);
+    let follow = b"{\"request\":\"events\",\"follow\":true}\n";
+    let mut followers: Vec<UnixStream> = (0..MAX_CLIENTS)
+        .map(|_| {
+            let mut stream = UnixStream::connect(&served.socket).unwrap();
+            stream.write_all(follow).unwrap();
+            // It has its place once it has an event; from then on it reads nothing.
+            stream.read_exact(&mut [0]).unwrap();
+            stream
+        })
+        .collect();
+    let one_more = served.talk(follow);
+    assert!(one_more.contains("\"kind\":\"busy\""), "{one_more}");
+    let mut worst = Duration::ZERO;
+    for _ in 0..50 {
+        served.tell(500);
+        let begin = Instant::now();
+        ask(&served.socket, &Request::Reload {}).unwrap();
+        worst = worst.max(begin.elapsed());
+    }
+    assert!(worst < Duration::from_secs(2), "{worst:?}");
+    followers.truncate(MAX_CLIENTS - 1);
+    wait_until("a place to come free", || {
+        let mut stream = UnixStream::connect(&served.socket).unwrap();
+        stream.write_all(follow).unwrap();
+        let mut begin = [0; 19];
+        stream.read_exact(&mut begin).unwrap();
+        begin == *b"{\"response\":\"event\"" || begin == *b"{\"response\":\"missed"
+    });
+}
+
+#[test]
+fn a_source_of_names_that_hangs_holds_up_no_request() {
+    let (answers, rules) = std::sync::mpsc::channel();
+    let groups = ControlGroups { view: vec!["ops".to_owned()], ..Default::default() };
+    let served = Served::with(groups, Names::start(Slow(rules)).unwrap());
+    let begin = Instant::now();
+    for _ in 0..50 {
+        ask(&served.socket, &Request::Reload {}).unwrap();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(served.problems(), [(ProblemCode::GroupsUnresolved, "ops".to_owned())]);
+    // A load needs the name, and is not done without it.
+    (0..3).for_each(|_| answers.send(Err(std::io::Error::other("no server"))).unwrap());
+    let load = Request::ExemptionLoad {
+        document: String::new(),
+        name: String::new(),
+        signatures: Vec::new(),
+        dry_run: false,
+    };
+    let refused = ask(&served.socket, &load).unwrap_err().to_string();
+    assert!(refused.contains("nothing was loaded") && refused.contains("no server"), "{refused}");
+    (0..1000).for_each(|_| answers.send(Ok(Some("5"))).unwrap());
+    wait_until("the name to be known again", || ask(&served.socket, &load).is_ok());
+    wait_until("the group to be found", || served.problems().is_empty());
+}
+
+#[test]
+fn a_group_that_is_made_later_gets_its_right_then() {
+    let (answers, rules) = std::sync::mpsc::channel();
+    let groups = ControlGroups { policy: vec!["ops".to_owned()], ..Default::default() };
+    let served = Served::with(groups, Names::start(Slow(rules)).unwrap());
+    let mode = || std::fs::metadata(&served.socket).unwrap().permissions().mode() & 0o777;
+    answers.send(Ok(None)).unwrap();
+    wait_until("the group to be looked up", || {
+        let problems = served.server.problems(Instant::now());
+        problems.iter().any(|problem| problem.message.contains("groupadd --system ops"))
+    });
+    assert_eq!(mode(), 0o600);
+    let own = rustix::process::getegid().as_raw().to_string();
+    answers.send(Ok(Some(Box::leak(own.into_boxed_str())))).unwrap();
+    wait_until("the group to be found", || served.problems().is_empty());
+    assert_eq!(mode(), 0o660);
+}
+
+#[test]
+fn a_socket_that_is_removed_or_replaced_is_made_anew() {
+    let served = Served::new();
+    std::fs::remove_file(&served.socket).unwrap();
+    assert!(!served.server.is_in_place());
+    wait_until("the socket to be made anew", || ask(&served.socket, &Request::Reload {}).is_ok());
+    // Another one's, on which nobody listens any more.
+    std::fs::remove_file(&served.socket).unwrap();
+    drop(UnixListener::bind(&served.socket).unwrap());
+    wait_until("the socket to be made anew", || ask(&served.socket, &Request::Reload {}).is_ok());
+    assert_eq!(served.problems(), []);
+    // Another one's that listens is left alone.
+    std::fs::remove_file(&served.socket).unwrap();
+    let other = UnixListener::bind(&served.socket).unwrap();
+    let path = served.socket.display().to_string();
+    assert_eq!(served.problems(), [(ProblemCode::SocketMissing, path)]);
+    assert!(matches!(served.server.rebind(), Err(SocketError::Taken { .. })));
+    drop(other);
+    wait_until("the socket to be made anew", || ask(&served.socket, &Request::Reload {}).is_ok());
+}
+
+#[test]
+fn a_server_without_its_socket_starts_and_makes_it_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    std::fs::write(&path, "mine").unwrap();
+    let (requests, _asked) = mpsc::channel(4);
+    let (names, history) = (Names::start(Host).unwrap(), Arc::default());
+    let setup = Setup { path: path.clone(), groups: ControlGroups::default(), names, history, requests };
+    let server = Server::start(setup).unwrap();
+    let problems = server.problems(Instant::now());
+    assert!(
+        problems.iter().any(|it| it.code == ProblemCode::SocketMissing && it.message.contains("no socket"))
+    );
+    std::fs::remove_file(&path).unwrap();
+    wait_until("the socket to be made", || server.is_in_place());
+    drop(server);
+    assert!(!path.exists());
 }
 
 #[test]

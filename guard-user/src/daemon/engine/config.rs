@@ -221,12 +221,13 @@ impl Engine {
     }
 
     /// Says once that everything that the config names is guarded, or why not, when that is settled.
-    pub(super) fn announce_ready(&mut self) {
+    pub(super) fn announce_ready(&mut self, now: Clocks) {
         let first = self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first);
         if self.is_ready || first || self.publishing.generation() == 0 || !self.interfaces.are_settled() {
             return;
         }
         self.is_ready = true;
+        self.log_problems(now);
         let (generation, file) = (self.publishing.generation(), self.config.file.display().to_string());
         self.log(Level::Info, format!("ready: generation {generation} of {file}"));
         self.actions.push(Action::Notify(State::Ready));

@@ -1,6 +1,5 @@
 //! What the engine is told: requests, what workers have done and seen, and the passing of time.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use guard_common::abi::ExemptionUse;
@@ -224,10 +223,8 @@ pub struct RefusedLoad {
 /// Something around the daemon that may go wrong and be right again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Surroundings {
-    /// The control socket: why it is not there.
-    Socket(Option<String>),
-    /// Groups of `control.groups` that no source of names knows.
-    Groups(BTreeSet<String>),
+    /// What is wrong with the control socket and with names of users and groups.
+    Control(Vec<Problem>),
     /// The state directory: why it is not the one that is open.
     State(Option<String>),
     /// The database of exemptions: why it can't be used at all.

@@ -45,6 +45,7 @@ pub use records::{daemon, not_permitted, record_now};
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::exemption::Clocks;
+use crate::health::Problem;
 use crate::store::{Kept, Key, PinCounts};
 
 use changes::Changes;
@@ -110,6 +111,8 @@ pub struct Engine {
     next_store: u64,
     /// What is over by its window, of which the sockets are closed already.
     cut_over: BTreeSet<Key>,
+    /// Problems that were logged.
+    logged: BTreeSet<Problem>,
     /// The present moment, nanoseconds of `CLOCK_BOOTTIME`.
     now_ns: u64,
     /// Whether the service manager was told that the daemon guards.
@@ -167,6 +170,7 @@ impl Engine {
             gap: None,
             next_store: 0,
             cut_over: BTreeSet::new(),
+            logged: BTreeSet::new(),
             now_ns: now.boot_ns,
             is_ready: false,
             asked: BTreeMap::new(),
@@ -270,6 +274,7 @@ impl Engine {
         if now.boot_ns >= self.due.second {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
+            self.log_problems(now);
         }
         if now.boot_ns >= self.due.watchdog {
             self.due.watchdog = now.boot_ns + WATCHDOG;
@@ -287,8 +292,7 @@ impl Engine {
 
     fn surroundings_are(&mut self, found: Surroundings) {
         let (key, is_well) = match &found {
-            Surroundings::Socket(why) => ("socket", why.is_none()),
-            Surroundings::Groups(groups) => ("groups", groups.is_empty()),
+            Surroundings::Control(problems) => ("control", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::LastTables(why) => ("last-tables", why.is_none()),

@@ -1,8 +1,10 @@
 //! Everything that makes the live state differ from what config and store want, as problems with stable codes.
 
+use std::collections::BTreeSet;
+
 use super::interfaces::{Claim, wants_ingress};
 use super::publish::Tables;
-use super::{Engine, Purpose, SECOND, Surroundings};
+use super::{Engine, Level, Purpose, SECOND, Surroundings};
 use crate::config::policy::Action;
 use crate::exemption::{Clocks, Summary};
 use crate::health::{Enforcement, Problem, ProblemCode};
@@ -10,6 +12,8 @@ use crate::kernel::ObservedInterface;
 
 /// How long a new generation may be on its way before that is a problem, nanoseconds: it takes milliseconds.
 const ON_THE_WAY_NS: u64 = SECOND / 4;
+/// Of an interface that is guarded in a moment.
+const BEING_ATTACHED: &str = "the program is being attached";
 /// How long a worker may be silent, nanoseconds.
 const STUCK_NS: u64 = 5 * SECOND;
 
@@ -44,6 +48,42 @@ impl Engine {
         problems.sort();
         problems.dedup();
         problems
+    }
+
+    /// Logs problems that are new, and those that are mended.
+    pub(super) fn log_problems(&mut self, now: Clocks) {
+        let exemptions = self.all_summaries(now);
+        let mut present = self.problems(&exemptions, now);
+        // The log has these from where they come from.
+        present.retain(|problem| {
+            !matches!(
+                problem.code,
+                ProblemCode::DatabaseStale
+                    | ProblemCode::EventsLost
+                    | ProblemCode::LogLost
+                    | ProblemCode::TablesBehind
+                    | ProblemCode::ConfigRefused
+                    | ProblemCode::AuditGap
+            ) && !problem.message.contains(BEING_ATTACHED)
+        });
+        let present: BTreeSet<Problem> = present.into_iter().collect();
+        let before = std::mem::replace(&mut self.logged, present.clone());
+        for problem in present.difference(&before) {
+            let line = match (problem.code, &problem.subject) {
+                (ProblemCode::InterfaceMissing | ProblemCode::InterfaceNotGuarded, Some(name)) => {
+                    format!("{name} is NOT guarded as it should be: {}", problem.message)
+                }
+                _ => problem.to_string(),
+            };
+            self.log(Level::Error, line);
+        }
+        for problem in before.difference(&present) {
+            let same = |it: &&Problem| (it.code, &it.subject) == (problem.code, &problem.subject);
+            if !present.iter().any(|it| same(&it)) {
+                let subject = problem.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
+                self.log(Level::Info, format!("mended: {}{subject}", problem.code));
+            }
+        }
     }
 
     fn problems_of_tables(&self, problems: &mut Vec<Problem>, now: Clocks) {
@@ -132,7 +172,7 @@ impl Engine {
         Some(why.map_or_else(
             || {
                 let hooks = if wants_ingress(&self.config.policy) { "egress and ingress" } else { "egress" };
-                format!("it is NOT guarded at {hooks} as it should be; the program is being attached")
+                format!("it is NOT guarded at {hooks} as it should be; {BEING_ATTACHED}")
             },
             str::to_owned,
         ))
@@ -187,16 +227,7 @@ impl Engine {
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
         for found in self.surroundings.values() {
             match found {
-                Surroundings::Socket(Some(why)) => {
-                    problems.push(Problem::new(ProblemCode::SocketMissing, why));
-                }
-                Surroundings::Groups(groups) => {
-                    let one = |group: &String| {
-                        let message = "no source of names knows the group yet: its members have no rights";
-                        Problem::of(ProblemCode::GroupsUnresolved, group, message)
-                    };
-                    problems.extend(groups.iter().map(one));
-                }
+                Surroundings::Control(found) => problems.extend(found.iter().cloned()),
                 Surroundings::State(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreMoved, why));
                 }
@@ -206,8 +237,7 @@ impl Engine {
                 Surroundings::LastTables(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastTables, why));
                 }
-                Surroundings::Socket(None)
-                | Surroundings::State(None)
+                Surroundings::State(None)
                 | Surroundings::Store(None)
                 | Surroundings::LastTables(None) => {}
             }

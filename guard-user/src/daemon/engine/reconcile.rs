@@ -17,6 +17,6 @@ impl Engine {
         self.go_on_ending(now);
         self.read_uses_where_wanted();
         self.sample_where_wanted();
-        self.announce_ready();
+        self.announce_ready(now);
     }
 }

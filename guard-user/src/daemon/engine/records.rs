@@ -40,7 +40,7 @@ pub(super) fn load_refused(who: &Who, name: &str, document: &[u8], codes: &[&'st
 
 /// The record of something that was asked for by one who may not.
 #[must_use]
-pub fn not_permitted(refusal: &Refusal, user: Option<String>) -> Record {
+pub fn not_permitted(refusal: &Refusal) -> Record {
     let Refusal { peer, request, needed, left_out } = refusal;
     let detail = json!({
         "request": request,
@@ -48,6 +48,7 @@ pub fn not_permitted(refusal: &Refusal, user: Option<String>) -> Record {
         "rights": peer.rights.to_string(),
         "left_out": left_out,
     });
+    let user = peer.user.as_deref().map(str::to_owned);
     let who = Who { uid: peer.uid, user, pid: peer.pid };
     record_now(Kind::NotPermitted, &who, request.unwrap_or_default(), "", detail)
 }

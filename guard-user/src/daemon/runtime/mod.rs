@@ -6,7 +6,6 @@
 
 mod approvals;
 mod cgroups;
-mod control;
 mod counts;
 mod facts;
 
@@ -38,11 +37,12 @@ use super::engine::{
 };
 use crate::audit::Who;
 use crate::config::Checked;
-use crate::control::protocol::Response;
+use crate::control::protocol::{Request, Response};
 use crate::control::refusals::Refusal;
 use crate::control::right::Right;
-use crate::control::server::{Command, Message};
+use crate::control::server::{Command, Message, Server, Setup};
 use crate::exemption::Clocks;
+use crate::health::{Problem, ProblemCode};
 
 use cgroups::Cgroups;
 use last_tables::Tables;
@@ -59,11 +59,11 @@ const SLOW_TURN: Duration = Duration::from_millis(50);
 const BATCH: usize = 64;
 /// How long the end waits for workers that do not answer.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long clients wait for a daemon that starts, so that no answer is of a host that is not guarded yet; after that
-/// they are told what is wrong.
+/// How long a start may take before clients are served all the same, to be told what is wrong. Before that no answer
+/// is of a host that is not guarded yet.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the control socket is looked at.
-const SOCKET_LOOK: Duration = Duration::from_secs(5);
+/// How often the control socket is asked what is wrong with it.
+const CONTROL_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the daemon on a config that was loaded just now, until SIGTERM or SIGINT. Enforcement stays.
 ///
@@ -75,7 +75,7 @@ pub fn run(options: Options, checked: Checked) -> Result<()> {
         .build()
         .context("cannot start the daemon's event loop")?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(options, checked)?;
+        let mut daemon = Daemon::start(options, checked).await?;
         daemon.watch().await;
         daemon.end().await;
         Ok(())
@@ -86,6 +86,7 @@ struct Daemon {
     engine: Engine,
     parts: Parts,
     inputs: mpsc::UnboundedReceiver<Input>,
+    control: Serving,
     requests: mpsc::Receiver<Message>,
     links: Links,
     cgroups: Cgroups,
@@ -102,6 +103,14 @@ struct Signals {
     interrupt: Signal,
 }
 
+/// The control socket.
+enum Serving {
+    /// Nobody is served until it is known what is guarded.
+    NotYet(Box<Setup>),
+    /// Clients are served.
+    By(Server),
+}
+
 /// What woke the loop.
 enum Woken {
     Input(Input),
@@ -110,12 +119,12 @@ enum Woken {
     HangUp,
     Stop,
     Tick,
-    LookAtSocket,
+    LookAtControl,
     Watchdog,
 }
 
 impl Daemon {
-    fn start(options: Options, checked: Checked) -> Result<Self> {
+    async fn start(options: Options, checked: Checked) -> Result<Self> {
         // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
         let signals = Signals {
             hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
@@ -126,11 +135,12 @@ impl Daemon {
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
         let (sender, inputs) = mpsc::unbounded_channel();
-        let start::Started { engine, actions, parts, requests } = start::start(options, checked, sender)?;
+        let start::Started { engine, actions, parts, control, requests } = start::start(options, checked, sender).await?;
         let mut daemon = Self {
             engine,
             parts,
             inputs,
+            control: Serving::NotYet(Box::new(control)),
             requests,
             links,
             cgroups,
@@ -145,7 +155,7 @@ impl Daemon {
     }
 
     async fn watch(&mut self) {
-        let mut socket_look = tokio::time::interval(SOCKET_LOOK);
+        let mut control_look = tokio::time::interval(CONTROL_LOOK);
         let begin = Instant::now();
         loop {
             let until_tick = self.until_tick();
@@ -153,23 +163,25 @@ impl Daemon {
                 biased;
                 _ = self.signals.terminate.recv() => Woken::Stop,
                 _ = self.signals.interrupt.recv() => Woken::Stop,
-                () = self.parts.server.serve(), if self.engine.is_ready() || begin.elapsed() > PATIENCE => continue,
                 Some(message) = self.requests.recv() => Woken::Request(message),
                 () = self.links.changed() => Woken::Changed,
                 () = self.cgroups.changed() => Woken::Changed,
                 _ = self.signals.hang_up.recv() => Woken::HangUp,
                 Some(input) = self.inputs.recv() => Woken::Input(input),
                 () = sleep(until_tick) => Woken::Tick,
-                _ = socket_look.tick() => Woken::LookAtSocket,
+                _ = control_look.tick() => Woken::LookAtControl,
                 () = self.watchdog.due() => Woken::Watchdog,
             };
             if matches!(woken, Woken::Stop) {
                 return;
             }
-            let begin = Instant::now();
+            let turn = Instant::now();
             self.turn(woken);
-            if begin.elapsed() > SLOW_TURN {
-                warn!("a turn of the daemon's loop took {} ms", begin.elapsed().as_millis());
+            if turn.elapsed() > SLOW_TURN {
+                warn!("a turn of the daemon's loop took {} ms", turn.elapsed().as_millis());
+            }
+            if self.engine.is_ready() || begin.elapsed() > PATIENCE {
+                self.serve();
             }
         }
     }
@@ -186,20 +198,34 @@ impl Daemon {
             Woken::Request(Message::Asked(command)) => self.ask(command),
             Woken::Request(Message::Refused(refusal)) => {
                 warn_of_refusal(&refusal);
-                let user = crate::control::users::user_name(refusal.peer.uid);
-                self.step(Input::Record(not_permitted(&refusal, user)));
+                self.step(Input::Record(not_permitted(&refusal)));
             }
             Woken::Changed => self.step(Input::Changed),
             Woken::HangUp => self.step(Input::Hangup),
             Woken::Tick => self.step(Input::Tick),
-            Woken::LookAtSocket => {
-                let problem = self.parts.server.look();
-                self.step(Input::Surroundings(Surroundings::Socket(problem)));
-                let groups = self.parts.server.unresolved_groups();
-                self.step(Input::Surroundings(Surroundings::Groups(groups)));
-            }
+            Woken::LookAtControl => self.look_at_control(),
             Woken::Watchdog => notify::watchdog(),
             Woken::Stop => {}
+        }
+    }
+
+    /// Begins to serve clients, unless that has begun already.
+    fn serve(&mut self) {
+        let Serving::NotYet(setup) = &self.control else { return };
+        match Server::start((**setup).clone()) {
+            Ok(server) => self.control = Serving::By(server),
+            Err(error) => {
+                let message = format!("the control socket can't be served: no thread can be had: {error}");
+                let problem = Problem::new(ProblemCode::SocketMissing, message);
+                self.step(Input::Surroundings(Surroundings::Control(vec![problem])));
+            }
+        }
+    }
+
+    fn look_at_control(&mut self) {
+        if let Serving::By(server) = &self.control {
+            let problems = server.problems(Instant::now());
+            self.step(Input::Surroundings(Surroundings::Control(problems)));
         }
     }
 
@@ -209,11 +235,14 @@ impl Daemon {
 
     fn ask(&mut self, command: Command) {
         let Command { request, peer, answer } = command;
-        let user = crate::control::users::user_name(peer.uid);
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.answers.insert(ticket, answer);
+        let user = peer.user.as_deref().map(str::to_owned);
         let who = Who { uid: peer.uid, user, pid: peer.pid };
+        if matches!(request, Request::Status {}) {
+            self.look_at_control();
+        }
         let asker = Asker { who, sees_all: peer.rights.include(Right::Exemptions) };
         self.step(Input::Request { ticket, request, asker });
     }

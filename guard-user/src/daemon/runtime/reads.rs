@@ -244,7 +244,7 @@ fn changes(records: &[(String, Stored)], (id, version): &Key, record: Option<&Re
     let change = |record: &Stored| Change {
         at: record.time,
         what: record.kind.clone(),
-        who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid)),
+        who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid, None)),
         // The trail has the reasons of a confidential one as hashes alone.
         why: said
             .iter()

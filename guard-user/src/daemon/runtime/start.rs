@@ -3,19 +3,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
-use super::control::Control;
 use super::loader::{self, Options};
 use super::sampler::Sources;
 use super::{counts, kernel, last_tables, sampler, sockets, store};
 use crate::config::Checked;
 use crate::config::policy::{Geo, LogFormat, Policy};
-use crate::control::server::Message;
-use crate::control::users::user_name;
+use crate::control::server::{Message, Setup};
+use crate::control::users::{Host, Names};
 use crate::daemon::engine::{self, Action, Begin, Engine, Input, LoadFailure, Prepared, Surroundings};
 use crate::events::budget::Limits;
 use crate::events::history::History;
@@ -27,6 +27,8 @@ use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
 use crate::store::{Cursor, PinCounts, Store, boot_id};
 use crate::telemetry::{self, diagnostics};
 
+/// How long the start waits for the name of the daemon's own user.
+const OWN_NAME: Duration = Duration::from_millis(200);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
@@ -50,7 +52,6 @@ pub(super) struct Parts {
     pub(super) store: store::Worker,
     pub(super) sampler: sampler::Worker,
     pub(super) sockets: sockets::Worker,
-    pub(super) server: Control,
 }
 
 /// A daemon that is about to run.
@@ -58,6 +59,7 @@ pub(super) struct Started {
     pub(super) engine: Engine,
     pub(super) actions: Vec<Action>,
     pub(super) parts: Parts,
+    pub(super) control: Setup,
     pub(super) requests: mpsc::Receiver<Message>,
 }
 
@@ -65,13 +67,13 @@ pub(super) struct Started {
 ///
 /// # Errors
 /// Where nothing can be guarded by this process; the message says whether the kernel guards without it.
-pub(super) fn start(
+pub(super) async fn start(
     options: Options,
     checked: Checked,
     inputs: UnboundedSender<Input>,
 ) -> Result<Started> {
     let pin_path = checked.policy.state.pin_path.clone();
-    try_to_start(options, checked, inputs).with_context(|| what_goes_on(&pin_path))
+    try_to_start(options, checked, inputs).await.with_context(|| what_goes_on(&pin_path))
 }
 
 /// What is guarded without this process, for the message of one that can't start.
@@ -84,7 +86,7 @@ fn what_goes_on(pin_path: &Path) -> String {
     }
 }
 
-fn try_to_start(
+async fn try_to_start(
     options: Options,
     checked: Checked,
     inputs: UnboundedSender<Input>,
@@ -110,6 +112,7 @@ fn try_to_start(
         names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
     }
     let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
+    let users = Names::start(Host).context("cannot start the thread that looks up names")?;
     let uid = rustix::process::geteuid().as_raw();
     let begin = Begin {
         config_file: options.config.clone(),
@@ -117,7 +120,7 @@ fn try_to_start(
         counts,
         generation: Kernel::generation(&kernel),
         held,
-        daemon: engine::daemon(user_name(uid)),
+        daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
         prepared,
     };
     let control = begin.prepared.policy.control.clone();
@@ -136,17 +139,23 @@ fn try_to_start(
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
+    let control = Setup {
+        path: control.socket,
+        groups: control.groups,
+        names: users,
+        history,
+        requests: sender,
+    };
     let parts = Parts {
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, state.clone(), inputs.clone())?,
-        server: Control::new(&control, sender, history),
         options,
         state,
         inputs,
     };
-    Ok(Started { engine, actions, parts, requests })
+    Ok(Started { engine, actions, parts, control, requests })
 }
 
 /// Starts the worker that reports events.
