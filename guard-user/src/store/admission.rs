@@ -62,7 +62,7 @@ impl Admission {
         (self.document.id.clone(), self.document.version)
     }
 
-    /// Who approved it; empty where the config has approvals not verified.
+    /// Who approved it; empty where the config asks for no approvals.
     #[must_use]
     pub fn approvals(&self) -> &[ApprovedBy] {
         &self.approvals
