@@ -5,7 +5,7 @@
 //! record are one transaction: at no moment, and after no crash, is one there without the other. An operation
 //! returns once its change is on the disk, so that after a crash an exemption is never more open than before:
 //! one that was stayed or revoked is closed, one whose load was not finished was never loaded, and bytes that
-//! the kernel may have let through since they were last saved count as used ([`quota`]). What can't be read is
+//! the kernel may have let through since they were last saved count as used (`quota.rs`). What can't be read is
 //! closed and named as a [`Problem`]; the rest goes on.
 //!
 //! A [`Store`] may block on a slow disk: one thread owns it. The others work on a [`Kept`], the exemptions as
