@@ -34,6 +34,13 @@ pub struct Record {
     pub detail: Map<String, Value>,
 }
 
+impl Record {
+    /// Whether it is about this version of an exemption.
+    pub(crate) fn is_about(&self, (id, version): &(String, u32)) -> bool {
+        self.subject == *id && self.detail.get("version") == Some(&json!(version))
+    }
+}
+
 /// Who did it: the credentials that the kernel gives of a socket's other end (unix(7), `SO_PEERCRED`), or
 /// the daemon's own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

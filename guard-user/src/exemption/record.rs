@@ -18,13 +18,13 @@ pub struct Record {
     pub sha256: String,
     /// What it is now.
     pub status: Status,
-    /// Its places in the kernel's tables, the account first; empty once the use counted there is reset.
+    /// Its slots in the kernel's tables, the account first; empty once the use counted there is reset.
     pub slots: Vec<u16>,
     /// When it was loaded.
     pub loaded_at: Timestamp,
     /// The Unix user that loaded it.
     pub loaded_by: u32,
-    /// Who approved it; empty where the config had approvals not verified.
+    /// Who approved it; empty where the config asked for no approvals.
     pub approvals: Vec<ApprovedBy>,
     /// When it was first and last seen to have let packets through; null before that.
     pub seen: Option<(Timestamp, Timestamp)>,

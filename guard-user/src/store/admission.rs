@@ -62,7 +62,7 @@ impl Admission {
         (self.document.id.clone(), self.document.version)
     }
 
-    /// Who approved it; empty where the config has approvals not verified.
+    /// Who approved it; empty where the config asks for no approvals.
     #[must_use]
     pub fn approvals(&self) -> &[ApprovedBy] {
         &self.approvals
@@ -168,6 +168,7 @@ impl Store {
         who: &Who,
         now: Timestamp,
     ) -> Result<Key, StoreError> {
+        self.leave_doubt()?;
         let key = admission.key();
         let Admission { document, approvals, slots, bytes, signatures, versions } = admission;
         if self.kept.states(&key.0) != *versions || !slots.iter().all(|slot| self.kept.is_free(*slot)) {

@@ -196,6 +196,8 @@ impl Store {
         who: &Who,
         now: Timestamp,
     ) -> Result<Vec<Key>, StoreError> {
+        // What closes is closed here, also where the disk still can't be asked.
+        let _commit_says_it = self.leave_doubt();
         let keys = self.affected(target, change, now)?;
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for key in &keys {
@@ -263,6 +265,7 @@ impl Store {
     /// # Errors
     /// Where the disk refuses; they are closed in this process all the same.
     pub fn close_what_is_over(&mut self, who: &Who, now: Timestamp) -> Result<Vec<(Key, Kind)>, StoreError> {
+        let _commit_says_it = self.leave_doubt();
         let closed = self.kept.over(now);
         if closed.is_empty() {
             return Ok(closed);

@@ -1,16 +1,21 @@
 //! What this host keeps for good: every exemption that was ever loaded with what became of it, what crossed
-//! on which day, and the audit trail.
+//! on which day, which pins the kernel's counts are of, and the audit trail.
 //!
 //! All of it is one embedded database, `store.redb` in the state directory, so that a change and its audit
-//! record are one transaction: there is no moment, and no crash, that has one without the other. A change is
-//! on the disk before this module says that it is made, so that after a crash an exemption is never more
-//! open than before: one that was stayed or revoked is closed, one whose load was not finished was never
-//! loaded, and bytes that the kernel may have let through since the last look count as used
-//! ([`quota`]). What can't be read is closed and named as a [`Problem`]; the rest goes on.
+//! record are one transaction: at no moment, and after no crash, is one there without the other. An operation
+//! returns once its change is on the disk, so that after a crash an exemption is never more open than before:
+//! one that was stayed or revoked is closed, one whose load was not finished was never loaded, and bytes that
+//! the kernel may have let through since they were last saved count as used (`quota.rs`). What can't be read is
+//! closed and named as a [`Problem`]; the rest goes on.
 //!
-//! The order that the daemon keeps: [`Store::load`], then the kernel opens; [`Store::stay`] or
-//! [`Store::revoke`], then the kernel closes. After each new generation it saves the use of the slots in
-//! [`Store::slots_to_reset`], resets them in the kernel, and says so by [`Store::slots_were_reset`].
+//! A [`Store`] may block on a slow disk: one thread owns it. The others work on a [`Kept`], the exemptions as
+//! they were on the disk after the last operation, which is handed out by [`Store::kept`]. No operation waits or
+//! tries again: what the disk refuses is an error at once, and what closes is closed in memory all the same.
+//!
+//! The order that the daemon keeps: [`Store::load_admitted`], then the kernel opens; the kernel closes, and
+//! [`Store::change`] keeps it. After each new generation it saves the use of the slots in
+//! [`Kept::slots_to_reset`] by [`Store::checkpoint_use`], resets them in the kernel, and reports that by
+//! [`Store::slots_were_reset`].
 
 mod admission;
 mod change;
@@ -49,7 +54,7 @@ pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 use disk::Disk;
 use kept::Inner;
 
-/// An id and a version.
+/// An exemption's id and version.
 pub type Key = (String, u32);
 
 /// The database's name in the state directory.

@@ -82,6 +82,7 @@ impl Store {
     /// # Errors
     /// Where the disk refuses; then the kernel stops at what it has.
     pub fn grant(&mut self) -> Result<bool, StoreError> {
+        self.leave_doubt()?;
         let mut more: Vec<(Key, Record)> = Vec::new();
         for (key, entry) in self.kept.entries() {
             let record = &entry.record;
@@ -102,6 +103,7 @@ impl Store {
     /// # Errors
     /// Where the disk refuses.
     pub fn checkpoint_use(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
+        self.leave_doubt()?;
         let (mut records, mut spent) = (Vec::new(), Vec::new());
         for (key, entry) in self.kept.entries() {
             let counted = entry.counted(counts);
@@ -129,6 +131,7 @@ impl Store {
     /// # Errors
     /// Where the disk refuses; then the kernel must not get the exemptions.
     pub fn counters_began_anew(&mut self) -> Result<(), StoreError> {
+        self.leave_doubt()?;
         let mut records = Vec::new();
         for (key, entry) in self.kept.entries() {
             let record = &entry.record;

@@ -17,6 +17,7 @@ impl Store {
     /// # Errors
     /// Where the disk refuses; then the slots stay taken.
     pub fn slots_were_reset(&mut self, slots: &[u16]) -> Result<(), StoreError> {
+        self.leave_doubt()?;
         let freed = |record: &Record| {
             !record.slots.is_empty() && record.slots.iter().all(|slot| slots.contains(slot))
         };

@@ -12,14 +12,34 @@ use super::entry::Entry;
 use super::read::{OpenDocument, Reader, Stored};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
-use crate::exemption::record::Record;
+use crate::exemption::record::{Record, Status};
 
 /// A transaction that failed, and that the disk may have all the same.
 pub(super) struct Doubt {
     records: Vec<(Key, Record)>,
-    /// The last of its lines, where it has any.
+    /// What it was to append to the trail.
+    lines: Vec<audit::Record>,
+    /// The last line of the trail that it would make; `None` where it appends none.
     last_line: Option<String>,
+    /// Why the disk could not be asked yet.
+    why: String,
 }
+
+impl Doubt {
+    /// When it was to be made.
+    fn time(&self) -> Timestamp {
+        self.lines.last().map_or(Timestamp::UNIX_EPOCH, |record| record.time)
+    }
+
+    /// By whom.
+    fn who(&self) -> Who {
+        let daemon = Who { uid: 0, user: None, pid: None };
+        self.lines.last().map_or(daemon, |record| record.who.clone())
+    }
+}
+
+/// Why something is closed that was opened by a write that was reported as failed.
+const UNREPORTED: &str = "it was opened by a write that the disk reported as failed";
 
 impl Store {
     /// Appends a record to the audit trail.
@@ -27,6 +47,7 @@ impl Store {
     /// # Errors
     /// Where the disk refuses.
     pub fn audit(&mut self, record: audit::Record) -> Result<(), StoreError> {
+        self.leave_doubt()?;
         self.commit(&[], vec![record], |_| Ok(()))
     }
 
@@ -61,11 +82,15 @@ impl Store {
         audit: Vec<audit::Record>,
         more: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
-        self.leave_doubt()?;
+        if let Some(Doubt { why, .. }) = &self.doubt {
+            let source = io::Error::other(format!("an earlier write failed, and {why}"));
+            return Err(StoreError::Disk { path: self.path.clone(), step: "writing it", source });
+        }
         let Some(disk) = &self.disk else { return Err(self.no_disk()) };
         let mut last = self.last_line.clone();
         let mut lines = Vec::new();
-        for record in self.unrecorded.iter().chain(&audit) {
+        let records_of_trail: Vec<audit::Record> = self.unrecorded.iter().cloned().chain(audit).collect();
+        for record in &records_of_trail {
             let broken = |error| StoreError::Damaged {
                 path: self.path.clone(),
                 reason: format!("the audit trail ends with a line that is not a record: {error}"),
@@ -96,11 +121,15 @@ impl Store {
         if let Err(error) = written {
             // Only the disk knows whether it has it.
             let last_line = last.clone().filter(|_| !lines.is_empty());
-            self.doubt = Some(Doubt { records, last_line });
-            if !self.settle().unwrap_or(false) {
-                return Err(error);
+            let doubt = Doubt { records, lines: records_of_trail, last_line, why: String::new() };
+            match self.has_landed(&doubt) {
+                Ok(true) => {}
+                Ok(false) => return Err(error),
+                Err(cannot_ask) => {
+                    self.doubt = Some(Doubt { why: cannot_ask.to_string(), ..doubt });
+                    return Err(error);
+                }
             }
-            self.doubt = None;
         }
         self.last_line = last;
         self.unrecorded.clear();
@@ -110,40 +139,85 @@ impl Store {
         Ok(())
     }
 
-    /// Finds out what became of the transaction that failed last, before anything else is read or written.
+    /// Finds out what became of a transaction that failed and of which the disk could not be asked. To be called
+    /// before anything else is done: what is written next is made of what is in memory.
+    ///
+    /// # Errors
+    /// Where the disk still can't be asked; until then every write is refused.
     pub(super) fn leave_doubt(&mut self) -> Result<(), StoreError> {
-        if self.doubt.is_some() && self.settle()? {
-            // Who was told that it failed may have gone on from there.
-            let source = io::Error::other(
-                "an earlier write was reported as failed, and is on the disk all the same; start the daemon \
-                 again, and look at what is open",
-            );
-            return Err(StoreError::Disk { path: self.path.clone(), step: "writing it", source });
+        let Some(mut doubt) = self.doubt.take() else { return Ok(()) };
+        let left = match self.has_landed(&doubt) {
+            Ok(true) => self.take_what_landed(&doubt),
+            landed => landed.map(drop),
+        };
+        if let Err(error) = left {
+            doubt.why = error.to_string();
+            self.doubt = Some(doubt);
+            return Err(error);
+        }
+        // What was put right is on the disk before anything else.
+        if self.is_ahead() { self.commit(&[], Vec::new(), |_| Ok(())) } else { Ok(()) }
+    }
+
+    /// Opens the database again after a failure, and says whether what was to be written is there.
+    fn has_landed(&mut self, doubt: &Doubt) -> Result<bool, StoreError> {
+        let Some(disk) = &mut self.disk else { return Err(self.no_disk()) };
+        disk.reopen()?;
+        let reader = disk.read(&self.path)?;
+        if doubt.last_line.is_some() {
+            return Ok(reader.last_line()? == doubt.last_line);
+        }
+        let mut all = !doubt.records.is_empty();
+        for (key, record) in &doubt.records {
+            all = all && reader.record(key)?.as_ref() == Some(record);
+        }
+        Ok(all)
+    }
+
+    /// A transaction was reported as failed, and is on the disk: takes up what it wrote, but for what it opened.
+    /// Those who asked for that went on as if it were closed, so it is closed, and the trail says so.
+    fn take_what_landed(&mut self, doubt: &Doubt) -> Result<(), StoreError> {
+        let reader = self.reader()?;
+        let last_line = reader.last_line()?;
+        let mut found = reader.exemptions()?.entries;
+        let written =
+            self.unrecorded.iter().zip(&doubt.lines).take_while(|(one, other)| one == other).count();
+        self.unrecorded.drain(..written);
+        self.last_line = last_line;
+        for (key, _) in &doubt.records {
+            // One that can't be read any more stays what it is here, which is no more open.
+            let Some(there) = found.remove(key) else { continue };
+            let here = self.kept.entry(key).map(|entry| entry.record.clone());
+            let entry = self.closed_as_here(doubt, key, here, there);
+            self.kept.inner_mut().entries.insert(key.clone(), Arc::new(entry));
         }
         Ok(())
     }
 
-    /// Opens the database again after a failure, and says whether what was to be written is there; then the
-    /// doubt stays.
-    fn settle(&mut self) -> Result<bool, StoreError> {
-        let Some(disk) = &mut self.disk else { return Err(self.no_disk()) };
-        let Some(doubt) = &self.doubt else { return Ok(false) };
-        disk.reopen()?;
-        let reader = disk.read(&self.path)?;
-        let landed = match &doubt.last_line {
-            Some(_) => reader.last_line()? == doubt.last_line,
-            None => {
-                let mut all = !doubt.records.is_empty();
-                for (key, record) in &doubt.records {
-                    all = all && reader.record(key)?.as_ref() == Some(record);
-                }
-                all
+    /// An exemption as the disk has it, but no more open than it is here.
+    fn closed_as_here(&mut self, doubt: &Doubt, key: &Key, here: Option<Record>, there: Entry) -> Entry {
+        let is_open = there.record.is_active();
+        let (status, reasons) = match here {
+            // A closing that the disk did not take by then, or a resumption that it took.
+            Some(here) if !here.is_active() => (here.status, here.reasons),
+            // A load that it took.
+            None if is_open => {
+                let (at, by) = (doubt.time(), doubt.who().uid);
+                let status = Status::Revoked { at, why: UNREPORTED.to_owned(), by };
+                (status, there.record.reasons.clone())
             }
+            _ => return there,
         };
-        if !landed {
-            self.doubt = None;
+        if status == there.record.status {
+            return there;
         }
-        Ok(landed)
+        let is_recorded = self.unrecorded.iter().any(|record| record.is_about(key));
+        if is_open && !is_recorded {
+            let kind = if matches!(status, Status::Stayed { .. }) { Kind::Stay } else { Kind::Revoke };
+            let record = Self::record_of(kind, key, &doubt.who(), doubt.time(), UNREPORTED, json!({}));
+            self.unrecorded.push(record);
+        }
+        Entry { record: Record { status, reasons, ..there.record }, unsaved: true, ..there }
     }
 
     /// Whether this process has changes that the disk did not take.

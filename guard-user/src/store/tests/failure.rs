@@ -1,7 +1,7 @@
 //! The disk refuses one step, as a full one does, and the process goes on.
 
 use super::model::{End, ModelDisk};
-use super::world::{Event, World};
+use super::world::{Event, World, told};
 use super::{kinds, load, named, now, open_ids, trail, who};
 use crate::exemption::record::{Status, Use};
 use crate::store::{Change, StoreError, Target};
@@ -132,4 +132,96 @@ fn an_error_of_the_disk_says_what_to_do() {
     ] {
         assert!(error(number).contains(word), "{}", error(number));
     }
+}
+
+/// What a disk has that is gone for a while in the middle of a write and comes back: the write was reported as
+/// failed, and may be there all the same.
+#[test]
+fn after_an_outage_of_any_length_at_any_step_the_store_goes_on_and_nothing_is_more_open() {
+    let before = [Event::Load(0), Event::Load(1), Event::Stay(1), Event::Publish, Event::Charge(0, 400_000)];
+    let events = [
+        Event::Load(2),
+        Event::Replace(0),
+        Event::Stay(0),
+        Event::Resume(1),
+        Event::Revoke(0),
+        Event::Invalidate(0),
+        Event::Look(0),
+        Event::CloseWhatIsOver(true),
+    ];
+    let origin = ModelDisk::new();
+    let mut world = World::default();
+    let mut store = origin.open_store();
+    for event in before {
+        assert!(world.happen(&mut store, event, &origin));
+    }
+    origin.restart(End::Killed);
+    let (mut landed, mut outages) = (0, 0);
+    for event in events {
+        for (steps, failures) in (0..24).flat_map(|steps| [2, 3, 5, 9].map(|failures| (steps, failures))) {
+            let (disk, mut world) = (origin.copy(), world.clone());
+            let mut store = disk.open_store();
+            let lines = trail(&store).len();
+            disk.fail_during(steps, failures);
+            if world.happen(&mut store, event, &disk) {
+                continue;
+            }
+            outages += 1;
+            let here = open_ids(&store);
+            let on_disk = |disk: &ModelDisk| {
+                let copy = disk.copy();
+                copy.restart(End::Killed);
+                copy.open_store()
+            };
+            landed += usize::from(trail(&on_disk(&disk)).len() > lines);
+            let tries = (0..failures + 2).take_while(|_| !world.happen(&mut store, Event::Look(0), &disk));
+            let tries = tries.count();
+            assert!(tries <= failures, "{event:?}, {steps}, {failures}: it did not come back");
+            // Nothing was opened by what failed, and a further look changes nothing.
+            let open = open_ids(&store);
+            assert!(open.iter().all(|id| here.contains(id)), "{event:?}, {steps}: {open:?} of {here:?}");
+            assert_eq!(store.kept().unsaved(), []);
+            let again = on_disk(&disk);
+            assert_eq!(open_ids(&again), open, "{event:?}, {steps}, {failures}");
+            told(&again);
+            assert!(trail(&again).iter().all(|record| record.time >= now()));
+            // Each byte is on its day once.
+            let mut by_day = std::collections::BTreeMap::new();
+            for row in again.use_by_day().unwrap() {
+                *by_day.entry(row.key).or_insert(0) += row.used.bytes;
+            }
+            for (key, bytes) in by_day {
+                assert_eq!(again.record(&key).unwrap().used().bytes, bytes, "{event:?}, {steps}, {failures}");
+            }
+            load(&mut store, &named("later", 1)).unwrap();
+        }
+    }
+    assert!(outages > 100 && landed > 10, "{outages} outages, {landed} of them after the write was there");
+}
+
+#[test]
+fn a_load_that_was_reported_as_failed_and_is_on_the_disk_is_closed_there_with_its_reason() {
+    let mut found = 0;
+    for (steps, failures) in (0..24).flat_map(|steps| [2, 3, 5, 9].map(|failures| (steps, failures))) {
+        let disk = ModelDisk::new();
+        let mut store = disk.open_store();
+        disk.fail_during(steps, failures);
+        if load(&mut store, &named("a", 1)).is_ok() {
+            continue;
+        }
+        while store.checkpoint_use(&[], now()).is_err() {}
+        let key = ("a".to_owned(), 1);
+        let Some(record) = store.record(&key) else { continue };
+        found += 1;
+        assert!(
+            matches!(&record.status, Status::Revoked { why, by: 1001, .. } if why.contains("reported as failed"))
+        );
+        assert_eq!(kinds(&store), ["approval", "approval", "load", "revoke"]);
+        assert!(trail(&store)[3].why.contains("reported as failed"));
+        disk.restart(End::PowerLoss(found));
+        let mut store = disk.open_store();
+        assert!(open_ids(&store).is_empty());
+        load(&mut store, &named("a", 2)).unwrap();
+    }
+    assert!(found > 0, "it never happened");
 }

@@ -31,6 +31,8 @@ struct Model {
     steps: Option<(usize, Then)>,
     /// The process has ended: it does not even read.
     ended: bool,
+    /// A step that was to fail has failed.
+    has_failed: bool,
     /// Steps so far.
     taken: usize,
     /// How many processes there were; handles of earlier ones do nothing any more.
@@ -46,7 +48,8 @@ impl std::fmt::Debug for Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     End,
-    FailOnce,
+    /// So many steps fail, one after the other.
+    Fail(usize),
 }
 
 /// How a process comes to its end.
@@ -110,7 +113,14 @@ impl ModelDisk {
 
     /// After so many steps one fails, as on a full disk.
     pub(crate) fn fail_after(&self, steps: usize) {
-        self.model().steps = Some((steps, Then::FailOnce));
+        self.fail_during(steps, 1);
+    }
+
+    /// After so many steps the next ones fail, this many, and those after them do not.
+    pub(crate) fn fail_during(&self, steps: usize, failures: usize) {
+        let mut model = self.model();
+        model.steps = Some((steps, Then::Fail(failures)));
+        model.has_failed = false;
     }
 
     /// Nothing fails any more.
@@ -121,7 +131,7 @@ impl ModelDisk {
     /// Whether the process has ended, or the step that was to fail has failed.
     pub(crate) fn has_struck(&self) -> bool {
         let model = self.model();
-        model.ended || model.steps.is_none()
+        model.ended || model.has_failed
     }
 
     /// Steps that were asked for.
@@ -136,6 +146,7 @@ impl ModelDisk {
         model.life += 1;
         model.ended = false;
         model.steps = None;
+        model.has_failed = false;
         let (unsynced, mut lengths) =
             (std::mem::take(&mut model.unsynced), std::mem::take(&mut model.lengths));
         let End::PowerLoss(mut choice) = end else { return };
@@ -182,8 +193,12 @@ impl Model {
                 self.ended = true;
                 Err(failure())
             }
-            Some((0, Then::FailOnce)) => {
-                self.steps = None;
+            Some((0, Then::Fail(failures))) => {
+                *failures -= 1;
+                if *failures == 0 {
+                    self.steps = None;
+                }
+                self.has_failed = true;
                 Err(failure())
             }
             Some((left, _)) => {
