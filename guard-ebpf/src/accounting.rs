@@ -190,7 +190,8 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
             return;
         }
         let reported = (*record).event_ns;
-        let due = now.wrapping_sub(reported) >= EVENT_INTERVAL_NS;
+        // Another CPU may have made the record after this one read the clock.
+        let due = now >= reported.wrapping_add(EVENT_INTERVAL_NS);
         if due && atomic::replace(&raw mut (*record).event_ns, reported, now) {
             send(&key, &*record, outer_dst, now);
         }

@@ -80,6 +80,25 @@ impl Cgroup {
     }
 }
 
+/// Runs `work` with this whole process in the group of this folder. Sockets keep the group in which they are made.
+///
+/// # Errors
+/// [`SetupError::Io`] where the process can't go there or back.
+pub fn inside<T>(folder: &Path, work: impl FnOnce() -> T) -> Result<T, SetupError> {
+    let own = "/proc/self/cgroup";
+    let before = fs::read_to_string(own).map_err(|error| SetupError::io("read", own, error))?;
+    let before = before.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let before = root()?.join(before);
+    let enter = |folder: &Path| {
+        let procs = folder.join("cgroup.procs");
+        fs::write(&procs, "0").map_err(|error| SetupError::io("write", &procs, error))
+    };
+    enter(folder)?;
+    let outcome = work();
+    enter(&before)?;
+    Ok(outcome)
+}
+
 /// Where cgroup v2 is mounted (`/sys/fs/cgroup`, or `/sys/fs/cgroup/unified` beside v1).
 ///
 /// # Errors

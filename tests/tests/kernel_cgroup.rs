@@ -20,17 +20,6 @@ use support::{FrameSocket, OTHER, PinPlace, frame, geo, in_own_network};
 /// Datagrams of each kind.
 const SENT: u64 = 20;
 
-/// Runs `work` with this process in the cgroup. Sockets keep the cgroup in which they are made.
-fn in_cgroup<T>(folder: &Path, work: impl FnOnce() -> T) -> T {
-    let before = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let before = before.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
-    let enter = |folder: &Path| fs::write(folder.join("cgroup.procs"), "0").unwrap();
-    enter(folder);
-    let outcome = work();
-    enter(&cgroup::root().unwrap().join(before));
-    outcome
-}
-
 /// A cgroup's path as policies name it.
 fn path_of(folder: &Path) -> String {
     folder.strip_prefix(cgroup::root().unwrap()).unwrap().to_str().unwrap().to_owned()
@@ -105,7 +94,7 @@ fn send_from(view: &View, folder: &Path) -> Sent {
         (forbidden, unplaced.first().map_or(Count::default(), |row| row.1))
     };
     let far = FrameSocket::on("bgk1");
-    let socket = in_cgroup(folder, || FrameSocket::on("bgk0"));
+    let socket = cgroup::inside(folder, || FrameSocket::on("bgk0")).unwrap();
     let before = seen();
     for _ in 0..SENT {
         socket.send(&frame(OTHER));
