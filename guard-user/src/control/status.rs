@@ -43,9 +43,9 @@ pub struct Status {
     pub database: DatabaseStatus,
     /// The exemptions, in the order of ids and versions.
     pub exemptions: Vec<Summary>,
-    /// What could not be kept or told.
+    /// What could not be kept or reported.
     pub losses: Vec<LossStatus>,
-    /// Events told since the daemon started: the number of the last one.
+    /// Events reported since the daemon started: the number of the last one.
     pub events: u64,
 }
 

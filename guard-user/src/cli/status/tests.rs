@@ -1,0 +1,236 @@
+//! The status as people and programs read it.
+
+use super::*;
+use crate::control::status::{
+    DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
+    VerdictStatus,
+};
+use crate::exemption::Summary;
+use crate::exemption::summary::{
+    AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
+    State,
+};
+use crate::health::{Enforcement, Health, ProblemCode};
+
+fn exemption() -> Summary {
+    let at = |text: &str| text.parse().unwrap();
+    Summary {
+        id: "mlat-1".into(),
+        version: 1,
+        state: State::Active,
+        replaces: None,
+        confidential: false,
+        instrument: InstrumentSummary { kind: "treaty-request".into(), ..Default::default() },
+        purpose: "evidence".into(),
+        data_categories: vec!["e-mail".into()],
+        exporter: ExporterSummary::default(),
+        assessment: Some(AssessmentSummary::default()),
+        submitter: None,
+        required: vec![RequiredSummary::default()],
+        pins: vec!["mail".into()],
+        recipients: vec![RecipientSummary { name: "a".into(), ..Default::default() }],
+        valid_from: at("2026-11-23T00:00:00Z"),
+        valid_until: at("2026-11-24T00:00:00Z"),
+        quota_bytes: Some(5 << 30),
+        used_bytes: 2048,
+        used_packets: 2,
+        slot: Some(0),
+        loaded_at: Some(at("2026-11-23T00:00:00Z")),
+        loaded_by: Some(0),
+        revoked: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+        stayed: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+        approved_by: vec!["aoife@example.org".into()],
+    }
+}
+
+fn problems() -> Vec<Problem> {
+    vec![
+        Problem::of(
+            ProblemCode::InterfaceMissing,
+            "veth9",
+            "there is no such interface; it is guarded as soon as it appears, and nothing needs to be done",
+        ),
+        Problem::of(ProblemCode::InterfaceMissing, "wg0", "there is no such interface"),
+        Problem::new(ProblemCode::DatabaseStale, "the geo database is 61 days old"),
+    ]
+}
+
+fn status() -> Status {
+    let hook = |hook: &str, mode: &str| HookStatus { hook: hook.into(), mode: mode.into() };
+    let verdict = |verdict: &str, packets, bytes| VerdictStatus { verdict: verdict.into(), packets, bytes };
+    let total = |reason: &str, verdict: &str, packets, bytes| TotalStatus {
+        hook: "egress".into(),
+        verdict: verdict.into(),
+        reason: reason.into(),
+        packets,
+        bytes,
+    };
+    Status {
+        health: Health::Degraded,
+        version: "0.1.0".into(),
+        pid: 42,
+        kernel: "6.12.1".into(),
+        config: "/etc/borderguard/policy.toml".into(),
+        fingerprint: "0".repeat(16),
+        generation: 3,
+        since: "2026-11-23T12:00:00Z".into(),
+        observe: false,
+        problems: problems(),
+        interfaces: vec![
+            InterfaceStatus {
+                name: "eth0".into(),
+                index: Some(2),
+                hooks: vec![hook("egress", "tcx"), hook("ingress", "xdp-native")],
+                problem: None,
+            },
+            InterfaceStatus {
+                name: "veth9".into(),
+                problem: Some("no such device".into()),
+                ..Default::default()
+            },
+        ],
+        unguarded: vec!["docker0".into(), "wlan0".into()],
+        pins: vec![PinStatus {
+            name: "mail".into(),
+            home: "IE".into(),
+            action: "drop".into(),
+            ingress: "flag".into(),
+            line: 12,
+            verdicts: vec![verdict("pass", 12_345, 9_000_000), verdict("drop", 7, 420)],
+            top: vec![PlaceStatus { jurisdiction: "BE".into(), packets: 12_345, bytes: 9_000_000 }],
+        }],
+        totals: vec![total("permitted", "pass", 12_345, 9_000_000), total("forbidden", "drop", 7, 420)],
+        counters: vec![],
+        database: DatabaseStatus {
+            source: "embedded".into(),
+            files: vec![],
+            licence: Some("CC BY-SA 4.0".into()),
+            generated: Some("2026-09-23T04:35:31Z".into()),
+            age_days: Some(61),
+            stale: Some("the geo database is 61 days old".into()),
+            ranges_v4: 400_123,
+            ranges_v6: 305_001,
+        },
+        exemptions: vec![exemption()],
+        losses: vec![
+            LossStatus { kind: "events".into(), count: 0 },
+            LossStatus { kind: "log".into(), count: 2 },
+        ],
+        events: 1234,
+    }
+}
+
+#[test]
+fn the_text_is_as_people_read_it() {
+    let mut out = Vec::new();
+    write_text(&status(), &mut out).unwrap();
+    let expected = "\
+degraded: 3 problems
+  PROBLEM interface-missing: veth9
+    there is no such interface; it is guarded as soon as it appears, and nothing
+    needs to be done
+  PROBLEM interface-missing: wg0
+    there is no such interface
+    To do: Nothing, if it is still to appear. Otherwise correct
+    `host.interfaces` and reload.
+  PROBLEM database-stale
+    the geo database is 61 days old
+    To do: Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.
+borderguard 0.1.0, process 42, Linux 6.12.1
+generation 3 since 2026-11-23T12:00:00Z, config /etc/borderguard/policy.toml
+
+interfaces
+  name   egress  ingress     state
+  eth0   tcx     xdp-native  guarded
+  veth9  -       -           no such device
+    not guarded, and a route leads by: docker0, wlan0
+
+pins, packets
+  name  home  action  ingress    pass  observe  flag  drop  most bytes to
+  mail  IE    drop    flag     12,345        0     0     7  BE 8.6 MiB
+
+totals
+  hook    verdict  reason     packets    bytes
+  egress  pass     permitted   12,345  8.6 MiB
+  egress  drop     forbidden        7    420 B
+
+geo database: embedded
+  licence CC BY-SA 4.0
+  made 2026-09-23T04:35:31Z, 61 days ago
+  400,123 IPv4 and 305,001 IPv6 ranges
+  STALE: the geo database is 61 days old
+
+exemptions
+  id      state   pins  from                  until                               used
+  mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z  2.0 KiB of 5.0 GiB
+
+lost: 0 events, 2 log; events reported: 1,234
+";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn the_first_line_is_the_state_and_nothing_of_problems_passes_80_columns() {
+    let mut status = status();
+    let long =
+        "a problem whose message goes on and on, as those of the kernel and the verifier do ".repeat(9);
+    status.problems = ProblemCode::ALL.iter().map(|code| Problem::of(*code, "eth0", &*long)).collect();
+    status.health = Health::of(Enforcement::Enforces, &status.problems);
+    let mut out = Vec::new();
+    write_health(&status, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.lines().next(), Some(&*format!("off: {} problems", ProblemCode::ALL.len())));
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+}
+
+#[test]
+fn without_a_problem_one_line_has_it_all() {
+    for health in [Health::Guarding, Health::Observing] {
+        let mut out = Vec::new();
+        write_health(&Status { health, ..Status::default() }, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{health}: no problems\n"));
+    }
+}
+
+#[test]
+fn json_reads_back() {
+    let status = status();
+    let text = serde_json::to_string(&status).unwrap();
+    assert!(!text.contains('\n'));
+    assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+}
+
+#[test]
+fn the_docs_have_every_key() {
+    fn keys(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(object) => {
+                for (key, value) in object {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    found.push(path.clone());
+                    keys(value, &path, found);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().take(1).for_each(|item| keys(item, path, found)),
+            _ => {}
+        }
+    }
+    let mut status = status();
+    status.counters.push(Default::default());
+    let mut found = Vec::new();
+    keys(&serde_json::to_value(&status).unwrap(), "", &mut found);
+    let docs = include_str!("../../../../docs/status.md");
+    let mut documented: Vec<String> = docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned))
+        .collect();
+    found.sort();
+    documented.sort();
+    assert_eq!(documented, found);
+}
+
+#[test]
+fn bytes_are_scaled() {
+    let shown = [0, 1023, 1024, 1_048_575, 1 << 40, u64::MAX].map(bytes);
+    assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "1.0 TiB", "16.0 EiB"]);
+}
