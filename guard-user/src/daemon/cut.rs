@@ -1,7 +1,7 @@
 //! Closing the local sockets of flows that an exemption carried and carries no longer.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use guard_common::abi::{FlowKey, FlowRecord, Hook, Place};
 use guard_common::packet::Addr;
@@ -12,11 +12,8 @@ use super::guard::Guard;
 use crate::config::policy::{Pin, PortRange};
 use crate::exemption::Clocks;
 use crate::exemption::document::{Document, Recipient};
-use crate::kernel::sockets::{self, Flow, Transport};
+use crate::kernel::sockets::{self, Flow};
 
-/// IANA protocol numbers.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 /// RFC 9293, section 3.1: the flow's own end has ended it.
 const RESET: u8 = 0x04;
 
@@ -52,7 +49,7 @@ impl Guard {
                     false => cut.iter().any(|document| self.left_behind(document, key, record)),
                 }
         };
-        flows.iter().filter(carried).filter_map(|(key, _)| flow(key)).collect()
+        flows.iter().filter(carried).filter_map(|(key, _)| Flow::of(key)).collect()
     }
 
     /// Whether this exemption covers a flow whose record no longer says whose it is: it met the end of a
@@ -98,17 +95,6 @@ fn reaches(recipient: &Recipient, key: &FlowKey, record: &FlowRecord) -> bool {
         range.protocol.number() == key.proto && (range.first..=range.last).contains(&key.dport)
     };
     there && (recipient.ports.is_empty() || recipient.ports.iter().any(by_port))
-}
-
-fn flow(key: &FlowKey) -> Option<Flow> {
-    let transport = match key.proto {
-        TCP => Transport::Tcp,
-        UDP => Transport::Udp,
-        _ => return None,
-    };
-    let local = SocketAddr::new(address(key.src), key.sport);
-    let remote = SocketAddr::new(address(key.dst), key.dport);
-    Some(Flow { transport, local, remote })
 }
 
 fn address(address: Addr) -> IpAddr {
