@@ -9,8 +9,9 @@ use guard_common::packet::Link;
 
 use super::entries::{self, Name};
 use super::interface::{self, Listed};
-use super::link::{self, LinkHook, link_info};
+use super::link::{self, LinkHook, LinkInfo, link_info};
 use super::observe::name_for;
+use super::spare::Spare;
 use super::{How, Interface, KernelError, LinuxKernel, filter, folder, program_name, raw};
 
 impl LinuxKernel {
@@ -180,17 +181,7 @@ impl LinuxKernel {
     fn ingress_links(&mut self, listed: &Listed) -> Result<Vec<u32>, KernelError> {
         let Some(program) = listed.xdp() else { return Ok(Vec::new()) };
         self.memory.programs.meet(self.view.maps.control.id(), &[program].into())?;
-        let mut infos = Vec::new();
-        for entry in entries::read(&self.view.path)?.links {
-            infos.push((entry.info, entry.name));
-        }
-        for (id, name) in self.spare.iter().flat_map(|spare| spare.names()) {
-            if infos.iter().all(|(info, _)| info.id != id) {
-                infos.extend(
-                    self.spare.as_ref().and_then(|spare| Some((spare.info(id).ok()?, name.to_owned()))),
-                );
-            }
-        }
+        let mut infos = self.known_links(Hook::Ingress)?;
         if infos.iter().all(|(info, _)| info.program != program) && self.memory.programs.is_ours(program) {
             // Something holds a link of ours that has no entry any more.
             let links = loaded_links().flatten().filter(|link| link.program_id() == program);
@@ -205,6 +196,25 @@ impl LinuxKernel {
             infos.retain(|(info, _)| info.id != best);
         }
         Ok(links)
+    }
+
+    /// What links of a hook run and where, with the names of their entries: those that this process keeps, which
+    /// are all where it could keep all.
+    fn known_links(&self, hook: Hook) -> Result<Vec<(LinkInfo, String)>, KernelError> {
+        let failed = |source| KernelError::folder("read the links of", &self.view.path, source);
+        let mut known = Vec::new();
+        let spare = self.spare.as_ref();
+        for (id, name) in spare.into_iter().flat_map(Spare::names) {
+            if Name::read(name).is_some_and(|name| name.hook == hook) {
+                known.extend(link::info_by_id(id).map_err(failed)?.map(|info| (info, name.to_owned())));
+            }
+        }
+        if !spare.is_some_and(Spare::is_whole) {
+            let entries = entries::read(&self.view.path)?.links.into_iter();
+            let entries = entries.filter(|entry| known.iter().all(|(info, _)| info.id != entry.info.id));
+            known.extend(entries.map(|entry| (entry.info, entry.name)).collect::<Vec<_>>());
+        }
+        Ok(known)
     }
 
     /// The XDP link of an interface that is known by its program alone.
@@ -266,7 +276,7 @@ impl LinuxKernel {
     ///
     /// # Errors
     /// [`KernelError::Folder`].
-    pub(super) fn keep(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) -> Result<(), KernelError> {
+    fn keep(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) -> Result<(), KernelError> {
         self.keep_spare(name, id, link);
         if self.entry_of(name, id)?.is_some() { Ok(()) } else { self.add_entry(name, id, link) }
     }
@@ -280,9 +290,18 @@ impl LinuxKernel {
         link: BorrowedFd<'_>,
     ) -> Result<(), KernelError> {
         let id = link_info(link).map_err(|error| looking(interface, error))?.id;
-        let name = name_for(interface, hook);
-        self.keep_spare(&name, id, link);
-        self.add_entry(&name, id, link)
+        self.keep_unkept(&name_for(interface, hook), id, link)
+    }
+
+    /// As [`keep`](Self::keep), for a link that has no entry.
+    pub(super) fn keep_unkept(
+        &mut self,
+        name: &Name,
+        id: u32,
+        link: BorrowedFd<'_>,
+    ) -> Result<(), KernelError> {
+        self.keep_spare(name, id, link);
+        self.add_entry(name, id, link)
     }
 
     fn keep_spare(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) {

@@ -18,6 +18,7 @@ mod entries;
 mod error;
 mod events;
 mod filter;
+mod flow;
 mod folder;
 mod grace;
 mod interface;

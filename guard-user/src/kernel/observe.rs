@@ -64,8 +64,7 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
 
     let met = chains.iter().flat_map(Chains::programs).collect();
     memory.programs.meet(scope.control, &met)?;
-    let kept = links.iter().map(|entry| entry.info.id).collect();
-    let mut look = Look { scope, programs: &memory.programs, links: &links, kept, here: BTreeSet::new() };
+    let mut look = Look::new(scope, &memory.programs, &links);
     let mut interfaces: BTreeMap<u32, ObservedInterface> = BTreeMap::new();
     for chains in &chains {
         let known = memory.known.get(&chains.index());
@@ -193,11 +192,28 @@ struct Look<'a> {
     links: &'a [Entry],
     /// Ids of the links that have an entry.
     kept: BTreeSet<u32>,
+    /// Links that this process keeps and that have no entry, with the names that their entries had.
+    lost: Vec<(LinkInfo, &'a str)>,
+    /// XDP links that may be on an interface, by its index and program.
+    xdp: BTreeMap<(u32, u32), Vec<(LinkInfo, &'a str)>>,
     /// Ids of the links that are on an interface of this network namespace.
     here: BTreeSet<u32>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn new(scope: Scope<'a>, programs: &'a Programs, links: &'a [Entry]) -> Self {
+        let kept: BTreeSet<u32> = links.iter().map(|entry| entry.info.id).collect();
+        let names = scope.spare.into_iter().flat_map(Spare::names).filter(|(id, _)| !kept.contains(id));
+        let lost: Vec<_> = names.filter_map(|(id, name)| Some((link::info_by_id(id).ok()??, name))).collect();
+        let mut xdp = BTreeMap::<_, Vec<_>>::new();
+        for (info, name) in links.iter().map(|entry| (entry.info, entry.name.as_str())).chain(lost.clone()) {
+            if info.hook == Some(Hook::Ingress) {
+                xdp.entry((info.ifindex, info.program)).or_default().push((info, name));
+            }
+        }
+        Self { scope, programs, links, kept, lost, xdp, here: BTreeSet::new() }
+    }
+
     fn attachments(&mut self, chains: &Chains, known: Option<&ObservedInterface>) -> Vec<Attachment> {
         let egress = match (&chains.tcx, &chains.filters) {
             (Some(tcx), Some(filters)) => self.tcx(tcx).or_else(|| self.clsact(filters)),
@@ -242,13 +258,18 @@ impl Look<'_> {
 
     fn xdp(&mut self, listed: &Listed) -> Option<Attachment> {
         let program = listed.xdp()?;
-        let entry = best(listed, program, self.links.iter().map(|it| (it.info, it.name.as_str())));
-        let kept = entry.or_else(|| best(listed, program, self.spares(|_| true)));
-        self.here.extend(kept);
+        let may_be = self.xdp.get(&(listed.interface.index, program)).map_or(&[][..], Vec::as_slice);
+        let (with_entry, without) = (|id| self.kept.contains(&id), |id| !self.kept.contains(&id));
+        let of = |wanted: &dyn Fn(u32) -> bool| {
+            best(listed, program, may_be.iter().copied().filter(|(info, _)| wanted(info.id)))
+        };
+        let entry = of(&with_entry);
+        let found = entry.or_else(|| of(&without));
+        self.here.extend(found);
         self.programs.is_ours(program).then(|| Attachment {
             hook: Hook::Ingress,
             how: if listed.xdp_native == Some(program) { How::XdpNative } else { How::XdpGeneric },
-            link: kept.unwrap_or_default(),
+            link: found.unwrap_or_default(),
             attached_as: String::new(),
             program,
             is_current: self.scope.current.contains(&program),
@@ -263,13 +284,6 @@ impl Look<'_> {
         let mut spares = self.scope.spare.into_iter().flat_map(Spare::names);
         let name = entry.or_else(|| spares.find(|(id, _)| *id == link).map(|(_, name)| name))?;
         Name::read(name).map(|name| name.interface)
-    }
-
-    /// The links that this process keeps, of these ids.
-    fn spares(&self, wanted: impl Fn(u32) -> bool) -> impl Iterator<Item = (LinkInfo, &str)> {
-        let names = self.scope.spare.into_iter().flat_map(Spare::names);
-        let wanted = names.filter(move |(id, _)| wanted(*id));
-        wanted.filter_map(|(id, name)| Some((self.scope.spare?.info(id).ok()?, name)))
     }
 
     /// Kept links that are on no interface of this network namespace.
@@ -293,8 +307,7 @@ impl Look<'_> {
             let unkept = it.attachments.iter().filter(|attachment| !attachment.is_kept);
             unkept.map(|attachment| format!("links/{}", name_for(&it.interface, attachment.hook).entry()))
         });
-        let is_lost = |id| !self.kept.contains(&id) && !self.here.contains(&id);
-        let away = self.spares(is_lost).filter(|(info, _)| info.ifindex != 0);
+        let away = self.lost.iter().filter(|(info, _)| info.ifindex != 0 && !self.here.contains(&info.id));
         let mut missing: Vec<String> = here.chain(away.map(|(_, name)| format!("links/{name}"))).collect();
         missing.sort();
         missing

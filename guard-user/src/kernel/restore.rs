@@ -96,7 +96,7 @@ impl LinuxKernel {
         };
         let Some(id) = id else { return Ok(()) };
         let link = link::by_id(id).map_err(look)?;
-        self.keep(&name_for(&it.interface, attachment.hook), id, link.as_fd())
+        self.keep_unkept(&name_for(&it.interface, attachment.hook), id, link.as_fd())
     }
 
     /// Links of interfaces that are in other network namespaces; those of interfaces that are gone are dropped.
@@ -110,12 +110,11 @@ impl LinuxKernel {
         let lost: Vec<(u32, String)> = lost.map(|(id, name)| (id, name.to_owned())).collect();
         for (id, name) in lost {
             let failed = |error| KernelError::folder("open the link kept for", &name, error);
-            let Some(spare) = &mut self.spare else { return Ok(()) };
-            let link = spare.open(id).map_err(failed)?;
+            let link = link::by_id(id).map_err(failed)?;
             if link::link_info(link.as_fd()).map_err(failed)?.ifindex == 0 {
-                spare.forget(id);
+                self.spare.iter_mut().for_each(|spare| spare.forget(id));
             } else if let Some(name) = Name::read(&name) {
-                self.keep(&name, id, link.as_fd())?;
+                self.keep_unkept(&name, id, link.as_fd())?;
             }
         }
         Ok(())

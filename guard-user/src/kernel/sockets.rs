@@ -11,9 +11,11 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 
+use guard_common::abi::FlowKey;
+use guard_common::packet::Addr;
 use netlink_packet_core::Parseable as _;
 use netlink_packet_sock_diag::constants::{
     AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY,
@@ -69,6 +71,76 @@ pub enum CloseError {
     List(#[source] io::Error),
 }
 
+/// A socket of this host: it, and no other that has its addresses later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    transport: Transport,
+    family: u8,
+    id: SocketId,
+}
+
+/// What became of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destroyed {
+    /// It is closed.
+    Closed,
+    /// It had ended, or was another one by then, which its cookie shows.
+    Gone,
+}
+
+impl Flow {
+    /// The flow of a packet that left this host, by its key in the kernel's tables; `None` for transports that
+    /// can't be closed.
+    #[must_use]
+    pub fn of(key: &FlowKey) -> Option<Self> {
+        let transport = match key.proto {
+            IPPROTO_TCP => Transport::Tcp,
+            IPPROTO_UDP => Transport::Udp,
+            _ => return None,
+        };
+        let local = SocketAddr::new(address(key.src), key.sport);
+        let remote = SocketAddr::new(address(key.dst), key.dport);
+        Some(Self { transport, local, remote })
+    }
+}
+
+fn address(address: Addr) -> IpAddr {
+    let bits = u128::from(address.hi) << 64 | u128::from(address.lo);
+    Ipv6Addr::from_bits(bits).to_canonical()
+}
+
+/// Lists the sockets that have a peer, in the network namespace of the calling thread, each with its flow, whose
+/// IPv4 addresses are plain.
+///
+/// # Errors
+/// [`CloseError`].
+pub fn list() -> Result<Vec<(Flow, Socket)>, CloseError> {
+    let mut all = Vec::new();
+    for transport in [Transport::Tcp, Transport::Udp] {
+        // IPv6 sockets can carry IPv4 flows, so both families are looked through for either.
+        for family in [AF_INET, AF_INET6] {
+            list_of(transport, family, &mut all)?;
+        }
+    }
+    Ok(all)
+}
+
+/// Closes one socket. Needs `CAP_NET_ADMIN`.
+///
+/// # Errors
+/// The kernel's answer; `EOPNOTSUPP` where it can't close sockets at all.
+pub fn destroy(socket: &Socket) -> io::Result<Destroyed> {
+    let Socket { transport, family, ref id } = *socket;
+    let request = bytes(transport, family, id.clone());
+    match Request::to(NETLINK_SOCK_DIAG, SOCK_DESTROY, &request).send(|_, _| {}) {
+        Ok(()) => Ok(Destroyed::Closed),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)) => {
+            Ok(Destroyed::Gone)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Closes the sockets of these flows in the network namespace of the calling thread. Addresses may be
 /// IPv4-mapped or plain; what a socket itself has does not matter. Takes time in proportion to all sockets
 /// of the host. Needs `CAP_NET_ADMIN`; without it each socket is among the refused.
@@ -78,29 +150,20 @@ pub enum CloseError {
 pub fn close(flows: impl IntoIterator<Item = Flow>) -> Result<Closed, CloseError> {
     let wanted: HashSet<Flow> = flows.into_iter().map(plain).collect();
     let mut outcome = Closed::default();
+    if wanted.is_empty() {
+        return Ok(outcome);
+    }
     let mut met = HashSet::new();
-    for transport in [Transport::Tcp, Transport::Udp] {
-        if !wanted.iter().any(|flow| flow.transport == transport) {
-            continue;
-        }
-        // IPv6 sockets can carry IPv4 flows, so both families are looked through for either.
-        for family in [AF_INET, AF_INET6] {
-            for (flow, socket) in list(transport, family)? {
-                if !wanted.contains(&flow) {
-                    continue;
-                }
-                match destroy(transport, family, socket) {
-                    Ok(()) => outcome.closed += 1,
-                    // It ended meanwhile, or was another one by then, which its cookie tells.
-                    Err(error) if is_gone(&error) => continue,
-                    Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                        return Err(CloseError::Unsupported);
-                    }
-                    Err(error) => outcome.refused.push((flow, error)),
-                }
-                met.insert(flow);
+    for (flow, socket) in list()?.into_iter().filter(|(flow, _)| wanted.contains(flow)) {
+        match destroy(&socket) {
+            Ok(Destroyed::Closed) => outcome.closed += 1,
+            Ok(Destroyed::Gone) => continue,
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return Err(CloseError::Unsupported);
             }
+            Err(error) => outcome.refused.push((flow, error)),
         }
+        met.insert(flow);
     }
     outcome.not_found = wanted.len() - met.len();
     Ok(outcome)
@@ -112,40 +175,25 @@ fn plain(flow: Flow) -> Flow {
     Flow { local: plain(flow.local), remote: plain(flow.remote), ..flow }
 }
 
-/// Every socket that has a peer, with its flow.
-fn list(transport: Transport, family: u8) -> Result<Vec<(Flow, SocketId)>, CloseError> {
+fn list_of(transport: Transport, family: u8, all: &mut Vec<(Flow, Socket)>) -> Result<(), CloseError> {
     let any = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
     let request = bytes(transport, family, any);
-    let mut sockets = Vec::new();
     let listed = Request::to(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request).dump(|_, payload| {
         // A socket that can't be read keeps nobody from closing the others.
-        if let Ok(InetResponseHeader { socket_id, .. }) = InetResponseHeader::parse(payload) {
-            let local = SocketAddr::new(socket_id.source_address, socket_id.source_port);
-            let remote = SocketAddr::new(socket_id.destination_address, socket_id.destination_port);
-            sockets.push((plain(Flow { transport, local, remote }), socket_id));
+        if let Ok(InetResponseHeader { socket_id: id, .. }) = InetResponseHeader::parse(payload) {
+            let local = SocketAddr::new(id.source_address, id.source_port);
+            let remote = SocketAddr::new(id.destination_address, id.destination_port);
+            all.push((plain(Flow { transport, local, remote }), Socket { transport, family, id }));
         }
         ControlFlow::Continue(())
     });
     match listed {
-        Ok(_) => Ok(sockets),
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT)
-            ) =>
-        {
-            Err(CloseError::Unsupported)
-        }
-        Err(error) => Err(CloseError::List(error)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT) => CloseError::Unsupported,
+            _ => CloseError::List(error),
+        }),
     }
-}
-
-fn destroy(transport: Transport, family: u8, socket: SocketId) -> io::Result<()> {
-    Request::to(NETLINK_SOCK_DIAG, SOCK_DESTROY, &bytes(transport, family, socket)).send(|_, _| {})
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
 }
 
 fn bytes(transport: Transport, family: u8, socket_id: SocketId) -> Vec<u8> {
@@ -170,6 +218,39 @@ mod tests {
     fn flow(local: &str, remote: &str) -> Flow {
         let end = |text: &str| text.parse().unwrap();
         Flow { transport: Transport::Tcp, local: end(local), remote: end(remote) }
+    }
+
+    #[test]
+    fn the_flow_of_a_key_is_its_socket_s() {
+        let key = FlowKey {
+            src: Addr::from_v4_octets([192, 0, 2, 1]),
+            dst: Addr::from_v4_octets([198, 51, 100, 2]),
+            sport: 80,
+            dport: 4000,
+            proto: 6,
+            ..FlowKey::default()
+        };
+        assert_eq!(Flow::of(&key), Some(flow("192.0.2.1:80", "198.51.100.2:4000")));
+        let v6 = Addr { hi: 0x2001_0db8_0000_0000, lo: 1 };
+        let udp = Flow::of(&FlowKey { src: v6, proto: 17, ..key }).unwrap();
+        assert_eq!((udp.transport, udp.local), (Transport::Udp, "[2001:db8::1]:80".parse().unwrap()));
+        assert_eq!(Flow::of(&FlowKey { proto: 47, ..key }), None);
+    }
+
+    #[test]
+    fn a_connection_is_listed_from_both_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (local, remote) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+        match list() {
+            Ok(all) => {
+                for (local, remote) in [(local, remote), (remote, local)] {
+                    let flow = Flow { transport: Transport::Tcp, local, remote };
+                    assert_eq!(all.iter().filter(|(found, _)| *found == flow).count(), 1, "{flow:?}");
+                }
+            }
+            Err(error) => assert!(matches!(error, CloseError::Unsupported), "{error}"),
+        }
     }
 
     #[test]

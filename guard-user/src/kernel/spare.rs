@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::link::{LinkInfo, link_info};
 use super::raw;
 
 /// The links that this process keeps.
@@ -19,6 +18,8 @@ pub(super) struct Spare {
     mount: OwnedFd,
     /// Names of the entries in bpffs, by the links' ids.
     names: BTreeMap<u32, String>,
+    /// Whether every link could be kept that was to be.
+    is_whole: bool,
 }
 
 impl Spare {
@@ -26,7 +27,7 @@ impl Spare {
         let context = fsopen("bpf", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_create(context.as_fd())?;
         let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-        Ok(Self { mount, names: BTreeMap::new() })
+        Ok(Self { mount, names: BTreeMap::new(), is_whole: true })
     }
 
     fn path(&self, id: u32) -> PathBuf {
@@ -36,15 +37,15 @@ impl Spare {
     /// Keeps a link, and the name that its entry has or should have.
     pub(super) fn keep(&mut self, id: u32, link: BorrowedFd<'_>, entry: &str) -> io::Result<()> {
         if !self.names.contains_key(&id) {
-            raw::pin(link, &self.path(id))?;
+            raw::pin(link, &self.path(id)).inspect_err(|_| self.is_whole = false)?;
         }
         self.names.insert(id, entry.to_owned());
         Ok(())
     }
 
-    /// Opens a link that is kept.
-    pub(super) fn open(&self, id: u32) -> io::Result<OwnedFd> {
-        raw::get(&self.path(id))
+    /// Whether every link is kept that was to be.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whether the link is kept.
@@ -55,11 +56,6 @@ impl Spare {
     /// The links that are kept, and the names of their entries.
     pub(super) fn names(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(id, name)| (*id, name.as_str()))
-    }
-
-    /// What a kept link runs and where.
-    pub(super) fn info(&self, id: u32) -> io::Result<LinkInfo> {
-        link_info(self.open(id)?.as_fd())
     }
 
     /// Keeps a link no more: it is detached, or its interface is gone.

@@ -23,7 +23,7 @@ use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
 use guard_user::kernel::{CpuUse, Interface, Kernel as _, KernelError, LinuxKernel};
 use rtnetlink::packet_core::DefaultNla;
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 
 /// The storage host, in the pin.
 pub(crate) const STORAGE: [u8; 4] = [192, 0, 2, 10];
@@ -150,6 +150,20 @@ impl Network {
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Makes so many pairs of virtual Ethernet interfaces whose one end is in the calling thread's namespace and is
+    /// called `bgm` and a number, and whose other end is in this one. Those here are up.
+    pub(crate) fn join(&self, pairs: u32) {
+        netlink(async |handle| {
+            for number in 0..pairs {
+                let peer = rtnetlink::LinkUnspec::new_with_name(&format!("bgn{number}"));
+                let peer = InfoVeth::Peer(peer.setns_by_fd(self.0.as_raw_fd()).build());
+                let veth = rtnetlink::LinkVeth::new(&format!("bgm{number}"), "");
+                let veth = veth.set_info_data(InfoData::Veth(peer)).up().build();
+                handle.link().add(veth).execute().await.unwrap();
+            }
+        });
     }
 
     /// Moves an interface of the calling thread's namespace into it. It keeps its index where that is free.

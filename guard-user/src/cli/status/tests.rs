@@ -5,10 +5,9 @@ use crate::control::status::{
     DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
     VerdictStatus,
 };
-use crate::exemption::Summary;
+use crate::exemption::{State, Summary};
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
-    State,
 };
 use crate::health::{Enforcement, Health, ProblemCode};
 
