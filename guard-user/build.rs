@@ -114,12 +114,11 @@ fn command(record: &Record, out_dir: &Path) -> Result<Command> {
         .env("OUT_DIR", out_dir)
         .env("PATH", env::join_paths(path).context("a folder on PATH has a colon in its name")?)
         // Cargo would have each line of the inner build's progress shown as a warning.
-        .env("CARGO_TERM_QUIET", "true");
+        .env("CARGO_TERM_QUIET", "true")
+        // A stable compiler takes `-Z build-std` with this alone.
+        .env("RUSTC_BOOTSTRAP", "1");
     if wants_bench() {
         command.env(BENCH, "1");
-    }
-    if record.bootstrap {
-        command.env("RUSTC_BOOTSTRAP", "1");
     }
     Ok(command)
 }
@@ -165,7 +164,6 @@ fn is_of_outer_build(key: &str) -> bool {
 /// What `cargo xtask setup` chose.
 struct Record {
     toolchain: String,
-    bootstrap: bool,
     linker_dir: PathBuf,
 }
 
@@ -182,10 +180,6 @@ impl Record {
         let workspace = fs::canonicalize("..").ok()?;
         let linker_dir = workspace.join(value("linker-dir")?);
         linker_dir.join("bpf-linker").is_file().then_some(())?;
-        Some(Self {
-            toolchain: value("toolchain")?.to_owned(),
-            bootstrap: value("bootstrap")? == "true",
-            linker_dir,
-        })
+        Some(Self { toolchain: value("toolchain")?.to_owned(), linker_dir })
     }
 }

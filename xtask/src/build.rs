@@ -18,8 +18,7 @@ pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
 
 /// Sets up the build and builds the programs of these packages for release.
 pub(crate) fn release(packages: &[&str]) -> Result<()> {
-    setup::ensure()?;
-    let mut cargo = workspace::cargo();
+    let mut cargo = setup::cargo()?;
     cargo.args(["build", "--release", "--bins"]);
     for package in packages {
         cargo.args(["--package", package]);

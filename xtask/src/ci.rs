@@ -63,12 +63,11 @@ fn table(results: &[(&str, bool, Duration)], all: Duration) -> String {
 }
 
 fn format() -> Result<()> {
-    status(workspace::cargo().args(["fmt", "--all", "--check"]))
+    status(setup::cargo()?.args(["fmt", "--all", "--check"]))
 }
 
 fn clippy() -> Result<()> {
-    setup::ensure()?;
-    status(workspace::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))
+    status(setup::cargo()?.args(["clippy", "--all-targets", "--", "-D", "warnings"]))
 }
 
 /// Clippy for the kernel program's own target and with its own compiler. Where that compiler has no
@@ -91,10 +90,9 @@ fn clippy_of_kernel_program() -> Result<()> {
         .args(["--", "-D", "warnings"])
         .env("PATH", env::join_paths(path).context("a folder on PATH has a colon in its name")?)
         .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH))
+        // A stable compiler takes `-Z` flags with this alone.
+        .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("RUSTC");
-    if record.bootstrap {
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-    }
     status(&mut cargo)
 }
 

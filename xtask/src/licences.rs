@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use spdx::{Expression, ParseMode};
 
-use crate::{run, workspace};
+use crate::{run, setup};
 
 /// Licences that permit shipping under MIT OR Apache-2.0.
 const ALLOWED: [&str; 9] =
@@ -27,7 +27,7 @@ struct Package {
 
 /// Checks the licence of every package in the lock file that Linux builds use; returns their number.
 pub(crate) fn check() -> Result<usize> {
-    let text = run::output(workspace::cargo().args([
+    let text = run::output(setup::cargo()?.args([
         "metadata",
         "--format-version=1",
         "--locked",
