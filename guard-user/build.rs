@@ -65,6 +65,8 @@ fn outer() -> Result<()> {
     for source in SOURCES.iter().chain([&RECORD]) {
         println!("cargo::rerun-if-changed={source}");
     }
+    // By its build id a debugger finds the debug info that was split off, whatever the linker does by itself.
+    println!("cargo::rustc-link-arg-bins=-Wl,--build-id=sha1");
     let record = Record::read(Path::new(RECORD)).context(RUN_SETUP)?;
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("cargo did not set OUT_DIR")?);
     // One folder for all profiles: the kernel program is always built for release, so that tests judge
@@ -114,12 +116,11 @@ fn command(record: &Record, out_dir: &Path) -> Result<Command> {
         .env("OUT_DIR", out_dir)
         .env("PATH", env::join_paths(path).context("a folder on PATH has a colon in its name")?)
         // Cargo would have each line of the inner build's progress shown as a warning.
-        .env("CARGO_TERM_QUIET", "true");
+        .env("CARGO_TERM_QUIET", "true")
+        // A stable compiler takes `-Z build-std` with this alone.
+        .env("RUSTC_BOOTSTRAP", "1");
     if wants_bench() {
         command.env(BENCH, "1");
-    }
-    if record.bootstrap {
-        command.env("RUSTC_BOOTSTRAP", "1");
     }
     Ok(command)
 }
@@ -165,7 +166,6 @@ fn is_of_outer_build(key: &str) -> bool {
 /// What `cargo xtask setup` chose.
 struct Record {
     toolchain: String,
-    bootstrap: bool,
     linker_dir: PathBuf,
 }
 
@@ -182,10 +182,6 @@ impl Record {
         let workspace = fs::canonicalize("..").ok()?;
         let linker_dir = workspace.join(value("linker-dir")?);
         linker_dir.join("bpf-linker").is_file().then_some(())?;
-        Some(Self {
-            toolchain: value("toolchain")?.to_owned(),
-            bootstrap: value("bootstrap")? == "true",
-            linker_dir,
-        })
+        Some(Self { toolchain: value("toolchain")?.to_owned(), linker_dir })
     }
 }

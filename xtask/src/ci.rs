@@ -10,44 +10,58 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    licences, run,
+    build, licences, run,
     setup::{
         self,
         packages::{self, Purpose},
     },
-    workspace,
+    ship, unit, workspace,
 };
 
-/// Run every check that a change must pass: format, lints, licences, tests, demo, other kernels
+/// Run every check that a change must pass: format, lints, the tree's rules, licences, tests, what ships,
+/// demo, a fresh machine, other kernels
 ///
 /// All checks run even if one fails; a table at the end says how each went and how long it took.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Only checks whose name contains one of these
+    names: Vec<String>,
+}
 
 /// A check by name. It says itself what is wrong; the error says only that something is.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 11] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
-    ("licences", licences),
+    ("tidy", || this_program(&["tidy"])),
+    ("licences", licences::check),
+    ("systemd unit", unit::check),
     ("tests", || this_program(&["test", "--ci"])),
+    ("release program", || ship::check(&build::shipped()?)),
     ("demo", || this_program(&["demo"])),
+    ("a fresh machine", || this_program(&["fresh"])),
     ("other kernels", || this_program(&["vm"])),
 ];
 
-pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let names = &arguments.names;
+    let chosen = |check: &Check| names.is_empty() || names.iter().any(|name| check.0.contains(name.as_str()));
     let started = Instant::now();
-    let results = CHECKS.map(|(name, check)| {
+    let mut results = Vec::new();
+    for (name, check) in CHECKS.into_iter().filter(chosen) {
         println!("\n==== {name}");
         let started = Instant::now();
         let result = check();
         if let Err(error) = &result {
             eprintln!("error: {name}: {error:#}");
         }
-        (name, result.is_ok(), started.elapsed())
-    });
+        results.push((name, result.is_ok(), started.elapsed()));
+    }
+    if results.is_empty() {
+        bail!("no check's name contains {}", names.join(" or "));
+    }
     println!("\n{}", table(&results, started.elapsed()));
     let good = results.iter().all(|(_, good, _)| *good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -63,12 +77,11 @@ fn table(results: &[(&str, bool, Duration)], all: Duration) -> String {
 }
 
 fn format() -> Result<()> {
-    status(workspace::cargo().args(["fmt", "--all", "--check"]))
+    status(setup::cargo()?.args(["fmt", "--all", "--check"]))
 }
 
 fn clippy() -> Result<()> {
-    setup::ensure()?;
-    status(workspace::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))
+    status(setup::cargo()?.args(["clippy", "--all-targets", "--", "-D", "warnings"]))
 }
 
 /// Clippy for the kernel program's own target and with its own compiler. Where that compiler has no
@@ -91,16 +104,10 @@ fn clippy_of_kernel_program() -> Result<()> {
         .args(["--", "-D", "warnings"])
         .env("PATH", env::join_paths(path).context("a folder on PATH has a colon in its name")?)
         .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH))
+        // A stable compiler takes `-Z` flags with this alone.
+        .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("RUSTC");
-    if record.bootstrap {
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-    }
     status(&mut cargo)
-}
-
-fn licences() -> Result<()> {
-    println!("{} packages, all with a permitted licence", licences::check()?);
-    Ok(())
 }
 
 /// Another command of this program, just as a person would type it.

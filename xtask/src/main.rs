@@ -5,12 +5,16 @@ mod bpf;
 mod build;
 mod ci;
 mod demo;
+mod fresh;
 mod licences;
 mod run;
 mod setup;
+mod ship;
 mod suites;
 mod tally;
 mod test;
+mod tidy;
+mod unit;
 mod vm;
 mod workspace;
 
@@ -35,8 +39,10 @@ enum Command {
     Build(build::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
+    Fresh(fresh::Arguments),
     Bench(bench::Arguments),
     Vm(vm::Arguments),
+    Tidy(tidy::Arguments),
     Ci(ci::Arguments),
 }
 
@@ -47,8 +53,10 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
+        Command::Fresh(arguments) => fresh::command(&arguments),
         Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
+        Command::Tidy(arguments) => tidy::command(&arguments),
         Command::Ci(arguments) => ci::command(&arguments),
     });
     match outcome {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{run, tally::Tally, workspace};
+use crate::{run, setup, tally::Tally};
 
 /// One test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +38,10 @@ pub(crate) const GUEST: &str = "guest_";
 /// shows its own progress.
 pub(crate) fn build() -> Result<Vec<Suite>> {
     // The same packages as below, so that their features are the same and nothing is built twice.
-    if !workspace::cargo().args(["build", "--bins"]).status().context("cannot start cargo")?.success() {
+    if !setup::cargo()?.args(["build", "--bins"]).status().context("cannot start cargo")?.success() {
         bail!("the programs do not build");
     }
-    let mut child = workspace::cargo()
+    let mut child = setup::cargo()?
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

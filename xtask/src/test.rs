@@ -12,7 +12,6 @@ use crate::{
     },
     suites,
     tally::Tally,
-    workspace,
 };
 
 /// Run all tests: unit, property, kernel and end to end
@@ -68,7 +67,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     if names.is_empty() {
         println!("\n== examples in the documentation");
-        sum.add(suites::run_counted(workspace::cargo().args(["test", "--doc", "--quiet"]))?);
+        sum.add(suites::run_counted(setup::cargo()?.args(["test", "--doc", "--quiet"]))?);
     }
     if sum.run() + sum.skipped == 0 {
         bail!("no name of a test contains {}", names.join(" or "));

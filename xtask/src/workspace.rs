@@ -33,15 +33,8 @@ pub(crate) fn tools_dir() -> PathBuf {
     root().join(".tools")
 }
 
-/// The cargo that runs this program, freed of what it tells this program about itself: build scripts
-/// that look at such variables would otherwise run again each time.
-pub(crate) fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    without_package_env(&mut cargo);
-    cargo
-}
-
-/// Takes away the variables by which the outer cargo describes the package `xtask`.
+/// Takes away the variables by which the outer cargo describes the package `xtask`: build scripts that look at such
+/// variables would otherwise run again each time.
 pub(crate) fn without_package_env(command: &mut Command) {
     const OF_A_PACKAGE: [&str; 5] =
         ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];

@@ -1,155 +1,96 @@
-//! `bpf-linker`, built against the compiler's own major version of LLVM.
+//! `bpf-linker`, linked to the very LLVM that the compiler itself uses: the two can't be of different versions,
+//! and no development files of LLVM are needed.
 
 use std::{
-    env, fs,
+    fs,
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    packages,
+    tool::Tool,
     toolchain::{Compiler, rustup_run},
 };
-use crate::{run, workspace};
 
-/// The version that is built where none is found.
-const VERSION: &str = "0.13.0";
+/// The linker in its version.
+pub(super) const LINKER: Tool = Tool { name: "bpf-linker", version: "0.13.0" };
 /// The major versions of LLVM for which that version has a cargo feature.
 const SUPPORTED: RangeInclusive<u32> = 21..=23;
 
-/// Whether a linker for this LLVM exists or could be built.
-pub(super) fn can_match(llvm: u32) -> bool {
-    SUPPORTED.contains(&llvm)
-}
-
-/// The linkers in the checkout's tool folder and in `PATH`: LLVM's major version and the folder.
-pub(super) fn installed() -> Vec<(u32, PathBuf)> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let own = PathBuf::from(".tools/bin");
-    std::iter::once(own)
-        .chain(env::split_paths(&path))
-        .filter(|dir| workspace::is_executable(&dir.join("bpf-linker")))
-        .filter_map(|dir| Some((llvm_of(&dir.join("bpf-linker"))?, dir)))
-        .collect()
-}
-
-/// Builds the linker for this compiler into the checkout's tool folder.
-pub(super) fn ensure(compiler: &Compiler) -> Result<PathBuf> {
+/// Builds the linker for this compiler. It starts only while the compiler's LLVM is where it is now.
+pub(super) fn build(compiler: &Compiler) -> Result<()> {
     let llvm = compiler.llvm;
-    if !can_match(llvm) {
+    if !SUPPORTED.contains(&llvm) {
         bail!(
-            "toolchain {} uses LLVM {llvm}, and bpf-linker {VERSION} knows {} to {} only; put a bpf-linker \
-             built with LLVM {llvm} on PATH and run this again",
+            "toolchain {} uses LLVM {llvm}, and bpf-linker {} knows {} to {} only",
             compiler.toolchain,
+            LINKER.version,
             SUPPORTED.start(),
             SUPPORTED.end()
         );
     }
-    let prefix = llvm_prefix(llvm)?;
-    let mut path = prefix.join("bin").into_os_string();
-    path.push(":");
-    path.push(env::var_os("PATH").unwrap_or_default());
-    run::step(
-        &format!("building bpf-linker {VERSION} for LLVM {llvm} (some minutes)"),
-        "bpf-linker",
-        rustup_run(&compiler.toolchain, "cargo")
-            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
-            .args(["--no-default-features", "--features", &format!("llvm-{llvm}")])
-            .arg("--root")
-            .arg(workspace::tools_dir())
-            .env("LLVM_PREFIX", &prefix)
-            .env("PATH", path)
+    let flags = link_flags(&llvm_library(&compiler.sysroot, llvm)?)?;
+    let why = format!("linked to LLVM {llvm} of the compiler");
+    LINKER.build(&why, rustup_run(&compiler.toolchain, "cargo"), |cargo| {
+        cargo
+            .args(["--no-default-features", "--features", &format!("llvm-{llvm},no-llvm-linking")])
+            .env("CARGO_ENCODED_RUSTFLAGS", flags)
             // The work is LLVM's, which is compiled already: spare the time of a full release build.
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_BUILD_TARGET"),
-    )?;
-    let dir = PathBuf::from(".tools/bin");
-    match llvm_of(&dir.join("bpf-linker")) {
-        Some(built) if built == llvm => Ok(dir),
-        built => bail!("the new bpf-linker reports LLVM {built:?} where {llvm} was asked for"),
-    }
-}
-
-/// Where LLVM's development files of this major version are; on Debian as root they are installed.
-fn llvm_prefix(llvm: u32) -> Result<PathBuf> {
-    if let Some(prefix) = installed_llvm(llvm) {
-        return Ok(prefix);
-    }
-    let packages = [
-        format!("llvm-{llvm}-dev"),
-        format!("libpolly-{llvm}-dev"),
-        "libzstd-dev".to_owned(),
-        "zlib1g-dev".to_owned(),
-    ];
-    let packages = packages.each_ref().map(String::as_str);
-    let advice = format!(
-        "a bpf-linker for LLVM {llvm} is missing, and LLVM {llvm}'s development files to build it: either \
-         `sudo apt-get install --no-install-recommends {}`, or put a released bpf-linker of LLVM {llvm} on \
-         PATH (https://github.com/aya-rs/bpf-linker/releases); then run `cargo xtask setup` again",
-        packages.join(" ")
-    );
-    if !packages::can_install() {
-        bail!(advice);
-    }
-    packages::install(&format!("LLVM {llvm}'s development files"), &packages)
-        .with_context(|| advice.clone())?;
-    installed_llvm(llvm).context(advice)
-}
-
-fn installed_llvm(llvm: u32) -> Option<PathBuf> {
-    let asked_for = env::var_os("LLVM_PREFIX").map(PathBuf::from);
-    let debian = PathBuf::from(format!("/usr/lib/llvm-{llvm}"));
-    asked_for.into_iter().chain([debian, PathBuf::from("/usr")]).find(|prefix| {
-        let config = prefix.join("bin/llvm-config");
-        workspace::is_executable(&config)
-            && prefix.join("include/llvm-c/Core.h").exists()
-            && run::output(Command::new(&config).arg("--version"))
-                .is_ok_and(|version| version.split('.').next() == Some(llvm.to_string().as_str()))
     })
 }
 
-/// The LLVM that a bpf-linker carries or links: its own version says nothing of it.
-fn llvm_of(binary: &Path) -> Option<u32> {
-    llvm_in(&fs::read(binary).ok()?)
+/// The compiler's flags by which a program is linked to this library and finds it when it starts, in the form of
+/// `CARGO_ENCODED_RUSTFLAGS`.
+fn link_flags(library: &Path) -> Result<String> {
+    let whole_path = library.to_str().context("the path of the compiler's LLVM is not UTF-8")?;
+    let folder = whole_path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    // A comma would be taken for the next option, and a space is fine.
+    if folder.contains(',') {
+        bail!("the path {folder} has a comma, which a linker's option can't name");
+    }
+    Ok([format!("-Clink-arg={whole_path}"), format!("-Clink-arg=-Wl,-rpath,{folder}")].join("\x1f"))
 }
 
-/// Finds LLVM's major version in a binary: the shared library's name (`libLLVM.so.22.1`,
-/// `libLLVM-22.so`), or, when it is linked in, the producer mark that LLVM writes into bitcode
-/// (`LLVM22.1.8`).
-fn llvm_in(binary: &[u8]) -> Option<u32> {
-    let mut linked_in = None;
-    for (at, _) in binary.windows(4).enumerate().filter(|(_, window)| *window == b"LLVM") {
-        let rest = binary.get(at + 4..)?;
-        let shared = rest.strip_prefix(b".so.").or_else(|| rest.strip_prefix(b"-"));
-        let is_library = at >= 3 && binary.get(at - 3..at) == Some(b"lib");
-        match shared {
-            Some(rest) if is_library => {
-                if let Some((major, _)) = leading_number(rest) {
-                    return Some(major);
-                }
-            }
-            _ => {
-                if linked_in.is_none()
-                    && let Some((major, [b'.', digit, ..])) = leading_number(rest)
-                    && digit.is_ascii_digit()
-                {
-                    linked_in = Some(major);
-                }
-            }
+/// The shared library of LLVM that a compiler uses: below its sysroot, or in Debian's folder for the processor.
+fn llvm_library(sysroot: &Path, llvm: u32) -> Result<PathBuf> {
+    let lib = sysroot.join("lib");
+    let of_processor = lib.join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    for folder in [&lib, &of_processor] {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        let mut libraries: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok())
+            .filter(|entry| entry.file_name().to_str().and_then(major_of_library) == Some(llvm))
+            .map(|entry| entry.path())
+            .filter(|path| is_elf(path))
+            .collect();
+        libraries.sort();
+        if let Some(library) = libraries.pop() {
+            return Ok(library);
         }
     }
-    linked_in
+    bail!("no shared library of LLVM {llvm} in {} or {}", lib.display(), of_processor.display())
 }
 
-fn leading_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let end = bytes.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = bytes.split_at_checked(end)?;
-    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+/// LLVM's major version by its library's name: `libLLVM.so.22.1-rust-1.95.0-stable`, `libLLVM.so.22.1` or
+/// `libLLVM-22.so.1`.
+fn major_of_library(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix("libLLVM")?;
+    if !rest.contains(".so") {
+        return None;
+    }
+    let number = rest.strip_prefix(".so.").or_else(|| rest.strip_prefix('-'))?;
+    number.split(['.', '-']).next()?.parse().ok()
+}
+
+/// Whether this is a library and no text that names one to the linker.
+fn is_elf(file: &Path) -> bool {
+    use std::io::Read as _;
+    let mut start = [0; 4];
+    fs::File::open(file).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"\x7fELF"
 }
 
 #[cfg(test)]
@@ -157,23 +98,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shared_llvm_is_found_by_its_name() {
-        assert_eq!(llvm_in(b"\0libc.so.6\0libLLVM.so.22.1\0"), Some(22));
-        assert_eq!(llvm_in(b"\0libLLVM-21.so.1\0"), Some(21));
+    fn a_library_says_its_version_by_its_name() {
+        assert_eq!(major_of_library("libLLVM.so.22.1-rust-1.95.0-stable"), Some(22));
+        assert_eq!(major_of_library("libLLVM-22-rust-1.95.0-stable.so"), Some(22));
+        assert_eq!(major_of_library("libLLVM.so.23.1"), Some(23));
+        assert_eq!(major_of_library("libLLVM-14.so.1"), Some(14));
+        for other in ["libLLVM.so", "libLLVM-22.a", "libLLVMCore.so.22", "librustc_driver-22.so"] {
+            assert_eq!(major_of_library(other), None, "{other}");
+        }
     }
 
     #[test]
-    fn the_shared_library_wins_over_a_mark() {
-        assert_eq!(llvm_in(b"LLVM21.1.0\0libLLVM.so.22.1\0"), Some(22));
+    fn the_library_is_found_beside_the_text_that_names_it() {
+        let sysroot = std::env::temp_dir().join(format!("xtask-llvm-{}", std::process::id()));
+        let lib = sysroot.join("lib");
+        fs::create_dir_all(&lib).unwrap();
+        fs::write(lib.join("libLLVM-22-rust-1.95.0-stable.so"), "INPUT(libLLVM.so.22.1-rust-1.95.0-stable)")
+            .unwrap();
+        assert!(llvm_library(&sysroot, 22).is_err());
+        let library = lib.join("libLLVM.so.22.1-rust-1.95.0-stable");
+        fs::write(&library, b"\x7fELF and more").unwrap();
+        assert_eq!(llvm_library(&sysroot, 22).unwrap(), library);
+        assert!(llvm_library(&sysroot, 21).is_err());
+        fs::remove_dir_all(&sysroot).unwrap();
     }
 
     #[test]
-    fn a_linked_in_llvm_is_found_by_its_mark() {
-        assert_eq!(llvm_in(b"features LLVM 22 builds\0LLVM23.1.0-rust\0"), Some(23));
-    }
-
-    #[test]
-    fn other_text_is_no_version() {
-        assert_eq!(llvm_in(b"LLVM_PREFIX LLVM2 LLVM libLLVM.so LLVM"), None);
+    fn a_folder_with_a_space_can_be_linked_from() {
+        assert_eq!(
+            link_flags(Path::new("/home/a b/lib/libLLVM.so.22.1")).unwrap(),
+            "-Clink-arg=/home/a b/lib/libLLVM.so.22.1\x1f-Clink-arg=-Wl,-rpath,/home/a b/lib"
+        );
+        assert!(link_flags(Path::new("/home/a,b/lib/libLLVM.so.22.1")).is_err());
     }
 }

@@ -1,26 +1,32 @@
-//! `cargo xtask setup`: find or install what the build of the kernel program needs.
+//! `cargo xtask setup`: find or install what the build needs.
 //!
-//! Two things are needed: a compiler with the source of the standard library (`-Z build-std=core`), and a
-//! `bpf-linker` that was built against the same major version of LLVM. What was found is written to
-//! `.tools/ebpf-toolchain`, which `guard-user/build.rs` reads.
+//! Two things are needed: the pinned compiler with the source of the standard library (`-Z build-std=core`), and a
+//! `bpf-linker` that is linked to that compiler's LLVM. What was found is written to `.tools/ebpf-toolchain`,
+//! which `guard-user/build.rs` reads. It is written last, so a setup that was interrupted starts again.
 
 mod linker;
 pub(crate) mod packages;
 mod record;
+pub(crate) mod tool;
 mod toolchain;
 
-use std::process::ExitCode;
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, ExitCode},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use self::toolchain::Compiler;
+use self::linker::LINKER;
+use self::toolchain::{Compiler, Pin, Toolchains};
 pub(crate) use self::{record::Record, toolchain::rustup_run};
 use crate::workspace;
 
-/// Find or install what the build of the kernel program needs
+/// Find or install what the build needs
 ///
-/// The other commands do this themselves. On Debian as root the compiler and LLVM come from apt; elsewhere
-/// rustup's nightly is used. Nothing is asked; what cannot be had is named with the command that gets it.
+/// The other commands do this themselves. The compiler is the pinned one, by rustup; where rustup can't have it,
+/// Debian's, as root. Nothing is asked; what cannot be had is named with the command that gets it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
 
@@ -28,61 +34,67 @@ pub(crate) struct Arguments {}
 pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
     let record = ensure()?;
     println!(
-        "ready: toolchain {} ({}), bpf-linker in {}, both on LLVM {}",
+        "ready: toolchain {} ({}), bpf-linker {} in {}, both on LLVM {}",
         record.toolchain,
         record.rustc,
+        record.linker,
         record.linker_dir.display(),
         record.llvm
     );
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the build of the kernel program possible; quick and quiet when it already is.
+/// The cargo that builds everything but the kernel program, after the setup that it needs.
+pub(crate) fn cargo() -> Result<Command> {
+    Ok(ensure()?.cargo())
+}
+
+/// Makes the build possible; quick and quiet when it already is.
 pub(crate) fn ensure() -> Result<Record> {
-    let path = workspace::tools_dir().join("ebpf-toolchain");
     if workspace::find_in_path("rustup").is_none() {
-        bail!(
-            "rustup is missing: the kernel program needs a toolchain beside the one that builds the rest, \
-             and rustup keeps them apart; get it from https://rustup.rs and run this again"
-        );
+        bail!("rustup is missing: the build's compiler is a toolchain of its; get it from https://rustup.rs");
     }
-    if let Some(record) = Record::read(&path)
-        && still_valid(&record)
-    {
-        return Ok(record);
+    let tools = workspace::tools_dir();
+    fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
+    // Two at once would build the linker at the same place.
+    let lock = tools.join("setup.lock");
+    let file = File::create(&lock).with_context(|| format!("cannot create {}", lock.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", lock.display()))?;
+    let record = tools.join("ebpf-toolchain");
+    let pin = Pin::read()?;
+    match Record::read(&record) {
+        Some(record) if still_valid(&record, &pin) => Ok(record),
+        _ => set_up(&pin, &record),
     }
-    let found = toolchain::installed();
-    let (compiler, linker_dir) = match with_linker(&found) {
-        Some(pair) => pair,
-        None => {
-            let compiler = match found.into_iter().find(|compiler| linker::can_match(compiler.llvm)) {
-                Some(compiler) => compiler,
-                None => toolchain::install()?,
-            };
-            let linker_dir = linker::ensure(&compiler)?;
-            (compiler, linker_dir)
-        }
+}
+
+fn set_up(pin: &Pin, path: &Path) -> Result<Record> {
+    // Nothing may build by it while its linker is replaced, and nothing after this failed half-way.
+    if path.exists() {
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    let Toolchains { kernel, host } = toolchain::get(pin)?;
+    linker::build(&kernel)?;
+    let record = Record {
+        pin: pin.channel.clone(),
+        toolchain: kernel.toolchain,
+        rustc: kernel.rustc,
+        llvm: kernel.llvm,
+        host,
+        linker: LINKER.version.to_owned(),
+        linker_dir: LINKER.dir(),
     };
-    let record = Record::new(&compiler, linker_dir);
-    record.write(&path)?;
+    record.write(path)?;
     Ok(record)
 }
 
-/// The first compiler for which a linker of the same LLVM is there already.
-fn with_linker(compilers: &[Compiler]) -> Option<(Compiler, std::path::PathBuf)> {
-    if compilers.is_empty() {
-        return None;
-    }
-    let linkers = linker::installed();
-    compilers.iter().find_map(|compiler| {
-        let (_, dir) = linkers.iter().find(|(llvm, _)| *llvm == compiler.llvm)?;
-        Some((compiler.clone(), dir.clone()))
-    })
-}
-
 /// Whether what was recorded is still there and still the same.
-fn still_valid(record: &Record) -> bool {
-    workspace::is_executable(&workspace::root().join(&record.linker_dir).join("bpf-linker"))
+fn still_valid(record: &Record, pin: &Pin) -> bool {
+    record.pin == pin.channel
+        && record.linker == LINKER.version
+        && record.linker_dir == LINKER.dir()
+        && LINKER.works()
         && Compiler::probe(&record.toolchain)
             .is_some_and(|compiler| compiler.rustc == record.rustc && compiler.llvm == record.llvm)
+        && (record.host == record.toolchain || toolchain::is_installed(&record.host))
 }

@@ -13,6 +13,10 @@ pub(crate) enum Purpose {
     Scenario,
     /// Booting other kernels; the emulator itself is only unpacked, see `vm/tools.rs`.
     Vm,
+    /// A root filesystem with nothing of this machine.
+    Fresh,
+    /// Checking the systemd unit.
+    Unit,
     /// Linting the kernel program with Debian's compiler.
     Lint,
 }
@@ -29,6 +33,9 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Vm, "ip", "iproute2"),
     (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "xz", "xz-utils"),
+    (Purpose::Fresh, "debootstrap", "debootstrap"),
+    (Purpose::Fresh, "git", "git"),
+    (Purpose::Unit, "systemd-analyze", "systemd"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
 
@@ -64,28 +71,28 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<()> {
     const OPTIONS: [&str; 2] = ["--yes", "--no-remove"];
     let what = format!("installing {what} (Debian: {})", packages.join(" "));
     plan(packages, &OPTIONS)?;
-    let install = || run::step(&what, "apt-get-install", apt_get_install().args(OPTIONS).args(packages));
-    install().or_else(|_| {
-        // An old list names files that are no longer there.
-        update()?;
-        install()
-    })
+    with_a_new_list(|| run::step(&what, "apt-get-install", apt_get_install().args(OPTIONS).args(packages)))
+}
+
+/// Does something with Debian's packages, and once more after the list of packages was read anew: an old one names
+/// files that are no longer there. A list that cannot be had, perhaps one of several, is not by itself the end.
+fn with_a_new_list<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+    match attempt() {
+        Err(_) if can_install() => {
+            let _ = update();
+            attempt()
+        }
+        done => done,
+    }
 }
 
 /// What an installation would do, as apt-get tells it. A new machine has no list of packages yet; as root
 /// it is fetched.
 fn plan(packages: &[&str], options: &[&str]) -> Result<String> {
-    let simulate = || run::output(apt_get_install().arg("--simulate").args(options).args(packages));
-    let plan = match simulate() {
-        Err(_) if can_install() => {
-            update()?;
-            simulate()
-        }
-        plan => plan,
-    };
-    plan.with_context(|| {
-        format!("apt-get cannot install {}; `sudo apt-get update` may help", packages.join(" "))
-    })
+    with_a_new_list(|| run::output(apt_get_install().arg("--simulate").args(options).args(packages)))
+        .with_context(|| {
+            format!("apt-get cannot install {}; `sudo apt-get update` may help", packages.join(" "))
+        })
 }
 
 /// Unpacks Debian packages, with those that they depend on and that are not installed, below `dir`. Needs no
@@ -94,13 +101,13 @@ pub(crate) fn unpack(what: &str, packages: &[&str], dir: &Path) -> Result<()> {
     if workspace::find_in_path("apt-get").is_none() {
         bail!("{what} is missing; get it from your distribution and run this again");
     }
-    let plan = plan(packages, &[])?;
-    fetch(&format!("downloading {what} (Debian: {})", packages.join(" ")), &[], &to_install(&plan), dir)
+    let what = format!("downloading {what} (Debian: {})", packages.join(" "));
+    with_a_new_list(|| fetch(&what, &[], &to_install(&plan(packages, &[])?), dir))
 }
 
 /// Unpacks one Debian package alone, without what it depends on, below `dir`.
 pub(crate) fn unpack_one(package: &str, dir: &Path) -> Result<()> {
-    fetch(&format!("downloading {package}"), &[], &[package.to_owned()], dir)
+    with_a_new_list(|| fetch(&format!("downloading {package}"), &[], &[package.to_owned()], dir))
 }
 
 /// As [`unpack_one`], of the source that these options of apt's name.
@@ -144,6 +151,17 @@ fn to_install(plan: &str) -> Vec<String> {
     installed.filter_map(of_line).collect()
 }
 
+/// The version of a package that would be installed, by the list of packages as it is.
+pub(crate) fn candidate(package: &str) -> Option<String> {
+    candidate_in(&run::output(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C")).ok()?)
+}
+
+/// The candidate in what `apt-cache policy` prints.
+fn candidate_in(policy: &str) -> Option<String> {
+    let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?.trim();
+    (candidate != "(none)").then(|| candidate.to_owned())
+}
+
 /// Reads Debian's package list anew.
 pub(crate) fn update() -> Result<()> {
     run::step("reading Debian's package list", "apt-get-update", apt_get().arg("update"))
@@ -168,6 +186,15 @@ fn apt_get() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_candidate_is_not_what_is_installed() {
+        let policy = "rustc-web:\n  Installed: 1.85.0+dfsg3-1~deb12u3\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  \
+            Version table:\n     1.96.0+dfsg1-1~deb12u2 500\n";
+        assert_eq!(candidate_in(policy).as_deref(), Some("1.96.0+dfsg1-1~deb12u2"));
+        assert_eq!(candidate_in("x:\n  Installed: 1.0\n  Candidate: (none)\n"), None);
+        assert_eq!(candidate_in(""), None);
+    }
 
     #[test]
     fn a_plan_lists_what_would_be_installed() {

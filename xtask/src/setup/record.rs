@@ -3,40 +3,41 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
-use super::toolchain::{Compiler, rustup_run};
+use super::toolchain::rustup_run;
 use crate::run;
 
-/// The compiler and the linker of the kernel program.
+/// The compilers, and the linker of the kernel program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The name by which rustup knows the toolchain.
+    /// The release that the workspace pinned when this was chosen.
+    pub(crate) pin: String,
+    /// The name by which rustup knows the kernel program's toolchain.
     pub(crate) toolchain: String,
-    /// The compiler's version line.
+    /// That compiler's version line.
     pub(crate) rustc: String,
     /// LLVM's major version, the compiler's and the linker's.
     pub(crate) llvm: u32,
-    /// Whether `-Z` flags need `RUSTC_BOOTSTRAP=1`, as on every compiler that is not a nightly.
-    pub(crate) bootstrap: bool,
-    /// The folder of `bpf-linker`, relative to the workspace where it lies in there.
+    /// The name of the toolchain that builds everything else: the same one, unless rustup has the pinned compiler
+    /// but not its library's source.
+    pub(crate) host: String,
+    /// The version of `bpf-linker`.
+    pub(crate) linker: String,
+    /// The folder of `bpf-linker`, relative to the workspace.
     pub(crate) linker_dir: PathBuf,
 }
 
 impl Record {
-    pub(crate) fn new(compiler: &Compiler, linker_dir: PathBuf) -> Self {
-        Self {
-            toolchain: compiler.toolchain.clone(),
-            rustc: compiler.rustc.clone(),
-            llvm: compiler.llvm,
-            bootstrap: !compiler.nightly,
-            linker_dir,
-        }
+    /// The cargo for everything but the kernel program.
+    pub(crate) fn cargo(&self) -> Command {
+        rustup_run(&self.host, "cargo")
     }
 
-    /// Whether the toolchain can lint.
+    /// Whether the kernel program's toolchain can lint.
     pub(crate) fn has_clippy(&self) -> bool {
         run::output(rustup_run(&self.toolchain, "cargo-clippy").arg("--version")).is_ok()
     }
@@ -46,25 +47,27 @@ impl Record {
         Self::parse(&fs::read_to_string(path).ok()?)
     }
 
-    /// Writes the file, unless it says the same already: its time stamp makes the build run again.
+    /// Writes the file whole or not at all. One that says the same already is left as it is: its time stamp makes
+    /// the build run again.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         if Self::read(path).as_ref() == Some(self) {
             return Ok(());
         }
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        }
-        fs::write(path, self.render()).with_context(|| format!("cannot write {}", path.display()))
+        let new = path.with_extension("new");
+        fs::write(&new, self.render()).with_context(|| format!("cannot write {}", new.display()))?;
+        fs::rename(&new, path).with_context(|| format!("cannot rename {}", new.display()))
     }
 
     fn render(&self) -> String {
         format!(
             "# Written by `cargo xtask setup`, read by guard-user/build.rs.\n\
-             toolchain = {}\nrustc = {}\nllvm = {}\nbootstrap = {}\nlinker-dir = {}\n",
+             pin = {}\ntoolchain = {}\nrustc = {}\nllvm = {}\nhost = {}\nlinker = {}\nlinker-dir = {}\n",
+            self.pin,
             self.toolchain,
             self.rustc,
             self.llvm,
-            self.bootstrap,
+            self.host,
+            self.linker,
             self.linker_dir.display()
         )
     }
@@ -77,10 +80,12 @@ impl Record {
                 .map(|(_, value)| value.trim())
         };
         Some(Self {
+            pin: value("pin")?.to_owned(),
             toolchain: value("toolchain")?.to_owned(),
             rustc: value("rustc")?.to_owned(),
             llvm: value("llvm")?.parse().ok()?,
-            bootstrap: value("bootstrap")?.parse().ok()?,
+            host: value("host")?.to_owned(),
+            linker: value("linker")?.to_owned(),
             linker_dir: PathBuf::from(value("linker-dir")?),
         })
     }
@@ -93,11 +98,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let record = Record {
-            toolchain: "nightly-2026-05-20".to_owned(),
-            rustc: "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)".to_owned(),
+            pin: "1.95.0".to_owned(),
+            toolchain: "1.95.0-x86_64-unknown-linux-gnu".to_owned(),
+            rustc: "rustc 1.95.0 (59807616e 2026-04-14)".to_owned(),
             llvm: 22,
-            bootstrap: false,
-            linker_dir: PathBuf::from(".tools/bin"),
+            host: "stable-x86_64-unknown-linux-gnu".to_owned(),
+            linker: "0.13.0".to_owned(),
+            linker_dir: PathBuf::from(".tools/linker/bin"),
         };
         assert_eq!(Record::parse(&record.render()), Some(record));
     }
@@ -105,6 +112,7 @@ mod tests {
     #[test]
     fn a_damaged_record_counts_as_none() {
         assert_eq!(Record::parse("toolchain = bpf\nllvm = many\n"), None);
+        assert_eq!(Record::parse("toolchain = bpf\nrustc = rustc 1.96.0\nllvm = 22\n"), None);
         assert_eq!(Record::parse(""), None);
     }
 }

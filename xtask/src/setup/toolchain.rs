@@ -1,21 +1,67 @@
-//! The compiler of the kernel program: one with the source of the standard library.
+//! The compiler: one for the host and for the kernel program, with the source of the standard library.
+//!
+//! `[workspace.metadata.toolchain]` of the workspace's `Cargo.toml` pins its version. Where rustup can't give
+//! that one, Debian's compiler takes its place, if it is recent enough.
 
 use std::{
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde::Deserialize;
 
 use super::packages;
-use crate::run;
+use crate::{run, workspace};
 
 /// The name under which Debian's compiler is made known to rustup.
 const DEBIAN_TOOLCHAIN: &str = "bpf";
 /// Where Debian's compiler is installed.
 const DEBIAN_PREFIX: &str = "/usr";
-/// Debian's compiler with its library's source.
+/// Debian's compiler with its library's source; the first one's version is that of all three.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+/// The oldest compiler that builds this workspace.
+const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
+/// The component without which the kernel program can't be built.
+const LIBRARY_SOURCE: &str = "rust-src";
+
+/// The version that is pinned, and what has to come with it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Pin {
+    /// A release, such as `1.95.0`.
+    pub(super) channel: String,
+    /// The names of rustup's components.
+    components: Vec<String>,
+}
+
+impl Pin {
+    /// Reads the pin of this workspace.
+    pub(super) fn read() -> Result<Self> {
+        let manifest = workspace::root().join("Cargo.toml");
+        let text =
+            fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        Self::parse(&text).with_context(|| format!("{} pins no toolchain", manifest.display()))
+    }
+
+    fn parse(manifest: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Manifest {
+            workspace: Workspace,
+        }
+        #[derive(Deserialize)]
+        struct Workspace {
+            metadata: Metadata,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            toolchain: Pin,
+        }
+        let Manifest { workspace } = toml::from_str(manifest)?;
+        Ok(workspace.metadata.toolchain)
+    }
+}
 
 /// A compiler that can build the kernel program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,62 +72,140 @@ pub(crate) struct Compiler {
     pub(crate) rustc: String,
     /// Its LLVM's major version.
     pub(crate) llvm: u32,
-    /// Whether it accepts `-Z` flags as it is.
-    pub(crate) nightly: bool,
+    /// The folder that its libraries are below.
+    pub(super) sysroot: PathBuf,
 }
 
 impl Compiler {
-    /// The compiler of a rustup toolchain, if it is recent enough and has the library's source.
+    /// The compiler of a rustup toolchain, if it is of a version that may be used and has the library's source.
     pub(crate) fn probe(toolchain: &str) -> Option<Self> {
-        let version = run::output(rustup_run(toolchain, "rustc").arg("-vV")).ok()?;
-        let version = Version::parse(&version)?;
-        let sysroot = run::output(rustup_run(toolchain, "rustc").args(["--print", "sysroot"])).ok()?;
-        (version.recent_enough() && has_library_source(Path::new(sysroot.trim()))).then(|| Self {
+        let Installed { version, sysroot } = Installed::probe(toolchain)?;
+        (version.recent_enough() && has_library_source(&sysroot)).then(|| Self {
             toolchain: toolchain.to_owned(),
             rustc: version.line,
             llvm: version.llvm,
-            nightly: version.nightly,
+            sysroot,
         })
     }
 }
 
 /// A command of a rustup toolchain.
-pub(crate) fn rustup_run(toolchain: &str, program: &str) -> Command {
+pub(crate) fn rustup_run(toolchain: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("rustup");
-    command.args(["run", toolchain, program]);
-    crate::workspace::without_package_env(&mut command);
+    command.args(["run", toolchain]).arg(program);
+    workspace::without_package_env(&mut command);
     command
 }
 
-/// The usable compilers that are installed, the most predictable first.
-pub(crate) fn installed() -> Vec<Compiler> {
-    // A failure to link only means that Debian's compiler is not among those found.
-    let _ = link_debian_compiler();
-    let Ok(list) = run::output(Command::new("rustup").args(["toolchain", "list"])) else { return Vec::new() };
-    let mut names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    names.sort_by_key(|name| match *name {
-        DEBIAN_TOOLCHAIN => 0,
-        name if name.starts_with("nightly") => 1,
-        _ => 2,
-    });
-    names.into_iter().filter_map(Compiler::probe).collect()
+/// What builds what.
+#[derive(Debug)]
+pub(super) struct Toolchains {
+    /// The kernel program's compiler.
+    pub(super) kernel: Compiler,
+    /// The name of the toolchain for everything else.
+    pub(super) host: String,
 }
 
-/// Installs a compiler: Debian's as root, for it comes with its LLVM, else rustup's nightly.
-pub(crate) fn install() -> Result<Compiler> {
-    let debian = if packages::can_install() { install_debian() } else { Err(not_root()) };
-    debian.or_else(|debian| {
-        install_nightly().map_err(|nightly| {
-            anyhow!(
-                "no compiler with the standard library's source. Either `sudo apt-get install \
-                 --no-install-recommends {}` (Debian 12 or later) or `rustup toolchain install nightly \
-                 --component rust-src`, then run `cargo xtask setup` again (tried: {}; {})",
-                DEBIAN_PACKAGES.join(" "),
-                first_line(&debian),
-                first_line(&nightly)
-            )
-        })
+/// Finds the pinned compiler, or installs what is missing of it; else Debian's for the kernel program, and for the
+/// rest too where the pinned one is not installed at all.
+pub(super) fn get(pin: &Pin) -> Result<Toolchains> {
+    match pinned(pin) {
+        Ok(kernel) => Ok(Toolchains { host: kernel.toolchain.clone(), kernel }),
+        Err(rustup) => {
+            let kernel = debian_instead(pin, &rustup)?;
+            let host = names(&pin.channel).into_iter().next();
+            Ok(Toolchains { host: host.unwrap_or_else(|| kernel.toolchain.clone()), kernel })
+        }
+    }
+}
+
+fn debian_instead(pin: &Pin, rustup: &anyhow::Error) -> Result<Compiler> {
+    eprintln!("rustup gives no Rust {} with its library's source; trying Debian's compiler", pin.channel);
+    debian().map_err(|debian| {
+        anyhow!(
+            "missing: Rust {0} with the component {LIBRARY_SOURCE}; where rustup reaches its server, `rustup \
+                 toolchain install {0} --component {LIBRARY_SOURCE}` gets it (rustup: {1}; Debian: {2})",
+            pin.channel,
+            first_line(rustup),
+            first_line(&debian)
+        )
     })
+}
+
+/// Whether rustup knows a toolchain of this name that can be used.
+pub(super) fn is_installed(toolchain: &str) -> bool {
+    Installed::probe(toolchain).is_some()
+}
+
+fn pinned(pin: &Pin) -> Result<Compiler> {
+    let names = names(&pin.channel);
+    if let Some(compiler) = names.iter().find_map(|name| Compiler::probe(name)) {
+        return Ok(compiler);
+    }
+    for name in &names {
+        // A toolchain that somebody linked takes no component.
+        if name.starts_with(&pin.channel) || is_channel(name) {
+            add_components(name, pin)?;
+            return Compiler::probe(name).with_context(|| format!("{name} still lacks the library's source"));
+        }
+    }
+    run::step(
+        &format!("getting Rust {} by rustup", pin.channel),
+        "rustup",
+        rustup(&["toolchain", "install", &pin.channel, "--profile", "minimal", "--no-self-update"])
+            .args(pin.components.iter().flat_map(|component| ["--component", component])),
+    )?;
+    Compiler::probe(&pin.channel)
+        .with_context(|| format!("rustup's {} lacks the library's source", pin.channel))
+}
+
+/// Asks rustup for all components at once, and where that fails for the one that the build can't do without.
+fn add_components(toolchain: &str, pin: &Pin) -> Result<()> {
+    let add = |components: &[&str]| {
+        run::step(
+            &format!("adding {} to the toolchain {toolchain}", components.join(", ")),
+            "rustup",
+            rustup(&["component", "add", "--toolchain", toolchain]).args(components),
+        )
+    };
+    let all: Vec<&str> = pin.components.iter().map(String::as_str).collect();
+    add(&all).or_else(|error| add(&[LIBRARY_SOURCE]).map_err(|_| error))
+}
+
+/// The installed toolchains of this release, the active one first, then the one that bears its name.
+fn names(release: &str) -> Vec<String> {
+    let Ok(list) = run::output(&mut rustup(&["toolchain", "list"])) else { return Vec::new() };
+    let mut names = in_order(&list, release);
+    names.retain(|name| Installed::probe(name).is_some_and(|found| found.version.release == release));
+    names
+}
+
+/// The names in what `rustup toolchain list` prints, the likeliest to be of this release first.
+fn in_order(list: &str, release: &str) -> Vec<String> {
+    let mut lines: Vec<&str> = list.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.sort_by_key(|line| {
+        if line.contains("(active") {
+            0
+        } else if line.starts_with(release) {
+            1
+        } else {
+            2
+        }
+    });
+    lines.iter().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Whether rustup made this toolchain itself from one of its channels, by its name.
+fn is_channel(name: &str) -> bool {
+    ["stable", "beta", "nightly"].iter().any(|channel| {
+        name.strip_prefix(channel).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    })
+}
+
+fn rustup(arguments: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(arguments);
+    command
 }
 
 /// An error without the end of the log that it may carry.
@@ -89,110 +213,136 @@ fn first_line(error: &anyhow::Error) -> String {
     format!("{error:#}").lines().next().unwrap_or_default().to_owned()
 }
 
-fn not_root() -> anyhow::Error {
-    anyhow!("apt-get is not to be used, for this is not root on Debian")
-}
-
-fn install_debian() -> Result<Compiler> {
-    packages::install("a Rust compiler with its library's source", &DEBIAN_PACKAGES)?;
-    link_debian_compiler()?;
-    Compiler::probe(DEBIAN_TOOLCHAIN).with_context(|| {
-        format!("{DEBIAN_PREFIX}/bin/rustc is older than {MINIMUM} or lacks the library's source")
+/// Debian's compiler, which is installed where this is root and the version on offer is recent enough.
+fn debian() -> Result<Compiler> {
+    if let Some(compiler) = installed_debian() {
+        return Ok(compiler);
+    }
+    let [compiler, ..] = DEBIAN_PACKAGES;
+    if !packages::can_install() {
+        bail!("not root on Debian, so {compiler} can't be installed");
+    }
+    // What an old list offers is not what there is. A list that can't be had is judged by what it says below.
+    let _ = packages::update();
+    match packages::candidate(compiler) {
+        None => bail!("it offers no {compiler}"),
+        Some(version) if minor(&version) < minor(MINIMUM) => {
+            bail!("it offers {compiler} {version}, and {MINIMUM} is the oldest that does")
+        }
+        Some(_) => packages::install("a Rust compiler with its library's source", &DEBIAN_PACKAGES)?,
+    }
+    installed_debian().with_context(|| {
+        format!("{DEBIAN_PREFIX}/bin/rustc is older than {MINIMUM} or lacks its library's source")
     })
 }
 
-fn install_nightly() -> Result<Compiler> {
-    run::step(
-        "getting rustup's nightly with the library's source",
-        "rustup",
-        Command::new("rustup").args([
-            "toolchain",
-            "install",
-            "nightly",
-            "--profile",
-            "minimal",
-            "--component",
-            "rust-src",
-            "--no-self-update",
-        ]),
-    )?;
-    Compiler::probe("nightly").with_context(|| format!("rustup's nightly is older than {MINIMUM}"))
-}
-
-/// Makes Debian's compiler a rustup toolchain, if it is installed and is not one yet.
-fn link_debian_compiler() -> Result<()> {
-    let home = run::output(Command::new("rustup").args(["show", "home"]))?;
-    let link = PathBuf::from(home.trim()).join("toolchains").join(DEBIAN_TOOLCHAIN);
-    if link.exists() {
-        return Ok(());
-    }
+/// Debian's compiler, if it is installed and can be used. Makes it a rustup toolchain, if it is not one yet.
+fn installed_debian() -> Option<Compiler> {
     let prefix = Path::new(DEBIAN_PREFIX);
-    if !prefix.join("bin/cargo").exists() || !prefix.join("bin/rustc").exists() || !has_library_source(prefix)
+    if !["bin/cargo", "bin/rustc"].iter().all(|file| prefix.join(file).exists())
+        || !has_library_source(prefix)
     {
-        bail!("no Rust compiler with its library's source in {DEBIAN_PREFIX}");
+        return None;
     }
-    run::output(Command::new("rustup").args(["toolchain", "link", DEBIAN_TOOLCHAIN, DEBIAN_PREFIX]))?;
-    Ok(())
+    Compiler::probe(DEBIAN_TOOLCHAIN).or_else(|| {
+        run::output(&mut rustup(&["toolchain", "link", DEBIAN_TOOLCHAIN, DEBIAN_PREFIX])).ok()?;
+        Compiler::probe(DEBIAN_TOOLCHAIN)
+    })
 }
 
 fn has_library_source(sysroot: &Path) -> bool {
     sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
 }
 
-/// The oldest compiler that builds this workspace.
-const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
+/// A toolchain that is installed, whatever it can be used for.
+struct Installed {
+    version: Version,
+    sysroot: PathBuf,
+}
+
+impl Installed {
+    fn probe(toolchain: &str) -> Option<Self> {
+        let version = run::output(rustup_run(toolchain, "rustc").arg("-vV")).ok()?;
+        let sysroot = run::output(rustup_run(toolchain, "rustc").args(["--print", "sysroot"])).ok()?;
+        Some(Self { version: Version::parse(&version)?, sysroot: PathBuf::from(sysroot.trim()) })
+    }
+}
 
 /// What `rustc -vV` says.
 #[derive(Debug, PartialEq, Eq)]
 struct Version {
     line: String,
-    minor: u32,
+    release: String,
     llvm: u32,
-    nightly: bool,
 }
 
 impl Version {
     fn parse(text: &str) -> Option<Self> {
         let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-        let release = field("release:")?;
         Some(Self {
             line: text.lines().next()?.to_owned(),
-            minor: minor(release)?,
+            release: field("release:")?.to_owned(),
             llvm: field("LLVM version:")?.split('.').next()?.parse().ok()?,
-            nightly: release.ends_with("-nightly") || release.ends_with("-dev"),
         })
     }
 
     fn recent_enough(&self) -> bool {
-        minor(MINIMUM).is_some_and(|minimum| self.minor >= minimum)
+        minor(&self.release) >= minor(MINIMUM)
     }
 }
 
-/// The 95 of `1.95` or `1.95.0-nightly`.
+/// The 95 of `1.95`, `1.95.0-nightly` or Debian's `1.95.0+dfsg1-1`; none for what is no version 1.
 fn minor(release: &str) -> Option<u32> {
-    release.strip_prefix("1.")?.split(['.', '-']).next()?.parse().ok()
+    release.strip_prefix("1.")?.split(['.', '-', '+', '~']).next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NIGHTLY: &str = "rustc 1.97.0-nightly (e50aa6fba 2026-05-19)\nbinary: rustc\n\
-        host: x86_64-unknown-linux-gnu\nrelease: 1.97.0-nightly\nLLVM version: 22.1.4\n";
-
     #[test]
-    fn a_nightly_is_understood() {
-        let version = Version::parse(NIGHTLY).unwrap();
-        assert_eq!((version.minor, version.llvm, version.nightly), (97, 22, true));
-        assert!(version.recent_enough());
+    fn this_workspace_pins_a_release_that_its_packages_allow() {
+        let pin = Pin::parse(include_str!("../../../Cargo.toml")).unwrap();
+        assert!(minor(&pin.channel) >= minor(MINIMUM), "{pin:?} is older than {MINIMUM}");
+        assert_eq!(pin.channel.split('.').count(), 3, "{pin:?} floats");
+        assert!(pin.components.iter().any(|component| component == LIBRARY_SOURCE), "{pin:?}");
     }
 
     #[test]
-    fn a_distribution_build_is_no_nightly() {
+    fn a_manifest_without_a_pin_is_an_error() {
+        assert!(Pin::parse("[workspace]\nmembers = []\n").is_err());
+    }
+
+    #[test]
+    fn the_active_toolchain_comes_first() {
+        let list = "nightly-x86_64-unknown-linux-gnu\n1.95.0-x86_64-unknown-linux-gnu\n\
+            stable-x86_64-unknown-linux-gnu (active, default)\nbpf\n";
+        assert_eq!(
+            in_order(list, "1.95.0"),
+            [
+                "stable-x86_64-unknown-linux-gnu",
+                "1.95.0-x86_64-unknown-linux-gnu",
+                "nightly-x86_64-unknown-linux-gnu",
+                "bpf"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_linked_toolchain_is_none_of_rustups_own() {
+        assert!(is_channel("stable-x86_64-unknown-linux-gnu"));
+        assert!(is_channel("nightly"));
+        assert!(!is_channel("bpf"));
+        assert!(!is_channel("stable2"));
+    }
+
+    #[test]
+    fn a_distribution_build_is_understood() {
         let text = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)\n\
             release: 1.96.0\nLLVM version: 22.1.8\n";
         let version = Version::parse(text).unwrap();
-        assert_eq!((version.minor, version.llvm, version.nightly), (96, 22, false));
+        assert_eq!((version.release.as_str(), version.llvm), ("1.96.0", 22));
+        assert!(version.recent_enough());
     }
 
     #[test]
@@ -204,5 +354,12 @@ mod tests {
     #[test]
     fn a_compiler_without_llvm_is_refused() {
         assert_eq!(Version::parse("rustc 1.96.0\nrelease: 1.96.0\n"), None);
+    }
+
+    #[test]
+    fn versions_of_packages_are_compared_too() {
+        assert_eq!(minor("1.85.0+dfsg3-1~deb12u3"), Some(85));
+        assert_eq!(minor("1.95"), Some(95));
+        assert!(minor("2:1.95") < minor("1.0"));
     }
 }
