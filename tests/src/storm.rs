@@ -187,7 +187,18 @@ fn status(bed: &Bed) -> Result<Status> {
 fn new_interface(bed: &Bed, view: &View, number: usize) -> Result<f64> {
     let name = format!("new{number}");
     let store = bed.host(STORE)?;
-    store.ip(&["link", "add", &name, "type", "veth", "peer", "name", "peer", "netns", bed.router().name()])?;
+    store.ip(&[
+        "link",
+        "add",
+        &name,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "peer",
+        "netns",
+        bed.router().name(),
+    ])?;
     let made = Instant::now();
     let guarded = || {
         let attached = store.run(|| view.attachments()).ok()?.ok()?;

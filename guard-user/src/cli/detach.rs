@@ -12,7 +12,7 @@ use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
-use crate::kernel::{LinuxKernel, KernelError, Removed, View};
+use crate::kernel::{KernelError, LinuxKernel, Removed, View};
 use crate::store::{self, Store, Use};
 
 /// Where everything is pinned if the config does not say.

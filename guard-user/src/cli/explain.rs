@@ -14,12 +14,12 @@ use super::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
-use crate::inputs;
 use crate::exemption::{Clocks, document};
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
+use crate::inputs;
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.

@@ -7,8 +7,6 @@ mod runtime;
 
 pub use runtime::{Options, StartError, run};
 
-
-
 use crate::config::policy::{Action, Ingress};
 
 /// The name of an action in config, status and logs.

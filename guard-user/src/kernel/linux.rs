@@ -6,7 +6,9 @@ use guard_common::abi::{ExemptionUse, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::observe::{self, Scope};
-use super::{Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, Published, Stray, View, entries, folder};
+use super::{
+    Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, Published, Stray, View, entries, folder,
+};
 
 impl LinuxKernel {
     /// The look of [`Kernel::observe`], without the entries of folder and maps.

@@ -194,7 +194,8 @@ impl MemoryKernel {
     #[must_use]
     pub(crate) fn guarded(&self) -> Vec<String> {
         let state = self.state();
-        let guarded = state.interfaces.values().filter(|it| it.attachments.contains_key(&(Hook::Egress as u8)));
+        let guarded =
+            state.interfaces.values().filter(|it| it.attachments.contains_key(&(Hook::Egress as u8)));
         guarded.map(|device| device.name.clone()).collect()
     }
 
@@ -223,7 +224,10 @@ impl State {
         match self.failures.get_mut(&operation) {
             Some(left) if *left > 0 => {
                 *left -= 1;
-                Err(KernelError::Netlink { what: "do as it was told", source: io::Error::other("the test says so") })
+                Err(KernelError::Netlink {
+                    what: "do as it was told",
+                    source: io::Error::other("the test says so"),
+                })
             }
             _ => Ok(()),
         }
@@ -278,7 +282,8 @@ impl Kernel for MemoryKernel {
                 })
                 .collect(),
         });
-        let missing_entries = if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
+        let missing_entries =
+            if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
         Ok(Observed { interfaces: interfaces.collect(), missing_entries, ..Observed::default() })
     }
 

@@ -5,10 +5,10 @@ use crate::control::status::{
     DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
     VerdictStatus,
 };
-use crate::exemption::{State, Summary};
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
 };
+use crate::exemption::{State, Summary};
 use crate::health::{Enforcement, Health, ProblemCode};
 
 fn exemption() -> Summary {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-
 use super::basis::{Basis, Geo, Table};
 use super::input::Ticket;
 use crate::approval::Signature;

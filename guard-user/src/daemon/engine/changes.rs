@@ -200,7 +200,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn change_kept(&mut self, change: ChangeId, result: Result<Vec<Key>, StoreError>, now: Clocks) {
+    pub(super) fn change_kept(
+        &mut self,
+        change: ChangeId,
+        result: Result<Vec<Key>, StoreError>,
+        now: Clocks,
+    ) {
         let at = self.changes.pending.iter().position(|it| it.id == change.0);
         let Some(mut pending) = at.map(|at| self.changes.pending.remove(at)) else {
             self.closings.ordered(change.0);

@@ -171,9 +171,10 @@ impl Engine {
             .iter()
             .flat_map(|it| it.interfaces.iter().map(|it| (it.interface.index, it.interface.name.clone())))
             .collect();
-        let news = observed.interfaces.iter().filter(|it| {
-            !known.contains(&(it.interface.index, it.interface.name.clone()))
-        });
+        let news = observed
+            .interfaces
+            .iter()
+            .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
         let news: Vec<u32> = news.map(|it| it.interface.index).collect();
         self.interfaces.failed.retain(|index, _| !news.contains(index));
         self.note_lost(before.as_ref(), &observed);
@@ -212,11 +213,17 @@ impl Engine {
     /// Logs where the program was on an interface at the last look and is not any more.
     fn note_lost(&mut self, before: Option<&Observed>, now: &Observed) {
         for it in before.iter().flat_map(|observed| &observed.interfaces) {
-            let Some(next) = now.interfaces.iter().find(|next| next.interface.index == it.interface.index) else {
+            let Some(next) = now.interfaces.iter().find(|next| next.interface.index == it.interface.index)
+            else {
                 if it.at(Hook::Egress).is_some() {
                     let name = it.interface.name.clone();
                     self.log(Level::Info, format!("{name} is gone, and its guard with it"));
-                    self.record_of(Kind::Detach, &name, "", json!({"index": it.interface.index, "gone": true}));
+                    self.record_of(
+                        Kind::Detach,
+                        &name,
+                        "",
+                        json!({"index": it.interface.index, "gone": true}),
+                    );
                 }
                 continue;
             };
@@ -322,7 +329,10 @@ impl Engine {
     pub(super) fn forgotten(&mut self, stray: &Stray, result: Result<(), String>) {
         self.interfaces.forgetting.remove(&stray.entry);
         if let Err(error) = result {
-            self.log(Level::Warn, format!("the entry of an interface that is gone can't be removed: {error}"));
+            self.log(
+                Level::Warn,
+                format!("the entry of an interface that is gone can't be removed: {error}"),
+            );
         }
     }
 

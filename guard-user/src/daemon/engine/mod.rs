@@ -244,17 +244,25 @@ impl Engine {
 
     fn request(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
         if self.ending.has_begun() {
-            return self.answer(ticket, Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done"));
+            return self
+                .answer(ticket, Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done"));
         }
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
             Request::ExemptionLoad { document, name, signatures, dry_run } => {
-                self.load_exemption(ticket, loads::Handed { document, name, signatures, dry_run }, asker.who, now);
+                self.load_exemption(
+                    ticket,
+                    loads::Handed { document, name, signatures, dry_run },
+                    asker.who,
+                    now,
+                );
             }
             Request::ExemptionStay { .. }
             | Request::ExemptionResume { .. }
             | Request::ExemptionRevoke { .. }
-            | Request::InstrumentInvalidate { .. } => self.change_exemptions(ticket, &request, asker.who, now),
+            | Request::InstrumentInvalidate { .. } => {
+                self.change_exemptions(ticket, &request, asker.who, now)
+            }
             request => self.read(ticket, request, asker, now),
         }
     }
@@ -263,7 +271,10 @@ impl Engine {
         if let Some(moved) = now.wall_jumped_since(&self.clocks) {
             self.log(
                 Level::Warn,
-                format!("the wall clock was set by {} ms: the windows of exemptions follow", moved / 1_000_000),
+                format!(
+                    "the wall clock was set by {} ms: the windows of exemptions follow",
+                    moved / 1_000_000
+                ),
             );
             self.clocks = now;
             self.clock_count += 1;
@@ -308,11 +319,15 @@ impl Engine {
         self.settle_closings();
         let Some((_, purpose)) = self.asked.remove(&id) else { return };
         match (purpose, outcome) {
-            (Purpose::Load(ticket), StoreOutcome::Loaded(result)) => self.exemption_loaded(ticket, result, now),
+            (Purpose::Load(ticket), StoreOutcome::Loaded(result)) => {
+                self.exemption_loaded(ticket, result, now)
+            }
             (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result, now),
             (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
             (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
-            (purpose, StoreOutcome::Saved(result)) => self.saved(purpose, result.map_err(|it| it.to_string())),
+            (purpose, StoreOutcome::Saved(result)) => {
+                self.saved(purpose, result.map_err(|it| it.to_string()))
+            }
             // The worker answers each job in its own way; nothing else comes.
             _ => {}
         }
@@ -329,7 +344,10 @@ impl Engine {
             Purpose::CountersEnd => self.counters_ended(result),
             Purpose::SaveCounts => {
                 if let Err(error) = result {
-                    self.log(Level::Warn, format!("what crossed can't be saved, and is with the next look: {error}"));
+                    self.log(
+                        Level::Warn,
+                        format!("what crossed can't be saved, and is with the next look: {error}"),
+                    );
                 }
             }
             Purpose::CheckPlace => self.surroundings_are(Surroundings::State(result.err())),

@@ -41,10 +41,7 @@ impl Engine {
         self.problems_of_store(&mut problems, exemptions);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
-        problems.extend(
-            self.stale_database(now)
-                .map(|why| Problem::new(ProblemCode::DatabaseStale, why)),
-        );
+        problems.extend(self.stale_database(now).map(|why| Problem::new(ProblemCode::DatabaseStale, why)));
         problems.sort();
         problems.dedup();
         problems
@@ -80,7 +77,8 @@ impl Engine {
         for problem in before.difference(&present) {
             let same = |it: &&Problem| (it.code, &it.subject) == (problem.code, &problem.subject);
             if !present.iter().any(|it| same(&it)) {
-                let subject = problem.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
+                let subject =
+                    problem.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
                 self.log(Level::Info, format!("mended: {}{subject}", problem.code));
             }
         }
@@ -92,7 +90,8 @@ impl Engine {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
         }
-        let slow = self.publishing.on_its_way_since().is_some_and(|since| now.boot_ns > since + ON_THE_WAY_NS);
+        let slow =
+            self.publishing.on_its_way_since().is_some_and(|since| now.boot_ns > since + ON_THE_WAY_NS);
         let why = match self.tables(now) {
             Tables::Failed(why) => Some(why),
             Tables::OnTheWay if slow => Some("a new generation is on its way and not live yet".to_owned()),
@@ -136,7 +135,9 @@ impl Engine {
         if !observed.missing_entries.is_empty() {
             let missing = observed.missing_entries.join(", ");
             let why = self.interfaces.restore_failure().map(|why| format!(": {why}")).unwrap_or_default();
-            let message = format!("gone from bpffs, without which nothing is guarded after the daemon's end: {missing}{why}");
+            let message = format!(
+                "gone from bpffs, without which nothing is guarded after the daemon's end: {missing}{why}"
+            );
             problems.push(Problem::new(ProblemCode::EntriesMissing, message));
         }
     }
@@ -189,7 +190,8 @@ impl Engine {
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
         }
         if let Some(why) = self.closings.hold_error() {
-            let message = format!("the kernel does not take the mark either, so a restart would open it: {why}");
+            let message =
+                format!("the kernel does not take the mark either, so a restart would open it: {why}");
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
         let gap = self.gap.iter();
@@ -213,7 +215,8 @@ impl Engine {
             problems.push(Problem::of(ProblemCode::WorkerStuck, "counters", message));
         }
         let asked = self.asked.values();
-        let oldest = asked.filter(|(_, purpose)| !matches!(purpose, Purpose::Read(_))).map(|(at, _)| *at).min();
+        let oldest =
+            asked.filter(|(_, purpose)| !matches!(purpose, Purpose::Read(_))).map(|(at, _)| *at).min();
         if oldest.is_some_and(|at| now.boot_ns > at + STUCK_NS) {
             let message = "the disk has not answered for some seconds: closings hold in the kernel all the same, and \
                            nothing is opened";
@@ -237,9 +240,7 @@ impl Engine {
                 Surroundings::LastTables(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastTables, why));
                 }
-                Surroundings::State(None)
-                | Surroundings::Store(None)
-                | Surroundings::LastTables(None) => {}
+                Surroundings::State(None) | Surroundings::Store(None) | Surroundings::LastTables(None) => {}
             }
         }
     }

@@ -62,15 +62,7 @@ pub(super) enum Tables {
 
 impl Publishing {
     pub(super) fn new(generation: u64) -> Self {
-        Self {
-            generation,
-            since: None,
-            serial: 0,
-            live: None,
-            in_flight: None,
-            failed: None,
-            compiled: None,
-        }
+        Self { generation, since: None, serial: 0, live: None, in_flight: None, failed: None, compiled: None }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -251,7 +243,8 @@ impl Engine {
         if outcome.serial != self.publishing.serial {
             return;
         }
-        let Some(InFlight { basis, policy, is_candidate, is_part, .. }) = self.publishing.in_flight.take() else {
+        let Some(InFlight { basis, policy, is_candidate, is_part, .. }) = self.publishing.in_flight.take()
+        else {
             return;
         };
         let went_live = outcome.generation == self.publishing.generation + 1;

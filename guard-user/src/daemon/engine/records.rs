@@ -68,7 +68,10 @@ impl Engine {
     /// What can't be written is logged loudly; nothing else stops for it.
     pub(super) fn recorded(&mut self, result: Result<(), String>) {
         if let Err(error) = result {
-            self.log(Level::Error, format!("THE AUDIT TRAIL HAS A GAP: a record could not be written: {error}"));
+            self.log(
+                Level::Error,
+                format!("THE AUDIT TRAIL HAS A GAP: a record could not be written: {error}"),
+            );
             self.gap = Some(error);
         }
     }

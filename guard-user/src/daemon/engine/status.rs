@@ -70,7 +70,9 @@ impl Engine {
                     name: pattern.as_str().to_owned(),
                     index: None,
                     hooks: Vec::new(),
-                    problem: Some("there is no such interface; it is guarded as soon as it appears".to_owned()),
+                    problem: Some(
+                        "there is no such interface; it is guarded as soon as it appears".to_owned(),
+                    ),
                 });
             }
         }

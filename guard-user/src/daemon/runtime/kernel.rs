@@ -67,11 +67,7 @@ fn work(
 }
 
 /// Does one job.
-pub(in crate::daemon) fn done(
-    kernel: &mut dyn Kernel,
-    names: &SharedNames,
-    job: KernelJob,
-) -> Option<Input> {
+pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Option<Input> {
     let text = |error: KernelError| error.to_string();
     Some(match job {
         KernelJob::Observe { cgroups } => {

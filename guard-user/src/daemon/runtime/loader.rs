@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::facts;
-use crate::inputs::{self, InputError};
 use crate::compile;
 use crate::config::Checked;
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
 use crate::geo::GeoDb;
+use crate::inputs::{self, InputError};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -63,10 +63,7 @@ pub(super) fn prepare(policy: Policy, database: GeoDb) -> Result<Prepared, LoadF
 }
 
 /// A policy with these geo tables, or with those that the kernel has.
-pub(super) fn without_tables(
-    policy: Policy,
-    geo: Option<(Geo, crate::geo::Info)>,
-) -> Prepared {
+pub(super) fn without_tables(policy: Policy, geo: Option<(Geo, crate::geo::Info)>) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);
     Prepared { policy: Arc::new(policy), warnings: Vec::new(), geo, cgroups }

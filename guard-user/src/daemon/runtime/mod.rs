@@ -32,9 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::engine::{
-    Action, Asker, Engine, Input, Level, State, Surroundings, Ticket, not_permitted,
-};
+use super::engine::{Action, Asker, Engine, Input, Level, State, Surroundings, Ticket, not_permitted};
 use crate::audit::Who;
 use crate::config::Checked;
 use crate::control::protocol::{Request, Response};
@@ -48,9 +46,9 @@ use cgroups::Cgroups;
 use last_tables::Tables;
 use links::Links;
 pub use loader::Options;
-pub use start::StartError;
 use notify::notify;
 use start::Parts;
+pub use start::StartError;
 use watchdog::Watchdog;
 
 /// A turn of the loop that takes longer is logged.
@@ -135,7 +133,8 @@ impl Daemon {
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
         let (sender, inputs) = mpsc::unbounded_channel();
-        let start::Started { engine, actions, parts, control, requests } = start::start(options, checked, sender).await?;
+        let start::Started { engine, actions, parts, control, requests } =
+            start::start(options, checked, sender).await?;
         let mut daemon = Self {
             engine,
             parts,

@@ -124,93 +124,89 @@ fn try_report(
     (from, until): (Option<Date>, Option<Date>),
     now: Timestamp,
 ) -> Result<Report, StoreError> {
-        let within =
-            |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
-        let mut traffic = Vec::new();
-        for row in store.counts_by_day()? {
-            let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) =
-                (date(&row.day), row.judged)
-            else {
-                continue;
-            };
-            if within(day) && hook == "egress" {
-                let (packets, bytes) = (row.packets, row.bytes);
-                traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
-            }
-        }
-        let records = audit_records(store)?;
-        let mut use_by_day: BTreeMap<Key, Vec<DayUse>> = BTreeMap::new();
-        for row in store.use_by_day()? {
-            if let Some(day) = date(&row.day).filter(|day| within(*day)) {
-                let (packets, bytes) = (row.used.packets, row.used.bytes);
-                use_by_day.entry(row.key).or_default().push(DayUse { day, packets, bytes });
-            }
-        }
-        let first_day = traffic.iter().map(|row| row.day).min();
-        let begin = from.or(first_day).map_or(now, start_of);
-        let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
-        let summaries = store.list(now).into_iter().filter(|it| {
-            let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
-            let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
-            loaded_by_then && it.valid_until > begin && !closed_before
-        });
-        let exemptions = summaries.map(|summary| {
-            let key = (summary.id.clone(), summary.version);
-            let days = use_by_day.remove(&key).unwrap_or_default();
-            let record = store.record(&key);
-            exemption(summary, record, days, changes(&records, &key, record))
-        });
-        let exemptions = exemptions.collect();
-        let pin = |pin: &crate::config::policy::Pin| PinEntry {
-            name: pin.name.clone(),
-            home: pin.home.to_string(),
+    let within = |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
+    let mut traffic = Vec::new();
+    for row in store.counts_by_day()? {
+        let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) = (date(&row.day), row.judged)
+        else {
+            continue;
         };
-        Ok(Report {
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            from: begin,
-            until: end,
-            made_at: now,
-            generation: job.generation,
-            redacted: !job.sees_all,
-            pins: job.policy.pins.iter().map(pin).collect(),
-            exemptions,
-            traffic,
-            gaps: gaps(store, job, &records),
-            audit_head: records.last().map(|(line, record)| AuditHead {
-                sequence: record.sequence,
-                sha256: crate::audit::Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
-                time: record.time,
-            }),
-        })
-    }
-
-    /// Every record of the trail with its line.
-    fn audit_records(store: &Store) -> Result<Vec<(String, Stored)>, StoreError> {
-        let lines = store.audit_lines(0, usize::MAX)?;
-        let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
-        Ok(lines.into_iter().filter_map(read).collect())
-    }
-
-    /// Where the report may miss something.
-    fn gaps(store: &Store, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
-        let mut gaps: Vec<String> = store.problems().iter().map(ToString::to_string).collect();
-        gaps.extend(job.gaps.iter().cloned());
-        let mut running = false;
-        for (_, record) in records {
-            if record.kind == Kind::Start.name() {
-                if running {
-                    gaps.push(format!(
-                        "the daemon or the host ended without a word before {}: what crossed in the last \
-                         seconds before that may be booked later or, after a loss of power, be missing",
-                        record.time
-                    ));
-                }
-                running = true;
-            }
-            running &= record.kind != Kind::End.name();
+        if within(day) && hook == "egress" {
+            let (packets, bytes) = (row.packets, row.bytes);
+            traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
         }
-        gaps
     }
+    let records = audit_records(store)?;
+    let mut use_by_day: BTreeMap<Key, Vec<DayUse>> = BTreeMap::new();
+    for row in store.use_by_day()? {
+        if let Some(day) = date(&row.day).filter(|day| within(*day)) {
+            let (packets, bytes) = (row.used.packets, row.used.bytes);
+            use_by_day.entry(row.key).or_default().push(DayUse { day, packets, bytes });
+        }
+    }
+    let first_day = traffic.iter().map(|row| row.day).min();
+    let begin = from.or(first_day).map_or(now, start_of);
+    let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
+    let summaries = store.list(now).into_iter().filter(|it| {
+        let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
+        let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
+        loaded_by_then && it.valid_until > begin && !closed_before
+    });
+    let exemptions = summaries.map(|summary| {
+        let key = (summary.id.clone(), summary.version);
+        let days = use_by_day.remove(&key).unwrap_or_default();
+        let record = store.record(&key);
+        exemption(summary, record, days, changes(&records, &key, record))
+    });
+    let exemptions = exemptions.collect();
+    let pin =
+        |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
+    Ok(Report {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        from: begin,
+        until: end,
+        made_at: now,
+        generation: job.generation,
+        redacted: !job.sees_all,
+        pins: job.policy.pins.iter().map(pin).collect(),
+        exemptions,
+        traffic,
+        gaps: gaps(store, job, &records),
+        audit_head: records.last().map(|(line, record)| AuditHead {
+            sequence: record.sequence,
+            sha256: crate::audit::Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
+            time: record.time,
+        }),
+    })
+}
+
+/// Every record of the trail with its line.
+fn audit_records(store: &Store) -> Result<Vec<(String, Stored)>, StoreError> {
+    let lines = store.audit_lines(0, usize::MAX)?;
+    let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
+    Ok(lines.into_iter().filter_map(read).collect())
+}
+
+/// Where the report may miss something.
+fn gaps(store: &Store, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
+    let mut gaps: Vec<String> = store.problems().iter().map(ToString::to_string).collect();
+    gaps.extend(job.gaps.iter().cloned());
+    let mut running = false;
+    for (_, record) in records {
+        if record.kind == Kind::Start.name() {
+            if running {
+                gaps.push(format!(
+                    "the daemon or the host ended without a word before {}: what crossed in the last \
+                         seconds before that may be booked later or, after a loss of power, be missing",
+                    record.time
+                ));
+            }
+            running = true;
+        }
+        running &= record.kind != Kind::End.name();
+    }
+    gaps
+}
 fn is(summary: &Summary, (id, version): &Key) -> bool {
     (&summary.id, summary.version) == (id, *version)
 }

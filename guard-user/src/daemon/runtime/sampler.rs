@@ -37,11 +37,7 @@ impl Worker {
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub(super) fn start(
-        view: View,
-        sources: Sources,
-        inputs: UnboundedSender<Input>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(view: View, sources: Sources, inputs: UnboundedSender<Input>) -> io::Result<Self> {
         let (jobs, receiver) = queue();
         std::thread::Builder::new()
             .name("sampler".to_owned())

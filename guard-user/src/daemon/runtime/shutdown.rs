@@ -8,7 +8,6 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-
 /// How long systemd may take to say whether the host goes down.
 const PATIENCE: Duration = Duration::from_secs(2);
 

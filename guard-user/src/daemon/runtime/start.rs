@@ -86,11 +86,7 @@ fn what_goes_on(pin_path: &Path) -> String {
     }
 }
 
-async fn try_to_start(
-    options: Options,
-    checked: Checked,
-    inputs: UnboundedSender<Input>,
-) -> Result<Started> {
+async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSender<Input>) -> Result<Started> {
     let Checked { policy, warnings } = checked;
     let (pin_path, state) = (policy.state.pin_path.clone(), policy.state.directory.clone());
     let mut kernel = LinuxKernel::open(&pin_path).map_err(StartError::Kernel)?;
@@ -130,22 +126,15 @@ async fn try_to_start(
         None
     });
     let history = Arc::new(History::default());
-    let sources = report_events(&mut kernel, &pin_path, (names.clone(), Arc::clone(&history)), cursor, format)?;
+    let sources =
+        report_events(&mut kernel, &pin_path, (names.clone(), Arc::clone(&history)), cursor, format)?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
-    for problem in [
-        Surroundings::Store(store_problem),
-        Surroundings::LastTables(tables_problem),
-    ] {
+    for problem in [Surroundings::Store(store_problem), Surroundings::LastTables(tables_problem)] {
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
-    let control = Setup {
-        path: control.socket,
-        groups: control.groups,
-        names: users,
-        history,
-        requests: sender,
-    };
+    let control =
+        Setup { path: control.socket, groups: control.groups, names: users, history, requests: sender };
     let parts = Parts {
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
@@ -228,11 +217,7 @@ fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
 }
 
 /// The tables to begin with: of the config and its databases, else with the last geo tables that were good.
-fn prepare(
-    policy: Policy,
-    state: &Path,
-    generation: u64,
-) -> Result<(Prepared, Option<String>), StartError> {
+fn prepare(policy: Policy, state: &Path, generation: u64) -> Result<(Prepared, Option<String>), StartError> {
     let failed = match database(&policy.geo) {
         Ok(database) => match loader::prepare(policy.clone(), database) {
             Ok(prepared) => return Ok((prepared, None)),
@@ -258,4 +243,3 @@ fn prepare(
 fn database(geo: &Geo) -> Result<crate::geo::GeoDb, InputError> {
     inputs::load_database(geo)
 }
-

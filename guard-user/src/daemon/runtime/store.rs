@@ -127,11 +127,8 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
         StoreJob::SaveCounts { counts, judged, cursor } => {
-            let progress = Progress {
-                pin_counts: counts.as_deref(),
-                judged: judged.as_ref(),
-                cursor: cursor.as_ref(),
-            };
+            let progress =
+                Progress { pin_counts: counts.as_deref(), judged: judged.as_ref(), cursor: cursor.as_ref() };
             StoreOutcome::Saved(store.save_progress(progress, now))
         }
         StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now)),

@@ -74,7 +74,8 @@ pub(super) const ONE: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \
 pub(super) const BAD: &str = "[host]\n";
 
 fn policy(text: &str) -> Result<Policy, String> {
-    let surroundings = crate::config::Surroundings { groups: &crate::config::groups::builtin, database: None };
+    let surroundings =
+        crate::config::Surroundings { groups: &crate::config::groups::builtin, database: None };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.toml");
     std::fs::write(&file, text).unwrap();
@@ -158,7 +159,8 @@ impl World {
         self.cuts.clear();
         (self.samples, self.loads) = (0, 0);
         self.resuming.clear();
-        self.lost.extend(self.tickets().filter(|ticket| !self.answers.contains_key(ticket)).collect::<Vec<_>>());
+        self.lost
+            .extend(self.tickets().filter(|ticket| !self.answers.contains_key(ticket)).collect::<Vec<_>>());
         // An order that was neither marked nor answered is as if it had never come.
         let held = self.kernel.held().unwrap();
         let kept = self.store.kept();
@@ -232,7 +234,8 @@ impl World {
         let ticket = Ticket(self.next_ticket);
         match &request {
             Request::ExemptionResume { id, .. } => drop(self.resuming.insert(ticket, id.clone())),
-            Request::ExemptionStay { id, dry_run: false, .. } | Request::ExemptionRevoke { id, dry_run: false, .. } => {
+            Request::ExemptionStay { id, dry_run: false, .. }
+            | Request::ExemptionRevoke { id, dry_run: false, .. } => {
                 // Accepted where it is not refused in the same step, before any worker has done anything.
                 let id = id.clone();
                 let asker = asker();
@@ -250,11 +253,20 @@ impl World {
 
     pub(super) fn load(&mut self, id: &str, version: u32) -> Ticket {
         let document = document(id, version, self.now.wall);
-        self.ask(Request::ExemptionLoad { document, name: id.to_owned(), signatures: Vec::new(), dry_run: false })
+        self.ask(Request::ExemptionLoad {
+            document,
+            name: id.to_owned(),
+            signatures: Vec::new(),
+            dry_run: false,
+        })
     }
 
     pub(super) fn stay(&mut self, id: &str) -> Ticket {
-        self.ask(Request::ExemptionStay { id: id.to_owned(), order: "High Court 1".to_owned(), dry_run: false })
+        self.ask(Request::ExemptionStay {
+            id: id.to_owned(),
+            order: "High Court 1".to_owned(),
+            dry_run: false,
+        })
     }
 
     pub(super) fn resume(&mut self, id: &str) -> Ticket {
@@ -285,7 +297,8 @@ impl World {
                 Action::Load => self.loads += 1,
                 Action::CloseSockets(cut) => self.cuts.push_back(cut.id),
                 Action::Answer(ticket, response) => {
-                    if let Response::Error { kind: ErrorKind::NotFound | ErrorKind::BadInput, .. } = &response {
+                    if let Response::Error { kind: ErrorKind::NotFound | ErrorKind::BadInput, .. } = &response
+                    {
                         self.closings.remove(&ticket);
                     }
                     self.answers.insert(ticket, response);
@@ -305,7 +318,11 @@ impl World {
             let document = kept.by_slot(*slot).unwrap_or_else(|| panic!("slot {slot} is nobody's"));
             let key = (document.id.clone(), document.version);
             let record = kept.record(&key).unwrap();
-            assert!(record.is_active() && !unsaved.contains(&key), "{key:?} is opened, and is {:?}", record.status);
+            assert!(
+                record.is_active() && !unsaved.contains(&key),
+                "{key:?} is opened, and is {:?}",
+                record.status
+            );
             assert!(!self.is_closed(&key.0), "{key:?} is opened, and an order closed it");
         }
     }
@@ -341,7 +358,9 @@ impl World {
             Part::Store => {
                 let Some((id, job)) = self.store_jobs.pop_front() else { return };
                 let resumed = match &job {
-                    StoreJob::Change { target, change: crate::store::Change::Resume { .. }, .. } => Some(target.clone()),
+                    StoreJob::Change { target, change: crate::store::Change::Resume { .. }, .. } => {
+                        Some(target.clone())
+                    }
                     _ => None,
                 };
                 let outcome = runtime::store::done(&mut self.store, job, self.now.wall);
@@ -422,7 +441,9 @@ impl World {
     pub(super) fn open(&self) -> Vec<String> {
         let kept = self.store.kept();
         let open = self.kernel.open_slots();
-        let ids = open.iter().map(|slot| kept.by_slot(*slot).map_or_else(|| format!("#{slot}"), |it| it.id.clone()));
+        let ids = open
+            .iter()
+            .map(|slot| kept.by_slot(*slot).map_or_else(|| format!("#{slot}"), |it| it.id.clone()));
         ids.collect()
     }
 }
