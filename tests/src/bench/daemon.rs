@@ -11,12 +11,13 @@ use guard_user::control::client::ask;
 use guard_user::control::protocol::Request;
 
 use super::figures::{Figures, median};
-use crate::bed::exemption;
+use crate::bed::{Bed, exemption};
 use crate::bpffs::BpfFs;
 use crate::netns::{HOST_INTERFACE, Host, Lan};
 use crate::proc::{Process, retry_until};
 use crate::program::borderguard;
 use crate::scratch::Scratch;
+use crate::storm;
 
 /// Revocations that are timed.
 const REVOKED: usize = 64;
@@ -55,6 +56,19 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
         .parse()?;
     figures.set("daemon_rss_mib", kib / 1024.0);
     figures.set("revoke_ms", revoke(&socket)?);
+    drop(daemon);
+    storm_figures(figures)
+}
+
+/// How soon what matters is done under a storm of new flows.
+fn storm_figures(figures: &mut Figures) -> Result<()> {
+    let sender = borderguard()?.with_file_name("guard-storm");
+    let storm = storm::measure(&Bed::new("storm")?, &sender)?;
+    figures.set("storm_rate", storm.rate);
+    figures.set("storm_stay_ms", storm::worst(&storm.stay_ms));
+    figures.set("storm_stay_median_ms", storm::median(&storm.stay_ms));
+    figures.set("storm_status_ms", storm::worst(&storm.status_ms));
+    figures.set("storm_interface_ms", storm::worst(&storm.interface_ms));
     Ok(())
 }
 

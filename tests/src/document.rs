@@ -1,0 +1,47 @@
+//! The texts of exemptions that tests load.
+
+use std::ops::Range;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A treaty request in an exemption's document, and who sends.
+pub const INSTRUMENT: &str = r#"[instrument]
+type = "treaty-request"
+name = "US-Ireland MLAT 2001"
+article = "Art. 48"
+ground = "art-46-2-a"
+basis = "art-6-1-c"
+authority = "Central Authority for Mutual Assistance, Ireland"
+reference = "case 2026/0142"
+agreement = "Treaty on Mutual Legal Assistance in Criminal Matters of 18 January 2001"
+
+[exporter]
+name = "Example Mail Ireland Ltd"
+role = "controller"
+contact = "privacy@example.org"
+"#;
+
+/// The text of an exemption that is valid from now for so many seconds.
+pub fn exemption(id: &str, pin: &str, cidrs: &[&str], seconds: i64, quota: Option<u64>) -> String {
+    let now = Timestamp::now();
+    let window = now - SignedDuration::from_secs(1)..now + SignedDuration::from_secs(seconds);
+    exemption_within(id, pin, cidrs, window, quota)
+}
+
+/// The text of an exemption that is valid in a window.
+pub fn exemption_within(
+    id: &str,
+    pin: &str,
+    cidrs: &[&str],
+    window: Range<Timestamp>,
+    quota: Option<u64>,
+) -> String {
+    let Range { start: from, end: until } = window;
+    let quota = quota.map(|bytes| format!("quota_bytes = {bytes}\n")).unwrap_or_default();
+    format!(
+        "id = {id:?}\nversion = 1\npins = [{pin:?}]\npurpose = \"Evidence in case 2026/0142\"\n\
+         data_categories = [\"e-mail content\"]\nvalid_from = {from}\nvalid_until = {until}\n{quota}\n\
+         {INSTRUMENT}\n[[recipient]]\nname = \"Requesting authority, Boston\"\njurisdiction = \"US\"\n\
+         cidrs = {cidrs:?}\n"
+    )
+}

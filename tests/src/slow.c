@@ -1,0 +1,40 @@
+/* Stands in for parts of the C library in a daemon under test: syncs of files, and lookups of users and groups, wait as
+   long as the file that SLOW_DISK or SLOW_NAMES names is there. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void wait_for(const char *variable) {
+    const char *file = getenv(variable);
+    while (file && access(file, F_OK) == 0)
+        usleep(10000);
+}
+
+int fsync(int fd) {
+    int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    wait_for("SLOW_DISK");
+    return next(fd);
+}
+
+int fdatasync(int fd) {
+    int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    wait_for("SLOW_DISK");
+    return next(fd);
+}
+
+int getpwuid_r(uid_t uid, struct passwd *user, char *buffer, size_t size, struct passwd **found) {
+    int (*next)(uid_t, struct passwd *, char *, size_t, struct passwd **) =
+        (int (*)(uid_t, struct passwd *, char *, size_t, struct passwd **))dlsym(RTLD_NEXT, "getpwuid_r");
+    wait_for("SLOW_NAMES");
+    return next(uid, user, buffer, size, found);
+}
+
+int getgrnam_r(const char *name, struct group *group, char *buffer, size_t size, struct group **found) {
+    int (*next)(const char *, struct group *, char *, size_t, struct group **) =
+        (int (*)(const char *, struct group *, char *, size_t, struct group **))dlsym(RTLD_NEXT, "getgrnam_r");
+    wait_for("SLOW_NAMES");
+    return next(name, group, buffer, size, found);
+}

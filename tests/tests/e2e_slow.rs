@@ -1,0 +1,84 @@
+//! A disk or a source of names that does not answer holds up no stay, no interface and no quota.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::time::{Duration, Instant};
+
+use guard_tests::bed::{Bed, Family, MAIL_PORT, PIN, US};
+use guard_tests::netns::Netns;
+use guard_tests::proc::retry_until;
+use guard_tests::slow::{self, Part};
+use guard_user::control::client::ask;
+use guard_user::control::protocol::{Request, Response};
+use guard_user::health::ProblemCode;
+
+/// Bounds for a debug build on a machine that does other things, too; the storm's test has the figures.
+const SOON: Duration = Duration::from_secs(5);
+const TO_US: &str = "203.0.113.10/32";
+
+fn store(bed: &Bed) -> &Netns {
+    bed.host(guard_tests::bed::STORE).unwrap()
+}
+
+fn stay(bed: &Bed, id: &str) -> std::thread::JoinHandle<Response> {
+    let (socket, id) = (bed.socket(), id.to_owned());
+    std::thread::spawn(move || {
+        let request = Request::ExemptionStay { id, order: "High Court 1".to_owned(), dry_run: false };
+        ask(&socket, &request).unwrap()
+    })
+}
+
+fn guards_a_new_interface(bed: &Bed, name: &str) {
+    store(bed).link(name, bed.router(), name).unwrap();
+    let guarded = || {
+        let found = bed.status().ok()?.interfaces.into_iter().find(|interface| interface.name == name)?;
+        (found.problem.is_none() && !found.hooks.is_empty()).then_some(())
+    };
+    retry_until(SOON, &format!("{name} to be guarded"), guarded).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
+    let bed = Bed::new("slow-disk").unwrap();
+    bed.configure_for(&["eth0", "new*"], PIN).unwrap();
+    let daemon = slow::start(&bed).unwrap();
+    bed.exempt("one", &[TO_US], 600, None).unwrap();
+    assert!(bed.passes(US).unwrap());
+    slow::hang(&bed, Part::Disk).unwrap();
+    let begin = Instant::now();
+    let answer = stay(&bed, "one");
+    retry_until(SOON, "the stay to reach the kernel", || (!bed.passes(US).unwrap()).then_some(())).unwrap();
+    assert!(begin.elapsed() < SOON);
+    guards_a_new_interface(&bed, "new0");
+    // The answer says that it is not on the disk, and the status that it is not kept.
+    let Response::Error { message, .. } = answer.join().unwrap() else { panic!("it can't be kept yet") };
+    assert!(message.contains("no packet passes any more"), "{message}");
+    let problems = bed.status().unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.code == ProblemCode::OrderNotKept), "{problems:?}");
+    // Not even a kill opens it again: the kernel holds the order.
+    daemon.signal(rustix::process::Signal::KILL);
+    slow::go_on(&bed, Part::Disk).unwrap();
+    let _next = bed.start(&[]).unwrap();
+    assert!(!bed.passes(US).unwrap(), "the order holds over a restart");
+    let kept = || {
+        let stayed = bed.exemption("one").ok()?.state.name() == "stayed";
+        (stayed && bed.status().ok()?.problems.iter().all(|it| it.code != ProblemCode::OrderNotKept)).then_some(())
+    };
+    retry_until(SOON, "the order to be on the disk", kept).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_source_of_names_that_hangs_holds_up_nobody() {
+    let bed = Bed::new("slow-names").unwrap();
+    bed.configure_for(&["eth0", "new*"], PIN).unwrap();
+    let _daemon = slow::start(&bed).unwrap();
+    bed.exempt("one", &[TO_US], 600, None).unwrap();
+    slow::hang(&bed, Part::Names).unwrap();
+    let begin = Instant::now();
+    assert!(matches!(stay(&bed, "one").join().unwrap(), Response::Done { .. }));
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    guards_a_new_interface(&bed, "new0");
+    slow::go_on(&bed, Part::Names).unwrap();
+}
