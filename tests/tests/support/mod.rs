@@ -166,6 +166,20 @@ impl Network {
         });
     }
 
+    /// Has an interface of this name and index come and go so many times in the calling thread's namespace, its other
+    /// end being in this one.
+    pub(crate) fn come_and_go(&self, name: &str, index: u32, times: usize) {
+        netlink(async |handle| {
+            for _ in 0..times {
+                let peer = rtnetlink::LinkUnspec::new_with_name("bgp0").setns_by_fd(self.0.as_raw_fd());
+                let veth = rtnetlink::LinkVeth::new(name, "").index(index);
+                let veth = veth.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
+                handle.link().add(veth).execute().await.unwrap();
+                handle.link().del(index).execute().await.unwrap();
+            }
+        });
+    }
+
     /// Moves an interface of the calling thread's namespace into it. It keeps its index where that is free.
     pub(crate) fn take(&self, name: &str) {
         let index = Interface::by_name(name).unwrap().index;
