@@ -1,5 +1,7 @@
 //! Counters, flow records and events. Nothing here changes a verdict, and no verdict waits for it.
 
+use core::mem::offset_of;
+
 use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{
     Count, Event, FlowKey, FlowRecord, Hook, Loss, Outcome, OutcomeKey, Place, PolicyTable,
@@ -82,27 +84,30 @@ fn count_pins(hook: Hook, decision: &Outcome, bytes: u64) {
 
 #[inline(always)]
 fn count_outcome(hook: Hook, decision: &Outcome, pin: u8, bytes: u64) {
-    let key = OutcomeKey {
-        pin,
-        jurisdiction: Place(decision.place).jurisdiction_index(),
-        hook_verdict: (hook as u8) << 4 | decision.verdict,
-        reason: decision.reason,
-    };
-    match OUTCOMES.get_ptr_mut(key) {
+    let jurisdiction = Place(decision.place).jurisdiction_index();
+    let hook_verdict = (hook as u8) << 4 | decision.verdict;
+    // By a whole word, as in `key`.
+    let key = u32::from_ne_bytes([pin, jurisdiction, hook_verdict, decision.reason]);
+    match OUTCOMES.get_ptr_mut(outcome_key(key)) {
         Some(count) => add(Some(count), bytes),
         None => {
-            let key = u32::from_ne_bytes([key.pin, key.jurisdiction, key.hook_verdict, key.reason]);
             subprograms::borderguard_count_first_outcome(key, bytes);
         }
     }
+}
+
+/// The key of these bytes.
+#[inline(always)]
+fn outcome_key(bytes: u32) -> OutcomeKey {
+    // SAFETY: an OutcomeKey is four bytes, and any are a value.
+    unsafe { core::mem::transmute::<u32, OutcomeKey>(bytes) }
 }
 
 /// Counts a packet under a key that was not there, the bytes of an [`OutcomeKey`]. Another program may make it
 /// meanwhile, which is as good: each CPU has its own count under it.
 #[inline(always)]
 pub fn count_first_outcome(key: u32, bytes: u64) {
-    let [pin, jurisdiction, hook_verdict, reason] = key.to_ne_bytes();
-    let key = OutcomeKey { pin, jurisdiction, hook_verdict, reason };
+    let key = outcome_key(key);
     let _there_now = OUTCOMES.insert(key, Count { packets: 0, bytes: 0 }, u64::from(BPF_NOEXIST));
     match OUTCOMES.get_ptr_mut(key) {
         Some(count) => add(Some(count), bytes),
@@ -218,32 +223,33 @@ unsafe fn count_on(record: *mut FlowRecord, bytes: u64, now: u64, tcp_flags: u8,
 #[inline(always)]
 fn key_of(hook: Hook, layer: &Layer, decision: &Outcome) -> FlowKey {
     let ports = layer.flags & Layer::HAS_PORTS != 0;
-    FlowKey {
-        src: layer.src,
-        dst: layer.dst,
-        sport: if ports { layer.sport } else { 0 },
-        dport: if ports { layer.dport } else { 0 },
-        proto: layer.proto,
-        ..nameless(hook, decision)
-    }
+    let (sport, dport) = if ports { (layer.sport, layer.dport) } else { (0, 0) };
+    key(hook, [layer.src, layer.dst], [sport, dport], layer.proto, decision)
 }
 
 /// The key of packets without addresses that could be read.
 #[inline(always)]
 fn nameless(hook: Hook, decision: &Outcome) -> FlowKey {
-    FlowKey {
-        src: Addr { hi: 0, lo: 0 },
-        dst: Addr { hi: 0, lo: 0 },
-        sport: 0,
-        dport: 0,
-        proto: 0,
-        hook: hook as u8,
-        verdict: decision.verdict,
-        reason: decision.reason,
-        place: decision.place,
-        exemption: decision.exemption,
-        pins: fold_pins(decision.tag, decision.denied),
-    }
+    key(hook, [Addr { hi: 0, lo: 0 }; 2], [0, 0], 0, decision)
+}
+
+/// The key of these fields, written by whole words: the map's hash reads words, which a processor would have to put
+/// together from the stores of single bytes that are still under way.
+#[inline(always)]
+fn key(hook: Hook, addresses: [Addr; 2], ports: [u16; 2], proto: u8, decision: &Outcome) -> FlowKey {
+    const { assert!(size_of::<FlowKey>() == 6 * size_of::<u64>() && offset_of!(FlowKey, sport) == 32) };
+    const { assert!(offset_of!(FlowKey, proto) == 36 && offset_of!(FlowKey, reason) == 39) };
+    const { assert!(offset_of!(FlowKey, place) == 40 && offset_of!(FlowKey, pins) == 44) };
+    let [sport, dport] = ports.map(u16::to_ne_bytes);
+    let (verdict, reason) = (decision.verdict, decision.reason);
+    let head = [sport[0], sport[1], dport[0], dport[1], proto, hook as u8, verdict, reason];
+    let (place, exemption) = (decision.place.to_ne_bytes(), decision.exemption.to_ne_bytes());
+    let pins = fold_pins(decision.tag, decision.denied).to_ne_bytes();
+    let tail = [place[0], place[1], exemption[0], exemption[1], pins[0], pins[1], pins[2], pins[3]];
+    let [src, dst] = addresses;
+    let words = [src.hi, src.lo, dst.hi, dst.lo, u64::from_ne_bytes(head), u64::from_ne_bytes(tail)];
+    // SAFETY: a FlowKey is made of integers alone, without padding, in this order: the layout is held above.
+    unsafe { core::mem::transmute::<[u64; 6], FlowKey>(words) }
 }
 
 /// Whether an event of this flow is within its limit at `now`, which it is then counted on. Each pin, reason and hook

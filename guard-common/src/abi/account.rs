@@ -126,11 +126,10 @@ pub struct FlowKey {
 #[inline(always)]
 #[must_use]
 pub const fn fold_pins(tag: u64, denied: u64) -> u32 {
-    // A multiplication carries bits upwards alone, so each is preceded by a step that brings the upper ones down. Odd
-    // constants without a pattern: the fractions of the golden ratio and of the root of 3.
-    let mixed = (tag ^ tag >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ mixed >> 32) ^ denied.rotate_left(29);
-    ((mixed ^ mixed >> 29).wrapping_mul(0xbb67_ae85_84ca_a73b) >> 32) as u32
+    // Kept apart as far as there is room, for those that forbid are among those that tag. A multiplication carries bits
+    // upwards alone, so the upper ones are brought down first. The constant is the golden ratio's fraction.
+    let both = tag ^ denied.rotate_left(37);
+    ((both ^ both >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 /// What is known of a flow under one judgement. With another one it has another record, see [`FlowKey`].
