@@ -18,36 +18,47 @@ use crate::{
     workspace,
 };
 
-/// Run every check that a change must pass: format, lints, licences, tests, demo, other kernels
+/// Run every check that a change must pass: format, lints, the tree's rules, licences, tests, what ships,
+/// demo, a fresh machine, other kernels
 ///
 /// All checks run even if one fails; a table at the end says how each went and how long it took.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Only checks whose name contains one of these
+    names: Vec<String>,
+}
 
 /// A check by name. It says itself what is wrong; the error says only that something is.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
     ("licences", licences),
     ("tests", || this_program(&["test", "--ci"])),
     ("demo", || this_program(&["demo"])),
+    ("a fresh machine", || this_program(&["fresh"])),
     ("other kernels", || this_program(&["vm"])),
 ];
 
-pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let names = &arguments.names;
+    let chosen = |check: &Check| names.is_empty() || names.iter().any(|name| check.0.contains(name.as_str()));
     let started = Instant::now();
-    let results = CHECKS.map(|(name, check)| {
+    let mut results = Vec::new();
+    for (name, check) in CHECKS.into_iter().filter(chosen) {
         println!("\n==== {name}");
         let started = Instant::now();
         let result = check();
         if let Err(error) = &result {
             eprintln!("error: {name}: {error:#}");
         }
-        (name, result.is_ok(), started.elapsed())
-    });
+        results.push((name, result.is_ok(), started.elapsed()));
+    }
+    if results.is_empty() {
+        bail!("no check's name contains {}", names.join(" or "));
+    }
     println!("\n{}", table(&results, started.elapsed()));
     let good = results.iter().all(|(_, good, _)| *good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -96,11 +107,6 @@ fn clippy_of_kernel_program() -> Result<()> {
     status(&mut cargo)
 }
 
-fn licences() -> Result<()> {
-    println!("{} packages, all with a permitted licence", licences::check()?);
-    Ok(())
-}
-
 /// Another command of this program, just as a person would type it.
 fn this_program(arguments: &[&str]) -> Result<()> {
     let program = env::current_exe().context("cannot find this program's own file")?;
@@ -109,6 +115,11 @@ fn this_program(arguments: &[&str]) -> Result<()> {
     let name = program.to_string_lossy();
     let program = name.strip_suffix(" (deleted)").unwrap_or(&name);
     status(Command::new(Path::new(program)).args(arguments))
+}
+
+fn licences() -> Result<()> {
+    println!("{} packages, all with a permitted licence", licences::check()?);
+    Ok(())
 }
 
 fn status(command: &mut Command) -> Result<()> {

@@ -5,6 +5,7 @@ mod bpf;
 mod build;
 mod ci;
 mod demo;
+mod fresh;
 mod licences;
 mod run;
 mod setup;
@@ -35,6 +36,7 @@ enum Command {
     Build(build::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
+    Fresh(fresh::Arguments),
     Bench(bench::Arguments),
     Vm(vm::Arguments),
     Ci(ci::Arguments),
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
+        Command::Fresh(arguments) => fresh::command(&arguments),
         Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
         Command::Ci(arguments) => ci::command(&arguments),

@@ -4,7 +4,11 @@ use std::{
     fs::{self, File},
     io::{IsTerminal as _, Write as _},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +19,47 @@ use crate::workspace;
 
 /// How many lines of a failed command's log are shown.
 const TAIL_LINES: usize = 25;
+
+/// Set by a signal that asks this program to end, after [`stop_on_signals`].
+static STOPPED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on a signal that asks this program to end makes the step that runs fail, so that what has to be removed
+/// is removed.
+pub(crate) fn stop_on_signals() -> Result<()> {
+    let stopped = STOPPED.get_or_init(Arc::default);
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(stopped)).context("cannot take signals")?;
+    }
+    Ok(())
+}
+
+/// Waits for a program's end, with something to do every tenth of a second. Kills it where this program was asked
+/// to end, or after `limit`.
+fn wait(child: &mut Child, limit: Duration, tick: impl Fn()) -> Result<ExitStatus> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let stopped = STOPPED.get().is_some_and(|stopped| stopped.load(Ordering::Relaxed));
+        if stopped || started.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            bail!("{}", if stopped { "interrupted" } else { "it did not come to its end in time" });
+        }
+        tick();
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Runs a program that shows its own output, for `limit` at most.
+pub(crate) fn shown(command: &mut Command, limit: Duration) -> Result<ExitStatus> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    wait(&mut child, limit, || {})
+}
 
 /// Runs one long step: says what it is, how long it takes, and keeps what the command prints in
 /// `target/xtask/LOG.log`, of which only the end is shown, and only when the command fails.
@@ -34,13 +79,7 @@ pub(crate) fn step(what: &str, log: &str, command: &mut Command) -> Result<()> {
         .stderr(file)
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        thread::sleep(Duration::from_millis(100));
-        progress.tick();
-    };
+    let status = wait(&mut child, Duration::MAX, || progress.tick())?;
     if status.success() {
         progress.done();
         return Ok(());
@@ -120,6 +159,15 @@ impl<'a> Progress<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_goes_on_is_ended() {
+        let started = Instant::now();
+        let error = shown(Command::new("sleep").arg("60"), Duration::from_millis(200)).unwrap_err();
+        assert!(error.to_string().contains("in time"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(30));
+        assert!(shown(&mut Command::new("true"), Duration::from_secs(60)).unwrap().success());
+    }
 
     #[test]
     fn durations_read_well() {

@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Scenario,
     /// Booting other kernels; the emulator itself is only unpacked, see `vm/tools.rs`.
     Vm,
+    /// A root filesystem with nothing of this machine.
+    Fresh,
     /// Linting the kernel program with Debian's compiler.
     Lint,
 }
@@ -29,6 +31,8 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Vm, "ip", "iproute2"),
     (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "xz", "xz-utils"),
+    (Purpose::Fresh, "debootstrap", "debootstrap"),
+    (Purpose::Fresh, "git", "git"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
 
