@@ -65,6 +65,8 @@ fn outer() -> Result<()> {
     for source in SOURCES.iter().chain([&RECORD]) {
         println!("cargo::rerun-if-changed={source}");
     }
+    // By its build id a debugger finds the debug info that was split off, whatever the linker does by itself.
+    println!("cargo::rustc-link-arg-bins=-Wl,--build-id=sha1");
     let record = Record::read(Path::new(RECORD)).context(RUN_SETUP)?;
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("cargo did not set OUT_DIR")?);
     // One folder for all profiles: the kernel program is always built for release, so that tests judge

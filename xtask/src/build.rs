@@ -4,16 +4,23 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{setup, workspace};
+use crate::{setup, ship};
 
 /// Build the borderguard program for release, with the kernel program inside
+///
+/// The program is stripped; what a debugger needs beside it is in borderguard.debug, which it finds by the build id.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {}
 
 pub(crate) fn command(Arguments {}: &Arguments) -> Result<ExitCode> {
-    release(&["guard-user"])?;
-    println!("built {}", workspace::target_dir().join("release/borderguard").display());
+    println!("built {}", shipped()?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the program as it ships.
+pub(crate) fn shipped() -> Result<ship::Shipped> {
+    release(&["guard-user"])?;
+    ship::split("borderguard")
 }
 
 /// Sets up the build and builds the programs of these packages for release.

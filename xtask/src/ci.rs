@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    licences, run,
+    build, licences, run,
     setup::{
         self,
         packages::{self, Purpose},
     },
-    workspace,
+    ship, workspace,
 };
 
 /// Run every check that a change must pass: format, lints, the tree's rules, licences, tests, what ships,
@@ -31,12 +31,13 @@ pub(crate) struct Arguments {
 /// A check by name. It says itself what is wrong; the error says only that something is.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
     ("licences", licences),
     ("tests", || this_program(&["test", "--ci"])),
+    ("release program", || ship::check(&build::shipped()?)),
     ("demo", || this_program(&["demo"])),
     ("a fresh machine", || this_program(&["fresh"])),
     ("other kernels", || this_program(&["vm"])),

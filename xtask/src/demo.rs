@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     bpf, build,
     setup::packages::{self, Purpose},
-    workspace,
+    ship, workspace,
 };
 
 /// Show a Dublin storage host whose mailbox may not leave the EU, judged by this machine's kernel
@@ -35,7 +35,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Builds everything for release and becomes one of the programs of the crate `tests`.
 pub(crate) fn launch(program: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    // Both at once, so that their features are the same; what is shown is what ships.
     build::release(&["guard-user", "guard-tests"])?;
+    ship::split("borderguard")?;
     let program = workspace::target_dir().join("release").join(program);
     let failure = Command::new(&program).args(arguments).exec();
     Err(failure).with_context(|| format!("cannot start {}", program.display()))

@@ -9,6 +9,7 @@ mod fresh;
 mod licences;
 mod run;
 mod setup;
+mod ship;
 mod suites;
 mod tally;
 mod test;
