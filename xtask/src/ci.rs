@@ -35,7 +35,7 @@ const CHECKS: [Check; 9] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
-    ("licences", licences),
+    ("licences", licences::check),
     ("tests", || this_program(&["test", "--ci"])),
     ("release program", || ship::check(&build::shipped()?)),
     ("demo", || this_program(&["demo"])),
@@ -116,11 +116,6 @@ fn this_program(arguments: &[&str]) -> Result<()> {
     let name = program.to_string_lossy();
     let program = name.strip_suffix(" (deleted)").unwrap_or(&name);
     status(Command::new(Path::new(program)).args(arguments))
-}
-
-fn licences() -> Result<()> {
-    println!("{} packages, all with a permitted licence", licences::check()?);
-    Ok(())
 }
 
 fn status(command: &mut Command) -> Result<()> {

@@ -5,78 +5,42 @@ use std::{
     fs,
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::toolchain::{Compiler, rustup_run};
-use crate::{run, workspace};
+use super::{
+    tool::Tool,
+    toolchain::{Compiler, rustup_run},
+};
 
-/// The version that is built.
-pub(super) const VERSION: &str = "0.13.0";
+/// The linker in its version.
+pub(super) const LINKER: Tool = Tool { name: "bpf-linker", version: "0.13.0" };
 /// The major versions of LLVM for which that version has a cargo feature.
 const SUPPORTED: RangeInclusive<u32> = 21..=23;
 
-/// The folder of the linker's program, relative to the workspace.
-pub(super) fn dir() -> PathBuf {
-    PathBuf::from(".tools/linker/bin")
-}
-
-/// Whether the linker in this folder starts: it needs the compiler's LLVM where it was when it was linked.
-pub(super) fn works(dir: &Path) -> bool {
-    let program = workspace::root().join(dir).join("bpf-linker");
-    run::output(Command::new(program).arg("--version")).is_ok_and(|version| version.contains(VERSION))
-}
-
-/// Builds the linker for this compiler into the checkout's tool folder. It appears there whole or not at all.
+/// Builds the linker for this compiler. It starts only while the compiler's LLVM is where it is now.
 pub(super) fn build(compiler: &Compiler) -> Result<()> {
     let llvm = compiler.llvm;
     if !SUPPORTED.contains(&llvm) {
         bail!(
-            "toolchain {} uses LLVM {llvm}, and bpf-linker {VERSION} knows {} to {} only",
+            "toolchain {} uses LLVM {llvm}, and bpf-linker {} knows {} to {} only",
             compiler.toolchain,
+            LINKER.version,
             SUPPORTED.start(),
             SUPPORTED.end()
         );
     }
-    let library = llvm_library(&compiler.sysroot, llvm)?;
-    let tools = workspace::tools_dir();
-    let [new, whole] = ["linker.new", "linker"].map(|name| tools.join(name));
-    remove(&new)?;
-    // What is compiled stays there when this is interrupted, for the next try.
-    let objects = workspace::target_dir().join("bpf-linker");
-    run::step(
-        &format!("building bpf-linker {VERSION} with LLVM {llvm} of the compiler (a minute or two)"),
-        "bpf-linker",
-        rustup_run(&compiler.toolchain, "cargo")
-            .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
+    let flags = link_flags(&llvm_library(&compiler.sysroot, llvm)?)?;
+    let why = format!("linked to LLVM {llvm} of the compiler");
+    LINKER.build(&why, rustup_run(&compiler.toolchain, "cargo"), |cargo| {
+        cargo
             .args(["--no-default-features", "--features", &format!("llvm-{llvm},no-llvm-linking")])
-            .arg("--root")
-            .arg(&new)
-            .env("CARGO_TARGET_DIR", &objects)
-            .env("CARGO_ENCODED_RUSTFLAGS", link_flags(&library)?)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags)
             // The work is LLVM's, which is compiled already: spare the time of a full release build.
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_BUILD_TARGET"),
-    )?;
-    remove(&whole)?;
-    fs::rename(&new, &whole).with_context(|| format!("cannot rename {}", new.display()))?;
-    if !works(&dir()) {
-        bail!("the new bpf-linker in {} does not start with {}", whole.display(), library.display());
-    }
-    remove(&objects)
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
-        }
-        _ => Ok(()),
-    }
+    })
 }
 
 /// The compiler's flags by which a program is linked to this library and finds it when it starts, in the form of

@@ -7,6 +7,7 @@
 mod linker;
 pub(crate) mod packages;
 mod record;
+pub(crate) mod tool;
 mod toolchain;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use self::linker::LINKER;
 use self::toolchain::{Compiler, Pin, Toolchains};
 pub(crate) use self::{record::Record, toolchain::rustup_run};
 use crate::workspace;
@@ -79,8 +81,8 @@ fn set_up(pin: &Pin, path: &Path) -> Result<Record> {
         rustc: kernel.rustc,
         llvm: kernel.llvm,
         host,
-        linker: linker::VERSION.to_owned(),
-        linker_dir: linker::dir(),
+        linker: LINKER.version.to_owned(),
+        linker_dir: LINKER.dir(),
     };
     record.write(path)?;
     Ok(record)
@@ -89,8 +91,9 @@ fn set_up(pin: &Pin, path: &Path) -> Result<Record> {
 /// Whether what was recorded is still there and still the same.
 fn still_valid(record: &Record, pin: &Pin) -> bool {
     record.pin == pin.channel
-        && record.linker == linker::VERSION
-        && linker::works(&record.linker_dir)
+        && record.linker == LINKER.version
+        && record.linker_dir == LINKER.dir()
+        && LINKER.works()
         && Compiler::probe(&record.toolchain)
             .is_some_and(|compiler| compiler.rustc == record.rustc && compiler.llvm == record.llvm)
         && (record.host == record.toolchain || toolchain::is_installed(&record.host))

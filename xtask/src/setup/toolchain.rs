@@ -4,6 +4,7 @@
 //! that one, Debian's compiler takes its place, if it is recent enough.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -89,9 +90,9 @@ impl Compiler {
 }
 
 /// A command of a rustup toolchain.
-pub(crate) fn rustup_run(toolchain: &str, program: &str) -> Command {
+pub(crate) fn rustup_run(toolchain: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("rustup");
-    command.args(["run", toolchain, program]);
+    command.args(["run", toolchain]).arg(program);
     workspace::without_package_env(&mut command);
     command
 }
