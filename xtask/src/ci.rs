@@ -15,7 +15,7 @@ use crate::{
         self,
         packages::{self, Purpose},
     },
-    ship, workspace,
+    ship, unit, workspace,
 };
 
 /// Run every check that a change must pass: format, lints, the tree's rules, licences, tests, what ships,
@@ -31,11 +31,12 @@ pub(crate) struct Arguments {
 /// A check by name. It says itself what is wrong; the error says only that something is.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
     ("licences", licences::check),
+    ("systemd unit", unit::check),
     ("tests", || this_program(&["test", "--ci"])),
     ("release program", || ship::check(&build::shipped()?)),
     ("demo", || this_program(&["demo"])),

@@ -13,6 +13,7 @@ mod ship;
 mod suites;
 mod tally;
 mod test;
+mod unit;
 mod vm;
 mod workspace;
 

@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Vm,
     /// A root filesystem with nothing of this machine.
     Fresh,
+    /// Checking the systemd unit.
+    Unit,
     /// Linting the kernel program with Debian's compiler.
     Lint,
 }
@@ -33,6 +35,7 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Vm, "xz", "xz-utils"),
     (Purpose::Fresh, "debootstrap", "debootstrap"),
     (Purpose::Fresh, "git", "git"),
+    (Purpose::Unit, "systemd-analyze", "systemd"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
 
