@@ -31,10 +31,11 @@ pub(crate) struct Arguments {
 /// A check by name. It says itself what is wrong; the error says only that something is.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
+    ("tidy", || this_program(&["tidy"])),
     ("licences", licences::check),
     ("systemd unit", unit::check),
     ("tests", || this_program(&["test", "--ci"])),

@@ -13,6 +13,7 @@ mod ship;
 mod suites;
 mod tally;
 mod test;
+mod tidy;
 mod unit;
 mod vm;
 mod workspace;
@@ -41,6 +42,7 @@ enum Command {
     Fresh(fresh::Arguments),
     Bench(bench::Arguments),
     Vm(vm::Arguments),
+    Tidy(tidy::Arguments),
     Ci(ci::Arguments),
 }
 
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Fresh(arguments) => fresh::command(&arguments),
         Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
+        Command::Tidy(arguments) => tidy::command(&arguments),
         Command::Ci(arguments) => ci::command(&arguments),
     });
     match outcome {

@@ -1,0 +1,165 @@
+//! The layers of the daemon's crate, and what is not yet as the rules say. Each list but the layers only shrinks.
+
+use super::{
+    circles::Known,
+    layers::{Exception, Layer},
+};
+
+/// The modules at the top of `guard-user`, from the bottom up, with those that each may import: the model, then what
+/// is made of it, then the daemon, then the command line. The kernel's side knows the crate `guard-common` alone.
+pub(super) const LAYERS: &[Layer] = &[
+    Layer { module: "kernel", may: &[] },
+    Layer { module: "geo", may: &[] },
+    Layer { module: "groups", may: &[] },
+    Layer { module: "health", may: &[] },
+    Layer { module: "approval", may: &[] },
+    Layer { module: "config", may: &["approval", "groups"] },
+    Layer { module: "exemption", may: &["config", "groups"] },
+    Layer { module: "audit", may: &["approval"] },
+    Layer { module: "compile", may: &["config", "exemption", "geo"] },
+    Layer { module: "store", may: &["approval", "audit", "config", "exemption"] },
+    Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
+    Layer { module: "report", may: &["audit", "exemption"] },
+    Layer { module: "events", may: &["config", "exemption"] },
+    Layer { module: "telemetry", may: &["config", "events", "exemption", "health", "kernel"] },
+    Layer { module: "control", may: &["config", "events", "exemption", "health", "report"] },
+    Layer {
+        module: "daemon",
+        may: &[
+            "approval",
+            "audit",
+            "compile",
+            "config",
+            "control",
+            "events",
+            "exemption",
+            "geo",
+            "groups",
+            "health",
+            "kernel",
+            "report",
+            "store",
+            "telemetry",
+        ],
+    },
+    Layer {
+        module: "cli",
+        may: &[
+            "approval",
+            "audit",
+            "compile",
+            "config",
+            "control",
+            "daemon",
+            "events",
+            "exemption",
+            "explain",
+            "geo",
+            "groups",
+            "health",
+            "kernel",
+            "report",
+            "store",
+            "telemetry",
+        ],
+    },
+];
+
+/// Imports against the layers.
+pub(super) const AGAINST_LAYERS: &[Exception] = &[
+    Exception {
+        from: "store",
+        to: "compile",
+        why: "what the store admits keeps the exemption as the kernel has it",
+    },
+    Exception { from: "explain", to: "kernel", why: "the live tables are read in place, not handed over" },
+    Exception { from: "report", to: "cli", why: "numbers are grouped by the command line's tables" },
+    Exception { from: "control", to: "cli", why: "the client gives its failures an exit code by itself" },
+];
+
+/// Circles of imports.
+pub(super) const CIRCLES: &[Known] = &[
+    Known { of: "guard-common/src", files: &["decide", "tables"] },
+    Known { of: "guard-common/src/decide", files: &["mod", "place", "tag"] },
+    Known {
+        of: "guard-common/src/packet",
+        files: &[
+            "dccp",
+            "ethernet",
+            "extension",
+            "frame",
+            "geneve",
+            "gre",
+            "ipv4",
+            "ipv6",
+            "mod",
+            "pppoe",
+            "routing",
+            "sctp",
+            "tcp",
+            "udp",
+            "vlan",
+            "vxlan",
+        ],
+    },
+    Known { of: "guard-ebpf/src", files: &["account", "maps", "seam"] },
+    Known { of: "guard-user/src", files: &["cli", "control", "daemon", "report"] },
+    Known { of: "guard-user/src/approval", files: &["mod", "quorum"] },
+    Known { of: "guard-user/src/approval", files: &["refusal", "signature"] },
+    Known { of: "guard-user/src/audit", files: &["chain", "record"] },
+    Known { of: "guard-user/src/cli/exemption", files: &["ask", "show"] },
+    Known { of: "guard-user/src/cli/exemption", files: &["lint", "mod", "new", "renew", "sign"] },
+    Known {
+        of: "guard-user/src/config",
+        files: &["approval", "each", "error", "finding", "policy", "read", "sink", "values", "warning"],
+    },
+    Known { of: "guard-user/src/control", files: &["access", "socket"] },
+    Known {
+        of: "guard-user/src/daemon",
+        files: &["exemptions", "guard", "interfaces", "ledger", "mod", "shutdown", "teller", "trail"],
+    },
+    Known { of: "guard-user/src/events", files: &["event", "fields", "text"] },
+    Known { of: "guard-user/src/exemption", files: &["check", "document", "error", "law", "values"] },
+    Known { of: "guard-user/src/exemption/law", files: &["breach", "mod", "overlap"] },
+    Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
+    Known { of: "guard-user/src/kernel", files: &["attach", "filter"] },
+    Known { of: "guard-user/src/kernel", files: &["error", "interface"] },
+    Known {
+        of: "guard-user/src/store",
+        files: &["days", "disk", "entry", "mod", "quota", "read", "slots", "trail"],
+    },
+    Known { of: "tests/src/demo", files: &["acts", "mod"] },
+    Known { of: "tests/src/netns", files: &["lan", "mod"] },
+    Known {
+        of: "tests/src/packet",
+        files: &["checksum", "ipv4", "ipv6", "link", "mod", "transport", "tunnel"],
+    },
+];
+
+/// Files with words that are no names for parts.
+pub(super) const WORDS: &[&str] = &[
+    "docs/design.md",
+    "guard-ebpf/src/account.rs",
+    "guard-ebpf/src/judge.rs",
+    "guard-ebpf/src/lib.rs",
+    "guard-ebpf/src/maps.rs",
+    "guard-ebpf/src/seam.rs",
+    "guard-user/src/approval/tests/bad_signatures.rs",
+    "guard-user/src/approval/tests/differential.rs",
+    "guard-user/src/approval/tests/oracle.rs",
+    "guard-user/src/approval/tests/security_keys.rs",
+    "guard-user/src/approval/tests/signers_file.rs",
+    "guard-user/src/control/server.rs",
+    "guard-user/src/control/tests.rs",
+    "guard-user/src/daemon/guard.rs",
+    "guard-user/src/daemon/ledger.rs",
+    "guard-user/src/daemon/mod.rs",
+    "guard-user/src/daemon/report.rs",
+    "guard-user/src/daemon/status.rs",
+    "guard-user/src/daemon/teller.rs",
+    "guard-user/src/explain/mod.rs",
+    "guard-user/src/explain/words.rs",
+    "tests/src/demo/world.rs",
+    "tests/tests/control_rights.rs",
+    "tests/tests/story.rs",
+];
