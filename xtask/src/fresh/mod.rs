@@ -67,11 +67,13 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
     let status = run::shown(&mut inside(root.path(), command), LIMIT)?;
     let took = run::duration(started.elapsed());
+    if status.success() {
+        println!("\n`{line}` came to its end {took} after it was typed on a machine that had nothing");
+    }
     root.remove()?;
     if !status.success() {
         bail!("`{line}` failed in the fresh root after {took}: {status}");
     }
-    println!("\n`{line}` came to its end {took} after it was typed on a machine that had nothing");
     Ok(ExitCode::SUCCESS)
 }
 
