@@ -126,8 +126,8 @@ fn debian_instead(pin: &Pin, rustup: &anyhow::Error) -> Result<Compiler> {
             "missing: Rust {0} with the component {LIBRARY_SOURCE}; where rustup reaches its server, `rustup \
                  toolchain install {0} --component {LIBRARY_SOURCE}` gets it (rustup: {1}; Debian: {2})",
             pin.channel,
-            first_line(rustup),
-            first_line(&debian)
+            in_a_line(rustup),
+            in_a_line(&debian)
         )
     })
 }
@@ -208,9 +208,11 @@ fn rustup(arguments: &[&str]) -> Command {
     command
 }
 
-/// An error without the end of the log that it may carry.
-fn first_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").lines().next().unwrap_or_default().to_owned()
+/// An error in one line: where it carries the end of a log, what the program itself called its error.
+fn in_a_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let its_own = text.lines().find_map(|line| line.split_once("| error: ")).map(|(_, error)| error);
+    its_own.or(text.lines().next()).unwrap_or_default().trim().to_owned()
 }
 
 /// Debian's compiler, which is installed where this is root and the version on offer is recent enough.
@@ -326,6 +328,14 @@ mod tests {
                 "bpf"
             ]
         );
+    }
+
+    #[test]
+    fn an_error_is_told_in_one_line() {
+        let log =
+            anyhow!("adding rust-src: exit status: 1; the end of x.log:\n  | info: a\n  | error: no route\n");
+        assert_eq!(in_a_line(&log), "no route");
+        assert_eq!(in_a_line(&anyhow!("not root").context("Debian")), "Debian: not root");
     }
 
     #[test]
