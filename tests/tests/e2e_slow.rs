@@ -62,7 +62,8 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
     assert!(!bed.passes(US).unwrap(), "the order holds over a restart");
     let kept = || {
         let stayed = bed.exemption("one").ok()?.state.name() == "stayed";
-        (stayed && bed.status().ok()?.problems.iter().all(|it| it.code != ProblemCode::OrderNotKept)).then_some(())
+        (stayed && bed.status().ok()?.problems.iter().all(|it| it.code != ProblemCode::OrderNotKept))
+            .then_some(())
     };
     retry_until(SOON, "the order to be on the disk", kept).unwrap();
 }

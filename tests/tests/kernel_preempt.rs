@@ -1,6 +1,7 @@
 //! The programs for kernels where tasks preempt each other in the middle of them (`PREEMPT_RT`): the same verdicts as
 //! the others, on every kernel, and no count or packet lost where many judge on one CPU.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+#![allow(clippy::duplicate_mod, reason = "each suite that is run again here has its own support")]
 
 #[path = "kernel_attach.rs"]
 mod attach;
@@ -39,7 +40,7 @@ fn hammer(mut kernel: LinuxKernel, cpus: usize, tasks: usize, frames: u64) {
     std::thread::scope(|scope| {
         let senders: Vec<_> = (0..cpus * tasks)
             .map(|task| {
-                let (begin, frame) = (&begin, if task / cpus % 2 == 0 { &mail } else { &other });
+                let (begin, frame) = (&begin, if (task / cpus).is_multiple_of(2) { &mail } else { &other });
                 scope.spawn(move || {
                     let socket = FrameSocket::on("bgk0");
                     stay_on(task % cpus);

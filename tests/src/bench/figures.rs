@@ -58,7 +58,10 @@ pub(crate) const FIGURES: &[Figure] = &[
         "from the command to the kernel's new generation, on the disk too, at 256 exemptions",
         10.0,
     ),
-    figure("storm_rate", "new forbidden flows a second that two unprivileged senders make, for the next four"),
+    figure(
+        "storm_rate",
+        "new forbidden flows a second that two unprivileged senders make, for the next four",
+    ),
     bound("storm_stay_ms", "from a stay to the kernel's new generation, the worst of fifty", 100.0),
     bound("storm_stay_median_ms", "the same, the median", 10.0),
     bound("storm_status_ms", "from a request for the status to its answer, the worst of fifty", 200.0),

@@ -140,9 +140,7 @@ pub(super) const CIRCLES: &[Known] = &[
     Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
     Known {
         of: "guard-user/src/kernel",
-        files: &[
-            "api", "attach", "counters", "filter", "mod", "observe", "programs", "publish", "restore",
-        ],
+        files: &["api", "attach", "counters", "filter", "mod", "observe", "programs", "publish", "restore"],
     },
     Known { of: "guard-user/src/kernel", files: &["error", "interface"] },
     Known {

@@ -17,6 +17,9 @@ const SOCKETS_NS: u64 = 5_000_000;
 /// How long the answer to a closing that holds in the kernel waits for the disk, nanoseconds.
 const DISK_NS: u64 = 2_000_000_000;
 
+/// How long a resumption waits for the last counts of what was closed just now, nanoseconds.
+const SETTLING_NS: u64 = 2_000_000_000;
+
 /// The number of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ChangeId(pub(super) u64);
@@ -30,6 +33,8 @@ pub(super) struct Changes {
     counted: Vec<(u64, Ticket, String, Vec<Key>)>,
     /// Cuts of what is over that the next generation waits for, and until when.
     cuts: Vec<(u64, u64)>,
+    /// Resumptions of what was closed just now: they wait until its last counts are settled, and until when.
+    unsettled: Vec<(u64, Ticket, Request, Who)>,
     /// Closings of what is about to be opened: looked at again when the store has done that.
     deferred: Vec<(u64, Ticket, Request, Who)>,
 }
@@ -85,16 +90,26 @@ impl Changes {
             let disk = it.published.as_ref().filter(|_| it.kept.is_none()).map(|(_, at)| at + DISK_NS);
             it.sockets_until.into_iter().chain(disk).min()
         };
-        self.pending.iter().filter_map(of).chain(self.cuts.iter().map(|(_, until)| *until)).min()
+        let cuts = self.cuts.iter().map(|(_, until)| *until);
+        let unsettled = self.unsettled.iter().map(|(until, ..)| *until);
+        self.pending.iter().filter_map(of).chain(cuts).chain(unsettled).min()
     }
 }
 
 impl Engine {
     pub(super) fn change_exemptions(&mut self, ticket: Ticket, request: &Request, who: Who, now: Clocks) {
+        self.change(ticket, request, who, (now, true));
+    }
+
+    fn change(&mut self, ticket: Ticket, request: &Request, who: Who, (now, may_wait): (Clocks, bool)) {
         let Some((target, change, dry_run)) = change_of(request) else { return };
         let is_closing = !matches!(change, Change::Resume { .. });
         let keys = match self.kept.affected(&target, &change, now.wall) {
             Ok(keys) => keys,
+            Err(StoreError::NotResumable { .. }) if self.is_settling(&target) && may_wait => {
+                self.changes.unsettled.push((now.boot_ns + SETTLING_NS, ticket, request.clone(), who));
+                return;
+            }
             Err(error) => {
                 // What is about to be opened is closed as soon as it is.
                 if is_closing && !dry_run && self.is_being_opened(&target) {
@@ -138,6 +153,24 @@ impl Engine {
             published: None,
             reading: false,
         });
+    }
+
+    /// Whether the last counts of what the target means are being settled, after which it can be resumed.
+    fn is_settling(&self, target: &Target) -> bool {
+        let Target::Id(id) = target else { return false };
+        let key = self.kept.find(id, None).ok();
+        key.is_some_and(|key| !self.kept.slots_of(&[key]).is_empty())
+    }
+
+    /// Takes up resumptions whose exemption is settled, or that have waited long enough.
+    pub(super) fn take_up_unsettled(&mut self, now: Clocks) {
+        for (until, ticket, request, who) in std::mem::take(&mut self.changes.unsettled) {
+            let Some((target, ..)) = change_of(&request) else { continue };
+            match now.boot_ns < until && self.is_settling(&target) {
+                true => self.changes.unsettled.push((until, ticket, request, who)),
+                false => self.change(ticket, &request, who, (now, false)),
+            }
+        }
     }
 
     /// Whether an operation of the store that is not done yet may open what the target means.

@@ -8,6 +8,7 @@ impl Engine {
     /// failed just now. Nothing else asks for it.
     pub(super) fn reconcile(&mut self, now: Clocks) {
         self.take_up_deferred(now);
+        self.take_up_unsettled(now);
         self.look_where_wanted(now);
         self.publish_where_needed(now);
         self.mend_interfaces(now);

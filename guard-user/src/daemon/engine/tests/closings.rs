@@ -177,3 +177,18 @@ fn a_window_that_ends_closes_and_a_clock_that_is_set_back_opens_nothing_early() 
     world.rest();
     assert_eq!(world.open(), Vec::<String>::new(), "what expired stays so");
 }
+
+#[test]
+fn a_resumption_right_after_a_stay_waits_until_its_counts_are_settled() {
+    let mut world = with_one();
+    let stayed = world.stay("a");
+    while !world.answers.contains_key(&stayed) {
+        for part in [Part::Sockets, Part::Kernel, Part::Store] {
+            world.work(part);
+        }
+    }
+    let resumed = world.resume("a");
+    world.settle();
+    assert!(world.is_done(resumed), "{:?}", world.answer(resumed));
+    assert_eq!(world.open(), ["a"]);
+}
