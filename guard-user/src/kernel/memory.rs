@@ -63,8 +63,23 @@ pub enum Failure {
 pub struct MemoryKernel {
     host: Host,
     adopted: bool,
-    /// Programs with at least this id are this process's.
-    process: u32,
+    programs: Programs,
+}
+
+/// Ids of the programs that a process has loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Programs {
+    egress: u32,
+    ingress: u32,
+}
+
+impl Programs {
+    const fn at(self, hook: Hook) -> u32 {
+        match hook {
+            Hook::Egress => self.egress,
+            Hook::Ingress => self.ingress,
+        }
+    }
 }
 
 impl Host {
@@ -74,11 +89,13 @@ impl Host {
     pub fn open(&self) -> MemoryKernel {
         let mut state = self.state();
         state.end_unkept_links();
-        let process = state.next_id();
-        let adopted = std::mem::replace(&mut state.has_maps, true);
-        state.lost_maps = false;
+        let adopted = std::mem::replace(&mut state.has_maps, true) && !state.lost_maps;
+        if !adopted {
+            state.begin_anew();
+        }
+        let programs = Programs { egress: state.next_id(), ingress: state.next_id() };
         drop(state);
-        MemoryKernel { host: self.clone(), adopted, process }
+        MemoryKernel { host: self.clone(), adopted, programs }
     }
 
     /// The exemptions that the live table could open at some time, by slot; none before the first generation.
@@ -176,7 +193,7 @@ impl Kernel for MemoryKernel {
     }
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
-        Ok(self.doing(Operation::Observe)?.observe(self.process))
+        Ok(self.doing(Operation::Observe)?.observe(self.programs))
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
@@ -189,21 +206,20 @@ impl Kernel for MemoryKernel {
         if link_type.link().is_none() {
             return Err(KernelError::LinkType { interface: interface.name.clone(), link_type });
         }
-        state.guard(nic, Hook::Egress, self.process);
+        state.guard(nic, Hook::Egress, self.programs);
         if !ingress {
-            state.unguard(nic, Hook::Ingress);
-            return Ok(());
+            return state.unguard(nic, Hook::Ingress);
         }
         state.fail_if_asked(Operation::AttachIngress)?;
-        state.guard(nic, Hook::Ingress, self.process);
+        state.guard(nic, Hook::Ingress, self.programs);
         Ok(())
     }
 
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError> {
         let mut state = self.doing(Operation::Release)?;
         if let Ok(nic) = state.nic_at(interface) {
-            state.unguard(nic, Hook::Egress);
-            state.unguard(nic, Hook::Ingress);
+            state.unguard(nic, Hook::Egress)?;
+            state.unguard(nic, Hook::Ingress)?;
         }
         Ok(())
     }

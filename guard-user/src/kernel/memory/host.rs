@@ -9,7 +9,7 @@ use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
 
 use super::super::entries::Name;
 use super::super::{Attachment, How, Interface, KernelError, LinkType, Observed, ObservedInterface, Stray};
-use super::{Failure, Operation, locked};
+use super::{Failure, Operation, Programs, locked};
 
 /// A host with its interfaces and its kernel. Clones are the same host.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ struct Link {
     hook: Hook,
     /// Its interface; `None` where that is gone, or somebody detached the link.
     nic: Option<Nic>,
-    /// Id of the program, above that of the process that loaded it.
+    /// Id of the program, which the process that loaded it has on other interfaces too.
     program: u32,
 }
 
@@ -325,16 +325,16 @@ impl State {
         self.entries.values().any(|id| *id == link)
     }
 
-    /// Attaches to a hook, or renews what is attached, and sees to the entry.
-    pub(super) fn guard(&mut self, nic: Nic, hook: Hook, process: u32) {
+    /// Attaches to a hook, or renews what is attached, and sees to the entry where the folder is there.
+    pub(super) fn guard(&mut self, nic: Nic, hook: Hook, programs: Programs) {
         let id = match self.link_of(nic, hook) {
             Some(id) => id,
             None => self.next_id(),
         };
-        let program = self.links.get(&id).map(|link| link.program).filter(|program| *program > process);
-        let program = program.unwrap_or_else(|| self.next_id());
-        self.links.insert(id, Link { hook, nic: Some(nic), program });
-        self.add_entry(id);
+        self.links.insert(id, Link { hook, nic: Some(nic), program: programs.at(hook) });
+        if !self.lost_maps {
+            self.add_entry(id);
+        }
     }
 
     fn add_entry(&mut self, id: u32) {
@@ -348,11 +348,26 @@ impl State {
     }
 
     /// Detaches from a hook, and removes the entry.
-    pub(super) fn unguard(&mut self, nic: Nic, hook: Hook) {
-        if let Some(link) = self.link_of(nic, hook) {
-            self.links.remove(&link);
-            self.entries.retain(|_, id| *id != link);
+    pub(super) fn unguard(&mut self, nic: Nic, hook: Hook) -> Result<(), KernelError> {
+        let Some(link) = self.link_of(nic, hook) else { return Ok(()) };
+        if hook == Hook::Ingress && self.has_twin(link) {
+            let interface = self.nics.get(&nic).map(|card| card.interface.name.clone());
+            return Err(KernelError::Ambiguity { interface: interface.unwrap_or_default() });
         }
+        self.links.remove(&link);
+        self.entries.retain(|_, id| *id != link);
+        Ok(())
+    }
+
+    /// Whether another link runs the same program on an interface of the same index, elsewhere: the running kernel
+    /// does not show which XDP link is where.
+    fn has_twin(&self, id: u32) -> bool {
+        let place = |link: &Link| {
+            let card = self.nics.get(&link.nic?)?;
+            Some((link.hook, link.program, card.interface.index))
+        };
+        let own = self.links.get(&id).and_then(place);
+        self.links.iter().any(|(other, link)| *other != id && place(link) == own)
     }
 
     pub(super) fn forget(&mut self, entry: &str) -> Result<(), KernelError> {
@@ -371,20 +386,27 @@ impl State {
         lost.into_iter().for_each(|id| self.add_entry(id));
     }
 
+    /// What is there when a process finds no maps: they are made anew.
+    pub(super) fn begin_anew(&mut self) {
+        (self.live, self.lost_maps) = (None, false);
+        self.uses = vec![ExemptionUse::default(); MAX_EXEMPTIONS];
+        self.held.clear();
+    }
+
     /// What only the process kept ends with it.
     pub(super) fn end_unkept_links(&mut self) {
         let kept: BTreeSet<u32> = self.entries.values().copied().collect();
         self.links.retain(|id, _| kept.contains(id));
     }
 
-    pub(super) fn observe(&mut self, process: u32) -> Observed {
+    pub(super) fn observe(&mut self, programs: Programs) -> Observed {
         let mut observed = Observed::default();
         if self.lost_maps {
             observed.missing_entries.extend([".".to_owned(), "maps/CONTROL".to_owned()]);
         }
         let here: Vec<Nic> = self.nics.iter().filter(|(_, card)| card.is_here).map(|(nic, _)| *nic).collect();
         for nic in here {
-            let attached = self.attachments(nic, process);
+            let attached = self.attachments(nic, programs);
             let Some(card) = self.nics.get_mut(&nic) else { continue };
             if card.is_hidden {
                 observed
@@ -402,7 +424,7 @@ impl State {
         observed
     }
 
-    fn attachments(&self, nic: Nic, process: u32) -> Vec<Attachment> {
+    fn attachments(&self, nic: Nic, programs: Programs) -> Vec<Attachment> {
         let on = [(Hook::Egress, How::Tcx), (Hook::Ingress, How::XdpNative)].into_iter();
         let found = on.filter_map(|(hook, how)| {
             let id = self.link_of(nic, hook)?;
@@ -413,7 +435,7 @@ impl State {
                 how,
                 link: id,
                 program,
-                is_current: program > process,
+                is_current: program == programs.at(hook),
                 is_kept: self.has_entry(id),
                 before: before.unwrap_or_default(),
             })

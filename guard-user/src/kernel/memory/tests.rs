@@ -183,6 +183,38 @@ fn a_process_that_ends_leaves_what_has_an_entry() {
 }
 
 #[test]
+fn a_process_that_finds_no_maps_begins_anew() {
+    let (mut kernel, host) = started();
+    let (eth0, eth1) = (host.add("eth0"), host.add("eth1"));
+    attach(&mut kernel, eth0, true);
+    kernel.hold(7, true).unwrap();
+    host.remove_folder();
+    // Guarded, and kept by the process alone.
+    attach(&mut kernel, eth1, false);
+    assert!(host.is_guarded(eth1) && !attachments(&mut kernel, "eth1")[0].is_kept);
+    let mut kernel = host.open();
+    assert!(!kernel.adopted() && kernel.generation() == 0 && kernel.held().unwrap().is_empty());
+    assert!(!host.is_guarded(eth0) && !host.is_guarded(eth1));
+    assert_eq!(kernel.observe().unwrap().missing_entries, [""; 0]);
+}
+
+#[test]
+fn of_two_ingress_links_on_one_index_the_wrong_one_is_never_taken_off() {
+    let (mut kernel, host) = started();
+    let eth0 = host.add("eth0");
+    attach(&mut kernel, eth0, true);
+    host.move_away(eth0);
+    let twin = host.add_with("eth0", host.interface(eth0).unwrap().index, LinkType::ETHERNET);
+    attach(&mut kernel, twin, true);
+    let interface = host.interface(twin).unwrap();
+    assert!(matches!(kernel.release(&interface), Err(KernelError::Ambiguity { .. })));
+    assert!(host.is_guarded_at_ingress(eth0) && host.is_guarded_at_ingress(twin));
+    host.delete(eth0);
+    kernel.release(&interface).unwrap();
+    assert!(!host.is_guarded_at_ingress(twin));
+}
+
+#[test]
 fn failures_come_when_they_are_asked_for() {
     let (mut kernel, host) = started();
     let eth0 = host.add("eth0");
