@@ -145,7 +145,8 @@ impl LinuxKernel {
             match link::update(old.as_fd(), program.as_fd()) {
                 Ok(()) if is_guarded => {}
                 Ok(()) => {
-                    self.keep(&name_for(interface, hook), *id, old.as_fd())?;
+                    let kept = self.keep(&name_for(interface, hook), *id, old.as_fd());
+                    self.unless_spare(*id, kept)?;
                     is_guarded = true;
                 }
                 // The interface went away after the link was looked at.
@@ -290,7 +291,8 @@ impl LinuxKernel {
         link: BorrowedFd<'_>,
     ) -> Result<(), KernelError> {
         let id = link_info(link).map_err(|error| looking(interface, error))?.id;
-        self.keep_unkept(&name_for(interface, hook), id, link)
+        let kept = self.keep_unkept(&name_for(interface, hook), id, link);
+        self.unless_spare(id, kept)
     }
 
     /// As [`keep`](Self::keep), for a link that has no entry.
@@ -302,6 +304,18 @@ impl LinuxKernel {
     ) -> Result<(), KernelError> {
         self.keep_spare(name, id, link);
         self.add_entry(name, id, link)
+    }
+
+    /// What attaching says where the link that it made or renewed can't have its entry: nothing while this process
+    /// keeps it. It guards, and the entry is among those that are missing.
+    fn unless_spare(&self, id: u32, kept: Result<(), KernelError>) -> Result<(), KernelError> {
+        match kept {
+            Err(error) if self.spare.as_ref().is_some_and(|spare| spare.has(id)) => {
+                tracing::warn!("a link has no entry in bpffs: {error}");
+                Ok(())
+            }
+            kept => kept,
+        }
     }
 
     fn keep_spare(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) {
