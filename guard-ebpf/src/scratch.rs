@@ -98,7 +98,7 @@ pub fn release(number: u32) {
         return;
     }
     if let Some(claimed) = CLAIMED.get_ptr_mut(number % Hook::COUNT as u32) {
-        let bit = 1_u64 << (number / Hook::COUNT as u32 & (u64::BITS - 1));
+        let bit = 1_u64 << ((number / Hook::COUNT as u32) & (u64::BITS - 1));
         // SAFETY: as in `claim`. The bit is set, for this program has set it: taking it off borrows from no other.
         unsafe { atomic::sub(claimed, bit) };
     }
