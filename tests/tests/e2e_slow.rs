@@ -57,6 +57,7 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
     assert!(problems.iter().any(|problem| problem.code == ProblemCode::OrderNotKept), "{problems:?}");
     // Not even a kill opens it again: the kernel holds the order.
     daemon.signal(rustix::process::Signal::KILL);
+    daemon.wait(SOON).unwrap();
     slow::go_on(&bed, Part::Disk).unwrap();
     let _next = bed.start(&[]).unwrap();
     assert!(!bed.passes(US).unwrap(), "the order holds over a restart");

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use guard_common::abi::{Count, Loss, SHARED_SCRATCHES};
 use guard_common::verdict::Reason;
-use guard_user::kernel::{CpuUse, Interface, Kernel};
+use guard_user::kernel::{CpuUse, Interface, LinuxKernel};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{FrameSocket, OTHER, PinPlace, STORAGE, frame, geo, in_own_network, policy};
 
@@ -26,7 +26,7 @@ fn stay_on(cpu: usize) {
 
 /// Has `tasks` tasks on each of these CPUs send frames, by turns forbidden ones and ones of no pin, and holds every
 /// count against what they sent.
-fn hammer(mut kernel: Kernel, cpus: usize, tasks: usize, frames: u64) {
+fn hammer(mut kernel: LinuxKernel, cpus: usize, tasks: usize, frames: u64) {
     kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
     kernel.attach(&Interface::by_name("bgk0").unwrap(), false).unwrap();
     let far = FrameSocket::on("bgk1");
@@ -113,7 +113,7 @@ fn processors_that_hammer_lose_no_count() {
 fn plain_tasks_on_one_processor_judge_each_its_own_packet() {
     let pins = PinPlace::new("tasks");
     in_own_network(|| {
-        let kernel = Kernel::open(&pins.path()).unwrap();
+        let kernel = LinuxKernel::open(&pins.path()).unwrap();
         println!("{:?}", CpuUse::of_this_kernel());
         hammer(kernel, 1, 2, frames());
     });

@@ -44,9 +44,10 @@ const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
 /// Test files of this kind run there when they are named.
 const DAEMON: &str = "e2e_";
 
-/// Run the kernel suites on Debian's 6.1 and 6.12 kernels, in an emulated machine
+/// Run the kernel suites on Debian's 6.1, 6.12 and real-time 6.18 kernels, in an emulated machine
 ///
-/// The verifiers of these kernels differ from each other and from this machine's. The guest has no network,
+/// The verifiers of these kernels differ from each other and from this machine's, and on the real-time one programs
+/// share a CPU. The guest has no network,
 /// and neither root nor an installed qemu is needed: what is missing is unpacked below .tools.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
