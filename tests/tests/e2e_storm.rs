@@ -6,6 +6,9 @@ use std::path::Path;
 use guard_tests::bed::Bed;
 use guard_tests::storm::{self, median, worst};
 
+/// How much longer a debug build may take, on a machine that tests other things too. The bench's `storm_*` keys are
+/// the release build's.
+const SLACK: f64 = if cfg!(debug_assertions) { 3.0 } else { 1.0 };
 /// Milliseconds: what the product promises.
 const STAY_MEDIAN: f64 = 10.0;
 const STAY_WORST: f64 = 100.0;
@@ -34,10 +37,10 @@ fn stays_status_and_interfaces_do_not_wait_for_a_storm() {
         storm.memory_mib,
         storm.log_bytes,
     );
-    assert!(median(&storm.stay_ms) <= STAY_MEDIAN, "{:?}", storm.stay_ms);
-    assert!(worst(&storm.stay_ms) <= STAY_WORST, "{:?}", storm.stay_ms);
-    assert!(worst(&storm.status_ms) <= STATUS_WORST, "{:?}", storm.status_ms);
-    assert!(worst(&storm.interface_ms) <= INTERFACE_WORST, "{:?}", storm.interface_ms);
+    assert!(median(&storm.stay_ms) <= SLACK * STAY_MEDIAN, "{:?}", storm.stay_ms);
+    assert!(worst(&storm.stay_ms) <= SLACK * STAY_WORST, "{:?}", storm.stay_ms);
+    assert!(worst(&storm.status_ms) <= SLACK * STATUS_WORST, "{:?}", storm.status_ms);
+    assert!(worst(&storm.interface_ms) <= SLACK * INTERFACE_WORST, "{:?}", storm.interface_ms);
     assert!(storm.memory_mib <= MEMORY && storm.log_bytes <= LOG, "{} {}", storm.memory_mib, storm.log_bytes);
     // Nothing of it is lost from the counters, and what no event tells is told.
     assert_eq!(storm.dropped, storm.sent, "{:?}", storm.after.totals);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use guard_common::abi::{Count, Loss, SHARED_SCRATCHES};
 use guard_common::verdict::Reason;
-use guard_user::kernel::{CpuUse, Interface, LinuxKernel};
+use guard_user::kernel::{CpuUse, Interface, Kernel as _, LinuxKernel};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{FrameSocket, OTHER, PinPlace, STORAGE, frame, geo, in_own_network, policy};
 
