@@ -6,6 +6,18 @@ use guard_common::abi::Loss;
 
 use crate::health::{Problem, ProblemCode};
 
+/// What became of those that a counter of losses counts, to be said after their number.
+pub(super) const fn fate(loss: Loss) -> &'static str {
+    match loss {
+        Loss::Events => "events were lost in the kernel",
+        Loss::Flows => "flows were lost in the kernel",
+        Loss::Outcomes => "outcomes were lost in the kernel",
+        Loss::Limited => {
+            "events were held back in the kernel, being more than 1,000 a second of one pin and reason on one processor"
+        }
+    }
+}
+
 /// How long a loss is a problem after it was seen last.
 pub(super) const RECENT: Duration = Duration::from_secs(60);
 
@@ -69,7 +81,7 @@ impl Losses {
     /// Losses of the last minute.
     pub(super) fn problems(&self, now: Instant) -> Vec<Problem> {
         let kernel = Loss::ALL.into_iter().zip(self.kernel).map(|(loss, counted)| {
-            let message = format!("{} {} were lost in the kernel so far", counted.count, loss.name());
+            let message = format!("{} {} so far", counted.count, fate(loss));
             (counted, Problem::of(ProblemCode::EventsLost, loss.name(), message))
         });
         let line = |counted: Counted, subject: &str, stream: &str| {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
 
-use super::losses::{Counted, Losses};
+use super::losses::{Counted, Losses, fate};
 use super::source::{Events, Records};
 use super::worker::Shared;
 use crate::config::policy::LogFormat;
@@ -242,7 +242,7 @@ impl Reporter {
                 for ((loss, count), counted) in Loss::ALL.into_iter().zip(lost).zip(&mut self.losses.kernel) {
                     let new = counted.take(count, now);
                     if new > 0 {
-                        error!("{new} {} were lost in the kernel, {count} in all", loss.name());
+                        error!("{new} {}, {count} in all", fate(loss));
                     }
                 }
             }

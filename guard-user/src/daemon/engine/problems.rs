@@ -104,7 +104,8 @@ impl Engine {
         let seen = &self.config.cgroups_seen;
         for path in self.config.policy.pins.iter().flat_map(|pin| &pin.select.cgroups) {
             if !seen.contains(path) {
-                let message = "the cgroup is gone; nothing is known by it until it is made anew";
+                let message =
+                    "there is no such cgroup; when it is made, it counts as pinned from its first packet";
                 problems.push(Problem::of(ProblemCode::CgroupMissing, path, message));
             }
         }
