@@ -57,6 +57,8 @@ struct State {
     uses: BTreeMap<u16, ExemptionUse>,
     held: BTreeSet<u16>,
     missing_entries: bool,
+    /// Entries of interfaces that are gone.
+    strays: Vec<Stray>,
     failures: BTreeMap<Operation, u32>,
 }
 
@@ -116,7 +118,19 @@ impl MemoryKernel {
 
     /// Deletes an interface; what is attached ends with it.
     pub(crate) fn delete(&self, name: &str) {
-        self.state().interfaces.retain(|_, device| device.name != name);
+        let mut state = self.state();
+        let Some((&index, _)) = state.interfaces.iter().find(|(_, device)| device.name == name) else {
+            return;
+        };
+        let Some(device) = state.interfaces.remove(&index) else { return };
+        let attached = hooks().into_iter().filter(|hook| device.attachments.contains_key(&(*hook as u8)));
+        let stray = |hook: Hook| Stray {
+            entry: format!("{index}-{name}-{hook:?}"),
+            interface: name.to_owned(),
+            hook,
+            is_alive: false,
+        };
+        state.strays.extend(attached.map(stray));
     }
 
     /// Gives an interface another name.
@@ -284,7 +298,8 @@ impl Kernel for MemoryKernel {
         });
         let missing_entries =
             if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
-        Ok(Observed { interfaces: interfaces.collect(), missing_entries, ..Observed::default() })
+        let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
+        Ok(Observed { interfaces, missing_entries, strays, ..Observed::default() })
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
@@ -307,7 +322,7 @@ impl Kernel for MemoryKernel {
                 next += 1;
                 Link { id: next, program, attached_as, is_kept: true }
             });
-            (link.program, link.is_kept) = (program, true);
+            link.program = program;
         }
         state.next_link = next;
         Ok(())
@@ -322,7 +337,8 @@ impl Kernel for MemoryKernel {
         Ok(())
     }
 
-    fn forget(&mut self, _stray: &Stray) -> Result<(), KernelError> {
+    fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {
+        self.state().strays.retain(|it| it.entry != stray.entry);
         Ok(())
     }
 

@@ -96,7 +96,9 @@ impl LinuxKernel {
         };
         let Some(id) = id else { return Ok(()) };
         let link = link::by_id(id).map_err(look)?;
-        self.keep_unkept(&name_for(&it.interface, attachment.hook), id, link.as_fd())
+        let name = self.spare.as_ref().and_then(|spare| spare.name(id)).and_then(Name::read);
+        let name = name.unwrap_or_else(|| name_for(&it.interface, attachment.hook));
+        self.keep_unkept(&name, id, link.as_fd())
     }
 
     /// Links of interfaces that are in other network namespaces; those of interfaces that are gone are dropped.

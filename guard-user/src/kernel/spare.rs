@@ -34,12 +34,13 @@ impl Spare {
         format!("/proc/self/fd/{}/{id}", self.mount.as_raw_fd()).into()
     }
 
-    /// Keeps a link, and the name that its entry has or should have.
+    /// Keeps a link, and the name that its entry has or should have: the one it had first. An interface that was
+    /// renamed is known by it at the next start.
     pub(super) fn keep(&mut self, id: u32, link: BorrowedFd<'_>, entry: &str) -> io::Result<()> {
         if !self.names.contains_key(&id) {
             raw::pin(link, &self.path(id)).inspect_err(|_| self.is_whole = false)?;
+            self.names.insert(id, entry.to_owned());
         }
-        self.names.insert(id, entry.to_owned());
         Ok(())
     }
 
@@ -51,6 +52,11 @@ impl Spare {
     /// Whether the link is kept.
     pub(super) fn has(&self, id: u32) -> bool {
         self.names.contains_key(&id)
+    }
+
+    /// The name of the entry that a link has or should have.
+    pub(super) fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(&id).map(String::as_str)
     }
 
     /// The links that are kept, and the names of their entries.

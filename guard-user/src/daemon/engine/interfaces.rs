@@ -136,9 +136,15 @@ impl Engine {
         is_named(&self.config.policy, name)
     }
 
-    /// Whether an interface has what it should have.
+    /// Whether an interface has what it should have, kept by its entries.
     pub(super) fn is_as_wanted(&self, it: &ObservedInterface) -> bool {
-        let is_well = |at: Option<&Attachment>| at.is_some_and(|at| at.is_current && at.is_kept);
+        self.has_what_it_should(it, |at| at.is_kept)
+    }
+
+    /// Whether an interface is guarded as it should be. An entry that is missing is made anew by restoring entries:
+    /// attaching again would not help while that fails.
+    fn has_what_it_should(&self, it: &ObservedInterface, and: impl Fn(&Attachment) -> bool) -> bool {
+        let is_well = |at: Option<&Attachment>| at.is_some_and(|at| at.is_current && and(at));
         let ingress = wants_ingress(&self.config.policy);
         is_well(it.at(Hook::Egress))
             && if ingress { is_well(it.at(Hook::Ingress)) } else { it.at(Hook::Ingress).is_none() }
@@ -290,7 +296,7 @@ impl Engine {
     fn attach_where_needed(&mut self, it: &ObservedInterface, now: Clocks) {
         let Interface { index, ref name, .. } = it.interface;
         if self.claim(it) == Claim::None
-            || self.is_as_wanted(it)
+            || self.has_what_it_should(it, |_| true)
             || self.interfaces.attaching.contains(&index)
             || self.interfaces.releasing.contains(name)
         {
@@ -328,11 +334,16 @@ impl Engine {
 
     pub(super) fn forgotten(&mut self, stray: &Stray, result: Result<(), String>) {
         self.interfaces.forgetting.remove(&stray.entry);
-        if let Err(error) = result {
-            self.log(
+        // Where it can't be forgotten, the next look that something else asks for tries it again: not at once.
+        if let Some(observed) = &mut self.interfaces.observed {
+            observed.strays.retain(|it| it.entry != stray.entry);
+        }
+        match result {
+            Ok(()) => self.interfaces.look(),
+            Err(error) => self.log(
                 Level::Warn,
                 format!("the entry of an interface that is gone can't be removed: {error}"),
-            );
+            ),
         }
     }
 

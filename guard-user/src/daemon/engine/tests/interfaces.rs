@@ -115,3 +115,31 @@ fn entries_that_are_gone_are_made_anew() {
     world.rest();
     assert_eq!(world.problems(), []);
 }
+
+#[test]
+fn a_deleted_interface_s_entries_are_forgotten_once() {
+    let mut world = World::new(ONE, &["eth0"]);
+    world.settle();
+    world.kernel.delete("eth0");
+    world.step(super::super::Input::Changed);
+    world.rest();
+    assert_eq!(
+        (guarded(&world), world.codes()),
+        (vec![], vec![ProblemCode::NothingGuarded, ProblemCode::InterfaceMissing])
+    );
+}
+
+#[test]
+fn entries_that_cannot_be_made_anew_are_tried_again_with_a_pause() {
+    let mut world = World::new(ONE, &["eth0"]);
+    world.settle();
+    world.kernel.remove_entries();
+    world.kernel.fail(Operation::Restore, 2);
+    world.step(super::super::Input::Changed);
+    world.settle();
+    assert_eq!(guarded(&world), ["eth0"], "the link goes on");
+    assert!(!world.codes().is_empty(), "and it is told");
+    world.rest();
+    world.rest();
+    assert_eq!((guarded(&world), world.codes()), (vec!["eth0".to_owned()], vec![]));
+}
