@@ -90,13 +90,16 @@ impl Engine {
 
     /// Takes over what the kernel holds closed from an earlier daemon, whose disk had not taken the order.
     pub(super) fn close_held(&mut self, held: &BTreeSet<u16>, now: Clocks) {
+        let mut stale = Vec::new();
         for &slot in held {
-            let document = self.kept.by_slot(slot).map(|document| (document.id.clone(), document.version));
-            let open = document.filter(|key| self.kept.record(key).is_some_and(|it| it.is_active()));
-            let Some(key) = open else {
-                self.ask_kernel(KernelJob::Hold { slots: vec![slot], held: false });
-                continue;
-            };
+            // An order means every version: the disk may have taken a newer one before it.
+            let key = self.kept.by_slot(slot).and_then(|document| self.kept.find(&document.id, None).ok());
+            let open = key.filter(|key| self.kept.record(key).is_some_and(|it| it.is_active()));
+            let is_of = |key: &Key| self.kept.slots_of(std::slice::from_ref(key)).contains(&slot);
+            if !open.as_ref().is_some_and(is_of) {
+                stale.push(slot);
+            }
+            let Some(key) = open else { continue };
             let id = key.0.clone();
             if self.closings.keys.contains_key(&key) {
                 continue;
@@ -115,6 +118,10 @@ impl Engine {
             self.closings.order(number, target.clone());
             let job = StoreJob::Change { target, change, who: self.daemon.clone() };
             self.ask_store(Purpose::Change(ChangeId(number)), job);
+        }
+        // Last, so that an order is marked at every moment.
+        if !stale.is_empty() {
+            self.ask_kernel(KernelJob::Hold { slots: stale, held: false });
         }
     }
 }
