@@ -140,7 +140,11 @@ fn what_was_acknowledged_holds_wherever_the_daemon_is_killed() {
                 };
                 match is_done {
                     true => assert_eq!(after, Some(state), "{words:?} was acknowledged"),
-                    false => assert!(after == before || after == Some(state), "{words:?}: {after:?}"),
+                    // Of an order that only the kernel had taken, the next daemon knows that it closed: it stays.
+                    false => {
+                        let held = !opens && after == Some(State::Stayed);
+                        assert!(held || after == before || after == Some(state), "{words:?}: {after:?}");
+                    }
                 }
                 assert_eq!(passes("after the restart"), after == Some(State::Active), "{words:?}: {after:?}");
                 // Where it did not come to pass, it is asked for again, so that the next round can go on.
