@@ -116,7 +116,7 @@ impl<W: Write> Writer<W> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs::File;
     use std::io::{BufRead, BufReader};
     use std::sync::Mutex;
@@ -124,8 +124,9 @@ mod tests {
     use super::super::tests::dropped;
     use super::*;
 
+    /// An output that keeps what is written; clones share it.
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Memory(pub(crate) Arc<Mutex<Vec<u8>>>);
 
     impl Write for Memory {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -236,25 +236,12 @@ mod tests {
     use std::fs::File;
     use std::io::Read;
     use std::os::unix::fs::MetadataExt;
-    use std::sync::Mutex;
     use std::time::{Duration, Instant};
 
     use tracing::{debug, error, info, warn};
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Memory {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::events::log::tests::Memory;
 
     fn style(format: LogFormat, stream: Stream) -> Style {
         Style { format, level: Level::DEBUG, stream }

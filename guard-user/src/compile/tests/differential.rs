@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
-use guard_common::host::{HostOrigin, HostTables};
+use guard_common::host::HostTables;
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Packet;
 use guard_common::tables::Tables;
@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::super::{geo_image, policy_table};
 use super::generate::{Case, case, host};
-use super::packets::parsed;
+use super::packets::{origin, parsed};
 use super::reference::{Answer, Loaded, PlainPacket, World};
 
 /// Tables of which some can't be read, as where the kernel finds no element.
@@ -70,15 +70,8 @@ fn decide_for(plain: &PlainPacket, left: &mut Packet, tables: &PartlyLoaded) -> 
     if plain.hook == Hook::Ingress {
         mirror(&mut packet);
     }
-    let origin = HostOrigin {
-        ifindex: plain.interface,
-        ingress_ifindex: plain.came_in_by,
-        mark: plain.mark,
-        wire_len: plain.wire_len,
-        cgroups: plain.cgroups.clone(),
-    };
     *left = packet;
-    decide(plain.hook, parsed, &packet, tables, &origin, || plain.now, &mut NoTrace)
+    decide(plain.hook, parsed, &packet, tables, &origin(plain), || plain.now, &mut NoTrace)
 }
 
 fn pins(bits: u64) -> BTreeSet<usize> {

@@ -1,5 +1,6 @@
 //! Described packets as the parser would write them.
 
+use guard_common::host::HostOrigin;
 use guard_common::packet::{Addr, Layer, Packet, Parsed};
 
 use super::reference::{Content, PlainLayer, PlainPacket};
@@ -45,4 +46,15 @@ pub(crate) fn parsed(plain: &PlainPacket, left: &Packet) -> (Parsed, Packet) {
         }
     };
     (parsed, packet)
+}
+
+/// Where the packet comes from, as the decision on a host asks for it.
+pub(crate) fn origin(plain: &PlainPacket) -> HostOrigin {
+    HostOrigin {
+        ifindex: plain.interface,
+        ingress_ifindex: plain.came_in_by,
+        mark: plain.mark,
+        wire_len: plain.wire_len,
+        cgroups: plain.cgroups.clone(),
+    }
 }

@@ -3,20 +3,13 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use guard_common::abi::FlowKey;
-use guard_common::packet::Addr;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Receiver, Sender, Urgency, queue};
 use crate::daemon::engine::{Cut, Input, is_cut};
 use crate::kernel::View;
-use crate::kernel::sockets::{self, Flow, Transport};
-
-/// IANA protocol numbers.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+use crate::kernel::sockets::{self, Flow};
 
 /// The way to the worker; dropped, it ends the worker.
 pub(super) struct Worker {
@@ -61,7 +54,7 @@ fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
         }
     };
     // A flow can have several records, one for each judgement.
-    let flows: HashSet<Flow> = records.iter().filter_map(|(key, _)| flow(key)).collect();
+    let flows: HashSet<Flow> = records.iter().filter_map(|(key, _)| Flow::of(key)).collect();
     let count = flows.len();
     if cut.count_only || count == 0 {
         return count;
@@ -79,20 +72,4 @@ fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
         Err(error) => problems.push(error.to_string()),
     }
     count
-}
-
-fn flow(key: &FlowKey) -> Option<Flow> {
-    let transport = match key.proto {
-        TCP => Transport::Tcp,
-        UDP => Transport::Udp,
-        _ => return None,
-    };
-    let local = SocketAddr::new(address(key.src), key.sport);
-    let remote = SocketAddr::new(address(key.dst), key.dport);
-    Some(Flow { transport, local, remote })
-}
-
-fn address(address: Addr) -> IpAddr {
-    let bits = u128::from(address.hi) << 64 | u128::from(address.lo);
-    Ipv6Addr::from_bits(bits).to_canonical()
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use guard_common::abi::{Hook, NO_EXEMPTION};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
-use guard_common::host::{HostOrigin, HostTables};
+use guard_common::host::HostTables;
 use guard_common::packet::Packet;
 use guard_common::verdict::Reason;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::compile::tests::generate::{Case, case, host};
-use crate::compile::tests::packets::parsed;
+use crate::compile::tests::packets::{origin, parsed};
 use crate::compile::tests::reference::PlainPacket;
 use crate::compile::{geo_image, policy_table};
 
@@ -61,14 +61,7 @@ fn judged(tables: &HostTables, plain: &PlainPacket) -> Decision {
     if plain.hook == Hook::Ingress {
         mirror(&mut packet);
     }
-    let origin = HostOrigin {
-        ifindex: plain.interface,
-        ingress_ifindex: plain.came_in_by,
-        mark: plain.mark,
-        wire_len: plain.wire_len,
-        cgroups: plain.cgroups.clone(),
-    };
-    decide(plain.hook, parsed, &packet, tables, &origin, || plain.now, &mut NoTrace)
+    decide(plain.hook, parsed, &packet, tables, &origin(plain), || plain.now, &mut NoTrace)
 }
 
 fn host_tables(tables: LastTables) -> HostTables {

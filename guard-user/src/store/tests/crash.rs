@@ -74,13 +74,7 @@ fn each_single_step_of_each_event_can_be_the_last() {
         Event::CloseWhatIsOver(true),
         Event::Detach,
     ];
-    let disk = ModelDisk::new();
-    let mut world = World::default();
-    let mut store = disk.open_store();
-    for event in before {
-        assert!(world.happen(&mut store, event, &disk));
-    }
-    disk.restart(End::Killed);
+    let (disk, world) = World::after(&before);
     let mut ends = 0_u64;
     for event in events {
         for steps in 0.. {

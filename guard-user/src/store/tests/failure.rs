@@ -21,13 +21,7 @@ fn any_single_step_of_any_event_can_fail() {
         Event::Publish,
         Event::CloseWhatIsOver(true),
     ];
-    let origin = ModelDisk::new();
-    let mut world = World::default();
-    let mut store = origin.open_store();
-    for event in before {
-        assert!(world.happen(&mut store, event, &origin));
-    }
-    origin.restart(End::Killed);
+    let (origin, world) = World::after(&before);
     let mut choice = 0;
     for event in events {
         let mut failures = 0;
@@ -149,13 +143,7 @@ fn after_an_outage_of_any_length_at_any_step_the_store_goes_on_and_nothing_is_mo
         Event::Look(0),
         Event::CloseWhatIsOver(true),
     ];
-    let origin = ModelDisk::new();
-    let mut world = World::default();
-    let mut store = origin.open_store();
-    for event in before {
-        assert!(world.happen(&mut store, event, &origin));
-    }
-    origin.restart(End::Killed);
+    let (origin, world) = World::after(&before);
     let (mut landed, mut outages) = (0, 0);
     for event in events {
         for (steps, failures) in (0..24).flat_map(|steps| [2, 3, 5, 9].map(|failures| (steps, failures))) {

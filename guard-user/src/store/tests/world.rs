@@ -148,6 +148,18 @@ pub(super) struct World {
 }
 
 impl World {
+    /// A store in which these have happened, with its disk, of which the process was then killed.
+    pub(super) fn after(events: &[Event]) -> (ModelDisk, Self) {
+        let disk = ModelDisk::new();
+        let mut world = Self::default();
+        let mut store = disk.open_store();
+        for event in events {
+            assert!(world.happen(&mut store, *event, &disk));
+        }
+        disk.restart(End::Killed);
+        (disk, world)
+    }
+
     fn latest(&self, id: &str) -> Option<(Key, Said)> {
         let mut versions = self.said.iter().filter(|((its_id, _), _)| its_id == id);
         versions.next_back().map(|(key, said)| (key.clone(), said.clone()))

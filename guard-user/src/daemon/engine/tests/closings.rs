@@ -1,5 +1,6 @@
 //! What closes does not wait, and nothing but an order on the disk opens it again.
 
+use super::super::Ticket;
 use super::world::{CONFIG, Part, World};
 use crate::control::protocol::Response;
 use crate::health::ProblemCode;
@@ -13,6 +14,19 @@ fn with_one() -> World {
     assert!(world.is_done(loaded), "{:?}", world.answers);
     assert_eq!(world.open(), ["a"]);
     world
+}
+
+/// A stay that the kernel has and the disk has just refused.
+fn refused_stay() -> (World, Ticket) {
+    let mut world = with_one();
+    world.disk.fail_after(0);
+    let stayed = world.stay("a");
+    world.work(Part::Sockets);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    world.work(Part::Store);
+    (world, stayed)
 }
 
 #[test]
@@ -78,16 +92,8 @@ fn a_disk_that_does_not_answer_is_told_after_a_while_and_the_closing_holds() {
 
 #[test]
 fn a_stay_that_the_disk_refused_holds_over_a_restart_until_it_is_lifted() {
-    let mut world = with_one();
-    world.disk.fail_after(0);
-    let stayed = world.stay("a");
-    world.work(Part::Sockets);
-    for _ in 0..5 {
-        world.work(Part::Kernel);
-    }
-    world.work(Part::Store);
+    let (mut world, _) = refused_stay();
     assert_eq!(world.open(), Vec::<String>::new());
-    let _refused_or_not_yet = stayed;
     world.restart();
     assert_eq!(world.store.kept().unsaved(), [], "the disk knows nothing of it");
     world.settle();
@@ -103,14 +109,7 @@ fn a_stay_that_the_disk_refused_holds_over_a_restart_until_it_is_lifted() {
 
 #[test]
 fn what_the_disk_refused_is_a_problem_until_it_is_kept() {
-    let mut world = with_one();
-    world.disk.fail_after(0);
-    let stayed = world.stay("a");
-    world.work(Part::Sockets);
-    for _ in 0..5 {
-        world.work(Part::Kernel);
-    }
-    world.work(Part::Store);
+    let (mut world, stayed) = refused_stay();
     assert!(world.engine.problems(&[], world.clocks()).iter().any(|it| it.code == ProblemCode::OrderNotKept));
     world.rest();
     let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
