@@ -50,6 +50,10 @@ impl LinuxKernel {
         else {
             return Ok(());
         };
+        // It was renamed since the look by which it was to be let go: the next one says whether it still is.
+        if listed.interface.name != interface.name {
+            return Ok(());
+        }
         for id in self.egress_links(&listed.interface)?.unwrap_or_default() {
             self.detach_link(&listed.interface, Hook::Egress, id)?;
         }
@@ -236,12 +240,7 @@ impl LinuxKernel {
 
     /// Filters of ours on an interface.
     fn filters_of(&mut self, interface: &Interface) -> Result<Vec<filter::Filter>, KernelError> {
-        let mut filters = filter::list(interface.index)
-            .map_err(|source| KernelError::Netlink { what: "list the TC filters", source })?;
-        let met = filters.iter().filter_map(|filter| filter.program).collect();
-        self.memory.programs.meet(self.view.maps.control.id(), &met)?;
-        filters.retain(|filter| filter.program.is_some_and(|id| self.memory.programs.is_ours(id)));
-        Ok(filters)
+        filter::ours(interface.index, self.view.maps.control.id(), &mut self.memory.programs)
     }
 
     /// Detaches a link at once, and removes its entries.
@@ -335,8 +334,13 @@ impl LinuxKernel {
                 path = self.link_path(&name.second_entry(id));
                 folder::remove(&path)?;
             }
-            // A link of an interface that is gone, or what is no link at all.
-            _ => folder::remove(&path)?,
+            // A link of an interface that is gone.
+            Ok(Some(_)) => folder::remove(&path)?,
+            Err(KernelError::Folder { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
+                folder::remove(&path)?;
+            }
+            // What can't be read now may be the entry of a link that lives by it.
+            Err(error) => return Err(error),
         }
         raw::pin(link, &path).map_err(|error| KernelError::folder("pin a link at", path, error))
     }

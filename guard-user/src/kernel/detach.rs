@@ -1,5 +1,6 @@
 //! Taking everything off again.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
@@ -33,18 +34,29 @@ impl LinuxKernel {
         let folder = Folder::existing(pin_path)?;
         let mut removed = Removed::default();
         // Filters are known by the CONTROL map that their programs use, so they go before it.
-        if let Ok(control) = Map::open(&folder::maps(pin_path).join("CONTROL")) {
-            let mut programs = Programs::default();
-            for interface in Interface::all()? {
-                let listed = |source| KernelError::Netlink { what: "list the TC filters", source };
-                let mut filters = filter::list(interface.index).map_err(listed)?;
-                programs.meet(control.id(), &filters.iter().filter_map(|filter| filter.program).collect())?;
-                filters.retain(|filter| filter.program.is_some_and(|id| programs.is_ours(id)));
-                filter::remove(pin_path, interface.index, &filters)?;
-                if !filters.is_empty() {
-                    removed.filters.push(interface.name);
+        let notes = filter::notes(pin_path)?;
+        match Map::open(&folder::maps(pin_path).join("CONTROL")) {
+            Ok(control) => {
+                let mut programs = Programs::default();
+                // A list can omit an interface on Linux 6.1: those that had a filter are asked for by their indexes.
+                let noted = notes.into_iter().map(|note| (note.index, note.interface));
+                let listed = Interface::all()?.into_iter().map(|interface| (interface.index, interface.name));
+                for (index, name) in noted.chain(listed).collect::<BTreeMap<u32, String>>() {
+                    let filters = filter::ours(index, control.id(), &mut programs)?;
+                    filter::remove(pin_path, index, &filters)?;
+                    if !filters.is_empty() {
+                        removed.filters.push(name);
+                    }
                 }
             }
+            Err(error) if !notes.is_empty() => {
+                return Err(KernelError::folder(
+                    "open the map",
+                    folder::maps(pin_path).join("CONTROL"),
+                    error,
+                ));
+            }
+            Err(_) => {}
         }
         let links = folder::links(pin_path);
         for name in folder::names(&links)? {

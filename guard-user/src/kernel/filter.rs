@@ -17,6 +17,7 @@ use netlink_packet_route::tc::{
 
 use super::attach::refused;
 use super::netlink::{Request, attributes, emit, value};
+use super::programs::Programs;
 use super::{How, Interface, KernelError, folder};
 
 /// The first place in the chain: lower numbers are asked earlier, and 0 means any.
@@ -56,6 +57,15 @@ pub(super) struct Filter {
 /// The egress filters of an interface, in the order in which they are asked.
 pub(super) fn list(index: u32) -> io::Result<Vec<Filter>> {
     filters(index, EGRESS)
+}
+
+/// The egress filters of an interface that run a program of ours: one that uses this CONTROL map.
+pub(super) fn ours(index: u32, control: u32, programs: &mut Programs) -> Result<Vec<Filter>, KernelError> {
+    let mut filters =
+        list(index).map_err(|source| KernelError::Netlink { what: "list the TC filters", source })?;
+    programs.meet(control, &filters.iter().filter_map(|filter| filter.program).collect())?;
+    filters.retain(|filter| filter.program.is_some_and(|id| programs.is_ours(id)));
+    Ok(filters)
 }
 
 fn filters(index: u32, parent: TcHandle) -> io::Result<Vec<Filter>> {
@@ -155,9 +165,14 @@ pub(super) fn remove(pin_path: &Path, index: u32, ours: &[Filter]) -> Result<(),
             Ok(filters(index, EGRESS)?.is_empty() && filters(index, INGRESS)?.is_empty())
         };
         if note.kind == QDISC && is_unused().map_err(failed("list the TC filters"))? {
-            Request::route(DEL_QDISC, &header(index, CLSACT_HANDLE, TcHandle::CLSACT, 0))
+            match Request::route(DEL_QDISC, &header(index, CLSACT_HANDLE, TcHandle::CLSACT, 0))
                 .send(|_, _| {})
-                .map_err(failed("remove a clsact qdisc"))?;
+            {
+                // Somebody has removed it, or the interface is gone.
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) => {}
+                removed => removed.map_err(failed("remove a clsact qdisc"))?,
+            }
         }
         folder::remove(&note.path(pin_path))?;
     }

@@ -57,9 +57,11 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     if list.unreadable > 0 {
         blind.push(format!("{} network interfaces that the kernel lists can't be read", list.unreadable));
     }
-    let (listed, unsure) = with_omitted(list, &links, &memory.known, &mut blind);
-    memory.look_at_routes(&mut blind);
     let notes = filter::notes(scope.path)?;
+    let of_entries = links.iter().map(|entry| entry.info.ifindex).filter(|index| *index != 0);
+    let named = of_entries.chain(notes.iter().map(|note| note.index));
+    let (listed, unsure) = with_omitted(list, named, &memory.known, &mut blind);
+    memory.look_at_routes(&mut blind);
     let chains = chains(listed, !notes.is_empty(), &mut blind);
 
     let met = chains.iter().flat_map(Chains::programs).collect();
@@ -79,11 +81,12 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
         }
         interfaces.insert(interface.index, ObservedInterface { interface, has_route, attachments });
     }
-    for index in unsure {
+    for &index in &unsure {
         interfaces.extend(memory.known.get(&index).map(|known| (index, known.clone())));
     }
     let mut strays = look.strays(&chains);
-    for note in notes.iter().filter(|note| !interfaces.contains_key(&note.index)) {
+    let is_gone = |index: u32| !interfaces.contains_key(&index) && !unsure.contains(&index);
+    for note in notes.iter().filter(|note| is_gone(note.index)) {
         let (entry, interface) = (format!("filters/{}", note.name()), note.interface.clone());
         strays.push(Stray { entry, interface, hook: Hook::Egress, is_alive: false });
     }
@@ -96,12 +99,11 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
 /// `ENODEV` to that says that it is gone. Returns all that are there, and the indexes of those that can't be told.
 fn with_omitted(
     list: List,
-    links: &[Entry],
+    named: impl Iterator<Item = u32>,
     known: &BTreeMap<u32, ObservedInterface>,
     blind: &mut Vec<String>,
 ) -> (BTreeMap<u32, Listed>, Vec<u32>) {
     let mut listed = list.interfaces;
-    let named = links.iter().map(|entry| entry.info.ifindex).filter(|index| *index != 0);
     let expected: BTreeSet<u32> = known.keys().copied().chain(named).collect();
     let mut unsure = Vec::new();
     for index in expected {
