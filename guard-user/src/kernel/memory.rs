@@ -219,6 +219,12 @@ impl MemoryKernel {
         self.state().live.clone()
     }
 
+    /// Slots that are marked as closed by an order.
+    #[must_use]
+    pub(crate) fn marked(&self) -> Vec<u16> {
+        self.state().held.iter().copied().collect()
+    }
+
     /// How many generations were published.
     #[must_use]
     pub(crate) fn published(&self) -> u64 {

@@ -183,6 +183,15 @@ pub enum StoreJob {
     CheckPlace,
 }
 
+impl StoreJob {
+    /// Whether it goes before jobs that are not urgent. What changes what is open goes before what looks or counts,
+    /// and in the order of the requests: an order means what was loaded before it.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        matches!(self, Self::Load(_) | Self::Change { .. })
+    }
+}
+
 /// Packets and bytes by how they were judged.
 pub type Judged = BTreeMap<crate::store::Judged, (u64, u64)>;
 

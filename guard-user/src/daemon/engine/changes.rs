@@ -137,6 +137,8 @@ impl Engine {
         }
         if is_closing {
             self.closings.order(id, target.clone());
+            // Before the disk has it: a disk that hangs is no reason to open it at the next start.
+            self.mark_where_needed(now);
         }
         let job = StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() };
         self.ask_store(Purpose::Change(ChangeId(id)), job);
@@ -183,7 +185,13 @@ impl Engine {
                     Target::Instrument(_) => true,
                 }
         };
-        self.changes.pending.iter().any(resumed) || self.loads.are_on_their_way()
+        let waits = |(_, _, request, _): &(u64, Ticket, Request, Who)| match (change_of(request), target) {
+            (Some((Target::Id(its), ..)), Target::Id(id)) => its == *id,
+            _ => true,
+        };
+        self.changes.pending.iter().any(resumed)
+            || self.changes.unsettled.iter().any(waits)
+            || self.loads.are_on_their_way()
     }
 
     fn plan_change(&mut self, ticket: Ticket, change: &Change, keys: Vec<Key>, now: Clocks) {
@@ -430,7 +438,8 @@ fn ids(keys: &[Key]) -> String {
 }
 
 /// What a refusal of the store is to a client.
-pub(super) fn kind_of(error: &StoreError) -> ErrorKind {
+#[must_use]
+pub fn kind_of(error: &StoreError) -> ErrorKind {
     match error {
         StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
         StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {

@@ -1,28 +1,39 @@
 //! Exemptions that are closed here and are not closed on the disk yet. They hold from the moment of the request:
 //! the kernel marks their slots, so that a daemon that starts again does not open them.
+//!
+//! Which slots are to be marked follows from the closings, from the orders on their way and from what the disk
+//! refused. It is compared with what is marked after every input, and what failed is tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::changes::ChangeId;
-use super::{Engine, KernelJob, Level, Purpose, StoreJob};
+use super::{Engine, KernelJob, Level, Purpose, SECOND, StoreJob};
 use crate::exemption::{Clocks, Document};
 use crate::store::{Change, Key, Target};
+
+/// How long after a failure a mark is tried again, nanoseconds.
+const RETRY_NS: u64 = SECOND;
 
 /// The closings.
 #[derive(Default)]
 pub(super) struct Closings {
-    /// Each with its slots.
-    keys: BTreeMap<Key, Vec<u16>>,
+    keys: BTreeSet<Key>,
     /// Orders that the store has not answered, by the number of their change: nothing that they mean is opened
     /// meanwhile, also not a version that is loaded while they are on their way.
     orders: BTreeMap<u64, Target>,
-    /// Why slots could not be marked.
-    hold_error: Option<String>,
+    /// Slots that an earlier daemon marked, as long as the store can't say whose they are.
+    undecided: BTreeSet<u16>,
+    /// Slots by what was asked of their mark last, but for what failed.
+    marks: BTreeMap<u16, bool>,
+    /// Slots whose mark could not be changed: why, and when that was tried.
+    failed: BTreeMap<u16, (String, u64)>,
 }
 
 impl Closings {
-    pub(super) fn has_slot(&self, slot: u16) -> bool {
-        self.keys.values().any(|slots| slots.contains(&slot))
+    /// With the slots that the kernel holds closed.
+    pub(super) fn begin(held: BTreeSet<u16>) -> Self {
+        let marks = held.iter().map(|slot| (*slot, true)).collect();
+        Self { undecided: held, marks, ..Self::default() }
     }
 
     /// Whether an order that is on its way means this exemption.
@@ -43,28 +54,40 @@ impl Closings {
         self.orders.remove(&id);
     }
 
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.keys.keys().map(|(id, _)| id.as_str())
+    /// Marks were changed, or were not.
+    pub(super) fn held(&mut self, slots: Vec<u16>, held: bool, result: Result<(), String>, now: Clocks) {
+        for slot in slots {
+            // What was asked after it counts.
+            let is_last = self.marks.get(&slot) == Some(&held);
+            match &result {
+                Ok(()) => {
+                    self.failed.remove(&slot);
+                    if is_last && !held {
+                        self.marks.remove(&slot);
+                    }
+                }
+                Err(why) => {
+                    self.failed.insert(slot, (why.clone(), now.boot_ns));
+                    match (is_last, held) {
+                        (true, true) => drop(self.marks.remove(&slot)),
+                        (true, false) => drop(self.marks.insert(slot, true)),
+                        (false, _) => {}
+                    }
+                }
+            }
+        }
     }
 
-    pub(super) fn hold_failed(&mut self, error: String) {
-        self.hold_error = Some(error);
-    }
-
-    pub(super) fn hold_error(&self) -> Option<&str> {
-        self.hold_error.as_deref().filter(|_| !self.keys.is_empty())
+    /// Whether the mark of a slot is to be tried.
+    fn may_try(&self, slot: u16, now: Clocks) -> bool {
+        self.failed.get(&slot).is_none_or(|(_, at)| now.boot_ns >= at + RETRY_NS)
     }
 }
 
 impl Engine {
     /// Closes exemptions from now on, whatever the disk says.
     pub(super) fn close_now(&mut self, keys: &[Key]) {
-        for key in keys {
-            let slots = self.kept.slots_of(std::slice::from_ref(key));
-            if self.closings.keys.insert(key.clone(), slots.clone()).is_none() && !slots.is_empty() {
-                self.ask_kernel(KernelJob::Hold { slots, held: true });
-            }
-        }
+        self.closings.keys.extend(keys.iter().cloned());
     }
 
     /// Lets go of closings that the disk has.
@@ -73,37 +96,86 @@ impl Engine {
         let is_kept = |key: &Key| {
             !unsaved.contains(key) && self.kept.record(key).is_none_or(|record| !record.is_active())
         };
-        let kept: Vec<Key> = self.closings.keys.keys().filter(|key| is_kept(key)).cloned().collect();
-        self.reopened(&kept);
+        self.closings.keys.retain(|key| !is_kept(key));
     }
 
-    /// These are no closings any more: the disk has them, or has that they are open again.
+    /// These are no closings any more: the disk has that they are open again.
     pub(super) fn reopened(&mut self, keys: &[Key]) {
-        for key in keys {
-            if let Some(slots) = self.closings.keys.remove(key)
-                && !slots.is_empty()
-            {
-                self.ask_kernel(KernelJob::Hold { slots, held: false });
+        self.closings.keys.retain(|key| !keys.contains(key));
+    }
+
+    /// What is closed here and not on the disk: it was ordered, or it was over and the disk refused to take that.
+    pub(super) fn closed_here(&self) -> BTreeSet<Key> {
+        self.closings.keys.iter().cloned().chain(self.kept.unsaved()).collect()
+    }
+
+    /// Whether this slot is one of a closing.
+    pub(super) fn is_of_a_closing(&self, slot: u16) -> bool {
+        let has_it = |key: &Key| self.kept.slots_of(std::slice::from_ref(key)).contains(&slot);
+        self.closings.keys.iter().any(has_it)
+    }
+
+    /// Whether the exemption in this slot is closed by an order that is not on the disk, or may be.
+    pub(super) fn is_closed_by_order(&self, slot: u16) -> bool {
+        self.closings.undecided.contains(&slot)
+            || self.is_of_a_closing(slot)
+            || self.kept.by_slot(slot).is_some_and(|document| self.closings.means(document))
+    }
+
+    /// Why slots of what is closed here could not be marked.
+    pub(super) fn hold_error(&self) -> Option<&str> {
+        let wanted = self.slots_to_mark();
+        let failed = self.closings.failed.iter().find(|(slot, _)| wanted.contains(slot));
+        failed.map(|(_, (why, _))| why.as_str())
+    }
+
+    fn slots_to_mark(&self) -> BTreeSet<u16> {
+        let closed: Vec<Key> = self.closed_here().into_iter().collect();
+        let mut slots: BTreeSet<u16> = self.kept.slots_of(&closed).into_iter().collect();
+        if !self.closings.orders.is_empty() {
+            let is_meant = |slot: &u16| self.is_closed_by_order(*slot);
+            slots.extend(self.kept.slots_in_use().into_iter().filter(is_meant));
+        }
+        slots.extend(&self.closings.undecided);
+        slots
+    }
+
+    /// Has the kernel mark the slots that are to be marked, and then free others of theirs: an order is marked at
+    /// every moment.
+    pub(super) fn mark_where_needed(&mut self, now: Clocks) {
+        let wanted = self.slots_to_mark();
+        let marked = |slot: &u16| self.closings.marks.get(slot) == Some(&true);
+        let may_try = |slot: &u16| self.closings.may_try(*slot, now);
+        let news: Vec<u16> = wanted.iter().copied().filter(|it| !marked(it) && may_try(it)).collect();
+        let all = self.closings.marks.keys().copied();
+        let stale: Vec<u16> = all.filter(|it| marked(it) && !wanted.contains(it) && may_try(it)).collect();
+        for (slots, held) in [(news, true), (stale, false)] {
+            if !slots.is_empty() {
+                self.closings.marks.extend(slots.iter().map(|slot| (*slot, held)));
+                self.ask_kernel(KernelJob::Hold { slots, held });
             }
         }
     }
 
-    /// Takes over what the kernel holds closed from an earlier daemon, whose disk had not taken the order.
-    pub(super) fn close_held(&mut self, held: &BTreeSet<u16>, now: Clocks) {
-        let mut stale = Vec::new();
-        for &slot in held {
-            // An order means every version: the disk may have taken a newer one before it.
-            let key = self.kept.by_slot(slot).and_then(|document| self.kept.find(&document.id, None).ok());
-            let open = key.filter(|key| self.kept.record(key).is_some_and(|it| it.is_active()));
-            let is_of = |key: &Key| self.kept.slots_of(std::slice::from_ref(key)).contains(&slot);
-            if !open.as_ref().is_some_and(is_of) {
-                stale.push(slot);
-            }
-            let Some(key) = open else { continue };
-            let id = key.0.clone();
-            if self.closings.keys.contains_key(&key) {
+    /// Takes over what the kernel holds closed from an earlier daemon, whose disk had not taken the order, as soon
+    /// as the store can say what that is.
+    pub(super) fn close_held(&mut self, now: Clocks) {
+        if self.closings.undecided.is_empty() || !self.kept.is_usable() {
+            return;
+        }
+        for slot in std::mem::take(&mut self.closings.undecided) {
+            let Some(document) = self.kept.by_slot(slot) else {
+                // It may be of one that can't be read now, and can be later.
+                if !self.kept.problems().is_empty() {
+                    self.closings.undecided.insert(slot);
+                }
                 continue;
-            }
+            };
+            // An order means every version: the disk may have taken a newer one before it.
+            let open = self.kept.find(&document.id, None).ok();
+            let open = open.filter(|key| self.kept.record(key).is_some_and(|it| it.is_active()));
+            let Some(key) = open.filter(|key| !self.closings.keys.contains(key)) else { continue };
+            let id = key.0.clone();
             self.close_now(&[key]);
             self.log(
                 Level::Error,
@@ -118,10 +190,6 @@ impl Engine {
             self.closings.order(number, target.clone());
             let job = StoreJob::Change { target, change, who: self.daemon.clone() };
             self.ask_store(Purpose::Change(ChangeId(number)), job);
-        }
-        // Last, so that an order is marked at every moment.
-        if !stale.is_empty() {
-            self.ask_kernel(KernelJob::Hold { slots: stale, held: false });
         }
     }
 }

@@ -85,8 +85,15 @@ pub enum Input {
         /// Why not.
         result: Result<(), String>,
     },
-    /// Slots could not be marked as held, or freed of the mark.
-    HoldFailed(String),
+    /// Slots were marked as held or freed of the mark, or were not.
+    Held {
+        /// The slots.
+        slots: Vec<u16>,
+        /// Whether they were to be marked.
+        held: bool,
+        /// Why not all of them are.
+        result: Result<(), String>,
+    },
     /// What the kernel has counted, and what was lost on the way.
     Sampled(Result<Box<Sample>, String>),
     /// Sockets of flows that are cut are closed, as far as they could be.

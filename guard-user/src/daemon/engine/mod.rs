@@ -35,6 +35,7 @@ pub use action::{
     Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreId, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
+pub use changes::kind_of;
 pub use cut::is_cut;
 pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
@@ -155,7 +156,7 @@ impl Engine {
             kept,
             counts,
             daemon,
-            closings: Closings::default(),
+            closings: Closings::begin(held),
             publishing: Publishing::new(generation),
             interfaces: Interfaces::default(),
             quotas: Quotas::default(),
@@ -176,7 +177,7 @@ impl Engine {
             asked: BTreeMap::new(),
             actions: Vec::new(),
         };
-        engine.close_held(&held, now);
+        engine.close_held(now);
         engine.begin_with(prepared);
         engine.interfaces.look();
         engine.reconcile(now);
@@ -203,7 +204,7 @@ impl Engine {
             Input::Restored(result) => self.restored(result, now),
             Input::Uses(uses) => self.uses_read(uses, now),
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
-            Input::HoldFailed(error) => self.closings.hold_failed(error),
+            Input::Held { slots, held, result } => self.closings.held(slots, held, result, now),
             Input::Sampled(sample) => self.sampled(sample),
             Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems, now),
             Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
@@ -316,6 +317,7 @@ impl Engine {
 
     fn stored(&mut self, id: StoreId, outcome: StoreOutcome, kept: Kept, now: Clocks) {
         self.kept = kept;
+        self.close_held(now);
         self.settle_closings();
         let Some((_, purpose)) = self.asked.remove(&id) else { return };
         match (purpose, outcome) {

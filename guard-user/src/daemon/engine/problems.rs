@@ -185,12 +185,12 @@ impl Engine {
         problems.extend(
             damaged.map(|problem| Problem::new(ProblemCode::StoreDamaged, format!("exemption: {problem}"))),
         );
-        for id in self.closings.ids() {
+        for (id, _) in &self.closed_here() {
             let message = "no packet passes by it any more, and the disk has not taken that yet; it is tried again \
                            every few seconds";
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
         }
-        if let Some(why) = self.closings.hold_error() {
+        if let Some(why) = self.hold_error() {
             let message =
                 format!("the kernel does not take the mark either, so a restart would open it: {why}");
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));

@@ -112,9 +112,7 @@ impl Engine {
                 let pins: Vec<String> =
                     self.config.wanted().pins.iter().map(|pin| pin.name.clone()).collect();
                 let mut open = self.kept.kernel_exemptions(&now, &pins);
-                let is_meant =
-                    |slot| self.kept.by_slot(slot).is_none_or(|document| self.closings.means(document));
-                open.retain(|it| !self.closings.has_slot(it.slot) && !is_meant(it.slot));
+                open.retain(|it| !self.is_closed_by_order(it.slot) && self.kept.by_slot(it.slot).is_some());
                 open.sort_by_key(|exemption| exemption.slot);
                 open
             }

@@ -68,7 +68,8 @@ impl Quotas {
 
     /// When a quota in use is to be looked at next.
     pub(super) fn next_look(&self, kept: &Kept) -> Option<u64> {
-        kept.has_more_to_grant().then_some(self.looked_ns + QUOTAS)
+        // While a look is on its way, time alone is no reason to wake.
+        (self.on_its_way.is_none() && kept.has_more_to_grant()).then_some(self.looked_ns + QUOTAS)
     }
 }
 
@@ -161,7 +162,8 @@ impl Engine {
 
     /// Saves and resets the use of exemptions that no generation has any more.
     pub(super) fn free_slots(&mut self) {
-        if self.quotas.freeing != Freeing::Idle || self.ending.has_begun() {
+        // What the kernel has counted for a store that can't be read is saved when it can.
+        if self.quotas.freeing != Freeing::Idle || self.ending.has_begun() || !self.kept.is_usable() {
             return;
         }
         let slots = self.kept.slots_to_reset();
@@ -169,7 +171,7 @@ impl Engine {
             return;
         }
         // A change that the disk has not taken may still be told by these counts.
-        if slots.iter().any(|slot| self.closings.has_slot(*slot)) {
+        if slots.iter().any(|slot| self.is_of_a_closing(*slot)) {
             return;
         }
         self.quotas.freeing = Freeing::Reading;

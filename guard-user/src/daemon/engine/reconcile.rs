@@ -9,6 +9,7 @@ impl Engine {
     pub(super) fn reconcile(&mut self, now: Clocks) {
         self.take_up_deferred(now);
         self.take_up_unsettled(now);
+        self.mark_where_needed(now);
         self.look_where_wanted(now);
         self.publish_where_needed(now);
         self.mend_interfaces(now);

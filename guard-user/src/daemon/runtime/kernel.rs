@@ -59,17 +59,16 @@ fn work(
     inputs: &UnboundedSender<Input>,
 ) {
     while let Some(job) = jobs.take() {
-        let Some(input) = done(kernel.as_mut(), names, job) else { continue };
-        if inputs.send(input).is_err() {
+        if inputs.send(done(kernel.as_mut(), names, job)).is_err() {
             return;
         }
     }
 }
 
 /// Does one job.
-pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Option<Input> {
+pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Input {
     let text = |error: KernelError| error.to_string();
-    Some(match job {
+    match job {
         KernelJob::Observe { cgroups } => {
             let sight = kernel.observe().map_err(text);
             Input::Observed(
@@ -97,10 +96,10 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
             Input::UsesReset { slots, result }
         }
         KernelJob::Hold { slots, held } => {
-            let result = slots.iter().try_for_each(|slot| kernel.hold(*slot, held));
-            return result.err().map(|error| Input::HoldFailed(error.to_string()));
+            let result = slots.iter().try_for_each(|slot| kernel.hold(*slot, held)).map_err(text);
+            Input::Held { slots, held, result }
         }
-    })
+    }
 }
 
 fn publish(kernel: &mut dyn Kernel, names: &SharedNames, job: Publish) -> PublishOutcome {

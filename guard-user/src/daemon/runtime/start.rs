@@ -139,7 +139,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
-        store: store::Worker::start(store, state.clone(), inputs.clone())?,
+        store: store::Worker::start(store, (state.clone(), generation == 0), inputs.clone())?,
         options,
         state,
         inputs,
@@ -192,16 +192,7 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
 
 /// The store; one that holds nothing where it can't be had, so that every exemption is closed.
 fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
-    let opened = Store::open(state).and_then(|mut store| {
-        // Before its first generation the kernel has counted nothing, also where a start that was cut short has
-        // left its maps.
-        if generation == 0 {
-            store.counters_began_anew()?;
-        }
-        store.grant()?;
-        Ok(store)
-    });
-    match opened {
+    match store::open(state, generation == 0) {
         Ok(store) => {
             for problem in store.problems() {
                 error!("an exemption can't be used and is closed: {problem}");

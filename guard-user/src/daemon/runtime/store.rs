@@ -13,7 +13,7 @@ use super::queue::{Receiver, Sender, Urgency, queue};
 use super::{approvals, reads};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{
-    Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
+    self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
 };
 use crate::exemption::Clocks;
 use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submission};
@@ -28,24 +28,25 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts it.
+    /// Starts it. A store that could not be opened is tried again: where it is, and whether the kernel's counters
+    /// began with this daemon.
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub(super) fn start(store: Store, state: PathBuf, inputs: UnboundedSender<Input>) -> io::Result<Self> {
+    pub(super) fn start(
+        store: Store,
+        (state, is_anew): (PathBuf, bool),
+        inputs: UnboundedSender<Input>,
+    ) -> io::Result<Self> {
         let (jobs, receiver) = queue();
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || work(store, &state, &receiver, &inputs))?;
+            .spawn(move || work(store, (&state, is_anew), &receiver, &inputs))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     pub(super) fn put(&self, id: StoreId, job: StoreJob) {
-        // A change of what is open goes before what only looks or counts.
-        let urgency = match job {
-            StoreJob::Change { .. } => Urgency::Urgent,
-            _ => Urgency::Ordinary,
-        };
+        let urgency = if job.is_urgent() { Urgency::Urgent } else { Urgency::Ordinary };
         if let Some(jobs) = &self.jobs {
             jobs.put((id, job), urgency);
         }
@@ -67,14 +68,14 @@ impl Worker {
 
 fn work(
     mut store: Store,
-    state: &Path,
+    (state, is_anew): (&Path, bool),
     jobs: &Receiver<(StoreId, StoreJob)>,
     inputs: &UnboundedSender<Input>,
 ) {
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
         if matches!(job, StoreJob::CheckPlace) && !store.is_usable() {
-            open_again(&mut store, state, inputs);
+            open_again(&mut store, (state, is_anew), inputs);
         }
         let outcome = done(&mut store, job, Timestamp::now());
         if begin.elapsed() > SLOW {
@@ -86,9 +87,29 @@ fn work(
     }
 }
 
+/// Opens the store, ready for what the kernel counts from now on.
+///
+/// # Errors
+/// As [`Store::open`], and where the disk refuses.
+pub(super) fn open(state: &Path, is_anew: bool) -> Result<Store, StoreError> {
+    let mut store = Store::open(state)?;
+    make_ready(&mut store, is_anew)?;
+    Ok(store)
+}
+
+/// Before its first generation the kernel has counted nothing, also where a start that was cut short has left its
+/// maps; nor has it for a store that could not be opened since then.
+pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<(), StoreError> {
+    if is_anew && store.is_usable() {
+        store.counters_began_anew()?;
+    }
+    store.grant()?;
+    Ok(())
+}
+
 /// A database that could not be used is tried again: what it holds is open only when it was read.
-fn open_again(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) {
-    match Store::open(state) {
+fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &UnboundedSender<Input>) {
+    match open(state, is_anew) {
         Ok(opened) if opened.is_usable() => {
             *store = opened;
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
@@ -172,18 +193,8 @@ impl From<LoadError> for RefusedLoad {
             }
             LoadError::Approval(ApprovalError::NotApproved(not)) => (ErrorKind::BadInput, vec![not.code()]),
             LoadError::Approval(ApprovalError::Signers(_)) => (ErrorKind::BadInput, vec!["allowed-signers"]),
-            LoadError::Store(error) => (kind_of(error), vec!["store"]),
+            LoadError::Store(error) => (engine::kind_of(error), vec!["store"]),
         };
         Self { kind, message: error.to_string(), codes }
-    }
-}
-
-fn kind_of(error: &StoreError) -> ErrorKind {
-    match error {
-        StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
-        StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {
-            ErrorKind::BadInput
-        }
-        _ => ErrorKind::Failed,
     }
 }

@@ -4,4 +4,5 @@ mod closings;
 mod interfaces;
 mod properties;
 mod reloads;
+mod store;
 mod world;

@@ -31,6 +31,7 @@ enum Event {
     FailDisk(u8),
     Spend(u8),
     Restart,
+    StoreAway(bool),
     Status,
 }
 
@@ -58,6 +59,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0_u8..12).prop_map(Event::FailDisk),
         1 => (0_u8..8).prop_map(Event::Spend),
         1 => Just(Event::Restart),
+        1 => any::<bool>().prop_map(Event::StoreAway),
         1 => Just(Event::Status),
     ]
 }
@@ -117,6 +119,7 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
             }
             world.restart();
         }
+        Event::StoreAway(is_away) => world.store_is_away = is_away,
         Event::Status => drop(world.ask(Request::Status {})),
     }
 }
@@ -136,6 +139,7 @@ proptest! {
         // Failures end.
         world.kernel.heal();
         world.disk.heal();
+        world.store_is_away = false;
         if world.config == BAD {
             world.config = CONFIG;
         }

@@ -2,7 +2,7 @@
 //! asked when the test says so.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use guard_common::interval::build::GeoImage;
@@ -25,7 +25,7 @@ use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::{MemoryKernel, open_slots};
 use crate::kernel::{Counters, Kernel};
 use crate::store::tests::model::ModelDisk;
-use crate::store::{Key, PinCounts, Store};
+use crate::store::{Key, PinCounts, Store, StoreError};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -45,6 +45,10 @@ pub(super) struct World {
     pub(super) kernel: MemoryKernel,
     pub(super) disk: ModelDisk,
     pub(super) store: Store,
+    /// Whether the next daemon, and this one where it has none, finds no store.
+    pub(super) store_is_away: bool,
+    /// Whether the kernel's counters began with this daemon.
+    is_anew: bool,
     pub(super) config: &'static str,
     now: Clocks,
     kernel_jobs: VecDeque<KernelJob>,
@@ -120,10 +124,8 @@ impl World {
     }
 
     fn on(config: &'static str, kernel: MemoryKernel, disk: ModelDisk) -> Self {
-        let mut store = disk.open_store();
-        if kernel.generation() == 0 {
-            store.counters_began_anew().unwrap();
-        }
+        let is_anew = kernel.generation() == 0;
+        let store = opened(&disk, is_anew).unwrap();
         let now = Clocks { wall: "2026-11-26T12:00:00Z".parse().unwrap(), boot_ns: 1000 * SECOND };
         let (engine, actions) = begin(config, &kernel, &store, now);
         let mut world = Self {
@@ -131,6 +133,8 @@ impl World {
             kernel,
             disk,
             store,
+            store_is_away: false,
+            is_anew,
             config,
             now,
             kernel_jobs: VecDeque::new(),
@@ -168,7 +172,11 @@ impl World {
             held.iter().filter_map(|slot| kept.by_slot(*slot).map(|it| it.id.clone())).collect();
         self.closings.retain(|ticket, id| self.answers.contains_key(ticket) || marked.contains(id));
         self.disk.restart(crate::store::tests::model::End::Killed);
-        self.store = self.disk.open_store();
+        self.is_anew = self.kernel.generation() == 0;
+        self.store = match self.store_is_away {
+            true => closed(&StoreError::Held { path: "state".into() }),
+            false => opened(&self.disk, self.is_anew).unwrap_or_else(|error| closed(&error)),
+        };
         self.engine = {
             let (engine, actions) = begin(self.config, &self.kernel, &self.store, self.now);
             self.take(actions);
@@ -284,15 +292,13 @@ impl World {
                     if let KernelJob::Publish(publish) = &job {
                         self.nothing_opens_that_may_not(&open_slots(&publish.table.0));
                     }
-                    match job.is_urgent() {
-                        true => {
-                            let at = self.kernel_jobs.iter().take_while(|it| it.is_urgent()).count();
-                            self.kernel_jobs.insert(at, job);
-                        }
-                        false => self.kernel_jobs.push_back(job),
-                    }
+                    let is_urgent = job.is_urgent();
+                    put(&mut self.kernel_jobs, job, is_urgent, KernelJob::is_urgent);
                 }
-                Action::Store(id, job) => self.store_jobs.push_back((id, *job)),
+                Action::Store(id, job) => {
+                    let is_urgent = job.is_urgent();
+                    put(&mut self.store_jobs, (id, *job), is_urgent, |(_, job)| job.is_urgent());
+                }
                 Action::Sample => self.samples += 1,
                 Action::Load => self.loads += 1,
                 Action::CloseSockets(cut) => self.cuts.push_back(cut.id),
@@ -351,9 +357,8 @@ impl World {
         match part {
             Part::Kernel => {
                 let Some(job) = self.kernel_jobs.pop_front() else { return };
-                if let Some(input) = runtime::kernel::done(&mut self.kernel, &self.names, job) {
-                    self.step(input);
-                }
+                let input = runtime::kernel::done(&mut self.kernel, &self.names, job);
+                self.step(input);
             }
             Part::Store => {
                 let Some((id, job)) = self.store_jobs.pop_front() else { return };
@@ -363,6 +368,11 @@ impl World {
                     }
                     _ => None,
                 };
+                if matches!(job, StoreJob::CheckPlace) && !self.store.is_usable() && !self.store_is_away {
+                    if let Ok(store) = opened(&self.disk, self.is_anew) {
+                        self.store = store;
+                    }
+                }
                 let outcome = runtime::store::done(&mut self.store, job, self.now.wall);
                 if let (Some(crate::store::Target::Id(id)), super::super::StoreOutcome::Changed(Ok(_))) =
                     (&resumed, &outcome)
@@ -446,6 +456,23 @@ impl World {
             .map(|slot| kept.by_slot(*slot).map_or_else(|| format!("#{slot}"), |it| it.id.clone()));
         ids.collect()
     }
+}
+
+fn opened(disk: &ModelDisk, is_anew: bool) -> Result<Store, StoreError> {
+    let mut store = disk.try_open()?;
+    runtime::store::make_ready(&mut store, is_anew)?;
+    Ok(store)
+}
+
+fn closed(error: &StoreError) -> Store {
+    Store::closed(Path::new("state"), error)
+}
+
+/// Puts a job as the daemon's queues do.
+fn put<T>(jobs: &mut VecDeque<T>, job: T, is_urgent: bool, are_urgent: impl Fn(&T) -> bool) {
+    let before = |it: &&T| !is_urgent || are_urgent(it);
+    let at = jobs.iter().take_while(before).count();
+    jobs.insert(at, job);
 }
 
 fn begin(config: &'static str, kernel: &MemoryKernel, store: &Store, now: Clocks) -> (Engine, Vec<Action>) {

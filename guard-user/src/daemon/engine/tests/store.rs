@@ -1,0 +1,152 @@
+//! A store that can't be opened, a disk that refuses, and orders that meet loads on their way to it.
+
+use super::world::{CONFIG, Part, World, document};
+use crate::control::protocol::{Request, Response};
+use crate::health::ProblemCode;
+use crate::kernel::memory::Operation;
+use crate::store::Key;
+
+fn with_one() -> World {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let loaded = world.load("a", 1);
+    world.settle();
+    assert!(world.is_done(loaded), "{:?}", world.answers);
+    world
+}
+
+fn slots_of(world: &World, key: &Key) -> Vec<u16> {
+    world.store.kept().slots_of(std::slice::from_ref(key))
+}
+
+/// Each part works in its turn, the store not at all.
+fn without_the_store(world: &mut World) {
+    for _ in 0..10 {
+        world.work(Part::Sockets);
+        world.work(Part::Kernel);
+    }
+}
+
+#[test]
+fn a_store_that_opens_late_opens_what_it_has_with_the_counts_that_the_kernel_kept() {
+    let mut world = with_one();
+    let key = ("a".to_owned(), 1);
+    let slot = slots_of(&world, &key)[0];
+    world.kernel.spend(slot, 700);
+    world.store_is_away = true;
+    world.restart();
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new(), "what is open is not known");
+    world.store_is_away = false;
+    world.rest();
+    assert_eq!(world.open(), ["a"]);
+    assert_eq!(world.store.kept().record(&key).unwrap().used().bytes, 700, "no count was lost meanwhile");
+}
+
+#[test]
+fn a_store_that_opens_late_does_not_open_what_an_order_closed() {
+    let mut world = with_one();
+    world.disk.fail_during(0, 1000);
+    let stayed = world.stay("a");
+    world.settle();
+    assert!(matches!(world.answer(stayed), Response::Error { .. }), "{:?}", world.answers);
+    world.store_is_away = true;
+    world.restart();
+    world.rest();
+    world.store_is_away = false;
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new());
+    // Records of the time without a store are missing for good.
+    assert_eq!(world.codes(), [ProblemCode::AuditGap], "and the disk has the order by now");
+}
+
+#[test]
+fn a_mark_that_the_kernel_refuses_is_tried_again_and_told() {
+    let mut world = with_one();
+    world.disk.fail_during(0, 1000);
+    world.kernel.fail(Operation::Hold, 2);
+    world.stay("a");
+    without_the_store(&mut world);
+    let problems = world.engine.problems(&[], world.clocks());
+    assert!(problems.iter().any(|it| it.message.contains("a restart would open it")), "{problems:?}");
+    for _ in 0..4 {
+        world.pass(1_000_000_000);
+        without_the_store(&mut world);
+    }
+    let problems = world.engine.problems(&[], world.clocks());
+    assert!(!problems.iter().any(|it| it.message.contains("a restart would open it")), "{problems:?}");
+    world.restart();
+    world.settle();
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[test]
+fn a_mark_that_is_not_wanted_any_more_is_gone_also_where_that_failed_first() {
+    let mut world = with_one();
+    world.stay("a");
+    without_the_store(&mut world);
+    world.kernel.fail(Operation::Hold, 1);
+    world.rest();
+    assert_eq!(world.kernel.marked(), Vec::<u16>::new());
+    let resumed = world.resume("a");
+    world.rest();
+    assert!(world.is_done(resumed));
+    world.restart();
+    world.settle();
+    assert_eq!(world.open(), ["a"], "no order of before closes it");
+}
+
+#[test]
+fn a_stay_of_a_version_that_is_replaced_meanwhile_is_marked_in_the_new_one() {
+    let mut world = with_one();
+    world.load("a", 2);
+    world.stay("a");
+    // The disk takes the load, and then nothing.
+    world.work(Part::Store);
+    world.disk.fail_during(0, 1000);
+    world.settle();
+    let slots = slots_of(&world, &("a".to_owned(), 2));
+    assert_eq!(world.kernel.marked(), slots, "{:?}", world.answers);
+    world.restart();
+    world.settle();
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[test]
+fn a_second_stay_wins_over_a_resumption_that_waits() {
+    let mut world = with_one();
+    let stayed = world.stay("a");
+    while !world.answers.contains_key(&stayed) {
+        for part in [Part::Sockets, Part::Kernel, Part::Store] {
+            world.work(part);
+        }
+    }
+    let resumed = world.resume("a");
+    assert!(!world.answers.contains_key(&resumed), "it waits until the counts are settled");
+    world.stay("a");
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new(), "the last order counts");
+}
+
+#[test]
+fn an_instrument_that_falls_right_after_a_load_closes_what_was_loaded() {
+    let mut world = with_one();
+    let document = document("b", 1, world.wall());
+    world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });
+    let name = "US-Ireland MLAT 2001".to_owned();
+    world.ask(Request::InstrumentInvalidate { name, why: "it fell".to_owned(), dry_run: false });
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[test]
+fn a_disk_that_refuses_for_long_is_told_for_as_long() {
+    let mut world = with_one();
+    world.disk.fail_during(0, 1000);
+    world.stay("a");
+    world.rest();
+    assert!(world.codes().contains(&ProblemCode::OrderNotKept));
+    world.disk.heal();
+    world.rest();
+    assert!(!world.codes().contains(&ProblemCode::OrderNotKept));
+}
