@@ -9,7 +9,7 @@ use super::table::{grouped, numbers, plain, words, write};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
-use crate::control::status::Status;
+use crate::control::status::{Status, UnplacedStatus};
 use crate::health::Problem;
 
 const AFTER_HELP: &str = "\
@@ -54,6 +54,7 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_head(status, out)?;
     write_interfaces(status, out)?;
     write_pins(status, out)?;
+    write_unplaced(status, out)?;
     write_totals(status, out)?;
     write_database(status, out)?;
     write_exemptions(status, out)?;
@@ -127,6 +128,21 @@ fn write_interfaces(status: &Status, out: &mut impl Write) -> io::Result<()> {
             write_wrapped(&format!("not guarded, and a route leads by: {}", names.join(", ")), out)
         }
     }
+}
+
+/// Cgroups that were made again: nothing where that never mattered.
+fn write_unplaced(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let UnplacedStatus { times, milliseconds, packets, .. } = status.unplaced;
+    if times == 0 && packets == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "cgroups made again: {}, in the tables after {} ms altogether; packets that counted as pinned meanwhile: {}",
+        grouped(times),
+        grouped(milliseconds),
+        grouped(packets)
+    );
+    write_wrapped(&text, out)
 }
 
 fn write_pins(status: &Status, out: &mut impl Write) -> io::Result<()> {

@@ -32,6 +32,8 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Names of this host's other interfaces by which a route leads: what leaves by them is not judged.
     pub unguarded: Vec<String>,
+    /// Cgroups that were made again, and counted as pinned until the tables had them.
+    pub unplaced: UnplacedStatus,
     /// The pins, in the order of the config.
     pub pins: Vec<PinStatus>,
     /// Every packet of each hook, by verdict and reason; outcomes that never happened are left out.
@@ -69,6 +71,20 @@ pub struct HookStatus {
     pub hook: String,
     /// How the program is attached: `tcx`, `clsact`, `xdp-native` or `xdp-generic`.
     pub mode: String,
+}
+
+/// Cgroups that pins select and that were made again. Until the tables have such a cgroup, it and every newer one
+/// beside it count as pinned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnplacedStatus {
+    /// How often one was made again, since the daemon started.
+    pub times: u64,
+    /// How long it took to bring them into the tables, altogether, in milliseconds.
+    pub milliseconds: u64,
+    /// Packets that were judged as pinned meanwhile, by the kernel's counters; once for each pin.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
 }
 
 /// One pin.

@@ -59,6 +59,9 @@ codes! {
     InterfaceRenamed = "interface-renamed",
         "A guarded interface has a name now that the config does not name. It stays guarded until a reload.",
         "Add the new name to `host.interfaces`. A reload without it releases the interface.";
+    InterfaceNotReleased = "interface-not-released",
+        "The config does not name an interface any more, and the kernel does not let go of it. It stays guarded.",
+        "See the message. It is tried again every few seconds.";
     AttachmentLost = "attachment-lost",
         "Something has taken a program of Border Guard off an interface. It is being attached again.",
         "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged.";

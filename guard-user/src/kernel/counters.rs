@@ -66,6 +66,8 @@ pub struct Counters {
     pub outcomes: Vec<OutcomeCount>,
     /// What could not be kept, by [`Loss`].
     pub lost: [u64; Loss::COUNT],
+    /// Packets that were tagged because their cgroup was newer than the tables, once for each pin.
+    pub unplaced: Count,
 }
 
 impl View {
@@ -81,6 +83,7 @@ impl View {
             permitted: self.permitted()?,
             outcomes: self.outcomes()?,
             lost: self.lost()?,
+            unplaced: sum(self.unplaced()?),
         })
     }
 
@@ -344,6 +347,13 @@ fn outcome(key: OutcomeKey, count: Count) -> Option<OutcomeCount> {
         verdict: Verdict::from_index(key.hook_verdict & 0x0f)?,
         reason: Reason::from_index(key.reason)?,
         count,
+    })
+}
+
+fn sum(rows: Vec<(u8, Count)>) -> Count {
+    rows.into_iter().fold(Count::default(), |sum, (_, count)| Count {
+        packets: sum.packets.saturating_add(count.packets),
+        bytes: sum.bytes.saturating_add(count.bytes),
     })
 }
 

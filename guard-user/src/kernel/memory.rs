@@ -35,6 +35,8 @@ pub(crate) enum Operation {
     Hold,
     /// [`Kernel::restore_entries`].
     Restore,
+    /// What [`Kernel::attach`] and [`Kernel::restore_entries`] say that they have done.
+    NoEffect,
 }
 
 /// What outlives a daemon. Clones are the same kernel.
@@ -53,6 +55,8 @@ struct State {
     generation: u64,
     /// Slots that the live table opens.
     live: BTreeSet<u16>,
+    /// How many pins the live table has.
+    pins: u32,
     published: u64,
     uses: BTreeMap<u16, ExemptionUse>,
     held: BTreeSet<u16>,
@@ -225,6 +229,12 @@ impl MemoryKernel {
         self.state().held.iter().copied().collect()
     }
 
+    /// How many pins the live table has.
+    #[must_use]
+    pub(crate) fn pins(&self) -> u32 {
+        self.state().pins
+    }
+
     /// How many generations were published.
     #[must_use]
     pub(crate) fn published(&self) -> u64 {
@@ -274,6 +284,7 @@ impl Kernel for MemoryKernel {
         state.may(Operation::Publish)?;
         state.generation = policy.generation;
         state.live = open_slots(policy);
+        state.pins = policy.pins.count_ones();
         state.published += 1;
         state.may(Operation::Wait)?;
         let (fill, flip, wait) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
@@ -314,6 +325,9 @@ impl Kernel for MemoryKernel {
         if state.generation == 0 {
             return Err(KernelError::NotPublished);
         }
+        if state.may(Operation::NoEffect).is_err() {
+            return Ok(());
+        }
         let (program, mut next) = (state.program, state.next_link);
         let Some(device) = state.interfaces.get_mut(&interface.index) else {
             return Err(KernelError::NoInterface { name: interface.name.clone() });
@@ -351,6 +365,9 @@ impl Kernel for MemoryKernel {
     fn restore_entries(&mut self) -> Result<(), KernelError> {
         let mut state = self.state();
         state.may(Operation::Restore)?;
+        if state.may(Operation::NoEffect).is_err() {
+            return Ok(());
+        }
         state.missing_entries = false;
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = true);

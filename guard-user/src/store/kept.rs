@@ -78,6 +78,12 @@ impl Kept {
         unsaved.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether it holds any exemption that can be read.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        self.entries().any(|(_, entry)| entry.document.is_some())
+    }
+
     /// Every exemption, in the order of ids and versions, as it is at this moment. Those that are among
     /// the [`problems`](Self::problems) are not here.
     #[must_use]

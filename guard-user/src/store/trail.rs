@@ -279,7 +279,11 @@ impl Store {
         StoreError::unusable(&self.path)
     }
 
-    pub(super) fn reader(&self) -> Result<Reader, StoreError> {
+    /// What the disk has at this moment, to be read also by another thread and while it is changed.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
         self.disk.as_ref().ok_or_else(|| self.no_disk())?.read(&self.path)
     }
 

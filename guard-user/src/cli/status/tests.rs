@@ -89,6 +89,12 @@ fn status() -> Status {
             },
         ],
         unguarded: vec!["docker0".into(), "wlan0".into()],
+        unplaced: crate::control::status::UnplacedStatus {
+            times: 1,
+            milliseconds: 3,
+            packets: 40,
+            bytes: 6000,
+        },
         pins: vec![PinStatus {
             name: "mail".into(),
             home: "IE".into(),
@@ -147,6 +153,8 @@ interfaces
 pins, packets
   name  home  action  ingress    pass  observe  flag  drop  most bytes to
   mail  IE    drop    flag     12,345        0     0     7  BE 8.6 MiB
+    cgroups made again: 1, in the tables after 3 ms altogether; packets that
+    counted as pinned meanwhile: 40
 
 totals
   hook    verdict  reason     packets    bytes

@@ -8,7 +8,7 @@ use super::input::Ticket;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::compile::HostFacts;
-use crate::config::policy::Policy;
+use crate::config::policy::{LogFormat, Policy};
 use crate::control::protocol::Response;
 use crate::events::names::Names;
 use crate::exemption::document::Document;
@@ -47,6 +47,8 @@ pub enum Action {
         /// What the policy's names stand for on this host.
         facts: HostFacts,
     },
+    /// Write events in this form from now on.
+    LogFormat(LogFormat),
     /// Log a line.
     Log(Level, String),
     /// Tell the service manager.

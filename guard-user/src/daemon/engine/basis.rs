@@ -69,12 +69,6 @@ impl Basis {
         let exemptions = self.exemptions.iter().filter(is_live).cloned().collect();
         Self { exemptions, ..self.clone() }
     }
-
-    /// Whether it opens nothing that the other does not.
-    #[must_use]
-    pub fn opens_nothing_beside(&self, live: &Self) -> bool {
-        self.exemptions.iter().all(|it| live.exemptions.iter().any(|open| same(it, open)))
-    }
 }
 
 /// Whether two exemptions of the kernel let the same through, but for the nanoseconds of their windows.

@@ -216,11 +216,8 @@ impl Engine {
         // One that is closed already: perhaps the tables could not be changed then, and now they can.
         self.publishing.try_again();
         if let Some(who) = recorded_for {
-            let of = match target {
-                Target::Id(id) => id,
-                Target::Instrument(name) => name,
-            };
-            self.record(records::refusal(who, change.name(), of, &error.to_string()));
+            let of = (change.name(), target.name());
+            self.record(records::refusal(self.now.wall, who, of, &error.to_string()));
         }
         self.answer(ticket, Response::error(kind_of(error), error.to_string()));
     }
@@ -277,7 +274,7 @@ impl Engine {
     }
 
     fn close_another(&mut self, pending: &mut Pending) {
-        let now = self.clocks.wall;
+        let now = self.now.wall;
         if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now) {
             self.close_now(&keys);
             pending.slots = self.kept.slots_of(&keys);

@@ -1,6 +1,5 @@
 //! The config that is live, the one that is about to be, and reading it again.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,13 +20,13 @@ pub(super) struct Config {
     pub(super) file: PathBuf,
     /// The one that is live, or is to be as soon as anything is.
     pub(super) policy: Arc<Policy>,
-    /// Which one that is, counted by reloads.
+    /// Which one that is.
     pub(super) serial: u64,
+    /// How many were taken up so far.
+    taken_up: u64,
     pub(super) database: Info,
     /// The cgroups that it names, as they were seen last.
     pub(super) cgroups: HostFacts,
-    /// The paths of those that were there at the last look.
-    pub(super) cgroups_seen: BTreeSet<String>,
     /// The one that is to take its place.
     pub(super) candidate: Option<Candidate>,
     /// Why the config as it is on the disk is not live.
@@ -47,8 +46,10 @@ pub(super) struct Candidate {
     pub(super) serial: u64,
     pub(super) geo: Option<(Geo, Info)>,
     pub(super) cgroups: HostFacts,
-    /// Whether it is the first one: then there is none to go back to.
+    /// Whether none was live before it: then there is none to go back to.
     pub(super) is_first: bool,
+    /// Whether config and databases were read again for it: the first one may have the last good tables.
+    is_reload: bool,
 }
 
 impl Config {
@@ -57,9 +58,9 @@ impl Config {
             file,
             policy,
             serial: 0,
+            taken_up: 0,
             database: Info::default(),
             cgroups: HostFacts::default(),
-            cgroups_seen: BTreeSet::new(),
             candidate: None,
             refused: None,
             loading: false,
@@ -69,8 +70,13 @@ impl Config {
         }
     }
 
+    /// Whether the first one is still on its way, and nothing has kept it from being live.
+    pub(super) fn is_to_come(&self) -> bool {
+        self.refused.is_none() && self.candidate.as_ref().is_some_and(|candidate| candidate.is_first)
+    }
+
     /// The policy that is to be live.
-    pub(super) fn wanted(&self) -> &Policy {
+    pub(super) fn wanted(&self) -> &Arc<Policy> {
         self.candidate.as_ref().map_or(&self.policy, |candidate| &candidate.policy)
     }
 
@@ -82,12 +88,14 @@ impl Config {
 
 impl Engine {
     pub(super) fn begin_with(&mut self, prepared: Prepared) {
-        self.take_up(prepared, true);
+        self.take_up(prepared, false);
     }
 
     /// Begins to read the config again, for this request or for a signal.
     pub(super) fn load_config(&mut self, request: Option<(Ticket, Who)>) {
-        if self.config.loading || self.config.candidate.is_some() {
+        // A first one that can't be made live must not keep its correction out.
+        let is_on_its_way = self.config.candidate.as_ref().is_some_and(|candidate| !candidate.is_first);
+        if self.config.loading || is_on_its_way {
             self.config.again = true;
             self.config.late.extend(request);
             return;
@@ -103,21 +111,25 @@ impl Engine {
         match result {
             Ok(prepared) => {
                 self.warn_of_what_stays(&prepared.policy);
-                self.take_up(*prepared, false);
+                self.take_up(*prepared, true);
             }
             Err(failure) => self.config_refused(failure),
         }
         self.warn_of_age(now);
     }
 
-    fn take_up(&mut self, prepared: Prepared, is_first: bool) {
+    fn take_up(&mut self, prepared: Prepared, is_reload: bool) {
         let Prepared { policy, warnings, geo, cgroups } = prepared;
         let file = self.config.file.display().to_string();
         for warning in &warnings {
             self.log(Level::Warn, format!("{file}: {warning}"));
         }
-        let serial = self.config.serial + 1;
-        self.config.candidate = Some(Candidate { policy, serial, geo, cgroups, is_first });
+        self.config.taken_up += 1;
+        let (serial, is_first) = (self.config.taken_up, self.config.serial == 0);
+        if is_first {
+            self.config.policy = Arc::clone(&policy);
+        }
+        self.config.candidate = Some(Candidate { policy, serial, geo, cgroups, is_first, is_reload });
         // A try with the old one says nothing of the new one.
         self.publishing.try_again();
     }
@@ -143,19 +155,20 @@ impl Engine {
         }
     }
 
-    /// The candidate is live.
-    pub(super) fn candidate_is_live(&mut self) {
-        let Some(Candidate { policy, serial, geo, cgroups, is_first }) = self.config.candidate.take() else {
-            return;
-        };
+    /// The candidate is live; why packets may be judged by the one before all the same.
+    pub(super) fn candidate_is_live(&mut self, settled: Result<(), String>) {
+        let Some(candidate) = self.config.candidate.take() else { return };
+        let Candidate { policy, serial, geo, cgroups, is_first, is_reload } = candidate;
+        self.actions.push(Action::LogFormat(policy.log.format));
         self.config.policy = policy;
         self.config.serial = serial;
         self.config.cgroups = cgroups;
         self.config.refused = None;
         if let Some((image, info)) = geo {
             self.config.database = info.clone();
-            // They are those of the config now.
-            self.surroundings.remove("last-tables");
+            if is_reload {
+                self.surroundings.remove("last-tables");
+            }
             let interfaces = self.interfaces.facts().unwrap_or_default();
             self.actions.push(Action::KeepTables {
                 policy: Arc::clone(&self.config.policy),
@@ -164,34 +177,64 @@ impl Engine {
                 facts: HostFacts { interfaces, ..self.config.cgroups.clone() },
             });
         }
-        self.interfaces.config_changed(is_first);
+        self.interfaces.config_changed(is_reload);
         if is_first {
             let facts = self.config_facts();
             self.record_of(Kind::Start, "", "", facts);
-            return self.load_once_more();
+        }
+        // A first one that is still being read again is answered by what comes of that.
+        if !self.config.loading {
+            self.answer_reload(is_first, settled);
+        }
+        self.load_once_more();
+    }
+
+    fn answer_reload(&mut self, is_first: bool, settled: Result<(), String>) {
+        let waiting = std::mem::take(&mut self.config.waiting);
+        if is_first && waiting.is_empty() {
+            return;
         }
         self.actions.push(Action::Notify(State::Ready));
         let generation = self.publishing.generation();
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
-        let waiting = std::mem::take(&mut self.config.waiting);
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
         let facts = self.config_facts();
-        self.record(records::record_now(Kind::Reload, &by, "", "", facts));
+        self.record(records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts));
         for (ticket, _) in waiting {
-            let message = "config, geo databases and exemptions are reloaded".to_owned();
-            self.answer(ticket, Response::Done { message, generation, exemptions: Vec::new() });
+            let response = match &settled {
+                Ok(()) => {
+                    let message = "config, geo databases and exemptions are reloaded".to_owned();
+                    Response::Done { message, generation, exemptions: Vec::new() }
+                }
+                Err(why) => {
+                    let message = format!(
+                        "reloaded, but some packets may still be judged by the generation before: {why}. It is tried \
+                         again every few seconds"
+                    );
+                    Response::error(ErrorKind::Failed, message)
+                }
+            };
+            self.answer(ticket, response);
         }
-        self.load_once_more();
     }
 
     /// The candidate could not be made live; the config before it goes on.
     pub(super) fn candidate_failed(&mut self, kind: ErrorKind, message: String) {
         if self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first) {
             // There is nothing to go back to: it is tried again.
-            self.config.refused = Some(message);
-            return;
+            let before = self.config.refused.replace(message.clone());
+            if before.as_ref() != Some(&message) {
+                self.log(
+                    Level::Error,
+                    format!("the config can't be made live, and is tried again: {message}"),
+                );
+            }
+            if self.config.loading || self.config.waiting.is_empty() {
+                return;
+            }
+        } else {
+            self.config.candidate = None;
         }
-        self.config.candidate = None;
         self.config_refused(LoadFailure { kind, message });
     }
 
@@ -204,7 +247,7 @@ impl Engine {
         let waiting = std::mem::take(&mut self.config.waiting);
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
         let file = self.config.file.display().to_string();
-        self.record(records::refusal(&by, "reload", &file, &message));
+        self.record(records::refusal(self.now.wall, &by, ("reload", &file), &message));
         for (ticket, _) in waiting {
             let text = format!("not reloaded, generation {generation} stays live:\n{message}");
             self.answer(ticket, Response::error(kind, text));
@@ -222,8 +265,11 @@ impl Engine {
 
     /// Says once that everything that the config names is guarded, or why not, when that is settled.
     pub(super) fn announce_ready(&mut self, now: Clocks) {
-        let first = self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first);
-        if self.is_ready || first || self.publishing.generation() == 0 || !self.interfaces.are_settled() {
+        if self.is_ready
+            || self.config.is_to_come()
+            || self.publishing.generation() == 0
+            || !self.interfaces.are_settled()
+        {
             return;
         }
         self.is_ready = true;

@@ -13,7 +13,7 @@ use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
-use crate::kernel::{Counters, Observed, Stray};
+use crate::kernel::{Counters, Interface, Observed, Stray};
 use crate::store::{Admission, Cursor, Kept, Key, StoreError};
 
 /// The number of a request, by which its answer is known.
@@ -62,8 +62,8 @@ pub enum Input {
     },
     /// An interface was let go, or was not.
     Released {
-        /// The interface's name.
-        name: String,
+        /// The interface.
+        interface: Interface,
         /// Why not.
         result: Result<(), String>,
     },
@@ -113,6 +113,13 @@ pub enum Input {
         outcome: StoreOutcome,
         /// The exemptions as the disk has them now.
         kept: Kept,
+    },
+    /// A request that only reads was answered beside the store.
+    Read {
+        /// What was asked of the store.
+        id: StoreId,
+        /// The answer.
+        response: Response,
     },
     /// Config and databases were read, or can't be used.
     Loaded(Result<Box<Prepared>, LoadFailure>),
@@ -236,6 +243,8 @@ pub enum Surroundings {
     State(Option<String>),
     /// The database of exemptions: why it can't be used at all.
     Store(Option<String>),
+    /// The daemon's loop: how long it was held up within the last minute.
+    Loop(Option<String>),
     /// The geo database: why the last good tables are in use.
     LastTables(Option<String>),
 }

@@ -9,15 +9,16 @@ use guard_common::abi::Hook;
 use serde_json::json;
 
 use super::input::Sight;
-use super::{Engine, KernelJob, Level};
+use super::{Engine, KernelJob, Level, SECOND};
 use crate::audit::Kind;
-use crate::compile::HostFacts;
 use crate::config::policy::{Ingress, Policy};
 use crate::exemption::Clocks;
 use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
 
-/// How long after a failure an interface is tried again, nanoseconds.
-const RETRY_NS: u64 = 5_000_000_000;
+/// How long after a failure it is tried again, nanoseconds.
+const RETRY_NS: u64 = 5 * SECOND;
+/// How long after something succeeded of which the next look shows nothing, nanoseconds.
+const NO_EFFECT_NS: u64 = SECOND;
 
 /// What is known of the interfaces.
 #[derive(Default)]
@@ -39,13 +40,40 @@ pub(super) struct Interfaces {
     releasing: BTreeSet<String>,
     forgetting: BTreeSet<String>,
     restoring: bool,
-    /// What the last try at each came to, and when.
-    failed: BTreeMap<u32, (String, u64)>,
-    restore_failed: Option<(String, u64)>,
+    /// What the last try at each came to that the looks since then show no effect of.
+    tried: BTreeMap<u32, Try>,
+    restore_tried: Option<Try>,
+    /// Interfaces that are to be let go and were not.
+    unreleased: BTreeMap<u32, Try>,
+    /// Where something took the program off, until it is seen there again.
+    lost: BTreeSet<(u32, u8)>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
     adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
     /// Interfaces whose hooks were logged.
     announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
+}
+
+/// A try at something.
+#[derive(Debug)]
+struct Try {
+    /// Why it failed; `None` where it was said to have succeeded.
+    why: Option<String>,
+    /// When it is to be tried again, nanoseconds of `CLOCK_BOOTTIME`.
+    again_ns: u64,
+}
+
+impl Try {
+    /// After the one before it, of which no look has shown an effect either.
+    fn after(before: Option<&Self>, result: Result<(), String>, now: Clocks) -> Self {
+        let no_effect = "the kernel took it, and shows nothing of it";
+        let why = result.err().or_else(|| before.map(|_| no_effect.to_owned()));
+        let pause = if why.is_some() { RETRY_NS } else { NO_EFFECT_NS };
+        Self { why, again_ns: now.boot_ns + pause }
+    }
+
+    fn is_just_now(&self, now: Clocks) -> bool {
+        now.boot_ns < self.again_ns
+    }
 }
 
 /// What is let go.
@@ -66,9 +94,10 @@ impl Interfaces {
         self.wanted = true;
     }
 
-    pub(super) fn config_changed(&mut self, is_first: bool) {
-        self.release = if is_first { Release::Strangers } else { Release::Unnamed };
-        self.failed.clear();
+    pub(super) fn config_changed(&mut self, is_reload: bool) {
+        self.release = if is_reload { Release::Unnamed } else { Release::Strangers };
+        self.tried.clear();
+        self.unreleased.clear();
         // A look on its way was begun before.
         self.wanted = true;
     }
@@ -96,11 +125,19 @@ impl Interfaces {
     }
 
     pub(super) fn failure(&self, index: u32) -> Option<&str> {
-        self.failed.get(&index).map(|(why, _)| why.as_str())
+        self.tried.get(&index)?.why.as_deref()
+    }
+
+    pub(super) fn was_lost(&self, index: u32, hook: Hook) -> bool {
+        self.lost.contains(&(index, hook as u8))
+    }
+
+    pub(super) fn release_failure(&self, index: u32) -> Option<&str> {
+        self.unreleased.get(&index)?.why.as_deref()
     }
 
     pub(super) fn restore_failure(&self) -> Option<&str> {
-        self.restore_failed.as_ref().map(|(why, _)| why.as_str())
+        self.restore_tried.as_ref()?.why.as_deref()
     }
 }
 
@@ -170,7 +207,7 @@ impl Engine {
         };
         let Sight { observed, cgroups } = *sight;
         self.interfaces.blind = None;
-        self.cgroups_seen(cgroups);
+        self.cgroups_seen(cgroups, now);
         // One that is gone, and one that came in its place, is tried at once.
         let before = self.interfaces.observed.take();
         let known: BTreeSet<(u32, String)> = before
@@ -182,13 +219,25 @@ impl Engine {
             .iter()
             .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
         let news: Vec<u32> = news.map(|it| it.interface.index).collect();
-        self.interfaces.failed.retain(|index, _| !news.contains(index));
+        self.interfaces.tried.retain(|index, _| !news.contains(index));
+        self.interfaces.lost.retain(|(index, _)| !news.contains(index));
         self.note_lost(before.as_ref(), &observed);
         for it in &observed.interfaces {
             if let Some(attachment) = it.at(Hook::Egress) {
                 let name = attachment.attached_as.clone();
                 self.interfaces.guarded_as.insert(it.interface.index, name);
             }
+            let is_there = |hook: u8| it.attachments.iter().any(|at| at.hook as u8 == hook);
+            self.interfaces.lost.retain(|(index, hook)| *index != it.interface.index || !is_there(*hook));
+            if it.attachments.is_empty() {
+                self.interfaces.unreleased.remove(&it.interface.index);
+            }
+            if self.has_what_it_should(it, |_| true) {
+                self.interfaces.tried.remove(&it.interface.index);
+            }
+        }
+        if observed.missing_entries.is_empty() {
+            self.interfaces.restore_tried = None;
         }
         self.interfaces.adopted.get_or_insert_with(|| {
             let hooks = |it: &ObservedInterface| it.attachments.iter().map(|at| at.hook as u8).collect();
@@ -197,23 +246,15 @@ impl Engine {
         let there: BTreeSet<u32> = observed.interfaces.iter().map(|it| it.interface.index).collect();
         self.interfaces.guarded_as.retain(|index, _| there.contains(index));
         self.interfaces.announced.retain(|index, _| there.contains(index));
+        self.interfaces.tried.retain(|index, _| there.contains(index));
+        self.interfaces.unreleased.retain(|index, _| there.contains(index));
+        self.interfaces.lost.retain(|(index, _)| there.contains(index));
         self.interfaces.observed = Some(observed);
         if !self.interfaces.wanted {
-            self.release_what_is_not_named(now);
+            self.release_what_is_not_named();
+            self.release_again(now);
         }
         self.announce();
-    }
-
-    fn cgroups_seen(&mut self, seen: HostFacts) {
-        let there = seen.cgroups.iter().filter(|cgroup| cgroup.id.is_some());
-        self.config.cgroups_seen = there.map(|cgroup| cgroup.path.clone()).collect();
-        let known = match &mut self.config.candidate {
-            Some(candidate) => &mut candidate.cgroups,
-            None => &mut self.config.cgroups,
-        };
-        let mut next = seen;
-        next.keep_missing(known);
-        *known = next;
     }
 
     /// Logs where the program was on an interface at the last look and is not any more.
@@ -244,12 +285,13 @@ impl Engine {
                     let detail = json!({"hook": hook.name(), "index": it.interface.index});
                     self.record_of(Kind::Detach, &name.clone(), "taken off by another program", detail);
                     self.log(Level::Error, line);
+                    self.interfaces.lost.insert((it.interface.index, hook as u8));
                 }
             }
         }
     }
 
-    fn release_what_is_not_named(&mut self, _now: Clocks) {
+    fn release_what_is_not_named(&mut self) {
         let release = std::mem::take(&mut self.interfaces.release);
         if release == Release::Nothing {
             return;
@@ -268,9 +310,27 @@ impl Engine {
         }
     }
 
+    /// Tries again to let go what could not be let go, unless the config has come to name it.
+    fn release_again(&mut self, now: Clocks) {
+        let Some(observed) = self.interfaces.observed.take() else { return };
+        for it in &observed.interfaces {
+            let (index, name) = (it.interface.index, &it.interface.name);
+            let is_due = self.interfaces.unreleased.get(&index).is_some_and(|tried| !tried.is_just_now(now));
+            if is_due
+                && !is_named(&self.config.policy, name)
+                && self.interfaces.releasing.insert(name.clone())
+            {
+                self.interfaces.guarded_as.remove(&index);
+                self.ask_kernel(KernelJob::Release { interface: it.interface.clone() });
+            }
+        }
+        self.interfaces.observed = Some(observed);
+    }
+
     /// Attaches, forgets and restores what the last look shows to be needed.
     pub(super) fn mend_interfaces(&mut self, now: Clocks) {
-        if self.publishing.generation() == 0 || self.config.candidate.as_ref().is_some_and(|it| it.is_first) {
+        // What an earlier daemon left goes on being guarded where the first config can't be made live.
+        if self.publishing.generation() == 0 || self.config.is_to_come() {
             return;
         }
         let Some(observed) = self.interfaces.observed.take() else { return };
@@ -282,9 +342,8 @@ impl Engine {
                 self.ask_kernel(KernelJob::Forget(stray.clone()));
             }
         }
-        let failed = self.interfaces.restore_failed.as_ref();
-        let failed_just_now = failed.is_some_and(|(_, at)| now.boot_ns < at + RETRY_NS);
-        if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !failed_just_now {
+        let was_tried = self.interfaces.restore_tried.as_ref().is_some_and(|tried| tried.is_just_now(now));
+        if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !was_tried {
             self.interfaces.restoring = true;
             let missing = observed.missing_entries.join(", ");
             self.log(Level::Error, format!("entries in bpffs are gone: {missing}; they are made anew"));
@@ -302,7 +361,7 @@ impl Engine {
         {
             return;
         }
-        if self.interfaces.failed.get(&index).is_some_and(|(_, at)| now.boot_ns < at + RETRY_NS) {
+        if self.interfaces.tried.get(&index).is_some_and(|tried| tried.is_just_now(now)) {
             return;
         }
         self.interfaces.attaching.insert(index);
@@ -312,16 +371,17 @@ impl Engine {
 
     pub(super) fn attached(&mut self, index: u32, result: Result<(), String>, now: Clocks) {
         self.interfaces.attaching.remove(&index);
-        match result {
-            Ok(()) => drop(self.interfaces.failed.remove(&index)),
-            Err(why) => drop(self.interfaces.failed.insert(index, (why, now.boot_ns))),
-        }
+        let next = Try::after(self.interfaces.tried.get(&index), result, now);
+        self.interfaces.tried.insert(index, next);
         // What it has now is for the kernel to say.
         self.interfaces.look();
     }
 
-    pub(super) fn released(&mut self, name: &str, result: Result<(), String>) {
+    pub(super) fn released(&mut self, interface: &Interface, result: Result<(), String>, now: Clocks) {
+        let Interface { index, name, .. } = interface;
         self.interfaces.releasing.remove(name);
+        let next = Try::after(self.interfaces.unreleased.get(index), result.clone(), now);
+        self.interfaces.unreleased.insert(*index, next);
         match result {
             Ok(()) => {
                 self.log(Level::Info, format!("{name} is not guarded any more: the config does not name it"));
@@ -349,7 +409,8 @@ impl Engine {
 
     pub(super) fn restored(&mut self, result: Result<(), String>, now: Clocks) {
         self.interfaces.restoring = false;
-        self.interfaces.restore_failed = result.err().map(|why| (why, now.boot_ns));
+        let next = Try::after(self.interfaces.restore_tried.as_ref(), result, now);
+        self.interfaces.restore_tried = Some(next);
         self.interfaces.look();
     }
 

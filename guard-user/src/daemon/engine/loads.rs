@@ -53,7 +53,7 @@ impl Loads {
 impl Engine {
     pub(super) fn load_exemption(&mut self, ticket: Ticket, handed: Handed, who: Who, now: Clocks) {
         let Handed { document, name, signatures, dry_run } = handed;
-        let Some(basis) = self.wanted_basis(now) else {
+        let Some(mut basis) = self.wanted_basis(now) else {
             let message = "the daemon has not looked at this host yet: try again in a moment";
             return self.answer(ticket, Response::error(ErrorKind::Busy, message));
         };
@@ -64,6 +64,8 @@ impl Engine {
             .collect();
         let asked = Asked { name: name.clone(), bytes: bytes.clone(), who: who.clone(), dry_run };
         self.loads.asked.push((ticket, asked));
+        // It is judged by the policy that is live, and its table is one of that policy: never of the next one.
+        basis.config = self.config.serial;
         let policy = Arc::clone(&self.config.policy);
         let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy };
         self.ask_store(Purpose::Load(ticket), StoreJob::Load(job));
@@ -81,7 +83,12 @@ impl Engine {
             Ok(loaded) => *loaded,
             Err(RefusedLoad { kind, message, codes }) => {
                 if !asked.dry_run {
-                    self.record(records::load_refused(&asked.who, &asked.name, &asked.bytes, &codes));
+                    self.record(records::load_refused(
+                        now.wall,
+                        &asked.who,
+                        (&asked.name, &asked.bytes),
+                        &codes,
+                    ));
                 }
                 return self.answer(ticket, Response::error(kind, message));
             }

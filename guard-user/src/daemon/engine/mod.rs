@@ -10,6 +10,7 @@
 
 mod action;
 mod basis;
+mod cgroups;
 mod changes;
 mod closings;
 mod config;
@@ -41,7 +42,7 @@ pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
     StoreOutcome, Surroundings, Ticket,
 };
-pub use records::{daemon, not_permitted, record_now};
+pub use records::{daemon, not_permitted, record_of};
 
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
@@ -49,6 +50,7 @@ use crate::exemption::Clocks;
 use crate::health::Problem;
 use crate::store::{Kept, Key, PinCounts};
 
+use cgroups::Cgroups;
 use changes::Changes;
 use closings::Closings;
 use config::Config;
@@ -97,6 +99,7 @@ pub struct Engine {
     closings: Closings,
     publishing: Publishing,
     interfaces: Interfaces,
+    cgroups: Cgroups,
     quotas: Quotas,
     changes: Changes,
     loads: Loads,
@@ -114,8 +117,8 @@ pub struct Engine {
     cut_over: BTreeSet<Key>,
     /// Problems that were logged.
     logged: BTreeSet<Problem>,
-    /// The present moment, nanoseconds of `CLOCK_BOOTTIME`.
-    now_ns: u64,
+    /// The present moment.
+    now: Clocks,
     /// Whether the service manager was told that the daemon guards.
     is_ready: bool,
     /// What operations of the store were for, that are not done yet, and since when.
@@ -159,6 +162,7 @@ impl Engine {
             closings: Closings::begin(held),
             publishing: Publishing::new(generation),
             interfaces: Interfaces::default(),
+            cgroups: Cgroups::default(),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),
@@ -172,7 +176,7 @@ impl Engine {
             next_store: 0,
             cut_over: BTreeSet::new(),
             logged: BTreeSet::new(),
-            now_ns: now.boot_ns,
+            now,
             is_ready: false,
             asked: BTreeMap::new(),
             actions: Vec::new(),
@@ -188,7 +192,7 @@ impl Engine {
     /// Takes one input, and says what is to be done.
     #[must_use]
     pub fn step(&mut self, input: Input, now: Clocks) -> Vec<Action> {
-        self.now_ns = now.boot_ns;
+        self.now = now;
         self.follow_clock(now);
         match input {
             Input::Request { ticket, request, asker } => self.request(ticket, request, asker, now),
@@ -199,7 +203,7 @@ impl Engine {
             Input::Observed(sight) => self.observed(sight, now),
             Input::Published(outcome) => self.published(*outcome, now),
             Input::Attached { index, result } => self.attached(index, result, now),
-            Input::Released { name, result } => self.released(&name, result),
+            Input::Released { interface, result } => self.released(&interface, result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
             Input::Uses(uses) => self.uses_read(uses, now),
@@ -208,6 +212,7 @@ impl Engine {
             Input::Sampled(sample) => self.sampled(sample),
             Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems, now),
             Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
+            Input::Read { id, response } => self.read_beside(id, response),
             Input::Loaded(result) => self.config_loaded(result, now),
             Input::Surroundings(found) => self.surroundings_are(found),
             Input::Stop { with_host } => self.stop(with_host),
@@ -221,7 +226,7 @@ impl Engine {
     #[must_use]
     pub fn next_tick(&self) -> u64 {
         let regular = self.due.second.min(self.due.watchdog).min(self.due.day);
-        let of_requests = self.changes.next_deadline();
+        let of_requests = self.changes.next_deadline().into_iter().chain(self.reads.next_deadline()).min();
         [self.quotas.next_look(&self.kept), of_requests].into_iter().flatten().fold(regular, u64::min)
     }
 
@@ -300,6 +305,7 @@ impl Engine {
             self.warn_of_age(now);
         }
         self.changes_are_late(now);
+        self.reads_are_late(now);
     }
 
     fn surroundings_are(&mut self, found: Surroundings) {
@@ -307,6 +313,7 @@ impl Engine {
             Surroundings::Control(problems) => ("control", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
+            Surroundings::Loop(why) => ("loop", why.is_none()),
             Surroundings::LastTables(why) => ("last-tables", why.is_none()),
         };
         match is_well {
@@ -346,6 +353,7 @@ impl Engine {
             Purpose::CountersEnd => self.counters_ended(result),
             Purpose::SaveCounts => {
                 if let Err(error) = result {
+                    self.reads.booked = None;
                     self.log(
                         Level::Warn,
                         format!("what crossed can't be saved, and is with the next look: {error}"),
@@ -364,7 +372,7 @@ impl Engine {
         }
         self.next_store += 1;
         let id = StoreId(self.next_store);
-        self.asked.insert(id, (self.now_ns, purpose));
+        self.asked.insert(id, (self.now.boot_ns, purpose));
         self.actions.push(Action::Store(id, Box::new(job)));
     }
 

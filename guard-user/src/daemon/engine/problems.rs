@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use guard_common::abi::Hook;
+
 use super::interfaces::{Claim, wants_ingress};
 use super::publish::Tables;
 use super::{Engine, Level, Purpose, SECOND, Surroundings};
 use crate::config::policy::Action;
-use crate::exemption::{Clocks, Summary};
+use crate::exemption::Clocks;
 use crate::health::{Enforcement, Problem, ProblemCode};
 use crate::kernel::ObservedInterface;
 
@@ -34,11 +36,11 @@ impl Engine {
     }
 
     /// What is not as it should be, the worst first.
-    pub(super) fn problems(&self, exemptions: &[Summary], now: Clocks) -> Vec<Problem> {
+    pub(super) fn problems(&self, now: Clocks) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems);
-        self.problems_of_store(&mut problems, exemptions);
+        self.problems_of_store(&mut problems);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
         problems.extend(self.stale_database(now).map(|why| Problem::new(ProblemCode::DatabaseStale, why)));
@@ -49,8 +51,7 @@ impl Engine {
 
     /// Logs problems that are new, and those that are mended.
     pub(super) fn log_problems(&mut self, now: Clocks) {
-        let exemptions = self.all_summaries(now);
-        let mut present = self.problems(&exemptions, now);
+        let mut present = self.problems(now);
         // The log has these from where they come from.
         present.retain(|problem| {
             !matches!(
@@ -101,9 +102,18 @@ impl Engine {
             let message = format!("the kernel's tables are NOT up to date: {why}");
             problems.push(Problem::new(ProblemCode::TablesBehind, message));
         }
-        let seen = &self.config.cgroups_seen;
+        if self.publishing.live().is_some_and(|live| live.clock != self.clock_count) {
+            let message =
+                "the wall clock was set, and the kernel has the windows of exemptions by the old time";
+            problems.push(Problem::new(ProblemCode::ClockSet, message));
+        }
+        for path in self.cgroups.unplaced() {
+            let message =
+                "it was made again; until it is in the tables, it and newer ones beside it count as pinned";
+            problems.push(Problem::of(ProblemCode::CgroupUnplaced, path, message));
+        }
         for path in self.config.policy.pins.iter().flat_map(|pin| &pin.select.cgroups) {
-            if !seen.contains(path) {
+            if !self.cgroups.is_there(path) {
                 let message =
                     "there is no such cgroup; when it is made, it counts as pinned from its first packet";
                 problems.push(Problem::of(ProblemCode::CgroupMissing, path, message));
@@ -129,9 +139,13 @@ impl Engine {
                 problems.push(Problem::of(ProblemCode::InterfaceMissing, name, message));
             }
         }
-        if !self.interfaces.guard_something() {
-            let message = "NOTHING is guarded: no interface has the program";
-            problems.push(Problem::new(ProblemCode::NothingGuarded, message));
+        if self.enforcement() == Enforcement::Nothing {
+            let why = match (self.config.policy.pins.is_empty(), self.publishing.generation()) {
+                (true, _) => "the config has no pin",
+                (false, 0) => "no generation is live",
+                (false, _) => "no interface has the program",
+            };
+            problems.push(Problem::new(ProblemCode::NothingGuarded, format!("NOTHING is guarded: {why}")));
         }
         if !observed.missing_entries.is_empty() {
             let missing = observed.missing_entries.join(", ");
@@ -153,6 +167,17 @@ impl Engine {
         }
         if let Some(why) = self.interface_problem(it) {
             problems.push(Problem::of(ProblemCode::InterfaceNotGuarded, name, why));
+        }
+        for hook in [Hook::Egress, Hook::Ingress] {
+            if self.interfaces.was_lost(it.interface.index, hook) && claim != Claim::None {
+                let message =
+                    format!("something took the program off at {}; it is being attached again", hook.name());
+                problems.push(Problem::of(ProblemCode::AttachmentLost, name, message));
+            }
+        }
+        if let Some(why) = self.interfaces.release_failure(it.interface.index) {
+            let message = format!("the config does not name it any more, and it stays guarded: {why}");
+            problems.push(Problem::of(ProblemCode::InterfaceNotReleased, name, message));
         }
         for attachment in it.attachments.iter().filter(|attachment| !attachment.before.is_empty()) {
             let message = format!(
@@ -180,7 +205,7 @@ impl Engine {
         ))
     }
 
-    fn problems_of_store(&self, problems: &mut Vec<Problem>, exemptions: &[Summary]) {
+    fn problems_of_store(&self, problems: &mut Vec<Problem>) {
         let damaged = self.kept.problems().iter();
         problems.extend(
             damaged.map(|problem| Problem::new(ProblemCode::StoreDamaged, format!("exemption: {problem}"))),
@@ -199,7 +224,7 @@ impl Engine {
         problems.extend(
             gap.map(|why| Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {why}"))),
         );
-        if self.config.policy.approval.is_none() && !exemptions.is_empty() {
+        if self.config.policy.approval.is_none() && self.kept.has_any() {
             let message = "approvals of exemptions are not verified: the config has no [approval]";
             problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
         }
@@ -241,7 +266,11 @@ impl Engine {
                 Surroundings::LastTables(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastTables, why));
                 }
-                Surroundings::State(None) | Surroundings::Store(None) | Surroundings::LastTables(None) => {}
+                Surroundings::Loop(Some(why)) => problems.push(Problem::new(ProblemCode::LoopSlow, why)),
+                Surroundings::Loop(None)
+                | Surroundings::State(None)
+                | Surroundings::Store(None)
+                | Surroundings::LastTables(None) => {}
             }
         }
     }

@@ -31,7 +31,6 @@ struct InFlight {
     basis: Basis,
     began_ns: u64,
     policy: Arc<Policy>,
-    is_candidate: bool,
     /// Whether it has the closings alone of what is wanted, for the whole does not fit.
     is_part: bool,
 }
@@ -69,6 +68,11 @@ impl Publishing {
         self.generation
     }
 
+    /// What the live generation is made of; `None` where that is not known.
+    pub(super) fn live(&self) -> Option<&Basis> {
+        self.live.as_ref()
+    }
+
     /// What failed is tried again at the next look.
     pub(super) fn try_again(&mut self) {
         if let Some(failed) = &mut self.failed {
@@ -101,7 +105,14 @@ impl Publishing {
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
     pub(super) fn wanted_basis(&self, now: Clocks) -> Option<Basis> {
-        let interfaces = self.interfaces.facts()?;
+        let interfaces = match self.interfaces.facts() {
+            Some(interfaces) => interfaces,
+            // What closes does not wait for a look that fails, where no pin is about interfaces.
+            None if self.interfaces.blind.is_some() && !selects_interfaces(self.config.wanted()) => {
+                Vec::new()
+            }
+            None => return None,
+        };
         let (serial, cgroups) = match &self.config.candidate {
             Some(candidate) => (candidate.serial, &candidate.cgroups),
             None => (self.config.serial, &self.config.cgroups),
@@ -123,7 +134,12 @@ impl Engine {
 
     /// How the live tables compare with what is wanted.
     pub(super) fn tables(&self, now: Clocks) -> Tables {
-        let Some(wanted) = self.wanted_basis(now) else { return Tables::OnTheWay };
+        let Some(wanted) = self.wanted_basis(now) else {
+            return match &self.interfaces.blind {
+                Some(why) => Tables::Failed(format!("the network interfaces can't be looked at: {why}")),
+                None => Tables::OnTheWay,
+            };
+        };
         if self.publishing.in_flight.is_some() {
             return Tables::OnTheWay;
         }
@@ -158,10 +174,7 @@ impl Engine {
         if failed.is_some_and(|failed| !failed.retry && failed.basis.judges_like(&wanted, selects)) {
             return;
         }
-        let policy = match &self.config.candidate {
-            Some(candidate) => Arc::clone(&candidate.policy),
-            None => Arc::clone(&self.config.policy),
-        };
+        let policy = Arc::clone(self.config.wanted());
         match self.table_of(&wanted, &policy) {
             Ok(table) => self.publish(wanted, table, policy, now),
             Err(error) => self.does_not_compile(wanted, &error, now),
@@ -212,13 +225,7 @@ impl Engine {
             names: self.names_of(&basis, &policy, generation),
             counts_change_hands: self.counts.change_hands(&policy.pins),
         };
-        self.publishing.in_flight = Some(InFlight {
-            basis,
-            began_ns: now.boot_ns,
-            policy,
-            is_candidate: self.config.candidate.is_some(),
-            is_part: false,
-        });
+        self.publishing.in_flight = Some(InFlight { basis, began_ns: now.boot_ns, policy, is_part: false });
         self.ask_kernel(KernelJob::Publish(Box::new(publish)));
     }
 
@@ -241,10 +248,9 @@ impl Engine {
         if outcome.serial != self.publishing.serial {
             return;
         }
-        let Some(InFlight { basis, policy, is_candidate, is_part, .. }) = self.publishing.in_flight.take()
-        else {
-            return;
-        };
+        let Some(InFlight { basis, policy, is_part, .. }) = self.publishing.in_flight.take() else { return };
+        // Another one may have taken the place of a first config that was on its way.
+        let is_candidate = self.config.candidate.as_ref().is_some_and(|it| it.serial == basis.config);
         let went_live = outcome.generation == self.publishing.generation + 1;
         if went_live {
             self.publishing.generation = outcome.generation;
@@ -266,20 +272,26 @@ impl Engine {
                     self.publishing.failed = None;
                 }
                 self.publishing.live = Some(basis);
+                self.cgroups_are_placed(now);
                 if is_candidate {
-                    self.candidate_is_live();
+                    self.candidate_is_live(Ok(()));
                 }
             }
             result => {
                 let why = result.err().unwrap_or_else(|| "the live generation is another one".to_owned());
                 self.log_failure(&why);
+                // Where a part failed, the whole did so before it, and is tried again in its time.
+                if !is_part {
+                    self.publishing.failed = Some(Failed::new(basis, why.clone()));
+                }
                 if went_live {
                     // Packets may still be judged by the one before: only a further generation settles that.
                     self.publishing.live = None;
                 }
-                self.publishing.failed = Some(Failed::new(basis, why.clone()));
-                if is_candidate {
-                    self.candidate_failed(ErrorKind::Failed, why);
+                match (is_candidate, went_live) {
+                    (true, true) => self.candidate_is_live(Err(why)),
+                    (true, false) => self.candidate_failed(ErrorKind::Failed, why),
+                    (false, _) => {}
                 }
             }
         }

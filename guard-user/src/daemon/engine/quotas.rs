@@ -24,6 +24,8 @@ pub(super) struct Quotas {
     /// What was saved last.
     saved: Vec<(u16, Use)>,
     tending: bool,
+    /// What the disk refused at the last look: said once.
+    refused: Vec<String>,
     freeing: Freeing,
 }
 
@@ -85,7 +87,7 @@ impl Engine {
     }
 
     fn clock_of_quotas_is_due(&self) -> bool {
-        self.quotas.next_look(&self.kept).is_some_and(|at| self.now_ns >= at)
+        self.quotas.next_look(&self.kept).is_some_and(|at| self.now.boot_ns >= at)
     }
 
     pub(super) fn uses_read(&mut self, uses: Result<Vec<ExemptionUse>, String>, now: Clocks) {
@@ -155,7 +157,8 @@ impl Engine {
             // It is tried again with the next look.
             self.quotas.saved.clear();
         }
-        for error in refused {
+        let before = std::mem::replace(&mut self.quotas.refused, refused.clone());
+        for error in refused.into_iter().filter(|error| !before.contains(error)) {
             self.log(Level::Error, error);
         }
     }

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use super::input::Sample;
-use super::{Action, Asker, Engine, Judged, Level, Purpose, Query, ReadJob, StoreJob, Ticket};
+use super::{
+    Action, Asker, Engine, Judged, Level, Purpose, Query, ReadJob, SECOND, StoreId, StoreJob, Ticket,
+};
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::exemption::{Clocks, Summary};
+
+/// How long an answer that the last look can give as well waits for a new one, nanoseconds: a worker that is stuck
+/// must not keep the status from saying so.
+const NEW_LOOK_NS: u64 = SECOND;
 
 /// What is asked and not answered yet.
 #[derive(Default)]
@@ -16,11 +22,11 @@ pub(super) struct Reads {
     /// Since when.
     pub(super) sampling_since: Option<u64>,
     /// Those that wait for the uses of exemptions.
-    for_uses: Vec<(Ticket, Asker, Ask)>,
+    for_uses: Vec<Asked>,
     /// Why the counters can't be read.
     pub(super) unreadable: Option<String>,
     /// What was booked last.
-    booked: Option<Judged>,
+    pub(super) booked: Option<Judged>,
     /// The last sample.
     pub(super) sample: Sample,
 }
@@ -30,7 +36,22 @@ enum Want {
     /// To book what crossed.
     Book,
     /// For an answer.
-    Answer(Ticket, Asker, Ask),
+    Answer(Asked),
+}
+
+/// A request, and when it came, nanoseconds of `CLOCK_BOOTTIME`.
+struct Asked {
+    ticket: Ticket,
+    asker: Asker,
+    ask: Ask,
+    at: u64,
+}
+
+impl Asked {
+    /// Until when it waits for a new look; `None` where it has to.
+    fn deadline(&self) -> Option<u64> {
+        matches!(self.ask, Ask::Status | Ask::List).then_some(self.at + NEW_LOOK_NS)
+    }
 }
 
 /// What is asked.
@@ -48,6 +69,35 @@ impl Reads {
             self.wanted.push(Want::Book);
         }
     }
+
+    /// Those who wait for a look.
+    fn waiting(&self) -> impl Iterator<Item = &Asked> {
+        let wants = self.wanted.iter().chain(self.on_its_way.iter().flatten());
+        let asked = wants.filter_map(|want| match want {
+            Want::Answer(asked) => Some(asked),
+            Want::Book => None,
+        });
+        asked.chain(&self.for_uses)
+    }
+
+    /// When the first is answered by the last look.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.waiting().filter_map(Asked::deadline).min()
+    }
+
+    /// Those who have waited long enough; they wait no more.
+    fn take_late(&mut self, now: Clocks) -> Vec<Asked> {
+        let is_late = |asked: &Asked| asked.deadline().is_some_and(|until| now.boot_ns >= until);
+        let mut late: Vec<Asked> = self.for_uses.extract_if(.., |asked| is_late(asked)).collect();
+        for wants in std::iter::once(&mut self.wanted).chain(&mut self.on_its_way) {
+            let is_late = |want: &mut Want| matches!(want, Want::Answer(asked) if is_late(asked));
+            late.extend(wants.extract_if(.., is_late).filter_map(|want| match want {
+                Want::Answer(asked) => Some(asked),
+                Want::Book => None,
+            }));
+        }
+        late
+    }
 }
 
 impl Engine {
@@ -58,22 +108,22 @@ impl Engine {
             Request::ExemptionShow { id, version } => Ask::Store(Query::Show { id, version }),
             Request::ExemptionOpen {} => Ask::Store(Query::Open),
             Request::Report { from, until } => Ask::Store(Query::Report { from, until }),
-            Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None, now),
+            Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None),
             Request::AuditCheckpoint {} => {
                 let query = Query::Checkpoint(asker.who.clone());
-                return self.read_store(ticket, &asker, query, None, now);
+                return self.read_store(ticket, &asker, query, None);
             }
             _ => {
                 let message = "events are answered by the connection itself";
                 return self.answer(ticket, Response::error(ErrorKind::BadRequest, message));
             }
         };
-        match ask {
-            Ask::Status | Ask::Store(Query::Report { .. }) => {
-                self.reads.wanted.push(Want::Answer(ticket, asker, ask));
-            }
-            ask => {
-                self.reads.for_uses.push((ticket, asker, ask));
+        let needs_sample = matches!(ask, Ask::Status | Ask::Store(Query::Report { .. }));
+        let asked = Asked { ticket, asker, ask, at: now.boot_ns };
+        match needs_sample {
+            true => self.reads.wanted.push(Want::Answer(asked)),
+            false => {
+                self.reads.for_uses.push(asked);
                 self.quotas.read_for_answers();
             }
         }
@@ -82,7 +132,7 @@ impl Engine {
     pub(super) fn sample_where_wanted(&mut self) {
         if self.reads.on_its_way.is_none() && !self.reads.wanted.is_empty() {
             self.reads.on_its_way = Some(std::mem::take(&mut self.reads.wanted));
-            self.reads.sampling_since = Some(self.now_ns);
+            self.reads.sampling_since = Some(self.now.boot_ns);
             self.actions.push(Action::Sample);
         }
     }
@@ -105,9 +155,9 @@ impl Engine {
         for want in wants {
             match want {
                 Want::Book => self.book_counts(),
-                Want::Answer(ticket, asker, ask) => {
+                Want::Answer(asked) => {
                     // What exemptions have let through comes with it.
-                    self.reads.for_uses.push((ticket, asker, ask));
+                    self.reads.for_uses.push(asked);
                     self.quotas.read_for_answers();
                 }
             }
@@ -126,46 +176,54 @@ impl Engine {
             return;
         }
         self.reads.booked = Some(judged.clone());
-        let job = StoreJob::SaveCounts { counts: None, judged: Some(judged), cursor };
+        // Whose they are goes with them: an earlier write of that may have failed.
+        let counts = Some(Box::new(self.counts.clone()));
+        let job = StoreJob::SaveCounts { counts, judged: Some(judged), cursor };
         self.ask_store(Purpose::SaveCounts, job);
     }
 
     /// The uses of exemptions are read: answers whoever waited for them.
     pub(super) fn answer_reads(&mut self, now: Clocks) {
-        for (ticket, asker, ask) in std::mem::take(&mut self.reads.for_uses) {
-            match ask {
-                Ask::Status => self.answer_status(ticket, &asker, now),
-                Ask::List => {
-                    let exemptions = shown(self.all_summaries(now), asker.sees_all);
-                    self.answer(ticket, Response::Exemptions { exemptions });
-                }
-                Ask::Store(query) => {
-                    let judged = matches!(query, Query::Report { .. })
-                        .then(|| self.counts.judged(&self.reads.sample.counters));
-                    self.read_store(ticket, &asker, query, judged, now);
-                }
+        for asked in std::mem::take(&mut self.reads.for_uses) {
+            self.answer_read(asked, now);
+        }
+    }
+
+    /// Answers those who have waited too long for a new look by the last one.
+    pub(super) fn reads_are_late(&mut self, now: Clocks) {
+        for asked in self.reads.take_late(now) {
+            self.answer_read(asked, now);
+        }
+    }
+
+    fn answer_read(&mut self, Asked { ticket, asker, ask, .. }: Asked, now: Clocks) {
+        match ask {
+            Ask::Status => self.answer_status(ticket, &asker, now),
+            Ask::List => {
+                let exemptions = shown(self.all_summaries(now), asker.sees_all);
+                self.answer(ticket, Response::Exemptions { exemptions });
+            }
+            Ask::Store(query) => {
+                let judged = matches!(query, Query::Report { .. })
+                    .then(|| self.counts.judged(&self.reads.sample.counters));
+                self.read_store(ticket, &asker, query, judged);
             }
         }
     }
 
     fn answer_status(&mut self, ticket: Ticket, asker: &Asker, now: Clocks) {
-        if let Some(error) = &self.reads.unreadable {
-            let message = format!("the kernel's counters can't be read: {error}");
-            return self.answer(ticket, Response::error(ErrorKind::Failed, message));
-        }
         let exemptions = shown(self.all_summaries(now), asker.sees_all);
         let status = Box::new(self.status(exemptions, now));
         self.answer(ticket, Response::Status { status });
     }
 
-    fn read_store(
-        &mut self,
-        ticket: Ticket,
-        asker: &Asker,
-        query: Query,
-        judged: Option<Judged>,
-        _now: Clocks,
-    ) {
+    pub(super) fn read_beside(&mut self, id: StoreId, response: Response) {
+        if let Some((_, Purpose::Read(ticket))) = self.asked.remove(&id) {
+            self.answer(ticket, response);
+        }
+    }
+
+    fn read_store(&mut self, ticket: Ticket, asker: &Asker, query: Query, judged: Option<Judged>) {
         let job = ReadJob {
             query,
             sees_all: asker.sees_all,

@@ -15,32 +15,43 @@ pub fn daemon(user: Option<String>) -> Who {
     Who { uid, user, pid: Some(std::process::id()) }
 }
 
-/// A record of now.
+/// A record.
 #[must_use]
-pub fn record_now(kind: Kind, who: &Who, subject: &str, why: &str, detail: Value) -> Record {
+pub fn record_of(
+    now: Timestamp,
+    (kind, who): (Kind, &Who),
+    subject: &str,
+    why: &str,
+    detail: Value,
+) -> Record {
     let detail = match detail {
         Value::Object(detail) => detail,
         _ => Map::new(),
     };
     let (subject, why) = (subject.to_owned(), why.to_owned());
-    Record { time: Timestamp::now(), kind, who: who.clone(), subject, why, detail }
+    Record { time: now, kind, who: who.clone(), subject, why, detail }
 }
 
 /// The record of something that was asked for and refused.
-pub(super) fn refusal(who: &Who, request: &str, subject: &str, message: &str) -> Record {
-    record_now(Kind::Refusal, who, subject, "", json!({"request": request, "message": message}))
+pub(super) fn refusal(now: Timestamp, who: &Who, (request, subject): (&str, &str), message: &str) -> Record {
+    record_of(now, (Kind::Refusal, who), subject, "", json!({"request": request, "message": message}))
 }
 
 /// The record of a document that was refused: by its hash and the codes of its errors. Their text may quote
 /// what is confidential in it.
-pub(super) fn load_refused(who: &Who, name: &str, document: &[u8], codes: &[&'static str]) -> Record {
+pub(super) fn load_refused(
+    now: Timestamp,
+    who: &Who,
+    (name, document): (&str, &[u8]),
+    codes: &[&'static str],
+) -> Record {
     let detail = json!({"request": "exemption-load", "sha256": sha256(document), "codes": codes});
-    record_now(Kind::Refusal, who, name, "", detail)
+    record_of(now, (Kind::Refusal, who), name, "", detail)
 }
 
 /// The record of something that was asked for by one who may not.
 #[must_use]
-pub fn not_permitted(refusal: &Refusal) -> Record {
+pub fn not_permitted(now: Timestamp, refusal: &Refusal) -> Record {
     let Refusal { peer, request, needed, left_out } = refusal;
     let detail = json!({
         "request": request,
@@ -50,7 +61,7 @@ pub fn not_permitted(refusal: &Refusal) -> Record {
     });
     let user = peer.user.as_deref().map(str::to_owned);
     let who = Who { uid: peer.uid, user, pid: peer.pid };
-    record_now(Kind::NotPermitted, &who, request.unwrap_or_default(), "", detail)
+    record_of(now, (Kind::NotPermitted, &who), request.unwrap_or_default(), "", detail)
 }
 
 impl Engine {
@@ -61,7 +72,7 @@ impl Engine {
 
     /// As [`record`](Self::record), of what the daemon itself does.
     pub(super) fn record_of(&mut self, kind: Kind, subject: &str, why: &str, detail: Value) {
-        let record = record_now(kind, &self.daemon.clone(), subject, why, detail);
+        let record = record_of(self.now.wall, (kind, &self.daemon), subject, why, detail);
         self.record(record);
     }
 

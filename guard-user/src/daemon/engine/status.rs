@@ -9,7 +9,7 @@ use super::Engine;
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::control::status::{
     CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
-    TotalStatus, VerdictStatus,
+    TotalStatus, UnplacedStatus, VerdictStatus,
 };
 use crate::exemption::{Clocks, Summary};
 use crate::geo::Info;
@@ -29,7 +29,7 @@ impl Engine {
         let sample = &self.reads.sample;
         let counters = &sample.counters;
         let rows = self.counts.by_name(counters);
-        let problems = self.problems(&exemptions, now);
+        let problems = self.problems(now);
         let policy = &self.config.policy;
         let since = self.publishing.since.map(|since| format!("{since:.0}")).unwrap_or_default();
         let mut losses = losses(counters);
@@ -49,6 +49,12 @@ impl Engine {
             problems,
             interfaces: self.interface_rows(),
             unguarded: self.unguarded(),
+            unplaced: UnplacedStatus {
+                times: self.cgroups.placed,
+                milliseconds: self.cgroups.took_ns.div_ceil(1_000_000),
+                packets: counters.unplaced.packets,
+                bytes: counters.unplaced.bytes,
+            },
             pins: self.pin_rows(&rows),
             totals: counters.totals.iter().map(total).collect(),
             counters: counter_rows(&rows, counters),

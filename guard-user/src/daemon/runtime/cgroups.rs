@@ -2,7 +2,7 @@
 //!
 //! What changed is not read from the messages: the daemon looks at all of them again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use super::facts;
 /// The folders that are watched.
 pub(super) struct Cgroups {
     watch: AsyncFd<OwnedFd>,
-    watched: BTreeSet<PathBuf>,
+    /// By the number of the watch.
+    watched: BTreeMap<i32, PathBuf>,
 }
 
 impl Cgroups {
@@ -28,7 +29,7 @@ impl Cgroups {
         // SAFETY: the descriptor is the watch's own: open, and always the same one, until it is dropped, which is
         // after it is deregistered.
         let watch = unsafe { AsyncFd::register(watch) }.map_err(io::Error::from)?;
-        Ok(Self { watch, watched: BTreeSet::new() })
+        Ok(Self { watch, watched: BTreeMap::new() })
     }
 
     /// Watches the folders above these cgroups, as deep as they are there: what is made there later is a change,
@@ -50,8 +51,17 @@ impl Cgroups {
             | WatchFlags::MOVED_FROM
             | WatchFlags::ONLYDIR;
         // To add a folder that is watched already changes nothing; one that was made anew is another one.
-        wanted.retain(|folder| inotify::add_watch(&self.watch, folder, flags).is_ok());
-        self.watched = wanted;
+        let mut watched = BTreeMap::new();
+        for folder in wanted {
+            if let Ok(number) = inotify::add_watch(&self.watch, &folder, flags) {
+                watched.insert(number, folder);
+            }
+        }
+        for number in self.watched.keys().filter(|number| !watched.contains_key(number)) {
+            // The kernel has removed the watch of a folder that is gone by itself.
+            let _may_be_gone = inotify::remove_watch(&self.watch, *number);
+        }
+        self.watched = watched;
     }
 
     /// Waits until something changed. May be dropped at any point.
@@ -75,11 +85,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
-    async fn nothing_is_watched_where_nothing_is_asked_for() {
+    async fn what_is_watched_follows_what_is_asked_for() {
         let mut cgroups = Cgroups::new().unwrap();
         cgroups.watch(&[]);
         assert!(cgroups.watched.is_empty());
-        let waited = tokio::time::timeout(std::time::Duration::from_millis(20), cgroups.changed());
-        assert!(waited.await.is_err());
+        let root = facts::cgroup_root();
+        cgroups.watch(&["absent.slice/x.service".to_owned(), "other.slice".to_owned()]);
+        assert_eq!(cgroups.watched.values().collect::<Vec<_>>(), [&root]);
+        cgroups.watch(&[]);
+        assert!(cgroups.watched.is_empty());
+        // What the kernel says of a watch that was removed wakes once, and then no more.
+        let wait = std::time::Duration::from_millis(20);
+        while tokio::time::timeout(wait, cgroups.changed()).await.is_ok() {}
     }
 }

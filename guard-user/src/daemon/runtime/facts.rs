@@ -12,7 +12,7 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// These cgroups and those above them, as they are now; without interfaces.
 #[must_use]
-pub(super) fn cgroups(paths: &[String]) -> HostFacts {
+pub(in crate::daemon) fn cgroups(paths: &[String]) -> HostFacts {
     cgroups_below(paths, &cgroup_root())
 }
 

@@ -1,22 +1,19 @@
 //! The worker that owns the kernel side: one thread, one job after the other, what closes before what looks.
 
 use std::io;
-use std::thread::JoinHandle;
+use std::time::Instant;
 
 use guard_common::abi::ExemptionUse;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::facts;
-use super::queue::{Receiver, Sender, Urgency, queue};
+use super::queue::{Receiver, Urgency};
+use super::{facts, worker};
 use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, Sight};
 use crate::events::names::SharedNames;
 use crate::kernel::{Kernel, KernelError};
 
-/// The worker, and the way to it.
-pub(super) struct Worker {
-    jobs: Option<Sender<KernelJob>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// The way to the worker.
+pub(super) struct Worker(worker::Worker<KernelJob>);
 
 impl Worker {
     /// Starts it.
@@ -28,27 +25,16 @@ impl Worker {
         names: SharedNames,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
-        let (jobs, receiver) = queue();
-        let thread = std::thread::Builder::new()
-            .name("kernel".to_owned())
-            .spawn(move || work(kernel, &names, &receiver, &inputs))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        worker::Worker::start("kernel", move |jobs| work(kernel, &names, &jobs, &inputs)).map(Self)
     }
 
     pub(super) fn put(&self, job: KernelJob) {
         let urgency = if job.is_urgent() { Urgency::Urgent } else { Urgency::Ordinary };
-        if let Some(jobs) = &self.jobs {
-            jobs.put(job, urgency);
-        }
+        self.0.put(job, urgency);
     }
-}
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _it_never_panics = thread.join();
-        }
+    pub(super) fn end(&mut self, deadline: Instant) {
+        self.0.end(deadline);
     }
 }
 
@@ -82,7 +68,7 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
         }
         KernelJob::Release { interface } => {
             let result = kernel.release(&interface).map_err(text);
-            Input::Released { name: interface.name, result }
+            Input::Released { interface, result }
         }
         KernelJob::Forget(stray) => {
             let result = kernel.forget(&stray).map_err(text);

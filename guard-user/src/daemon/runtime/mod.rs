@@ -7,8 +7,7 @@
 mod approvals;
 mod cgroups;
 mod counts;
-mod facts;
-
+pub(in crate::daemon) mod facts;
 pub(in crate::daemon) mod kernel;
 mod last_tables;
 mod links;
@@ -22,6 +21,7 @@ mod sockets;
 mod start;
 pub(in crate::daemon) mod store;
 mod watchdog;
+mod worker;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -53,6 +53,10 @@ use watchdog::Watchdog;
 
 /// A turn of the loop that takes longer is logged.
 const SLOW_TURN: Duration = Duration::from_millis(50);
+/// A turn that takes longer is a problem for a while: whoever waited for it waited for too long.
+const TOO_SLOW_TURN: Duration = Duration::from_millis(500);
+/// How long that is shown.
+const SHOWN: Duration = Duration::from_secs(60);
 /// Inputs that are taken at once before signals, links and requests are looked at again.
 const BATCH: usize = 64;
 /// How long the end waits for workers that do not answer.
@@ -92,6 +96,8 @@ struct Daemon {
     watchdog: Watchdog,
     answers: HashMap<Ticket, oneshot::Sender<Response>>,
     next_ticket: u64,
+    /// The last turn that was too slow: when, and how long it took.
+    slow_turn: Option<(Instant, Duration)>,
     has_ended: bool,
 }
 
@@ -147,6 +153,7 @@ impl Daemon {
             watchdog: Watchdog::of_service_manager(),
             answers: HashMap::new(),
             next_ticket: 0,
+            slow_turn: None,
             has_ended: false,
         };
         daemon.execute(actions);
@@ -179,6 +186,9 @@ impl Daemon {
             if turn.elapsed() > SLOW_TURN {
                 warn!("a turn of the daemon's loop took {} ms", turn.elapsed().as_millis());
             }
+            if turn.elapsed() > TOO_SLOW_TURN {
+                self.slow_turn = Some((turn, turn.elapsed()));
+            }
             if self.engine.is_ready() || begin.elapsed() > PATIENCE {
                 self.serve();
             }
@@ -197,7 +207,7 @@ impl Daemon {
             Woken::Request(Message::Asked(command)) => self.ask(command),
             Woken::Request(Message::Refused(refusal)) => {
                 warn_of_refusal(&refusal);
-                self.step(Input::Record(not_permitted(&refusal)));
+                self.step(Input::Record(not_permitted(Clocks::read().wall, &refusal)));
             }
             Woken::Changed => self.step(Input::Changed),
             Woken::HangUp => self.step(Input::Hangup),
@@ -222,6 +232,11 @@ impl Daemon {
     }
 
     fn look_at_control(&mut self) {
+        let slow = self.slow_turn.filter(|(at, _)| at.elapsed() < SHOWN);
+        let slow = slow.map(|(_, took)| format!("the daemon's loop was held up for {} ms", took.as_millis()));
+        if slow.is_some() || self.slow_turn.take().is_some() {
+            self.step(Input::Surroundings(Surroundings::Loop(slow)));
+        }
         if let Serving::By(server) = &self.control {
             let problems = server.problems(Instant::now());
             self.step(Input::Surroundings(Surroundings::Control(problems)));
@@ -272,6 +287,7 @@ impl Daemon {
                 Action::KeepTables { policy, geo, database, facts } => {
                     last_tables::keep(&self.parts, Tables { policy, geo, database, facts });
                 }
+                Action::LogFormat(format) => self.parts.telemetry.set_format(format),
                 Action::Log(Level::Error, line) => error!("{line}"),
                 Action::Log(Level::Warn, line) => warn!("{line}"),
                 Action::Log(Level::Info, line) => info!("{line}"),
@@ -300,7 +316,10 @@ impl Daemon {
             };
             self.step(input);
         }
-        self.parts.store.end(LAST_WORDS);
+        let deadline = Instant::now() + LAST_WORDS;
+        self.parts.store.end(deadline);
+        self.parts.kernel.end(deadline);
+        self.parts.sampler.end(deadline);
     }
 }
 

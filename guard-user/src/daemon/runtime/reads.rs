@@ -10,24 +10,92 @@ use serde_json::json;
 use crate::audit::{Checkpoint, Head, Kind, Stored};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::control::users::user_words;
-use crate::daemon::engine::{Query, ReadJob, record_now};
+use crate::daemon::engine::{Query, ReadJob, record_of};
 use crate::exemption::Summary;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
-use crate::store::{Judged, Key, Record, Store, StoreError};
+use crate::store::{Judged, Kept, Key, Reader, Record, Store, StoreError};
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
 
-/// Answers a request. What the kernel has counted by now is saved first, where it could be read.
-pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Response {
+/// A request that takes long to read, with what there is to read: a state of the store that no longer changes.
+pub(super) struct Read {
+    reader: Reader,
+    kept: Kept,
+    job: ReadJob,
+    now: Timestamp,
+}
+
+impl Query {
+    /// Whether it reads the audit trail, which is long.
+    pub(super) const fn is_long(&self) -> bool {
+        matches!(self, Self::Audit(_) | Self::Report { .. })
+    }
+}
+
+/// Begins to answer a request that takes long to read. What the kernel has counted by now is saved first, where it
+/// could be read.
+pub(super) fn begin(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Result<Read, Response> {
+    save_uses(store, &mut job, now);
+    if let Some(judged) = job.judged.take()
+        && let Err(error) = store.record_counts(&judged, now)
+    {
+        job.gaps.push(format!("what crossed since the last look could not be saved: {error}"));
+    }
+    let reader = store.reader().map_err(|error| Response::error(ErrorKind::Failed, error.to_string()))?;
+    Ok(Read { reader, kept: store.kept(), job, now })
+}
+
+impl Read {
+    /// The answer.
+    pub(super) fn answer(self) -> Response {
+        let failed = |error: StoreError| Response::error(ErrorKind::Failed, error.to_string());
+        match &self.job.query {
+            Query::Audit(from) => match self.reader.audit_lines(*from, LINES) {
+                Ok(lines) => Response::Audit { lines },
+                Err(error) => failed(error),
+            },
+            Query::Report { from, until } => self.report(from.as_deref(), until.as_deref()),
+            Query::Show { .. } | Query::Open | Query::Checkpoint(_) => {
+                Response::error(ErrorKind::Failed, "this request is answered by the store itself")
+            }
+        }
+    }
+
+    fn report(&self, from: Option<&str>, until: Option<&str>) -> Response {
+        let day = |text: Option<&str>| text.map(str::parse::<Date>).transpose();
+        let (from, until) = match (day(from), day(until)) {
+            (Ok(from), Ok(until)) => (from, until),
+            (Err(error), _) | (_, Err(error)) => {
+                let message = format!("this is no day such as 2026-11-23: {error}");
+                return Response::error(ErrorKind::BadInput, message);
+            }
+        };
+        match try_report(self, (from, until)) {
+            // Here and not where it is written: what a peer may not read does not leave the daemon.
+            Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
+            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+        }
+    }
+}
+
+fn save_uses(store: &mut Store, job: &mut ReadJob, now: Timestamp) {
     if let Some(counts) = job.counts.take()
         && let Err(error) = store.checkpoint_use(&counts, now)
     {
         tracing::warn!("an answer has the use of exemptions as it was last saved: {error}");
     }
+}
+
+/// Answers a request.
+pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Response {
+    if job.query.is_long() {
+        return begin(store, job, now).map_or_else(|response| response, Read::answer);
+    }
+    save_uses(store, &mut job, now);
     let failed = |error: StoreError| Response::error(ErrorKind::Failed, error.to_string());
     match job.query.clone() {
         Query::Show { id, version } => match show(store, (&id, version), job.sees_all, now) {
@@ -38,13 +106,9 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Res
             Err(error) => failed(error),
         },
         Query::Open => open(store).unwrap_or_else(failed),
-        Query::Audit(from) => match store.audit_lines(from, LINES) {
-            Ok(lines) => Response::Audit { lines },
-            Err(error) => failed(error),
-        },
         Query::Checkpoint(who) => {
             // That it was handed out is a record, and the last one that it knows.
-            if let Err(error) = store.audit(record_now(Kind::Checkpoint, &who, "", "", json!({}))) {
+            if let Err(error) = store.audit(record_of(now, (Kind::Checkpoint, &who), "", "", json!({}))) {
                 return failed(error);
             }
             let Some(head) = store.last_audit_line().and_then(|line| Head::of_line(line).ok()) else {
@@ -53,7 +117,9 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Res
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
             Response::Checkpoint { text: Checkpoint::new(&host, now, head).to_string() }
         }
-        Query::Report { from, until } => report(store, &mut job, (from.as_deref(), until.as_deref()), now),
+        Query::Audit(_) | Query::Report { .. } => {
+            Response::error(ErrorKind::Failed, "this request is read beside the store")
+        }
     }
 }
 
@@ -92,41 +158,12 @@ fn open(store: &Store) -> Result<Response, StoreError> {
 }
 
 /// What crossed and what was refused, over these days.
-fn report(
-    store: &mut Store,
-    job: &mut ReadJob,
-    (from, until): (Option<&str>, Option<&str>),
-    now: Timestamp,
-) -> Response {
-    let day = |text: Option<&str>| text.map(str::parse::<Date>).transpose();
-    let (from, until) = match (day(from), day(until)) {
-        (Ok(from), Ok(until)) => (from, until),
-        (Err(error), _) | (_, Err(error)) => {
-            let message = format!("this is no day such as 2026-11-23: {error}");
-            return Response::error(ErrorKind::BadInput, message);
-        }
-    };
-    if let Some(judged) = job.judged.take()
-        && let Err(error) = store.record_counts(&judged, now)
-    {
-        job.gaps.push(format!("what crossed since the last look could not be saved: {error}"));
-    }
-    match try_report(store, job, (from, until), now) {
-        // Here and not where it is written: what a peer may not read does not leave the daemon.
-        Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
-        Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
-    }
-}
-
-fn try_report(
-    store: &Store,
-    job: &ReadJob,
-    (from, until): (Option<Date>, Option<Date>),
-    now: Timestamp,
-) -> Result<Report, StoreError> {
+fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Result<Report, StoreError> {
+    let Read { reader, kept, job, now } = read;
+    let now = *now;
     let within = |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
     let mut traffic = Vec::new();
-    for row in store.counts_by_day()? {
+    for row in reader.counts_by_day()? {
         let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) = (date(&row.day), row.judged)
         else {
             continue;
@@ -136,9 +173,9 @@ fn try_report(
             traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
         }
     }
-    let records = audit_records(store)?;
+    let records = audit_records(reader)?;
     let mut use_by_day: BTreeMap<Key, Vec<DayUse>> = BTreeMap::new();
-    for row in store.use_by_day()? {
+    for row in reader.use_by_day()? {
         if let Some(day) = date(&row.day).filter(|day| within(*day)) {
             let (packets, bytes) = (row.used.packets, row.used.bytes);
             use_by_day.entry(row.key).or_default().push(DayUse { day, packets, bytes });
@@ -147,7 +184,7 @@ fn try_report(
     let first_day = traffic.iter().map(|row| row.day).min();
     let begin = from.or(first_day).map_or(now, start_of);
     let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
-    let summaries = store.list(now).into_iter().filter(|it| {
+    let summaries = kept.list(now).into_iter().filter(|it| {
         let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
@@ -155,7 +192,7 @@ fn try_report(
     let exemptions = summaries.map(|summary| {
         let key = (summary.id.clone(), summary.version);
         let days = use_by_day.remove(&key).unwrap_or_default();
-        let record = store.record(&key);
+        let record = kept.record(&key);
         exemption(summary, record, days, changes(&records, &key, record))
     });
     let exemptions = exemptions.collect();
@@ -171,7 +208,7 @@ fn try_report(
         pins: job.policy.pins.iter().map(pin).collect(),
         exemptions,
         traffic,
-        gaps: gaps(store, job, &records),
+        gaps: gaps(kept, job, &records),
         audit_head: records.last().map(|(line, record)| AuditHead {
             sequence: record.sequence,
             sha256: crate::audit::Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
@@ -181,15 +218,15 @@ fn try_report(
 }
 
 /// Every record of the trail with its line.
-fn audit_records(store: &Store) -> Result<Vec<(String, Stored)>, StoreError> {
-    let lines = store.audit_lines(0, usize::MAX)?;
+fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
+    let lines = reader.audit_lines(0, usize::MAX)?;
     let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
     Ok(lines.into_iter().filter_map(read).collect())
 }
 
 /// Where the report may miss something.
-fn gaps(store: &Store, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
-    let mut gaps: Vec<String> = store.problems().iter().map(ToString::to_string).collect();
+fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
+    let mut gaps: Vec<String> = kept.problems().iter().map(ToString::to_string).collect();
     gaps.extend(job.gaps.iter().cloned());
     let mut running = false;
     for (_, record) in records {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::queue::{Receiver, Sender, Urgency, queue};
+use super::queue::{Receiver, Urgency};
+use super::worker;
 use crate::daemon::engine::{Input, Sample};
 use crate::events::history::History;
 use crate::kernel::View;
@@ -27,10 +28,8 @@ pub(super) struct Sources {
     pub(super) cursor: Arc<Mutex<Option<Cursor>>>,
 }
 
-/// The way to the worker; dropped, it ends the worker.
-pub(super) struct Worker {
-    jobs: Sender<()>,
-}
+/// The way to the worker.
+pub(super) struct Worker(worker::Worker<()>);
 
 impl Worker {
     /// Starts it over a view of its own.
@@ -38,15 +37,15 @@ impl Worker {
     /// # Errors
     /// Where no thread can be had.
     pub(super) fn start(view: View, sources: Sources, inputs: UnboundedSender<Input>) -> io::Result<Self> {
-        let (jobs, receiver) = queue();
-        std::thread::Builder::new()
-            .name("sampler".to_owned())
-            .spawn(move || work(&view, &sources, &receiver, &inputs))?;
-        Ok(Self { jobs })
+        worker::Worker::start("sampler", move |jobs| work(&view, &sources, &jobs, &inputs)).map(Self)
     }
 
     pub(super) fn sample(&self) {
-        self.jobs.put((), Urgency::Ordinary);
+        self.0.put((), Urgency::Ordinary);
+    }
+
+    pub(super) fn end(&mut self, deadline: Instant) {
+        self.0.end(deadline);
     }
 }
 

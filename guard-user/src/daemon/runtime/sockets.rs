@@ -6,15 +6,14 @@ use std::io;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::queue::{Receiver, Sender, Urgency, queue};
+use super::queue::{Receiver, Urgency};
+use super::worker;
 use crate::daemon::engine::{Cut, Input, is_cut};
 use crate::kernel::View;
 use crate::kernel::sockets::{self, Flow};
 
-/// The way to the worker; dropped, it ends the worker.
-pub(super) struct Worker {
-    jobs: Sender<Cut>,
-}
+/// The way to the worker.
+pub(super) struct Worker(worker::Worker<Cut>);
 
 impl Worker {
     /// Starts it over a view of its own.
@@ -22,15 +21,11 @@ impl Worker {
     /// # Errors
     /// Where no thread can be had.
     pub(super) fn start(view: View, inputs: UnboundedSender<Input>) -> io::Result<Self> {
-        let (jobs, receiver) = queue();
-        std::thread::Builder::new()
-            .name("sockets".to_owned())
-            .spawn(move || work(&view, &receiver, &inputs))?;
-        Ok(Self { jobs })
+        worker::Worker::start("sockets", move |jobs| work(&view, &jobs, &inputs)).map(Self)
     }
 
     pub(super) fn put(&self, cut: Cut) {
-        self.jobs.put(cut, Urgency::Ordinary);
+        self.0.put(cut, Urgency::Ordinary);
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Parts {
     pub(super) kernel: kernel::Worker,
     pub(super) store: store::Worker,
     pub(super) sampler: sampler::Worker,
+    /// Ends with this, and has its last words then.
+    pub(super) telemetry: Arc<telemetry::Worker>,
     pub(super) sockets: sockets::Worker,
 }
 
@@ -136,6 +138,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let control =
         Setup { path: control.socket, groups: control.groups, names: users, history, requests: sender };
     let parts = Parts {
+        telemetry: Arc::clone(&sources.telemetry),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,

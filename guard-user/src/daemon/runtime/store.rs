@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
-use super::queue::{Receiver, Sender, Urgency, queue};
-use super::{approvals, reads};
+use super::queue::{Receiver, Urgency};
+use super::reads::Read;
+use super::{approvals, reads, worker};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{
     self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
@@ -21,11 +21,8 @@ use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submis
 /// How long an operation may take without a word about it.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The worker, and the way to it.
-pub(super) struct Worker {
-    jobs: Option<Sender<(StoreId, StoreJob)>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// The way to the worker.
+pub(super) struct Worker(worker::Worker<(StoreId, StoreJob)>);
 
 impl Worker {
     /// Starts it. A store that could not be opened is tried again: where it is, and whether the kernel's counters
@@ -38,30 +35,27 @@ impl Worker {
         (state, is_anew): (PathBuf, bool),
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
-        let (jobs, receiver) = queue();
-        let thread = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || work(store, (&state, is_anew), &receiver, &inputs))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        // What takes long to read is read beside: a change does not wait for a report.
+        let answers = inputs.clone();
+        let reader = worker::Worker::start("reader", move |jobs| read(&jobs, &answers))?;
+        let work = move |jobs: Receiver<_>| work(store, (&state, is_anew), (&jobs, &reader), &inputs);
+        worker::Worker::start("store", work).map(Self)
     }
 
     pub(super) fn put(&self, id: StoreId, job: StoreJob) {
         let urgency = if job.is_urgent() { Urgency::Urgent } else { Urgency::Ordinary };
-        if let Some(jobs) = &self.jobs {
-            jobs.put((id, job), urgency);
-        }
+        self.0.put((id, job), urgency);
     }
 
-    /// Ends it when its jobs are done, but waits no longer than this for a disk that does not answer.
-    pub(super) fn end(&mut self, patience: Duration) {
-        self.jobs = None;
-        let Some(thread) = self.thread.take() else { return };
-        let deadline = Instant::now() + patience;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if thread.is_finished() {
-            let _it_never_panics = thread.join();
+    pub(super) fn end(&mut self, deadline: Instant) {
+        self.0.end(deadline);
+    }
+}
+
+fn read(jobs: &Receiver<(StoreId, Read)>, inputs: &UnboundedSender<Input>) {
+    while let Some((id, read)) = jobs.take() {
+        if inputs.send(Input::Read { id, response: read.answer() }).is_err() {
+            return;
         }
     }
 }
@@ -69,7 +63,7 @@ impl Worker {
 fn work(
     mut store: Store,
     (state, is_anew): (&Path, bool),
-    jobs: &Receiver<(StoreId, StoreJob)>,
+    (jobs, reader): (&Receiver<(StoreId, StoreJob)>, &worker::Worker<(StoreId, Read)>),
     inputs: &UnboundedSender<Input>,
 ) {
     while let Some((id, job)) = jobs.take() {
@@ -77,6 +71,23 @@ fn work(
         if matches!(job, StoreJob::CheckPlace) && !store.is_usable() {
             open_again(&mut store, (state, is_anew), inputs);
         }
+        let job = match job {
+            StoreJob::Read(job) if job.query.is_long() => {
+                match reads::begin(&mut store, job, Timestamp::now()) {
+                    Ok(read) => {
+                        reader.put((id, read), Urgency::Ordinary);
+                        continue;
+                    }
+                    Err(response) => {
+                        if inputs.send(Input::Read { id, response }).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                }
+            }
+            job => job,
+        };
         let outcome = done(&mut store, job, Timestamp::now());
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());

@@ -110,7 +110,7 @@ fn a_stay_that_the_disk_refused_holds_over_a_restart_until_it_is_lifted() {
 #[test]
 fn what_the_disk_refused_is_a_problem_until_it_is_kept() {
     let (mut world, stayed) = refused_stay();
-    assert!(world.engine.problems(&[], world.clocks()).iter().any(|it| it.code == ProblemCode::OrderNotKept));
+    assert!(world.engine.problems(world.clocks()).iter().any(|it| it.code == ProblemCode::OrderNotKept));
     world.rest();
     let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
     assert!(message.contains("could not be kept"), "{message}");

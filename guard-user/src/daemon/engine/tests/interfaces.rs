@@ -1,6 +1,8 @@
 //! What is guarded, and what lets it go.
 
-use super::world::{CONFIG, ONE, World};
+use super::super::{Input, Sight};
+use super::world::{CGROUP, CONFIG, ONE, Part, World};
+use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
 use crate::health::{Health, ProblemCode};
 use crate::kernel::memory::Operation;
@@ -24,13 +26,13 @@ fn a_new_interface_is_guarded_and_one_that_took_an_index_too() {
     world.settle();
     assert_eq!(world.status().health, Health::Off);
     let index = world.kernel.add("eth7");
-    world.step(super::super::Input::Changed);
+    world.step(Input::Changed);
     world.settle();
     assert_eq!((guarded(&world), world.problems()), (vec!["eth7".to_owned()], vec![]));
     // Another one has its index by now: what was known of it says nothing.
     world.kernel.reuse(index, "eth8");
     assert_eq!(guarded(&world), Vec::<String>::new());
-    world.step(super::super::Input::Changed);
+    world.step(Input::Changed);
     world.settle();
     assert_eq!(guarded(&world), ["eth8"]);
 }
@@ -121,7 +123,7 @@ fn a_deleted_interface_s_entries_are_forgotten_once() {
     let mut world = World::new(ONE, &["eth0"]);
     world.settle();
     world.kernel.delete("eth0");
-    world.step(super::super::Input::Changed);
+    world.step(Input::Changed);
     world.rest();
     assert_eq!(
         (guarded(&world), world.codes()),
@@ -135,11 +137,110 @@ fn entries_that_cannot_be_made_anew_are_tried_again_with_a_pause() {
     world.settle();
     world.kernel.remove_entries();
     world.kernel.fail(Operation::Restore, 2);
-    world.step(super::super::Input::Changed);
+    world.step(Input::Changed);
     world.settle();
     assert_eq!(guarded(&world), ["eth0"], "the link goes on");
     assert!(!world.codes().is_empty(), "and it is told");
     world.rest();
     world.rest();
     assert_eq!((guarded(&world), world.codes()), (vec!["eth0".to_owned()], vec![]));
+}
+
+#[test]
+fn what_is_said_to_be_done_and_is_not_seen_is_tried_again_with_a_pause_and_told() {
+    let mut world = World::new(ONE, &["eth0"]);
+    world.kernel.fail(Operation::NoEffect, 1000);
+    world.rest();
+    let problem =
+        world.problems().into_iter().find(|it| it.code == ProblemCode::InterfaceNotGuarded).unwrap();
+    assert!(problem.message.contains("shows nothing of it"), "{problem}");
+    world.kernel.heal();
+    world.rest();
+    assert_eq!(world.problems(), []);
+    world.kernel.fail(Operation::NoEffect, 1000);
+    world.kernel.remove_entries();
+    world.rest();
+    assert!(world.codes().contains(&ProblemCode::EntriesMissing));
+    world.kernel.heal();
+    world.rest();
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn an_interface_that_can_not_be_let_go_is_told_and_tried_again() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    world.config = ONE;
+    world.kernel.fail(Operation::Release, 1);
+    world.ask(Request::Reload {});
+    world.settle();
+    assert_eq!(guarded(&world), ["eth0", "eth1"]);
+    assert_eq!(world.codes(), [ProblemCode::InterfaceNotReleased]);
+    world.rest();
+    assert_eq!((guarded(&world), world.problems()), (vec!["eth0".to_owned()], vec![]));
+}
+
+#[test]
+fn what_took_the_program_off_is_a_problem_until_it_is_back() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.take_off("eth0");
+    world.kernel.fail(Operation::Attach, 1);
+    world.step(Input::Changed);
+    world.settle();
+    assert!(world.codes().contains(&ProblemCode::AttachmentLost), "{:?}", world.problems());
+    world.rest();
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn a_stay_takes_effect_while_the_host_can_not_be_looked_at() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.kernel.fail(Operation::Observe, 1000);
+    world.restart();
+    world.settle();
+    let stayed = world.stay("a");
+    world.rest();
+    assert!(world.is_done(stayed), "{:?}", world.answers);
+    assert_eq!(world.open(), Vec::<String>::new());
+}
+
+#[test]
+fn a_clock_that_was_set_is_told_until_the_windows_have_followed() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.set_clock(-30);
+    let codes = |world: &World| -> Vec<ProblemCode> {
+        world.engine.problems(world.clocks()).into_iter().map(|it| it.code).collect()
+    };
+    assert!(codes(&world).contains(&ProblemCode::ClockSet), "{:?}", codes(&world));
+    world.settle();
+    assert_eq!(codes(&world), []);
+}
+
+#[test]
+fn a_cgroup_that_was_made_again_is_told_until_it_is_in_the_tables() {
+    let mut world = World::new(CGROUP, &["eth0"]);
+    world.settle();
+    let cgroup = CgroupFact { path: "absent.slice/mail.service".to_owned(), id: Some(77), level: 2 };
+    let cgroups = HostFacts { cgroups: vec![cgroup], ..HostFacts::default() };
+    let observed = world.look();
+    world.step(Input::Observed(Ok(Box::new(Sight { observed, cgroups }))));
+    let problems = world.engine.problems(world.clocks());
+    assert_eq!(problems.iter().map(|it| it.code).collect::<Vec<_>>(), [ProblemCode::CgroupUnplaced]);
+    world.pass(3_000_000);
+    world.work(Part::Kernel);
+    assert!(world.log.iter().any(|line| line.contains("made again")), "{:?}", world.log);
+    let unplaced = world.status().unplaced;
+    assert_eq!((unplaced.times, unplaced.milliseconds), (1, 3));
+}
+
+#[test]
+fn a_host_without_a_pin_is_not_guarded() {
+    let mut world = World::new("[host]\ninterfaces = [\"eth*\"]\n", &["eth0"]);
+    world.rest();
+    assert_eq!(world.codes(), [ProblemCode::NothingGuarded]);
 }

@@ -3,6 +3,7 @@
 mod closings;
 mod interfaces;
 mod properties;
+mod reads;
 mod reloads;
 mod store;
 mod world;

@@ -1,7 +1,7 @@
 //! Configs that are read again, and the end.
 
-use super::super::Input;
-use super::world::{BAD, CONFIG, ONE, World};
+use super::super::{Input, Surroundings};
+use super::world::{BAD, CGROUP, CONFIG, ONE, Part, TWO, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
@@ -77,4 +77,92 @@ fn an_end_with_a_broken_kernel_or_disk_is_an_end() {
         world.rest();
         assert!(world.has_ended, "{operation:?}: {:?}", world.log);
     }
+}
+
+#[test]
+fn what_is_loaded_during_a_reload_does_not_bring_the_old_policy_back() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.config = TWO;
+    let reload = world.ask(Request::Reload {});
+    world.work(Part::Loader);
+    let loaded = world.load("a", 1);
+    world.work(Part::Store);
+    world.settle();
+    assert!(world.is_done(reload) && world.is_done(loaded), "{:?}", world.answers);
+    assert_eq!((world.open(), world.kernel.pins()), (vec!["a".to_owned()], 2));
+}
+
+#[test]
+fn a_config_whose_grace_period_failed_is_live_and_made_so_again() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.config = TWO;
+    world.kernel.fail(Operation::Wait, 1);
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    let Response::Error { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("may still be judged by the generation before"), "{message}");
+    assert_eq!(world.status().pins.len(), 2, "the status is of what the kernel has");
+    assert!(world.codes().contains(&ProblemCode::TablesBehind));
+    world.rest();
+    assert_eq!((world.kernel.pins(), world.problems()), (2, vec![]));
+}
+
+#[test]
+fn a_first_config_that_the_kernel_refuses_can_be_replaced() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.kernel.fail(Operation::Publish, 1000);
+    world.rest();
+    assert!(world.codes().contains(&ProblemCode::ConfigRefused), "{:?}", world.codes());
+    assert!(world.log.iter().any(|line| line.contains("can't be made live")), "{:?}", world.log);
+    let refused = world.ask(Request::Reload {});
+    world.rest();
+    assert!(matches!(world.answer(refused), Response::Error { .. }), "{:?}", world.answers);
+    world.kernel.heal();
+    world.config = TWO;
+    let reload = world.ask(Request::Reload {});
+    world.rest();
+    assert!(world.is_done(reload), "{:?}", world.answers);
+    assert_eq!((world.kernel.pins(), world.problems()), (2, vec![]));
+}
+
+#[test]
+fn what_an_earlier_daemon_guards_is_mended_where_the_first_config_is_not_live() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.fail(Operation::Publish, 1000);
+    world.restart();
+    world.rest();
+    world.kernel.add("eth1");
+    world.step(Input::Changed);
+    world.settle();
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    assert!(world.engine.is_ready(), "whoever waits for it must not kill it");
+}
+
+#[test]
+fn the_last_good_tables_are_told_until_databases_were_read() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    let why = Some("no such file".to_owned());
+    world.step(Input::Surroundings(Surroundings::LastTables(why)));
+    world.rest();
+    assert_eq!(world.codes(), [ProblemCode::LastTables]);
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn a_look_that_began_before_a_reload_says_nothing_of_its_cgroups() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.step(Input::Changed);
+    world.config = CGROUP;
+    world.ask(Request::Reload {});
+    world.work(Part::Loader);
+    world.settle();
+    let known = world.engine.config.cgroups.cgroups.iter().map(|it| it.path.clone());
+    assert_eq!(known.collect::<Vec<_>>(), ["absent.slice/mail.service"]);
+    assert_eq!(world.codes(), [ProblemCode::CgroupMissing]);
 }

@@ -67,13 +67,13 @@ fn a_mark_that_the_kernel_refuses_is_tried_again_and_told() {
     world.kernel.fail(Operation::Hold, 2);
     world.stay("a");
     without_the_store(&mut world);
-    let problems = world.engine.problems(&[], world.clocks());
+    let problems = world.engine.problems(world.clocks());
     assert!(problems.iter().any(|it| it.message.contains("a restart would open it")), "{problems:?}");
     for _ in 0..4 {
         world.pass(1_000_000_000);
         without_the_store(&mut world);
     }
-    let problems = world.engine.problems(&[], world.clocks());
+    let problems = world.engine.problems(world.clocks());
     assert!(!problems.iter().any(|it| it.message.contains("a restart would open it")), "{problems:?}");
     world.restart();
     world.settle();

@@ -74,6 +74,13 @@ pub(super) const CONFIG: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname 
 /// The same for one interface by its name.
 pub(super) const ONE: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+/// One with another pin beside that one.
+pub(super) const TWO: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[[pin]]\nname = \"files\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.ports = [\"tcp/445\"]\n";
+/// One with a pin on a cgroup that is not on this host.
+pub(super) const CGROUP: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.cgroups = [\"absent.slice/mail.service\"]\n";
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 
@@ -98,7 +105,9 @@ fn geo() -> (Geo, Info) {
 
 fn prepared(text: &str) -> Result<Prepared, String> {
     let policy = Arc::new(policy(text)?);
-    Ok(Prepared { policy, warnings: Vec::new(), geo: Some(geo()), cgroups: compile::HostFacts::default() })
+    let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
+    let cgroups = runtime::facts::cgroups(&paths);
+    Ok(Prepared { policy, warnings: Vec::new(), geo: Some(geo()), cgroups })
 }
 
 /// The text of an exemption that is open for an hour.
@@ -215,6 +224,11 @@ impl World {
         differences
     }
 
+    /// How a look that was made now would find the kernel's side.
+    pub(super) fn look(&mut self) -> crate::kernel::Observed {
+        self.kernel.observe().unwrap()
+    }
+
     pub(super) fn wall(&self) -> Timestamp {
         self.now.wall
     }
@@ -311,7 +325,7 @@ impl World {
                 }
                 Action::Log(_, line) => self.log.push(line),
                 Action::Ended => self.has_ended = true,
-                Action::KeepTables { .. } | Action::Notify(_) => {}
+                Action::KeepTables { .. } | Action::LogFormat(_) | Action::Notify(_) => {}
             }
         }
     }

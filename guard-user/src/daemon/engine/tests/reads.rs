@@ -1,0 +1,63 @@
+//! The status, whoever is stuck, and what is booked.
+
+use super::super::{Input, Ticket};
+use super::world::{CONFIG, Part, World};
+use crate::control::protocol::{Request, Response};
+use crate::control::status::Status;
+use crate::health::ProblemCode;
+
+fn status_of(world: &World, ticket: Ticket) -> Option<Status> {
+    match world.answers.get(&ticket) {
+        Some(Response::Status { status }) => Some((**status).clone()),
+        None => None,
+        other => panic!("no status: {other:?}"),
+    }
+}
+
+/// Everybody works but this part.
+fn all_but(world: &mut World, stuck: Part) {
+    for _ in 0..20 {
+        for part in [Part::Kernel, Part::Store, Part::Sockets, Part::Sampler, Part::Loader] {
+            if part != stuck {
+                world.work(part);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_is_stuck_does_not_keep_the_status_from_saying_so() {
+    for (stuck, subject) in [(Part::Sampler, "counters"), (Part::Kernel, "kernel")] {
+        let mut world = World::new(CONFIG, &["eth0"]);
+        world.settle();
+        world.step(Input::Changed);
+        let early = world.ask(Request::Status {});
+        all_but(&mut world, stuck);
+        assert_eq!(status_of(&world, early), None, "it waits for a new look");
+        assert!(world.engine.next_tick() <= world.clocks().boot_ns + 1_000_000_000);
+        world.pass(1_000_000_000);
+        assert!(status_of(&world, early).is_some(), "but not for ever");
+        for _ in 0..6 {
+            world.pass(1_000_000_000);
+            all_but(&mut world, stuck);
+        }
+        let late = world.ask(Request::Status {});
+        world.pass(1_000_000_000);
+        let problems = status_of(&world, late).unwrap().problems;
+        let stuck = |it: &&crate::health::Problem| it.code == ProblemCode::WorkerStuck;
+        let subjects: Vec<_> = problems.iter().filter(stuck).map(|it| it.subject.as_deref()).collect();
+        assert_eq!(subjects, [Some(subject)], "{problems:?}");
+    }
+}
+
+#[test]
+fn whose_counts_they_are_is_kept_also_where_the_disk_refused_that_first() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.disk.fail_during(0, 1000);
+    world.rest();
+    world.disk.heal();
+    world.rest();
+    let generation = world.engine.generation();
+    let kept = world.store.pin_counts().unwrap();
+    assert!(kept.pins_of(generation).is_some_and(|pins| pins.len() == 1), "{kept:?}");
+}
