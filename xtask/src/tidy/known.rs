@@ -116,10 +116,10 @@ pub(super) const CIRCLES: &[Known] = &[
         files: &["approval", "each", "error", "finding", "policy", "read", "sink", "values", "warning"],
     },
     Known { of: "guard-user/src/control", files: &["connection", "server", "streams"] },
-    Known { of: "guard-user/src/daemon/engine", files: &["action", "input"] },
     Known {
         of: "guard-user/src/daemon/engine",
         files: &[
+            "cgroups",
             "changes",
             "closings",
             "config",
@@ -133,7 +133,6 @@ pub(super) const CIRCLES: &[Known] = &[
             "records",
         ],
     },
-    Known { of: "guard-user/src/daemon/runtime", files: &["last_tables", "start"] },
     Known { of: "guard-user/src/events", files: &["budget", "event", "fields", "record", "text"] },
     Known { of: "guard-user/src/exemption", files: &["check", "document", "error", "law", "values"] },
     Known { of: "guard-user/src/exemption/law", files: &["breach", "mod", "overlap"] },

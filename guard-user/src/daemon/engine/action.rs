@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::basis::{Basis, Geo, Table};
-use super::input::Ticket;
+use super::ids::{StoreId, Ticket};
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::compile::HostFacts;
@@ -16,10 +16,6 @@ use crate::exemption::record::Use;
 use crate::geo::Info;
 use crate::kernel::{Interface, Stray};
 use crate::store::{Change, Cursor, PinCounts, Target};
-
-/// The number of an operation of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoreId(pub u64);
 
 /// One thing to do.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use guard_common::abi::ExemptionUse;
 
-use super::action::StoreId;
 use super::basis::{Basis, Geo, Table};
+use super::ids::{StoreId, Ticket};
 use crate::audit::{Kind, Record, Who};
 use crate::compile::HostFacts;
 use crate::config::Warning;
@@ -15,10 +15,6 @@ use crate::geo::Info;
 use crate::health::Problem;
 use crate::kernel::{Counters, Interface, Observed, Stray};
 use crate::store::{Admission, Cursor, Kept, Key, StoreError};
-
-/// The number of a request, by which its answer is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
 
 /// Who asks, and what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod closings;
 mod config;
 mod cut;
 mod ending;
+mod ids;
 mod input;
 mod interfaces;
 mod loads;
@@ -32,15 +33,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-pub use action::{
-    Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreId, StoreJob,
-};
+pub use action::{Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreJob};
 pub use basis::{Basis, Geo, Table};
 pub use changes::kind_of;
 pub use cut::is_cut;
+pub use ids::{StoreId, Ticket};
 pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
-    StoreOutcome, Surroundings, Ticket,
+    StoreOutcome, Surroundings,
 };
 pub use records::{daemon, not_permitted, record_of};
 

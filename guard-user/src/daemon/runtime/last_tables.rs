@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::start::Parts;
 use crate::compile::{self, HostFacts};
 use crate::config::policy::Policy;
 use crate::daemon::engine::Geo;
@@ -22,8 +21,8 @@ pub(super) struct Tables {
 }
 
 /// Writes them in a thread of its own: they are some 30 MB, and nobody waits for them.
-pub(super) fn keep(parts: &Parts, tables: Tables) {
-    let (state, config) = (parts.state.clone(), parts.options.config.clone());
+pub(super) fn keep(state: &Path, config: &Path, tables: Tables) {
+    let (state, config) = (state.to_owned(), config.to_owned());
     let started = std::thread::Builder::new().name("last-tables".to_owned()).spawn(move || {
         let Tables { policy, geo, database, facts } = tables;
         // Without any exemption: what was open may not be by then.

@@ -285,7 +285,8 @@ impl Daemon {
                     }
                 }
                 Action::KeepTables { policy, geo, database, facts } => {
-                    last_tables::keep(&self.parts, Tables { policy, geo, database, facts });
+                    let tables = Tables { policy, geo, database, facts };
+                    last_tables::keep(&self.parts.state, &self.parts.options.config, tables);
                 }
                 Action::LogFormat(format) => self.parts.telemetry.set_format(format),
                 Action::Log(Level::Error, line) => error!("{line}"),

@@ -21,6 +21,11 @@ use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submis
 /// How long an operation may take without a word about it.
 const SLOW: Duration = Duration::from_secs(1);
 
+/// Jobs of the store.
+type Jobs = Receiver<(StoreId, StoreJob)>;
+/// The way to the thread that reads what takes long.
+type Reader = worker::Worker<(StoreId, Read)>;
+
 /// The way to the worker.
 pub(super) struct Worker(worker::Worker<(StoreId, StoreJob)>);
 
@@ -37,8 +42,8 @@ impl Worker {
     ) -> io::Result<Self> {
         // What takes long to read is read beside: a change does not wait for a report.
         let answers = inputs.clone();
-        let reader = worker::Worker::start("reader", move |jobs| read(&jobs, &answers))?;
-        let work = move |jobs: Receiver<_>| work(store, (&state, is_anew), (&jobs, &reader), &inputs);
+        let reader = Reader::start("reader", move |jobs| read(&jobs, &answers))?;
+        let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), &inputs);
         worker::Worker::start("store", work).map(Self)
     }
 
@@ -63,7 +68,7 @@ fn read(jobs: &Receiver<(StoreId, Read)>, inputs: &UnboundedSender<Input>) {
 fn work(
     mut store: Store,
     (state, is_anew): (&Path, bool),
-    (jobs, reader): (&Receiver<(StoreId, StoreJob)>, &worker::Worker<(StoreId, Read)>),
+    (jobs, reader): (&Jobs, &Reader),
     inputs: &UnboundedSender<Input>,
 ) {
     while let Some((id, job)) = jobs.take() {

@@ -1,7 +1,8 @@
 //! What closes does not wait, and nothing but an order on the disk opens it again.
 
 use super::super::Ticket;
-use super::world::{CONFIG, Part, World};
+use super::inputs::CONFIG;
+use super::world::{Part, World};
 use crate::control::protocol::Response;
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;

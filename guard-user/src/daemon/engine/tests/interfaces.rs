@@ -1,7 +1,8 @@
 //! What is guarded, and what lets it go.
 
 use super::super::{Input, Sight};
-use super::world::{CGROUP, CONFIG, ONE, Part, World};
+use super::inputs::{CGROUP, CONFIG, ONE};
+use super::world::{Part, World};
 use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
 use crate::health::{Health, ProblemCode};

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::super::Input;
-use super::world::{BAD, CONFIG, ONE, Part, World};
+use super::inputs::{BAD, CONFIG, ONE};
+use super::world::{Part, World};
 use crate::control::protocol::Request;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::Operation;

@@ -1,7 +1,8 @@
 //! The status, whoever is stuck, and what is booked.
 
 use super::super::{Input, Ticket};
-use super::world::{CONFIG, Part, World};
+use super::inputs::CONFIG;
+use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::Status;
 use crate::health::ProblemCode;

@@ -1,7 +1,8 @@
 //! Configs that are read again, and the end.
 
 use super::super::{Input, Surroundings};
-use super::world::{BAD, CGROUP, CONFIG, ONE, Part, TWO, World};
+use super::inputs::{BAD, CGROUP, CONFIG, ONE, TWO};
+use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;

@@ -1,6 +1,7 @@
 //! A store that can't be opened, a disk that refuses, and orders that meet loads on their way to it.
 
-use super::world::{CONFIG, Part, World, document};
+use super::inputs::{CONFIG, document};
+use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;

@@ -3,24 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 
-use guard_common::interval::build::GeoImage;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::{
-    Action, Asker, Begin, Engine, Geo, Input, KernelJob, LoadFailure, Prepared, Sample, StoreId, StoreJob,
-    Ticket, daemon,
+    Action, Asker, Begin, Engine, Input, KernelJob, LoadFailure, Sample, StoreId, StoreJob, Ticket, daemon,
 };
+use super::inputs::{document, prepared};
 use crate::audit::Who;
-use crate::compile;
-use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
 use crate::daemon::runtime;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
-use crate::geo::{GeoDb, Info, Runs};
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::{MemoryKernel, open_slots};
 use crate::kernel::{Counters, Kernel};
@@ -66,63 +61,6 @@ pub(super) struct World {
     pub(super) lost: BTreeSet<Ticket>,
     pub(super) log: Vec<String>,
     pub(super) has_ended: bool,
-}
-
-/// A policy with one pin on these interfaces.
-pub(super) const CONFIG: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
-/// The same for one interface by its name.
-pub(super) const ONE: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
-/// One with another pin beside that one.
-pub(super) const TWO: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[[pin]]\nname = \"files\"\nhome = \"IE\"\n\
-     action = \"drop\"\nselect.ports = [\"tcp/445\"]\n";
-/// One with a pin on a cgroup that is not on this host.
-pub(super) const CGROUP: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-     action = \"drop\"\nselect.cgroups = [\"absent.slice/mail.service\"]\n";
-/// A config that can't be used.
-pub(super) const BAD: &str = "[host]\n";
-
-fn policy(text: &str) -> Result<Policy, String> {
-    let surroundings =
-        crate::config::Surroundings { groups: &crate::config::groups::builtin, database: None };
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.toml");
-    std::fs::write(&file, text).unwrap();
-    crate::config::load(&file, &surroundings).map(|it| it.policy).map_err(|error| error.to_string())
-}
-
-fn geo() -> (Geo, Info) {
-    static IMAGE: OnceLock<Geo> = OnceLock::new();
-    let image = IMAGE.get_or_init(|| {
-        let database = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: Info::default() };
-        let image: GeoImage = compile::geo_image(&database, &[]).unwrap();
-        Geo(Arc::new(image))
-    });
-    (image.clone(), Info::default())
-}
-
-fn prepared(text: &str) -> Result<Prepared, String> {
-    let policy = Arc::new(policy(text)?);
-    let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
-    let cgroups = runtime::facts::cgroups(&paths);
-    Ok(Prepared { policy, warnings: Vec::new(), geo: Some(geo()), cgroups })
-}
-
-/// The text of an exemption that is open for an hour.
-pub(super) fn document(id: &str, version: u32, now: Timestamp) -> String {
-    let (from, until) = (now - SignedDuration::from_hours(1), now + SignedDuration::from_hours(1));
-    let replaces = if version > 1 { format!("replaces = {}\n", version - 1) } else { String::new() };
-    format!(
-        "id = {id:?}\nversion = {version}\n{replaces}pins = [\"mail\"]\npurpose = \"Evidence in case 2026/0142\"\n\
-         data_categories = [\"e-mail content\"]\nvalid_from = {from}\nvalid_until = {until}\n\
-         [instrument]\ntype = \"treaty-request\"\nname = \"US-Ireland MLAT 2001\"\narticle = \"Art. 48\"\n\
-         ground = \"art-46-2-a\"\nbasis = \"art-6-1-c\"\nauthority = \"Central Authority, Ireland\"\n\
-         reference = \"case 2026/0142\"\nagreement = \"Treaty of 18 January 2001\"\n\
-         [exporter]\nname = \"Example Mail Ireland Ltd\"\nrole = \"controller\"\ncontact = \"privacy@example.org\"\n\
-         [[recipient]]\nname = \"Requesting authority\"\njurisdiction = \"US\"\ncidrs = [\"203.0.113.10/32\"]\n"
-    )
 }
 
 impl World {
@@ -382,10 +320,12 @@ impl World {
                     }
                     _ => None,
                 };
-                if matches!(job, StoreJob::CheckPlace) && !self.store.is_usable() && !self.store_is_away {
-                    if let Ok(store) = opened(&self.disk, self.is_anew) {
-                        self.store = store;
-                    }
+                let is_tried = matches!(job, StoreJob::CheckPlace) && !self.store.is_usable();
+                if is_tried
+                    && !self.store_is_away
+                    && let Ok(store) = opened(&self.disk, self.is_anew)
+                {
+                    self.store = store;
                 }
                 let outcome = runtime::store::done(&mut self.store, job, self.now.wall);
                 if let (Some(crate::store::Target::Id(id)), super::super::StoreOutcome::Changed(Ok(_))) =
