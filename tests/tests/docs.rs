@@ -9,7 +9,7 @@ use guard_common::abi::Loss;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::pages::blocks;
 use guard_user::cli::command::Cli;
-use guard_user::config::{self, Surroundings, groups};
+use guard_user::config::{self, Surroundings};
 use guard_user::geo::embedded;
 
 fn root() -> PathBuf {
@@ -127,7 +127,7 @@ fn every_link_to_a_file_of_the_project_leads_to_one() {
 fn every_config_that_is_shown_is_one_without_errors_and_warnings() {
     let database = embedded::load();
     let place = |address| Some(database.lookup(address));
-    let surroundings = Surroundings { groups: &groups::builtin, database: Some(&place) };
+    let surroundings = Surroundings::new(Some(&place));
     let folder = tempfile::tempdir().unwrap();
     let mut configs = vec![(PathBuf::from("packaging/policy.toml"), page("packaging/policy.toml"))];
     for (page, text) in pages() {

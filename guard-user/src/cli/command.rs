@@ -1,10 +1,8 @@
 //! The program's table of subcommands, which help, documentation and its tests are made from.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 
-use super::{audit, detach, events, exemption, explain, instrument, reload, report, run, status};
+use super::{audit, check, detach, events, exemption, explain, instrument, reload, report, run, status};
 
 /// Keeps region-pinned data in its region: marks every flow that comes from pinned storage, and drops or
 /// flags it in the kernel where it goes to a jurisdiction that the data may not reach.
@@ -26,8 +24,8 @@ Start with `borderguard check FILE`, then `borderguard run --config FILE --obser
 pub enum Command {
     /// Guard this host: load, attach, watch and log, until SIGTERM (enforcement stays)
     Run(run::Args),
-    /// Check a config: every error at once, or every warning
-    Check(CheckArgs),
+    /// Check a config, and this host against it: every error at once, or every warning
+    Check(check::Args),
     /// Show how well this host is guarded, and what was counted; the exit code has the state
     Status(status::Args),
     /// Show violations and exempted flows, one line each
@@ -46,15 +44,4 @@ pub enum Command {
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more
     Detach(detach::Args),
-}
-
-/// Arguments of `check`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct CheckArgs {
-    /// The config
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// One JSON object
-    #[arg(long)]
-    pub json: bool,
 }

@@ -162,7 +162,7 @@ const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");
 
 /// The names of a config's pins.
 fn pins_of(config: &Path) -> Result<Vec<String>> {
-    let surroundings = config::Surroundings { groups: &config::groups::builtin, database: None };
+    let surroundings = config::Surroundings::new(None);
     let checked =
         config::load(config, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
     Ok(checked.policy.pins.into_iter().map(|pin| pin.name).collect())

@@ -27,8 +27,8 @@ const WIRE_LEN: u64 = 1514;
 
 /// Tells why a packet passes or not, by the function that the kernel runs.
 ///
-/// It looks at the config, the geo databases and the open exemptions, and at no daemon. Quotas are as the
-/// daemon last saved them.
+/// It reads the config and the geo databases, and asks a running daemon for the open exemptions; where none
+/// runs it reads the store. Quotas are as the daemon last saved them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The config file.

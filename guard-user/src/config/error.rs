@@ -17,6 +17,24 @@ pub enum ErrorKind {
         /// What the system says.
         reason: String,
     },
+    /// A geo database can't be used.
+    #[error("{reason}")]
+    GeoFile {
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// The geo databases and the sites are too much for the kernel's tables.
+    #[error("the geo tables do not fit: {reason}")]
+    GeoTooLarge {
+        /// What there is too much of.
+        reason: String,
+    },
+    /// Nothing can be pinned there.
+    #[error("{reason}")]
+    PinPath {
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The file is longer than [`limits::FILE_BYTES`].
     #[error("the file has more than {} bytes", limits::FILE_BYTES)]
     FileTooLong,

@@ -13,6 +13,11 @@ impl ErrorKind {
     pub fn hint(&self) -> String {
         match self {
             Self::Unreadable { .. } => "give the path of a file that this user may read".into(),
+            Self::GeoFile { .. } => {
+                "a reload refuses the config, and so does a start that has no earlier geo tables".into()
+            }
+            Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
+            Self::PinPath { .. } => "the daemon can't start without it".into(),
             Self::FileTooLong => "a config has a few hundred lines; is this the right file?".into(),
             Self::NotUtf8 => "save the file as UTF-8".into(),
             Self::Syntax { reason } if reason.contains("duplicate key") => {
@@ -145,6 +150,9 @@ impl ErrorKind {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "unreadable",
+            Self::GeoFile { .. } => "geo-file",
+            Self::GeoTooLarge { .. } => "geo-too-large",
+            Self::PinPath { .. } => "pin-path",
             Self::FileTooLong => "file-too-long",
             Self::NotUtf8 => "not-utf8",
             Self::Syntax { .. } => "syntax",
