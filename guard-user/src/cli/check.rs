@@ -196,6 +196,18 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
     }
 
     #[test]
+    fn what_could_not_be_looked_at_is_one_line_at_the_end() {
+        let file = Path::new("policy.toml");
+        let result = config::parse(file, PIN.as_bytes(), &Surroundings::new(None));
+        let outcome = Outcome { file, result, unseen: vec!["control.socket", "state.directory"] };
+        let mut out = Vec::new();
+        outcome.write_text(&mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let last = "policy.toml: not looked at, run it as root: control.socket, state.directory";
+        assert_eq!(shown.lines().nth(1), Some(last), "{shown}");
+    }
+
+    #[test]
     fn json_is_one_object_on_one_line() {
         let (code, shown) = check(&PIN.replace("\"IE\"", "\"UK\""), true);
         assert_eq!((code, shown.lines().count()), (2, 1));

@@ -13,7 +13,8 @@ use crate::control::status::Status;
 use crate::health::Problem;
 
 const AFTER_HELP: &str = "\
-The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing, 7 off; 3 where no daemon answers.
+The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing,
+7 off; 3 where no daemon answers, 1 where the answer can't be had.
 docs/problems.md has every problem's code, what it means and what to do.";
 
 /// Arguments of `status`.

@@ -110,8 +110,8 @@ static KEYS: [Key; 32] = [
         Kind::Integer,
         "no bound",
         "5_000_000_000",
-        "Bytes on the wire, headers included, that may leave by this exemption in all, whoever of the \
-         recipients gets them. A ground of Art. 49 needs it.",
+        "Bytes on the wire, headers included, that may leave by this exemption to \
+         all recipients together. A ground of Art. 49 needs it.",
     ),
     Key {
         section: "",

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,7 +18,7 @@ use crate::compile;
 use crate::config::host::{GeoFault, HostView, SeenInterface};
 use crate::config::policy::Policy;
 use crate::control::socket::SocketError;
-use crate::control::users::{Host, NameSource as _};
+use crate::control::users::{Host, LookupError, NameSource as _};
 use crate::daemon::cgroup_root;
 use crate::geo::{GeoDb, embedded, merge, mmdb};
 use crate::kernel::{Interface, KernelError, View};
@@ -26,12 +28,16 @@ use crate::store::{FILE, Reader, StoreError};
 const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+/// How long the source of names may take for a group.
+const NAMES: Duration = Duration::from_secs(2);
 
 /// The host that the program runs on.
 #[derive(Debug)]
 pub(super) struct ThisHost {
     is_root: bool,
     cgroups: PathBuf,
+    /// Asks for a group's number, which may take any time.
+    group: fn(&str) -> io::Result<Option<u32>>,
     /// Keys of the config whose values could not be looked at.
     unseen: RefCell<BTreeSet<&'static str>>,
 }
@@ -43,7 +49,8 @@ impl ThisHost {
     }
 
     fn seen_by_root(is_root: bool) -> Self {
-        Self { is_root, cgroups: cgroup_root(), unseen: RefCell::default() }
+        let group = |name: &str| Host.group(name);
+        Self { is_root, cgroups: cgroup_root(), group, unseen: RefCell::default() }
     }
 
     /// Keys of the config whose values could not be looked at, sorted.
@@ -123,11 +130,17 @@ impl HostView for ThisHost {
     }
 
     fn group_fault(&self, name: &str) -> Option<String> {
-        match Host.group(name) {
-            Ok(Some(_)) => None,
-            Ok(None) => Some(format!("there is no group {name:?}")),
-            Err(error) => Some(format!("the group {name:?} can't be looked up: {error}")),
-        }
+        let (sender, answer) = sync_channel(1);
+        let (group, asked) = (self.group, name.to_owned());
+        // Where nobody waits any more, the answer goes nowhere, and the thread ends with the process.
+        let thread = std::thread::Builder::new().spawn(move || drop(sender.send(group(&asked))));
+        let error = match thread.map(|_| answer.recv_timeout(NAMES)) {
+            Ok(Ok(Ok(Some(_)))) => return None,
+            Ok(Ok(Ok(None))) => return Some(format!("there is no group {name:?}")),
+            Ok(Ok(Err(error))) | Err(error) => error.to_string(),
+            Ok(Err(_)) => LookupError::TimedOut(NAMES).to_string(),
+        };
+        Some(format!("the group {name:?} can't be looked up: {error}"))
     }
 
     fn has_cgroup(&self, path: &str) -> bool {

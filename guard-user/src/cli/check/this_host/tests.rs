@@ -114,6 +114,12 @@ fn groups_cgroups_and_interfaces_are_those_of_the_host() {
     let host = host();
     assert_eq!(host.group_fault("root"), None);
     assert_eq!(host.group_fault("bg-no-such-group").unwrap(), "there is no group \"bg-no-such-group\"");
+    let silent = |_: &str| {
+        std::thread::sleep(10 * NAMES);
+        Ok(Some(0))
+    };
+    let fault = ThisHost { group: silent, ..ThisHost::seen_by_root(true) }.group_fault("root").unwrap();
+    assert!(fault.contains("did not answer within 2 s"), "{fault}");
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("mail.slice/imap.service")).unwrap();
     fs::write(root.path().join("file"), "").unwrap();
