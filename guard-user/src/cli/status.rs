@@ -58,8 +58,15 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_totals(status, out)?;
     write_database(status, out)?;
     write_exemptions(status, out)?;
-    let lost: Vec<String> =
-        status.losses.iter().map(|loss| format!("{} {}", grouped(loss.count), loss.kind)).collect();
+    let mut lost: Vec<String> = status
+        .losses
+        .iter()
+        .filter(|loss| loss.count > 0)
+        .map(|loss| format!("{} {}", grouped(loss.count), loss.kind))
+        .collect();
+    if lost.is_empty() {
+        lost.push("nothing".to_owned());
+    }
     writeln!(out, "\nlost: {}; events reported: {}", lost.join(", "), grouped(status.events))
 }
 

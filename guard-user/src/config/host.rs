@@ -110,7 +110,11 @@ pub(super) fn find_warnings(
     if let Some(database) = database {
         let at = raw.geo_files.as_ref().map_or(0, |list| list.at);
         if let Some(stale) = database.info.stale(host.now(), policy.geo.max_age) {
-            sink.warn(at, "geo.files", WarningKind::DatabaseStale { stale });
+            let (at, field) = match &raw.geo_files {
+                Some(list) => (list.at, "geo.files"),
+                None => (start(&raw.max_age), "geo.max_age"),
+            };
+            sink.warn(at, field, WarningKind::DatabaseStale { stale });
         }
         for &gap in database.info.warnings.iter().filter(|&&gap| gap != GeoWarning::Undated) {
             sink.warn(at, "geo.files", WarningKind::DatabaseGap { gap });

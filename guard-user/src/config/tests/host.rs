@@ -153,6 +153,12 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             &["database-stale 11:9 geo.files: the geo database is 121 days old | bring a newer one"],
         ),
         (
+            Wrong::Old,
+            "[groups]",
+            "[geo]\nmax_age = \"120d\"\n[groups]",
+            &["database-stale 11:11 geo.max_age: the geo database is 121 days old | bring a newer one"],
+        ),
+        (
             Wrong::Future,
             "[groups]",
             files,
