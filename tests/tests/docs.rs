@@ -61,7 +61,7 @@ fn commands(program: &str) -> Vec<(PathBuf, Vec<String>)> {
             // Where there is a prompt, the other lines are what the command says.
             let prompt = if block.lines().any(|line| line.starts_with("$ ")) { "$ " } else { "" };
             for line in block.lines().filter_map(|line| line.strip_prefix(prompt)) {
-                // A synopsis tells what may be left away.
+                // A synopsis tells what may be left out.
                 if line.starts_with(&format!("{program} ")) && !line.contains('[') {
                     let line = line.split(" | ").next().unwrap();
                     found.push((path.clone(), words(line)));

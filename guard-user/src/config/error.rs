@@ -74,7 +74,7 @@ pub enum ErrorKind {
     EmptyList {
         /// How it would be written.
         example: String,
-        /// Whether the key can be left away.
+        /// Whether the key can be left out.
         optional: bool,
     },
     /// A pin without selectors, or a failsafe rule without dimensions.
@@ -309,7 +309,7 @@ pub enum ErrorKind {
 pub enum Suggestion {
     /// This key or section header.
     Key(String),
-    /// The key is right but belongs into this section, written as its header.
+    /// The key is right but belongs in this section, written as its header.
     Section(String),
     /// Nothing like it: these keys exist here.
     Keys(Vec<String>),

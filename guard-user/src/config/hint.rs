@@ -38,13 +38,13 @@ impl ErrorKind {
             }
             Self::UnknownKey { suggestion: Suggestion::Key(key) } => format!("did you mean {key}?"),
             Self::UnknownKey { suggestion: Suggestion::Section(header) } => {
-                format!("it belongs into {header}; a key counts for the header above it")
+                format!("it belongs in {header}; a key counts for the header above it")
             }
             Self::UnknownKey { suggestion: Suggestion::Keys(keys) } => {
                 format!("the keys here are {}", keys.join(", "))
             }
             Self::WrongType { example, .. } | Self::Missing { example } => format!("for example {example}"),
-            Self::EmptyList { example, optional: true } => format!("leave it away, or write {example}"),
+            Self::EmptyList { example, optional: true } => format!("leave it out, or write {example}"),
             Self::EmptyList { example, optional: false } => format!("for example {example}"),
             Self::NoDimension { .. } => {
                 "give at least one; without any, every packet of the host would match".into()
@@ -102,7 +102,7 @@ impl ErrorKind {
             }
             Self::ReversedPorts { protocol, first, last } => format!("write \"{protocol}/{last}-{first}\""),
             Self::BadMark { .. } => "for example \"7\" or \"0x10/0xff\": 32 bits, decimal or with 0x".into(),
-            Self::EmptyMask => "for all bits leave the mask away".into(),
+            Self::EmptyMask => "for all bits leave out the mask".into(),
             Self::MarkOutsideMask { value, mask } => match value & mask {
                 0 => format!("write \"{value:#x}/{:#x}\" if you mean these bits", value | mask),
                 inside => format!(
