@@ -47,8 +47,7 @@ pub fn load(file: &Path, observe: bool) -> Result<Inputs, InputError> {
 /// # Errors
 /// [`InputError::Config`].
 pub fn load_config(file: &Path, observe: bool) -> Result<Checked, InputError> {
-    let surroundings = Surroundings { groups: &config::groups::builtin, database: None };
-    let mut checked = config::load(file, &surroundings)?;
+    let mut checked = config::load(file, &Surroundings::new(None))?;
     checked.policy.host.observe |= observe;
     Ok(checked)
 }

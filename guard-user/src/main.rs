@@ -5,14 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use guard_user::cli::command::{CheckArgs, Cli, Command};
+use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::exit::Exit;
 use guard_user::cli::{
     self, CliError, audit, check, detach, events, exemption, explain, instrument, reload, run, status,
 };
-use guard_user::config::Surroundings;
-use guard_user::config::groups;
-use guard_user::geo::embedded;
 
 fn main() -> ExitCode {
     match execute(&Cli::parse().command) {
@@ -33,7 +30,7 @@ fn execute(command: &Command) -> Result<Exit> {
             drop(out);
             return run::run(args);
         }
-        Command::Check(args) => check_config(args, &mut out)?,
+        Command::Check(args) => check::run(args, &mut out)?,
         Command::Status(args) => status::run(args, &mut out)?,
         Command::Events(args) => events::run(args, &mut out, &mut io::stderr())?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,
@@ -46,14 +43,6 @@ fn execute(command: &Command) -> Result<Exit> {
     };
     out.flush()?;
     Ok(exit)
-}
-
-fn check_config(args: &CheckArgs, out: &mut impl Write) -> Result<Exit> {
-    let database = embedded::load();
-    let place = |address| Some(database.lookup(address));
-    let surroundings = Surroundings { groups: &groups::builtin, database: Some(&place) };
-    let code = check::run(&args.file, args.json, &surroundings, out)?;
-    Ok(if code == check::USABLE { Exit::Ok } else { Exit::BadInput })
 }
 
 fn report(error: &anyhow::Error) {

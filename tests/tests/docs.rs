@@ -9,7 +9,7 @@ use guard_common::abi::Loss;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::pages::blocks;
 use guard_user::cli::command::Cli;
-use guard_user::config::{self, Surroundings, groups};
+use guard_user::config::{self, Surroundings};
 use guard_user::geo::embedded;
 
 fn root() -> PathBuf {
@@ -61,7 +61,7 @@ fn commands(program: &str) -> Vec<(PathBuf, Vec<String>)> {
             // Where there is a prompt, the other lines are what the command says.
             let prompt = if block.lines().any(|line| line.starts_with("$ ")) { "$ " } else { "" };
             for line in block.lines().filter_map(|line| line.strip_prefix(prompt)) {
-                // A synopsis tells what may be left away.
+                // A synopsis tells what may be left out.
                 if line.starts_with(&format!("{program} ")) && !line.contains('[') {
                     let line = line.split(" | ").next().unwrap();
                     found.push((path.clone(), words(line)));
@@ -127,7 +127,7 @@ fn every_link_to_a_file_of_the_project_leads_to_one() {
 fn every_config_that_is_shown_is_one_without_errors_and_warnings() {
     let database = embedded::load();
     let place = |address| Some(database.lookup(address));
-    let surroundings = Surroundings { groups: &groups::builtin, database: Some(&place) };
+    let surroundings = Surroundings::new(Some(&place));
     let folder = tempfile::tempdir().unwrap();
     let mut configs = vec![(PathBuf::from("packaging/policy.toml"), page("packaging/policy.toml"))];
     for (page, text) in pages() {
@@ -165,7 +165,7 @@ fn the_analysts_page_has_every_verdict() {
 fn the_analysts_page_has_every_loss() {
     let mut expected: Vec<_> = Loss::ALL.iter().map(|loss| loss.name()).collect();
     // Counted by the daemon, not by the kernel.
-    expected.push("log");
+    expected.extend(["log", "diagnostics"]);
     assert_eq!(names_below(&page("docs/security.md"), "## Losses"), expected);
 }
 

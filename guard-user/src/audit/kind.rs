@@ -40,7 +40,7 @@ kinds! {
     Detach = "detach";
     /// A document was loaded; the detail has the SHA-256 of its bytes.
     Load = "load";
-    /// A document, or a config at a reload, was refused; the detail has the errors' codes.
+    /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.
     Refusal = "refusal";
     /// A signature was verified and counts; the detail has the key's fingerprint and the role.
     Approval = "approval";

@@ -37,14 +37,14 @@ pub enum Command {
         /// From this number on
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         from: u64,
-        /// Each record as its line has it: JSON
+        /// Write each record as it is stored, in JSON
         #[arg(long)]
         json: bool,
         /// The daemon, or its store.
         #[command(flatten)]
         target: Target,
     },
-    /// Verify that no record was altered, removed or put elsewhere; exit 1 where one was
+    /// Verify that no record was altered, removed or moved; exit 1 if so
     Verify {
         /// An export, instead of this host's trail
         #[arg(value_name = "FILE")]
@@ -52,7 +52,7 @@ pub enum Command {
         /// A checkpoint that was kept elsewhere: it shows whether the end is still there
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
-        /// Take checkpoints without a signature (FILE.sig); the signers are those of the config
+        /// Take checkpoints that have no signature (FILE.sig) by a signer of the config
         #[arg(long)]
         unsigned: bool,
         /// One JSON object
@@ -62,7 +62,7 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Write every record as its line has it, which `sha256sum` can verify
+    /// Write every record as it is stored: `sha256sum` can verify them
     Export {
         /// Into a new file, instead of standard output
         #[arg(long, value_name = "FILE")]
@@ -71,7 +71,9 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Write how the trail ends now, to be signed (`ssh-keygen -Y sign -n borderguard-audit`) and kept elsewhere
+    /// Write how the trail ends now, to be signed and kept elsewhere
+    ///
+    /// Sign it with `ssh-keygen -Y sign -n borderguard-audit -f KEY FILE`.
     Checkpoint {
         /// Into a new file, instead of standard output
         #[arg(long, value_name = "FILE")]

@@ -1,58 +1,126 @@
-//! `borderguard check FILE`: every error in a config, or every warning.
+//! `borderguard check FILE`: every error in a config, or every warning, and what a start would stumble over on this
+//! host.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::exit::Exit;
 use crate::config::finding::at;
 use crate::config::{self, Checked, Errors, Explain, Finding, Surroundings};
+use crate::geo::embedded;
+use this_host::ThisHost;
 
-/// Exit code of a config that can be used, with or without warnings.
-pub const USABLE: u8 = 0;
-/// Exit code of a config with errors, and of one that can't be read.
-pub const UNUSABLE: u8 = 2;
+mod this_host;
 
-/// Checks the file and writes what was found to `out`: two lines for each finding and one with the
-/// counts, or one JSON object. Returns the exit code.
+/// Arguments of `check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The config
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Look at the text alone, not at this host: for a config of another host
+    #[arg(long)]
+    pub text_only: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks the file and writes what was found.
 ///
 /// # Errors
 /// Where `out` can't be written.
-pub fn run(file: &Path, json: bool, surroundings: &Surroundings<'_>, out: &mut impl Write) -> io::Result<u8> {
-    let result = config::load(file, surroundings);
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let Args { file, text_only, json } = args;
+    let checked = match text_only {
+        true => {
+            let database = embedded::load();
+            let place = |address| Some(database.lookup(address));
+            let result = config::load(file, &Surroundings::new(Some(&place)));
+            Outcome { file, result, unseen: Vec::new() }
+        }
+        false => {
+            let host = ThisHost::new();
+            let result = config::load(file, &Surroundings::of_host(&host));
+            Outcome { file, result, unseen: host.unseen() }
+        }
+    };
     match json {
-        true => write_json(file, &result, out)?,
-        false => write_text(file, &result, out)?,
+        true => checked.write_json(out)?,
+        false => checked.write_text(out)?,
     }
-    Ok(if result.is_ok() { USABLE } else { UNUSABLE })
+    Ok(if checked.result.is_ok() { Exit::Ok } else { Exit::BadInput })
 }
 
-fn write_text(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Write) -> io::Result<()> {
-    match result {
-        Ok(Checked { policy, warnings }) => {
-            for warning in warnings {
-                write_finding(file, "warning", warning, out)?;
+/// What a check found.
+struct Outcome<'a> {
+    file: &'a Path,
+    result: Result<Checked, Errors>,
+    /// Keys whose values could not be looked at.
+    unseen: Vec<&'static str>,
+}
+
+impl Outcome<'_> {
+    /// Two lines for each finding and one with the counts.
+    fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        let name = self.file.display();
+        match &self.result {
+            Ok(Checked { policy, warnings }) => {
+                for warning in warnings {
+                    write_finding(self.file, "warning", warning, out)?;
+                }
+                let warnings = match warnings.len() {
+                    0 => "no warnings".to_owned(),
+                    count => counted(count, "warning"),
+                };
+                writeln!(
+                    out,
+                    "{name}: no errors, {warnings}; {}, {}, {}",
+                    counted(policy.pins.len(), "pin"),
+                    counted(policy.sites.len(), "site"),
+                    counted(policy.failsafe.len(), "failsafe rule"),
+                )?;
             }
-            let warnings = match warnings.len() {
-                0 => "no warnings".to_owned(),
-                count => counted(count, "warning"),
-            };
-            writeln!(
-                out,
-                "{}: no errors, {warnings}; {}, {}, {}",
-                file.display(),
-                counted(policy.pins.len(), "pin"),
-                counted(policy.sites.len(), "site"),
-                counted(policy.failsafe.len(), "failsafe rule"),
-            )
-        }
-        Err(Errors { errors, .. }) => {
-            for error in errors {
-                write_finding(file, "error", error, out)?;
+            Err(Errors { errors, .. }) => {
+                for error in errors {
+                    write_finding(self.file, "error", error, out)?;
+                }
+                let count = counted(errors.len(), "error");
+                writeln!(out, "{name}: {count}; warnings are looked for once there are no errors")?;
             }
-            let count = counted(errors.len(), "error");
-            writeln!(out, "{}: {count}; warnings are looked for once there are no errors", file.display())
         }
+        match self.unseen.is_empty() {
+            true => Ok(()),
+            false => writeln!(out, "{name}: not looked at, run it as root: {}", self.unseen.join(", ")),
+        }
+    }
+
+    /// One object on one line.
+    fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let object = match &self.result {
+            Ok(Checked { policy, warnings }) => json!({
+                "file": self.file.to_string_lossy(),
+                "usable": true,
+                "errors": [],
+                "warnings": warnings.iter().map(finding_json).collect::<Vec<_>>(),
+                "not_looked_at": self.unseen,
+                "pins": policy.pins.len(),
+                "sites": policy.sites.len(),
+                "failsafe": policy.failsafe.len(),
+                "fingerprint": format!("{:016x}", policy.fingerprint),
+            }),
+            Err(Errors { errors, .. }) => json!({
+                "file": self.file.to_string_lossy(),
+                "usable": false,
+                "errors": errors.iter().map(finding_json).collect::<Vec<_>>(),
+                "warnings": [],
+                "not_looked_at": self.unseen,
+            }),
+        };
+        writeln!(out, "{object}")
     }
 }
 
@@ -71,28 +139,6 @@ pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn write_json(file: &Path, result: &Result<Checked, Errors>, out: &mut impl Write) -> io::Result<()> {
-    let object = match result {
-        Ok(Checked { policy, warnings }) => json!({
-            "file": file.to_string_lossy(),
-            "usable": true,
-            "errors": [],
-            "warnings": warnings.iter().map(finding_json).collect::<Vec<_>>(),
-            "pins": policy.pins.len(),
-            "sites": policy.sites.len(),
-            "failsafe": policy.failsafe.len(),
-            "fingerprint": format!("{:016x}", policy.fingerprint),
-        }),
-        Err(Errors { errors, .. }) => json!({
-            "file": file.to_string_lossy(),
-            "usable": false,
-            "errors": errors.iter().map(finding_json).collect::<Vec<_>>(),
-            "warnings": [],
-        }),
-    };
-    writeln!(out, "{object}")
-}
-
 /// `line` and `column` are null where the finding is about the file as a whole, `field` where it is
 /// about no key.
 pub(super) fn finding_json<K: Explain>(finding: &Finding<K>) -> Value {
@@ -108,10 +154,6 @@ pub(super) fn finding_json<K: Explain>(finding: &Finding<K>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
-    use guard_common::jurisdiction::Jurisdiction;
-
     use super::*;
 
     /// Runs the command on a file of this content; its output names the file `policy.toml`.
@@ -119,12 +161,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.toml");
         std::fs::write(&file, content).unwrap();
-        let groups = |name: &str| (name == "EU").then(|| vec![Jurisdiction::from_alpha2(*b"IE").unwrap()]);
-        let database = |_: IpAddr| None;
-        let surroundings = Surroundings { groups: &groups, database: Some(&database) };
         let mut out = Vec::new();
-        let code = run(&file, json, &surroundings, &mut out).unwrap();
-        (code, String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "policy.toml"))
+        let exit = run(&Args { file: file.clone(), text_only: true, json }, &mut out).unwrap();
+        (exit.code(), String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "policy.toml"))
     }
 
     const PIN: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
@@ -157,6 +196,18 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
     }
 
     #[test]
+    fn what_could_not_be_looked_at_is_one_line_at_the_end() {
+        let file = Path::new("policy.toml");
+        let result = config::parse(file, PIN.as_bytes(), &Surroundings::new(None));
+        let outcome = Outcome { file, result, unseen: vec!["control.socket", "state.directory"] };
+        let mut out = Vec::new();
+        outcome.write_text(&mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let last = "policy.toml: not looked at, run it as root: control.socket, state.directory";
+        assert_eq!(shown.lines().nth(1), Some(last), "{shown}");
+    }
+
+    #[test]
     fn json_is_one_object_on_one_line() {
         let (code, shown) = check(&PIN.replace("\"IE\"", "\"UK\""), true);
         assert_eq!((code, shown.lines().count()), (2, 1));
@@ -172,6 +223,7 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
                 "hint": "did you mean \"GB\"?",
             }],
             "warnings": [],
+            "not_looked_at": [],
         });
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), expected);
 
@@ -183,11 +235,10 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
 
     #[test]
     fn a_file_that_is_not_there_is_one_error_without_a_place() {
-        let groups = |_: &str| None;
-        let surroundings = Surroundings { groups: &groups, database: None };
         let file = tempfile::tempdir().unwrap().path().join("policy.toml");
         let mut out = Vec::new();
-        assert_eq!(run(&file, true, &surroundings, &mut out).unwrap(), 2);
+        let args = Args { file, text_only: false, json: true };
+        assert_eq!(run(&args, &mut out).unwrap(), Exit::BadInput);
         let object: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(object["errors"][0]["code"], "unreadable");
         assert_eq!(object["errors"][0]["line"], Value::Null);

@@ -1,13 +1,13 @@
 //! The program's table of subcommands, which help, documentation and its tests are made from.
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
 
-use super::{audit, detach, events, exemption, explain, instrument, reload, report, run, status};
+use super::{audit, check, detach, events, exemption, explain, instrument, reload, report, run, status};
 
-/// Keeps region-pinned data in its region: marks every flow that comes from pinned storage, and drops or
-/// flags it in the kernel where it goes to a jurisdiction that the data may not reach.
+/// Keeps region-pinned data in its region.
+///
+/// It knows the flows of pinned storage, and drops or flags them in the kernel where they go to a jurisdiction that the
+/// data may not reach.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "borderguard", version, after_help = AFTER_HELP)]
 pub struct Cli {
@@ -17,44 +17,37 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed, or a difference found; 2 input that can't be used; 3 no daemon; 4 not permitted.
-Of `status` beside these: 0 guarding; 5 degraded; 6 observing; 7 off.
-Start with `borderguard check FILE`, then `borderguard run --config FILE --observe`, then without `--observe`.";
+Exit codes: 0 done; 1 failed, or a difference found; 2 unusable input;
+3 no daemon answers; 4 not permitted.
+`status` also ends with its state: 0 guarding; 5 degraded; 6 observing; 7 off.
+
+To begin: borderguard check FILE
+          borderguard run --config FILE --observe
+and when nothing would be dropped that has to pass, without --observe.";
 
 /// The subcommands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Guard this host: load, attach, watch and log, until SIGTERM (enforcement stays)
+    /// Guard this host until SIGTERM; what is enforced stays
     Run(run::Args),
-    /// Check a config: every error at once, or every warning
-    Check(CheckArgs),
-    /// Show how well this host is guarded, and what was counted; the exit code has the state
+    /// Check a config and its host: every error, or every warning
+    Check(check::Args),
+    /// Show how this host is guarded, what is wrong, what was counted
     Status(status::Args),
     /// Show violations and exempted flows, one line each
     Events(events::Args),
-    /// Write, check, sign, load, show, stay, resume, revoke and renew exemptions
+    /// Write, sign, load, show, stay, resume, renew, revoke exemptions
     Exemption(exemption::Args),
     /// Close every exemption that rests on a legal instrument
     Instrument(instrument::Args),
     /// Show, verify and export the audit trail
     Audit(audit::Args),
-    /// Write the record of transfers: what crossed, on what ground, and what was refused
+    /// Write the record of transfers, on what ground, and of refusals
     Report(report::Args),
-    /// Tell why a packet passes or not, step by step, or judge every frame of a capture
+    /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
     /// Have the daemon read config, geo databases and exemptions again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more
     Detach(detach::Args),
-}
-
-/// Arguments of `check`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct CheckArgs {
-    /// The config
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// One JSON object
-    #[arg(long)]
-    pub json: bool,
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::check::counted;
 use super::exit::Exit;
 use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
@@ -55,10 +56,10 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     })?;
     writeln!(
         out,
-        "detached {} links and {} filters, and removed {} maps at {}: nothing is guarded any more",
-        removed.links.len(),
-        removed.filters.len(),
-        removed.maps.len(),
+        "detached {} and {}, and removed {} at {}: nothing is guarded any more",
+        counted(removed.links.len(), "link"),
+        counted(removed.filters.len(), "filter"),
+        counted(removed.maps.len(), "map"),
         pin_path.display()
     )?;
     // Nothing above waits for the store: who is locked out must get in again.

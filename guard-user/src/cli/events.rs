@@ -12,7 +12,7 @@ use crate::control::protocol::{EventFormat, Request, Response};
 /// Arguments of `events`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Go on with each event as it comes, until interrupted
+    /// Go on with new events as they come, until interrupted
     #[arg(short, long)]
     pub follow: bool,
     /// One JSON object a line; docs/events.md has its keys

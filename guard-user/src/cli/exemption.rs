@@ -35,7 +35,7 @@ pub struct Args {
 /// What to do with exemptions.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Write a document: ask what is not given, and say what is missing
+    /// Write a document: ask for each key, or take answers from a file
     New(new::Args),
     /// Check a document without a daemon: every error at once, or what it would allow
     #[command(visible_alias = "check")]
@@ -49,7 +49,7 @@ pub enum Command {
         /// The document
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// A signature over it; without any those that lie beside it, `FILE.*.sig`
+        /// Its signatures [default: FILE.sig and every FILE.*.sig beside it]
         #[arg(long = "signature", value_name = "SIG")]
         signatures: Vec<PathBuf>,
         /// How.
@@ -80,7 +80,7 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Let nothing through by an exemption until it is resumed; a transfer that is under way is cut
+    /// Let nothing through by an exemption until it is resumed
     Stay {
         /// Its id
         #[arg(value_name = "ID")]
@@ -104,9 +104,9 @@ pub enum Command {
         #[command(flatten)]
         how: How,
     },
-    /// Write the next version of a document, which takes the place of the one that is loaded
+    /// Write the next version of a document, to take the place of this one
     Renew(renew::Args),
-    /// Close an exemption for good; a transfer that is under way is cut
+    /// Close an exemption for good; a transfer under way is cut
     Revoke {
         /// Its id
         #[arg(value_name = "ID")]
@@ -162,7 +162,7 @@ const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");
 
 /// The names of a config's pins.
 fn pins_of(config: &Path) -> Result<Vec<String>> {
-    let surroundings = config::Surroundings { groups: &config::groups::builtin, database: None };
+    let surroundings = config::Surroundings::new(None);
     let checked =
         config::load(config, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
     Ok(checked.policy.pins.into_iter().map(|pin| pin.name).collect())

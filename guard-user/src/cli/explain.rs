@@ -25,10 +25,10 @@ use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
 const WIRE_LEN: u64 = 1514;
 
-/// Tells why a packet passes or not, by the function that the kernel runs.
+/// Says why a packet passes or not, by the function that the kernel runs.
 ///
-/// It looks at the config, the geo databases and the open exemptions, and at no daemon. Quotas are as the
-/// daemon last saved them.
+/// It reads the config and the geo databases, and asks a running daemon for the open exemptions; where none
+/// runs it reads the store. Quotas are as the daemon last saved them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The config file.
@@ -53,7 +53,7 @@ pub struct Args {
     /// The cgroup of the process that sends it, below the root of cgroup v2.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<String>,
-    /// The packet comes in, from --from to --to: tell whether it could be answered.
+    /// The packet comes in, from --from to --to: say whether it could be answered.
     #[arg(long)]
     pub ingress: bool,
     /// Judge every frame of this capture (pcap or pcapng; Ethernet or raw IP) instead.

@@ -17,7 +17,7 @@ use crate::report::{Format, render};
 /// Arguments of `report`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// How it is written
+    /// The form of the report
     #[arg(long, value_enum, default_value = "html")]
     pub format: Format,
     /// First day in UTC, as 2026-11-23; without it from the beginning

@@ -20,7 +20,7 @@ pub struct Args {
     /// Drop nothing: every pin's action counts as `observe`, for a first rollout
     #[arg(long)]
     pub observe: bool,
-    /// Say more on standard error
+    /// Log more on standard error
     #[arg(short, long)]
     pub verbose: bool,
 }

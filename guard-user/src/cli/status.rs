@@ -13,7 +13,8 @@ use crate::control::status::{Status, UnplacedStatus};
 use crate::health::Problem;
 
 const AFTER_HELP: &str = "\
-The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing, 7 off; 3 where no daemon answers.
+The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing,
+7 off; 3 where no daemon answers, 1 where the answer can't be had.
 docs/problems.md has every problem's code, what it means and what to do.";
 
 /// Arguments of `status`.
@@ -58,8 +59,15 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_totals(status, out)?;
     write_database(status, out)?;
     write_exemptions(status, out)?;
-    let lost: Vec<String> =
-        status.losses.iter().map(|loss| format!("{} {}", grouped(loss.count), loss.kind)).collect();
+    let mut lost: Vec<String> = status
+        .losses
+        .iter()
+        .filter(|loss| loss.count > 0)
+        .map(|loss| format!("{} {}", grouped(loss.count), loss.kind))
+        .collect();
+    if lost.is_empty() {
+        lost.push("nothing".to_owned());
+    }
     writeln!(out, "\nlost: {}; events reported: {}", lost.join(", "), grouped(status.events))
 }
 

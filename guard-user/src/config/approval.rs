@@ -21,7 +21,7 @@ pub struct Approvals {
 
 #[derive(Debug)]
 pub(super) struct RawApproval {
-    allowed_signers: Option<Text>,
+    pub(super) allowed_signers: Option<Text>,
     signers: Vec<RawSigner>,
 }
 

@@ -17,6 +17,24 @@ pub enum ErrorKind {
         /// What the system says.
         reason: String,
     },
+    /// A geo database can't be used.
+    #[error("{reason}")]
+    GeoFile {
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// The geo databases and the sites are too much for the kernel's tables.
+    #[error("the geo tables do not fit: {reason}")]
+    GeoTooLarge {
+        /// What there is too much of.
+        reason: String,
+    },
+    /// Nothing can be pinned there.
+    #[error("{reason}")]
+    PinPath {
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The file is longer than [`limits::FILE_BYTES`].
     #[error("the file has more than {} bytes", limits::FILE_BYTES)]
     FileTooLong,
@@ -56,7 +74,7 @@ pub enum ErrorKind {
     EmptyList {
         /// How it would be written.
         example: String,
-        /// Whether the key can be left away.
+        /// Whether the key can be left out.
         optional: bool,
     },
     /// A pin without selectors, or a failsafe rule without dimensions.
@@ -291,7 +309,7 @@ pub enum ErrorKind {
 pub enum Suggestion {
     /// This key or section header.
     Key(String),
-    /// The key is right but belongs into this section, written as its header.
+    /// The key is right but belongs in this section, written as its header.
     Section(String),
     /// Nothing like it: these keys exist here.
     Keys(Vec<String>),

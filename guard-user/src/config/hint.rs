@@ -13,6 +13,11 @@ impl ErrorKind {
     pub fn hint(&self) -> String {
         match self {
             Self::Unreadable { .. } => "give the path of a file that this user may read".into(),
+            Self::GeoFile { .. } => {
+                "a reload refuses the config, and so does a start that has no earlier geo tables".into()
+            }
+            Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
+            Self::PinPath { .. } => "the daemon can't start without it".into(),
             Self::FileTooLong => "a config has a few hundred lines; is this the right file?".into(),
             Self::NotUtf8 => "save the file as UTF-8".into(),
             Self::Syntax { reason } if reason.contains("duplicate key") => {
@@ -33,13 +38,13 @@ impl ErrorKind {
             }
             Self::UnknownKey { suggestion: Suggestion::Key(key) } => format!("did you mean {key}?"),
             Self::UnknownKey { suggestion: Suggestion::Section(header) } => {
-                format!("it belongs into {header}; a key counts for the header above it")
+                format!("it belongs in {header}; a key counts for the header above it")
             }
             Self::UnknownKey { suggestion: Suggestion::Keys(keys) } => {
                 format!("the keys here are {}", keys.join(", "))
             }
             Self::WrongType { example, .. } | Self::Missing { example } => format!("for example {example}"),
-            Self::EmptyList { example, optional: true } => format!("leave it away, or write {example}"),
+            Self::EmptyList { example, optional: true } => format!("leave it out, or write {example}"),
             Self::EmptyList { example, optional: false } => format!("for example {example}"),
             Self::NoDimension { .. } => {
                 "give at least one; without any, every packet of the host would match".into()
@@ -97,7 +102,7 @@ impl ErrorKind {
             }
             Self::ReversedPorts { protocol, first, last } => format!("write \"{protocol}/{last}-{first}\""),
             Self::BadMark { .. } => "for example \"7\" or \"0x10/0xff\": 32 bits, decimal or with 0x".into(),
-            Self::EmptyMask => "for all bits leave the mask away".into(),
+            Self::EmptyMask => "for all bits leave out the mask".into(),
             Self::MarkOutsideMask { value, mask } => match value & mask {
                 0 => format!("write \"{value:#x}/{:#x}\" if you mean these bits", value | mask),
                 inside => format!(
@@ -145,6 +150,9 @@ impl ErrorKind {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "unreadable",
+            Self::GeoFile { .. } => "geo-file",
+            Self::GeoTooLarge { .. } => "geo-too-large",
+            Self::PinPath { .. } => "pin-path",
             Self::FileTooLong => "file-too-long",
             Self::NotUtf8 => "not-utf8",
             Self::Syntax { .. } => "syntax",

@@ -123,8 +123,8 @@ pub static SECTIONS: [Section; 13] = [
     Section {
         path: "approval",
         shape: Shape::Table,
-        meaning: "Who may approve exemptions. Without this section signatures are not verified, and whoever \
-                  may load a document decides alone.",
+        meaning: "Who may approve exemptions. Without this section signatures are not verified, and a user who may load a \
+                  document decides alone.",
     },
     Section {
         path: "approval.signer",
@@ -301,7 +301,7 @@ pub static KEYS: [Key; 35] = [
         kind: Kind::Text,
         need: Need::Optional("the signer has no account on this host"),
         example: r#""aoife""#,
-        meaning: "The signer's Unix user: whoever loads a document is not the only one who approved it.",
+        meaning: "The signer's Unix user. A user who loads a document can't be its only approver.",
     },
     Key {
         section: "failsafe",
@@ -377,7 +377,7 @@ pub static KEYS: [Key; 35] = [
         need: Need::Required,
         example: r#""mail-ie""#,
         meaning: "Unique among the pins: `a`-`z`, `0`-`9`, `-`, `_` and `.`, at most 63 bytes. Exemptions, \
-                  events and metrics name the pin by it.",
+                  events and counters name the pin by it.",
     },
     Key {
         section: "pin",

@@ -2,8 +2,8 @@
 //! [`Policy`].
 //!
 //! [`load`] and [`parse`] find every error at once, each with line, column, field and a hint, and where
-//! there is none, every warning. They look at the text alone; whether the host has the interfaces,
-//! cgroups and files that are named is for a later step to see.
+//! there is none, every warning. They look at the text alone, unless they are given a [`HostView`]: then a
+//! text without errors is held against the host as well.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,6 +16,7 @@ pub mod error;
 pub mod finding;
 pub mod groups;
 mod hint;
+pub mod host;
 pub mod keys;
 pub mod limits;
 pub mod policy;
@@ -33,6 +34,7 @@ pub mod warning;
 pub use error::ErrorKind;
 pub use finding::{ConfigError, Errors, Explain, Finding, Place, Warning};
 pub use groups::BuiltinGroups;
+pub use host::HostView;
 pub use policy::Policy;
 pub use surprises::Database;
 pub use warning::WarningKind;
@@ -44,15 +46,23 @@ use sink::Sink;
 pub struct Surroundings<'a> {
     /// The built-in groups.
     pub groups: BuiltinGroups<'a>,
-    /// A geo database, for sites that contradict it; `None`: this is not looked at.
+    /// A geo database, for sites that contradict it; `None`: this is not looked at, unless the host has one.
     pub database: Option<Database<'a>>,
+    /// The host; `None`: the text alone is looked at.
+    pub host: Option<&'a dyn HostView>,
 }
 
 impl<'a> Surroundings<'a> {
     /// The program's own: its built-in groups, and the geo database if there is one at hand.
     #[must_use]
     pub fn new(database: Option<Database<'a>>) -> Self {
-        Self { groups: &groups::builtin, database }
+        Self { groups: &groups::builtin, database, host: None }
+    }
+
+    /// The program's built-in groups, and a host.
+    #[must_use]
+    pub fn of_host(host: &'a dyn HostView) -> Self {
+        Self { host: Some(host), ..Self::new(None) }
     }
 }
 
@@ -95,9 +105,27 @@ pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Resu
     let groups = groups::Groups::resolve(&raw, surroundings.groups, &mut sink);
     let policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
     if !sink.has_errors() {
-        surprises::find(&raw, &policy, &groups, surroundings.database, &mut sink);
+        look_around(&raw, &policy, &groups, surroundings, &mut sink);
     }
     finish(file, Some(policy), sink)
+}
+
+/// Looks at what only a policy without errors has.
+fn look_around(
+    raw: &raw::Raw,
+    policy: &Policy,
+    groups: &groups::Groups,
+    surroundings: &Surroundings<'_>,
+    sink: &mut Sink<'_>,
+) {
+    let mut databases = None;
+    if let Some(view) = surroundings.host {
+        databases = host::find_errors(raw, policy, view, sink);
+        host::find_warnings(raw, policy, view, databases.as_ref(), sink);
+    }
+    let of_host = databases.as_ref().map(|databases| |address| Some(databases.lookup(address)));
+    let of_host = of_host.as_ref().map(|lookup| lookup as Database<'_>);
+    surprises::find(raw, policy, groups, of_host.or(surroundings.database), sink);
 }
 
 fn finish(file: &Path, policy: Option<Policy>, sink: Sink<'_>) -> Result<Checked, Errors> {

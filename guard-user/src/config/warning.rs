@@ -6,6 +6,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::finding::{Explain, quoted};
+use crate::geo::{Staleness, Warning as GeoWarning};
 
 /// What may surprise. Its `Display` is one sentence for the operator; [`hint`](Self::hint) says what to
 /// do.
@@ -90,7 +91,10 @@ pub enum WarningKind {
         database: Jurisdiction,
     },
     /// A cgroup that is made anew at each restart of its unit.
-    #[error("the cgroup {} is made anew at each restart, and its first packets go untagged", quoted(cgroup))]
+    #[error(
+        "the cgroup {} is made anew at each restart, and others beside it count as pinned until it is placed",
+        quoted(cgroup)
+    )]
     ShortLivedCgroup {
         /// The cgroup.
         cgroup: String,
@@ -100,6 +104,68 @@ pub enum WarningKind {
     ObservesButDropsIngress {
         /// The pin.
         pin: String,
+    },
+    /// An interface that is not on this host.
+    #[error(
+        "{} {} on this host",
+        if *is_glob { "no interface matches" } else { "there is no interface" },
+        quoted(pattern)
+    )]
+    InterfaceMissing {
+        /// A name or a glob.
+        pattern: String,
+        /// Whether it is a glob.
+        is_glob: bool,
+    },
+    /// An interface whose frames the kernel programs do not read.
+    #[error("the interface {} carries {frames}, which Border Guard does not read", quoted(name))]
+    InterfaceUnread {
+        /// Its name.
+        name: String,
+        /// What its frames are.
+        frames: String,
+    },
+    /// A cgroup that is not on this host.
+    #[error("there is no cgroup {} on this host", quoted(cgroup))]
+    CgroupMissing {
+        /// Its path.
+        cgroup: String,
+    },
+    /// A Unix group without a number.
+    #[error("{reason}")]
+    GroupUnresolved {
+        /// Why it has none.
+        reason: String,
+    },
+    /// The control socket can't be made.
+    #[error("{reason}")]
+    SocketUnusable {
+        /// Why not.
+        reason: String,
+    },
+    /// The store can't be used.
+    #[error("{reason}")]
+    StateUnusable {
+        /// Why not.
+        reason: String,
+    },
+    /// The allowed signers can't be used.
+    #[error("{reason}")]
+    SignersUnusable {
+        /// Why not.
+        reason: String,
+    },
+    /// A geo database that is too old, or of no known age.
+    #[error("{stale}")]
+    DatabaseStale {
+        /// Why it should not be relied on.
+        stale: Staleness,
+    },
+    /// A geo database without IPv4 or IPv6.
+    #[error("the geo database is not whole: {gap}")]
+    DatabaseGap {
+        /// What it lacks.
+        gap: GeoWarning,
     },
     /// A group that no pin permits.
     #[error("no pin permits the group {}, directly or by way of another group", quoted(group))]
@@ -168,6 +234,29 @@ impl WarningKind {
             Self::ObservesButDropsIngress { .. } => {
                 "for a rollout that drops nothing, set ingress = \"flag\"".into()
             }
+            Self::InterfaceMissing { .. } => {
+                "correct the name, unless the interface is still to appear: it counts as soon as it does"
+                    .into()
+            }
+            Self::InterfaceUnread { .. } => {
+                "it can't be guarded: leave it out, and keep pinned data off it by other means".into()
+            }
+            Self::CgroupMissing { .. } => {
+                "correct the path, or start the slice: nothing is known by it until it is there".into()
+            }
+            Self::GroupUnresolved { .. } => {
+                "make it (groupadd --system), or correct the name: its members have no rights until then"
+                    .into()
+            }
+            Self::SocketUnusable { .. } => {
+                "until that is mended the daemon guards, and no command reaches it".into()
+            }
+            Self::StateUnusable { .. } => {
+                "until that is mended every exemption is closed, and none can be loaded".into()
+            }
+            Self::SignersUnusable { .. } => "until that is mended no exemption can be loaded".into(),
+            Self::DatabaseStale { .. } => "bring a newer one (geo.files), or raise geo.max_age".into(),
+            Self::DatabaseGap { .. } => "name another database beside it in geo.files".into(),
             Self::UnusedGroup { .. } => "name it in a pin's permit, or take it out".into(),
         }
     }
@@ -188,6 +277,15 @@ impl WarningKind {
             Self::ShortLivedCgroup { .. } => "short-lived-cgroup",
             Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",
             Self::UnusedGroup { .. } => "unused-group",
+            Self::InterfaceMissing { .. } => "interface-missing",
+            Self::InterfaceUnread { .. } => "interface-unread",
+            Self::CgroupMissing { .. } => "cgroup-missing",
+            Self::GroupUnresolved { .. } => "group-unresolved",
+            Self::SocketUnusable { .. } => "socket-unusable",
+            Self::StateUnusable { .. } => "state-unusable",
+            Self::SignersUnusable { .. } => "signers-unusable",
+            Self::DatabaseStale { .. } => "database-stale",
+            Self::DatabaseGap { .. } => "database-gap",
         }
     }
 }

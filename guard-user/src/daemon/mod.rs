@@ -5,6 +5,7 @@
 pub mod engine;
 mod runtime;
 
+pub(crate) use runtime::cgroup_root;
 pub use runtime::{Options, StartError, run};
 
 use crate::config::policy::{Action, Ingress};

@@ -36,9 +36,9 @@ fields! {
         |event| json!(event.time.to_string());
     "session": "When the daemon started, RFC 3339; with `sequence` it names the event for good.",
         |event| json!(event.session.to_string());
-    "sequence": "Number of the event, from 1 and without a gap within a `session`.",
+    "sequence": "Number of the event, from 1, counted up within a `session`. In the log the numbers of events that were summed up or lost are missing.",
         |event| json!(event.sequence);
-    "phase": "`new` for the first packet under a verdict, `continued` for more of them, `resumed` for the first event of a flow that an earlier daemon may have told of (it counts from `flow_start`), `settled` for the packets after the last event, told once the flow was quiet.",
+    "phase": "`new` for the first packet under a verdict, `continued` for more of them, `resumed` for the first event of a flow that an earlier daemon may have reported (it counts from `flow_start`), `settled` for the packets after the last event, once the flow was quiet.",
         |event| json!(event.phase.name());
     "action": "What happened: `dropped`, `flagged`, `would-drop` (observed), `exempted` or `passed`.",
         |event| json!(event.action());

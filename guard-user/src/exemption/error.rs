@@ -144,7 +144,7 @@ impl ErrorKind {
             }
             Self::BadVersion { .. } => format!("write a number from 1 to {}", u32::MAX),
             Self::BadQuota { .. } => {
-                "write the bytes that may leave, such as 5_000_000_000; leave the key away for no bound".into()
+                "write the bytes that may leave, such as 5_000_000_000; leave out the key for no bound".into()
             }
             Self::BadLine { .. } => "write one line of text".into(),
             Self::NoZone { text } => format!("write {text}Z for UTC, or {text}+01:00"),
@@ -170,7 +170,7 @@ impl ErrorKind {
             }
             Self::ReplacesClosed { open: Some(open), .. } => format!("version {open} is open: write replaces = {open}"),
             Self::ReplacesClosed { .. } => {
-                "leave replaces away; what was closed is approved anew, with a higher version".into()
+                "leave out replaces; what was closed is approved anew, with a higher version".into()
             }
             Self::OldVersion { earlier, .. } => {
                 format!("have the document approved again as version {} or later", u64::from(*earlier) + 1)

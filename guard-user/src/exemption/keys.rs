@@ -110,8 +110,8 @@ static KEYS: [Key; 32] = [
         Kind::Integer,
         "no bound",
         "5_000_000_000",
-        "Bytes on the wire, headers included, that may leave by this exemption in all, whoever of the \
-         recipients gets them. A ground of Art. 49 needs it.",
+        "Bytes on the wire, headers included, that may leave by this exemption to \
+         all recipients together. A ground of Art. 49 needs it.",
     ),
     Key {
         section: "",
@@ -257,7 +257,7 @@ static KEYS: [Key; 32] = [
         r#"["tcp/443"]"#,
         "The recipient's ports, that is the destination ports of what leaves, as `protocol/port` or \
          `protocol/first-last`. A client that fetches from the pinned storage has a port that changes: \
-         leave the key away for it.",
+         leave out the key for it.",
     ),
 ];
 
@@ -272,7 +272,7 @@ const fn key(
     Key { section, name, kind, need: Need::Required, example, meaning }
 }
 
-/// A key that can be left away; `without` says what counts then.
+/// A key that can be left out; `without` says what counts then.
 const fn optional(
     section: &'static str,
     name: &'static str,

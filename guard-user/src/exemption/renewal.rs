@@ -22,7 +22,7 @@ pub enum RenewError {
     #[error("the document is not TOML: {0}")]
     Syntax(String),
     /// A review date without the assessment that it is of.
-    #[error("there is no [assessment] that could be looked at again: leave the review date away")]
+    #[error("there is no [assessment] that could be looked at again: leave out the review date")]
     NoAssessment,
     /// The highest version is there already.
     #[error("version {} has no next one: use another id", u32::MAX)]

@@ -64,7 +64,7 @@ fn section(path: &'static str) -> Value {
         let table = section(inner.path);
         let value = match inner.shape {
             Shape::Entries => {
-                // No recipient at all is refused; a list that may be left away may also be empty.
+                // No recipient at all is refused; a list that may be left out may also be empty.
                 let least = usize::from(REQUIRED_SECTIONS.contains(&inner.path));
                 json!({ "type": "array", "minItems": least, "items": table })
             }

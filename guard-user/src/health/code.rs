@@ -46,7 +46,7 @@ macro_rules! codes {
 codes! {
     NothingGuarded = "nothing-guarded",
         "Nothing is guarded: no interface has the program, no generation is live, or the config has no pin.",
-        "Correct `host.interfaces` or add a pin, then run `borderguard reload`.";
+        "Correct `host.interfaces` and reload. Where it is right, the other problems say what is in the way.";
     InterfacesUnseen = "interfaces-unseen",
         "The interfaces, or some of them, can't be looked at. What is attached stays attached.",
         "See the message. The look is repeated every few seconds; if it goes on, look for limits on netlink or descriptors.";
@@ -78,7 +78,7 @@ codes! {
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload.";
     LastTables = "last-tables",
-        "The config or the geo database could not be read at the start. The last good tables are in force.",
+        "The geo database could not be used at the start. The last geo tables that were good are in force.",
         "Correct what the message names, and reload.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",

@@ -19,7 +19,7 @@ use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
 /// Arguments of `exemption new`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The document to write; one that is there already is never changed
+    /// The document to write; an existing file is never changed
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Answers in the form of a document, which may be incomplete; `-` reads them from standard input

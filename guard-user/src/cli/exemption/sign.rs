@@ -28,7 +28,7 @@ pub struct Args {
     /// Your SSH key: its private file, or its public one where an agent has the private half
     #[arg(long, value_name = "KEY")]
     pub key: PathBuf,
-    /// What the signature's file is called by: FILE.NAME.sig [default: the key's file name]
+    /// The name in the signature's file, FILE.NAME.sig [default: the key's]
     #[arg(long = "as", value_name = "NAME")]
     pub label: Option<String>,
     /// The config whose pins the document is held against; without it any pin will do

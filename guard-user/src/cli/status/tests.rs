@@ -171,7 +171,7 @@ exemptions
   id      state   pins  from                  until                               used
   mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z  2.0 KiB of 5.0 GiB
 
-lost: 0 events, 2 log; events reported: 1,234
+lost: 2 log; events reported: 1,234
 ";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
@@ -197,6 +197,13 @@ fn without_a_problem_one_line_has_it_all() {
         write_health(&Status { health, ..Status::default() }, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), format!("{health}: no problems\n"));
     }
+}
+
+#[test]
+fn kinds_of_which_nothing_was_lost_are_left_out() {
+    let mut out = Vec::new();
+    write_text(&Status { losses: Vec::new(), ..status() }, &mut out).unwrap();
+    assert!(String::from_utf8(out).unwrap().ends_with("lost: nothing; events reported: 1,234\n"));
 }
 
 #[test]

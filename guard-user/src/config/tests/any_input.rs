@@ -13,7 +13,7 @@ const EXAMPLE: &str = include_str!("../../../../docs/example.toml");
 
 /// Holds for every input: an answer, and errors that can be shown and stand in the file.
 fn answers(bytes: &[u8]) {
-    let surroundings = Surroundings { groups: &small_groups, database: Some(&small_database) };
+    let surroundings = Surroundings { groups: &small_groups, database: Some(&small_database), host: None };
     match parse(Path::new("policy.toml"), bytes, &surroundings) {
         Ok(checked) => {
             assert!(!checked.policy.host.interfaces.is_empty());

@@ -23,7 +23,8 @@ fn each_kind_of_error_is_found_alone_with_place_field_and_hint() {
 fn every_kind_of_error_has_an_example() {
     // These concern the file as a whole or its length, and have tests of their own below.
     let elsewhere = ["unreadable", "file-too-long", "not-utf8", "over-limit"];
-    let shown: BTreeSet<&str> = examples().map(|example| example.0).chain(elsewhere).collect();
+    let examples = examples().map(|example| example.0);
+    let shown: BTreeSet<&str> = examples.chain(elsewhere).chain(super::host::ERRORS).collect();
     let all: BTreeSet<&str> = codes_in(include_str!("../hint.rs")).into_iter().collect();
     assert!(all.len() > 30);
     assert_eq!(shown, all);
@@ -181,7 +182,7 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
 fn a_file_that_is_not_utf8_is_refused_where_it_stops_being_so() {
     let mut bytes = GOOD.as_bytes().to_vec();
     bytes[GOOD.find("mail").unwrap()] = 0xff;
-    let surroundings = Surroundings { groups: &small_groups, database: None };
+    let surroundings = Surroundings { groups: &small_groups, ..Surroundings::new(None) };
     let errors = parse(Path::new("policy.toml"), &bytes, &surroundings).unwrap_err();
     assert_eq!(
         errors.to_string(),
@@ -192,7 +193,7 @@ fn a_file_that_is_not_utf8_is_refused_where_it_stops_being_so() {
 #[test]
 fn a_file_that_cannot_be_read_or_is_too_long_is_one_error() {
     let folder = tempfile::tempdir().unwrap();
-    let surroundings = Surroundings { groups: &small_groups, database: None };
+    let surroundings = Surroundings { groups: &small_groups, ..Surroundings::new(None) };
     let kind = |name: &str| {
         let errors = load(&folder.path().join(name), &surroundings).unwrap_err().errors;
         let [error] = &errors[..] else { panic!("{errors:?}") };

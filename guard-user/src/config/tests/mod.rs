@@ -13,6 +13,7 @@ pub(crate) mod documentation;
 mod error_examples;
 mod errors;
 pub(crate) mod findings;
+mod host;
 mod policy;
 mod warnings;
 
@@ -67,7 +68,7 @@ fn small_database(address: IpAddr) -> Option<Jurisdiction> {
 }
 
 fn check(text: &str) -> Result<Checked, Errors> {
-    let surroundings = Surroundings { groups: &small_groups, database: Some(&small_database) };
+    let surroundings = Surroundings { groups: &small_groups, database: Some(&small_database), host: None };
     parse(Path::new("policy.toml"), text.as_bytes(), &surroundings)
 }
 

@@ -51,7 +51,7 @@ fn folder_id(folder: &Path) -> Option<u64> {
 }
 
 /// The folder at which cgroup v2 is mounted: the first in the list of mounts.
-pub(super) fn cgroup_root() -> PathBuf {
+pub(crate) fn cgroup_root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     mount_of(&mounts, "cgroup2").unwrap_or_else(|| CGROUP_ROOT.into())
 }

@@ -43,6 +43,7 @@ use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 
 use cgroups::Cgroups;
+pub(crate) use facts::cgroup_root;
 use last_tables::Tables;
 use links::Links;
 pub use loader::Options;

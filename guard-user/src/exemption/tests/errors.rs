@@ -28,7 +28,7 @@ const EXAMPLES: &[Example] = &[
         "unknown-key",
         "[exporter]",
         "[exporter]\nground = \"art-45\"",
-        "21:1 exporter.ground: there is no such key | it belongs into [instrument]",
+        "21:1 exporter.ground: there is no such key | it belongs in [instrument]",
     ),
     (
         "unknown-key",
@@ -86,7 +86,7 @@ const EXAMPLES: &[Example] = &[
         "empty-list",
         "[\"203.0.113.0/24\"]",
         "[]",
-        "41:9 recipient.cidrs: the list is empty | leave it away, or",
+        "41:9 recipient.cidrs: the list is empty | leave it out, or",
     ),
     ("bad-name", "\"mlat-1\"", "\"../x\"", "1:6 id: \"../x\" is no name | use a to z, 0 to 9"),
     ("bad-name", "\"legal\"", "\"The law\"", "31:8 approval.required.role: \"The law\" is no name"),
@@ -368,8 +368,8 @@ fn an_id_that_is_open_and_a_version_that_was_loaded_are_refused() {
     let renewal = "version = 3\nreplaces = 2";
     assert_eq!(with(renewal, earlier(2, true)), None);
     for (earlier, hint) in [
-        (None, "leave replaces away; "),
-        (earlier(2, false), "leave replaces away; "),
+        (None, "leave out replaces; "),
+        (earlier(2, false), "leave out replaces; "),
         (earlier(1, true), "version 1 is open: write replaces = 1"),
     ] {
         let closed = with(renewal, earlier).unwrap();

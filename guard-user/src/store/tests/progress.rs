@@ -30,8 +30,7 @@ fn policy(names: &[&str]) -> Policy {
             "[[pin]]\nname = \"{name}\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n"
         );
     }
-    let surroundings =
-        crate::config::Surroundings { groups: &crate::config::groups::builtin, database: None };
+    let surroundings = crate::config::Surroundings::new(None);
     crate::config::parse(Path::new("policy.toml"), text.as_bytes(), &surroundings).unwrap().policy
 }
 

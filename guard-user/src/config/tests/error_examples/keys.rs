@@ -22,7 +22,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "unknown-key",
         "ports = [\"tcp/143\"]",
         "permit = [\"EU\"]",
-        "19:1 pin.select.permit: there is no such key | it belongs into [[pin]]; a key counts for the header above it",
+        "19:1 pin.select.permit: there is no such key | it belongs in [[pin]]; a key counts for the header above it",
     ),
     ("unknown-key", "home = \"IE\"", "home = \"IE\"\ncolour = 1", PIN_KEYS),
     (

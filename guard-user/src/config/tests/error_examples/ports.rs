@@ -51,7 +51,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "empty-mask",
         "ports = [\"tcp/143\"]",
         "marks = [\"0/0\"]",
-        "19:10 pin.select.marks: the mask is zero, so that every packet would match | for all bits leave the mask away",
+        "19:10 pin.select.marks: the mask is zero, so that every packet would match | for all bits leave out the mask",
     ),
     (
         "mark-outside-mask",

@@ -55,7 +55,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "unknown-key",
         "[host]",
         "max_age = \"1d\"\n[host]",
-        "1:1 max_age: there is no such key | it belongs into [geo]; a key counts",
+        "1:1 max_age: there is no such key | it belongs in [geo]; a key counts",
     ),
     (
         "wrong-type",
@@ -73,7 +73,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "empty-list",
         "ports = [\"tcp/143\"]",
         "ports = []",
-        "19:9 pin.select.ports: the list is empty | leave it away, or write ports = [\"tcp/143\", \"tcp/5000-5010\"]",
+        "19:9 pin.select.ports: the list is empty | leave it out, or write ports = [\"tcp/143\", \"tcp/5000-5010\"]",
     ),
     (
         "no-dimension",

@@ -28,8 +28,7 @@ pub(super) const CGROUP: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname 
 pub(super) const BAD: &str = "[host]\n";
 
 fn policy(text: &str) -> Result<Policy, String> {
-    let surroundings =
-        crate::config::Surroundings { groups: &crate::config::groups::builtin, database: None };
+    let surroundings = crate::config::Surroundings::new(None);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.toml");
     std::fs::write(&file, text).unwrap();

@@ -1,0 +1,199 @@
+//! Holds a config without errors against the host that it is for: what a start would stumble over.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::error::ErrorKind;
+use super::policy::{InterfacePattern, Policy};
+use super::raw::Raw;
+use super::read::{List, Text};
+use super::sink::Sink;
+use super::warning::WarningKind;
+use crate::geo::{GeoDb, Warning as GeoWarning};
+
+/// What a host has of what a config names. Nothing is changed on the host by a look at it. What can't be looked at
+/// counts as there.
+pub trait HostView {
+    /// The time by which the age of a database counts.
+    fn now(&self) -> Timestamp;
+
+    /// The databases of a policy as one, which fit into the kernel's tables with the policy's sites; `None` where
+    /// they can't be looked at.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    fn geo(&self, policy: &Policy) -> Result<Option<GeoDb>, Vec<GeoFault>>;
+
+    /// Why nothing can be pinned at this path.
+    fn pin_path_fault(&self, path: &Path) -> Option<String>;
+
+    /// Why the store can't be used in this folder.
+    fn state_fault(&self, directory: &Path) -> Option<String>;
+
+    /// Why the control socket can't be made here.
+    fn socket_fault(&self, path: &Path) -> Option<String>;
+
+    /// Why this file of allowed signers can't be used.
+    fn signers_fault(&self, file: &Path) -> Option<String>;
+
+    /// Why this Unix group has no number.
+    fn group_fault(&self, name: &str) -> Option<String>;
+
+    /// Whether there is a cgroup at this path below the root.
+    fn has_cgroup(&self, path: &str) -> bool;
+
+    /// Every network interface; `None` where they can't be listed.
+    fn interfaces(&self) -> Option<Vec<SeenInterface>>;
+}
+
+/// What is wrong with the geo databases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GeoFault {
+    /// One of the files can't be used.
+    File {
+        /// Its place in `geo.files`.
+        index: usize,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// Together with the sites they do not fit into the kernel's tables.
+    TooLarge {
+        /// What there is too much of.
+        reason: String,
+    },
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenInterface {
+    /// Its name.
+    pub name: String,
+    /// What its frames are, where the kernel programs do not read them.
+    pub unread: Option<String>,
+}
+
+/// Finds everything that is wrong with the geo databases and the pin path, and returns the database, for what is
+/// looked for with its help.
+pub(super) fn find_errors(
+    raw: &Raw,
+    policy: &Policy,
+    host: &dyn HostView,
+    sink: &mut Sink<'_>,
+) -> Option<GeoDb> {
+    if let Some(reason) = host.pin_path_fault(&policy.state.pin_path) {
+        sink.error(start(&raw.pin_path), "state.pin_path", ErrorKind::PinPath { reason });
+    }
+    host.geo(policy).unwrap_or_else(|faults| {
+        for fault in faults {
+            let (index, kind) = match fault {
+                GeoFault::File { index, reason } => (Some(index), ErrorKind::GeoFile { reason }),
+                GeoFault::TooLarge { reason } => (None, ErrorKind::GeoTooLarge { reason }),
+            };
+            let item = raw.geo_files.as_ref().map_or(0, |list| {
+                index.and_then(|index| list.items.get(index)).map_or(list.at, |text| text.span().start)
+            });
+            sink.error(item, "geo.files", kind);
+        }
+        None
+    })
+}
+
+/// Finds what a start goes on without.
+pub(super) fn find_warnings(
+    raw: &Raw,
+    policy: &Policy,
+    host: &dyn HostView,
+    database: Option<&GeoDb>,
+    sink: &mut Sink<'_>,
+) {
+    if let Some(database) = database {
+        let at = raw.geo_files.as_ref().map_or(0, |list| list.at);
+        if let Some(stale) = database.info.stale(host.now(), policy.geo.max_age) {
+            let (at, field) = match &raw.geo_files {
+                Some(list) => (list.at, "geo.files"),
+                None => (start(&raw.max_age), "geo.max_age"),
+            };
+            sink.warn(at, field, WarningKind::DatabaseStale { stale });
+        }
+        for &gap in database.info.warnings.iter().filter(|&&gap| gap != GeoWarning::Undated) {
+            sink.warn(at, "geo.files", WarningKind::DatabaseGap { gap });
+        }
+    }
+    if let Some(reason) = host.socket_fault(&policy.control.socket) {
+        sink.warn(start(&raw.socket), "control.socket", WarningKind::SocketUnusable { reason });
+    }
+    if let Some(reason) = host.state_fault(&policy.state.directory) {
+        sink.warn(start(&raw.state_directory), "state.directory", WarningKind::StateUnusable { reason });
+    }
+    if let Some(reason) =
+        policy.approval.as_ref().and_then(|approval| host.signers_fault(&approval.allowed_signers))
+    {
+        let at = raw.approval.as_ref().map_or(0, |approval| start(&approval.allowed_signers));
+        sink.warn(at, "approval.allowed_signers", WarningKind::SignersUnusable { reason });
+    }
+    look_at_groups(raw, policy, host, sink);
+    if let Some(interfaces) = host.interfaces() {
+        look_at_interfaces(raw, policy, &interfaces, sink);
+    }
+    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
+        for (item, cgroup) in items(&raw.select.cgroups).zip(&pin.select.cgroups) {
+            if !host.has_cgroup(cgroup) {
+                let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };
+                sink.warn(item.span().start, "pin.select.cgroups", kind);
+            }
+        }
+    }
+}
+
+fn look_at_groups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
+    let (raw, groups) = (&raw.control_groups, &policy.control.groups);
+    for (field, raw, names) in [
+        ("control.groups.view", &raw.view, &groups.view),
+        ("control.groups.exemptions", &raw.exemptions, &groups.exemptions),
+        ("control.groups.policy", &raw.policy, &groups.policy),
+        ("control.groups.everything", &raw.everything, &groups.everything),
+    ] {
+        for (item, name) in items(raw).zip(names) {
+            if let Some(reason) = host.group_fault(name) {
+                sink.warn(item.span().start, field, WarningKind::GroupUnresolved { reason });
+            }
+        }
+    }
+}
+
+fn look_at_interfaces(raw: &Raw, policy: &Policy, interfaces: &[SeenInterface], sink: &mut Sink<'_>) {
+    let is_there = |pattern: &InterfacePattern| interfaces.iter().any(|it| pattern.matches(&it.name));
+    let missing = |pattern: &InterfacePattern| {
+        let (pattern, is_glob) = (pattern.as_str().to_owned(), pattern.is_glob());
+        WarningKind::InterfaceMissing { pattern, is_glob }
+    };
+    for (item, pattern) in items(&raw.interfaces).zip(&policy.host.interfaces) {
+        let at = item.span().start;
+        if !is_there(pattern) {
+            sink.warn(at, "host.interfaces", missing(pattern));
+        }
+        for it in interfaces.iter().filter(|it| pattern.matches(&it.name)) {
+            if let Some(frames) = it.unread.clone() {
+                let kind = WarningKind::InterfaceUnread { name: it.name.clone(), frames };
+                sink.warn(at, "host.interfaces", kind);
+            }
+        }
+    }
+    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
+        for (item, pattern) in items(&raw.select.interfaces).zip(&pin.select.interfaces) {
+            if !is_there(pattern) {
+                sink.warn(item.span().start, "pin.select.interfaces", missing(pattern));
+            }
+        }
+    }
+}
+
+fn items(list: &Option<List>) -> impl Iterator<Item = &Text> {
+    list.iter().flat_map(|list| &list.items)
+}
+
+/// Where a value stands; the file's start for one that is not in the file.
+fn start(text: &Option<Text>) -> usize {
+    text.as_ref().map_or(0, |text| text.span().start)
+}

@@ -1,0 +1,289 @@
+//! What a host lacks, each finding with an example.
+
+use std::path::Path;
+
+use guard_common::jurisdiction::Jurisdiction;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{GOOD, good_with, small_groups};
+use crate::config::host::{GeoFault, HostView, SeenInterface};
+use crate::config::policy::Policy;
+use crate::config::{Checked, Errors, Explain, Finding, Surroundings, parse};
+use crate::geo::{GeoDb, Info, Runs, Warning};
+
+/// Codes of errors that only a host shows.
+pub(super) const ERRORS: [&str; 3] = ["geo-file", "geo-too-large", "pin-path"];
+
+/// Codes of warnings that only a host shows.
+pub(super) const WARNINGS: [&str; 9] = [
+    "cgroup-missing",
+    "database-gap",
+    "database-stale",
+    "group-unresolved",
+    "interface-missing",
+    "interface-unread",
+    "signers-unusable",
+    "socket-unusable",
+    "state-unusable",
+];
+
+/// A host with one thing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    GeoFile,
+    GeoTooLarge,
+    PinPath,
+    Old,
+    Future,
+    NoIpv6,
+    Socket,
+    State,
+    Signers,
+    Group,
+    Cgroup,
+    Interface,
+    Frames,
+}
+
+impl Wrong {
+    fn says(self, wrong: Self, what: &str) -> Option<String> {
+        (self == wrong).then(|| format!("{what} is wrong"))
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-11-01T00:00:00Z".parse().unwrap()
+}
+
+impl HostView for Wrong {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn geo(&self, policy: &Policy) -> Result<Option<GeoDb>, Vec<GeoFault>> {
+        let reason = "it is wrong".to_owned();
+        let hours = match self {
+            Self::GeoFile => return Err(vec![GeoFault::File { index: policy.geo.files.len() - 1, reason }]),
+            Self::GeoTooLarge => return Err(vec![GeoFault::TooLarge { reason }]),
+            Self::Old => -24 * 121,
+            Self::Future => 48,
+            _ => 0,
+        };
+        let warnings =
+            if *self == Self::NoIpv6 { vec![Warning::NoIpv6, Warning::Undated] } else { Vec::new() };
+        let generated = Some(now() + SignedDuration::from_hours(hours));
+        let info = Info { source: "a test".to_owned(), generated, warnings, ..Info::default() };
+        Ok(Some(GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info }))
+    }
+
+    fn pin_path_fault(&self, path: &Path) -> Option<String> {
+        self.says(Self::PinPath, &path.to_string_lossy())
+    }
+
+    fn state_fault(&self, directory: &Path) -> Option<String> {
+        self.says(Self::State, &directory.to_string_lossy())
+    }
+
+    fn socket_fault(&self, path: &Path) -> Option<String> {
+        self.says(Self::Socket, &path.to_string_lossy())
+    }
+
+    fn signers_fault(&self, file: &Path) -> Option<String> {
+        self.says(Self::Signers, &file.to_string_lossy())
+    }
+
+    fn group_fault(&self, name: &str) -> Option<String> {
+        self.says(Self::Group, name)
+    }
+
+    fn has_cgroup(&self, path: &str) -> bool {
+        *self != Self::Cgroup || path != "mail.slice"
+    }
+
+    fn interfaces(&self) -> Option<Vec<SeenInterface>> {
+        let name = if *self == Self::Interface { "lan7" } else { "eth0" };
+        let unread = (*self == Self::Frames).then(|| "InfiniBand (link type 32)".to_owned());
+        Some(vec![SeenInterface { name: name.to_owned(), unread }])
+    }
+}
+
+fn check(text: &str, host: Wrong) -> Result<Checked, Errors> {
+    let surroundings = Surroundings { groups: &small_groups, ..Surroundings::of_host(&host) };
+    parse(Path::new("policy.toml"), text.as_bytes(), &surroundings)
+}
+
+/// Each finding as `code line:column field: message | hint`.
+fn shown<K: Explain>(findings: &[Finding<K>]) -> Vec<String> {
+    let place = |it: &Finding<K>| it.place.map(|at| format!("{}:{}", at.line, at.column)).unwrap_or_default();
+    let one = |it: &Finding<K>| format!("{} {} {it} | {}", it.kind.code(), place(it), it.kind.hint());
+    findings.iter().map(one).collect()
+}
+
+#[test]
+fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
+    let files = "[geo]\nfiles = [\"/a.mmdb\", \"/b.mmdb\"]\n[groups]";
+    let control = "[control]\nsocket = \"/run/x/s\"\n[control.groups]\npolicy = [\"sre\"]\n[groups]";
+    let state = "[state]\ndirectory = \"/srv/state\"\npin_path = \"/sys/fs/bpf/x\"\n[groups]";
+    let selects = "cgroups = [\"web.slice\", \"mail.slice\"]\ninterfaces = [\"eth*\"]";
+    let signers = "allowed_signers = \"/etc/borderguard/allowed_signers\"";
+    for (host, part, replacement, expected) in [
+        (
+            Wrong::GeoFile,
+            "[groups]",
+            files,
+            &["geo-file 11:21 geo.files: it is wrong | a reload refuses"][..],
+        ),
+        (
+            Wrong::GeoTooLarge,
+            "[groups]",
+            files,
+            &["geo-too-large 11:9 geo.files: the geo tables do not fit: it is"],
+        ),
+        (
+            Wrong::PinPath,
+            "[groups]",
+            state,
+            &["pin-path 12:12 state.pin_path: /sys/fs/bpf/x is wrong | the daemon"],
+        ),
+        (
+            Wrong::Old,
+            "[groups]",
+            files,
+            &["database-stale 11:9 geo.files: the geo database is 121 days old | bring a newer one"],
+        ),
+        (
+            Wrong::Old,
+            "[groups]",
+            "[geo]\nmax_age = \"120d\"\n[groups]",
+            &["database-stale 11:11 geo.max_age: the geo database is 121 days old | bring a newer one"],
+        ),
+        (
+            Wrong::Future,
+            "[groups]",
+            files,
+            &["database-stale 11:9 geo.files: the geo database says that it was made 48"],
+        ),
+        (
+            Wrong::NoIpv6,
+            "[groups]",
+            files,
+            &["database-gap 11:9 geo.files: the geo database is not whole: it has no IPv6"],
+        ),
+        (
+            Wrong::Socket,
+            "[groups]",
+            control,
+            &["socket-unusable 11:10 control.socket: /run/x/s is wrong | until"],
+        ),
+        (
+            Wrong::State,
+            "[groups]",
+            state,
+            &["state-unusable 11:13 state.directory: /srv/state is wrong | until"],
+        ),
+        (
+            Wrong::Signers,
+            signers,
+            signers,
+            &["signers-unusable 21:19 approval.allowed_signers: /etc/borderguard/allowed"],
+        ),
+        (
+            Wrong::Group,
+            "[groups]",
+            control,
+            &["group-unresolved 13:11 control.groups.policy: sre is wrong | make it"],
+        ),
+        (
+            Wrong::Cgroup,
+            "ports = [\"tcp/143\"]",
+            selects,
+            &[
+                "cgroup-missing 19:25 pin.select.cgroups: there is no cgroup \"mail.slice\" on this host | correct",
+            ],
+        ),
+        (
+            Wrong::Interface,
+            "ports = [\"tcp/143\"]",
+            selects,
+            &[
+                "interface-missing 2:15 host.interfaces: there is no interface \"eth0\" on this host | correct",
+                "interface-missing 20:15 pin.select.interfaces: no interface matches \"eth*\" on this host | correct",
+            ],
+        ),
+        (
+            Wrong::Frames,
+            signers,
+            signers,
+            &[
+                "interface-unread 2:15 host.interfaces: the interface \"eth0\" carries InfiniBand (link type 32), which",
+            ],
+        ),
+    ] {
+        let text = good_with(part, replacement);
+        let found = match check(&text, host) {
+            Ok(checked) => shown(&checked.warnings),
+            Err(errors) => shown(&errors.errors),
+        };
+        let is_error = ERRORS.iter().any(|code| expected[0].starts_with(&format!("{code} ")));
+        assert_eq!(check(&text, host).is_err(), is_error, "{host:?}");
+        assert_eq!(found.len(), expected.len(), "{host:?}: {found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{host:?}:\n{found}\n{expected}");
+        }
+        let without = check(&text, Wrong::Nothing).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(shown(&without.warnings), [""; 0], "{host:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_by_default_stands_at_the_file_s_start() {
+    let found = check(GOOD, Wrong::State).unwrap();
+    let [warning] = &shown(&found.warnings)[..] else { panic!("{found:?}") };
+    assert!(
+        warning.starts_with("state-unusable 1:1 state.directory: /var/lib/borderguard is wrong"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn sites_are_held_against_the_database_of_the_host() {
+    /// A host whose database has all IPv4 addresses in Belgium.
+    struct Belgium;
+    impl HostView for Belgium {
+        fn now(&self) -> Timestamp {
+            now()
+        }
+        fn geo(&self, _: &Policy) -> Result<Option<GeoDb>, Vec<GeoFault>> {
+            let place = Jurisdiction::from_alpha2(*b"BE").unwrap();
+            let info = Info { generated: Some(now()), ..Info::default() };
+            let v4 = Runs { starts: vec![0], places: vec![place] };
+            Ok(Some(GeoDb { v4, v6: Runs::unknown(), info }))
+        }
+        fn pin_path_fault(&self, _: &Path) -> Option<String> {
+            None
+        }
+        fn state_fault(&self, _: &Path) -> Option<String> {
+            None
+        }
+        fn socket_fault(&self, _: &Path) -> Option<String> {
+            None
+        }
+        fn signers_fault(&self, _: &Path) -> Option<String> {
+            None
+        }
+        fn group_fault(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn has_cgroup(&self, _: &str) -> bool {
+            true
+        }
+        fn interfaces(&self) -> Option<Vec<SeenInterface>> {
+            None
+        }
+    }
+    let surroundings = Surroundings { groups: &small_groups, ..Surroundings::of_host(&Belgium) };
+    let found = parse(Path::new("policy.toml"), GOOD.as_bytes(), &surroundings).unwrap();
+    let codes: Vec<&str> = found.warnings.iter().map(|it| it.kind.code()).collect();
+    assert_eq!(codes, ["site-contradicts-database"]);
+}
