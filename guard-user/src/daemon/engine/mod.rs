@@ -35,7 +35,7 @@ pub use action::{
     Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreId, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
-pub use cut::is_cut;
+pub use cut::{is_cut, may_be_cut};
 pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
     StoreOutcome, Surroundings, Ticket,
