@@ -2,6 +2,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::scratch::Scratch;
 
 /// How long any one command, and the start of the daemon, may take.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// `Nice=` of `packaging/borderguard.service`: the priority of the daemon, here as where it is installed.
+pub const UNIT_NICE: i32 = -10;
 
 /// How long a TCP connection may take to be made, or to show its end.
 const TCP_PATIENCE: Duration = Duration::from_secs(30);
@@ -247,6 +251,11 @@ impl Bed {
         let folders = std::iter::once(self.file("bin")).chain(std::env::split_paths(&path));
         command.env("PATH", std::env::join_paths(folders)?);
         command.arg("run").arg("--config").arg(self.config()).args(options);
+        // SAFETY: between fork and exec the closure makes one setpriority(2) call: it takes no lock and allocates
+        // nothing.
+        unsafe {
+            command.pre_exec(|| rustix::process::setpriority_process(None, UNIT_NICE).map_err(Into::into));
+        }
         Ok(Process::spawn("borderguard", command)?)
     }
 

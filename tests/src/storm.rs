@@ -13,7 +13,7 @@ use guard_user::control::protocol::{Request, Response};
 use guard_user::control::status::Status;
 use guard_user::kernel::View;
 
-use crate::bed::{Bed, PIN, STORE, US, packets};
+use crate::bed::{Bed, PIN, STORE, UNIT_NICE, US, packets};
 use crate::proc::{Process, retry_until};
 
 /// How long the storm blows while the daemon is asked.
@@ -22,8 +22,6 @@ pub const DURATION: Duration = Duration::from_secs(20);
 pub const SENDERS: usize = 2;
 /// Stays that are timed.
 pub const STAYS: usize = 50;
-/// `Nice=` of `packaging/borderguard.service`.
-const UNIT_NICE: i32 = -10;
 /// A user without any right.
 const NOBODY: u32 = 65_534;
 /// The storage host's address, whose every port is the pin's here.

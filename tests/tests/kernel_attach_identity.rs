@@ -303,10 +303,13 @@ fn a_renamed_interface_s_entry_is_made_anew_by_attaching_too() {
         let mut kernel = guarded(&pins, "\"IE\"", true);
         rename("bgk0", "bgk7");
         let before = look(&mut kernel);
-        let links = pins.path().join("links");
+        let (links, filters) = (pins.path().join("links"), pins.path().join("filters"));
         for entry in fs::read_dir(&links).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
         }
+        // A clsact filter has a note instead of an entry.
+        let notes = || fs::read_dir(&filters).into_iter().flatten().map(|note| note.unwrap());
+        notes().for_each(|note| fs::remove_dir(note.path()).unwrap());
         kernel.attach(&found(&before, "bgk7").interface, true).unwrap();
         let after = look(&mut kernel);
         let mut expected = found(&before, "bgk7").clone();
@@ -315,7 +318,9 @@ fn a_renamed_interface_s_entry_is_made_anew_by_attaching_too() {
         }
         assert_eq!(found(&after, "bgk7"), &expected);
         assert_eq!(after.missing_entries, [""; 0]);
-        let names: Vec<_> = fs::read_dir(&links).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let entries = fs::read_dir(&links).unwrap().map(|entry| entry.unwrap());
+        let names: Vec<_> = entries.chain(notes()).map(|entry| entry.file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
         assert!(names.iter().all(|name| name.to_str().unwrap().contains("-bgk7-")), "{names:?}");
     });
 }

@@ -23,6 +23,8 @@ use super::{Attachment, How, Interface, KernelError, Observed, ObservedInterface
 
 /// A look at the routes is not repeated before so many times its own duration has passed.
 const ROUTES_PAUSE: u32 = 20;
+/// How often the egress side of an index is asked for, whose interfaces come and go meanwhile.
+const TRIES: usize = 10;
 
 /// What is looked at, and by whom.
 #[derive(Clone, Copy)]
@@ -164,24 +166,50 @@ impl Chains {
 /// Asks each interface for its egress programs. Those that are gone by then are left out.
 fn chains(listed: BTreeMap<u32, Listed>, has_notes: bool, blind: &mut Vec<String>) -> Vec<Chains> {
     let mut all = Vec::new();
-    for (index, listed) in listed {
-        let name = listed.interface.name.clone();
-        match egress(index, has_notes) {
-            Ok((tcx, filters)) => all.push(Chains { listed, tcx: Some(tcx), filters: Some(filters) }),
-            Err(error) => {
-                let is_gone = error.raw_os_error() == Some(libc::ENODEV)
-                    && matches!(interface::by_index(index), Ok(None));
-                if !is_gone {
-                    blind.push(format!("what is attached to {name} can't be looked at: {error}"));
-                    all.push(Chains { listed, tcx: None, filters: None });
-                }
+    for listed in listed.into_values() {
+        match chains_of(listed, |index| egress(index, has_notes), interface::by_index) {
+            Ok(chains) => all.extend(chains),
+            Err((listed, error)) => {
+                blind.push(format!(
+                    "what is attached to {} can't be looked at: {error}",
+                    listed.interface.name
+                ));
+                all.push(Chains { listed, tcx: None, filters: None });
             }
         }
     }
     all
 }
 
-fn egress(index: u32, has_notes: bool) -> io::Result<(Vec<Tcx>, Vec<Filter>)> {
+/// The programs and filters of the egress side of an interface.
+type Egress = (Vec<Tcx>, Vec<Filter>);
+
+/// Asks one interface for its egress programs; `None` where it is gone. Where it was gone at the question and its
+/// index is another one's right after, that one is asked.
+fn chains_of(
+    mut listed: Listed,
+    egress: impl Fn(u32) -> io::Result<Egress>,
+    by_index: impl Fn(u32) -> io::Result<Option<Listed>>,
+) -> Result<Option<Chains>, (Listed, io::Error)> {
+    let mut tries = TRIES;
+    loop {
+        let error = match egress(listed.interface.index) {
+            Ok((tcx, filters)) => return Ok(Some(Chains { listed, tcx: Some(tcx), filters: Some(filters) })),
+            Err(error) => error,
+        };
+        tries -= 1;
+        if error.raw_os_error() != Some(libc::ENODEV) || tries == 0 {
+            return Err((listed, error));
+        }
+        match by_index(listed.interface.index) {
+            Ok(Some(another)) => listed = another,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err((listed, error)),
+        }
+    }
+}
+
+fn egress(index: u32, has_notes: bool) -> io::Result<Egress> {
     let tcx = link::tcx_egress(index)?;
     let filters = if tcx.is_none() || has_notes { filter::list(index)? } else { Vec::new() };
     Ok((tcx.unwrap_or_default(), filters))
@@ -364,5 +392,40 @@ mod tests {
         );
         let egress = LinkInfo { hook: Some(Hook::Egress), ..link(9, 2, 50) };
         assert_eq!(found(&[(egress, "2-eth0-egress")]), None);
+    }
+
+    fn no_device<T>() -> io::Result<T> {
+        Err(io::Error::from_raw_os_error(libc::ENODEV))
+    }
+
+    #[test]
+    fn another_interface_with_the_index_of_one_that_is_gone_is_asked_instead() {
+        let asked = std::cell::Cell::new(0);
+        let egress = |index| {
+            assert_eq!(index, 7);
+            asked.set(asked.get() + 1);
+            if asked.get() < 3 { no_device() } else { Ok((vec![Tcx { program: 50, link: 9 }], Vec::new())) }
+        };
+        let by_index = |index| Ok(Some(listed(index, "second", 51)));
+        let Ok(Some(chains)) = chains_of(listed(7, "first", 50), egress, by_index) else {
+            panic!("it is there")
+        };
+        assert_eq!((chains.listed.interface.name.as_str(), chains.tcx.unwrap().len()), ("second", 1));
+    }
+
+    #[test]
+    fn an_interface_is_left_out_only_where_the_kernel_says_that_it_is_gone() {
+        let first = || listed(7, "first", 50);
+        assert!(matches!(chains_of(first(), |_| no_device(), |_| Ok(None)), Ok(None)));
+        // Never caught, never answered, and refused.
+        let again = chains_of(first(), |_| no_device(), |_| Ok(Some(first())));
+        let unanswered =
+            chains_of(first(), |_| no_device(), |_| Err(io::Error::from_raw_os_error(libc::ENOBUFS)));
+        let refused =
+            chains_of(first(), |_| Err(io::Error::from_raw_os_error(libc::EPERM)), |_| panic!("nobody asks"));
+        for (outcome, code) in [(again, libc::ENODEV), (unanswered, libc::ENOBUFS), (refused, libc::EPERM)] {
+            let Err((it, error)) = outcome else { panic!("it may be there") };
+            assert_eq!((it, error.raw_os_error()), (first(), Some(code)));
+        }
     }
 }

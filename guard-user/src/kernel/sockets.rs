@@ -34,6 +34,17 @@ pub enum Transport {
     Udp,
 }
 
+impl Transport {
+    /// Its IP protocol number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => IPPROTO_TCP,
+            Self::Udp => IPPROTO_UDP,
+        }
+    }
+}
+
 /// A flow as its local end sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
@@ -148,24 +159,29 @@ pub fn destroy(socket: &Socket) -> io::Result<Destroyed> {
 /// # Errors
 /// [`CloseError`]; then nothing is closed.
 pub fn close(flows: impl IntoIterator<Item = Flow>) -> Result<Closed, CloseError> {
-    let wanted: HashSet<Flow> = flows.into_iter().map(plain).collect();
+    let flows: HashSet<Flow> = flows.into_iter().map(plain).collect();
+    if flows.is_empty() { Ok(Closed::default()) } else { close_listed(&list()?, &flows) }
+}
+
+/// As [`close`], of sockets that were listed before. The flows' addresses are plain.
+///
+/// # Errors
+/// [`CloseError::Unsupported`]; then nothing is closed.
+pub fn close_listed(listed: &[(Flow, Socket)], flows: &HashSet<Flow>) -> Result<Closed, CloseError> {
     let mut outcome = Closed::default();
-    if wanted.is_empty() {
-        return Ok(outcome);
-    }
     let mut met = HashSet::new();
-    for (flow, socket) in list()?.into_iter().filter(|(flow, _)| wanted.contains(flow)) {
-        match destroy(&socket) {
+    for (flow, socket) in listed.iter().filter(|(flow, _)| flows.contains(flow)) {
+        match destroy(socket) {
             Ok(Destroyed::Closed) => outcome.closed += 1,
             Ok(Destroyed::Gone) => continue,
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 return Err(CloseError::Unsupported);
             }
-            Err(error) => outcome.refused.push((flow, error)),
+            Err(error) => outcome.refused.push((*flow, error)),
         }
-        met.insert(flow);
+        met.insert(*flow);
     }
-    outcome.not_found = wanted.len() - met.len();
+    outcome.not_found = flows.len() - met.len();
     Ok(outcome)
 }
 

@@ -16,6 +16,10 @@ use crate::{run, suites::Suite, workspace};
 
 /// Programs of this machine that the tests may call in the guest; busybox has weaker ones.
 const HOST_PROGRAMS: [&str; 2] = ["ip", "tc"];
+/// Where names of users and groups come from. Without these files the C library does not say that a user has no name
+/// but that it can't tell, and the daemon loads nothing from a user whom it can't tell.
+const NAMES: [(&str, &str); 2] =
+    [("etc/passwd", "root:x:0:0:root:/tmp:/bin/sh\n"), ("etc/group", "root:x:0:\n")];
 
 /// Lays out the file system in `dir` and packs it; returns the archive.
 pub(super) fn build(
@@ -41,6 +45,9 @@ pub(super) fn build(
     for program in HOST_PROGRAMS {
         let file = workspace::find_in_path(program).with_context(|| format!("{program} is missing"))?;
         layout.program(&file, &format!("usr/sbin/{program}"))?;
+    }
+    for (path, content) in NAMES {
+        layout.write(path, content.as_bytes(), 0o644)?;
     }
     layout.write("init", include_bytes!("init.sh"), 0o755)?;
     layout.pack()

@@ -10,6 +10,7 @@ use super::{Action, Cut, Engine};
 use crate::config::policy::PortRange;
 use crate::exemption::Clocks;
 use crate::exemption::document::{Document, Recipient};
+use crate::kernel::sockets::Flow;
 use crate::store::Key;
 
 /// RFC 9293, section 3.1: the flow's own end has ended it.
@@ -71,6 +72,19 @@ pub fn is_cut(cut: &Cut, key: &FlowKey, record: &FlowRecord) -> bool {
         }
 }
 
+/// Whether a socket may carry a flow that is cut, by its other end alone. The rest is in the kernel's record of the
+/// flow: see [`is_cut`].
+#[must_use]
+pub fn may_be_cut(cut: &Cut, socket: &Flow) -> bool {
+    let reaches = |recipient: &Recipient| {
+        let (to, port) = (socket.remote.ip().to_canonical(), socket.remote.port());
+        is_among(recipient, to) && has_port(recipient, socket.transport.number(), port)
+    };
+    // Nothing is known of the recipients of an account without its document.
+    cut.documents.len() < cut.accounts.len()
+        || cut.documents.iter().flat_map(|document| &document.recipients).any(reaches)
+}
+
 /// Whether this exemption covers a flow whose record no longer says whose it is: it met the end of a window or a
 /// quota before the daemon saw it, or was quiet since the version that carried it was replaced.
 fn was_carried(document: &Document, pins: &[String], key: &FlowKey, record: &FlowRecord) -> bool {
@@ -85,14 +99,22 @@ fn was_carried(document: &Document, pins: &[String], key: &FlowKey, record: &Flo
 
 /// Whether a flow goes to this recipient.
 fn reaches(recipient: &Recipient, key: &FlowKey, record: &FlowRecord) -> bool {
-    let there = match recipient.networks.as_slice() {
-        [] => Place(record.place).jurisdiction() == recipient.jurisdiction,
-        networks => networks.iter().any(|network| network.contains(address(key.dst))),
-    };
-    let by_port = |range: &PortRange| {
-        range.protocol.number() == key.proto && (range.first..=range.last).contains(&key.dport)
-    };
-    there && (recipient.ports.is_empty() || recipient.ports.iter().any(by_port))
+    let is_there = Place(record.place).jurisdiction() == recipient.jurisdiction;
+    (is_there || !recipient.networks.is_empty())
+        && is_among(recipient, address(key.dst))
+        && has_port(recipient, key.proto, key.dport)
+}
+
+/// Whether an address is one of the recipient's, where it names its networks.
+fn is_among(recipient: &Recipient, to: IpAddr) -> bool {
+    recipient.networks.is_empty() || recipient.networks.iter().any(|network| network.contains(to))
+}
+
+/// Whether a port is one of the recipient's, where it names them.
+fn has_port(recipient: &Recipient, protocol: u8, port: u16) -> bool {
+    let is_it =
+        |range: &PortRange| range.protocol.number() == protocol && (range.first..=range.last).contains(&port);
+    recipient.ports.is_empty() || recipient.ports.iter().any(is_it)
 }
 
 fn address(address: Addr) -> IpAddr {

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 pub use action::{Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreJob};
 pub use basis::{Basis, Geo, Table};
 pub use changes::kind_of;
-pub use cut::is_cut;
+pub use cut::{is_cut, may_be_cut};
 pub use ids::{StoreId, Ticket};
 pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,

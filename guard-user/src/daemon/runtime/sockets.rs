@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Receiver, Urgency};
 use super::worker;
-use crate::daemon::engine::{Cut, Input, is_cut};
+use crate::daemon::engine::{Cut, Input, is_cut, may_be_cut};
 use crate::kernel::View;
 use crate::kernel::sockets::{self, Flow};
 
@@ -41,20 +41,23 @@ fn work(view: &View, jobs: &Receiver<Cut>, inputs: &UnboundedSender<Input>) {
 
 /// Closes, or only counts, the sockets of the flows that are cut.
 fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
-    let records = match view.flows_that(|key, record| is_cut(cut, key, record)) {
-        Ok(records) => records,
-        Err(error) => {
-            problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
-            return 0;
-        }
-    };
-    // A flow can have several records, one for each judgement.
-    let flows: HashSet<Flow> = records.iter().filter_map(|(key, _)| Flow::of(key)).collect();
-    let count = flows.len();
-    if cut.count_only || count == 0 {
-        return count;
+    if cut.count_only {
+        return flows_of(view, cut, problems).len();
     }
-    match sockets::close(flows) {
+    // The sockets first: the cut waits for this, they are few where flow records may be 65,536, and where none of
+    // them leads to a recipient, no record need be read.
+    let listed = sockets::list().map(|mut all| {
+        all.retain(|(flow, _)| may_be_cut(cut, flow));
+        all
+    });
+    if listed.as_ref().is_ok_and(Vec::is_empty) {
+        return 0;
+    }
+    let flows = flows_of(view, cut, problems);
+    if flows.is_empty() {
+        return 0;
+    }
+    match listed.and_then(|listed| sockets::close_listed(&listed, &flows)) {
         Ok(closed) => {
             if closed.closed > 0 {
                 tracing::info!("closed {} local sockets of flows that are cut", closed.closed);
@@ -66,5 +69,17 @@ fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
         }
         Err(error) => problems.push(error.to_string()),
     }
-    count
+    flows.len()
+}
+
+/// The flows that are cut, by the kernel's records.
+fn flows_of(view: &View, cut: &Cut, problems: &mut Vec<String>) -> HashSet<Flow> {
+    match view.flows_that(|key, record| is_cut(cut, key, record)) {
+        // A flow can have several records, one for each judgement.
+        Ok(records) => records.iter().filter_map(|(key, _)| Flow::of(key)).collect(),
+        Err(error) => {
+            problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
+            HashSet::new()
+        }
+    }
 }

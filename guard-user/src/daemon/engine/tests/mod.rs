@@ -1,6 +1,7 @@
 //! The engine on a kernel and a disk in memory.
 
 mod closings;
+mod cuts;
 mod inputs;
 mod interfaces;
 mod properties;
