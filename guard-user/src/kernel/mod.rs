@@ -27,7 +27,6 @@ mod linux;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
-mod named;
 mod netlink;
 mod observe;
 mod plain;
@@ -59,7 +58,6 @@ pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interface::{Interface, LinkType};
-pub use named::{NamedAttachment, OrderProblem};
 pub use publish::Published;
 pub use test_run::Judged;
 pub use view::View;

@@ -78,7 +78,8 @@ pub(super) async fn start(
 
 /// What is guarded without this process, for the message of one that can't start.
 fn what_goes_on(pin_path: &Path) -> String {
-    match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, view.attachments()?.len()))) {
+    let hooks = |view: &View| Ok(view.interfaces()?.iter().map(|it| it.attachments.len()).sum::<usize>());
+    match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, hooks(&view)?))) {
         Ok((generation @ 1.., hooks @ 1..)) => {
             format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks} hooks")
         }
