@@ -10,7 +10,6 @@ use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,6 +33,7 @@ use super::users::{LookupError, Names};
 use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
+use crate::worker::Heartbeat;
 
 /// How often it is looked whether the socket's file is in place.
 const EACH_SECOND: Duration = Duration::from_secs(1);
@@ -96,9 +96,8 @@ pub(super) struct Shared {
     pub(super) requests: mpsc::Sender<Message>,
     /// How long the daemon may take for an answer.
     pub(super) daemon_timeout: Duration,
-    began: Instant,
-    /// Milliseconds from `began` to the thread's last sign of life.
-    beat: AtomicU64,
+    /// Of the thread.
+    heartbeat: Heartbeat,
 }
 
 /// The socket's file.
@@ -274,8 +273,7 @@ impl Server {
             streams: Streams::start(history)?,
             requests,
             daemon_timeout,
-            began: Instant::now(),
-            beat: AtomicU64::new(0),
+            heartbeat: Heartbeat::default(),
         });
         if let Err(error) = shared.bind() {
             error!("the control socket can't be made: {error}. It is tried again");
@@ -328,8 +326,7 @@ impl Server {
             let message = format!("its members do not have the right `{right}` yet: {}", why.words(name));
             problems.push(Problem::of(ProblemCode::GroupsUnresolved, name.as_str(), message));
         }
-        let beat = self.shared.began + Duration::from_millis(self.shared.beat.load(Ordering::Relaxed));
-        let silent = now.saturating_duration_since(beat);
+        let silent = self.shared.heartbeat.silent_for(now);
         if silent >= SILENT || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             let seconds = silent.as_secs();
             let message =
@@ -386,8 +383,7 @@ async fn serve(shared: Arc<Shared>, groups: Vec<(String, Right)>, mut ended: one
                 }
             }
             _ = looks.tick() => {
-                let since = u64::try_from(shared.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                shared.beat.store(since, Ordering::Relaxed);
+                shared.heartbeat.beat();
                 shared.keep_in_place();
             }
             stream = accept(listener.as_ref()) => match stream {

@@ -63,11 +63,12 @@ fn show(
     sees_all: bool,
     now: Timestamp,
 ) -> Result<Response, StoreError> {
-    let key = store.find(id, version)?;
+    let kept = store.kept();
+    let key = kept.find(id, version)?;
     let not_found = || StoreError::NotFound { id: id.to_owned() };
-    let summary = store.list(now).into_iter().find(|it| is(it, &key));
+    let summary = kept.list(now).into_iter().find(|it| is(it, &key));
     let summary = summary.ok_or_else(not_found)?;
-    let approvals = store.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
+    let approvals = kept.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
     let hidden = summary.confidential && !sees_all;
     let stored = store.stored(&key)?.filter(|_| !hidden);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -147,7 +148,8 @@ fn try_report(
     let first_day = traffic.iter().map(|row| row.day).min();
     let begin = from.or(first_day).map_or(now, start_of);
     let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
-    let summaries = store.list(now).into_iter().filter(|it| {
+    let kept = store.kept();
+    let summaries = kept.list(now).into_iter().filter(|it| {
         let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
@@ -155,7 +157,7 @@ fn try_report(
     let exemptions = summaries.map(|summary| {
         let key = (summary.id.clone(), summary.version);
         let days = use_by_day.remove(&key).unwrap_or_default();
-        let record = store.record(&key);
+        let record = kept.record(&key);
         exemption(summary, record, days, changes(&records, &key, record))
     });
     let exemptions = exemptions.collect();
@@ -189,7 +191,7 @@ fn audit_records(store: &Store) -> Result<Vec<(String, Stored)>, StoreError> {
 
 /// Where the report may miss something.
 fn gaps(store: &Store, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
-    let mut gaps: Vec<String> = store.problems().iter().map(ToString::to_string).collect();
+    let mut gaps: Vec<String> = store.kept().problems().iter().map(ToString::to_string).collect();
     gaps.extend(job.gaps.iter().cloned());
     let mut running = false;
     for (_, record) in records {

@@ -46,15 +46,15 @@ fn work(view: &View, jobs: &Receiver<Cut>, inputs: &UnboundedSender<Input>) {
 
 /// Closes, or only counts, the sockets of the flows that are cut.
 fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
-    let records = match view.flows_that(|key, record| is_cut(cut, key, record)) {
-        Ok(records) => records,
-        Err(error) => {
-            problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
-            return 0;
-        }
-    };
     // A flow can have several records, one for each judgement.
-    let flows: HashSet<Flow> = records.iter().filter_map(|(key, _)| Flow::of(key)).collect();
+    let mut flows = HashSet::new();
+    let walked = view.for_each_flow(&mut |key, record| {
+        flows.extend(Flow::of(&key).filter(|_| is_cut(cut, &key, &record)));
+    });
+    if let Err(error) = walked {
+        problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
+        return 0;
+    }
     let count = flows.len();
     if cut.count_only || count == 0 {
         return count;

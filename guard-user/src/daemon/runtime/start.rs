@@ -204,7 +204,7 @@ fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
     });
     match opened {
         Ok(store) => {
-            for problem in store.problems() {
+            for problem in store.kept().problems() {
                 error!("an exemption can't be used and is closed: {problem}");
             }
             (store, None)

@@ -17,6 +17,7 @@ use crate::daemon::engine::{
 };
 use crate::exemption::Clocks;
 use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submission};
+use crate::worker::join_within;
 
 /// How long an operation may take without a word about it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -54,13 +55,8 @@ impl Worker {
     /// Ends it when its jobs are done, but waits no longer than this for a disk that does not answer.
     pub(super) fn end(&mut self, patience: Duration) {
         self.jobs = None;
-        let Some(thread) = self.thread.take() else { return };
-        let deadline = Instant::now() + patience;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if thread.is_finished() {
-            let _it_never_panics = thread.join();
+        if let Some(thread) = self.thread.take() {
+            let _in_time = join_within(thread, patience);
         }
     }
 }
@@ -73,7 +69,7 @@ fn work(
 ) {
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
-        if matches!(job, StoreJob::CheckPlace) && !store.is_usable() {
+        if matches!(job, StoreJob::CheckPlace) && !store.kept().is_usable() {
             open_again(&mut store, state, inputs);
         }
         let outcome = done(&mut store, job, Timestamp::now());
@@ -89,7 +85,7 @@ fn work(
 /// A database that could not be used is tried again: what it holds is open only when it was read.
 fn open_again(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) {
     match Store::open(state) {
-        Ok(opened) if opened.is_usable() => {
+        Ok(opened) if opened.kept().is_usable() => {
             *store = opened;
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
         }
