@@ -18,3 +18,4 @@ pub mod kernel;
 pub mod report;
 pub mod store;
 pub mod telemetry;
+pub mod worker;

@@ -222,8 +222,8 @@ fn new_interface(bed: &Bed, view: &View, number: usize) -> Result<f64> {
     ])?;
     let made = Instant::now();
     let guarded = || {
-        let attached = store.run(|| view.attachments()).ok()?.ok()?;
-        let egress = attached.iter().any(|it| it.interface == name && it.hook == Hook::Egress);
+        let interfaces = store.run(|| view.interfaces()).ok()?.ok()?;
+        let egress = interfaces.iter().any(|it| it.interface.name == name && it.at(Hook::Egress).is_some());
         egress.then(|| made.elapsed())
     };
     let took = soon("the new interface to be guarded", guarded)?;

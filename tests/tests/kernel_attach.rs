@@ -63,8 +63,13 @@ fn what_is_attached_judges_and_outlives_the_process() {
         sender.send(&frame(STORAGE));
         let view = View::open(&pins.path()).unwrap();
         assert_eq!(packets(&view, Reason::Forbidden), 2, "dropped without a daemon");
-        let left = view.attachments().unwrap();
-        assert_eq!((left.len(), left[0].program), (1, egress.program));
+        let left =
+            || view.interfaces().unwrap().into_iter().flat_map(|it| it.attachments).collect::<Vec<_>>();
+        let programs: Vec<u32> = left().iter().map(|attachment| attachment.program).collect();
+        assert_eq!(programs, [egress.program]);
+        // What is left in bpffs of an interface that is gone guards nothing.
+        delete("bgk0");
+        assert_eq!(left(), []);
     });
 }
 

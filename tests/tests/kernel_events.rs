@@ -185,7 +185,7 @@ fn reported(reader: &mut EventReader, kernel: &LinuxKernel, events: &mut usize) 
             *sums.entry((rest.record.verdict, rest.record.reason)).or_insert(0) += rest.added.packets;
         }
     }
-    tracker.end_sweep();
+    assert_eq!(tracker.end_sweep(), 0, "no record was evicted");
     sums
 }
 

@@ -86,7 +86,7 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
     let now = Timestamp::now();
     if let Some(view) = view {
         let mut counts = Vec::new();
-        for slot in store.accounts() {
+        for slot in store.kept().accounts() {
             let used = view.exemption_use(slot)?;
             counts.push((slot, Use { bytes: used.bytes, packets: used.packets }));
         }

@@ -22,7 +22,11 @@ pub enum ClientError {
         socket: PathBuf,
     },
     /// The kernel lets this user not connect.
-    #[error("you may not use {socket}: be root, or join a group that `control.groups` names", socket = socket.display())]
+    #[error(
+        "you may not use {socket}: be root, or join a group that `control.groups` names. If you are in one, the daemon \
+         may not know its number yet: try again",
+        socket = socket.display()
+    )]
     NotPermitted {
         /// The socket.
         socket: PathBuf,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::warn;
 
 use super::access::Peer;
@@ -19,7 +19,7 @@ use super::right::{Right, needed};
 use super::server::{Command, Message, Shared};
 use super::streams::Wanted;
 use super::users::{SLOW, user_words};
-use super::{ANSWER_TIMEOUT, MAX_CLIENTS, MAX_REQUEST_BYTES, MAX_VIEW_REQUEST_BYTES, TRANSFER_TIMEOUT};
+use super::{MAX_CLIENTS, MAX_REQUEST_BYTES, MAX_VIEW_REQUEST_BYTES, TRANSFER_TIMEOUT};
 
 /// How long a load waits for the name of the user who asks for it. Without the name it can't be known whether
 /// that user has approved the exemption, too.
@@ -52,6 +52,7 @@ impl Connection {
         if !self.place.keep() {
             return send(&mut writer, &busy()).await;
         }
+        let asked_at = tokio::time::Instant::now();
         let (name, right) = needed(&request);
         if !self.peer.rights.include(right) {
             self.peer.user = self.user(SLOW).await;
@@ -71,13 +72,13 @@ impl Connection {
             Request::ExemptionLoad { .. } => match self.loader().await {
                 Ok(user) => {
                     self.peer.user = user;
-                    ask_daemon(request, self.peer, &self.shared).await
+                    ask_daemon(request, self.peer, &self.shared, asked_at).await
                 }
                 Err(refusal) => refusal,
             },
             _ => {
                 self.peer.user = self.user(SLOW).await;
-                ask_daemon(request, self.peer, &self.shared).await
+                ask_daemon(request, self.peer, &self.shared, asked_at).await
             }
         };
         send(&mut writer, &response).await
@@ -106,11 +107,23 @@ impl Connection {
 }
 
 impl Shared {
+    /// The message to a user who lacks the right to do this, or whose group has no number yet.
+    pub(super) fn refusal_words(&self, user: &str, request: &str, needed: Right) -> String {
+        let mut message = self.access().refusal(user, request, needed);
+        if let Some(groups) = self.looked_up(needed) {
+            message.push_str(&format!(
+                ". Members of {groups} have it as soon as the source of names (nsswitch.conf) gives the group's \
+                 number: if you are one, try again"
+            ));
+        }
+        message
+    }
+
     /// Takes up a refusal for the record, and returns the answer to the peer.
     pub(super) fn refuse(self: &Arc<Self>, refusal: Refusal) -> Response {
         let Refusal { peer, request, needed, .. } = &refusal;
         let user = user_words(peer.uid, peer.user.as_deref());
-        let message = self.access().refusal(&user, request.unwrap_or("the control socket"), *needed);
+        let message = self.refusal_words(&user, request.unwrap_or("the control socket"), *needed);
         let step = self.with_refusals(|refusals| refusals.take(refusal, Instant::now()));
         match step {
             Step::Tell(refusal) => self.record(refusal),
@@ -177,15 +190,30 @@ async fn read_request(
     }
 }
 
-async fn ask_daemon(request: Request, peer: Peer, shared: &Shared) -> Response {
+/// The daemon's answer, which is waited for so long from `asked_at` on: what hangs must not keep a place for ever.
+async fn ask_daemon(
+    request: Request,
+    peer: Peer,
+    shared: &Shared,
+    asked_at: tokio::time::Instant,
+) -> Response {
     let ending = || Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done");
+    let none = |what: &str| {
+        let seconds = shared.daemon_timeout.as_secs_f32();
+        Response::error(ErrorKind::Failed, format!("the daemon gave no answer within {seconds} s: {what}"))
+    };
+    let deadline = asked_at + shared.daemon_timeout;
     let (answer, answered) = oneshot::channel();
     let command = Command { request, peer, answer };
-    let asked = timeout(ANSWER_TIMEOUT, shared.requests.send(Message::Asked(command))).await;
-    if !matches!(asked, Ok(Ok(()))) {
-        return ending();
+    match timeout_at(deadline, shared.requests.send(Message::Asked(command))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return ending(),
+        Err(_) => return none("it takes no requests at the moment, and nothing was done. Try again later"),
     }
-    answered.await.unwrap_or_else(|_| ending())
+    match timeout_at(deadline, answered).await {
+        Ok(answer) => answer.unwrap_or_else(|_| ending()),
+        Err(_) => none("what was asked for may still be done. Look with `borderguard status`"),
+    }
 }
 
 pub(super) async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {

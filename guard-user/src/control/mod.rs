@@ -50,6 +50,9 @@ pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for the answer: a reload with large databases takes seconds.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the daemon may take for its answer before the client is told that there is none, and its place is free
+/// for another one: in time for a client that waits for [`ANSWER_TIMEOUT`].
+pub const DAEMON_TIMEOUT: Duration = Duration::from_secs(55);
 /// Bytes of a request with its line break from a peer that may only look.
 pub const MAX_VIEW_REQUEST_BYTES: usize = 64 << 10;
 /// Clients that are served at once, and as many that read events, of those who may only look, of those who may

@@ -93,6 +93,13 @@ impl Places {
         Some(Place { places: Arc::clone(self), kind, id, told })
     }
 
+    /// A place for one whose request is there already, if there is one.
+    pub(super) fn take(self: &Arc<Self>, kind: Kind) -> Option<Place> {
+        let place = self.enter(kind, None)?;
+        // Another one may have had it before it was kept.
+        place.keep().then_some(place)
+    }
+
     fn rows(&self) -> MutexGuard<'_, ([Row; Kind::COUNT], u64)> {
         // Nobody panics between two changes that belong together.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)

@@ -10,7 +10,6 @@ use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
+use super::DAEMON_TIMEOUT;
 use super::access::{Access, Member, Peer};
 use super::connection::{Connection, busy, send_now};
 use super::peer::Credentials;
@@ -29,16 +29,18 @@ use super::refusals::{Refusal, Refusals};
 use super::right::Right;
 use super::socket::{self, Identity, SocketError};
 use super::streams::Streams;
-use super::users::Names;
+use super::users::{LookupError, Names};
 use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
+use crate::worker::Heartbeat;
 
 /// How often it is looked whether the socket's file is in place.
 const EACH_SECOND: Duration = Duration::from_secs(1);
 /// How soon a group is looked up again that has no number.
 const AGAIN: Duration = Duration::from_secs(3);
-/// How long the lookup of a group is waited for.
+/// How long the lookup of a group is waited for before that is reported. It goes on: what it gives later is taken up
+/// at the next try.
 const GROUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the thread may be silent before that is a problem.
 const SILENT: Duration = Duration::from_secs(5);
@@ -86,15 +88,16 @@ pub(super) struct Shared {
     /// There is a new listener.
     changed: Notify,
     /// Why groups have no number yet, by name and right.
-    unresolved: Mutex<BTreeMap<(String, Right), String>>,
+    unresolved: Mutex<BTreeMap<(String, Right), Unresolved>>,
     places: Arc<Places>,
     refusals: Mutex<Refusals>,
     pub(super) names: Names,
     pub(super) streams: Streams,
     pub(super) requests: mpsc::Sender<Message>,
-    began: Instant,
-    /// Milliseconds from `began` to the thread's last sign of life.
-    beat: AtomicU64,
+    /// How long the daemon may take for an answer.
+    pub(super) daemon_timeout: Duration,
+    /// Of the thread.
+    heartbeat: Heartbeat,
 }
 
 /// The socket's file.
@@ -108,7 +111,42 @@ struct Socket {
     error: Option<String>,
 }
 
+/// Why a group has no number yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Unresolved {
+    /// It is being looked up for the first time.
+    Asked,
+    /// The source of names knows no such group.
+    Missing,
+    /// There is no answer about it.
+    Unanswered(LookupError),
+}
+
+impl Unresolved {
+    /// What is to be said of this group.
+    fn words(&self, group: &str) -> String {
+        match self {
+            Self::Asked => "it is being looked up".to_owned(),
+            Self::Missing => {
+                format!("there is no such group on this host: make it with `groupadd --system {group}`")
+            }
+            Self::Unanswered(error) => error.to_string(),
+        }
+    }
+}
+
 impl Shared {
+    /// The groups that would have this right and of which the source of names has not said anything yet.
+    pub(super) fn looked_up(&self, needed: Right) -> Option<String> {
+        let unresolved = lock(&self.unresolved);
+        let groups: Vec<String> = unresolved
+            .iter()
+            .filter(|((_, right), why)| right.includes(needed) && **why != Unresolved::Missing)
+            .map(|((group, _), _)| format!("{group:?}"))
+            .collect();
+        (!groups.is_empty()).then(|| groups.join(", "))
+    }
+
     pub(super) fn access(&self) -> Arc<Access> {
         Arc::clone(&lock(&self.access))
     }
@@ -215,10 +253,14 @@ impl Server {
     /// # Errors
     /// Where no thread can be started.
     pub fn start(setup: Setup) -> io::Result<Self> {
+        Self::start_with(setup, DAEMON_TIMEOUT)
+    }
+
+    /// As [`start`](Self::start), with a daemon that may take so long for an answer.
+    pub(super) fn start_with(setup: Setup, daemon_timeout: Duration) -> io::Result<Self> {
         let Setup { path, groups, names, history, requests } = setup;
         let wanted = groups_of(&groups);
-        let why = "it is being looked up";
-        let unresolved = wanted.iter().map(|group| (group.clone(), why.to_owned()));
+        let unresolved = wanted.iter().map(|group| (group.clone(), Unresolved::Asked));
         let shared = Arc::new(Shared {
             path,
             access: Mutex::new(Arc::new(Access::of_root())),
@@ -230,8 +272,8 @@ impl Server {
             names,
             streams: Streams::start(history)?,
             requests,
-            began: Instant::now(),
-            beat: AtomicU64::new(0),
+            daemon_timeout,
+            heartbeat: Heartbeat::default(),
         });
         if let Err(error) = shared.bind() {
             error!("the control socket can't be made: {error}. It is tried again");
@@ -243,6 +285,11 @@ impl Server {
             .name("control".to_owned())
             .spawn(move || runtime.block_on(serve(its_shared, wanted, ended)))?;
         Ok(Self { shared, end: Some(end), thread: Some(thread) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The socket's path.
@@ -276,11 +323,10 @@ impl Server {
             problems.push(Problem::of(ProblemCode::SocketMissing, path, message));
         }
         for ((name, right), why) in &*lock(&self.shared.unresolved) {
-            let message = format!("its members do not have the right `{right}` yet: {why}");
+            let message = format!("its members do not have the right `{right}` yet: {}", why.words(name));
             problems.push(Problem::of(ProblemCode::GroupsUnresolved, name.as_str(), message));
         }
-        let beat = self.shared.began + Duration::from_millis(self.shared.beat.load(Ordering::Relaxed));
-        let silent = now.saturating_duration_since(beat);
+        let silent = self.shared.heartbeat.silent_for(now);
         if silent >= SILENT || self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             let seconds = silent.as_secs();
             let message =
@@ -337,8 +383,7 @@ async fn serve(shared: Arc<Shared>, groups: Vec<(String, Right)>, mut ended: one
                 }
             }
             _ = looks.tick() => {
-                let since = u64::try_from(shared.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                shared.beat.store(since, Ordering::Relaxed);
+                shared.heartbeat.beat();
                 shared.keep_in_place();
             }
             stream = accept(listener.as_ref()) => match stream {
@@ -387,13 +432,12 @@ async fn resolve(shared: Arc<Shared>, mut groups: Vec<(String, Right)>) {
                     lock(&shared.unresolved).remove(&(name, right));
                     continue;
                 }
-                Ok(None) => {
-                    format!("there is no such group on this host: make it with `groupadd --system {name}`")
-                }
-                Err(error) => error.to_string(),
+                Ok(None) => Unresolved::Missing,
+                Err(error) => Unresolved::Unanswered(error),
             };
             let before = lock(&shared.unresolved).insert((name.clone(), right), why.clone());
             if before.is_none_or(|before| before != why) {
+                let why = why.words(&name);
                 warn!("the group \"{name}\" of control.groups.{right} has no number: {why}");
             }
             left.push((name, right));

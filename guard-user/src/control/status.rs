@@ -186,8 +186,8 @@ pub struct DatabaseStatus {
 /// What was lost of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossStatus {
-    /// `events`, `flows`, `outcomes`, `limited`: see [security.md](security.md#losses); `log` for lines that standard
-    /// output did not take, `diagnostics` for those that standard error did not take.
+    /// `events`, `flows`, `outcomes`, `limited`, `evicted`: see [security.md](security.md#losses); `log` for lines that
+    /// standard output did not take, `diagnostics` for those that standard error did not take.
     pub kind: String,
     /// How many.
     pub count: u64,

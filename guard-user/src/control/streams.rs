@@ -7,7 +7,6 @@
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -19,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::MAX_CLIENTS;
 use super::connection::{send, write};
-use super::places::Kind;
+use super::places::{Kind, Place, Places};
 use super::protocol::{EventFormat, Response};
 use crate::events::history::History;
 
@@ -51,16 +50,8 @@ struct Reader {
 #[derive(Debug)]
 pub(super) struct Streams {
     readers: mpsc::Sender<Reader>,
-    taken: [Arc<AtomicUsize>; Kind::COUNT],
-}
-
-/// The place of one client. Each kind of peers has [`MAX_CLIENTS`] of them.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Other places than those of requests.
+    places: Arc<Places>,
 }
 
 impl Streams {
@@ -74,7 +65,7 @@ impl Streams {
             }
             LocalSet::new().block_on(&runtime, serve(new, history));
         })?;
-        Ok(Self { readers, taken: Default::default() })
+        Ok(Self { readers, places: Arc::default() })
     }
 
     /// Hands a client over; gives it back where too many of its kind are there.
@@ -84,12 +75,7 @@ impl Streams {
         kind: Kind,
         wanted: Wanted,
     ) -> io::Result<Option<UnixStream>> {
-        let taken = &self.taken[kind as usize];
-        if taken.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
-            taken.fetch_sub(1, Ordering::Relaxed);
-            return Ok(Some(stream));
-        }
-        let place = Place(Arc::clone(taken));
+        let Some(place) = self.places.take(kind) else { return Ok(Some(stream)) };
         let stream = stream.into_std()?;
         let reader = Reader { stream, wanted, _place: place };
         self.readers

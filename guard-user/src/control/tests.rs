@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::access::Peer;
 use super::client::{Exchange, ask};
 use super::protocol::{EventFormat, Request, Response};
+use super::right::Right;
 use super::server::{Command, Message, Server, Setup};
 use super::socket::SocketError;
 use super::users::tests::Slow;
@@ -40,13 +41,37 @@ impl Served {
     }
 
     fn with(groups: ControlGroups, names: Names) -> Self {
+        Self::of(groups, names, |setup| Server::start(setup).unwrap(), answer)
+    }
+
+    /// A server whose daemon takes up requests and never answers.
+    fn hung() -> Self {
+        let start = |setup| Server::start_with(setup, Duration::from_millis(300)).unwrap();
+        Self::of(ControlGroups::default(), Names::start(Host).unwrap(), start, |mut requests| {
+            let mut taken = Vec::new();
+            while taken.len() < MAX_CLIENTS / 2 {
+                taken.extend(requests.blocking_recv());
+            }
+            // From now on it does not even take them up.
+            while !requests.is_closed() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        })
+    }
+
+    fn of(
+        groups: ControlGroups,
+        names: Names,
+        start: impl FnOnce(Setup) -> Server,
+        daemon: impl FnOnce(mpsc::Receiver<Message>) + Send + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("control.sock");
         let history = Arc::new(History::new(100));
         let (requests, asked) = mpsc::channel(4);
         let setup = Setup { path: socket.clone(), groups, names, history: Arc::clone(&history), requests };
-        let server = Server::start(setup).unwrap();
-        let daemon = std::thread::spawn(move || answer(asked));
+        let server = start(setup);
+        let daemon = std::thread::spawn(move || daemon(asked));
         Self { socket, history, server, _daemon: daemon, _folder: folder }
     }
 
@@ -177,6 +202,31 @@ fn clients_that_say_nothing_keep_nobody_out_and_are_told() {
 }
 
 #[test]
+fn a_daemon_that_hangs_keeps_no_place_for_ever_and_the_client_is_told() {
+    let served = Served::hung();
+    let ask_all = || {
+        let asks: Vec<_> = (0..MAX_CLIENTS)
+            .map(|_| {
+                let socket = served.socket.clone();
+                std::thread::spawn(move || ask(&socket, &Request::Reload {}).unwrap_err().to_string())
+            })
+            .collect();
+        asks.into_iter().map(|ask| ask.join().unwrap()).collect::<Vec<_>>()
+    };
+    let begin = Instant::now();
+    let told = ask_all();
+    let (taken, not_taken): (Vec<_>, Vec<_>) = told.iter().partition(|it| it.contains("may still be done"));
+    assert!(
+        taken.iter().all(|it| it.contains("no answer within 0.3 s") && it.contains("borderguard status"))
+    );
+    assert!(!taken.is_empty() && not_taken.iter().all(|it| it.contains("nothing was done")), "{told:?}");
+    // Each place is free again.
+    let told = ask_all();
+    assert!(told.iter().all(|it| it.contains("no answer within 0.3 s")), "{told:?}");
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+}
+
+#[test]
 fn two_thousand_connections_hold_up_no_request() {
     let served = Served::new();
     let (mut held, mut worst) = (std::collections::VecDeque::new(), Duration::ZERO);
@@ -253,6 +303,25 @@ fn a_source_of_names_that_hangs_holds_up_no_request() {
     (0..1000).for_each(|_| answers.send(Ok(Some("5"))).unwrap());
     wait_until("the name to be known again", || ask(&served.socket, &load).is_ok());
     wait_until("the group to be found", || served.problems().is_empty());
+}
+
+#[test]
+fn a_user_whose_group_is_still_looked_up_is_told_to_try_again() {
+    let (answers, rules) = std::sync::mpsc::channel();
+    let groups =
+        ControlGroups { view: vec!["ops".to_owned()], policy: vec!["sre".to_owned()], ..Default::default() };
+    let served = Served::with(groups, Names::start(Slow(rules)).unwrap());
+    let refused = |right| served.server.shared().refusal_words("7", "status", right);
+    assert!(refused(Right::View).contains("Members of \"ops\", \"sre\" have it as soon as"));
+    let policy = refused(Right::Policy);
+    assert!(policy.contains("Members of \"sre\" have") && policy.ends_with("try again"), "{policy}");
+    answers.send(Ok(Some("5"))).unwrap();
+    wait_until("the first group to be found", || served.problems().len() == 1);
+    let view = refused(Right::View);
+    assert!(view.contains("\"ops\" have; join it") && view.contains("Members of \"sre\""), "{view}");
+    // What is not there is nothing to wait for.
+    answers.send(Ok(None)).unwrap();
+    wait_until("the second group to be missed", || !refused(Right::Policy).contains("try again"));
 }
 
 #[test]

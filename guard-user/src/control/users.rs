@@ -7,17 +7,18 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Group, Uid, User};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
 
 use crate::health::{Problem, ProblemCode};
 
-/// Lookups that wait for the thread.
+/// Lookups of users that wait for the thread. Those of groups are as few as the config names, and none is refused.
 const QUEUE: usize = 64;
 /// Users whose names are kept.
 const USERS: usize = 256;
@@ -79,7 +80,7 @@ pub enum LookupError {
 
 enum Question {
     User(u32),
-    Group(String, oneshot::Sender<Result<Option<u32>, LookupError>>),
+    Group(String),
 }
 
 /// What is known of one user.
@@ -104,6 +105,10 @@ struct State {
     users: HashMap<u32, Known>,
     /// Users that wait to be looked up.
     asked: HashSet<u32>,
+    /// Groups that wait to be looked up.
+    asked_groups: HashSet<String>,
+    /// What the source said of groups, until it is asked for: it may have taken longer than was waited for it.
+    groups: HashMap<String, Result<Option<u32>, LookupError>>,
     /// Since when the source has been asked for what it has not answered.
     busy: Option<Instant>,
 }
@@ -112,7 +117,7 @@ struct State {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Counts answers about users.
+    /// Counts answers.
     answers: watch::Sender<u64>,
 }
 
@@ -126,7 +131,7 @@ impl Shared {
 /// The names of users and the numbers of groups. Clones ask the same thread, which ends with the last of them.
 #[derive(Clone)]
 pub struct Names {
-    queue: SyncSender<Question>,
+    queue: Sender<Question>,
     shared: Arc<Shared>,
 }
 
@@ -136,7 +141,7 @@ impl Names {
     /// # Errors
     /// Where no thread can be started.
     pub fn start(source: impl NameSource + 'static) -> io::Result<Self> {
-        let (queue, questions) = sync_channel(QUEUE);
+        let (queue, questions) = channel();
         let shared = Arc::new(Shared { state: Mutex::default(), answers: watch::Sender::new(0) });
         let its_shared = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -188,35 +193,47 @@ impl Names {
                 }
                 self.ask(&mut state, uid)?;
             }
-            match timeout_at(deadline, answers.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(LookupError::Failed("its thread has ended".to_owned())),
-                Err(_) => return Err(LookupError::TimedOut(patience)),
-            }
+            next(&mut answers, deadline).await.map_err(|_| LookupError::TimedOut(patience))?;
         }
     }
 
-    /// The number of a group, `None` where there is no such group, waited for so long at most.
+    /// The number of a group, `None` where there is no such group, waited for so long at most. An answer that comes
+    /// later is kept for the next call, so that a source that needs longer than anybody waits is heard, too.
     ///
     /// # Errors
     /// [`LookupError`].
     pub async fn group(&self, name: &str, patience: Duration) -> Result<Option<u32>, LookupError> {
-        let (sender, answer) = oneshot::channel();
-        let question = Question::Group(name.to_owned(), sender);
-        self.queue.try_send(question).map_err(|_| LookupError::Busy)?;
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(LookupError::Failed("its thread has ended".to_owned())),
-            Err(_) => Err(LookupError::TimedOut(patience)),
+        let deadline = tokio::time::Instant::now() + patience;
+        // Before the look at what is known: no answer is missed.
+        let mut answers = self.shared.answers.subscribe();
+        loop {
+            {
+                let mut state = self.shared.state();
+                if let Some(answer) = state.groups.remove(name) {
+                    return answer;
+                }
+                if state.asked_groups.insert(name.to_owned()) {
+                    self.send(Question::Group(name.to_owned()))?;
+                }
+            }
+            next(&mut answers, deadline).await.map_err(|_| LookupError::TimedOut(patience))?;
         }
     }
 
     fn ask(&self, state: &mut State, uid: u32) -> Result<(), LookupError> {
-        if state.asked.insert(uid) && self.queue.try_send(Question::User(uid)).is_err() {
-            state.asked.remove(&uid);
+        if state.asked.contains(&uid) {
+            return Ok(());
+        }
+        if state.asked.len() >= QUEUE {
             return Err(LookupError::Busy);
         }
+        self.send(Question::User(uid))?;
+        state.asked.insert(uid);
         Ok(())
+    }
+
+    fn send(&self, question: Question) -> Result<(), LookupError> {
+        self.queue.send(question).map_err(|_| LookupError::Failed("its thread has ended".to_owned()))
     }
 
     /// A source that does not answer for some seconds.
@@ -251,17 +268,24 @@ fn answer_all(mut source: impl NameSource, questions: &Receiver<Question>, share
                 state.asked.remove(&uid);
                 take_up(&mut state.users, uid, said);
                 state.busy = None;
-                drop(state);
-                shared.answers.send_modify(|count| *count += 1);
             }
-            Question::Group(name, sender) => {
-                let answer = source.group(&name).map_err(failed);
-                shared.state().busy = None;
-                // It is not waited for any more, perhaps.
-                let _gone = sender.send(answer);
+            Question::Group(name) => {
+                let said = source.group(&name).map_err(failed);
+                let mut state = shared.state();
+                state.asked_groups.remove(&name);
+                state.groups.insert(name, said);
+                state.busy = None;
             }
         }
+        shared.answers.send_modify(|count| *count += 1);
     }
+}
+
+/// Waits for an answer to anything.
+async fn next(answers: &mut watch::Receiver<u64>, deadline: tokio::time::Instant) -> Result<(), Elapsed> {
+    // The other end goes with the last of those who could wait here.
+    let _there_is_one = timeout_at(deadline, answers.changed()).await?;
+    Ok(())
 }
 
 /// Takes up an answer; the oldest one gives way where there are too many.
@@ -350,6 +374,28 @@ pub(super) mod tests {
         assert_eq!(names.require(19, LONG).await, Ok(Some("aoife".to_owned())));
         assert_eq!(names.known(7).as_deref(), Some("aoife"));
         assert_eq!(names.problem(Instant::now() + STUCK), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_about_a_group_that_comes_late_is_there_for_the_next_ask() {
+        let (answers, rules) = mpsc::channel();
+        let names = Names::start(Slow(rules)).unwrap();
+        // Each is one question to the source, however often it is asked for.
+        for _ in 0..3 {
+            assert_eq!(names.group("ops", SHORT).await, Err(LookupError::TimedOut(SHORT)));
+        }
+        answers.send(Ok(Some("5"))).unwrap();
+        assert_eq!(names.group("ops", LONG).await, Ok(Some(5)));
+        // The source is asked anew: a group may be made or changed later.
+        answers.send(Ok(None)).unwrap();
+        assert_eq!(names.group("ops", LONG).await, Ok(None));
+        // Nor do users that wait keep out a group.
+        for uid in 0..1000 {
+            assert_eq!(names.known(uid), None);
+        }
+        assert_eq!(names.group("ops", SHORT).await, Err(LookupError::TimedOut(SHORT)));
+        (0..QUEUE + 1).for_each(|_| answers.send(Ok(Some("6"))).unwrap());
+        assert_eq!(names.group("ops", LONG).await, Ok(Some(6)));
     }
 
     #[tokio::test]

@@ -80,7 +80,7 @@ fields! {
         |event| json!(event.ifindex);
     "mark": "Firewall mark of the last packet.",
         |event| json!(event.mark);
-    "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root; null where it is not known.",
+    "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root. The kernel program does not fill it yet: it is always null.",
         |event| json!(event.cgroup.as_deref());
     "packets": "Packets since the last event of the flow, GSO segments counted as one.",
         |event| json!(event.packets);

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::record::{Lost, Record};
 use crate::config::policy::LogFormat;
+use crate::worker::join_within;
 
 /// Lines that wait to be written: some seconds of every kind's full budget, and a few MiB at most.
 const QUEUE: usize = 4096;
@@ -64,13 +65,8 @@ impl EventLog {
 impl Drop for EventLog {
     fn drop(&mut self) {
         self.queue = None;
-        let Some(writer) = self.writer.take() else { return };
-        let deadline = Instant::now() + LAST_LINES;
-        while !writer.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if writer.is_finished() {
-            let _it_never_panics = writer.join();
+        if let Some(writer) = self.writer.take() {
+            let _in_time = join_within(writer, LAST_LINES);
         }
     }
 }
@@ -120,6 +116,7 @@ pub(crate) mod tests {
     use std::fs::File;
     use std::io::{BufRead, BufReader};
     use std::sync::Mutex;
+    use std::time::Instant;
 
     use super::super::tests::dropped;
     use super::*;

@@ -13,6 +13,7 @@ use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::raw;
+use crate::approval::Requirement;
 use crate::config::Errors;
 use crate::config::policy::PortRange;
 use crate::config::sink::Sink;
@@ -58,6 +59,13 @@ pub struct Document {
 }
 
 impl Document {
+    /// The approvals that the document itself asks for, by role.
+    #[must_use]
+    pub fn requirements(&self) -> Vec<Requirement<'_>> {
+        let required = self.approval.required.iter();
+        required.map(|required| Requirement { role: &required.role, count: required.count }).collect()
+    }
+
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment
     /// has to have been looked at again, whichever is earlier. Safeguards that nobody has looked at in time
     /// are none (C-311/18, 134).

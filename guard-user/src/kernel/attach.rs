@@ -246,13 +246,7 @@ impl LinuxKernel {
     /// Detaches a link at once, and removes its entries.
     fn detach_link(&mut self, interface: &Interface, hook: Hook, id: u32) -> Result<(), KernelError> {
         let Some(link) = opened(id, interface)? else { return Ok(()) };
-        match link::detach(link.as_fd()) {
-            // Links of an interface that is gone say this or succeed, as the kernel's version is.
-            Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
-                return Err(refused(interface, hook, "the end of its link", error));
-            }
-            _ => {}
-        }
+        link::detach(link.as_fd()).map_err(|error| refused(interface, hook, "the end of its link", error))?;
         if let Some(spare) = &mut self.spare {
             spare.forget(id);
         }

@@ -75,11 +75,6 @@ impl LinuxKernel {
 /// Detaches a link at once, wherever its interface is by now, and removes the entry.
 fn unpin(path: &Path) -> Result<(), KernelError> {
     let link = raw::get(path).map_err(|error| KernelError::folder("open the link", path, error))?;
-    match link::detach(link.as_fd()) {
-        // Links of an interface that is gone say this or succeed, as the kernel's version is.
-        Err(error) if error.raw_os_error() != Some(libc::ENOLINK) => {
-            Err(KernelError::folder("detach the link", path, error))
-        }
-        _ => folder::remove(path),
-    }
+    link::detach(link.as_fd()).map_err(|error| KernelError::folder("detach the link", path, error))?;
+    folder::remove(path)
 }

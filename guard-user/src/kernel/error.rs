@@ -274,16 +274,6 @@ pub enum KernelError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The maps have no place in which the kernel keeps what is held.
-    #[error(
-        "the kernel's maps have no place to hold the closing of exemption slot {slot} (ABI {abi}): while the disk \
-         refuses it, it is closed only until this process ends",
-        abi = guard_common::abi::ABI_VERSION
-    )]
-    NoPlaceToHold {
-        /// The slot.
-        slot: u16,
-    },
     /// A frame cannot be judged by the kernel's test run.
     #[error(
         "the kernel does not take this frame of {len} bytes for a test run ({source}): it wants at least 14 \

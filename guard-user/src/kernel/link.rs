@@ -117,11 +117,16 @@ struct DetachAttributes {
     link: u32,
 }
 
-/// Detaches a link at once. Removing its last entry does so too, but only some time later.
+/// Detaches a link at once. Removing its last entry does so too, but only some time later. One whose interface is gone
+/// is detached already.
 pub(super) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = DetachAttributes { link: raw(link) };
     // SAFETY: the attributes hold no addresses.
-    unsafe { call(Command::LinkDetach, &mut attributes) }.map(drop)
+    match unsafe { call(Command::LinkDetach, &mut attributes) } {
+        // Links of an interface that is gone say this or succeed, as the kernel's version is.
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
+        detached => detached.map(drop),
+    }
 }
 
 #[repr(C)]

@@ -18,7 +18,6 @@ mod entries;
 mod error;
 mod events;
 mod filter;
-mod flow;
 mod folder;
 mod grace;
 mod interface;
@@ -27,7 +26,6 @@ mod linux;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
-mod named;
 mod netlink;
 mod observe;
 mod plain;
@@ -47,7 +45,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aya::programs::{ProgramFd, SchedClassifier, Xdp};
+use aya::programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
@@ -59,7 +57,6 @@ pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interface::{Interface, LinkType};
-pub use named::{NamedAttachment, OrderProblem};
 pub use publish::Published;
 pub use test_run::Judged;
 pub use view::View;
@@ -242,13 +239,8 @@ impl LinuxKernel {
     pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, KernelError> {
         let mut counts = Vec::new();
         for name in PROGRAMS {
-            let info = match self.ebpf.program(name) {
-                Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
-                Some(aya::programs::Program::Xdp(program)) => program.info(),
-                _ => return Err(missing_program(name)),
-            };
-            let info = info.map_err(|error| KernelError::of_program(name, error))?;
-            counts.extend(info.verified_instruction_count().map(|count| (name, count)));
+            let count = info(&self.ebpf, name)?.verified_instruction_count();
+            counts.extend(count.map(|count| (name, count)));
         }
         Ok(counts)
     }
@@ -278,11 +270,7 @@ impl LinuxKernel {
     }
 
     fn program_id(&self, hook: Hook, link: Link) -> Result<u32, KernelError> {
-        let info = match hook {
-            Hook::Egress => self.classifier(link)?.info(),
-            Hook::Ingress => self.xdp(link)?.info(),
-        };
-        Ok(info.map_err(|error| KernelError::of_program(program_name(hook, link), error))?.id())
+        Ok(info(&self.ebpf, program_name(hook, link))?.id())
     }
 }
 
@@ -297,15 +285,17 @@ impl Deref for LinuxKernel {
 
 /// Ids of the programs.
 fn ids(ebpf: &Ebpf) -> Result<BTreeSet<u32>, KernelError> {
-    let id = |name| {
-        let info = match ebpf.program(name) {
-            Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
-            Some(aya::programs::Program::Xdp(program)) => program.info(),
-            _ => return Err(missing_program(name)),
-        };
-        Ok(info.map_err(|error| KernelError::of_program(name, error))?.id())
+    PROGRAMS.into_iter().map(|name| Ok(info(ebpf, name)?.id())).collect()
+}
+
+/// What the kernel says of a loaded program.
+fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
+    let info = match ebpf.program(name) {
+        Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
+        Some(aya::programs::Program::Xdp(program)) => program.info(),
+        _ => return Err(missing_program(name)),
     };
-    PROGRAMS.into_iter().map(id).collect()
+    info.map_err(|error| KernelError::of_program(name, error))
 }
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {

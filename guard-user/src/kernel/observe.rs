@@ -220,8 +220,8 @@ struct Look<'a> {
     scope: Scope<'a>,
     programs: &'a Programs,
     links: &'a [Entry],
-    /// Ids of the links that have an entry.
-    kept: BTreeSet<u32>,
+    /// The names of the entries, by the ids of their links.
+    kept: BTreeMap<u32, &'a str>,
     /// Links that this process keeps and that have no entry, with the names that their entries had.
     lost: Vec<(LinkInfo, &'a str)>,
     /// XDP links that may be on an interface, by its index and program.
@@ -232,8 +232,10 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn new(scope: Scope<'a>, programs: &'a Programs, links: &'a [Entry]) -> Self {
-        let kept: BTreeSet<u32> = links.iter().map(|entry| entry.info.id).collect();
-        let names = scope.spare.into_iter().flat_map(Spare::names).filter(|(id, _)| !kept.contains(id));
+        // Of several names of one link the first counts.
+        let kept: BTreeMap<_, _> =
+            links.iter().map(|entry| (entry.info.id, entry.name.as_str())).rev().collect();
+        let names = scope.spare.into_iter().flat_map(Spare::names).filter(|(id, _)| !kept.contains_key(id));
         let lost: Vec<_> = names.filter_map(|(id, name)| Some((link::info_by_id(id).ok()??, name))).collect();
         let mut xdp = BTreeMap::<_, Vec<_>>::new();
         for (info, name) in links.iter().map(|entry| (entry.info, entry.name.as_str())).chain(lost.clone()) {
@@ -265,7 +267,7 @@ impl<'a> Look<'a> {
             attached_as: String::new(),
             program,
             is_current: self.scope.current.contains(&program),
-            is_kept: self.kept.contains(&link),
+            is_kept: self.kept.contains_key(&link),
             before: before.map(|id| self.programs.name(id)).collect(),
         })
     }
@@ -289,7 +291,7 @@ impl<'a> Look<'a> {
     fn xdp(&mut self, listed: &Listed) -> Option<Attachment> {
         let program = listed.xdp()?;
         let may_be = self.xdp.get(&(listed.interface.index, program)).map_or(&[][..], Vec::as_slice);
-        let (with_entry, without) = (|id| self.kept.contains(&id), |id| !self.kept.contains(&id));
+        let (with_entry, without) = (|id| self.kept.contains_key(&id), |id| !self.kept.contains_key(&id));
         let of = |wanted: &dyn Fn(u32) -> bool| {
             best(listed, program, may_be.iter().copied().filter(|(info, _)| wanted(info.id)))
         };
@@ -310,9 +312,8 @@ impl<'a> Look<'a> {
 
     /// The name that an interface had when this link was attached to it.
     fn attached_as(&self, link: u32) -> Option<String> {
-        let entry = self.links.iter().find(|entry| entry.info.id == link).map(|entry| entry.name.as_str());
-        let mut spares = self.scope.spare.into_iter().flat_map(Spare::names);
-        let name = entry.or_else(|| spares.find(|(id, _)| *id == link).map(|(_, name)| name))?;
+        let entry = self.kept.get(&link).copied();
+        let name = entry.or_else(|| self.scope.spare.and_then(|spare| spare.name(link)))?;
         Name::read(name).map(|name| name.interface)
     }
 

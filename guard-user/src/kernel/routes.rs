@@ -50,20 +50,37 @@ pub(super) struct Routes {
 
 /// Asks for the routes of all tables and both families.
 pub(super) fn list() -> io::Result<Routes> {
+    list_within(Until::from_now(LONGEST))
+}
+
+fn list_within(until: Until) -> io::Result<Routes> {
     let mut routes = Routes::default();
-    let begin = Instant::now();
     // AF_UNSPEC: all families.
     let end = Request::route(GET_ROUTE, &emit(&RouteHeader::default())).dump(|kind, payload| {
         if kind == NEW_ROUTE {
             routes.take(payload);
         }
-        if begin.elapsed() < LONGEST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        until.goes_on()
     })?;
     routes.is_cut = end == Dump::Stopped;
     if !routes.hops.is_empty() {
-        routes.resolve()?;
+        routes.resolve(until, |each| Request::route(GET_NEXT_HOP, &[0; NEXT_HOP]).dump(each))?;
     }
     Ok(routes)
+}
+
+/// When a look at the routes is cut, with all that it asks for.
+#[derive(Clone, Copy)]
+struct Until(Instant);
+
+impl Until {
+    fn from_now(most: Duration) -> Self {
+        Self(Instant::now() + most)
+    }
+
+    fn goes_on(self) -> ControlFlow<()> {
+        if Instant::now() < self.0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
 }
 
 impl Routes {
@@ -94,15 +111,20 @@ impl Routes {
         self.out.extend(out);
     }
 
-    /// Looks up the objects of next hops, and the members of groups.
-    fn resolve(&mut self) -> io::Result<()> {
+    /// Looks up the objects of next hops, and the members of groups, in a dump of all objects.
+    fn resolve(
+        &mut self,
+        until: Until,
+        dump: impl FnOnce(&mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>) -> io::Result<Dump>,
+    ) -> io::Result<()> {
         let mut all = Vec::new();
-        Request::route(GET_NEXT_HOP, &[0; NEXT_HOP]).dump(|kind, payload| {
+        let end = dump(&mut |kind, payload| {
             if kind == NEW_NEXT_HOP {
                 all.extend(Object::read(payload));
             }
-            ControlFlow::Continue(())
+            until.goes_on()
         })?;
+        self.is_cut |= end == Dump::Stopped;
         let named = |object: &&Object| self.hops.contains(&object.id);
         let members: BTreeSet<u32> =
             all.iter().filter(named).flat_map(|object| &object.members).copied().collect();
@@ -227,6 +249,33 @@ mod tests {
         payload.extend(attribute(HOP_GROUP, &[member(6), member(7)].concat()));
         let group = Object::read(&payload).unwrap();
         assert_eq!((group.id, group.out, group.members), (5, None, vec![6, 7]));
+    }
+
+    #[test]
+    fn a_look_at_more_objects_than_there_is_time_for_is_cut() {
+        let mut object = vec![0; NEXT_HOP];
+        object.extend(
+            [attribute(HOP_ID, &5_u32.to_ne_bytes()), attribute(HOP_OUT, &7_u32.to_ne_bytes())].concat(),
+        );
+        let mut routes = Routes { hops: BTreeSet::from([5]), ..Routes::default() };
+        let mut shown = 0;
+        let endless = |each: &mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>| {
+            while each(NEW_NEXT_HOP, &object).is_continue() {
+                shown += 1;
+                assert!(shown < 100_000_000, "it goes on for ever");
+            }
+            Ok(Dump::Stopped)
+        };
+        routes.resolve(Until::from_now(Duration::from_millis(20)), endless).unwrap();
+        assert!(routes.is_cut && routes.out.contains(&7), "{routes:?}");
+        // A look that has its time is whole.
+        let mut routes = Routes { hops: BTreeSet::from([5]), ..Routes::default() };
+        let one = |each: &mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>| {
+            assert!(each(NEW_NEXT_HOP, &object).is_continue());
+            Ok(Dump::Whole)
+        };
+        routes.resolve(Until::from_now(Duration::from_secs(60)), one).unwrap();
+        assert!(!routes.is_cut && routes.out.contains(&7), "{routes:?}");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What can be read from the pins: by the daemon, and without it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use guard_common::abi::PolicyTable;
 
 use super::maps::{self, Found, Maps};
+use super::observe::{self, Memory, Scope};
 use super::plain::read;
-use super::{KernelError, folder};
+use super::{KernelError, ObservedInterface, folder};
 
 /// The pinned maps, for reading. Any number of processes may have one, beside the daemon or after it.
 #[derive(Debug)]
@@ -35,6 +37,17 @@ impl View {
             Found::All => Ok(Self::new(pin_path, Maps::open(pin_path)?)),
             Found::Nothing | Found::BrokenOff => Err(nothing()),
         }
+    }
+
+    /// The interfaces of this network namespace, with what of ours is on them, as the kernel shows it now.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Folder`] and [`KernelError::Netlink`] where the kernel cannot be asked.
+    pub fn interfaces(&self) -> Result<Vec<ObservedInterface>, KernelError> {
+        let (current, control) = (BTreeSet::new(), self.maps.control.id());
+        let scope = Scope { path: &self.path, control, current: &current, spare: None };
+        Ok(observe::observe(scope, &mut Memory::default())?.interfaces)
     }
 
     /// The live generation, read from the kernel; 0 where none was published.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
-use super::StoreError;
 use super::place::Place;
 use super::read::Reader;
+use super::{StoreError, new_file};
 
 /// Documents, byte for byte, by id and version.
 pub(super) const DOCUMENTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("documents");
@@ -177,15 +177,8 @@ fn make(path: &Path, folder: &Path) -> Result<(), StoreError> {
         Err(TryLockError::Error(source)) => return Err(failed("locking its folder")(source)),
     }
     let unfinished = path.with_extension("new");
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("removing what was left of making it")(error));
-        }
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).mode(0o600);
-    let database = on_file(&unfinished, open_file(&unfinished, &mut options)?)?;
+    new_file::remove_left(&unfinished).map_err(failed("removing what was left of making it"))?;
+    let database = on_file(&unfinished, open_file(&unfinished, &mut new_file::private())?)?;
     begin(&database).map_err(|error| self::failed(path, "making it", error))?;
     // What it writes as it is closed is on the disk before it gets its name.
     drop(database);

@@ -239,85 +239,10 @@ pub(super) fn every_slot() -> std::ops::Range<u16> {
     0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX)
 }
 
-/// The same questions, asked of the store as it is now.
 impl Store {
     /// The exemptions as the disk has them now.
     #[must_use]
     pub fn kept(&self) -> Kept {
         self.kept.clone()
-    }
-
-    /// As [`Kept::is_usable`].
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        self.kept.is_usable()
-    }
-
-    /// As [`Kept::problems`].
-    #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        self.kept.problems()
-    }
-
-    /// As [`Kept::list`].
-    #[must_use]
-    pub fn list(&self, now: Timestamp) -> Vec<Summary> {
-        self.kept.list(now)
-    }
-
-    /// As [`Kept::list_with`].
-    #[must_use]
-    pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
-        self.kept.list_with(counts, now)
-    }
-
-    /// As [`Kept::by_slot`].
-    #[must_use]
-    pub fn by_slot(&self, slot: u16) -> Option<&Document> {
-        self.kept.by_slot(slot)
-    }
-
-    /// As [`Kept::record`].
-    #[must_use]
-    pub fn record(&self, key: &Key) -> Option<&Record> {
-        self.kept.record(key)
-    }
-
-    /// As [`Kept::find`].
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    pub fn find(&self, id: &str, version: Option<u32>) -> Result<Key, StoreError> {
-        self.kept.find(id, version)
-    }
-
-    /// As [`Kept::kernel_exemptions`].
-    #[must_use]
-    pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
-        self.kept.kernel_exemptions(clocks, pins)
-    }
-
-    /// As [`Kept::slots_to_reset`].
-    #[must_use]
-    pub fn slots_to_reset(&self) -> Vec<u16> {
-        self.kept.slots_to_reset()
-    }
-
-    /// As [`Kept::accounts`].
-    #[must_use]
-    pub fn accounts(&self) -> Vec<u16> {
-        self.kept.accounts()
-    }
-
-    /// As [`Kept::accounts_of`].
-    #[must_use]
-    pub fn accounts_of(&self, keys: &[Key]) -> Vec<u16> {
-        self.kept.accounts_of(keys)
-    }
-
-    /// As [`Kept::slots_in_use`].
-    #[must_use]
-    pub fn slots_in_use(&self) -> Vec<u16> {
-        self.kept.slots_in_use()
     }
 }

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::PinInfo;
+use super::{PinInfo, new_file};
 use crate::config::policy::{Ingress, Policy};
 use words::Field;
 
@@ -170,15 +170,8 @@ pub fn write(state_directory: &Path, tables: &LastTables) -> Result<(), TablesEr
         let path = path.clone();
         move |source| TablesError::Disk { path, step, source }
     };
-    // What an earlier try has left: never written through a link, nor into a file that others may read.
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("removing what was left of writing it")(error));
-        }
-        _ => {}
-    }
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
-    let file = file.map_err(failed("making it"))?;
+    new_file::remove_left(&beside).map_err(failed("removing what was left of writing it"))?;
+    let file = new_file::private().open(&beside).map_err(failed("making it"))?;
     let written = write_to(file, tables).and_then(|file| file.sync_all());
     written.map_err(failed("writing it"))?;
     fs::rename(&beside, &path).map_err(failed("naming it"))?;

@@ -25,6 +25,7 @@ mod entry;
 mod error;
 mod kept;
 pub mod last_tables;
+mod new_file;
 pub mod pin_counts;
 mod place;
 mod progress;

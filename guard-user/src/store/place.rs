@@ -7,12 +7,12 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, new_file};
 
 /// How the database is not where it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +83,9 @@ impl Place {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let beside = self.path.with_extension("new");
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        new_file::remove_left(&beside)?;
         let mut from = File::open(by_number(self.file.as_raw_fd()))?;
-        let mut copy =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut copy = new_file::private().open(&beside)?;
         io::copy(&mut from, &mut copy)?;
         copy.sync_all()?;
         Ok((beside, copy))

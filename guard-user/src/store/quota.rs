@@ -64,18 +64,6 @@ impl Kept {
 }
 
 impl Store {
-    /// As [`Kept::has_more_to_grant`].
-    #[must_use]
-    pub fn has_more_to_grant(&self) -> bool {
-        self.kept.has_more_to_grant()
-    }
-
-    /// As [`Kept::is_grant_due`].
-    #[must_use]
-    pub fn is_grant_due(&self, counts: &[(u16, Use)]) -> bool {
-        self.kept.is_grant_due(counts)
-    }
-
     /// Grants more where less than half a slice is left. True where the kernel has to get it, by a new
     /// generation.
     ///

@@ -2,21 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use guard_common::abi::Loss;
+use guard_common::abi::{EVENT_RATE, Loss};
 
 use crate::health::{Problem, ProblemCode};
 
 /// What became of those that a counter of losses counts, to be said after their number.
-pub(super) const fn fate(loss: Loss) -> &'static str {
+pub(super) fn fate(loss: Loss) -> String {
     match loss {
-        Loss::Events => "events were lost in the kernel",
-        Loss::Flows => "flows were lost in the kernel",
-        Loss::Outcomes => "outcomes were lost in the kernel",
-        Loss::Limited => {
-            "events were held back in the kernel, being more than 1,000 a second of one pin and reason on one processor"
-        }
+        Loss::Events => "events were lost in the kernel".to_owned(),
+        Loss::Flows => "flows were lost in the kernel".to_owned(),
+        Loss::Outcomes => "outcomes were lost in the kernel".to_owned(),
+        Loss::Limited => format!(
+            "events were held back in the kernel, being more than {EVENT_RATE} a second of one pin and reason on one \
+             processor"
+        ),
     }
 }
+
+/// As [`fate`], of flows whose records were evicted before all that they counted was reported.
+pub(super) const EVICTED: &str =
+    "flow records gave way to newer ones before it was seen that all of their packets were reported";
 
 /// How long a loss is a problem after it was seen last.
 pub(super) const RECENT: Duration = Duration::from_secs(60);
@@ -53,6 +58,7 @@ impl Counted {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     pub(super) kernel: [Counted; Loss::COUNT],
+    pub(super) evicted: Counted,
     pub(super) log: Counted,
     pub(super) diagnostics: Counted,
     /// Why the kernel can't be asked, while it can't.
@@ -64,6 +70,12 @@ impl Losses {
     #[must_use]
     pub fn kernel(&self) -> [u64; Loss::COUNT] {
         self.kernel.map(|counted| counted.count)
+    }
+
+    /// Flows whose records gave way to newer ones before it was seen that all of their packets were reported.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted.count
     }
 
     /// Lines of the event log that standard output did not take.
@@ -89,11 +101,19 @@ impl Losses {
                 format!("{} lines were lost so far, because {stream} did not take them", counted.count);
             (counted, Problem::of(ProblemCode::LogLost, subject, message))
         };
+        let evicted = {
+            let message = format!("{} {EVICTED} so far", self.evicted.count);
+            (self.evicted, Problem::of(ProblemCode::EventsLost, "evicted", message))
+        };
         let lines = [
             line(self.log, "events", "standard output"),
             line(self.diagnostics, "diagnostics", "standard error"),
         ];
-        let recent = kernel.chain(lines).filter(|(counted, _)| counted.is_recent(now)).map(|(_, it)| it);
+        let recent = kernel
+            .chain([evicted])
+            .chain(lines)
+            .filter(|(counted, _)| counted.is_recent(now))
+            .map(|(_, it)| it);
         let unreadable = self.unreadable.iter().map(|why| {
             Problem::of(
                 ProblemCode::CountersUnreadable,
@@ -116,14 +136,16 @@ mod tests {
         assert_eq!(losses.problems(now), [], "what was lost before is no news");
         assert_eq!(losses.log.take(9, now), 2);
         assert_eq!(losses.kernel[Loss::Events as usize].take(5, now), 5);
+        assert_eq!(losses.evicted.take(3, now), 3);
         let codes = |at| losses.problems(at).into_iter().map(|it| (it.code, it.subject)).collect::<Vec<_>>();
-        let both = [
+        let all = [
             (ProblemCode::EventsLost, Some(Loss::Events.name().to_owned())),
+            (ProblemCode::EventsLost, Some("evicted".to_owned())),
             (ProblemCode::LogLost, Some("events".to_owned())),
         ];
-        assert_eq!(codes(now), both);
-        assert_eq!(codes(now + RECENT - Duration::from_millis(1)), both);
+        assert_eq!(codes(now), all);
+        assert_eq!(codes(now + RECENT - Duration::from_millis(1)), all);
         assert_eq!(codes(now + RECENT), []);
-        assert_eq!((losses.log(), losses.kernel()[Loss::Events as usize]), (9, 5));
+        assert_eq!((losses.log(), losses.kernel()[Loss::Events as usize], losses.evicted()), (9, 5, 3));
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
 
-use super::losses::{Counted, Losses, fate};
+use super::losses::{Counted, EVICTED, Losses, fate};
 use super::source::{Events, Records};
 use super::worker::Shared;
 use crate::config::policy::LogFormat;
@@ -57,6 +57,8 @@ pub(super) struct Reporter {
     budget: Budget,
     losses: Losses,
     malformed: u64,
+    /// Flows whose records were evicted before they were settled, in all.
+    evicted: u64,
     /// The most flows that are tracked before those are taken out that the kernel has forgotten. Meanwhile there
     /// may be a ring buffer's more, and in a sweep every record that the kernel has.
     most_flows: usize,
@@ -76,6 +78,7 @@ impl Reporter {
             budget: Budget::new(limits),
             losses: Losses::default(),
             malformed: 0,
+            evicted: 0,
             most_flows: 0,
             session: Timestamp::now(),
             next_second: now + EACH_SECOND,
@@ -182,7 +185,7 @@ impl Reporter {
     /// Forgets the flows that the kernel has forgotten, and reports nothing. Whether it was done.
     fn forget(&mut self, records: &dyn Records) -> bool {
         self.tracker.begin_sweep();
-        let seen = records.for_each_flow(&mut |key, _| self.tracker.mark(&key));
+        let seen = records.for_each_flow(&mut |key, record| self.tracker.mark(&key, &record));
         self.end_sweep(seen)
     }
 
@@ -213,7 +216,7 @@ impl Reporter {
         // A flow whose record was evicted meanwhile may have an event here; it is known until that is taken.
         self.take_all();
         match seen {
-            Ok(()) => self.tracker.end_sweep(),
+            Ok(()) => self.evicted += self.tracker.end_sweep(),
             Err(error) => {
                 warn!("the flow records can't be read: {error}");
                 return false;
@@ -253,6 +256,13 @@ impl Reporter {
                 }
                 self.losses.unreadable = Some(why);
             }
+        }
+        let new = self.losses.evicted.take(self.evicted, now);
+        if new > 0 {
+            error!(
+                "{new} {EVICTED}, {} in all: what came after their last events is in the counters alone",
+                self.evicted
+            );
         }
         let lines = self.rest.log.lost();
         let new = self.losses.log.take(lines, now);

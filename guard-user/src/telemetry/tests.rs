@@ -268,6 +268,24 @@ fn losses_are_a_problem_with_their_count() {
     assert_eq!(bed.worker.losses().kernel(), [1, 0, 0, 0]);
 }
 
+#[test]
+fn a_flow_that_is_evicted_with_what_no_event_had_is_a_loss() {
+    let bed = Bed::new(100);
+    bed.kernel.packet(1, false);
+    assert!(bed.worker.flush_within(PATIENCE));
+    // It counts on within the second in which the kernel sends no second event, and gives way to another flow.
+    bed.kernel.state().flows.clear();
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while bed.worker.losses().evicted() == 0 {
+        assert!(Instant::now() < deadline, "the next sweep misses it");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let problems = bed.worker.problems(Instant::now());
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::EventsLost, Some("evicted")));
+    assert!(problem.message.starts_with("1 flow records gave way"), "{}", problem.message);
+}
+
 /// Ever new flows, more than the kernel keeps: what is known of them stays bounded, and all are reported.
 #[test]
 fn a_flood_of_new_flows_takes_bounded_memory() {

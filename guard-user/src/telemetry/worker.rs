@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +23,7 @@ use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::KernelError;
+use crate::worker::{Heartbeat, join_within};
 
 /// By how much the thread gives way to others (nice(2)): under a flood, requests and interfaces come first.
 const NICE: i32 = 5;
@@ -59,9 +60,7 @@ pub struct Parts {
 /// What the thread shows of itself.
 #[derive(Debug)]
 pub(super) struct Shared {
-    began: Instant,
-    /// Milliseconds from `began` to the last sign of life.
-    beat: AtomicU64,
+    heartbeat: Heartbeat,
     flows: AtomicUsize,
     losses: Mutex<Losses>,
 }
@@ -69,18 +68,12 @@ pub(super) struct Shared {
 impl Shared {
     /// Gives a sign of life, and says how many flows are tracked.
     pub(super) fn beat(&self, flows: usize) {
-        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.beat.store(since, Ordering::Relaxed);
+        self.heartbeat.beat();
         self.flows.store(flows, Ordering::Relaxed);
     }
 
     pub(super) fn show(&self, losses: &Losses) {
         losses.clone_into(&mut self.losses.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn silent_for(&self, now: Instant) -> Duration {
-        let beat = self.began + Duration::from_millis(self.beat.load(Ordering::Relaxed));
-        now.saturating_duration_since(beat)
     }
 }
 
@@ -110,8 +103,7 @@ impl Worker {
     pub fn start(parts: Parts) -> io::Result<Self> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let shared = Arc::new(Shared {
-            began: Instant::now(),
-            beat: AtomicU64::new(0),
+            heartbeat: Heartbeat::default(),
             flows: AtomicUsize::new(0),
             losses: Mutex::default(),
         });
@@ -177,7 +169,7 @@ impl Worker {
     #[must_use]
     pub fn problems(&self, now: Instant) -> Vec<Problem> {
         let mut problems = self.losses().problems(now);
-        let silent = self.shared.silent_for(now);
+        let silent = self.shared.heartbeat.silent_for(now);
         let stuck = |message| Problem::of(ProblemCode::WorkerStuck, "telemetry", message);
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             problems.push(stuck("the thread that reports events has ended: no event is reported".to_owned()));
@@ -197,12 +189,7 @@ impl Worker {
     fn end(&mut self, patience: Duration) -> bool {
         self.commands = None;
         self.wake();
-        let Some(thread) = self.thread.take() else { return true };
-        let deadline = Instant::now() + patience;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        thread.is_finished() && thread.join().is_ok()
+        self.thread.take().is_none_or(|thread| join_within(thread, patience))
     }
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::signatures;
 use crate::approval::{
-    self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal,
-    Requirement, Signature, Signer,
+    self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal, Signature,
+    Signer,
 };
 use crate::cli::exit::Exit;
 use crate::cli::table::plain;
@@ -56,12 +56,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let (document, bytes) =
         document::load(&args.file, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
-    let required: Vec<Requirement<'_>> = document
-        .approval
-        .required
-        .iter()
-        .map(|required| Requirement { role: &required.role, count: required.count })
-        .collect();
+    let required = document.requirements();
     let candidate =
         Candidate { bytes: &bytes, submitter: document.approval.submitter.as_deref(), required: &required };
     let judged =

@@ -155,6 +155,8 @@ pub struct PublishOutcome {
 pub struct Sample {
     /// The kernel's.
     pub counters: Counters,
+    /// Flows whose records were evicted before they were settled.
+    pub evicted: u64,
     /// Lines of the event log that were lost.
     pub log_lost: u64,
     /// Lines of diagnostics that were lost.

@@ -33,7 +33,9 @@ impl Engine {
         let policy = &self.config.policy;
         let since = self.publishing.since.map(|since| format!("{since:.0}")).unwrap_or_default();
         let mut losses = losses(counters);
-        for (kind, count) in [("log", sample.log_lost), ("diagnostics", sample.diagnostics_lost)] {
+        let told =
+            [("evicted", sample.evicted), ("log", sample.log_lost), ("diagnostics", sample.diagnostics_lost)];
+        for (kind, count) in told {
             losses.push(LossStatus { kind: kind.to_owned(), count });
         }
         Status {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::approval::{self, Candidate, Requirement, Signature};
+use crate::approval::{self, Candidate, Signature};
 use crate::audit::Who;
 use crate::config::approval::Approvals;
 use crate::exemption::document::Document;
@@ -23,12 +23,7 @@ pub(super) fn approver<'a>(
         let Some(config) = config else { return Ok(Vec::new()) };
         // Read anew each time: a key that was taken out of the file counts no more.
         let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
-        let required: Vec<Requirement<'_>> = document
-            .approval
-            .required
-            .iter()
-            .map(|required| Requirement { role: &required.role, count: required.count })
-            .collect();
+        let required = document.requirements();
         let candidate =
             Candidate { bytes, submitter: document.approval.submitter.as_deref(), required: &required };
         let loader = who.user.as_deref();

@@ -129,11 +129,12 @@ fn show(
     sees_all: bool,
     now: Timestamp,
 ) -> Result<Response, StoreError> {
-    let key = store.find(id, version)?;
+    let kept = store.kept();
+    let key = kept.find(id, version)?;
     let not_found = || StoreError::NotFound { id: id.to_owned() };
-    let summary = store.list(now).into_iter().find(|it| is(it, &key));
+    let summary = kept.list(now).into_iter().find(|it| is(it, &key));
     let summary = summary.ok_or_else(not_found)?;
-    let approvals = store.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
+    let approvals = kept.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
     let hidden = summary.confidential && !sees_all;
     let stored = store.stored(&key)?.filter(|_| !hidden);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -57,6 +57,7 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
             let losses = sources.telemetry.losses();
             Box::new(Sample {
                 counters,
+                evicted: losses.evicted(),
                 log_lost: losses.log(),
                 diagnostics_lost: losses.diagnostics(),
                 events: sources.history.next_sequence() - 1,

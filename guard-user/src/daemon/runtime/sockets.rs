@@ -74,12 +74,14 @@ fn close(view: &View, cut: &Cut, problems: &mut Vec<String>) -> usize {
 
 /// The flows that are cut, by the kernel's records.
 fn flows_of(view: &View, cut: &Cut, problems: &mut Vec<String>) -> HashSet<Flow> {
-    match view.flows_that(|key, record| is_cut(cut, key, record)) {
-        // A flow can have several records, one for each judgement.
-        Ok(records) => records.iter().filter_map(|(key, _)| Flow::of(key)).collect(),
-        Err(error) => {
-            problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
-            HashSet::new()
-        }
+    // A flow can have several records, one for each judgement.
+    let mut flows = HashSet::new();
+    let walked = view.for_each_flow(&mut |key, record| {
+        flows.extend(Flow::of(&key).filter(|_| is_cut(cut, &key, &record)));
+    });
+    if let Err(error) = walked {
+        problems.push(format!("the flows to be cut can't be read, so their sockets stay open: {error}"));
+        flows.clear();
     }
+    flows
 }

@@ -80,7 +80,8 @@ pub(super) async fn start(
 
 /// What is guarded without this process, for the message of one that can't start.
 fn what_goes_on(pin_path: &Path) -> String {
-    match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, view.attachments()?.len()))) {
+    let hooks = |view: &View| Ok(view.interfaces()?.iter().map(|it| it.attachments.len()).sum::<usize>());
+    match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, hooks(&view)?))) {
         Ok((generation @ 1.., hooks @ 1..)) => {
             format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks} hooks")
         }
@@ -197,7 +198,7 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
 fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
     match store::open(state, generation == 0) {
         Ok(store) => {
-            for problem in store.problems() {
+            for problem in store.kept().problems() {
                 error!("an exemption can't be used and is closed: {problem}");
             }
             (store, None)

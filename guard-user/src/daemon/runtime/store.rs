@@ -73,7 +73,7 @@ fn work(
 ) {
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
-        if matches!(job, StoreJob::CheckPlace) && !store.is_usable() {
+        if matches!(job, StoreJob::CheckPlace) && !store.kept().is_usable() {
             open_again(&mut store, (state, is_anew), inputs);
         }
         let job = match job {
@@ -116,7 +116,7 @@ pub(super) fn open(state: &Path, is_anew: bool) -> Result<Store, StoreError> {
 /// Before its first generation the kernel has counted nothing, also where a start that was cut short has left its
 /// maps; nor has it for a store that could not be opened since then.
 pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<(), StoreError> {
-    if is_anew && store.is_usable() {
+    if is_anew && store.kept().is_usable() {
         store.counters_began_anew()?;
     }
     store.grant()?;
@@ -126,7 +126,7 @@ pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<
 /// A database that could not be used is tried again: what it holds is open only when it was read.
 fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &UnboundedSender<Input>) {
     match open(state, is_anew) {
-        Ok(opened) if opened.is_usable() => {
+        Ok(opened) if opened.kept().is_usable() => {
             *store = opened;
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
         }

@@ -5,14 +5,12 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::queue::{Receiver, Sender, Urgency, queue};
-
-/// How often the end of a worker is looked for.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+use crate::worker::join_within;
 
 /// The worker, and the way to it. Dropped, it ends when its jobs are done, and nobody waits for that.
 pub(super) struct Worker<T> {
     jobs: Option<Sender<T>>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Worker<T> {
@@ -23,7 +21,7 @@ impl<T: Send + 'static> Worker<T> {
     pub(super) fn start(name: &str, work: impl FnOnce(Receiver<T>) + Send + 'static) -> io::Result<Self> {
         let (jobs, receiver) = queue();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(receiver))?;
-        Ok(Self { jobs: Some(jobs), thread })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Puts a job. It never waits.
@@ -36,8 +34,8 @@ impl<T: Send + 'static> Worker<T> {
     /// Ends it when its jobs are done, but waits no longer than this for a disk or a kernel that does not answer.
     pub(super) fn end(&mut self, deadline: Instant) {
         self.jobs = None;
-        while !self.thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(LOOK);
+        if let Some(thread) = self.thread.take() {
+            let _in_time = join_within(thread, deadline.saturating_duration_since(Instant::now()));
         }
     }
 }

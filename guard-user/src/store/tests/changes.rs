@@ -30,7 +30,7 @@ fn change(store: &mut Store, id: &str, change: Change) -> Result<Vec<(String, u3
 /// Stays one as the daemon does: its places are given back.
 fn stay(store: &mut Store, id: &str) {
     change(store, id, stay_order()).unwrap();
-    store.slots_were_reset(&store.slots_to_reset()).unwrap();
+    store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
 }
 
 fn code(error: &LoadError) -> String {
@@ -41,17 +41,17 @@ fn code(error: &LoadError) -> String {
 }
 
 fn states(store: &Store, moment: &str) -> Vec<State> {
-    store.list(time(moment)).into_iter().map(|summary| summary.state).collect()
+    store.kept.list(time(moment)).into_iter().map(|summary| summary.state).collect()
 }
 
 #[test]
 fn the_kernel_is_given_what_the_document_says() {
     let mut store = ModelDisk::new().open_store();
     let planned = submit(GOOD, |submission| store.admit(submission, now()).unwrap());
-    assert!(store.list(now()).is_empty(), "nothing is changed by looking");
+    assert!(store.kept.list(now()).is_empty(), "nothing is changed by looking");
     let admission = load(&mut store, GOOD).unwrap();
     assert_eq!(planned, admission);
-    let entries = store.kernel_exemptions(&clocks(), &pins());
+    let entries = store.kept.kernel_exemptions(&clocks(), &pins());
     assert_eq!(entries, admission.to_kernel(&clocks()));
     let [web, mail] = &entries[..] else { panic!("{entries:?}") };
     assert_eq!((web.slot, web.account, web.quota), (0, 0, 1_000_000));
@@ -68,10 +68,10 @@ fn the_kernel_is_given_what_the_document_says() {
         assert_eq!(entry.valid_until_ns, (5 + 13 * 86_400) * 1_000_000_000);
     }
     assert_eq!(
-        (store.by_slot(0), store.by_slot(1)),
+        (store.kept.by_slot(0), store.kept.by_slot(1)),
         (Some(admission.document()), Some(admission.document()))
     );
-    assert_eq!(store.by_slot(2), None);
+    assert_eq!(store.kept.by_slot(2), None);
     assert!(
         kernel_entries(&admission.document, &[0], &pins(), 1, &clocks()).is_empty(),
         "all of it or nothing"
@@ -83,7 +83,7 @@ fn recipients_with_the_same_ports_are_one_entry_and_whole_countries_are_kept_as_
     let one = good_with(&[("tcp/993", "tcp/443")]);
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &one).unwrap();
-    let [entry] = &store.kernel_exemptions(&clocks(), &pins())[..] else { panic!("{store:?}") };
+    let [entry] = &store.kept.kernel_exemptions(&clocks(), &pins())[..] else { panic!("{store:?}") };
     assert_eq!(entry.networks.len(), 3);
     let countries = good_with(&[
         ("\"treaty-request\"", "\"adequacy-decision\""),
@@ -97,7 +97,7 @@ fn recipients_with_the_same_ports_are_one_entry_and_whole_countries_are_kept_as_
         ("\"JP\"", "\"AR\""),
     ]);
     load(&mut store, &countries).unwrap();
-    let entries = store.kernel_exemptions(&clocks(), &pins());
+    let entries = store.kept.kernel_exemptions(&clocks(), &pins());
     let entry = entries.last().unwrap();
     let names: Vec<String> = entry.jurisdictions.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -113,7 +113,7 @@ fn pins_that_are_gone_and_windows_that_are_over_are_not_given_to_the_kernel() {
     let with = |pins: &[&str], now: &str| {
         let pins: Vec<String> = pins.iter().map(|&pin| pin.to_owned()).collect();
         let clocks = Clocks { wall: time(now), boot_ns: 0 };
-        store.kernel_exemptions(&clocks, &pins).into_iter().map(|it| it.pins).collect::<Vec<_>>()
+        store.kept.kernel_exemptions(&clocks, &pins).into_iter().map(|it| it.pins).collect::<Vec<_>>()
     };
     assert_eq!(with(&["backup", "files"], NOW), [["files"]]);
     assert_eq!(with(&["backup"], NOW), Vec::<Vec<String>>::new());
@@ -138,7 +138,7 @@ fn lists_say_what_became_of_each() {
     let store = disk.open_store();
     assert_eq!(states(&store, "2026-11-30T00:00:00Z"), [State::Exhausted, State::Revoked, State::Stayed]);
     assert_eq!(states(&store, OVER), [State::Expired, State::Revoked, State::Stayed]);
-    let [good, other, stayed] = &store.list(now())[..] else { panic!() };
+    let [good, other, stayed] = &store.kept.list(now())[..] else { panic!() };
     assert_eq!((good.used_bytes, good.used_packets, good.slot), (998_487, 700, Some(0)));
     assert_eq!((good.loaded_at, good.loaded_by), (Some(now()), Some(1001)));
     assert_eq!(good.approved_by, ["brian@example.org", "ciara@example.org"]);
@@ -151,7 +151,7 @@ fn lists_say_what_became_of_each() {
     assert_eq!((other.id.as_str(), other.version, other.stayed.is_none()), ("other", 4, true));
     let json = serde_json::to_string(good).unwrap();
     assert_eq!(&serde_json::from_str::<Summary>(&json).unwrap(), good);
-    let seen = store.record(&("mlat-1".to_owned(), 1)).unwrap().seen;
+    let seen = store.kept.record(&("mlat-1".to_owned(), 1)).unwrap().seen;
     assert_eq!(seen, Some((now(), now())));
 
     let mut fresh = ModelDisk::new().open_store();
@@ -199,9 +199,9 @@ fn a_version_that_takes_another_ones_place_closes_it_in_the_same_step() {
         (supersede.detail["version"].as_u64(), supersede.detail["by_version"].as_u64()),
         (Some(1), Some(3))
     );
-    assert_eq!(store.find("a", None).unwrap(), ("a".to_owned(), 3));
-    assert_eq!(store.find("a", Some(1)).unwrap(), ("a".to_owned(), 1));
-    assert!(matches!(store.find("a", Some(2)), Err(StoreError::NotFound { .. })));
+    assert_eq!(store.kept.find("a", None).unwrap(), ("a".to_owned(), 3));
+    assert_eq!(store.kept.find("a", Some(1)).unwrap(), ("a".to_owned(), 1));
+    assert!(matches!(store.kept.find("a", Some(2)), Err(StoreError::NotFound { .. })));
     // What closed v1 does not open it again.
     change(&mut store, "a", revocation()).unwrap();
     assert_eq!(states(&store, NOW), [State::Revoked, State::Revoked]);
@@ -220,7 +220,7 @@ fn a_load_is_told_with_who_approved_it_and_kept_byte_for_byte() {
     let stored = store.stored(&("a".to_owned(), 1)).unwrap().unwrap();
     assert_eq!(stored.bytes, text.as_bytes());
     assert_eq!(stored.signatures, [b"one".to_vec(), b"two".to_vec()]);
-    let record = store.record(&("a".to_owned(), 1)).unwrap();
+    let record = store.kept.record(&("a".to_owned(), 1)).unwrap();
     assert_eq!(load.detail["sha256"], record.sha256.as_str());
     assert_eq!(record.approvals.len(), 2);
     assert!(store.stored(&("a".to_owned(), 2)).unwrap().is_none());
@@ -278,7 +278,7 @@ fn what_is_over_is_not_resumed() {
     load(&mut store, &named("window", 1)).unwrap();
     load(&mut store, &reviewed("review")).unwrap();
     load(&mut store, &named("quota", 1)).unwrap();
-    let spent = store.record(&("quota".to_owned(), 1)).unwrap().account().unwrap();
+    let spent = store.kept.record(&("quota".to_owned(), 1)).unwrap().account().unwrap();
     store.checkpoint_use(&[(spent, Use { bytes: 999_000, packets: 1 })], now()).unwrap();
     for id in ["window", "review", "quota"] {
         stay(&mut store, id);
@@ -340,17 +340,17 @@ fn expiry_is_kept_and_the_clock_set_back_does_not_open_again() {
     disk.restart(End::PowerLoss(7));
     let store = disk.open_store();
     assert!(open_ids(&store).is_empty());
-    assert_eq!((states(&store, NOW), store.slots_to_reset()), (vec![State::Expired; 3], vec![0, 1, 2]));
+    assert_eq!((states(&store, NOW), store.kept.slots_to_reset()), (vec![State::Expired; 3], vec![0, 1, 2]));
 }
 
 #[test]
 fn a_review_that_is_due_ends_the_window_in_the_kernel_too() {
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &named("a", 1).replace("2027-06-01", "2026-12-05")).unwrap();
-    let until = store.kernel_exemptions(&clocks(), &pins())[0].valid_until_ns;
+    let until = store.kept.kernel_exemptions(&clocks(), &pins())[0].valid_until_ns;
     assert_eq!(until, (5 + 4 * 86_400) * 1_000_000_000);
     let due = Clocks { wall: time("2026-12-06T00:00:00Z"), boot_ns: 0 };
-    assert!(store.kernel_exemptions(&due, &pins()).is_empty());
+    assert!(store.kept.kernel_exemptions(&due, &pins()).is_empty());
     assert_eq!(states(&store, "2026-12-06T00:00:00Z"), [State::Expired]);
 }
 
@@ -384,7 +384,7 @@ fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
     for text in [SECRET, "secret", "US-Ireland", "2026/0142", "198.51.100"] {
         assert!(lines.iter().all(|line| !line.contains(text)), "{text} in {lines:?}");
     }
-    let record = store.record(&("mlat-1".to_owned(), 1)).unwrap();
+    let record = store.kept.record(&("mlat-1".to_owned(), 1)).unwrap();
     let said: Vec<(&str, &str)> =
         record.reasons.iter().map(|it| (it.what.as_str(), it.why.as_str())).collect();
     assert_eq!(said, [("stay", SECRET), ("invalidate", SECRET)], "and the store has them");

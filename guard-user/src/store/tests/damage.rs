@@ -62,7 +62,7 @@ fn a_record_that_cannot_be_read_closes_its_exemption_and_the_rest_is_open() {
     for (reason, tamper) in cases {
         let mut store = tampered(tamper);
         assert_eq!(open_ids(&store), ["b"], "{reason}");
-        let [problem] = store.problems() else { panic!("{reason}: {:?}", store.problems()) };
+        let [problem] = store.kept.problems() else { panic!("{reason}: {:?}", store.kept.problems()) };
         assert_eq!(problem.place, "a, version 1");
         assert!(problem.reason.contains(reason) && problem.reason.contains("it is closed"), "{problem}");
         // The same version does not come back, and a new one never gets a slot that may be in use.
@@ -70,7 +70,7 @@ fn a_record_that_cannot_be_read_closes_its_exemption_and_the_rest_is_open() {
         assert_eq!(errors.errors[0].kind.code(), "old-version");
         let full = load(&mut store, &named("a", 2));
         assert!(matches!(full, Err(LoadError::Store(StoreError::NoSlot { .. }))), "any slot may be its");
-        let slots = store.slots_to_reset();
+        let slots = store.kept.slots_to_reset();
         assert!(!slots.contains(&1) && slots.len() == 255);
         store.slots_were_reset(&slots).unwrap();
         assert_eq!(load(&mut store, &named("a", 2)).unwrap().slots, [0]);
@@ -103,7 +103,7 @@ fn a_document_that_is_not_the_one_that_was_loaded_is_closed() {
     for (reason, tamper) in cases {
         let mut store = tampered(tamper);
         assert_eq!(open_ids(&store), ["b"], "{reason}");
-        let [problem] = store.problems() else { panic!("{reason}: {:?}", store.problems()) };
+        let [problem] = store.kept.problems() else { panic!("{reason}: {:?}", store.kept.problems()) };
         assert!(problem.reason.contains(reason) && problem.reason.contains("it is closed"), "{problem}");
         let resumed =
             store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now());
@@ -118,7 +118,7 @@ fn a_document_that_is_not_the_one_that_was_loaded_is_closed() {
 #[test]
 fn two_that_claim_one_slot_are_both_closed() {
     let store = tampered(|batch| change_record(batch, "b", |it| it["slots"] = vec![0].into()));
-    assert_eq!((open_ids(&store), store.problems().len()), (Vec::new(), 2));
+    assert_eq!((open_ids(&store), store.kept.problems().len()), (Vec::new(), 2));
     let disk = store.disk.as_ref().unwrap();
     let open = disk.read(&store.path).unwrap().kernel_exemptions(&clocks(), &pins()).unwrap();
     assert_eq!(open, [], "who only looks sees the same");
@@ -134,18 +134,18 @@ fn one_that_claims_a_slot_twice_is_closed() {
             it["slots"] = vec![7, 7].into();
         });
     });
-    assert_eq!((open_ids(&store), store.problems().len()), (vec!["b".to_owned()], 1));
+    assert_eq!((open_ids(&store), store.kept.problems().len()), (vec!["b".to_owned()], 1));
 }
 
 /// Nothing is open, nothing can be changed, and what is there is left for whoever repairs it.
 fn assert_unusable(store: &mut Store, reason: &str) {
-    let [problem] = store.problems() else { panic!("{reason}: {:?}", store.problems()) };
+    let [problem] = store.kept.problems() else { panic!("{reason}: {:?}", store.kept.problems()) };
     assert!(problem.reason.contains(reason) && problem.reason.contains("backup"), "{problem}");
-    assert!(store.kernel_exemptions(&clocks(), &pins()).is_empty() && store.list(now()).is_empty());
+    assert!(store.kept.kernel_exemptions(&clocks(), &pins()).is_empty() && store.kept.list(now()).is_empty());
     let damaged = |error: &LoadError| matches!(error, LoadError::Store(StoreError::Damaged { .. }));
     assert!(damaged(&load(store, &named("a", 1)).unwrap_err()));
     // The kernel's counts are reset all the same; then nothing is loaded either.
-    let slots = store.slots_to_reset();
+    let slots = store.kept.slots_to_reset();
     assert_eq!(slots.len(), 256);
     store.slots_were_reset(&slots).unwrap();
     assert!(damaged(&load(store, &named("a", 1)).unwrap_err()));
@@ -265,12 +265,12 @@ fn a_byte_that_was_flipped_anywhere_opens_nothing() {
             let opened = std::panic::catch_unwind(AssertUnwindSafe(|| disk.try_open()));
             let Ok(opened) = opened else { panic!("the byte {place} ends the program") };
             if let Ok(store) = opened {
-                for entry in store.kernel_exemptions(&clocks(), &pins()) {
-                    let document = store.by_slot(entry.slot).unwrap();
+                for entry in store.kept.kernel_exemptions(&clocks(), &pins()) {
+                    let document = store.kept.by_slot(entry.slot).unwrap();
                     assert_eq!(document.id, "open", "the byte {place}");
                     assert!(entry.quota <= 1_000_000, "the byte {place}");
                 }
-                let intact = store.problems().is_empty() && open_ids(&store) == ["open"];
+                let intact = store.kept.problems().is_empty() && open_ids(&store) == ["open"];
                 found += usize::from(!intact);
                 let same = store.audit_lines(0, usize::MAX).is_ok_and(|now| now == lines);
                 assert!(
@@ -295,7 +295,7 @@ fn the_file_is_for_its_owner_alone_and_for_one_process() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "one file");
     drop(store);
     let store = Store::open(&folder).unwrap();
-    assert_eq!((store.list(now()).len(), store.problems()), (1, &[][..]));
+    assert_eq!((store.kept.list(now()).len(), store.kept.problems()), (1, &[][..]));
     assert_eq!(trail(&store).len(), 3);
     assert!(matches!(Store::open(Path::new("/dev/null")), Err(StoreError::Disk { .. })));
 }
@@ -305,7 +305,7 @@ fn what_a_beginning_that_was_cut_short_left_is_no_store() {
     let state = tempfile::tempdir().unwrap();
     std::fs::write(state.path().join("store.new"), b"half").unwrap();
     let mut store = Store::open(state.path()).unwrap();
-    assert_eq!(store.problems(), []);
+    assert_eq!(store.kept.problems(), []);
     load(&mut store, GOOD).unwrap();
     assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 1);
 }

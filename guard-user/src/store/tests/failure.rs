@@ -33,7 +33,7 @@ fn any_single_step_of_any_event_can_fail() {
             disk.fail_after(steps);
             let failed = !world.happen(&mut store, event, &disk);
             let struck = disk.has_struck();
-            world.go_on();
+            world.go_on(&mut store);
             if failed {
                 failures += 1;
                 // Any write at all keeps what the last one could not.
@@ -102,7 +102,7 @@ fn what_the_disk_did_not_take_is_in_the_trail_in_its_order() {
     let told: Vec<String> =
         trail(&store).into_iter().map(|record| record.why).filter(|why| !why.is_empty()).collect();
     assert_eq!(told, ["first", "second", "third"]);
-    let status = &store.record(&("a".to_owned(), 1)).unwrap().status;
+    let status = &store.kept.record(&("a".to_owned(), 1)).unwrap().status;
     assert!(matches!(status, Status::Revoked { why, .. } if why == "third"), "{status:?}");
 }
 
@@ -179,7 +179,11 @@ fn after_an_outage_of_any_length_at_any_step_the_store_goes_on_and_nothing_is_mo
                 *by_day.entry(row.key).or_insert(0) += row.used.bytes;
             }
             for (key, bytes) in by_day {
-                assert_eq!(again.record(&key).unwrap().used().bytes, bytes, "{event:?}, {steps}, {failures}");
+                assert_eq!(
+                    again.kept.record(&key).unwrap().used().bytes,
+                    bytes,
+                    "{event:?}, {steps}, {failures}"
+                );
             }
             load(&mut store, &named("later", 1)).unwrap();
         }
@@ -199,7 +203,7 @@ fn a_load_that_was_reported_as_failed_and_is_on_the_disk_is_closed_there_with_it
         }
         while store.checkpoint_use(&[], now()).is_err() {}
         let key = ("a".to_owned(), 1);
-        let Some(record) = store.record(&key) else { continue };
+        let Some(record) = store.kept.record(&key) else { continue };
         found += 1;
         assert!(
             matches!(&record.status, Status::Revoked { why, by: 1001, .. } if why.contains("reported as failed"))

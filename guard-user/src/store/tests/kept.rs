@@ -206,7 +206,7 @@ proptest! {
                 let done = world.happen(&mut store, event, &disk);
                 prop_assert!(is_on_the_disk(&entries(&store.kept()), &disk), "{event:?}");
                 if !done {
-                    world.go_on();
+                    world.go_on(&mut store);
                     prop_assert!(world.happen(&mut store, Event::Look(0), &disk));
                 }
             }

@@ -48,25 +48,26 @@ impl Child {
     fn look(&mut self) {
         let counts: Vec<(u16, Use)> = self
             .store
+            .kept
             .accounts()
             .into_iter()
             .map(|slot| (slot, Use { bytes: self.counts.get(&slot).copied().unwrap_or(0), packets: 1 }))
             .collect();
         self.store.checkpoint_use(&counts, now()).unwrap();
-        for summary in self.store.list(now()) {
+        for summary in self.store.kept.list(now()) {
             say(format_args!("used {} {} {}", summary.id, summary.version, summary.used_bytes));
         }
     }
 
     fn publish(&mut self) {
-        let entries = self.store.kernel_exemptions(&clocks(), &pins());
+        let entries = self.store.kept.kernel_exemptions(&clocks(), &pins());
         self.table.clear();
         for entry in entries.into_iter().filter(|entry| entry.slot == entry.account) {
-            let of = self.store.by_slot(entry.slot).unwrap();
+            let of = self.store.kept.by_slot(entry.slot).unwrap();
             self.table.push((entry.account, (of.id.clone(), of.version), entry.quota));
         }
         self.look();
-        let free = self.store.slots_to_reset();
+        let free = self.store.kept.slots_to_reset();
         for slot in &free {
             self.counts.remove(slot);
             say(format_args!("reset {slot}"));
@@ -98,10 +99,10 @@ impl Child {
 
     fn load(&mut self, index: usize) {
         let id = IDS[index];
-        let latest = self.store.list(now()).into_iter().rfind(|summary| summary.id == id);
+        let latest = self.store.kept.list(now()).into_iter().rfind(|summary| summary.id == id);
         let version = latest.map_or(1, |summary| summary.version + 1);
         let text = document(index, version, None);
-        let open = self.store.find(id, None).ok().and_then(|key| self.store.record(&key).cloned());
+        let open = self.store.kept.find(id, None).ok().and_then(|key| self.store.kept.record(&key).cloned());
         if open.is_none_or(|record| record.is_closed()) {
             say(format_args!("loading {id} {version}"));
             load(&mut self.store, &text).unwrap();
@@ -201,12 +202,12 @@ impl Book {
 
     /// Holds what the killed process left against what it has said.
     fn compare(&mut self, store: &Store, round: u64) {
-        assert_eq!(store.problems(), [], "round {round}");
+        assert_eq!(store.kept.problems(), [], "round {round}");
         let told = told(store);
         let mut listed = BTreeSet::new();
-        for summary in store.list(now()) {
+        for summary in store.kept.list(now()) {
             let key = (summary.id, summary.version);
-            let record = store.record(&key).unwrap();
+            let record = store.kept.record(&key).unwrap();
             let is = Is::of(record);
             assert_eq!(told.get(&key), Some(&is), "the trail and the record of {key:?} in round {round}");
             if let Some(begun) = self.begun.remove(&key) {
@@ -231,7 +232,7 @@ impl Book {
         self.begun.clear();
         assert_eq!(listed, self.said.keys().cloned().collect(), "round {round}");
         assert_eq!(told.len(), listed.len());
-        let entries = store.kernel_exemptions(&clocks(), &pins());
+        let entries = store.kept.kernel_exemptions(&clocks(), &pins());
         let slots: BTreeSet<u16> = entries.iter().map(|entry| entry.slot).collect();
         assert_eq!(slots.len(), entries.len(), "each has a slot of its own");
     }

@@ -135,9 +135,9 @@ fn load(store: &mut Store, text: &str) -> Result<Admission, LoadError> {
 
 /// The ids of what the kernel is to have.
 fn open_ids(store: &Store) -> Vec<String> {
-    let entries = store.kernel_exemptions(&clocks(), &pins());
+    let entries = store.kept.kernel_exemptions(&clocks(), &pins());
     let accounts = entries.iter().filter(|entry| entry.slot == entry.account);
-    accounts.map(|entry| store.by_slot(entry.slot).unwrap().id.clone()).collect()
+    accounts.map(|entry| store.kept.by_slot(entry.slot).unwrap().id.clone()).collect()
 }
 
 /// The whole audit trail, verified.

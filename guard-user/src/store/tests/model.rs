@@ -102,7 +102,7 @@ impl ModelDisk {
     /// The store of the next process, which finds nothing wrong with it.
     pub(crate) fn open_store(&self) -> Store {
         let store = self.try_open().unwrap();
-        assert_eq!(store.problems(), []);
+        assert_eq!(store.kept.problems(), []);
         store
     }
 

@@ -43,7 +43,7 @@ fn a_file_that_was_removed_is_written_anew_as_it_is_by_then() {
     let records = trail(&store);
     drop(store);
     let store = Store::open(&state).unwrap();
-    assert_eq!((store.problems(), open_ids(&store)), (&[][..], vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!((store.kept.problems(), open_ids(&store)), (&[][..], vec!["b".to_owned(), "c".to_owned()]));
     assert_eq!(trail(&store), records);
 }
 
@@ -132,8 +132,8 @@ fn a_store_that_could_not_be_opened_has_nothing_open_and_says_why() {
     load(&mut first, &named("a", 1)).unwrap();
     let error = Store::open(folder.path()).unwrap_err();
     let mut closed = Store::closed(folder.path(), &error);
-    assert!(!closed.is_usable() && !closed.kept().is_usable() && open_ids(&closed).is_empty());
-    let [problem] = closed.problems() else { panic!() };
+    assert!(!closed.kept.is_usable() && open_ids(&closed).is_empty());
+    let [problem] = closed.kept.problems() else { panic!() };
     assert!(problem.reason.contains("a daemon holds the store"), "{problem}");
     assert!(load(&mut closed, &named("b", 1)).is_err());
     let change = Change::Revoke { why: "x".to_owned() };

@@ -177,7 +177,7 @@ fn an_upgrade_loses_no_counts() {
     write(folder.path(), "counts.json", COUNTS);
     write(folder.path(), "told.json", CURSOR);
     let mut store = Store::open(folder.path()).unwrap();
-    assert_eq!(store.problems(), []);
+    assert_eq!(store.kept.problems(), []);
     assert_eq!(store.take_over_files().unwrap(), []);
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert_eq!(left, ["store.redb"]);

@@ -13,7 +13,7 @@ fn with_quota(id: &str, quota: u64) -> String {
 }
 
 fn quotas(store: &Store) -> Vec<u64> {
-    store.kernel_exemptions(&clocks(), &pins()).into_iter().map(|it| it.quota).collect()
+    store.kept.kernel_exemptions(&clocks(), &pins()).into_iter().map(|it| it.quota).collect()
 }
 
 fn look(store: &mut Store, bytes: u64) {
@@ -36,14 +36,15 @@ fn a_quota_goes_on_when_the_kernel_s_counters_begin_anew() {
     assert_eq!(quotas(&store), [0, u64::MAX], "what was granted counts as used until more is");
     assert!(store.grant().unwrap());
     assert_eq!(quotas(&store), [GIB / 2, u64::MAX]);
-    let used: Vec<_> = store.list(now()).into_iter().map(|it| (it.used_bytes, it.used_packets)).collect();
+    let used: Vec<_> =
+        store.kept.list(now()).into_iter().map(|it| (it.used_bytes, it.used_packets)).collect();
     assert_eq!(used, [(GIB / 2, 1), (5, 1)]);
     // Anew before anything was let through: nothing more is lost than what was granted.
     disk.restart(End::PowerLoss(2));
     let mut store = disk.open_store();
     for _ in 0..3 {
         store.counters_began_anew().unwrap();
-        assert_eq!(store.list(now())[0].used_bytes, GIB, "a second call changes nothing");
+        assert_eq!(store.kept.list(now())[0].used_bytes, GIB, "a second call changes nothing");
     }
     // After eight of them nothing is left.
     for _ in 2..8 {
@@ -52,7 +53,7 @@ fn a_quota_goes_on_when_the_kernel_s_counters_begin_anew() {
     }
     assert!(!store.grant().unwrap());
     assert_eq!(quotas(&store), [0, u64::MAX]);
-    assert_eq!(store.list(now())[0].used_bytes, 4 * GIB);
+    assert_eq!(store.kept.list(now())[0].used_bytes, 4 * GIB);
 }
 
 #[test]
@@ -80,23 +81,26 @@ fn more_is_granted_before_the_slice_runs_out_and_never_more_than_the_quota() {
 #[test]
 fn a_grant_is_due_by_what_the_kernel_has_counted() {
     let mut store = ModelDisk::new().open_store();
-    let due = |store: &Store, bytes| store.is_grant_due(&[(0, Use { bytes, packets: 1 })]);
-    assert!(!store.has_more_to_grant());
+    let due = |store: &Store, bytes| store.kept.is_grant_due(&[(0, Use { bytes, packets: 1 })]);
+    assert!(!store.kept.has_more_to_grant());
     load(&mut store, &with_quota("a", 2 * SMALLEST)).unwrap();
-    assert!(store.has_more_to_grant());
-    assert!(!store.is_grant_due(&[]) && !due(&store, SMALLEST / 2 - 1) && due(&store, SMALLEST / 2));
+    assert!(store.kept.has_more_to_grant());
+    assert!(!store.kept.is_grant_due(&[]) && !due(&store, SMALLEST / 2 - 1) && due(&store, SMALLEST / 2));
     look(&mut store, SMALLEST / 2);
-    assert!(store.is_grant_due(&[]), "saved, and not granted yet");
+    assert!(store.kept.is_grant_due(&[]), "saved, and not granted yet");
     assert!(store.grant().unwrap());
-    assert!(store.has_more_to_grant() && !due(&store, SMALLEST - 1) && due(&store, SMALLEST));
+    assert!(store.kept.has_more_to_grant() && !due(&store, SMALLEST - 1) && due(&store, SMALLEST));
     store.change(&Target::Id("a".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
-    assert!(!store.has_more_to_grant() && !due(&store, SMALLEST), "nothing is granted to what is stayed");
+    assert!(
+        !store.kept.has_more_to_grant() && !due(&store, SMALLEST),
+        "nothing is granted to what is stayed"
+    );
     store.slots_were_reset(&[0]).unwrap();
     store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now()).unwrap();
-    assert!(store.has_more_to_grant() && !due(&store, SMALLEST / 2 - 1), "the count began anew");
+    assert!(store.kept.has_more_to_grant() && !due(&store, SMALLEST / 2 - 1), "the count began anew");
     look(&mut store, SMALLEST / 2);
     assert!(store.grant().unwrap());
-    assert!(!store.has_more_to_grant() && !due(&store, 2 * SMALLEST), "all of it is granted");
+    assert!(!store.kept.has_more_to_grant() && !due(&store, 2 * SMALLEST), "all of it is granted");
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn a_look_between_a_charge_and_its_taking_back_does_not_stay() {
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &named("a", 1)).unwrap();
     look(&mut store, 1_000_100);
-    assert_eq!(store.list(now())[0].used_bytes, 1_000_000);
+    assert_eq!(store.kept.list(now())[0].used_bytes, 1_000_000);
 }
 
 #[test]
@@ -126,7 +130,7 @@ fn a_list_with_the_kernel_s_counts_has_them_without_a_write() {
     let counts =
         [(0, Use { bytes: 500, packets: 2 }), (1, Use { bytes: 7, packets: 1 }), (9, Use::default())];
     let used = |store: &Store, counts: &[(u16, Use)]| -> Vec<u64> {
-        store.list_with(counts, now()).into_iter().map(|it| it.used_bytes).collect()
+        store.kept.list_with(counts, now()).into_iter().map(|it| it.used_bytes).collect()
     };
     assert_eq!(used(&store, &counts), [500, 7]);
     assert_eq!(used(&store, &[(0, Use { bytes: 299, packets: 1 })]), [300, 0], "no count goes back");
@@ -143,7 +147,7 @@ fn what_was_granted_and_not_used_is_given_back_in_good_order() {
     disk.restart(End::Killed);
     let mut store = disk.open_store();
     store.counters_began_anew().unwrap();
-    assert_eq!(store.list(now())[0].used_bytes, 300);
+    assert_eq!(store.kept.list(now())[0].used_bytes, 300);
     store.grant().unwrap();
     assert_eq!(quotas(&store), [GIB / 2]);
     // So it is by a stay, once its places are free.
@@ -151,7 +155,7 @@ fn what_was_granted_and_not_used_is_given_back_in_good_order() {
     store.change(&Target::Id("a".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
     store.slots_were_reset(&[0]).unwrap();
     store.counters_began_anew().unwrap();
-    assert_eq!(store.list(now())[0].used_bytes, 1300);
+    assert_eq!(store.kept.list(now())[0].used_bytes, 1300);
     assert!(!store.grant().unwrap(), "nothing is granted to what is stayed");
     store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now()).unwrap();
     assert_eq!(quotas(&store), [GIB / 2]);

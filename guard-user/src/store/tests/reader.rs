@@ -19,7 +19,7 @@ fn a_store_is_read_and_left_as_it_is() {
     }
     // Who holds it is asked instead.
     assert!(matches!(Reader::open(state.path()), Err(StoreError::Held { .. })));
-    let kernel = store.kernel_exemptions(&clocks(), &pins());
+    let kernel = store.kept.kernel_exemptions(&clocks(), &pins());
     let lines = store.audit_lines(0, usize::MAX).unwrap();
     drop(store);
 
@@ -62,7 +62,7 @@ fn what_a_killed_daemon_left_is_read() {
     assert!(matches!(Store::open(state.path()), Err(StoreError::Held { .. })), "not while it is read");
     drop(reader);
     assert_eq!(fs::read(&file).unwrap(), left);
-    assert_eq!(Store::open(state.path()).unwrap().list(now()).len(), 1);
+    assert_eq!(Store::open(state.path()).unwrap().kept.list(now()).len(), 1);
 }
 
 #[test]

@@ -26,20 +26,20 @@ fn a_slot_is_given_away_again_only_once_its_use_was_reset() {
     revoke(&mut store, "mlat-1");
     disk.restart(End::Killed);
     let mut store = disk.open_store();
-    assert_eq!(store.slots_to_reset(), [0, 1]);
-    assert_eq!(store.accounts(), [2, 3, 0]);
+    assert_eq!(store.kept.slots_to_reset(), [0, 1]);
+    assert_eq!(store.kept.accounts(), [2, 3, 0]);
     assert_eq!(load(&mut store, &named("d", 1)).unwrap().slots, [4]);
     store.checkpoint_use(&[(0, Use { bytes: 77, packets: 1 })], now()).unwrap();
     // One of the two is not enough.
     store.slots_were_reset(&[1]).unwrap();
-    assert_eq!(store.slots_to_reset(), [0, 1]);
+    assert_eq!(store.kept.slots_to_reset(), [0, 1]);
     store.slots_were_reset(&[0, 1]).unwrap();
     // The kernel's count is zero from now on, and what was saved stays.
     store.checkpoint_use(&[(0, Use::default())], now()).unwrap();
     disk.restart(End::Killed);
     let mut store = disk.open_store();
-    assert_eq!(store.slots_to_reset(), Vec::<u16>::new());
-    let good = store.list(now()).into_iter().find(|summary| summary.id == "mlat-1").unwrap();
+    assert_eq!(store.kept.slots_to_reset(), Vec::<u16>::new());
+    let good = store.kept.list(now()).into_iter().find(|summary| summary.id == "mlat-1").unwrap();
     assert_eq!((good.used_bytes, good.slot), (77, None));
     assert_eq!(load(&mut store, &named("e", 1)).unwrap().slots, [0]);
     // A slot in use is not given away by a report about it.
@@ -62,7 +62,7 @@ fn as_many_as_the_kernel_holds_and_not_one_more() {
         "the kernel's 256 places for exemptions do not have 2 free: revoke one that is not needed"
     );
     load(&mut store, &named("last", 1)).unwrap();
-    assert_eq!(store.kernel_exemptions(&clocks(), &pins()).len(), MAX_EXEMPTIONS);
+    assert_eq!(store.kept.kernel_exemptions(&clocks(), &pins()).len(), MAX_EXEMPTIONS);
     let error = load(&mut store, &named("more", 1)).unwrap_err();
     assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 1 })), "{error}");
     revoke(&mut store, "17");
@@ -77,13 +77,13 @@ fn what_is_stayed_gives_its_places_away_and_gets_others() {
     load(&mut store, GOOD).unwrap();
     store.checkpoint_use(&[(0, Use { bytes: 400_000, packets: 4 })], now()).unwrap();
     stay(&mut store, "mlat-1");
-    assert_eq!(store.slots_to_reset(), [0, 1]);
+    assert_eq!(store.kept.slots_to_reset(), [0, 1]);
     store.slots_were_reset(&[0, 1]).unwrap();
     assert_eq!(load(&mut store, &named("b", 1)).unwrap().slots, [0]);
     store
         .change(&Target::Id("mlat-1".into()), &Change::Resume { why: "lifted".into() }, &who(), now())
         .unwrap();
-    let entries = store.kernel_exemptions(&clocks(), &pins());
+    let entries = store.kept.kernel_exemptions(&clocks(), &pins());
     let entries: Vec<_> = entries.iter().map(|it| (it.slot, it.account, it.quota)).collect();
     assert_eq!(entries, [(0, 0, 1_000_000), (1, 1, 600_000), (2, 1, 600_000)]);
 }
@@ -102,9 +102,9 @@ fn what_is_stayed_is_not_resumed_in_places_that_may_have_been_reset() {
     let resume = Change::Resume { why: "lifted".into() };
     let error = store.change(&Target::Id("a".into()), &resume, &who(), now()).unwrap_err();
     assert!(error.to_string().contains("reload"), "{error}");
-    store.slots_were_reset(&store.slots_to_reset()).unwrap();
+    store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
     store.change(&Target::Id("a".into()), &resume, &who(), now()).unwrap();
-    assert_eq!(store.kernel_exemptions(&clocks(), &pins())[0].quota, 600_000);
+    assert_eq!(store.kept.kernel_exemptions(&clocks(), &pins())[0].quota, 600_000);
     assert_eq!(open_ids(&store), ["a"]);
 }
 

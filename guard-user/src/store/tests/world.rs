@@ -232,7 +232,7 @@ impl World {
         if loaded.is_ok() {
             self.said.insert(key, Said { is: Is::Open, used: 0, text });
         } else {
-            assert_eq!(store.record(&became[0].0), None, "one that was not loaded is not there");
+            assert_eq!(store.kept.record(&became[0].0), None, "one that was not loaded is not there");
         }
         self.answered(&became, loaded)
     }
@@ -256,7 +256,7 @@ impl World {
         let became: Vec<_> = keys.into_iter().map(|key| (key, is, String::new())).collect();
         let done = store.change(target, change, &who(), now()).map(drop);
         for (key, is, _) in &became {
-            let here = Is::of(store.record(key).unwrap());
+            let here = Is::of(store.kept.record(key).unwrap());
             let held = if done.is_err() && *is == Is::Open { self.said[key].is } else { *is };
             assert_eq!(here, held, "in this process {key:?} is closed whatever the disk did");
         }
@@ -270,10 +270,10 @@ impl World {
         let became: Vec<_> = self
             .said
             .iter()
-            .filter(|(key, said)| said.is != Is::Closed && store.record(key).unwrap().is_closed())
+            .filter(|(key, said)| said.is != Is::Closed && store.kept.record(key).unwrap().is_closed())
             .map(|(key, _)| (key.clone(), Is::Closed, String::new()))
             .collect();
-        assert!(!all || self.said.keys().all(|key| store.record(key).unwrap().is_closed()));
+        assert!(!all || self.said.keys().all(|key| store.kept.record(key).unwrap().is_closed()));
         self.answered(&became, done.map(drop))
     }
 
@@ -312,6 +312,7 @@ impl World {
         let count = |slot: u16| self.counts.get(&slot).copied().unwrap_or(0);
         let charged = |bytes: u64| if bytes > 0 { bytes + more } else { 0 };
         store
+            .kept
             .accounts()
             .into_iter()
             .map(|slot| (slot, Use { bytes: charged(count(slot)), packets: count(slot) / 1000 }))
@@ -323,10 +324,10 @@ impl World {
         let looked = store.checkpoint_use(&counts, now());
         if looked.is_ok() {
             for (key, said) in &mut self.said {
-                let used = store.record(key).unwrap().used().bytes;
+                let used = store.kept.record(key).unwrap().used().bytes;
                 assert!(used >= said.used, "{key:?}: use has shrunk");
                 said.used = used;
-                if let (Some(account), true) = (store.record(key).unwrap().account(), more == 0) {
+                if let (Some(account), true) = (store.kept.record(key).unwrap().account(), more == 0) {
                     let counted = self.counts.get(&account).copied().unwrap_or(0);
                     assert!(used >= counted.min(quota(index_of(&key.0)).unwrap_or(u64::MAX)), "{key:?}");
                 }
@@ -337,22 +338,22 @@ impl World {
 
     /// A new generation goes live; then the places that it does not use are freed.
     fn publish(&mut self, store: &mut Store) -> Result<(), StoreError> {
-        let entries = store.kernel_exemptions(&clocks(), &pins());
+        let entries = store.kept.kernel_exemptions(&clocks(), &pins());
         self.table.clear();
         let mut slots = std::collections::BTreeSet::new();
         for entry in &entries {
             assert!(usize::from(entry.slot) < MAX_EXEMPTIONS);
             assert!(slots.insert(entry.slot), "two have the slot {}", entry.slot);
-            let of = store.by_slot(entry.slot).unwrap();
+            let of = store.kept.by_slot(entry.slot).unwrap();
             let account = Account { key: (of.id.clone(), of.version), quota: entry.quota };
             let earlier = self.table.insert(entry.account, account.clone());
             assert!(
                 earlier.is_none_or(|it| it.key == account.key && it.quota == account.quota),
                 "one account, one quota"
             );
-            assert_eq!(store.record(&account.key).unwrap().account(), Some(entry.account));
+            assert_eq!(store.kept.record(&account.key).unwrap().account(), Some(entry.account));
         }
-        let free = store.slots_to_reset();
+        let free = store.kept.slots_to_reset();
         assert!(free.iter().all(|slot| !slots.contains(slot)), "a slot in use is never reset");
         if free.is_empty() {
             return Ok(());
@@ -379,13 +380,17 @@ impl World {
         store.grant().map(drop)
     }
 
-    /// One step has failed, and the process goes on: what opens is not done, and what closes is.
-    pub(super) fn go_on(&mut self) {
+    /// One step has failed, and the process goes on: what opens is not done, and what closes is. Where the kernel's
+    /// counters began anew, the store learns of it before anything is published, as at a start of the daemon.
+    pub(super) fn go_on(&mut self, store: &mut Store) {
         let questions = std::mem::take(&mut self.open_question);
         if questions.values().all(|(is, _)| *is != Is::Open) {
             for (key, (is, _)) in questions {
                 self.said.get_mut(&key).unwrap().is = is;
             }
+        }
+        if self.anew {
+            self.begin_anew(store).unwrap();
         }
     }
 
@@ -403,7 +408,7 @@ impl World {
     pub(super) fn compare(&mut self, store: &mut Store) {
         let questions = std::mem::take(&mut self.open_question);
         for (key, (is, text)) in &questions {
-            if store.record(key).is_some_and(|record| Is::of(record) == *is) {
+            if store.kept.record(key).is_some_and(|record| Is::of(record) == *is) {
                 let said = Said { is: *is, used: 0, text: text.clone() };
                 self.said.entry(key.clone()).or_insert(said).is = *is;
             }
@@ -418,10 +423,10 @@ impl World {
 
     /// Every exemption is what was said, and the trail tells the same.
     fn compare_answered(&mut self, store: &Store) {
-        let listed: Vec<Key> = store.list(now()).into_iter().map(|it| (it.id, it.version)).collect();
+        let listed: Vec<Key> = store.kept.list(now()).into_iter().map(|it| (it.id, it.version)).collect();
         assert_eq!(listed, self.said.keys().cloned().collect::<Vec<_>>(), "each is there that was loaded");
         for (key, said) in &mut self.said {
-            let record = store.record(key).unwrap();
+            let record = store.kept.record(key).unwrap();
             assert_eq!(Is::of(record), said.is, "{key:?}: {record:?}");
             assert!(record.used().bytes >= said.used, "{key:?}: use has shrunk");
             said.used = record.used().bytes;

@@ -320,7 +320,7 @@ impl World {
                     }
                     _ => None,
                 };
-                let is_tried = matches!(job, StoreJob::CheckPlace) && !self.store.is_usable();
+                let is_tried = matches!(job, StoreJob::CheckPlace) && !self.store.kept().is_usable();
                 if is_tried
                     && !self.store_is_away
                     && let Ok(store) = opened(&self.disk, self.is_anew)
