@@ -141,11 +141,6 @@ pub(super) const CIRCLES: &[Known] = &[
     Known { of: "guard-user/src/exemption/law", files: &["breach", "mod", "overlap"] },
     Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
     Known {
-        of: "guard-user/src/kernel",
-        files: &["api", "attach", "counters", "filter", "mod", "observe", "programs", "publish", "restore"],
-    },
-    Known { of: "guard-user/src/kernel", files: &["error", "interface"] },
-    Known {
         of: "guard-user/src/store",
         files: &[
             "days",
