@@ -7,11 +7,13 @@
 //! verify`, it refuses more: docs/approvals.md lists where, and the tests hold it against that program.
 
 pub mod allowed_signers;
+mod bounds;
 pub mod load;
 pub mod pattern;
 pub mod quorum;
 mod refusal;
 pub mod signature;
+mod signer;
 #[cfg(test)]
 pub(crate) mod tests;
 mod validity;
@@ -22,6 +24,7 @@ use jiff::Timestamp;
 pub use allowed_signers::AllowedSigners;
 pub use quorum::{NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
+pub use signer::Signer;
 pub use verify::{Approval, verify};
 
 /// What a signature over an exemption's document is made for; one made for anything else never counts
@@ -29,18 +32,6 @@ pub use verify::{Approval, verify};
 pub const EXEMPTION: &str = "borderguard-exemption";
 /// What a signature over a checkpoint of the audit trail is made for.
 pub const AUDIT: &str = "borderguard-audit";
-
-/// Somebody whose approval counts, as the config names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signer {
-    /// By this identity the file of allowed signers has their keys. No two signers have the same, however
-    /// written in capitals.
-    pub identity: String,
-    /// What they approve as; never empty.
-    pub roles: Vec<String>,
-    /// Their Unix user, where they have one on this host.
-    pub user: Option<String>,
-}
 
 /// A document with what it says about its own approval.
 #[derive(Clone, Copy, Debug)]

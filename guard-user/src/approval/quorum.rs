@@ -5,7 +5,7 @@
 //! seats, found by augmenting paths (Kuhn's algorithm): taking roles in any fixed order would refuse some
 //! documents that are approved.
 
-use super::Signer;
+use super::signer::Signer;
 use super::verify::Approval;
 
 /// So many approvals by signers of one role.

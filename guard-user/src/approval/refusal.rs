@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::signature::{RSA_BITS, SIGNATURE_BYTES};
+use super::bounds::{RSA_BITS, SIGNATURE_BYTES};
 
 /// Why a signature does not count. Its `Display` is one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,19 +1,13 @@
 //! A detached SSH signature: from the file that `ssh-keygen -Y sign` writes to its parts (OpenSSH's
 //! PROTOCOL.sshsig). Read by the byte: a file that can be read in two ways is refused.
 
-use std::ops::RangeInclusive;
-
 use base64ct::{Base64, Encoding};
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
 
-use super::refusal::Refusal;
+pub use super::bounds::{RSA_BITS, SIGNATURE_BYTES};
 
-/// Bytes of a signature's file: with an RSA key of 4096 bits it has about 1600.
-pub const SIGNATURE_BYTES: usize = 16 << 10;
-/// Bits of an RSA key. Fewer than 2048 are not thought to hold until an exemption ends (NIST SP 800-131A;
-/// OpenSSH itself takes 1024), and more than 4096 cost more time than a stranger's file should.
-pub const RSA_BITS: RangeInclusive<usize> = 2048..=4096;
+use super::refusal::Refusal;
 
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";

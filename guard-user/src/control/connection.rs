@@ -4,22 +4,24 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
 use tracing::warn;
 
 use super::access::Peer;
+use super::message::{Command, Message};
 use super::places::{Kind, Place};
 use super::protocol::{ErrorKind, Request, Response, parse_request};
 use super::refusals::{Refusal, Step};
 use super::right::{Right, needed};
-use super::server::{Command, Message, Shared};
+use super::shared::Shared;
 use super::streams::Wanted;
 use super::users::{SLOW, user_words};
-use super::{MAX_CLIENTS, MAX_REQUEST_BYTES, MAX_VIEW_REQUEST_BYTES, TRANSFER_TIMEOUT};
+use super::wire::{busy, send, send_now};
+use super::{MAX_REQUEST_BYTES, MAX_VIEW_REQUEST_BYTES, TRANSFER_TIMEOUT};
 
 /// How long a load waits for the name of the user who asks for it. Without the name it can't be known whether
 /// that user has approved the exemption, too.
@@ -161,16 +163,6 @@ impl Shared {
     }
 }
 
-/// The answer to a connection for which there is no place.
-pub(super) fn busy() -> Response {
-    Response::error(ErrorKind::Busy, format!("{MAX_CLIENTS} clients are connected already: try again later"))
-}
-
-/// Sends what a socket takes at once: a new one takes a short response whole.
-pub(super) fn send_now(stream: &UnixStream, response: &Response) {
-    let _it_has_gone = stream.try_write(response.to_line().as_bytes());
-}
-
 /// `None` where the client went without a request.
 async fn read_request(
     reader: &mut BufReader<OwnedReadHalf>,
@@ -214,12 +206,4 @@ async fn ask_daemon(
         Ok(answer) => answer.unwrap_or_else(|_| ending()),
         Err(_) => none("what was asked for may still be done. Look with `borderguard status`"),
     }
-}
-
-pub(super) async fn send(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
-    write(writer, response.to_line().as_bytes()).await
-}
-
-pub(super) async fn write(writer: &mut OwnedWriteHalf, bytes: &[u8]) -> io::Result<()> {
-    timeout(TRANSFER_TIMEOUT, writer.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }

@@ -27,18 +27,21 @@
 pub mod access;
 pub mod client;
 mod connection;
+mod message;
 pub mod peer;
 mod places;
 pub mod protocol;
 pub mod refusals;
 pub mod right;
 pub mod server;
+mod shared;
 pub mod socket;
 pub mod status;
 mod streams;
 #[cfg(test)]
 mod tests;
 pub mod users;
+mod wire;
 
 use std::time::Duration;
 

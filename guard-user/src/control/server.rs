@@ -5,31 +5,32 @@
 //! Groups of the config that have no number yet are looked up again every few seconds; root and the daemon's own
 //! user are served from the first moment on.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
+
+pub use super::message::{Command, Message};
 
 use super::DAEMON_TIMEOUT;
-use super::access::{Access, Member, Peer};
-use super::connection::{Connection, busy, send_now};
+use super::access::{Access, Member};
+use super::connection::Connection;
 use super::peer::Credentials;
-use super::places::{Kind, Places};
-use super::protocol::{Request, Response};
-use super::refusals::{Refusal, Refusals};
+use super::places::Kind;
 use super::right::Right;
-use super::socket::{self, Identity, SocketError};
+use super::shared::{Shared, Socket, Unresolved, lock};
+use super::socket::SocketError;
 use super::streams::Streams;
-use super::users::{LookupError, Names};
+use super::users::Names;
+use super::wire::{busy, send_now};
 use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
@@ -44,26 +45,6 @@ const AGAIN: Duration = Duration::from_secs(3);
 const GROUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the thread may be silent before that is a problem.
 const SILENT: Duration = Duration::from_secs(5);
-
-/// What connections have for the daemon.
-#[derive(Debug)]
-pub enum Message {
-    /// A request, from a peer that has the right to it.
-    Asked(Command),
-    /// A request was refused: to be recorded. They come at most once a second for each user, see [`Refusals`].
-    Refused(Refusal),
-}
-
-/// A request on its way to the daemon.
-#[derive(Debug)]
-pub struct Command {
-    /// What is asked.
-    pub request: Request,
-    /// Who asks.
-    pub peer: Peer,
-    /// Where the answer goes; nobody may be there any more.
-    pub answer: oneshot::Sender<Response>,
-}
 
 /// What a server is made of.
 #[derive(Clone, Debug)]
@@ -80,137 +61,7 @@ pub struct Setup {
     pub requests: mpsc::Sender<Message>,
 }
 
-/// What the thread shares with its connections and with the handle.
-pub(super) struct Shared {
-    path: PathBuf,
-    access: Mutex<Arc<Access>>,
-    socket: Mutex<Socket>,
-    /// There is a new listener.
-    changed: Notify,
-    /// Why groups have no number yet, by name and right.
-    unresolved: Mutex<BTreeMap<(String, Right), Unresolved>>,
-    places: Arc<Places>,
-    refusals: Mutex<Refusals>,
-    pub(super) names: Names,
-    pub(super) streams: Streams,
-    pub(super) requests: mpsc::Sender<Message>,
-    /// How long the daemon may take for an answer.
-    pub(super) daemon_timeout: Duration,
-    /// Of the thread.
-    heartbeat: Heartbeat,
-}
-
-/// The socket's file.
-#[derive(Debug, Default)]
-struct Socket {
-    /// Which file it is; `None` where there is none.
-    file: Option<Identity>,
-    /// The listener, until the thread has it.
-    listener: Option<StdListener>,
-    /// Why it could not be made, the last time.
-    error: Option<String>,
-}
-
-/// Why a group has no number yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Unresolved {
-    /// It is being looked up for the first time.
-    Asked,
-    /// The source of names knows no such group.
-    Missing,
-    /// There is no answer about it.
-    Unanswered(LookupError),
-}
-
-impl Unresolved {
-    /// What is to be said of this group.
-    fn words(&self, group: &str) -> String {
-        match self {
-            Self::Asked => "it is being looked up".to_owned(),
-            Self::Missing => {
-                format!("there is no such group on this host: make it with `groupadd --system {group}`")
-            }
-            Self::Unanswered(error) => error.to_string(),
-        }
-    }
-}
-
 impl Shared {
-    /// The groups that would have this right and of which the source of names has not said anything yet.
-    pub(super) fn looked_up(&self, needed: Right) -> Option<String> {
-        let unresolved = lock(&self.unresolved);
-        let groups: Vec<String> = unresolved
-            .iter()
-            .filter(|((_, right), why)| right.includes(needed) && **why != Unresolved::Missing)
-            .map(|((group, _), _)| format!("{group:?}"))
-            .collect();
-        (!groups.is_empty()).then(|| groups.join(", "))
-    }
-
-    pub(super) fn access(&self) -> Arc<Access> {
-        Arc::clone(&lock(&self.access))
-    }
-
-    pub(super) fn with_refusals<T>(&self, act: impl FnOnce(&mut Refusals) -> T) -> T {
-        act(&mut lock(&self.refusals))
-    }
-
-    fn is_in_place(&self) -> bool {
-        let file = lock(&self.socket).file;
-        file.is_some() && file == Identity::at(&self.path)
-    }
-
-    /// Makes the socket, and has the thread listen on it.
-    fn bind(&self) -> Result<(), SocketError> {
-        let mut socket = lock(&self.socket);
-        let bound = socket::bind(&self.path, &self.access()).and_then(|listener| {
-            let io = |source| SocketError::Io { what: "listen on", path: self.path.clone(), source };
-            listener.set_nonblocking(true).map_err(io)?;
-            Ok(listener)
-        });
-        match bound {
-            Ok(listener) => {
-                *socket = Socket { file: Identity::at(&self.path), listener: Some(listener), error: None };
-                self.changed.notify_one();
-                Ok(())
-            }
-            Err(error) => {
-                socket.file = None;
-                socket.error = Some(error.to_string());
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes the socket anew where its file is gone or another one.
-    fn keep_in_place(&self) {
-        if self.is_in_place() {
-            return;
-        }
-        let before = lock(&self.socket).error.take();
-        match self.bind() {
-            Ok(()) => info!("the control socket {} is made anew", self.path.display()),
-            Err(error) if before.as_ref() == Some(&error.to_string()) => {}
-            Err(error) => error!("the control socket is not in its place: {error}. It is tried again"),
-        }
-    }
-
-    /// Gives the members of a group their right.
-    fn admit(&self, member: Member) {
-        {
-            let mut access = lock(&self.access);
-            let mut groups = access.groups.clone();
-            groups.push(member);
-            *access = Arc::new(Access { uid: access.uid, groups });
-        }
-        // A socket that is made meanwhile is for those that are known by now, or waits for this lock.
-        let socket = lock(&self.socket);
-        let is_there = socket.file.is_some() && socket.file == Identity::at(&self.path);
-        if is_there && let Err(error) = socket::permit(&self.path, &self.access()) {
-            warn!("members of the control groups can't connect: {error}");
-        }
-    }
-
     fn welcome(self: &Arc<Self>, stream: UnixStream) {
         let peer = match Credentials::of(&stream) {
             Ok(credentials) => self.access().peer(&credentials),
@@ -232,11 +83,6 @@ impl Shared {
             }
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nobody panics between two changes that belong together.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The server. Dropped, it ends and removes the socket's file.

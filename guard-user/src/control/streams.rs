@@ -17,9 +17,9 @@ use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
 use super::MAX_CLIENTS;
-use super::connection::{send, write};
 use super::places::{Kind, Place, Places};
 use super::protocol::{EventFormat, Response};
+use super::wire::{send, write};
 use crate::events::history::History;
 
 /// Events that are rendered at once for one client: under a millisecond.

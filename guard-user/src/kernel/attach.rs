@@ -8,11 +8,13 @@ use guard_common::abi::Hook;
 use guard_common::packet::Link;
 
 use super::entries::{self, Name};
+use super::error::refused;
 use super::interface::{self, Listed};
 use super::link::{self, LinkHook, LinkInfo, link_info};
 use super::observe::name_for;
+use super::programs::program_name;
 use super::spare::Spare;
-use super::{How, Interface, KernelError, LinuxKernel, filter, folder, program_name, raw};
+use super::{How, Interface, KernelError, LinuxKernel, filter, folder, raw};
 
 impl LinuxKernel {
     /// Guards the interface of this index, whatever it is called by now: egress always, ingress where asked.
@@ -81,7 +83,7 @@ impl LinuxKernel {
         }
         let program = self.program_fd(hook, link)?;
         let new = link::create(program.as_fd(), interface.index, LinkHook::TcxEgressFirst)
-            .map_err(|source| refused(interface, hook, How::Tcx.name(), source))?;
+            .map_err(|source| refused(&interface.name, hook, How::Tcx.name(), source))?;
         self.keep_new(interface, hook, new.as_fd())
     }
 
@@ -100,10 +102,10 @@ impl LinuxKernel {
             Ok(new) => new,
             // Another program is there, in whatever mode.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => {
-                return Err(refused(interface, hook, How::XdpNative.name(), error));
+                return Err(refused(&interface.name, hook, How::XdpNative.name(), error));
             }
             Err(_) => create(LinkHook::XdpGeneric)
-                .map_err(|source| refused(interface, hook, "xdp-native and xdp-generic", source))?,
+                .map_err(|source| refused(&interface.name, hook, "xdp-native and xdp-generic", source))?,
         };
         self.keep_new(interface, hook, new.as_fd())
     }
@@ -155,7 +157,7 @@ impl LinuxKernel {
                 }
                 // The interface went away after the link was looked at.
                 Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
-                Err(source) => return Err(refused(interface, hook, "an update of its link", source)),
+                Err(source) => return Err(refused(&interface.name, hook, "an update of its link", source)),
             }
         }
         Ok(is_guarded)
@@ -246,7 +248,8 @@ impl LinuxKernel {
     /// Detaches a link at once, and removes its entries.
     fn detach_link(&mut self, interface: &Interface, hook: Hook, id: u32) -> Result<(), KernelError> {
         let Some(link) = opened(id, interface)? else { return Ok(()) };
-        link::detach(link.as_fd()).map_err(|error| refused(interface, hook, "the end of its link", error))?;
+        link::detach(link.as_fd())
+            .map_err(|error| refused(&interface.name, hook, "the end of its link", error))?;
         if let Some(spare) = &mut self.spare {
             spare.forget(id);
         }
@@ -355,29 +358,4 @@ fn opened(id: u32, interface: &Interface) -> Result<Option<std::os::fd::OwnedFd>
 
 fn looking(interface: &Interface, source: io::Error) -> KernelError {
     KernelError::Look { interface: interface.name.clone(), source }
-}
-
-/// Why a program is not attached, with what to do where the answer tells.
-pub(super) fn refused(
-    interface: &Interface,
-    hook: Hook,
-    how: &'static str,
-    source: io::Error,
-) -> KernelError {
-    if source.raw_os_error() == Some(libc::EPERM) {
-        return KernelError::NotPermitted { what: format!("attach to {}", interface.name), source };
-    }
-    let hint = match (hook, source.raw_os_error()) {
-        (_, Some(libc::ENODEV)) => ". The interface is gone",
-        (Hook::Ingress, Some(libc::EBUSY | libc::EEXIST)) => {
-            ". Another XDP program is there: take it off (`ip link set dev INTERFACE xdp off`), or leave \
-             ingress off"
-        }
-        (Hook::Ingress, _) => ". Leave ingress off on this interface, or give it a driver with XDP",
-        (Hook::Egress, Some(libc::EEXIST | libc::EBUSY)) => {
-            ". Another classifier has the first place: `tc filter show dev INTERFACE egress` shows it"
-        }
-        (Hook::Egress, _) => "",
-    };
-    KernelError::Attach { interface: interface.name.clone(), hook, how, source, hint }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use guard_common::abi::Hook;
 
-use super::interface::LinkType;
+use super::link_type::LinkType;
 
 /// Lines of the verifier's log that an error shows: the refusal is at its end.
 const LOG_LINES: usize = 20;
@@ -319,6 +319,26 @@ impl KernelError {
         }
         Self::Folder { what, path, source }
     }
+}
+
+/// Why a program is not attached, with what to do where the answer tells.
+pub(super) fn refused(interface: &str, hook: Hook, how: &'static str, source: io::Error) -> KernelError {
+    if source.raw_os_error() == Some(libc::EPERM) {
+        return KernelError::NotPermitted { what: format!("attach to {interface}"), source };
+    }
+    let hint = match (hook, source.raw_os_error()) {
+        (_, Some(libc::ENODEV)) => ". The interface is gone",
+        (Hook::Ingress, Some(libc::EBUSY | libc::EEXIST)) => {
+            ". Another XDP program is there: take it off (`ip link set dev INTERFACE xdp off`), or leave \
+             ingress off"
+        }
+        (Hook::Ingress, _) => ". Leave ingress off on this interface, or give it a driver with XDP",
+        (Hook::Egress, Some(libc::EEXIST | libc::EBUSY)) => {
+            ". Another classifier has the first place: `tc filter show dev INTERFACE egress` shows it"
+        }
+        (Hook::Egress, _) => "",
+    };
+    KernelError::Attach { interface: interface.to_owned(), hook, how, source, hint }
 }
 
 /// The kernel's release, as `uname -r` says it.

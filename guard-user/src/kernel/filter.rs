@@ -15,7 +15,7 @@ use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcHeader, TcOption,
 };
 
-use super::attach::refused;
+use super::error::refused;
 use super::netlink::{Request, attributes, emit, value};
 use super::programs::Programs;
 use super::{How, Interface, KernelError, folder};
@@ -138,7 +138,7 @@ pub(super) fn attach(
     Request::route(NEW_FILTER, &request)
         .with(flags)
         .send(|_, _| {})
-        .map_err(|source| refused(interface, Hook::Egress, How::Clsact.name(), source))
+        .map_err(|source| refused(&interface.name, Hook::Egress, How::Clsact.name(), source))
 }
 
 fn add_qdisc(pin_path: &Path, interface: &Interface) -> Result<(), KernelError> {
@@ -147,7 +147,7 @@ fn add_qdisc(pin_path: &Path, interface: &Interface) -> Result<(), KernelError> 
     match Request::route(NEW_QDISC, &request).with(NLM_F_CREATE | NLM_F_EXCL).send(|_, _| {}) {
         Ok(()) => folder::make_dirs(&Note::of(interface, QDISC).path(pin_path)),
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        Err(source) => Err(refused(interface, Hook::Egress, "a clsact qdisc", source)),
+        Err(source) => Err(refused(&interface.name, Hook::Egress, "a clsact qdisc", source)),
     }
 }
 

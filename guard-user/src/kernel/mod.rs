@@ -13,6 +13,7 @@ pub mod api;
 mod attach;
 mod clock;
 mod counters;
+mod counts;
 mod detach;
 mod entries;
 mod error;
@@ -21,7 +22,9 @@ mod filter;
 mod folder;
 mod grace;
 mod interface;
+mod kept_maps;
 mod link;
+mod link_type;
 mod linux;
 mod maps;
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod observe;
 mod plain;
 mod programs;
 mod publish;
+mod published;
 mod raw;
 mod restore;
 mod routes;
@@ -43,7 +47,6 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use aya::programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::util::KernelVersion;
@@ -52,37 +55,26 @@ use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
 pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
-pub use counters::{Counters, OutcomeCount, PermittedCount, TotalCount};
+pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount};
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
-pub use interface::{Interface, LinkType};
-pub use publish::Published;
+pub use interface::Interface;
+pub use link_type::LinkType;
+pub use published::Published;
 pub use test_run::Judged;
 pub use view::View;
 
 use folder::Folder;
 use grace::GracePeriod;
+use kept_maps::KeptMaps;
 use maps::{Found, Maps};
 use observe::Memory;
-use restore::KeptMaps;
+use programs::{PROGRAMS, program_name};
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
-
-/// Programs of the embedded object.
-const PROGRAMS: [&str; 4] = ["egress", "egress_raw", "ingress", "ingress_raw"];
-
-/// A program's name in the embedded object.
-const fn program_name(hook: Hook, link: Link) -> &'static str {
-    match (hook, link) {
-        (Hook::Egress, Link::Ethernet) => "egress",
-        (Hook::Egress, Link::Raw) => "egress_raw",
-        (Hook::Ingress, Link::Ethernet) => "ingress",
-        (Hook::Ingress, Link::Raw) => "ingress_raw",
-    }
-}
 
 /// The programs that only the bench loads, over the pinned maps of an open [`LinuxKernel`].
 #[cfg(feature = "bench")]
@@ -334,11 +326,6 @@ fn check_version() -> Result<(), KernelError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Microseconds as people write them, for logs.
-fn micros(duration: Duration) -> String {
-    format!("{} us", duration.as_micros())
 }
 
 #[cfg(test)]

@@ -4,8 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
+use guard_common::abi::Hook;
+use guard_common::packet::Link;
 
-use super::{KernelError, PROGRAMS};
+use super::KernelError;
+
+/// Programs of the embedded object.
+pub(super) const PROGRAMS: [&str; 4] = ["egress", "egress_raw", "ingress", "ingress_raw"];
+
+/// A program's name in the embedded object.
+pub(super) const fn program_name(hook: Hook, link: Link) -> &'static str {
+    match (hook, link) {
+        (Hook::Egress, Link::Ethernet) => "egress",
+        (Hook::Egress, Link::Raw) => "egress_raw",
+        (Hook::Ingress, Link::Ethernet) => "ingress",
+        (Hook::Ingress, Link::Raw) => "ingress_raw",
+    }
+}
 
 /// What is known of loaded programs, by id.
 #[derive(Clone, Debug, Default)]

@@ -12,42 +12,16 @@
 //!
 //! The order of the steps is [`switch`]; a model of it with weakly ordered memory is held by a test.
 
-use std::fmt;
 use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use guard_common::abi::{Live, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::plain::bytes_of;
+use super::published::Published;
 use super::raw::Map;
-use super::{KernelError, LinuxKernel, micros};
-
-/// A generation that was made live, and what it took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// The generation.
-    pub generation: u64,
-    /// Filling the idle tables and holding them against what was written.
-    pub fill: Duration,
-    /// Changing the live word: the next packet is judged by the new tables.
-    pub flip: Duration,
-    /// Waiting for packets that were still being judged by the old tables.
-    pub wait: Duration,
-}
-
-impl fmt::Display for Published {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "generation {} (fill {}, flip {}, wait {})",
-            self.generation,
-            micros(self.fill),
-            micros(self.flip),
-            micros(self.wait)
-        )
-    }
-}
+use super::{KernelError, LinuxKernel};
 
 impl LinuxKernel {
     /// Makes a new generation live: fills the idle tables, reads all of them back and compares, flips the

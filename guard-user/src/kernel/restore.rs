@@ -13,25 +13,6 @@ use super::{Attachment, How, KernelError, LinuxKernel, Observed, ObservedInterfa
 /// longer has the lock of it.
 const FOLDER: &str = ".";
 
-/// The maps that have entries, open for as long as the process runs.
-#[derive(Debug)]
-pub(super) struct KeptMaps(Vec<(String, Map)>);
-
-impl KeptMaps {
-    /// Opens the maps of these names.
-    pub(super) fn open(
-        pin_path: &std::path::Path,
-        names: impl Iterator<Item = String>,
-    ) -> Result<Self, KernelError> {
-        let open = |name: String| {
-            let path = folder::maps(pin_path).join(&name);
-            let map = Map::open(&path).map_err(|error| KernelError::folder("open the map", path, error))?;
-            Ok((name, map))
-        };
-        names.map(open).collect::<Result<_, _>>().map(Self)
-    }
-}
-
 impl LinuxKernel {
     /// Entries of the folder and of maps that are gone or another object's.
     pub(super) fn missing_of_maps(&self) -> Vec<String> {
@@ -39,7 +20,7 @@ impl LinuxKernel {
         if !self.folder.is_there() {
             missing.push(FOLDER.to_owned());
         }
-        let gone = self.kept_maps.0.iter().filter(|(name, map)| !self.has_entry(name, map));
+        let gone = self.kept_maps.iter().filter(|(name, map)| !self.has_entry(name, map));
         missing.extend(gone.map(|(name, _)| format!("maps/{name}")));
         missing
     }
@@ -67,7 +48,7 @@ impl LinuxKernel {
     }
 
     fn restore_maps(&self) -> Result<(), KernelError> {
-        for (name, map) in &self.kept_maps.0 {
+        for (name, map) in self.kept_maps.iter() {
             let path = folder::maps(&self.view.path).join(name);
             if !self.has_entry(name, map) {
                 folder::remove(&path)?;

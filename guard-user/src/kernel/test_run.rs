@@ -11,8 +11,9 @@ use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 
-use super::counters::TotalCount;
-use super::{KernelError, LinuxKernel, program_name};
+use super::counts::TotalCount;
+use super::programs::program_name;
+use super::{KernelError, LinuxKernel};
 
 /// What the kernel decided for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 pub mod diagnostics;
 mod losses;
 mod reporter;
+mod shared;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
 
 use super::losses::{Counted, EVICTED, Losses, fate};
+use super::shared::Shared;
 use super::source::{Events, Records};
-use super::worker::Shared;
 use crate::config::policy::LogFormat;
 use crate::events::Event;
 use crate::events::budget::{Budget, Limits};

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::losses::Losses;
 use super::reporter::Reporter;
+use super::shared::Shared;
 use super::source::{Events, Records};
 use crate::config::policy::LogFormat;
 use crate::events::budget::Limits;
@@ -55,26 +56,6 @@ pub struct Parts {
     pub keep: Box<dyn FnMut(u64) + Send>,
     /// How many lines of the daemon's own log were lost so far.
     pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
-}
-
-/// What the thread shows of itself.
-#[derive(Debug)]
-pub(super) struct Shared {
-    heartbeat: Heartbeat,
-    flows: AtomicUsize,
-    losses: Mutex<Losses>,
-}
-
-impl Shared {
-    /// Gives a sign of life, and says how many flows are tracked.
-    pub(super) fn beat(&self, flows: usize) {
-        self.heartbeat.beat();
-        self.flows.store(flows, Ordering::Relaxed);
-    }
-
-    pub(super) fn show(&self, losses: &Losses) {
-        losses.clone_into(&mut self.losses.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 /// What the kernel could not keep before.

@@ -109,15 +109,12 @@ pub(super) const CIRCLES: &[Known] = &[
     },
     Known { of: "guard-ebpf/src", files: &["accounting", "scratch", "subprograms", "tables"] },
     Known { of: "guard-user/src", files: &["cli", "control", "daemon", "report"] },
-    Known { of: "guard-user/src/approval", files: &["mod", "quorum"] },
-    Known { of: "guard-user/src/approval", files: &["refusal", "signature"] },
     Known { of: "guard-user/src/audit", files: &["chain", "record"] },
     Known { of: "guard-user/src/cli/exemption", files: &["lint", "mod", "new", "renew", "sign"] },
     Known {
         of: "guard-user/src/config",
         files: &["approval", "each", "error", "finding", "policy", "read", "sink", "values", "warning"],
     },
-    Known { of: "guard-user/src/control", files: &["connection", "server", "streams"] },
     Known {
         of: "guard-user/src/daemon/engine",
         files: &[
@@ -140,11 +137,6 @@ pub(super) const CIRCLES: &[Known] = &[
     Known { of: "guard-user/src/exemption/law", files: &["breach", "mod", "overlap"] },
     Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
     Known {
-        of: "guard-user/src/kernel",
-        files: &["api", "attach", "counters", "filter", "mod", "observe", "programs", "publish", "restore"],
-    },
-    Known { of: "guard-user/src/kernel", files: &["error", "interface"] },
-    Known {
         of: "guard-user/src/store",
         files: &[
             "days",
@@ -162,7 +154,6 @@ pub(super) const CIRCLES: &[Known] = &[
             "trail",
         ],
     },
-    Known { of: "guard-user/src/telemetry", files: &["reporter", "worker"] },
     Known { of: "tests/src/demo", files: &["acts", "mod"] },
     Known { of: "tests/src/netns", files: &["lan", "mod"] },
     Known {

@@ -1,0 +1,63 @@
+//! What the kernel counted, as rows.
+
+use guard_common::abi::{Count, Hook, Loss};
+use guard_common::jurisdiction::Jurisdiction;
+use guard_common::verdict::{Reason, Verdict};
+
+/// All packets of one hook with one verdict for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TotalCount {
+    /// The hook.
+    pub hook: Hook,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Egress of one pin to a jurisdiction that it permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermittedCount {
+    /// The pin's number.
+    pub pin: u8,
+    /// Where the packets went.
+    pub jurisdiction: Jurisdiction,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Packets of one pin with any other outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeCount {
+    /// The pin's number.
+    pub pin: u8,
+    /// The peer's jurisdiction.
+    pub jurisdiction: Jurisdiction,
+    /// The hook.
+    pub hook: Hook,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// What was counted since the maps were made, over generations and daemon restarts. Rows of zero are left
+/// out; the rest are sorted by their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Every packet is in exactly one row.
+    pub totals: Vec<TotalCount>,
+    /// Every packet of pinned egress that its pins permit, once for each pin.
+    pub permitted: Vec<PermittedCount>,
+    /// Every other pinned packet: once for each pin that forbids it, or for each of its pins where none
+    /// does.
+    pub outcomes: Vec<OutcomeCount>,
+    /// What could not be kept, by [`Loss`].
+    pub lost: [u64; Loss::COUNT],
+    /// Packets that were tagged because their cgroup was newer than the tables, once for each pin.
+    pub unplaced: Count,
+}
