@@ -13,7 +13,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "groups", may: &[] },
     Layer { module: "health", may: &[] },
     Layer { module: "approval", may: &[] },
-    Layer { module: "config", may: &["approval", "groups"] },
+    Layer { module: "config", may: &["approval", "geo", "groups"] },
     Layer { module: "exemption", may: &["config", "groups"] },
     Layer { module: "audit", may: &["approval"] },
     Layer { module: "inputs", may: &["config", "geo"] },
