@@ -6,9 +6,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use guard_tests::bed::{Bed, PATIENCE, PIN, STORE};
+use guard_tests::cleanup;
 use guard_tests::proc::run_to_end;
 use guard_tests::program;
 use guard_user::health::ProblemCode;
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::Value;
 
 /// What `check` says of the bed's config, and its exit code.
@@ -93,6 +95,32 @@ fn what_a_start_goes_on_without_is_a_warning() {
             wanted.is_subset(&problems).then_some(())
         })
         .unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_file_system_that_takes_no_file_is_a_warning() {
+    let bed = Bed::new("readonly").unwrap();
+    bed.configure(PIN).unwrap();
+    let mounted = bed.file("readonly");
+    fs::create_dir(&mounted).unwrap();
+    let at = mounted.clone();
+    let ((), _undo) = cleanup::make(|| {
+        rustix::mount::mount("tmpfs", &mounted, "tmpfs", MountFlags::RDONLY, c"size=64k")?;
+        Ok::<_, rustix::io::Errno>(((), move || {
+            let _gone = rustix::mount::unmount(&at, UnmountFlags::DETACH);
+        }))
+    })
+    .unwrap();
+    let state = mounted.join("state");
+    edit(&bed, &format!("directory = {:?}", bed.file("state")), &format!("directory = {state:?}"));
+    let (exit, said) = check(&bed);
+    assert_eq!((exit, codes(&said["warnings"])), (Some(0), BTreeSet::from(["state-unusable"])), "{said}");
+    let message = said["warnings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("can't be made in") && message.contains("Read-only file system"), "{message}");
+    let _daemon = bed.start(&[]).unwrap();
+    let problems = bed.status().unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.code == ProblemCode::StoreDamaged), "{problems:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "health", may: &[] },
     Layer { module: "approval", may: &[] },
     Layer { module: "worker", may: &[] },
-    Layer { module: "config", may: &["approval", "groups"] },
+    Layer { module: "config", may: &["approval", "geo", "groups"] },
     Layer { module: "exemption", may: &["approval", "config", "groups"] },
     Layer { module: "audit", may: &["approval"] },
     Layer { module: "inputs", may: &["config", "geo"] },
