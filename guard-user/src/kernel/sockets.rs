@@ -25,6 +25,9 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::netlink::{Request, emit};
 
+/// `TCPDIAG_GETSOCK` (linux/inet_diag.h), which lists the TCP sockets of every address family.
+const TCP_OF_ALL_FAMILIES: u16 = 18;
+
 /// A transport whose sockets can be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
@@ -127,11 +130,12 @@ fn address(address: Addr) -> IpAddr {
 /// [`CloseError`].
 pub fn list() -> Result<Vec<(Flow, Socket)>, CloseError> {
     let mut all = Vec::new();
-    for transport in [Transport::Tcp, Transport::Udp] {
-        // IPv6 sockets can carry IPv4 flows, so both families are looked through for either.
-        for family in [AF_INET, AF_INET6] {
-            list_of(transport, family, &mut all)?;
-        }
+    // IPv6 sockets can carry IPv4 flows, so both families are looked through for either. A walk through the kernel's
+    // table of TCP connections takes a millisecond however few there are: one for both families.
+    list_by((TCP_OF_ALL_FAMILIES, &tcp_of_all_families()), Transport::Tcp, &mut all)?;
+    for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let request = bytes(Transport::Udp, family, any);
+        list_by((SOCK_DIAG_BY_FAMILY, &request), Transport::Udp, &mut all)?;
     }
     Ok(all)
 }
@@ -191,12 +195,14 @@ fn plain(flow: Flow) -> Flow {
     Flow { local: plain(flow.local), remote: plain(flow.remote), ..flow }
 }
 
-fn list_of(transport: Transport, family: u8, all: &mut Vec<(Flow, Socket)>) -> Result<(), CloseError> {
-    let any = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
-    let request = bytes(transport, family, any);
-    let listed = Request::to(NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, &request).dump(|_, payload| {
+fn list_by(
+    (kind, request): (u16, &[u8]),
+    transport: Transport,
+    all: &mut Vec<(Flow, Socket)>,
+) -> Result<(), CloseError> {
+    let listed = Request::to(NETLINK_SOCK_DIAG, kind, request).dump(|_, payload| {
         // A socket that can't be read keeps nobody from closing the others.
-        if let Ok(InetResponseHeader { socket_id: id, .. }) = InetResponseHeader::parse(payload) {
+        if let Ok(InetResponseHeader { family, socket_id: id, .. }) = InetResponseHeader::parse(payload) {
             let local = SocketAddr::new(id.source_address, id.source_port);
             let remote = SocketAddr::new(id.destination_address, id.destination_port);
             all.push((plain(Flow { transport, local, remote }), Socket { transport, family, id }));
@@ -212,17 +218,31 @@ fn list_of(transport: Transport, family: u8, all: &mut Vec<(Flow, Socket)>) -> R
     }
 }
 
+/// `struct inet_diag_req` (linux/inet_diag.h) for any TCP socket: four bytes and a `struct inet_diag_sockid` that a dump
+/// does not read, states, and which of the tables.
+fn tcp_of_all_families() -> Vec<u8> {
+    const UNREAD: usize = 4 + 48;
+    let mut request = vec![0; UNREAD];
+    request.extend(states(Transport::Tcp).bits().to_ne_bytes());
+    request.extend(0_u32.to_ne_bytes());
+    request
+}
+
 fn bytes(transport: Transport, family: u8, socket_id: SocketId) -> Vec<u8> {
-    let (protocol, states) = match transport {
-        // Those that listen, were never connected, or only wait for old packets belong to no live flow.
-        Transport::Tcp => {
-            let none = StateFlags::LISTEN | StateFlags::CLOSE | StateFlags::TIME_WAIT;
-            (IPPROTO_TCP, StateFlags::all().difference(none))
-        }
-        Transport::Udp => (IPPROTO_UDP, StateFlags::ESTABLISHED),
-    };
+    let (protocol, states) = (transport.number(), states(transport));
     let request = InetRequest { family, protocol, extensions: ExtensionFlags::empty(), states, socket_id };
     emit(&request)
+}
+
+/// The states in which a socket has a flow.
+fn states(transport: Transport) -> StateFlags {
+    match transport {
+        // Those that listen, were never connected, or only wait for old packets belong to no live flow.
+        Transport::Tcp => {
+            StateFlags::all().difference(StateFlags::LISTEN | StateFlags::CLOSE | StateFlags::TIME_WAIT)
+        }
+        Transport::Udp => StateFlags::ESTABLISHED,
+    }
 }
 
 #[cfg(test)]
@@ -254,18 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_listed_from_both_ends() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (local, remote) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-        match list() {
-            Ok(all) => {
-                for (local, remote) in [(local, remote), (remote, local)] {
-                    let flow = Flow { transport: Transport::Tcp, local, remote };
-                    assert_eq!(all.iter().filter(|(found, _)| *found == flow).count(), 1, "{flow:?}");
+    fn a_connection_is_listed_from_both_ends_whatever_its_families_are() {
+        // The last is an IPv4 flow whose server's socket is an IPv6 one.
+        for (at, to) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "127.0.0.1")] {
+            let listener = TcpListener::bind(at).unwrap();
+            let to = SocketAddr::new(to.parse().unwrap(), listener.local_addr().unwrap().port());
+            let client = std::net::TcpStream::connect(to).unwrap();
+            let (local, remote) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+            match list() {
+                Ok(all) => {
+                    for (local, remote) in [(local, remote), (remote, local)] {
+                        let flow = Flow { transport: Transport::Tcp, local, remote };
+                        assert_eq!(all.iter().filter(|(found, _)| *found == flow).count(), 1, "{flow:?}");
+                    }
                 }
+                Err(error) => assert!(matches!(error, CloseError::Unsupported), "{error}"),
             }
-            Err(error) => assert!(matches!(error, CloseError::Unsupported), "{error}"),
         }
     }
 
