@@ -21,8 +21,8 @@ use crate::proc::{Process, run_to_end};
 use crate::program;
 use crate::scratch::Scratch;
 
-/// How long any one command, and the start of the daemon, may take: so much that only what hangs is late. In an
-/// emulated guest the verifier alone takes half a minute, and several times that while the machine is busy.
+/// How long any one command, and the start of the daemon, may take: so much that only what hangs is late. On a
+/// busy machine a daemon in an emulated guest was seen to take more than 90 s for its start.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// `Nice=` of `packaging/borderguard.service`: the priority of the daemon, here as where it is installed.
