@@ -186,3 +186,39 @@ fn another_abi_is_refused_and_goes_on() {
     let _fresh = bed.start(&[]).unwrap();
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
 }
+
+/// Whether a process handles this signal (proc_pid_status(5), `SigCgt`).
+fn handles(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+    let caught = u64::from_str_radix(caught.trim(), 16).unwrap_or_default();
+    caught >> (signal.as_raw() - 1) & 1 == 1
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_signal_to_reload_does_not_end_a_daemon_that_is_starting() {
+    let bed = Bed::new("early").unwrap();
+    bed.configure(PIN).unwrap();
+    let config = std::fs::read(bed.config()).unwrap();
+    // A config that takes its time to be read.
+    std::fs::remove_file(bed.config()).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, bed.config(), 0o600.into()).unwrap();
+    let daemon = bed.spawn(&[]).unwrap();
+    daemon
+        .wait_for(PATIENCE, "the daemon to listen for signals", || {
+            handles(daemon.pid(), Signal::HUP).then_some(())
+        })
+        .unwrap();
+    daemon.signal(Signal::HUP);
+    std::fs::write(bed.config(), &config).unwrap();
+    // It reads the config once more, and finds a file then.
+    std::fs::remove_file(bed.config()).unwrap();
+    std::fs::write(bed.config(), &config).unwrap();
+    daemon
+        .wait_for(PATIENCE, "the daemon to answer", || {
+            bed.status().ok().filter(|status| status.pid == daemon.pid()).map(drop)
+        })
+        .unwrap();
+    assert_eq!(bed.send(3, MAIL_PORT, US, Family::V4).unwrap(), 0);
+}

@@ -102,7 +102,11 @@ fn interfaces_that_swap_their_names_keep_what_is_on_them() {
         let again = look(&mut kernel);
         assert_eq!(identity(found(&again, "bgk2")), identity(found(&before, "bgk0")));
         assert_eq!(found(&again, "bgk0").attachments.len(), 2);
-        assert_eq!(found(&again, "bgk0").at(Hook::Egress), found(&after, "bgk0").at(Hook::Egress));
+        // And they are known by the names by which they were asked for.
+        let mut egress = found(&after, "bgk0").at(Hook::Egress).cloned().unwrap();
+        assert_eq!(egress.attached_as, "bgk2");
+        "bgk0".clone_into(&mut egress.attached_as);
+        assert_eq!(found(&again, "bgk0").at(Hook::Egress), Some(&egress));
         assert_eq!(again.strays, []);
     });
 }

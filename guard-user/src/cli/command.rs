@@ -46,7 +46,7 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
-    /// Have the daemon read config, geo databases and exemptions again
+    /// Have the daemon read config and geo databases again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more
     Detach(detach::Args),

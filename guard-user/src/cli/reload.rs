@@ -1,4 +1,4 @@
-//! `borderguard reload`: has the daemon read config, databases and exemptions again, and says what came of it.
+//! `borderguard reload`: has the daemon read config and databases again, and says what came of it.
 
 use std::io::Write;
 

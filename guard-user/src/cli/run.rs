@@ -32,15 +32,17 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let config = inputs::absolute(&args.config)
         .with_context(|| format!("cannot find {} from the current folder", args.config.display()))?;
-    // The config says how to log, so it is read once before there is a log.
-    let checked =
-        inputs::load_config(&config, args.observe).map_err(|error| CliError::document(error.to_string()))?;
-    let level = if args.verbose { Level::DEBUG } else { Level::INFO };
-    let style = Style { format: checked.policy.log.format, level, stream: Stream::of_stderr() };
-    // Its last lines are written when this function ends.
-    let _diagnostics = diagnostics::start(style);
     let options = Options { config, observe: args.observe };
-    match daemon::run(options, checked) {
+    let level = if args.verbose { Level::DEBUG } else { Level::INFO };
+    let load = |options: &Options| {
+        // The config says how to log, so it is read once before there is a log.
+        let checked = inputs::load_config(&options.config, options.observe)
+            .map_err(|error| CliError::document(error.to_string()))?;
+        let style = Style { format: checked.policy.log.format, level, stream: Stream::of_stderr() };
+        // Its last lines are written when it is dropped.
+        Ok((checked, diagnostics::start(style)))
+    };
+    match daemon::run(options, load) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => match error.downcast_ref::<StartError>() {
             Some(StartError::Input(_)) => Err(CliError::document(format!("{error:#}")).into()),

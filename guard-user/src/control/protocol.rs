@@ -25,7 +25,7 @@ pub enum Request {
         #[serde(default)]
         format: EventFormat,
     },
-    /// Read config, databases and exemptions again and publish a new generation.
+    /// Read config and databases again and publish a new generation.
     Reload {},
     /// Take up an exemption.
     ExemptionLoad {

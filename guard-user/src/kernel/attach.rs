@@ -17,7 +17,8 @@ use super::spare::Spare;
 use super::{How, Interface, KernelError, LinuxKernel, filter, folder, raw};
 
 impl LinuxKernel {
-    /// Guards the interface of this index, whatever it is called by now: egress always, ingress where asked.
+    /// Guards the interface of this index, whatever it is called by now: egress always, ingress where asked. It is
+    /// known by the name that is given here from then on.
     /// Where a program of ours is attached already, it is replaced in place, with no packet in between that meets
     /// none; ingress that is asked for no more is detached.
     ///
@@ -33,7 +34,8 @@ impl LinuxKernel {
         if !self.live.is_loaded() {
             return Err(KernelError::NotPublished);
         }
-        let listed = self.listed(interface)?;
+        let mut listed = self.listed(interface)?;
+        listed.interface.name.clone_from(&interface.name);
         let interface = &listed.interface;
         let link = interface.link_type.link().ok_or_else(|| KernelError::LinkType {
             interface: interface.name.clone(),
@@ -269,13 +271,21 @@ impl LinuxKernel {
         Ok(all.find(|entry| entry.info.id == id).map(|entry| entry.name))
     }
 
-    /// Gives a link its entry in bpffs where it has none, and keeps it in this process.
+    /// Gives a link its entry in bpffs where it has none or one under another name, and keeps it in this process.
     ///
     /// # Errors
     /// [`KernelError::Folder`].
     fn keep(&mut self, name: &Name, id: u32, link: BorrowedFd<'_>) -> Result<(), KernelError> {
         self.keep_spare(name, id, link);
-        if self.entry_of(name, id)?.is_some() { Ok(()) } else { self.add_entry(name, id, link) }
+        let Some(entry) = self.entry_of(name, id)? else { return self.add_entry(name, id, link) };
+        if [name.entry(), name.second_entry(id)].contains(&entry) {
+            return Ok(());
+        }
+        // Never without an entry: what is in the way keeps its name, and this one too.
+        match entries::at(&self.link_path(&name.entry())) {
+            Ok(None) => folder::rename(&self.link_path(&entry), &self.link_path(&name.entry())),
+            _ => Ok(()),
+        }
     }
 
     /// As [`keep`](Self::keep), for a link that was just made. Where it can be kept by no entry and not by this

@@ -162,6 +162,11 @@ pub(super) fn remove(path: &Path) -> Result<(), KernelError> {
     }
 }
 
+/// Gives an entry another name.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), KernelError> {
+    fs::rename(from, to).map_err(|error| KernelError::folder("rename", from, error))
+}
+
 /// The name of an entry or note: the interface's index and name at that time, by which people know it. The BPF file
 /// system takes no dots, which VLANs' names have.
 pub(super) fn entry_name(index: u32, interface: &str, what: &str) -> String {

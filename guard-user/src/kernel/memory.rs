@@ -337,12 +337,13 @@ impl Kernel for MemoryKernel {
                 device.attachments.remove(&(hook as u8));
                 continue;
             }
-            let attached_as = device.name.clone();
+            let attached_as = interface.name.clone();
             let link = device.attachments.entry(hook as u8).or_insert_with(|| {
                 next += 1;
                 Link { id: next, program, attached_as, is_kept: true }
             });
             link.program = program;
+            link.attached_as.clone_from(&interface.name);
         }
         state.next_link = next;
         Ok(())

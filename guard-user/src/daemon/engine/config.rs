@@ -203,7 +203,7 @@ impl Engine {
         for (ticket, _) in waiting {
             let response = match &settled {
                 Ok(()) => {
-                    let message = "config, geo databases and exemptions are reloaded".to_owned();
+                    let message = "config and geo databases are reloaded".to_owned();
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 Err(why) => {

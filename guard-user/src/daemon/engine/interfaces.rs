@@ -35,6 +35,8 @@ pub(super) struct Interfaces {
     /// The names by which interfaces were guarded, by index: one that loses the program under another name gets
     /// it again.
     guarded_as: BTreeMap<u32, String>,
+    /// The names by which they were last asked to be guarded, by index.
+    noted_as: BTreeMap<u32, String>,
     /// Jobs on their way, by index.
     attaching: BTreeSet<u32>,
     releasing: BTreeSet<String>,
@@ -155,16 +157,21 @@ pub(super) enum Claim {
 impl Engine {
     /// How an interface stands to the config.
     pub(super) fn claim(&self, it: &ObservedInterface) -> Claim {
-        let policy = &self.config.policy;
-        if is_named(policy, &it.interface.name) {
-            return Claim::Named;
+        match self.known_as(it) {
+            Some(name) if name == it.interface.name => Claim::Named,
+            Some(_) => Claim::Renamed,
+            None => Claim::None,
         }
+    }
+
+    /// The name by which the config claims an interface: its own, else the last one by which it was guarded that the
+    /// config has.
+    fn known_as(&self, it: &ObservedInterface) -> Option<String> {
+        let own = std::iter::once(&it.interface.name);
         let remembered = self.interfaces.guarded_as.get(&it.interface.index);
-        let names = it.attachments.iter().map(|attachment| &attachment.attached_as).chain(remembered);
-        match names.into_iter().any(|name| is_named(policy, name)) {
-            true => Claim::Renamed,
-            false => Claim::None,
-        }
+        let attached = it.attachments.iter().map(|attachment| &attachment.attached_as);
+        let mut names = own.chain(remembered).chain(attached);
+        names.find(|name| is_named(&self.config.policy, name)).cloned()
     }
 
     /// Whether the live config names an interface of this name.
@@ -223,8 +230,9 @@ impl Engine {
         self.interfaces.lost.retain(|(index, _)| !news.contains(index));
         self.note_lost(before.as_ref(), &observed);
         for it in &observed.interfaces {
-            if let Some(attachment) = it.at(Hook::Egress) {
-                let name = attachment.attached_as.clone();
+            if it.at(Hook::Egress).is_some()
+                && let Some(name) = self.known_as(it)
+            {
                 self.interfaces.guarded_as.insert(it.interface.index, name);
             }
             let is_there = |hook: u8| it.attachments.iter().any(|at| at.hook as u8 == hook);
@@ -245,6 +253,7 @@ impl Engine {
         });
         let there: BTreeSet<u32> = observed.interfaces.iter().map(|it| it.interface.index).collect();
         self.interfaces.guarded_as.retain(|index, _| there.contains(index));
+        self.interfaces.noted_as.retain(|index, _| there.contains(index));
         self.interfaces.announced.retain(|index, _| there.contains(index));
         self.interfaces.tried.retain(|index, _| there.contains(index));
         self.interfaces.unreleased.retain(|index, _| there.contains(index));
@@ -354,8 +363,11 @@ impl Engine {
 
     fn attach_where_needed(&mut self, it: &ObservedInterface, now: Clocks) {
         let Interface { index, ref name, .. } = it.interface;
-        if self.claim(it) == Claim::None
-            || self.has_what_it_should(it, |_| true)
+        let Some(known_as) = self.known_as(it) else { return };
+        // After a reload that names it anew: the kernel's side is to know it so too, over a restart.
+        let is_noted = it.at(Hook::Egress).is_none_or(|at| at.attached_as == known_as)
+            || self.interfaces.noted_as.get(&index) == Some(&known_as);
+        if (is_noted && self.has_what_it_should(it, |_| true))
             || self.interfaces.attaching.contains(&index)
             || self.interfaces.releasing.contains(name)
         {
@@ -365,8 +377,10 @@ impl Engine {
             return;
         }
         self.interfaces.attaching.insert(index);
+        self.interfaces.noted_as.insert(index, known_as.clone());
         let ingress = wants_ingress(&self.config.policy);
-        self.ask_kernel(KernelJob::Attach { interface: it.interface.clone(), ingress });
+        let interface = Interface { name: known_as, ..it.interface.clone() };
+        self.ask_kernel(KernelJob::Attach { interface, ingress });
     }
 
     pub(super) fn attached(&mut self, index: u32, result: Result<(), String>, now: Clocks) {

@@ -68,17 +68,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the control socket is asked what is wrong with it.
 const CONTROL_LOOK: Duration = Duration::from_secs(1);
 
-/// Runs the daemon on a config that was loaded just now, until SIGTERM or SIGINT. Enforcement stays.
+/// Runs the daemon on the config that `load` reads, until SIGTERM or SIGINT. Enforcement stays. What `load` hands over
+/// beside the config is dropped at the end.
 ///
 /// # Errors
-/// Where it can't start; what the kernel guarded before goes on, and the message says whether that is anything.
-pub fn run(options: Options, checked: Checked) -> Result<()> {
+/// Where the config can't be loaded, or the daemon can't start; what the kernel guarded before goes on, and the message
+/// says whether that is anything.
+pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, T)>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the daemon's event loop")?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(options, checked).await?;
+        // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
+        let signals = Signals::listen()?;
+        let (checked, _until_the_end) = load(&options)?;
+        let mut daemon = Daemon::start(options, checked, signals).await?;
         daemon.watch().await;
         daemon.end().await;
         Ok(())
@@ -108,6 +113,17 @@ struct Signals {
     interrupt: Signal,
 }
 
+impl Signals {
+    /// Listens for them. Must be called inside a tokio runtime.
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+}
+
 /// The control socket.
 enum Serving {
     /// Nobody is served until it is known what is guarded.
@@ -129,14 +145,8 @@ enum Woken {
 }
 
 impl Daemon {
-    async fn start(options: Options, checked: Checked) -> Result<Self> {
-        // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
-        let signals = Signals {
-            hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
-            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
-        };
-        // And before the interfaces are looked at: none that comes meanwhile is overlooked.
+    async fn start(options: Options, checked: Checked, signals: Signals) -> Result<Self> {
+        // Before the interfaces are looked at: none that comes meanwhile is overlooked.
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
         let (sender, inputs) = mpsc::unbounded_channel();

@@ -67,7 +67,7 @@ fn a_stay_waits_for_sockets_but_not_long() {
         world.work(Part::Kernel);
     }
     assert_eq!(world.open(), ["a"], "packets pass until both ends can be told");
-    world.pass(5_000_000);
+    world.pass(20_000_000);
     for _ in 0..5 {
         world.work(Part::Kernel);
     }

@@ -24,6 +24,9 @@ pub(super) const TWO: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \
 /// One with a pin on a cgroup that is not on this host.
 pub(super) const CGROUP: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.cgroups = [\"absent.slice/mail.service\"]\n";
+/// The same for one by another name.
+pub(super) const STOR: &str = "[host]\ninterfaces = [\"stor0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 

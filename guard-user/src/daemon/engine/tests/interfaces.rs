@@ -1,7 +1,7 @@
 //! What is guarded, and what lets it go.
 
 use super::super::{Input, Sight};
-use super::inputs::{CGROUP, CONFIG, ONE};
+use super::inputs::{CGROUP, CONFIG, ONE, STOR};
 use super::world::{Part, World};
 use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
@@ -52,10 +52,32 @@ fn a_renamed_interface_stays_guarded_until_a_reload() {
     world.kernel.take_off("stor0");
     world.rest();
     assert_eq!(guarded(&world), ["stor0"], "and it is attached again under its new name");
+    world.restart();
+    world.rest();
+    assert_eq!(guarded(&world), ["stor0"], "and that is no reload either");
+    assert_eq!(world.codes(), [ProblemCode::InterfaceMissing, ProblemCode::InterfaceRenamed]);
     world.ask(Request::Reload {});
     world.rest();
     assert_eq!(guarded(&world), Vec::<String>::new());
     assert_eq!(world.status().health, Health::Off);
+}
+
+#[test]
+fn an_interface_that_a_reload_named_anew_is_known_by_that_name() {
+    let mut world = World::new(ONE, &["eth0"]);
+    world.settle();
+    world.kernel.rename("eth0", "stor0");
+    world.config = STOR;
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!((guarded(&world), world.problems()), (vec!["stor0".to_owned()], vec![]));
+    world.kernel.rename("stor0", "stor1");
+    for _ in 0..2 {
+        world.rest();
+        assert_eq!(guarded(&world), ["stor1"]);
+        assert_eq!(world.codes(), [ProblemCode::InterfaceMissing, ProblemCode::InterfaceRenamed]);
+        world.restart();
+    }
 }
 
 #[test]
