@@ -29,6 +29,8 @@ pub enum Hook {
 impl Hook {
     /// How many hooks there are.
     pub const COUNT: usize = 2;
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [Self::Egress, Self::Ingress];
 
     /// The name in logs and docs.
     #[must_use]
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn every_pin_reason_and_hook_has_its_limit() {
         let mut seen = std::collections::BTreeSet::new();
-        for hook in [Hook::Egress, Hook::Ingress] {
+        for hook in Hook::ALL {
             for pin in 0..MAX_PINS {
                 for reason in Reason::ALL {
                     assert!(seen.insert(event_limit_index(hook, !0 << pin, *reason as u8)));

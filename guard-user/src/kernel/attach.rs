@@ -9,12 +9,12 @@ use guard_common::packet::Link;
 
 use super::entries::{self, Name};
 use super::error::refused;
+use super::hooks::{self, program_name};
 use super::interface::{self, Listed};
-use super::link::{self, LinkHook, LinkInfo, link_info};
+use super::link::{self, LinkInfo, link_info};
 use super::observe::name_for;
-use super::programs::program_name;
 use super::spare::Spare;
-use super::{How, Interface, KernelError, LinuxKernel, filter, folder, raw};
+use super::{Interface, KernelError, LinuxKernel, filter, folder, raw};
 
 impl LinuxKernel {
     /// Guards the interface of this index, whatever it is called by now: egress always, ingress where asked. It is
@@ -83,10 +83,32 @@ impl LinuxKernel {
         if self.renewed(interface, (hook, link), &links)? {
             return Ok(());
         }
+        self.make(interface, hook, link)
+    }
+
+    /// Makes a link in the first way of its hook that the kernel takes.
+    fn make(&mut self, interface: &Interface, hook: Hook, link: Link) -> Result<(), KernelError> {
         let program = self.program_fd(hook, link)?;
-        let new = link::create(program.as_fd(), interface.index, LinkHook::TcxEgressFirst)
-            .map_err(|source| refused(&interface.name, hook, How::Tcx.name(), source))?;
-        self.keep_new(interface, hook, new.as_fd())
+        let mut failed: Option<(Vec<&str>, io::Error)> = None;
+        for way in hooks::row(hook).ways {
+            let name = way.how().name();
+            match link::create(program.as_fd(), interface.index, *way) {
+                Ok(new) => return self.keep_new(interface, hook, new.as_fd()),
+                // Another program is there, in whatever way.
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) =>
+                {
+                    return Err(refused(&interface.name, hook, name, error));
+                }
+                Err(error) => {
+                    let (mut tried, _) = failed.unwrap_or((Vec::new(), io::ErrorKind::Other.into()));
+                    tried.push(name);
+                    failed = Some((tried, error));
+                }
+            }
+        }
+        let (tried, error) = failed.unwrap_or((Vec::new(), io::ErrorKind::Unsupported.into()));
+        Err(refused(&interface.name, hook, &tried.join(" and "), error))
     }
 
     fn guard_ingress(&mut self, listed: &Listed, link: Link) -> Result<(), KernelError> {
@@ -98,18 +120,7 @@ impl LinuxKernel {
         if self.renewed(interface, (hook, link), &links)? {
             return Ok(());
         }
-        let program = self.program_fd(hook, link)?;
-        let create = |mode| link::create(program.as_fd(), interface.index, mode);
-        let new = match create(LinkHook::XdpNative) {
-            Ok(new) => new,
-            // Another program is there, in whatever mode.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) => {
-                return Err(refused(&interface.name, hook, How::XdpNative.name(), error));
-            }
-            Err(_) => create(LinkHook::XdpGeneric)
-                .map_err(|source| refused(&interface.name, hook, "xdp-native and xdp-generic", source))?,
-        };
-        self.keep_new(interface, hook, new.as_fd())
+        self.make(interface, hook, link)
     }
 
     /// As [`renewed`](Self::renewed) for the XDP link whose entry has the interface's index and name, which nearly

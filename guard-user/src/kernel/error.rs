@@ -236,7 +236,7 @@ pub enum KernelError {
         /// The hook.
         hook: Hook,
         /// The kernel's mechanisms that were tried.
-        how: &'static str,
+        how: String,
         /// The kernel's answer.
         source: io::Error,
         /// What to do, where the answer tells; empty or beginning with a separator.
@@ -322,7 +322,7 @@ impl KernelError {
 }
 
 /// Why a program is not attached, with what to do where the answer tells.
-pub(super) fn refused(interface: &str, hook: Hook, how: &'static str, source: io::Error) -> KernelError {
+pub(super) fn refused(interface: &str, hook: Hook, how: &str, source: io::Error) -> KernelError {
     if source.raw_os_error() == Some(libc::EPERM) {
         return KernelError::NotPermitted { what: format!("attach to {interface}"), source };
     }
@@ -338,7 +338,7 @@ pub(super) fn refused(interface: &str, hook: Hook, how: &'static str, source: io
         }
         (Hook::Egress, _) => "",
     };
-    KernelError::Attach { interface: interface.to_owned(), hook, how, source, hint }
+    KernelError::Attach { interface: interface.to_owned(), hook, how: how.to_owned(), source, hint }
 }
 
 /// The kernel's release, as `uname -r` says it.

@@ -9,14 +9,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use guard_common::abi::Hook;
 
+use super::hooks::{self, LinkHook};
 use super::raw::{Command, call, call_for_fd, info, raw};
 
-/// `BPF_LINK_TYPE_XDP` and `BPF_LINK_TYPE_TCX` of `enum bpf_link_type`.
-const XDP: u32 = 6;
-const TCX: u32 = 11;
-/// `BPF_XDP` and `BPF_TCX_EGRESS` of `enum bpf_attach_type`.
-const ATTACH_XDP: u32 = 37;
-const ATTACH_TCX_EGRESS: u32 = 47;
 /// More programs than one hook of an interface can have (`BPF_MPROG_MAX`).
 const MOST: usize = 64;
 
@@ -38,35 +33,8 @@ pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // type, id, prog_id, 4 bytes of padding, then the kind's own fields: for TCX (from 6.6 on) and XDP
     // the interface first.
     let [kind, id, program, _, ifindex, ..] = info::<16>(fd)?;
-    let hook = match kind {
-        TCX => Some(Hook::Egress),
-        XDP => Some(Hook::Ingress),
-        _ => None,
-    };
+    let hook = hooks::of_link_type(kind);
     Ok(LinkInfo { id, program, hook, ifindex: if hook.is_some() { ifindex } else { 0 } })
-}
-
-/// A hook of an interface that links attach to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LinkHook {
-    /// `BPF_TCX_EGRESS`, before all other programs.
-    TcxEgressFirst,
-    /// `BPF_XDP` in the driver (`XDP_FLAGS_DRV_MODE`).
-    XdpNative,
-    /// `BPF_XDP` behind the driver (`XDP_FLAGS_SKB_MODE`).
-    XdpGeneric,
-}
-
-impl LinkHook {
-    /// `attach_type` and `flags` of `BPF_LINK_CREATE`.
-    const fn attributes(self) -> (u32, u32) {
-        match self {
-            // BPF_F_BEFORE relative to nothing is before everything.
-            Self::TcxEgressFirst => (ATTACH_TCX_EGRESS, 1 << 3),
-            Self::XdpNative => (ATTACH_XDP, 1 << 2),
-            Self::XdpGeneric => (ATTACH_XDP, 1 << 1),
-        }
-    }
 }
 
 #[repr(C)]
@@ -182,7 +150,7 @@ pub(super) fn tcx_egress(ifindex: u32) -> io::Result<Option<Vec<Tcx>>> {
     let (mut programs, mut links) = ([0_u32; MOST], [0_u32; MOST]);
     let mut attributes = QueryAttributes {
         ifindex,
-        attach_type: ATTACH_TCX_EGRESS,
+        attach_type: hooks::ATTACH_TCX_EGRESS,
         query_flags: 0,
         attach_flags: 0,
         programs: programs.as_mut_ptr() as u64,

@@ -80,10 +80,6 @@ struct Link {
     is_kept: bool,
 }
 
-fn hooks() -> [Hook; 2] {
-    [Hook::Egress, Hook::Ingress]
-}
-
 impl MemoryKernel {
     /// A host with these interfaces.
     #[must_use]
@@ -127,7 +123,7 @@ impl MemoryKernel {
             return;
         };
         let Some(device) = state.interfaces.remove(&index) else { return };
-        let attached = hooks().into_iter().filter(|hook| device.attachments.contains_key(&(*hook as u8)));
+        let attached = Hook::ALL.into_iter().filter(|hook| device.attachments.contains_key(&(*hook as u8)));
         let stray = |hook: Hook| Stray {
             entry: format!("{index}-{name}-{hook:?}"),
             interface: name.to_owned(),
@@ -298,7 +294,7 @@ impl Kernel for MemoryKernel {
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
             has_route: true,
-            attachments: hooks()
+            attachments: Hook::ALL
                 .into_iter()
                 .filter_map(|hook| Some((hook, device.attachments.get(&(hook as u8))?)))
                 .map(|(hook, link)| Attachment {
@@ -332,7 +328,7 @@ impl Kernel for MemoryKernel {
         let Some(device) = state.interfaces.get_mut(&interface.index) else {
             return Err(KernelError::NoInterface { name: interface.name.clone() });
         };
-        for hook in hooks() {
+        for hook in Hook::ALL {
             if hook == Hook::Ingress && !ingress {
                 device.attachments.remove(&(hook as u8));
                 continue;

@@ -21,6 +21,7 @@ mod events;
 mod filter;
 mod folder;
 mod grace;
+mod hooks;
 mod interface;
 mod kept_maps;
 mod link;
@@ -67,10 +68,10 @@ pub use view::View;
 
 use folder::Folder;
 use grace::GracePeriod;
+use hooks::program_name;
 use kept_maps::KeptMaps;
 use maps::{Found, Maps};
 use observe::Memory;
-use programs::{PROGRAMS, program_name};
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
@@ -230,7 +231,7 @@ impl LinuxKernel {
     /// [`KernelError::Load`] where the kernel does not answer.
     pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, KernelError> {
         let mut counts = Vec::new();
-        for name in PROGRAMS {
+        for name in hooks::programs() {
             let count = info(&self.ebpf, name)?.verified_instruction_count();
             counts.extend(count.map(|count| (name, count)));
         }
@@ -277,7 +278,7 @@ impl Deref for LinuxKernel {
 
 /// Ids of the programs.
 fn ids(ebpf: &Ebpf) -> Result<BTreeSet<u32>, KernelError> {
-    PROGRAMS.into_iter().map(|name| Ok(info(ebpf, name)?.id())).collect()
+    hooks::programs().map(|name| Ok(info(ebpf, name)?.id())).collect()
 }
 
 /// What the kernel says of a loaded program.
@@ -291,7 +292,7 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
 }
 
 fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    for name in PROGRAMS {
+    for name in hooks::programs() {
         let loaded = match ebpf.program_mut(name) {
             Some(aya::programs::Program::SchedClassifier(program)) => program.load(),
             Some(aya::programs::Program::Xdp(program)) => program.load(),

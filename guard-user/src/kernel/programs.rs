@@ -4,23 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
-use guard_common::abi::Hook;
-use guard_common::packet::Link;
 
-use super::KernelError;
-
-/// Programs of the embedded object.
-pub(super) const PROGRAMS: [&str; 4] = ["egress", "egress_raw", "ingress", "ingress_raw"];
-
-/// A program's name in the embedded object.
-pub(super) const fn program_name(hook: Hook, link: Link) -> &'static str {
-    match (hook, link) {
-        (Hook::Egress, Link::Ethernet) => "egress",
-        (Hook::Egress, Link::Raw) => "egress_raw",
-        (Hook::Ingress, Link::Ethernet) => "ingress",
-        (Hook::Ingress, Link::Raw) => "ingress_raw",
-    }
-}
+use super::{KernelError, hooks};
 
 /// What is known of loaded programs, by id.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +56,7 @@ impl Programs {
 }
 
 fn is_ours(program: &ProgramInfo, control: u32) -> bool {
-    program.name_as_str().is_some_and(|name| PROGRAMS.contains(&name))
+    program.name_as_str().is_some_and(|name| hooks::programs().any(|ours| ours == name))
         && matches!(program.map_ids(), Ok(Some(maps)) if maps.contains(&control))
 }
 

@@ -12,7 +12,7 @@ use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 
 use super::counts::TotalCount;
-use super::programs::program_name;
+use super::hooks::program_name;
 use super::{KernelError, LinuxKernel};
 
 /// What the kernel decided for a frame.

@@ -283,7 +283,7 @@ impl Engine {
                 }
                 continue;
             };
-            for hook in [Hook::Egress, Hook::Ingress] {
+            for hook in Hook::ALL {
                 let was_on = it.at(hook).is_some() && !self.interfaces.releasing.contains(&it.interface.name);
                 if was_on && next.at(hook).is_none() && self.claim(next) != Claim::None {
                     let name = &next.interface.name;

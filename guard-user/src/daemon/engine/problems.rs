@@ -168,7 +168,7 @@ impl Engine {
         if let Some(why) = self.interface_problem(it) {
             problems.push(Problem::of(ProblemCode::InterfaceNotGuarded, name, why));
         }
-        for hook in [Hook::Egress, Hook::Ingress] {
+        for hook in Hook::ALL {
             if self.interfaces.was_lost(it.interface.index, hook) && claim != Claim::None {
                 let message =
                     format!("something took the program off at {}; it is being attached again", hook.name());

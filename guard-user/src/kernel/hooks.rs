@@ -1,0 +1,126 @@
+//! The hooks as a table: what programs each has, which links are its own, and how they are made. A new hook on
+//! interfaces is a file of `guard-ebpf/src/hooks/`, a variant of [`Hook`] and a row here.
+
+use guard_common::abi::Hook;
+use guard_common::packet::Link;
+
+use super::How;
+
+/// `BPF_XDP` and `BPF_TCX_EGRESS` of `enum bpf_attach_type`.
+const ATTACH_XDP: u32 = 37;
+pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
+
+/// What is to be known of a hook.
+pub(super) struct Row {
+    pub(super) hook: Hook,
+    /// Its programs in the embedded object, by what frames begin with.
+    programs: [(Link, &'static str); 2],
+    /// The type of its links (`enum bpf_link_type`).
+    pub(super) link_type: u32,
+    /// How a link of it is made: the first of these that the kernel takes.
+    pub(super) ways: &'static [LinkHook],
+}
+
+/// Every hook, in the order of their numbers.
+pub(super) const HOOKS: [Row; Hook::COUNT] = [
+    Row {
+        hook: Hook::Egress,
+        programs: [(Link::Ethernet, "egress"), (Link::Raw, "egress_raw")],
+        // BPF_LINK_TYPE_TCX. Kernels without TCX have a clsact filter in its place (`filter.rs`).
+        link_type: 11,
+        ways: &[LinkHook::TcxEgressFirst],
+    },
+    Row {
+        hook: Hook::Ingress,
+        programs: [(Link::Ethernet, "ingress"), (Link::Raw, "ingress_raw")],
+        // BPF_LINK_TYPE_XDP.
+        link_type: 6,
+        ways: &[LinkHook::XdpNative, LinkHook::XdpGeneric],
+    },
+];
+
+const _: () = {
+    let mut at = 0;
+    while at < HOOKS.len() {
+        assert!(HOOKS[at].hook as usize == at, "a row is found by its hook's number");
+        at += 1;
+    }
+};
+
+/// A way to make a link to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkHook {
+    /// `BPF_TCX_EGRESS`, before all other programs.
+    TcxEgressFirst,
+    /// `BPF_XDP` in the driver (`XDP_FLAGS_DRV_MODE`).
+    XdpNative,
+    /// `BPF_XDP` behind the driver (`XDP_FLAGS_SKB_MODE`).
+    XdpGeneric,
+}
+
+impl LinkHook {
+    /// What an attachment that was made so is.
+    pub(super) const fn how(self) -> How {
+        match self {
+            Self::TcxEgressFirst => How::Tcx,
+            Self::XdpNative => How::XdpNative,
+            Self::XdpGeneric => How::XdpGeneric,
+        }
+    }
+
+    /// `attach_type` and `flags` of `BPF_LINK_CREATE`.
+    pub(super) const fn attributes(self) -> (u32, u32) {
+        match self {
+            // BPF_F_BEFORE relative to nothing is before everything.
+            Self::TcxEgressFirst => (ATTACH_TCX_EGRESS, 1 << 3),
+            Self::XdpNative => (ATTACH_XDP, 1 << 2),
+            Self::XdpGeneric => (ATTACH_XDP, 1 << 1),
+        }
+    }
+}
+
+/// The row of a hook.
+pub(super) const fn row(hook: Hook) -> &'static Row {
+    const ROWS: &[Row; Hook::COUNT] = &HOOKS;
+    &ROWS[hook as usize]
+}
+
+/// The hook whose links are of this type.
+pub(super) fn of_link_type(link_type: u32) -> Option<Hook> {
+    HOOKS.iter().find(|row| row.link_type == link_type).map(|row| row.hook)
+}
+
+/// The names of all programs in the embedded object.
+pub(super) fn programs() -> impl Iterator<Item = &'static str> {
+    HOOKS.iter().flat_map(|row| row.programs.iter().map(|(_, name)| *name))
+}
+
+/// A program's name in the embedded object.
+pub(super) const fn program_name(hook: Hook, link: Link) -> &'static str {
+    let [(_, ethernet), (_, raw)] = row(hook).programs;
+    match link {
+        Link::Ethernet => ethernet,
+        Link::Raw => raw,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_told_apart_by_programs_and_types_of_links() {
+        let names: BTreeSet<&str> = programs().collect();
+        assert_eq!(names.len(), 2 * Hook::COUNT);
+        for Row { hook, programs, link_type, ways } in &HOOKS {
+            assert_eq!(of_link_type(*link_type), Some(*hook));
+            assert!(!ways.is_empty());
+            for (link, name) in programs {
+                assert_eq!(program_name(*hook, *link), *name);
+            }
+        }
+        assert_eq!(of_link_type(0), None);
+    }
+}
