@@ -229,12 +229,16 @@ impl Bed {
         fs::write(&path, text + rest).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Starts the daemon and waits until it answers for itself.
+    /// Starts the daemon and waits until it answers for itself, and has said what it guards.
     ///
     /// # Errors
     /// Where it ends or does not answer in time.
     pub fn start(&self, options: &[&str]) -> Result<Process> {
         let daemon = self.spawn(options)?;
+        // On a busy host it answers before that: after 5 seconds, to say what is wrong.
+        daemon.wait_for(PATIENCE, "the daemon to be ready", || {
+            Some(()).filter(|()| daemon.stderr().contains("ready: generation"))
+        })?;
         daemon.wait_for(PATIENCE, "the daemon to answer", || {
             self.status().ok().filter(|status| status.pid == daemon.pid()).map(drop)
         })?;

@@ -2,7 +2,7 @@
 //! is more open than before, no document is lost, and quotas go on where they were.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -101,6 +101,8 @@ fn what_was_acknowledged_holds_wherever_the_daemon_is_killed() {
     let before = bed.arrived(US, Family::V4).unwrap();
     let (done, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut acknowledged = 0;
+    // Revocations of which the next daemon had the kernel's mark alone.
+    let mut held_first = BTreeSet::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
@@ -143,6 +145,9 @@ fn what_was_acknowledged_holds_wherever_the_daemon_is_killed() {
                     // Of an order that only the kernel had taken, the next daemon knows that it closed: it stays.
                     false => {
                         let held = !opens && after == Some(State::Stayed);
+                        if held && state == State::Revoked {
+                            held_first.insert(id.clone());
+                        }
                         assert!(held || after == before || after == Some(state), "{words:?}: {after:?}");
                     }
                 }
@@ -180,7 +185,11 @@ fn what_was_acknowledged_holds_wherever_the_daemon_is_killed() {
             .filter(|it| it.subject == id && it.kind != "refusal")
             .map(|it| it.kind.as_str())
             .collect();
-        assert_eq!(told, ["load", "stay", "resume", "revoke"], "{id}");
+        let mut expected = vec!["load", "stay", "resume", "revoke"];
+        if held_first.contains(&id) {
+            expected.insert(3, "stay");
+        }
+        assert_eq!(told, expected, "{id}");
     }
     assert_eq!(trail.iter().filter(|it| it.kind == "start").count(), ROUNDS + 1);
 }

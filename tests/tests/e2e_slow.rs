@@ -71,6 +71,26 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn to_detach_loses_no_order_that_only_the_kernel_has() {
+    let bed = Bed::new("slow-detach").unwrap();
+    bed.configure_for(&["eth0"], PIN).unwrap();
+    let daemon = slow::start(&bed).unwrap();
+    bed.exempt("one", &[TO_US], 600, None).unwrap();
+    slow::hang(&bed, Part::Disk).unwrap();
+    let answer = stay(&bed, "one");
+    let message = answer.join().unwrap().unwrap_err().to_string();
+    assert!(message.contains("no packet passes any more"), "{message}");
+    daemon.signal(rustix::process::Signal::KILL);
+    daemon.wait(SOON).unwrap();
+    slow::go_on(&bed, Part::Disk).unwrap();
+    bed.tell(&["detach"]).unwrap();
+    let _next = bed.start(&[]).unwrap();
+    assert!(!bed.passes(US).unwrap(), "the order holds");
+    assert_eq!(bed.exemption("one").unwrap().state.name(), "stayed");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_source_of_names_that_hangs_holds_up_nobody() {
     let bed = Bed::new("slow-names").unwrap();
     bed.configure_for(&["eth0", "new*"], PIN).unwrap();

@@ -1,5 +1,6 @@
 //! `borderguard detach`: removes everything from the kernel. Nothing is guarded from then on.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -13,8 +14,9 @@ use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
+use crate::daemon::engine::unknown_order;
 use crate::kernel::{KernelError, LinuxKernel, Removed, View};
-use crate::store::{self, Store, Use};
+use crate::store::{self, Change, Store, Use};
 
 /// Where everything is pinned if the config does not say.
 const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
@@ -84,6 +86,11 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
     }
     let mut store = Store::open(&state)?;
     let now = Timestamp::now();
+    let uid = rustix::process::getuid().as_raw();
+    let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };
+    if let Some(view) = view {
+        keep_orders(&mut store, &view.held()?, &who, now)?;
+    }
     if let Some(view) = view {
         let mut counts = Vec::new();
         for slot in store.kept().accounts() {
@@ -96,8 +103,6 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
         let judged = store.pin_counts()?.judged(&view.counters()?);
         store.record_counts(&judged, now)?;
     }
-    let uid = rustix::process::getuid().as_raw();
-    let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };
     let detail = [("links", json!(removed.links)), ("filters", json!(removed.filters))];
     store.audit(Record {
         time: now,
@@ -107,6 +112,22 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
         why: args.why.clone(),
         detail: detail.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
     })?;
+    Ok(())
+}
+
+/// Has the store keep orders of which only the marks in the kernel are left, which are gone with it.
+fn keep_orders(store: &mut Store, held: &BTreeSet<u16>, who: &Who, now: Timestamp) -> Result<()> {
+    for slot in held {
+        let kept = store.kept();
+        let Some(id) = kept.by_slot(*slot).map(|document| document.id.clone()) else { continue };
+        let is_open = kept.find(&id, None).ok().and_then(|key| Some(kept.record(&key)?.is_active()));
+        if is_open == Some(true) {
+            let change = Change::Stay { order: unknown_order(now) };
+            store.change(&store::Target::Id(id.clone()), &change, who, now).with_context(|| {
+                format!("exemption {id} was closed by an order that only the kernel had: it is open again at the next start")
+            })?;
+        }
+    }
     Ok(())
 }
 

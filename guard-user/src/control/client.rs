@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{ErrorKind, Request, Response};
-use super::{ANSWER_TIMEOUT, MAX_RESPONSE_BYTES, TRANSFER_TIMEOUT};
+use super::{ANSWER_TIMEOUT, MAX_RESPONSE_BYTES, STATUS_TIMEOUT, TRANSFER_TIMEOUT};
 use crate::cli::exit::Exit;
 
 /// Why there is no answer, or none that was hoped for.
@@ -40,12 +40,26 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The daemon gave no answer in time.
-    #[error("the daemon on {socket} gave no answer within {seconds} seconds", socket = socket.display())]
+    #[error(
+        "the daemon on {socket} gave no answer within {seconds} seconds: what was asked may still be done. What is in the \
+         kernel is enforced meanwhile",
+        socket = socket.display()
+    )]
     TimedOut {
         /// The socket.
         socket: PathBuf,
         /// How long it was waited for.
         seconds: u64,
+    },
+    /// The daemon ended, or closed the connection, before it answered.
+    #[error(
+        "the daemon on {socket} ended before it answered: what was asked may have been done. See `borderguard status`, or \
+         `borderguard exemption show ID`, once it runs again",
+        socket = socket.display()
+    )]
+    NoAnswer {
+        /// The socket.
+        socket: PathBuf,
     },
     /// What came is no response that this version knows.
     #[error(
@@ -78,9 +92,11 @@ impl ClientError {
                 Exit::NotPermitted
             }
             Self::Refused { kind: ErrorKind::BadInput | ErrorKind::BadRequest, .. } => Exit::BadInput,
-            Self::Io { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } | Self::Refused { .. } => {
-                Exit::Failed
-            }
+            Self::Io { .. }
+            | Self::NoAnswer { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreadable { .. }
+            | Self::Refused { .. } => Exit::Failed,
         }
     }
 }
@@ -106,8 +122,11 @@ impl Exchange {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket: socket.to_owned() },
             _ => ClientError::Io { socket: socket.to_owned(), source },
         })?;
-        let mut exchange =
-            Self { socket: socket.to_owned(), stream: BufReader::new(stream), waits: Some(ANSWER_TIMEOUT) };
+        let mut exchange = Self {
+            socket: socket.to_owned(),
+            stream: BufReader::new(stream),
+            waits: Some(patience(request)),
+        };
         exchange.send(request).map_err(|source| exchange.failed(source))?;
         Ok(exchange)
     }
@@ -177,6 +196,14 @@ impl Exchange {
     }
 }
 
+/// How long an answer may take. The status takes 200 ms; who watches by it must hear of a daemon that is stopped.
+const fn patience(request: &Request) -> Duration {
+    match request {
+        Request::Status {} => STATUS_TIMEOUT,
+        _ => ANSWER_TIMEOUT,
+    }
+}
+
 /// The error for a response that does not answer the request.
 #[must_use]
 pub fn unexpected(socket: &Path) -> ClientError {
@@ -189,7 +216,7 @@ pub fn unexpected(socket: &Path) -> ClientError {
 /// [`ClientError`]; an error response is [`ClientError::Refused`].
 pub fn ask(socket: &Path, request: &Request) -> Result<Response, ClientError> {
     let mut exchange = Exchange::begin(socket, request)?;
-    exchange.response()?.ok_or_else(|| exchange.unreadable("there is none"))
+    exchange.response()?.ok_or_else(|| ClientError::NoAnswer { socket: socket.to_owned() })
 }
 
 #[cfg(test)]
@@ -232,7 +259,9 @@ mod tests {
         let refused =
             answer_with(b"{\"response\":\"error\",\"kind\":\"bad-input\",\"message\":\"m\"}\n").unwrap_err();
         assert_eq!((refused.exit(), refused.to_string().as_str()), (Exit::BadInput, "m"));
-        for bytes in [&b""[..], b"{", b"[]\n", b"{\"response\":\"new\"}\n", b"\xff\n"] {
+        let gone = answer_with(b"").unwrap_err();
+        assert!(matches!(gone, ClientError::NoAnswer { .. }), "{gone}");
+        for bytes in [&b"{"[..], b"[]\n", b"{\"response\":\"new\"}\n", b"\xff\n"] {
             let error = answer_with(bytes).unwrap_err();
             assert!(matches!(error, ClientError::Unreadable { .. }), "{error}");
         }

@@ -53,6 +53,8 @@ pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for the answer: a reload with large databases takes seconds.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client waits for the status.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the daemon may take for its answer before the client is told that there is none, and its place is free
 /// for another one: in time for a client that waits for [`ANSWER_TIMEOUT`].
 pub const DAEMON_TIMEOUT: Duration = Duration::from_secs(55);

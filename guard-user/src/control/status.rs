@@ -30,7 +30,8 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// The guarded interfaces, and those that should be.
     pub interfaces: Vec<InterfaceStatus>,
-    /// Names of this host's other interfaces by which a route leads: what leaves by them is not judged.
+    /// Names of this host's other interfaces by which a route leads: what leaves by them is judged only where it goes
+    /// on through one of `interfaces`, as from a bridge to its ports.
     pub unguarded: Vec<String>,
     /// Cgroups that were made again, and counted as pinned until the tables had them.
     pub unplaced: UnplacedStatus,

@@ -63,7 +63,7 @@ codes! {
         "The config does not name an interface any more, and the kernel does not let go of it. It stays guarded.",
         "See the message. It is tried again every few seconds.";
     AttachmentLost = "attachment-lost",
-        "Something has taken a program of Border Guard off an interface. It is being attached again.",
+        "Something has taken a program of Border Guard off an interface. It is attached again within a second or two, and this is told for a minute.",
         "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged.";
     AttachmentNotFirst = "attachment-not-first",
         "Another program runs before Border Guard's on an interface, and may send packets that are never judged.",
@@ -95,6 +95,9 @@ codes! {
     StoreMoved = "store-moved",
         "The state directory or the store in it was moved or removed. What is written now would be lost.",
         "Put the directory back, or restart the daemon to begin a new store.";
+    StoreUnwritable = "store-unwritable",
+        "The disk refuses to keep something: uses of exemptions, what crossed, or the tables for a start without a database.",
+        "Make room on the disk that has `state.directory`, or mend it. It is tried again; figures of reports are older until then.";
     StoreSlow = "store-slow",
         "The disk takes long to keep a change. Stays and revocations hold all the same; loads wait.",
         "Look at the disk that has `state.directory`.";

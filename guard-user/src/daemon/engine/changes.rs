@@ -77,6 +77,12 @@ impl Changes {
         id
     }
 
+    /// Whether an order on its way revokes this one.
+    pub(super) fn is_being_revoked(&self, key: &Key) -> bool {
+        let revokes = |it: &Pending| matches!(it.change, Change::Revoke { .. } | Change::Invalidate { .. });
+        self.pending.iter().any(|it| revokes(it) && it.keys.contains(key))
+    }
+
     /// Whether a generation has to wait a little for sockets to be closed first.
     pub(super) fn wait_for_sockets(&self, now: Clocks) -> bool {
         if self.cuts.iter().any(|(_, until)| now.boot_ns < *until) {
@@ -260,6 +266,12 @@ impl Engine {
                 self.close_another(&mut pending);
                 self.changes.pending.push(pending);
                 return;
+            }
+            // The store refuses it for what the exemption is by now, not for the disk: another order was first.
+            Err(error) if pending.is_closing() && kind_of(error) != ErrorKind::Failed => {
+                self.closings.ordered(change.0);
+                let Pending { ticket, target, change, who, .. } = pending;
+                return self.refuse_change(ticket, (&target, &change), Some(&who), error);
             }
             _ => {}
         }

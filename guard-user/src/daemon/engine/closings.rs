@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::changes::ChangeId;
 use super::{Engine, KernelJob, Level, Purpose, SECOND, StoreJob};
-use crate::exemption::{Clocks, Document};
+use crate::exemption::{Clocks, Document, State};
 use crate::store::{Change, Key, Target};
 
 /// How long after a failure a mark is tried again, nanoseconds.
@@ -84,6 +86,12 @@ impl Closings {
     }
 }
 
+/// What stands for an order of which only the mark in the kernel is left.
+#[must_use]
+pub fn unknown_order(now: Timestamp) -> String {
+    format!("an order of before {now}, a stay or a revocation, whose text the disk had not taken")
+}
+
 impl Engine {
     /// Closes exemptions from now on, whatever the disk says.
     pub(super) fn close_now(&mut self, keys: &[Key]) {
@@ -120,6 +128,14 @@ impl Engine {
         self.closings.undecided.contains(&slot)
             || self.is_of_a_closing(slot)
             || self.kept.by_slot(slot).is_some_and(|document| self.closings.means(document))
+    }
+
+    /// What an exemption is that an order closed which is not on the disk.
+    pub(super) fn closed_as(&self, key: &Key) -> Option<State> {
+        let slots = self.kept.slots_of(std::slice::from_ref(key));
+        let is_closed =
+            self.closings.keys.contains(key) || slots.iter().any(|it| self.is_closed_by_order(*it));
+        is_closed.then(|| if self.changes.is_being_revoked(key) { State::Revoked } else { State::Stayed })
     }
 
     /// Why slots of what is closed here could not be marked.
@@ -184,7 +200,7 @@ impl Engine {
                      stays closed. Resume it where the order is lifted"
                 ),
             );
-            let order = format!("an order of before {}, whose text the disk had not taken", now.wall);
+            let order = unknown_order(now.wall);
             let (target, change) = (Target::Id(id), Change::Stay { order });
             let number = self.changes.next_id();
             self.closings.order(number, target.clone());

@@ -31,8 +31,8 @@ pub(super) struct Config {
     pub(super) candidate: Option<Candidate>,
     /// Why the config as it is on the disk is not live.
     pub(super) refused: Option<String>,
-    /// Whether it is being read.
-    loading: bool,
+    /// Since when it is being read, nanoseconds of `CLOCK_BOOTTIME`.
+    loading: Option<u64>,
     /// Who waits for it.
     waiting: Vec<(Ticket, Who)>,
     /// Who asked while it was being read already: it is read once more for them.
@@ -63,7 +63,7 @@ impl Config {
             cgroups: HostFacts::default(),
             candidate: None,
             refused: None,
-            loading: false,
+            loading: None,
             waiting: Vec::new(),
             late: Vec::new(),
             again: false,
@@ -73,6 +73,11 @@ impl Config {
     /// Whether the first one is still on its way, and nothing has kept it from being live.
     pub(super) fn is_to_come(&self) -> bool {
         self.refused.is_none() && self.candidate.as_ref().is_some_and(|candidate| candidate.is_first)
+    }
+
+    /// Since when it is being read again.
+    pub(super) fn loading_since(&self) -> Option<u64> {
+        self.loading
     }
 
     /// The policy that is to be live.
@@ -95,19 +100,19 @@ impl Engine {
     pub(super) fn load_config(&mut self, request: Option<(Ticket, Who)>) {
         // A first one that can't be made live must not keep its correction out.
         let is_on_its_way = self.config.candidate.as_ref().is_some_and(|candidate| !candidate.is_first);
-        if self.config.loading || is_on_its_way {
+        if self.config.loading.is_some() || is_on_its_way {
             self.config.again = true;
             self.config.late.extend(request);
             return;
         }
-        self.config.loading = true;
+        self.config.loading = Some(self.now.boot_ns);
         self.config.waiting.extend(request);
         self.actions.push(Action::Notify(State::Reloading));
         self.actions.push(Action::Load);
     }
 
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
-        self.config.loading = false;
+        self.config.loading = None;
         match result {
             Ok(prepared) => {
                 self.warn_of_what_stays(&prepared.policy);
@@ -183,7 +188,7 @@ impl Engine {
             self.record_of(Kind::Start, "", "", facts);
         }
         // A first one that is still being read again is answered by what comes of that.
-        if !self.config.loading {
+        if self.config.loading.is_none() {
             self.answer_reload(is_first, settled);
         }
         self.load_once_more();
@@ -203,7 +208,7 @@ impl Engine {
         for (ticket, _) in waiting {
             let response = match &settled {
                 Ok(()) => {
-                    let message = "config and geo databases are reloaded".to_owned();
+                    let message = format!("config and geo databases are reloaded{}", self.words_of_release());
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 Err(why) => {
@@ -218,6 +223,18 @@ impl Engine {
         }
     }
 
+    /// What the answer to a reload says of interfaces that it releases.
+    fn words_of_release(&self) -> String {
+        let (named, released) = self.interfaces.by_name_in(&self.config.policy);
+        match (named, released.is_empty()) {
+            (false, _) => {
+                "; NOTHING is guarded now: no interface of this host matches `host.interfaces`".to_owned()
+            }
+            (true, false) => format!("; not guarded any more: {}", released.join(", ")),
+            (true, true) => String::new(),
+        }
+    }
+
     /// The candidate could not be made live; the config before it goes on.
     pub(super) fn candidate_failed(&mut self, kind: ErrorKind, message: String) {
         if self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first) {
@@ -229,7 +246,7 @@ impl Engine {
                     format!("the config can't be made live, and is tried again: {message}"),
                 );
             }
-            if self.config.loading || self.config.waiting.is_empty() {
+            if self.config.loading.is_some() || self.config.waiting.is_empty() {
                 return;
             }
         } else {

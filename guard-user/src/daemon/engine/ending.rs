@@ -33,6 +33,8 @@ enum Step {
     Resetting,
     /// The last record and the last counts are kept.
     Recording,
+    /// The kernel's side is looked at a last time, so that what is gone from bpffs is made again.
+    Looking,
     /// Nothing is left to do.
     Done,
 }
@@ -70,6 +72,9 @@ impl Engine {
     }
 
     pub(super) fn go_on_ending(&mut self, now: Clocks) {
+        if self.ending.step == Step::Looking && self.interfaces.are_looked_at() {
+            return self.end_now();
+        }
         if self.ending.step != Step::Closing {
             return;
         }
@@ -163,13 +168,36 @@ impl Engine {
         {
             return;
         }
+        // What somebody removed from bpffs would end with this process.
+        self.ending.step = Step::Looking;
+        self.interfaces.look();
+    }
+
+    fn end_now(&mut self) {
         self.ending.step = Step::Done;
-        let line = format!(
-            "the daemon ends; generation {} stays in force. `borderguard run` takes it over, `borderguard detach` \
-             ends it",
-            self.publishing.generation()
-        );
-        self.log(Level::Info, line);
+        let generation = self.publishing.generation();
+        let names = self.not_kept();
+        let (level, line) = match names.is_empty() {
+            true => {
+                let line = format!(
+                    "the daemon ends; generation {generation} stays in force. `borderguard run` takes it over, \
+                     `borderguard detach` ends it"
+                );
+                (Level::Info, line)
+            }
+            false => {
+                (Level::Error, format!("the daemon ends, and with it the guard of {}", names.join(", ")))
+            }
+        };
+        self.log(level, line);
         self.actions.push(Action::Ended);
+    }
+
+    /// Interfaces that are guarded by nothing but this process: their entries in bpffs are gone.
+    #[must_use]
+    pub fn not_kept(&self) -> Vec<String> {
+        let observed = self.interfaces.observed.iter().flat_map(|observed| &observed.interfaces);
+        let only_here = observed.filter(|it| it.attachments.iter().any(|at| !at.is_kept));
+        only_here.map(|it| it.interface.name.clone()).collect()
     }
 }

@@ -9,16 +9,12 @@ use guard_common::abi::Hook;
 use serde_json::json;
 
 use super::input::Sight;
+use super::tries::Try;
 use super::{Engine, KernelJob, Level, SECOND};
 use crate::audit::Kind;
 use crate::config::policy::{Ingress, Policy};
 use crate::exemption::Clocks;
 use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
-
-/// How long after a failure it is tried again, nanoseconds.
-const RETRY_NS: u64 = 5 * SECOND;
-/// How long after something succeeded of which the next look shows nothing, nanoseconds.
-const NO_EFFECT_NS: u64 = SECOND;
 
 /// What is known of the interfaces.
 #[derive(Default)]
@@ -47,35 +43,25 @@ pub(super) struct Interfaces {
     restore_tried: Option<Try>,
     /// Interfaces that are to be let go and were not.
     unreleased: BTreeMap<u32, Try>,
-    /// Where something took the program off, until it is seen there again.
-    lost: BTreeSet<(u32, u8)>,
+    /// Where something took the program off: until it is there again, and for a while after that.
+    lost: BTreeMap<(u32, u8), Lost>,
+    /// When the last look was.
+    looked: Option<Clocks>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
     adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
     /// Interfaces whose hooks were logged.
     announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
 }
 
-/// A try at something.
-#[derive(Debug)]
-struct Try {
-    /// Why it failed; `None` where it was said to have succeeded.
-    why: Option<String>,
-    /// When it is to be tried again, nanoseconds of `CLOCK_BOOTTIME`.
-    again_ns: u64,
-}
+/// How long it is told that something took the program off, nanoseconds.
+const LOST_NS: u64 = 60 * SECOND;
 
-impl Try {
-    /// After the one before it, of which no look has shown an effect either.
-    fn after(before: Option<&Self>, result: Result<(), String>, now: Clocks) -> Self {
-        let no_effect = "the kernel took it, and shows nothing of it";
-        let why = result.err().or_else(|| before.map(|_| no_effect.to_owned()));
-        let pause = if why.is_some() { RETRY_NS } else { NO_EFFECT_NS };
-        Self { why, again_ns: now.boot_ns + pause }
-    }
-
-    fn is_just_now(&self, now: Clocks) -> bool {
-        now.boot_ns < self.again_ns
-    }
+/// That something took the program off.
+struct Lost {
+    /// The last look at which it was there, and the first at which it was not.
+    between: (Option<Clocks>, Clocks),
+    /// Whether it is there again.
+    is_back: bool,
 }
 
 /// What is let go.
@@ -116,6 +102,14 @@ impl Interfaces {
         self.observed.as_ref().is_some_and(|observed| observed.interfaces.iter().any(guarded))
     }
 
+    /// Whether this config names any interface of the last look, and the guarded ones that it does not name.
+    pub(super) fn by_name_in(&self, policy: &Policy) -> (bool, Vec<String>) {
+        let all = self.observed.iter().flat_map(|observed| &observed.interfaces);
+        let (named, others): (Vec<_>, Vec<_>) = all.partition(|it| is_named(policy, &it.interface.name));
+        let released = others.into_iter().filter(|it| !it.attachments.is_empty());
+        (!named.is_empty(), released.map(|it| it.interface.name.clone()).collect())
+    }
+
     /// Whether the last look is newer than the config, and nothing is on its way after it.
     pub(super) fn are_settled(&self) -> bool {
         self.observed.is_some()
@@ -126,12 +120,28 @@ impl Interfaces {
             && self.releasing.is_empty()
     }
 
+    /// Whether nothing is on its way after the last look, nor wanted.
+    pub(super) fn are_looked_at(&self) -> bool {
+        !self.wanted && self.looking_since.is_none() && !self.restoring
+    }
+
     pub(super) fn failure(&self, index: u32) -> Option<&str> {
         self.tried.get(&index)?.why.as_deref()
     }
 
-    pub(super) fn was_lost(&self, index: u32, hook: Hook) -> bool {
-        self.lost.contains(&(index, hook as u8))
+    /// What is told of a hook that something took the program off.
+    pub(super) fn lost(&self, index: u32, hook: Hook, now: Clocks) -> Option<String> {
+        let Lost { between: (last, first), is_back } = self.lost.get(&(index, hook as u8))?;
+        if *is_back && now.boot_ns > first.boot_ns + LOST_NS {
+            return None;
+        }
+        let since = last.map_or_else(String::new, |last| format!("after {:.3} and ", last.wall));
+        let now = if *is_back { "it is there again" } else { "it is being attached again" };
+        Some(format!(
+            "something took the program off at {} {since}before {:.3}; {now}. What left meanwhile was not judged",
+            hook.name(),
+            first.wall
+        ))
     }
 
     pub(super) fn release_failure(&self, index: u32) -> Option<&str> {
@@ -180,15 +190,10 @@ impl Engine {
         is_named(&self.config.policy, name)
     }
 
-    /// Whether an interface has what it should have, kept by its entries.
-    pub(super) fn is_as_wanted(&self, it: &ObservedInterface) -> bool {
-        self.has_what_it_should(it, |at| at.is_kept)
-    }
-
     /// Whether an interface is guarded as it should be. An entry that is missing is made anew by restoring entries:
     /// attaching again would not help while that fails.
-    fn has_what_it_should(&self, it: &ObservedInterface, and: impl Fn(&Attachment) -> bool) -> bool {
-        let is_well = |at: Option<&Attachment>| at.is_some_and(|at| at.is_current && and(at));
+    pub(super) fn is_guarded_as_wanted(&self, it: &ObservedInterface) -> bool {
+        let is_well = |at: Option<&Attachment>| at.is_some_and(|at| at.is_current);
         let ingress = wants_ingress(&self.config.policy);
         is_well(it.at(Hook::Egress))
             && if ingress { is_well(it.at(Hook::Ingress)) } else { it.at(Hook::Ingress).is_none() }
@@ -227,8 +232,9 @@ impl Engine {
             .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
         let news: Vec<u32> = news.map(|it| it.interface.index).collect();
         self.interfaces.tried.retain(|index, _| !news.contains(index));
-        self.interfaces.lost.retain(|(index, _)| !news.contains(index));
-        self.note_lost(before.as_ref(), &observed);
+        self.interfaces.lost.retain(|(index, _), _| !news.contains(index));
+        self.note_lost(before.as_ref(), &observed, now);
+        self.interfaces.looked = Some(now);
         for it in &observed.interfaces {
             if it.at(Hook::Egress).is_some()
                 && let Some(name) = self.known_as(it)
@@ -236,11 +242,15 @@ impl Engine {
                 self.interfaces.guarded_as.insert(it.interface.index, name);
             }
             let is_there = |hook: u8| it.attachments.iter().any(|at| at.hook as u8 == hook);
-            self.interfaces.lost.retain(|(index, hook)| *index != it.interface.index || !is_there(*hook));
+            let lost = self.interfaces.lost.iter_mut();
+            for (_, lost) in lost.filter(|((index, hook), _)| *index == it.interface.index && is_there(*hook))
+            {
+                lost.is_back = true;
+            }
             if it.attachments.is_empty() {
                 self.interfaces.unreleased.remove(&it.interface.index);
             }
-            if self.has_what_it_should(it, |_| true) {
+            if self.is_guarded_as_wanted(it) {
                 self.interfaces.tried.remove(&it.interface.index);
             }
         }
@@ -257,7 +267,7 @@ impl Engine {
         self.interfaces.announced.retain(|index, _| there.contains(index));
         self.interfaces.tried.retain(|index, _| there.contains(index));
         self.interfaces.unreleased.retain(|index, _| there.contains(index));
-        self.interfaces.lost.retain(|(index, _)| there.contains(index));
+        self.interfaces.lost.retain(|(index, _), _| there.contains(index));
         self.interfaces.observed = Some(observed);
         if !self.interfaces.wanted {
             self.release_what_is_not_named();
@@ -267,7 +277,7 @@ impl Engine {
     }
 
     /// Logs where the program was on an interface at the last look and is not any more.
-    fn note_lost(&mut self, before: Option<&Observed>, now: &Observed) {
+    fn note_lost(&mut self, before: Option<&Observed>, now: &Observed, at: Clocks) {
         for it in before.iter().flat_map(|observed| &observed.interfaces) {
             let Some(next) = now.interfaces.iter().find(|next| next.interface.index == it.interface.index)
             else {
@@ -291,10 +301,13 @@ impl Engine {
                         "{name}: something has taken Border Guard off ({}); it is attached again",
                         hook.name()
                     );
-                    let detail = json!({"hook": hook.name(), "index": it.interface.index});
+                    let seen = self.interfaces.looked.map(|looked| looked.wall.to_string());
+                    let detail = json!({"hook": hook.name(), "index": it.interface.index, "last_seen": seen});
                     self.record_of(Kind::Detach, &name.clone(), "taken off by another program", detail);
                     self.log(Level::Error, line);
-                    self.interfaces.lost.insert((it.interface.index, hook as u8));
+                    let between = (self.interfaces.looked, at);
+                    let lost = Lost { between, is_back: false };
+                    self.interfaces.lost.insert((it.interface.index, hook as u8), lost);
                 }
             }
         }
@@ -367,7 +380,7 @@ impl Engine {
         // After a reload that names it anew: the kernel's side is to know it so too, over a restart.
         let is_noted = it.at(Hook::Egress).is_none_or(|at| at.attached_as == known_as)
             || self.interfaces.noted_as.get(&index) == Some(&known_as);
-        if (is_noted && self.has_what_it_should(it, |_| true))
+        if (is_noted && self.is_guarded_as_wanted(it))
             || self.interfaces.attaching.contains(&index)
             || self.interfaces.releasing.contains(name)
         {

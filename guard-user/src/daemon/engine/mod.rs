@@ -29,6 +29,7 @@ mod records;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 pub use action::{Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreJob};
 pub use basis::{Basis, Geo, Table};
 pub use changes::kind_of;
+pub use closings::unknown_order;
 pub use cut::{is_cut, may_be_cut};
 pub use ids::{StoreId, Ticket};
 pub use input::{
@@ -65,9 +67,9 @@ const SECOND: u64 = 1_000_000_000;
 /// How often quotas are looked at that are granted in part: a tenth of what half a slice lasts at 1 Gbit/s, and
 /// half of what it lasts at 10.
 const QUOTAS: u64 = SECOND / 20;
-/// How often uses are saved and windows looked at.
+/// How often kernel and host are looked at, uses are saved and windows looked at.
 const EACH_SECOND: u64 = SECOND;
-/// How often kernel and host are looked at, and what failed is tried again.
+/// How often what failed is tried again, and what crossed is booked.
 const WATCHDOG: u64 = 5 * SECOND;
 /// How often a stale database is warned of.
 const EACH_DAY: u64 = 24 * 60 * 60 * SECOND;
@@ -112,6 +114,8 @@ pub struct Engine {
     surroundings: BTreeMap<&'static str, Surroundings>,
     /// Why the audit trail has a gap.
     gap: Option<String>,
+    /// Why what crossed could not be saved last.
+    counts_refused: Option<String>,
     next_store: u64,
     /// What is over by its window, of which the sockets are closed already.
     cut_over: BTreeSet<Key>,
@@ -173,6 +177,7 @@ impl Engine {
             due: Due { second: now.boot_ns, watchdog: now.boot_ns, day: now.boot_ns },
             surroundings: BTreeMap::new(),
             gap: None,
+            counts_refused: None,
             next_store: 0,
             cut_over: BTreeSet::new(),
             logged: BTreeSet::new(),
@@ -291,11 +296,11 @@ impl Engine {
         if now.boot_ns >= self.due.second {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
+            self.interfaces.look();
             self.log_problems(now);
         }
         if now.boot_ns >= self.due.watchdog {
             self.due.watchdog = now.boot_ns + WATCHDOG;
-            self.interfaces.look();
             self.publishing.try_again();
             self.reads.book();
             self.ask_store(Purpose::CheckPlace, StoreJob::CheckPlace);
@@ -314,6 +319,7 @@ impl Engine {
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::Loop(why) => ("loop", why.is_none()),
+            Surroundings::TablesNotKept(why) => ("tables-not-kept", why.is_none()),
             Surroundings::LastTables(why) => ("last-tables", why.is_none()),
         };
         match is_well {
@@ -352,6 +358,7 @@ impl Engine {
             Purpose::SlotsReset => self.slots_are_free(result),
             Purpose::CountersEnd => self.counters_ended(result),
             Purpose::SaveCounts => {
+                self.counts_refused = result.as_ref().err().cloned();
                 if let Err(error) = result {
                     self.reads.booked = None;
                     self.log(

@@ -16,6 +16,8 @@ use crate::kernel::ObservedInterface;
 const ON_THE_WAY_NS: u64 = SECOND / 4;
 /// Of an interface that is guarded in a moment.
 const BEING_ATTACHED: &str = "the program is being attached";
+/// How long config and databases may take to be read, nanoseconds: large ones take seconds.
+const LOADING_NS: u64 = 15 * SECOND;
 /// How long a worker may be silent, nanoseconds.
 const STUCK_NS: u64 = 5 * SECOND;
 
@@ -39,7 +41,7 @@ impl Engine {
     pub(super) fn problems(&self, now: Clocks) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
-        self.problems_of_interfaces(&mut problems);
+        self.problems_of_interfaces(&mut problems, now);
         self.problems_of_store(&mut problems);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
@@ -62,11 +64,14 @@ impl Engine {
                     | ProblemCode::TablesBehind
                     | ProblemCode::ConfigRefused
                     | ProblemCode::AuditGap
+                    | ProblemCode::StoreUnwritable
             ) && !problem.message.contains(BEING_ATTACHED)
         });
         let present: BTreeSet<Problem> = present.into_iter().collect();
         let before = std::mem::replace(&mut self.logged, present.clone());
-        for problem in present.difference(&before) {
+        // A number in it that grows is no news.
+        let is_known = |problem: &&Problem| before.iter().any(|it| says(it) == says(problem));
+        for problem in present.difference(&before).filter(|it| !is_known(it)) {
             let line = match (problem.code, &problem.subject) {
                 (ProblemCode::InterfaceMissing | ProblemCode::InterfaceNotGuarded, Some(name)) => {
                     format!("{name} is NOT guarded as it should be: {}", problem.message)
@@ -121,7 +126,7 @@ impl Engine {
         }
     }
 
-    fn problems_of_interfaces(&self, problems: &mut Vec<Problem>) {
+    fn problems_of_interfaces(&self, problems: &mut Vec<Problem>, now: Clocks) {
         if let Some(why) = &self.interfaces.blind {
             let message = format!("the network interfaces can't be looked at: {why}");
             problems.push(Problem::new(ProblemCode::InterfacesUnseen, message));
@@ -130,7 +135,7 @@ impl Engine {
         let blind = observed.blind.iter();
         problems.extend(blind.map(|why| Problem::new(ProblemCode::InterfacesUnseen, why)));
         for it in &observed.interfaces {
-            self.problems_of_interface(it, problems);
+            self.problems_of_interface(it, problems, now);
         }
         for pattern in self.config.policy.host.interfaces.iter().filter(|pattern| !pattern.is_glob()) {
             let name = pattern.as_str();
@@ -157,7 +162,7 @@ impl Engine {
         }
     }
 
-    fn problems_of_interface(&self, it: &ObservedInterface, problems: &mut Vec<Problem>) {
+    fn problems_of_interface(&self, it: &ObservedInterface, problems: &mut Vec<Problem>, now: Clocks) {
         let name = &it.interface.name;
         let claim = self.claim(it);
         if claim == Claim::Renamed {
@@ -169,11 +174,8 @@ impl Engine {
             problems.push(Problem::of(ProblemCode::InterfaceNotGuarded, name, why));
         }
         for hook in Hook::ALL {
-            if self.interfaces.was_lost(it.interface.index, hook) && claim != Claim::None {
-                let message =
-                    format!("something took the program off at {}; it is being attached again", hook.name());
-                problems.push(Problem::of(ProblemCode::AttachmentLost, name, message));
-            }
+            let lost = self.interfaces.lost(it.interface.index, hook, now).filter(|_| claim != Claim::None);
+            problems.extend(lost.map(|message| Problem::of(ProblemCode::AttachmentLost, name, message)));
         }
         if let Some(why) = self.interfaces.release_failure(it.interface.index) {
             let message = format!("the config does not name it any more, and it stays guarded: {why}");
@@ -192,7 +194,8 @@ impl Engine {
 
     /// Why an interface that the config claims is not guarded as it should be.
     pub(super) fn interface_problem(&self, it: &ObservedInterface) -> Option<String> {
-        if self.claim(it) == Claim::None || self.is_as_wanted(it) {
+        // One whose entry alone is gone is guarded: that is a problem of its own.
+        if self.claim(it) == Claim::None || self.is_guarded_as_wanted(it) {
             return None;
         }
         let why = self.interfaces.failure(it.interface.index);
@@ -220,6 +223,8 @@ impl Engine {
                 format!("the kernel does not take the mark either, so a restart would open it: {why}");
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
+        let refused = self.quotas.refused.iter().chain(&self.counts_refused);
+        problems.extend(refused.map(|why| Problem::new(ProblemCode::StoreUnwritable, why)));
         let gap = self.gap.iter();
         problems.extend(
             gap.map(|why| Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {why}"))),
@@ -239,6 +244,11 @@ impl Engine {
         if late(self.reads.sampling_since) {
             let message = "the kernel's counters are being read for some seconds already";
             problems.push(Problem::of(ProblemCode::WorkerStuck, "counters", message));
+        }
+        if self.config.loading_since().is_some_and(|since| now.boot_ns > since + LOADING_NS) {
+            let message =
+                "config and databases are being read for some seconds already: no reload is done meanwhile";
+            problems.push(Problem::of(ProblemCode::WorkerStuck, "config", message));
         }
         let asked = self.asked.values();
         let oldest =
@@ -266,6 +276,10 @@ impl Engine {
                 Surroundings::LastTables(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastTables, why));
                 }
+                Surroundings::TablesNotKept(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::StoreUnwritable, why));
+                }
+                Surroundings::TablesNotKept(None) => {}
                 Surroundings::Loop(Some(why)) => problems.push(Problem::new(ProblemCode::LoopSlow, why)),
                 Surroundings::Loop(None)
                 | Surroundings::State(None)
@@ -274,4 +288,10 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a problem says, but for the numbers in it.
+fn says(problem: &Problem) -> (ProblemCode, Option<&str>, String) {
+    let words = problem.message.chars().filter(|it| !it.is_ascii_digit()).collect();
+    (problem.code, problem.subject.as_deref(), words)
 }

@@ -6,7 +6,7 @@ use guard_common::abi::ExemptionUse;
 use super::{Engine, KernelJob, Level, Purpose, QUOTAS, StoreJob};
 use crate::audit::Kind;
 use crate::exemption::record::Use;
-use crate::exemption::{Clocks, Summary};
+use crate::exemption::{Clocks, State, Summary};
 use crate::store::{Kept, Key};
 
 /// What is read, and for whom.
@@ -25,7 +25,7 @@ pub(super) struct Quotas {
     saved: Vec<(u16, Use)>,
     tending: bool,
     /// What the disk refused at the last look: said once.
-    refused: Vec<String>,
+    pub(super) refused: Vec<String>,
     freeing: Freeing,
 }
 
@@ -234,13 +234,21 @@ impl Engine {
         if keys.is_empty() {
             return Vec::new();
         }
-        let all = self.kept.list_with(&self.quotas.counts, now.wall);
+        let all = self.all_summaries(now);
         all.into_iter().filter(|it| keys.contains(&(it.id.clone(), it.version))).collect()
     }
 
     /// Every exemption, with the kernel's counts of the last look.
     pub(super) fn all_summaries(&self, now: Clocks) -> Vec<Summary> {
-        self.kept.list_with(&self.quotas.counts, now.wall)
+        let mut all = self.kept.list_with(&self.quotas.counts, now.wall);
+        // What is closed is never shown as open because the disk has not taken that yet.
+        let is_open = |it: &Summary| matches!(it.state, State::Active | State::NotYetValid);
+        for it in all.iter_mut().filter(|it| is_open(it)) {
+            if let Some(state) = self.closed_as(&(it.id.clone(), it.version)) {
+                it.state = state;
+            }
+        }
+        all
     }
 
     pub(super) fn counts(&self) -> Option<Vec<(u16, Use)>> {

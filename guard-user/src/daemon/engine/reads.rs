@@ -103,7 +103,11 @@ impl Reads {
 impl Engine {
     pub(super) fn read(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
         let ask = match request {
-            Request::Status {} => Ask::Status,
+            Request::Status {} => {
+                // It is of this moment, and not of the last look.
+                self.interfaces.look();
+                Ask::Status
+            }
             Request::ExemptionList {} => Ask::List,
             Request::ExemptionShow { id, version } => Ask::Store(Query::Show { id, version }),
             Request::ExemptionOpen {} => Ask::Store(Query::Open),

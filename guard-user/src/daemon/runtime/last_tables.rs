@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::compile::{self, HostFacts};
 use crate::config::policy::Policy;
-use crate::daemon::engine::Geo;
+use crate::daemon::engine::{Geo, Input, Surroundings};
 use crate::geo::Info;
 use crate::store::boot_id;
 use crate::store::last_tables::{self, Compiled, DatabaseInfo, LastTables, TablesError};
@@ -21,14 +22,15 @@ pub(super) struct Tables {
 }
 
 /// Writes them in a thread of its own: they are some 30 MB, and nobody waits for them.
-pub(super) fn keep(state: &Path, config: &Path, tables: Tables) {
+pub(super) fn keep(state: &Path, config: &Path, tables: Tables, inputs: &UnboundedSender<Input>) {
     let (state, config) = (state.to_owned(), config.to_owned());
+    let (answer, last) = (inputs.clone(), inputs.clone());
     let started = std::thread::Builder::new().name("last-tables".to_owned()).spawn(move || {
         let Tables { policy, geo, database, facts } = tables;
         // Without any exemption: what was open may not be by then.
         let table = match compile::policy_table(&policy, &[], &facts, 1) {
             Ok(table) => table,
-            Err(error) => return warn!("the tables can't be kept for a start without a database: {error}"),
+            Err(error) => return tell(&answer, Some(error.to_string())),
         };
         let database = DatabaseInfo {
             source: database.source,
@@ -39,15 +41,22 @@ pub(super) fn keep(state: &Path, config: &Path, tables: Tables) {
         };
         let about = Compiled { config, boot: boot_id().unwrap_or_default(), database };
         let tables = LastTables::new(&policy, table, geo.0, about);
-        if let Err(error) = last_tables::write(&state, &tables) {
-            warn!("the tables can't be kept for a start without a database: {error}");
-        }
+        tell(&answer, last_tables::write(&state, &tables).err().map(|error| error.to_string()));
         drop(tables);
         super::loader::trim_memory();
     });
     if let Err(error) = started {
-        warn!("the tables can't be kept for a start without a database: no thread can be had: {error}");
+        tell(&last, Some(format!("no thread can be had: {error}")));
     }
+}
+
+/// Says whether they are kept.
+fn tell(inputs: &UnboundedSender<Input>, why: Option<String>) {
+    let why = why.map(|why| format!("the tables can't be kept for a start without a database: {why}"));
+    if let Some(why) = &why {
+        warn!("{why}");
+    }
+    let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::TablesNotKept(why)));
 }
 
 /// The geo tables that were live last, and where they come from; `None` where none were kept.

@@ -86,6 +86,13 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
         let mut daemon = Daemon::start(options, checked, signals).await?;
         daemon.watch().await;
         daemon.end().await;
+        let names = daemon.engine.not_kept();
+        anyhow::ensure!(
+            names.is_empty(),
+            "NOT guarded any more: {}. Their entries in bpffs are gone and could not be made again; start the daemon \
+             again, and see whether bpffs is mounted at `state.pin_path`",
+            names.join(", ")
+        );
         Ok(())
     })
 }
@@ -297,7 +304,8 @@ impl Daemon {
                 }
                 Action::KeepTables { policy, geo, database, facts } => {
                     let tables = Tables { policy, geo, database, facts };
-                    last_tables::keep(&self.parts.state, &self.parts.options.config, tables);
+                    let Parts { state, options, inputs, .. } = &self.parts;
+                    last_tables::keep(state, &options.config, tables, inputs);
                 }
                 Action::LogFormat(format) => self.parts.telemetry.set_format(format),
                 Action::Log(Level::Error, line) => error!("{line}"),

@@ -16,7 +16,7 @@ use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
-use crate::store::{Judged, Kept, Key, Reader, Record, Store, StoreError};
+use crate::store::{Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
@@ -39,7 +39,7 @@ impl Query {
 /// Begins to answer a request that takes long to read. What the kernel has counted by now is saved first, where it
 /// could be read.
 pub(super) fn begin(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Result<Read, Response> {
-    save_uses(store, &mut job, now);
+    save_uses(store, &job, now);
     if let Some(judged) = job.judged.take()
         && let Err(error) = store.record_counts(&judged, now)
     {
@@ -82,23 +82,25 @@ impl Read {
     }
 }
 
-fn save_uses(store: &mut Store, job: &mut ReadJob, now: Timestamp) {
-    if let Some(counts) = job.counts.take()
-        && let Err(error) = store.checkpoint_use(&counts, now)
+/// Saves what the kernel has counted by now; the disk may refuse, and an answer has it all the same.
+fn save_uses(store: &mut Store, job: &ReadJob, now: Timestamp) {
+    if let Some(counts) = &job.counts
+        && let Err(error) = store.checkpoint_use(counts, now)
     {
-        tracing::warn!("an answer has the use of exemptions as it was last saved: {error}");
+        tracing::warn!("what the exemptions have used can't be saved: {error}");
     }
 }
 
 /// Answers a request.
-pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Response {
+pub(super) fn answer(store: &mut Store, job: ReadJob, now: Timestamp) -> Response {
     if job.query.is_long() {
         return begin(store, job, now).map_or_else(|response| response, Read::answer);
     }
-    save_uses(store, &mut job, now);
+    save_uses(store, &job, now);
+    let counts = job.counts.as_deref().unwrap_or_default();
     let failed = |error: StoreError| Response::error(ErrorKind::Failed, error.to_string());
     match job.query.clone() {
-        Query::Show { id, version } => match show(store, (&id, version), job.sees_all, now) {
+        Query::Show { id, version } => match show(store, (&id, version), (counts, job.sees_all), now) {
             Ok(response) => response,
             Err(error @ StoreError::NotFound { .. }) => {
                 Response::error(ErrorKind::NotFound, error.to_string())
@@ -126,13 +128,13 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Res
 fn show(
     store: &Store,
     (id, version): (&str, Option<u32>),
-    sees_all: bool,
+    (counts, sees_all): (&[(u16, Use)], bool),
     now: Timestamp,
 ) -> Result<Response, StoreError> {
     let kept = store.kept();
     let key = kept.find(id, version)?;
     let not_found = || StoreError::NotFound { id: id.to_owned() };
-    let summary = kept.list(now).into_iter().find(|it| is(it, &key));
+    let summary = kept.list_with(counts, now).into_iter().find(|it| is(it, &key));
     let summary = summary.ok_or_else(not_found)?;
     let approvals = kept.record(&key).map(|record| record.approvals.clone()).unwrap_or_default();
     let hidden = summary.confidential && !sees_all;
@@ -185,7 +187,8 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
     let first_day = traffic.iter().map(|row| row.day).min();
     let begin = from.or(first_day).map_or(now, start_of);
     let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
-    let summaries = kept.list(now).into_iter().filter(|it| {
+    let counts = job.counts.as_deref().unwrap_or_default();
+    let summaries = kept.list_with(counts, now).into_iter().filter(|it| {
         let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before

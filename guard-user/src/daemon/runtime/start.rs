@@ -81,11 +81,20 @@ pub(super) async fn start(
 /// What is guarded without this process, for the message of one that can't start.
 fn what_goes_on(pin_path: &Path) -> String {
     let hooks = |view: &View| Ok(view.interfaces()?.iter().map(|it| it.attachments.len()).sum::<usize>());
-    match View::open(pin_path).and_then(|view| Ok((view.live_generation()?, hooks(&view)?))) {
+    let found = View::open(pin_path).and_then(|view| Ok((view.live_generation()?, hooks(&view)?)));
+    match found {
         Ok((generation @ 1.., hooks @ 1..)) => {
             format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks} hooks")
         }
-        _ => "the daemon can't start, and NOTHING is guarded".to_owned(),
+        Ok(_) => "the daemon can't start, and NOTHING is guarded".to_owned(),
+        Err(_) if pin_path.try_exists().is_ok_and(|is_there| !is_there) => {
+            format!(
+                "the daemon can't start, and NOTHING is guarded: there is nothing at {}",
+                pin_path.display()
+            )
+        }
+        // What can't be looked at may guard all the same.
+        Err(error) => format!("the daemon can't start, and whether the kernel guards can't be seen: {error}"),
     }
 }
 
@@ -222,12 +231,18 @@ fn prepare(policy: Policy, state: &Path, generation: u64) -> Result<(Prepared, O
     };
     error!("the geo database can't be used: {failed}");
     if generation > 0 {
-        let why = format!("{failed}. The geo tables that the kernel has stay in force");
+        let why = format!(
+            "{failed}. The geo tables that the kernel has stay in force, with the [[site]] entries of \
+                           their time: a change of those does not count yet"
+        );
         return Ok((loader::without_tables(policy, None), Some(why)));
     }
     match last_tables::read(state) {
         Ok(Some(geo)) => {
-            let why = format!("{failed}. The last geo tables that were good are in force");
+            let why = format!(
+                "{failed}. The last geo tables that were good are in force, with the [[site]] entries \
+                           of their time: a change of those does not count yet"
+            );
             Ok((loader::without_tables(policy, Some(geo)), Some(why)))
         }
         Ok(None) => Err(StartError::Input(failed)),

@@ -109,7 +109,12 @@ fn what_is_taken_off_is_attached_again_and_told() {
     assert!(world.log.iter().any(|line| line.contains("taken Border Guard off")), "{:?}", world.log);
     world.rest();
     world.rest();
-    assert_eq!((guarded(&world), world.problems()), (vec!["eth0".to_owned()], vec![]));
+    assert_eq!(
+        (guarded(&world), world.codes()),
+        (vec!["eth0".to_owned()], vec![ProblemCode::AttachmentLost])
+    );
+    world.pass(60_000_000_000);
+    assert_eq!(world.problems(), [], "and it is told for a minute after that");
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn entries_that_are_gone_are_made_anew() {
     world.kernel.fail(Operation::Attach, 1);
     world.pass(5_000_000_000);
     world.settle();
-    assert_eq!(world.codes(), [ProblemCode::InterfaceNotGuarded, ProblemCode::EntriesMissing]);
+    assert_eq!(world.codes(), [ProblemCode::EntriesMissing], "what is there goes on guarding");
     world.rest();
     world.rest();
     assert_eq!(world.problems(), []);
@@ -213,7 +218,20 @@ fn what_took_the_program_off_is_a_problem_until_it_is_back() {
     world.settle();
     assert!(world.codes().contains(&ProblemCode::AttachmentLost), "{:?}", world.problems());
     world.rest();
-    assert_eq!(world.problems(), []);
+    let [problem] = &world.problems()[..] else { panic!("{:?}", world.problems()) };
+    assert_eq!(problem.code, ProblemCode::AttachmentLost);
+    assert!(problem.message.contains("2026-11-26T12:00:00.000Z and before"), "{problem}");
+    assert!(problem.message.contains("it is there again"), "{problem}");
+}
+
+#[test]
+fn a_status_is_of_the_moment_in_which_it_is_asked_for() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.take_off("eth0");
+    world.kernel.fail(Operation::Attach, 1);
+    let codes: Vec<_> = world.status().problems.into_iter().map(|it| it.code).collect();
+    assert!(codes.contains(&ProblemCode::AttachmentLost), "{codes:?}");
 }
 
 #[test]

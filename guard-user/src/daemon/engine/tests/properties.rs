@@ -162,8 +162,11 @@ proptest! {
             prop_assert!(!open.contains(id), "{} was closed, and is open", id);
         }
         let problems = world.problems();
-        // A name that no interface has, and a record that no disk took, stay.
-        let stays = |it: &&Problem| matches!(it.code, ProblemCode::InterfaceMissing | ProblemCode::AuditGap);
+        // A name that no interface has, and a record that no disk took, stay; what was taken off is told for a while.
+        let stays = |it: &&Problem| {
+            use ProblemCode::{AttachmentLost, AuditGap, InterfaceMissing};
+            matches!(it.code, InterfaceMissing | AuditGap | AttachmentLost)
+        };
         let others: Vec<_> = problems.iter().filter(|it| !stays(it)).collect();
         let nothing_to_guard = world.kernel.guarded().is_empty();
         prop_assert!(nothing_to_guard || others.is_empty(), "{:?}\n{:?}", others, world.log.iter().rev().take(8).collect::<Vec<_>>());

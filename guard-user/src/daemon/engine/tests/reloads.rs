@@ -1,7 +1,7 @@
 //! Configs that are read again, and the end.
 
 use super::super::{Input, Surroundings};
-use super::inputs::{BAD, CGROUP, CONFIG, ONE, TWO};
+use super::inputs::{BAD, CGROUP, CONFIG, ONE, STOR, TWO};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
@@ -166,4 +166,49 @@ fn a_look_that_began_before_a_reload_says_nothing_of_its_cgroups() {
     let known = world.engine.config.cgroups.cgroups.iter().map(|it| it.path.clone());
     assert_eq!(known.collect::<Vec<_>>(), ["absent.slice/mail.service"]);
     assert_eq!(world.codes(), [ProblemCode::CgroupMissing]);
+}
+
+#[test]
+fn an_end_makes_entries_that_are_gone_again_or_says_what_is_not_guarded_any_more() {
+    for fails in [0, 1000] {
+        let mut world = World::new(CONFIG, &["eth0"]);
+        world.settle();
+        world.kernel.remove_entries();
+        world.kernel.fail(Operation::Restore, fails);
+        world.step(Input::Stop { with_host: false });
+        world.settle();
+        assert!(world.has_ended, "{:?}", world.log);
+        let is_kept = fails == 0;
+        assert_eq!(world.engine.not_kept().is_empty(), is_kept);
+        let last = world.log.last().unwrap();
+        assert_eq!(last.contains("stays in force"), is_kept, "{last}");
+        assert_eq!(last.contains("with it the guard of eth0"), !is_kept, "{last}");
+    }
+}
+
+#[test]
+fn a_reload_says_what_it_lets_go() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    for (config, words) in
+        [(ONE, "not guarded any more: eth1"), (STOR, "NOTHING is guarded now"), (CONFIG, "reloaded")]
+    {
+        world.config = config;
+        let reload = world.ask(Request::Reload {});
+        world.settle();
+        let Response::Done { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_config_that_takes_for_ever_to_be_read_is_a_problem() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.ask(Request::Reload {});
+    world.pass(16_000_000_000);
+    let problems = world.engine.problems(world.clocks());
+    assert_eq!(problems.iter().map(|it| it.subject.as_deref()).collect::<Vec<_>>(), [Some("config")]);
+    world.settle();
+    assert_eq!(world.problems(), []);
 }

@@ -151,3 +151,48 @@ fn a_disk_that_refuses_for_long_is_told_for_as_long() {
     world.rest();
     assert!(!world.codes().contains(&ProblemCode::OrderNotKept));
 }
+
+#[test]
+fn of_two_orders_at_once_the_second_is_refused_and_recorded() {
+    let mut world = with_one();
+    let (first, second) = (world.stay("a"), world.stay("a"));
+    world.rest();
+    assert!(world.is_done(first), "{:?}", world.answers);
+    let Response::Error { message, .. } = world.answer(second) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("holds it already") && !message.contains("open after a reboot"), "{message}");
+    let lines = world.store.audit_lines(0, 100).unwrap();
+    assert_eq!(lines.iter().filter(|line| line.contains("\"refusal\"")).count(), 1, "{lines:?}");
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn what_an_order_closed_is_not_shown_as_open_while_the_disk_hangs() {
+    let mut world = with_one();
+    world.stay("a");
+    without_the_store(&mut world);
+    let state = |world: &mut World| world.engine.all_summaries(world.clocks())[0].state.name();
+    assert_eq!(state(&mut world), "stayed");
+    world.rest();
+    assert_eq!(state(&mut world), "stayed");
+    world.revoke("a");
+    without_the_store(&mut world);
+    world.rest();
+    assert_eq!(state(&mut world), "revoked");
+}
+
+#[test]
+fn a_disk_that_refuses_uses_is_a_problem() {
+    let mut world = with_one();
+    let slot = slots_of(&world, &("a".to_owned(), 1))[0];
+    world.disk.fail_during(0, 1000);
+    world.kernel.spend(slot, 700);
+    world.rest();
+    assert!(world.codes().contains(&ProblemCode::StoreUnwritable), "{:?}", world.problems());
+    world.disk.heal();
+    world.rest();
+    assert_eq!(world.codes(), []);
+    let line = "what the exemptions have used can't be saved";
+    let said: Vec<&String> = world.log.iter().filter(|it| it.contains(line)).collect();
+    let different: std::collections::BTreeSet<_> = said.iter().collect();
+    assert_eq!(said.len(), different.len(), "each is said once: {said:?}");
+}
