@@ -179,12 +179,18 @@ pub(super) fn remove(pin_path: &Path, index: u32, ours: &[Filter]) -> Result<(),
     Ok(())
 }
 
-/// Remembers that an interface has a filter of ours.
+/// Remembers that an interface has a filter of ours, under its present name.
 pub(super) fn note(pin_path: &Path, interface: &Interface) -> Result<(), KernelError> {
-    if notes(pin_path)?.iter().any(|note| note.index == interface.index) {
-        return Ok(());
+    let all = notes(pin_path)?.into_iter();
+    let own: Vec<Note> = all.filter(|note| note.index == interface.index).collect();
+    if own.is_empty() {
+        return folder::make_dirs(&Note::of(interface, FILTER).path(pin_path));
     }
-    folder::make_dirs(&Note::of(interface, FILTER).path(pin_path))
+    // Never without one: a note that has another name gets this one.
+    for note in own.into_iter().filter(|note| note.interface != interface.name) {
+        folder::rename(&note.path(pin_path), &Note::of(interface, note.kind).path(pin_path))?;
+    }
+    Ok(())
 }
 
 /// How names of notes end.

@@ -7,7 +7,9 @@ use super::entries::{self, Name};
 use super::folder::{self, Folder};
 use super::observe::name_for;
 use super::raw::{self, Map};
-use super::{Attachment, How, KernelError, LinuxKernel, Observed, ObservedInterface, filter, link};
+use super::{
+    Attachment, How, Interface, KernelError, LinuxKernel, Observed, ObservedInterface, filter, link,
+};
 
 /// What [`Observed::missing_entries`] has where the folder itself is gone or another one, so that this process no
 /// longer has the lock of it.
@@ -65,7 +67,8 @@ impl LinuxKernel {
         attachment: &Attachment,
     ) -> Result<(), KernelError> {
         if attachment.how == How::Clsact {
-            return filter::note(&self.view.path, &it.interface);
+            let known_as = Interface { name: attachment.attached_as.clone(), ..it.interface.clone() };
+            return filter::note(&self.view.path, &known_as);
         }
         if attachment.is_kept {
             return Ok(());
