@@ -14,7 +14,6 @@ use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
-use crate::daemon::engine::unknown_order;
 use crate::kernel::{KernelError, LinuxKernel, Removed, View};
 use crate::store::{self, Change, Store, Use};
 
@@ -119,14 +118,14 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
 fn keep_orders(store: &mut Store, held: &BTreeSet<u16>, who: &Who, now: Timestamp) -> Result<()> {
     for slot in held {
         let kept = store.kept();
-        let Some(id) = kept.by_slot(*slot).map(|document| document.id.clone()) else { continue };
-        let is_open = kept.find(&id, None).ok().and_then(|key| Some(kept.record(&key)?.is_active()));
-        if is_open == Some(true) {
-            let change = Change::Stay { order: unknown_order(now) };
-            store.change(&store::Target::Id(id.clone()), &change, who, now).with_context(|| {
-                format!("exemption {id} was closed by an order that only the kernel had: it is open again at the next start")
-            })?;
-        }
+        let Some((id, _)) = kept.by_slot(*slot).and_then(|document| kept.open_version_of(document)) else {
+            continue;
+        };
+        store.change(&store::Target::Id(id.clone()), &Change::of_mark(now), who, now).with_context(|| {
+            format!(
+                "exemption {id} was closed by an order that only the kernel had: it is open again at the next start"
+            )
+        })?;
     }
     Ok(())
 }

@@ -57,6 +57,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// What stands for an order of which only the mark in the kernel is left.
+    #[must_use]
+    pub fn of_mark(now: Timestamp) -> Self {
+        let order =
+            format!("an order of before {now}, a stay or a revocation, whose text the disk had not taken");
+        Self::Stay { order }
+    }
+
     const fn event(&self) -> Event {
         match self {
             Self::Stay { .. } => Event::Stay,

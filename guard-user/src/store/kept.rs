@@ -117,6 +117,14 @@ impl Kept {
         self.entry(key).map(|entry| &entry.record)
     }
 
+    /// The version that is open of the exemption whose document is in a slot: an order means every version, and the
+    /// disk may have taken a newer one before it.
+    #[must_use]
+    pub fn open_version_of(&self, document: &Document) -> Option<Key> {
+        let key = self.version_of(&document.id).ok()?;
+        self.record(&key).is_some_and(Record::is_active).then_some(key)
+    }
+
     /// The version of an id: this one, else the one that is not closed, else the highest.
     ///
     /// # Errors

@@ -49,10 +49,7 @@ impl Engine {
                 self.cgroups.unplaced.entry(cgroup.path.clone()).or_insert(now.boot_ns);
             }
         }
-        let known = match &mut self.config.candidate {
-            Some(candidate) => &mut candidate.cgroups,
-            None => &mut self.config.cgroups,
-        };
+        let known = self.config.wanted_cgroups_mut();
         let mut next = seen;
         next.keep_missing(known);
         *known = next;
@@ -61,16 +58,12 @@ impl Engine {
     /// A generation is live: tells which cgroups it has that the one before had not.
     pub(super) fn cgroups_are_placed(&mut self, now: Clocks) {
         let Some(live) = self.publishing.live() else { return };
-        let known = match &self.config.candidate {
-            Some(candidate) => &candidate.cgroups,
-            None => &self.config.cgroups,
-        };
+        let known = self.config.wanted_cgroups();
         let id_of = |facts: &HostFacts, path: &str| facts.cgroups.iter().find(|it| it.path == path)?.id;
         let is_placed = |path: &String| id_of(&live.facts, path) == id_of(known, path);
-        let (placed, unplaced) =
-            std::mem::take(&mut self.cgroups.unplaced).into_iter().partition(|(path, _)| is_placed(path));
+        let mut unplaced = std::mem::take(&mut self.cgroups.unplaced);
+        let placed: Vec<(String, u64)> = unplaced.extract_if(.., |path, _| is_placed(path)).collect();
         self.cgroups.unplaced = unplaced;
-        let placed: BTreeMap<String, u64> = placed;
         for (path, since) in placed {
             let took = now.boot_ns.saturating_sub(since);
             self.cgroups.placed += 1;

@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::changes::ChangeId;
 use super::{Engine, KernelJob, Level, Purpose, SECOND, StoreJob};
 use crate::exemption::{Clocks, Document, State};
@@ -84,12 +82,6 @@ impl Closings {
     fn may_try(&self, slot: u16, now: Clocks) -> bool {
         self.failed.get(&slot).is_none_or(|(_, at)| now.boot_ns >= at + RETRY_NS)
     }
-}
-
-/// What stands for an order of which only the mark in the kernel is left.
-#[must_use]
-pub fn unknown_order(now: Timestamp) -> String {
-    format!("an order of before {now}, a stay or a revocation, whose text the disk had not taken")
 }
 
 impl Engine {
@@ -187,9 +179,7 @@ impl Engine {
                 }
                 continue;
             };
-            // An order means every version: the disk may have taken a newer one before it.
-            let open = self.kept.find(&document.id, None).ok();
-            let open = open.filter(|key| self.kept.record(key).is_some_and(|it| it.is_active()));
+            let open = self.kept.open_version_of(document);
             let Some(key) = open.filter(|key| !self.closings.keys.contains(key)) else { continue };
             let id = key.0.clone();
             self.close_now(&[key]);
@@ -200,8 +190,7 @@ impl Engine {
                      stays closed. Resume it where the order is lifted"
                 ),
             );
-            let order = unknown_order(now.wall);
-            let (target, change) = (Target::Id(id), Change::Stay { order });
+            let (target, change) = (Target::Id(id), Change::of_mark(now.wall));
             let number = self.changes.next_id();
             self.closings.order(number, target.clone());
             let job = StoreJob::Change { target, change, who: self.daemon.clone() };

@@ -85,6 +85,21 @@ impl Config {
         self.candidate.as_ref().map_or(&self.policy, |candidate| &candidate.policy)
     }
 
+    /// The cgroups of the policy that is to be live, as they were seen last.
+    pub(super) fn wanted_cgroups(&self) -> &HostFacts {
+        self.candidate.as_ref().map_or(&self.cgroups, |candidate| &candidate.cgroups)
+    }
+
+    /// Likewise, to be seen anew.
+    pub(super) fn wanted_cgroups_mut(&mut self) -> &mut HostFacts {
+        self.candidate.as_mut().map_or(&mut self.cgroups, |candidate| &mut candidate.cgroups)
+    }
+
+    /// The number of the policy that is to be live.
+    pub(super) fn wanted_serial(&self) -> u64 {
+        self.candidate.as_ref().map_or(self.serial, |candidate| candidate.serial)
+    }
+
     /// The names of the live pins.
     pub(super) fn pins(&self) -> Vec<String> {
         self.policy.pins.iter().map(|pin| pin.name.clone()).collect()

@@ -37,7 +37,6 @@ use std::path::PathBuf;
 pub use action::{Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreJob};
 pub use basis::{Basis, Geo, Table};
 pub use changes::kind_of;
-pub use closings::unknown_order;
 pub use cut::{is_cut, may_be_cut};
 pub use ids::{StoreId, Ticket};
 pub use input::{

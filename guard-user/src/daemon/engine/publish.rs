@@ -113,10 +113,6 @@ impl Engine {
             }
             None => return None,
         };
-        let (serial, cgroups) = match &self.config.candidate {
-            Some(candidate) => (candidate.serial, &candidate.cgroups),
-            None => (self.config.serial, &self.config.cgroups),
-        };
         let exemptions = match self.ending.closes_exemptions() {
             true => Vec::new(),
             false => {
@@ -128,8 +124,8 @@ impl Engine {
                 open
             }
         };
-        let facts = HostFacts { interfaces, ..cgroups.clone() };
-        Some(Basis { config: serial, clock: self.clock_count, exemptions, facts })
+        let facts = HostFacts { interfaces, ..self.config.wanted_cgroups().clone() };
+        Some(Basis { config: self.config.wanted_serial(), clock: self.clock_count, exemptions, facts })
     }
 
     /// How the live tables compare with what is wanted.

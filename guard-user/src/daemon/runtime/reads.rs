@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use crate::audit::{Checkpoint, Head, Kind, Stored};
+use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::control::users::user_words;
 use crate::daemon::engine::{Query, ReadJob, record_of};
@@ -21,47 +21,50 @@ use crate::store::{Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
 
-/// A request that takes long to read, with what there is to read: a state of the store that no longer changes.
+/// An answer, or what is to be read for it.
+pub(super) enum Answer {
+    /// It was read.
+    Now(Response),
+    /// It takes long to read: a change is not to wait for it.
+    Beside(Box<Read>),
+}
+
+impl Answer {
+    /// The answer, however long it takes.
+    pub(super) fn read(self) -> Response {
+        match self {
+            Self::Now(response) => response,
+            Self::Beside(read) => read.answer(),
+        }
+    }
+}
+
+/// What takes long to read, with a state of the store that no longer changes.
 pub(super) struct Read {
+    what: Long,
     reader: Reader,
     kept: Kept,
     job: ReadJob,
     now: Timestamp,
 }
 
-impl Query {
-    /// Whether it reads the audit trail, which is long.
-    pub(super) const fn is_long(&self) -> bool {
-        matches!(self, Self::Audit(_) | Self::Report { .. })
-    }
-}
-
-/// Begins to answer a request that takes long to read. What the kernel has counted by now is saved first, where it
-/// could be read.
-pub(super) fn begin(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Result<Read, Response> {
-    save_uses(store, &job, now);
-    if let Some(judged) = job.judged.take()
-        && let Err(error) = store.record_counts(&judged, now)
-    {
-        job.gaps.push(format!("what crossed since the last look could not be saved: {error}"));
-    }
-    let reader = store.reader().map_err(|error| Response::error(ErrorKind::Failed, error.to_string()))?;
-    Ok(Read { reader, kept: store.kept(), job, now })
+/// What takes long to read: the audit trail is part of it.
+enum Long {
+    /// Lines of the trail from this number on.
+    Trail(u64),
+    /// What crossed over these days.
+    Report { from: Option<String>, until: Option<String> },
 }
 
 impl Read {
     /// The answer.
     pub(super) fn answer(self) -> Response {
-        let failed = |error: StoreError| Response::error(ErrorKind::Failed, error.to_string());
-        match &self.job.query {
-            Query::Audit(from) => match self.reader.audit_lines(*from, LINES) {
+        match &self.what {
+            Long::Trail(from) => match self.reader.audit_lines(*from, LINES) {
                 Ok(lines) => Response::Audit { lines },
-                Err(error) => failed(error),
+                Err(error) => failed(&error),
             },
-            Query::Report { from, until } => self.report(from.as_deref(), until.as_deref()),
-            Query::Show { .. } | Query::Open | Query::Checkpoint(_) => {
-                Response::error(ErrorKind::Failed, "this request is answered by the store itself")
-            }
+            Long::Report { from, until } => self.report(from.as_deref(), until.as_deref()),
         }
     }
 
@@ -77,52 +80,60 @@ impl Read {
         match try_report(self, (from, until)) {
             // Here and not where it is written: what a peer may not read does not leave the daemon.
             Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
-            Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+            Err(error) => failed(&error),
         }
     }
 }
 
-/// Saves what the kernel has counted by now; the disk may refuse, and an answer has it all the same.
-fn save_uses(store: &mut Store, job: &ReadJob, now: Timestamp) {
+fn failed(error: &StoreError) -> Response {
+    Response::error(ErrorKind::Failed, error.to_string())
+}
+
+/// Answers a request. What the kernel has counted by now is saved first, where it could be read; the disk may refuse
+/// that, and the answer has it all the same.
+pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Answer {
     if let Some(counts) = &job.counts
         && let Err(error) = store.checkpoint_use(counts, now)
     {
         tracing::warn!("what the exemptions have used can't be saved: {error}");
     }
+    if let Some(judged) = job.judged.take()
+        && let Err(error) = store.record_counts(&judged, now)
+    {
+        job.gaps.push(format!("what crossed since the last look could not be saved: {error}"));
+    }
+    let what = match job.query.clone() {
+        Query::Audit(from) => Long::Trail(from),
+        Query::Report { from, until } => Long::Report { from, until },
+        Query::Show { id, version } => {
+            let counts = job.counts.as_deref().unwrap_or_default();
+            return Answer::Now(match show(store, (&id, version), (counts, job.sees_all), now) {
+                Ok(response) => response,
+                Err(error @ StoreError::NotFound { .. }) => {
+                    Response::error(ErrorKind::NotFound, error.to_string())
+                }
+                Err(error) => failed(&error),
+            });
+        }
+        Query::Open => return Answer::Now(open(store).unwrap_or_else(|error| failed(&error))),
+        Query::Checkpoint(who) => return Answer::Now(checkpoint(store, &who, now)),
+    };
+    match store.reader() {
+        Ok(reader) => Answer::Beside(Box::new(Read { what, reader, kept: store.kept(), job, now })),
+        Err(error) => Answer::Now(failed(&error)),
+    }
 }
 
-/// Answers a request.
-pub(super) fn answer(store: &mut Store, job: ReadJob, now: Timestamp) -> Response {
-    if job.query.is_long() {
-        return begin(store, job, now).map_or_else(|response| response, Read::answer);
+fn checkpoint(store: &mut Store, who: &Who, now: Timestamp) -> Response {
+    // That it was handed out is a record, and the last one that it knows.
+    if let Err(error) = store.audit(record_of(now, (Kind::Checkpoint, who), "", "", json!({}))) {
+        return failed(&error);
     }
-    save_uses(store, &job, now);
-    let counts = job.counts.as_deref().unwrap_or_default();
-    let failed = |error: StoreError| Response::error(ErrorKind::Failed, error.to_string());
-    match job.query.clone() {
-        Query::Show { id, version } => match show(store, (&id, version), (counts, job.sees_all), now) {
-            Ok(response) => response,
-            Err(error @ StoreError::NotFound { .. }) => {
-                Response::error(ErrorKind::NotFound, error.to_string())
-            }
-            Err(error) => failed(error),
-        },
-        Query::Open => open(store).unwrap_or_else(failed),
-        Query::Checkpoint(who) => {
-            // That it was handed out is a record, and the last one that it knows.
-            if let Err(error) = store.audit(record_of(now, (Kind::Checkpoint, &who), "", "", json!({}))) {
-                return failed(error);
-            }
-            let Some(head) = store.last_audit_line().and_then(|line| Head::of_line(line).ok()) else {
-                return Response::error(ErrorKind::Failed, "the audit trail can't be read");
-            };
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            Response::Checkpoint { text: Checkpoint::new(&host, now, head).to_string() }
-        }
-        Query::Audit(_) | Query::Report { .. } => {
-            Response::error(ErrorKind::Failed, "this request is read beside the store")
-        }
-    }
+    let Some(head) = store.last_audit_line().and_then(|line| Head::of_line(line).ok()) else {
+        return Response::error(ErrorKind::Failed, "the audit trail can't be read");
+    };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Response::Checkpoint { text: Checkpoint::new(&host, now, head).to_string() }
 }
 
 fn show(
@@ -162,7 +173,7 @@ fn open(store: &Store) -> Result<Response, StoreError> {
 
 /// What crossed and what was refused, over these days.
 fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Result<Report, StoreError> {
-    let Read { reader, kept, job, now } = read;
+    let Read { reader, kept, job, now, .. } = read;
     let now = *now;
     let within = |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
     let mut traffic = Vec::new();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use super::queue::{Receiver, Urgency};
-use super::reads::Read;
+use super::reads::{Answer, Read};
 use super::{approvals, reads, worker};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{
@@ -24,7 +24,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Jobs of the store.
 type Jobs = Receiver<(StoreId, StoreJob)>;
 /// The way to the thread that reads what takes long.
-type Reader = worker::Worker<(StoreId, Read)>;
+type Reader = worker::Worker<(StoreId, Box<Read>)>;
 
 /// The way to the worker.
 pub(super) struct Worker(worker::Worker<(StoreId, StoreJob)>);
@@ -57,7 +57,7 @@ impl Worker {
     }
 }
 
-fn read(jobs: &Receiver<(StoreId, Read)>, inputs: &UnboundedSender<Input>) {
+fn read(jobs: &Receiver<(StoreId, Box<Read>)>, inputs: &UnboundedSender<Input>) {
     while let Some((id, read)) = jobs.take() {
         if inputs.send(Input::Read { id, response: read.answer() }).is_err() {
             return;
@@ -76,24 +76,16 @@ fn work(
         if matches!(job, StoreJob::CheckPlace) && !store.kept().is_usable() {
             open_again(&mut store, (state, is_anew), inputs);
         }
-        let job = match job {
-            StoreJob::Read(job) if job.query.is_long() => {
-                match reads::begin(&mut store, job, Timestamp::now()) {
-                    Ok(read) => {
-                        reader.put((id, read), Urgency::Ordinary);
-                        continue;
-                    }
-                    Err(response) => {
-                        if inputs.send(Input::Read { id, response }).is_err() {
-                            return;
-                        }
-                        continue;
-                    }
+        let outcome = match job {
+            StoreJob::Read(job) => match reads::answer(&mut store, job, Timestamp::now()) {
+                Answer::Now(response) => StoreOutcome::Answered(response),
+                Answer::Beside(read) => {
+                    reader.put((id, read), Urgency::Ordinary);
+                    continue;
                 }
-            }
-            job => job,
+            },
+            job => done(&mut store, job, Timestamp::now()),
         };
-        let outcome = done(&mut store, job, Timestamp::now());
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
         }
@@ -168,7 +160,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
                 Progress { pin_counts: counts.as_deref(), judged: judged.as_ref(), cursor: cursor.as_ref() };
             StoreOutcome::Saved(store.save_progress(progress, now))
         }
-        StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now)),
+        StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now).read()),
         StoreJob::CheckPlace => StoreOutcome::Saved(store.restore_place()),
     }
 }

@@ -7,19 +7,9 @@ use crate::control::protocol::Response;
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 
-fn with_one() -> World {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    world.settle();
-    let loaded = world.load("a", 1);
-    world.settle();
-    assert!(world.is_done(loaded), "{:?}", world.answers);
-    assert_eq!(world.open(), ["a"]);
-    world
-}
-
 /// A stay that the kernel has and the disk has just refused.
 fn refused_stay() -> (World, Ticket) {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.disk.fail_after(0);
     let stayed = world.stay("a");
     world.work(Part::Sockets);
@@ -47,7 +37,7 @@ fn a_load_opens_when_the_disk_has_it_and_not_before() {
 
 #[test]
 fn a_stay_is_in_the_kernel_while_the_disk_has_not_answered() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let stayed = world.stay("a");
     world.work(Part::Sockets);
     for _ in 0..5 {
@@ -61,7 +51,7 @@ fn a_stay_is_in_the_kernel_while_the_disk_has_not_answered() {
 
 #[test]
 fn a_stay_waits_for_sockets_but_not_long() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.stay("a");
     for _ in 0..5 {
         world.work(Part::Kernel);
@@ -76,7 +66,7 @@ fn a_stay_waits_for_sockets_but_not_long() {
 
 #[test]
 fn a_disk_that_does_not_answer_is_told_after_a_while_and_the_closing_holds() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let stayed = world.stay("a");
     world.work(Part::Sockets);
     for _ in 0..5 {
@@ -120,7 +110,7 @@ fn what_the_disk_refused_is_a_problem_until_it_is_kept() {
 
 #[test]
 fn a_stay_that_the_kernel_refused_says_so_and_is_tried_again() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.kernel.fail(Operation::Publish, 1);
     let stayed = world.stay("a");
     world.settle();
@@ -133,7 +123,7 @@ fn a_stay_that_the_kernel_refused_says_so_and_is_tried_again() {
 
 #[test]
 fn a_stay_of_what_is_about_to_be_resumed_wins() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.stay("a");
     world.settle();
     world.resume("a");
@@ -147,7 +137,7 @@ fn a_stay_of_what_is_about_to_be_resumed_wins() {
 fn a_load_and_an_order_meet_in_any_order_of_workers() {
     let parts = [Part::Kernel, Part::Store, Part::Sockets];
     for seed in 0_usize..200 {
-        let mut world = with_one();
+        let mut world = World::with_one();
         world.load("b", 1);
         let mut number = seed;
         for step in 0..6 {
@@ -164,7 +154,7 @@ fn a_load_and_an_order_meet_in_any_order_of_workers() {
 
 #[test]
 fn a_window_that_ends_closes_and_a_clock_that_is_set_back_opens_nothing_early() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let published = world.kernel.published();
     world.set_clock(-30);
     world.settle();
@@ -180,13 +170,9 @@ fn a_window_that_ends_closes_and_a_clock_that_is_set_back_opens_nothing_early() 
 
 #[test]
 fn a_resumption_right_after_a_stay_waits_until_its_counts_are_settled() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let stayed = world.stay("a");
-    while !world.answers.contains_key(&stayed) {
-        for part in [Part::Sockets, Part::Kernel, Part::Store] {
-            world.work(part);
-        }
-    }
+    world.work_until_answered(stayed);
     let resumed = world.resume("a");
     world.settle();
     assert!(world.is_done(resumed), "{:?}", world.answer(resumed));

@@ -15,17 +15,6 @@ fn status_of(world: &World, ticket: Ticket) -> Option<Status> {
     }
 }
 
-/// Everybody works but this part.
-fn all_but(world: &mut World, stuck: Part) {
-    for _ in 0..20 {
-        for part in [Part::Kernel, Part::Store, Part::Sockets, Part::Sampler, Part::Loader] {
-            if part != stuck {
-                world.work(part);
-            }
-        }
-    }
-}
-
 #[test]
 fn a_worker_that_is_stuck_does_not_keep_the_status_from_saying_so() {
     for (stuck, subject) in [(Part::Sampler, "counters"), (Part::Kernel, "kernel")] {
@@ -33,14 +22,14 @@ fn a_worker_that_is_stuck_does_not_keep_the_status_from_saying_so() {
         world.settle();
         world.step(Input::Changed);
         let early = world.ask(Request::Status {});
-        all_but(&mut world, stuck);
+        world.all_but(stuck);
         assert_eq!(status_of(&world, early), None, "it waits for a new look");
         assert!(world.engine.next_tick() <= world.clocks().boot_ns + 1_000_000_000);
         world.pass(1_000_000_000);
         assert!(status_of(&world, early).is_some(), "but not for ever");
         for _ in 0..6 {
             world.pass(1_000_000_000);
-            all_but(&mut world, stuck);
+            world.all_but(stuck);
         }
         let late = world.ask(Request::Status {});
         world.pass(1_000_000_000);

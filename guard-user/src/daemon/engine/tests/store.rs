@@ -1,36 +1,19 @@
 //! A store that can't be opened, a disk that refuses, and orders that meet loads on their way to it.
 
-use super::inputs::{CONFIG, document};
+use super::inputs::document;
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 use crate::store::Key;
 
-fn with_one() -> World {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    world.settle();
-    let loaded = world.load("a", 1);
-    world.settle();
-    assert!(world.is_done(loaded), "{:?}", world.answers);
-    world
-}
-
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
     world.store.kept().slots_of(std::slice::from_ref(key))
 }
 
-/// Each part works in its turn, the store not at all.
-fn without_the_store(world: &mut World) {
-    for _ in 0..10 {
-        world.work(Part::Sockets);
-        world.work(Part::Kernel);
-    }
-}
-
 #[test]
 fn a_store_that_opens_late_opens_what_it_has_with_the_counts_that_the_kernel_kept() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let key = ("a".to_owned(), 1);
     let slot = slots_of(&world, &key)[0];
     world.kernel.spend(slot, 700);
@@ -46,7 +29,7 @@ fn a_store_that_opens_late_opens_what_it_has_with_the_counts_that_the_kernel_kep
 
 #[test]
 fn a_store_that_opens_late_does_not_open_what_an_order_closed() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.disk.fail_during(0, 1000);
     let stayed = world.stay("a");
     world.settle();
@@ -63,16 +46,16 @@ fn a_store_that_opens_late_does_not_open_what_an_order_closed() {
 
 #[test]
 fn a_mark_that_the_kernel_refuses_is_tried_again_and_told() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.disk.fail_during(0, 1000);
     world.kernel.fail(Operation::Hold, 2);
     world.stay("a");
-    without_the_store(&mut world);
+    world.all_but(Part::Store);
     let problems = world.engine.problems(world.clocks());
     assert!(problems.iter().any(|it| it.message.contains("a restart would open it")), "{problems:?}");
     for _ in 0..4 {
         world.pass(1_000_000_000);
-        without_the_store(&mut world);
+        world.all_but(Part::Store);
     }
     let problems = world.engine.problems(world.clocks());
     assert!(!problems.iter().any(|it| it.message.contains("a restart would open it")), "{problems:?}");
@@ -83,9 +66,9 @@ fn a_mark_that_the_kernel_refuses_is_tried_again_and_told() {
 
 #[test]
 fn a_mark_that_is_not_wanted_any_more_is_gone_also_where_that_failed_first() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.stay("a");
-    without_the_store(&mut world);
+    world.all_but(Part::Store);
     world.kernel.fail(Operation::Hold, 1);
     world.rest();
     assert_eq!(world.kernel.marked(), Vec::<u16>::new());
@@ -99,7 +82,7 @@ fn a_mark_that_is_not_wanted_any_more_is_gone_also_where_that_failed_first() {
 
 #[test]
 fn a_stay_of_a_version_that_is_replaced_meanwhile_is_marked_in_the_new_one() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.load("a", 2);
     world.stay("a");
     // The disk takes the load, and then nothing.
@@ -115,13 +98,9 @@ fn a_stay_of_a_version_that_is_replaced_meanwhile_is_marked_in_the_new_one() {
 
 #[test]
 fn a_second_stay_wins_over_a_resumption_that_waits() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let stayed = world.stay("a");
-    while !world.answers.contains_key(&stayed) {
-        for part in [Part::Sockets, Part::Kernel, Part::Store] {
-            world.work(part);
-        }
-    }
+    world.work_until_answered(stayed);
     let resumed = world.resume("a");
     assert!(!world.answers.contains_key(&resumed), "it waits until the counts are settled");
     world.stay("a");
@@ -131,7 +110,7 @@ fn a_second_stay_wins_over_a_resumption_that_waits() {
 
 #[test]
 fn an_instrument_that_falls_right_after_a_load_closes_what_was_loaded() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let document = document("b", 1, world.wall());
     world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });
     let name = "US-Ireland MLAT 2001".to_owned();
@@ -142,7 +121,7 @@ fn an_instrument_that_falls_right_after_a_load_closes_what_was_loaded() {
 
 #[test]
 fn a_disk_that_refuses_for_long_is_told_for_as_long() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.disk.fail_during(0, 1000);
     world.stay("a");
     world.rest();
@@ -154,7 +133,7 @@ fn a_disk_that_refuses_for_long_is_told_for_as_long() {
 
 #[test]
 fn of_two_orders_at_once_the_second_is_refused_and_recorded() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let (first, second) = (world.stay("a"), world.stay("a"));
     world.rest();
     assert!(world.is_done(first), "{:?}", world.answers);
@@ -167,22 +146,22 @@ fn of_two_orders_at_once_the_second_is_refused_and_recorded() {
 
 #[test]
 fn what_an_order_closed_is_not_shown_as_open_while_the_disk_hangs() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     world.stay("a");
-    without_the_store(&mut world);
+    world.all_but(Part::Store);
     let state = |world: &mut World| world.engine.all_summaries(world.clocks())[0].state.name();
     assert_eq!(state(&mut world), "stayed");
     world.rest();
     assert_eq!(state(&mut world), "stayed");
     world.revoke("a");
-    without_the_store(&mut world);
+    world.all_but(Part::Store);
     world.rest();
     assert_eq!(state(&mut world), "revoked");
 }
 
 #[test]
 fn a_disk_that_refuses_uses_is_a_problem() {
-    let mut world = with_one();
+    let mut world = World::with_one();
     let slot = slots_of(&world, &("a".to_owned(), 1))[0];
     world.disk.fail_during(0, 1000);
     world.kernel.spend(slot, 700);

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{
     Action, Asker, Begin, Engine, Input, KernelJob, LoadFailure, Sample, StoreId, StoreJob, Ticket, daemon,
 };
-use super::inputs::{document, prepared};
+use super::inputs::{CONFIG, document, prepared};
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
@@ -33,6 +33,9 @@ pub(super) enum Part {
     Sampler,
     Loader,
 }
+
+/// All of them, in the order in which they work where nothing else says so.
+pub(super) const PARTS: [Part; 5] = [Part::Sockets, Part::Kernel, Part::Store, Part::Sampler, Part::Loader];
 
 /// The host.
 pub(super) struct World {
@@ -354,11 +357,39 @@ impl World {
         }
     }
 
+    /// A host with one exemption that is open.
+    pub(super) fn with_one() -> Self {
+        let mut world = Self::new(CONFIG, &["eth0"]);
+        world.settle();
+        let loaded = world.load("a", 1);
+        world.settle();
+        assert!(world.is_done(loaded), "{:?}", world.answers);
+        assert_eq!(world.open(), ["a"]);
+        world
+    }
+
+    /// Each part has a turn or a few, but for this one.
+    pub(super) fn all_but(&mut self, stuck: Part) {
+        for _ in 0..20 {
+            for part in PARTS.into_iter().filter(|part| *part != stuck) {
+                self.work(part);
+            }
+        }
+    }
+
+    /// Each part has its turn until this is answered.
+    pub(super) fn work_until_answered(&mut self, ticket: Ticket) {
+        while !self.answers.contains_key(&ticket) {
+            for part in PARTS {
+                self.work(part);
+            }
+        }
+    }
+
     /// Lets everybody work until nobody has anything to do.
     pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
-            let parts = [Part::Sockets, Part::Kernel, Part::Store, Part::Sampler, Part::Loader];
-            let Some(part) = parts.into_iter().find(|part| self.has_job(*part)) else { return };
+            let Some(part) = PARTS.into_iter().find(|part| self.has_job(*part)) else { return };
             self.work(part);
         }
         panic!("it never comes to rest: {:?}", self.log.iter().rev().take(5).collect::<Vec<_>>());
