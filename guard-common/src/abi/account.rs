@@ -27,10 +27,10 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// How many hooks there are.
-    pub const COUNT: usize = 2;
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; Self::COUNT] = [Self::Egress, Self::Ingress];
+    pub const ALL: [Self; 2] = [Self::Egress, Self::Ingress];
+    /// How many hooks there are.
+    pub const COUNT: usize = Self::ALL.len();
 
     /// The name in logs and docs.
     #[must_use]

@@ -4,21 +4,18 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::CliError;
 use super::check::counted;
 use super::exit::Exit;
-use super::target::Target;
-use super::{CliError, DEFAULT_CONFIG};
+use super::target::{Target, pin_path};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
 use crate::kernel::{KernelError, LinuxKernel, Removed, View};
 use crate::store::{self, Change, Store, Use};
-
-/// Where everything is pinned if the config does not say.
-const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
 
 /// Arguments of `detach`.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,9 +36,13 @@ pub struct Args {
 /// # Errors
 /// Where nothing is pinned, a daemon runs, or the kernel refuses.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
-    let pin_path = pin_path(args)?;
+    let pin_path = match &args.pin_path {
+        Some(pin_path) => pin_path.clone(),
+        None => pin_path(args.config.as_deref())?,
+    };
     // Held open, so that the last counts can be read once nothing counts any more.
     let view = View::open(&pin_path).ok();
+    let held = view.as_ref().map(View::held).transpose();
     let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
@@ -64,17 +65,29 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         pin_path.display()
     )?;
     // Nothing above waits for the store: who is locked out must get in again.
-    match keep(args, view.as_ref(), &removed) {
-        Ok(()) => Ok(Exit::Ok),
-        Err(error) => Err(error.context(
+    let may_lose = !matches!(&held, Ok(held) if held.as_ref().is_none_or(BTreeSet::is_empty));
+    keep(args, view.as_ref(), held, &removed).map(|()| Exit::Ok).map_err(|error| {
+        let lost = match may_lose {
+            false => "",
+            true => {
+                ". ORDERS ARE LOST that only the kernel had: what they closed is open at the next start; see the log \
+                 for them, and give them again then"
+            }
+        };
+        error.context(format!(
             "detached, but the store was not told: bytes that were granted to exemptions count as used, and the audit \
-             trail has no record of it",
-        )),
-    }
+             trail has no record of it{lost}"
+        ))
+    })
 }
 
 /// Has the store keep the last counts, and the audit trail that nothing is guarded any more.
-fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
+fn keep(
+    args: &Args,
+    view: Option<&View>,
+    held: Result<Option<BTreeSet<u16>>, KernelError>,
+    removed: &Removed,
+) -> Result<()> {
     if args.pin_path.is_some() {
         anyhow::bail!("--pin-path does not name the store; --config does");
     }
@@ -87,9 +100,11 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
     let now = Timestamp::now();
     let uid = rustix::process::getuid().as_raw();
     let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };
-    if let Some(view) = view {
-        keep_orders(&mut store, &view.held()?, &who, now)?;
-    }
+    // What fails of this is said last: counts and record are to be kept all the same.
+    let orders = match held {
+        Ok(held) => keep_orders(&mut store, &held.unwrap_or_default(), &who, now),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot read which orders only the kernel has")),
+    };
     if let Some(view) = view {
         let mut counts = Vec::new();
         for slot in store.kept().accounts() {
@@ -111,35 +126,28 @@ fn keep(args: &Args, view: Option<&View>, removed: &Removed) -> Result<()> {
         why: args.why.clone(),
         detail: detail.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
     })?;
-    Ok(())
+    orders
 }
 
 /// Has the store keep orders of which only the marks in the kernel are left, which are gone with it.
 fn keep_orders(store: &mut Store, held: &BTreeSet<u16>, who: &Who, now: Timestamp) -> Result<()> {
+    let mut lost = Vec::new();
     for slot in held {
         let kept = store.kept();
         let Some((id, _)) = kept.by_slot(*slot).and_then(|document| kept.open_version_of(document)) else {
             continue;
         };
-        store.change(&store::Target::Id(id.clone()), &Change::of_mark(now), who, now).with_context(|| {
-            format!(
-                "exemption {id} was closed by an order that only the kernel had: it is open again at the next start"
-            )
-        })?;
+        if let Err(error) = store.change(&store::Target::Id(id.clone()), &Change::of_mark(now), who, now) {
+            lost.push(format!("{id}: {error}"));
+        }
     }
+    // A later write may have kept what an earlier one could not.
+    let unsaved = store.kept().unsaved();
+    lost.retain(|line| unsaved.iter().any(|(id, _)| line.starts_with(&format!("{id}:"))));
+    anyhow::ensure!(
+        lost.is_empty(),
+        "these exemptions were closed by an order that only the kernel had, and are open again at the next start: {}",
+        lost.join("; ")
+    );
     Ok(())
-}
-
-/// The config is read for this one value only, so that one with errors keeps nobody from detaching.
-fn pin_path(args: &Args) -> Result<PathBuf> {
-    let config = match (&args.pin_path, &args.config) {
-        (Some(pin_path), _) => return Ok(pin_path.clone()),
-        (None, Some(config)) => config.clone(),
-        (None, None) if PathBuf::from(DEFAULT_CONFIG).exists() => DEFAULT_CONFIG.into(),
-        (None, None) => return Ok(DEFAULT_PIN_PATH.into()),
-    };
-    let text = std::fs::read_to_string(&config)
-        .with_context(|| format!("cannot read the config {}", config.display()))?;
-    let found = super::target::value_in(&text, &config, "state", "pin_path")?;
-    Ok(found.map_or_else(|| DEFAULT_PIN_PATH.into(), PathBuf::from))
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use tracing::Level;
 
 use super::exit::Exit;
+use super::target::pin_path;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::daemon::{self, Options, StartError};
 use crate::inputs;
@@ -36,8 +37,14 @@ pub fn run(args: &Args) -> Result<Exit> {
     let level = if args.verbose { Level::DEBUG } else { Level::INFO };
     let load = |options: &Options| {
         // The config says how to log, so it is read once before there is a log.
-        let checked = inputs::load_config(&options.config, options.observe)
-            .map_err(|error| CliError::document(error.to_string()))?;
+        let checked = inputs::load_config(&options.config, options.observe).map_err(|error| {
+            // Where even the place of its pins can't be read from it, they are where they are by default, or unknown.
+            let goes_on = pin_path(Some(&options.config)).map_or_else(
+                |_| "the daemon can't start; what the kernel has goes on".to_owned(),
+                |pin_path| daemon::what_goes_on(&pin_path),
+            );
+            CliError::document(format!("{error}\n{goes_on}"))
+        })?;
         let style = Style { format: checked.policy.log.format, level, stream: Stream::of_stderr() };
         // Its last lines are written when it is dropped.
         Ok((checked, diagnostics::start(style)))

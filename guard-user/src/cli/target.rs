@@ -89,8 +89,28 @@ fn socket_in(text: &str, config: &Path) -> Result<PathBuf> {
     Ok(socket.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from))
 }
 
+/// Where everything is pinned if the config does not say.
+const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
+
+/// Where everything is pinned. The config is read for this one value only, so that one with errors keeps nobody from
+/// detaching.
+///
+/// # Errors
+/// Where a config was named and can't be read, or is no TOML.
+pub(super) fn pin_path(config: Option<&Path>) -> Result<PathBuf> {
+    let config = match config {
+        Some(config) => config,
+        None if Path::new(DEFAULT_CONFIG).exists() => Path::new(DEFAULT_CONFIG),
+        None => return Ok(DEFAULT_PIN_PATH.into()),
+    };
+    let text = std::fs::read_to_string(config)
+        .with_context(|| format!("cannot read the config {}", config.display()))?;
+    let found = value_in(&text, config, "state", "pin_path")?;
+    Ok(found.map_or_else(|| DEFAULT_PIN_PATH.into(), PathBuf::from))
+}
+
 /// One text of a config, whatever else is in it; `None` where it is not there.
-pub(super) fn value_in(text: &str, config: &Path, section: &str, key: &str) -> Result<Option<String>> {
+fn value_in(text: &str, config: &Path, section: &str, key: &str) -> Result<Option<String>> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let config = config.display();
         CliError::bad_input(format!(

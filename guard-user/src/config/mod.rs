@@ -121,6 +121,10 @@ fn look_around(
     let mut databases = None;
     if let Some(view) = surroundings.host {
         databases = host::find_errors(raw, policy, view, sink);
+        // Warnings are looked for once there are no errors.
+        if sink.has_errors() {
+            return;
+        }
         host::find_warnings(raw, policy, view, databases.as_ref(), sink);
     }
     let of_host = databases.as_ref().map(|databases| |address| Some(databases.lookup(address)));

@@ -203,7 +203,12 @@ async fn ask_daemon(
         Err(_) => return none("it takes no requests at the moment, and nothing was done. Try again later"),
     }
     match timeout_at(deadline, answered).await {
-        Ok(answer) => answer.unwrap_or_else(|_| ending()),
+        // It was taken up, and the daemon ends without having said what came of it.
+        Ok(answer) => answer.unwrap_or_else(|_| {
+            let message = "the daemon is ending: what was asked for may have been done. Look with `borderguard status` \
+                           once it runs again";
+            Response::error(ErrorKind::Failed, message)
+        }),
         Err(_) => none("what was asked for may still be done. Look with `borderguard status`"),
     }
 }

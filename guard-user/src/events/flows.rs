@@ -149,7 +149,10 @@ impl Tracker {
         if !is_quiet || added == Added::default() {
             if let Some(known) = self.flows.get_mut(key) {
                 known.seen = self.sweep;
-                known.is_settled = is_quiet && known.first_ns == record.first_ns;
+                // Of one that was evicted and made anew, the event that is still to come tells.
+                if known.first_ns == record.first_ns {
+                    known.is_settled = is_quiet;
+                }
             }
             return None;
         }
@@ -162,7 +165,9 @@ impl Tracker {
     pub fn mark(&mut self, key: &FlowKey, record: &FlowRecord) {
         if let Some(known) = self.flows.get_mut(key) {
             known.seen = self.sweep;
-            known.is_settled &= (known.first_ns, known.packets) == (record.first_ns, record.packets);
+            if known.first_ns == record.first_ns {
+                known.is_settled &= known.packets == record.packets;
+            }
         }
     }
 
@@ -266,6 +271,25 @@ mod tests {
         assert_eq!(tracker.event(&exempt_key, &exempt), Some((Phase::New, one)));
         // The record was evicted and made anew.
         assert_eq!(tracker.event(&key(1), &record(20, 20, 1)), Some((Phase::New, one)));
+    }
+
+    #[test]
+    fn a_settled_flow_that_begins_anew_has_lost_nothing() {
+        let now = 10 * QUIET_NS;
+        let (old, new) = (record(5, now - 2 * QUIET_NS, 7), record(now - 1, now - 1, 1));
+        for swept in [true, false] {
+            let mut tracker = Tracker::default();
+            tracker.event(&key(1), &old);
+            assert_eq!(sweep_all(&mut tracker, &[(key(1), old)], now), (vec![], 0));
+            // The sweep sees the new record before its event is taken up.
+            tracker.begin_sweep();
+            match swept {
+                true => assert_eq!(tracker.sweep_one(&key(1), &new, now), None),
+                false => tracker.mark(&key(1), &new),
+            }
+            assert!(tracker.event(&key(1), &new).is_some());
+            assert_eq!(tracker.end_sweep(), 0, "swept: {swept}");
+        }
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl LinuxKernel {
     /// Takes everything of ours off the interface of this index.
     ///
     /// # Errors
-    /// [`KernelError::Folder`] where a link can't be detached, [`KernelError::Netlink`] where a filter can't.
+    /// [`KernelError::Folder`] where a link can't be detached, [`KernelError::Netlink`] where a filter can't;
+    /// [`KernelError::Renamed`] where it has another name by now, and nothing was done.
     pub(super) fn unguard(&mut self, interface: &Interface) -> Result<(), KernelError> {
         let Some(listed) = interface::by_index(interface.index).map_err(|error| looking(interface, error))?
         else {
@@ -56,7 +57,8 @@ impl LinuxKernel {
         };
         // It was renamed since the look by which it was to be let go: the next one says whether it still is.
         if listed.interface.name != interface.name {
-            return Ok(());
+            let (was, is) = (interface.name.clone(), listed.interface.name);
+            return Err(KernelError::Renamed { was, is });
         }
         for id in self.egress_links(&listed.interface)?.unwrap_or_default() {
             self.detach_link(&listed.interface, Hook::Egress, id)?;
@@ -89,7 +91,7 @@ impl LinuxKernel {
     /// Makes a link in the first way of its hook that the kernel takes.
     fn make(&mut self, interface: &Interface, hook: Hook, link: Link) -> Result<(), KernelError> {
         let program = self.program_fd(hook, link)?;
-        let mut failed: Option<(Vec<&str>, io::Error)> = None;
+        let (mut tried, mut last) = (Vec::new(), None);
         for way in hooks::row(hook).ways {
             let name = way.how().name();
             match link::create(program.as_fd(), interface.index, *way) {
@@ -101,13 +103,12 @@ impl LinuxKernel {
                     return Err(refused(&interface.name, hook, name, error));
                 }
                 Err(error) => {
-                    let (mut tried, _) = failed.unwrap_or((Vec::new(), io::ErrorKind::Other.into()));
                     tried.push(name);
-                    failed = Some((tried, error));
+                    last = Some(error);
                 }
             }
         }
-        let (tried, error) = failed.unwrap_or((Vec::new(), io::ErrorKind::Unsupported.into()));
+        let error = last.unwrap_or_else(|| io::ErrorKind::Unsupported.into());
         Err(refused(&interface.name, hook, &tried.join(" and "), error))
     }
 

@@ -217,6 +217,14 @@ pub enum KernelError {
         /// Its name.
         name: String,
     },
+    /// An interface has another name than the one by which it was to be let go.
+    #[error("it is called {is} by now, and not {was}: nothing was done; it is looked at again")]
+    Renamed {
+        /// Its name when it was looked at.
+        was: String,
+        /// Its name now.
+        is: String,
+    },
     /// Frames of this kind cannot be read.
     #[error(
         "{interface} carries {link_type}, which Border Guard does not read: what leaves by it is NOT \

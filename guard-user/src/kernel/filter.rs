@@ -179,7 +179,7 @@ pub(super) fn remove(pin_path: &Path, index: u32, ours: &[Filter]) -> Result<(),
     Ok(())
 }
 
-/// Remembers that an interface has a filter of ours, under its present name.
+/// Remembers that an interface has a filter of ours, under the name that is given.
 pub(super) fn note(pin_path: &Path, interface: &Interface) -> Result<(), KernelError> {
     let all = notes(pin_path)?.into_iter();
     let own: Vec<Note> = all.filter(|note| note.index == interface.index).collect();

@@ -13,8 +13,9 @@ pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
 /// What is to be known of a hook.
 pub(super) struct Row {
     pub(super) hook: Hook,
-    /// Its programs in the embedded object, by what frames begin with.
-    programs: [(Link, &'static str); 2],
+    /// Its programs in the embedded object: for frames that begin with an Ethernet header, and for bare packets.
+    ethernet: &'static str,
+    raw: &'static str,
     /// The type of its links (`enum bpf_link_type`).
     pub(super) link_type: u32,
     /// How a link of it is made: the first of these that the kernel takes.
@@ -22,17 +23,19 @@ pub(super) struct Row {
 }
 
 /// Every hook, in the order of their numbers.
-pub(super) const HOOKS: [Row; Hook::COUNT] = [
+pub(super) static HOOKS: [Row; Hook::COUNT] = [
     Row {
         hook: Hook::Egress,
-        programs: [(Link::Ethernet, "egress"), (Link::Raw, "egress_raw")],
+        ethernet: "egress",
+        raw: "egress_raw",
         // BPF_LINK_TYPE_TCX. Kernels without TCX have a clsact filter in its place (`filter.rs`).
         link_type: 11,
         ways: &[LinkHook::TcxEgressFirst],
     },
     Row {
         hook: Hook::Ingress,
-        programs: [(Link::Ethernet, "ingress"), (Link::Raw, "ingress_raw")],
+        ethernet: "ingress",
+        raw: "ingress_raw",
         // BPF_LINK_TYPE_XDP.
         link_type: 6,
         ways: &[LinkHook::XdpNative, LinkHook::XdpGeneric],
@@ -81,8 +84,7 @@ impl LinkHook {
 
 /// The row of a hook.
 pub(super) const fn row(hook: Hook) -> &'static Row {
-    const ROWS: &[Row; Hook::COUNT] = &HOOKS;
-    &ROWS[hook as usize]
+    &HOOKS[hook as usize]
 }
 
 /// The hook whose links are of this type.
@@ -92,15 +94,14 @@ pub(super) fn of_link_type(link_type: u32) -> Option<Hook> {
 
 /// The names of all programs in the embedded object.
 pub(super) fn programs() -> impl Iterator<Item = &'static str> {
-    HOOKS.iter().flat_map(|row| row.programs.iter().map(|(_, name)| *name))
+    HOOKS.iter().flat_map(|row| [row.ethernet, row.raw])
 }
 
 /// A program's name in the embedded object.
 pub(super) const fn program_name(hook: Hook, link: Link) -> &'static str {
-    let [(_, ethernet), (_, raw)] = row(hook).programs;
     match link {
-        Link::Ethernet => ethernet,
-        Link::Raw => raw,
+        Link::Ethernet => row(hook).ethernet,
+        Link::Raw => row(hook).raw,
     }
 }
 
@@ -114,12 +115,11 @@ mod tests {
     fn rows_are_told_apart_by_programs_and_types_of_links() {
         let names: BTreeSet<&str> = programs().collect();
         assert_eq!(names.len(), 2 * Hook::COUNT);
-        for Row { hook, programs, link_type, ways } in &HOOKS {
+        for Row { hook, ethernet, raw, link_type, ways } in &HOOKS {
             assert_eq!(of_link_type(*link_type), Some(*hook));
             assert!(!ways.is_empty());
-            for (link, name) in programs {
-                assert_eq!(program_name(*hook, *link), *name);
-            }
+            assert_eq!(program_name(*hook, Link::Ethernet), *ethernet);
+            assert_eq!(program_name(*hook, Link::Raw), *raw);
         }
         assert_eq!(of_link_type(0), None);
     }

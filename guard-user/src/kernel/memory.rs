@@ -348,8 +348,13 @@ impl Kernel for MemoryKernel {
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError> {
         let mut state = self.state();
         state.may(Operation::Release)?;
-        if let Some(device) = state.interfaces.get_mut(&interface.index) {
-            device.attachments.clear();
+        match state.interfaces.get_mut(&interface.index) {
+            Some(device) if device.name != interface.name => {
+                let (was, is) = (interface.name.clone(), device.name.clone());
+                return Err(KernelError::Renamed { was, is });
+            }
+            Some(device) => device.attachments.clear(),
+            None => {}
         }
         Ok(())
     }

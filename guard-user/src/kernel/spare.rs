@@ -34,13 +34,13 @@ impl Spare {
         format!("/proc/self/fd/{}/{id}", self.mount.as_raw_fd()).into()
     }
 
-    /// Keeps a link, and the name that its entry has or should have: the one it had first. An interface that was
-    /// renamed is known by it at the next start.
+    /// Keeps a link, and the name that its entry has or should have, by which its interface is known at the next
+    /// start.
     pub(super) fn keep(&mut self, id: u32, link: BorrowedFd<'_>, entry: &str) -> io::Result<()> {
         if !self.names.contains_key(&id) {
             raw::pin(link, &self.path(id)).inspect_err(|_| self.is_whole = false)?;
-            self.names.insert(id, entry.to_owned());
         }
+        self.names.insert(id, entry.to_owned());
         Ok(())
     }
 

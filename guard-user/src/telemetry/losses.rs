@@ -13,8 +13,8 @@ pub(super) fn fate(loss: Loss) -> String {
         Loss::Flows => "flows were lost in the kernel".to_owned(),
         Loss::Outcomes => "outcomes were lost in the kernel".to_owned(),
         Loss::Limited => format!(
-            "events were held back in the kernel, being more than {EVENT_RATE} a second of one pin and reason on one \
-             processor"
+            "events were held back in the kernel, being more than {EVENT_RATE} a second of one hook, pin and reason on \
+             one processor"
         ),
     }
 }

@@ -130,7 +130,6 @@ pub(super) const CIRCLES: &[Known] = &[
             "quotas",
             "reads",
             "records",
-            "tries",
         ],
     },
     Known { of: "guard-user/src/events", files: &["budget", "event", "fields", "record", "text"] },

@@ -63,6 +63,9 @@ pub(super) fn run(
                 if let Some(shown) = console.line(&line, started.elapsed()) {
                     println!("Linux {version}: {shown}");
                 }
+                if console.trouble.is_some() {
+                    break false;
+                }
             }
             Err(RecvTimeoutError::Disconnected) => break true,
             Err(RecvTimeoutError::Timeout) => break false,
@@ -73,7 +76,8 @@ pub(super) fn run(
     }
     let status = qemu.wait().context("cannot wait for qemu")?;
     if !in_time {
-        console.trouble = Some(format!("the guest was stopped after {}", run::duration(TIME_LIMIT)));
+        let stopped = || format!("the guest was stopped after {}", run::duration(TIME_LIMIT));
+        console.trouble.get_or_insert_with(stopped);
     } else if !status.success() {
         console.trouble = Some(format!("qemu: {status}"));
     }
@@ -127,7 +131,7 @@ impl Console {
     fn line(&mut self, line: &str, at: Duration) -> Option<String> {
         // A file system that is not whole lacks its last files, and tests fail for reasons that are none.
         if line.contains("Kernel panic - not syncing") || line.contains("Initramfs unpacking failed") {
-            self.trouble = Some(line.to_owned());
+            self.trouble.get_or_insert_with(|| line.to_owned());
             return None;
         }
         if let Some(suite) = &mut self.suite {

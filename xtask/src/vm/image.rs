@@ -38,12 +38,12 @@ pub(super) fn build(
     for suite in suites {
         // As cargo lays them out, by which a suite finds the program that it tests.
         layout.program(&suite.executable, &format!("programs/deps/{}", suite.name))?;
-        layout.strip(&format!("programs/deps/{}", suite.name));
+        layout.strip(&format!("programs/deps/{}", suite.name))?;
         let names = suite.filters(names).join(" ");
         layout.write(&format!("names/{}", suite.name), names.as_bytes(), 0o644)?;
     }
     layout.program(&workspace::target_dir().join("debug/borderguard"), "programs/borderguard")?;
-    layout.strip("programs/borderguard");
+    layout.strip("programs/borderguard")?;
     for program in HOST_PROGRAMS {
         let file = workspace::find_in_path(program).with_context(|| format!("{program} is missing"))?;
         layout.program(&file, &format!("usr/sbin/{program}"))?;
@@ -91,9 +91,8 @@ impl Layout<'_> {
     }
 
     /// Takes the debug information off a program, which is most of it: the guest has all in memory.
-    fn strip(&self, program: &str) {
-        // Where binutils are missing, it stays as large as it is.
-        let _larger = Command::new("strip").arg("--strip-debug").arg(self.dir.join(program)).status();
+    fn strip(&self, program: &str) -> Result<()> {
+        run::output(Command::new("strip").arg("--strip-debug").arg(self.dir.join(program))).map(drop)
     }
 
     fn copy(&mut self, from: &Path, to: &str) -> Result<()> {

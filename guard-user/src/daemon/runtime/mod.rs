@@ -49,7 +49,7 @@ use links::Links;
 pub use loader::Options;
 use notify::notify;
 use start::Parts;
-pub use start::StartError;
+pub use start::{StartError, what_goes_on};
 use watchdog::Watchdog;
 
 /// A turn of the loop that takes longer is logged.

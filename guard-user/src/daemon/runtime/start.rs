@@ -79,7 +79,8 @@ pub(super) async fn start(
 }
 
 /// What is guarded without this process, for the message of one that can't start.
-fn what_goes_on(pin_path: &Path) -> String {
+#[must_use]
+pub fn what_goes_on(pin_path: &Path) -> String {
     let hooks = |view: &View| Ok(view.interfaces()?.iter().map(|it| it.attachments.len()).sum::<usize>());
     let found = View::open(pin_path).and_then(|view| Ok((view.live_generation()?, hooks(&view)?)));
     match found {

@@ -209,6 +209,33 @@ fn an_interface_that_can_not_be_let_go_is_told_and_tried_again() {
 }
 
 #[test]
+fn an_interface_that_is_renamed_while_it_is_let_go_is_not_said_to_be_gone() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    world.config = ONE;
+    world.ask(Request::Reload {});
+    while !world.is_releasing() {
+        for part in [Part::Loader, Part::Kernel] {
+            world.work(part);
+            if world.is_releasing() {
+                break;
+            }
+        }
+    }
+    world.kernel.rename("eth1", "eth7");
+    world.work(Part::Kernel);
+    let said = |world: &World, name: &str| {
+        let line = format!("{name} is not guarded any more");
+        world.log.iter().any(|it| it.contains(&line))
+    };
+    assert!(!said(&world, "eth1"), "{:?}", world.log);
+    assert_eq!(guarded(&world), ["eth0", "eth7"]);
+    world.rest();
+    assert_eq!(guarded(&world), ["eth0"], "{:?}", world.log);
+    assert!(said(&world, "eth7"), "{:?}", world.log);
+}
+
+#[test]
 fn what_took_the_program_off_is_a_problem_until_it_is_back() {
     let mut world = World::new(CONFIG, &["eth0"]);
     world.settle();

@@ -304,6 +304,11 @@ impl World {
         }
     }
 
+    /// Whether the kernel's next job is to let an interface go.
+    pub(super) fn is_releasing(&self) -> bool {
+        matches!(self.kernel_jobs.front(), Some(KernelJob::Release { .. }))
+    }
+
     /// Has one part do its next job.
     pub(super) fn work(&mut self, part: Part) {
         if !self.has_job(part) {
