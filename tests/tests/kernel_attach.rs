@@ -248,6 +248,30 @@ fn another_program_before_ours_is_shown() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn what_an_interface_sent_before_it_was_guarded_is_known() {
+    const BEFORE: u64 = 1000;
+    let pins = PinPlace::new("before");
+    in_own_network(|| {
+        let socket = FrameSocket::on("bgk0");
+        (0..BEFORE).for_each(|_| socket.send(&frame(STORAGE)));
+        let sent_before = |kernel: &mut LinuxKernel| {
+            let observed = kernel.observe().unwrap();
+            observed.interfaces.iter().find(|it| it.interface.name == "bgk0").unwrap().sent_before
+        };
+        let mut kernel = guarded(&pins, "\"IE\"", true);
+        let sent = sent_before(&mut kernel).unwrap();
+        // IPv6 sends some by itself.
+        assert!((BEFORE..BEFORE + 50).contains(&sent), "{sent}");
+        (0..BEFORE).for_each(|_| socket.send(&frame(OTHER)));
+        kernel.attach(&Interface::by_name("bgk0").unwrap(), true).unwrap();
+        assert_eq!(sent_before(&mut kernel), Some(sent), "it was guarded already");
+        drop(kernel);
+        assert_eq!(sent_before(&mut guarded(&pins, "\"IE\"", true)), None, "and was taken over");
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn detach_takes_everything_off() {
     let pins = PinPlace::new("off");
     in_own_network(|| {
@@ -268,6 +292,24 @@ fn detach_takes_everything_off() {
         assert_eq!(attached.len(), 2);
         FrameSocket::on("bgk0").send(&frame(STORAGE));
         assert_eq!(packets(&kernel, Reason::Forbidden), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn detach_takes_links_off_also_where_it_cant_tell_filters() {
+    let pins = PinPlace::new("untold");
+    in_own_network(|| {
+        let mut kernel = guarded(&pins, "\"IE\"", true);
+        let observed = kernel.observe().unwrap();
+        let has_filter = everything(&observed).iter().any(|(_, found)| found.how == How::Clsact);
+        drop(kernel);
+        // Filters are told from another program's by this map.
+        fs::remove_file(pins.path().join("maps/CONTROL")).unwrap();
+        let detached = LinuxKernel::detach(&pins.path());
+        assert_eq!(detached.is_err(), has_filter, "{detached:?}");
+        let links = fs::read_dir(pins.path().join("links"));
+        assert_eq!(links.map_or(0, Iterator::count), 0);
     });
 }
 

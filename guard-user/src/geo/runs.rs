@@ -39,7 +39,7 @@ impl<K: Address> Runs<K> {
     }
 
     /// The same, with room for this many runs: the beginning of a space that is filled by [`Self::push`].
-    pub(super) fn with_capacity(runs: usize) -> Self {
+    pub(crate) fn with_capacity(runs: usize) -> Self {
         let mut starts = Vec::with_capacity(runs);
         let mut places = Vec::with_capacity(runs);
         starts.push(K::ZERO);
@@ -48,7 +48,7 @@ impl<K: Address> Runs<K> {
     }
 
     /// Everything from `start` on is of this jurisdiction. Calls come in the order of their starts.
-    pub(super) fn push(&mut self, start: K, place: Jurisdiction) {
+    pub(crate) fn push(&mut self, start: K, place: Jurisdiction) {
         debug_assert!(self.starts.last().is_some_and(|last| start >= *last), "runs come in order");
         if self.starts.last() == Some(&start) {
             self.starts.pop();

@@ -77,8 +77,8 @@ codes! {
     ConfigRefused = "config-refused",
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload.";
-    LastTables = "last-tables",
-        "The geo database could not be used at the start. The last geo tables that were good are in force.",
+    LastDatabase = "last-database",
+        "The geo database could not be used at the start. The last one that was good is in force.",
         "Correct what the message names, and reload.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
@@ -96,7 +96,7 @@ codes! {
         "The state directory or the store in it was moved or removed. What is written now would be lost.",
         "Put the directory back, or restart the daemon to begin a new store.";
     StoreUnwritable = "store-unwritable",
-        "The disk refuses to keep something: uses of exemptions, what crossed, or the tables for a start without a database.",
+        "The disk refuses to keep something: uses of exemptions, what crossed, or the geo database for a start that can't read the config's.",
         "Make room on the disk that has `state.directory`, or mend it. It is tried again; figures of reports are older until then.";
     StoreSlow = "store-slow",
         "The disk takes long to keep a change. Stays and revocations hold all the same; loads wait.",
@@ -107,6 +107,9 @@ codes! {
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config has no `[approval]`.",
         "Add `[approval]` to the config. See docs/approvals.md.";
+    ExemptionWithoutPin = "exemption-without-pin",
+        "An exemption is active and names a pin that the config does not have. No packet of such a pin passes by it.",
+        "Give the pin its name back and reload, or revoke the exemption and load one for the pin's new name.";
     DatabaseStale = "database-stale",
         "The geo database is older than `geo.max_age`, so places may be wrong.",
         "Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.";

@@ -69,6 +69,9 @@ pub struct ObservedInterface {
     pub has_route: bool,
     /// What is attached, by hook.
     pub attachments: Vec<Attachment>,
+    /// How many packets it had sent, by its own counter, when this process began to guard its egress; `None` where
+    /// this process took that over.
+    pub sent_before: Option<u64>,
 }
 
 impl ObservedInterface {

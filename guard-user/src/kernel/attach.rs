@@ -80,12 +80,18 @@ impl LinuxKernel {
             let old = self.filters_of(interface)?;
             let program = self.program_fd(hook, link)?.as_fd();
             let program = (program, program_name(hook, link));
-            return filter::attach(&self.view.path, interface, program, old.first());
+            filter::attach(&self.view.path, interface, program, old.first())?;
+            if old.is_empty() {
+                self.memory.begun(interface.index);
+            }
+            return Ok(());
         };
         if self.renewed(interface, (hook, link), &links)? {
             return Ok(());
         }
-        self.make(interface, hook, link)
+        let made = self.make(interface, hook, link);
+        self.memory.begun(interface.index);
+        made
     }
 
     /// Makes a link in the first way of its hook that the kernel takes.

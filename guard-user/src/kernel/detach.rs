@@ -33,6 +33,14 @@ impl LinuxKernel {
     pub fn detach(pin_path: &Path) -> Result<Removed, KernelError> {
         let folder = Folder::existing(pin_path)?;
         let mut removed = Removed::default();
+        let links = folder::links(pin_path);
+        for name in folder::names(&links)? {
+            unpin(&links.join(&name))?;
+            removed.links.push(match Name::read(&name) {
+                Some(Name { interface, hook, .. }) => format!("{interface} {}", hook.name()),
+                None => name,
+            });
+        }
         // Filters are known by the CONTROL map that their programs use, so they go before it.
         let notes = filter::notes(pin_path)?;
         match Map::open(&folder::maps(pin_path).join("CONTROL")) {
@@ -49,7 +57,8 @@ impl LinuxKernel {
                     }
                 }
             }
-            Err(error) if !notes.is_empty() => {
+            // What filters there are can't be told from another program's.
+            Err(error) if notes.iter().any(|note| filter::has_any(note.index)) => {
                 return Err(KernelError::folder(
                     "open the map",
                     folder::maps(pin_path).join("CONTROL"),
@@ -57,14 +66,6 @@ impl LinuxKernel {
                 ));
             }
             Err(_) => {}
-        }
-        let links = folder::links(pin_path);
-        for name in folder::names(&links)? {
-            unpin(&links.join(&name))?;
-            removed.links.push(match Name::read(&name) {
-                Some(Name { interface, hook, .. }) => format!("{interface} {}", hook.name()),
-                None => name,
-            });
         }
         removed.maps = folder::names(&folder::maps(pin_path))?;
         folder.remove()?;

@@ -59,6 +59,11 @@ pub(super) fn list(index: u32) -> io::Result<Vec<Filter>> {
     filters(index, EGRESS)
 }
 
+/// Whether the interface of this index has an egress filter, whosever it is, or that can't be told.
+pub(super) fn has_any(index: u32) -> bool {
+    !list(index).is_ok_and(|filters| filters.is_empty())
+}
+
 /// The egress filters of an interface that run a program of ours: one that uses this CONTROL map.
 pub(super) fn ours(index: u32, control: u32, programs: &mut Programs) -> Result<Vec<Filter>, KernelError> {
     let mut filters =

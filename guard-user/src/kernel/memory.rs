@@ -66,10 +66,13 @@ struct State {
     failures: BTreeMap<Operation, u32>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Device {
     name: String,
     attachments: BTreeMap<u8, Link>,
+    /// Packets that it has sent.
+    sent: u64,
+    sent_before: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +101,9 @@ impl MemoryKernel {
 
     /// The daemon ends and another one begins: what is attached runs the program of the earlier one.
     pub(crate) fn restart(&self) {
-        self.state().program += 1;
+        let mut state = self.state();
+        state.program += 1;
+        state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
     /// A new interface; its index.
@@ -106,14 +111,19 @@ impl MemoryKernel {
         let mut state = self.state();
         state.next_index += 1;
         let index = state.next_index;
-        state.interfaces.insert(index, Device { name: name.to_owned(), attachments: BTreeMap::new() });
+        state.interfaces.insert(index, Device { name: name.to_owned(), ..Device::default() });
         index
     }
 
     /// A new interface takes the place and index of another one, which is gone.
     pub(crate) fn reuse(&self, index: u32, name: &str) {
-        let device = Device { name: name.to_owned(), attachments: BTreeMap::new() };
+        let device = Device { name: name.to_owned(), ..Device::default() };
         self.state().interfaces.insert(index, device);
+    }
+
+    /// An interface sends packets, judged or not.
+    pub(crate) fn send(&self, index: u32, packets: u64) {
+        self.state().interfaces.get_mut(&index).unwrap().sent += packets;
     }
 
     /// Deletes an interface; what is attached ends with it.
@@ -308,6 +318,7 @@ impl Kernel for MemoryKernel {
                     before: Vec::new(),
                 })
                 .collect(),
+            sent_before: device.sent_before,
         });
         let missing_entries =
             if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
@@ -332,6 +343,9 @@ impl Kernel for MemoryKernel {
             if hook == Hook::Ingress && !ingress {
                 device.attachments.remove(&(hook as u8));
                 continue;
+            }
+            if hook == Hook::Egress && !device.attachments.contains_key(&(hook as u8)) {
+                device.sent_before = Some(device.sent);
             }
             let attached_as = interface.name.clone();
             let link = device.attachments.entry(hook as u8).or_insert_with(|| {

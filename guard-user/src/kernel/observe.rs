@@ -44,9 +44,19 @@ pub(super) struct Scope<'a> {
 pub(super) struct Memory {
     /// What was seen last, by index: what a list of the kernel omits is asked for by its index.
     known: BTreeMap<u32, ObservedInterface>,
+    /// Packets that interfaces had sent when this process began to guard their egress, by index.
+    sent_before: BTreeMap<u32, u64>,
     pub(super) programs: Programs,
     routes: Routes,
     next_routes: Option<Instant>,
+}
+
+impl Memory {
+    /// The egress of the interface of this index is guarded, and was not before.
+    pub(super) fn begun(&mut self, index: u32) {
+        // One that can't be asked any more is gone, and was seen to be there by nobody.
+        self.sent_before.extend(interface::sent(index).ok().map(|sent| (index, sent)));
+    }
 }
 
 /// Looks at everything.
@@ -81,7 +91,9 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
             // One without any entry is known by the present name alone.
             attachment.attached_as = name.unwrap_or_else(|| interface.name.clone());
         }
-        interfaces.insert(interface.index, ObservedInterface { interface, has_route, attachments });
+        let sent_before = memory.sent_before.get(&interface.index).copied();
+        let observed = ObservedInterface { interface, has_route, attachments, sent_before };
+        interfaces.insert(observed.interface.index, observed);
     }
     for &index in &unsure {
         interfaces.extend(memory.known.get(&index).map(|known| (index, known.clone())));
@@ -94,6 +106,7 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     }
     let missing_entries = look.missing_links(&interfaces);
     memory.known = interfaces.clone();
+    memory.sent_before.retain(|index, _| memory.known.contains_key(index));
     Ok(Observed { interfaces: interfaces.into_values().collect(), strays, blind, missing_entries })
 }
 

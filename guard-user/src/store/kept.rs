@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 use jiff::Timestamp;
@@ -38,7 +38,12 @@ pub(super) struct Inner {
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
     pub(super) unclean: BTreeSet<u16>,
     pub(super) problems: Vec<Problem>,
+    pub(super) by_slot: BySlot,
 }
+
+/// Whose each slot is, found out when it is first asked for: the kernel's places are looked up after every input.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BySlot(OnceLock<BTreeMap<u16, Arc<Entry>>>);
 
 impl Kept {
     pub(super) fn new(inner: Inner) -> Self {
@@ -47,7 +52,9 @@ impl Kept {
 
     /// What it holds, for the store to change: snapshots that were handed out stay as they are.
     pub(super) fn inner_mut(&mut self) -> &mut Inner {
-        Arc::make_mut(&mut self.0)
+        let inner = Arc::make_mut(&mut self.0);
+        inner.by_slot = BySlot::default();
+        inner
     }
 
     pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = (&Key, &Entry)> {
@@ -107,8 +114,16 @@ impl Kept {
     /// The document behind the slot of an event or a flow.
     #[must_use]
     pub fn by_slot(&self, slot: u16) -> Option<&Document> {
-        let (_, entry) = self.entries().find(|(_, entry)| entry.record.slots.contains(&slot))?;
-        entry.document.as_deref()
+        let all = self.0.by_slot.0.get_or_init(|| {
+            let mut all = BTreeMap::new();
+            for entry in self.0.entries.values() {
+                for slot in &entry.record.slots {
+                    all.entry(*slot).or_insert_with(|| Arc::clone(entry));
+                }
+            }
+            all
+        });
+        all.get(&slot)?.document.as_deref()
     }
 
     /// What became of an exemption.
@@ -166,6 +181,19 @@ impl Kept {
     #[must_use]
     pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
         self.entries().flat_map(|(_, entry)| entry.to_kernel(clocks, pins)).collect()
+    }
+
+    /// The active exemptions that name a pin that is not among these, by id, with those pins.
+    #[must_use]
+    pub fn without_pins(&self, pins: &[String]) -> Vec<(&str, Vec<&str>)> {
+        let active = self.entries().filter(|(_, entry)| entry.is_active());
+        let lacking = active.filter_map(|(_, entry)| {
+            let document = entry.document.as_deref()?;
+            let lacking: Vec<&str> =
+                document.pins.iter().filter(|pin| !pins.contains(pin)).map(String::as_str).collect();
+            (!lacking.is_empty()).then_some((document.id.as_str(), lacking))
+        });
+        lacking.collect()
     }
 
     /// What [`Store::close_what_is_over`] would close.

@@ -24,7 +24,7 @@ mod disk;
 mod entry;
 mod error;
 mod kept;
-pub mod last_tables;
+pub mod last_database;
 mod new_file;
 pub mod pin_counts;
 mod place;
@@ -53,7 +53,7 @@ pub use progress::{Cursor, Progress, boot_id};
 pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
 
 use disk::Disk;
-use kept::Inner;
+use kept::{BySlot, Inner};
 
 /// An exemption's id and version.
 pub type Key = (String, u32);
@@ -105,7 +105,15 @@ impl Store {
         let read::Found { entries, unreadable, problems } = found;
         let unclean = slots::unclean(&entries, &unreadable);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
-        let kept = Inner { path: path.clone(), usable: true, entries, unreadable, unclean, problems };
+        let kept = Inner {
+            path: path.clone(),
+            usable: true,
+            entries,
+            unreadable,
+            unclean,
+            problems,
+            by_slot: BySlot::default(),
+        };
         Ok(Self {
             path,
             disk: Some(disk),
@@ -142,6 +150,7 @@ impl Store {
             // The kernel's counts are of exemptions that are not known now.
             unclean: kept::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],
+            by_slot: BySlot::default(),
         };
         let kept = Kept::new(kept);
         Self { path, disk: None, kept, last_line: None, unrecorded: Vec::new(), doubt: None }

@@ -19,7 +19,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "audit", may: &["approval"] },
     Layer { module: "inputs", may: &["config", "geo"] },
     Layer { module: "compile", may: &["config", "exemption", "geo"] },
-    Layer { module: "store", may: &["approval", "audit", "config", "exemption"] },
+    Layer { module: "store", may: &["approval", "audit", "config", "exemption", "geo"] },
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
     Layer { module: "report", may: &["audit", "exemption"] },
     Layer { module: "events", may: &["config", "exemption", "worker"] },

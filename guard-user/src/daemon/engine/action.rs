@@ -7,13 +7,11 @@ use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
-use crate::compile::HostFacts;
 use crate::config::policy::{LogFormat, Policy};
 use crate::control::protocol::Response;
 use crate::events::names::Names;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
-use crate::geo::Info;
 use crate::kernel::{Interface, Stray};
 use crate::store::{Change, Cursor, PinCounts, Target};
 
@@ -32,17 +30,6 @@ pub enum Action {
     CloseSockets(Box<Cut>),
     /// Answer a request.
     Answer(Ticket, Response),
-    /// Keep the tables that went live for a start without a database.
-    KeepTables {
-        /// The policy.
-        policy: Arc<Policy>,
-        /// Its geo tables.
-        geo: Geo,
-        /// Where they come from.
-        database: Info,
-        /// What the policy's names stand for on this host.
-        facts: HostFacts,
-    },
     /// Write events in this form from now on.
     LogFormat(LogFormat),
     /// Log a line.

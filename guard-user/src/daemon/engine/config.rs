@@ -48,7 +48,7 @@ pub(super) struct Candidate {
     pub(super) cgroups: HostFacts,
     /// Whether none was live before it: then there is none to go back to.
     pub(super) is_first: bool,
-    /// Whether config and databases were read again for it: the first one may have the last good tables.
+    /// Whether config and databases were read again for it: the first one may have the last good database.
     is_reload: bool,
 }
 
@@ -184,18 +184,11 @@ impl Engine {
         self.config.serial = serial;
         self.config.cgroups = cgroups;
         self.config.refused = None;
-        if let Some((image, info)) = geo {
-            self.config.database = info.clone();
+        if let Some((_, info)) = geo {
+            self.config.database = info;
             if is_reload {
-                self.surroundings.remove("last-tables");
+                self.surroundings.remove("last-database");
             }
-            let interfaces = self.interfaces.facts().unwrap_or_default();
-            self.actions.push(Action::KeepTables {
-                policy: Arc::clone(&self.config.policy),
-                geo: image,
-                database: info,
-                facts: HostFacts { interfaces, ..self.config.cgroups.clone() },
-            });
         }
         self.interfaces.config_changed(is_reload);
         if is_first {

@@ -243,8 +243,8 @@ pub enum Surroundings {
     Store(Option<String>),
     /// The daemon's loop: how long it was held up within the last minute.
     Loop(Option<String>),
-    /// The tables that went live: why they could not be kept for a start without a database.
-    TablesNotKept(Option<String>),
-    /// The geo database: why the last good tables are in use.
-    LastTables(Option<String>),
+    /// The geo database: why it could not be kept for a start that can't read it.
+    DatabaseNotKept(Option<String>),
+    /// The geo database: why the last one that was good is in use.
+    LastDatabase(Option<String>),
 }

@@ -457,13 +457,21 @@ impl Engine {
             }
             let words: Vec<String> =
                 it.attachments.iter().map(|at| format!("{} by {}", at.hook.name(), at.how.name())).collect();
-            self.log(Level::Info, format!("{name} is guarded: {}", words.join(", ")));
+            let is_new = before.as_ref().is_none_or(|(old, hooks)| *old != name && *hooks != said.1);
+            let unjudged = it.sent_before.filter(|sent| is_new && *sent > 0);
+            let sent =
+                unjudged.map(|sent| format!("; it had sent {sent} packets before, which were not judged"));
+            let line = format!("{name} is guarded: {}{}", words.join(", "), sent.unwrap_or_default());
+            self.log(Level::Info, line);
             let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
             let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
             let is_taken_over = before.is_none() && adopted == Some(&now);
             if !is_taken_over && before.is_none_or(|(_, hooks)| hooks != said.1) {
                 let hooks: Vec<&str> = it.attachments.iter().map(|at| at.hook.name()).collect();
-                let detail = json!({"hooks": hooks, "index": it.interface.index});
+                let mut detail = json!({"hooks": hooks, "index": it.interface.index});
+                if let Some(sent) = unjudged {
+                    detail["sent_before"] = sent.into();
+                }
                 self.record_of(Kind::Attach, &name, "", detail);
             }
         }

@@ -318,8 +318,8 @@ impl Engine {
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::Loop(why) => ("loop", why.is_none()),
-            Surroundings::TablesNotKept(why) => ("tables-not-kept", why.is_none()),
-            Surroundings::LastTables(why) => ("last-tables", why.is_none()),
+            Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
+            Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
         };
         match is_well {
             true => drop(self.surroundings.remove(key)),

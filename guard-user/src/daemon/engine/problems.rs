@@ -229,6 +229,10 @@ impl Engine {
         problems.extend(
             gap.map(|why| Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {why}"))),
         );
+        for (id, pins) in self.kept.without_pins(&self.config.pins()) {
+            let message = format!("it names pins that the config does not have: {}", pins.join(", "));
+            problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
+        }
         if self.config.policy.approval.is_none() && self.kept.has_any() {
             let message = "approvals of exemptions are not verified: the config has no [approval]";
             problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
@@ -273,18 +277,18 @@ impl Engine {
                 Surroundings::Store(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreDamaged, why));
                 }
-                Surroundings::LastTables(Some(why)) => {
-                    problems.push(Problem::new(ProblemCode::LastTables, why));
+                Surroundings::LastDatabase(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::LastDatabase, why));
                 }
-                Surroundings::TablesNotKept(Some(why)) => {
+                Surroundings::DatabaseNotKept(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreUnwritable, why));
                 }
-                Surroundings::TablesNotKept(None) => {}
                 Surroundings::Loop(Some(why)) => problems.push(Problem::new(ProblemCode::LoopSlow, why)),
                 Surroundings::Loop(None)
                 | Surroundings::State(None)
                 | Surroundings::Store(None)
-                | Surroundings::LastTables(None) => {}
+                | Surroundings::DatabaseNotKept(None)
+                | Surroundings::LastDatabase(None) => {}
             }
         }
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::facts;
+use super::{facts, last_database};
 use crate::compile;
 use crate::config::Checked;
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
-use crate::geo::GeoDb;
+use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 
 /// What the daemon is started with.
@@ -24,10 +24,10 @@ pub struct Options {
 }
 
 /// Reads both again in a thread of its own, and hands over what came of it.
-pub(super) fn load(options: &Options, inputs: &UnboundedSender<Input>) {
-    let (options, answer) = (options.clone(), inputs.clone());
+pub(super) fn load(options: &Options, state: &Path, inputs: &UnboundedSender<Input>) {
+    let (options, state, answer) = (options.clone(), state.to_owned(), inputs.clone());
     let started = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-        let result = read(&options.config, options.observe).map(Box::new);
+        let result = read(&options.config, options.observe, &state, &answer).map(Box::new);
         let _nobody_is_left = answer.send(Input::Loaded(result));
     });
     if let Err(error) = started {
@@ -37,10 +37,16 @@ pub(super) fn load(options: &Options, inputs: &UnboundedSender<Input>) {
     }
 }
 
-fn read(file: &Path, observe: bool) -> Result<Prepared, LoadFailure> {
+fn read(
+    file: &Path,
+    observe: bool,
+    state: &Path,
+    inputs: &UnboundedSender<Input>,
+) -> Result<Prepared, LoadFailure> {
     let Checked { policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
     let database = inputs::load_database(&policy.geo).map_err(failure)?;
-    let prepared = prepare(policy, database)?;
+    let prepared = prepare(policy, &database)?;
+    last_database::keep(state, database, inputs);
     Ok(Prepared { warnings, ..prepared })
 }
 
@@ -52,28 +58,17 @@ fn failure(error: InputError) -> LoadFailure {
 ///
 /// # Errors
 /// Where they do not fit.
-pub(super) fn prepare(policy: Policy, database: GeoDb) -> Result<Prepared, LoadFailure> {
-    let image = compile::geo_image(&database, &policy.sites).map_err(|error| LoadFailure {
+pub(super) fn prepare(policy: Policy, database: &GeoDb) -> Result<Prepared, LoadFailure> {
+    let image = compile::geo_image(database, &policy.sites).map_err(|error| LoadFailure {
         kind: ErrorKind::BadInput,
         message: format!("the geo tables do not fit: {error}"),
     })?;
-    let info = database.info;
-    trim_memory();
-    Ok(without_tables(policy, Some((Geo(Arc::new(image)), info))))
+    Ok(with_tables(policy, Some((Geo(Arc::new(image)), database.info.clone()))))
 }
 
 /// A policy with these geo tables, or with those that the kernel has.
-pub(super) fn without_tables(policy: Policy, geo: Option<(Geo, crate::geo::Info)>) -> Prepared {
+pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);
     Prepared { policy: Arc::new(policy), warnings: Vec::new(), geo, cgroups }
-}
-
-/// Gives back the memory of databases that are gone: glibc keeps it otherwise.
-pub(super) fn trim_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim takes a plain number and may be called at any time (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }

@@ -9,7 +9,7 @@ mod cgroups;
 mod counts;
 pub(in crate::daemon) mod facts;
 pub(in crate::daemon) mod kernel;
-mod last_tables;
+mod last_database;
 mod links;
 mod loader;
 mod notify;
@@ -44,7 +44,6 @@ use crate::health::{Problem, ProblemCode};
 
 use cgroups::Cgroups;
 pub(crate) use facts::cgroup_root;
-use last_tables::Tables;
 use links::Links;
 pub use loader::Options;
 use notify::notify;
@@ -294,18 +293,16 @@ impl Daemon {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample => self.parts.sampler.sample(),
-                Action::Load => loader::load(&self.parts.options, &self.parts.inputs),
+                Action::Load => {
+                    let Parts { options, state, inputs, .. } = &self.parts;
+                    loader::load(options, state, inputs);
+                }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::Answer(ticket, response) => {
                     if let Some(answer) = self.answers.remove(&ticket) {
                         // A client that did not wait for the answer has gone.
                         let _gone = answer.send(response);
                     }
-                }
-                Action::KeepTables { policy, geo, database, facts } => {
-                    let tables = Tables { policy, geo, database, facts };
-                    let Parts { state, options, inputs, .. } = &self.parts;
-                    last_tables::keep(state, &options.config, tables, inputs);
                 }
                 Action::LogFormat(format) => self.parts.telemetry.set_format(format),
                 Action::Log(Level::Error, line) => error!("{line}"),

@@ -11,9 +11,9 @@ use tracing::{error, info, warn};
 
 use super::loader::{self, Options};
 use super::sampler::Sources;
-use super::{counts, kernel, last_tables, sampler, sockets, store};
+use super::{counts, kernel, last_database, sampler, sockets, store};
 use crate::config::Checked;
-use crate::config::policy::{Geo, LogFormat, Policy};
+use crate::config::policy::{LogFormat, Policy};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
 use crate::daemon::engine::{self, Action, Begin, Engine, Input, LoadFailure, Prepared, Surroundings};
@@ -22,7 +22,7 @@ use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
-use crate::inputs::{self, InputError};
+use crate::inputs;
 use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
 use crate::store::{Cursor, PinCounts, Store, boot_id};
 use crate::telemetry::{self, diagnostics};
@@ -111,7 +111,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if let Err(error) = store.take_over_files() {
         warn!("counts of an earlier release can't be taken over yet: {error}");
     }
-    let (prepared, tables_problem) = prepare(policy, &state, Kernel::generation(&kernel))?;
+    let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &inputs)?;
     let prepared = Prepared { warnings, ..prepared };
     let counts = pin_counts(&store, adopted);
     let names = SharedNames::default();
@@ -142,7 +142,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let sources =
         report_events(&mut kernel, &pin_path, (names.clone(), Arc::clone(&history)), cursor, format)?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
-    for problem in [Surroundings::Store(store_problem), Surroundings::LastTables(tables_problem)] {
+    for problem in [Surroundings::Store(store_problem), Surroundings::LastDatabase(database_problem)] {
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
@@ -221,36 +221,42 @@ fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
     }
 }
 
-/// The tables to begin with: of the config and its databases, else with the last geo tables that were good.
-fn prepare(policy: Policy, state: &Path, generation: u64) -> Result<(Prepared, Option<String>), StartError> {
-    let failed = match database(&policy.geo) {
-        Ok(database) => match loader::prepare(policy.clone(), database) {
-            Ok(prepared) => return Ok((prepared, None)),
+/// The tables to begin with: of the config and its databases, else of the last database that was good, else those
+/// that the kernel has. Says why it is not the first.
+fn prepare(
+    policy: Policy,
+    (state, generation): (&Path, u64),
+    inputs: &UnboundedSender<Input>,
+) -> Result<(Prepared, Option<String>), StartError> {
+    let failed = match inputs::load_database(&policy.geo) {
+        Ok(database) => match loader::prepare(policy.clone(), &database) {
+            Ok(prepared) => {
+                last_database::keep(state, database, inputs);
+                return Ok((prepared, None));
+            }
             Err(LoadFailure { message, .. }) => message,
         },
         Err(error) => error.to_string(),
     };
     error!("the geo database can't be used: {failed}");
-    if generation > 0 {
-        let why = format!(
-            "{failed}. The geo tables that the kernel has stay in force, with the [[site]] entries of \
-                           their time: a change of those does not count yet"
-        );
-        return Ok((loader::without_tables(policy, None), Some(why)));
+    let why_not = match crate::store::last_database::read(state) {
+        Ok(Some(database)) => match loader::prepare(policy.clone(), &database) {
+            Ok(prepared) => {
+                return Ok((prepared, Some(format!("{failed}. The last one that was good is in force"))));
+            }
+            Err(LoadFailure { message, .. }) => {
+                format!("the last one that was good can't be used either: {message}")
+            }
+        },
+        Ok(None) => "no earlier one was kept".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    if generation == 0 {
+        return Err(StartError::Input(format!("{failed}\n{why_not}")));
     }
-    match last_tables::read(state) {
-        Ok(Some(geo)) => {
-            let why = format!(
-                "{failed}. The last geo tables that were good are in force, with the [[site]] entries \
-                           of their time: a change of those does not count yet"
-            );
-            Ok((loader::without_tables(policy, Some(geo)), Some(why)))
-        }
-        Ok(None) => Err(StartError::Input(failed)),
-        Err(error) => Err(StartError::Input(format!("{failed}\n{error}"))),
-    }
-}
-
-fn database(geo: &Geo) -> Result<crate::geo::GeoDb, InputError> {
-    inputs::load_database(geo)
+    let why = format!(
+        "{failed}; {why_not}. The geo tables that the kernel has stay in force, with the [[site]] entries of their \
+         time: a change of those does not count yet"
+    );
+    Ok((loader::with_tables(policy, None), Some(why)))
 }

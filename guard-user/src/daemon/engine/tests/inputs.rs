@@ -27,6 +27,9 @@ pub(super) const CGROUP: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname 
 /// The same for one by another name.
 pub(super) const STOR: &str = "[host]\ninterfaces = [\"stor0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+/// [`CONFIG`] with another name for its pin.
+pub(super) const POST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"post\"\nhome = \"IE\"\n\
+    action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 

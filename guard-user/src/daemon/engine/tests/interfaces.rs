@@ -39,6 +39,23 @@ fn a_new_interface_is_guarded_and_one_that_took_an_index_too() {
 }
 
 #[test]
+fn what_an_interface_had_sent_before_it_was_guarded_is_told_once() {
+    let mut world = World::new(CONFIG, &[]);
+    world.settle();
+    let index = world.kernel.add("eth7");
+    world.kernel.send(index, 3);
+    world.rest();
+    world.kernel.send(index, 5);
+    world.kernel.rename("eth7", "eth8");
+    world.rest();
+    world.restart();
+    world.rest();
+    let told = world.log.iter().filter(|line| line.contains("had sent"));
+    let line = "eth7 is guarded: egress by tcx; it had sent 3 packets before, which were not judged";
+    assert_eq!(told.collect::<Vec<_>>(), [line]);
+}
+
+#[test]
 fn a_renamed_interface_stays_guarded_until_a_reload() {
     let mut world = World::new(ONE, &["eth0"]);
     world.settle();

@@ -1,7 +1,7 @@
 //! Configs that are read again, and the end.
 
 use super::super::{Input, Surroundings};
-use super::inputs::{BAD, CGROUP, CONFIG, ONE, STOR, TWO};
+use super::inputs::{BAD, CGROUP, CONFIG, ONE, POST, STOR, TWO};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
@@ -143,15 +143,45 @@ fn what_an_earlier_daemon_guards_is_mended_where_the_first_config_is_not_live() 
 }
 
 #[test]
-fn the_last_good_tables_are_told_until_databases_were_read() {
+fn the_last_good_database_is_told_until_the_configs_was_read() {
     let mut world = World::new(CONFIG, &["eth0"]);
     let why = Some("no such file".to_owned());
-    world.step(Input::Surroundings(Surroundings::LastTables(why)));
+    world.step(Input::Surroundings(Surroundings::LastDatabase(why)));
     world.rest();
-    assert_eq!(world.codes(), [ProblemCode::LastTables]);
+    assert_eq!(world.codes(), [ProblemCode::LastDatabase]);
     world.ask(Request::Reload {});
     world.rest();
     assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn an_exemption_whose_pin_is_gone_is_a_problem_until_it_is_back_or_revoked() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    assert!(!world.kernel.open_slots().is_empty());
+    let whole = world.codes();
+    let mut reload = |config| {
+        world.config = config;
+        world.ask(Request::Reload {});
+        world.settle();
+        let mut codes = world.codes();
+        codes.retain(|code| !whole.contains(code));
+        let open = world.kernel.open_slots();
+        (codes, open.is_empty())
+    };
+    let lost = (vec![ProblemCode::ExemptionWithoutPin], true);
+    assert_eq!(reload(POST), lost);
+    assert_eq!(reload(CONFIG), (vec![], false));
+    assert_eq!(reload(POST), lost);
+    world.ask(Request::ExemptionRevoke {
+        id: "a".to_owned(),
+        why: "its pin has another name".to_owned(),
+        dry_run: false,
+    });
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::ExemptionWithoutPin));
 }
 
 #[test]

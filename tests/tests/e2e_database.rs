@@ -1,0 +1,99 @@
+//! A start that can't read its geo database guards all the same: with the last one that was good, and with what the
+//! present config says.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::fs;
+
+use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
+use guard_tests::geo_file;
+use guard_tests::proc::Process;
+use guard_user::health::ProblemCode;
+use guard_user::store::last_database;
+use rustix::process::Signal;
+
+/// The pin, and the sites without Boston's or with it in this country.
+fn configure(bed: &Bed, boston: Option<&str>) {
+    let geo = format!("[geo]\nfiles = [{:?}]\nmax_age = \"36500d\"\n", bed.file("geo.mmdb"));
+    bed.configure(&format!("{PIN}{geo}")).unwrap();
+    let text = fs::read_to_string(bed.config()).unwrap();
+    let (before, site) = text.split_once("[[site]]\nname = \"boston\"").unwrap();
+    let (site, after) = site.split_once("[[pin]]").unwrap();
+    let site = boston.map(|country| {
+        format!("[[site]]\nname = \"boston\"{}", site.replace("\"US\"", &format!("{country:?}")))
+    });
+    fs::write(bed.config(), format!("{before}{}[[pin]]{after}", site.unwrap_or_default())).unwrap();
+}
+
+fn write_database(bed: &Bed) {
+    let networks = [("203.0.113.0/24", "US"), ("2001:db8:3::/64", "US")];
+    fs::write(bed.file("geo.mmdb"), geo_file::countries(&networks).unwrap()).unwrap();
+}
+
+fn remove_database(bed: &Bed) {
+    fs::remove_file(bed.file("geo.mmdb")).unwrap();
+}
+
+fn kill(daemon: &Process) {
+    daemon.signal(Signal::KILL);
+    daemon.wait(PATIENCE).unwrap();
+}
+
+/// What arrives of five datagrams to each host, and what the daemon says of its database.
+fn seen(bed: &Bed) -> ([u64; 2], Option<String>) {
+    let arrived = [US, BELGIUM].map(|to| {
+        let counts = Family::ALL.map(|family| bed.send(5, MAIL_PORT, to, family).unwrap());
+        assert_eq!(counts[0], counts[1], "{to}");
+        counts[0]
+    });
+    let mut problems = bed.status().unwrap().problems.into_iter();
+    (arrived, problems.find(|it| it.code == ProblemCode::LastDatabase).map(|it| it.message))
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
+    let bed = Bed::new("database").unwrap();
+    write_database(&bed);
+    configure(&bed, Some("BE"));
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(seen(&bed), ([5, 5], None), "the config has Boston in Belgium");
+    let kept = bed.file("state").join(last_database::FILE);
+    daemon.wait_for(PATIENCE, "the database to be kept", || Some(()).filter(|()| kept.exists())).unwrap();
+    kill(&daemon);
+
+    // The config is corrected, and the file is gone: what the kernel has is of the site's time.
+    configure(&bed, None);
+    remove_database(&bed);
+    let daemon = bed.start(&[]).unwrap();
+    let (arrived, why) = seen(&bed);
+    assert_eq!(arrived, [0, 5], "{why:?}");
+    assert!(why.unwrap().ends_with("The last one that was good is in force"));
+    kill(&daemon);
+
+    // As after a reboot.
+    bed.tell(&["detach"]).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(seen(&bed).0, [0, 5]);
+    kill(&daemon);
+
+    // Without either the kernel's tables go on, and the problem says what does not count.
+    fs::write(&kept, "nothing of the kind").unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let (arrived, why) = seen(&bed);
+    assert_eq!(arrived, [0, 5], "{why:?}");
+    assert!(why.unwrap().contains("a change of those does not count yet"));
+    write_database(&bed);
+    bed.tell(&["reload"]).unwrap();
+    assert_eq!(seen(&bed), ([0, 5], None));
+    kill(&daemon);
+
+    bed.tell(&["detach"]).unwrap();
+    remove_database(&bed);
+    fs::write(&kept, "nothing of the kind").unwrap();
+    let daemon = bed.spawn(&[]).unwrap();
+    daemon.wait(PATIENCE).unwrap();
+    let said = daemon.stderr();
+    for words in ["NOTHING is guarded", "geo.mmdb", "geo.last: the last geo database is damaged"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
