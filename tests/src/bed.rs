@@ -8,6 +8,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use aya::maps::{Array, Map, MapData};
+use guard_common::abi::ABI_VERSION;
 use guard_user::audit::Stored;
 use guard_user::cli::exit::Exit;
 use guard_user::control::status::Status;
@@ -436,6 +438,19 @@ impl Bed {
     pub fn arrived(&self, host: &str, family: Family) -> Result<u64> {
         arrived(self.host(host)?, family)
     }
+}
+
+/// Has the maps that are pinned here look as if a version with another ABI had made them.
+///
+/// # Errors
+/// Where they can't be opened or written.
+pub fn make_another_versions(pin_path: &Path) -> Result<()> {
+    let map = Map::from_map_data(MapData::from_pin(pin_path.join("maps/CONTROL"))?)?;
+    let mut control: Array<_, u64> = map.try_into()?;
+    // live, then abi, 4 bytes each.
+    let mut bytes = control.get(&0, 0)?.to_ne_bytes();
+    bytes[4..].copy_from_slice(&(ABI_VERSION + 1).to_ne_bytes());
+    Ok(control.set(0, u64::from_ne_bytes(bytes), 0)?)
 }
 
 /// Sends one datagram. That a guard drops it shows as an error here, which is what many tests want.

@@ -6,7 +6,7 @@ use std::fs;
 
 use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
-use guard_tests::proc::Process;
+use guard_tests::proc::{Process, retry_until};
 use guard_user::health::ProblemCode;
 use guard_user::store::last_database;
 use rustix::process::Signal;
@@ -67,7 +67,7 @@ fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
     let daemon = bed.start(&[]).unwrap();
     let (arrived, why) = seen(&bed);
     assert_eq!(arrived, [0, 5], "{why:?}");
-    assert!(why.unwrap().ends_with("The last one that was good is in force"));
+    assert!(why.unwrap().contains("The last one that was good is in force: "));
     kill(&daemon);
 
     // As after a reboot.
@@ -85,6 +85,20 @@ fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
     write_database(&bed);
     bed.tell(&["reload"]).unwrap();
     assert_eq!(seen(&bed), ([0, 5], None));
+
+    // The reload has it kept again, once the disk takes it.
+    let is_kept = || last_database::read(&bed.file("state")).ok().flatten().map(drop);
+    retry_until(PATIENCE, "the database to be kept", is_kept).unwrap();
+    let in_the_way = bed.file("state").join(format!("{}.new", last_database::FILE));
+    fs::create_dir_all(in_the_way.join("folder")).unwrap();
+    fs::remove_file(&kept).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    let codes = || -> Vec<ProblemCode> { bed.status().unwrap().problems.iter().map(|it| it.code).collect() };
+    let is = |wanted: &'static [ProblemCode]| move || (codes() == wanted).then_some(());
+    retry_until(PATIENCE, "the problem", is(&[ProblemCode::StoreUnwritable])).unwrap();
+    fs::remove_dir_all(&in_the_way).unwrap();
+    retry_until(PATIENCE, "it to be mended", is(&[])).unwrap();
+    assert!(is_kept().is_some());
     kill(&daemon);
 
     bed.tell(&["detach"]).unwrap();

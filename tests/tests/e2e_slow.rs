@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use guard_tests::bed::{Bed, Family, MAIL_PORT, PIN, US};
+use guard_tests::bed::{self, Bed, Family, MAIL_PORT, PIN, US};
 use guard_tests::netns::Netns;
-use guard_tests::proc::retry_until;
+use guard_tests::proc::{Process, retry_until, run_to_end};
 use guard_tests::slow::{self, Part};
 use guard_user::control::client::{ClientError, ask};
 use guard_user::control::protocol::{Request, Response};
@@ -74,19 +74,49 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
 fn to_detach_loses_no_order_that_only_the_kernel_has() {
     let bed = Bed::new("slow-detach").unwrap();
     bed.configure_for(&["eth0"], PIN).unwrap();
+    for (id, of_another_version) in [("one", false), ("two", true)] {
+        let daemon = slow::start(&bed).unwrap();
+        leave_an_order_to_the_kernel(&bed, &daemon, id);
+        if of_another_version {
+            bed::make_another_versions(&bed.pin_path()).unwrap();
+        }
+        let detached = bed.ask(&["detach"]).unwrap();
+        // What another version counted can't be read.
+        assert_eq!(detached.status.success(), !of_another_version, "{detached:?}");
+        assert_eq!(
+            detached.complaint.contains("the last counts are lost"),
+            of_another_version,
+            "{detached:?}"
+        );
+        assert!(!detached.complaint.contains("LOST"), "{detached:?}");
+        let next = bed.start(&[]).unwrap();
+        assert!(!bed.passes(US).unwrap(), "the order holds");
+        assert_eq!(bed.exemption(id).unwrap().state.name(), "stayed");
+        end(&next);
+    }
+    // Who names no store is told what that means.
     let daemon = slow::start(&bed).unwrap();
-    bed.exempt("one", &[TO_US], 600, None).unwrap();
-    slow::hang(&bed, Part::Disk).unwrap();
-    let answer = stay(&bed, "one");
-    let message = answer.join().unwrap().unwrap_err().to_string();
+    leave_an_order_to_the_kernel(&bed, &daemon, "three");
+    let program = guard_tests::program::borderguard().unwrap();
+    let mut command = bed.host(bed::STORE).unwrap().command(&program.to_string_lossy()).unwrap();
+    command.args(["detach", "--pin-path"]).arg(bed.pin_path());
+    let (status, _, said) = run_to_end("borderguard", command, SOON).unwrap();
+    assert!(!status.success() && said.contains("ORDERS ARE LOST"), "{said}");
+}
+
+/// Loads an exemption and has it stayed while the disk hangs, and ends the daemon before the disk has it.
+fn leave_an_order_to_the_kernel(bed: &Bed, daemon: &Process, id: &str) {
+    bed.exempt(id, &[TO_US], 600, None).unwrap();
+    slow::hang(bed, Part::Disk).unwrap();
+    let message = stay(bed, id).join().unwrap().unwrap_err().to_string();
     assert!(message.contains("no packet passes any more"), "{message}");
+    end(daemon);
+    slow::go_on(bed, Part::Disk).unwrap();
+}
+
+fn end(daemon: &Process) {
     daemon.signal(rustix::process::Signal::KILL);
     daemon.wait(SOON).unwrap();
-    slow::go_on(&bed, Part::Disk).unwrap();
-    bed.tell(&["detach"]).unwrap();
-    let _next = bed.start(&[]).unwrap();
-    assert!(!bed.passes(US).unwrap(), "the order holds");
-    assert_eq!(bed.exemption("one").unwrap().state.name(), "stayed");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, Map, MapData};
 use guard_tests::bed::{
     self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, PATIENCE, PIN, US, names, packets,
 };
@@ -167,14 +166,7 @@ fn another_abi_is_refused_and_goes_on() {
     bed.configure(PIN).unwrap();
     let daemon = bed.start(&[]).unwrap();
     kill(&daemon);
-    let control = bed.pin_path().join("maps/CONTROL");
-    let map = Map::from_map_data(MapData::from_pin(control).unwrap()).unwrap();
-    let mut control: Array<_, u64> = map.try_into().unwrap();
-    let ours = control.get(&0, 0).unwrap();
-    // live, then abi, 4 bytes each.
-    let mut bytes = ours.to_ne_bytes();
-    bytes[4..].copy_from_slice(&(guard_common::abi::ABI_VERSION + 1).to_ne_bytes());
-    control.set(0, u64::from_ne_bytes(bytes), 0).unwrap();
+    bed::make_another_versions(&bed.pin_path()).unwrap();
 
     let refused = bed.spawn(&[]).unwrap();
     assert!(!refused.wait(PATIENCE).unwrap().success());

@@ -66,8 +66,7 @@ fn zeroed_detail() -> Box<Detail> {
 
 impl GeoImage {
     /// Tables of zeroes, to be filled.
-    #[must_use]
-    pub fn zeroed() -> Self {
+    fn zeroed() -> Self {
         Self {
             v4_index: zeroed(),
             v4_entries: zeroed(),

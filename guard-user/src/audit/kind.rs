@@ -34,7 +34,7 @@ kinds! {
     End = "end";
     /// Config, geo databases and exemptions were read again and are live.
     Reload = "reload";
-    /// An interface is guarded from now on; the detail has how many packets it had sent before, as `sent_before`.
+    /// An interface is guarded from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";
     /// An interface, or the whole host, is no longer guarded.
     Detach = "detach";

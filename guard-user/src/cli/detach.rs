@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::target::{Target, pin_path};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
-use crate::kernel::{KernelError, LinuxKernel, Removed, View};
+use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
 use crate::store::{self, Change, Store, Use};
 
 /// Arguments of `detach`.
@@ -40,9 +40,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Some(pin_path) => pin_path.clone(),
         None => pin_path(args.config.as_deref())?,
     };
-    // Held open, so that the last counts can be read once nothing counts any more.
-    let view = View::open(&pin_path).ok();
-    let held = view.as_ref().map(View::held).transpose();
+    // Held open, so that the last counts and marks can be read once nothing counts and nobody marks any more. The
+    // marks mean the same in every version, which the rest does not.
+    let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
     let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
@@ -58,96 +58,132 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     })?;
     writeln!(
         out,
-        "detached {} and {}, and removed {} at {}: nothing is guarded any more",
+        "detached {} and {}, and removed {} at {}{}",
         counted(removed.links.len(), "link"),
         counted(removed.filters.len(), "filter"),
         counted(removed.maps.len(), "map"),
-        pin_path.display()
+        pin_path.display(),
+        if removed.left.is_none() { ": nothing is guarded any more" } else { "" },
     )?;
     // Nothing above waits for the store: who is locked out must get in again.
-    let may_lose = !matches!(&held, Ok(held) if held.as_ref().is_none_or(BTreeSet::is_empty));
-    keep(args, view.as_ref(), held, &removed).map(|()| Exit::Ok).map_err(|error| {
-        let lost = match may_lose {
-            false => "",
-            true => {
-                ". ORDERS ARE LOST that only the kernel had: what they closed is open at the next start; see the log \
-                 for them, and give them again then"
-            }
-        };
-        error.context(format!(
-            "detached, but the store was not told: bytes that were granted to exemptions count as used, and the audit \
-             trail has no record of it{lost}"
-        ))
-    })
+    let mut failed = Vec::new();
+    failed.extend(removed.left.as_ref().map(|why| {
+        format!(
+            "NOT ALL IS OFF: {why}. What the lines above name is not guarded any more. See what is left with `bpftool \
+             net` and `tc filter show dev INTERFACE egress`, take it off, and run `borderguard detach` again"
+        )
+    }));
+    keep(args, (view, marks), &removed, &mut failed);
+    if failed.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    Err(anyhow::anyhow!("detached, but {}", failed.join("\nand ")))
 }
 
-/// Has the store keep the last counts, and the audit trail that nothing is guarded any more.
-fn keep(
-    args: &Args,
-    view: Option<&View>,
-    held: Result<Option<BTreeSet<u16>>, KernelError>,
-    removed: &Removed,
-) -> Result<()> {
+/// What was opened before the detachment.
+type Opened = (Result<View, KernelError>, Result<Option<Marks>, KernelError>);
+
+/// Has the store keep the last orders and counts, and the audit trail that nothing is guarded any more. What fails
+/// of it is told, and holds up nothing else.
+fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<String>) {
+    let held = marks.and_then(|marks| marks.map_or_else(|| Ok(BTreeSet::new()), |marks| marks.held()));
+    let mut store = match open_store(args) {
+        Ok(Some(store)) => store,
+        // No exemption was ever loaded, or there is nobody to keep anything.
+        Ok(None) => return,
+        Err(error) => {
+            failed.push(format!(
+                "the store was not told: bytes that were granted to exemptions count as used, and the audit trail has no \
+                 record of it: {error:#}"
+            ));
+            if !held.is_ok_and(|held| held.is_empty()) {
+                failed.push(
+                    "ORDERS ARE LOST that only the kernel had: what they closed is open at the next start. See the log \
+                     for them, and give them again then"
+                        .to_owned(),
+                );
+            }
+            return;
+        }
+    };
+    let now = Timestamp::now();
+    let uid = rustix::process::getuid().as_raw();
+    let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };
+    match &held {
+        Ok(held) => keep_orders(&mut store, held, &who, now),
+        Err(error) => failed.push(format!(
+            "which orders only the kernel had can't be read: {error}. What they closed is open at the next start: see \
+             the log for them, and give them again then"
+        )),
+    }
+    let counts = match &view {
+        Ok(view) if removed.left.is_none() => keep_counts(&mut store, view, now),
+        // Of what is still attached the last counts are to come.
+        Ok(_) | Err(KernelError::NothingPinned { .. }) => Ok(()),
+        Err(error) => Err(anyhow::anyhow!("{error}")),
+    };
+    if let Err(error) = counts {
+        failed.push(format!(
+            "the last counts are lost: bytes that were granted to exemptions count as used: {error:#}"
+        ));
+    }
+    let detail = [("links", json!(removed.links)), ("filters", json!(removed.filters))];
+    let left = removed.left.as_ref().map(|why| ("left", json!(why)));
+    let record = Record {
+        time: now,
+        kind: Kind::Detach,
+        who,
+        subject: String::new(),
+        why: args.why.clone(),
+        detail: detail.into_iter().chain(left).map(|(key, value)| (key.to_owned(), value)).collect(),
+    };
+    if let Err(error) = store.audit(record) {
+        failed.push(format!("the audit trail has no record of it: {error}"));
+    }
+    // A later write may have kept what an earlier one could not.
+    for (id, _) in store.kept().unsaved() {
+        failed.push(format!(
+            "THE ORDER IS LOST that closed {id}, which only the kernel had: it is open at the next start. Stay it again \
+             then"
+        ));
+    }
+}
+
+/// The store of the config, where there is one.
+fn open_store(args: &Args) -> Result<Option<Store>> {
     if args.pin_path.is_some() {
         anyhow::bail!("--pin-path does not name the store; --config does");
     }
     let target = Target { config: args.config.clone(), socket: None };
     let state = target.state_directory()?;
     if !state.join(store::FILE).exists() {
-        return Ok(());
+        return Ok(None);
     }
-    let mut store = Store::open(&state)?;
-    let now = Timestamp::now();
-    let uid = rustix::process::getuid().as_raw();
-    let who = Who { uid, user: user_name(uid), pid: Some(std::process::id()) };
-    // What fails of this is said last: counts and record are to be kept all the same.
-    let orders = match held {
-        Ok(held) => keep_orders(&mut store, &held.unwrap_or_default(), &who, now),
-        Err(error) => Err(anyhow::Error::new(error).context("cannot read which orders only the kernel has")),
-    };
-    if let Some(view) = view {
-        let mut counts = Vec::new();
-        for slot in store.kept().accounts() {
-            let used = view.exemption_use(slot)?;
-            counts.push((slot, Use { bytes: used.bytes, packets: used.packets }));
-        }
-        store.counters_end(&counts, now)?;
-        // What crossed since the daemon ended is not saved yet, and the counters are gone with this.
-        store.take_over_files()?;
-        let judged = store.pin_counts()?.judged(&view.counters()?);
-        store.record_counts(&judged, now)?;
-    }
-    let detail = [("links", json!(removed.links)), ("filters", json!(removed.filters))];
-    store.audit(Record {
-        time: now,
-        kind: Kind::Detach,
-        who,
-        subject: String::new(),
-        why: args.why.clone(),
-        detail: detail.map(|(key, value)| (key.to_owned(), value)).into_iter().collect(),
-    })?;
-    orders
+    Ok(Some(Store::open(&state)?))
 }
 
-/// Has the store keep orders of which only the marks in the kernel are left, which are gone with it.
-fn keep_orders(store: &mut Store, held: &BTreeSet<u16>, who: &Who, now: Timestamp) -> Result<()> {
-    let mut lost = Vec::new();
+/// Has the store keep what was counted since the daemon ended: the counters are gone with the maps.
+fn keep_counts(store: &mut Store, view: &View, now: Timestamp) -> Result<()> {
+    let mut counts = Vec::new();
+    for slot in store.kept().accounts() {
+        let used = view.exemption_use(slot)?;
+        counts.push((slot, Use { bytes: used.bytes, packets: used.packets }));
+    }
+    store.counters_end(&counts, now)?;
+    store.take_over_files()?;
+    let judged = store.pin_counts()?.judged(&view.counters()?);
+    store.record_counts(&judged, now)?;
+    Ok(())
+}
+
+/// Has the store keep orders of which only the marks in the kernel are left, which are gone with it. What it can't
+/// write is among its unsaved ones.
+fn keep_orders(store: &mut Store, held: &BTreeSet<u16>, who: &Who, now: Timestamp) {
     for slot in held {
         let kept = store.kept();
-        let Some((id, _)) = kept.by_slot(*slot).and_then(|document| kept.open_version_of(document)) else {
-            continue;
-        };
-        if let Err(error) = store.change(&store::Target::Id(id.clone()), &Change::of_mark(now), who, now) {
-            lost.push(format!("{id}: {error}"));
+        let open = kept.by_slot(*slot).and_then(|document| kept.open_version_of(document));
+        if let Some((id, _)) = open {
+            let _told_at_the_end = store.change(&store::Target::Id(id), &Change::of_mark(now), who, now);
         }
     }
-    // A later write may have kept what an earlier one could not.
-    let unsaved = store.kept().unsaved();
-    lost.retain(|line| unsaved.iter().any(|(id, _)| line.starts_with(&format!("{id}:"))));
-    anyhow::ensure!(
-        lost.is_empty(),
-        "these exemptions were closed by an order that only the kernel had, and are open again at the next start: {}",
-        lost.join("; ")
-    );
-    Ok(())
 }

@@ -78,7 +78,7 @@ codes! {
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload.";
     LastDatabase = "last-database",
-        "The geo database could not be used at the start. The last one that was good is in force.",
+        "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",

@@ -89,9 +89,9 @@ impl LinuxKernel {
         if self.renewed(interface, (hook, link), &links)? {
             return Ok(());
         }
-        let made = self.make(interface, hook, link);
+        self.make(interface, hook, link)?;
         self.memory.begun(interface.index);
-        made
+        Ok(())
     }
 
     /// Makes a link in the first way of its hook that the kernel takes.

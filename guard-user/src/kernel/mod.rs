@@ -56,6 +56,7 @@ use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
 pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
+pub use counters::Marks;
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount};
 pub use detach::Removed;
 pub use error::KernelError;

@@ -54,8 +54,11 @@ pub(super) struct Memory {
 impl Memory {
     /// The egress of the interface of this index is guarded, and was not before.
     pub(super) fn begun(&mut self, index: u32) {
-        // One that can't be asked any more is gone, and was seen to be there by nobody.
-        self.sent_before.extend(interface::sent(index).ok().map(|sent| (index, sent)));
+        // Where it can't be asked nothing is known, of an earlier interface with this index neither.
+        match interface::sent(index) {
+            Ok(sent) => self.sent_before.insert(index, sent),
+            Err(_) => self.sent_before.remove(&index),
+        };
     }
 }
 

@@ -42,8 +42,15 @@ pub(super) struct Inner {
 }
 
 /// Whose each slot is, found out when it is first asked for: the kernel's places are looked up after every input.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct BySlot(OnceLock<BTreeMap<u16, Arc<Entry>>>);
+
+impl Clone for BySlot {
+    /// A copy is made to be changed, so it finds out anew.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
 
 impl Kept {
     pub(super) fn new(inner: Inner) -> Self {

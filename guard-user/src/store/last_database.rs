@@ -57,7 +57,7 @@ pub enum LastDatabaseError {
         source: io::Error,
     },
     /// The file is not what was written.
-    #[error("{path}: the last geo database is damaged and not used: {reason}; the next reload writes it anew", path = .path.display())]
+    #[error("{path}: the last geo database is damaged and not used: {reason}; the next start or reload that can read the databases writes it anew", path = .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum LastDatabaseError {
         reason: &'static str,
     },
     /// Another version of this program wrote the file.
-    #[error("{path}: the last geo database is of another version and not used: its format is {format}, and this version reads {FORMAT}; the next reload writes it anew", path = .path.display())]
+    #[error("{path}: the last geo database is of another version and not used: its format is {format}, and this version reads {FORMAT}; the next start or reload that can read the databases writes it anew", path = .path.display())]
     OtherVersion {
         /// The file.
         path: PathBuf,

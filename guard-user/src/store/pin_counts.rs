@@ -113,7 +113,7 @@ enum StoredIngress {
 
 impl PinInfo {
     /// What is known of this pin.
-    pub(super) fn of(pin: &Pin) -> Self {
+    fn of(pin: &Pin) -> Self {
         Self { name: pin.name.clone(), line: pin.line, action: pin.action, ingress: pin.ingress }
     }
 }

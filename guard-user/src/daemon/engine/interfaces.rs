@@ -319,13 +319,16 @@ impl Engine {
             return;
         }
         let Some(observed) = self.interfaces.observed.clone() else { return };
-        for it in observed.interfaces.iter().filter(|it| !it.attachments.is_empty()) {
+        for it in &observed.interfaces {
             let goes = match (release, self.claim(it)) {
                 (Release::Unnamed, claim) => claim != Claim::Named,
                 (_, claim) => claim == Claim::None,
             };
             if goes {
+                // Also where something took the program off before: it would be attached again under the old name.
                 self.interfaces.guarded_as.remove(&it.interface.index);
+            }
+            if goes && !it.attachments.is_empty() {
                 self.interfaces.releasing.insert(it.interface.name.clone());
                 self.ask_kernel(KernelJob::Release { interface: it.interface.clone() });
             }
@@ -458,9 +461,8 @@ impl Engine {
             let words: Vec<String> =
                 it.attachments.iter().map(|at| format!("{} by {}", at.hook.name(), at.how.name())).collect();
             let is_new = before.as_ref().is_none_or(|(old, hooks)| *old != name && *hooks != said.1);
-            let unjudged = it.sent_before.filter(|sent| is_new && *sent > 0);
-            let sent =
-                unjudged.map(|sent| format!("; it had sent {sent} packets before, which were not judged"));
+            let before_it = it.sent_before.filter(|sent| is_new && *sent > 0);
+            let sent = before_it.map(|sent| format!("; it had sent {sent} packets when that began"));
             let line = format!("{name} is guarded: {}{}", words.join(", "), sent.unwrap_or_default());
             self.log(Level::Info, line);
             let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
@@ -469,7 +471,7 @@ impl Engine {
             if !is_taken_over && before.is_none_or(|(_, hooks)| hooks != said.1) {
                 let hooks: Vec<&str> = it.attachments.iter().map(|at| at.hook.name()).collect();
                 let mut detail = json!({"hooks": hooks, "index": it.interface.index});
-                if let Some(sent) = unjudged {
+                if let Some(sent) = before_it {
                     detail["sent_before"] = sent.into();
                 }
                 self.record_of(Kind::Attach, &name, "", detail);

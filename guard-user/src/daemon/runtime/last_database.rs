@@ -1,51 +1,104 @@
 //! The geo database that was good last: kept for a start that can't read the config's.
 
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
+use super::memory;
 use crate::daemon::engine::{Input, Surroundings};
 use crate::geo::GeoDb;
-use crate::store::last_database;
+use crate::store::last_database::{self, LastDatabaseError};
 
-/// Two would write into one file.
-static ONE_WRITES: Mutex<()> = Mutex::new(());
+/// How long after a failure the disk is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
-/// Writes it in a thread of its own: nobody waits for the disk.
-pub(super) fn keep(state: &Path, database: GeoDb, inputs: &UnboundedSender<Input>) {
-    let state = state.to_owned();
-    let (answer, last) = (inputs.clone(), inputs.clone());
-    let started = std::thread::Builder::new().name("last-database".to_owned()).spawn(move || {
-        let written = {
-            let _alone = ONE_WRITES.lock().unwrap_or_else(PoisonError::into_inner);
-            last_database::write(&state, &database)
-        };
-        tell(&answer, written.err().map(|error| error.to_string()));
-        drop(database);
-        trim_memory();
-    });
-    if let Err(error) = started {
-        tell(&last, Some(format!("no thread can be had: {error}")));
+/// Writes the newest database that it is given, one at a time and beside all else: nobody waits for the disk.
+#[derive(Clone)]
+pub(super) struct Keeper(Arc<Shared>);
+
+struct Shared {
+    state: PathBuf,
+    inputs: UnboundedSender<Input>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// The newest one that is not written yet.
+    database: Option<GeoDb>,
+    /// Whether a thread writes.
+    is_written: bool,
+}
+
+impl Keeper {
+    /// For this state directory; what comes of it goes to the engine.
+    pub(super) fn new(state: PathBuf, inputs: UnboundedSender<Input>) -> Self {
+        Self(Arc::new(Shared { state, inputs, waiting: Mutex::default() }))
+    }
+
+    /// Has this one kept, and not one before it any more.
+    pub(super) fn keep(&self, database: GeoDb) {
+        let mut waiting = self.0.waiting();
+        waiting.database = Some(database);
+        if std::mem::replace(&mut waiting.is_written, true) {
+            return;
+        }
+        let shared = Arc::clone(&self.0);
+        let started =
+            std::thread::Builder::new().name("last-database".to_owned()).spawn(move || shared.write());
+        if let Err(error) = started {
+            *waiting = Waiting::default();
+            self.0.tell(Some(format!("no thread can be had: {error}; the next reload tries it again")));
+        }
     }
 }
 
-/// Says whether it is kept.
-fn tell(inputs: &UnboundedSender<Input>, why: Option<String>) {
-    let why = why
-        .map(|why| format!("the geo database can't be kept for a start that can't read the config's: {why}"));
-    if let Some(why) = &why {
-        warn!("{why}");
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::DatabaseNotKept(why)));
-}
 
-/// Gives back the memory of databases that are gone: glibc keeps it otherwise.
-fn trim_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim takes a plain number and may be called at any time (malloc_trim(3)).
-    unsafe {
-        libc::malloc_trim(0);
+    /// Writes until none is waiting.
+    fn write(&self) {
+        let mut told = None;
+        loop {
+            let Some(database) = self.next() else { break };
+            let failed = last_database::write(&self.state, &database).err();
+            let why = failed.as_ref().map(LastDatabaseError::to_string);
+            if failed.is_some() {
+                // Unless a newer one has come meanwhile.
+                self.waiting().database.get_or_insert(database);
+            }
+            if told.as_ref() != Some(&why) {
+                self.tell(why.clone());
+            }
+            if failed.is_some() {
+                std::thread::sleep(RETRY);
+            }
+            told = Some(why);
+        }
+        memory::trim();
+    }
+
+    /// The one to write next; `None` where there is none, and this thread ends.
+    fn next(&self) -> Option<GeoDb> {
+        let mut waiting = self.waiting();
+        let next = waiting.database.take();
+        waiting.is_written = next.is_some();
+        next
+    }
+
+    /// Says whether it is kept.
+    fn tell(&self, why: Option<String>) {
+        let why = why.map(|why| {
+            format!("the geo database can't be kept for a start that can't read the config's: {why}")
+        });
+        if let Some(why) = &why {
+            warn!("{why}");
+        }
+        let _nobody_is_left = self.inputs.send(Input::Surroundings(Surroundings::DatabaseNotKept(why)));
     }
 }

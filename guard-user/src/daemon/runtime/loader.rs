@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{facts, last_database};
+use super::facts;
+use super::last_database::Keeper;
 use crate::compile;
 use crate::config::Checked;
 use crate::config::policy::Policy;
@@ -24,10 +25,10 @@ pub struct Options {
 }
 
 /// Reads both again in a thread of its own, and hands over what came of it.
-pub(super) fn load(options: &Options, state: &Path, inputs: &UnboundedSender<Input>) {
-    let (options, state, answer) = (options.clone(), state.to_owned(), inputs.clone());
+pub(super) fn load(options: &Options, keeper: &Keeper, inputs: &UnboundedSender<Input>) {
+    let (options, keeper, answer) = (options.clone(), keeper.clone(), inputs.clone());
     let started = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-        let result = read(&options.config, options.observe, &state, &answer).map(Box::new);
+        let result = read(&options.config, options.observe, &keeper).map(Box::new);
         let _nobody_is_left = answer.send(Input::Loaded(result));
     });
     if let Err(error) = started {
@@ -37,16 +38,11 @@ pub(super) fn load(options: &Options, state: &Path, inputs: &UnboundedSender<Inp
     }
 }
 
-fn read(
-    file: &Path,
-    observe: bool,
-    state: &Path,
-    inputs: &UnboundedSender<Input>,
-) -> Result<Prepared, LoadFailure> {
+fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFailure> {
     let Checked { policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
     let database = inputs::load_database(&policy.geo).map_err(failure)?;
     let prepared = prepare(policy, &database)?;
-    last_database::keep(state, database, inputs);
+    keeper.keep(database);
     Ok(Prepared { warnings, ..prepared })
 }
 

@@ -12,6 +12,7 @@ pub(in crate::daemon) mod kernel;
 mod last_database;
 mod links;
 mod loader;
+mod memory;
 mod notify;
 mod queue;
 mod reads;
@@ -294,8 +295,8 @@ impl Daemon {
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample => self.parts.sampler.sample(),
                 Action::Load => {
-                    let Parts { options, state, inputs, .. } = &self.parts;
-                    loader::load(options, state, inputs);
+                    let Parts { options, keeper, inputs, .. } = &self.parts;
+                    loader::load(options, keeper, inputs);
                 }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::Answer(ticket, response) => {

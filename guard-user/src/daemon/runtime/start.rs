@@ -1,7 +1,7 @@
 //! The start: what is in the kernel goes on throughout, and what can't be had is told and tried again, not a reason
 //! to guard nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
+use super::last_database::Keeper;
 use super::loader::{self, Options};
 use super::sampler::Sources;
-use super::{counts, kernel, last_database, sampler, sockets, store};
+use super::{counts, kernel, memory, sampler, sockets, store};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy};
 use crate::control::server::{Message, Setup};
@@ -22,6 +23,7 @@ use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
+use crate::geo::Info;
 use crate::inputs;
 use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
 use crate::store::{Cursor, PinCounts, Store, boot_id};
@@ -46,8 +48,8 @@ pub enum StartError {
 /// What the loop works with.
 pub(super) struct Parts {
     pub(super) options: Options,
-    pub(super) state: PathBuf,
     pub(super) inputs: UnboundedSender<Input>,
+    pub(super) keeper: Keeper,
     pub(super) kernel: kernel::Worker,
     pub(super) store: store::Worker,
     pub(super) sampler: sampler::Worker,
@@ -111,7 +113,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if let Err(error) = store.take_over_files() {
         warn!("counts of an earlier release can't be taken over yet: {error}");
     }
-    let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &inputs)?;
+    let keeper = Keeper::new(state.clone(), inputs.clone());
+    let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &keeper)?;
     let prepared = Prepared { warnings, ..prepared };
     let counts = pin_counts(&store, adopted);
     let names = SharedNames::default();
@@ -153,10 +156,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
-        store: store::Worker::start(store, (state.clone(), generation == 0), inputs.clone())?,
+        store: store::Worker::start(store, (state, generation == 0), inputs.clone())?,
         options,
-        state,
         inputs,
+        keeper,
     };
     Ok(Started { engine, actions, parts, control, requests })
 }
@@ -226,12 +229,12 @@ fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
 fn prepare(
     policy: Policy,
     (state, generation): (&Path, u64),
-    inputs: &UnboundedSender<Input>,
+    keeper: &Keeper,
 ) -> Result<(Prepared, Option<String>), StartError> {
     let failed = match inputs::load_database(&policy.geo) {
         Ok(database) => match loader::prepare(policy.clone(), &database) {
             Ok(prepared) => {
-                last_database::keep(state, database, inputs);
+                keeper.keep(database);
                 return Ok((prepared, None));
             }
             Err(LoadFailure { message, .. }) => message,
@@ -242,7 +245,13 @@ fn prepare(
     let why_not = match crate::store::last_database::read(state) {
         Ok(Some(database)) => match loader::prepare(policy.clone(), &database) {
             Ok(prepared) => {
-                return Ok((prepared, Some(format!("{failed}. The last one that was good is in force"))));
+                let Info { source, generated, .. } = &database.info;
+                let of =
+                    generated.map(|date| format!(" of {}", date.strftime("%Y-%m-%d"))).unwrap_or_default();
+                let why = format!("{failed}. The last one that was good is in force: {source}{of}");
+                drop(database);
+                memory::trim();
+                return Ok((prepared, Some(why)));
             }
             Err(LoadFailure { message, .. }) => {
                 format!("the last one that was good can't be used either: {message}")

@@ -39,6 +39,18 @@ fn a_new_interface_is_guarded_and_one_that_took_an_index_too() {
 }
 
 #[test]
+fn a_reload_drops_a_renamed_interface_that_had_lost_its_program_too() {
+    let mut world = World::new(ONE, &["eth0"]);
+    world.settle();
+    world.kernel.take_off("eth0");
+    world.kernel.rename("eth0", "stor0");
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!(guarded(&world), Vec::<String>::new());
+    assert_eq!(world.codes(), [ProblemCode::NothingGuarded, ProblemCode::InterfaceMissing]);
+}
+
+#[test]
 fn what_an_interface_had_sent_before_it_was_guarded_is_told_once() {
     let mut world = World::new(CONFIG, &[]);
     world.settle();
@@ -51,7 +63,7 @@ fn what_an_interface_had_sent_before_it_was_guarded_is_told_once() {
     world.restart();
     world.rest();
     let told = world.log.iter().filter(|line| line.contains("had sent"));
-    let line = "eth7 is guarded: egress by tcx; it had sent 3 packets before, which were not judged";
+    let line = "eth7 is guarded: egress by tcx; it had sent 3 packets when that began";
     assert_eq!(told.collect::<Vec<_>>(), [line]);
 }
 

@@ -418,11 +418,14 @@ impl World {
         }
     }
 
+    /// What a status would say, which looks first.
     pub(super) fn problems(&mut self) -> Vec<Problem> {
-        let mut problems = self.status().problems;
-        // No test here is about approvals.
-        problems.retain(|problem| problem.code != ProblemCode::ApprovalsOff);
-        problems
+        without_approvals(self.status().problems)
+    }
+
+    /// What the engine knows of without another look.
+    pub(super) fn known_problems(&self) -> Vec<Problem> {
+        without_approvals(self.engine.problems(self.clocks()))
     }
 
     pub(super) fn codes(&mut self) -> Vec<ProblemCode> {
@@ -486,4 +489,10 @@ fn asker() -> Asker {
 /// Whether the kernel has it, be it that its window has not begun by the kernel's own clock.
 pub(super) fn is_open(summary: &crate::exemption::Summary) -> bool {
     matches!(summary.state.name(), "active" | "not-yet-valid")
+}
+
+/// No test here is about approvals.
+fn without_approvals(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.retain(|problem| problem.code != ProblemCode::ApprovalsOff);
+    problems
 }
