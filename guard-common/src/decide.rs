@@ -10,17 +10,18 @@ mod tag;
 
 use crate::abi::{Hook, NO_EXEMPTION, Outcome, Place, PlacedBy, PolicyTable, dimension};
 use crate::jurisdiction::Jurisdiction;
-use crate::packet::{Addr, Fault, Layer, MAX_LAYERS, Packet, Parsed};
+use crate::packet::{Fault, MAX_LAYERS, Packet, Parsed};
 use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
-pub use exempt::{
-    FOUND, Recipient, Transfer, Wanted, candidates, exempt, find_exemption, first_candidate, take,
-};
+pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
-pub use place::{destination, layer_of, place};
-use tag::{ByOrigin, failsafe_covers, tag_by_layer, tag_by_origin};
-pub use tag::{source_pins, unplaced_pins};
+pub use place::{destination, layer, layer_of, place};
+use tag::tag_by_layer;
+pub use tag::{by_origin, failsafe_covers, source_pins, unplaced_pins};
+
+pub use crate::tables::{ByOrigin, Recipient, Transfer};
+pub use crate::trace::{NoTrace, Trace};
 
 /// What was decided for one packet, and on what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,27 +97,6 @@ impl From<Decision> for Outcome {
     }
 }
 
-/// Listens to each step of a decision: `explain` tells them in words, the kernel listens to nothing.
-pub trait Trace {
-    /// The pins that this layer's addresses, ports and the packet's origin let match.
-    #[inline(always)]
-    fn tagged(&mut self, _layer: u32, _pins: u64) {}
-    /// The failsafe rules that cover this layer.
-    #[inline(always)]
-    fn failsafe(&mut self, _layer: u32, _rules: u64) {}
-    /// Where a destination is, and which of the packet's pins forbid it.
-    #[inline(always)]
-    fn placed(&mut self, _layer: u32, _destination: Addr, _place: Place, _denied: u64) {}
-    /// An exemption was looked at: whether it covers the packet, or the reason why not.
-    #[inline(always)]
-    fn exemption(&mut self, _slot: u16, _outcome: Result<(), Reason>) {}
-}
-
-/// Listens to nothing.
-pub struct NoTrace;
-
-impl Trace for NoTrace {}
-
 /// Decides for one packet.
 ///
 /// `packet` is what [`crate::packet::parse`] wrote and `parsed` what it answered. On the ingress hook
@@ -172,7 +152,7 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         Parsed::Malformed(fault) => Some(reason_of(fault)),
     };
     let Some(policy) = tables.policy() else { return Decision::no_tables() };
-    let ByOrigin { pins: by_origin, unplaced } = tag_by_origin(hook, policy, origin);
+    let ByOrigin { pins: by_origin, unplaced } = tables.by_origin(hook, policy, origin);
     if by_origin == 0 {
         return Decision::pass(Reason::Untagged);
     }
@@ -194,14 +174,10 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         return Decision::pass(Reason::Untagged);
     }
     let unplaced = unplaced & tag;
-    if policy.dimensions & dimension::FAILSAFE != 0 && failsafe_covers(policy, packet, trace) {
-        return Decision { tag, unplaced, ..Decision::pass(Reason::Failsafe) };
-    }
-
-    let Some(judged) = judge_destinations(packet, tables, policy, tag, trace) else {
-        return Decision::no_tables();
-    };
-    if judged.denied == 0 {
+    let judged = judge_destinations(packet, tables, policy, tag, trace);
+    if let Some(judged) = &judged
+        && judged.denied == 0
+    {
         let reason = if judged.place.0 >> 8 == PlacedBy::LinkScope as u16 {
             Reason::LinkScope
         } else {
@@ -213,6 +189,25 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
             tag,
             unplaced,
             ..Decision::pass(reason)
+        };
+    }
+    let failsafe =
+        policy.dimensions & dimension::FAILSAFE != 0 && tables.failsafe_covers(policy, packet, trace);
+    let Some(judged) = judged else {
+        // What keeps the host manageable passes without the geo tables too.
+        return match failsafe {
+            true => Decision { tag, unplaced, ..Decision::pass(Reason::Failsafe) },
+            false => Decision::no_tables(),
+        };
+    };
+    if failsafe {
+        return Decision {
+            place: judged.place,
+            destination: judged.number,
+            tag,
+            denied: judged.denied,
+            unplaced,
+            ..Decision::pass(Reason::Failsafe)
         };
     }
     Decision {
@@ -227,17 +222,6 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         // An exemption names one recipient: a packet that several forbidden destinations would get
         // (a source route, a tunnel) is more than what was approved.
         exemptable: judged.forbidden == 1 && policy.dimensions & dimension::EXEMPTION != 0,
-    }
-}
-
-/// The layer of this number; a number that no layer has is the outermost's.
-#[inline(always)]
-#[must_use]
-pub fn layer(packet: &Packet, number: u32) -> &Layer {
-    match number {
-        1 => &packet.layers[1],
-        2 => &packet.layers[2],
-        _ => &packet.layers[0],
     }
 }
 
@@ -307,5 +291,3 @@ fn forbidden_by(place: Place) -> Reason {
         Reason::Forbidden
     }
 }
-
-const _: () = assert!(MAX_LAYERS == 3);

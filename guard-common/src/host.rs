@@ -3,9 +3,70 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi::{MAX_EXEMPTIONS, PolicyTable};
+use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use crate::tables::{Origin, Tables};
+
+/// The steps of the decision that [`Tables`] has as the functions of [`decide`](crate::decide) that they are named by:
+/// for tables that have nothing to add to them.
+#[macro_export]
+macro_rules! steps_as_decided {
+    () => {
+        fn place(
+            &self,
+            _policy: &$crate::abi::PolicyTable,
+            address: $crate::packet::Addr,
+        ) -> Option<$crate::abi::Place> {
+            $crate::decide::place(self, address)
+        }
+
+        fn by_origin<O: $crate::tables::Origin>(
+            &self,
+            hook: $crate::abi::Hook,
+            policy: &$crate::abi::PolicyTable,
+            origin: &O,
+        ) -> $crate::tables::ByOrigin {
+            $crate::decide::by_origin(hook, policy, origin)
+        }
+
+        fn failsafe_covers<R: $crate::trace::Trace>(
+            &self,
+            policy: &$crate::abi::PolicyTable,
+            packet: &$crate::packet::Packet,
+            trace: &mut R,
+        ) -> bool {
+            $crate::decide::failsafe_covers(policy, packet, trace)
+        }
+
+        fn source_pins(&self, policy: &$crate::abi::PolicyTable, address: $crate::packet::Addr) -> u64 {
+            $crate::decide::source_pins(policy, address)
+        }
+
+        fn find_exemption<R: $crate::trace::Trace>(
+            &self,
+            hook: $crate::abi::Hook,
+            policy: &$crate::abi::PolicyTable,
+            recipient: &$crate::tables::Recipient,
+            transfer: &$crate::tables::Transfer,
+            open: u64,
+            trace: &mut R,
+        ) -> u32 {
+            let candidates = $crate::decide::candidates(policy, recipient);
+            $crate::decide::find_exemption(hook, self, &candidates, transfer, open, trace)
+        }
+
+        fn take(
+            &self,
+            hook: $crate::abi::Hook,
+            policy: &$crate::abi::PolicyTable,
+            slot: u32,
+            transfer: &$crate::tables::Transfer,
+        ) -> u32 {
+            $crate::decide::take(hook, self, policy, slot, transfer)
+        }
+    };
+}
 
 /// One generation in the host's memory.
 pub struct HostTables {
@@ -61,6 +122,8 @@ impl Tables for HostTables {
         Some(&self.policy)
     }
 
+    crate::steps_as_decided!();
+
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
         let Some(charged) = self.charged.get(usize::from(slot)) else { return false };
         let before = charged.fetch_add(bytes, Ordering::Relaxed);
@@ -114,5 +177,8 @@ impl Origin for HostOrigin {
     }
     fn ancestor_cgroup(&self, level: u32) -> u64 {
         level.checked_sub(1).and_then(|at| self.cgroups.get(at as usize)).copied().unwrap_or(0)
+    }
+    fn unplaced_pins(&self, policy: &PolicyTable) -> u64 {
+        decide::unplaced_pins(policy, self)
     }
 }

@@ -21,4 +21,5 @@ pub mod jurisdiction;
 pub mod packet;
 pub mod search;
 pub mod tables;
+pub mod trace;
 pub mod verdict;

@@ -4,38 +4,80 @@
 //! boxed tables and plain values on the host.
 
 use crate::abi::{Hook, MAX_CGROUP_LEVELS, Place, PolicyTable, Provenance};
-use crate::decide::{Recipient, Trace, Transfer};
 use crate::interval::GeoTables;
-use crate::packet::Addr;
+use crate::packet::{Addr, Packet};
 use crate::search::at;
+use crate::trace::Trace;
+
+/// The pins that what is known beside the bytes lets match.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByOrigin {
+    /// The pins.
+    pub pins: u64,
+    /// Those of them that match only because the cgroup is not known yet.
+    pub unplaced: u64,
+}
+
+impl ByOrigin {
+    /// All that this hook looks at.
+    #[inline(always)]
+    #[must_use]
+    pub fn any(hook: Hook, policy: &PolicyTable) -> Self {
+        let pins = match hook {
+            Hook::Egress => policy.pins,
+            Hook::Ingress => policy.ingress_drop | policy.ingress_flag,
+        };
+        Self { pins, unplaced: u64::from(policy.zero) }
+    }
+}
+
+/// Who gets a packet, as exemptions name recipients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Recipient {
+    /// The address.
+    pub address: Addr,
+    /// The [`port_key`](crate::abi::port_key) of its port.
+    pub port_key: u32,
+    /// Number of its jurisdiction.
+    pub jurisdiction: u32,
+}
+
+/// What passes from the host to a recipient.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub now: u64,
+    /// Bytes of the packet on the wire.
+    pub bytes: u64,
+}
 
 /// The tables of one generation.
+///
+/// Steps of the decision are here where the kernel program does more than to take them: it puts them into functions
+/// that the verifier judges once, for all that calls them, and remembers what was asked last. On the host they are the
+/// functions of [`decide`](crate::decide) that they are named by.
 pub trait Tables: GeoTables {
     /// The policy table.
     fn policy(&self) -> Option<&PolicyTable>;
 
-    /// Where an address is: [`decide::place`](crate::decide::place). The kernel program puts it into a
-    /// function that the verifier judges once and not again for every destination of a packet, and
-    /// remembers the last answer of this generation: a transfer is many packets to one destination.
-    #[inline(always)]
-    fn place(&self, _policy: &PolicyTable, address: Addr) -> Option<Place>
-    where
-        Self: Sized,
-    {
-        crate::decide::place(self, address)
-    }
+    /// `decide::place`. The kernel program remembers the last answer of this generation: a transfer is many packets to
+    /// one destination.
+    fn place(&self, policy: &PolicyTable, address: Addr) -> Option<Place>;
 
-    /// The pins that a source address lets match. The kernel program remembers the last answer: what a
-    /// storage host sends comes from few addresses.
-    #[inline(always)]
-    fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64 {
-        crate::decide::source_pins(policy, address)
-    }
+    /// `decide::by_origin`.
+    fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin;
 
-    /// [`decide::find_exemption`](crate::decide::find_exemption) among the candidates for this recipient. The
-    /// kernel program puts it into a function of its own likewise, and remembers the last recipient's
-    /// candidates.
-    #[inline(always)]
+    /// `decide::failsafe_covers`.
+    fn failsafe_covers<R: Trace>(&self, policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool;
+
+    /// `decide::source_pins`. The kernel program remembers the last answer: what a storage host sends comes from few
+    /// addresses.
+    fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64;
+
+    /// `decide::find_exemption` among the `decide::candidates` for this recipient. The kernel program remembers those
+    /// of the last recipient.
     fn find_exemption<R: Trace>(
         &self,
         hook: Hook,
@@ -44,13 +86,10 @@ pub trait Tables: GeoTables {
         transfer: &Transfer,
         open: u64,
         trace: &mut R,
-    ) -> u32
-    where
-        Self: Sized,
-    {
-        let candidates = crate::decide::candidates(policy, recipient);
-        crate::decide::find_exemption(hook, self, &candidates, transfer, open, trace)
-    }
+    ) -> u32;
+
+    /// `decide::take`.
+    fn take(&self, hook: Hook, policy: &PolicyTable, slot: u32, transfer: &Transfer) -> u32;
 
     /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
     /// True where the bytes were charged. Exact under concurrency: what all true answers charged
@@ -78,17 +117,9 @@ pub trait Origin {
     /// Id of the sending socket's cgroup on this level below the cgroup v2 root (1 is the first);
     /// 0 where there is no socket or no such level. What is asked for level 0 has no meaning.
     fn ancestor_cgroup(&self, level: u32) -> u64;
-
-    /// The pins that select a cgroup which may be the packet's, made anew since the daemon looked:
-    /// [`decide::unplaced_pins`](crate::decide::unplaced_pins). The kernel program calls that in a function which the
-    /// verifier judges by itself, and has the answer here.
-    #[inline(always)]
-    fn unplaced_pins(&self, policy: &PolicyTable) -> u64
-    where
-        Self: Sized,
-    {
-        crate::decide::unplaced_pins(policy, self)
-    }
+    /// `decide::unplaced_pins`: the pins that select a cgroup which may be the packet's, made anew since the daemon
+    /// looked. The kernel program has found them before.
+    fn unplaced_pins(&self, policy: &PolicyTable) -> u64;
 }
 
 impl Origin for Provenance {

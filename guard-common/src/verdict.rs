@@ -87,7 +87,7 @@ reasons! {
     NotIp = 0, "not-ip";
     /// No pin's selectors match the packet.
     Untagged = 1, "untagged";
-    /// A failsafe rule covers the packet, whatever pins it has.
+    /// A pin forbids the destination, and a failsafe rule lets the packet pass all the same.
     Failsafe = 2, "failsafe";
     /// The destination cannot be reached beyond the link.
     LinkScope = 3, "link-scope";

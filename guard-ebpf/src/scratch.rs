@@ -11,7 +11,8 @@ use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use guard_common::abi::{Hook, Outcome, Provenance, SHARED_SCRATCHES};
-use guard_common::packet::{HEADER_LEN, Packet};
+use guard_common::decide::ByOrigin;
+use guard_common::packet::{HEADER_LEN, Packet, Walk};
 
 use crate::atomic;
 use crate::tables::{LastLookup, LastRecipient};
@@ -42,6 +43,8 @@ pub struct Scratch {
     pub outcome: Outcome,
     /// What is known beside the bytes.
     pub provenance: Provenance,
+    /// The pins that what is known beside the bytes lets match.
+    pub by_origin: ByOrigin,
     /// The last source address that was looked up, and the pins that it lets match.
     pub last_source: LastLookup,
     /// The last destination that was looked up, and its [`Place`](guard_common::abi::Place).
@@ -54,6 +57,8 @@ pub struct Scratch {
     pub header: [u8; HEADER_LEN],
     /// What the parser reads in it.
     pub packet: Packet,
+    /// Where the parser stands between two headers.
+    pub walk: Walk,
 }
 
 /// The scratches: of each hook by turns, so that a scratch's number modulo 2 is its hook's. The loader makes the map

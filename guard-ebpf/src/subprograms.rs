@@ -5,7 +5,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use guard_common::abi::{Hook, Live, Outcome, Place};
 use guard_common::decide::{self, NoTrace, Transfer, Wanted};
-use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
+use guard_common::packet::{self, Addr, Fault, HEADER_LEN, Link, MAX_HEADERS, Parsed};
 use guard_common::tables::Tables as _;
 
 use crate::accounting;
@@ -14,6 +14,9 @@ use crate::tables::KernelTables;
 
 /// What a function answers that could not read the tables: no place.
 pub const NOTHING: u32 = u32::MAX;
+
+/// What [`borderguard_step`] answers where another header follows.
+const GOES_ON: u32 = u32::MAX - 1;
 
 /// What [`borderguard_judge`] answers where an exemption can cover the packet.
 pub const EXEMPTABLE: u32 = 1;
@@ -60,12 +63,30 @@ fn parse(number: u32, link: Link) -> u32 {
     let Some(scratch) = scratch(number) else { return NOTHING };
     let frame_len = scratch.provenance.frame_len;
     let valid = if scratch.valid < HEADER_LEN as u32 { scratch.valid } else { HEADER_LEN as u32 };
-    let parsed =
-        packet::parse(link, &scratch.header, valid as usize, frame_len as usize, &mut scratch.packet).code();
+    let lengths = (valid as usize, frame_len as usize);
+    let begun = packet::begin(link, &scratch.header, lengths, &mut scratch.packet, &mut scratch.walk);
+    let mut parsed = begun.map_or(GOES_ON, Parsed::code);
+    for _ in 0..MAX_HEADERS {
+        if parsed != GOES_ON {
+            break;
+        }
+        parsed = borderguard_step(number);
+    }
+    if parsed == GOES_ON {
+        parsed = Parsed::Malformed(Fault::TooDeep).code();
+    }
     if scratch::hook(number) as u8 == Hook::Ingress as u8 {
         decide::mirror(&mut scratch.packet);
     }
     parsed
+}
+
+/// [`packet::step`] in the frame of the scratch of this number: a [`Parsed::code`], or [`GOES_ON`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_step(number: u32) -> u32 {
+    let Some(scratch) = scratch(number) else { return NOTHING };
+    packet::step(&scratch.header, &mut scratch.packet, &mut scratch.walk).map_or(GOES_ON, Parsed::code)
 }
 
 /// [`decide::judge`] of the packet in the scratch of this number; the outcome is written there. The answer is
@@ -86,6 +107,39 @@ pub extern "C" fn borderguard_judge(number: u32, live: u32) -> u32 {
     );
     scratch.outcome = Outcome::from(decision);
     u32::from(decision.exemptable)
+}
+
+/// Writes [`decide::by_origin`] of the packet in the scratch of this number there, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_by_origin(number: u32, live: u32) -> u32 {
+    let tables = KernelTables { live: Live(live), scratch: number };
+    if let (Some(scratch), Some(policy)) = (scratch(number), tables.policy()) {
+        scratch.by_origin = decide::by_origin(scratch::hook(number), policy, &scratch.provenance);
+    }
+    0
+}
+
+/// [`decide::failsafe_covers`] the packet in the scratch of this number, over the slots of this live word: 1 or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_failsafe(number: u32, live: u32) -> u32 {
+    let tables = KernelTables { live: Live(live), scratch: number };
+    match (scratch(number), tables.policy()) {
+        (Some(scratch), Some(policy)) => {
+            u32::from(decide::failsafe_covers(policy, &scratch.packet, &mut NoTrace))
+        }
+        _ => 0,
+    }
+}
+
+/// [`decide::source_pins`] of the address with these halves, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
+    let tables = KernelTables { live: Live(live), scratch: 0 };
+    // Without tables nothing is known to be not pinned.
+    tables.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
 }
 
 /// Writes [`decide::unplaced_pins`] of the packet in the scratch of this number there, over the slots of this live
@@ -122,14 +176,22 @@ pub extern "C" fn borderguard_exempt(number: u32, live: u32) -> u32 {
     }
 }
 
-/// [`decide::find_exemption`] among the candidates of the scratch whose number is in the low half of
-/// `place`, over the slots of the live word in its high half.
+/// [`decide::take`] of the exemption in this slot; `tables` is [`KernelTables::from_whole`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_find_exemption(place: u64, open: u64, now: u64, bytes: u64) -> u32 {
-    let number = place as u32;
+pub extern "C" fn borderguard_take(tables: u64, slot: u32, now: u64, bytes: u64) -> u32 {
+    let tables = KernelTables::from_whole(tables);
+    let Some(policy) = tables.policy() else { return 0 };
+    decide::take(scratch::hook(tables.scratch), &tables, policy, slot, &Transfer { now, bytes })
+}
+
+/// [`decide::find_exemption`] among the candidates of the scratch; `tables` is [`KernelTables::from_whole`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_find_exemption(tables: u64, open: u64, now: u64, bytes: u64) -> u32 {
+    let tables = KernelTables::from_whole(tables);
+    let number = tables.scratch;
     let Some(scratch) = scratch(number) else { return 0 };
-    let tables = KernelTables { live: Live((place >> 32) as u32), scratch: number };
     let transfer = Transfer { now, bytes };
     let candidates = &scratch.last_recipient.candidates;
     decide::find_exemption(scratch::hook(number), &tables, candidates, &transfer, open, &mut NoTrace)

@@ -1,10 +1,10 @@
 //! The tables of a generation as views into the maps, and what was looked up last.
 
-use guard_common::abi::{ExemptionSet, Hook, Live, MAX_EXEMPTIONS, Place, PolicyTable};
-use guard_common::decide::{self, Recipient, Trace, Transfer};
+use guard_common::abi::{ExemptionSet, Hook, Live, MAX_EXEMPTIONS, Place, PolicyTable, dimension};
+use guard_common::decide::{self, ByOrigin, Recipient, Trace, Transfer};
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
-use guard_common::packet::Addr;
-use guard_common::tables::Tables;
+use guard_common::packet::{Addr, Packet};
+use guard_common::tables::{Origin, Tables};
 
 use crate::maps::{CONTROL, EXEMPTION_USE, POLICY, V4_ENTRIES, V4_INDEX, V6_DETAIL, V6_ENTRIES, V6_INDEX};
 use crate::{atomic, scratch, subprograms};
@@ -82,6 +82,21 @@ impl KernelTables {
     }
 }
 
+impl KernelTables {
+    /// The live word and the number of the scratch as one number, for a function with many arguments.
+    #[inline(always)]
+    fn whole(&self) -> u64 {
+        u64::from(self.live.0) << 32 | u64::from(self.scratch)
+    }
+
+    /// From such a number.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_whole(whole: u64) -> Self {
+        Self { live: Live((whole >> 32) as u32), scratch: whole as u32 }
+    }
+}
+
 impl GeoTables for KernelTables {
     #[inline(always)]
     fn v4_index(&self) -> Option<&V4Index> {
@@ -128,6 +143,27 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, _origin: &O) -> ByOrigin {
+        const BESIDE_THE_BYTES: u32 = dimension::INTERFACE | dimension::MARK | dimension::CGROUP;
+        if policy.dimensions & BESIDE_THE_BYTES == 0 {
+            return ByOrigin::any(hook, policy);
+        }
+        subprograms::borderguard_by_origin(self.scratch, self.live.0);
+        // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.
+        scratch::get(self.scratch).map(|scratch| unsafe { (*scratch).by_origin }).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn failsafe_covers<R: Trace>(&self, _policy: &PolicyTable, _packet: &Packet, _trace: &mut R) -> bool {
+        subprograms::borderguard_failsafe(self.scratch, self.live.0) != 0
+    }
+
+    #[inline(always)]
+    fn take(&self, _hook: Hook, _policy: &PolicyTable, slot: u32, transfer: &Transfer) -> u32 {
+        subprograms::borderguard_take(self.whole(), slot, transfer.now, transfer.bytes)
+    }
+
+    #[inline(always)]
     fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64 {
         let Some(scratch) = scratch::get(self.scratch) else { return 0 };
         // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.
@@ -135,7 +171,7 @@ impl Tables for KernelTables {
         if last.answers(address, policy.generation) {
             return last.value;
         }
-        let pins = decide::source_pins(policy, address);
+        let pins = subprograms::borderguard_source_pins(address.hi, address.lo, self.live.0);
         *last = LastLookup { address, generation: policy.generation, value: pins };
         pins
     }
@@ -164,13 +200,13 @@ impl Tables for KernelTables {
             last.open = open;
         }
         // Nearly always the first candidate covers the packet, and nothing is left to look for.
-        if last.first < MAX_EXEMPTIONS as u32
-            && let Ok(account) = decide::take(hook, self, policy, last.first, transfer)
-        {
-            return decide::FOUND | account;
+        if last.first < MAX_EXEMPTIONS as u32 {
+            let answer = decide::take(hook, self, policy, last.first, transfer);
+            if answer & decide::FOUND != 0 {
+                return answer;
+            }
         }
-        let place = u64::from(self.live.0) << 32 | u64::from(self.scratch);
-        subprograms::borderguard_find_exemption(place, open, transfer.now, transfer.bytes)
+        subprograms::borderguard_find_exemption(self.whole(), open, transfer.now, transfer.bytes)
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ pub mod control;
 pub mod daemon;
 pub mod events;
 pub mod exemption;
+pub mod exit;
 pub mod explain;
 pub mod geo;
 pub mod groups;

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
-use guard_user::cli::exit::Exit;
 use guard_user::cli::{
     self, CliError, audit, check, detach, events, exemption, explain, instrument, reload, run, status,
 };
+use guard_user::exit::Exit;
 
 fn main() -> ExitCode {
     match execute(&Cli::parse().command) {

@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use aya::maps::{Array, Map, MapData};
 use guard_common::abi::ABI_VERSION;
 use guard_user::audit::Stored;
-use guard_user::cli::exit::Exit;
 use guard_user::control::status::Status;
 use guard_user::exemption::Summary;
+use guard_user::exit::Exit;
 use serde_json::Value;
 
 use crate::bpffs::BpfFs;

@@ -91,16 +91,29 @@ fn what_is_flagged_or_observed_passes_and_is_reported() {
 #[ignore = "needs root and BPF"]
 fn the_failsafe_always_passes() {
     let bed = Bed::new("failsafe").unwrap();
-    let failsafe = "[[failsafe]]\nname = \"rescue\"\nlocal_ports = [\"udp/2222\"]\n";
+    let failsafe = "[[failsafe]]\nname = \"rescue\"\nlocal_ports = [\"udp/2222\"]\nanywhere = true\n";
     let pin = PIN.replace("ports = [\"udp/143\", \"tcp/143\"]\n", "");
     bed.configure(&format!("{failsafe}{pin}")).unwrap();
     let _daemon = bed.start(&[]).unwrap();
     for family in Family::ALL {
         assert_eq!(bed.send(5, 2222, US, family).unwrap(), 5, "{family:?}");
+        assert_eq!(bed.send(5, 2222, BELGIUM, family).unwrap(), 5, "{family:?}");
+        let told = event(&bed, "egress", US, family);
+        assert_eq!((&told["verdict"], &told["reason"]), (&"pass".into(), &"failsafe".into()), "{told}");
+        assert_eq!((&told["rule"]["pin"], &told["jurisdiction"]), (&"mail".into(), &"US".into()), "{told}");
         assert_eq!(bed.send(5, 2223, US, family).unwrap(), 0, "{family:?}");
     }
     let status = bed.status().unwrap();
     assert_eq!(packets(&status, "egress", "pass", "failsafe"), 10, "{:?}", status.totals);
+    let us = status.counters.iter().filter(|row| {
+        (row.pin.as_deref(), row.jurisdiction.as_deref()) == (Some("mail"), Some("US"))
+            && row.reason == "failsafe"
+    });
+    assert_eq!(us.map(|row| row.packets).sum::<u64>(), 10, "{:?}", status.counters);
+    // What the pin permits anyway needs no rule, and is nothing to tell.
+    assert_eq!(packets(&status, "egress", "pass", "permitted"), 10, "{:?}", status.totals);
+    let events = bed.events().unwrap();
+    assert!(events.iter().all(|event| event["jurisdiction"] == "US"), "{events:?}");
 }
 
 /// Whether a client can open a session with the mailbox.

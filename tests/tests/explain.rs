@@ -9,8 +9,8 @@ use clap::Parser;
 use guard_tests::packet::Packet;
 use guard_tests::pcap::{LinkType, Writer};
 use guard_tests::privilege::can_bpf;
-use guard_user::cli::exit::Exit;
 use guard_user::cli::explain::{Args, run};
+use guard_user::exit::Exit;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

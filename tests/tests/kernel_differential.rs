@@ -29,6 +29,7 @@ interfaces = ["lo"]
 [[failsafe]]
 name = "ssh"
 local_ports = ["tcp/22"]
+anywhere = true
 [[failsafe]]
 name = "monitoring"
 peers = ["203.0.113.250/32"]

@@ -1,11 +1,12 @@
 //! Exemptions: which of them cover a forbidden packet, and the charge of their quotas.
 
+use super::place::{destination, layer, layer_of};
 use super::tag::{layer_port_key, peer_set_number, remote_set_of_key};
-use super::{Trace, destination, layer, layer_of};
 use crate::abi::{self, ExemptionSet, Hook, Place, PolicyTable};
-use crate::packet::{Addr, Packet};
+use crate::packet::Packet;
 use crate::search::{at, at_ref};
-use crate::tables::Tables;
+use crate::tables::{Recipient, Tables, Transfer};
+use crate::trace::Trace;
 use crate::verdict::Reason;
 
 /// Exemptions that may share in covering one packet that several pins forbid. They are taken by the lowest
@@ -87,27 +88,6 @@ pub fn exempt<T: Tables, R: Trace>(
 /// 16 bits.
 pub const FOUND: u32 = 1 << 16;
 
-/// Who gets a packet, as exemptions name recipients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Recipient {
-    /// The address.
-    pub address: Addr,
-    /// The [`abi::port_key`] of its port.
-    pub port_key: u32,
-    /// Number of its jurisdiction.
-    pub jurisdiction: u32,
-}
-
-/// What passes from the host to a recipient.
-#[derive(Clone, Copy, Debug)]
-pub struct Transfer {
-    /// `CLOCK_BOOTTIME` in nanoseconds.
-    pub now: u64,
-    /// Bytes of the packet on the wire.
-    pub bytes: u64,
-}
-
 /// The exemptions that have this recipient, whatever their pins, windows and quotas.
 #[inline(always)]
 #[must_use]
@@ -138,31 +118,22 @@ pub fn first_candidate(policy: &PolicyTable, candidates: &ExemptionSet, open: u6
     abi::MAX_EXEMPTIONS as u32
 }
 
-/// Lets the exemption in this slot cover the transfer, and charges it. The answer is the slot of its account.
-///
-/// # Errors
-///
-/// Why it does not.
+/// Lets the exemption in this slot cover the transfer, and charges it. The answer is [`FOUND`] with the slot of its
+/// account, or the number of the [`Reason`] why it does not cover it.
 #[inline(always)]
-pub fn take<T: Tables>(
-    hook: Hook,
-    tables: &T,
-    policy: &PolicyTable,
-    slot: u32,
-    transfer: &Transfer,
-) -> Result<u32, Reason> {
+pub fn take<T: Tables>(hook: Hook, tables: &T, policy: &PolicyTable, slot: u32, transfer: &Transfer) -> u32 {
     let exemption = at_ref(&policy.exemptions, slot);
     let account = exemption.account as u16;
     if transfer.now < exemption.valid_from_ns {
-        return Err(Reason::ExemptionNotYet);
+        return Reason::ExemptionNotYet as u32;
     }
     if transfer.now >= exemption.valid_until_ns {
-        return Err(Reason::ExemptionExpired);
+        return Reason::ExemptionExpired as u32;
     }
     if hook as u8 == Hook::Egress as u8 && !tables.charge(account, transfer.bytes, exemption.quota) {
-        return Err(Reason::ExemptionExhausted);
+        return Reason::ExemptionExhausted as u32;
     }
-    Ok(u32::from(account))
+    FOUND | u32::from(account)
 }
 
 /// Charges the first of the candidates that covers the lowest of the open pins. The answer is [`FOUND`] with
@@ -188,13 +159,13 @@ pub fn find_exemption<T: Tables, R: Trace>(
             }
             let slot = word * 64 + bits.trailing_zeros();
             bits &= bits - 1;
-            let outcome = take(hook, tables, policy, slot, transfer);
-            trace.exemption(slot as u16, outcome.map(|_| ()));
-            match outcome {
-                Ok(account) => return FOUND | account,
-                // A number that the verifier does not know, or it would follow each reason by itself.
-                Err(reason) => refusal = policy.zero | reason as u32,
+            let answer = tables.take(hook, policy, slot, transfer);
+            let refused = Reason::from_index(answer as u8).filter(|_| answer & FOUND == 0);
+            trace.exemption(slot as u16, refused.map_or(Ok(()), Err));
+            if answer & FOUND != 0 {
+                return answer;
             }
+            refusal = answer;
         }
     }
     refusal

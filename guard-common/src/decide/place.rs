@@ -1,13 +1,13 @@
 //! Where a packet goes: every destination of it, placed and held against its pins.
 
 use super::tag::nonzero_mask;
-use super::{Trace, layer};
 use crate::abi::{Place, PlacedBy, PolicyTable};
 use crate::interval::{self, GeoTables};
 use crate::jurisdiction::Jurisdiction;
-use crate::packet::{Addr, MAX_HOPS, MAX_LAYERS, Packet};
+use crate::packet::{Addr, Layer, MAX_HOPS, MAX_LAYERS, Packet};
 use crate::search::{at, mask_if_equal};
 use crate::tables::Tables;
+use crate::trace::Trace;
 
 /// What all destinations of a packet came to.
 pub(super) struct Judged {
@@ -126,3 +126,16 @@ pub fn place<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
         None => interval::place_v6(tables, address),
     }
 }
+
+/// The layer of this number; a number that no layer has is the outermost's.
+#[inline(always)]
+#[must_use]
+pub fn layer(packet: &Packet, number: u32) -> &Layer {
+    match number {
+        1 => &packet.layers[1],
+        2 => &packet.layers[2],
+        _ => &packet.layers[0],
+    }
+}
+
+const _: () = assert!(MAX_LAYERS == 3);

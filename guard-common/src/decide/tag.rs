@@ -1,30 +1,20 @@
 //! What a packet's origin and addresses let match: the pins that tag it, the failsafe rules that cover it,
 //! and the sets of its ports and peers.
 
-use super::Trace;
 use crate::abi::{
     self, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, PolicyTable, SmallTable, SmallTable6, dimension,
 };
 use crate::interval;
 use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
 use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_point, steps};
-use crate::tables::{Origin, Tables};
-
-/// The pins that what is known beside the bytes lets match.
-pub(super) struct ByOrigin {
-    /// The pins.
-    pub(super) pins: u64,
-    /// Those of them that match only because the cgroup is not known yet.
-    pub(super) unplaced: u64,
-}
+use crate::tables::{ByOrigin, Origin, Tables};
+use crate::trace::Trace;
 
 /// The pins that the packet's interface, cgroup and mark let match: what needs no header.
 #[inline(always)]
-pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
-    let mut pins = match hook {
-        Hook::Egress => policy.pins,
-        Hook::Ingress => policy.ingress_drop | policy.ingress_flag,
-    };
+#[must_use]
+pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
+    let ByOrigin { mut pins, mut unplaced } = ByOrigin::any(hook, policy);
     if policy.dimensions & dimension::INTERFACE != 0 {
         pins &= policy.any_interface
             | interface_pins(policy, origin.ifindex())
@@ -42,7 +32,6 @@ pub(super) fn tag_by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin:
         }
         pins &= matching;
     }
-    let mut unplaced = u64::from(policy.zero);
     if policy.dimensions & dimension::CGROUP != 0 {
         let mut matching = policy.any_cgroup;
         for level in 1..=MAX_CGROUP_LEVELS as u32 {
@@ -160,16 +149,21 @@ pub(super) fn remote_set_of_key(policy: &PolicyTable, port_key: u32) -> u32 {
     floor4(&policy.remote_ports, port_key)
 }
 
-/// The key of a layer's port, [`abi::port_key`] or [`abi::no_port_key`], without a branch. A whole packet
-/// without ports has the key of a protocol without ports, whatever its number: over IPv4 the numbers of
-/// most IPv6 extension headers are those of protocols of their own, such as HIP.
+/// The key of a layer's port, without a branch: [`abi::port_key`], or [`abi::no_port_key`] where a later
+/// fragment or another path's ports can't be known, or [`abi::HIDDEN_KEY`]. A whole packet that is known to
+/// have no ports has the key of a protocol without ports.
 #[inline(always)]
 pub(super) fn layer_port_key(layer: &Layer, port: u16) -> u32 {
-    const { assert!(Layer::HAS_PORTS == 1 && Layer::LATER_FRAGMENT == 4) };
-    let has_ports = u32::from(layer.flags & Layer::HAS_PORTS);
-    let later = u32::from(layer.flags & Layer::LATER_FRAGMENT) >> 2;
-    let class = abi::port_class(layer.proto) & (has_ports | later).wrapping_neg();
-    (class + abi::NO_PORT_CLASS * (has_ports ^ 1)) << 16 | u32::from(port) & has_ports.wrapping_neg()
+    const {
+        assert!(Layer::HAS_PORTS == 1 && Layer::LATER_FRAGMENT == 4);
+        assert!(Layer::OTHER_PORTS == 16 && Layer::HIDDEN == 32);
+    };
+    let flags = u32::from(layer.flags);
+    let (has_ports, later, others, hidden) = (flags & 1, flags >> 2 & 1, flags >> 4 & 1, flags >> 5 & 1);
+    let known = has_ports & (others ^ 1);
+    let class = abi::port_class(layer.proto) & (has_ports | later).wrapping_neg()
+        | abi::HIDDEN_CLASS & hidden.wrapping_neg();
+    (class + abi::NO_PORT_CLASS * (known ^ 1)) << 16 | u32::from(port) & known.wrapping_neg()
 }
 
 #[inline(always)]
@@ -183,7 +177,7 @@ pub(super) fn peer_set_number(policy: &PolicyTable, address: Addr) -> u32 {
 /// Whether failsafe rules cover the packet: every layer of it, because what a tunnel carries past the
 /// peer that a rule names was never meant, and no source route.
 #[inline(always)]
-pub(super) fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
+pub fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
     if packet.hop_count != 0 || packet.layer_count == 0 {
         return false;
     }

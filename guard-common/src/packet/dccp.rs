@@ -1,6 +1,8 @@
 //! DCCP (RFC 4340 section 5.1): the 12 bytes that every generic header has; the ports are taken.
 
-use super::{Fault, Layer, Next, frame::Frame};
+use super::frame::Frame;
+use super::next::Next;
+use super::types::{Fault, Layer};
 
 /// DCCP's protocol number.
 pub(super) const PROTOCOL: u8 = 33;

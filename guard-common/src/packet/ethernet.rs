@@ -1,37 +1,60 @@
-//! Ethernet (IEEE 802.3), and what an EtherType stands for. Of the 14 bytes the EtherType is used.
+//! Ethernet (IEEE 802.3), and what an EtherType stands for. Of the 14 bytes the EtherType is used, and
+//! where that is a length, the LLC header behind it (IEEE 802.2).
 
-use super::{Fault, Next, frame::Frame};
+use super::frame::Frame;
+use super::next::Next;
+use super::types::Fault;
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const PPPOE_SESSION: u16 = 0x8864;
+/// Above it the two bytes are an EtherType, up to it the length of what follows (IEEE 802.3 section 3.2.6).
+const LONGEST: u16 = 1500;
+
+/// Where in a frame an Ethernet header or a VLAN tag is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// At its beginning, where what is not known to be harmless is [`Fault::Opaque`].
+    Outermost,
+    /// Inside an IP packet, whose destination is judged. Here only what is known to carry IP is: bytes that are
+    /// taken for a tunnel by their port alone may be something else.
+    Tunnelled,
+}
 
 /// What follows the Ethernet header at `at`, and where.
 ///
 /// # Errors
-/// Those of [`Frame::header`] and [`payload`].
+/// Those of [`Frame::header`] and [`behind`].
 #[inline(always)]
-pub(super) fn read(frame: &Frame<'_>, at: usize) -> Result<(Next, usize), Fault> {
+pub(super) fn read(frame: &Frame<'_>, at: usize, depth: Depth) -> Result<(Next, usize), Fault> {
     let h = frame.header::<14>(at)?;
-    Ok((payload(u16::from_be_bytes([h[12], h[13]]))?, at + 14))
+    Ok((behind(frame, u16::from_be_bytes([h[12], h[13]]), at + 14, depth)?, at + 14))
 }
 
-/// What comes behind this EtherType in an Ethernet frame.
-///
-/// ARP, LLC (a length up to 1500 in place of the EtherType) and every other EtherType that carries
-/// no IP are [`Next::END`].
+/// What comes at `at`, behind this EtherType or length in an Ethernet frame.
 ///
 /// # Errors
-/// [`Fault::Opaque`] for what can carry IP in a way that is not read here.
+/// As [`payload`], and [`Fault::Opaque`] for an LLC header that may have IP behind it.
 #[inline(always)]
-pub(super) fn payload(ethertype: u16) -> Result<Next, Fault> {
+pub(super) fn behind(frame: &Frame<'_>, ethertype: u16, at: usize, depth: Depth) -> Result<Next, Fault> {
+    if ethertype > LONGEST { payload(ethertype, depth) } else { llc(frame, at, depth) }
+}
+
+/// What comes behind this EtherType; [`Next::END`] for what carries no IP.
+///
+/// # Errors
+/// [`Fault::Opaque`] for what can carry IP in a way that is not read here; at the outermost header for all
+/// that is not known to carry none (HSR, batman-adv, switches' own tags, what nobody has heard of).
+#[inline(always)]
+pub(super) fn payload(ethertype: u16, depth: Depth) -> Result<Next, Fault> {
     match ethertype {
         IPV4 => Ok(Next::IPV4),
         IPV6 => Ok(Next::IPV6),
-        // 0x9100 is the tag of switches from before 802.1ad.
-        0x8100 | 0x88a8 | 0x9100 => Ok(Next::VLAN),
+        // From 0x9100 on they are tags of switches from before 802.1ad.
+        0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => Ok(Next::VLAN),
         PPPOE_SESSION => Ok(Next::PPPOE),
-        _ if is_opaque(ethertype) => Err(Fault::Opaque),
+        _ if depth == Depth::Outermost && !carries_no_ip(ethertype) => Err(Fault::Opaque),
+        _ if depth == Depth::Tunnelled && can_carry_ip(ethertype) => Err(Fault::Opaque),
         _ => Ok(Next::END),
     }
 }
@@ -44,13 +67,13 @@ pub(super) fn payload(ethertype: u16) -> Result<Next, Fault> {
 #[inline(always)]
 pub(super) fn tunnelled(protocol: u16) -> Result<Next, Fault> {
     const BRIDGED: u16 = 0x6558;
-    if protocol == BRIDGED { Ok(Next::ETHERNET) } else { payload(protocol) }
+    if protocol == BRIDGED { Ok(Next::ETHERNET) } else { payload(protocol, Depth::Tunnelled) }
 }
 
 /// Encapsulations that can carry IP. The numbers are IANA's "IEEE 802 Numbers"; those of one
 /// vendor are marked.
 #[inline(always)]
-fn is_opaque(ethertype: u16) -> bool {
+fn can_carry_ip(ethertype: u16) -> bool {
     matches!(
         ethertype,
         0x22eb // ERSPAN type III, in GRE (vendor)
@@ -64,7 +87,64 @@ fn is_opaque(ethertype: u16) -> bool {
         | 0x88e7 // provider backbone bridges (IEEE 802.1ah)
         | 0x8909 // security group tags (vendor)
         | 0x8926 // VN-Tag (vendor)
+        | 0x892f | 0x88fb // HSR and PRP (IEC 62439-3)
         | 0x893f // E-Tag (IEEE 802.1BR)
         | 0x894f // NSH (RFC 8300)
     )
+}
+
+/// Protocols of the link and of storage that have no IP inside (IANA "IEEE 802 Numbers").
+#[inline(always)]
+fn carries_no_ip(ethertype: u16) -> bool {
+    matches!(
+        ethertype,
+        0x0806 // ARP
+        | 0x0842 // wake-on-LAN
+        | 0x22ea // stream reservation (IEEE 802.1Qat)
+        | 0x22f0 // audio and video (IEEE 1722)
+        | 0x8035 // RARP
+        | 0x8809 // slow protocols: LACP (IEEE 802.3 annex 57A)
+        | 0x8863 // PPPoE discovery (RFC 2516)
+        | 0x8892 // PROFINET
+        | 0x88a2 // ATA over Ethernet
+        | 0x88a4 // EtherCAT
+        | 0x888e // EAP over LAN (IEEE 802.1X)
+        | 0x88c7 // pre-authentication (IEEE 802.11)
+        | 0x88ca // TIPC
+        | 0x88cc // LLDP (IEEE 802.1AB)
+        | 0x88f5 | 0x88f6 // MVRP and MMRP (IEEE 802.1Q)
+        | 0x88f7 // PTP (IEEE 1588)
+        | 0x8902 // CFM (IEEE 802.1Q)
+        | 0x8906 | 0x8914 // Fibre Channel and its setup
+        | 0x8915 // RoCE version 1
+        | 0x9000 // loopback
+    )
+}
+
+/// What comes at `at`, behind a length: never anything that is read.
+///
+/// # Errors
+/// [`Fault::Opaque`] but for bridges' spanning tree, OSI's routing, and SNAP of one vendor's link protocols; in a
+/// tunnel for other SNAP alone; and those of [`Frame::header`].
+#[inline(always)]
+fn llc(frame: &Frame<'_>, at: usize, depth: Depth) -> Result<Next, Fault> {
+    const BRIDGES: [u8; 2] = [0x42, 0x42];
+    const OSI: [u8; 2] = [0xfe, 0xfe];
+    const SNAP: [u8; 2] = [0xaa, 0xaa];
+    const CDP_AND_KIN: [u8; 3] = [0x00, 0x00, 0x0c];
+
+    let [dsap, ssap, _] = match frame.header::<3>(at) {
+        Ok(header) => *header,
+        Err(_) if depth == Depth::Tunnelled => return Ok(Next::END),
+        Err(fault) => return Err(fault),
+    };
+    match [dsap, ssap] {
+        BRIDGES | OSI => Ok(Next::END),
+        SNAP => {
+            let [_, _, _, o0, o1, o2] = *frame.header::<6>(at)?;
+            if [o0, o1, o2] == CDP_AND_KIN { Ok(Next::END) } else { Err(Fault::Opaque) }
+        }
+        _ if depth == Depth::Tunnelled => Ok(Next::END),
+        _ => Err(Fault::Opaque),
+    }
 }

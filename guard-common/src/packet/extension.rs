@@ -5,7 +5,10 @@
 //! walked ends the walk and is the packet's protocol: ESP (RFC 4303), no next header (59), and
 //! every number that is no extension header here.
 
-use super::{Fault, Layer, Next, Route, frame::Frame, routing};
+use super::frame::Frame;
+use super::next::{Next, Route};
+use super::routing;
+use super::types::{Fault, Layer};
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -63,7 +66,8 @@ pub(super) fn read(
         // 6946), which is a whole packet.
         let fragment = u16::from_be_bytes([h[2], h[3]]);
         if fragment & 0xfff8 != 0 {
-            layer.flags |= Layer::FRAGMENT | Layer::LATER_FRAGMENT;
+            // Which protocol it is the first fragment alone decides.
+            layer.flags |= Layer::FRAGMENT | Layer::LATER_FRAGMENT | Layer::HIDDEN;
             return Ok((Next::END, end));
         }
         if fragment & 1 != 0 {

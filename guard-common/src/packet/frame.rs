@@ -1,6 +1,6 @@
 //! The one place where bytes are taken from the frame, and where every bound is checked.
 
-use super::{Fault, HEADER_LEN};
+use super::types::{Fault, HEADER_LEN};
 use crate::search::opaque;
 
 /// Above every offset that the walk can reach: the largest is [`HEADER_LEN`] and one IPv6 extension
@@ -80,27 +80,43 @@ impl<'a> Frame<'a> {
         self.valid = self.valid.min(self.packet_end);
     }
 
-    /// Zero, of which the verifier only knows that it fits in 16 bits: two bytes of the frame, of
-    /// which it knows nothing, and the same again, which LLVM must not see.
+    /// What [`resume`](Self::resume) goes on with.
     #[inline(always)]
-    pub(super) fn unknown_zero(&self) -> usize {
-        let unknown = u64::from(u16::from_ne_bytes([self.bytes[0], self.bytes[1]]));
-        (unknown ^ opaque(unknown)) as usize
+    pub(super) const fn bounds(&self) -> Bounds {
+        Bounds {
+            valid: self.valid as u32,
+            len: self.len as u32,
+            first_fragment: self.first_fragment as u32,
+            packet_end: self.packet_end as u32,
+        }
     }
 
-    /// Gives numbers up to [`SETTLED_MASK`] back unchanged, and makes the verifier forget how they
-    /// and the numbers in here came about. `zero` is [`unknown_zero`](Self::unknown_zero).
-    ///
-    /// Each path through the parser leaves offsets and ends with ranges of their own, and the
-    /// verifier would follow all that comes after once for each of them. After this it takes them
-    /// to be anything up to the mask, on every path.
+    /// The frame with the ends that were found before.
     #[inline(always)]
-    pub(super) fn settle<const N: usize>(&mut self, zero: usize, numbers: [usize; N]) -> [usize; N] {
-        let settled = |number: usize| (number ^ zero) & SETTLED_MASK;
-        self.valid = settled(self.valid);
-        self.len = settled(self.len);
-        self.packet_end = settled(self.packet_end);
-        self.first_fragment = settled(self.first_fragment);
-        numbers.map(settled)
+    pub(super) fn resume(bytes: &'a [u8; HEADER_LEN], bounds: Bounds) -> Self {
+        let Bounds { valid, len, first_fragment, packet_end } = bounds;
+        Self {
+            bytes,
+            valid: opaque(Self::settled(valid) as u64) as usize,
+            len: Self::settled(len),
+            first_fragment: Self::settled(first_fragment),
+            packet_end: Self::settled(packet_end),
+        }
     }
+
+    /// A number that was kept in memory: nothing that the walk reaches is larger, and so the verifier knows it too.
+    #[inline(always)]
+    pub(super) const fn settled(number: u32) -> usize {
+        number as usize & SETTLED_MASK
+    }
+}
+
+/// The ends of a frame, as they are kept between two headers.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Bounds {
+    valid: u32,
+    len: u32,
+    first_fragment: u32,
+    packet_end: u32,
 }

@@ -1,6 +1,9 @@
 //! Geneve (RFC 8926 section 3.4): 8 bytes; the options behind them are passed over.
 
-use super::{Fault, Next, ethernet, frame::Frame};
+use super::ethernet;
+use super::frame::Frame;
+use super::next::Next;
+use super::types::Fault;
 
 /// The destination port that IANA assigned.
 pub(super) const PORT: u16 = 6081;

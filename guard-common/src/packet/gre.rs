@@ -1,7 +1,10 @@
 //! GRE (RFC 2784, with key and sequence number of RFC 2890): 4 bytes and the optional fields,
 //! which are passed over.
 
-use super::{Fault, Next, ethernet, frame::Frame};
+use super::ethernet;
+use super::frame::Frame;
+use super::next::Next;
+use super::types::Fault;
 
 /// GRE's protocol number.
 pub(super) const PROTOCOL: u8 = 47;

@@ -3,7 +3,11 @@
 //! The total length places nothing, as BIG TCP sends zero. It bounds the first fragment of a
 //! packet, which is never BIG TCP's.
 
-use super::{Addr, Fault, Layer, Next, Packet, Route, frame::Frame};
+use super::addr::Addr;
+use super::frame::Frame;
+use super::next::{Next, Route};
+use super::protocols::hidden_in_fragment;
+use super::types::{Fault, Layer, Packet};
 
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
@@ -31,7 +35,7 @@ pub(super) fn read(
     let flags = match fragment {
         0 => 0,
         MORE_FRAGMENTS => Layer::FRAGMENT,
-        _ => Layer::FRAGMENT | Layer::LATER_FRAGMENT,
+        _ => Layer::FRAGMENT | Layer::LATER_FRAGMENT | hidden_in_fragment(h[9]),
     };
     let src = Addr::from_v4_octets([h[12], h[13], h[14], h[15]]);
     let dst = Addr::from_v4_octets([h[16], h[17], h[18], h[19]]);

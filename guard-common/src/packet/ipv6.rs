@@ -3,7 +3,10 @@
 //! The payload length places nothing, as BIG TCP sends zero, with a jumbo payload option (RFC
 //! 2675) or without. It bounds the first fragment of a packet, which can be no jumbogram.
 
-use super::{Addr, Fault, Layer, Next, Packet, frame::Frame};
+use super::addr::Addr;
+use super::frame::Frame;
+use super::next::Next;
+use super::types::{Fault, Layer, Packet};
 
 /// Reads the header at `at` into layer `index`, a new one; what follows, and where.
 ///

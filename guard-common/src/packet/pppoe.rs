@@ -1,6 +1,8 @@
 //! PPPoE session frames (RFC 2516 section 4): 6 bytes, then the PPP protocol number in 2.
 
-use super::{Fault, Next, frame::Frame};
+use super::frame::Frame;
+use super::next::Next;
+use super::types::Fault;
 
 /// Version 1, type 1: the only ones there are.
 const VERSION_AND_TYPE: u8 = 0x11;

@@ -3,7 +3,8 @@
 //!
 //! Of each, 8 bytes are read here; the addresses still to come follow as [`Next::HOP`].
 
-use super::{Fault, Next, Route};
+use super::next::{Next, Route};
+use super::types::Fault;
 
 /// Reads the routing header `h`, which begins at `at` and is `len` bytes long; what follows, and
 /// where.

@@ -1,6 +1,8 @@
 //! SCTP (RFC 9260 section 3.1): the common header of 12 bytes; the ports are taken.
 
-use super::{Fault, Layer, Next, frame::Frame};
+use super::frame::Frame;
+use super::next::Next;
+use super::types::{Fault, Layer};
 
 /// SCTP's protocol number.
 pub(super) const PROTOCOL: u8 = 132;

@@ -1,12 +1,36 @@
 //! UDP (RFC 768) and UDP-Lite (RFC 3828): 8 bytes. The ports are taken, and the destination port
 //! says which tunnel may be inside.
 
-use super::{Fault, Layer, Next, frame::Frame, geneve, vxlan};
+use super::frame::Frame;
+use super::next::Next;
+use super::types::{Fault, Layer};
+use super::{geneve, vxlan};
 
 /// UDP's protocol number.
 pub(super) const PROTOCOL: u8 = 17;
 /// UDP-Lite's protocol number.
 pub(super) const PROTOCOL_LITE: u8 = 136;
+
+/// Destination ports of tunnels that are not read: GTP-U (3GPP TS 29.281 section 4.4.2.3), generic UDP
+/// encapsulation (draft-ietf-intarea-gue section 3), Teredo (RFC 4380 section 2.7), MPLS (RFC 7510).
+const GTP_U: u16 = 2152;
+const GUE: u16 = 6080;
+const TEREDO: u16 = 3544;
+const MPLS: u16 = 6635;
+
+/// Whether a datagram to one of these ports that begins so is a tunnel's.
+#[inline(always)]
+fn carries_ip(dport: u16, h: &[u8; 8]) -> bool {
+    match dport {
+        // Version 1 with a user's packet (section 5.1).
+        GTP_U => h[0] >> 4 == 3 && h[1] == 255,
+        // Version 1 is an IP packet as it stands; version 0 names what is inside by its IP protocol.
+        GUE => matches!(h[0] >> 4, 4 | 6) || h[0] >> 6 == 0 && matches!(h[1], 4 | 41 | 47 | 97 | 137 | 143),
+        // An IPv6 packet, or an origin or authentication header before one (section 5.1.1).
+        TEREDO => h[0] >> 4 == 6 || matches!([h[0], h[1]], [0, 0 | 1]),
+        _ => true,
+    }
+}
 
 /// Puts the ports of the header at `at` into the layer; what follows, and where.
 ///
@@ -22,13 +46,16 @@ pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(N
     layer.set_ports([s0, s1], [d0, d1]);
     let dport = layer.dport;
     let at = at + 8;
-    if !matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT) {
+    let is_read = matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT);
+    if !is_read && !matches!(dport, GTP_U | GUE | TEREDO | MPLS) {
         return Ok((Next::END, at));
     }
     match frame.header::<8>(at) {
         Ok(h) if dport == geneve::PORT => geneve::read(frame, h, at),
         Ok(h) if dport == vxlan::GPE_PORT => vxlan::read_gpe(h, at),
-        Ok(h) => Ok(vxlan::read(h, at)),
+        Ok(h) if is_read => vxlan::read(h, at),
+        Ok(h) if carries_ip(dport, h) => Err(Fault::Opaque),
+        Ok(_) => Ok((Next::END, at)),
         // Too short for the header of any of these tunnels, so it is something else.
         Err(Fault::Truncated) => Ok((Next::END, at)),
         Err(fault) => Err(fault),

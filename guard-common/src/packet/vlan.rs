@@ -2,14 +2,17 @@
 //!
 //! The kernel may keep the outermost tag beside the frame, where it is not seen and not missed.
 
-use super::{Fault, Next, ethernet, frame::Frame};
+use super::ethernet::{self, Depth};
+use super::frame::Frame;
+use super::next::Next;
+use super::types::Fault;
 
 /// What follows the tag whose control information is at `at`, behind its own EtherType; and where.
 ///
 /// # Errors
-/// Those of [`Frame::header`] and [`ethernet::payload`].
+/// Those of [`Frame::header`] and [`ethernet::behind`].
 #[inline(always)]
-pub(super) fn read(frame: &Frame<'_>, at: usize) -> Result<(Next, usize), Fault> {
+pub(super) fn read(frame: &Frame<'_>, at: usize, depth: Depth) -> Result<(Next, usize), Fault> {
     let [_, _, e0, e1] = *frame.header::<4>(at)?;
-    Ok((ethernet::payload(u16::from_be_bytes([e0, e1]))?, at + 4))
+    Ok((ethernet::behind(frame, u16::from_be_bytes([e0, e1]), at + 4, depth)?, at + 4))
 }

@@ -1,6 +1,7 @@
 //! VXLAN (RFC 7348 section 5), and its generic extension (draft-ietf-nvo3-vxlan-gpe): 8 bytes.
 
-use super::{Fault, Next};
+use super::next::Next;
+use super::types::Fault;
 
 /// The destination port that IANA assigned.
 pub(super) const PORT: u16 = 4789;
@@ -21,28 +22,37 @@ const GPE_NEXT_PROTOCOL: u8 = 0x04;
 ///
 /// The reserved bits but one are not looked at, since the RFC has the receiver ignore them; they
 /// are in use (group policy, remote checksum offload).
+///
+/// # Errors
+/// [`Fault::Opaque`] for what may be VXLAN or QUIC.
 #[inline(always)]
-pub(super) fn read(h: &[u8; 8], at: usize) -> (Next, usize) {
-    let next = if h[0] & (INSTANCE | QUIC_FIXED) == INSTANCE { Next::ETHERNET } else { Next::END };
-    (next, at + 8)
+pub(super) fn read(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
+    match h[0] & (INSTANCE | QUIC_FIXED) {
+        INSTANCE => Ok((Next::ETHERNET, at + 8)),
+        flags if flags & INSTANCE != 0 => Err(Fault::Opaque),
+        // Without a valid network identifier a receiver takes nothing out of it.
+        _ => Ok((Next::END, at + 8)),
+    }
 }
 
 /// As [`read`], for the generic extension, where a byte of the header names what it carries.
 ///
 /// # Errors
-/// [`Fault::Opaque`] for NSH and MPLS.
+/// [`Fault::Opaque`] for NSH, MPLS, protocols and versions that are not known, and what may be QUIC.
 #[inline(always)]
 pub(super) fn read_gpe(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
-    if h[0] & (INSTANCE | QUIC_FIXED | GPE_VERSION) != INSTANCE {
+    if h[0] & INSTANCE == 0 {
         return Ok((Next::END, at));
+    }
+    if h[0] & (QUIC_FIXED | GPE_VERSION) != 0 {
+        return Err(Fault::Opaque);
     }
     let next = match h[3] {
         _ if h[0] & GPE_NEXT_PROTOCOL == 0 => Next::ETHERNET,
         1 => Next::IPV4,
         2 => Next::IPV6,
         3 => Next::ETHERNET,
-        4 | 5 => return Err(Fault::Opaque),
-        _ => Next::END,
+        _ => return Err(Fault::Opaque),
     };
     Ok((next, at + 8))
 }

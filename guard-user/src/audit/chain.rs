@@ -30,8 +30,9 @@ impl Head {
     /// The record's line behind this head, without a line break, and the head that it makes.
     #[must_use]
     pub fn append(&self, record: &Record) -> (String, Self) {
-        let line = line(record, self);
-        let head = Self { sequence: self.sequence.saturating_add(1), hash: hash(line.as_bytes()) };
+        let sequence = self.sequence.saturating_add(1);
+        let line = line(record, sequence, &self.hash_text());
+        let head = Self { sequence, hash: hash(line.as_bytes()) };
         (line, head)
     }
 

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::chain::Head;
 use super::kind::Kind;
 
 /// Bytes of a line without its line break; more than any record has.
@@ -98,9 +97,9 @@ impl Stored {
     }
 }
 
-/// The record's line, without a line break, as the one that follows `head`. It is written here and not by
-/// a serializer, so that its keys keep the order that the script in docs/audit.md relies on.
-pub(super) fn line(record: &Record, head: &Head) -> String {
+/// The record's line, without a line break, with this number and the hash of the line before it as text. It is written
+/// here and not by a serializer, so that its keys keep the order that the script in docs/audit.md relies on.
+pub(super) fn line(record: &Record, sequence: u64, previous: &str) -> String {
     let Record { time, kind, who, subject, why, detail } = record;
     let text = |text: &str| Value::String(bounded(text));
     let user = who.user.as_deref().map_or(Value::Null, text);
@@ -111,9 +110,7 @@ pub(super) fn line(record: &Record, head: &Head) -> String {
         false => json!({ "left_out_bytes": detail.len() }).to_string(),
     };
     format!(
-        r#"{{"sequence":{},"time":"{time}","previous":"{}","kind":"{kind}","who":{{"uid":{},"user":{user}{pid}}},"subject":{},"why":{},"detail":{detail}}}"#,
-        head.sequence.saturating_add(1),
-        head.hash_text(),
+        r#"{{"sequence":{sequence},"time":"{time}","previous":"{previous}","kind":"{kind}","who":{{"uid":{},"user":{user}{pid}}},"subject":{},"why":{},"detail":{detail}}}"#,
         who.uid,
         text(subject),
         text(why),

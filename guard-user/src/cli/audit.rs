@@ -11,7 +11,6 @@ use serde_json::json;
 use super::CliError;
 use super::check::counted;
 use super::exemption::file;
-use super::exit::Exit;
 use super::table::plain;
 use super::target::Target;
 use super::trail::{self, unreadable};
@@ -19,6 +18,7 @@ use crate::approval::load;
 use crate::audit::{Checkpoint, Head, Stored, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
+use crate::exit::Exit;
 use crate::inputs;
 
 /// Arguments of `audit`.

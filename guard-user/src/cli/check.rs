@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::exit::Exit;
 use crate::config::finding::at;
 use crate::config::{self, Checked, Errors, Explain, Finding, Surroundings};
+use crate::exit::Exit;
 use crate::geo::embedded;
 use this_host::ThisHost;
 

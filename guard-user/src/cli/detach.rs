@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::CliError;
 use super::check::counted;
-use super::exit::Exit;
 use super::target::{Target, pin_path};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
+use crate::exit::Exit;
 use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
 use crate::store::{self, Change, Store, Use};
 
@@ -65,6 +65,13 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         pin_path.display(),
         if removed.left.is_none() { ": nothing is guarded any more" } else { "" },
     )?;
+    if let Err(error @ KernelError::AbiDiffers { .. }) = &view {
+        writeln!(
+            out,
+            "what was counted last can't be read, so bytes that were granted to exemptions count as used: {}",
+            error.to_string().split(". ").next().unwrap_or_default()
+        )?;
+    }
     // Nothing above waits for the store: who is locked out must get in again.
     let mut failed = Vec::new();
     failed.extend(removed.left.as_ref().map(|why| {
@@ -119,7 +126,7 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
     let counts = match &view {
         Ok(view) if removed.left.is_none() => keep_counts(&mut store, view, now),
         // Of what is still attached the last counts are to come.
-        Ok(_) | Err(KernelError::NothingPinned { .. }) => Ok(()),
+        Ok(_) | Err(KernelError::NothingPinned { .. } | KernelError::AbiDiffers { .. }) => Ok(()),
         Err(error) => Err(anyhow::anyhow!("{error}")),
     };
     if let Err(error) = counts {

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 
-use super::exit::Exit;
 use super::target::Target;
 use crate::control::client::Exchange;
 use crate::control::protocol::{EventFormat, Request, Response};
+use crate::exit::Exit;
 
 /// Arguments of `events`.
 #[derive(Clone, Debug, clap::Args)]

@@ -19,10 +19,10 @@ use jiff::Timestamp;
 
 use self::ask::How;
 use super::CliError;
-use super::exit::Exit;
 use super::target::Target;
 use crate::config;
 use crate::control::protocol::Request;
+use crate::exit::Exit;
 
 /// Arguments of `exemption`.
 #[derive(Clone, Debug, clap::Args)]

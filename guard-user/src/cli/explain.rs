@@ -9,12 +9,12 @@ use guard_common::abi::Hook;
 use guard_common::packet::Parsed;
 use serde_json::json;
 
-use super::exit::Exit;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::exemption::{Clocks, document};
+use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::exemption::CUT;
 use super::exemption::ask::{How, change};
-use super::exit::Exit;
 use crate::control::protocol::Request;
+use crate::exit::Exit;
 
 /// Arguments of `instrument`.
 #[derive(Clone, Debug, clap::Args)]

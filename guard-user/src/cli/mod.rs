@@ -1,8 +1,8 @@
 //! The command line: one subcommand a file.
 //!
 //! Each has its arguments as `Args` and a function `run` that does the work, writes to the output that it
-//! is given and says how it ended as an [`Exit`](exit::Exit). An error that has no exit code of its own
-//! ([`CliError`]) ends with [`Exit::Failed`](exit::Exit::Failed).
+//! is given and says how it ended as an [`Exit`](crate::exit::Exit). An error that has no exit code of its own
+//! ([`CliError`]) ends with [`Exit::Failed`](crate::exit::Exit::Failed).
 
 pub mod audit;
 pub mod check;
@@ -10,7 +10,6 @@ pub mod command;
 pub mod detach;
 pub mod events;
 pub mod exemption;
-pub mod exit;
 pub mod explain;
 pub mod instrument;
 pub mod reload;
@@ -23,7 +22,7 @@ mod trail;
 
 use std::fmt;
 
-use exit::Exit;
+use crate::exit::Exit;
 
 use crate::control::client::ClientError;
 use crate::daemon::StartError;

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::exit::Exit;
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
+use crate::exit::Exit;
 
 /// Arguments of `reload`.
 #[derive(Clone, Debug, clap::Args)]

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use jiff::civil::Date;
 
 use super::CliError;
-use super::exit::Exit;
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
+use crate::exit::Exit;
 use crate::report::{Format, render};
 
 /// Arguments of `report`.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tracing::Level;
 
-use super::exit::Exit;
 use super::target::pin_path;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::daemon::{self, Options, StartError};
+use crate::exit::Exit;
 use crate::inputs;
 use crate::telemetry::diagnostics::{self, Stream, Style};
 

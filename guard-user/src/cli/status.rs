@@ -4,13 +4,14 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 
-use super::exit::Exit;
-use super::table::{grouped, numbers, plain, words, write};
+use super::table::{numbers, plain, words, write};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::{Status, UnplacedStatus};
+use crate::exit::Exit;
 use crate::health::Problem;
+use crate::report::number::grouped;
 
 const AFTER_HELP: &str = "\
 The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing,

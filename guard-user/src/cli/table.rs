@@ -69,20 +69,6 @@ pub fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// A number with a comma at every third digit.
-#[must_use]
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,13 +80,5 @@ mod tests {
         write(&mut out, [words("name"), numbers("n")], &rows).unwrap();
         let expected = "  name          n\n  a         1,000\n  ä\\u{1b}b      7\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-    }
-
-    #[test]
-    fn numbers_are_grouped_by_three_digits() {
-        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (u64::MAX, "18,446,744,073,709,551,615")];
-        for (number, shown) in cases {
-            assert_eq!(grouped(number), shown);
-        }
     }
 }

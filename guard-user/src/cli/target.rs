@@ -124,9 +124,9 @@ fn value_in(text: &str, config: &Path, section: &str, key: &str) -> Result<Optio
 
 #[cfg(test)]
 mod tests {
-    use super::super::exit::Exit;
     use super::super::exit_of;
     use super::*;
+    use crate::exit::Exit;
 
     fn of_config(text: &str) -> Result<PathBuf> {
         let folder = tempfile::tempdir().unwrap();

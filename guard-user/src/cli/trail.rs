@@ -66,8 +66,8 @@ pub(super) fn unreadable(what: &str, file: &Path, error: io::Error) -> anyhow::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::exit::Exit;
     use crate::cli::exit_of;
+    use crate::exit::Exit;
 
     #[test]
     fn an_export_that_is_not_there_is_no_broken_trail() {

@@ -1,9 +1,8 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
 use guard_common::abi::{
-    self, ANY_PROTOCOL_KEY, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, LocalSet,
-    MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key,
-    port_key,
+    self, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_CGROUP_LEVELS,
+    MAX_EXEMPTIONS, Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
@@ -109,20 +108,20 @@ fn keys(ports: &PortRange) -> Range<u32> {
     (port_key(protocol, ports.first), port_key(protocol, ports.last))
 }
 
-/// The keys of later fragments that a port selector of this protocol matches: its ports can't be read, and
-/// what can't be read may be pinned.
-fn fragment_keys(ports: &PortRange) -> [Range<u32>; 2] {
+/// The keys of packets whose ports can't be read that a port selector of this protocol matches: what can't be
+/// read may be pinned.
+fn unreadable_keys(ports: &PortRange) -> [Range<u32>; 2] {
     let first = no_port_key(ports.protocol.number());
-    [(first, first | 0xffff), (ANY_PROTOCOL_KEY, ANY_PROTOCOL_KEY | 0xffff)]
+    [(first, first | 0xffff), (HIDDEN_KEY, HIDDEN_KEY | 0xffff)]
 }
 
 fn has_port(ports: &[PortRange], key: u32) -> bool {
     ports.iter().map(keys).any(|(first, last)| (first..=last).contains(&key))
 }
 
-fn has_port_or_fragment(ports: &[PortRange], key: u32) -> bool {
+fn may_have_port(ports: &[PortRange], key: u32) -> bool {
     has_port(ports, key)
-        || ports.iter().flat_map(fragment_keys).any(|(first, last)| (first..=last).contains(&key))
+        || ports.iter().flat_map(unreadable_keys).any(|(first, last)| (first..=last).contains(&key))
 }
 
 const LOCAL_PORTS: Name = Name {
@@ -144,15 +143,15 @@ fn fill_ports(
         .pins
         .iter()
         .flat_map(|pin| &pin.select.ports)
-        .flat_map(|ports| std::iter::once(keys(ports)).chain(fragment_keys(ports)))
+        .flat_map(|ports| std::iter::once(keys(ports)).chain(unreadable_keys(ports)))
         .chain(policy.failsafe.iter().flat_map(|rule| &rule.local_ports).map(keys))
         .chain([end]);
     let mut sets = Sets::new();
     let set_of = |key| LocalSet {
         pins: pins_where(&policy.pins, |pin| {
-            pin.select.ports.is_empty() || has_port_or_fragment(&pin.select.ports, key)
+            pin.select.ports.is_empty() || may_have_port(&pin.select.ports, key)
         }),
-        // A later fragment passes no port of a failsafe rule: nobody can tell that it has it.
+        // What can't be read passes by no port of a failsafe rule: nobody can tell that it has it.
         failsafes: bits_where(&policy.failsafe, |rule| {
             rule.local_ports.is_empty() || has_port(&rule.local_ports, key)
         }),

@@ -13,7 +13,7 @@ use super::groups::Groups;
 use super::limits;
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, JurisdictionSet, Log, LogFormat, Pin,
-    Policy, Record, Selectors, Site, State,
+    Policy, PortRange, Record, Selectors, Site, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -64,6 +64,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         fingerprint,
     };
     check_site_conflicts(raw, groups, sink);
+    check_open_failsafes(raw, &policy, sink);
     policy
 }
 
@@ -79,7 +80,41 @@ fn check_failsafe(raw: &RawFailsafe, sink: &mut Sink<'_>) -> Option<Failsafe> {
     let remote_ports = each(&raw.remote_ports, "failsafe.remote_ports", sink, values::ports);
     let peers = each(&raw.peers, "failsafe.peers", sink, values::cidr);
     let name = raw.name.as_ref()?.get_ref().clone();
-    Some(Failsafe { name, local_ports, remote_ports, peers, line: sink.line(raw.at) })
+    let anywhere = raw.anywhere.unwrap_or(false);
+    Some(Failsafe { name, local_ports, remote_ports, peers, anywhere, line: sink.line(raw.at) })
+}
+
+/// Reports rules that let packets of a pin pass to any destination. With other errors that can't be told: a rule or a
+/// pin may lack what narrows it.
+fn check_open_failsafes(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
+    if sink.has_errors() {
+        return;
+    }
+    for (raw, rule) in raw.failsafe.iter().zip(&policy.failsafe) {
+        if let (Some(pin), false) = (let_out_by(rule, &policy.pins), rule.anywhere) {
+            let kind = ErrorKind::OpenFailsafe { rule: rule.name.clone(), pin: pin.name.clone() };
+            sink.error(raw.at, "failsafe", kind);
+        }
+    }
+}
+
+/// The first pin of which packets pass by this rule to any destination.
+///
+/// Destination ports leave none out, because the other end of a flow chooses its own port. Source ports do, where
+/// the pin has others.
+pub(super) fn let_out_by<'p>(rule: &Failsafe, pins: &'p [Pin]) -> Option<&'p Pin> {
+    if !rule.peers.is_empty() && rule.peers.iter().all(|network| network.prefix() > 0) {
+        return None;
+    }
+    let share = |one: &PortRange, other: &PortRange| {
+        one.protocol == other.protocol && one.first <= other.last && other.first <= one.last
+    };
+    pins.iter().find(|pin| {
+        let (local, pinned) = (&rule.local_ports, &pin.select.ports);
+        local.is_empty()
+            || pinned.is_empty()
+            || local.iter().any(|one| pinned.iter().any(|other| share(one, other)))
+    })
 }
 
 fn check_site(raw: &RawSite, groups: &Groups, sink: &mut Sink<'_>) -> Option<Site> {

@@ -83,6 +83,19 @@ pub enum ErrorKind {
         /// The keys of which one is needed.
         choices: Vec<&'static str>,
     },
+    /// A failsafe rule by which packets of a pin pass to any destination.
+    #[error(
+        "the failsafe rule {} lets packets of the pin {} pass to any destination: who asks for them chooses the \
+         port",
+        quoted(rule),
+        quoted(pin)
+    )]
+    OpenFailsafe {
+        /// The rule.
+        rule: String,
+        /// The first pin of which packets pass.
+        pin: String,
+    },
     /// A name that was given before.
     #[error("the name {} is taken already, on line {first_line}", quoted(name))]
     DuplicateName {

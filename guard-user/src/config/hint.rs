@@ -14,7 +14,7 @@ impl ErrorKind {
         match self {
             Self::Unreadable { .. } => "give the path of a file that this user may read".into(),
             Self::GeoFile { .. } => {
-                "a reload refuses the config, and so does a start that has no earlier geo tables".into()
+                "a reload refuses the config, and so does a start that has no earlier geo database".into()
             }
             Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
             Self::PinPath { .. } => "the daemon can't start without it".into(),
@@ -48,6 +48,9 @@ impl ErrorKind {
             Self::EmptyList { example, optional: false } => format!("for example {example}"),
             Self::NoDimension { .. } => {
                 "give at least one; without any, every packet of the host would match".into()
+            }
+            Self::OpenFailsafe { .. } => {
+                "add `peers`: your administrators' networks, your name and time servers; or write anywhere = true".into()
             }
             Self::DuplicateName { .. } => "give each its own name; events and counters go by it".into(),
             Self::BadName { .. } => format!(
@@ -161,6 +164,7 @@ impl ErrorKind {
             Self::Missing { .. } => "missing",
             Self::EmptyList { .. } => "empty-list",
             Self::NoDimension { .. } => "no-dimension",
+            Self::OpenFailsafe { .. } => "open-failsafe",
             Self::DuplicateName { .. } => "duplicate-name",
             Self::BadName { .. } => "bad-name",
             Self::ReservedName { .. } => "reserved-name",

@@ -134,10 +134,10 @@ pub static SECTIONS: [Section; 13] = [
     Section {
         path: "failsafe",
         shape: Shape::Entries,
-        meaning: "Egress that always passes, and is counted: what the host needs to stay manageable. A rule \
-                  uses at least one of `local_ports`, `remote_ports` and `peers`; the ones that it uses are \
-                  ANDed, the values in one are ORed. At most 64 rules, with 1024 peers and 240 remote ports in \
-                  all.",
+        meaning: "Egress that always passes, and is counted: what the host needs to stay manageable. A rule uses at least \
+                  one of `local_ports`, `remote_ports` and `peers`; the ones that it uses are ANDed, the values in one \
+                  are ORed. A rule that lets packets of a pin pass anywhere needs `peers`, or `anywhere = true`. At \
+                  most 64 rules, with 1024 peers and 240 remote ports in all.",
     },
     Section {
         path: "site",
@@ -169,7 +169,7 @@ pub static SECTIONS: [Section; 13] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 35] = [
+pub static KEYS: [Key; 36] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -337,6 +337,14 @@ pub static KEYS: [Key; 35] = [
         meaning: "Destinations of an egress packet, as CIDRs without host bits.",
     },
     Key {
+        section: "failsafe",
+        name: "anywhere",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "true",
+        meaning: "Whether packets of pins may pass by this rule to any destination. The other end chooses its port.",
+    },
+    Key {
         section: "site",
         name: "name",
         kind: Kind::Text,
@@ -439,7 +447,7 @@ pub static KEYS: [Key; 35] = [
         need: Need::Optional("any"),
         example: r#"["tcp/143", "tcp/5000-5010"]"#,
         meaning: "Source ports, as `protocol/port` or `protocol/first-last`; the protocol is `tcp`, `udp`, \
-                  `sctp`, `udplite` or `dccp`. A later fragment, which has no ports, counts as a match.",
+                  `sctp`, `udplite` or `dccp`. A packet whose ports can't be read matches.",
     },
     Key {
         section: "pin.select",

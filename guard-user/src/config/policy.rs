@@ -118,6 +118,8 @@ pub struct Failsafe {
     pub remote_ports: Vec<PortRange>,
     /// Destinations of an egress packet; empty: any.
     pub peers: Vec<IpNetwork>,
+    /// Whether packets of pins may pass by it to any destination.
+    pub anywhere: bool,
     /// The line of the file on which the rule begins, from 1.
     pub line: usize,
 }

@@ -44,6 +44,7 @@ pub(super) struct RawFailsafe {
     pub(super) local_ports: Option<List>,
     pub(super) remote_ports: Option<List>,
     pub(super) peers: Option<List>,
+    pub(super) anywhere: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -141,6 +142,7 @@ fn read_failsafe(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawFailsaf
         local_ports: section.list("local_ports", sink),
         remote_ports: section.list("remote_ports", sink),
         peers: section.list("peers", sink),
+        anywhere: section.boolean("anywhere", sink),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
+use super::check::let_out_by;
 use super::groups::Groups;
 use super::policy::{
     Action, Failsafe, Ingress, InterfacePattern, JurisdictionSet, Pin, Policy, PortRange, Protocol, Site,
@@ -34,7 +35,7 @@ pub(super) fn find(
         look_at_pin(raw, pin, &policy.failsafe, &places, sink);
     }
     for (raw, rule) in raw.failsafe.iter().zip(&policy.failsafe) {
-        look_at_failsafe(raw, rule, &places, sink);
+        look_at_failsafe(raw, rule, &policy.pins, &places, sink);
     }
     if let Some(database) = database {
         for (raw, site) in raw.sites.iter().zip(&policy.sites) {
@@ -107,7 +108,17 @@ fn look_at_what_is_cut_off(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], sink:
     }
 }
 
-fn look_at_failsafe(raw: &RawFailsafe, rule: &Failsafe, places: &PlacedBySites, sink: &mut Sink<'_>) {
+fn look_at_failsafe(
+    raw: &RawFailsafe,
+    rule: &Failsafe,
+    pins: &[Pin],
+    places: &PlacedBySites,
+    sink: &mut Sink<'_>,
+) {
+    if let Some(pin) = let_out_by(rule, pins) {
+        let (rule, pin) = (rule.name.clone(), pin.name.clone());
+        sink.warn(raw.at, "failsafe", WarningKind::OpenFailsafe { rule, pin });
+    }
     let all_ports: Vec<PortRange> = rule.local_ports.iter().chain(&rule.remote_ports).copied().collect();
     let both_sides_full = [&rule.local_ports, &rule.remote_ports]
         .into_iter()

@@ -65,6 +65,18 @@ pub enum WarningKind {
         /// What it cuts off.
         services: Vec<&'static Service>,
     },
+    /// A failsafe rule by which packets of a pin pass to any destination, as it says.
+    #[error(
+        "the failsafe rule {} lets packets of the pin {} pass to any destination, as anywhere = true says",
+        quoted(rule),
+        quoted(pin)
+    )]
+    OpenFailsafe {
+        /// The rule.
+        rule: String,
+        /// The first pin of which packets pass.
+        pin: String,
+    },
     /// A failsafe rule that lets everything out.
     #[error("the failsafe rule {} lets {what} pass, whatever the pins say", quoted(rule))]
     FailsafeMatchesEverything {
@@ -212,15 +224,19 @@ impl WarningKind {
                 format!("add a [[site]] with its jurisdiction and cidrs = [\"{cidr}\"]")
             }
             Self::CutsOffSsh { .. } => {
-                "add a [[failsafe]] with local_ports = [\"tcp/22\"], or with your administrators' peers"
+                "add a [[failsafe]] with local_ports = [\"tcp/22\"] and your administrators' networks as peers"
                     .into()
             }
             Self::CutsOff { services, .. } => {
                 let ports: Vec<String> = services.iter().map(|s| format!("\"{}\"", s.port)).collect();
                 format!(
-                    "add a [[failsafe]] with remote_ports = [{}]; think of monitoring and logging too",
+                    "add a [[failsafe]] with remote_ports = [{}] and your servers as peers; think of monitoring and \
+                     logging too",
                     ports.join(", ")
                 )
+            }
+            Self::OpenFailsafe { .. } => {
+                "name `peers` instead: who asks for the data chooses the port at the other end".into()
             }
             Self::FailsafeMatchesEverything { .. } => {
                 "narrow it by ports or peers: what a failsafe rule matches is never judged".into()
@@ -272,6 +288,7 @@ impl WarningKind {
             Self::PrivateInNoSite { .. } => "private-in-no-site",
             Self::CutsOffSsh { .. } => "cuts-off-ssh",
             Self::CutsOff { .. } => "cuts-off",
+            Self::OpenFailsafe { .. } => "open-failsafe",
             Self::FailsafeMatchesEverything { .. } => "failsafe-matches-everything",
             Self::SiteContradictsDatabase { .. } => "site-contradicts-database",
             Self::ShortLivedCgroup { .. } => "short-lived-cgroup",

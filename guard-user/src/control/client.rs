@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::protocol::{ErrorKind, Request, Response};
 use super::{ANSWER_TIMEOUT, MAX_RESPONSE_BYTES, STATUS_TIMEOUT, TRANSFER_TIMEOUT};
-use crate::cli::exit::Exit;
+use crate::exit::Exit;
 
 /// Why there is no answer, or none that was hoped for.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use guard_common::packet::{Layer, Packet};
+use guard_common::packet::{Layer, Packet, hides_ports};
 
 use crate::config::policy::Protocol;
 
@@ -131,12 +131,19 @@ pub fn packet(from: End, to: End, protocol: Option<ProtocolNumber>) -> Result<Pa
         sport: from.port.unwrap_or(0),
         dport: to.port.unwrap_or(0),
         proto,
-        flags: if has_ports { Layer::HAS_PORTS } else { 0 } | if ipv6 { Layer::IPV6 } else { 0 },
+        flags: flag(has_ports, Layer::HAS_PORTS)
+            | flag(ipv6, Layer::IPV6)
+            | flag(hides_ports(proto), Layer::HIDDEN),
         ..Layer::default()
     };
     let mut packet = Packet { layer_count: 1, ..Packet::default() };
     packet.layers[0] = layer;
     Ok(packet)
+}
+
+/// The flag, if it is to be set.
+const fn flag(is_set: bool, flag: u8) -> u8 {
+    if is_set { flag } else { 0 }
 }
 
 /// A layer in words: who sends what to whom.
@@ -159,9 +166,13 @@ impl fmt::Display for LayerWords<'_> {
             false => write!(f, "{name} from {src} to {dst}"),
         }?;
         match layer.flags & (Layer::FRAGMENT | Layer::LATER_FRAGMENT) {
+            0 => {}
+            Layer::FRAGMENT => f.write_str(", a first fragment")?,
+            _ => f.write_str(", a later fragment")?,
+        }
+        match layer.flags & Layer::OTHER_PORTS {
             0 => Ok(()),
-            Layer::FRAGMENT => f.write_str(", a first fragment"),
-            _ => f.write_str(", a later fragment"),
+            _ => f.write_str(", of a Multipath TCP connection"),
         }
     }
 }

@@ -9,9 +9,6 @@ use super::Surroundings;
 use super::flow::{protocol_name, transport};
 use crate::config::policy::{Failsafe, Pin, PortRange};
 
-/// The protocol numbers of IPv6 extension headers, behind which a later fragment may hold any protocol.
-const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
-
 /// The values that match, one text for each dimension that the pin uses; or the first dimension that
 /// does not match.
 pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Result<Vec<String>, String> {
@@ -65,6 +62,17 @@ pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Res
 
 fn look_at_ports(ranges: &[PortRange], layer: &Layer) -> Result<String, String> {
     let name = protocol_name(layer.proto);
+    let own = ranges.iter().find(|range| range.protocol.number() == layer.proto);
+    if layer.flags & Layer::HIDDEN != 0 {
+        let what = if layer.flags & Layer::LATER_FRAGMENT != 0 { "a later fragment" } else { name.as_str() };
+        return Ok(format!(
+            "{what}, whose ports nobody can read: it may have the source port {}",
+            any_of(ranges)
+        ));
+    }
+    if let (Some(range), true) = (own, layer.flags & Layer::OTHER_PORTS != 0) {
+        return Ok(format!("Multipath TCP, which may have the source port {range} on another path"));
+    }
     if layer.flags & Layer::HAS_PORTS != 0 {
         return match ranges.iter().find(|range| has_port(range, layer, layer.sport)) {
             Some(range) => Ok(format!("source port {} by {range}", transport(layer.proto, layer.sport))),
@@ -78,10 +86,7 @@ fn look_at_ports(ranges: &[PortRange], layer: &Layer) -> Result<String, String> 
     if layer.flags & Layer::LATER_FRAGMENT == 0 {
         return Err(format!("{name} has no ports, and it selects {}", any_of(ranges)));
     }
-    let may_have = |range: &&PortRange| {
-        range.protocol.number() == layer.proto || EXTENSION_HEADERS.contains(&layer.proto)
-    };
-    match ranges.iter().find(may_have) {
+    match own {
         Some(range) => Ok(format!("a later fragment, which may have the source port {range}")),
         None => Err(format!("a later fragment of {name} has none of the ports {}", any_of(ranges))),
     }
@@ -104,7 +109,7 @@ pub(super) fn failsafe(rule: &Failsafe, layer: &Layer) -> String {
 }
 
 fn has_port(range: &PortRange, layer: &Layer, port: u16) -> bool {
-    layer.flags & Layer::HAS_PORTS != 0
+    layer.flags & (Layer::HAS_PORTS | Layer::OTHER_PORTS) == Layer::HAS_PORTS
         && range.protocol.number() == layer.proto
         && (range.first..=range.last).contains(&port)
 }

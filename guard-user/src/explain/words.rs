@@ -42,7 +42,8 @@ impl Teller<'_> {
                 say("tag", sentence);
             }
         }
-        if parsed == Parsed::Ip && self.decision.tag != 0 {
+        let is_failsafe = self.decision.reason == Reason::Failsafe;
+        if parsed == Parsed::Ip && (self.decision.denied != 0 || is_failsafe) {
             say("failsafe", self.failsafe(heard));
         }
         for heard in heard {
@@ -71,7 +72,7 @@ impl Teller<'_> {
                 Heard::Tagged { .. } | Heard::Failsafe { .. } => {}
             }
         }
-        if self.decision.denied != 0 && parsed == Parsed::Ip {
+        if self.decision.denied != 0 && parsed == Parsed::Ip && !is_failsafe {
             for sentence in self.exemptions(heard) {
                 say("exemption", sentence);
             }

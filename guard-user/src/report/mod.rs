@@ -9,6 +9,7 @@ mod csv;
 mod facts;
 mod html;
 mod model;
+pub(crate) mod number;
 mod redact;
 mod sums;
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub enum Class {
     Permitted,
     /// It crossed a border on an exemption.
     Exempted,
-    /// It crossed a border though the pin forbids it: the pin only flags or observes.
+    /// It crossed a border though the pin forbids it: the pin only flags or observes, or a failsafe rule lets it.
     Forbidden,
     /// It was dropped.
     Refused,
@@ -37,6 +37,7 @@ impl Class {
             verdict if verdict == Verdict::Drop.name() => Self::Refused,
             verdict if verdict != Verdict::Pass.name() => Self::Forbidden,
             _ if row.reason == Reason::Exempt.name() => Self::Exempted,
+            _ if row.reason == Reason::Failsafe.name() => Self::Forbidden,
             _ if is_home() => Self::Home,
             _ => Self::Permitted,
         }
@@ -61,7 +62,9 @@ impl Class {
             Self::Home => "Stayed in the pin's home jurisdiction.",
             Self::Permitted => "Crossed a border to a jurisdiction that the pin may reach.",
             Self::Exempted => "Crossed a border on an exemption.",
-            Self::Forbidden => "Crossed a border that the pin forbids: the pin only flags or observes.",
+            Self::Forbidden => {
+                "Crossed a border that the pin forbids: the pin only flags or observes, or by a failsafe rule."
+            }
             Self::Refused => "Was dropped and did not leave the host.",
         }
     }

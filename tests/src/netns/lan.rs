@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
-use super::Netns;
+use super::documentation::check_documentation;
+use super::namespace::Netns;
 use crate::error::SetupError;
 
 /// The name of every host's one interface to the router.
@@ -88,20 +89,6 @@ impl Lan {
     fn labels(&self) -> String {
         self.hosts.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// Refuses addresses outside the ranges for documentation (RFC 5737, RFC 3849).
-pub(super) fn check_documentation(address: IpNetwork) -> Result<(), SetupError> {
-    let inside = match address {
-        IpNetwork::V4(network) => {
-            let blocks = [[192, 0, 2, 0], [198, 51, 100, 0], [203, 0, 113, 0]].map(Ipv4Addr::from);
-            network.prefix() >= 24 && blocks.contains(&Ipv4Addr::from(u32::from(network.ip()) & 0xffff_ff00))
-        }
-        IpNetwork::V6(network) => {
-            network.prefix() >= 32 && network.ip().segments().starts_with(&[0x2001, 0x0db8])
-        }
-    };
-    if inside { Ok(()) } else { Err(SetupError::NotDocumentation { address }) }
 }
 
 /// The router's address in the subnet of `host`.

@@ -35,10 +35,63 @@ fn transports() {
         assert_eq!(only(&eth(V4, v4(proto, payload.clone()))), with_ports(v4_layer(proto, 0), dport, flags));
         assert_eq!(only(&eth(V6, v6(proto, payload))), with_ports(v6_layer(proto, 0), dport, flags));
     }
-    for proto in [1, 2, 50, 58, 59, 89, 103, 112, 253, 255] {
-        assert_eq!(only(&eth(V4, v4(proto, vec![]))), v4_layer(proto, 0));
-        assert_eq!(only(&eth(V6, v6(proto, vec![]))), v6_layer(proto, 0));
+    for (protocols, flags) in
+        [(&[1, 2, 46, 58, 59, 89, 103, 112][..], 0), (&[50, 94, 108, 253, 255], Layer::HIDDEN)]
+    {
+        for &proto in protocols {
+            assert_eq!(only(&eth(V4, v4(proto, vec![]))), v4_layer(proto, flags));
+            assert_eq!(only(&eth(V6, v6(proto, vec![]))), v6_layer(proto, flags));
+        }
     }
+}
+
+/// A segment with these options, padded.
+fn tcp_with(options: &[u8]) -> Vec<u8> {
+    let mut segment = join(&[&tcp(), options]);
+    segment.resize(20 + options.len().next_multiple_of(4), 0);
+    segment[12] = ((segment.len() / 4) << 4) as u8;
+    segment
+}
+
+#[test]
+fn a_segment_of_multipath_tcp_may_have_begun_at_other_ports() {
+    const OTHER: u8 = Layer::OTHER_PORTS;
+    let timestamps = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+    let syn = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+    let join_path = [30, 12, 0x10, 1, 0, 0, 0, 9, 0, 0, 0, 7];
+    for (options, flags) in [
+        (&[][..], 0),
+        (&timestamps, 0),
+        (&syn, 0),
+        (&join_path, OTHER),
+        (&[&syn[..], &join_path].concat(), OTHER),
+        (&[&timestamps[..], &[30, 8, 0x20, 1, 0, 0, 0, 1]].concat(), OTHER),
+        (&[&[1, 1, 1, 1][..], &join_path].concat(), OTHER),
+        // Behind the end of the options, behind one with a length that can't be, or inside another one.
+        (&[&[0, 1, 1, 1][..], &join_path].concat(), 0),
+        (&[&[253, 1, 1, 1][..], &join_path].concat(), 0),
+        (&[&[253, 40, 1, 1][..], &join_path].concat(), 0),
+        (&[253, 8, 30, 30, 30, 30, 30, 30], 0),
+        (&[1, 1, 1, 30], OTHER),
+        (&[1, 1, 1, 253], 0),
+    ] {
+        let expected = with_ports(v4_layer(TCP, flags), 443, 0x12);
+        assert_eq!(only(&eth(V4, v4(TCP, tcp_with(options)))), expected, "{options:?}");
+        assert_eq!(
+            only(&eth(V6, v6(60, ext(TCP, 0, tcp_with(options))))).flags & OTHER,
+            flags,
+            "{options:?}"
+        );
+        let inner = ip(&eth(V4, v4(4, v4(TCP, tcp_with(options))))).layers[1];
+        assert_eq!(inner, expected, "{options:?}");
+    }
+    // A header's length that can't be has no options.
+    for words in 0..5 {
+        let mut segment = tcp();
+        segment[12] = words << 4;
+        assert_eq!(only(&eth(V4, v4(TCP, segment))), with_ports(v4_layer(TCP, 0), 443, 0x12));
+    }
+    assert_eq!(fault(&eth(V4, v4(TCP, tcp_with(&[1; 40])))), Fault::TooDeep);
 }
 
 #[test]
@@ -64,9 +117,13 @@ fn links() {
 
 #[test]
 fn not_ip() {
-    // ARP, LLDP, RoCE, loopback, and LLC lengths up to the first EtherType.
-    for ethertype in [0x0806, 0x88cc, 0x8915, 0x9000, 0, 38, 1500, 0x05ff] {
-        for frame in [eth(ethertype, vec![0; 46]), eth(0x8100, tag(ethertype, vec![]))] {
+    let frames = [0x0806, 0x8035, 0x8809, 0x888e, 0x88cc, 0x88f7, 0x8915, 0x9000]
+        .map(|ethertype| (ethertype, vec![0; 46]));
+    // Spanning tree, IS-IS, and a vendor's discovery behind LLC.
+    let llc = [vec![0x42, 0x42, 3], vec![0xfe, 0xfe, 3, 0x83], vec![0xaa, 0xaa, 3, 0, 0, 12, 0x20, 0]];
+    let lengths = llc.into_iter().flat_map(|header| [0, 38, 1500].map(|length| (length, header.clone())));
+    for (ethertype, inside) in frames.into_iter().chain(lengths) {
+        for frame in [eth(ethertype, inside.clone()), eth(0x8100, tag(ethertype, inside.clone()))] {
             let (parsed, packet) = run(Link::Ethernet, &frame);
             assert_eq!(
                 (parsed, packet.layer_count, packet.hop_count),
@@ -83,16 +140,31 @@ fn not_ip() {
 fn opaque() {
     for ethertype in [
         0x8847, 0x8848, 0x88e5, 0x88e7, 0x894f, 0x22f3, 0x893f, 0x8926, 0x8909, 0x6558, 0x880b, 0x88be,
-        0x22eb, 0x883e,
+        0x22eb, 0x883e, 0x892f, 0x88fb, 0x4305, 0xdada, 0x88b7, 0x05dd, 0x05ff, 0xffff,
     ] {
         let (parsed, packet) = run(Link::Ethernet, &eth(ethertype, v4(TCP, tcp())));
         assert_eq!((parsed, packet.layer_count), (Parsed::Malformed(Fault::Opaque), 0), "{ethertype:#x}");
         assert_eq!(fault(&eth(0x8100, tag(ethertype, vec![]))), Fault::Opaque);
-        assert_eq!(
-            fault(&eth(V4, v4(47, gre(0, if ethertype == 0x6558 { 0x8847 } else { ethertype }, vec![])))),
-            Fault::Opaque
-        );
     }
+    // In a tunnel only those that are known to.
+    for ethertype in [
+        0x8847, 0x8848, 0x88e5, 0x88e7, 0x894f, 0x22f3, 0x893f, 0x8926, 0x8909, 0x880b, 0x88be, 0x22eb,
+        0x883e, 0x892f, 0x88fb,
+    ] {
+        assert_eq!(fault(&eth(V4, v4(47, gre(0, ethertype, vec![])))), Fault::Opaque, "{ethertype:#x}");
+    }
+    // IP, and what nobody knows, behind LLC.
+    for inside in [
+        join(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4(TCP, tcp())]),
+        join(&[&[0xaa, 0xaa, 3, 0, 0x80, 0xc2, 0, 7], &eth(V4, v4(TCP, tcp()))]),
+        join(&[&[6, 6, 3], &v4(TCP, tcp())]),
+        vec![0xff, 0xff, 0],
+        vec![0; 46],
+    ] {
+        assert_eq!(fault(&eth(38, inside.clone())), Fault::Opaque);
+        assert_eq!(fault(&eth(0x8100, tag(38, inside))), Fault::Opaque);
+    }
+    assert_eq!(fault(&eth(V4, v4(97, join(&[&[0x30, 0], &eth(V4, v4(TCP, tcp()))])))), Fault::Opaque);
     // MPLS and L2TP in IP; PPP that is compressed; a newer PPPoE.
     assert_eq!(fault(&eth(V4, v4(137, vec![]))), Fault::Opaque);
     assert_eq!(fault(&eth(V6, v6(115, vec![]))), Fault::Opaque);
@@ -161,7 +233,8 @@ fn extension_headers() {
         assert_eq!(only(&eth(V6, v6(number, ext(TCP, 0, tcp())))), expected, "{number}");
         assert_eq!(only(&eth(V6, v6(number, ext(TCP, 3, tcp())))), expected, "{number}");
         // In IPv4 they are protocols.
-        assert_eq!(only(&eth(V4, v4(number, ext(TCP, 0, tcp())))), v4_layer(number, 0), "{number}");
+        let layer = v4_layer(number, Layer::HIDDEN);
+        assert_eq!(only(&eth(V4, v4(number, ext(TCP, 0, tcp())))), layer, "{number}");
     }
     // A spent routing header of an unknown type.
     assert_eq!(only(&eth(V6, v6(43, routing(TCP, 77, 0, &[DST6], tcp())))), expected);
@@ -175,7 +248,7 @@ fn extension_headers() {
     }
     assert_eq!(fault(&eth(V6, v6(51, auth(TCP, 0, tcp())))), Fault::BadHeader);
     // Ends of the walk.
-    assert_eq!(only(&eth(V6, v6(60, ext(50, 0, tcp())))), v6_layer(50, 0));
+    assert_eq!(only(&eth(V6, v6(60, ext(50, 0, tcp())))), v6_layer(50, Layer::HIDDEN));
     assert_eq!(only(&eth(V6, v6(60, ext(59, 0, tcp())))), v6_layer(59, 0));
 }
 
@@ -232,9 +305,11 @@ fn ipv4_fragments() {
         );
     }
     for field in [1, 0x2001, 0x1fff, 0x3fff] {
-        for protocol in [TCP, UDP, 4, 41, 47, 51, 137] {
-            let frame = eth(V4, v4_with(protocol, field, &[], payload()));
-            assert_eq!(only(&frame), v4_layer(protocol, later), "{field:#x}");
+        for (protocols, hidden) in [(&[TCP, UDP, 1, 59][..], 0), (&[4, 41, 47, 50, 51, 137], Layer::HIDDEN)] {
+            for &protocol in protocols {
+                let frame = eth(V4, v4_with(protocol, field, &[], payload()));
+                assert_eq!(only(&frame), v4_layer(protocol, later | hidden), "{field:#x}");
+            }
         }
     }
     for field in [0x4000, 0x8000] {
@@ -248,7 +323,7 @@ fn ipv4_fragments() {
 #[test]
 fn ipv6_fragments() {
     let first = Layer::FRAGMENT;
-    let later = Layer::FRAGMENT | Layer::LATER_FRAGMENT;
+    let later = Layer::FRAGMENT | Layer::LATER_FRAGMENT | Layer::HIDDEN;
     assert_eq!(
         only(&eth(V6, v6(44, fragment(TCP, 0, true, tcp())))),
         with_ports(v6_layer(TCP, first), 443, 0x12)

@@ -65,9 +65,13 @@ fn vxlan_is_told_by_port_and_flags() {
                 [(UDP, port, false), INNER4]
             );
         }
-        // No identifier, or what a QUIC packet has in its first byte.
-        for flags in [0x00, 0x40, 0x48, 0x4f, 0xc8, 0xc0, 0x80] {
+        // Without an identifier no receiver takes it for VXLAN.
+        for flags in [0x00, 0x40, 0x47, 0xc0, 0x80] {
             assert_eq!(protos(&eth(V4, v4(UDP, udp(port, vxlan(flags, inner()))))), [(UDP, port, false)]);
+        }
+        // Nor can anybody tell it from QUIC with these.
+        for flags in [0x48, 0x4f, 0xc8] {
+            assert_eq!(fault(&eth(V4, v4(UDP, udp(port, vxlan(flags, inner()))))), Fault::Opaque);
         }
         assert_eq!(protos(&eth(V4, v4(UDP, udp(port, vec![8; 7])))), [(UDP, port, false)]);
     }
@@ -93,11 +97,36 @@ fn vxlan_gpe_names_its_payload() {
     assert_eq!(protos(&gpe(0x0c, 2, v6(TCP, tcp()))), [outer, INNER6]);
     assert_eq!(protos(&gpe(0x0c, 3, eth(V4, v4(TCP, tcp())))), [outer, INNER4]);
     assert_eq!(protos(&gpe(0x08, 0, eth(V4, v4(TCP, tcp())))), [outer, INNER4]);
-    assert_eq!(protos(&gpe(0x0c, 9, v4(TCP, tcp()))), [outer]);
-    assert_eq!(protos(&gpe(0x1c, 1, v4(TCP, tcp()))), [outer]);
     assert_eq!(protos(&gpe(0x04, 1, v4(TCP, tcp()))), [outer]);
-    assert_eq!(fault(&gpe(0x0c, 4, vec![])), Fault::Opaque);
-    assert_eq!(fault(&gpe(0x0c, 5, vec![])), Fault::Opaque);
+    for (flags, next) in [(0x0c, 4), (0x0c, 5), (0x0c, 9), (0x1c, 1), (0x4c, 1)] {
+        assert_eq!(fault(&gpe(flags, next, v4(TCP, tcp()))), Fault::Opaque, "{flags:#x} {next}");
+    }
+}
+
+#[test]
+fn tunnels_over_udp_that_are_not_read() {
+    let to = |port: u16, first: [u8; 2]| eth(V4, v4(UDP, udp(port, join(&[&first, &[0; 30]]))));
+    for (port, first) in [
+        (2152, [0x30, 255]),
+        (2152, [0x34, 255]),
+        (6080, [0x45, 0]),
+        (6080, [0x60, 0]),
+        (6080, [0x00, 4]),
+        (6080, [0x20, 41]),
+        (3544, [0x60, 0]),
+        (3544, [0, 0]),
+        (3544, [0, 1]),
+        (6635, [0x12, 0x34]),
+    ] {
+        assert_eq!(fault(&to(port, first)), Fault::Opaque, "{port} {first:?}");
+    }
+    // What else comes to these ports: GTP's own messages, answers to clients that happen to have them.
+    for (port, first) in
+        [(2152, [0x32, 1]), (2152, [0x81, 255]), (6080, [0x81, 4]), (6080, [0x00, 6]), (3544, [0x12, 0x34])]
+    {
+        assert_eq!(protos(&to(port, first)), [(UDP, port, false)], "{port} {first:?}");
+    }
+    assert_eq!(protos(&eth(V4, v4(UDP, udp(6635, vec![1; 7])))), [(UDP, 6635, false)], "too short");
 }
 
 #[test]

@@ -10,12 +10,12 @@ use serde_json::json;
 use super::{show, signatures};
 use crate::approval::Signature;
 use crate::cli::CliError;
-use crate::cli::exit::Exit;
 use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
 use crate::exemption::{ErrorKind, Summary, Surroundings, document};
+use crate::exit::Exit;
 
 /// How a change is asked for, and its answer shown.
 #[derive(Clone, Debug, clap::Args)]

@@ -44,8 +44,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::cli::exit::Exit;
     use crate::cli::exit_of;
+    use crate::exit::Exit;
 
     #[test]
     fn what_is_there_stays_and_what_is_new_is_its_owner_s_alone() {

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::show;
 use crate::cli::check::{counted, finding_json, write_finding};
-use crate::cli::exit::Exit;
 use crate::config::Errors;
 use crate::exemption::{Document, ErrorKind, Summary, Surroundings, document};
+use crate::exit::Exit;
 
 /// Arguments of `exemption lint`.
 #[derive(Clone, Debug, clap::Args)]

@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::{file, lint};
 use crate::cli::CliError;
-use crate::cli::exit::Exit;
 use crate::config::keys::{Key, Need, Section, Shape};
 use crate::exemption::document;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
+use crate::exit::Exit;
 
 /// Arguments of `exemption new`.
 #[derive(Clone, Debug, clap::Args)]

@@ -11,9 +11,9 @@ use toml_edit::Datetime;
 
 use super::{file, lint};
 use crate::cli::CliError;
-use crate::cli::exit::Exit;
 use crate::exemption::renewal::{Renewal, next_version};
 use crate::exemption::{Surroundings, document};
+use crate::exit::Exit;
 
 /// Arguments of `exemption renew`.
 #[derive(Clone, Debug, clap::Args)]

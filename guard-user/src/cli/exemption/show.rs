@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use crate::cli::table::{grouped, plain};
+use crate::cli::table::plain;
 use crate::exemption::Summary;
 use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
+use crate::report::number::grouped;
 
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
 ///

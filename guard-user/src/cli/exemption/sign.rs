@@ -16,8 +16,8 @@ use super::{show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
-use crate::cli::exit::Exit;
 use crate::exemption::{Summary, Surroundings, document};
+use crate::exit::Exit;
 
 /// Arguments of `exemption sign`.
 #[derive(Clone, Debug, clap::Args)]

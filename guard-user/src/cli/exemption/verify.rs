@@ -14,12 +14,12 @@ use crate::approval::{
     self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal, Signature,
     Signer,
 };
-use crate::cli::exit::Exit;
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
 use crate::config;
 use crate::config::approval::Approvals;
 use crate::exemption::{Surroundings, document};
+use crate::exit::Exit;
 
 /// Arguments of `exemption verify`.
 #[derive(Clone, Debug, clap::Args)]

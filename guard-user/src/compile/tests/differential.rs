@@ -54,6 +54,7 @@ impl Tables for PartlyLoaded {
         (self.loaded != Loaded::Nothing).then_some(())?;
         self.tables.policy()
     }
+    guard_common::steps_as_decided!();
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
         self.tables.charge(slot, bytes, quota)
     }

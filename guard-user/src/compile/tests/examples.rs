@@ -5,7 +5,7 @@ use std::path::Path;
 use guard_common::abi::Hook;
 use guard_common::decide::{Decision, NoTrace, decide};
 use guard_common::host::{HostOrigin, HostTables};
-use guard_common::packet::{Addr, Layer, Packet, Parsed};
+use guard_common::packet::{self, Addr, HEADER_LEN, Layer, Link, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::super::{HostFacts, KernelExemption, geo_image, policy_table};
@@ -49,20 +49,61 @@ fn judge(policy: &Policy, exemptions: &[KernelExemption], layer: Layer) -> Decis
 const MAIL: &str =
     "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 
+/// The reason for an IP packet of this protocol with nothing behind its header, in a frame as the parser reads it.
+fn reason_of(proto: u8, fragment: u16, ipv6: bool) -> Reason {
+    let mut bytes = [0; HEADER_LEN];
+    let (ethertype, header): (u16, Vec<u8>) = match ipv6 {
+        false => {
+            let [f0, f1] = fragment.to_be_bytes();
+            let fixed = [0x45, 0, 0, 40, 0, 1, f0, f1, 64, proto, 0, 0, 192, 0, 2, 10, 203, 0, 113, 9];
+            (0x0800, [&fixed[..], &[0; 20]].concat())
+        }
+        true => {
+            let [f0, f1] = (fragment << 3).to_be_bytes();
+            let (next, inside) = if fragment == 0 { (proto, vec![]) } else { (44, vec![proto, 0, f0, f1]) };
+            (0x86dd, [&[0x60, 0, 0, 0, 0, 28, next, 64][..], &[0x20; 32], &inside, &[0; 20]].concat())
+        }
+    };
+    let frame = [&[0; 12][..], &ethertype.to_be_bytes(), &header].concat();
+    bytes[..frame.len()].copy_from_slice(&frame);
+    let mut packet = Packet::default();
+    let parsed = packet::parse(Link::Ethernet, &bytes, frame.len(), frame.len(), &mut packet);
+    assert_eq!(parsed, Parsed::Ip, "protocol {proto}");
+    judge(&policy(MAIL), &[], packet.layers[0]).reason
+}
+
 #[test]
-fn a_whole_packet_without_ports_matches_no_port_selector() {
-    // Over IPv4 these numbers are protocols of their own; 139 is HIP (RFC 7401 section 5.1).
-    for proto in [0, 43, 44, 60, 135, 139, 140, 1, 50] {
-        let whole = Layer { proto, ..Layer::default() };
-        assert_eq!(judge(&policy(MAIL), &[], whole).reason, Reason::Untagged, "protocol {proto}");
+fn what_has_no_ports_matches_no_port_selector_and_what_hides_them_every_one() {
+    for (proto, reason) in [
+        (1, Reason::Untagged),
+        (2, Reason::Untagged),
+        (58, Reason::Untagged),
+        (59, Reason::Untagged),
+        (89, Reason::Untagged),
+        (112, Reason::Untagged),
+        // ESP, IPComp, and what is of no protocol that is known.
+        (50, Reason::Forbidden),
+        (108, Reason::Forbidden),
+        (253, Reason::Forbidden),
+    ] {
+        for ipv6 in [false, true] {
+            assert_eq!(reason_of(proto, 0, ipv6), reason, "protocol {proto}, IPv6: {ipv6}");
+        }
+    }
+    // Over IPv4 the numbers of most IPv6 extension headers are protocols of their own, such as HIP.
+    for proto in [0, 43, 44, 60, 135, 139, 140] {
+        assert_eq!(reason_of(proto, 0, false), Reason::Forbidden, "protocol {proto}");
     }
 }
 
 #[test]
 fn a_later_fragment_matches_the_port_selectors_that_it_may_have() {
-    let later = |proto| Layer { proto, flags: Layer::FRAGMENT | Layer::LATER_FRAGMENT, ..Layer::default() };
-    for (proto, reason) in [(6, Reason::Forbidden), (60, Reason::Forbidden), (17, Reason::Untagged)] {
-        assert_eq!(judge(&policy(MAIL), &[], later(proto)).reason, reason, "protocol {proto}");
+    for (proto, v4) in
+        [(6, Reason::Forbidden), (17, Reason::Untagged), (1, Reason::Untagged), (4, Reason::Forbidden)]
+    {
+        assert_eq!(reason_of(proto, 1, false), v4, "protocol {proto}");
+        // Of an IPv6 packet the first fragment alone says what it is (RFC 8200 section 4.5).
+        assert_eq!(reason_of(proto, 1, true), Reason::Forbidden, "protocol {proto}");
     }
 }
 

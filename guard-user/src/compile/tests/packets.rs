@@ -11,6 +11,8 @@ fn layer(plain: &PlainLayer) -> Layer {
     let flags = [
         (plain.ports.is_some(), Layer::HAS_PORTS),
         (plain.later_fragment, Layer::FRAGMENT | Layer::LATER_FRAGMENT),
+        (plain.other_ports, Layer::OTHER_PORTS),
+        (plain.unreadable().is_none(), Layer::HIDDEN),
         (plain.src.is_ipv6(), Layer::IPV6),
     ];
     Layer {

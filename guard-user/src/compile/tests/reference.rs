@@ -23,6 +23,27 @@ pub(crate) struct PlainLayer {
     /// Source and destination port, where the protocol has ports and they are in this fragment.
     pub(crate) ports: Option<(u16, u16)>,
     pub(crate) later_fragment: bool,
+    /// Whether the connection may have begun at other ports.
+    pub(crate) other_ports: bool,
+}
+
+impl PlainLayer {
+    /// The protocols of ports that may be the packet's although nobody can read them. `None`: those of any.
+    pub(crate) fn unreadable(&self) -> Option<Vec<Protocol>> {
+        /// ICMP, IGMP, RSVP, ICMPv6, no next header, OSPF, PIM and VRRP.
+        const PORTLESS: [u8; 8] = [1, 2, 46, 58, 59, 89, 103, 112];
+        /// IPv4, IPv6 and Ethernet in IP, and GRE: what is inside is read.
+        const TUNNELS: [u8; 4] = [4, 41, 143, 47];
+        let own = Protocol::ALL.into_iter().find(|protocol| protocol.number() == self.proto);
+        match (self.later_fragment, self.src.is_ipv6(), own) {
+            (true, true, _) => None,
+            (true, false, Some(own)) => Some(vec![own]),
+            (false, _, Some(own)) => Some(if self.other_ports { vec![own] } else { Vec::new() }),
+            (_, _, None) if PORTLESS.contains(&self.proto) => Some(Vec::new()),
+            (false, _, None) if TUNNELS.contains(&self.proto) => Some(Vec::new()),
+            (_, _, None) => None,
+        }
+    }
 }
 
 /// What a frame holds.
@@ -134,9 +155,7 @@ impl World<'_> {
             return Answer::pass(Reason::Untagged);
         }
         let covered = |layer| self.policy.failsafe.iter().any(|rule| failsafe_covers(rule, layer));
-        if hops.is_empty() && layers.iter().all(covered) {
-            return Answer { tag, ..Answer::pass(Reason::Failsafe) };
-        }
+        let is_failsafe = hops.is_empty() && layers.iter().all(covered);
 
         // Every destination with the layer whose ports its recipient would be named by.
         let destinations =
@@ -144,7 +163,12 @@ impl World<'_> {
         let mut last = None;
         let mut forbidden = Vec::new();
         for (destination, layer) in destinations {
-            let Some((jurisdiction, by)) = self.place(destination) else { return Answer::no_tables() };
+            let Some((jurisdiction, by)) = self.place(destination) else {
+                return match is_failsafe {
+                    true => Answer { tag, ..Answer::pass(Reason::Failsafe) },
+                    false => Answer::no_tables(),
+                };
+            };
             last = Some((jurisdiction, by));
             let denied: BTreeSet<usize> = tag
                 .iter()
@@ -163,6 +187,9 @@ impl World<'_> {
             return Answer { jurisdiction, placed_by, tag, ..Answer::pass(reason) };
         };
         let denied: BTreeSet<usize> = forbidden.iter().flat_map(|one| one.4.iter().copied()).collect();
+        if is_failsafe {
+            return Answer { jurisdiction, placed_by, tag, denied, ..Answer::pass(Reason::Failsafe) };
+        }
         let mut answer = Answer {
             verdict: self.strictest(packet.hook, &denied),
             reason: match jurisdiction {
@@ -359,19 +386,15 @@ fn layer_matches(pin: &Pin, layer: &PlainLayer) -> bool {
         select.sources.is_empty() || select.sources.iter().any(|network| network.contains(source));
     let has_ports = select.ports.is_empty()
         || has_port(&select.ports, layer, |ports| ports.0)
-        || layer.later_fragment && select.ports.iter().any(|ports| may_be(ports.protocol, layer.proto));
+        || match layer.unreadable() {
+            None => true,
+            Some(protocols) => select.ports.iter().any(|ports| protocols.contains(&ports.protocol)),
+        };
     has_source && has_ports
 }
 
-/// Whether a later fragment of this protocol number may be of this protocol: where its fragmented part
-/// begins with an extension header, anything may follow that.
-fn may_be(protocol: Protocol, number: u8) -> bool {
-    const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
-    protocol.number() == number || EXTENSION_HEADERS.contains(&number)
-}
-
 fn has_port(ranges: &[PortRange], layer: &PlainLayer, which: impl Fn((u16, u16)) -> u16) -> bool {
-    let Some(ports) = layer.ports else { return false };
+    let Some(ports) = layer.ports.filter(|_| !layer.other_ports) else { return false };
     ranges.iter().any(|range| {
         range.protocol.number() == layer.proto && range.first <= which(ports) && which(ports) <= range.last
     })

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error_examples::examples;
 use super::findings::{each_is_found_alone, told};
-use super::{GOOD, check, codes_in, good_with, small_groups};
+use super::{GOOD, PEERS, SSH, check, codes_in, good_with, small_groups};
 use crate::config::{ErrorKind, Surroundings, limits, load, parse};
 
 fn errors(text: &str) -> Vec<(&'static str, String)> {
@@ -140,13 +140,15 @@ fn crowded(what: &str, count: usize) -> String {
         }
         "remote ports of all failsafe rules" => {
             let ports = list(&|index| format!("\"udp/{index}\""));
-            good_with("local_ports = [\"tcp/22\"]", &format!("remote_ports = [{ports}]"))
+            good_with("local_ports = [\"tcp/22\"]", &format!("remote_ports = [{ports}]\n{PEERS}"))
         }
         "cgroups of all pins" => {
             good_with(ports, &format!("cgroups = [{}]", list(&|index| format!("\"g{index}.slice\""))))
+                .replace(SSH, PEERS)
         }
         "marks of all pins" => {
             good_with(ports, &format!("marks = [{}]", list(&|index| format!("\"{index}\""))))
+                .replace(SSH, PEERS)
         }
         other => panic!("{other}"),
     }

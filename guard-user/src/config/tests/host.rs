@@ -5,7 +5,7 @@ use std::path::Path;
 use guard_common::jurisdiction::Jurisdiction;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{GOOD, good_with, small_groups};
+use super::{GOOD, PEERS, SSH, good_with, small_groups};
 use crate::config::host::{GeoFault, HostView, SeenInterface};
 use crate::config::policy::Policy;
 use crate::config::{Checked, Errors, Explain, Finding, Surroundings, parse};
@@ -220,7 +220,7 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             ],
         ),
     ] {
-        let text = good_with(part, replacement);
+        let text = good_with(part, replacement).replace(SSH, PEERS);
         let found = match check(&text, host) {
             Ok(checked) => shown(&checked.warnings),
             Err(errors) => shown(&errors.errors),

@@ -44,6 +44,11 @@ identity = "anne@example.org"
 roles = ["legal"]
 "#;
 
+/// The one dimension of its failsafe rule, by which no packet of its pin passes.
+const SSH: &str = "local_ports = [\"tcp/22\"]";
+/// Another one, for pins without ports.
+const PEERS: &str = "peers = [\"192.0.2.128/26\"]";
+
 fn code(text: &str) -> Jurisdiction {
     text.parse().unwrap()
 }

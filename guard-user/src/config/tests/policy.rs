@@ -29,7 +29,8 @@ fn a_full_config_is_read_as_it_is_written() {
 
     let [ssh, names, monitoring] = &policy.failsafe[..] else { panic!("{:?}", policy.failsafe) };
     assert_eq!(ssh.local_ports, [PortRange { protocol: Protocol::Tcp, first: 22, last: 22 }]);
-    assert!(ssh.remote_ports.is_empty() && ssh.peers.is_empty());
+    assert!(ssh.remote_ports.is_empty() && !ssh.anywhere);
+    assert_eq!(ssh.peers, ["10.1.250.0/24".parse().unwrap()]);
     assert_eq!(
         names.remote_ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["udp/53", "tcp/53", "udp/123"]

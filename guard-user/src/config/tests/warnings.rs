@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{GOOD, check, codes_in, good_with};
+use super::{GOOD, PEERS, SSH, check, codes_in, good_with};
 
 /// What each warning of the text is, as `line:column field: message | hint`, with its short name.
 fn warnings(text: &str) -> Vec<(&'static str, String)> {
@@ -16,9 +16,8 @@ fn warnings(text: &str) -> Vec<(&'static str, String)> {
 
 const PIN: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\", \"nordics\"]\naction = \"drop\"\n\
                    [pin.select]\nsources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]\n";
-const SSH: &str = "local_ports = [\"tcp/22\"]";
-const SSH_AND_TIME: &str =
-    "local_ports = [\"tcp/22\"]\n[[failsafe]]\nname = \"time\"\nremote_ports = [\"udp/123\"]";
+const PEERS_AND_TIME: &str = "peers = [\"192.0.2.128/26\"]\n[[failsafe]]\nname = \"time\"\n\
+                              remote_ports = [\"udp/123\"]\npeers = [\"192.0.2.123/32\"]";
 
 /// The parts of the good config that are replaced and what by, and the warnings that come of it.
 type Example = (&'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
@@ -30,7 +29,7 @@ const EXAMPLES: &[Example] = &[
         &[("no-pin", "1:1 pin: there is no pin, so that nothing is enforced | add a [[pin]]")],
     ),
     (
-        &[("192.0.2.10/32", "0.0.0.0/0"), ("\"tcp/143\"", "\"tcp/1-65535\"")],
+        &[("192.0.2.10/32", "0.0.0.0/0"), ("\"tcp/143\"", "\"tcp/1-65535\""), (SSH, PEERS)],
         &[(
             "matches-everything",
             "17:1 pin.select: the pin \"mail\" matches every IPv4 tcp packet of the host | narrow it",
@@ -41,6 +40,7 @@ const EXAMPLES: &[Example] = &[
             ("sources = [\"192.0.2.10/32\"]", ""),
             ("ports = [\"tcp/143\"]", "interfaces = [\"*\"]"),
             ("\"drop\"", "\"flag\""),
+            (SSH, PEERS),
         ],
         &[(
             "matches-everything",
@@ -53,6 +53,7 @@ const EXAMPLES: &[Example] = &[
         &[
             ("sources = [\"192.0.2.10/32\"]", "sources = [\"::/0\", \"0.0.0.0/0\"]"),
             ("ports = [\"tcp/143\"]", "marks = [\"1\"]"),
+            (SSH, PEERS),
         ],
         &[],
     ),
@@ -87,35 +88,46 @@ const EXAMPLES: &[Example] = &[
     ),
     // A pin on whole addresses takes what the host itself needs.
     (
-        &[("ports = [\"tcp/143\"]", "")],
+        &[("ports = [\"tcp/143\"]", ""), (SSH, PEERS)],
         &[(
             "cuts-off",
-            "17:1 pin.select: the pin \"mail\" is on whole addresses: it cuts off DNS (udp/53) and NTP (udp/123) to where the pin does not permit, and no failsafe rule lets that pass | add a [[failsafe]] with remote_ports = [\"udp/53\", \"udp/123\"]; think of monitoring and logging too",
+            "17:1 pin.select: the pin \"mail\" is on whole addresses: it cuts off DNS (udp/53) and NTP (udp/123) to where the pin does not permit, and no failsafe rule lets that pass | add a [[failsafe]] with remote_ports = [\"udp/53\", \"udp/123\"] and your servers as peers; think of monitoring and logging too",
         )],
     ),
     (
-        &[("ports = [\"tcp/143\"]", ""), (SSH, SSH_AND_TIME)],
+        &[("ports = [\"tcp/143\"]", ""), (SSH, PEERS_AND_TIME)],
         &[("cuts-off", "it cuts off DNS (udp/53) to where")],
     ),
-    (&[("ports = [\"tcp/143\"]", ""), ("\"drop\"", "\"flag\"")], &[]),
-    (&[("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\"]")], &[]),
+    (&[("ports = [\"tcp/143\"]", ""), ("\"drop\"", "\"flag\""), (SSH, PEERS)], &[]),
+    (&[("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\"]"), (SSH, PEERS)], &[]),
     (
         &[("tcp/22", "tcp/2222"), ("tcp/143", "tcp/20-30")],
         &[(
             "cuts-off-ssh",
-            "17:1 pin.select: the pin \"mail\" can drop the answers of SSH (tcp/22), and no failsafe rule lets them pass | add a [[failsafe]] with local_ports = [\"tcp/22\"], or",
+            "17:1 pin.select: the pin \"mail\" can drop the answers of SSH (tcp/22), and no failsafe rule lets them pass | add a [[failsafe]] with local_ports = [\"tcp/22\"] and your administrators' networks as peers",
         )],
     ),
-    (&[(SSH, "remote_ports = [\"tcp/22\"]"), ("tcp/143", "tcp/20-30")], &[("cuts-off-ssh", "")]),
+    (
+        &[(SSH, "remote_ports = [\"tcp/22\"]\npeers = [\"192.0.2.0/24\"]"), ("tcp/143", "tcp/20-30")],
+        &[("cuts-off-ssh", "")],
+    ),
     (&[(SSH, "peers = [\"192.0.2.0/24\"]"), ("tcp/143", "tcp/20-30")], &[]),
     (&[("tcp/22", "tcp/2222")], &[]),
     (
-        &[(SSH, "peers = [\"0.0.0.0/0\", \"192.0.2.0/24\"]")],
-        &[(
-            "failsafe-matches-everything",
-            "3:1 failsafe: the failsafe rule \"ssh\" lets every IPv4 packet of the host pass, whatever the pins say | narrow it",
-        )],
+        &[(SSH, "peers = [\"0.0.0.0/0\", \"192.0.2.0/24\"]\nanywhere = true")],
+        &[
+            (
+                "open-failsafe",
+                "3:1 failsafe: the failsafe rule \"ssh\" lets packets of the pin \"mail\" pass to any destination, as anywhere = true says | name `peers`",
+            ),
+            (
+                "failsafe-matches-everything",
+                "3:1 failsafe: the failsafe rule \"ssh\" lets every IPv4 packet of the host pass, whatever the pins say | narrow it",
+            ),
+        ],
     ),
+    (&[(SSH, "local_ports = [\"tcp/22\"]\nanywhere = true")], &[]),
+    (&[(SSH, "remote_ports = [\"udp/123\"]\nanywhere = true")], &[("open-failsafe", "")]),
     (&[(SSH, "local_ports = [\"tcp/22\"]\npeers = [\"0.0.0.0/0\"]")], &[]),
     (&[(SSH, "local_ports = [\"tcp/22\"]\nremote_ports = [\"tcp/0-65535\"]")], &[]),
     (
@@ -135,7 +147,10 @@ const EXAMPLES: &[Example] = &[
     ),
     (&[("10.1.0.0/16", "198.51.100.0/24"), ("jurisdiction = \"IE\"", "jurisdiction = \"BE\"")], &[]),
     (
-        &[("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\", \"system.slice/imap.service\"]")],
+        &[
+            ("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\", \"system.slice/imap.service\"]"),
+            (SSH, PEERS),
+        ],
         &[(
             "short-lived-cgroup",
             "19:26 pin.select.cgroups: the cgroup \"system.slice/imap.service\" is made anew at each restart, and others beside it count as pinned until it is placed | put the unit into a slice",

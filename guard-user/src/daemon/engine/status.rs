@@ -188,7 +188,8 @@ fn top(pin: &str, rows: &Rows<String>) -> Vec<PlaceStatus> {
 fn is_placed(judgement: Judgement) -> bool {
     matches!(
         judgement.reason(),
-        Reason::Permitted
+        Reason::Failsafe
+            | Reason::Permitted
             | Reason::Exempt
             | Reason::Forbidden
             | Reason::PlaceUnknown

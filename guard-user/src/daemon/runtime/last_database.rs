@@ -64,8 +64,7 @@ impl Shared {
     /// Writes until none is waiting.
     fn write(&self) {
         let mut told = None;
-        loop {
-            let Some(database) = self.next() else { break };
+        while let Some(database) = self.next() {
             let failed = last_database::write(&self.state, &database).err();
             let why = failed.as_ref().map(LastDatabaseError::to_string);
             if failed.is_some() {

@@ -4,7 +4,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::{DEROGATION_DAYS, Rule};
+use super::rule::{DEROGATION_DAYS, Rule};
 use crate::config::finding::quoted;
 use crate::exemption::ground::Ground;
 use crate::exemption::instrument::InstrumentKind;

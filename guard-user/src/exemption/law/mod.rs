@@ -9,23 +9,16 @@ mod overlap;
 mod rule;
 
 pub use breach::{Breach, ReviewAt};
-pub use rule::Rule;
+pub(super) use overlap::Receiver;
+pub use rule::{DEROGATION_DAYS, Rule};
 
-use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
 use jiff::{SignedDuration, Timestamp};
 
 use super::check::Sink;
 use super::ground::Ground;
 use super::instrument::InstrumentKind;
-use super::raw::{Raw, RawRecipient};
+use super::raw::Raw;
 use crate::groups::{self, Scope};
-
-/// Days of the longest window of an exemption that rests on Art. 49. The law has no number: a derogation
-/// is for a specific situation and read narrowly (EDPB Guidelines 2/2018), for contracts and claims it is
-/// occasional (recital 111). A quarter of a year is long enough for one matter, and who needs more looks at
-/// the assessment again and has it approved again.
-pub const DEROGATION_DAYS: i64 = 90;
 
 /// What the rules look at. A value is `None` where it is not there, or has an error of its own, so that
 /// nothing is reported twice.
@@ -37,15 +30,6 @@ pub(super) struct Facts<'r> {
     pub(super) review_by: Option<Timestamp>,
     pub(super) receivers: Vec<Receiver<'r>>,
     pub(super) now: Option<Timestamp>,
-}
-
-/// A recipient as the rules look at it.
-pub(super) struct Receiver<'r> {
-    pub(super) raw: &'r RawRecipient,
-    pub(super) name: String,
-    pub(super) jurisdiction: Option<Jurisdiction>,
-    /// Each with its place.
-    pub(super) networks: Vec<(usize, IpNetwork)>,
 }
 
 /// Reports every rule that the document breaks, at the place where it does.

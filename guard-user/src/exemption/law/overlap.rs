@@ -3,8 +3,18 @@
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::{Breach, Receiver};
+use super::breach::Breach;
 use crate::exemption::check::Sink;
+use crate::exemption::raw::RawRecipient;
+
+/// A recipient as the rules look at it.
+pub(in crate::exemption) struct Receiver<'r> {
+    pub(in crate::exemption) raw: &'r RawRecipient,
+    pub(in crate::exemption) name: String,
+    pub(in crate::exemption) jurisdiction: Option<Jurisdiction>,
+    /// Each with its place.
+    pub(in crate::exemption) networks: Vec<(usize, IpNetwork)>,
+}
 
 /// One network of one recipient.
 #[derive(Clone, Copy)]

@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// Days of the longest window of an exemption that rests on Art. 49. The law has no number: a derogation
+/// is for a specific situation and read narrowly (EDPB Guidelines 2/2018), for contracts and claims it is
+/// occasional (recital 111). A quarter of a year is long enough for one matter, and who needs more looks at
+/// the assessment again and has it approved again.
+pub const DEROGATION_DAYS: i64 = 90;
+
 /// A rule that a document has to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {

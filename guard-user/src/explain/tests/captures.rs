@@ -134,6 +134,7 @@ proptest! {
 
 #[test]
 fn a_frame_that_the_kernel_judges_otherwise_is_named() {
+    const ARP: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 6];
     let explainer = super::told::explainer();
     let from = Surroundings::default();
     for (json, told) in
@@ -147,7 +148,7 @@ fn a_frame_that_the_kernel_judges_otherwise_is_named() {
             KernelAnswer::Refused("too short".to_owned()),
         ];
         for (number, answer) in (1..).zip(answers) {
-            let frame = Frame { number, link: Link::Ethernet, bytes: &[0; 14], wire_len: 14 };
+            let frame = Frame { number, link: Link::Ethernet, bytes: &ARP, wire_len: 14 };
             judge.frame(frame, 0, Some(answer)).unwrap();
         }
         assert_eq!(judge.finish(true).unwrap(), [1]);

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::super::sums::{Bucket, Unit};
 use super::super::text::visible;
-use crate::cli::table::grouped;
+use crate::report::number::grouped;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 230.0;

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::cli::table::grouped;
+use crate::report::number::grouped;
 
 /// Columns of numbers.
 const NUMBERS: [&str; 6] = ["packets", "bytes", "permitted", "exempted", "forbidden, passed", "refused"];

@@ -3,12 +3,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Stage, Style};
+use super::Stage;
 use crate::demo::client::Request;
 use crate::demo::expect::Expected;
 use crate::demo::guard::Guard;
 use crate::demo::number::grouped;
-use crate::demo::policy::{self, EXEMPTION};
+use crate::demo::policy::{EXEMPTION, exemption, warrant};
+use crate::demo::screen::Style;
 use crate::demo::world::{BELGIUM, Family, NOWHERE, US, US_OTHER};
 use crate::service::Item;
 use crate::signing::{COMPLIANCE, LEGAL};
@@ -27,9 +28,9 @@ impl Stage {
             "A court in the US orders the mailbox to be handed over. Then Ireland's Central Authority asks for it, \
              under the treaty, which needs two signatures: one for legal, one for compliance.",
         );
-        let refused = guard.load(&guard.document("warrant", &policy::warrant()?)?)?.err();
+        let refused = guard.load(&guard.document("warrant", &warrant()?)?)?.err();
         self.refusal("the warrant", refused, "Art. 48")?;
-        let request = guard.document(EXEMPTION, &policy::exemption()?)?;
+        let request = guard.document(EXEMPTION, &exemption()?)?;
         self.refusal("the request, unsigned", guard.load(&request)?.err(), "approvals are missing")?;
         guard.sign(&request, LEGAL)?;
         self.refusal("the request with one signature", guard.load(&request)?.err(), "1 as \"compliance\"")?;

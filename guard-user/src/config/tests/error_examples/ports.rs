@@ -36,6 +36,25 @@ pub(super) const EXAMPLES: &[Example] = &[
         "19:10 pin.select.ports: the port range runs backwards, from 5010 to 5000 | write \"udp/5000-5010\"",
     ),
     (
+        "open-failsafe",
+        "ports = [\"tcp/143\"]",
+        "marks = [\"7\"]",
+        "3:1 failsafe: the failsafe rule \"ssh\" lets packets of the pin \"mail\" pass to any destination: who asks for them chooses the port | add `peers`: your administrators' networks,",
+    ),
+    ("open-failsafe", "tcp/143", "tcp/20-30", "3:1 failsafe: the failsafe rule \"ssh\" lets packets"),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
+        "remote_ports = [\"udp/53\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
+        "peers = [\"0.0.0.0/0\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
         "bad-mark",
         "ports = [\"tcp/143\"]",
         "marks = [\"0x1ffffffff\"]",

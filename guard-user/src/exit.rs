@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_docs_of_problems_have_every_state_with_its_code() {
-        let docs = include_str!("../../../docs/problems.md");
+        let docs = include_str!("../../docs/problems.md");
         for health in Health::ALL {
             let row = docs.lines().find(|line| line.starts_with(&format!("| {health} |"))).unwrap();
             assert!(row.ends_with(&format!("| `{}` |", Exit::from(health).code())), "{row}");
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_docs_have_every_code_with_its_meaning() {
-        let docs = include_str!("../../../docs/exit-codes.md");
+        let docs = include_str!("../../docs/exit-codes.md");
         let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
         let expected: Vec<String> =
             Exit::ALL.iter().map(|exit| format!("| `{}` | {} |", exit.code(), exit.meaning())).collect();
