@@ -196,7 +196,7 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
     let Some(judged) = judged else {
         // What keeps the host manageable passes without the geo tables too.
         return match failsafe {
-            true => Decision { tag, unplaced, ..Decision::pass(Reason::Failsafe) },
+            true => Decision { tag, denied: tag, unplaced, ..Decision::pass(Reason::Failsafe) },
             false => Decision::no_tables(),
         };
     };

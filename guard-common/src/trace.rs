@@ -9,7 +9,7 @@ pub trait Trace {
     /// The pins that this layer's addresses, ports and the packet's origin let match.
     #[inline(always)]
     fn tagged(&mut self, _layer: u32, _pins: u64) {}
-    /// The failsafe rules that cover this layer.
+    /// The failsafe rules that cover this layer and those around it.
     #[inline(always)]
     fn failsafe(&mut self, _layer: u32, _rules: u64) {}
     /// Where a destination is, and which of the packet's pins forbid it.

@@ -160,7 +160,7 @@ pub(super) fn layer_port_key(layer: &Layer, port: u16) -> u32 {
     };
     let flags = u32::from(layer.flags);
     let (has_ports, later, others, hidden) = (flags & 1, flags >> 2 & 1, flags >> 4 & 1, flags >> 5 & 1);
-    let known = has_ports & (others ^ 1);
+    let known = has_ports & ((others | hidden) ^ 1);
     let class = abi::port_class(layer.proto) & (has_ports | later).wrapping_neg()
         | abi::HIDDEN_CLASS & hidden.wrapping_neg();
     (class + abi::NO_PORT_CLASS * (known ^ 1)) << 16 | u32::from(port) & known.wrapping_neg()
@@ -174,23 +174,24 @@ pub(super) fn peer_set_number(policy: &PolicyTable, address: Addr) -> u32 {
     }
 }
 
-/// Whether failsafe rules cover the packet: every layer of it, because what a tunnel carries past the
+/// Whether a failsafe rule covers the packet: every layer of it, because what a tunnel carries past the
 /// peer that a rule names was never meant, and no source route.
 #[inline(always)]
 pub fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
     if packet.hop_count != 0 || packet.layer_count == 0 {
         return false;
     }
+    let mut covering = !u64::from(policy.zero);
     for number in 0..MAX_LAYERS {
         if number as u32 >= packet.layer_count {
             break;
         }
         let Some(layer) = packet.layers.get(number) else { return false };
-        let rules = at_ref(&policy.peer_sets, peer_set_number(policy, layer.dst)).failsafes
+        covering &= at_ref(&policy.peer_sets, peer_set_number(policy, layer.dst)).failsafes
             & local_set(policy, layer).failsafes
             & at_ref(&policy.remote_sets, remote_set_number(policy, layer)).failsafes;
-        trace.failsafe(number as u32, rules);
-        if rules == 0 {
+        trace.failsafe(number as u32, covering);
+        if covering == 0 {
             return false;
         }
     }

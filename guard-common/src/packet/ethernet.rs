@@ -16,8 +16,8 @@ const LONGEST: u16 = 1500;
 pub(super) enum Depth {
     /// At its beginning, where what is not known to be harmless is [`Fault::Opaque`].
     Outermost,
-    /// Inside an IP packet, whose destination is judged. Here only what is known to carry IP is: bytes that are
-    /// taken for a tunnel by their port alone may be something else.
+    /// Inside an IP packet, whose destination is judged. Here only what is known to carry IP is, and what is not known
+    /// is [`Next::HIDDEN`]: bytes that are taken for a tunnel by their port alone may be something else.
     Tunnelled,
 }
 
@@ -53,9 +53,9 @@ pub(super) fn payload(ethertype: u16, depth: Depth) -> Result<Next, Fault> {
         // From 0x9100 on they are tags of switches from before 802.1ad.
         0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => Ok(Next::VLAN),
         PPPOE_SESSION => Ok(Next::PPPOE),
-        _ if depth == Depth::Outermost && !carries_no_ip(ethertype) => Err(Fault::Opaque),
-        _ if depth == Depth::Tunnelled && can_carry_ip(ethertype) => Err(Fault::Opaque),
-        _ => Ok(Next::END),
+        _ if carries_no_ip(ethertype) => Ok(Next::END),
+        _ if depth == Depth::Outermost || can_carry_ip(ethertype) => Err(Fault::Opaque),
+        _ => Ok(Next::HIDDEN),
     }
 }
 
@@ -67,7 +67,14 @@ pub(super) fn payload(ethertype: u16, depth: Depth) -> Result<Next, Fault> {
 #[inline(always)]
 pub(super) fn tunnelled(protocol: u16) -> Result<Next, Fault> {
     const BRIDGED: u16 = 0x6558;
-    if protocol == BRIDGED { Ok(Next::ETHERNET) } else { payload(protocol, Depth::Tunnelled) }
+    /// What a tunnel's ends say to each other: keepalives, and RFC 2332 section 5.
+    const OF_THE_TUNNEL: [u16; 2] = [0, 0x2001];
+
+    match protocol {
+        BRIDGED => Ok(Next::ETHERNET),
+        _ if protocol == OF_THE_TUNNEL[0] || protocol == OF_THE_TUNNEL[1] => Ok(Next::END),
+        _ => payload(protocol, Depth::Tunnelled),
+    }
 }
 
 /// Encapsulations that can carry IP. The numbers are IANA's "IEEE 802 Numbers"; those of one
@@ -77,6 +84,7 @@ fn can_carry_ip(ethertype: u16) -> bool {
     matches!(
         ethertype,
         0x22eb // ERSPAN type III, in GRE (vendor)
+        | 0x4305 // batman-adv
         | 0x22f3 // TRILL (RFC 6325)
         | 0x6558 // bridged Ethernet, in Ethernet
         | 0x880b // PPP, in GRE
@@ -110,10 +118,16 @@ fn carries_no_ip(ethertype: u16) -> bool {
         | 0x88a4 // EtherCAT
         | 0x888e // EAP over LAN (IEEE 802.1X)
         | 0x88c7 // pre-authentication (IEEE 802.11)
+        | 0x88b8 | 0x88b9 | 0x88ba // GOOSE and sampled values (IEC 61850)
         | 0x88ca // TIPC
         | 0x88cc // LLDP (IEEE 802.1AB)
+        | 0x88d9 // link layer topology discovery
+        | 0x88e1 | 0x8912 // HomePlug
+        | 0x88e3 // media redundancy (IEC 62439-2)
         | 0x88f5 | 0x88f6 // MVRP and MMRP (IEEE 802.1Q)
         | 0x88f7 // PTP (IEEE 1588)
+        | 0x88f8 // NC-SI
+        | 0x893a // IEEE 1905.1
         | 0x8902 // CFM (IEEE 802.1Q)
         | 0x8906 | 0x8914 // Fibre Channel and its setup
         | 0x8915 // RoCE version 1
@@ -124,27 +138,40 @@ fn carries_no_ip(ethertype: u16) -> bool {
 /// What comes at `at`, behind a length: never anything that is read.
 ///
 /// # Errors
-/// [`Fault::Opaque`] but for bridges' spanning tree, OSI's routing, and SNAP of one vendor's link protocols; in a
-/// tunnel for other SNAP alone; and those of [`Frame::header`].
+/// [`Fault::Opaque`] but for bridges' spanning tree, OSI's own protocols, what LLC says for itself, and a vendor's link
+/// protocols; in a tunnel for SNAP alone; and those of [`Frame::header`].
 #[inline(always)]
 fn llc(frame: &Frame<'_>, at: usize, depth: Depth) -> Result<Next, Fault> {
-    const BRIDGES: [u8; 2] = [0x42, 0x42];
-    const OSI: [u8; 2] = [0xfe, 0xfe];
-    const SNAP: [u8; 2] = [0xaa, 0xaa];
-    const CDP_AND_KIN: [u8; 3] = [0x00, 0x00, 0x0c];
+    const BRIDGES: u8 = 0x42;
+    const OSI: u8 = 0xfe;
+    const NULL: u8 = 0;
+    const SNAP: u8 = 0xaa;
 
-    let [dsap, ssap, _] = match frame.header::<3>(at) {
+    let [dsap, ssap, control] = match frame.header::<3>(at) {
         Ok(header) => *header,
-        Err(_) if depth == Depth::Tunnelled => return Ok(Next::END),
+        Err(Fault::Truncated) if depth == Depth::Tunnelled => return Ok(Next::END),
         Err(fault) => return Err(fault),
     };
-    match [dsap, ssap] {
-        BRIDGES | OSI => Ok(Next::END),
-        SNAP => {
-            let [_, _, _, o0, o1, o2] = *frame.header::<6>(at)?;
-            if [o0, o1, o2] == CDP_AND_KIN { Ok(Next::END) } else { Err(Fault::Opaque) }
-        }
-        _ if depth == Depth::Tunnelled => Ok(Next::END),
-        _ => Err(Fault::Opaque),
+    let passes = match dsap {
+        BRIDGES => ssap == BRIDGES,
+        // By its network layer protocol identifier: CLNP's routing and its kin (ISO/IEC TR 9577).
+        OSI => matches!(frame.header::<4>(at)?[3], 0x81..=0x83),
+        // Exchange of identification, and test (IEEE 802.2 section 5.4.1), each as it is and with the poll bit.
+        NULL => matches!(control, 0xaf | 0xbf | 0xe3 | 0xf3),
+        SNAP => is_of_a_link(frame.header::<8>(at)?),
+        _ => false,
+    };
+    match passes {
+        true => Ok(Next::END),
+        false if depth == Depth::Tunnelled && dsap != SNAP => Ok(Next::HIDDEN),
+        false => Err(Fault::Opaque),
     }
+}
+
+/// Whether a SNAP header is of one vendor's link protocols: DTP, UDLD, PAgP, PVST, CDP, VTP.
+#[inline(always)]
+fn is_of_a_link([_, _, _, o0, o1, o2, p0, p1]: &[u8; 8]) -> bool {
+    let protocol = u16::from_be_bytes([*p0, *p1]);
+    [*o0, *o1, *o2] == [0x00, 0x00, 0x0c]
+        && matches!(protocol, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004)
 }

@@ -22,6 +22,9 @@ impl Next {
     /// An option of the TCP header, or the end of that header.
     pub(super) const TCP_OPTION: Self = Self(0x108);
 
+    /// Nothing that is read, and nobody can tell what it is: [`Layer::HIDDEN`](super::types::Layer::HIDDEN).
+    pub(super) const HIDDEN: Self = Self(0x109);
+
     #[inline(always)]
     pub(super) const fn protocol(number: u8) -> Self {
         Self(number as u16)

@@ -15,10 +15,10 @@ pub(super) const MPLS_IN_IP: u8 = 137;
 pub(super) const ETHER_IP: u8 = 97;
 
 /// Whether packets of this protocol are known to have no ports, inside or out: ICMP, IGMP, RSVP,
-/// ICMPv6, no next header, OSPF, PIM, VRRP (IANA "Protocol Numbers").
+/// ICMPv6, no next header, OSPF, VRRP (IANA "Protocol Numbers").
 #[inline(always)]
 const fn has_no_ports(protocol: u8) -> bool {
-    matches!(protocol, 1 | 2 | 46 | 58 | 59 | 89 | 103 | 112)
+    matches!(protocol, 1 | 2 | 46 | 58 | 59 | 89 | 112)
 }
 
 /// Whether this protocol's header begins with ports that are read.
@@ -37,8 +37,10 @@ pub const fn hides_ports(protocol: u8) -> bool {
 }
 
 /// [`Layer::HIDDEN`] for a later IPv4 fragment of this protocol, which is the whole packet's (RFC 791
-/// section 3.2): unless it is known to have no ports, or those that it has are of this protocol.
+/// section 3.2): unless it is known to have no ports, or those that it has are of this protocol. A UDP datagram may be
+/// a tunnel's.
 #[inline(always)]
 pub(super) const fn hidden_in_fragment(protocol: u8) -> u8 {
-    if has_no_ports(protocol) || has_ports(protocol) { 0 } else { Layer::HIDDEN }
+    let is_plain = has_no_ports(protocol) || (has_ports(protocol) && protocol != udp::PROTOCOL);
+    if is_plain { 0 } else { Layer::HIDDEN }
 }

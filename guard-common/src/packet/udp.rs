@@ -11,24 +11,40 @@ pub(super) const PROTOCOL: u8 = 17;
 /// UDP-Lite's protocol number.
 pub(super) const PROTOCOL_LITE: u8 = 136;
 
-/// Destination ports of tunnels that are not read: GTP-U (3GPP TS 29.281 section 4.4.2.3), generic UDP
-/// encapsulation (draft-ietf-intarea-gue section 3), Teredo (RFC 4380 section 2.7), MPLS (RFC 7510).
+/// Destination ports of tunnels that are not read: L2TP (RFC 2661 section 8.1), GTP-U (3GPP TS 29.281 section 4.4.2.3),
+/// Teredo (RFC 4380 section 2.7), GRE (RFC 8086), generic UDP encapsulation (draft-ietf-intarea-gue section 3), MPLS
+/// (RFC 7510).
+const L2TP: u16 = 1701;
 const GTP_U: u16 = 2152;
-const GUE: u16 = 6080;
 const TEREDO: u16 = 3544;
+const GRE: u16 = 4754;
+const GUE: u16 = 6080;
 const MPLS: u16 = 6635;
 
-/// Whether a datagram to one of these ports that begins so is a tunnel's.
+/// Whether a datagram of `length` bytes to one of these ports that begins so is a tunnel's. Clients that happen to have
+/// the port get answers with other bytes.
 #[inline(always)]
-fn carries_ip(dport: u16, h: &[u8; 8]) -> bool {
+fn carries_ip(dport: u16, h: &[u8; 8], length: u16) -> bool {
+    let word = |at: usize| u16::from_be_bytes([h[at], h[at + 1]]);
+    // An IP packet that the datagram has room for.
+    let is_ip = match h[0] >> 4 {
+        4 => word(2) >= 20 && word(2) <= length,
+        6 => u32::from(word(4)) + 40 <= u32::from(length),
+        _ => false,
+    };
     match dport {
+        // Data, not control; version 2 or 3 (RFC 2661 section 3.1, RFC 3931 section 4.1.2.1).
+        L2TP => h[0] & 0x80 == 0 && matches!(h[1] & 0x0f, 2 | 3),
         // Version 1 with a user's packet (section 5.1).
         GTP_U => h[0] >> 4 == 3 && h[1] == 255,
-        // Version 1 is an IP packet as it stands; version 0 names what is inside by its IP protocol.
-        GUE => matches!(h[0] >> 4, 4 | 6) || h[0] >> 6 == 0 && matches!(h[1], 4 | 41 | 47 | 97 | 137 | 143),
         // An IPv6 packet, or an origin or authentication header before one (section 5.1.1).
-        TEREDO => h[0] >> 4 == 6 || matches!([h[0], h[1]], [0, 0 | 1]),
-        _ => true,
+        TEREDO => is_ip || matches!([h[0], h[1]], [0, 0 | 1]),
+        GRE => h[1] & 7 == 0 && matches!(word(2), 0x0800 | 0x86dd | 0x6558),
+        // Version 1 is an IP packet as it stands; version 0 names what is inside by its IP protocol.
+        GUE => is_ip || (h[0] >> 6 == 0 && matches!(h[1], 4 | 41 | 47 | 97 | 137 | 143)),
+        // A stack of one label has its packet behind it (RFC 3032 section 2.1).
+        MPLS => h[2] & 1 == 0 || matches!(h[4] >> 4, 4 | 6),
+        _ => false,
     }
 }
 
@@ -42,19 +58,24 @@ fn carries_ip(dport: u16, h: &[u8; 8]) -> bool {
 /// [`Frame::header`] and the tunnel's header.
 #[inline(always)]
 pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(Next, usize), Fault> {
-    let [s0, s1, d0, d1, ..] = *frame.header::<8>(at)?;
+    let [s0, s1, d0, d1, l0, l1, ..] = *frame.header::<8>(at)?;
     layer.set_ports([s0, s1], [d0, d1]);
     let dport = layer.dport;
+    let length = match u16::from_be_bytes([l0, l1]) {
+        // A jumbogram (RFC 2675 section 4), or what the kernel has yet to cut.
+        0 => u16::MAX,
+        length => length.saturating_sub(8),
+    };
     let at = at + 8;
     let is_read = matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT);
-    if !is_read && !matches!(dport, GTP_U | GUE | TEREDO | MPLS) {
+    if !is_read && !matches!(dport, L2TP | GTP_U | TEREDO | GRE | GUE | MPLS) {
         return Ok((Next::END, at));
     }
     match frame.header::<8>(at) {
         Ok(h) if dport == geneve::PORT => geneve::read(frame, h, at),
         Ok(h) if dport == vxlan::GPE_PORT => vxlan::read_gpe(h, at),
-        Ok(h) if is_read => vxlan::read(h, at),
-        Ok(h) if carries_ip(dport, h) => Err(Fault::Opaque),
+        Ok(h) if is_read => Ok(vxlan::read(h, at)),
+        Ok(h) if carries_ip(dport, h, length) => Err(Fault::Opaque),
         Ok(_) => Ok((Next::END, at)),
         // Too short for the header of any of these tunnels, so it is something else.
         Err(Fault::Truncated) => Ok((Next::END, at)),

@@ -23,36 +23,37 @@ const GPE_NEXT_PROTOCOL: u8 = 0x04;
 /// The reserved bits but one are not looked at, since the RFC has the receiver ignore them; they
 /// are in use (group policy, remote checksum offload).
 ///
-/// # Errors
-/// [`Fault::Opaque`] for what may be VXLAN or QUIC.
+/// It is [`Next::HIDDEN`] where it may be VXLAN or QUIC: the answer to a client that happens to have this port.
 #[inline(always)]
-pub(super) fn read(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
-    match h[0] & (INSTANCE | QUIC_FIXED) {
-        INSTANCE => Ok((Next::ETHERNET, at + 8)),
-        flags if flags & INSTANCE != 0 => Err(Fault::Opaque),
+pub(super) const fn read(h: &[u8; 8], at: usize) -> (Next, usize) {
+    let next = match h[0] & (INSTANCE | QUIC_FIXED) {
+        INSTANCE => Next::ETHERNET,
+        flags if flags & INSTANCE != 0 => Next::HIDDEN,
         // Without a valid network identifier a receiver takes nothing out of it.
-        _ => Ok((Next::END, at + 8)),
-    }
+        _ => Next::END,
+    };
+    (next, at + 8)
 }
 
 /// As [`read`], for the generic extension, where a byte of the header names what it carries.
 ///
 /// # Errors
-/// [`Fault::Opaque`] for NSH, MPLS, protocols and versions that are not known, and what may be QUIC.
+/// [`Fault::Opaque`] for NSH and MPLS.
 #[inline(always)]
 pub(super) fn read_gpe(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
     if h[0] & INSTANCE == 0 {
         return Ok((Next::END, at));
     }
     if h[0] & (QUIC_FIXED | GPE_VERSION) != 0 {
-        return Err(Fault::Opaque);
+        return Ok((Next::HIDDEN, at + 8));
     }
     let next = match h[3] {
         _ if h[0] & GPE_NEXT_PROTOCOL == 0 => Next::ETHERNET,
         1 => Next::IPV4,
         2 => Next::IPV6,
         3 => Next::ETHERNET,
-        _ => return Err(Fault::Opaque),
+        4 | 5 => return Err(Fault::Opaque),
+        _ => Next::HIDDEN,
     };
     Ok((next, at + 8))
 }

@@ -85,10 +85,20 @@ fn went_on(
     next: Result<(Next, usize), Fault>,
     frame: &Frame<'_>,
     route: &Route,
-    out: &Packet,
+    out: &mut Packet,
     walk: &mut Walk,
 ) -> Option<Parsed> {
     match next {
+        Ok((Next::HIDDEN, _)) => {
+            let current = out.layers_begun().wrapping_sub(1);
+            Some(match out.layers.get_mut(current) {
+                Some(layer) => {
+                    layer.flags |= Layer::HIDDEN;
+                    Parsed::Ip
+                }
+                None => Parsed::Malformed(Fault::Opaque),
+            })
+        }
         Ok((Next::END, _)) if out.layer_count == 0 => Some(Parsed::NotIp),
         Ok((Next::END, _)) => Some(Parsed::Ip),
         Ok((Next(next), at)) => {
@@ -201,12 +211,8 @@ fn protocol(
         IPV6_IN_IP => Ok((Next::IPV6, at)),
         ETHERNET_IN_IP => Ok((Next::ETHERNET, at)),
         L2TP | MPLS_IN_IP | ETHER_IP => Err(Fault::Opaque),
-        _ => {
-            if hides_ports(number) {
-                layer.flags |= Layer::HIDDEN;
-            }
-            Ok((Next::END, at))
-        }
+        _ if hides_ports(number) => Ok((Next::HIDDEN, at)),
+        _ => Ok((Next::END, at)),
     }
 }
 

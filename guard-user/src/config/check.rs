@@ -1,6 +1,7 @@
 //! Raw config in, checked config out, and every error on the way.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
@@ -103,7 +104,7 @@ fn check_open_failsafes(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
 /// Destination ports leave none out, because the other end of a flow chooses its own port. Source ports do, where
 /// the pin has others.
 pub(super) fn let_out_by<'p>(rule: &Failsafe, pins: &'p [Pin]) -> Option<&'p Pin> {
-    if !rule.peers.is_empty() && rule.peers.iter().all(|network| network.prefix() > 0) {
+    if !rule.peers.is_empty() && !is_anywhere(&rule.peers) {
         return None;
     }
     let share = |one: &PortRange, other: &PortRange| {
@@ -115,6 +116,28 @@ pub(super) fn let_out_by<'p>(rule: &Failsafe, pins: &'p [Pin]) -> Option<&'p Pin
             || pinned.is_empty()
             || local.iter().any(|one| pinned.iter().any(|other| share(one, other)))
     })
+}
+
+/// Whether these networks leave little of the world out: half of IPv4, or more than a registry's share of IPv6, or a
+/// prefix under which all of IPv4 is (6to4, RFC 3056; NAT64, RFC 6052).
+fn is_anywhere(networks: &[IpNetwork]) -> bool {
+    const CARRIERS: [(Ipv6Addr, u8); 2] = [
+        (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+        (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
+    ];
+    let mut v4 = 0_u64;
+    for network in networks {
+        match network {
+            IpNetwork::V4(network) => v4 += 1 << (32 - u32::from(network.prefix())),
+            IpNetwork::V6(network) => {
+                let has_all_of = |(first, length)| network.prefix() <= length && network.contains(first);
+                if network.prefix() < 12 || CARRIERS.into_iter().any(has_all_of) {
+                    return true;
+                }
+            }
+        }
+    }
+    v4 >= 1 << 31
 }
 
 fn check_site(raw: &RawSite, groups: &Groups, sink: &mut Sink<'_>) -> Option<Site> {

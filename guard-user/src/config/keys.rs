@@ -134,7 +134,7 @@ pub static SECTIONS: [Section; 13] = [
     Section {
         path: "failsafe",
         shape: Shape::Entries,
-        meaning: "Egress that always passes, and is counted: what the host needs to stay manageable. A rule uses at least \
+        meaning: "Egress that passes where a pin forbids it, and is told: what keeps the host manageable. A rule uses at least \
                   one of `local_ports`, `remote_ports` and `peers`; the ones that it uses are ANDed, the values in one \
                   are ORed. A rule that lets packets of a pin pass anywhere needs `peers`, or `anywhere = true`. At \
                   most 64 rules, with 1024 peers and 240 remote ports in all.",

@@ -239,7 +239,7 @@ impl WarningKind {
                 "name `peers` instead: who asks for the data chooses the port at the other end".into()
             }
             Self::FailsafeMatchesEverything { .. } => {
-                "narrow it by ports or peers: what a failsafe rule matches is never judged".into()
+                "narrow it by ports or peers: what a failsafe rule matches passes wherever it goes".into()
             }
             Self::SiteContradictsDatabase { .. } => {
                 "the site wins; make sure that it is right, for the database may be as well".into()

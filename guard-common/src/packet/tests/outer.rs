@@ -36,7 +36,7 @@ fn transports() {
         assert_eq!(only(&eth(V6, v6(proto, payload))), with_ports(v6_layer(proto, 0), dport, flags));
     }
     for (protocols, flags) in
-        [(&[1, 2, 46, 58, 59, 89, 103, 112][..], 0), (&[50, 94, 108, 253, 255], Layer::HIDDEN)]
+        [(&[1, 2, 46, 58, 59, 89, 112][..], 0), (&[50, 94, 103, 108, 253, 255], Layer::HIDDEN)]
     {
         for &proto in protocols {
             assert_eq!(only(&eth(V4, v4(proto, vec![]))), v4_layer(proto, flags));
@@ -120,7 +120,12 @@ fn not_ip() {
     let frames = [0x0806, 0x8035, 0x8809, 0x888e, 0x88cc, 0x88f7, 0x8915, 0x9000]
         .map(|ethertype| (ethertype, vec![0; 46]));
     // Spanning tree, IS-IS, and a vendor's discovery behind LLC.
-    let llc = [vec![0x42, 0x42, 3], vec![0xfe, 0xfe, 3, 0x83], vec![0xaa, 0xaa, 3, 0, 0, 12, 0x20, 0]];
+    let llc = [
+        vec![0x42, 0x42, 3],
+        vec![0xfe, 0xfe, 3, 0x83],
+        vec![0, 1, 0xaf],
+        vec![0xaa, 0xaa, 3, 0, 0, 12, 0x20, 0],
+    ];
     let lengths = llc.into_iter().flat_map(|header| [0, 38, 1500].map(|length| (length, header.clone())));
     for (ethertype, inside) in frames.into_iter().chain(lengths) {
         for frame in [eth(ethertype, inside.clone()), eth(0x8100, tag(ethertype, inside.clone()))] {
@@ -158,6 +163,10 @@ fn opaque() {
         join(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4(TCP, tcp())]),
         join(&[&[0xaa, 0xaa, 3, 0, 0x80, 0xc2, 0, 7], &eth(V4, v4(TCP, tcp()))]),
         join(&[&[6, 6, 3], &v4(TCP, tcp())]),
+        // ISL has a vendor's SNAP header before a whole frame; OSI's numbers of IPv4 and IPv6.
+        join(&[&[0xaa, 0xaa, 3, 0, 0, 12, 0, 2, 0, 0, 0, 0], &eth(V4, v4(TCP, tcp()))]),
+        join(&[&[0xfe, 0xfe, 3, 0xcc], &v4(TCP, tcp())]),
+        join(&[&[0xfe, 0xfe, 3, 0x8e], &v6(TCP, tcp())]),
         vec![0xff, 0xff, 0],
         vec![0; 46],
     ] {
@@ -305,7 +314,9 @@ fn ipv4_fragments() {
         );
     }
     for field in [1, 0x2001, 0x1fff, 0x3fff] {
-        for (protocols, hidden) in [(&[TCP, UDP, 1, 59][..], 0), (&[4, 41, 47, 50, 51, 137], Layer::HIDDEN)] {
+        for (protocols, hidden) in
+            [(&[TCP, 132, 1, 59][..], 0), (&[UDP, 4, 41, 47, 50, 51, 137], Layer::HIDDEN)]
+        {
             for &protocol in protocols {
                 let frame = eth(V4, v4_with(protocol, field, &[], payload()));
                 assert_eq!(only(&frame), v4_layer(protocol, later | hidden), "{field:#x}");

@@ -55,6 +55,14 @@ fn gre_fields() {
     }
 }
 
+/// Port and number of the one layer of a frame, of which nobody can tell what it carries.
+fn hidden(frame: &[u8]) -> (u16, usize) {
+    let packet = ip(frame);
+    let last = packet.layers().last().unwrap();
+    assert_eq!(last.flags & Layer::HIDDEN, Layer::HIDDEN, "{last:?}");
+    (last.dport, packet.layers().len())
+}
+
 #[test]
 fn vxlan_is_told_by_port_and_flags() {
     let inner = || eth(V4, v4(TCP, tcp()));
@@ -71,8 +79,11 @@ fn vxlan_is_told_by_port_and_flags() {
         }
         // Nor can anybody tell it from QUIC with these.
         for flags in [0x48, 0x4f, 0xc8] {
-            assert_eq!(fault(&eth(V4, v4(UDP, udp(port, vxlan(flags, inner()))))), Fault::Opaque);
+            assert_eq!(hidden(&eth(V4, v4(UDP, udp(port, vxlan(flags, inner()))))), (port, 1));
         }
+        // Nor what an EtherType inside is that nobody knows.
+        let unknown = vxlan(8, eth(0xdada, vec![0; 20]));
+        assert_eq!(hidden(&eth(V4, v4(UDP, udp(port, unknown)))), (port, 1));
         assert_eq!(protos(&eth(V4, v4(UDP, udp(port, vec![8; 7])))), [(UDP, port, false)]);
     }
     assert_eq!(protos(&eth(V4, v4(UDP, udp(443, vxlan(8, inner()))))), [(UDP, 443, false)]);
@@ -98,35 +109,57 @@ fn vxlan_gpe_names_its_payload() {
     assert_eq!(protos(&gpe(0x0c, 3, eth(V4, v4(TCP, tcp())))), [outer, INNER4]);
     assert_eq!(protos(&gpe(0x08, 0, eth(V4, v4(TCP, tcp())))), [outer, INNER4]);
     assert_eq!(protos(&gpe(0x04, 1, v4(TCP, tcp()))), [outer]);
-    for (flags, next) in [(0x0c, 4), (0x0c, 5), (0x0c, 9), (0x1c, 1), (0x4c, 1)] {
-        assert_eq!(fault(&gpe(flags, next, v4(TCP, tcp()))), Fault::Opaque, "{flags:#x} {next}");
+    for next in [4, 5] {
+        assert_eq!(fault(&gpe(0x0c, next, v4(TCP, tcp()))), Fault::Opaque, "{next}");
+    }
+    for (flags, next) in [(0x0c, 9), (0x1c, 1), (0x4c, 1)] {
+        assert_eq!(hidden(&gpe(flags, next, v4(TCP, tcp()))), (4790, 1), "{flags:#x} {next}");
     }
 }
 
 #[test]
 fn tunnels_over_udp_that_are_not_read() {
-    let to = |port: u16, first: [u8; 2]| eth(V4, v4(UDP, udp(port, join(&[&first, &[0; 30]]))));
-    for (port, first) in [
-        (2152, [0x30, 255]),
-        (2152, [0x34, 255]),
-        (6080, [0x45, 0]),
-        (6080, [0x60, 0]),
-        (6080, [0x00, 4]),
-        (6080, [0x20, 41]),
-        (3544, [0x60, 0]),
-        (3544, [0, 0]),
-        (3544, [0, 1]),
-        (6635, [0x12, 0x34]),
+    let to = |port: u16, inside: Vec<u8>| eth(V4, v4(UDP, udp(port, inside)));
+    let begins = |first: &[u8]| join(&[first, &[0; 30]]);
+    for (port, inside) in [
+        (1701, begins(&[0x02, 0x02])),
+        (1701, begins(&[0x00, 0x03])),
+        (2152, begins(&[0x30, 255])),
+        (2152, begins(&[0x34, 255])),
+        (3544, v6(TCP, tcp())),
+        (3544, begins(&[0, 0])),
+        (3544, begins(&[0, 1])),
+        (4754, gre(0x20, V4, v4(TCP, tcp()))),
+        (6080, v4(TCP, tcp())),
+        (6080, v6(TCP, tcp())),
+        (6080, join(&[&v4(TCP, tcp()), &[0; 100]])),
+        (6080, begins(&[0x00, 4])),
+        (6080, begins(&[0x20, 41])),
+        (6635, join(&[&[0, 1, 1, 64], &v4(TCP, tcp())])),
+        (6635, join(&[&[0, 1, 0, 64, 0, 1, 1, 64], &v6(TCP, tcp())])),
     ] {
-        assert_eq!(fault(&to(port, first)), Fault::Opaque, "{port} {first:?}");
+        assert_eq!(fault(&to(port, inside.clone())), Fault::Opaque, "{port} {inside:?}");
+        let mut jumbo = to(port, inside);
+        jumbo[38..40].fill(0);
+        assert_eq!(fault(&jumbo), Fault::Opaque, "{port}, whose length says nothing");
     }
-    // What else comes to these ports: GTP's own messages, answers to clients that happen to have them.
-    for (port, first) in
-        [(2152, [0x32, 1]), (2152, [0x81, 255]), (6080, [0x81, 4]), (6080, [0x00, 6]), (3544, [0x12, 0x34])]
-    {
-        assert_eq!(protos(&to(port, first)), [(UDP, port, false)], "{port} {first:?}");
+    // What else comes to these ports: a tunnel's own messages, and answers to clients that happen to have them.
+    let name_answer = begins(&[0x45, 0x12, 0x81, 0x80, 0, 1, 0, 1]);
+    for (port, inside) in [
+        (1701, begins(&[0xc8, 0x02])),
+        (2152, begins(&[0x32, 1])),
+        (2152, begins(&[0x81, 255])),
+        (3544, begins(&[0x12, 0x34])),
+        (4754, begins(&[0x12, 0x34, 0x81, 0x80])),
+        (6080, begins(&[0x81, 4])),
+        (6080, begins(&[0x00, 6])),
+        (6080, name_answer.clone()),
+        (6635, name_answer.clone()),
+        (3544, name_answer),
+        (6635, vec![1; 7]),
+    ] {
+        assert_eq!(protos(&to(port, inside.clone())), [(UDP, port, false)], "{port} {inside:?}");
     }
-    assert_eq!(protos(&eth(V4, v4(UDP, udp(6635, vec![1; 7])))), [(UDP, 6635, false)], "too short");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn what_has_no_ports_matches_no_port_selector_and_what_hides_them_every_one() {
 #[test]
 fn a_later_fragment_matches_the_port_selectors_that_it_may_have() {
     for (proto, v4) in
-        [(6, Reason::Forbidden), (17, Reason::Untagged), (1, Reason::Untagged), (4, Reason::Forbidden)]
+        [(6, Reason::Forbidden), (17, Reason::Forbidden), (1, Reason::Untagged), (4, Reason::Forbidden)]
     {
         assert_eq!(reason_of(proto, 1, false), v4, "protocol {proto}");
         // Of an IPv6 packet the first fragment alone says what it is (RFC 8200 section 4.5).

@@ -313,18 +313,21 @@ fn layer() -> impl Strategy<Value = PlainLayer> {
     ];
     // Protocols with ports, ICMP, ESP, and numbers of extension headers.
     let proto = prop_oneof![4 => Just(6_u8), 4 => select(vec![6_u8, 17, 132, 33, 136, 1, 50, 0, 4, 43, 47, 51, 58, 60, 108, 139])];
-    let odd = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
-    (addresses, proto, port(), port(), odd).prop_map(|((src, dst), proto, sport, dport, (later, others))| {
-        let has_ports = !later && Protocol::ALL.iter().any(|protocol| protocol.number() == proto);
-        PlainLayer {
-            src,
-            dst,
-            proto,
-            ports: has_ports.then_some((sport, dport)),
-            later_fragment: later,
-            other_ports: others && has_ports && proto == 6,
-        }
-    })
+    let odd = [0.1; 3].map(prop::bool::weighted);
+    (addresses, proto, port(), port(), odd).prop_map(
+        |((src, dst), proto, sport, dport, [later, others, tunnel])| {
+            let has_ports = !later && Protocol::ALL.iter().any(|protocol| protocol.number() == proto);
+            PlainLayer {
+                src,
+                dst,
+                proto,
+                ports: has_ports.then_some((sport, dport)),
+                later_fragment: later,
+                other_ports: others && has_ports && proto == 6,
+                may_be_tunnel: tunnel && has_ports && proto == 17,
+            }
+        },
+    )
 }
 
 fn packet() -> impl Strategy<Value = PlainPacket> {

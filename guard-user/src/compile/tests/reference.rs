@@ -25,18 +25,24 @@ pub(crate) struct PlainLayer {
     pub(crate) later_fragment: bool,
     /// Whether the connection may have begun at other ports.
     pub(crate) other_ports: bool,
+    /// Whether it may be a tunnel's, which nobody can tell from something else.
+    pub(crate) may_be_tunnel: bool,
 }
 
 impl PlainLayer {
     /// The protocols of ports that may be the packet's although nobody can read them. `None`: those of any.
     pub(crate) fn unreadable(&self) -> Option<Vec<Protocol>> {
-        /// ICMP, IGMP, RSVP, ICMPv6, no next header, OSPF, PIM and VRRP.
-        const PORTLESS: [u8; 8] = [1, 2, 46, 58, 59, 89, 103, 112];
+        /// ICMP, IGMP, RSVP, ICMPv6, no next header, OSPF and VRRP.
+        const PORTLESS: [u8; 7] = [1, 2, 46, 58, 59, 89, 112];
         /// IPv4, IPv6 and Ethernet in IP, and GRE: what is inside is read.
         const TUNNELS: [u8; 4] = [4, 41, 143, 47];
         let own = Protocol::ALL.into_iter().find(|protocol| protocol.number() == self.proto);
+        if self.may_be_tunnel {
+            return None;
+        }
         match (self.later_fragment, self.src.is_ipv6(), own) {
-            (true, true, _) => None,
+            // Which protocol it is the first fragment alone says; over IPv4 a UDP datagram may be a tunnel's.
+            (true, true, _) | (true, false, Some(Protocol::Udp)) => None,
             (true, false, Some(own)) => Some(vec![own]),
             (false, _, Some(own)) => Some(if self.other_ports { vec![own] } else { Vec::new() }),
             (_, _, None) if PORTLESS.contains(&self.proto) => Some(Vec::new()),
@@ -154,8 +160,8 @@ impl World<'_> {
         if tag.is_empty() {
             return Answer::pass(Reason::Untagged);
         }
-        let covered = |layer| self.policy.failsafe.iter().any(|rule| failsafe_covers(rule, layer));
-        let is_failsafe = hops.is_empty() && layers.iter().all(covered);
+        let covers_all = |rule| layers.iter().all(|layer| failsafe_covers(rule, layer));
+        let is_failsafe = hops.is_empty() && self.policy.failsafe.iter().any(covers_all);
 
         // Every destination with the layer whose ports its recipient would be named by.
         let destinations =
@@ -165,7 +171,7 @@ impl World<'_> {
         for (destination, layer) in destinations {
             let Some((jurisdiction, by)) = self.place(destination) else {
                 return match is_failsafe {
-                    true => Answer { tag, ..Answer::pass(Reason::Failsafe) },
+                    true => Answer { denied: tag.clone(), tag, ..Answer::pass(Reason::Failsafe) },
                     false => Answer::no_tables(),
                 };
             };
@@ -394,7 +400,9 @@ fn layer_matches(pin: &Pin, layer: &PlainLayer) -> bool {
 }
 
 fn has_port(ranges: &[PortRange], layer: &PlainLayer, which: impl Fn((u16, u16)) -> u16) -> bool {
-    let Some(ports) = layer.ports.filter(|_| !layer.other_ports) else { return false };
+    let Some(ports) = layer.ports.filter(|_| !layer.other_ports && !layer.may_be_tunnel) else {
+        return false;
+    };
     ranges.iter().any(|range| {
         range.protocol.number() == layer.proto && range.first <= which(ports) && which(ports) <= range.last
     })

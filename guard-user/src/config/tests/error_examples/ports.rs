@@ -51,6 +51,30 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "open-failsafe",
         "local_ports = [\"tcp/22\"]",
+        "peers = [\"0.0.0.0/1\", \"128.0.0.0/1\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
+        "peers = [\"2000::/3\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
+        "peers = [\"64:ff9b::/96\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
+        "peers = [\"2002::/15\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
         "peers = [\"0.0.0.0/0\"]",
         "3:1 failsafe: the failsafe rule",
     ),
