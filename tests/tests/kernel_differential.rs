@@ -162,6 +162,11 @@ fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
         ip().auth_header().tcp(143, 5),
         // L2TP, which hides what it carries (RFC 3931 section 4.1.1).
         with(header().protocol(115)).payload([0; 12]),
+        // ESP and a path of Multipath TCP, whose ports nobody can tell.
+        with(header().protocol(50)).payload([0; 12]),
+        with(header().protocol(6)).payload(MULTIPATH),
+        // LLC in VXLAN begins behind the bytes that are copied first.
+        ip().udp(40_000, 4789).payload(SNAP_IN_VXLAN),
         inner(ip()),
         inner(ip().gre()),
         inner(ip().udp(40_000, 4789).vxlan(42).then_ethernet()),
@@ -171,6 +176,18 @@ fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
         ip().ipv6(STORAGE_V6[0], PEERS_V6[3]).tcp(143, 5),
     ]
 }
+
+/// A TCP segment from port 5 to port 143 with timestamps and a data sequence signal (RFC 8684 section 3.3).
+const MULTIPATH: [u8; 40] = [
+    0, 5, 0, 143, 0, 0, 0, 1, 0, 0, 0, 1, 0xa0, 0x10, 1, 0, 0, 0, 0, 0, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2,
+    30, 8, 0x20, 1, 0, 0, 0, 1,
+];
+
+/// A VXLAN header and an Ethernet frame with a length, and IPv4 by SNAP.
+const SNAP_IN_VXLAN: [u8; 50] = [
+    8, 0, 0, 0, 0, 0, 42, 0, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0, 28, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45,
+    0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 10, 203, 0, 113, 30,
+];
 
 /// The same around one pair of IPv6 addresses.
 fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
