@@ -5,7 +5,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use guard_common::abi::{Hook, Live, Outcome, Place};
 use guard_common::decide::{self, NoTrace, Transfer, Wanted};
-use guard_common::packet::{self, Addr, Fault, HEADER_LEN, Link, MAX_HEADERS, Parsed};
+use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
 use guard_common::tables::Tables as _;
 
 use crate::accounting;
@@ -65,20 +65,14 @@ fn parse(number: u32, link: Link) -> u32 {
     let valid = if scratch.valid < HEADER_LEN as u32 { scratch.valid } else { HEADER_LEN as u32 };
     let lengths = (valid as usize, frame_len as usize);
     let begun = packet::begin(link, &scratch.header, lengths, &mut scratch.packet, &mut scratch.walk);
-    let mut parsed = begun.map_or(GOES_ON, Parsed::code);
-    for _ in 0..MAX_HEADERS {
-        if parsed != GOES_ON {
-            break;
-        }
-        parsed = borderguard_step(number);
-    }
-    if parsed == GOES_ON {
-        parsed = Parsed::Malformed(Fault::TooDeep).code();
-    }
+    let parsed = packet::to_the_end(begun, || match borderguard_step(number) {
+        GOES_ON => None,
+        code => Some(Parsed::from_code(code)),
+    });
     if scratch::hook(number) as u8 == Hook::Ingress as u8 {
         decide::mirror(&mut scratch.packet);
     }
-    parsed
+    parsed.code()
 }
 
 /// [`packet::step`] in the frame of the scratch of this number: a [`Parsed::code`], or [`GOES_ON`].

@@ -80,9 +80,7 @@ impl KernelTables {
         let live = Live(unsafe { core::ptr::read_volatile(&raw const (*control).live) });
         if live.is_loaded() { Some(Self { live, scratch: 0 }) } else { None }
     }
-}
 
-impl KernelTables {
     /// The live word and the number of the scratch as one number, for a function with many arguments.
     #[inline(always)]
     fn whole(&self) -> u64 {
@@ -150,7 +148,9 @@ impl Tables for KernelTables {
         }
         subprograms::borderguard_by_origin(self.scratch, self.live.0);
         // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.
-        scratch::get(self.scratch).map(|scratch| unsafe { (*scratch).by_origin }).unwrap_or_default()
+        scratch::get(self.scratch)
+            .map(|scratch| unsafe { (*scratch).by_origin })
+            .unwrap_or_else(|| ByOrigin::any(hook, policy))
     }
 
     #[inline(always)]
@@ -165,7 +165,8 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64 {
-        let Some(scratch) = scratch::get(self.scratch) else { return 0 };
+        // Without a scratch nothing is known to be not pinned.
+        let Some(scratch) = scratch::get(self.scratch) else { return u64::MAX };
         // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.
         let last = unsafe { &mut (*scratch).last_source };
         if last.answers(address, policy.generation) {

@@ -1,6 +1,7 @@
 //! A storage host in Dublin, a client in Belgium and one in the US, and the real daemon on the storage host.
+mod connection;
+
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,11 @@ use guard_user::exemption::Summary;
 use guard_user::exit::Exit;
 use serde_json::Value;
 
+pub use self::connection::Connection;
 use crate::bpffs::BpfFs;
 pub use crate::document::{INSTRUMENT, exemption, exemption_within};
 use crate::netns::{HOST_INTERFACE, Host, Lan, Netns};
-use crate::proc::{Process, run_to_end};
+use crate::proc::{Process, retry_until, run_to_end};
 use crate::program;
 use crate::scratch::Scratch;
 
@@ -98,29 +100,6 @@ impl Answer {
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.status.code(), Some(0 | 5..=7))
-    }
-}
-
-/// Both ends of a TCP connection.
-#[derive(Debug)]
-pub struct Connection {
-    /// The storage host's.
-    pub server: TcpStream,
-    /// The client's.
-    pub client: TcpStream,
-}
-
-impl Connection {
-    /// Sends some bytes from the storage host to the client.
-    ///
-    /// # Errors
-    /// Where they do not arrive.
-    pub fn passes(&self) -> Result<()> {
-        let mut word = [0; 6];
-        (&self.server).write_all(b"a mail")?;
-        (&self.client).read_exact(&mut word)?;
-        ensure!(&word == b"a mail", "{word:?} arrived");
-        Ok(())
     }
 }
 
@@ -312,6 +291,18 @@ impl Bed {
     pub fn events(&self) -> Result<Vec<Value>> {
         let text = self.tell(&["events", "--json"])?;
         text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    /// The first event that `is_it`, waited for; `what` it is, for the message where it does not come.
+    ///
+    /// # Errors
+    /// Where it has not come after `deadline`, or no daemon answers.
+    pub fn event(&self, deadline: Duration, what: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
+        let find = || match self.events() {
+            Ok(events) => events.into_iter().find(|event| is_it(event)).map(Ok),
+            Err(error) => Some(Err(error)),
+        };
+        retry_until(deadline, what, find)?
     }
 
     /// Loads an exemption of [`PIN`] for a recipient's addresses; it is open for so many

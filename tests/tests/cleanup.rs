@@ -70,8 +70,7 @@ fn a_signal_cleans_up_and_ends_the_run() {
 fn the_next_run_cleans_up_after_a_killed_one() {
     let (killed, traces) = testbed();
     let (_alive, others) = testbed();
-    killed.signal(Signal::KILL);
-    killed.wait(DEADLINE).unwrap();
+    killed.kill(DEADLINE).unwrap();
     // Any new guard looks for leftovers of its kind. (The sleeper has its own process group, so it
     // outlived its parent until now.)
     let _next = (Netns::new("next").unwrap(), BpfFs::new("next").unwrap(), Cgroup::new("next").unwrap());

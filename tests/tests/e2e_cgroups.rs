@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, OTHER_PORT, PATIENCE, STORE, US, address};
 use guard_tests::cgroup::{self, Cgroup};
 use guard_user::kernel::View;
-use rustix::process::Signal;
 
 const SENT: u64 = 10;
 
@@ -54,8 +53,7 @@ fn a_pinned_slice_that_is_made_anew_sends_nothing_with_a_daemon_or_without() {
     };
     make_anew();
     assert_eq!(arrived_from(&bed, slice.path()), 0, "before the daemon looked");
-    daemon.signal(Signal::KILL);
-    daemon.wait(PATIENCE).unwrap();
+    daemon.kill(PATIENCE).unwrap();
     make_anew();
     let before = unplaced(&bed);
     assert_eq!(arrived_from(&bed, slice.path()), 0, "with no daemon");

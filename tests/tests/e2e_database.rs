@@ -6,10 +6,9 @@ use std::fs;
 
 use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
-use guard_tests::proc::{Process, retry_until};
+use guard_tests::proc::retry_until;
 use guard_user::health::ProblemCode;
 use guard_user::store::last_database;
-use rustix::process::Signal;
 
 /// The pin, and the sites without Boston's or with it in this country.
 fn configure(bed: &Bed, boston: Option<&str>) {
@@ -33,11 +32,6 @@ fn remove_database(bed: &Bed) {
     fs::remove_file(bed.file("geo.mmdb")).unwrap();
 }
 
-fn kill(daemon: &Process) {
-    daemon.signal(Signal::KILL);
-    daemon.wait(PATIENCE).unwrap();
-}
-
 /// What arrives of five datagrams to each host, and what the daemon says of its database.
 fn seen(bed: &Bed) -> ([u64; 2], Option<String>) {
     let arrived = [US, BELGIUM].map(|to| {
@@ -59,7 +53,7 @@ fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
     assert_eq!(seen(&bed), ([5, 5], None), "the config has Boston in Belgium");
     let kept = bed.file("state").join(last_database::FILE);
     daemon.wait_for(PATIENCE, "the database to be kept", || Some(()).filter(|()| kept.exists())).unwrap();
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
 
     // The config is corrected, and the file is gone: what the kernel has is of the site's time.
     configure(&bed, None);
@@ -68,13 +62,13 @@ fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
     let (arrived, why) = seen(&bed);
     assert_eq!(arrived, [0, 5], "{why:?}");
     assert!(why.unwrap().contains("The last one that was good is in force: "));
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
 
     // As after a reboot.
     bed.tell(&["detach"]).unwrap();
     let daemon = bed.start(&[]).unwrap();
     assert_eq!(seen(&bed).0, [0, 5]);
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
 
     // Without either the kernel's tables go on, and the problem says what does not count.
     fs::write(&kept, "nothing of the kind").unwrap();
@@ -99,7 +93,7 @@ fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
     fs::remove_dir_all(&in_the_way).unwrap();
     retry_until(PATIENCE, "it to be mended", is(&[])).unwrap();
     assert!(is_kept().is_some());
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
 
     bed.tell(&["detach"]).unwrap();
     remove_database(&bed);

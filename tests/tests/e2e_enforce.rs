@@ -14,11 +14,8 @@ use serde_json::Value;
 /// The event about a flow from this port to a host, as soon as it is there.
 fn event(bed: &Bed, hook: &str, to: &str, family: Family) -> Value {
     let ip = bed::address(to, family).unwrap().to_string();
-    retry_until(Duration::from_secs(5), &format!("an event at {hook} about {ip}"), || {
-        let is_it = |event: &Value| event["destination"]["ip"] == ip.as_str() && event["hook"] == hook;
-        bed.events().unwrap().into_iter().find(is_it)
-    })
-    .unwrap()
+    let is_it = |event: &Value| event["destination"]["ip"] == ip.as_str() && event["hook"] == hook;
+    bed.event(Duration::from_secs(5), &format!("an event at {hook} about {ip}"), is_it).unwrap()
 }
 
 /// The line of the config that the pin begins on.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use guard_tests::bed::{self, BELGIUM, Bed, Family, PATIENCE, PIN, STORE, US};
 use guard_tests::netns::Netns;
-use guard_tests::proc::retry_until;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -65,13 +64,10 @@ const UNTAGGED: [usize; 2] = [COUNT, COUNT];
 
 /// An event about this IP protocol, with the pin.
 fn is_told(bed: &Bed, protocol: &str) {
-    retry_until(PATIENCE, &format!("an event about {protocol}"), || {
-        let is_it = |event: &serde_json::Value| {
-            event["protocol"] == protocol && event["rule"]["pin"] == "mail" && event["jurisdiction"] == "US"
-        };
-        bed.events().unwrap().iter().any(is_it).then_some(())
-    })
-    .unwrap();
+    let is_it = |event: &serde_json::Value| {
+        event["protocol"] == protocol && event["rule"]["pin"] == "mail" && event["jurisdiction"] == "US"
+    };
+    bed.event(PATIENCE, &format!("an event about {protocol}"), is_it).unwrap();
 }
 
 #[test]

@@ -20,11 +20,6 @@ const TO_US: [&str; 2] = ["203.0.113.10/32", "2001:db8:3::10/128"];
 /// A datagram over IPv4 as a frame.
 const FRAME: u64 = 63;
 
-fn kill(daemon: &Process) {
-    daemon.signal(Signal::KILL);
-    daemon.wait(PATIENCE).unwrap();
-}
-
 /// A number below this one, another one in each run.
 fn below(bound: u64) -> u64 {
     RandomState::new().hash_one(0) % bound
@@ -67,7 +62,7 @@ impl Known {
 fn change_and_kill(bed: &Bed, daemon: &Process, words: &[String], takes: Duration) -> bool {
     let asked = begin(bed, words);
     std::thread::sleep(Duration::from_micros(below(takes.as_micros() as u64 * 3 / 2)));
-    kill(daemon);
+    daemon.kill(PATIENCE).unwrap();
     asked.wait(PATIENCE).unwrap().success()
 }
 
@@ -264,7 +259,7 @@ fn a_crash_of_the_host_gives_nobody_a_byte_more() {
         let daemon = bed.start(&[]).unwrap();
         let used = used_stayed_and_revoked(&bed, quota);
         let more = bed.send(50, MAIL_PORT, US, Family::V4).unwrap();
-        kill(&daemon);
+        daemon.kill(PATIENCE).unwrap();
         // Nobody could tell these to the disk.
         let more = more + bed.send(50, MAIL_PORT, US, Family::V4).unwrap();
         assert_eq!(more, 100);

@@ -100,10 +100,7 @@ fn senders_on_all_cpus_spend_one_quota_and_not_a_byte_more() {
     // What was refused is told as such, and what comes after the end is forbidden like anything else.
     let status = bed.status().unwrap();
     assert!(bed::packets(&status, "egress", "drop", "exemption-exhausted") > 0, "{:?}", status.totals);
-    let told = |reason: &str| {
-        retry_until(PATIENCE, reason, || bed.events().unwrap().into_iter().find(|it| it["reason"] == reason))
-            .unwrap()
-    };
+    let told = |reason: &str| bed.event(PATIENCE, reason, |it| it["reason"] == reason).unwrap();
     assert_eq!(told("exemption-exhausted")["verdict"], "drop");
     for family in Family::ALL {
         assert_eq!(bed.send(5, MAIL_PORT, US, family).unwrap(), 0, "{family:?}");

@@ -56,8 +56,7 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
     let problems = bed.status().unwrap().problems;
     assert!(problems.iter().any(|problem| problem.code == ProblemCode::OrderNotKept), "{problems:?}");
     // Not even a kill opens it again: the kernel holds the order.
-    daemon.signal(rustix::process::Signal::KILL);
-    daemon.wait(SOON).unwrap();
+    daemon.kill(SOON).unwrap();
     slow::go_on(&bed, Part::Disk).unwrap();
     let _next = bed.start(&[]).unwrap();
     assert!(!bed.passes(US).unwrap(), "the order holds over a restart");
@@ -85,7 +84,7 @@ fn to_detach_loses_no_order_that_only_the_kernel_has() {
         let next = bed.start(&[]).unwrap();
         assert!(!bed.passes(US).unwrap(), "the order holds");
         assert_eq!(bed.exemption(id).unwrap().state.name(), "stayed");
-        end(&next);
+        next.kill(SOON).unwrap();
     }
     // Who names no store is told what that means.
     let daemon = slow::start(&bed).unwrap();
@@ -103,13 +102,8 @@ fn leave_an_order_to_the_kernel(bed: &Bed, daemon: &Process, id: &str) {
     slow::hang(bed, Part::Disk).unwrap();
     let message = stay(bed, id).join().unwrap().unwrap_err().to_string();
     assert!(message.contains("no packet passes any more"), "{message}");
-    end(daemon);
+    daemon.kill(SOON).unwrap();
     slow::go_on(bed, Part::Disk).unwrap();
-}
-
-fn end(daemon: &Process) {
-    daemon.signal(rustix::process::Signal::KILL);
-    daemon.wait(SOON).unwrap();
 }
 
 #[test]

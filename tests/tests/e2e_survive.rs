@@ -9,14 +9,9 @@ use guard_tests::bed::{
     self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, PATIENCE, PIN, US, names, packets,
 };
 use guard_tests::netns::HOST_INTERFACE;
-use guard_tests::proc::{Process, run_to_end};
+use guard_tests::proc::run_to_end;
 use guard_user::kernel::View;
 use rustix::process::Signal;
-
-fn kill(daemon: &Process) {
-    daemon.signal(Signal::KILL);
-    daemon.wait(PATIENCE).unwrap();
-}
 
 /// Packets that the kernel dropped as forbidden, asked without a daemon.
 fn dropped(bed: &Bed) -> u64 {
@@ -32,7 +27,7 @@ fn a_killed_daemon_leaves_enforcement_in_place() {
     bed.configure(PIN).unwrap();
     let daemon = bed.start(&[]).unwrap();
     let generation = bed.status().unwrap().generation;
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
     for family in Family::ALL {
         let before = dropped(&bed);
         assert_eq!(bed.send(10, MAIL_PORT, US, family).unwrap(), 0, "{family:?}");
@@ -73,7 +68,7 @@ fn no_forbidden_packet_slips_through_a_restart() {
         });
         let restarts = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for round in 0..10 {
-                kill(&daemon);
+                daemon.kill(PATIENCE).unwrap();
                 daemon = bed.start(&[]).unwrap();
                 assert_eq!(arrived(US), us, "in round {round}");
             }
@@ -97,7 +92,7 @@ fn the_kernel_ends_an_exemption_without_a_daemon() {
     let daemon = bed.start(&[]).unwrap();
     let begin = Instant::now();
     bed.exempt("short", &["203.0.113.10/32"], 4, None).unwrap();
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 5, "open for {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_millis(3900), "too slow to tell: {:?}", begin.elapsed());
     std::thread::sleep(Duration::from_millis(4200).saturating_sub(begin.elapsed()));
@@ -111,7 +106,7 @@ fn the_kernel_ends_a_quota_without_a_daemon() {
     bed.configure(PIN).unwrap();
     let daemon = bed.start(&[]).unwrap();
     bed.exempt("small", &["203.0.113.10/32"], 600, Some(2_000)).unwrap();
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
     let passed = bed.send(100, MAIL_PORT, US, Family::V4).unwrap();
     // Ethernet, IPv4 and UDP headers and the 21 bytes of a datagram are 63 bytes on the wire.
     assert_eq!(passed, 2_000 / 63, "as many as the quota has room for");
@@ -165,7 +160,7 @@ fn another_abi_is_refused_and_goes_on() {
     let bed = Bed::new("abi").unwrap();
     bed.configure(PIN).unwrap();
     let daemon = bed.start(&[]).unwrap();
-    kill(&daemon);
+    daemon.kill(PATIENCE).unwrap();
     bed::make_another_versions(&bed.pin_path()).unwrap();
 
     let refused = bed.spawn(&[]).unwrap();

@@ -13,7 +13,6 @@ use guard_tests::service::{ADDRESS_BOOK_PORT, Item};
 use guard_tests::signing::{APPROVAL, COMPLIANCE, LEGAL, STRANGER};
 use guard_tests::story::{Fetched, Story, ip, pin};
 use jiff::{SignedDuration, Timestamp};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// The authority in Boston that the treaty request names.
@@ -219,8 +218,7 @@ fn story_4_a_treaty_request_keeps_its_window_by_the_kernels_own_clock() {
     story.load("mlat", &document).unwrap();
     assert_eq!(state(&story, "mlat-2013"), "not-yet-valid");
     // From here on the kernel is alone.
-    daemon.signal(Signal::KILL);
-    daemon.wait(PATIENCE).unwrap();
+    daemon.kill(PATIENCE).unwrap();
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING, "too early");
     assert!(Timestamp::now() < begin, "too slow to tell");
     assert!(story.counted("exemption-not-yet-valid").unwrap().0 >= 2);

@@ -67,12 +67,13 @@ pub(super) fn payload(ethertype: u16, depth: Depth) -> Result<Next, Fault> {
 #[inline(always)]
 pub(super) fn tunnelled(protocol: u16) -> Result<Next, Fault> {
     const BRIDGED: u16 = 0x6558;
-    /// What a tunnel's ends say to each other: keepalives, and RFC 2332 section 5.
-    const OF_THE_TUNNEL: [u16; 2] = [0, 0x2001];
+    // What a tunnel's ends say to each other; the second is RFC 2332 section 5's.
+    const KEEPALIVE: u16 = 0;
+    const NEXT_HOP_RESOLUTION: u16 = 0x2001;
 
     match protocol {
         BRIDGED => Ok(Next::ETHERNET),
-        _ if protocol == OF_THE_TUNNEL[0] || protocol == OF_THE_TUNNEL[1] => Ok(Next::END),
+        KEEPALIVE | NEXT_HOP_RESOLUTION => Ok(Next::END),
         _ => payload(protocol, Depth::Tunnelled),
     }
 }
@@ -84,8 +85,8 @@ fn can_carry_ip(ethertype: u16) -> bool {
     matches!(
         ethertype,
         0x22eb // ERSPAN type III, in GRE (vendor)
-        | 0x4305 // batman-adv
         | 0x22f3 // TRILL (RFC 6325)
+        | 0x4305 // batman-adv
         | 0x6558 // bridged Ethernet, in Ethernet
         | 0x880b // PPP, in GRE
         | 0x883e // WCCP, in GRE (vendor)
@@ -117,8 +118,8 @@ fn carries_no_ip(ethertype: u16) -> bool {
         | 0x88a2 // ATA over Ethernet
         | 0x88a4 // EtherCAT
         | 0x888e // EAP over LAN (IEEE 802.1X)
-        | 0x88c7 // pre-authentication (IEEE 802.11)
         | 0x88b8 | 0x88b9 | 0x88ba // GOOSE and sampled values (IEC 61850)
+        | 0x88c7 // pre-authentication (IEEE 802.11)
         | 0x88ca // TIPC
         | 0x88cc // LLDP (IEEE 802.1AB)
         | 0x88d9 // link layer topology discovery
@@ -127,10 +128,10 @@ fn carries_no_ip(ethertype: u16) -> bool {
         | 0x88f5 | 0x88f6 // MVRP and MMRP (IEEE 802.1Q)
         | 0x88f7 // PTP (IEEE 1588)
         | 0x88f8 // NC-SI
-        | 0x893a // IEEE 1905.1
         | 0x8902 // CFM (IEEE 802.1Q)
         | 0x8906 | 0x8914 // Fibre Channel and its setup
         | 0x8915 // RoCE version 1
+        | 0x893a // IEEE 1905.1
         | 0x9000 // loopback
     )
 }

@@ -10,7 +10,7 @@ pub(super) const PORT: u16 = 6081;
 
 /// What the Geneve header `h` at `at` carries, and where.
 ///
-/// Version 0 and a known payload make it Geneve, else it is [`Next::END`].
+/// Only version 0 is Geneve, else it is [`Next::END`].
 ///
 /// # Errors
 /// [`Fault::Opaque`] as [`ethernet::tunnelled`] has it, and [`Fault::Truncated`] if the frame ends

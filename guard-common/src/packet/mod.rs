@@ -18,9 +18,9 @@
 //!
 //! # Which bounds hold
 //! [`MAX_LAYERS`] IP packets; [`MAX_HOPS`] hops of source routes together; [`MAX_HEADERS`] headers
-//! behind those of a plain packet, whether VLAN tags, extension headers or options; and no header that begins or ends behind
-//! byte [`HEADER_LEN`]. What goes past one of them is [`Fault::TooDeep`], and never passes for a
-//! packet that was read to its end.
+//! behind those of a plain packet, whether VLAN tags, extension headers or options; and no header
+//! that begins or ends behind byte [`HEADER_LEN`]. What goes past one of them is
+//! [`Fault::TooDeep`], and never passes for a packet that was read to its end.
 //!
 //! Length fields of packets place nothing. They bound the data of a first fragment, and nothing
 //! else: BIG TCP sends zero in them.
@@ -53,7 +53,7 @@ mod walk;
 pub use addr::Addr;
 pub use protocols::hides_ports;
 pub use types::{Fault, HEADER_LEN, Layer, Link, MAX_HOPS, MAX_LAYERS, Packet, Parsed};
-pub use walk::{MAX_HEADERS, Walk, begin, parse, step};
+pub use walk::{MAX_HEADERS, Walk, begin, parse, step, to_the_end};
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,6 @@ impl Next {
     pub(super) const HOP: Self = Self(0x107);
     /// An option of the TCP header, or the end of that header.
     pub(super) const TCP_OPTION: Self = Self(0x108);
-
     /// Nothing that is read, and nobody can tell what it is: [`Layer::HIDDEN`](super::types::Layer::HIDDEN).
     pub(super) const HIDDEN: Self = Self(0x109);
 

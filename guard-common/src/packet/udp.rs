@@ -21,6 +21,13 @@ const GRE: u16 = 4754;
 const GUE: u16 = 6080;
 const MPLS: u16 = 6635;
 
+/// Whether this is the destination port of a tunnel, one that is read or one that is not.
+#[inline(always)]
+const fn is_of_a_tunnel(dport: u16) -> bool {
+    let is_read = matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT);
+    is_read || matches!(dport, L2TP | GTP_U | TEREDO | GRE | GUE | MPLS)
+}
+
 /// Whether a datagram of `length` bytes to one of these ports that begins so is a tunnel's. Clients that happen to have
 /// the port get answers with other bytes.
 #[inline(always)]
@@ -67,19 +74,21 @@ pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(N
         length => length.saturating_sub(8),
     };
     let at = at + 8;
-    let is_read = matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT);
-    if !is_read && !matches!(dport, L2TP | GTP_U | TEREDO | GRE | GUE | MPLS) {
+    if !is_of_a_tunnel(dport) {
         return Ok((Next::END, at));
     }
-    match frame.header::<8>(at) {
-        Ok(h) if dport == geneve::PORT => geneve::read(frame, h, at),
-        Ok(h) if dport == vxlan::GPE_PORT => vxlan::read_gpe(h, at),
-        Ok(h) if is_read => Ok(vxlan::read(h, at)),
-        Ok(h) if carries_ip(dport, h, length) => Err(Fault::Opaque),
-        Ok(_) => Ok((Next::END, at)),
+    let h = match frame.header::<8>(at) {
+        Ok(h) => h,
         // Too short for the header of any of these tunnels, so it is something else.
-        Err(Fault::Truncated) => Ok((Next::END, at)),
-        Err(fault) => Err(fault),
+        Err(Fault::Truncated) => return Ok((Next::END, at)),
+        Err(fault) => return Err(fault),
+    };
+    match dport {
+        vxlan::PORT | vxlan::OLD_LINUX_PORT => Ok(vxlan::read(h, at)),
+        vxlan::GPE_PORT => vxlan::read_gpe(h, at),
+        geneve::PORT => geneve::read(frame, h, at),
+        _ if carries_ip(dport, h, length) => Err(Fault::Opaque),
+        _ => Ok((Next::END, at)),
     }
 }
 

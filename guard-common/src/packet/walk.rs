@@ -25,15 +25,21 @@ pub fn parse(
     out: &mut Packet,
 ) -> Parsed {
     let mut walk = Walk::default();
-    if let Some(parsed) = begin(link, bytes, (valid, frame_len), out, &mut walk) {
-        return parsed;
-    }
+    let begun = begin(link, bytes, (valid, frame_len), out, &mut walk);
+    to_the_end(begun, || step(bytes, out, &mut walk))
+}
+
+/// Goes on from what [`begin`] answered, with a [`step`] for each header that follows, [`MAX_HEADERS`] at most.
+#[inline(always)]
+pub fn to_the_end(begun: Option<Parsed>, mut step: impl FnMut() -> Option<Parsed>) -> Parsed {
+    let mut parsed = begun;
     for _ in 0..MAX_HEADERS {
-        if let Some(parsed) = step(bytes, out, &mut walk) {
-            return parsed;
+        if parsed.is_some() {
+            break;
         }
+        parsed = step();
     }
-    Parsed::Malformed(Fault::TooDeep)
+    parsed.unwrap_or(Parsed::Malformed(Fault::TooDeep))
 }
 
 /// Where a parse stands between two headers.

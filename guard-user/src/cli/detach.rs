@@ -65,11 +65,11 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         pin_path.display(),
         if removed.left.is_none() { ": nothing is guarded any more" } else { "" },
     )?;
-    if let Err(error @ KernelError::AbiDiffers { .. }) = &view {
+    if let Err(KernelError::AbiDiffers { found, wanted, .. }) = &view {
         writeln!(
             out,
-            "what was counted last can't be read, so bytes that were granted to exemptions count as used: {}",
-            error.to_string().split(". ").next().unwrap_or_default()
+            "what was counted last can't be read, so bytes that were granted to exemptions count as used: another \
+             version of borderguard made the maps (ABI {found}; this one has {wanted})"
         )?;
     }
     // Nothing above waits for the store: who is locked out must get in again.

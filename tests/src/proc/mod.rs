@@ -134,6 +134,15 @@ impl Process {
         retry_until(deadline, &what, || self.ended()).map_err(|error| self.with_log(error))
     }
 
+    /// Has it end by SIGKILL, so that it can put nothing in order, and waits for that.
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    pub fn kill(&self, deadline: Duration) -> Result<ExitStatus, SetupError> {
+        self.signal(Signal::KILL);
+        self.wait(deadline)
+    }
+
     /// Waits until it listens on a port inside `netns`. No packet is sent for that.
     ///
     /// # Errors

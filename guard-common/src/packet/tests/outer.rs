@@ -45,6 +45,16 @@ fn transports() {
     }
 }
 
+#[test]
+fn the_protocols_whose_ports_are_read_are_those_of_the_port_tables() {
+    for proto in 0..=u8::MAX {
+        let (_, packet) = run(Link::Ethernet, &eth(V4, v4(proto, join(&[&tcp(), &[0; 20]]))));
+        let has_ports = packet.layers()[0].flags & Layer::HAS_PORTS != 0;
+        assert_eq!(has_ports, crate::abi::PORT_PROTOCOLS.contains(&proto), "{proto}");
+        assert!(!has_ports || !hides_ports(proto), "{proto}");
+    }
+}
+
 /// A segment with these options, padded.
 fn tcp_with(options: &[u8]) -> Vec<u8> {
     let mut segment = join(&[&tcp(), options]);
