@@ -88,6 +88,29 @@ fn encrypted_compressed_and_unknown_protocols_are_of_every_port() {
     is_told(&bed, "esp");
 }
 
+/// A datagram from port 4500, which is no pin's, to that port of the other end.
+fn datagram(payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(8 + payload.len()).unwrap().to_be_bytes();
+    [&[0x11, 0x94, 0x11, 0x94], &length[..], &[0, 0], payload].concat()
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn esp_in_udp_is_of_every_port_and_its_key_exchange_is_not() {
+    const UDP: u8 = 17;
+    let bed = Bed::new("esp-in-udp").unwrap();
+    bed.configure(PIN).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    // A security parameters index, or the four zero bytes before IKE (RFC 3948 section 2).
+    let esp = datagram(b"\0\0\x01\0\0\0\0\x01a mail of the mailbox");
+    let ike = datagram(b"\0\0\0\0\x01\x02\x03\x04a proposal of keys");
+    for family in Family::ALL {
+        assert_eq!(arrives(&bed, family, UDP, &esp), DROPPED, "{family:?}");
+        assert_eq!(arrives(&bed, family, UDP, &ike), UNTAGGED, "{family:?}");
+    }
+    is_told(&bed, "udp");
+}
+
 /// A TCP segment from port 5555, which is no pin's, with these options.
 fn segment(options: &[u8]) -> Vec<u8> {
     let words = 5 + u8::try_from(options.len() / 4).unwrap();

@@ -165,6 +165,9 @@ fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
         // ESP and a path of Multipath TCP, whose ports nobody can tell.
         with(header().protocol(50)).payload([0; 12]),
         with(header().protocol(6)).payload(MULTIPATH),
+        // ESP in UDP, and a pseudo-wire of MPLS.
+        ip().udp(4500, 4500).payload([0, 0, 1, 0, 0, 0, 0, 1]),
+        ip().udp(40_000, 6635).payload([0, 1, 1, 64, 0, 0, 0, 0]),
         // LLC in VXLAN begins behind the bytes that are copied first.
         ip().udp(40_000, 4789).payload(SNAP_IN_VXLAN),
         inner(ip()),

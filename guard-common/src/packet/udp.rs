@@ -1,5 +1,5 @@
-//! UDP (RFC 768) and UDP-Lite (RFC 3828): 8 bytes. The ports are taken, and the destination port
-//! says which tunnel may be inside.
+//! UDP (RFC 768) and UDP-Lite (RFC 3828): 8 bytes. The ports are taken, and they say which tunnel
+//! may be inside.
 
 use super::frame::Frame;
 use super::next::Next;
@@ -20,6 +20,9 @@ const TEREDO: u16 = 3544;
 const GRE: u16 = 4754;
 const GUE: u16 = 6080;
 const MPLS: u16 = 6635;
+
+/// The port of either end of ESP in UDP (RFC 3948 section 2.1), behind which nobody can read.
+const ESP: u16 = 4500;
 
 /// Whether this is the destination port of a tunnel, one that is read or one that is not.
 #[inline(always)]
@@ -57,7 +60,7 @@ fn carries_ip(dport: u16, h: &[u8; 8], length: u16) -> bool {
 
 /// Puts the ports of the header at `at` into the layer; what follows, and where.
 ///
-/// It is a tunnel if the destination port and then the tunnel's own header say so.
+/// It is a tunnel if the destination port and then the tunnel's own header say so, and ESP if either port does.
 ///
 /// # Errors
 /// [`Fault::TinyFragment`] if the bytes that would tell come in another fragment, and
@@ -74,7 +77,8 @@ pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(N
         length => length.saturating_sub(8),
     };
     let at = at + 8;
-    if !is_of_a_tunnel(dport) {
+    let may_be_esp = layer.sport == ESP || dport == ESP;
+    if !is_of_a_tunnel(dport) && !may_be_esp {
         return Ok((Next::END, at));
     }
     let h = match frame.header::<8>(at) {
@@ -88,6 +92,10 @@ pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(N
         vxlan::GPE_PORT => vxlan::read_gpe(h, at),
         geneve::PORT => geneve::read(frame, h, at),
         _ if carries_ip(dport, h, length) => Err(Fault::Opaque),
+        // A pseudo-wire's frame, or an answer to a client that happens to have this port.
+        MPLS => Ok((Next::HIDDEN, at)),
+        // Four zero bytes come before IKE.
+        _ if may_be_esp && h[..4] != [0; 4] => Ok((Next::HIDDEN, at)),
         _ => Ok((Next::END, at)),
     }
 }

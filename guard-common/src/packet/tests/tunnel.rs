@@ -154,11 +154,41 @@ fn tunnels_over_udp_that_are_not_read() {
         (6080, begins(&[0x81, 4])),
         (6080, begins(&[0x00, 6])),
         (6080, name_answer.clone()),
-        (6635, name_answer.clone()),
-        (3544, name_answer),
+        (3544, name_answer.clone()),
         (6635, vec![1; 7]),
     ] {
-        assert_eq!(protos(&to(port, inside.clone())), [(UDP, port, false)], "{port} {inside:?}");
+        let packet = ip(&to(port, inside.clone()));
+        assert_eq!(packet.layers().len(), 1, "{port} {inside:?}");
+        assert_eq!(packet.layers()[0].flags, Layer::HAS_PORTS, "{port} {inside:?}");
+    }
+    // A label with a pseudo-wire's frame behind it, with and without a control word, and what may be one.
+    for inside in [begins(&[0, 1, 1, 64, 0, 0, 0, 0]), begins(&[0, 1, 1, 64, 2, 0, 0, 0]), name_answer] {
+        assert_eq!(hidden(&to(6635, inside)), (6635, 1));
+    }
+}
+
+#[test]
+fn esp_in_udp_hides_the_ports_inside() {
+    let between = |source: u16, dport: u16, inside: &[u8]| {
+        let mut datagram = udp(dport, inside.to_vec());
+        datagram[..2].copy_from_slice(&source.to_be_bytes());
+        [eth(V4, v4(UDP, datagram.clone())), eth(V6, v6(UDP, datagram))]
+    };
+    let esp = [0, 0, 1, 0, 0, 0, 0, 1, 0xaa, 0xbb, 0xcc, 0xdd];
+    // RFC 3948 section 2.2: four zero bytes before IKE. And section 2.3: a keepalive is one byte.
+    let ike = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    for (source, dport) in [(4500, 4500), (4500, 50123), (50123, 4500), (4500, 6080)] {
+        for frame in between(source, dport, &esp) {
+            assert_eq!(hidden(&frame), (dport, 1), "{source} {dport}");
+        }
+        for inside in [&ike[..], &[0xff]] {
+            for frame in between(source, dport, inside) {
+                assert_eq!(ip(&frame).layers()[0].flags & Layer::HIDDEN, 0, "{source} {dport} {inside:?}");
+            }
+        }
+    }
+    for frame in between(4501, 50123, &esp) {
+        assert_eq!(ip(&frame).layers()[0].flags & Layer::HIDDEN, 0);
     }
 }
 
