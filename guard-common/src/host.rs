@@ -6,7 +6,7 @@ use crate::abi::{MAX_EXEMPTIONS, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
-use crate::tables::{Origin, Tables};
+use crate::tables::{Accounts, Origin, Tables};
 
 /// The steps of the decision that [`Tables`] has as the functions of [`decide`](crate::decide) that they are named by:
 /// for tables that have nothing to add to them.
@@ -53,17 +53,8 @@ macro_rules! steps_as_decided {
             trace: &mut R,
         ) -> u32 {
             let candidates = $crate::decide::candidates(policy, recipient);
-            $crate::decide::find_exemption(hook, self, &candidates, transfer, open, trace)
-        }
-
-        fn take(
-            &self,
-            hook: $crate::abi::Hook,
-            policy: &$crate::abi::PolicyTable,
-            slot: u32,
-            transfer: &$crate::tables::Transfer,
-        ) -> u32 {
-            $crate::decide::take(hook, self, policy, slot, transfer)
+            let take = |slot| $crate::decide::take(hook, self, policy, slot, transfer);
+            $crate::decide::find_exemption(policy, &candidates, open, take, trace)
         }
     };
 }
@@ -123,7 +114,9 @@ impl Tables for HostTables {
     }
 
     crate::steps_as_decided!();
+}
 
+impl Accounts for HostTables {
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
         let Some(charged) = self.charged.get(usize::from(slot)) else { return false };
         let before = charged.fetch_add(bytes, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What the decision reads: the tables of the live generation and where the packet comes from.
 //!
-//! Both traits have two real implementations: BPF maps and the socket buffer in the kernel program,
+//! The traits have two real implementations: BPF maps and the socket buffer in the kernel program,
 //! boxed tables and plain values on the host.
 
 use crate::abi::{Hook, MAX_CGROUP_LEVELS, Place, PolicyTable, Provenance};
@@ -53,12 +53,27 @@ pub struct Transfer {
     pub bytes: u64,
 }
 
+/// The accounts of the exemptions, each by its slot. They belong to no generation.
+pub trait Accounts {
+    /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
+    /// True where the bytes were charged. Exact under concurrency: what all true answers charged
+    /// never exceeds the quota.
+    fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool;
+
+    /// Takes a charge back whose packet does not go after all.
+    fn refund(&self, slot: u16, bytes: u64);
+
+    /// Books a charge whose packet goes. What is booked is never taken back, so that whoever reads it
+    /// meanwhile reads what has passed and no more.
+    fn book(&self, slot: u16, bytes: u64);
+}
+
 /// The tables of one generation.
 ///
 /// Steps of the decision are here where the kernel program does more than to take them: it puts them into functions
 /// that the verifier judges once, for all that calls them, and remembers what was asked last. On the host they are the
 /// functions of [`decide`](crate::decide) that they are named by.
-pub trait Tables: GeoTables {
+pub trait Tables: GeoTables + Accounts {
     /// The policy table.
     fn policy(&self) -> Option<&PolicyTable>;
 
@@ -87,21 +102,6 @@ pub trait Tables: GeoTables {
         open: u64,
         trace: &mut R,
     ) -> u32;
-
-    /// `decide::take`.
-    fn take(&self, hook: Hook, policy: &PolicyTable, slot: u32, transfer: &Transfer) -> u32;
-
-    /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
-    /// True where the bytes were charged. Exact under concurrency: what all true answers charged
-    /// never exceeds the quota.
-    fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool;
-
-    /// Takes a charge back whose packet does not go after all.
-    fn refund(&self, slot: u16, bytes: u64);
-
-    /// Books a charge whose packet goes. What is booked is never taken back, so that whoever reads it
-    /// meanwhile reads what has passed and no more.
-    fn book(&self, slot: u16, bytes: u64);
 }
 
 /// What is known of a packet beside its bytes.

@@ -21,8 +21,8 @@ use guard_common::abi::Hook;
 use guard_common::interval::{place_v4, place_v6};
 use guard_common::packet::{Addr, Link};
 use guard_common::search::at;
+use guard_ebpf::generation::Generation;
 use guard_ebpf::judge::{judge, judge_with};
-use guard_ebpf::tables::KernelTables;
 
 /// Destinations in the list.
 const DRAWS: usize = 1 << 19;
@@ -103,7 +103,7 @@ pub fn bench_egress_random(context: TcContext) -> i32 {
 
 #[classifier]
 pub fn bench_lookup_v4(_: TcContext) -> i32 {
-    let Some(tables) = KernelTables::live() else { return TC_ACT_UNSPEC };
+    let Some(tables) = Generation::live() else { return TC_ACT_UNSPEC };
     let Some(address) = draw() else { return TC_ACT_UNSPEC };
     if let Some(place) = place_v4(&tables, address.lo as u32) {
         keep(u32::from(place.0));
@@ -113,7 +113,7 @@ pub fn bench_lookup_v4(_: TcContext) -> i32 {
 
 #[classifier]
 pub fn bench_lookup_v6(_: TcContext) -> i32 {
-    let Some(tables) = KernelTables::live() else { return TC_ACT_UNSPEC };
+    let Some(tables) = Generation::live() else { return TC_ACT_UNSPEC };
     let Some(address) = draw() else { return TC_ACT_UNSPEC };
     if let Some(place) = place_v6(&tables, address) {
         keep(u32::from(place.0));

@@ -1,17 +1,25 @@
 //! One packet's way: copy, parse, judge, exempt, account.
 
-use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, dimension};
-use guard_common::decide::Decision;
+use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, dimension};
+use guard_common::decide::{self, Decision, NoTrace, Wanted};
 use guard_common::packet::{Fault, Link, Packet, Parsed};
-use guard_common::tables::Tables;
 use guard_common::verdict::{Reason, Verdict};
 
-use crate::accounting::{account, total};
+use crate::accounting::account;
+use crate::clock::boot_ns;
+use crate::counters::total;
+use crate::generation::Generation;
 use crate::header::{self, SHORT_LEN};
 use crate::hooks::Source;
 use crate::scratch::{self, Scratch};
 use crate::subprograms;
 use crate::tables::KernelTables;
+
+/// What [`borderguard_judge`] answers where an exemption can cover the packet.
+pub const EXEMPTABLE: u32 = 1;
+
+/// In the answer of [`borderguard_exempt`]: the packet is covered, by the slot in the low 16 bits.
+pub const EXEMPT: u32 = 1 << 16;
 
 /// Judges one packet and accounts for it. True where it may go.
 #[inline(always)]
@@ -44,22 +52,22 @@ fn judge_in<S: Source>(
     // SAFETY: the scratch is this program's alone. Subprograms take their own reference while this one is not used.
     let scratch = unsafe { &mut *scratch };
     source.describe(&mut scratch.provenance);
-    let Some(tables) = KernelTables::live() else {
+    let Some(generation) = Generation::live() else {
         total(hook, &Outcome::from(Decision::no_tables()), scratch.provenance.wire_len);
         return false;
     };
-    let Some(policy) = tables.policy() else { return false };
+    let Some(policy) = generation.policy() else { return false };
     if policy.dimensions & dimension::CGROUP != 0 {
         source.describe_cgroups(policy.read_levels, &mut scratch.provenance);
         scratch.provenance.unplaced = 0;
         if policy.parent_len != 0 {
-            subprograms::borderguard_find_unplaced(number, tables.live.0);
+            subprograms::borderguard_find_unplaced(number, generation.live.0);
         }
     }
     parse(number, link, source, scratch);
     change(&mut scratch.packet);
-    if subprograms::borderguard_judge(number, tables.live.0) == subprograms::EXEMPTABLE {
-        exempt(number, &tables, scratch);
+    if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
+        exempt(number, generation, scratch);
     }
     account(number, hook, scratch, policy);
     scratch.outcome.verdict != Verdict::Drop as u8
@@ -93,10 +101,10 @@ fn parse_copied(number: u32, link: Link) -> u32 {
 
 /// Lets an exemption decide where one covers the packet.
 #[inline(always)]
-fn exempt(number: u32, tables: &KernelTables, scratch: &mut Scratch) {
-    let answer = subprograms::borderguard_exempt(number, tables.live.0);
+fn exempt(number: u32, generation: Generation, scratch: &mut Scratch) {
+    let answer = borderguard_exempt(number, generation.live.0);
     let outcome = &mut scratch.outcome;
-    if answer & subprograms::EXEMPT != 0 {
+    if answer & EXEMPT != 0 {
         outcome.verdict = Verdict::Pass as u8;
         outcome.reason = Reason::Exempt as u8;
         outcome.exemption = answer as u16;
@@ -105,5 +113,47 @@ fn exempt(number: u32, tables: &KernelTables, scratch: &mut Scratch) {
         if answer != 0 {
             outcome.reason = answer as u8;
         }
+    }
+}
+
+/// [`decide::judge`] of the packet in the scratch of this number; the outcome is written there. The answer is
+/// [`EXEMPTABLE`] or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_judge(number: u32, live: u32) -> u32 {
+    let Some(scratch) = subprograms::scratch(number) else { return 0 };
+    let tables = KernelTables::of(live, number);
+    let parsed = Parsed::from_code(scratch.parsed);
+    let decision = decide::judge(
+        scratch::hook(number),
+        parsed,
+        &scratch.packet,
+        &tables,
+        &scratch.provenance,
+        &mut NoTrace,
+    );
+    scratch.outcome = Outcome::from(decision);
+    u32::from(decision.exemptable)
+}
+
+/// [`decide::exempt`] for the packet and the outcome in the scratch of this number: [`EXEMPT`] with a slot, or
+/// the number of the reason why an exemption does not cover it, or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_exempt(number: u32, live: u32) -> u32 {
+    let Some(scratch) = subprograms::scratch(number) else { return 0 };
+    let tables = KernelTables::of(live, number);
+    scratch.now = boot_ns();
+    let now = scratch.now;
+    let wanted = Wanted {
+        destination: u32::from(scratch.outcome.destination),
+        place: Place(scratch.outcome.place),
+        denied: scratch.outcome.denied,
+        bytes: scratch.provenance.wire_len,
+    };
+    match decide::exempt(scratch::hook(number), &scratch.packet, &tables, &wanted, || now, &mut NoTrace) {
+        Ok(slot) => EXEMPT | u32::from(slot),
+        Err(Some(reason)) => reason as u32,
+        Err(None) => 0,
     }
 }

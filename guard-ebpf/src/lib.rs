@@ -6,10 +6,15 @@
 
 pub mod accounting;
 pub mod atomic;
+pub mod cache;
+pub mod clock;
+pub mod counters;
+pub mod generation;
 pub mod header;
 pub mod hooks;
 pub mod judge;
 pub mod maps;
+pub mod records;
 pub mod scratch;
 pub mod subprograms;
 pub mod tables;

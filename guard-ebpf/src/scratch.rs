@@ -15,7 +15,7 @@ use guard_common::decide::ByOrigin;
 use guard_common::packet::{HEADER_LEN, Packet, Walk};
 
 use crate::atomic;
-use crate::tables::{LastLookup, LastRecipient};
+use crate::cache::{LastLookup, LastRecipient};
 
 /// Tries to claim a scratch. One fails only where another task came in between.
 const TRIES: u32 = 8;

@@ -2,15 +2,13 @@
 //! `global`). Their arguments and answers are plain numbers and the rest is in scratch memory, so that
 //! every call looks the same to it and the ways through one do not multiply with those through the next.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use guard_common::abi::{Hook, Live, Outcome, Place};
-use guard_common::decide::{self, NoTrace, Transfer, Wanted};
+use guard_common::abi::Hook;
+use guard_common::decide::{self, NoTrace, Transfer};
 use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
-use guard_common::tables::Tables as _;
 
-use crate::accounting;
+use crate::generation::Generation;
 use crate::scratch::{self, Scratch};
-use crate::tables::KernelTables;
+use crate::{counters, records};
 
 /// What a function answers that could not read the tables: no place.
 pub const NOTHING: u32 = u32::MAX;
@@ -18,15 +16,9 @@ pub const NOTHING: u32 = u32::MAX;
 /// What [`borderguard_step`] answers where another header follows.
 const GOES_ON: u32 = u32::MAX - 1;
 
-/// What [`borderguard_judge`] answers where an exemption can cover the packet.
-pub const EXEMPTABLE: u32 = 1;
-
-/// In the answer of [`borderguard_exempt`]: the packet is covered, by the slot in the low 16 bits.
-pub const EXEMPT: u32 = 1 << 16;
-
 /// The scratch of this number.
 #[inline(always)]
-fn scratch<'a>(number: u32) -> Option<&'a mut Scratch> {
+pub(crate) fn scratch<'a>(number: u32) -> Option<&'a mut Scratch> {
     // SAFETY: the scratch is this program's alone, and the caller of a subprogram does not use its own reference
     // meanwhile.
     scratch::get(number).map(|scratch| unsafe { &mut *scratch })
@@ -37,8 +29,7 @@ fn scratch<'a>(number: u32) -> Option<&'a mut Scratch> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_place(hi: u64, lo: u64, live: u32) -> u32 {
-    let tables = KernelTables { live: Live(live), scratch: 0 };
-    match decide::place(&tables, Addr { hi, lo }) {
+    match decide::place(&Generation::of(live), Addr { hi, lo }) {
         Some(place) => u32::from(place.0),
         None => NOTHING,
     }
@@ -83,32 +74,12 @@ pub extern "C" fn borderguard_step(number: u32) -> u32 {
     packet::step(&scratch.header, &mut scratch.packet, &mut scratch.walk).map_or(GOES_ON, Parsed::code)
 }
 
-/// [`decide::judge`] of the packet in the scratch of this number; the outcome is written there. The answer is
-/// [`EXEMPTABLE`] or 0.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn borderguard_judge(number: u32, live: u32) -> u32 {
-    let Some(scratch) = scratch(number) else { return 0 };
-    let tables = KernelTables { live: Live(live), scratch: number };
-    let parsed = Parsed::from_code(scratch.parsed);
-    let decision = decide::judge(
-        scratch::hook(number),
-        parsed,
-        &scratch.packet,
-        &tables,
-        &scratch.provenance,
-        &mut NoTrace,
-    );
-    scratch.outcome = Outcome::from(decision);
-    u32::from(decision.exemptable)
-}
-
 /// Writes [`decide::by_origin`] of the packet in the scratch of this number there, over the slots of this live word.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_by_origin(number: u32, live: u32) -> u32 {
-    let tables = KernelTables { live: Live(live), scratch: number };
-    if let (Some(scratch), Some(policy)) = (scratch(number), tables.policy()) {
+    let generation = Generation::of(live);
+    if let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) {
         scratch.by_origin = decide::by_origin(scratch::hook(number), policy, &scratch.provenance);
     }
     0
@@ -118,8 +89,8 @@ pub extern "C" fn borderguard_by_origin(number: u32, live: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_failsafe(number: u32, live: u32) -> u32 {
-    let tables = KernelTables { live: Live(live), scratch: number };
-    match (scratch(number), tables.policy()) {
+    let generation = Generation::of(live);
+    match (scratch(number), generation.policy()) {
         (Some(scratch), Some(policy)) => {
             u32::from(decide::failsafe_covers(policy, &scratch.packet, &mut NoTrace))
         }
@@ -131,9 +102,9 @@ pub extern "C" fn borderguard_failsafe(number: u32, live: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
-    let tables = KernelTables { live: Live(live), scratch: 0 };
+    let generation = Generation::of(live);
     // Without tables nothing is known to be not pinned.
-    tables.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
+    generation.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
 }
 
 /// Writes [`decide::unplaced_pins`] of the packet in the scratch of this number there, over the slots of this live
@@ -141,87 +112,70 @@ pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_find_unplaced(number: u32, live: u32) -> u32 {
-    let tables = KernelTables { live: Live(live), scratch: number };
-    if let (Some(scratch), Some(policy)) = (scratch(number), tables.policy()) {
+    let generation = Generation::of(live);
+    if let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) {
         scratch.provenance.unplaced = decide::unplaced_pins(policy, &scratch.provenance);
     }
     0
 }
 
-/// [`decide::exempt`] for the packet and the outcome in the scratch of this number: [`EXEMPT`] with a slot, or
-/// the number of the reason why an exemption does not cover it, or 0.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn borderguard_exempt(number: u32, live: u32) -> u32 {
-    let Some(scratch) = scratch(number) else { return 0 };
-    let tables = KernelTables { live: Live(live), scratch: number };
-    scratch.now = boot_ns();
-    let now = scratch.now;
-    let wanted = Wanted {
-        destination: u32::from(scratch.outcome.destination),
-        place: Place(scratch.outcome.place),
-        denied: scratch.outcome.denied,
-        bytes: scratch.provenance.wire_len,
-    };
-    match decide::exempt(scratch::hook(number), &scratch.packet, &tables, &wanted, || now, &mut NoTrace) {
-        Ok(slot) => EXEMPT | u32::from(slot),
-        Err(Some(reason)) => reason as u32,
-        Err(None) => 0,
-    }
+/// The number of a scratch and the live word as one number, for a function with many arguments.
+#[inline(always)]
+#[must_use]
+pub fn whole(number: u32, live: u32) -> u64 {
+    u64::from(live) << 32 | u64::from(number)
 }
 
-/// [`decide::take`] of the exemption in this slot; `tables` is [`KernelTables::from_whole`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn borderguard_take(tables: u64, slot: u32, now: u64, bytes: u64) -> u32 {
-    let tables = KernelTables::from_whole(tables);
-    let Some(policy) = tables.policy() else { return 0 };
-    decide::take(scratch::hook(tables.scratch), &tables, policy, slot, &Transfer { now, bytes })
+/// The two of such a number.
+#[inline(always)]
+fn parts(whole: u64) -> (u32, Generation) {
+    (whole as u32, Generation::of((whole >> 32) as u32))
 }
 
-/// [`decide::find_exemption`] among the candidates of the scratch; `tables` is [`KernelTables::from_whole`].
+/// [`decide::take`] of the exemption in this slot, for the packet in the scratch of this [`whole`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_find_exemption(tables: u64, open: u64, now: u64, bytes: u64) -> u32 {
-    let tables = KernelTables::from_whole(tables);
-    let number = tables.scratch;
-    let Some(scratch) = scratch(number) else { return 0 };
-    let transfer = Transfer { now, bytes };
+pub extern "C" fn borderguard_take(whole: u64, slot: u32, now: u64, bytes: u64) -> u32 {
+    let (number, generation) = parts(whole);
+    let Some(policy) = generation.policy() else { return 0 };
+    decide::take(scratch::hook(number), &generation, policy, slot, &Transfer { now, bytes })
+}
+
+/// [`decide::find_exemption`] among the candidates in the scratch of this [`whole`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_find_exemption(whole: u64, open: u64, now: u64, bytes: u64) -> u32 {
+    let (number, generation) = parts(whole);
+    let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) else { return 0 };
     let candidates = &scratch.last_recipient.candidates;
-    decide::find_exemption(scratch::hook(number), &tables, candidates, &transfer, open, &mut NoTrace)
+    let take = |slot| borderguard_take(whole, slot, now, bytes);
+    decide::find_exemption(policy, candidates, open, take, &mut NoTrace)
 }
 
-/// [`accounting::record`] of the packet and the outcome in the scratch of this number, judged by this generation.
+/// [`records::record`] of the packet and the outcome in the scratch of this number, judged by this generation.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_record(number: u32, generation: u64) -> u32 {
     if let Some(scratch) = scratch(number) {
-        accounting::record(scratch::hook(number), scratch, generation);
+        records::record(scratch::hook(number), scratch, generation);
     }
     0
 }
 
-/// [`accounting::count_first_outcome`] of the packet and the outcome in the scratch of this number.
+/// [`counters::count_first_outcome`] of the packet and the outcome in the scratch of this number.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_count_first_outcome(key: u32, bytes: u64) -> u32 {
-    accounting::count_first_outcome(key, bytes);
+    counters::count_first_outcome(key, bytes);
     0
 }
 
-/// [`accounting::count_unplaced`] of the packet and the outcome in the scratch of this number.
+/// [`counters::count_unplaced`] of the packet and the outcome in the scratch of this number.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_count_unplaced(number: u32) -> u32 {
     if let Some(scratch) = scratch(number) {
-        accounting::count_unplaced(scratch);
+        counters::count_unplaced(scratch);
     }
     0
-}
-
-/// `CLOCK_BOOTTIME` in nanoseconds: it goes on in suspend, and nobody can set it.
-#[inline(always)]
-pub fn boot_ns() -> u64 {
-    // SAFETY: the helper takes nothing and only reads the clock.
-    unsafe { bpf_ktime_get_boot_ns() }
 }

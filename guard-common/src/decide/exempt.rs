@@ -5,7 +5,7 @@ use super::tag::{layer_port_key, peer_set_number, remote_set_of_key};
 use crate::abi::{self, ExemptionSet, Hook, Place, PolicyTable};
 use crate::packet::Packet;
 use crate::search::{at, at_ref};
-use crate::tables::{Recipient, Tables, Transfer};
+use crate::tables::{Accounts, Recipient, Tables, Transfer};
 use crate::trace::Trace;
 use crate::verdict::Reason;
 
@@ -121,7 +121,13 @@ pub fn first_candidate(policy: &PolicyTable, candidates: &ExemptionSet, open: u6
 /// Lets the exemption in this slot cover the transfer, and charges it. The answer is [`FOUND`] with the slot of its
 /// account, or the number of the [`Reason`] why it does not cover it.
 #[inline(always)]
-pub fn take<T: Tables>(hook: Hook, tables: &T, policy: &PolicyTable, slot: u32, transfer: &Transfer) -> u32 {
+pub fn take<A: Accounts>(
+    hook: Hook,
+    accounts: &A,
+    policy: &PolicyTable,
+    slot: u32,
+    transfer: &Transfer,
+) -> u32 {
     let exemption = at_ref(&policy.exemptions, slot);
     let account = exemption.account as u16;
     if transfer.now < exemption.valid_from_ns {
@@ -130,25 +136,23 @@ pub fn take<T: Tables>(hook: Hook, tables: &T, policy: &PolicyTable, slot: u32, 
     if transfer.now >= exemption.valid_until_ns {
         return Reason::ExemptionExpired as u32;
     }
-    if hook as u8 == Hook::Egress as u8 && !tables.charge(account, transfer.bytes, exemption.quota) {
+    if hook as u8 == Hook::Egress as u8 && !accounts.charge(account, transfer.bytes, exemption.quota) {
         return Reason::ExemptionExhausted as u32;
     }
     FOUND | u32::from(account)
 }
 
-/// Charges the first of the candidates that covers the lowest of the open pins. The answer is [`FOUND`] with
-/// the slot of its account, or the number of the [`Reason`] why the last one that was looked at does not cover
-/// it, or 0.
+/// Charges the first of the candidates that covers the lowest of the open pins; `take` is [`take`] of a slot. The
+/// answer is [`FOUND`] with the slot of its account, or the number of the [`Reason`] why the last one that was looked
+/// at does not cover it, or 0.
 #[inline(always)]
-pub fn find_exemption<T: Tables, R: Trace>(
-    hook: Hook,
-    tables: &T,
+pub fn find_exemption<R: Trace>(
+    policy: &PolicyTable,
     candidates: &ExemptionSet,
-    transfer: &Transfer,
     open: u64,
+    take: impl Fn(u32) -> u32,
     trace: &mut R,
 ) -> u32 {
-    let Some(policy) = tables.policy() else { return 0 };
     let of_pin = at_ref(&policy.exempt_pins, open.trailing_zeros());
     let mut refusal = policy.zero;
     for word in 0..abi::EXEMPTION_WORDS as u32 {
@@ -159,7 +163,7 @@ pub fn find_exemption<T: Tables, R: Trace>(
             }
             let slot = word * 64 + bits.trailing_zeros();
             bits &= bits - 1;
-            let answer = tables.take(hook, policy, slot, transfer);
+            let answer = take(slot);
             let refused = Reason::from_index(answer as u8).filter(|_| answer & FOUND == 0);
             trace.exemption(slot as u16, refused.map_or(Ok(()), Err));
             if answer & FOUND != 0 {

@@ -9,7 +9,7 @@ use guard_common::decide::{Decision, NoTrace, decide, mirror};
 use guard_common::host::HostTables;
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Packet;
-use guard_common::tables::Tables;
+use guard_common::tables::{Accounts, Tables};
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -55,6 +55,9 @@ impl Tables for PartlyLoaded {
         self.tables.policy()
     }
     guard_common::steps_as_decided!();
+}
+
+impl Accounts for PartlyLoaded {
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
         self.tables.charge(slot, bytes, quota)
     }

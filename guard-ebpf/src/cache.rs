@@ -1,0 +1,58 @@
+//! What was looked up last, and what it came to: a transfer is many packets of one flow.
+
+use guard_common::abi::ExemptionSet;
+use guard_common::packet::Addr;
+use guard_common::tables::Recipient;
+
+/// What the last address that was looked up came to, in one generation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastLookup {
+    /// The address.
+    pub address: Addr,
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// What it came to.
+    pub value: u64,
+}
+
+impl LastLookup {
+    /// Whether this is the answer for the address in this generation.
+    #[inline(always)]
+    pub(crate) fn answers(&self, address: Addr, generation: u64) -> bool {
+        // One branch: addresses of a flow are all the same or not at all.
+        let other =
+            (self.address.hi ^ address.hi) | (self.address.lo ^ address.lo) | (self.generation ^ generation);
+        other == 0
+    }
+}
+
+/// The candidates of the last recipient, in one generation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastRecipient {
+    /// The recipient.
+    pub recipient: Recipient,
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// The exemptions that have it.
+    pub candidates: ExemptionSet,
+    /// The pins that were open when the first of them was looked for; 0 where none was.
+    pub open: u64,
+    /// The slot of the first of them for the lowest open pin, [`decide::first_candidate`].
+    pub first: u32,
+    /// Padding up to 8 bytes.
+    pub pad: u32,
+}
+
+impl LastRecipient {
+    /// Whether these are the candidates for this recipient in this generation.
+    #[inline(always)]
+    pub(crate) fn answers(&self, recipient: &Recipient, generation: u64) -> bool {
+        let (own, other) = (&self.recipient, recipient);
+        let ports =
+            u64::from(own.port_key ^ other.port_key) | u64::from(own.jurisdiction ^ other.jurisdiction);
+        let addresses = (own.address.hi ^ other.address.hi) | (own.address.lo ^ other.address.lo);
+        addresses | ports | (self.generation ^ generation) == 0
+    }
+}

@@ -1,0 +1,102 @@
+//! The tables of a generation as views into the maps.
+
+use guard_common::abi::{Live, PolicyTable};
+use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::tables::Accounts;
+
+use crate::atomic;
+use crate::maps::{CONTROL, EXEMPTION_USE, POLICY, V4_ENTRIES, V4_INDEX, V6_DETAIL, V6_ENTRIES, V6_INDEX};
+
+/// The slots of the generation that was live when the packet came.
+#[derive(Clone, Copy)]
+pub struct Generation {
+    pub(crate) live: Live,
+}
+
+impl Generation {
+    /// Reads the live word, once for this packet. `None` where nothing is loaded.
+    #[inline(always)]
+    #[must_use]
+    pub fn live() -> Option<Self> {
+        let control = CONTROL.get_ptr(0)?;
+        // SAFETY: the pointer is to element 0 of an array map, which is never freed; the word is read in
+        // one aligned load, once, so that the whole packet is judged by one generation.
+        let live = Live(unsafe { core::ptr::read_volatile(&raw const (*control).live) });
+        if live.is_loaded() { Some(Self { live }) } else { None }
+    }
+
+    /// The generation of a live word, as subprograms are given it.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(live: u32) -> Self {
+        Self { live: Live(live) }
+    }
+
+    /// The policy table.
+    #[inline(always)]
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyTable> {
+        POLICY.get(self.live.policy_slot())
+    }
+}
+
+impl GeoTables for Generation {
+    #[inline(always)]
+    fn v4_index(&self) -> Option<&V4Index> {
+        V4_INDEX.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v4_entries(&self) -> Option<&V4Entries> {
+        V4_ENTRIES.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v6_index(&self) -> Option<&V6Index> {
+        V6_INDEX.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn v6_entries(&self) -> Option<&V6Entries> {
+        V6_ENTRIES.get(self.live.geo_slot())
+    }
+    #[inline(always)]
+    fn detail(&self) -> Option<&Detail> {
+        V6_DETAIL.get(self.live.geo_slot())
+    }
+}
+
+impl Accounts for Generation {
+    #[inline(always)]
+    fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
+        let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) else { return false };
+        // SAFETY: the pointer is to an element of an array map, which is never freed; programs change
+        // it by atomic operations alone.
+        unsafe {
+            // Added first and taken back when it was too much: two CPUs can't both see the last bytes free.
+            let before = atomic::fetch_add(&raw mut (*used).charged, bytes);
+            let after = before.wrapping_add(bytes);
+            if after < before || after > quota {
+                atomic::sub(&raw mut (*used).charged, bytes);
+                return false;
+            }
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn refund(&self, slot: u16, bytes: u64) {
+        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
+            // SAFETY: as in `charge`.
+            unsafe { atomic::sub(&raw mut (*used).charged, bytes) };
+        }
+    }
+
+    #[inline(always)]
+    fn book(&self, slot: u16, bytes: u64) {
+        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
+            // SAFETY: as in `charge`.
+            unsafe {
+                atomic::fetch_add(&raw mut (*used).bytes, bytes);
+                atomic::fetch_add(&raw mut (*used).packets, 1);
+            }
+        }
+    }
+}
