@@ -6,6 +6,7 @@
 
 mod account;
 mod ports;
+mod untagged;
 
 use core::mem::{offset_of, size_of};
 
@@ -13,9 +14,10 @@ use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
 pub use ports::*;
+pub use untagged::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -293,6 +295,8 @@ pub mod dimension {
     pub const FAILSAFE: u32 = 32;
     /// Not a selector's: any exemption is loaded.
     pub const EXEMPTION: u32 = 64;
+    /// Not a selector's: flows that no pin tags are kept, [`UntaggedKey`](super::UntaggedKey).
+    pub const UNTAGGED: u32 = 128;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -396,7 +400,7 @@ const _: () = {
     assert!(size_of::<Event>() == 152);
     assert!(offset_of!(Event, outer_dst) == 136);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 96);
+    assert!(size_of::<Provenance>() == 104);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 112);

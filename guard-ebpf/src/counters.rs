@@ -13,6 +13,20 @@ pub fn total(hook: Hook, decision: &Outcome, bytes: u64) {
     add(TOTAL_COUNTS.get_ptr_mut(total_index(hook, decision.verdict, decision.reason)), bytes);
 }
 
+/// Adds a packet to a count that all CPUs share.
+///
+/// # Safety
+///
+/// `count` must be an element of a map.
+#[inline(always)]
+pub unsafe fn add_shared(count: *mut Count, bytes: u64) {
+    // SAFETY: the caller vouches for `count`, which programs write by atomic operations alone.
+    unsafe {
+        atomic::fetch_add(&raw mut (*count).packets, 1);
+        atomic::fetch_add(&raw mut (*count).bytes, bytes);
+    }
+}
+
 /// Adds a packet to a count of this CPU, atomically where another program may be at the same count.
 #[inline(always)]
 pub fn add(count: Option<*mut Count>, bytes: u64) {

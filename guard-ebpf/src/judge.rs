@@ -69,7 +69,17 @@ fn judge_in<S: Source>(
     if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
         exempt(number, generation, scratch);
     }
+    let is_untagged = hook as u8 == Hook::Egress as u8 && scratch.outcome.reason == Reason::Untagged as u8;
+    if scratch.outcome.denied != 0
+        || scratch.outcome.tag & policy.record_all != 0
+        || is_untagged && policy.dimensions & dimension::UNTAGGED != 0
+    {
+        scratch.provenance.cgroup = source.cgroup();
+    }
     account(number, hook, scratch, policy);
+    if is_untagged {
+        subprograms::borderguard_count_untagged(number, generation.live.0);
+    }
     scratch.outcome.verdict != Verdict::Drop as u8
 }
 

@@ -18,3 +18,4 @@ pub mod records;
 pub mod scratch;
 pub mod subprograms;
 pub mod tables;
+pub mod untagged;

@@ -7,9 +7,10 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
     Control, Count, EVENT_LIMITS, ExemptionUse, FlowKey, FlowRecord, Loss, MAX_EXEMPTIONS, MAX_PINS,
-    OutcomeKey, PERMITTED_COUNTS, PolicyTable, TOTALS,
+    MAX_UNTAGGED_FLOWS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, TOTALS, UntaggedKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::jurisdiction;
 
 /// Hash entries are made on demand; none wait in memory.
 const NO_PREALLOC: u32 = 1;
@@ -75,6 +76,14 @@ pub static LOST: PerCpuArray<u64> = PerCpuArray::pinned(Loss::COUNT as u32, 0);
 /// Packets that a pin tagged only because their cgroup was not known yet, by pin.
 #[map(name = "UNPLACED")]
 pub static UNPLACED: PerCpuArray<Count> = PerCpuArray::pinned(MAX_PINS as u32, 0);
+
+/// Egress that no pin tags, by the peer's jurisdiction.
+#[map(name = "UNTAGGED")]
+pub static UNTAGGED: PerCpuArray<Count> = PerCpuArray::pinned(jurisdiction::COUNT as u32, 0);
+
+/// Flows that no pin tags, where the policy asks for them.
+#[map(name = "UNTAGGED_FLOWS")]
+pub static UNTAGGED_FLOWS: LruHashMap<UntaggedKey, Count> = LruHashMap::pinned(MAX_UNTAGGED_FLOWS as u32, 0);
 
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]

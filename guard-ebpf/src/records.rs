@@ -44,7 +44,7 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
             generation,
             ifindex: provenance.ifindex,
             mark: provenance.mark,
-            cgroup: 0,
+            cgroup: provenance.cgroup,
             place: decision.place,
             exemption: decision.exemption,
             verdict: decision.verdict,

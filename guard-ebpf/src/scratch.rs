@@ -49,6 +49,8 @@ pub struct Scratch {
     pub last_source: LastLookup,
     /// The last destination that was looked up, and its [`Place`](guard_common::abi::Place).
     pub last_destination: LastLookup,
+    /// The last peer that no pin tagged, and its [`Place`](guard_common::abi::Place).
+    pub last_untagged: LastLookup,
     /// The last recipient that exemptions were looked up for, and those that have it.
     pub last_recipient: LastRecipient,
     /// `CLOCK_BOOTTIME` in nanoseconds when exemptions were looked at; of an earlier packet where none were.

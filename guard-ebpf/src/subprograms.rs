@@ -8,7 +8,7 @@ use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
 
 use crate::generation::Generation;
 use crate::scratch::{self, Scratch};
-use crate::{counters, records};
+use crate::{counters, records, untagged};
 
 /// What a function answers that could not read the tables: no place.
 pub const NOTHING: u32 = u32::MAX;
@@ -167,6 +167,18 @@ pub extern "C" fn borderguard_record(number: u32, generation: u64) -> u32 {
 #[inline(never)]
 pub extern "C" fn borderguard_count_first_outcome(key: u32, bytes: u64) -> u32 {
     counters::count_first_outcome(key, bytes);
+    0
+}
+
+/// [`untagged::count`] of the packet in the scratch of this number, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_count_untagged(number: u32, live: u32) -> u32 {
+    let generation = Generation::of(live);
+    if let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) {
+        let place = |address: Addr| borderguard_place(address.hi, address.lo, live);
+        untagged::count(scratch, policy, place);
+    }
     0
 }
 

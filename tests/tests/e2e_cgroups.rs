@@ -47,12 +47,30 @@ fn a_pinned_slice_that_is_made_anew_sends_nothing_with_a_daemon_or_without() {
     assert_eq!(arrived_from(&bed, slice.path()), 0);
     assert_eq!(arrived_from(&bed, sibling.path()), SENT);
 
+    let bound = |port: u16| {
+        let from = SocketAddr::new(address(STORE, Family::V4).unwrap(), port);
+        let make = || bed.host(STORE).unwrap().run(|| std::net::UdpSocket::bind(from)).unwrap().unwrap();
+        cgroup::inside(slice.path(), make).unwrap()
+    };
+    let old = bound(OTHER_PORT + 1);
     let make_anew = || {
         fs::remove_dir(slice.path()).unwrap();
         fs::create_dir(slice.path()).unwrap();
     };
     make_anew();
     assert_eq!(arrived_from(&bed, slice.path()), 0, "before the daemon looked");
+    // Once it has, a socket that was made in the slice before is still the slice's.
+    let deadline = Instant::now() + PATIENCE;
+    while bed.status().unwrap().unplaced.times == 0 {
+        assert!(Instant::now() < deadline, "the daemon does not look");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let before = bed.arrived(US, Family::V4).unwrap();
+    for _ in 0..SENT {
+        bed::send(&old, SocketAddr::new(address(US, Family::V4).unwrap(), CLIENT_PORT));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(bed.arrived(US, Family::V4).unwrap(), before, "its socket outlives it");
     daemon.kill(PATIENCE).unwrap();
     make_anew();
     let before = unplaced(&bed);

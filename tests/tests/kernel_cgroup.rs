@@ -42,7 +42,7 @@ fn facts(paths: &[&str]) -> HostFacts {
     let parents = above.iter().filter_map(parent).collect();
     let level = |path: &str| u32::try_from(path.split('/').count()).unwrap();
     let cgroup = |path: &&str| CgroupFact { path: (*path).to_owned(), id: id(path), level: level(path) };
-    HostFacts { interfaces: Vec::new(), cgroups: paths.iter().map(cgroup).collect(), parents }
+    HostFacts { cgroups: paths.iter().map(cgroup).collect(), parents, ..HostFacts::default() }
 }
 
 /// A pin of this cgroup, which may not send to the client.

@@ -158,7 +158,7 @@ pub struct FlowRecord {
     pub ifindex: u32,
     /// Firewall mark of the last packet.
     pub mark: u32,
-    /// Cgroup of the sending socket at the last event; 0 where there is none.
+    /// Cgroup of the socket that sent the first packet; 0 where there is none.
     pub cgroup: u64,
     /// The [`Place`] of the destination that decided.
     pub place: u16,
@@ -222,6 +222,8 @@ pub struct Provenance {
     /// Pins that select a cgroup which may be the packet's, [`decide::unplaced_pins`](crate::decide::unplaced_pins).
     /// Filled where a selector asks for cgroups.
     pub unplaced: u64,
+    /// Id of the sending socket's cgroup; 0 where there is none. Filled where a record of the packet is kept.
+    pub cgroup: u64,
     /// Interface that it leaves (egress) or came in by (ingress).
     pub ifindex: u32,
     /// Interface that a forwarded packet came in by; 0 for one of this host.

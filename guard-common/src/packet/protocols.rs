@@ -14,6 +14,11 @@ pub(super) const MPLS_IN_IP: u8 = 137;
 /// EtherIP (RFC 3378): an Ethernet frame behind two bytes.
 pub(super) const ETHER_IP: u8 = 97;
 
+/// IP in IP with a header of its own between: minimal encapsulation (RFC 2004), KA9Q's, and the one of RFC 1241.
+pub(super) const MINIMAL_IP_IN_IP: u8 = 55;
+pub(super) const KA9Q_IP_IN_IP: u8 = 94;
+pub(super) const ENCAP: u8 = 98;
+
 /// Whether packets of this protocol are known to have no ports, inside or out: ICMP, IGMP, RSVP,
 /// ICMPv6, no next header, OSPF, VRRP (IANA "Protocol Numbers").
 #[inline(always)]

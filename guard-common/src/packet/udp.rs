@@ -12,11 +12,13 @@ pub(super) const PROTOCOL: u8 = 17;
 pub(super) const PROTOCOL_LITE: u8 = 136;
 
 /// Destination ports of tunnels that are not read: L2TP (RFC 2661 section 8.1), GTP-U (3GPP TS 29.281 section 4.4.2.3),
-/// Teredo (RFC 4380 section 2.7), GRE (RFC 8086), generic UDP encapsulation (draft-ietf-intarea-gue section 3), MPLS
+/// Teredo (RFC 4380 section 2.7), AMT (RFC 7450 section 5.1), LISP's data (RFC 9300 section 5), GRE (RFC 8086), generic UDP encapsulation (draft-ietf-intarea-gue section 3), MPLS
 /// (RFC 7510).
 const L2TP: u16 = 1701;
 const GTP_U: u16 = 2152;
+const AMT: u16 = 2268;
 const TEREDO: u16 = 3544;
+const LISP: u16 = 4341;
 const GRE: u16 = 4754;
 const GUE: u16 = 6080;
 const MPLS: u16 = 6635;
@@ -28,7 +30,7 @@ const ESP: u16 = 4500;
 #[inline(always)]
 const fn is_of_a_tunnel(dport: u16) -> bool {
     let is_read = matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT);
-    is_read || matches!(dport, L2TP | GTP_U | TEREDO | GRE | GUE | MPLS)
+    is_read || matches!(dport, L2TP | GTP_U | AMT | TEREDO | LISP | GRE | GUE | MPLS)
 }
 
 /// Whether a datagram of `length` bytes to one of these ports that begins so is a tunnel's. Clients that happen to have
@@ -47,6 +49,8 @@ fn carries_ip(dport: u16, h: &[u8; 8], length: u16) -> bool {
         L2TP => h[0] & 0x80 == 0 && matches!(h[1] & 0x0f, 2 | 3),
         // Version 1 with a user's packet (section 5.1).
         GTP_U => h[0] >> 4 == 3 && h[1] == 255,
+        // A user's packet (section 5.1.6).
+        AMT => matches!([h[0], h[1]], [6, 0]) && matches!(h[2] >> 4, 4 | 6),
         // An IPv6 packet, or an origin or authentication header before one (section 5.1.1).
         TEREDO => is_ip || matches!([h[0], h[1]], [0, 0 | 1]),
         GRE => h[1] & 7 == 0 && matches!(word(2), 0x0800 | 0x86dd | 0x6558),
@@ -92,6 +96,12 @@ pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(N
         vxlan::GPE_PORT => vxlan::read_gpe(h, at),
         geneve::PORT => geneve::read(frame, h, at),
         _ if carries_ip(dport, h, length) => Err(Fault::Opaque),
+        // Its header is all bits and numbers, so the packet behind it is looked at.
+        LISP => match frame.header::<1>(at + 8) {
+            Ok([first]) if matches!(first >> 4, 4 | 6) => Err(Fault::Opaque),
+            Ok(_) | Err(Fault::Truncated) => Ok((Next::END, at)),
+            Err(fault) => Err(fault),
+        },
         // A pseudo-wire's frame, or an answer to a client that happens to have this port.
         MPLS => Ok((Next::HIDDEN, at)),
         // Four zero bytes come before IKE.

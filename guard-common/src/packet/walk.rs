@@ -4,7 +4,10 @@ use super::addr::Addr;
 use super::ethernet::{self, Depth};
 use super::frame::{Bounds, Frame};
 use super::next::{Next, Route};
-use super::protocols::{ETHER_IP, ETHERNET_IN_IP, IPV4_IN_IP, IPV6_IN_IP, L2TP, MPLS_IN_IP, hides_ports};
+use super::protocols::{
+    ENCAP, ETHER_IP, ETHERNET_IN_IP, IPV4_IN_IP, IPV6_IN_IP, KA9Q_IP_IN_IP, L2TP, MINIMAL_IP_IN_IP,
+    MPLS_IN_IP, hides_ports,
+};
 use super::types::{Fault, HEADER_LEN, Layer, Link, Packet, Parsed};
 use super::{dccp, extension, gre, ipv4, ipv6, pppoe, sctp, tcp, udp, vlan};
 
@@ -216,7 +219,7 @@ fn protocol(
         IPV4_IN_IP => Ok((Next::IPV4, at)),
         IPV6_IN_IP => Ok((Next::IPV6, at)),
         ETHERNET_IN_IP => Ok((Next::ETHERNET, at)),
-        L2TP | MPLS_IN_IP | ETHER_IP => Err(Fault::Opaque),
+        L2TP | MPLS_IN_IP | ETHER_IP | MINIMAL_IP_IN_IP | KA9Q_IP_IN_IP | ENCAP => Err(Fault::Opaque),
         _ if hides_ports(number) => Ok((Next::HIDDEN, at)),
         _ => Ok((Next::END, at)),
     }

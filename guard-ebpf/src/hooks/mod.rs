@@ -31,4 +31,7 @@ pub trait Source {
 
     /// Writes the cgroups of the sending socket on these levels, a bit each from level 1 on.
     fn describe_cgroups(&self, levels: u32, to: &mut Provenance);
+
+    /// Id of the sending socket's cgroup; 0 where there is none.
+    fn cgroup(&self) -> u64;
 }

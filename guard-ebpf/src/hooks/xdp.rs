@@ -44,6 +44,11 @@ impl Source for XdpContext {
     fn describe_cgroups(&self, _levels: u32, to: &mut Provenance) {
         to.cgroups = [0; MAX_CGROUP_LEVELS];
     }
+
+    #[inline(always)]
+    fn cgroup(&self) -> u64 {
+        0
+    }
 }
 
 /// What the program returns.

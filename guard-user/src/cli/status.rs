@@ -8,7 +8,7 @@ use super::table::{numbers, plain, words, write};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
-use crate::control::status::{Status, UnplacedStatus};
+use crate::control::status::{Status, UnplacedStatus, UntaggedStatus};
 use crate::exit::Exit;
 use crate::health::Problem;
 use crate::report::number::grouped;
@@ -57,6 +57,7 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_interfaces(status, out)?;
     write_pins(status, out)?;
     write_unplaced(status, out)?;
+    write_untagged(status, out)?;
     write_totals(status, out)?;
     write_database(status, out)?;
     write_exemptions(status, out)?;
@@ -97,7 +98,12 @@ fn write_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
 
 /// Writes a sentence as indented lines of at most 80 columns; a longer word has a line of its own.
 fn write_wrapped(text: &str, out: &mut impl Write) -> io::Result<()> {
-    let options = textwrap::Options::new(WIDTH).initial_indent(INDENT).subsequent_indent(INDENT);
+    write_wrapped_from(INDENT, text, out)
+}
+
+/// The same, with another indent of the first line.
+fn write_wrapped_from(first: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
+    let options = textwrap::Options::new(WIDTH).initial_indent(first).subsequent_indent(INDENT);
     let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
@@ -199,6 +205,55 @@ fn write_pins(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write(out, columns, &rows)
 }
 
+/// Egress without a pin: where it went, and what sent most of it.
+fn write_untagged(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let UntaggedStatus { jurisdictions, flows } = &status.untagged;
+    if jurisdictions.is_empty() {
+        return Ok(());
+    }
+    let mut places: Vec<String> = jurisdictions
+        .iter()
+        .take(PLACES)
+        .map(|place| format!("{} {}", place.jurisdiction, bytes(place.bytes)))
+        .collect();
+    if jurisdictions.len() > PLACES {
+        places.push(format!("{} more", jurisdictions.len() - PLACES));
+    }
+    writeln!(out)?;
+    write_wrapped_from("", &format!("egress without a pin: {}", places.join(", ")), out)?;
+    if flows.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<[String; 6]> = flows
+        .iter()
+        .map(|flow| {
+            let port = flow.port.map_or("-".to_owned(), |port| port.to_string());
+            let service = match flow.side.as_str() {
+                "local" => format!("from {}/{port}", flow.protocol),
+                "remote" => format!("to {}/{port}", flow.protocol),
+                _ => flow.protocol.clone(),
+            };
+            [
+                flow.peer.clone(),
+                flow.jurisdiction.clone(),
+                service,
+                flow.interface.clone().unwrap_or_else(|| "-".to_owned()),
+                bytes(flow.bytes),
+                flow.cgroup.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        })
+        .collect();
+    let columns = [
+        words("peer"),
+        words("place"),
+        words("service"),
+        words("interface"),
+        numbers("bytes"),
+        words("cgroup"),
+    ];
+    write(out, columns, &rows)
+}
+
 fn write_totals(status: &Status, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\ntotals")?;
     let rows: Vec<[String; 5]> = status
@@ -273,6 +328,8 @@ fn write_exemptions(status: &Status, out: &mut impl Write) -> io::Result<()> {
 /// Columns of a terminal that no text is to pass where it can be wrapped.
 const WIDTH: usize = 80;
 const INDENT: &str = "    ";
+/// Jurisdictions of egress without a pin that are named.
+const PLACES: usize = 8;
 
 /// Bytes for people, by powers of 1024.
 fn bytes(count: u64) -> String {

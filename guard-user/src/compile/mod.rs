@@ -23,19 +23,33 @@ pub struct HostFacts {
     pub interfaces: Vec<(u32, String)>,
     /// The cgroups that the policy names, those that are absent too.
     pub cgroups: Vec<CgroupFact>,
+    /// What cgroups of these paths were before they were made anew, at most [`MAX_FORMER`](Self::MAX_FORMER), the
+    /// latest last. Sockets that were made in one send on after it is removed.
+    pub former: Vec<CgroupFact>,
     /// The cgroups that are above any of those and exist: what is made below them from now on may be one of those,
     /// made anew. Empty: nothing that is made later counts as any of those.
     pub parents: Vec<CgroupParentFact>,
 }
 
 impl HostFacts {
-    /// Cgroups that were there keep their ids where they are gone now, for their sockets may live on. Of a parent the
-    /// highest id counts that was ever read.
-    pub fn keep_missing(&mut self, before: &Self) {
-        for cgroup in self.cgroups.iter_mut().filter(|cgroup| cgroup.id.is_none()) {
-            cgroup.id =
-                before.cgroups.iter().find(|known| known.path == cgroup.path).and_then(|known| known.id);
+    /// Former cgroups that are kept.
+    pub const MAX_FORMER: usize = 64;
+
+    /// Goes on from what was known before: cgroups that were there keep their ids where they are gone now, and those
+    /// that were made anew have former ones, for their sockets may live on. Of a parent the highest id counts that was
+    /// ever read.
+    pub fn go_on_from(&mut self, before: &Self) {
+        let is_selected = |fact: &&CgroupFact| self.cgroups.iter().any(|it| it.path == fact.path);
+        self.former = before.former.iter().filter(is_selected).cloned().collect();
+        for cgroup in &mut self.cgroups {
+            let Some(known) = before.cgroups.iter().find(|known| known.path == cgroup.path) else { continue };
+            match cgroup.id {
+                None => cgroup.id = known.id,
+                Some(_) if known.id.is_some() && known.id != cgroup.id => self.former.push(known.clone()),
+                Some(_) => {}
+            }
         }
+        self.former.drain(..self.former.len().saturating_sub(Self::MAX_FORMER));
         for parent in &mut self.parents {
             if let Some(known) = before.parents.iter().find(|known| known.id == parent.id) {
                 parent.known = parent.known.max(known.known);

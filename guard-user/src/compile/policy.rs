@@ -55,6 +55,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
         (any(|pin| !pin.select.marks.is_empty()), dimension::MARK),
         (!policy.failsafe.is_empty(), dimension::FAILSAFE),
         (!exemptions.is_empty(), dimension::EXEMPTION),
+        (policy.host.observe, dimension::UNTAGGED),
     ]
     .into_iter()
     .filter(|(used, _)| *used)
@@ -336,6 +337,14 @@ fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
                 table.read_levels |= 1 << fact.level;
                 *selected.entry(id).or_insert(0_u64) |= 1 << at;
             }
+        }
+    }
+    // The latest first; a table that is full of present ones has no room for more.
+    let room = table.cgroups.len().saturating_sub(selected.len());
+    for fact in host.former.iter().rev().take(room) {
+        let of_path = |pin: &Pin| pin.select.cgroups.contains(&fact.path);
+        if let Some(id) = fact.id {
+            *selected.entry(id).or_insert(0_u64) |= pins_where(pins, of_path);
         }
     }
     if parents.len() > table.parents.len() {

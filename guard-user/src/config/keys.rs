@@ -463,7 +463,7 @@ pub static KEYS: [Key; 36] = [
         kind: Kind::List,
         need: Need::Optional("any"),
         example: r#"["mail.slice"]"#,
-        meaning: "Cgroups of the sending process, as paths below the cgroup v2 root without a slash in \
+        meaning: "Cgroups in which the sending sockets were made, as paths below the cgroup v2 root without a slash in \
                   front, at most 8 levels deep. Descendants count. Name a slice: a unit's own cgroup is made anew at each restart.",
     },
     Key {

@@ -35,6 +35,8 @@ pub struct Status {
     pub unguarded: Vec<String>,
     /// Cgroups that were made again, and counted as pinned until the tables had them.
     pub unplaced: UnplacedStatus,
+    /// Egress that no pin tags, and that could go beyond its link.
+    pub untagged: UntaggedStatus,
     /// The pins, in the order of the config.
     pub pins: Vec<PinStatus>,
     /// Every packet of each hook, by verdict and reason; outcomes that never happened are left out.
@@ -85,6 +87,40 @@ pub struct UnplacedStatus {
     /// Packets that were judged as pinned meanwhile, by the kernel's counters; once for each pin.
     pub packets: u64,
     /// Their bytes on the wire.
+    pub bytes: u64,
+}
+
+/// Egress that no pin tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntaggedStatus {
+    /// By the peer's jurisdiction, the one with most bytes first.
+    pub jurisdictions: Vec<PlaceStatus>,
+    /// The flows with most bytes, at most 20, while `observe` is true; empty otherwise.
+    pub flows: Vec<UntaggedFlowStatus>,
+}
+
+/// Egress that no pin tags, of one cgroup, to one peer's service or of one service of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntaggedFlowStatus {
+    /// The peer's address: of a packet in a tunnel, the tunnel's.
+    pub peer: String,
+    /// The peer's jurisdiction.
+    pub jurisdiction: String,
+    /// The protocol: `tcp`, `udp`, or another one's number.
+    pub protocol: String,
+    /// `local` where this host serves, `remote` where the peer does, `none` where no port can be read. Who serves is
+    /// taken to be the end with the lower port.
+    pub side: String,
+    /// The service's port; null where no port can be read.
+    pub port: Option<u16>,
+    /// The interface that it left by; null where it is gone.
+    pub interface: Option<String>,
+    /// Path of the sending socket's cgroup below the cgroup v2 root; null where there is no socket, or the cgroup is
+    /// the root or gone.
+    pub cgroup: Option<String>,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
     pub bytes: u64,
 }
 

@@ -5,7 +5,6 @@
 pub mod engine;
 mod runtime;
 
-pub(crate) use runtime::cgroup_root;
 pub use runtime::{Options, StartError, run, what_goes_on};
 
 use crate::config::policy::{Action, Ingress};

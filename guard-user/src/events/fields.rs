@@ -80,7 +80,7 @@ fields! {
         |event| json!(event.ifindex);
     "mark": "Firewall mark of the last packet.",
         |event| json!(event.mark);
-    "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root. The kernel program does not fill it yet: it is always null.",
+    "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root. Null where no socket of this host sent it, and where the cgroup is the root, or was gone before it was looked for.",
         |event| json!(event.cgroup.as_deref());
     "packets": "Packets since the last event of the flow, GSO segments counted as one.",
         |event| json!(event.packets);

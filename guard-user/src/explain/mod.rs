@@ -155,7 +155,7 @@ impl Explainer {
             })
             .collect();
         let interfaces = interface.map(|name| (interface_index(name), name.to_owned())).into_iter().collect();
-        let facts = HostFacts { interfaces, cgroups, parents: Vec::new() };
+        let facts = HostFacts { interfaces, cgroups, ..HostFacts::default() };
         let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
         let table = policy_table(&policy, &kernel, &facts, 1)?;
         let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);

@@ -25,6 +25,7 @@ impl View {
             outcomes: self.outcomes()?,
             lost: self.lost()?,
             unplaced: sum(self.unplaced()?),
+            untagged: self.untagged()?,
         })
     }
 
@@ -36,7 +37,7 @@ impl View {
     pub fn totals(&self) -> Result<Vec<TotalCount>, KernelError> {
         let mut rows = Vec::new();
         let mut unknown = None;
-        self.each_count(&self.maps.totals, "TOTALS", |key, count| {
+        each_count(&self.maps.totals, "TOTALS", |key, count| {
             let index = read::<u32>(key).map_or(TOTALS, |index| index as usize);
             let reason = index % Reason::SLOTS;
             let verdict = index / Reason::SLOTS % Verdict::COUNT;
@@ -59,7 +60,7 @@ impl View {
     fn permitted(&self) -> Result<Vec<PermittedCount>, KernelError> {
         let mut rows = Vec::new();
         let mut unknown = None;
-        self.each_count(&self.maps.permitted, "PERMITTED", |key, count| {
+        each_count(&self.maps.permitted, "PERMITTED", |key, count| {
             let index = read::<u32>(key).map_or(usize::MAX, |index| index as usize);
             let pin = u8::try_from(index / jurisdiction::COUNT).ok();
             match (pin, from(index % jurisdiction::COUNT, Jurisdiction::from_index)) {
@@ -74,7 +75,7 @@ impl View {
     fn outcomes(&self) -> Result<Vec<OutcomeCount>, KernelError> {
         let mut rows = Vec::new();
         let mut unknown = None;
-        self.each_count(&self.maps.outcomes, "OUTCOMES", |key, count| {
+        each_count(&self.maps.outcomes, "OUTCOMES", |key, count| {
             match read::<OutcomeKey>(key).map(|key| outcome(key, count)) {
                 Some(Some(row)) => rows.push(row),
                 _ => unknown = Some(format!("a count of {key:?}")),
@@ -94,7 +95,7 @@ impl View {
     /// [`KernelError::Map`] where the map can't be read.
     pub fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
         let mut lost = [0; Loss::COUNT];
-        self.each(&self.maps.lost, "LOST", |key, value| {
+        each(&self.maps.lost, "LOST", |key, value| {
             let at = read::<u32>(key).map_or(usize::MAX, |at| at as usize);
             if let Some(sum) = lost.get_mut(at) {
                 *sum = by_cpu::<u64>(value).fold(0, u64::wrapping_add);
@@ -111,7 +112,7 @@ impl View {
     /// [`KernelError::Map`] where the map can't be read.
     pub fn unplaced(&self) -> Result<Vec<(u8, Count)>, KernelError> {
         let mut rows = Vec::new();
-        self.each_count(&self.maps.unplaced, "UNPLACED", |key, count| {
+        each_count(&self.maps.unplaced, "UNPLACED", |key, count| {
             rows.extend(read::<u32>(key).and_then(|pin| u8::try_from(pin).ok()).map(|pin| (pin, count)));
         })?;
         Ok(rows)
@@ -133,10 +134,10 @@ impl View {
     /// # Errors
     ///
     /// [`KernelError::Map`] where the map cannot be read, after some of them perhaps.
-    pub fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
-        self.each(&self.maps.flows, "FLOWS", |key, value| {
+    pub fn for_each_flow(&self, shown: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
+        each(&self.maps.flows, "FLOWS", |key, value| {
             if let (Some(key), Some(record)) = (read::<FlowKey>(key), read::<FlowRecord>(value)) {
-                each(key, record);
+                shown(key, record);
             }
         })
     }
@@ -178,33 +179,35 @@ impl View {
 
     fn look_at_uses(&self) -> Result<Vec<ExemptionUse>, KernelError> {
         let mut uses = Vec::with_capacity(MAX_EXEMPTIONS);
-        self.each(&self.maps.exemption_use, "EXEMPTION_USE", |_, value| {
-            uses.extend(read::<ExemptionUse>(value))
-        })?;
+        each(&self.maps.exemption_use, "EXEMPTION_USE", |_, value| uses.extend(read::<ExemptionUse>(value)))?;
         Ok(uses)
     }
+}
 
-    /// Shows every count that is not zero.
-    fn each_count(
-        &self,
-        map: &Map,
-        name: &'static str,
-        mut each: impl FnMut(&[u8], Count),
-    ) -> Result<(), KernelError> {
-        self.each(map, name, |key, value| {
-            let sum = by_cpu::<Count>(value).fold(Count::default(), |sum, count| Count {
-                packets: sum.packets.wrapping_add(count.packets),
-                bytes: sum.bytes.wrapping_add(count.bytes),
-            });
-            if sum != Count::default() {
-                each(key, sum);
-            }
-        })
-    }
+/// Shows every count that is not zero.
+pub(super) fn each_count(
+    map: &Map,
+    name: &'static str,
+    mut shown: impl FnMut(&[u8], Count),
+) -> Result<(), KernelError> {
+    each(map, name, |key, value| {
+        let sum = by_cpu::<Count>(value).fold(Count::default(), |sum, count| Count {
+            packets: sum.packets.wrapping_add(count.packets),
+            bytes: sum.bytes.wrapping_add(count.bytes),
+        });
+        if sum != Count::default() {
+            shown(key, sum);
+        }
+    })
+}
 
-    fn each(&self, map: &Map, name: &'static str, each: impl FnMut(&[u8], &[u8])) -> Result<(), KernelError> {
-        map.for_each(each).map_err(|source| KernelError::Map { what: "read", map: name, source })
-    }
+/// Shows every element.
+pub(super) fn each(
+    map: &Map,
+    name: &'static str,
+    shown: impl FnMut(&[u8], &[u8]),
+) -> Result<(), KernelError> {
+    map.for_each(shown).map_err(|source| KernelError::Map { what: "read", map: name, source })
 }
 
 impl LinuxKernel {
@@ -249,7 +252,7 @@ fn known(map: &'static str, unknown: Option<String>) -> Result<(), KernelError> 
 }
 
 /// The values of all CPUs: each begins at a multiple of 8 bytes.
-fn by_cpu<T: Plain + Copy>(values: &[u8]) -> impl Iterator<Item = T> {
+pub(super) fn by_cpu<T: Plain + Copy>(values: &[u8]) -> impl Iterator<Item = T> {
     values.chunks_exact(size_of::<T>().next_multiple_of(8)).filter_map(read::<T>)
 }
 

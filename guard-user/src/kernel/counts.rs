@@ -4,6 +4,8 @@ use guard_common::abi::{Count, Hook, Loss};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 
+use super::untagged::UntaggedCount;
+
 /// All packets of one hook with one verdict for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TotalCount {
@@ -60,4 +62,6 @@ pub struct Counters {
     pub lost: [u64; Loss::COUNT],
     /// Packets that were tagged because their cgroup was newer than the tables, once for each pin.
     pub unplaced: Count,
+    /// Egress that no pin tags, by jurisdiction.
+    pub untagged: Vec<UntaggedCount>,
 }

@@ -56,7 +56,13 @@ impl Folder {
     /// Locks a folder that is there.
     pub(super) fn existing(path: &Path) -> Result<Self, KernelError> {
         check_name(path)?;
-        if !maps(path).is_dir() || !is_bpffs(path)? {
+        // A folder that may not be looked at is not one that is absent.
+        let is_there = match fs::metadata(maps(path)) {
+            Ok(found) => found.is_dir(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(KernelError::folder("look at", maps(path), error)),
+        };
+        if !is_there || !is_bpffs(path)? {
             return Err(KernelError::NothingPinned { path: path.to_path_buf() });
         }
         Self::lock(path)?.ok_or_else(|| KernelError::NothingPinned { path: path.to_path_buf() })

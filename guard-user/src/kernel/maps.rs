@@ -69,6 +69,10 @@ maps! {
     lost = "LOST";
     /// Packets that were tagged because their cgroup was not known yet, by pin.
     unplaced = "UNPLACED";
+    /// Egress that no pin tags, by jurisdiction.
+    untagged = "UNTAGGED";
+    /// Flows that no pin tags.
+    untagged_flows = "UNTAGGED_FLOWS";
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {

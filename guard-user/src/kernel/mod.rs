@@ -11,6 +11,7 @@
 
 pub mod api;
 mod attach;
+pub mod cgroup;
 mod clock;
 mod counters;
 mod counts;
@@ -43,6 +44,7 @@ mod routes;
 pub mod sockets;
 mod spare;
 mod test_run;
+mod untagged;
 mod view;
 
 use std::collections::BTreeSet;
@@ -66,6 +68,7 @@ pub use interface::Interface;
 pub use link_type::LinkType;
 pub use published::Published;
 pub use test_run::Judged;
+pub use untagged::{UntaggedCount, UntaggedFlow};
 pub use view::View;
 
 use folder::Folder;

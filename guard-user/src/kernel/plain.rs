@@ -1,6 +1,8 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
-use guard_common::abi::{Control, Count, Event, ExemptionUse, FlowKey, FlowRecord, OutcomeKey, PolicyTable};
+use guard_common::abi::{
+    Control, Count, Event, ExemptionUse, FlowKey, FlowRecord, OutcomeKey, PolicyTable, UntaggedKey,
+};
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 
 /// Types whose every byte belongs to an integer.
@@ -37,6 +39,7 @@ plain!(
     V4Entries,
     V6Index,
     V6Entries,
+    UntaggedKey,
 );
 
 /// The bytes of a value.

@@ -3,6 +3,7 @@
 //! Nothing that guards waits for it: a flood of events costs this thread's share of a CPU and no more, what it
 //! can't take is counted by the kernel and reported, and it never waits for the disk or for a reader.
 
+mod cgroups;
 pub mod diagnostics;
 mod losses;
 mod reporter;

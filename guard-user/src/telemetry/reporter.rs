@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
 
+use super::cgroups::CgroupNames;
 use super::losses::{Counted, EVICTED, Losses, fate};
 use super::shared::Shared;
 use super::source::{Events, Records};
@@ -63,6 +64,7 @@ pub(super) struct Reporter {
     /// may be a ring buffer's more, and in a sweep every record that the kernel has.
     most_flows: usize,
     session: Timestamp,
+    cgroups: CgroupNames,
     next_second: Instant,
     next_sweep: Instant,
     shared: Arc<Shared>,
@@ -81,6 +83,7 @@ impl Reporter {
             evicted: 0,
             most_flows: 0,
             session: Timestamp::now(),
+            cgroups: CgroupNames::default(),
             next_second: now + EACH_SECOND,
             next_sweep: now + SWEEP,
             shared,
@@ -137,7 +140,10 @@ impl Reporter {
         Taken { events, is_all }
     }
 
-    fn emit(&mut self, new: Vec<Event>) {
+    fn emit(&mut self, mut new: Vec<Event>) {
+        for event in new.iter_mut().filter(|event| event.cgroup.is_none()) {
+            event.cgroup = self.cgroups.path(event.cgroup_id);
+        }
         let now = Instant::now();
         for event in self.rest.history.push(new) {
             if self.budget.take(&event, now) {

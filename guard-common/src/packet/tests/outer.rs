@@ -36,7 +36,7 @@ fn transports() {
         assert_eq!(only(&eth(V6, v6(proto, payload))), with_ports(v6_layer(proto, 0), dport, flags));
     }
     for (protocols, flags) in
-        [(&[1, 2, 46, 58, 59, 89, 112][..], 0), (&[50, 94, 103, 108, 253, 255], Layer::HIDDEN)]
+        [(&[1, 2, 46, 58, 59, 89, 112][..], 0), (&[50, 99, 103, 108, 253, 255], Layer::HIDDEN)]
     {
         for &proto in protocols {
             assert_eq!(only(&eth(V4, v4(proto, vec![]))), v4_layer(proto, flags));

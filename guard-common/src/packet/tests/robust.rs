@@ -97,7 +97,7 @@ proptest! {
     fn a_payload_changes_nothing(frame in any_frame(), tail in proptest::collection::vec(any::<u8>(), 1..64)) {
         let (parsed, packet) = run(Link::Ethernet, &frame);
         let (longer, with_tail) = run(Link::Ethernet, &[frame, tail].concat());
-        let is_tunnels = |port| matches!(port, 2152 | 3544 | 4500 | 4789 | 4790 | 6080 | 6081 | 6635 | 8472);
+        let is_tunnels = |port| matches!(port, 1701 | 2152 | 2268 | 3544 | 4341 | 4500 | 4754 | 4789 | 4790 | 6080 | 6081 | 6635 | 8472);
         let tunnel_port = packet.layers().iter().any(|l| is_tunnels(l.dport) || l.sport == 4500);
         if parsed == Parsed::Ip && !tunnel_port {
             prop_assert_eq!(longer, Parsed::Ip);

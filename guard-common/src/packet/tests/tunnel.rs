@@ -126,6 +126,10 @@ fn tunnels_over_udp_that_are_not_read() {
         (1701, begins(&[0x00, 0x03])),
         (2152, begins(&[0x30, 255])),
         (2152, begins(&[0x34, 255])),
+        (2268, join(&[&[6, 0], &v4(UDP, udp(143, vec![0; 20]))])),
+        (2268, join(&[&[6, 0], &v6(UDP, udp(143, vec![0; 20]))])),
+        (4341, join(&[&[0x80, 0, 0, 1, 0, 0, 0, 1], &v4(TCP, tcp())])),
+        (4341, join(&[&[0x08, 1, 2, 3, 0, 0, 7, 0], &v6(TCP, tcp())])),
         (3544, v6(TCP, tcp())),
         (3544, begins(&[0, 0])),
         (3544, begins(&[0, 1])),
@@ -149,6 +153,9 @@ fn tunnels_over_udp_that_are_not_read() {
         (1701, begins(&[0xc8, 0x02])),
         (2152, begins(&[0x32, 1])),
         (2152, begins(&[0x81, 255])),
+        (2268, begins(&[1, 0, 0, 0])),
+        (2268, begins(&[6, 0, 0x12, 0x34])),
+        (4341, begins(&[0x12, 0x34, 0x81, 0x80])),
         (3544, begins(&[0x12, 0x34])),
         (4754, begins(&[0x12, 0x34, 0x81, 0x80])),
         (6080, begins(&[0x81, 4])),
@@ -164,6 +171,15 @@ fn tunnels_over_udp_that_are_not_read() {
     // A label with a pseudo-wire's frame behind it, with and without a control word, and what may be one.
     for inside in [begins(&[0, 1, 1, 64, 0, 0, 0, 0]), begins(&[0, 1, 1, 64, 2, 0, 0, 0]), name_answer] {
         assert_eq!(hidden(&to(6635, inside)), (6635, 1));
+    }
+}
+
+#[test]
+fn old_ways_to_carry_ip_in_ip_are_not_read() {
+    for protocol in [55, 94, 98] {
+        for frame in [eth(V4, v4(protocol, v4(TCP, tcp()))), eth(V6, v6(protocol, v4(TCP, tcp())))] {
+            assert_eq!(fault(&frame), Fault::Opaque, "{protocol}");
+        }
     }
 }
 

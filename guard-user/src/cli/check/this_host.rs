@@ -19,8 +19,8 @@ use crate::config::host::{GeoFault, HostView, SeenInterface};
 use crate::config::policy::Policy;
 use crate::control::socket::SocketError;
 use crate::control::users::{Host, LookupError, NameSource as _};
-use crate::daemon::cgroup_root;
 use crate::geo::{GeoDb, embedded, merge, mmdb};
+use crate::kernel::cgroup;
 use crate::kernel::{Interface, KernelError, View};
 use crate::store::{FILE, Reader, StoreError};
 
@@ -50,7 +50,7 @@ impl ThisHost {
 
     fn seen_by_root(is_root: bool) -> Self {
         let group = |name: &str| Host.group(name);
-        Self { is_root, cgroups: cgroup_root(), group, unseen: RefCell::default() }
+        Self { is_root, cgroups: cgroup::root(), group, unseen: RefCell::default() }
     }
 
     /// Keys of the config whose values could not be looked at, sorted.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::status::{
     DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
-    VerdictStatus,
+    UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
 };
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
@@ -95,6 +95,23 @@ fn status() -> Status {
             packets: 40,
             bytes: 6000,
         },
+        untagged: UntaggedStatus {
+            jurisdictions: vec![
+                PlaceStatus { jurisdiction: "US".into(), packets: 900, bytes: 1_234_567 },
+                PlaceStatus { jurisdiction: "IE".into(), packets: 3, bytes: 180 },
+            ],
+            flows: vec![UntaggedFlowStatus {
+                peer: "203.0.113.30".into(),
+                jurisdiction: "US".into(),
+                protocol: "tcp".into(),
+                side: "remote".into(),
+                port: Some(2380),
+                interface: Some("eth0".into()),
+                cgroup: Some("system.slice/etcd.service".into()),
+                packets: 900,
+                bytes: 1_234_567,
+            }],
+        },
         pins: vec![PinStatus {
             name: "mail".into(),
             home: "IE".into(),
@@ -155,6 +172,10 @@ pins, packets
   mail  IE    drop    flag     12,345        0     0     7  BE 8.6 MiB
     cgroups made again: 1, in the tables after 3 ms altogether; packets that
     counted as pinned meanwhile: 40
+
+egress without a pin: US 1.2 MiB, IE 180 B
+  peer          place  service      interface    bytes  cgroup
+  203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  system.slice/etcd.service
 
 totals
   hook    verdict  reason     packets    bytes

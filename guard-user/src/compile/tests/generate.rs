@@ -74,6 +74,7 @@ pub(crate) fn host() -> HostFacts {
     HostFacts {
         interfaces: interfaces.map(|(index, name)| (index, name.to_owned())).to_vec(),
         cgroups: cgroups.map(|(path, id, level)| CgroupFact { path: path.to_owned(), id, level }).to_vec(),
+        former: vec![CgroupFact { path: "c".to_owned(), id: Some(9), level: 1 }],
         parents: parents
             .map(|(path, id, known)| CgroupParentFact { path: path.to_owned(), id, known })
             .to_vec(),
@@ -341,6 +342,8 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
         1 => Just(Content::NotIp),
     ];
     let cgroups: Vec<Vec<u64>> = vec![
+        vec![9],
+        vec![9, 10, 12],
         vec![],
         vec![11],
         vec![11, 1 << 40],

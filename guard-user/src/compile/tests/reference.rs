@@ -246,7 +246,11 @@ impl World<'_> {
                 let fact = self.host.cgroups.iter().find(|fact| fact.path == *path).unwrap();
                 let is_named =
                     fact.id.is_some() && packet.cgroups.get(fact.level as usize - 1) == fact.id.as_ref();
-                is_named || self.may_be_made_anew(fact, &packet.cgroups)
+                let was_named = self.host.former.iter().any(|former| {
+                    former.path == *path
+                        && packet.cgroups.get(former.level as usize - 1) == former.id.as_ref()
+                });
+                is_named || was_named || self.may_be_made_anew(fact, &packet.cgroups)
             });
         interface && mark && cgroup
     }

@@ -51,7 +51,7 @@ impl Engine {
         }
         let known = self.config.wanted_cgroups_mut();
         let mut next = seen;
-        next.keep_missing(known);
+        next.go_on_from(known);
         *known = next;
     }
 

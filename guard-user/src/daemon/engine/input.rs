@@ -1,5 +1,6 @@
 //! What the engine is told: requests, what workers have done and seen, and the passing of time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guard_common::abi::ExemptionUse;
@@ -13,7 +14,7 @@ use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
-use crate::kernel::{Counters, Interface, Observed, Stray};
+use crate::kernel::{Counters, Interface, Observed, Stray, UntaggedFlow};
 use crate::store::{Admission, Cursor, Kept, Key, StoreError};
 
 /// Who asks, and what they may see.
@@ -155,6 +156,10 @@ pub struct PublishOutcome {
 pub struct Sample {
     /// The kernel's.
     pub counters: Counters,
+    /// Flows that no pin tags and that sent most bytes.
+    pub untagged: Vec<UntaggedFlow>,
+    /// What the cgroups of those flows are called, by id.
+    pub cgroups: BTreeMap<u64, String>,
     /// Flows whose records were evicted before they were settled.
     pub evicted: u64,
     /// Lines of the event log that were lost.

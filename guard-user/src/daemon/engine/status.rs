@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use guard_common::abi::{Hook, Loss};
+use guard_common::abi::{Hook, Loss, Side};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::Engine;
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::control::status::{
     CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
-    TotalStatus, UnplacedStatus, VerdictStatus,
+    TotalStatus, UnplacedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
 };
+use crate::events::event::protocol_name;
 use crate::exemption::{Clocks, Summary};
 use crate::geo::Info;
 use crate::health::Health;
-use crate::kernel::{Counters, ObservedInterface, TotalCount};
+use crate::kernel::{Counters, ObservedInterface, TotalCount, UntaggedCount, UntaggedFlow};
 use crate::store::{Judgement, Rows};
 
 use super::interfaces::Claim;
@@ -56,6 +57,10 @@ impl Engine {
                 milliseconds: self.cgroups.took_ns.div_ceil(1_000_000),
                 packets: counters.unplaced.packets,
                 bytes: counters.unplaced.bytes,
+            },
+            untagged: UntaggedStatus {
+                jurisdictions: untagged_places(counters),
+                flows: sample.untagged.iter().map(|flow| self.untagged_flow(flow)).collect(),
             },
             pins: self.pin_rows(&rows),
             totals: counters.totals.iter().map(total).collect(),
@@ -108,6 +113,24 @@ impl Engine {
         open.map(|it| it.interface.name.clone()).collect()
     }
 
+    fn untagged_flow(&self, flow: &UntaggedFlow) -> UntaggedFlowStatus {
+        let observed = self.interfaces.observed.as_ref();
+        let interface = observed
+            .and_then(|observed| observed.interfaces.iter().find(|it| it.interface.index == flow.ifindex));
+        let protocol = protocol_name(flow.protocol).map_or_else(|| flow.protocol.to_string(), str::to_owned);
+        UntaggedFlowStatus {
+            peer: flow.peer.to_string(),
+            jurisdiction: flow.place.jurisdiction().to_string(),
+            protocol,
+            side: flow.side.name().to_owned(),
+            port: (flow.side != Side::None).then_some(flow.port),
+            interface: interface.map(|it| it.interface.name.clone()),
+            cgroup: self.reads.sample.cgroups.get(&flow.cgroup).cloned(),
+            packets: flow.count.packets,
+            bytes: flow.count.bytes,
+        }
+    }
+
     fn pin_rows(&self, rows: &Rows<String>) -> Vec<PinStatus> {
         let observe = self.config.policy.host.observe;
         let one = |pin: &Pin| PinStatus {
@@ -143,6 +166,17 @@ impl Engine {
             ranges_v6: *ranges_v6,
         }
     }
+}
+
+fn untagged_places(counters: &Counters) -> Vec<PlaceStatus> {
+    let place = |row: &UntaggedCount| PlaceStatus {
+        jurisdiction: row.jurisdiction.to_string(),
+        packets: row.count.packets,
+        bytes: row.count.bytes,
+    };
+    let mut places: Vec<PlaceStatus> = counters.untagged.iter().map(place).collect();
+    places.sort_by_key(|place| std::cmp::Reverse(place.bytes));
+    places
 }
 
 fn verdicts(pin: &str, rows: &Rows<String>) -> Vec<VerdictStatus> {

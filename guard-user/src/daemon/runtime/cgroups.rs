@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
-use super::facts;
+use crate::kernel::cgroup;
 
 /// The folders that are watched.
 pub(super) struct Cgroups {
@@ -35,7 +35,7 @@ impl Cgroups {
     /// Watches the folders above these cgroups, as deep as they are there: what is made there later is a change,
     /// and they are watched anew then.
     pub(super) fn watch(&mut self, paths: &[String]) {
-        let root = facts::cgroup_root();
+        let root = cgroup::root();
         let mut wanted = BTreeSet::new();
         for path in paths {
             let mut folder = root.clone();
@@ -89,7 +89,7 @@ mod tests {
         let mut cgroups = Cgroups::new().unwrap();
         cgroups.watch(&[]);
         assert!(cgroups.watched.is_empty());
-        let root = facts::cgroup_root();
+        let root = cgroup::root();
         cgroups.watch(&["absent.slice/x.service".to_owned(), "other.slice".to_owned()]);
         assert_eq!(cgroups.watched.values().collect::<Vec<_>>(), [&root]);
         cgroups.watch(&[]);

@@ -3,17 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::compile::{CgroupFact, CgroupParentFact, HostFacts};
-
-/// Where cgroup v2 is mounted where nothing else says so (Documentation/admin-guide/cgroup-v2).
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+use crate::kernel::cgroup;
 
 /// These cgroups and those above them, as they are now; without interfaces.
 #[must_use]
 pub(in crate::daemon) fn cgroups(paths: &[String]) -> HostFacts {
-    cgroups_below(paths, &cgroup_root())
+    cgroups_below(paths, &cgroup::root())
 }
 
 fn cgroups_below(paths: &[String], root: &Path) -> HostFacts {
@@ -28,7 +26,7 @@ fn cgroups_below(paths: &[String], root: &Path) -> HostFacts {
         level: u32::try_from(path_ends(path).count() + 1).unwrap_or(u32::MAX),
     };
     let cgroups = paths.into_iter().map(cgroup).collect();
-    HostFacts { interfaces: Vec::new(), cgroups, parents }
+    HostFacts { cgroups, parents, ..HostFacts::default() }
 }
 
 /// Where the names in a path end, but for the last one.
@@ -50,33 +48,9 @@ fn folder_id(folder: &Path) -> Option<u64> {
     fs::metadata(folder).ok().filter(fs::Metadata::is_dir).map(|found| found.ino())
 }
 
-/// The folder at which cgroup v2 is mounted: the first in the list of mounts.
-pub(crate) fn cgroup_root() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    mount_of(&mounts, "cgroup2").unwrap_or_else(|| CGROUP_ROOT.into())
-}
-
-/// The mount point of the first file system of this type, of lines as fstab(5) has them.
-fn mount_of(mounts: &str, kind: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut words = line.split(' ').skip(1);
-        let (folder, found) = (words.next()?, words.next()?);
-        // Spaces, tabs, line breaks and backslashes are written as octal numbers; others are not known here.
-        (found == kind && !folder.contains('\\')).then(|| folder.into())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_mount_of_cgroup_v2_is_found() {
-        let mounts = "proc /proc proc rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(mount_of(mounts, "cgroup2"), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(mount_of("", "cgroup2"), None);
-    }
 
     #[test]
     fn cgroups_are_known_by_inode_and_level_and_absent_ones_by_what_is_above_them() {
@@ -101,7 +75,20 @@ mod tests {
         fs::remove_dir(&inner).unwrap();
         let mut later = cgroups_below(&paths, &root);
         assert_eq!(later.cgroups[0].id, None);
-        later.keep_missing(&facts);
+        later.go_on_from(&facts);
         assert_eq!(later, facts);
+
+        // Made anew, it is another one, and sockets of the one before are still known.
+        let mut anew = later.clone();
+        anew.cgroups[0].id = Some(u64::MAX);
+        anew.go_on_from(&later);
+        assert_eq!(anew.former, [facts.cgroups[0].clone()]);
+        for round in 0..100 {
+            let before = anew.clone();
+            anew.cgroups[0].id = Some(round);
+            anew.go_on_from(&before);
+        }
+        assert_eq!(anew.former.len(), HostFacts::MAX_FORMER);
+        assert_eq!(anew.former.last().and_then(|it| it.id), Some(98));
     }
 }

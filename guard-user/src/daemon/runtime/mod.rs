@@ -44,7 +44,6 @@ use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 
 use cgroups::Cgroups;
-pub(crate) use facts::cgroup_root;
 use links::Links;
 pub use loader::Options;
 use notify::notify;

@@ -10,12 +10,15 @@ use super::queue::{Receiver, Urgency};
 use super::worker;
 use crate::daemon::engine::{Input, Sample};
 use crate::events::history::History;
-use crate::kernel::View;
+use crate::kernel::{View, cgroup};
 use crate::store::Cursor;
 use crate::telemetry;
 
 /// How long a sample waits for the events that are in the ring buffer.
 const EVENTS: Duration = Duration::from_millis(100);
+
+/// Flows without a pin that are shown.
+const UNTAGGED: usize = 20;
 
 /// What is sampled beside the kernel's counters.
 #[derive(Clone)]
@@ -53,10 +56,14 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
     while jobs.take().is_some() {
         // What is in the ring buffer by now is an event before it is counted.
         let _in_time = sources.telemetry.flush_within(EVENTS);
-        let sample = view.counters().map(|counters| {
+        let sample = view.counters().and_then(|counters| Ok((counters, view.untagged_flows(UNTAGGED)?)));
+        let sample = sample.map(|(counters, untagged)| {
+            let ids = untagged.iter().map(|flow| flow.cgroup).filter(|id| *id != 0).collect();
             let losses = sources.telemetry.losses();
             Box::new(Sample {
                 counters,
+                untagged,
+                cgroups: cgroup::paths(&ids),
                 evicted: losses.evicted(),
                 log_lost: losses.log(),
                 diagnostics_lost: losses.diagnostics(),

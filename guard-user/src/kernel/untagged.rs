@@ -1,0 +1,90 @@
+//! What is kept of egress that no pin tags.
+
+use std::net::IpAddr;
+
+use guard_common::abi::{Count, Place, Side, UntaggedKey};
+use guard_common::jurisdiction::Jurisdiction;
+
+use super::counters::{by_cpu, each, each_count};
+use super::plain::read;
+use super::{KernelError, View};
+
+/// Egress that no pin tags to one jurisdiction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UntaggedCount {
+    /// Where it went.
+    pub jurisdiction: Jurisdiction,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Egress that no pin tags, of one cgroup, to one peer's service or of one service of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UntaggedFlow {
+    /// The peer.
+    pub peer: IpAddr,
+    /// Where the peer is.
+    pub place: Place,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Whose port [`port`](Self::port) is.
+    pub side: Side,
+    /// The service's port.
+    pub port: u16,
+    /// Index of the interface that it left.
+    pub ifindex: u32,
+    /// Id of the sending socket's cgroup; 0 where there is none.
+    pub cgroup: u64,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+impl View {
+    /// Egress that no pin tags, by jurisdiction. Where nothing went is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
+    pub fn untagged(&self) -> Result<Vec<UntaggedCount>, KernelError> {
+        let mut rows = Vec::new();
+        each_count(&self.maps.untagged, "UNTAGGED", |key, count| {
+            let index = read::<u32>(key).and_then(|index| u8::try_from(index).ok());
+            rows.extend(
+                index
+                    .and_then(Jurisdiction::from_index)
+                    .map(|jurisdiction| UntaggedCount { jurisdiction, count }),
+            );
+        })?;
+        Ok(rows)
+    }
+
+    /// The flows without a pin that sent most bytes, at most `most`, those with most bytes first. The kernel keeps them
+    /// while the policy observes.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
+    pub fn untagged_flows(&self, most: usize) -> Result<Vec<UntaggedFlow>, KernelError> {
+        let mut flows = Vec::new();
+        each(&self.maps.untagged_flows, "UNTAGGED_FLOWS", |key, value| {
+            let key = read::<UntaggedKey>(key);
+            flows.extend(key.zip(by_cpu::<Count>(value).next()).and_then(|(key, count)| flow(&key, count)));
+        })?;
+        flows.sort_by_key(|flow| std::cmp::Reverse((flow.count.bytes, flow.peer)));
+        flows.truncate(most);
+        Ok(flows)
+    }
+}
+
+fn flow(key: &UntaggedKey, count: Count) -> Option<UntaggedFlow> {
+    Some(UntaggedFlow {
+        peer: key.peer.into(),
+        place: Place(key.place),
+        protocol: key.proto,
+        side: Side::from_index(key.side)?,
+        port: key.port,
+        ifindex: key.ifindex,
+        cgroup: key.cgroup,
+        count,
+    })
+}
