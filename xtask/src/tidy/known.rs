@@ -90,10 +90,6 @@ pub(super) const CIRCLES: &[Known] = &[
     Known { of: "guard-ebpf/src", files: &["accounting", "scratch", "subprograms", "tables"] },
     Known { of: "guard-user/src/cli/exemption", files: &["lint", "mod", "new", "renew", "sign"] },
     Known {
-        of: "guard-user/src/config",
-        files: &["approval", "each", "error", "finding", "policy", "read", "sink", "values", "warning"],
-    },
-    Known {
         of: "guard-user/src/daemon/engine",
         files: &[
             "cgroups",

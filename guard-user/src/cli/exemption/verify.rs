@@ -17,7 +17,7 @@ use crate::approval::{
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
 use crate::config;
-use crate::config::approval::Approvals;
+use crate::config::policy::Approvals;
 use crate::exemption::{Surroundings, document};
 use crate::exit::Exit;
 
