@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::show;
 use crate::cli::check::{counted, finding_json, write_finding};
 use crate::config::Errors;
-use crate::exemption::{Document, ErrorKind, Summary, Surroundings, document};
+use crate::exemption::{self, Document, ErrorKind, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption lint`.
@@ -34,7 +34,7 @@ pub struct Args {
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let pins = args.config.as_deref().map(super::pins_of).transpose()?;
     let checked =
-        document::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
+        exemption::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
     if args.json {
         writeln!(out, "{}", report_json(&args.file, &checked, now))?;
     } else {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{file, lint};
 use crate::cli::CliError;
 use crate::config::keys::{Key, Need, Section, Shape};
-use crate::exemption::document;
+use crate::exemption;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use crate::exit::Exit;
@@ -93,7 +93,7 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     }
     let pins = args.config.as_deref().map(super::pins_of).transpose()?;
     let text = draft.to_toml();
-    let checked = document::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
+    let checked = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
     if !args.dry_run {
         file::write(&args.file, &text)?;
     }

@@ -18,7 +18,7 @@ use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
 use crate::config;
 use crate::config::policy::Approvals;
-use crate::exemption::{Surroundings, document};
+use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption verify`.
@@ -53,8 +53,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let surroundings = Surroundings { pins: Some(&pins), now: Some(now), earlier: None };
-    let (document, bytes) =
-        document::load(&args.file, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
+    let (document, bytes) = exemption::load(&args.file, &surroundings)
+        .map_err(|errors| CliError::document(errors.to_string()))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
     let required = document.requirements();
     let candidate =
