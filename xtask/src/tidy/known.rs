@@ -107,7 +107,6 @@ pub(super) const CIRCLES: &[Known] = &[
         ],
     },
     Known { of: "guard-user/src/events", files: &["budget", "event", "fields", "record", "text"] },
-    Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
     Known {
         of: "guard-user/src/store",
         files: &[
@@ -140,8 +139,6 @@ pub(super) const WORDS: &[&str] = &[
     "guard-user/src/approval/tests/oracle.rs",
     "guard-user/src/approval/tests/security_keys.rs",
     "guard-user/src/approval/tests/signers_file.rs",
-    "guard-user/src/explain/mod.rs",
-    "guard-user/src/explain/words.rs",
     "tests/src/demo/world.rs",
     "tests/tests/story.rs",
 ];
