@@ -88,7 +88,6 @@ pub(super) const AGAINST_LAYERS: &[Exception] = &[
 /// Circles of imports.
 pub(super) const CIRCLES: &[Known] = &[
     Known { of: "guard-ebpf/src", files: &["accounting", "scratch", "subprograms", "tables"] },
-    Known { of: "guard-user/src/cli/exemption", files: &["lint", "mod", "new", "renew", "sign"] },
     Known {
         of: "guard-user/src/daemon/engine",
         files: &[

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::show;
+use super::{policy, show};
 use crate::cli::check::{counted, finding_json, write_finding};
 use crate::config::Errors;
 use crate::exemption::{self, Document, ErrorKind, Summary, Surroundings};
@@ -32,7 +32,7 @@ pub struct Args {
 /// # Errors
 /// Where the config can't be used or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
     let checked =
         exemption::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
     if args.json {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{file, lint};
+use super::{file, lint, policy};
 use crate::cli::CliError;
 use crate::config::keys::{Key, Need, Section, Shape};
 use crate::exemption;
@@ -91,7 +91,7 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     if !DOCUMENT.keys.iter().any(|key| key.section.is_empty() && key.name == "version" && draft.has(key)) {
         draft.answer("version", "1").map_err(refused)?;
     }
-    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
     let text = draft.to_toml();
     let checked = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
     if !args.dry_run {

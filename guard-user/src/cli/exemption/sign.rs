@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{show, signatures};
+use super::{policy, show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
@@ -47,7 +47,7 @@ pub struct Args {
 /// # Errors
 /// Where the document has errors, the signature's file is there already, or `ssh-keygen` can't sign.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
     let surroundings = Surroundings { pins: pins.as_deref(), now: Some(now), earlier: None };
     let (document, bytes) = exemption::load(&args.file, &surroundings)
         .map_err(|errors| CliError::document(format!("{errors}\nnothing was signed")))?;

@@ -9,14 +9,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::signatures;
+use super::{policy, signatures};
 use crate::approval::{
     self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal, Signature,
     Signer,
 };
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
-use crate::config;
 use crate::config::policy::Approvals;
 use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
@@ -73,10 +72,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
 
 /// The config's pins and signers.
 fn approvals(config: &Path) -> Result<(Vec<String>, Approvals)> {
-    let policy = config::load(config, &config::Surroundings::new(None))
-        .map_err(|errors| CliError::document(errors.to_string()))?
-        .policy;
-    let pins = policy.pins.into_iter().map(|pin| pin.name).collect();
+    let policy = policy::load(config)?;
+    let pins = policy::pin_names(&policy);
     let approvals = policy.approval.ok_or_else(|| {
         let config = config.display();
         CliError::bad_input(format!(
