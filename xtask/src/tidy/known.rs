@@ -125,10 +125,6 @@ pub(super) const CIRCLES: &[Known] = &[
         ],
     },
     Known { of: "tests/src/demo", files: &["acts", "mod"] },
-    Known {
-        of: "tests/src/packet",
-        files: &["checksum", "ipv4", "ipv6", "link", "mod", "transport", "tunnel"],
-    },
 ];
 
 /// Files with words that are no names for parts.
