@@ -124,7 +124,6 @@ pub(super) const CIRCLES: &[Known] = &[
             "trail",
         ],
     },
-    Known { of: "tests/src/demo", files: &["acts", "mod"] },
 ];
 
 /// Files with words that are no names for parts.
