@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::policy::{Geo, Policy};
-use crate::config::{self, Checked, Errors, Surroundings, Warning};
+use crate::config::{self, Checked, ConfigErrors, Surroundings, Warning};
 use crate::geo::{GeoDb, embedded, merge, mmdb};
 
 /// A config and its databases, without errors.
@@ -22,7 +22,7 @@ pub struct Inputs {
 pub enum InputError {
     /// The config has errors: all of them, each with its place and a hint.
     #[error(transparent)]
-    Config(#[from] Errors),
+    Config(#[from] ConfigErrors),
     /// Databases can't be used: all of them, a line each.
     #[error("{}", lines(.0))]
     Databases(Vec<mmdb::Error>),

@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::config::finding::at;
-use crate::config::{self, Checked, Errors, Explain, Finding, Surroundings};
+use crate::config::{self, Checked, ConfigErrors, Explain, Finding, Surroundings};
 use crate::exit::Exit;
 use crate::geo::embedded;
 use this_host::ThisHost;
@@ -58,7 +58,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 /// What a check found.
 struct Outcome<'a> {
     file: &'a Path,
-    result: Result<Checked, Errors>,
+    result: Result<Checked, ConfigErrors>,
     /// Keys whose values could not be looked at.
     unseen: Vec<&'static str>,
 }
@@ -84,7 +84,7 @@ impl Outcome<'_> {
                     counted(policy.failsafe.len(), "failsafe rule"),
                 )?;
             }
-            Err(Errors { errors, .. }) => {
+            Err(ConfigErrors { errors, .. }) => {
                 for error in errors {
                     write_finding(self.file, "error", error, out)?;
                 }
@@ -112,7 +112,7 @@ impl Outcome<'_> {
                 "failsafe": policy.failsafe.len(),
                 "fingerprint": format!("{:016x}", policy.fingerprint),
             }),
-            Err(Errors { errors, .. }) => json!({
+            Err(ConfigErrors { errors, .. }) => json!({
                 "file": self.file.to_string_lossy(),
                 "usable": false,
                 "errors": errors.iter().map(finding_json).collect::<Vec<_>>(),

@@ -5,6 +5,7 @@ pub(crate) mod ask;
 pub(crate) mod file;
 pub mod lint;
 pub mod new;
+mod policy;
 pub mod renew;
 pub mod show;
 pub mod sign;
@@ -12,15 +13,13 @@ mod signatures;
 pub mod verify;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use jiff::Timestamp;
 
 use self::ask::How;
-use super::CliError;
 use super::target::Target;
-use crate::config;
 use crate::control::protocol::Request;
 use crate::exit::Exit;
 
@@ -159,11 +158,3 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 pub(crate) const CUT: (&str, &str) = ("; no packet passes any more by:", "; these are:");
 /// What is shown of something that passes again.
 const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");
-
-/// The names of a config's pins.
-fn pins_of(config: &Path) -> Result<Vec<String>> {
-    let surroundings = config::Surroundings::new(None);
-    let checked =
-        config::load(config, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
-    Ok(checked.policy.pins.into_iter().map(|pin| pin.name).collect())
-}

@@ -13,7 +13,7 @@ use super::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
-use crate::exemption::{Clocks, document};
+use crate::exemption::{self, Clocks};
 use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
@@ -133,7 +133,7 @@ fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<NamedEntry>> 
                 let mut named = Vec::new();
                 for OpenExemption { document, slots, left } in exemptions {
                     let document =
-                        document::parse(Path::new("it"), document.as_bytes(), &Default::default())?;
+                        exemption::parse(Path::new("it"), document.as_bytes(), &Default::default())?;
                     let entries = kernel_entries(&document, &slots, pins, left.unwrap_or(u64::MAX), &clocks);
                     named.extend(entries.into_iter().map(|it| (document.id.clone(), it)));
                 }

@@ -1,23 +1,14 @@
 //! `[approval]`: who may approve exemptions. From the raw section to the checked one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::each::{each, one};
 use super::error::ErrorKind;
+use super::policy::Approvals;
 use super::read::{List, Section, Text};
 use super::sink::{Report, Sink};
 use super::values;
 use crate::approval::Signer;
-
-/// `[approval]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approvals {
-    /// OpenSSH's file of allowed signers, an absolute path.
-    pub allowed_signers: PathBuf,
-    /// Never empty; no two of one identity.
-    pub signers: Vec<Signer>,
-}
 
 #[derive(Debug)]
 pub(super) struct RawApproval {

@@ -11,10 +11,11 @@ use super::approval;
 use super::each::{choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
+use super::jurisdiction_set::JurisdictionSet;
 use super::limits;
 use super::policy::{
-    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, JurisdictionSet, Log, LogFormat, Pin,
-    Policy, PortRange, Record, Selectors, Site, State,
+    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, Pin, Policy, PortRange,
+    Record, Selectors, Site, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 
-use super::finding::quoted;
+use super::finding::{Errors, quoted};
 use super::limits;
 use super::policy::Protocol;
+
+/// Why a config can't be used.
+pub type ConfigErrors = Errors<ErrorKind>;
 
 /// What is wrong. Its `Display` is one sentence for the operator; [`hint`](Self::hint) says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

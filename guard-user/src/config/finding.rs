@@ -1,10 +1,7 @@
-//! What was found in a config file, and where.
+//! What was found in a document, and where.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-use super::error::ErrorKind;
-use super::warning::WarningKind;
 
 /// What can be found in a document. Its `Display` is one sentence.
 pub trait Explain: fmt::Display {
@@ -34,11 +31,6 @@ pub struct Finding<K> {
     pub kind: K,
 }
 
-/// An error: the config can't be used.
-pub type ConfigError = Finding<ErrorKind>;
-/// A warning: the config is legal and may surprise.
-pub type Warning = Finding<WarningKind>;
-
 impl<K: fmt::Display> fmt::Display for Finding<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.field.is_empty() {
@@ -50,7 +42,7 @@ impl<K: fmt::Display> fmt::Display for Finding<K> {
 
 /// Why a file can't be used: every error in it, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors<K = ErrorKind> {
+pub struct Errors<K> {
     /// The file.
     pub file: PathBuf,
     /// Never empty.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use guard_common::jurisdiction::Jurisdiction;
 
 use super::error::{ErrorKind, Wanted};
-use super::policy::JurisdictionSet;
+use super::jurisdiction_set::JurisdictionSet;
 use super::raw::{Raw, RawGroup};
 use super::read::Text;
 use super::sink::Sink;

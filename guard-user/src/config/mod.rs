@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-pub mod approval;
+mod approval;
 mod check;
 pub(crate) mod each;
 pub mod error;
@@ -17,6 +17,7 @@ pub mod finding;
 pub mod groups;
 mod hint;
 pub mod host;
+pub mod jurisdiction_set;
 pub mod keys;
 pub mod limits;
 pub mod policy;
@@ -31,13 +32,13 @@ pub(crate) mod tests;
 pub(crate) mod values;
 pub mod warning;
 
-pub use error::ErrorKind;
-pub use finding::{ConfigError, Errors, Explain, Finding, Place, Warning};
+pub use error::{ConfigErrors, ErrorKind};
+pub use finding::{Errors, Explain, Finding, Place};
 pub use groups::BuiltinGroups;
 pub use host::HostView;
 pub use policy::Policy;
 pub use surprises::Database;
-pub use warning::WarningKind;
+pub use warning::{Warning, WarningKind};
 
 use sink::Sink;
 
@@ -79,12 +80,14 @@ pub struct Checked {
 ///
 /// # Errors
 /// Every error in the file, or the one that it can't be read.
-pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, Errors> {
+pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, ConfigErrors> {
     let mut bytes = Vec::new();
     let most = limits::FILE_BYTES as u64 + 1;
     match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
         Ok(_) => parse(file, &bytes, surroundings),
-        Err(error) => Err(Errors::whole_file(file, ErrorKind::Unreadable { reason: error.to_string() })),
+        Err(error) => {
+            Err(ConfigErrors::whole_file(file, ErrorKind::Unreadable { reason: error.to_string() }))
+        }
     }
 }
 
@@ -92,9 +95,9 @@ pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, Err
 ///
 /// # Errors
 /// Every error in it. Where the text is not TOML, these are the syntax errors alone.
-pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Checked, Errors> {
+pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Result<Checked, ConfigErrors> {
     if bytes.len() > limits::FILE_BYTES {
-        return Err(Errors::whole_file(file, ErrorKind::FileTooLong));
+        return Err(ConfigErrors::whole_file(file, ErrorKind::FileTooLong));
     }
     let text = syntax::text(bytes);
     let mut sink = Sink::new(text.utf8);
@@ -132,11 +135,11 @@ fn look_around(
     surprises::find(raw, policy, groups, of_host.or(surroundings.database), sink);
 }
 
-fn finish(file: &Path, policy: Option<Policy>, sink: Sink<'_>) -> Result<Checked, Errors> {
+fn finish(file: &Path, policy: Option<Policy>, sink: Sink<'_>) -> Result<Checked, ConfigErrors> {
     let (errors, warnings) = sink.finish();
     match policy {
         Some(policy) if errors.is_empty() => Ok(Checked { policy, warnings }),
-        _ => Err(Errors { file: file.to_owned(), errors }),
+        _ => Err(ConfigErrors { file: file.to_owned(), errors }),
     }
 }
 

@@ -7,9 +7,8 @@ use ipnetwork::IpNetwork;
 
 use super::check::let_out_by;
 use super::groups::Groups;
-use super::policy::{
-    Action, Failsafe, Ingress, InterfacePattern, JurisdictionSet, Pin, Policy, PortRange, Protocol, Site,
-};
+use super::jurisdiction_set::JurisdictionSet;
+use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Site};
 use super::raw::{Raw, RawFailsafe, RawPin, RawSite};
 use super::read::List;
 use super::sink::Sink;

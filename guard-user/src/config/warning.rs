@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::finding::{Explain, quoted};
+use super::finding::{Explain, Finding, quoted};
 use crate::geo::{Staleness, Warning as GeoWarning};
+
+/// A warning: the config is legal and may surprise.
+pub type Warning = Finding<WarningKind>;
 
 /// What may surprise. Its `Display` is one sentence for the operator; [`hint`](Self::hint) says what to
 /// do.

@@ -1,26 +1,13 @@
-//! The checked document of an exemption, and the way to it from bytes.
-
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+//! The checked document of an exemption.
 
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::check;
-use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
-use super::raw;
 use crate::approval::Requirement;
-use crate::config::Errors;
 use crate::config::policy::PortRange;
-use crate::config::sink::Sink;
-use crate::config::syntax;
-
-/// Bytes of a document.
-pub const DOCUMENT_BYTES: usize = 256 << 10;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
 /// document, and the document every rule of law.
@@ -156,76 +143,4 @@ pub struct Recipient {
     pub networks: Vec<IpNetwork>,
     /// Its ports, destination ports of egress; empty: any, of any protocol.
     pub ports: Vec<PortRange>,
-}
-
-/// What a document is checked against beside its own text. Each is left out where it makes no sense: a
-/// check without a config knows no pins, and a stored document may have expired since it was loaded.
-#[derive(Clone, Copy, Default)]
-pub struct Surroundings<'a> {
-    /// The names of the config's pins; `None`: pins are not looked at.
-    pub pins: Option<&'a [String]>,
-    /// A document that has expired by now, or whose assessment had to be looked at again, is refused;
-    /// `None`: neither is looked at.
-    pub now: Option<Timestamp>,
-    /// What was loaded under an id before; `None`: this is not looked at.
-    pub earlier: Option<EarlierOf<'a>>,
-}
-
-/// Says what was loaded under an id before.
-pub type EarlierOf<'a> = &'a dyn Fn(&str) -> Option<Earlier>;
-
-/// What was loaded under an id before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Earlier {
-    /// The highest version.
-    pub version: u32,
-    /// Whether it is open: neither revoked nor expired.
-    pub open: bool,
-}
-
-/// Reads and checks a document's file; the bytes come with it, for they are what is approved and kept.
-///
-/// # Errors
-/// Every error in the file, or the one that it can't be read.
-pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<(Document, Vec<u8>), Errors<ErrorKind>> {
-    let bytes = read(file)?;
-    Ok((parse(file, &bytes, surroundings)?, bytes))
-}
-
-/// Reads a document's file unchecked, at most one byte past [`DOCUMENT_BYTES`].
-///
-/// # Errors
-/// The one that it can't be read.
-pub fn read(file: &Path) -> Result<Vec<u8>, Errors<ErrorKind>> {
-    let mut bytes = Vec::new();
-    let most = DOCUMENT_BYTES as u64 + 1;
-    match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Errors::whole_file(file, ErrorKind::unreadable(&error))),
-    }
-}
-
-/// Checks the content of a document; `file` is its name in errors.
-///
-/// # Errors
-/// Every error in it. Where the text is not TOML, these are the syntax errors alone.
-pub fn parse(
-    file: &Path,
-    bytes: &[u8],
-    surroundings: &Surroundings<'_>,
-) -> Result<Document, Errors<ErrorKind>> {
-    if bytes.len() > DOCUMENT_BYTES {
-        return Err(Errors::whole_file(file, ErrorKind::TooLong));
-    }
-    let text = syntax::text(bytes);
-    let mut sink: Sink<'_, ErrorKind, std::convert::Infallible> = Sink::new(text.utf8);
-    let document = text.parse(&mut sink).and_then(|document| {
-        let raw = raw::read(document.get_ref(), &mut sink);
-        check::check(&raw, surroundings, &mut sink)
-    });
-    let (errors, _no_warnings) = sink.finish();
-    match document {
-        Some(document) if errors.is_empty() => Ok(document),
-        _ => Err(Errors { file: file.to_owned(), errors }),
-    }
 }

@@ -4,9 +4,8 @@ use std::io;
 
 use ipnetwork::IpNetwork;
 
-use super::document::DOCUMENT_BYTES;
 use super::law::Breach;
-use super::values::MAX_SIGNERS;
+use super::limits::{DOCUMENT_BYTES, MAX_SIGNERS};
 use crate::config;
 use crate::config::finding::{Explain, quoted};
 

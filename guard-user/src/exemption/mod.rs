@@ -1,9 +1,9 @@
 //! Exemptions: approved uses of a legal instrument that let one transfer leave its region.
 //!
-//! A [`Document`] is what compliance approves: TOML text, then the raw document with the place of every
-//! value, then the checked one, with every error at once. A [`Record`](record::Record) says what became of one
-//! that was loaded, and the [store](crate::store) keeps both. [`Clocks`] turns their windows into the kernel's own time, so that they open and close with no daemon
-//! running.
+//! A [`Document`] is what compliance approves: [`parse`](parse()) makes the checked one of TOML text, by way
+//! of a raw one with the place of every value, and finds every error at once. A [`Record`](record::Record)
+//! says what became of one that was loaded, and the [store](crate::store) keeps both. [`Clocks`] turns their
+//! windows into the kernel's own time, so that they open and close with no daemon running.
 
 mod check;
 pub mod clock;
@@ -15,19 +15,25 @@ pub mod instrument;
 pub mod keys;
 pub mod law;
 pub mod lifecycle;
+pub mod limits;
+mod parse;
 mod raw;
 pub mod record;
 pub mod renewal;
 pub mod schema;
+mod sink;
 pub mod summary;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use clock::Clocks;
-pub use document::{Document, Earlier, Recipient, Surroundings};
+pub use document::{Document, Recipient};
 pub use error::ErrorKind;
 pub use ground::{Basis, Ground};
 pub use instrument::InstrumentKind;
 pub use lifecycle::State;
+pub use parse::{load, parse, read};
 pub use summary::Summary;
+pub use surroundings::{Earlier, EarlierOf, Surroundings};

@@ -1,7 +1,7 @@
 //! The JSON Schema of a document, made from the table of keys and the tables of the law.
 //!
 //! Editors use it on the TOML file as it is written; docs/exemption.schema.json is what this module makes.
-//! It accepts every document that [`parse`](super::document::parse) accepts. What a schema can't say
+//! It accepts every document that [`parse`](super::parse()) accepts. What a schema can't say
 //! (clocks, overlaps, adequacy decisions) it lets pass, and the check refuses.
 
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
-use super::values::MAX_SIGNERS;
+use super::limits::MAX_SIGNERS;
 use crate::config::keys::{Key, Kind, Need, Shape};
 
 const NAME: &str = "^[a-z0-9._-]{1,63}$";

@@ -9,6 +9,7 @@ use jiff::{Timestamp, ToSpan};
 use toml::value::Datetime;
 
 use super::error::ErrorKind;
+use super::limits::MAX_SIGNERS;
 use crate::config;
 use crate::config::error::Wanted;
 use crate::config::groups::country_meant;
@@ -25,9 +26,6 @@ pub(super) fn quota(number: &i128) -> Result<u64, ErrorKind> {
     let bytes = i64::try_from(*number).ok().and_then(|bytes| u64::try_from(bytes).ok());
     bytes.filter(|&bytes| bytes > 0).ok_or(ErrorKind::BadQuota { number: *number })
 }
-
-/// Most signers of one role.
-pub(super) const MAX_SIGNERS: u32 = 64;
 
 /// How many signers.
 pub(super) fn count(number: &i128) -> Result<u32, ErrorKind> {

@@ -9,7 +9,9 @@ use guard_common::verdict::{Reason, Verdict};
 use serde_json::{Value, json};
 
 use super::capture::Frame;
-use super::{Explainer, Explanation, Surroundings};
+use super::explainer::Explainer;
+use super::explanation::Explanation;
+use super::surroundings::Surroundings;
 
 /// Reads the headers of a frame as the kernel program does.
 #[must_use]

@@ -12,8 +12,8 @@ use guard_common::host::HostOrigin;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::Explainer;
 use super::capture::Frame;
+use super::explainer::Explainer;
 use super::frames::KernelAnswer;
 use crate::kernel::{KernelError, LinuxKernel};
 

@@ -6,8 +6,8 @@ use guard_common::abi::{Place, PlacedBy};
 use guard_common::packet::Addr;
 use ipnetwork::IpNetwork;
 
-use super::Explainer;
 use super::country::named;
+use super::explainer::Explainer;
 use crate::config::policy::Site;
 use crate::geo::Runs;
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use guard_common::packet::Layer;
 
-use super::Surroundings;
 use super::flow::{protocol_name, transport};
+use super::surroundings::Surroundings;
 use crate::config::policy::{Failsafe, Pin, PortRange};
 
 /// The values that match, one text for each dimension that the pin uses; or the first dimension that

@@ -5,9 +5,13 @@ use guard_common::decide::{Decision, layer, reason_of};
 use guard_common::packet::{Addr, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
+use super::bit_set::in_set;
 use super::country::named;
+use super::explainer::Explainer;
 use super::flow::LayerWords;
-use super::{Explainer, Heard, Surroundings, in_set, selectors};
+use super::selectors;
+use super::surroundings::Surroundings;
+use super::trace::Heard;
 use crate::config::policy::Pin;
 
 /// One step of a decision.
@@ -19,8 +23,8 @@ pub struct Step {
     pub says: String,
 }
 
-/// All that the sentences are made of.
-pub(super) struct Teller<'a> {
+/// Renders a decision's steps; it holds all that the sentences are made of.
+pub(super) struct Renderer<'a> {
     pub(super) explainer: &'a Explainer,
     pub(super) hook: Hook,
     /// On ingress the answer to the packet, which is what is judged.
@@ -29,9 +33,9 @@ pub(super) struct Teller<'a> {
     pub(super) decision: &'a Decision,
 }
 
-impl Teller<'_> {
+impl Renderer<'_> {
     /// Every step of a decision, in order.
-    pub(super) fn tell(&self, parsed: Parsed, heard: &[Heard]) -> Vec<Step> {
+    pub(super) fn steps(&self, parsed: Parsed, heard: &[Heard]) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut say = |step, says| steps.push(Step { step, says });
         for sentence in self.flow(parsed) {

@@ -1,10 +1,10 @@
 //! What the kernel counted, as rows.
 
-use guard_common::abi::{Count, Hook, Loss};
+use std::net::IpAddr;
+
+use guard_common::abi::{Count, Hook, Loss, Place, Side};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
-
-use super::untagged::UntaggedCount;
 
 /// All packets of one hook with one verdict for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,36 @@ pub struct OutcomeCount {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Egress that no pin tags to one jurisdiction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UntaggedCount {
+    /// Where it went.
+    pub jurisdiction: Jurisdiction,
+    /// Packets and bytes on the wire.
+    pub count: Count,
+}
+
+/// Egress that no pin tags, of one cgroup, to one peer's service or of one service of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UntaggedFlow {
+    /// The peer.
+    pub peer: IpAddr,
+    /// Where the peer is.
+    pub place: Place,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Whose port [`port`](Self::port) is.
+    pub side: Side,
+    /// The service's port.
+    pub port: u16,
+    /// Index of the interface that it left.
+    pub ifindex: u32,
+    /// Id of the sending socket's cgroup; 0 where there is none.
+    pub cgroup: u64,
     /// Packets and bytes on the wire.
     pub count: Count,
 }

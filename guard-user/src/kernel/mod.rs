@@ -59,7 +59,7 @@ use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
 pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
-pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount};
+pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
@@ -68,7 +68,6 @@ pub use interface::Interface;
 pub use link_type::LinkType;
 pub use published::Published;
 pub use test_run::Judged;
-pub use untagged::{UntaggedCount, UntaggedFlow};
 pub use view::View;
 
 use folder::Folder;

@@ -1,43 +1,12 @@
 //! What is kept of egress that no pin tags.
 
-use std::net::IpAddr;
-
 use guard_common::abi::{Count, Place, Side, UntaggedKey};
 use guard_common::jurisdiction::Jurisdiction;
 
 use super::counters::{by_cpu, each, each_count};
+use super::counts::{UntaggedCount, UntaggedFlow};
 use super::plain::read;
 use super::{KernelError, View};
-
-/// Egress that no pin tags to one jurisdiction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UntaggedCount {
-    /// Where it went.
-    pub jurisdiction: Jurisdiction,
-    /// Packets and bytes on the wire.
-    pub count: Count,
-}
-
-/// Egress that no pin tags, of one cgroup, to one peer's service or of one service of this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UntaggedFlow {
-    /// The peer.
-    pub peer: IpAddr,
-    /// Where the peer is.
-    pub place: Place,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Whose port [`port`](Self::port) is.
-    pub side: Side,
-    /// The service's port.
-    pub port: u16,
-    /// Index of the interface that it left.
-    pub ifindex: u32,
-    /// Id of the sending socket's cgroup; 0 where there is none.
-    pub cgroup: u64,
-    /// Packets and bytes on the wire.
-    pub count: Count,
-}
 
 impl View {
     /// Egress that no pin tags, by jurisdiction. Where nothing went is left out.

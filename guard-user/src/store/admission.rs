@@ -16,9 +16,9 @@ use crate::audit::{Kind, Who};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
 use crate::exemption::State;
-use crate::exemption::document::{self, Document, Surroundings};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
+use crate::exemption::{self, Document, Surroundings};
 
 /// A document as a user submits it.
 pub struct Submission<'a> {
@@ -91,7 +91,7 @@ impl Kept {
         let earlier = |id: &str| self.earlier(id);
         let surroundings =
             Surroundings { pins: Some(submission.pins), now: Some(now), earlier: Some(&earlier) };
-        let document = document::parse(submission.name, submission.bytes, &surroundings)?;
+        let document = exemption::parse(submission.name, submission.bytes, &surroundings)?;
         let open = self.versions(&document.id).filter(|(_, entry)| !entry.record.is_closed());
         for (_, entry) in open {
             if let Err(refused) = entry.record.status.state().after(Event::Supersede) {

@@ -11,10 +11,9 @@ use super::entry::Entry;
 use super::{Key, Problem, Store, StoreError};
 use crate::audit::Kind;
 use crate::compile::KernelExemption;
-use crate::exemption::document::{Document, Earlier};
 use crate::exemption::record::{Record, Use};
 use crate::exemption::summary::is_spent;
-use crate::exemption::{Clocks, Summary};
+use crate::exemption::{Clocks, Document, Earlier, Summary};
 
 /// The exemptions as the disk has them: what the kernel may have open is computed from this and nothing else.
 ///

@@ -15,8 +15,8 @@ use super::entry::Entry;
 use super::{Cursor, DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk, progress, slots};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
-use crate::exemption::document::{self, Document, Surroundings};
 use crate::exemption::record::{Record, Use};
+use crate::exemption::{self, Document, Surroundings};
 
 /// The store at one moment.
 pub struct Reader {
@@ -150,7 +150,7 @@ impl Reader {
         if sha256(&bytes) != record.sha256 {
             return Ok(Err("its document is not the one that was loaded".to_owned()));
         }
-        let parsed = document::parse(Path::new(&key.0), &bytes, &Surroundings::default());
+        let parsed = exemption::parse(Path::new(&key.0), &bytes, &Surroundings::default());
         Ok(match parsed {
             Ok(document) if (&document.id, document.version) == (&key.0, key.1) => Ok(document),
             Ok(_) => Err("its document is another exemption's".to_owned()),

@@ -65,7 +65,7 @@ fn document(id: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use guard_user::exemption::{Surroundings, document};
+    use guard_user::exemption::{self, Surroundings};
 
     use super::*;
 
@@ -91,7 +91,7 @@ mod tests {
         let now = Some(jiff::Timestamp::now());
         let surroundings = Surroundings { now, ..Surroundings::default() };
         for text in [exemption().unwrap(), crate::bed::exemption("a", "b", &["192.0.2.0/24"], 60, Some(9))] {
-            document::parse(Path::new("x.toml"), text.as_bytes(), &surroundings)
+            exemption::parse(Path::new("x.toml"), text.as_bytes(), &surroundings)
                 .unwrap_or_else(|errors| panic!("{errors}"));
         }
     }

@@ -1,6 +1,5 @@
 //! Checksums: the Internet checksum with its pseudo headers (RFC 1071, RFC 9293 section 3.1,
 //! RFC 8200 section 8.1) and SCTP's CRC32c (RFC 9260 appendix A).
-use super::Layer;
 
 /// What a transport checksum covers beside the segment itself.
 #[derive(Debug, Clone, Copy)]
@@ -10,26 +9,6 @@ pub(super) enum Pseudo {
 }
 
 impl Pseudo {
-    /// From the nearest IP layer. Under a source route that is not used up, the destination is the
-    /// route's last one, not the next hop in the IP header.
-    pub(super) fn from_layers(outer: &[Layer]) -> Option<Self> {
-        let mut last_hop = None;
-        outer.iter().rev().find_map(|layer| match layer {
-            Layer::Routing(routing) => {
-                last_hop = last_hop.or(routing.final_destination());
-                None
-            }
-            Layer::Ipv4(ip) => {
-                Some(Pseudo::V4 { source: ip.source.octets(), destination: ip.final_destination().octets() })
-            }
-            Layer::Ipv6(ip) => Some(Pseudo::V6 {
-                source: ip.source.octets(),
-                destination: last_hop.unwrap_or(ip.destination).octets(),
-            }),
-            _ => None,
-        })
-    }
-
     /// The checksum of a segment of this protocol, as the value for its field.
     pub(super) fn checksum(self, protocol: u8, segment: &[&[u8]]) -> u16 {
         let length = segment.iter().map(|part| part.len()).sum::<usize>() as u32;

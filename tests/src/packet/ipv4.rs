@@ -3,7 +3,8 @@ use std::net::Ipv4Addr;
 
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv4Options};
 
-use super::{Around, CLIENT_V4, STORAGE_V4};
+use super::addresses::{CLIENT_V4, STORAGE_V4};
+use super::around::Around;
 
 /// Loose or strict source route (RFC 791 section 3.1, options 131 and 137).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Ipv4 {
         self.route_end.unwrap_or(self.destination)
     }
 
-    pub(super) fn header(&self, around: &Around<'_>, inside: &[u8]) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around, inside: &[u8]) -> Vec<u8> {
         let mut options = self.options.clone();
         options.resize(options.len().next_multiple_of(4), 0);
         // Beyond 64 KiB the length says zero, as BIG TCP does.
@@ -131,7 +132,7 @@ impl Ipv4 {
         let mut header = Ipv4Header {
             total_len: self.total_length.unwrap_or(length),
             time_to_live: self.ttl,
-            protocol: IpNumber(self.protocol.unwrap_or_else(|| around.next_ip_number())),
+            protocol: IpNumber(self.protocol.unwrap_or(around.next_ip_number)),
             source: self.source.octets(),
             destination: self.destination.octets(),
             fragment_offset: IpFragOffset::try_new(self.fragment_offset).unwrap_or_default(),

@@ -3,7 +3,8 @@ use std::net::Ipv6Addr;
 
 use etherparse::{IpAuthHeader, IpFragOffset, IpNumber, Ipv6FragmentHeader, Ipv6Header};
 
-use super::{Around, CLIENT_V6, STORAGE_V6};
+use super::addresses::{CLIENT_V6, STORAGE_V6};
+use super::around::Around;
 
 /// An IPv6 header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +56,12 @@ impl Ipv6 {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>, inside: &[u8]) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around, inside: &[u8]) -> Vec<u8> {
         // Beyond 64 KiB the length says zero, as jumbograms and BIG TCP do.
         let length = u16::try_from(inside.len()).unwrap_or(0);
         let header = Ipv6Header {
             payload_length: self.payload_length.unwrap_or(length),
-            next_header: IpNumber(self.next_header.unwrap_or_else(|| around.next_ip_number())),
+            next_header: IpNumber(self.next_header.unwrap_or(around.next_ip_number)),
             hop_limit: self.hop_limit,
             source: self.source.octets(),
             destination: self.destination.octets(),
@@ -93,8 +94,8 @@ impl Options {
         Options { bytes: bytes.to_vec() }
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
-        let mut header = vec![around.next_ip_number(), 0];
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
+        let mut header = vec![around.next_ip_number, 0];
         header.extend_from_slice(&self.bytes);
         // One missing byte is filled by Pad1, more by PadN.
         match header.len().next_multiple_of(8) - header.len() {
@@ -142,9 +143,9 @@ impl Routing {
         last.copied().filter(|_| self.segments_left > 0)
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
         let length = (2 * self.addresses.len()) as u8;
-        let mut header = vec![around.next_ip_number(), length, self.kind, self.segments_left];
+        let mut header = vec![around.next_ip_number, length, self.kind, self.segments_left];
         match self.kind {
             // Last entry, flags, tag.
             4 => header.extend([self.addresses.len().saturating_sub(1) as u8, 0, 0, 0]),
@@ -180,9 +181,9 @@ impl Ipv6Fragment {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
         Ipv6FragmentHeader {
-            next_header: IpNumber(self.next_header.unwrap_or_else(|| around.next_ip_number())),
+            next_header: IpNumber(self.next_header.unwrap_or(around.next_ip_number)),
             fragment_offset: IpFragOffset::try_new(self.offset).unwrap_or_default(),
             more_fragments: self.more,
             identification: 0x6267,
@@ -217,8 +218,8 @@ impl AuthHeader {
         AuthHeader { check_value: check_value.to_vec() }
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
-        let next = IpNumber(around.next_ip_number());
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
+        let next = IpNumber(around.next_ip_number);
         // `new` has checked the only thing that this refuses.
         IpAuthHeader::new(next, 0x100, 1, &self.check_value)
             .map(|header| header.to_bytes().to_vec())

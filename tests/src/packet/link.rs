@@ -1,7 +1,7 @@
 //! Ethernet (IEEE 802.3) and VLAN tags (802.1Q, 802.1ad).
 use etherparse::{EtherType, Ethernet2Header, SingleVlanHeader, VlanId, VlanPcp};
 
-use super::Around;
+use super::around::Around;
 
 /// An Ethernet header. The addresses are locally administered ones unless set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ impl Ethernet {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
-        let ether_type = self.ether_type.unwrap_or_else(|| around.next_ether_type());
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
+        let ether_type = self.ether_type.unwrap_or(around.next_ether_type);
         Ethernet2Header {
             source: self.source,
             destination: self.destination,
@@ -69,12 +69,12 @@ impl Vlan {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
         SingleVlanHeader {
             pcp: VlanPcp::ZERO,
             drop_eligible_indicator: false,
             vlan_id: VlanId::try_new(self.id & 0xfff).unwrap_or_default(),
-            ether_type: EtherType(self.ether_type.unwrap_or_else(|| around.next_ether_type())),
+            ether_type: EtherType(self.ether_type.unwrap_or(around.next_ether_type)),
         }
         .to_bytes()
         .to_vec()

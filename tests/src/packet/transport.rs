@@ -1,7 +1,7 @@
 //! TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260) and ICMP echo (RFC 792, RFC 4443).
 use etherparse::{TcpHeader, UdpHeader};
 
-use super::Around;
+use super::around::Around;
 use super::checksum::{Pseudo, crc32c, internet};
 
 /// A TCP header, ACK set.
@@ -42,7 +42,7 @@ impl Tcp {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>, inside: &[u8]) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around, inside: &[u8]) -> Vec<u8> {
         let mut header = TcpHeader::new(self.source_port, self.destination_port, 1, 0xffff);
         (header.syn, header.ack, header.fin, header.rst) = (self.syn, self.ack, self.fin, self.rst);
         header.checksum = transport_checksum(around, 6, &header.to_bytes(), inside);
@@ -71,7 +71,7 @@ impl Udp {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>, inside: &[u8]) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around, inside: &[u8]) -> Vec<u8> {
         let length = u16::try_from(8 + inside.len()).unwrap_or(0);
         let mut header = UdpHeader {
             source_port: self.source_port,
@@ -130,9 +130,9 @@ impl Echo {
         Echo { sequence }
     }
 
-    pub(super) fn header(&self, around: &Around<'_>, inside: &[u8]) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around, inside: &[u8]) -> Vec<u8> {
         let [high, low] = self.sequence.to_be_bytes();
-        let pseudo = around.pseudo();
+        let pseudo = around.pseudo;
         let kind = if matches!(pseudo, Some(Pseudo::V6 { .. })) { 128 } else { 8 };
         let mut header = vec![kind, 0, 0, 0, 0x62, 0x67, high, low];
         let sum = match pseudo {
@@ -146,6 +146,6 @@ impl Echo {
 }
 
 /// Zero where there is no IP layer to take the pseudo header from.
-fn transport_checksum(around: &Around<'_>, protocol: u8, header: &[u8], inside: &[u8]) -> u16 {
-    around.pseudo().map_or(0, |pseudo| pseudo.checksum(protocol, &[header, inside]))
+fn transport_checksum(around: &Around, protocol: u8, header: &[u8], inside: &[u8]) -> u16 {
+    around.pseudo.map_or(0, |pseudo| pseudo.checksum(protocol, &[header, inside]))
 }

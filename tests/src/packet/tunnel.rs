@@ -1,5 +1,5 @@
 //! VXLAN (RFC 7348), Geneve (RFC 8926) and GRE (RFC 2784, RFC 2890).
-use super::Around;
+use super::around::Around;
 use super::checksum::internet;
 
 /// A VXLAN header.
@@ -45,9 +45,9 @@ impl Geneve {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around) -> Vec<u8> {
         let mut header = vec![(self.options.len() / 4) as u8, 0];
-        header.extend(around.next_ether_type().to_be_bytes());
+        header.extend(around.next_ether_type.to_be_bytes());
         header.extend((self.vni << 8).to_be_bytes());
         header.extend_from_slice(&self.options);
         header
@@ -84,11 +84,11 @@ impl Gre {
         self
     }
 
-    pub(super) fn header(&self, around: &Around<'_>, inside: &[u8]) -> Vec<u8> {
+    pub(super) fn header(&self, around: &Around, inside: &[u8]) -> Vec<u8> {
         let flag = |set: bool, bit: u8| u8::from(set) << bit;
         let flags = flag(self.checksum, 7) | flag(self.key.is_some(), 5) | flag(self.sequence.is_some(), 4);
         let mut header = vec![flags, 0];
-        header.extend(around.next_ether_type().to_be_bytes());
+        header.extend(around.next_ether_type.to_be_bytes());
         if self.checksum {
             header.extend([0; 4]);
         }

@@ -268,6 +268,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {
+        // The path of `pub(in crate::a)` says who may import, and imports nothing.
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.leading_colon.is_none() && path.segments.len() > 1 {
             self.mention(path.segments.iter().map(|segment| segment.ident.to_string()).collect(), false);
@@ -347,5 +351,13 @@ mod tests {
             ("other/src/x.rs", "use crate::b;"),
         ];
         assert_eq!(imports(&files), [""; 0]);
+    }
+    #[test]
+    fn whom_an_item_is_visible_to_is_no_import() {
+        let files = [
+            ("c/src/a/mod.rs", "mod one; use one::One;"),
+            ("c/src/a/one.rs", "pub(in crate::a) struct One { pub(in crate::a) field: u8 }"),
+        ];
+        assert_eq!(imports(&files), ["a -> a::one"]);
     }
 }

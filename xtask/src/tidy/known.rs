@@ -87,11 +87,6 @@ pub(super) const AGAINST_LAYERS: &[Exception] = &[
 
 /// Circles of imports.
 pub(super) const CIRCLES: &[Known] = &[
-    Known { of: "guard-user/src/cli/exemption", files: &["lint", "mod", "new", "renew", "sign"] },
-    Known {
-        of: "guard-user/src/config",
-        files: &["approval", "each", "error", "finding", "policy", "read", "sink", "values", "warning"],
-    },
     Known {
         of: "guard-user/src/daemon/engine",
         files: &[
@@ -110,8 +105,6 @@ pub(super) const CIRCLES: &[Known] = &[
         ],
     },
     Known { of: "guard-user/src/events", files: &["budget", "event", "fields", "record", "text"] },
-    Known { of: "guard-user/src/exemption", files: &["check", "document", "error", "law", "values"] },
-    Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
     Known {
         of: "guard-user/src/store",
         files: &[
@@ -130,11 +123,6 @@ pub(super) const CIRCLES: &[Known] = &[
             "trail",
         ],
     },
-    Known { of: "tests/src/demo", files: &["acts", "mod"] },
-    Known {
-        of: "tests/src/packet",
-        files: &["checksum", "ipv4", "ipv6", "link", "mod", "transport", "tunnel"],
-    },
 ];
 
 /// Files with words that are no names for parts.
@@ -144,8 +132,6 @@ pub(super) const WORDS: &[&str] = &[
     "guard-user/src/approval/tests/oracle.rs",
     "guard-user/src/approval/tests/security_keys.rs",
     "guard-user/src/approval/tests/signers_file.rs",
-    "guard-user/src/explain/mod.rs",
-    "guard-user/src/explain/words.rs",
     "tests/src/demo/world.rs",
     "tests/tests/story.rs",
 ];

@@ -14,7 +14,7 @@ use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
-use crate::exemption::{ErrorKind, Summary, Surroundings, document};
+use crate::exemption::{self, ErrorKind, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// How a change is asked for, and its answer shown.
@@ -40,10 +40,10 @@ pub(super) fn load(
     out: &mut impl Write,
 ) -> Result<Exit> {
     let socket = how.target.socket()?;
-    let bytes = document::read(file).map_err(refused)?;
+    let bytes = exemption::read(file).map_err(refused)?;
     let surroundings = Surroundings { now: Some(now), ..Surroundings::default() };
     // What is wrong with the document alone can be said without a daemon.
-    let checked = document::parse(file, &bytes, &surroundings).map_err(refused);
+    let checked = exemption::parse(file, &bytes, &surroundings).map_err(refused);
     let (document, known) = match (String::from_utf8(bytes), checked) {
         (Ok(document), Ok(known)) => (document, known),
         (Ok(document), Err(errors)) if !how.dry_run => return Err(recorded(&socket, file, document, errors)),

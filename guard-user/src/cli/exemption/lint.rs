@@ -7,10 +7,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::show;
+use super::{policy, show};
 use crate::cli::check::{counted, finding_json, write_finding};
 use crate::config::Errors;
-use crate::exemption::{Document, ErrorKind, Summary, Surroundings, document};
+use crate::exemption::{self, Document, ErrorKind, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption lint`.
@@ -32,9 +32,9 @@ pub struct Args {
 /// # Errors
 /// Where the config can't be used or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
     let checked =
-        document::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
+        exemption::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
     if args.json {
         writeln!(out, "{}", report_json(&args.file, &checked, now))?;
     } else {

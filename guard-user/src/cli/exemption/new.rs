@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{file, lint};
+use super::{file, lint, policy};
 use crate::cli::CliError;
 use crate::config::keys::{Key, Need, Section, Shape};
-use crate::exemption::document;
+use crate::exemption;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use crate::exit::Exit;
@@ -91,9 +91,9 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     if !DOCUMENT.keys.iter().any(|key| key.section.is_empty() && key.name == "version" && draft.has(key)) {
         draft.answer("version", "1").map_err(refused)?;
     }
-    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
     let text = draft.to_toml();
-    let checked = document::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
+    let checked = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
     if !args.dry_run {
         file::write(&args.file, &text)?;
     }

@@ -12,7 +12,7 @@ use toml_edit::Datetime;
 use super::{file, lint};
 use crate::cli::CliError;
 use crate::exemption::renewal::{Renewal, next_version};
-use crate::exemption::{Surroundings, document};
+use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption renew`.
@@ -48,7 +48,7 @@ pub struct Args {
 /// can't be written. What breaks a rule is not written: the exit says so.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     // One that is over is renewed, too.
-    let (old, bytes) = document::load(&args.file, &Surroundings::default())
+    let (old, bytes) = exemption::load(&args.file, &Surroundings::default())
         .map_err(|errors| CliError::document(errors.to_string()))?;
     let renewal =
         Renewal { replaces: old.version, until: args.until, from: args.from, review_by: args.review_by };
@@ -57,7 +57,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let version = u64::from(old.version) + 1;
     let target = args.out.clone().unwrap_or_else(|| beside(&args.file, version));
     file::must_be_free(&target)?;
-    let checked = document::parse(&target, text.as_bytes(), &lint::surroundings(None, now));
+    let checked = exemption::parse(&target, text.as_bytes(), &lint::surroundings(None, now));
     let written = checked.is_ok() && !args.dry_run;
     if written {
         file::write(&target, &text)?;

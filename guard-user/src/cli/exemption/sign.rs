@@ -12,11 +12,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{show, signatures};
+use super::{policy, show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
-use crate::exemption::{Summary, Surroundings, document};
+use crate::exemption::{self, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption sign`.
@@ -47,9 +47,9 @@ pub struct Args {
 /// # Errors
 /// Where the document has errors, the signature's file is there already, or `ssh-keygen` can't sign.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let pins = args.config.as_deref().map(super::pins_of).transpose()?;
+    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
     let surroundings = Surroundings { pins: pins.as_deref(), now: Some(now), earlier: None };
-    let (document, bytes) = document::load(&args.file, &surroundings)
+    let (document, bytes) = exemption::load(&args.file, &surroundings)
         .map_err(|errors| CliError::document(format!("{errors}\nnothing was signed")))?;
     let signature = signatures::file_for(&args.file, &label(args)?)?;
     must_be_free(&signature)?;

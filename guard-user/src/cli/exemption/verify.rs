@@ -9,16 +9,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::signatures;
+use super::{policy, signatures};
 use crate::approval::{
     self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal, Signature,
     Signer,
 };
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
-use crate::config;
-use crate::config::approval::Approvals;
-use crate::exemption::{Surroundings, document};
+use crate::config::policy::Approvals;
+use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption verify`.
@@ -53,8 +52,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let surroundings = Surroundings { pins: Some(&pins), now: Some(now), earlier: None };
-    let (document, bytes) =
-        document::load(&args.file, &surroundings).map_err(|errors| CliError::document(errors.to_string()))?;
+    let (document, bytes) = exemption::load(&args.file, &surroundings)
+        .map_err(|errors| CliError::document(errors.to_string()))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
     let required = document.requirements();
     let candidate =
@@ -73,10 +72,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
 
 /// The config's pins and signers.
 fn approvals(config: &Path) -> Result<(Vec<String>, Approvals)> {
-    let policy = config::load(config, &config::Surroundings::new(None))
-        .map_err(|errors| CliError::document(errors.to_string()))?
-        .policy;
-    let pins = policy.pins.into_iter().map(|pin| pin.name).collect();
+    let policy = policy::load(config)?;
+    let pins = policy::pin_names(&policy);
     let approvals = policy.approval.ok_or_else(|| {
         let config = config.display();
         CliError::bad_input(format!(

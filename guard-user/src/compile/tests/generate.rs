@@ -15,9 +15,10 @@ use proptest::sample::{select, subsequence};
 
 use super::super::{CgroupFact, CgroupParentFact, HostFacts, KernelExemption};
 use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
+use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::{
-    Action, Failsafe, Ingress, InterfacePattern, JurisdictionSet, Mark, Pin, Policy, PortRange, Protocol,
-    Record, Selectors, Site,
+    Action, Failsafe, Ingress, InterfacePattern, Mark, Pin, Policy, PortRange, Protocol, Record, Selectors,
+    Site,
 };
 use crate::config::{Surroundings, parse};
 use crate::geo::{Address, GeoDb, Info, Runs};

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{GOOD, PEERS, SSH, good_with, small_groups};
 use crate::config::host::{GeoFault, HostView, SeenInterface};
 use crate::config::policy::Policy;
-use crate::config::{Checked, Errors, Explain, Finding, Surroundings, parse};
+use crate::config::{Checked, ConfigErrors, Explain, Finding, Surroundings, parse};
 use crate::geo::{GeoDb, Info, Runs, Warning};
 
 /// Codes of errors that only a host shows.
@@ -108,7 +108,7 @@ impl HostView for Wrong {
     }
 }
 
-fn check(text: &str, host: Wrong) -> Result<Checked, Errors> {
+fn check(text: &str, host: Wrong) -> Result<Checked, ConfigErrors> {
     let surroundings = Surroundings { groups: &small_groups, ..Surroundings::of_host(&host) };
     parse(Path::new("policy.toml"), text.as_bytes(), &surroundings)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::{Checked, Errors, Surroundings, parse};
+use super::{Checked, ConfigErrors, Surroundings, parse};
 
 mod any_input;
 pub(crate) mod documentation;
@@ -72,7 +72,7 @@ fn small_database(address: IpAddr) -> Option<Jurisdiction> {
     })
 }
 
-fn check(text: &str) -> Result<Checked, Errors> {
+fn check(text: &str) -> Result<Checked, ConfigErrors> {
     let surroundings = Surroundings { groups: &small_groups, database: Some(&small_database), host: None };
     parse(Path::new("policy.toml"), text.as_bytes(), &surroundings)
 }

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::approval::{self, Candidate, Signature};
 use crate::audit::Who;
-use crate::config::approval::Approvals;
+use crate::config::policy::Approvals;
 use crate::exemption::document::Document;
 use crate::exemption::record::ApprovedBy;
 use crate::store::ApprovalError;

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use super::{GOOD, NOW, time, with_value};
 use crate::config::tests::findings::{self, can_be_shown};
 use crate::exemption::keys::DOCUMENT;
-use crate::exemption::{Clocks, InstrumentKind, Surroundings, document};
+use crate::exemption::{Clocks, InstrumentKind, Surroundings, parse};
 
 /// Holds for every input: an answer that can be shown, and documents that keep what their type promises.
 fn answers(bytes: &[u8]) {
-    match document::parse(Path::new("x.toml"), bytes, &Surroundings::default()) {
+    match parse(Path::new("x.toml"), bytes, &Surroundings::default()) {
         Ok(document) => {
             assert!(document.version > 0 && document.valid_from < document.valid_until);
             assert!(!document.pins.is_empty() && !document.recipients.is_empty());

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::keys::Need;
 use crate::config::tests::documentation::described;
 use crate::exemption::keys::DOCUMENT;
-use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, document, lifecycle};
+use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, lifecycle, parse};
 
 use super::{GOOD, check, with_value};
 
@@ -91,7 +91,7 @@ fn the_documentation_names_every_state() {
 #[test]
 fn the_documentation_s_example_uses_every_key_and_is_free_of_errors() {
     let example = between(DOCUMENTS, "```toml\n", "```");
-    let document = document::parse(Path::new("example.toml"), example.as_bytes(), &Surroundings::default());
+    let document = parse(Path::new("example.toml"), example.as_bytes(), &Surroundings::default());
     document.unwrap_or_else(|errors| panic!("{errors}"));
     let text = format!("\n{example}");
     for key in DOCUMENT.keys {

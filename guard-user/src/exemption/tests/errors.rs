@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::{GOOD, NOW, check, good_with, pins, time};
 use crate::config::tests::findings::{Example, each_is_found_alone, told};
-use crate::exemption::document::{DOCUMENT_BYTES, load, parse};
-use crate::exemption::{Earlier, Surroundings};
+use crate::exemption::limits::DOCUMENT_BYTES;
+use crate::exemption::{Earlier, Surroundings, load, parse};
 
 /// One example, or a few, for each kind of error.
 const EXAMPLES: &[Example] = &[

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::keys::DOCUMENT;
-use super::{Document, ErrorKind, Surroundings, document};
+use super::{Document, ErrorKind, Surroundings, parse};
 use crate::config::Errors;
 
 mod any_input;
@@ -75,7 +75,7 @@ fn pins() -> Vec<String> {
 fn check(text: &str) -> Result<Document, Errors<ErrorKind>> {
     let pins = pins();
     let surroundings = Surroundings { pins: Some(&pins), now: Some(time(NOW)), earlier: None };
-    document::parse(Path::new("exemption.toml"), text.as_bytes(), &surroundings)
+    parse(Path::new("exemption.toml"), text.as_bytes(), &surroundings)
 }
 
 /// [`GOOD`] with one part replaced, which must be there once.

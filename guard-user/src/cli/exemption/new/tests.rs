@@ -65,8 +65,8 @@ fn new(args: &Args) -> (Result<Exit>, String) {
     (result, String::from_utf8(out).unwrap().replace(&args.file.display().to_string(), "m.toml"))
 }
 
-fn parse(text: &str) -> document::Document {
-    document::parse(Path::new("m.toml"), text.as_bytes(), &Surroundings::default())
+fn parse(text: &str) -> exemption::Document {
+    exemption::parse(Path::new("m.toml"), text.as_bytes(), &Surroundings::default())
         .unwrap_or_else(|errors| panic!("{errors}"))
 }
 
@@ -119,7 +119,7 @@ fn an_incomplete_document_is_written_with_what_is_still_needed() {
         .collect();
     let whole = whole.join("\n");
     let errors =
-        document::parse(Path::new("m.toml"), whole.as_bytes(), &Surroundings::default()).unwrap_err();
+        exemption::parse(Path::new("m.toml"), whole.as_bytes(), &Surroundings::default()).unwrap_err();
     let codes: Vec<&str> = errors.errors.iter().map(|error| error.kind.code()).collect();
     assert_eq!(codes, ["no-assessment", "ground-mismatch"]);
 }

@@ -77,7 +77,7 @@ fn renew(args: &Args) -> (Result<Exit>, String) {
 }
 
 fn parse(text: &str) -> Document {
-    document::parse(Path::new("m.toml"), text.as_bytes(), &Surroundings::default())
+    exemption::parse(Path::new("m.toml"), text.as_bytes(), &Surroundings::default())
         .unwrap_or_else(|errors| panic!("{errors}"))
 }
 

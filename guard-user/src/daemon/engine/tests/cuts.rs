@@ -12,8 +12,7 @@ use proptest::prelude::*;
 use super::super::{Cut, is_cut, may_be_cut};
 use super::inputs::document;
 use crate::config::policy::{PortRange, Protocol};
-use crate::exemption::document::parse;
-use crate::exemption::{Recipient, Surroundings};
+use crate::exemption::{Recipient, Surroundings, parse};
 use crate::kernel::sockets::Flow;
 
 /// Slot of the exemption that is closed.

@@ -1,25 +1,26 @@
 //! Raw document in, checked document out, and every error on the way.
 
+mod law;
+mod overlap;
+
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::document::{
-    Approval, Assessment, Document, Exporter, Instrument, Recipient, Required, Surroundings,
-};
+use self::law::Facts;
+use self::overlap::Receiver;
+use super::document::{Approval, Assessment, Document, Exporter, Instrument, Recipient, Required};
 use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
-use super::law::{self, Breach, Facts, Receiver};
+use super::law::Breach;
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
+use super::sink::Sink;
+use super::surroundings::Surroundings;
 use super::values::{count, country, digest, identity, line, moment, network, pin, quota, review, version};
-use crate::config;
 use crate::config::each::{checked, choice, each, one};
 use crate::config::values;
-
-pub(super) type Sink<'t> = config::sink::Sink<'t, ErrorKind, Infallible>;
 
 /// Checks everything. What comes back is right only where the sink has no errors; `None` where a value
 /// is missing that a document can't be without.

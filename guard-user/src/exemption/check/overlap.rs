@@ -3,17 +3,17 @@
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::breach::Breach;
-use crate::exemption::check::Sink;
+use crate::exemption::law::Breach;
 use crate::exemption::raw::RawRecipient;
+use crate::exemption::sink::Sink;
 
 /// A recipient as the rules look at it.
-pub(in crate::exemption) struct Receiver<'r> {
-    pub(in crate::exemption) raw: &'r RawRecipient,
-    pub(in crate::exemption) name: String,
-    pub(in crate::exemption) jurisdiction: Option<Jurisdiction>,
+pub(super) struct Receiver<'r> {
+    pub(super) raw: &'r RawRecipient,
+    pub(super) name: String,
+    pub(super) jurisdiction: Option<Jurisdiction>,
     /// Each with its place.
-    pub(in crate::exemption) networks: Vec<(usize, IpNetwork)>,
+    pub(super) networks: Vec<(usize, IpNetwork)>,
 }
 
 /// One network of one recipient.

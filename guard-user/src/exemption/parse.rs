@@ -1,0 +1,62 @@
+//! The way from a document's file to the checked document.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::check;
+use super::document::Document;
+use super::error::ErrorKind;
+use super::limits::DOCUMENT_BYTES;
+use super::raw;
+use super::sink::Sink;
+use super::surroundings::Surroundings;
+use crate::config::Errors;
+use crate::config::syntax;
+
+/// Reads and checks a document's file; the bytes come with it, for they are what is approved and kept.
+///
+/// # Errors
+/// Every error in the file, or the one that it can't be read.
+pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<(Document, Vec<u8>), Errors<ErrorKind>> {
+    let bytes = read(file)?;
+    Ok((parse(file, &bytes, surroundings)?, bytes))
+}
+
+/// Reads a document's file unchecked, at most one byte past [`DOCUMENT_BYTES`].
+///
+/// # Errors
+/// The one that it can't be read.
+pub fn read(file: &Path) -> Result<Vec<u8>, Errors<ErrorKind>> {
+    let mut bytes = Vec::new();
+    let most = DOCUMENT_BYTES as u64 + 1;
+    match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Errors::whole_file(file, ErrorKind::unreadable(&error))),
+    }
+}
+
+/// Checks the content of a document; `file` is its name in errors.
+///
+/// # Errors
+/// Every error in it. Where the text is not TOML, these are the syntax errors alone.
+pub fn parse(
+    file: &Path,
+    bytes: &[u8],
+    surroundings: &Surroundings<'_>,
+) -> Result<Document, Errors<ErrorKind>> {
+    if bytes.len() > DOCUMENT_BYTES {
+        return Err(Errors::whole_file(file, ErrorKind::TooLong));
+    }
+    let text = syntax::text(bytes);
+    let mut sink = Sink::new(text.utf8);
+    let document = text.parse(&mut sink).and_then(|document| {
+        let raw = raw::read(document.get_ref(), &mut sink);
+        check::check(&raw, surroundings, &mut sink)
+    });
+    let (errors, _no_warnings) = sink.finish();
+    match document {
+        Some(document) if errors.is_empty() => Ok(document),
+        _ => Err(Errors { file: file.to_owned(), errors }),
+    }
+}

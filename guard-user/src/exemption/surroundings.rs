@@ -1,0 +1,28 @@
+//! What a document is checked against beside its own text.
+
+use jiff::Timestamp;
+
+/// What a document is checked against beside its own text. Each is left out where it makes no sense: a
+/// check without a config knows no pins, and a stored document may have expired since it was loaded.
+#[derive(Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// The names of the config's pins; `None`: pins are not looked at.
+    pub pins: Option<&'a [String]>,
+    /// A document that has expired by now, or whose assessment had to be looked at again, is refused;
+    /// `None`: neither is looked at.
+    pub now: Option<Timestamp>,
+    /// What was loaded under an id before; `None`: this is not looked at.
+    pub earlier: Option<EarlierOf<'a>>,
+}
+
+/// Says what was loaded under an id before.
+pub type EarlierOf<'a> = &'a dyn Fn(&str) -> Option<Earlier>;
+
+/// What was loaded under an id before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The highest version.
+    pub version: u32,
+    /// Whether it is open: neither revoked nor expired.
+    pub open: bool,
+}

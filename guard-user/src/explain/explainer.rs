@@ -1,0 +1,130 @@
+//! One generation of tables, and what its numbers stand for.
+
+use guard_common::host::{HostOrigin, HostTables};
+use guard_common::interval::build::TableFull;
+
+use super::surroundings::Surroundings;
+use crate::compile::{CgroupFact, CompileError, HostFacts, KernelExemption, geo_image, policy_table};
+use crate::config::Policy;
+use crate::geo::GeoDb;
+
+/// Ids of cgroups here: beyond those of any host's, which are inode numbers counted from 1.
+const CGROUP_IDS: u64 = 1 << 63;
+
+/// The index of an interface that this host does not have.
+const ABSENT_INTERFACE: u32 = i32::MAX as u32;
+
+/// Why there are no tables to decide over.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The policy can't be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The geo database and the sites are too large.
+    #[error(transparent)]
+    Geo(#[from] TableFull),
+}
+
+/// An exemption with the id that people know it by.
+#[derive(Clone, Debug)]
+pub struct NamedExemption {
+    /// Its id in documents and logs.
+    pub id: String,
+    /// What the kernel judges.
+    pub kernel: KernelExemption,
+}
+
+/// One generation of tables, and what its numbers stand for.
+pub struct Explainer {
+    pub(super) policy: Policy,
+    pub(super) db: GeoDb,
+    pub(super) exemptions: Vec<NamedExemption>,
+    pub(super) unread: Option<String>,
+    facts: HostFacts,
+    tables: HostTables,
+}
+
+impl Explainer {
+    /// Compiles the policy for packets with these surroundings. Cgroups need not exist on this host: a
+    /// packet is in those that its path names.
+    ///
+    /// # Errors
+    /// Where a table is too small for the policy, the database or the exemptions.
+    pub fn new(
+        policy: Policy,
+        db: GeoDb,
+        exemptions: Vec<NamedExemption>,
+        interface: Option<&str>,
+    ) -> Result<Self, ExplainError> {
+        let mut paths: Vec<&String> = policy.pins.iter().flat_map(|pin| &pin.select.cgroups).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let cgroups = paths
+            .into_iter()
+            .zip(CGROUP_IDS..)
+            .map(|(path, id)| CgroupFact {
+                path: path.clone(),
+                id: Some(id),
+                level: path.split('/').count() as u32,
+            })
+            .collect();
+        let interfaces = interface.map(|name| (interface_index(name), name.to_owned())).into_iter().collect();
+        let facts = HostFacts { interfaces, cgroups, ..HostFacts::default() };
+        let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
+        let table = policy_table(&policy, &kernel, &facts, 1)?;
+        let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);
+        Ok(Self { policy, db, exemptions, unread: None, facts, tables })
+    }
+
+    /// The same, knowing that exemptions may be open that could not be read, and why.
+    #[must_use]
+    pub fn with_unread_exemptions(self, why: String) -> Self {
+        Self { unread: Some(why), ..self }
+    }
+
+    /// Whether this host has the interface that the tables were compiled for, if any.
+    #[must_use]
+    pub fn interface_exists(&self) -> bool {
+        self.facts.interfaces.iter().all(|(index, _)| *index != ABSENT_INTERFACE)
+    }
+
+    /// The tables, as the kernel would get them.
+    #[must_use]
+    pub fn tables(&self) -> &HostTables {
+        &self.tables
+    }
+
+    /// What the tables know of where a packet comes from. `wire_len` is in bytes.
+    #[must_use]
+    pub fn origin(&self, from: &Surroundings, wire_len: u64) -> HostOrigin {
+        let index_of = |name: &String| self.facts.interfaces.iter().find(|(_, known)| known == name);
+        HostOrigin {
+            ifindex: from.interface.as_ref().and_then(index_of).map_or(0, |(index, _)| *index),
+            ingress_ifindex: 0,
+            mark: from.mark,
+            wire_len,
+            cgroups: from.cgroup.as_deref().map(|path| self.ancestors(path)).unwrap_or_default(),
+        }
+    }
+
+    /// The id of the cgroup on each level of a path; 0 for one that no pin selects.
+    fn ancestors(&self, path: &str) -> Vec<u64> {
+        let path = path.trim_matches('/');
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        let id_of = |ancestor: &str| self.facts.cgroups.iter().find(|fact| fact.path == ancestor);
+        ends.map(|end| path.get(..end).and_then(id_of).and_then(|fact| fact.id).unwrap_or(0)).collect()
+    }
+
+    /// The id of the exemption in a slot.
+    pub(super) fn exemption_name(&self, slot: u16) -> String {
+        let named = self.exemptions.iter().find(|named| named.kernel.slot == slot);
+        named.map_or_else(|| format!("slot {slot}"), |named| named.id.clone())
+    }
+}
+
+/// The index of an interface of this host, or that of none.
+fn interface_index(name: &str) -> u32 {
+    let named = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+    let read = || std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok();
+    named.then(read).flatten().and_then(|text| text.trim().parse().ok()).unwrap_or(ABSENT_INTERFACE)
+}

@@ -1,0 +1,12 @@
+//! What a packet does not say of where it comes from.
+
+/// Where a packet comes from, as a person says it.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The interface that it leaves or came in by.
+    pub interface: Option<String>,
+    /// Its firewall mark.
+    pub mark: u32,
+    /// The cgroup of the process that sends it, as a path below the root of cgroup v2.
+    pub cgroup: Option<String>,
+}

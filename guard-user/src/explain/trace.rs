@@ -1,0 +1,34 @@
+//! A decision as it came about.
+
+use guard_common::abi::Place;
+use guard_common::decide::Trace;
+use guard_common::packet::Addr;
+use guard_common::verdict::Reason;
+
+/// What the decision said at its steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Heard {
+    Tagged { layer: u32, pins: u64 },
+    Failsafe { layer: u32, rules: u64 },
+    Placed { layer: u32, destination: Addr, place: Place, denied: u64 },
+    Exemption { slot: u16, outcome: Result<(), Reason> },
+}
+
+/// Keeps what the decision said, in order.
+#[derive(Default)]
+pub(super) struct Recorder(pub(super) Vec<Heard>);
+
+impl Trace for Recorder {
+    fn tagged(&mut self, layer: u32, pins: u64) {
+        self.0.push(Heard::Tagged { layer, pins });
+    }
+    fn failsafe(&mut self, layer: u32, rules: u64) {
+        self.0.push(Heard::Failsafe { layer, rules });
+    }
+    fn placed(&mut self, layer: u32, destination: Addr, place: Place, denied: u64) {
+        self.0.push(Heard::Placed { layer, destination, place, denied });
+    }
+    fn exemption(&mut self, slot: u16, outcome: Result<(), Reason>) {
+        self.0.push(Heard::Exemption { slot, outcome });
+    }
+}
