@@ -110,7 +110,6 @@ pub(super) const CIRCLES: &[Known] = &[
             "records",
         ],
     },
-    Known { of: "guard-user/src/events", files: &["budget", "event", "fields", "record", "text"] },
     Known { of: "guard-user/src/exemption", files: &["check", "document", "error", "law", "values"] },
     Known { of: "guard-user/src/explain", files: &["mod", "selectors", "words"] },
     Known {
