@@ -12,11 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guard_common::verdict::{Reason, Verdict};
-use jiff::Timestamp;
-
 use super::Event;
-use super::event::Phase;
+use super::summary::Summary;
 
 /// How often what was summed up is written.
 pub const EACH: Duration = Duration::from_secs(1);
@@ -55,57 +52,6 @@ impl Kind {
         let decided = event.rule.as_ref().map(|rule| &rule.pin);
         let pin = decided.or(event.pins.first()).or(event.tagged.first()).cloned();
         Self { pin, verdict: event.verdict as u8, reason: event.reason as u8 }
-    }
-}
-
-/// Events of one kind that were not written one by one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// When the daemon started.
-    pub session: Timestamp,
-    /// The pin: of the rule that decided, else the first that forbids; `None` where no pin is known.
-    pub pin: Option<Arc<str>>,
-    /// The hook's verdict.
-    pub verdict: Verdict,
-    /// Why.
-    pub reason: Reason,
-    /// How many events it stands for.
-    pub events: u64,
-    /// How many of these were the first of a flow under the verdict.
-    pub flows: u64,
-    /// The events' packets.
-    pub packets: u64,
-    /// The events' bytes on the wire.
-    pub bytes: u64,
-    /// The earliest of the events' times.
-    pub first: Timestamp,
-    /// The latest of the events' times.
-    pub last: Timestamp,
-}
-
-impl Summary {
-    fn of(event: &Event, pin: Option<Arc<str>>) -> Self {
-        Self {
-            session: event.session,
-            pin,
-            verdict: event.verdict,
-            reason: event.reason,
-            events: 0,
-            flows: 0,
-            packets: 0,
-            bytes: 0,
-            first: event.time,
-            last: event.time,
-        }
-    }
-
-    fn add(&mut self, event: &Event) {
-        self.events += 1;
-        self.flows += u64::from(matches!(event.phase, Phase::New | Phase::Resumed));
-        self.packets = self.packets.saturating_add(event.packets);
-        self.bytes = self.bytes.saturating_add(event.bytes);
-        self.first = self.first.min(event.time);
-        self.last = self.last.max(event.time);
     }
 }
 
@@ -177,13 +123,15 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use guard_common::verdict::{Reason, Verdict};
     use proptest::prelude::*;
 
+    use super::super::event::{Phase, Rule};
     use super::super::tests::dropped;
     use super::*;
 
     fn event(pin: &str, phase: Phase, packets: u64) -> Event {
-        let rule = dropped().rule.map(|rule| super::super::event::Rule { pin: pin.into(), ..rule });
+        let rule = dropped().rule.map(|rule| Rule { pin: pin.into(), ..rule });
         Event { pins: vec![pin.into()], rule, phase, packets, bytes: packets * 100, ..dropped() }
     }
 

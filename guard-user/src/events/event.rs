@@ -120,18 +120,6 @@ impl Phase {
 }
 
 impl Event {
-    /// The event in one line for people, without a line break.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        super::text::line(self)
-    }
-
-    /// The event as one JSON object in one line, without a line break; see [`super::fields::FIELDS`].
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        super::fields::object(super::fields::FIELDS, self)
-    }
-
     /// What happened, in one word.
     #[must_use]
     pub const fn action(&self) -> &'static str {
@@ -147,7 +135,7 @@ impl Event {
 
 /// The protocol's name as log readers know it; `None` for those without a common one.
 #[must_use]
-pub const fn protocol_name(number: u8) -> Option<&'static str> {
+pub(crate) const fn protocol_name(number: u8) -> Option<&'static str> {
     Some(match number {
         1 => "icmp",
         2 => "igmp",
@@ -164,4 +152,9 @@ pub const fn protocol_name(number: u8) -> Option<&'static str> {
         136 => "udplite",
         _ => return None,
     })
+}
+
+/// The protocol's name, or its number.
+pub(super) fn protocol(number: u8) -> String {
+    protocol_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }

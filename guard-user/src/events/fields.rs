@@ -4,9 +4,9 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 use serde_json::{Value, json};
 
-use super::budget::Summary;
-use super::event::{Endpoint, Event, protocol_name};
-use super::record::Lost;
+use super::event::{Endpoint, Event, protocol};
+use super::lost::Lost;
+use super::summary::Summary;
 
 /// One key of the object.
 #[derive(Clone, Copy)]
@@ -144,9 +144,12 @@ fn endpoint(endpoint: Option<Endpoint>) -> Value {
     endpoint.map_or(Value::Null, |end| json!({ "ip": end.ip.to_string(), "port": end.port }))
 }
 
-/// The protocol's name, or its number.
-pub(super) fn protocol(number: u8) -> String {
-    protocol_name(number).map_or_else(|| number.to_string(), str::to_owned)
+impl Event {
+    /// The event as one JSON object in one line, without a line break; see [`FIELDS`].
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        object(FIELDS, self)
+    }
 }
 
 /// What the table says as one JSON object.

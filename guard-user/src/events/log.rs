@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::record::{Lost, Record};
+use super::lost::Lost;
+use super::record::Record;
 use crate::config::policy::LogFormat;
 use crate::worker::join_within;
 

@@ -12,8 +12,10 @@ pub mod fields;
 pub mod flows;
 pub mod history;
 pub mod log;
+pub mod lost;
 pub mod names;
 pub mod record;
+pub mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::Event;
-use super::budget::Summary;
 use super::fields;
+use super::lost::Lost;
+use super::summary::Summary;
 use super::text::{decapitalized, verb, word};
 use crate::config::policy::LogFormat;
 
@@ -20,15 +19,6 @@ pub enum Record {
     Summary(Summary),
     /// Lines that the log did not take.
     Lost(Lost),
-}
-
-/// Lines that were lost, because standard output did not take them in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// When that was noticed last.
-    pub time: Timestamp,
-    /// How many since the last record of this kind.
-    pub lines: u64,
 }
 
 impl Record {

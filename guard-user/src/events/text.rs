@@ -4,15 +4,17 @@ use std::fmt::Write;
 
 use guard_common::verdict::Verdict;
 
-use super::event::{Endpoint, Event};
-use super::fields::protocol;
+use super::event::{Endpoint, Event, protocol};
 
-/// The line, without its break.
-pub(super) fn line(event: &Event) -> String {
-    let mut line = format!("{:.3} ", event.time);
-    // Writing to a string does not fail.
-    let _ok = sentence(event, &mut line).and_then(|()| tail(event, &mut line));
-    line
+impl Event {
+    /// The event in one line for people, without a line break.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut line = format!("{:.3} ", self.time);
+        // Writing to a string does not fail.
+        let _ok = sentence(self, &mut line).and_then(|()| tail(self, &mut line));
+        line
+    }
 }
 
 fn sentence(event: &Event, line: &mut String) -> std::fmt::Result {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::disk::{DOCUMENTS, SIGNATURES};
 use super::entry::{Entry, groups};
 use super::error::ApprovalError;
 use super::read::sha256;
+use super::tables::{DOCUMENTS, SIGNATURES};
 use super::{Kept, Key, LoadError, Store, StoreError, kernel_entries, quota};
 use crate::approval::Signature;
 use crate::audit::{Kind, Who};

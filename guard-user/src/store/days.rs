@@ -1,15 +1,10 @@
-//! What crossed on which day: the kernel's counts only grow, so what they grew by since the last look is
-//! added to the day of this one.
-
-use std::collections::BTreeMap;
+//! What crossed on which day.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{COUNTS_BY_DAY, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY};
-use super::{Key, Reader, StoreError};
+use super::Key;
 use crate::exemption::record::Use;
 
 /// How packets of a pin were judged: what counts are kept by. Names are those of events and status.
@@ -52,73 +47,7 @@ pub struct DayUse {
     pub used: Use,
 }
 
-/// A count that grew since it was last saved.
-pub(super) struct Grown {
-    /// A [`Judged`] as JSON.
-    key: String,
-    /// Packets and bytes in all.
-    total: (u64, u64),
-    /// Packets and bytes more than were saved.
-    more: (u64, u64),
-}
-
-impl Reader {
-    /// Which of these counts are more than what was saved of them.
-    pub(super) fn grown(&self, counts: &BTreeMap<Judged, (u64, u64)>) -> Result<Vec<Grown>, StoreError> {
-        let saved = self.table(SAVED_COUNTS)?;
-        let mut grown = Vec::new();
-        for (judged, &total) in counts {
-            let key = serde_json::to_string(judged)
-                .map_err(|error| self.unreadable(redb::Error::Io(error.into())))?;
-            let before = match &saved {
-                Some(table) => table.get(key.as_str()).map_err(|error| self.unreadable(error))?,
-                None => None,
-            };
-            let before = before.map_or((0, 0), |found| found.value());
-            let more = (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
-            if more != (0, 0) {
-                let total = (total.0.max(before.0), total.1.max(before.1));
-                grown.push(Grown { key, total, more });
-            }
-        }
-        Ok(grown)
-    }
-}
-
-/// Adds what the kernel's counts grew by to a day.
-pub(super) fn add_counts(batch: &WriteTransaction, day: &str, grown: &[Grown]) -> Result<(), redb::Error> {
-    let mut saved = batch.open_table(SAVED_COUNTS)?;
-    let mut days = batch.open_table(COUNTS_BY_DAY)?;
-    for Grown { key, total, more } in grown {
-        saved.insert(key.as_str(), *total)?;
-        let row = (day, key.as_str());
-        let sum = days.get(row)?.map_or((0, 0), |found| found.value());
-        days.insert(row, (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1)))?;
-    }
-    Ok(())
-}
-
 /// The day of a moment, in UTC, as `2026-11-23`.
 pub(super) fn day(moment: Timestamp) -> String {
     moment.to_zoned(TimeZone::UTC).date().to_string()
-}
-
-/// Adds to what exemptions let through on a day.
-pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[(Key, Use)]) -> Result<(), redb::Error> {
-    let mut table = batch.open_table(USE_BY_DAY)?;
-    for ((id, version), used) in spent {
-        let row = (day, id.as_str(), *version);
-        let sum = table.get(row)?.map_or((0, 0), |found| found.value());
-        table.insert(row, (sum.0.saturating_add(used.bytes), sum.1.saturating_add(used.packets)))?;
-    }
-    Ok(())
-}
-
-/// The kernel's counts begin at zero again, and are of no pin yet.
-pub(super) fn counters_began_anew(batch: &WriteTransaction) -> Result<(), redb::Error> {
-    batch.delete_table(SAVED_COUNTS)?;
-    batch.open_table(SAVED_COUNTS)?;
-    batch.delete_table(PIN_COUNTS)?;
-    batch.open_table(PIN_COUNTS)?;
-    Ok(())
 }

@@ -1,45 +1,22 @@
-//! The database on the disk: one file of `redb`, its tables, and transactions that are all or nothing.
+//! The database on the disk: one file of `redb`, and transactions that are all or nothing.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, WriteTransaction};
 
 use super::place::Place;
 use super::read::Reader;
+use super::tables::{
+    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FORMAT, FORMAT_KEY, META, PIN_COUNTS, RECORDS, SAVED_COUNTS,
+    SIGNATURES, USE_BY_DAY,
+};
 use super::{StoreError, new_file};
 
-/// Documents, byte for byte, by id and version.
-pub(super) const DOCUMENTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("documents");
-/// Detached signatures over them, byte for byte, by id, version and number.
-pub(super) const SIGNATURES: TableDefinition<'_, (&str, u32, u32), &[u8]> =
-    TableDefinition::new("signatures");
-/// What became of each: a [`Record`](crate::exemption::record::Record) as JSON.
-pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("records");
-/// The audit trail, line by line.
-pub(super) const AUDIT: TableDefinition<'_, u64, &str> = TableDefinition::new("audit");
-/// Bytes and packets that an exemption let through, by day, id and version.
-pub(super) const USE_BY_DAY: TableDefinition<'_, (&str, &str, u32), (u64, u64)> =
-    TableDefinition::new("use-by-day");
-/// Packets and bytes by day and a [`Judged`](super::Judged) as JSON.
-pub(super) const COUNTS_BY_DAY: TableDefinition<'_, (&str, &str), (u64, u64)> =
-    TableDefinition::new("counts-by-day");
-/// The kernel's counts that are in [`COUNTS_BY_DAY`] already, by a [`Judged`](super::Judged) as JSON.
-pub(super) const SAVED_COUNTS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("booked");
-/// Which pins the kernel's counts are of: a [`PinCounts`](super::PinCounts) as JSON.
-pub(super) const PIN_COUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pin-counts");
-/// Up to where something was read, by its name: the boot and nanoseconds of `CLOCK_BOOTTIME`.
-pub(super) const CURSORS: TableDefinition<'_, &str, (&str, u64)> = TableDefinition::new("cursors");
-/// What the database is: its form.
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-
-/// The form of the tables. A table that is added does not change it: a database without the table is read as if
-/// that were empty, and an earlier version of this program does not look at it.
-const FORMAT: u64 = 1;
-const FORMAT_KEY: &str = "format";
+/// The database's name in the state directory.
+pub const FILE: &str = "store.redb";
 
 /// What the database is on, to be opened again.
 enum Storage {
@@ -150,7 +127,7 @@ impl Disk {
             change(&batch)?;
             Ok(batch.commit()?)
         };
-        transaction().map_err(|error: redb::Error| failed(&self.path, "writing it", error))
+        transaction().map_err(|error: redb::Error| StoreError::of_database(&self.path, "writing it", error))
     }
 
     /// The database as it is now.
@@ -158,7 +135,7 @@ impl Disk {
         let transaction = self
             .database()
             .and_then(|database| Ok(database.begin_read()?))
-            .map_err(|error| failed(path, "reading it", error))?;
+            .map_err(|error| StoreError::of_database(path, "reading it", error))?;
         Ok(Reader::new(path, transaction))
     }
 }
@@ -179,7 +156,7 @@ fn make(path: &Path, folder: &Path) -> Result<(), StoreError> {
     let unfinished = path.with_extension("new");
     new_file::remove_left(&unfinished).map_err(failed("removing what was left of making it"))?;
     let database = on_file(&unfinished, open_file(&unfinished, &mut new_file::private())?)?;
-    begin(&database).map_err(|error| self::failed(path, "making it", error))?;
+    begin(&database).map_err(|error| StoreError::of_database(path, "making it", error))?;
     // What it writes as it is closed is on the disk before it gets its name.
     drop(database);
     let whole = File::open(&unfinished).and_then(|file| file.sync_all());
@@ -219,7 +196,8 @@ fn on_file(path: &Path, file: File) -> Result<Database, StoreError> {
     on_backend(path, backend)
 }
 
-fn on_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
+/// The database on a storage that is open.
+pub(super) fn on_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Database, StoreError> {
     /// Bytes of pages that are kept in memory; the rest is the page cache's.
     const CACHE: usize = 8 << 20;
     let mut builder = redb::Builder::new();
@@ -229,60 +207,14 @@ fn on_backend(path: &Path, backend: impl redb::StorageBackend) -> Result<Databas
     builder.create_with_backend(backend).map_err(|error| opening(path, error))
 }
 
-/// Opens the database for reading, as long as no process holds it for writing. The file is not changed, also where a
-/// process that was killed has left it to be repaired: that is done to a copy in memory.
-pub(super) fn open_to_read(path: &Path) -> Result<Reader, StoreError> {
-    let disk = |source| StoreError::Disk { path: path.to_owned(), step: "reading it", source };
-    let mut file = File::open(path).map_err(disk)?;
-    match file.try_lock_shared() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError::Held { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(disk(source)),
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(disk)?;
-    if bytes.is_empty() {
-        return Err(empty(path));
-    }
-    let copy = InMemoryBackend::new();
-    copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(disk)?;
-    let database = on_backend(path, copy)?;
-    let transaction = database.begin_read().map_err(|error| failed(path, "reading it", error.into()))?;
-    Ok(Reader::holding(path, transaction, (database, file)))
-}
-
 /// An empty file was damaged: a new store gets its name once it is whole.
-fn empty(path: &Path) -> StoreError {
+pub(super) fn empty(path: &Path) -> StoreError {
     StoreError::Damaged { path: path.to_owned(), reason: "it is empty".to_owned() }
 }
 
 fn opening(path: &Path, error: DatabaseError) -> StoreError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::Held { path: path.to_owned() },
-        error => failed(path, "opening it", error.into()),
+        error => StoreError::of_database(path, "opening it", error.into()),
     }
-}
-
-/// An error of the database: the disk's, or one that shows that it is not what was written.
-pub(super) fn failed(path: &Path, step: &'static str, error: redb::Error) -> StoreError {
-    let path = path.to_owned();
-    match error {
-        redb::Error::Io(source) => match source.kind() {
-            // What redb says of a file that is not a database, or too short for one.
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                StoreError::Damaged { path, reason: source.to_string() }
-            }
-            _ => StoreError::Disk { path, step, source },
-        },
-        redb::Error::PreviousIo => {
-            let source = io::Error::other("an earlier write failed, and it can't be opened again");
-            StoreError::Disk { path, step, source }
-        }
-        error => StoreError::Damaged { path, reason: error.to_string() },
-    }
-}
-
-/// As [`failed`], for reading tables.
-pub(super) fn unreadable(path: &Path, error: impl Into<redb::Error>) -> StoreError {
-    failed(path, "reading it", error.into())
 }

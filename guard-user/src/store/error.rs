@@ -125,6 +125,25 @@ impl StoreError {
         let reason = "it could not be read when the daemon started".to_owned();
         Self::Damaged { path: path.to_owned(), reason }
     }
+
+    /// An error of the database: the disk's, or one that shows that it is not what was written.
+    pub(super) fn of_database(path: &Path, step: &'static str, error: redb::Error) -> Self {
+        let path = path.to_owned();
+        match error {
+            redb::Error::Io(source) => match source.kind() {
+                // What redb says of a file that is not a database, or too short for one.
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                    Self::Damaged { path, reason: source.to_string() }
+                }
+                _ => Self::Disk { path, step, source },
+            },
+            redb::Error::PreviousIo => {
+                let source = io::Error::other("an earlier write failed, and it can't be opened again");
+                Self::Disk { path, step, source }
+            }
+            error => Self::Damaged { path, reason: error.to_string() },
+        }
+    }
 }
 
 /// A document was not loaded.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use guard_common::abi::MAX_EXEMPTIONS;
 use jiff::Timestamp;
 
 use super::entry::Entry;
-use super::{Key, Problem, Store, StoreError};
+use super::slots::every_slot;
+use super::{Key, Problem, StoreError};
 use crate::audit::Kind;
 use crate::compile::KernelExemption;
 use crate::exemption::record::{Record, Use};
@@ -17,7 +17,7 @@ use crate::exemption::{Clocks, Document, Earlier, Summary};
 
 /// The exemptions as the disk has them: what the kernel may have open is computed from this and nothing else.
 ///
-/// Only a [`Store`] makes one, and none is more open than what was on the disk when it was made: an exemption
+/// Only a [`Store`](super::Store) makes one, and none is more open than what was on the disk when it was made: an exemption
 /// that was loaded, resumed, or granted more is in it once the disk has that. One that was stayed or closed is so
 /// in it at once, also where the disk refused ([`unsaved`](Self::unsaved)).
 ///
@@ -105,7 +105,7 @@ impl Kept {
     }
 
     /// As [`list`](Self::list), with what the kernel has counted for accounts by now and what is not
-    /// [saved](Store::checkpoint_use) yet.
+    /// [saved](super::Store::checkpoint_use) yet.
     #[must_use]
     pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
         let readable = self.entries().filter_map(|(_, entry)| Some((entry.document.as_ref()?, entry)));
@@ -202,7 +202,7 @@ impl Kept {
         lacking.collect()
     }
 
-    /// What [`Store::close_what_is_over`] would close.
+    /// What [`Store::close_what_is_over`](super::Store::close_what_is_over) would close.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> Vec<Key> {
         self.over(now).into_iter().map(|(key, _)| key).collect()
@@ -226,7 +226,7 @@ impl Kept {
 /// Slots.
 impl Kept {
     /// Slots of exemptions that are not open, which no generation uses any more once one without them is
-    /// live: their use is to be saved by [`Store::checkpoint_use`] and reset in the kernel.
+    /// live: their use is to be saved by [`Store::checkpoint_use`](super::Store::checkpoint_use) and reset in the kernel.
     #[must_use]
     pub fn slots_to_reset(&self) -> Vec<u16> {
         let closed = self.entries().filter(|(_, entry)| !entry.is_active());
@@ -273,18 +273,5 @@ impl Kept {
     pub(super) fn is_free(&self, slot: u16) -> bool {
         let held = self.entries().any(|(_, entry)| entry.record.slots.contains(&slot));
         self.0.usable && !held && !self.0.unclean.contains(&slot)
-    }
-}
-
-/// The slots of the kernel's table.
-pub(super) fn every_slot() -> std::ops::Range<u16> {
-    0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX)
-}
-
-impl Store {
-    /// The exemptions as the disk has them now.
-    #[must_use]
-    pub fn kept(&self) -> Kept {
-        self.kept.clone()
     }
 }

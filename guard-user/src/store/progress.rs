@@ -9,46 +9,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::disk::{CURSORS, PIN_COUNTS};
-use super::{Judged, PinCounts, Problem, Store, StoreError, days};
-
-/// The row of [`PIN_COUNTS`].
-pub(super) const NOW: &str = "now";
-/// The row of [`CURSORS`] that says up to when flows were reported.
-pub(super) const FLOWS: &str = "flows";
-
-/// Where the kernel says which boot this is (random(4)): the boot clock begins anew with each.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+use super::days::day;
+use super::tables::{CURSORS, FLOWS, NOW, PIN_COUNTS};
+use super::{Cursor, Judged, PinCounts, Problem, Store, StoreError, rollup};
 
 /// The files in which earlier versions kept what is in the database now.
 const COUNTS_FILE: &str = "counts.json";
 const CURSOR_FILE: &str = "told.json";
-
-/// Up to when flows were reported, so that a daemon that starts again does not report them twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// The boot, as [`boot_id`] names it.
-    pub boot: String,
-    /// When the flow records were last gone over, nanoseconds of `CLOCK_BOOTTIME`.
-    pub swept_ns: u64,
-}
-
-impl Cursor {
-    /// Up to when flows were reported, as seen at `now_ns` of `CLOCK_BOOTTIME` in this boot. `None` where the cursor
-    /// is of another boot, or of the future.
-    #[must_use]
-    pub fn reported_until(&self, boot: &str, now_ns: u64) -> Option<u64> {
-        (self.boot == boot && self.swept_ns <= now_ns).then_some(self.swept_ns)
-    }
-}
-
-/// The id of this boot.
-///
-/// # Errors
-/// Where the kernel does not say it.
-pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
-}
 
 /// What is saved together; what is `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,7 +74,7 @@ impl Store {
         if pin_counts.is_none() && cursor.is_none() && grown.is_empty() && !self.is_ahead() {
             return Ok(());
         }
-        let day = days::day(now);
+        let day = day(now);
         self.commit(&[], Vec::new(), |batch| {
             if let Some(bytes) = &pin_counts {
                 batch.open_table(PIN_COUNTS)?.insert(NOW, bytes.as_slice())?;
@@ -115,7 +82,7 @@ impl Store {
             if let Some(Cursor { boot, swept_ns }) = cursor {
                 batch.open_table(CURSORS)?.insert(FLOWS, (boot.as_str(), *swept_ns))?;
             }
-            days::add_counts(batch, &day, &grown)
+            rollup::add_counts(batch, &day, &grown)
         })
     }
 

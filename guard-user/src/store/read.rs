@@ -8,11 +8,11 @@ use std::sync::Arc;
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use sha2::{Digest, Sha256};
 
-use super::disk::{
-    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, META, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, unreadable,
-};
 use super::entry::Entry;
-use super::{Cursor, DayCount, DayUse, FILE, Judged, Key, Problem, StoreError, disk, progress, slots};
+use super::tables::{
+    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, META, NOW, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY,
+};
+use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
 use crate::exemption::record::{Record, Use};
@@ -69,20 +69,6 @@ impl Reader {
         Self { path: path.to_owned(), transaction, _database: Some(database) }
     }
 
-    /// Opens the store of a state directory for reading, while no daemon holds it. `None` where there is
-    /// none.
-    ///
-    /// # Errors
-    /// [`StoreError::Held`] where a daemon has it, and what the disk says.
-    pub fn open(state_directory: &Path) -> Result<Option<Self>, StoreError> {
-        let path = state_directory.join(FILE);
-        match path.try_exists() {
-            Ok(false) => Ok(None),
-            Ok(true) => disk::open_to_read(&path).map(Some),
-            Err(source) => Err(StoreError::Disk { path, step: "looking for it", source }),
-        }
-    }
-
     /// Every exemption, and what can't be used.
     pub(super) fn exemptions(&self) -> Result<Found, StoreError> {
         let mut found = Found::default();
@@ -111,7 +97,7 @@ impl Reader {
                 }
             }
         }
-        slots::close_shared(&mut found);
+        found.problems.extend(slots::close_shared(&mut found.entries));
         Ok(found)
     }
 
@@ -246,14 +232,14 @@ impl Reader {
     /// Which pins the kernel's counts are of, as it was saved.
     pub(super) fn pin_counts(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(table) = self.table(PIN_COUNTS)? else { return Ok(None) };
-        let found = table.get(progress::NOW).map_err(|error| self.unreadable(error))?;
+        let found = table.get(NOW).map_err(|error| self.unreadable(error))?;
         Ok(found.map(|bytes| bytes.value().to_vec()))
     }
 
     /// Up to when flows were reported.
     pub(super) fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
         let Some(table) = self.table(CURSORS)? else { return Ok(None) };
-        let found = table.get(progress::FLOWS).map_err(|error| self.unreadable(error))?;
+        let found = table.get(FLOWS).map_err(|error| self.unreadable(error))?;
         Ok(found.map(|row| Cursor { boot: row.value().0.to_owned(), swept_ns: row.value().1 }))
     }
 
@@ -265,7 +251,7 @@ impl Reader {
     }
 
     pub(super) fn unreadable(&self, error: impl Into<redb::Error>) -> StoreError {
-        unreadable(&self.path, error)
+        StoreError::of_database(&self.path, "reading it", error.into())
     }
 
     /// `None` where the table was never made: the database is new.

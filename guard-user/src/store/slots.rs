@@ -1,61 +1,39 @@
-//! The kernel's slots for exemptions: which exemption holds which, and when one may be given to another.
+//! The kernel's slots for exemptions: which there are, and whether the records of exemptions hold them as they may.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
 use super::entry::{Entry, groups};
-use super::kept::every_slot;
-use super::read::Found;
-use super::{Key, Problem, Store, StoreError};
+use super::{Key, Problem};
 use crate::exemption::document::Document;
-use crate::exemption::record::{Record, Use};
+use crate::exemption::record::Record;
 
-impl Store {
-    /// The use that the kernel counted for these slots is zero now, so that another exemption may have them.
-    ///
-    /// # Errors
-    /// Where the disk refuses; then the slots stay taken.
-    pub fn slots_were_reset(&mut self, slots: &[u16]) -> Result<(), StoreError> {
-        self.leave_doubt()?;
-        let freed = |record: &Record| {
-            !record.slots.is_empty() && record.slots.iter().all(|slot| slots.contains(slot))
-        };
-        let records: Vec<(Key, Record)> = self
-            .kept
-            .entries()
-            .filter(|(_, entry)| !entry.is_active() && freed(&entry.record))
-            .map(|(key, entry)| {
-                let (before, counted) = (entry.record.used(), Use::default());
-                // What was granted and not used is not used: the count is final.
-                let granted = before.bytes;
-                (key.clone(), Record { slots: Vec::new(), before, counted, granted, ..entry.record.clone() })
-            })
-            .collect();
-        self.keep(records)?;
-        self.kept.inner_mut().unclean.retain(|slot| !slots.contains(slot));
-        Ok(())
-    }
+/// The slots of the kernel's table.
+pub(super) fn every_slot() -> std::ops::Range<u16> {
+    0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX)
 }
 
 /// Two exemptions with one slot would spend each other's quota, which only a damaged store has: both are
-/// closed.
-pub(super) fn close_shared(found: &mut Found) {
+/// closed, and named.
+pub(super) fn close_shared(entries: &mut BTreeMap<Key, Entry>) -> Vec<Problem> {
     let mut held: BTreeSet<u16> = BTreeSet::new();
     let mut shared: BTreeSet<u16> = BTreeSet::new();
-    for slot in found.entries.values().flat_map(|entry| &entry.record.slots) {
+    for slot in entries.values().flat_map(|entry| &entry.record.slots) {
         if !held.insert(*slot) {
             shared.insert(*slot);
         }
     }
-    for ((id, version), entry) in &mut found.entries {
+    let mut problems = Vec::new();
+    for ((id, version), entry) in entries {
         if entry.record.slots.iter().any(|slot| shared.contains(slot)) && entry.document.take().is_some() {
-            found.problems.push(Problem {
+            problems.push(Problem {
                 place: format!("{id}, version {version}"),
                 reason: "another exemption has its place in the kernel's tables; both are closed".to_owned(),
             });
         }
     }
+    problems
 }
 
 /// The slots that may be those of an exemption whose record can't be read: any that no exemption holds.

@@ -7,36 +7,13 @@ use jiff::Timestamp;
 use redb::WriteTransaction;
 use serde_json::{Map, Value, json};
 
-use super::disk::{AUDIT, RECORDS};
+use super::doubt::Doubt;
 use super::entry::Entry;
-use super::read::{OpenDocument, Reader, Stored};
+use super::read::{OpenDocument, Stored};
+use super::tables::{AUDIT, RECORDS};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
-
-/// A transaction that failed, and that the disk may have all the same.
-pub(super) struct Doubt {
-    records: Vec<(Key, Record)>,
-    /// What it was to append to the trail.
-    lines: Vec<audit::Record>,
-    /// The last line of the trail that it would make; `None` where it appends none.
-    last_line: Option<String>,
-    /// Why the disk could not be asked yet.
-    why: String,
-}
-
-impl Doubt {
-    /// When it was to be made.
-    fn time(&self) -> Timestamp {
-        self.lines.last().map_or(Timestamp::UNIX_EPOCH, |record| record.time)
-    }
-
-    /// By whom.
-    fn who(&self) -> Who {
-        let daemon = Who { uid: 0, user: None, pid: None };
-        self.lines.last().map_or(daemon, |record| record.who.clone())
-    }
-}
 
 /// Why something is closed that was opened by a write that was reported as failed.
 const UNREPORTED: &str = "it was opened by a write that the disk reported as failed";
@@ -273,18 +250,6 @@ impl Store {
         if let Some(entry) = self.kept.inner_mut().entries.get_mut(key) {
             change(Arc::make_mut(entry));
         }
-    }
-
-    pub(super) fn no_disk(&self) -> StoreError {
-        StoreError::unusable(&self.path)
-    }
-
-    /// What the disk has at this moment, to be read also by another thread and while it is changed.
-    ///
-    /// # Errors
-    /// Where it can't be read.
-    pub fn reader(&self) -> Result<Reader, StoreError> {
-        self.disk.as_ref().ok_or_else(|| self.no_disk())?.read(&self.path)
     }
 
     /// Lines of the audit trail from this sequence number on, at most so many.

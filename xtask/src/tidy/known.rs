@@ -86,44 +86,7 @@ pub(super) const AGAINST_LAYERS: &[Exception] = &[
 ];
 
 /// Circles of imports.
-pub(super) const CIRCLES: &[Known] = &[
-    Known {
-        of: "guard-user/src/daemon/engine",
-        files: &[
-            "cgroups",
-            "changes",
-            "closings",
-            "config",
-            "ending",
-            "interfaces",
-            "loads",
-            "mod",
-            "publish",
-            "quotas",
-            "reads",
-            "records",
-        ],
-    },
-    Known { of: "guard-user/src/events", files: &["budget", "event", "fields", "record", "text"] },
-    Known {
-        of: "guard-user/src/store",
-        files: &[
-            "days",
-            "disk",
-            "entry",
-            "error",
-            "kept",
-            "mod",
-            "pin_counts",
-            "place",
-            "progress",
-            "quota",
-            "read",
-            "slots",
-            "trail",
-        ],
-    },
-];
+pub(super) const CIRCLES: &[Known] = &[];
 
 /// Files with words that are no names for parts.
 pub(super) const WORDS: &[&str] = &[

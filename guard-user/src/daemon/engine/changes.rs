@@ -1,24 +1,17 @@
-//! Stays, resumptions, revocations and fallen instruments.
-//!
-//! A closing takes effect in the kernel without waiting for the disk: local sockets of its flows are closed while
-//! their packets still pass, so that the other ends learn of it; then a generation without it goes live, while the
-//! disk takes the change. The answer waits for both. A resumption is on the disk first.
+//! The changes of exemptions that are not answered yet.
 
-use super::publish::Tables;
-use super::{Action, Engine, Purpose, StoreJob, Ticket, records};
+use super::Ticket;
 use crate::audit::Who;
-use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::control::protocol::Request;
 use crate::exemption::Clocks;
-use crate::store::{Change, Key, StoreError, Target};
+use crate::store::{Change, Key, Target};
 
 /// How long a closing waits for the sockets of its flows to be closed, nanoseconds: their number may be large, and
 /// the cut must not be late for it. It is done within 2 ms as a rule, and a busy host needs more.
-const SOCKETS_NS: u64 = 20_000_000;
-/// How long the answer to a closing that holds in the kernel waits for the disk, nanoseconds.
-const DISK_NS: u64 = 2_000_000_000;
+pub(super) const SOCKETS_NS: u64 = 20_000_000;
 
-/// How long a resumption waits for the last counts of what was closed just now, nanoseconds.
-const SETTLING_NS: u64 = 2_000_000_000;
+/// How long the answer to a closing that holds in the kernel waits for the disk, nanoseconds.
+pub(super) const DISK_NS: u64 = 2_000_000_000;
 
 /// The number of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,38 +21,38 @@ pub(super) struct ChangeId(pub(super) u64);
 #[derive(Default)]
 pub(super) struct Changes {
     last: u64,
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
     /// Dry runs that wait for the number of flows.
-    counted: Vec<(u64, Ticket, String, Vec<Key>)>,
+    pub(super) counted: Vec<(u64, Ticket, String, Vec<Key>)>,
     /// Cuts of what is over that the next generation waits for, and until when.
-    cuts: Vec<(u64, u64)>,
+    pub(super) cuts: Vec<(u64, u64)>,
     /// Resumptions of what was closed just now: they wait until its last counts are settled, and until when.
-    unsettled: Vec<(u64, Ticket, Request, Who)>,
+    pub(super) unsettled: Vec<(u64, Ticket, Request, Who)>,
     /// Closings of what is about to be opened: looked at again when the store has done that.
-    deferred: Vec<(u64, Ticket, Request, Who)>,
+    pub(super) deferred: Vec<(u64, Ticket, Request, Who)>,
 }
 
 /// One change.
-struct Pending {
-    id: u64,
-    ticket: Ticket,
-    target: Target,
-    who: Who,
-    change: Change,
-    keys: Vec<Key>,
-    slots: Vec<u16>,
+pub(super) struct Pending {
+    pub(super) id: u64,
+    pub(super) ticket: Ticket,
+    pub(super) target: Target,
+    pub(super) who: Who,
+    pub(super) change: Change,
+    pub(super) keys: Vec<Key>,
+    pub(super) slots: Vec<u16>,
     /// Until when it waits for sockets to be closed; `None` once it need not.
-    sockets_until: Option<u64>,
+    pub(super) sockets_until: Option<u64>,
     /// What the disk said.
-    kept: Option<Result<(), String>>,
+    pub(super) kept: Option<Result<(), String>>,
     /// What the kernel came to, and when.
-    published: Option<(Result<(), String>, u64)>,
+    pub(super) published: Option<(Result<(), String>, u64)>,
     /// Whether the counts for the answer are being read.
-    reading: bool,
+    pub(super) reading: bool,
 }
 
 impl Pending {
-    fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         !matches!(self.change, Change::Resume { .. })
     }
 }
@@ -99,361 +92,5 @@ impl Changes {
         let cuts = self.cuts.iter().map(|(_, until)| *until);
         let unsettled = self.unsettled.iter().map(|(until, ..)| *until);
         self.pending.iter().filter_map(of).chain(cuts).chain(unsettled).min()
-    }
-}
-
-impl Engine {
-    pub(super) fn change_exemptions(&mut self, ticket: Ticket, request: &Request, who: Who, now: Clocks) {
-        self.change(ticket, request, who, (now, true));
-    }
-
-    fn change(&mut self, ticket: Ticket, request: &Request, who: Who, (now, may_wait): (Clocks, bool)) {
-        let Some((target, change, dry_run)) = change_of(request) else { return };
-        let is_closing = !matches!(change, Change::Resume { .. });
-        let keys = match self.kept.affected(&target, &change, now.wall) {
-            Ok(keys) => keys,
-            Err(StoreError::NotResumable { .. }) if self.is_settling(&target) && may_wait => {
-                self.changes.unsettled.push((now.boot_ns + SETTLING_NS, ticket, request.clone(), who));
-                return;
-            }
-            Err(error) => {
-                // What is about to be opened is closed as soon as it is.
-                if is_closing && !dry_run && self.is_being_opened(&target) {
-                    let id = self.changes.next_id();
-                    self.closings.order(id, target);
-                    self.changes.deferred.push((id, ticket, request.clone(), who));
-                    return;
-                }
-                return self.refuse_change(ticket, (&target, &change), (!dry_run).then_some(&who), &error);
-            }
-        };
-        if dry_run {
-            return self.plan_change(ticket, &change, keys, now);
-        }
-        let id = self.changes.next_id();
-        let slots = self.kept.slots_of(&keys);
-        let mut sockets_until = None;
-        if is_closing {
-            self.close_now(&keys);
-            let cut = self.cut_of(id, &keys, false, now);
-            if !cut.accounts.is_empty() {
-                self.actions.push(Action::CloseSockets(Box::new(cut)));
-                sockets_until = Some(now.boot_ns + SOCKETS_NS);
-            }
-        }
-        if is_closing {
-            self.closings.order(id, target.clone());
-            // Before the disk has it: a disk that hangs is no reason to open it at the next start.
-            self.mark_where_needed(now);
-        }
-        let job = StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() };
-        self.ask_store(Purpose::Change(ChangeId(id)), job);
-        self.changes.pending.push(Pending {
-            id,
-            ticket,
-            target,
-            who,
-            change,
-            keys,
-            slots,
-            sockets_until,
-            kept: None,
-            published: None,
-            reading: false,
-        });
-    }
-
-    /// Whether the last counts of what the target means are being settled, after which it can be resumed.
-    fn is_settling(&self, target: &Target) -> bool {
-        let Target::Id(id) = target else { return false };
-        let key = self.kept.find(id, None).ok();
-        key.is_some_and(|key| !self.kept.slots_of(&[key]).is_empty())
-    }
-
-    /// Takes up resumptions whose exemption is settled, or that have waited long enough.
-    pub(super) fn take_up_unsettled(&mut self, now: Clocks) {
-        for (until, ticket, request, who) in std::mem::take(&mut self.changes.unsettled) {
-            let Some((target, ..)) = change_of(&request) else { continue };
-            match now.boot_ns < until && self.is_settling(&target) {
-                true => self.changes.unsettled.push((until, ticket, request, who)),
-                false => self.change(ticket, &request, who, (now, false)),
-            }
-        }
-    }
-
-    /// Whether an operation of the store that is not done yet may open what the target means.
-    fn is_being_opened(&self, target: &Target) -> bool {
-        let resumed = |it: &Pending| {
-            !it.is_closing()
-                && it.kept.is_none()
-                && match target {
-                    Target::Id(id) => it.keys.iter().any(|(its, _)| its == id),
-                    Target::Instrument(_) => true,
-                }
-        };
-        let waits = |(_, _, request, _): &(u64, Ticket, Request, Who)| match (change_of(request), target) {
-            (Some((Target::Id(its), ..)), Target::Id(id)) => its == *id,
-            _ => true,
-        };
-        self.changes.pending.iter().any(resumed)
-            || self.changes.unsettled.iter().any(waits)
-            || self.loads.are_on_their_way()
-    }
-
-    fn plan_change(&mut self, ticket: Ticket, change: &Change, keys: Vec<Key>, now: Clocks) {
-        let message = format!("would be {}: {}", done_word(change), ids(&keys));
-        if matches!(change, Change::Resume { .. }) {
-            let exemptions = self.summaries(&keys, now);
-            return self.answer(ticket, Response::Planned { message, exemptions });
-        }
-        let id = self.changes.next_id();
-        let cut = self.cut_of(id, &keys, true, now);
-        self.actions.push(Action::CloseSockets(Box::new(cut)));
-        self.changes.counted.push((id, ticket, message, keys));
-    }
-
-    fn refuse_change(
-        &mut self,
-        ticket: Ticket,
-        (target, change): (&Target, &Change),
-        recorded_for: Option<&Who>,
-        error: &StoreError,
-    ) {
-        // One that is closed already: perhaps the tables could not be changed then, and now they can.
-        self.publishing.try_again();
-        if let Some(who) = recorded_for {
-            let of = (change.name(), target.name());
-            self.record(records::refusal(self.now.wall, who, of, &error.to_string()));
-        }
-        self.answer(ticket, Response::error(kind_of(error), error.to_string()));
-    }
-
-    pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>, now: Clocks) {
-        self.changes.cuts.retain(|(its, _)| *its != id);
-        for problem in problems {
-            self.log(super::Level::Warn, problem);
-        }
-        if let Some(at) = self.changes.counted.iter().position(|(its, ..)| *its == id) {
-            let (_, ticket, message, keys) = self.changes.counted.remove(at);
-            let message = format!("{message}; live flows that would be cut: {flows}");
-            let exemptions = self.summaries(&keys, now);
-            return self.answer(ticket, Response::Planned { message, exemptions });
-        }
-        if let Some(pending) = self.changes.pending.iter_mut().find(|it| it.id == id) {
-            pending.sockets_until = None;
-        }
-    }
-
-    pub(super) fn change_kept(
-        &mut self,
-        change: ChangeId,
-        result: Result<Vec<Key>, StoreError>,
-        now: Clocks,
-    ) {
-        let at = self.changes.pending.iter().position(|it| it.id == change.0);
-        let Some(mut pending) = at.map(|at| self.changes.pending.remove(at)) else {
-            self.closings.ordered(change.0);
-            if let Err(error) = result {
-                self.log(super::Level::Error, format!("a closing could not be kept: {error}"));
-            }
-            return;
-        };
-        match &result {
-            Ok(keys) if !pending.is_closing() => self.reopened(&keys.clone()),
-            // Another version took the place of the one that was meant, while the order was on its way: it is the
-            // one that the order means now.
-            Err(_) if pending.is_closing() && self.means_another(&pending, now) => {
-                self.close_another(&mut pending);
-                self.changes.pending.push(pending);
-                return;
-            }
-            // The store refuses it for what the exemption is by now, not for the disk: another order was first.
-            Err(error) if pending.is_closing() && kind_of(error) != ErrorKind::Failed => {
-                self.closings.ordered(change.0);
-                let Pending { ticket, target, change, who, .. } = pending;
-                return self.refuse_change(ticket, (&target, &change), Some(&who), error);
-            }
-            _ => {}
-        }
-        self.closings.ordered(change.0);
-        pending.kept = Some(result.map(drop).map_err(|error| error.to_string()));
-        self.changes.pending.push(pending);
-    }
-
-    fn means_another(&self, pending: &Pending, now: Clocks) -> bool {
-        let affected = self.kept.affected(&pending.target, &pending.change, now.wall);
-        affected.is_ok_and(|keys| keys != pending.keys)
-    }
-
-    fn close_another(&mut self, pending: &mut Pending) {
-        let now = self.now.wall;
-        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now) {
-            self.close_now(&keys);
-            pending.slots = self.kept.slots_of(&keys);
-            pending.keys = keys;
-            pending.published = None;
-        }
-        let job = StoreJob::Change {
-            target: pending.target.clone(),
-            change: pending.change.clone(),
-            who: pending.who.clone(),
-        };
-        self.ask_store(Purpose::Change(ChangeId(pending.id)), job);
-    }
-
-    pub(super) fn changes_are_late(&mut self, now: Clocks) {
-        self.changes.cuts.retain(|(_, until)| now.boot_ns < *until);
-        for pending in &mut self.changes.pending {
-            if pending.sockets_until.is_some_and(|until| now.boot_ns >= until) {
-                pending.sockets_until = None;
-            }
-            if let Some((_, at)) = &pending.published
-                && pending.kept.is_none()
-                && now.boot_ns >= at + DISK_NS
-            {
-                let why = "the disk has not answered yet".to_owned();
-                pending.kept = Some(Err(why));
-            }
-        }
-    }
-
-    /// Takes up closings of what was about to be opened, once it is there, or once it will not be.
-    pub(super) fn take_up_deferred(&mut self, now: Clocks) {
-        for (id, ticket, request, who) in std::mem::take(&mut self.changes.deferred) {
-            let Some((target, change, _)) = change_of(&request) else { continue };
-            let is_there = self.kept.affected(&target, &change, now.wall).is_ok();
-            if !is_there && self.is_being_opened(&target) {
-                self.changes.deferred.push((id, ticket, request, who));
-                continue;
-            }
-            self.change_exemptions(ticket, &request, who, now);
-            self.closings.ordered(id);
-        }
-    }
-
-    /// Answers what is done in the kernel and on the disk.
-    pub(super) fn settle_changes(&mut self, now: Clocks) {
-        if self.changes.pending.is_empty() {
-            return;
-        }
-        let tables = self.tables(now);
-        let mut pending = std::mem::take(&mut self.changes.pending);
-        for it in pending.iter_mut().filter(|it| it.published.is_none() && it.sockets_until.is_none()) {
-            let outcome = match (it.is_closing(), &tables) {
-                // What else is not current is no matter to who closes.
-                (true, _) if self.publishing.is_without(&it.slots) => Some(Ok(())),
-                (true, Tables::Failed(why)) => Some(Err(why.clone())),
-                (true, _) => None,
-                // A resumption that the disk refused changes nothing.
-                (false, _) if it.kept.as_ref().is_some_and(Result::is_err) => Some(Ok(())),
-                (false, _) if it.kept.is_none() => None,
-                (false, Tables::Current) => Some(Ok(())),
-                (false, Tables::Failed(why)) => Some(Err(why.clone())),
-                (false, Tables::OnTheWay) => None,
-            };
-            let Some(outcome) = outcome else { continue };
-            if it.is_closing() && outcome.is_ok() {
-                // And those that were opened in between.
-                let cut = self.cut_of(0, &it.keys, false, now);
-                if !cut.accounts.is_empty() {
-                    self.actions.push(Action::CloseSockets(Box::new(cut)));
-                }
-            }
-            it.published = Some((outcome, now.boot_ns));
-        }
-        let wants_uses = |it: &Pending| it.published.is_some() && it.kept.is_some() && !it.reading;
-        for it in pending.iter_mut().filter(|it| wants_uses(it)) {
-            it.reading = true;
-            self.quotas.read_for_answers();
-        }
-        self.changes.pending = pending;
-    }
-
-    /// The kernel's counts are read: whoever waited for them is answered.
-    pub(super) fn answer_changes(&mut self, now: Clocks) {
-        let pending = std::mem::take(&mut self.changes.pending);
-        let (done, rest): (Vec<_>, Vec<_>) =
-            pending.into_iter().partition(|it| it.reading && it.kept.is_some() && it.published.is_some());
-        self.changes.pending = rest;
-        for it in done {
-            let response = self.outcome_of(&it, now);
-            if let Response::Error { message, .. } = &response {
-                self.log(super::Level::Error, message.clone());
-            }
-            self.answer(it.ticket, response);
-        }
-    }
-
-    fn outcome_of(&mut self, it: &Pending, now: Clocks) -> Response {
-        let names = ids(&it.keys);
-        let word = done_word(&it.change);
-        let published = it.published.as_ref().map_or(Ok(()), |(outcome, _)| outcome.clone());
-        let kept = it.kept.clone().unwrap_or(Ok(()));
-        let message = match (it.is_closing(), published, kept) {
-            (true, Err(error), _) => format!(
-                "{names}: {word}, but packets may STILL PASS: the kernel's tables can't be changed: {error}. Do it \
-                 again"
-            ),
-            (true, Ok(()), Err(error)) => format!(
-                "{names}: no packet passes any more, but that could not be kept: {error}. The next write keeps it, \
-                 and doing it again is one; until then it would be open after a reboot"
-            ),
-            (false, _, Err(error)) => format!("{names}: not resumed: {error}"),
-            (false, Err(error), Ok(())) => format!(
-                "{names}: resumed, but the kernel's tables can't be changed, so nothing passes yet: {error}. It is \
-                 tried again every few seconds"
-            ),
-            (_, Ok(()), Ok(())) => {
-                self.log(super::Level::Info, format!("{word}: {names}"));
-                let exemptions = self.summaries(&it.keys, now);
-                let generation = self.publishing.generation();
-                return Response::Done { message: format!("{word}: {names}"), generation, exemptions };
-            }
-        };
-        Response::error(ErrorKind::Failed, message)
-    }
-}
-
-fn change_of(request: &Request) -> Option<(Target, Change, bool)> {
-    Some(match request {
-        Request::ExemptionStay { id, order, dry_run } => {
-            (Target::Id(id.clone()), Change::Stay { order: order.clone() }, *dry_run)
-        }
-        Request::ExemptionResume { id, why, dry_run } => {
-            (Target::Id(id.clone()), Change::Resume { why: why.clone() }, *dry_run)
-        }
-        Request::ExemptionRevoke { id, why, dry_run } => {
-            (Target::Id(id.clone()), Change::Revoke { why: why.clone() }, *dry_run)
-        }
-        Request::InstrumentInvalidate { name, why, dry_run } => {
-            (Target::Instrument(name.clone()), Change::Invalidate { why: why.clone() }, *dry_run)
-        }
-        _ => return None,
-    })
-}
-
-/// What a change is called once it is made.
-fn done_word(change: &Change) -> &'static str {
-    match change {
-        Change::Stay { .. } => "stayed",
-        Change::Resume { .. } => "resumed",
-        Change::Revoke { .. } => "revoked",
-        Change::Invalidate { .. } => "closed with its instrument",
-    }
-}
-
-fn ids(keys: &[Key]) -> String {
-    keys.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// What a refusal of the store is to a client.
-#[must_use]
-pub fn kind_of(error: &StoreError) -> ErrorKind {
-    match error {
-        StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
-        StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {
-            ErrorKind::BadInput
-        }
-        _ => ErrorKind::Failed,
     }
 }

@@ -1,15 +1,10 @@
-//! Exemptions that are closed here and are not closed on the disk yet. They hold from the moment of the request:
-//! the kernel marks their slots, so that a daemon that starts again does not open them.
-//!
-//! Which slots are to be marked follows from the closings, from the orders on their way and from what the disk
-//! refused. It is compared with what is marked after every input, and what failed is tried again.
+//! What is closed here and is not closed on the disk yet, and the marks of its slots in the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::changes::ChangeId;
-use super::{Engine, KernelJob, Level, Purpose, SECOND, StoreJob};
-use crate::exemption::{Clocks, Document, State};
-use crate::store::{Change, Key, Target};
+use super::periods::SECOND;
+use crate::exemption::{Clocks, Document};
+use crate::store::{Key, Target};
 
 /// How long after a failure a mark is tried again, nanoseconds.
 const RETRY_NS: u64 = SECOND;
@@ -17,16 +12,16 @@ const RETRY_NS: u64 = SECOND;
 /// The closings.
 #[derive(Default)]
 pub(super) struct Closings {
-    keys: BTreeSet<Key>,
+    pub(super) keys: BTreeSet<Key>,
     /// Orders that the store has not answered, by the number of their change: nothing that they mean is opened
     /// meanwhile, also not a version that is loaded while they are on their way.
-    orders: BTreeMap<u64, Target>,
+    pub(super) orders: BTreeMap<u64, Target>,
     /// Slots that an earlier daemon marked, as long as the store can't say whose they are.
-    undecided: BTreeSet<u16>,
+    pub(super) undecided: BTreeSet<u16>,
     /// Slots by what was asked of their mark last, but for what failed.
-    marks: BTreeMap<u16, bool>,
+    pub(super) marks: BTreeMap<u16, bool>,
     /// Slots whose mark could not be changed: why, and when that was tried.
-    failed: BTreeMap<u16, (String, u64)>,
+    pub(super) failed: BTreeMap<u16, (String, u64)>,
 }
 
 impl Closings {
@@ -79,122 +74,7 @@ impl Closings {
     }
 
     /// Whether the mark of a slot is to be tried.
-    fn may_try(&self, slot: u16, now: Clocks) -> bool {
+    pub(super) fn may_try(&self, slot: u16, now: Clocks) -> bool {
         self.failed.get(&slot).is_none_or(|(_, at)| now.boot_ns >= at + RETRY_NS)
-    }
-}
-
-impl Engine {
-    /// Closes exemptions from now on, whatever the disk says.
-    pub(super) fn close_now(&mut self, keys: &[Key]) {
-        self.closings.keys.extend(keys.iter().cloned());
-    }
-
-    /// Lets go of closings that the disk has.
-    pub(super) fn settle_closings(&mut self) {
-        let unsaved: BTreeSet<Key> = self.kept.unsaved().into_iter().collect();
-        let is_kept = |key: &Key| {
-            !unsaved.contains(key) && self.kept.record(key).is_none_or(|record| !record.is_active())
-        };
-        self.closings.keys.retain(|key| !is_kept(key));
-    }
-
-    /// These are no closings any more: the disk has that they are open again.
-    pub(super) fn reopened(&mut self, keys: &[Key]) {
-        self.closings.keys.retain(|key| !keys.contains(key));
-    }
-
-    /// What is closed here and not on the disk: it was ordered, or it was over and the disk refused to take that.
-    pub(super) fn closed_here(&self) -> BTreeSet<Key> {
-        self.closings.keys.iter().cloned().chain(self.kept.unsaved()).collect()
-    }
-
-    /// Whether this slot is one of a closing.
-    pub(super) fn is_of_a_closing(&self, slot: u16) -> bool {
-        let has_it = |key: &Key| self.kept.slots_of(std::slice::from_ref(key)).contains(&slot);
-        self.closings.keys.iter().any(has_it)
-    }
-
-    /// Whether the exemption in this slot is closed by an order that is not on the disk, or may be.
-    pub(super) fn is_closed_by_order(&self, slot: u16) -> bool {
-        self.closings.undecided.contains(&slot)
-            || self.is_of_a_closing(slot)
-            || self.kept.by_slot(slot).is_some_and(|document| self.closings.means(document))
-    }
-
-    /// What an exemption is that an order closed which is not on the disk.
-    pub(super) fn closed_as(&self, key: &Key) -> Option<State> {
-        let slots = self.kept.slots_of(std::slice::from_ref(key));
-        let is_closed =
-            self.closings.keys.contains(key) || slots.iter().any(|it| self.is_closed_by_order(*it));
-        is_closed.then(|| if self.changes.is_being_revoked(key) { State::Revoked } else { State::Stayed })
-    }
-
-    /// Why slots of what is closed here could not be marked.
-    pub(super) fn hold_error(&self) -> Option<&str> {
-        let wanted = self.slots_to_mark();
-        let failed = self.closings.failed.iter().find(|(slot, _)| wanted.contains(slot));
-        failed.map(|(_, (why, _))| why.as_str())
-    }
-
-    fn slots_to_mark(&self) -> BTreeSet<u16> {
-        let closed: Vec<Key> = self.closed_here().into_iter().collect();
-        let mut slots: BTreeSet<u16> = self.kept.slots_of(&closed).into_iter().collect();
-        if !self.closings.orders.is_empty() {
-            let is_meant = |slot: &u16| self.is_closed_by_order(*slot);
-            slots.extend(self.kept.slots_in_use().into_iter().filter(is_meant));
-        }
-        slots.extend(&self.closings.undecided);
-        slots
-    }
-
-    /// Has the kernel mark the slots that are to be marked, and then free others of theirs: an order is marked at
-    /// every moment.
-    pub(super) fn mark_where_needed(&mut self, now: Clocks) {
-        let wanted = self.slots_to_mark();
-        let marked = |slot: &u16| self.closings.marks.get(slot) == Some(&true);
-        let may_try = |slot: &u16| self.closings.may_try(*slot, now);
-        let news: Vec<u16> = wanted.iter().copied().filter(|it| !marked(it) && may_try(it)).collect();
-        let all = self.closings.marks.keys().copied();
-        let stale: Vec<u16> = all.filter(|it| marked(it) && !wanted.contains(it) && may_try(it)).collect();
-        for (slots, held) in [(news, true), (stale, false)] {
-            if !slots.is_empty() {
-                self.closings.marks.extend(slots.iter().map(|slot| (*slot, held)));
-                self.ask_kernel(KernelJob::Hold { slots, held });
-            }
-        }
-    }
-
-    /// Takes over what the kernel holds closed from an earlier daemon, whose disk had not taken the order, as soon
-    /// as the store can say what that is.
-    pub(super) fn close_held(&mut self, now: Clocks) {
-        if self.closings.undecided.is_empty() || !self.kept.is_usable() {
-            return;
-        }
-        for slot in std::mem::take(&mut self.closings.undecided) {
-            let Some(document) = self.kept.by_slot(slot) else {
-                // It may be of one that can't be read now, and can be later.
-                if !self.kept.problems().is_empty() {
-                    self.closings.undecided.insert(slot);
-                }
-                continue;
-            };
-            let open = self.kept.open_version_of(document);
-            let Some(key) = open.filter(|key| !self.closings.keys.contains(key)) else { continue };
-            let id = key.0.clone();
-            self.close_now(&[key]);
-            self.log(
-                Level::Error,
-                format!(
-                    "exemption {id} was closed by an order that the disk had not taken when the daemon ended: it \
-                     stays closed. Resume it where the order is lifted"
-                ),
-            );
-            let (target, change) = (Target::Id(id), Change::of_mark(now.wall));
-            let number = self.changes.next_id();
-            self.closings.order(number, target.clone());
-            let job = StoreJob::Change { target, change, who: self.daemon.clone() };
-            self.ask_store(Purpose::Change(ChangeId(number)), job);
-        }
     }
 }

@@ -1,20 +1,14 @@
-//! Which interfaces are guarded, which should be, and what is done about the difference.
-//!
-//! An attachment is what the kernel shows on an interface, at each look anew. An interface is let go by one thing
-//! alone: a config that was read and names it no more. One that was renamed stays guarded until then.
+//! What is known of the interfaces: what was seen of them, and what is on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::Hook;
-use serde_json::json;
 
-use super::input::Sight;
+use super::periods::SECOND;
 use super::tries::Try;
-use super::{Engine, KernelJob, Level, SECOND};
-use crate::audit::Kind;
 use crate::config::policy::{Ingress, Policy};
 use crate::exemption::Clocks;
-use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
+use crate::kernel::{Observed, ObservedInterface};
 
 /// What is known of the interfaces.
 #[derive(Default)]
@@ -24,49 +18,49 @@ pub(super) struct Interfaces {
     /// Why there was none.
     pub(super) blind: Option<String>,
     /// Whether a look is wanted, and since when one is on its way.
-    wanted: bool,
+    pub(super) wanted: bool,
     pub(super) looking_since: Option<u64>,
     /// Whether what the config does not name is let go at the next look that begins after this was set.
-    release: Release,
+    pub(super) release: Release,
     /// The names by which interfaces were guarded, by index: one that loses the program under another name gets
     /// it again.
-    guarded_as: BTreeMap<u32, String>,
+    pub(super) guarded_as: BTreeMap<u32, String>,
     /// The names by which they were last asked to be guarded, by index.
-    noted_as: BTreeMap<u32, String>,
+    pub(super) noted_as: BTreeMap<u32, String>,
     /// Jobs on their way, by index.
-    attaching: BTreeSet<u32>,
-    releasing: BTreeSet<String>,
-    forgetting: BTreeSet<String>,
-    restoring: bool,
+    pub(super) attaching: BTreeSet<u32>,
+    pub(super) releasing: BTreeSet<String>,
+    pub(super) forgetting: BTreeSet<String>,
+    pub(super) restoring: bool,
     /// What the last try at each came to that the looks since then show no effect of.
-    tried: BTreeMap<u32, Try>,
-    restore_tried: Option<Try>,
+    pub(super) tried: BTreeMap<u32, Try>,
+    pub(super) restore_tried: Option<Try>,
     /// Interfaces that are to be let go and were not.
-    unreleased: BTreeMap<u32, Try>,
+    pub(super) unreleased: BTreeMap<u32, Try>,
     /// Where something took the program off: until it is there again, and for a while after that.
-    lost: BTreeMap<(u32, u8), Lost>,
+    pub(super) lost: BTreeMap<(u32, u8), Lost>,
     /// When the last look was.
-    looked: Option<Clocks>,
+    pub(super) looked: Option<Clocks>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
-    adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
+    pub(super) adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
     /// Interfaces whose hooks were logged.
-    announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
+    pub(super) announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
 }
 
 /// How long it is told that something took the program off, nanoseconds.
 const LOST_NS: u64 = 60 * SECOND;
 
 /// That something took the program off.
-struct Lost {
+pub(super) struct Lost {
     /// The last look at which it was there, and the first at which it was not.
-    between: (Option<Clocks>, Clocks),
+    pub(super) between: (Option<Clocks>, Clocks),
     /// Whether it is there again.
-    is_back: bool,
+    pub(super) is_back: bool,
 }
 
 /// What is let go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Release {
+pub(super) enum Release {
     /// Nothing.
     #[default]
     Nothing,
@@ -164,325 +158,8 @@ pub(super) enum Claim {
     None,
 }
 
-impl Engine {
-    /// How an interface stands to the config.
-    pub(super) fn claim(&self, it: &ObservedInterface) -> Claim {
-        match self.known_as(it) {
-            Some(name) if name == it.interface.name => Claim::Named,
-            Some(_) => Claim::Renamed,
-            None => Claim::None,
-        }
-    }
-
-    /// The name by which the config claims an interface: its own, else the last one by which it was guarded that the
-    /// config has.
-    fn known_as(&self, it: &ObservedInterface) -> Option<String> {
-        let own = std::iter::once(&it.interface.name);
-        let remembered = self.interfaces.guarded_as.get(&it.interface.index);
-        let attached = it.attachments.iter().map(|attachment| &attachment.attached_as);
-        let mut names = own.chain(remembered).chain(attached);
-        names.find(|name| is_named(&self.config.policy, name)).cloned()
-    }
-
-    /// Whether the live config names an interface of this name.
-    #[cfg(test)]
-    pub(super) fn names_interface(&self, name: &str) -> bool {
-        is_named(&self.config.policy, name)
-    }
-
-    /// Whether an interface is guarded as it should be. An entry that is missing is made anew by restoring entries:
-    /// attaching again would not help while that fails.
-    pub(super) fn is_guarded_as_wanted(&self, it: &ObservedInterface) -> bool {
-        let is_well = |at: Option<&Attachment>| at.is_some_and(|at| at.is_current);
-        let ingress = wants_ingress(&self.config.policy);
-        is_well(it.at(Hook::Egress))
-            && if ingress { is_well(it.at(Hook::Ingress)) } else { it.at(Hook::Ingress).is_none() }
-    }
-
-    pub(super) fn look_where_wanted(&mut self, now: Clocks) {
-        if self.interfaces.wanted && self.interfaces.looking_since.is_none() {
-            self.interfaces.wanted = false;
-            self.interfaces.looking_since = Some(now.boot_ns);
-            let job = self.observe_job();
-            self.ask_kernel(job);
-        }
-    }
-
-    pub(super) fn observed(&mut self, sight: Result<Box<Sight>, String>, now: Clocks) {
-        self.interfaces.looking_since = None;
-        let sight = match sight {
-            Ok(sight) => sight,
-            Err(error) => {
-                self.interfaces.blind = Some(error);
-                return;
-            }
-        };
-        let Sight { observed, cgroups } = *sight;
-        self.interfaces.blind = None;
-        self.cgroups_seen(cgroups, now);
-        // One that is gone, and one that came in its place, is tried at once.
-        let before = self.interfaces.observed.take();
-        let known: BTreeSet<(u32, String)> = before
-            .iter()
-            .flat_map(|it| it.interfaces.iter().map(|it| (it.interface.index, it.interface.name.clone())))
-            .collect();
-        let news = observed
-            .interfaces
-            .iter()
-            .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
-        let news: Vec<u32> = news.map(|it| it.interface.index).collect();
-        self.interfaces.tried.retain(|index, _| !news.contains(index));
-        self.interfaces.lost.retain(|(index, _), _| !news.contains(index));
-        self.note_lost(before.as_ref(), &observed, now);
-        self.interfaces.looked = Some(now);
-        for it in &observed.interfaces {
-            if it.at(Hook::Egress).is_some()
-                && let Some(name) = self.known_as(it)
-            {
-                self.interfaces.guarded_as.insert(it.interface.index, name);
-            }
-            let is_there = |hook: u8| it.attachments.iter().any(|at| at.hook as u8 == hook);
-            let lost = self.interfaces.lost.iter_mut();
-            for (_, lost) in lost.filter(|((index, hook), _)| *index == it.interface.index && is_there(*hook))
-            {
-                lost.is_back = true;
-            }
-            if it.attachments.is_empty() {
-                self.interfaces.unreleased.remove(&it.interface.index);
-            }
-            if self.is_guarded_as_wanted(it) {
-                self.interfaces.tried.remove(&it.interface.index);
-            }
-        }
-        if observed.missing_entries.is_empty() {
-            self.interfaces.restore_tried = None;
-        }
-        self.interfaces.adopted.get_or_insert_with(|| {
-            let hooks = |it: &ObservedInterface| it.attachments.iter().map(|at| at.hook as u8).collect();
-            observed.interfaces.iter().map(|it| (it.interface.index, hooks(it))).collect()
-        });
-        let there: BTreeSet<u32> = observed.interfaces.iter().map(|it| it.interface.index).collect();
-        self.interfaces.guarded_as.retain(|index, _| there.contains(index));
-        self.interfaces.noted_as.retain(|index, _| there.contains(index));
-        self.interfaces.announced.retain(|index, _| there.contains(index));
-        self.interfaces.tried.retain(|index, _| there.contains(index));
-        self.interfaces.unreleased.retain(|index, _| there.contains(index));
-        self.interfaces.lost.retain(|(index, _), _| there.contains(index));
-        self.interfaces.observed = Some(observed);
-        if !self.interfaces.wanted {
-            self.release_what_is_not_named();
-            self.release_again(now);
-        }
-        self.announce();
-    }
-
-    /// Logs where the program was on an interface at the last look and is not any more.
-    fn note_lost(&mut self, before: Option<&Observed>, now: &Observed, at: Clocks) {
-        for it in before.iter().flat_map(|observed| &observed.interfaces) {
-            let Some(next) = now.interfaces.iter().find(|next| next.interface.index == it.interface.index)
-            else {
-                if it.at(Hook::Egress).is_some() {
-                    let name = it.interface.name.clone();
-                    self.log(Level::Info, format!("{name} is gone, and its guard with it"));
-                    self.record_of(
-                        Kind::Detach,
-                        &name,
-                        "",
-                        json!({"index": it.interface.index, "gone": true}),
-                    );
-                }
-                continue;
-            };
-            for hook in Hook::ALL {
-                let was_on = it.at(hook).is_some() && !self.interfaces.releasing.contains(&it.interface.name);
-                if was_on && next.at(hook).is_none() && self.claim(next) != Claim::None {
-                    let name = &next.interface.name;
-                    let line = format!(
-                        "{name}: something has taken Border Guard off ({}); it is attached again",
-                        hook.name()
-                    );
-                    let seen = self.interfaces.looked.map(|looked| looked.wall.to_string());
-                    let detail = json!({"hook": hook.name(), "index": it.interface.index, "last_seen": seen});
-                    self.record_of(Kind::Detach, &name.clone(), "taken off by another program", detail);
-                    self.log(Level::Error, line);
-                    let between = (self.interfaces.looked, at);
-                    let lost = Lost { between, is_back: false };
-                    self.interfaces.lost.insert((it.interface.index, hook as u8), lost);
-                }
-            }
-        }
-    }
-
-    fn release_what_is_not_named(&mut self) {
-        let release = std::mem::take(&mut self.interfaces.release);
-        if release == Release::Nothing {
-            return;
-        }
-        let Some(observed) = self.interfaces.observed.clone() else { return };
-        for it in &observed.interfaces {
-            let goes = match (release, self.claim(it)) {
-                (Release::Unnamed, claim) => claim != Claim::Named,
-                (_, claim) => claim == Claim::None,
-            };
-            if goes {
-                // Also where something took the program off before: it would be attached again under the old name.
-                self.interfaces.guarded_as.remove(&it.interface.index);
-            }
-            if goes && !it.attachments.is_empty() {
-                self.interfaces.releasing.insert(it.interface.name.clone());
-                self.ask_kernel(KernelJob::Release { interface: it.interface.clone() });
-            }
-        }
-    }
-
-    /// Tries again to let go what could not be let go, unless the config has come to name it.
-    fn release_again(&mut self, now: Clocks) {
-        let Some(observed) = self.interfaces.observed.take() else { return };
-        for it in &observed.interfaces {
-            let (index, name) = (it.interface.index, &it.interface.name);
-            let is_due = self.interfaces.unreleased.get(&index).is_some_and(|tried| !tried.is_just_now(now));
-            if is_due
-                && !is_named(&self.config.policy, name)
-                && self.interfaces.releasing.insert(name.clone())
-            {
-                self.interfaces.guarded_as.remove(&index);
-                self.ask_kernel(KernelJob::Release { interface: it.interface.clone() });
-            }
-        }
-        self.interfaces.observed = Some(observed);
-    }
-
-    /// Attaches, forgets and restores what the last look shows to be needed.
-    pub(super) fn mend_interfaces(&mut self, now: Clocks) {
-        // What an earlier daemon left goes on being guarded where the first config can't be made live.
-        if self.publishing.generation() == 0 || self.config.is_to_come() {
-            return;
-        }
-        let Some(observed) = self.interfaces.observed.take() else { return };
-        for it in &observed.interfaces {
-            self.attach_where_needed(it, now);
-        }
-        for stray in observed.strays.iter().filter(|stray| !stray.is_alive) {
-            if self.interfaces.forgetting.insert(stray.entry.clone()) {
-                self.ask_kernel(KernelJob::Forget(stray.clone()));
-            }
-        }
-        let was_tried = self.interfaces.restore_tried.as_ref().is_some_and(|tried| tried.is_just_now(now));
-        if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !was_tried {
-            self.interfaces.restoring = true;
-            let missing = observed.missing_entries.join(", ");
-            self.log(Level::Error, format!("entries in bpffs are gone: {missing}; they are made anew"));
-            self.ask_kernel(KernelJob::RestoreEntries);
-        }
-        self.interfaces.observed = Some(observed);
-    }
-
-    fn attach_where_needed(&mut self, it: &ObservedInterface, now: Clocks) {
-        let Interface { index, ref name, .. } = it.interface;
-        let Some(known_as) = self.known_as(it) else { return };
-        // After a reload that names it anew: the kernel's side is to know it so too, over a restart.
-        let is_noted = it.at(Hook::Egress).is_none_or(|at| at.attached_as == known_as)
-            || self.interfaces.noted_as.get(&index) == Some(&known_as);
-        if (is_noted && self.is_guarded_as_wanted(it))
-            || self.interfaces.attaching.contains(&index)
-            || self.interfaces.releasing.contains(name)
-        {
-            return;
-        }
-        if self.interfaces.tried.get(&index).is_some_and(|tried| tried.is_just_now(now)) {
-            return;
-        }
-        self.interfaces.attaching.insert(index);
-        self.interfaces.noted_as.insert(index, known_as.clone());
-        let ingress = wants_ingress(&self.config.policy);
-        let interface = Interface { name: known_as, ..it.interface.clone() };
-        self.ask_kernel(KernelJob::Attach { interface, ingress });
-    }
-
-    pub(super) fn attached(&mut self, index: u32, result: Result<(), String>, now: Clocks) {
-        self.interfaces.attaching.remove(&index);
-        let next = Try::after(self.interfaces.tried.get(&index), result, now);
-        self.interfaces.tried.insert(index, next);
-        // What it has now is for the kernel to say.
-        self.interfaces.look();
-    }
-
-    pub(super) fn released(&mut self, interface: &Interface, result: Result<(), String>, now: Clocks) {
-        let Interface { index, name, .. } = interface;
-        self.interfaces.releasing.remove(name);
-        let next = Try::after(self.interfaces.unreleased.get(index), result.clone(), now);
-        self.interfaces.unreleased.insert(*index, next);
-        match result {
-            Ok(()) => {
-                self.log(Level::Info, format!("{name} is not guarded any more: the config does not name it"));
-                self.record_of(Kind::Detach, name, "", json!({}));
-            }
-            Err(error) => self.log(Level::Warn, format!("{name} can't be let go: {error}")),
-        }
-        self.interfaces.look();
-    }
-
-    pub(super) fn forgotten(&mut self, stray: &Stray, result: Result<(), String>) {
-        self.interfaces.forgetting.remove(&stray.entry);
-        // Where it can't be forgotten, the next look that something else asks for tries it again: not at once.
-        if let Some(observed) = &mut self.interfaces.observed {
-            observed.strays.retain(|it| it.entry != stray.entry);
-        }
-        match result {
-            Ok(()) => self.interfaces.look(),
-            Err(error) => self.log(
-                Level::Warn,
-                format!("the entry of an interface that is gone can't be removed: {error}"),
-            ),
-        }
-    }
-
-    pub(super) fn restored(&mut self, result: Result<(), String>, now: Clocks) {
-        self.interfaces.restoring = false;
-        let next = Try::after(self.interfaces.restore_tried.as_ref(), result, now);
-        self.interfaces.restore_tried = Some(next);
-        self.interfaces.look();
-    }
-
-    /// Logs and records what is guarded newly or otherwise than before.
-    fn announce(&mut self) {
-        let Some(observed) = self.interfaces.observed.take() else { return };
-        for it in &observed.interfaces {
-            if !it.attachments.iter().any(|at| at.is_current) {
-                continue;
-            }
-            let name = it.interface.name.clone();
-            let hooks: Vec<(Hook, u32)> = it.attachments.iter().map(|at| (at.hook, at.link)).collect();
-            let said = (name.clone(), hooks);
-            let before = self.interfaces.announced.insert(it.interface.index, said.clone());
-            if before.as_ref() == Some(&said) {
-                continue;
-            }
-            let words: Vec<String> =
-                it.attachments.iter().map(|at| format!("{} by {}", at.hook.name(), at.how.name())).collect();
-            let is_new = before.as_ref().is_none_or(|(old, hooks)| *old != name && *hooks != said.1);
-            let before_it = it.sent_before.filter(|sent| is_new && *sent > 0);
-            let sent = before_it.map(|sent| format!("; it had sent {sent} packets when that began"));
-            let line = format!("{name} is guarded: {}{}", words.join(", "), sent.unwrap_or_default());
-            self.log(Level::Info, line);
-            let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
-            let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
-            let is_taken_over = before.is_none() && adopted == Some(&now);
-            if !is_taken_over && before.is_none_or(|(_, hooks)| hooks != said.1) {
-                let hooks: Vec<&str> = it.attachments.iter().map(|at| at.hook.name()).collect();
-                let mut detail = json!({"hooks": hooks, "index": it.interface.index});
-                if let Some(sent) = before_it {
-                    detail["sent_before"] = sent.into();
-                }
-                self.record_of(Kind::Attach, &name, "", detail);
-            }
-        }
-        self.interfaces.observed = Some(observed);
-    }
-}
-
 /// Whether the config names an interface of this name.
-fn is_named(policy: &Policy, name: &str) -> bool {
+pub(super) fn is_named(policy: &Policy, name: &str) -> bool {
     policy.host.interfaces.iter().any(|pattern| pattern.matches(name))
 }
 

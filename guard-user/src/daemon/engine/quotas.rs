@@ -1,56 +1,51 @@
-//! What exemptions have let through: read from the kernel, saved, and quotas kept ahead of it. Slots of what is
-//! closed are settled and freed.
+//! What is known of the use of exemptions, and what is being read and freed.
 
-use guard_common::abi::ExemptionUse;
-
-use super::{Engine, KernelJob, Level, Purpose, QUOTAS, StoreJob};
-use crate::audit::Kind;
+use super::periods::QUOTAS;
 use crate::exemption::record::Use;
-use crate::exemption::{Clocks, State, Summary};
-use crate::store::{Kept, Key};
+use crate::store::Kept;
 
 /// What is read, and for whom.
 #[derive(Default)]
 pub(super) struct Quotas {
     /// What the kernel had counted at the last look, by account.
-    counts: Vec<(u16, Use)>,
+    pub(super) counts: Vec<(u16, Use)>,
     /// Why it could not be read.
     pub(super) unreadable: Option<String>,
     /// Whether a look is wanted, and whether one is on its way.
-    wanted: Wanted,
-    on_its_way: Option<Wanted>,
+    pub(super) wanted: Wanted,
+    pub(super) on_its_way: Option<Wanted>,
     /// When it was last looked, nanoseconds of `CLOCK_BOOTTIME`.
-    looked_ns: u64,
+    pub(super) looked_ns: u64,
     /// What was saved last.
-    saved: Vec<(u16, Use)>,
-    tending: bool,
+    pub(super) saved: Vec<(u16, Use)>,
+    pub(super) tending: bool,
     /// What the disk refused at the last look: said once.
     pub(super) refused: Vec<String>,
-    freeing: Freeing,
+    pub(super) freeing: Freeing,
 }
 
 /// For what a look is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Wanted {
+pub(super) struct Wanted {
     /// To save uses and to close what is over.
-    tend: bool,
+    pub(super) tend: bool,
     /// For an answer.
-    answers: bool,
+    pub(super) answers: bool,
     /// To free slots.
-    free: bool,
+    pub(super) free: bool,
     /// To see whether quotas need more.
-    quotas: bool,
+    pub(super) quotas: bool,
 }
 
 impl Wanted {
-    fn anything(self) -> bool {
+    pub(super) fn anything(self) -> bool {
         self.tend || self.answers || self.free || self.quotas
     }
 }
 
 /// Where the freeing of slots stands: their last counts are saved, then reset, then the slots are free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Freeing {
+pub(super) enum Freeing {
     #[default]
     Idle,
     Reading,
@@ -72,186 +67,5 @@ impl Quotas {
     pub(super) fn next_look(&self, kept: &Kept) -> Option<u64> {
         // While a look is on its way, time alone is no reason to wake.
         (self.on_its_way.is_none() && kept.has_more_to_grant()).then_some(self.looked_ns + QUOTAS)
-    }
-}
-
-impl Engine {
-    pub(super) fn read_uses_where_wanted(&mut self) {
-        if self.clock_of_quotas_is_due() {
-            self.quotas.wanted.quotas = true;
-        }
-        if self.quotas.on_its_way.is_none() && self.quotas.wanted.anything() {
-            self.quotas.on_its_way = Some(std::mem::take(&mut self.quotas.wanted));
-            self.ask_kernel(KernelJob::ReadUses);
-        }
-    }
-
-    fn clock_of_quotas_is_due(&self) -> bool {
-        self.quotas.next_look(&self.kept).is_some_and(|at| self.now.boot_ns >= at)
-    }
-
-    pub(super) fn uses_read(&mut self, uses: Result<Vec<ExemptionUse>, String>, now: Clocks) {
-        let purpose = self.quotas.on_its_way.take().unwrap_or_default();
-        self.quotas.looked_ns = now.boot_ns;
-        match uses {
-            Ok(uses) => {
-                let used = |slot: u16| {
-                    let used = uses.get(usize::from(slot))?;
-                    Some((slot, Use { bytes: used.bytes, packets: used.packets }))
-                };
-                self.quotas.counts = self.kept.accounts().into_iter().filter_map(used).collect();
-                self.quotas.unreadable = None;
-            }
-            Err(error) => {
-                if self.quotas.unreadable.as_ref() != Some(&error) {
-                    let line = format!("what the exemptions have used can't be read: {error}");
-                    self.log(Level::Warn, line);
-                }
-                self.quotas.unreadable = Some(error);
-            }
-        }
-        let readable = self.quotas.unreadable.is_none();
-        if purpose.answers {
-            self.answer_changes(now);
-            self.answer_loads(now);
-            self.answer_reads(now);
-        }
-        if readable {
-            self.tend(purpose, now);
-        }
-        if purpose.free && self.quotas.freeing == Freeing::Reading {
-            self.quotas.freeing = Freeing::Idle;
-            if readable {
-                self.save_uses_of_closed();
-            }
-        }
-        self.uses_for_end(readable);
-    }
-
-    /// Has the store save what changed, extend quotas and close what is over.
-    fn tend(&mut self, purpose: Wanted, now: Clocks) {
-        let grant = self.kept.is_grant_due(&self.quotas.counts);
-        let due = purpose.tend
-            && (self.quotas.counts != self.quotas.saved
-                || !self.kept.is_over(now.wall).is_empty()
-                || !self.kept.unsaved().is_empty());
-        if !(grant || due) || self.quotas.tending || self.ending.has_begun() {
-            return;
-        }
-        self.quotas.tending = true;
-        self.quotas.saved.clone_from(&self.quotas.counts);
-        let (counts, who) = (self.quotas.counts.clone(), self.daemon.clone());
-        self.ask_store(Purpose::Tend, StoreJob::Tend { counts, who });
-    }
-
-    pub(super) fn tended(&mut self, closed: Vec<(Key, Kind)>, refused: Vec<String>, now: Clocks) {
-        self.quotas.tending = false;
-        let exhausted = closed.iter().filter(|(_, kind)| *kind == Kind::Exhaust);
-        let exhausted: Vec<Key> = exhausted.map(|(key, _)| key.clone()).collect();
-        self.cut_and_wait(&exhausted, now);
-        for ((id, _), kind) in closed {
-            let word = if kind == Kind::Expire { "expired" } else { "exhausted" };
-            self.log(Level::Info, format!("exemption {id} is {word}"));
-        }
-        if !refused.is_empty() {
-            // It is tried again with the next look.
-            self.quotas.saved.clear();
-        }
-        let before = std::mem::replace(&mut self.quotas.refused, refused.clone());
-        for error in refused.into_iter().filter(|error| !before.contains(error)) {
-            self.log(Level::Error, error);
-        }
-    }
-
-    /// Saves and resets the use of exemptions that no generation has any more.
-    pub(super) fn free_slots(&mut self) {
-        // What the kernel has counted for a store that can't be read is saved when it can.
-        if self.quotas.freeing != Freeing::Idle || self.ending.has_begun() || !self.kept.is_usable() {
-            return;
-        }
-        let slots = self.kept.slots_to_reset();
-        if slots.is_empty() || !self.publishing.is_without(&slots) {
-            return;
-        }
-        // A change that the disk has not taken may still be told by these counts.
-        if slots.iter().any(|slot| self.is_of_a_closing(*slot)) {
-            return;
-        }
-        self.quotas.freeing = Freeing::Reading;
-        self.quotas.wanted.free = true;
-        self.read_uses_where_wanted();
-    }
-
-    fn save_uses_of_closed(&mut self) {
-        let slots = self.kept.slots_to_reset();
-        if slots.is_empty() || !self.publishing.is_without(&slots) {
-            return;
-        }
-        self.quotas.freeing = Freeing::Saving(slots);
-        self.ask_store(Purpose::SaveUses, StoreJob::SaveUses(self.quotas.counts.clone()));
-    }
-
-    pub(super) fn uses_saved(&mut self, result: Result<(), String>) {
-        let Freeing::Saving(slots) = std::mem::take(&mut self.quotas.freeing) else { return };
-        match result {
-            Ok(()) => {
-                self.quotas.freeing = Freeing::Resetting;
-                self.ask_kernel(KernelJob::ResetUses(slots));
-            }
-            Err(error) => self.slots_stay(&error),
-        }
-    }
-
-    pub(super) fn uses_reset(&mut self, slots: Vec<u16>, result: Result<(), String>) {
-        if self.uses_reset_for_end() {
-            return;
-        }
-        match result {
-            Ok(()) => {
-                self.quotas.freeing = Freeing::Settling;
-                self.ask_store(Purpose::SlotsReset, StoreJob::SlotsReset(slots));
-            }
-            Err(error) => {
-                self.quotas.freeing = Freeing::Idle;
-                self.slots_stay(&error);
-            }
-        }
-    }
-
-    pub(super) fn slots_are_free(&mut self, result: Result<(), String>) {
-        self.quotas.freeing = Freeing::Idle;
-        if let Err(error) = result {
-            self.slots_stay(&error);
-        }
-    }
-
-    fn slots_stay(&mut self, error: &str) {
-        self.log(Level::Warn, format!("the places of closed exemptions stay taken: {error}"));
-    }
-
-    /// What an answer says of exemptions, with the kernel's counts of the last look.
-    pub(super) fn summaries(&self, keys: &[Key], now: Clocks) -> Vec<Summary> {
-        if keys.is_empty() {
-            return Vec::new();
-        }
-        let all = self.all_summaries(now);
-        all.into_iter().filter(|it| keys.contains(&(it.id.clone(), it.version))).collect()
-    }
-
-    /// Every exemption, with the kernel's counts of the last look.
-    pub(super) fn all_summaries(&self, now: Clocks) -> Vec<Summary> {
-        let mut all = self.kept.list_with(&self.quotas.counts, now.wall);
-        // What is closed is never shown as open because the disk has not taken that yet.
-        let is_open = |it: &Summary| matches!(it.state, State::Active | State::NotYetValid);
-        for it in all.iter_mut().filter(|it| is_open(it)) {
-            if let Some(state) = self.closed_as(&(it.id.clone(), it.version)) {
-                it.state = state;
-            }
-        }
-        all
-    }
-
-    pub(super) fn counts(&self) -> Option<Vec<(u16, Use)>> {
-        self.quotas.unreadable.is_none().then(|| self.quotas.counts.clone())
     }
 }

@@ -1,13 +1,9 @@
-//! Requests that only read, and the regular look at the counters.
-
-use std::sync::Arc;
+//! The requests that only read and are not answered yet, and the last look at the counters.
 
 use super::input::Sample;
-use super::{
-    Action, Asker, Engine, Judged, Level, Purpose, Query, ReadJob, SECOND, StoreId, StoreJob, Ticket,
-};
-use crate::control::protocol::{ErrorKind, Request, Response};
-use crate::exemption::{Clocks, Summary};
+use super::periods::SECOND;
+use super::{Asker, Judged, Query, Ticket};
+use crate::exemption::Clocks;
 
 /// How long an answer that the last look can give as well waits for a new one, nanoseconds: a worker that is stuck
 /// must not keep the status from saying so.
@@ -17,12 +13,12 @@ const NEW_LOOK_NS: u64 = SECOND;
 #[derive(Default)]
 pub(super) struct Reads {
     /// Those that wait for a sample that has not begun, and for the one on its way.
-    wanted: Vec<Want>,
-    on_its_way: Option<Vec<Want>>,
+    pub(super) wanted: Vec<Want>,
+    pub(super) on_its_way: Option<Vec<Want>>,
     /// Since when.
     pub(super) sampling_since: Option<u64>,
     /// Those that wait for the uses of exemptions.
-    for_uses: Vec<Asked>,
+    pub(super) for_uses: Vec<Asked>,
     /// Why the counters can't be read.
     pub(super) unreadable: Option<String>,
     /// What was booked last.
@@ -32,7 +28,7 @@ pub(super) struct Reads {
 }
 
 /// For what a sample is.
-enum Want {
+pub(super) enum Want {
     /// To book what crossed.
     Book,
     /// For an answer.
@@ -40,11 +36,11 @@ enum Want {
 }
 
 /// A request, and when it came, nanoseconds of `CLOCK_BOOTTIME`.
-struct Asked {
-    ticket: Ticket,
-    asker: Asker,
-    ask: Ask,
-    at: u64,
+pub(super) struct Asked {
+    pub(super) ticket: Ticket,
+    pub(super) asker: Asker,
+    pub(super) ask: Ask,
+    pub(super) at: u64,
 }
 
 impl Asked {
@@ -56,7 +52,7 @@ impl Asked {
 
 /// What is asked.
 #[derive(Clone, Debug)]
-enum Ask {
+pub(super) enum Ask {
     Status,
     List,
     Store(Query),
@@ -86,7 +82,7 @@ impl Reads {
     }
 
     /// Those who have waited long enough; they wait no more.
-    fn take_late(&mut self, now: Clocks) -> Vec<Asked> {
+    pub(super) fn take_late(&mut self, now: Clocks) -> Vec<Asked> {
         let is_late = |asked: &Asked| asked.deadline().is_some_and(|until| now.boot_ns >= until);
         let mut late: Vec<Asked> = self.for_uses.extract_if(.., |asked| is_late(asked)).collect();
         for wants in std::iter::once(&mut self.wanted).chain(&mut self.on_its_way) {
@@ -98,151 +94,4 @@ impl Reads {
         }
         late
     }
-}
-
-impl Engine {
-    pub(super) fn read(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
-        let ask = match request {
-            Request::Status {} => {
-                // It is of this moment, and not of the last look.
-                self.interfaces.look();
-                Ask::Status
-            }
-            Request::ExemptionList {} => Ask::List,
-            Request::ExemptionShow { id, version } => Ask::Store(Query::Show { id, version }),
-            Request::ExemptionOpen {} => Ask::Store(Query::Open),
-            Request::Report { from, until } => Ask::Store(Query::Report { from, until }),
-            Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None),
-            Request::AuditCheckpoint {} => {
-                let query = Query::Checkpoint(asker.who.clone());
-                return self.read_store(ticket, &asker, query, None);
-            }
-            _ => {
-                let message = "events are answered by the connection itself";
-                return self.answer(ticket, Response::error(ErrorKind::BadRequest, message));
-            }
-        };
-        let needs_sample = matches!(ask, Ask::Status | Ask::Store(Query::Report { .. }));
-        let asked = Asked { ticket, asker, ask, at: now.boot_ns };
-        match needs_sample {
-            true => self.reads.wanted.push(Want::Answer(asked)),
-            false => {
-                self.reads.for_uses.push(asked);
-                self.quotas.read_for_answers();
-            }
-        }
-    }
-
-    pub(super) fn sample_where_wanted(&mut self) {
-        if self.reads.on_its_way.is_none() && !self.reads.wanted.is_empty() {
-            self.reads.on_its_way = Some(std::mem::take(&mut self.reads.wanted));
-            self.reads.sampling_since = Some(self.now.boot_ns);
-            self.actions.push(Action::Sample);
-        }
-    }
-
-    pub(super) fn sampled(&mut self, sample: Result<Box<Sample>, String>) {
-        let wants = self.reads.on_its_way.take().unwrap_or_default();
-        self.reads.sampling_since = None;
-        match sample {
-            Ok(sample) => {
-                self.reads.sample = *sample;
-                self.reads.unreadable = None;
-            }
-            Err(error) => {
-                if self.reads.unreadable.as_ref() != Some(&error) {
-                    self.log(Level::Warn, format!("the kernel's counters can't be read: {error}"));
-                }
-                self.reads.unreadable = Some(error);
-            }
-        }
-        for want in wants {
-            match want {
-                Want::Book => self.book_counts(),
-                Want::Answer(asked) => {
-                    // What exemptions have let through comes with it.
-                    self.reads.for_uses.push(asked);
-                    self.quotas.read_for_answers();
-                }
-            }
-        }
-        self.sampled_for_end();
-    }
-
-    fn book_counts(&mut self) {
-        if self.reads.unreadable.is_some() {
-            return;
-        }
-        let judged = self.counts.judged(&self.reads.sample.counters);
-        let cursor = self.reads.sample.cursor.take();
-        // The cursor alone is worth no write: it says that nothing was reported since.
-        if self.reads.booked.as_ref() == Some(&judged) {
-            return;
-        }
-        self.reads.booked = Some(judged.clone());
-        // Whose they are goes with them: an earlier write of that may have failed.
-        let counts = Some(Box::new(self.counts.clone()));
-        let job = StoreJob::SaveCounts { counts, judged: Some(judged), cursor };
-        self.ask_store(Purpose::SaveCounts, job);
-    }
-
-    /// The uses of exemptions are read: answers whoever waited for them.
-    pub(super) fn answer_reads(&mut self, now: Clocks) {
-        for asked in std::mem::take(&mut self.reads.for_uses) {
-            self.answer_read(asked, now);
-        }
-    }
-
-    /// Answers those who have waited too long for a new look by the last one.
-    pub(super) fn reads_are_late(&mut self, now: Clocks) {
-        for asked in self.reads.take_late(now) {
-            self.answer_read(asked, now);
-        }
-    }
-
-    fn answer_read(&mut self, Asked { ticket, asker, ask, .. }: Asked, now: Clocks) {
-        match ask {
-            Ask::Status => self.answer_status(ticket, &asker, now),
-            Ask::List => {
-                let exemptions = shown(self.all_summaries(now), asker.sees_all);
-                self.answer(ticket, Response::Exemptions { exemptions });
-            }
-            Ask::Store(query) => {
-                let judged = matches!(query, Query::Report { .. })
-                    .then(|| self.counts.judged(&self.reads.sample.counters));
-                self.read_store(ticket, &asker, query, judged);
-            }
-        }
-    }
-
-    fn answer_status(&mut self, ticket: Ticket, asker: &Asker, now: Clocks) {
-        let exemptions = shown(self.all_summaries(now), asker.sees_all);
-        let status = Box::new(self.status(exemptions, now));
-        self.answer(ticket, Response::Status { status });
-    }
-
-    pub(super) fn read_beside(&mut self, id: StoreId, response: Response) {
-        if let Some((_, Purpose::Read(ticket))) = self.asked.remove(&id) {
-            self.answer(ticket, response);
-        }
-    }
-
-    fn read_store(&mut self, ticket: Ticket, asker: &Asker, query: Query, judged: Option<Judged>) {
-        let job = ReadJob {
-            query,
-            sees_all: asker.sees_all,
-            counts: self.counts(),
-            judged,
-            policy: Arc::clone(&self.config.policy),
-            generation: self.publishing.generation(),
-            gaps: self.gap.iter().map(|why| format!("the audit trail has a gap: {why}")).collect(),
-        };
-        self.ask_store(Purpose::Read(ticket), StoreJob::Read(job));
-    }
-}
-
-/// Exemptions as a peer may see them.
-fn shown(exemptions: Vec<Summary>, sees_all: bool) -> Vec<Summary> {
-    let one = |it: Summary| if sees_all { it } else { it.redacted() };
-    exemptions.into_iter().map(one).collect()
 }

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Engine, Level, Purpose, StoreJob};
 use crate::audit::{Kind, Record, Who};
 use crate::control::refusals::Refusal;
 use crate::store::sha256;
@@ -62,28 +61,4 @@ pub fn not_permitted(now: Timestamp, refusal: &Refusal) -> Record {
     let user = peer.user.as_deref().map(str::to_owned);
     let who = Who { uid: peer.uid, user, pid: peer.pid };
     record_of(now, (Kind::NotPermitted, &who), request.unwrap_or_default(), "", detail)
-}
-
-impl Engine {
-    /// Appends to the audit trail.
-    pub(super) fn record(&mut self, record: Record) {
-        self.ask_store(Purpose::Record, StoreJob::Record(record));
-    }
-
-    /// As [`record`](Self::record), of what the daemon itself does.
-    pub(super) fn record_of(&mut self, kind: Kind, subject: &str, why: &str, detail: Value) {
-        let record = record_of(self.now.wall, (kind, &self.daemon), subject, why, detail);
-        self.record(record);
-    }
-
-    /// What can't be written is logged loudly; nothing else stops for it.
-    pub(super) fn recorded(&mut self, result: Result<(), String>) {
-        if let Err(error) = result {
-            self.log(
-                Level::Error,
-                format!("THE AUDIT TRAIL HAS A GAP: a record could not be written: {error}"),
-            );
-            self.gap = Some(error);
-        }
-    }
 }

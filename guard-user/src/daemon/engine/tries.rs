@@ -1,8 +1,7 @@
 //! Tries at what the next look is to show.
 
+use super::periods::SECOND;
 use crate::exemption::Clocks;
-
-const SECOND: u64 = 1_000_000_000;
 
 /// How long after a failure it is tried again, nanoseconds.
 const RETRY_NS: u64 = 5 * SECOND;

@@ -10,7 +10,7 @@ use super::model::{End, ModelDisk};
 use super::{GOOD, clocks, kinds, load, named, now, open_ids, pins, trail, who};
 use crate::audit::{Kind, Record};
 use crate::exemption::record;
-use crate::store::disk::{AUDIT, DOCUMENTS, META, RECORDS};
+use crate::store::tables::{AUDIT, DOCUMENTS, META, RECORDS};
 use crate::store::{Change, FILE, LoadError, Store, StoreError, Target};
 
 type Batch<'a> = &'a redb::WriteTransaction;

@@ -1,6 +1,6 @@
 //! Brings kernel and host to what config and store want: after every input, whatever it was.
 
-use super::Engine;
+use crate::daemon::engine::state::Engine;
 use crate::exemption::Clocks;
 
 impl Engine {

@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 use guard_common::abi::{Hook, Loss, Side};
 use guard_common::verdict::{Reason, Verdict};
 
-use super::Engine;
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::control::status::{
     CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
     TotalStatus, UnplacedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
 };
+use crate::daemon::engine::interfaces::Claim;
+use crate::daemon::engine::state::Engine;
+use crate::daemon::{action_name, ingress_name};
 use crate::events::event::protocol_name;
 use crate::exemption::{Clocks, Summary};
 use crate::geo::Info;
 use crate::health::Health;
 use crate::kernel::{Counters, ObservedInterface, TotalCount, UntaggedCount, UntaggedFlow};
 use crate::store::{Judgement, Rows};
-
-use super::interfaces::Claim;
-use crate::daemon::{action_name, ingress_name};
 
 /// Jurisdictions that a pin's row names.
 const TOP: usize = 5;

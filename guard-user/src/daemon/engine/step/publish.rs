@@ -3,104 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::basis::{Basis, Table};
-use super::input::PublishOutcome;
-use super::{Engine, KernelJob, Level, Publish, Purpose, StoreJob};
 use crate::compile::{CompileError, HostFacts};
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
+use crate::daemon::engine::basis::{Basis, Table};
+use crate::daemon::engine::input::PublishOutcome;
+use crate::daemon::engine::publishing::{Failed, InFlight, Tables};
+use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::{KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
 use crate::exemption::Clocks;
-
-/// Where publishing stands.
-pub(super) struct Publishing {
-    generation: u64,
-    /// When the live one went live.
-    pub(super) since: Option<jiff::Timestamp>,
-    serial: u64,
-    /// What the live generation is made of; `None` where that is not known.
-    live: Option<Basis>,
-    in_flight: Option<InFlight>,
-    /// What could not be made live, and why. It is not tried again before it, or time, has changed.
-    failed: Option<Failed>,
-    /// A table that was compiled already.
-    compiled: Option<(Basis, Table)>,
-}
-
-struct InFlight {
-    basis: Basis,
-    began_ns: u64,
-    policy: Arc<Policy>,
-    /// Whether it has the closings alone of what is wanted, for the whole does not fit.
-    is_part: bool,
-}
-
-struct Failed {
-    basis: Basis,
-    why: String,
-    /// Whether it may be tried again.
-    retry: bool,
-}
-
-impl Failed {
-    fn new(basis: Basis, why: String) -> Self {
-        Self { basis, why, retry: false }
-    }
-}
-
-/// How the live tables compare with what is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Tables {
-    /// They are as they should be.
-    Current,
-    /// New ones are on their way, or wait for something that comes soon.
-    OnTheWay,
-    /// They could not be made live.
-    Failed(String),
-}
-
-impl Publishing {
-    pub(super) fn new(generation: u64) -> Self {
-        Self { generation, since: None, serial: 0, live: None, in_flight: None, failed: None, compiled: None }
-    }
-
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// What the live generation is made of; `None` where that is not known.
-    pub(super) fn live(&self) -> Option<&Basis> {
-        self.live.as_ref()
-    }
-
-    /// What failed is tried again at the next look.
-    pub(super) fn try_again(&mut self) {
-        if let Some(failed) = &mut self.failed {
-            failed.retry = true;
-        }
-    }
-
-    pub(super) fn keep_compiled(&mut self, compiled: Option<(Basis, Table)>) {
-        self.compiled = compiled;
-    }
-
-    /// Whether no live or coming generation has an exemption in these slots.
-    pub(super) fn is_without(&self, slots: &[u16]) -> bool {
-        let has_none = |basis: &Basis| basis.exemptions.iter().all(|it| !slots.contains(&it.slot));
-        self.live.as_ref().is_some_and(has_none)
-            && self.in_flight.as_ref().is_none_or(|coming| has_none(&coming.basis))
-    }
-
-    /// Since when the present one is on its way, nanoseconds of `CLOCK_BOOTTIME`.
-    pub(super) fn on_its_way_since(&self) -> Option<u64> {
-        self.in_flight.as_ref().map(|coming| coming.began_ns)
-    }
-
-    /// Why the last try failed.
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.failed.as_ref().map(|failed| failed.why.as_str())
-    }
-}
 
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.

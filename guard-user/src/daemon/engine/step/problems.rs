@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use guard_common::abi::Hook;
 
-use super::interfaces::{Claim, wants_ingress};
-use super::publish::Tables;
-use super::{Engine, Level, Purpose, SECOND, Surroundings};
 use crate::config::policy::Action;
+use crate::daemon::engine::interfaces::{Claim, wants_ingress};
+use crate::daemon::engine::periods::SECOND;
+use crate::daemon::engine::publishing::Tables;
+use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::{Level, Surroundings};
 use crate::exemption::Clocks;
 use crate::health::{Enforcement, Problem, ProblemCode};
 use crate::kernel::ObservedInterface;
@@ -38,7 +40,7 @@ impl Engine {
     }
 
     /// What is not as it should be, the worst first.
-    pub(super) fn problems(&self, now: Clocks) -> Vec<Problem> {
+    pub(in crate::daemon::engine) fn problems(&self, now: Clocks) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);

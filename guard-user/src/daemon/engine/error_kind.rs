@@ -1,0 +1,16 @@
+//! What kind of error a refusal of the store is.
+
+use crate::control::protocol::ErrorKind;
+use crate::store::StoreError;
+
+/// What a refusal of the store is to a client.
+#[must_use]
+pub fn kind_of(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
+        StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {
+            ErrorKind::BadInput
+        }
+        _ => ErrorKind::Failed,
+    }
+}

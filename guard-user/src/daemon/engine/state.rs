@@ -1,0 +1,145 @@
+//! What the engine knows, and how it asks for what is to be done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::action::{Action, KernelJob, Level, StoreJob};
+use super::cgroups::Cgroups;
+use super::changes::{ChangeId, Changes};
+use super::closings::Closings;
+use super::config::Config;
+use super::ending::Ending;
+use super::ids::{StoreId, Ticket};
+use super::input::{Prepared, Surroundings};
+use super::interfaces::Interfaces;
+use super::loads::Loads;
+use super::publishing::Publishing;
+use super::quotas::Quotas;
+use super::reads::Reads;
+use crate::audit::Who;
+use crate::control::protocol::Response;
+use crate::exemption::Clocks;
+use crate::health::Problem;
+use crate::store::{Kept, Key, PinCounts};
+
+/// What the engine begins with.
+pub struct Begin {
+    /// The config file, for messages and records.
+    pub config_file: PathBuf,
+    /// The config, and geo tables where there are any.
+    pub prepared: Prepared,
+    /// The exemptions as the disk has them.
+    pub kept: Kept,
+    /// Whose counts the kernel's counts are.
+    pub counts: PinCounts,
+    /// The generation that is live.
+    pub generation: u64,
+    /// Slots that the kernel holds closed.
+    pub held: BTreeSet<u16>,
+    /// The daemon, for records.
+    pub daemon: Who,
+}
+
+/// The daemon's state.
+pub struct Engine {
+    pub(super) config: Config,
+    pub(super) kept: Kept,
+    pub(super) counts: PinCounts,
+    pub(super) daemon: Who,
+    pub(super) closings: Closings,
+    pub(super) publishing: Publishing,
+    pub(super) interfaces: Interfaces,
+    pub(super) cgroups: Cgroups,
+    pub(super) quotas: Quotas,
+    pub(super) changes: Changes,
+    pub(super) loads: Loads,
+    pub(super) reads: Reads,
+    pub(super) ending: Ending,
+    pub(super) clocks: Clocks,
+    /// How often the wall clock was set.
+    pub(super) clock_count: u64,
+    pub(super) due: Due,
+    pub(super) surroundings: BTreeMap<&'static str, Surroundings>,
+    /// Why the audit trail has a gap.
+    pub(super) gap: Option<String>,
+    /// Why what crossed could not be saved last.
+    pub(super) counts_refused: Option<String>,
+    pub(super) next_store: u64,
+    /// What is over by its window, of which the sockets are closed already.
+    pub(super) cut_over: BTreeSet<Key>,
+    /// Problems that were logged.
+    pub(super) logged: BTreeSet<Problem>,
+    /// The present moment.
+    pub(super) now: Clocks,
+    /// Whether the service manager was told that the daemon guards.
+    pub(super) is_ready: bool,
+    /// What operations of the store were for, that are not done yet, and since when.
+    pub(super) asked: BTreeMap<StoreId, (u64, Purpose)>,
+    pub(super) actions: Vec<Action>,
+}
+
+/// When what is done from time to time is due next, nanoseconds of `CLOCK_BOOTTIME`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Due {
+    pub(super) second: u64,
+    pub(super) watchdog: u64,
+    pub(super) day: u64,
+}
+
+/// What an operation of the store was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Load(Ticket),
+    Change(ChangeId),
+    Tend,
+    SaveUses,
+    SlotsReset,
+    CountersEnd,
+    Record,
+    SaveCounts,
+    Read(Ticket),
+    CheckPlace,
+}
+
+impl Engine {
+    /// The paths of the cgroups that the policy names.
+    #[must_use]
+    pub fn cgroups(&self) -> Vec<String> {
+        self.config.wanted().pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect()
+    }
+
+    /// Whether everything that the config names is guarded, or known not to be, since the start.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// The live generation.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.publishing.generation()
+    }
+
+    pub(super) fn ask_store(&mut self, purpose: Purpose, job: StoreJob) {
+        // One look at its place is enough while a slow disk has not answered the last.
+        if purpose == Purpose::CheckPlace && self.asked.values().any(|(_, asked)| *asked == purpose) {
+            return;
+        }
+        self.next_store += 1;
+        let id = StoreId(self.next_store);
+        self.asked.insert(id, (self.now.boot_ns, purpose));
+        self.actions.push(Action::Store(id, Box::new(job)));
+    }
+
+    pub(super) fn ask_kernel(&mut self, job: KernelJob) {
+        self.actions.push(Action::Kernel(job));
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, response: Response) {
+        self.actions.push(Action::Answer(ticket, response));
+    }
+
+    pub(super) fn log(&mut self, level: Level, line: String) {
+        self.actions.push(Action::Log(level, line));
+    }
+}

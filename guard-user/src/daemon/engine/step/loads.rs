@@ -1,0 +1,120 @@
+//! Loading an exemption: judged and kept by the store's worker, then made live, then answered.
+
+use std::sync::Arc;
+
+use crate::approval::Signature;
+use crate::audit::Who;
+use crate::control::protocol::{ErrorKind, Response};
+use crate::daemon::engine::input::{LoadedExemption, RefusedLoad};
+use crate::daemon::engine::loads::{Asked, Handed, Loaded};
+use crate::daemon::engine::publishing::Tables;
+use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::{Level, LoadJob, StoreJob, Ticket, records};
+use crate::exemption::{Clocks, Summary};
+use crate::store::Admission;
+
+impl Engine {
+    pub(super) fn load_exemption(&mut self, ticket: Ticket, handed: Handed, who: Who, now: Clocks) {
+        let Handed { document, name, signatures, dry_run } = handed;
+        let Some(mut basis) = self.wanted_basis(now) else {
+            let message = "the daemon has not looked at this host yet: try again in a moment";
+            return self.answer(ticket, Response::error(ErrorKind::Busy, message));
+        };
+        let bytes = document.into_bytes();
+        let signatures = signatures
+            .into_iter()
+            .map(|signature| Signature { name: signature.name, bytes: signature.text.into_bytes() })
+            .collect();
+        let asked = Asked { name: name.clone(), bytes: bytes.clone(), who: who.clone(), dry_run };
+        self.loads.asked.push((ticket, asked));
+        // It is judged by the policy that is live, and its table is one of that policy: never of the next one.
+        basis.config = self.config.serial;
+        let policy = Arc::clone(&self.config.policy);
+        let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy };
+        self.ask_store(Purpose::Load(ticket), StoreJob::Load(job));
+    }
+
+    pub(super) fn exemption_loaded(
+        &mut self,
+        ticket: Ticket,
+        result: Result<Box<LoadedExemption>, RefusedLoad>,
+        now: Clocks,
+    ) {
+        let Some(at) = self.loads.asked.iter().position(|(its, _)| *its == ticket) else { return };
+        let (_, asked) = self.loads.asked.remove(at);
+        let LoadedExemption { admission, compiled } = match result {
+            Ok(loaded) => *loaded,
+            Err(RefusedLoad { kind, message, codes }) => {
+                if !asked.dry_run {
+                    self.record(records::load_refused(
+                        now.wall,
+                        &asked.who,
+                        (&asked.name, &asked.bytes),
+                        &codes,
+                    ));
+                }
+                return self.answer(ticket, Response::error(kind, message));
+            }
+        };
+        let id = &admission.document().id;
+        let approved = approved_words(&admission);
+        if asked.dry_run {
+            let summary = Summary::of_document(admission.document(), now.wall);
+            let message = format!("exemption {id} would be loaded{approved}");
+            return self.answer(ticket, Response::Planned { message, exemptions: vec![summary] });
+        }
+        self.publishing.keep_compiled(compiled);
+        let message = format!("exemption {id} is loaded{approved}");
+        let key = admission.key();
+        self.loads.kept.push(Loaded { ticket, key, message, reading: false });
+    }
+
+    /// Answers what is live, and what could not be made so.
+    pub(super) fn settle_loads(&mut self, now: Clocks) {
+        if self.loads.kept.iter().all(|it| it.reading) {
+            return;
+        }
+        match self.tables(now) {
+            Tables::OnTheWay => {}
+            Tables::Current => {
+                for it in &mut self.loads.kept {
+                    it.reading = true;
+                }
+                self.quotas.read_for_answers();
+            }
+            Tables::Failed(why) => {
+                for Loaded { ticket, key, .. } in std::mem::take(&mut self.loads.kept) {
+                    let message = format!(
+                        "exemption {} is kept, but the kernel does not judge by it yet: {why}. It is tried again \
+                         every few seconds; revoke it to give it up",
+                        key.0
+                    );
+                    self.log(Level::Error, message.clone());
+                    self.answer(ticket, Response::error(ErrorKind::Failed, message));
+                }
+            }
+        }
+    }
+
+    /// The kernel's counts are read: whoever waited for them is answered.
+    pub(super) fn answer_loads(&mut self, now: Clocks) {
+        let kept = std::mem::take(&mut self.loads.kept);
+        let (done, rest): (Vec<_>, Vec<_>) = kept.into_iter().partition(|it| it.reading);
+        self.loads.kept = rest;
+        for Loaded { ticket, key, message, .. } in done {
+            self.log(Level::Info, message.clone());
+            let exemptions = self.summaries(&[key], now);
+            let generation = self.publishing.generation();
+            self.answer(ticket, Response::Done { message, generation, exemptions });
+        }
+    }
+}
+
+fn approved_words(admission: &Admission) -> String {
+    let names: Vec<&str> = admission.approvals().iter().map(|approval| approval.identity.as_str()).collect();
+    if names.is_empty() {
+        "; nobody's approval was verified, for the config has no [approval]".to_owned()
+    } else {
+        format!(", approved by {}", names.join(" and "))
+    }
+}

@@ -1,0 +1,235 @@
+//! The steps of the engine: what each input does to the state, and what is asked for then.
+
+mod cgroups;
+mod changes;
+mod closings;
+mod config;
+mod cut;
+mod ending;
+mod interfaces;
+mod loads;
+mod problems;
+mod publish;
+mod quotas;
+mod reads;
+mod reconcile;
+mod records;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::daemon::engine::cgroups::Cgroups;
+use crate::daemon::engine::changes::Changes;
+use crate::daemon::engine::closings::Closings;
+use crate::daemon::engine::config::Config;
+use crate::daemon::engine::ending::Ending;
+use crate::daemon::engine::interfaces::Interfaces;
+use crate::daemon::engine::loads::{Handed, Loads};
+use crate::daemon::engine::periods::{EACH_DAY, EACH_SECOND, WATCHDOG};
+use crate::daemon::engine::publishing::Publishing;
+use crate::daemon::engine::quotas::Quotas;
+use crate::daemon::engine::reads::Reads;
+use crate::daemon::engine::state::{Begin, Due, Engine, Purpose};
+use crate::daemon::engine::{
+    Action, Asker, Input, Level, StoreId, StoreJob, StoreOutcome, Surroundings, Ticket,
+};
+use crate::exemption::Clocks;
+use crate::store::Kept;
+
+impl Engine {
+    /// The state at the start, with what is to be done first.
+    #[must_use]
+    pub fn new(begin: Begin, now: Clocks) -> (Self, Vec<Action>) {
+        let Begin { config_file, prepared, kept, counts, generation, held, daemon } = begin;
+        let mut engine = Self {
+            config: Config::new(config_file, prepared.policy.clone()),
+            kept,
+            counts,
+            daemon,
+            closings: Closings::begin(held),
+            publishing: Publishing::new(generation),
+            interfaces: Interfaces::default(),
+            cgroups: Cgroups::default(),
+            quotas: Quotas::default(),
+            changes: Changes::default(),
+            loads: Loads::default(),
+            reads: Reads::default(),
+            ending: Ending::default(),
+            clocks: now,
+            clock_count: 0,
+            due: Due { second: now.boot_ns, watchdog: now.boot_ns, day: now.boot_ns },
+            surroundings: BTreeMap::new(),
+            gap: None,
+            counts_refused: None,
+            next_store: 0,
+            cut_over: BTreeSet::new(),
+            logged: BTreeSet::new(),
+            now,
+            is_ready: false,
+            asked: BTreeMap::new(),
+            actions: Vec::new(),
+        };
+        engine.close_held(now);
+        engine.begin_with(prepared);
+        engine.interfaces.look();
+        engine.reconcile(now);
+        let actions = std::mem::take(&mut engine.actions);
+        (engine, actions)
+    }
+
+    /// Takes one input, and says what is to be done.
+    #[must_use]
+    pub fn step(&mut self, input: Input, now: Clocks) -> Vec<Action> {
+        self.now = now;
+        self.follow_clock(now);
+        match input {
+            Input::Request { ticket, request, asker } => self.request(ticket, request, asker, now),
+            Input::Record(record) => self.record(record),
+            Input::Hangup => self.load_config(None),
+            Input::Changed => self.interfaces.look(),
+            Input::Tick => {}
+            Input::Observed(sight) => self.observed(sight, now),
+            Input::Published(outcome) => self.published(*outcome, now),
+            Input::Attached { index, result } => self.attached(index, result, now),
+            Input::Released { interface, result } => self.released(&interface, result, now),
+            Input::Forgotten { stray, result } => self.forgotten(&stray, result),
+            Input::Restored(result) => self.restored(result, now),
+            Input::Uses(uses) => self.uses_read(uses, now),
+            Input::UsesReset { slots, result } => self.uses_reset(slots, result),
+            Input::Held { slots, held, result } => self.closings.held(slots, held, result, now),
+            Input::Sampled(sample) => self.sampled(sample),
+            Input::SocketsClosed { id, flows, problems } => self.sockets_closed(id, flows, problems, now),
+            Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
+            Input::Read { id, response } => self.read_beside(id, response),
+            Input::Loaded(result) => self.config_loaded(result, now),
+            Input::Surroundings(found) => self.surroundings_are(found),
+            Input::Stop { with_host } => self.stop(with_host),
+        }
+        self.do_what_is_due(now);
+        self.reconcile(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When the next [`Input::Tick`] is wanted, nanoseconds of `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub fn next_tick(&self) -> u64 {
+        let regular = self.due.second.min(self.due.watchdog).min(self.due.day);
+        let of_requests = self.changes.next_deadline().into_iter().chain(self.reads.next_deadline()).min();
+        [self.quotas.next_look(&self.kept), of_requests].into_iter().flatten().fold(regular, u64::min)
+    }
+
+    fn request(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
+        if self.ending.has_begun() {
+            return self
+                .answer(ticket, Response::error(ErrorKind::Busy, "the daemon is ending; nothing was done"));
+        }
+        match request {
+            Request::Reload {} => self.load_config(Some((ticket, asker.who))),
+            Request::ExemptionLoad { document, name, signatures, dry_run } => {
+                self.load_exemption(ticket, Handed { document, name, signatures, dry_run }, asker.who, now);
+            }
+            Request::ExemptionStay { .. }
+            | Request::ExemptionResume { .. }
+            | Request::ExemptionRevoke { .. }
+            | Request::InstrumentInvalidate { .. } => {
+                self.change_exemptions(ticket, &request, asker.who, now)
+            }
+            request => self.read(ticket, request, asker, now),
+        }
+    }
+
+    fn follow_clock(&mut self, now: Clocks) {
+        if let Some(moved) = now.wall_jumped_since(&self.clocks) {
+            self.log(
+                Level::Warn,
+                format!(
+                    "the wall clock was set by {} ms: the windows of exemptions follow",
+                    moved / 1_000_000
+                ),
+            );
+            self.clocks = now;
+            self.clock_count += 1;
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Clocks) {
+        if now.boot_ns >= self.due.second {
+            self.due.second = now.boot_ns + EACH_SECOND;
+            self.quotas.look_now();
+            self.interfaces.look();
+            self.log_problems(now);
+        }
+        if now.boot_ns >= self.due.watchdog {
+            self.due.watchdog = now.boot_ns + WATCHDOG;
+            self.publishing.try_again();
+            self.reads.book();
+            self.ask_store(Purpose::CheckPlace, StoreJob::CheckPlace);
+        }
+        if now.boot_ns >= self.due.day {
+            self.due.day = now.boot_ns + EACH_DAY;
+            self.warn_of_age(now);
+        }
+        self.changes_are_late(now);
+        self.reads_are_late(now);
+    }
+
+    fn surroundings_are(&mut self, found: Surroundings) {
+        let (key, is_well) = match &found {
+            Surroundings::Control(problems) => ("control", problems.is_empty()),
+            Surroundings::State(why) => ("state", why.is_none()),
+            Surroundings::Store(why) => ("store", why.is_none()),
+            Surroundings::Loop(why) => ("loop", why.is_none()),
+            Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
+            Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
+        };
+        match is_well {
+            true => drop(self.surroundings.remove(key)),
+            false => drop(self.surroundings.insert(key, found)),
+        }
+    }
+
+    fn stored(&mut self, id: StoreId, outcome: StoreOutcome, kept: Kept, now: Clocks) {
+        self.kept = kept;
+        self.close_held(now);
+        self.settle_closings();
+        let Some((_, purpose)) = self.asked.remove(&id) else { return };
+        match (purpose, outcome) {
+            (Purpose::Load(ticket), StoreOutcome::Loaded(result)) => {
+                self.exemption_loaded(ticket, result, now)
+            }
+            (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result, now),
+            (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
+            (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
+            (purpose, StoreOutcome::Saved(result)) => {
+                self.saved(purpose, result.map_err(|it| it.to_string()))
+            }
+            // The worker answers each job in its own way; nothing else comes.
+            _ => {}
+        }
+    }
+
+    fn saved(&mut self, purpose: Purpose, result: Result<(), String>) {
+        match purpose {
+            Purpose::Record => {
+                self.recorded(result);
+                self.recorded_for_end();
+            }
+            Purpose::SaveUses => self.uses_saved(result),
+            Purpose::SlotsReset => self.slots_are_free(result),
+            Purpose::CountersEnd => self.counters_ended(result),
+            Purpose::SaveCounts => {
+                self.counts_refused = result.as_ref().err().cloned();
+                if let Err(error) = result {
+                    self.reads.booked = None;
+                    self.log(
+                        Level::Warn,
+                        format!("what crossed can't be saved, and is with the next look: {error}"),
+                    );
+                }
+            }
+            Purpose::CheckPlace => self.surroundings_are(Surroundings::State(result.err())),
+            Purpose::Load(_) | Purpose::Change(_) | Purpose::Tend | Purpose::Read(_) => {}
+        }
+    }
+}

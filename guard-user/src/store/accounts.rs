@@ -1,0 +1,163 @@
+//! The accounts of exemptions: what the kernel counts for them is saved, their quotas are granted ahead of it, and
+//! what they hold is settled where the counts end.
+
+use jiff::Timestamp;
+
+use super::days::day;
+use super::entry::Entry;
+use super::quota::slice;
+use super::{Kept, Key, Store, StoreError, rollup};
+use crate::exemption::record::{Record, Use};
+
+/// The quota of an open exemption, where not all of it is granted.
+fn granted_in_part(entry: &Entry) -> Option<u64> {
+    let quota = entry.document.as_ref()?.quota_bytes?;
+    (entry.is_active() && entry.record.granted < quota).then_some(quota)
+}
+
+/// The quota of which this exemption is to be granted more, where it has used so much.
+fn to_extend(entry: &Entry, used: Use) -> Option<u64> {
+    let ahead = entry.record.granted.saturating_sub(used.bytes);
+    granted_in_part(entry).filter(|quota| ahead <= slice(*quota) / 2)
+}
+
+impl Kept {
+    /// Whether an exemption is open whose quota is granted in part, so that its use is to be looked at often.
+    #[must_use]
+    pub fn has_more_to_grant(&self) -> bool {
+        self.entries().any(|(_, entry)| granted_in_part(entry).is_some())
+    }
+
+    /// Whether [`Store::grant`] would grant more, were these counts of the kernel's
+    /// [saved](Store::checkpoint_use).
+    #[must_use]
+    pub fn is_grant_due(&self, counts: &[(u16, Use)]) -> bool {
+        self.entries()
+            .any(|(_, entry)| to_extend(entry, entry.record.before.plus(entry.counted(counts))).is_some())
+    }
+}
+
+impl Store {
+    /// Grants more where less than half a slice is left. True where the kernel has to get it, by a new
+    /// generation.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then the kernel stops at what it has.
+    pub fn grant(&mut self) -> Result<bool, StoreError> {
+        self.leave_doubt()?;
+        let mut more: Vec<(Key, Record)> = Vec::new();
+        for (key, entry) in self.kept.entries() {
+            let record = &entry.record;
+            let Some(quota) = to_extend(entry, record.used()) else { continue };
+            let granted = record.used().bytes.saturating_add(slice(quota)).min(quota);
+            more.push((key.clone(), Record { granted, ..record.clone() }));
+        }
+        if more.is_empty() {
+            return Ok(false);
+        }
+        self.keep(more)?;
+        Ok(true)
+    }
+
+    /// Saves what the kernel has counted for accounts since its counters began, and what an earlier write
+    /// could not save.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn checkpoint_use(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
+        self.leave_doubt()?;
+        let (mut records, mut spent) = (Vec::new(), Vec::new());
+        for (key, entry) in self.kept.entries() {
+            let counted = entry.counted(counts);
+            if counted == entry.record.counted {
+                continue;
+            }
+            spent.push((key.clone(), counted.minus(entry.record.counted)));
+            let seen = Some((entry.record.seen.map_or(now, |(first, _)| first), now));
+            records.push((key.clone(), Record { counted, seen, ..entry.record.clone() }));
+        }
+        if records.is_empty() && !self.is_ahead() {
+            return Ok(());
+        }
+        self.commit(&records, Vec::new(), |batch| rollup::add_use(batch, &day(now), &spent))?;
+        self.take(records);
+        Ok(())
+    }
+
+    /// The kernel's counters began anew, from zero: after a reboot, or after everything was detached. To be
+    /// called as long as no generation was ever live in the kernel's tables, before the first one is, so
+    /// that quotas go on where they were at most; a second call changes nothing.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then the kernel must not get the exemptions.
+    pub fn counters_began_anew(&mut self) -> Result<(), StoreError> {
+        self.leave_doubt()?;
+        let mut records = Vec::new();
+        for (key, entry) in self.kept.entries() {
+            let record = &entry.record;
+            let bounded = entry.document.as_ref().is_none_or(|document| document.quota_bytes.is_some());
+            let used = record.used();
+            // What the kernel may have let through since it was last asked counts as used.
+            let bytes = match bounded && !record.slots.is_empty() {
+                true => used.bytes.max(record.granted),
+                false => used.bytes,
+            };
+            let before = Use { bytes, ..used };
+            if record.counted != Use::default() || before != record.before {
+                records.push((key.clone(), Record { before, counted: Use::default(), ..record.clone() }));
+            }
+        }
+        // The counts by day begin at zero likewise.
+        let anew = self.commit(&records, Vec::new(), rollup::counters_began_anew);
+        anew?;
+        self.take(records);
+        Ok(())
+    }
+
+    /// The kernel's counts are final: nothing is guarded any more. What was granted and not used is given
+    /// back.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then what was granted counts as used.
+    pub fn counters_end(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
+        self.checkpoint_use(counts, now)?;
+        let settled = |record: &Record| Record {
+            before: record.used(),
+            counted: Use::default(),
+            granted: record.used().bytes,
+            ..record.clone()
+        };
+        let records: Vec<(Key, Record)> = self
+            .kept
+            .entries()
+            .filter(|(_, entry)| !entry.record.slots.is_empty())
+            .map(|(key, entry)| (key.clone(), settled(&entry.record)))
+            .collect();
+        self.keep(records)
+    }
+
+    /// The use that the kernel counted for these slots is zero now, so that another exemption may have them.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then the slots stay taken.
+    pub fn slots_were_reset(&mut self, slots: &[u16]) -> Result<(), StoreError> {
+        self.leave_doubt()?;
+        let freed = |record: &Record| {
+            !record.slots.is_empty() && record.slots.iter().all(|slot| slots.contains(slot))
+        };
+        let records: Vec<(Key, Record)> = self
+            .kept
+            .entries()
+            .filter(|(_, entry)| !entry.is_active() && freed(&entry.record))
+            .map(|(key, entry)| {
+                let (before, counted) = (entry.record.used(), Use::default());
+                // What was granted and not used is not used: the count is final.
+                let granted = before.bytes;
+                (key.clone(), Record { slots: Vec::new(), before, counted, granted, ..entry.record.clone() })
+            })
+            .collect();
+        self.keep(records)?;
+        self.kept.inner_mut().unclean.retain(|slot| !slots.contains(slot));
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! The tables of the database.
+
+use redb::TableDefinition;
+
+/// Documents, byte for byte, by id and version.
+pub(super) const DOCUMENTS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("documents");
+/// Detached signatures over them, byte for byte, by id, version and number.
+pub(super) const SIGNATURES: TableDefinition<'_, (&str, u32, u32), &[u8]> =
+    TableDefinition::new("signatures");
+/// What became of each: a [`Record`](crate::exemption::record::Record) as JSON.
+pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("records");
+/// The audit trail, line by line.
+pub(super) const AUDIT: TableDefinition<'_, u64, &str> = TableDefinition::new("audit");
+/// Bytes and packets that an exemption let through, by day, id and version.
+pub(super) const USE_BY_DAY: TableDefinition<'_, (&str, &str, u32), (u64, u64)> =
+    TableDefinition::new("use-by-day");
+/// Packets and bytes by day and a [`Judged`](super::Judged) as JSON.
+pub(super) const COUNTS_BY_DAY: TableDefinition<'_, (&str, &str), (u64, u64)> =
+    TableDefinition::new("counts-by-day");
+/// The kernel's counts that are in [`COUNTS_BY_DAY`] already, by a [`Judged`](super::Judged) as JSON.
+pub(super) const SAVED_COUNTS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("booked");
+/// Which pins the kernel's counts are of: a [`PinCounts`](super::PinCounts) as JSON.
+pub(super) const PIN_COUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("pin-counts");
+/// Up to where something was read, by its name: the boot and nanoseconds of `CLOCK_BOOTTIME`.
+pub(super) const CURSORS: TableDefinition<'_, &str, (&str, u64)> = TableDefinition::new("cursors");
+/// What the database is: its form.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// The row of [`PIN_COUNTS`].
+pub(super) const NOW: &str = "now";
+/// The row of [`CURSORS`] that says up to when flows were reported.
+pub(super) const FLOWS: &str = "flows";
+
+/// The form of the tables. A table that is added does not change it: a database without the table is read as if
+/// that were empty, and an earlier version of this program does not look at it.
+pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT_KEY: &str = "format";
