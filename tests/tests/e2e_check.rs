@@ -85,7 +85,7 @@ fn what_a_start_goes_on_without_is_a_warning() {
         ProblemCode::CgroupMissing,
         ProblemCode::GroupsUnresolved,
         ProblemCode::DatabaseStale,
-        ProblemCode::StoreDamaged,
+        ProblemCode::StoreUnavailable,
     ];
     let wanted: BTreeSet<ProblemCode> = met.into_iter().collect();
     daemon
@@ -120,7 +120,7 @@ fn a_file_system_that_takes_no_file_is_a_warning() {
     assert!(message.contains("can't be made in") && message.contains("Read-only file system"), "{message}");
     let _daemon = bed.start(&[]).unwrap();
     let problems = bed.status().unwrap().problems;
-    assert!(problems.iter().any(|problem| problem.code == ProblemCode::StoreDamaged), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.code == ProblemCode::StoreUnavailable), "{problems:?}");
 }
 
 #[test]

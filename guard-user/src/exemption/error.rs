@@ -146,6 +146,9 @@ impl ErrorKind {
                 "write the bytes that may leave, such as 5_000_000_000; leave out the key for no bound".into()
             }
             Self::BadLine { .. } => "write one line of text".into(),
+            Self::NoZone { text } if !text.contains(':') => {
+                format!("write the moment with its zone, such as {text}T00:00:00Z")
+            }
             Self::NoZone { text } => format!("write {text}Z for UTC, or {text}+01:00"),
             Self::NoSuchTime { .. } => "for example 2026-12-01T09:00:00+01:00".into(),
             Self::BadCount { .. } => format!("write a number from 1 to {MAX_SIGNERS}"),

@@ -66,7 +66,7 @@ static KEYS: [Key; 32] = [
         Kind::Integer,
         "no renewal",
         "1",
-        "The open version of this id that it takes the place of when it is loaded. Lower than `version`.",
+        "The version of this id that it takes the place of when it is loaded: an open one, or one that is over by its time or its quota. Lower than `version`.",
     ),
     key(
         "",

@@ -36,4 +36,4 @@ pub use instrument::InstrumentKind;
 pub use lifecycle::State;
 pub use parse::{load, parse, read};
 pub use summary::Summary;
-pub use surroundings::{Earlier, EarlierOf, Surroundings};
+pub use surroundings::{Earlier, EarlierOf, Standing, Surroundings};

@@ -23,6 +23,17 @@ pub type EarlierOf<'a> = &'a dyn Fn(&str) -> Option<Earlier>;
 pub struct Earlier {
     /// The highest version.
     pub version: u32,
-    /// Whether it is open: neither revoked nor expired.
-    pub open: bool,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// How the highest version of an id stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It, or one below it, is open: neither revoked nor over.
+    Open,
+    /// Its time or its quota ended. A renewal can take its place.
+    Over,
+    /// It was closed by somebody, or can't be read.
+    Closed,
 }

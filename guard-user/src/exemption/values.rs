@@ -33,6 +33,16 @@ pub(super) fn count(number: &i128) -> Result<u32, ErrorKind> {
     count.ok_or(ErrorKind::BadCount { number: *number })
 }
 
+/// Whether nobody sees this character, or it turns the text around it (Unicode, UAX 9 and general category Cf), or it is
+/// a blank that is none of the keyboard's.
+fn is_invisible(letter: char) -> bool {
+    let is_odd_blank = letter.is_whitespace() && letter != ' ';
+    is_odd_blank
+        || matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// One line for people.
 pub(super) fn line(text: &str) -> Result<String, ErrorKind> {
     const LONGEST: usize = 200;
@@ -43,10 +53,17 @@ pub(super) fn line(text: &str) -> Result<String, ErrorKind> {
     if text.len() > LONGEST {
         return bad("has more than 200 bytes");
     }
-    match text.chars().any(char::is_control) {
-        true => bad("has a control character or a line break"),
-        false => Ok(text.to_owned()),
+    if text.chars().any(char::is_control) {
+        return bad("has a control character or a line break");
     }
+    // What two readers do not see alike, or not at all: a signer would sign another text than it seems.
+    if text.chars().any(is_invisible) {
+        return bad("has a character that nobody sees, or that turns text around");
+    }
+    if text.trim() != text {
+        return bad("begins or ends with a blank");
+    }
+    Ok(text.to_owned())
 }
 
 pub(super) fn pin(name: &str, known: Option<&[String]>) -> Result<String, ErrorKind> {

@@ -76,6 +76,12 @@ impl Explainer {
         Ok(Self { policy, db, exemptions, unread: None, facts, tables })
     }
 
+    /// Whether exemptions may be open that could not be read.
+    #[must_use]
+    pub fn has_unread_exemptions(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// The same, knowing that exemptions may be open that could not be read, and why.
     #[must_use]
     pub fn with_unread_exemptions(self, why: String) -> Self {

@@ -34,6 +34,14 @@ pub struct Explanation {
     pub steps: Vec<Step>,
 }
 
+impl Explanation {
+    /// Whether a pin forbids a destination of the packet, so that only an exemption could let it pass.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        !self.denied.is_empty()
+    }
+}
+
 impl Explainer {
     /// Decides for a packet at the time `now`, in nanoseconds of `CLOCK_BOOTTIME`, and tells how. The packet
     /// is as the parser read it, on ingress too, where it has no mark and no cgroup yet.

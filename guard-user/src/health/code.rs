@@ -92,6 +92,9 @@ codes! {
     StoreDamaged = "store-damaged",
         "The store, or an exemption in it, can't be read. What can't be read is closed.",
         "Put a copy of the store back, or move it elsewhere to begin anew. See docs/sre.md.";
+    StoreUnavailable = "store-unavailable",
+        "The store can't be opened now: another process holds it, or the disk is full, read-only or fails. Every exemption is closed.",
+        "Do what the message says: end the other process, or mend the disk. It is tried again. Put no copy back.";
     StoreMoved = "store-moved",
         "The state directory or the store in it was moved or removed. What is written now would be lost.",
         "Put the directory back, or restart the daemon to begin a new store.";

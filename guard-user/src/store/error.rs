@@ -120,10 +120,15 @@ fn remedy(source: &io::Error) -> &'static str {
 }
 
 impl StoreError {
-    /// The database could not be used when the store was opened.
-    pub(super) fn unusable(path: &Path) -> Self {
-        let reason = "it could not be read when the daemon started".to_owned();
-        Self::Damaged { path: path.to_owned(), reason }
+    /// The database could not be used when the store was opened: because of what is in it, or because it could not be
+    /// had.
+    pub(super) fn unusable(path: &Path, is_damaged: bool) -> Self {
+        let path = path.to_owned();
+        if is_damaged {
+            return Self::Damaged { path, reason: "it could not be read when the daemon started".to_owned() };
+        }
+        let source = io::Error::other("it could not be opened when the daemon started");
+        Self::Disk { path, step: "use of the store", source }
     }
 
     /// An error of the database: the disk's, or one that shows that it is not what was written.

@@ -58,6 +58,7 @@ impl Store {
         let kept = Inner {
             path: path.clone(),
             usable: true,
+            is_damaged: false,
             entries,
             unreadable,
             unclean,
@@ -79,7 +80,7 @@ impl Store {
             "it can't be read ({reason}); no exemption is open and none can be loaded. Restore it from a \
              backup, or move it elsewhere to begin anew"
         );
-        Self::without_database(path, reason)
+        Self::without_database(path, reason, true)
     }
 
     /// The store of a state directory that could not be opened because of this error: nothing is open, every change
@@ -88,13 +89,15 @@ impl Store {
     #[must_use]
     pub fn closed(state_directory: &Path, error: &StoreError) -> Self {
         let reason = format!("{error}; until it can be opened no exemption is open and none can be loaded");
-        Self::without_database(state_directory.join(FILE), reason)
+        let is_damaged = matches!(error, StoreError::Damaged { .. });
+        Self::without_database(state_directory.join(FILE), reason, is_damaged)
     }
 
-    fn without_database(path: PathBuf, reason: String) -> Self {
+    fn without_database(path: PathBuf, reason: String, is_damaged: bool) -> Self {
         let kept = Inner {
             path: path.clone(),
             usable: false,
+            is_damaged,
             entries: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             // The kernel's counts are of exemptions that are not known now.
@@ -121,7 +124,7 @@ impl Store {
     }
 
     pub(super) fn no_disk(&self) -> StoreError {
-        StoreError::unusable(&self.path)
+        StoreError::unusable(&self.path, self.kept.is_damaged())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::audit::Kind;
 use crate::compile::KernelExemption;
 use crate::exemption::record::{Record, Use};
 use crate::exemption::summary::is_spent;
-use crate::exemption::{Clocks, Document, Earlier, Summary};
+use crate::exemption::{Clocks, Document, Earlier, Standing, State, Summary};
 
 /// The exemptions as the disk has them: what the kernel may have open is computed from this and nothing else.
 ///
@@ -31,6 +31,8 @@ pub(super) struct Inner {
     pub(super) path: PathBuf,
     /// Whether there is a database that can be used. Without one there is nothing to open.
     pub(super) usable: bool,
+    /// Where it is not: whether what is in it is at fault.
+    pub(super) is_damaged: bool,
     pub(super) entries: BTreeMap<Key, Arc<Entry>>,
     /// Versions whose record can't be read: they are not loaded again.
     pub(super) unreadable: BTreeSet<Key>,
@@ -75,6 +77,11 @@ impl Kept {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.0.usable
+    }
+
+    /// Whether it is unusable because of what is in it.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.0.is_damaged
     }
 
     /// What can't be used of the store; each of these exemptions is closed.
@@ -173,13 +180,21 @@ impl Kept {
 
     /// The highest version of an id that was ever loaded.
     pub(super) fn earlier(&self, id: &str) -> Option<Earlier> {
-        let loaded = self
-            .versions(id)
-            .map(|((_, version), entry)| (*version, entry.document.is_some() && !entry.record.is_closed()));
+        let loaded = self.versions(id).map(|((_, version), entry)| {
+            let standing = match entry.record.status.state() {
+                _ if entry.document.is_none() => Standing::Closed,
+                State::Expired | State::Exhausted => Standing::Over,
+                _ if entry.record.is_closed() => Standing::Closed,
+                _ => Standing::Open,
+            };
+            (*version, standing)
+        });
         let unreadable = self.0.unreadable.iter().filter(|(its_id, _)| its_id == id);
-        let all: Vec<(u32, bool)> = loaded.chain(unreadable.map(|(_, version)| (*version, false))).collect();
-        let version = all.iter().map(|&(version, _)| version).max()?;
-        Some(Earlier { version, open: all.iter().any(|&(_, open)| open) })
+        let all: Vec<(u32, Standing)> =
+            loaded.chain(unreadable.map(|(_, version)| (*version, Standing::Closed))).collect();
+        let &(version, last) = all.iter().max_by_key(|(version, _)| *version)?;
+        let is_open = all.iter().any(|(_, standing)| *standing == Standing::Open);
+        Some(Earlier { version, standing: if is_open { Standing::Open } else { last } })
     }
 
     /// The exemptions that the kernel is to have, by its own clock. A pin that the config does not have
@@ -263,7 +278,7 @@ impl Kept {
     /// So many slots that no exemption holds.
     pub(super) fn free_slots(&self, wanted: usize) -> Result<Vec<u16>, StoreError> {
         if !self.0.usable {
-            return Err(StoreError::unusable(&self.0.path));
+            return Err(StoreError::unusable(&self.0.path, self.0.is_damaged));
         }
         let free: Vec<u16> = every_slot().filter(|slot| self.is_free(*slot)).take(wanted).collect();
         if free.len() < wanted { Err(StoreError::NoSlot { wanted }) } else { Ok(free) }

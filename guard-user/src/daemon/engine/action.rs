@@ -62,7 +62,8 @@ pub enum State {
     Stopping,
 }
 
-/// A step of the worker that owns the kernel side. Jobs that close or publish come before all others.
+/// A step of the worker that owns the kernel side. Jobs that close or publish come before all others, those
+/// that let go after them.
 #[derive(Debug)]
 pub enum KernelJob {
     /// Look at interfaces, attachments, entries and these cgroups.
@@ -106,6 +107,13 @@ impl KernelJob {
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
         matches!(self, Self::Publish(_) | Self::Hold { .. })
+    }
+
+    /// Whether everything else goes before it: an interface that is to be guarded must not wait for those that are let
+    /// go.
+    #[must_use]
+    pub const fn can_wait(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::Forget(_))
     }
 }
 

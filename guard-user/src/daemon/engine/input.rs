@@ -237,6 +237,21 @@ pub struct RefusedLoad {
     pub codes: Vec<&'static str>,
 }
 
+/// Why the store can't be used. Every exemption is closed meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreFault {
+    /// Whether it is not what was written. Else it can't be had now: another process holds it, or the disk refuses.
+    pub is_damaged: bool,
+    /// What happened, and what to do.
+    pub why: String,
+}
+
+impl From<&StoreError> for StoreFault {
+    fn from(error: &StoreError) -> Self {
+        Self { is_damaged: matches!(error, StoreError::Damaged { .. }), why: error.to_string() }
+    }
+}
+
 /// Something around the daemon that may go wrong and be right again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Surroundings {
@@ -245,7 +260,7 @@ pub enum Surroundings {
     /// The state directory: why it is not the one that is open.
     State(Option<String>),
     /// The database of exemptions: why it can't be used at all.
-    Store(Option<String>),
+    Store(Option<StoreFault>),
     /// The daemon's loop: how long it was held up within the last minute.
     Loop(Option<String>),
     /// The geo database: why it could not be kept for a start that can't read it.

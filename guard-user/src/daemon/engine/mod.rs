@@ -41,7 +41,7 @@ pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
     Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
-    StoreOutcome, Surroundings,
+    StoreFault, StoreOutcome, Surroundings,
 };
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

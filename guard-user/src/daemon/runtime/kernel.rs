@@ -1,4 +1,5 @@
-//! The worker that owns the kernel side: one thread, one job after the other, what closes before what looks.
+//! The worker that owns the kernel side: one thread, one job after the other, what closes before what looks and
+//! attaches, and what lets go last.
 
 use std::io;
 use std::time::Instant;
@@ -29,7 +30,11 @@ impl Worker {
     }
 
     pub(super) fn put(&self, job: KernelJob) {
-        let urgency = if job.is_urgent() { Urgency::Urgent } else { Urgency::Ordinary };
+        let urgency = match &job {
+            job if job.is_urgent() => Urgency::Urgent,
+            job if job.can_wait() => Urgency::Last,
+            _ => Urgency::Ordinary,
+        };
         self.0.put(job, urgency);
     }
 

@@ -1,4 +1,4 @@
-//! The queue of a worker: jobs of two urgencies, first in first out within each.
+//! The queue of a worker: jobs of three urgencies, first in first out within each.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ struct Shared<T> {
 struct Jobs<T> {
     urgent: VecDeque<T>,
     others: VecDeque<T>,
+    last: VecDeque<T>,
     is_open: bool,
 }
 
@@ -31,11 +32,14 @@ pub(super) enum Urgency {
     Urgent,
     /// After those.
     Ordinary,
+    /// When there is nothing else to do.
+    Last,
 }
 
 /// A new queue.
 pub(super) fn queue<T>() -> (Sender<T>, Receiver<T>) {
-    let jobs = Jobs { urgent: VecDeque::new(), others: VecDeque::new(), is_open: true };
+    let jobs =
+        Jobs { urgent: VecDeque::new(), others: VecDeque::new(), last: VecDeque::new(), is_open: true };
     let shared = Arc::new(Shared { jobs: Mutex::new(jobs), changed: Condvar::new() });
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
@@ -54,6 +58,7 @@ impl<T> Sender<T> {
         match urgency {
             Urgency::Urgent => jobs.urgent.push_back(job),
             Urgency::Ordinary => jobs.others.push_back(job),
+            Urgency::Last => jobs.last.push_back(job),
         }
         drop(jobs);
         self.0.changed.notify_one();
@@ -75,7 +80,7 @@ impl<T> Receiver<T> {
             if let Some(job) = jobs.urgent.pop_front() {
                 return Some(job);
             }
-            if let Some(job) = jobs.others.pop_front() {
+            if let Some(job) = jobs.others.pop_front().or_else(|| jobs.last.pop_front()) {
                 return Some(job);
             }
             if !jobs.is_open {
@@ -93,13 +98,14 @@ mod tests {
     #[test]
     fn urgent_jobs_come_first_and_all_are_done_before_the_end() {
         let (sender, receiver) = queue();
+        sender.put(5, Urgency::Last);
         sender.put(1, Urgency::Ordinary);
         sender.put(2, Urgency::Urgent);
         sender.put(3, Urgency::Ordinary);
         sender.put(4, Urgency::Urgent);
         drop(sender);
         let taken: Vec<i32> = std::iter::from_fn(|| receiver.take()).collect();
-        assert_eq!(taken, [2, 4, 1, 3]);
+        assert_eq!(taken, [2, 4, 1, 3, 5]);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
-use crate::daemon::engine::{self, Action, Begin, Engine, Input, LoadFailure, Prepared, Surroundings};
+use crate::daemon::engine::{
+    self, Action, Begin, Engine, Input, LoadFailure, Prepared, StoreFault, Surroundings,
+};
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
@@ -208,7 +210,7 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
 }
 
 /// The store; one that holds nothing where it can't be had, so that every exemption is closed.
-fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
+fn open_store(state: &Path, generation: u64) -> (Store, Option<StoreFault>) {
     match store::open(state, generation == 0) {
         Ok(store) => {
             for problem in store.kept().problems() {
@@ -218,7 +220,7 @@ fn open_store(state: &Path, generation: u64) -> (Store, Option<String>) {
         }
         Err(error) => {
             error!("the store can't be used, so every exemption is closed: {error}");
-            let why = error.to_string();
+            let why = StoreFault::from(&error);
             (Store::closed(state, &error), Some(why))
         }
     }

@@ -125,7 +125,7 @@ fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &Unbou
         Ok(_) => {}
         Err(error) => {
             let _nobody_is_left =
-                inputs.send(Input::Surroundings(Surroundings::Store(Some(error.to_string()))));
+                inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
         }
     }
 }

@@ -17,7 +17,7 @@ use super::instrument::InstrumentKind;
 use super::law::Breach;
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
 use super::sink::Sink;
-use super::surroundings::Surroundings;
+use super::surroundings::{Standing, Surroundings};
 use super::values::{count, country, digest, identity, line, moment, network, pin, quota, review, version};
 use crate::config::each::{checked, choice, each, one};
 use crate::config::values;
@@ -181,9 +181,10 @@ fn check_earlier(
 ) {
     let Some(look) = surroundings.earlier else { return };
     let earlier = look(id);
-    let open = earlier.filter(|earlier| earlier.open).map(|earlier| earlier.version);
+    let of = |standing| earlier.filter(|earlier| earlier.standing == standing).map(|it| it.version);
+    let (open, over) = (of(Standing::Open), of(Standing::Over));
     if let (Some(replaced), Some(place)) = (replaces, &raw.replaces)
-        && open != Some(replaced)
+        && open.or(over) != Some(replaced)
     {
         let kind = ErrorKind::ReplacesClosed { id: id.to_owned(), replaced, open };
         sink.error(place.span().start, "replaces", kind);

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{GOOD, NOW, check, good_with, pins, time};
 use crate::config::tests::findings::{Example, each_is_found_alone, told};
 use crate::exemption::limits::DOCUMENT_BYTES;
-use crate::exemption::{Earlier, Surroundings, load, parse};
+use crate::exemption::{Earlier, Standing, Surroundings, load, parse};
 
 /// One example, or a few, for each kind of error.
 const EXAMPLES: &[Example] = &[
@@ -351,7 +351,10 @@ fn an_id_that_is_open_and_a_version_that_was_loaded_are_refused() {
         let result = parse(Path::new("x.toml"), text.as_bytes(), &surroundings);
         result.err().map(|errors| errors.to_string())
     };
-    let earlier = |version, open| Some(Earlier { version, open });
+    let earlier = |version, open| {
+        let standing = if open { Standing::Open } else { Standing::Closed };
+        Some(Earlier { version, standing })
+    };
     let third = "version = 3";
     let open = with(third, earlier(2, true)).unwrap();
     assert!(open.starts_with("x.toml:1:6: error: id: an exemption \"mlat-1\" is open already"), "{open}");
@@ -367,6 +370,10 @@ fn an_id_that_is_open_and_a_version_that_was_loaded_are_refused() {
 
     let renewal = "version = 3\nreplaces = 2";
     assert_eq!(with(renewal, earlier(2, true)), None);
+    // What is over by its time or its quota can be renewed, and needs its approvals again; so can it be written anew.
+    let over = Some(Earlier { version: 2, standing: Standing::Over });
+    assert_eq!(with(renewal, over), None);
+    assert_eq!(with(third, over), None);
     for (earlier, hint) in [
         (None, "leave out replaces; "),
         (earlier(2, false), "leave out replaces; "),

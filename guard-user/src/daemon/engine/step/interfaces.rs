@@ -17,6 +17,9 @@ use crate::daemon::engine::{KernelJob, Level};
 use crate::exemption::Clocks;
 use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
 
+/// Interfaces to which programs are being attached at once.
+const AT_ONCE: usize = 8;
+
 impl Engine {
     /// How an interface stands to the config.
     pub(super) fn claim(&self, it: &ObservedInterface) -> Claim {
@@ -147,7 +150,10 @@ impl Engine {
                 continue;
             };
             for hook in Hook::ALL {
-                let was_on = it.at(hook).is_some() && !self.interfaces.releasing.contains(&it.interface.name);
+                let is_wanted = hook == Hook::Egress || wants_ingress(&self.config.policy);
+                let was_on = is_wanted
+                    && it.at(hook).is_some()
+                    && !self.interfaces.releasing.contains(&it.interface.name);
                 if was_on && next.at(hook).is_none() && self.claim(next) != Claim::None {
                     let name = &next.interface.name;
                     let line = format!(
@@ -212,7 +218,9 @@ impl Engine {
             return;
         }
         let Some(observed) = self.interfaces.observed.take() else { return };
-        for it in &observed.interfaces {
+        // Those by which something can leave come first.
+        let (routed, others): (Vec<_>, Vec<_>) = observed.interfaces.iter().partition(|it| it.has_route);
+        for it in routed.into_iter().chain(others) {
             self.attach_where_needed(it, now);
         }
         for stray in observed.strays.iter().filter(|stray| !stray.is_alive) {
@@ -241,6 +249,10 @@ impl Engine {
             || self.interfaces.releasing.contains(name)
         {
             return;
+        }
+        // The rest waits for a look after these, which shows what has come meanwhile.
+        if self.interfaces.attaching.len() >= AT_ONCE {
+            return self.interfaces.look();
         }
         if self.interfaces.tried.get(&index).is_some_and(|tried| tried.is_just_now(now)) {
             return;

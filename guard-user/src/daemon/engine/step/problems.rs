@@ -9,7 +9,7 @@ use crate::daemon::engine::interfaces::{Claim, wants_ingress};
 use crate::daemon::engine::periods::SECOND;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::{Level, Surroundings};
+use crate::daemon::engine::{Level, StoreFault, Surroundings};
 use crate::exemption::Clocks;
 use crate::health::{Enforcement, Problem, ProblemCode};
 use crate::kernel::ObservedInterface;
@@ -20,6 +20,8 @@ const ON_THE_WAY_NS: u64 = SECOND / 4;
 const BEING_ATTACHED: &str = "the program is being attached";
 /// How long config and databases may take to be read, nanoseconds: large ones take seconds.
 const LOADING_NS: u64 = 15 * SECOND;
+/// How long a look at the interfaces may take, nanoseconds: one at a thousand takes a tenth of that.
+const LOOKING_NS: u64 = SECOND;
 /// How long a worker may be silent, nanoseconds.
 const STUCK_NS: u64 = 5 * SECOND;
 
@@ -133,6 +135,13 @@ impl Engine {
             let message = format!("the network interfaces can't be looked at: {why}");
             problems.push(Problem::new(ProblemCode::InterfacesUnseen, message));
         }
+        if let Some(since) = self.interfaces.looking_since.filter(|since| now.boot_ns > since + LOOKING_NS) {
+            let seconds = now.boot_ns.saturating_sub(since) / SECOND;
+            let message = format!(
+                "what is said of interfaces is {seconds} s old or older: the kernel is still being asked"
+            );
+            problems.push(Problem::new(ProblemCode::InterfacesUnseen, message));
+        }
         let Some(observed) = &self.interfaces.observed else { return };
         let blind = observed.blind.iter();
         problems.extend(blind.map(|why| Problem::new(ProblemCode::InterfacesUnseen, why)));
@@ -211,7 +220,9 @@ impl Engine {
     }
 
     fn problems_of_store(&self, problems: &mut Vec<Problem>) {
-        let damaged = self.kept.problems().iter();
+        // Where the whole store can't be had, that is a problem of its own.
+        let has_fault = self.surroundings.values().any(|it| matches!(it, Surroundings::Store(Some(_))));
+        let damaged = self.kept.problems().iter().filter(|_| !has_fault);
         problems.extend(
             damaged.map(|problem| Problem::new(ProblemCode::StoreDamaged, format!("exemption: {problem}"))),
         );
@@ -276,8 +287,12 @@ impl Engine {
                 Surroundings::State(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreMoved, why));
                 }
-                Surroundings::Store(Some(why)) => {
-                    problems.push(Problem::new(ProblemCode::StoreDamaged, why));
+                Surroundings::Store(Some(StoreFault { is_damaged, why })) => {
+                    let code = match is_damaged {
+                        true => ProblemCode::StoreDamaged,
+                        false => ProblemCode::StoreUnavailable,
+                    };
+                    problems.push(Problem::new(code, why));
                 }
                 Surroundings::LastDatabase(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastDatabase, why));

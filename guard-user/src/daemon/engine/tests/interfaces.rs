@@ -341,3 +341,44 @@ fn a_host_without_a_pin_is_not_guarded() {
     world.rest();
     assert_eq!(world.codes(), [ProblemCode::NothingGuarded]);
 }
+
+#[test]
+fn what_a_reload_takes_off_is_not_called_another_programs_work() {
+    const INGRESS: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+                           ingress = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+    const EGRESS: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+                          select.ports = [\"tcp/143\"]\n";
+    let mut world = World::new(INGRESS, &["eth0"]);
+    world.settle();
+    world.config = EGRESS;
+    world.ask(Request::Reload {});
+    world.settle();
+    assert_eq!((guarded(&world), world.codes()), (vec!["eth0".to_owned()], vec![]));
+    assert!(!world.log.iter().any(|line| line.contains("taken")), "{:?}", world.log);
+    assert!(world.status().interfaces[0].hooks.iter().all(|hook| hook.hook == "egress"));
+}
+
+#[test]
+fn more_interfaces_than_are_attached_at_once_are_all_guarded() {
+    let names: Vec<String> = (10..60).map(|number| format!("eth{number}")).collect();
+    let mut world = World::new(CONFIG, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.settle();
+    assert_eq!((guarded(&world), world.codes()), (names, vec![]));
+}
+
+#[test]
+fn a_look_that_does_not_come_back_is_a_problem() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.step(Input::Changed);
+    let codes = |world: &World| {
+        let problems = world.engine.problems(world.clocks());
+        problems.iter().map(|it| it.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&world), []);
+    world.pass(1_500_000_000);
+    assert_eq!(codes(&world), [ProblemCode::InterfacesUnseen]);
+    world.work(Part::Kernel);
+    world.settle();
+    assert_eq!(codes(&world), []);
+}
