@@ -15,7 +15,7 @@ pub use account::*;
 pub use ports::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

@@ -46,7 +46,7 @@ pub struct Info {
     pub ranges_v4: usize,
     /// How many IPv6 runs there are, those of unknown place included.
     pub ranges_v6: usize,
-    /// Networks whose record names no country that ISO 3166-1 knows, which left them `unknown`, counted
+    /// Networks whose record names no country that is known, which left them `unknown`, counted
     /// by the code that it names (`EU`, `AP` ...), or under [`NO_CODE`] where it names none.
     pub skipped: BTreeMap<String, usize>,
     /// What the operator should know of the database.

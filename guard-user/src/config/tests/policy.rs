@@ -75,6 +75,15 @@ fn what_is_left_away_has_its_default() {
 }
 
 #[test]
+fn kosovo_can_be_home_and_permitted_and_in_groups() {
+    let text = good_with("home = \"IE\"", "home = \"XK\"").replace("[\"SE\", \"FI\"]", "[\"SE\", \"XK\"]");
+    let policy = policy(&text);
+    assert_eq!(policy.pins[0].home, code("XK"));
+    let without = self::policy(GOOD).pins[0].permitted;
+    assert!(policy.pins[0].permitted.contains(code("XK")) && !without.contains(code("XK")));
+}
+
+#[test]
 fn the_marks_can_be_permitted() {
     let policy = policy(&good_with(r#"["EU", "nordics"]"#, r#"["uncertain", "unknown", "nordics"]"#));
     let permitted: Vec<String> = policy.pins[0].permitted.iter().map(|place| place.to_string()).collect();
