@@ -59,7 +59,7 @@ pub enum SetupError {
     /// An address outside the ranges that are reserved for documentation.
     #[error(
         "{address} is not a documentation address: test networks use 192.0.2.0/24, 198.51.100.0/24, \
-         203.0.113.0/24 and 2001:db8::/32 only"
+         203.0.113.0/24 and 2001:db8::/32 only, and 192.88.99.0/24 and 4000:db8::/32 where a database is to place them"
     )]
     NotDocumentation {
         /// The address as given.

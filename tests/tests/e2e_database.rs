@@ -6,9 +6,23 @@ use std::fs;
 
 use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
+use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::retry_until;
 use guard_user::health::ProblemCode;
 use guard_user::store::last_database;
+
+/// Addresses of the US host that a database can place: those for documentation only a site can.
+const BOSTON: [&str; 2] = ["192.88.99.10", "4000:db8:3::10"];
+const BOSTON_NETWORKS: [&str; 2] = ["192.88.99.0/24", "4000:db8:3::/64"];
+
+fn bed() -> Bed {
+    let bed = Bed::new("database").unwrap();
+    for (at, router, bits) in [(BOSTON[0], "192.88.99.1", 24), (BOSTON[1], "4000:db8:3::1", 64)] {
+        bed.host(US).unwrap().add_address(HOST_INTERFACE, format!("{at}/{bits}").parse().unwrap()).unwrap();
+        bed.router().add_address("port2", format!("{router}/{bits}").parse().unwrap()).unwrap();
+    }
+    bed
+}
 
 /// The pin, and the sites without Boston's or with it in this country.
 fn configure(bed: &Bed, boston: Option<&str>) {
@@ -18,13 +32,16 @@ fn configure(bed: &Bed, boston: Option<&str>) {
     let (before, site) = text.split_once("[[site]]\nname = \"boston\"").unwrap();
     let (site, after) = site.split_once("[[pin]]").unwrap();
     let site = boston.map(|country| {
-        format!("[[site]]\nname = \"boston\"{}", site.replace("\"US\"", &format!("{country:?}")))
+        let site = site.replace("\"US\"", &format!("{country:?}"));
+        let site =
+            site.replace("203.0.113.0/24", BOSTON_NETWORKS[0]).replace("2001:db8:3::/64", BOSTON_NETWORKS[1]);
+        format!("[[site]]\nname = \"boston\"{site}")
     });
     fs::write(bed.config(), format!("{before}{}[[pin]]{after}", site.unwrap_or_default())).unwrap();
 }
 
 fn write_database(bed: &Bed) {
-    let networks = [("203.0.113.0/24", "US"), ("2001:db8:3::/64", "US")];
+    let networks = BOSTON_NETWORKS.map(|network| (network, "US"));
     fs::write(bed.file("geo.mmdb"), geo_file::countries(&networks).unwrap()).unwrap();
 }
 
@@ -34,9 +51,10 @@ fn remove_database(bed: &Bed) {
 
 /// What arrives of five datagrams to each host, and what the daemon says of its database.
 fn seen(bed: &Bed) -> ([u64; 2], Option<String>) {
-    let arrived = [US, BELGIUM].map(|to| {
-        let counts = Family::ALL.map(|family| bed.send(5, MAIL_PORT, to, family).unwrap());
-        assert_eq!(counts[0], counts[1], "{to}");
+    let boston = BOSTON.map(|at| bed.send_at(5, MAIL_PORT, US, at.parse().unwrap()).unwrap());
+    let belgium = Family::ALL.map(|family| bed.send(5, MAIL_PORT, BELGIUM, family).unwrap());
+    let arrived = [boston, belgium].map(|counts| {
+        assert_eq!(counts[0], counts[1]);
         counts[0]
     });
     let mut problems = bed.status().unwrap().problems.into_iter();
@@ -46,7 +64,7 @@ fn seen(bed: &Bed) -> ([u64; 2], Option<String>) {
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_start_without_its_database_takes_the_last_one_and_the_present_sites() {
-    let bed = Bed::new("database").unwrap();
+    let bed = bed();
     write_database(&bed);
     configure(&bed, Some("BE"));
     let daemon = bed.start(&[]).unwrap();

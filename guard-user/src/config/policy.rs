@@ -7,10 +7,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
 use super::approval::Approvals;
+pub use super::jurisdictions::JurisdictionSet;
 
 /// A whole config file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,10 @@ pub struct Geo {
     pub files: Vec<PathBuf>,
     /// A database that is older than this is warned of; always more than nothing.
     pub max_age: SignedDuration,
+    /// NAT64 prefixes of the operator's own, in the order of the file, at most
+    /// [`limits::NAT64`](super::limits::NAT64). None of them overlaps another, or addresses that are placed without
+    /// it; their lengths are those of [`Nat64`](guard_common::abi::Nat64).
+    pub nat64: Vec<Ipv6Network>,
 }
 
 /// `[control]`
@@ -368,81 +373,6 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern.iter().skip(at).all(|&byte| byte == b'*')
 }
 
-/// A set of jurisdictions, the two marks among them: one bit for each number that a jurisdiction can
-/// have in the tables.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct JurisdictionSet([u64; 4]);
-
-impl JurisdictionSet {
-    /// The set of none.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self([0; 4])
-    }
-
-    /// Adds one; false where it was in the set already.
-    pub fn insert(&mut self, jurisdiction: Jurisdiction) -> bool {
-        let new = !self.contains(jurisdiction);
-        let index = usize::from(jurisdiction.index());
-        if let Some(word) = self.0.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
-        }
-        new
-    }
-
-    /// Whether it is in the set.
-    #[must_use]
-    pub fn contains(&self, jurisdiction: Jurisdiction) -> bool {
-        let index = usize::from(jurisdiction.index());
-        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
-    }
-
-    /// Whether all of the other's are in this set.
-    #[must_use]
-    pub fn contains_all(&self, other: &Self) -> bool {
-        self.0.iter().zip(other.0).all(|(mine, theirs)| mine & theirs == theirs)
-    }
-
-    /// How many are in the set.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    /// Whether the set is that of none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
-    }
-
-    /// Those in the set: the countries in the order of their codes, then the two marks.
-    pub fn iter(&self) -> impl Iterator<Item = Jurisdiction> + '_ {
-        Jurisdiction::all().filter(|&jurisdiction| self.contains(jurisdiction))
-    }
-}
-
-impl FromIterator<Jurisdiction> for JurisdictionSet {
-    fn from_iter<I: IntoIterator<Item = Jurisdiction>>(jurisdictions: I) -> Self {
-        let mut set = Self::new();
-        set.extend(jurisdictions);
-        set
-    }
-}
-
-impl Extend<Jurisdiction> for JurisdictionSet {
-    fn extend<I: IntoIterator<Item = Jurisdiction>>(&mut self, jurisdictions: I) {
-        for jurisdiction in jurisdictions {
-            self.insert(jurisdiction);
-        }
-    }
-}
-
-impl fmt::Debug for JurisdictionSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -466,25 +396,6 @@ mod tests {
             let fast = InterfacePattern::new(pattern.clone()).matches(&name);
             prop_assert_eq!(fast, slow_glob(pattern.as_bytes(), name.as_bytes()));
         }
-
-        #[test]
-        fn a_set_holds_what_was_put_in(indexes in prop::collection::btree_set(0_u8..=251, 0..60)) {
-            let set: JurisdictionSet = indexes.iter().filter_map(|&i| Jurisdiction::from_index(i)).collect();
-            prop_assert_eq!(set.len(), indexes.len());
-            prop_assert_eq!(set.is_empty(), indexes.is_empty());
-            for jurisdiction in Jurisdiction::all() {
-                prop_assert_eq!(set.contains(jurisdiction), indexes.contains(&jurisdiction.index()));
-            }
-            prop_assert_eq!(set.iter().count(), indexes.len());
-        }
-    }
-
-    #[test]
-    fn inserting_says_whether_it_is_new() {
-        let mut set = JurisdictionSet::new();
-        assert!(set.insert(Jurisdiction::UNCERTAIN));
-        assert!(!set.insert(Jurisdiction::UNCERTAIN));
-        assert!(set.contains_all(&JurisdictionSet::new()) && !JurisdictionSet::new().contains_all(&set));
     }
 
     #[test]

@@ -139,9 +139,15 @@ mod tests {
 
     #[test]
     fn only_documentation_addresses() {
-        for good in
-            ["192.0.2.1/24", "198.51.100.130/25", "203.0.113.30/32", "2001:db8::1/64", "2001:db8:ff::/48"]
-        {
+        for good in [
+            "192.0.2.1/24",
+            "198.51.100.130/25",
+            "203.0.113.30/32",
+            "2001:db8::1/64",
+            "2001:db8:ff::/48",
+            "192.88.99.1/24",
+            "4000:db8::1/64",
+        ] {
             assert!(check_documentation(net(good)).is_ok(), "{good}");
         }
         for bad in
