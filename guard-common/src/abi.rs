@@ -5,6 +5,7 @@
 //! [`ABI_VERSION`]; the daemon refuses pinned maps of another version.
 
 mod account;
+mod nat64;
 mod ports;
 mod untagged;
 
@@ -13,11 +14,12 @@ use core::mem::{offset_of, size_of};
 use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
+pub use nat64::*;
 pub use ports::*;
 pub use untagged::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -297,6 +299,8 @@ pub mod dimension {
     pub const EXEMPTION: u32 = 64;
     /// Not a selector's: flows that no pin tags are kept, [`UntaggedKey`](super::UntaggedKey).
     pub const UNTAGGED: u32 = 128;
+    /// Not a selector's: any NAT64 prefix is configured.
+    pub const NAT64: u32 = 256;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -380,6 +384,12 @@ pub struct PolicyTable {
     pub exempt_jurisdictions: [ExemptionSet; jurisdiction::COUNT],
     /// Exemptions of each pin.
     pub exempt_pins: [ExemptionSet; MAX_PINS],
+    /// NAT64 prefixes, none of which is in another.
+    pub nat64: [Nat64; MAX_NAT64],
+    /// NAT64 prefixes in use.
+    pub nat64_len: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
 }
 
 const _: () = {
@@ -404,6 +414,8 @@ const _: () = {
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 112);
+    assert!(size_of::<Nat64>() == 40);
+    assert!(offset_of!(Nat64, upper_bits) == 32);
     // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.
     assert!(size_of::<PolicyTable>().is_multiple_of(8));
     assert!(jurisdiction::COUNT == 256 && MAX_PINS == 64);

@@ -16,7 +16,7 @@ use crate::verdict::{Reason, Verdict};
 
 pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
-pub use place::{destination, layer, layer_of, place};
+pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
 use tag::tag_by_layer;
 pub use tag::{by_origin, failsafe_covers, source_pins, unplaced_pins};
 

@@ -15,10 +15,10 @@ macro_rules! steps_as_decided {
     () => {
         fn place(
             &self,
-            _policy: &$crate::abi::PolicyTable,
+            policy: &$crate::abi::PolicyTable,
             address: $crate::packet::Addr,
         ) -> Option<$crate::abi::Place> {
-            $crate::decide::place(self, address)
+            $crate::decide::place(self, policy, address)
         }
 
         fn by_origin<O: $crate::tables::Origin>(

@@ -1,14 +1,14 @@
-//! Jurisdictions: ISO 3166-1 alpha-2 country codes and the two marks `unknown` and `uncertain`.
+//! Jurisdictions: ISO 3166-1 alpha-2 country codes, `XK`, and the two marks `unknown` and `uncertain`.
 //!
-//! In the tables a jurisdiction is one byte, its index in the sorted list of assigned codes, so that
+//! In the tables a jurisdiction is one byte, its index in the sorted list of codes, so that
 //! everything the kernel keeps by jurisdiction is a plain array of [`COUNT`] elements.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// The officially assigned ISO 3166-1 alpha-2 codes, sorted. Codes that are only reserved or were
-/// withdrawn (`EU`, `UK`, `AN`, `SU` ...) are not countries and are not here.
-static CODES: [[u8; 2]; 249] = [
+/// The officially assigned ISO 3166-1 alpha-2 codes and [`KOSOVO`], sorted. Codes that are only reserved or
+/// were withdrawn (`EU`, `UK`, `AN`, `SU` ...) are not countries and are not here.
+static CODES: [[u8; 2]; 250] = [
     *b"AD", *b"AE", *b"AF", *b"AG", *b"AI", *b"AL", *b"AM", *b"AO", *b"AQ", *b"AR", *b"AS", *b"AT", *b"AU",
     *b"AW", *b"AX", *b"AZ", *b"BA", *b"BB", *b"BD", *b"BE", *b"BF", *b"BG", *b"BH", *b"BI", *b"BJ", *b"BL",
     *b"BM", *b"BN", *b"BO", *b"BQ", *b"BR", *b"BS", *b"BT", *b"BV", *b"BW", *b"BY", *b"BZ", *b"CA", *b"CC",
@@ -27,15 +27,19 @@ static CODES: [[u8; 2]; 249] = [
     *b"SD", *b"SE", *b"SG", *b"SH", *b"SI", *b"SJ", *b"SK", *b"SL", *b"SM", *b"SN", *b"SO", *b"SR", *b"SS",
     *b"ST", *b"SV", *b"SX", *b"SY", *b"SZ", *b"TC", *b"TD", *b"TF", *b"TG", *b"TH", *b"TJ", *b"TK", *b"TL",
     *b"TM", *b"TN", *b"TO", *b"TR", *b"TT", *b"TV", *b"TW", *b"TZ", *b"UA", *b"UG", *b"UM", *b"US", *b"UY",
-    *b"UZ", *b"VA", *b"VC", *b"VE", *b"VG", *b"VI", *b"VN", *b"VU", *b"WF", *b"WS", *b"YE", *b"YT", *b"ZA",
-    *b"ZM", *b"ZW",
+    *b"UZ", *b"VA", *b"VC", *b"VE", *b"VG", *b"VI", *b"VN", *b"VU", *b"WF", *b"WS", KOSOVO, *b"YE", *b"YT",
+    *b"ZA", *b"ZM", *b"ZW",
 ];
+
+/// Kosovo. ISO 3166-1 leaves `XK` to its users (the range `XA` to `XZ`), and the makers of geo databases, CLDR and
+/// the European Commission use it so. Without it, what they place there would be `unknown`, and no pin could name it.
+const KOSOVO: [u8; 2] = *b"XK";
 
 /// Elements that an array by jurisdiction has: a power of two, so that a mask bounds every index.
 pub const COUNT: usize = 256;
 
-/// One jurisdiction as the tables hold it: 0 is `unknown`, 1 to 249 are the countries in the order
-/// of their codes, 250 is `uncertain`.
+/// One jurisdiction as the tables hold it: 0 is `unknown`, 1 to 250 are the countries in the order
+/// of their codes, 251 is `uncertain`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Jurisdiction(u8);
@@ -46,7 +50,7 @@ impl Jurisdiction {
     /// Anycast, or sources disagree.
     pub const UNCERTAIN: Self = Self(CODES.len() as u8 + 1);
 
-    /// The country with this alpha-2 code in capitals; `None` where ISO 3166-1 assigns no such code.
+    /// The country with this code of two capital letters; `None` where it is neither assigned by ISO 3166-1 nor `XK`.
     #[must_use]
     pub fn from_alpha2(code: [u8; 2]) -> Option<Self> {
         CODES.binary_search(&code).ok().map(|index| Self(index as u8 + 1))
@@ -137,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_jurisdiction_reads_back_from_its_text_and_its_number() {
-        assert_eq!(Jurisdiction::all().count(), 251);
+        assert_eq!(Jurisdiction::all().count(), 252);
         for jurisdiction in Jurisdiction::all() {
             assert_eq!(jurisdiction.as_str().parse(), Ok(jurisdiction));
             assert_eq!(Jurisdiction::from_index(jurisdiction.index()), Some(jurisdiction));
@@ -146,9 +150,17 @@ mod tests {
 
     #[test]
     fn what_iso_does_not_assign_is_no_jurisdiction() {
-        for text in ["EU", "UK", "AP", "ZZ", "ie", "IRL", "I", "", "Unknown"] {
+        for text in ["EU", "UK", "AP", "ZZ", "XA", "XZ", "ie", "IRL", "I", "", "Unknown"] {
             assert_eq!(text.parse::<Jurisdiction>(), Err(UnknownJurisdiction), "{text}");
         }
-        assert_eq!(Jurisdiction::from_index(251), None);
+        assert_eq!(Jurisdiction::from_index(252), None);
+    }
+
+    #[test]
+    fn kosovo_is_a_country_by_the_code_that_databases_use() {
+        let kosovo: Jurisdiction = "XK".parse().unwrap();
+        assert!(kosovo.is_country());
+        assert_eq!(Jurisdiction::from_alpha2(KOSOVO), Some(kosovo));
+        assert_eq!(kosovo.to_string(), "XK");
     }
 }

@@ -24,15 +24,25 @@ pub(crate) fn scratch<'a>(number: u32) -> Option<&'a mut Scratch> {
     scratch::get(number).map(|scratch| unsafe { &mut *scratch })
 }
 
-/// [`decide::place`] of the address with these halves, over the slots of this live word: a place, or
+/// [`decide::place_as_written`] of the address with these halves, over the slots of this live word: a place, or
 /// [`NOTHING`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_place(hi: u64, lo: u64, live: u32) -> u32 {
-    match decide::place(&Generation::of(live), Addr { hi, lo }) {
+    match decide::place_as_written(&Generation::of(live), Addr { hi, lo }) {
         Some(place) => u32::from(place.0),
         None => NOTHING,
     }
+}
+
+/// [`borderguard_place`] of what the address with these halves is [`decide::through_nat64`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_place_through_nat64(hi: u64, lo: u64, live: u32) -> u32 {
+    let generation = Generation::of(live);
+    let Some(policy) = generation.policy() else { return NOTHING };
+    let address = decide::through_nat64(policy, Addr { hi, lo });
+    borderguard_place(address.hi, address.lo, live)
 }
 
 /// [`packet::parse`] of the Ethernet frame in the scratch of this number, mirrored on ingress: a [`Parsed::code`].

@@ -83,7 +83,11 @@ impl Tables for KernelTables {
         if last.answers(address, policy.generation) {
             return Some(Place(last.value as u16));
         }
-        let place = subprograms::borderguard_place(address.hi, address.lo, self.live());
+        // In a function of its own, so that nobody pays for prefixes that there are not.
+        let place = match policy.dimensions & dimension::NAT64 {
+            0 => subprograms::borderguard_place(address.hi, address.lo, self.live()),
+            _ => subprograms::borderguard_place_through_nat64(address.hi, address.lo, self.live()),
+        };
         if place > u32::from(u16::MAX) {
             return None;
         }

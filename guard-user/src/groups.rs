@@ -22,6 +22,7 @@
 //! | GI | no | left with the United Kingdom; Decision (EU) 2021/1772 is about the United Kingdom and does not name it |
 //! | SJ | no | Norway took Svalbard out of the EEA Agreement (its Protocol 40); the code covers Jan Mayen as well, and one code can't be split |
 //! | BV | no | a dependency of Norway without inhabitants or networks |
+//! | XK | no | a potential candidate; no adequacy decision. The code is not ISO's: see `guard_common::jurisdiction` |
 //! | AD MC SM VA | no | sovereign states; only Andorra has an adequacy decision |
 //!
 //! The Azores, Madeira, the Canary Islands, Ceuta and Melilla carry the codes of Portugal and Spain.
@@ -289,6 +290,12 @@ mod tests {
             assert!(group("adequacy").contains(code.parse().unwrap()), "{code}");
         }
         assert!(!group("adequacy").contains("GI".parse().unwrap()));
+    }
+
+    #[test]
+    fn kosovo_is_in_no_group() {
+        let kosovo = "XK".parse().unwrap();
+        assert!(all().all(|group| !group.contains(kosovo)));
     }
 
     #[test]

@@ -400,11 +400,19 @@ impl Bed {
     /// # Errors
     /// Where the kernel can't be asked.
     pub fn send(&self, count: u64, port: u16, to: &str, family: Family) -> Result<u64> {
+        self.send_at(count, port, to, address(to, family)?)
+    }
+
+    /// Likewise, to another address of the client.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    pub fn send_at(&self, count: u64, port: u16, to: &str, at: IpAddr) -> Result<u64> {
+        let family = if at.is_ipv4() { Family::V4 } else { Family::V6 };
         let socket = self.sender(port, family)?;
         let before = self.arrived(to, family)?;
-        let to_address = SocketAddr::new(address(to, family)?, CLIENT_PORT);
         for _ in 0..count {
-            send(&socket, to_address);
+            send(&socket, SocketAddr::new(at, CLIENT_PORT));
         }
         std::thread::sleep(Duration::from_millis(100));
         Ok(self.arrived(to, family)? - before)

@@ -26,6 +26,8 @@ use guard_user::kernel::{KernelError, LinuxKernel};
 
 const POLICY: &str = r#"[host]
 interfaces = ["lo"]
+[geo]
+nat64 = ["2001:db8:64::/96", "2001:db8:6500::/40", "2001:db8:66:100::/56"]
 [[failsafe]]
 name = "ssh"
 local_ports = ["tcp/22"]
@@ -117,7 +119,7 @@ const PEERS: [[u8; 4]; 9] = [
 ];
 const STORAGE_V6: [[u16; 8]; 2] =
     [[0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10], [0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x11]];
-const PEERS_V6: [[u16; 8]; 9] = [
+const PEERS_V6: [[u16; 8]; 15] = [
     [0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x99],
     [0x2001, 0xdb8, 2, 0, 0, 0, 0, 1],
     [0x2001, 0xdb8, 2, 0, 0x8000, 0, 0, 1],
@@ -127,6 +129,14 @@ const PEERS_V6: [[u16; 8]; 9] = [
     [0x2002, 0xcb00, 0x711e, 0, 0, 0, 0, 1],
     [0xfe80, 0, 0, 0, 0, 0, 0, 1],
     [0x2a00, 0x1450, 0, 0, 0, 0, 0, 1],
+    // 203.0.113.30 and 198.51.100.20 below prefixes of the operator's, and one beside a prefix.
+    [0x2001, 0xdb8, 0x64, 0, 0, 0, 0xcb00, 0x711e],
+    [0x2001, 0xdb8, 0x65cb, 0x71, 0x1e, 0, 0, 0],
+    [0x2001, 0xdb8, 0x65c6, 0x3364, 0x14, 0, 0, 0],
+    [0x2001, 0xdb8, 0x66, 0x1c6, 0x33, 0x6414, 0, 0],
+    [0x2001, 0xdb8, 0x64, 0, 0, 1, 0xc633, 0x6414],
+    // Private space that is in no site.
+    [0xfd00, 0, 0, 0, 0, 0, 0, 1],
 ];
 
 /// A packet's begin: Ethernet or none.

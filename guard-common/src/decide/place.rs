@@ -1,11 +1,11 @@
 //! Where a packet goes: every destination of it, placed and held against its pins.
 
 use super::tag::nonzero_mask;
-use crate::abi::{Place, PlacedBy, PolicyTable};
+use crate::abi::{MAX_NAT64, Place, PlacedBy, PolicyTable, dimension};
 use crate::interval::{self, GeoTables};
 use crate::jurisdiction::Jurisdiction;
 use crate::packet::{Addr, Layer, MAX_HOPS, MAX_LAYERS, Packet};
-use crate::search::{at, mask_if_equal};
+use crate::search::{at, at_ref, mask_if_equal};
 use crate::tables::Tables;
 use crate::trace::Trace;
 
@@ -114,10 +114,40 @@ pub const fn layer_of(number: u32) -> u32 {
     if number < MAX_LAYERS as u32 { number } else { 0 }
 }
 
-/// Where an address is: link scope, else sites and the database by its IPv4 address where it has one.
-/// `None` where the tables cannot be read.
+/// Where an address is: [`place_as_written`], of the address that [`through_nat64`] has where the policy has NAT64
+/// prefixes.
 #[inline(always)]
-pub fn place<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
+pub fn place<T: GeoTables>(tables: &T, policy: &PolicyTable, address: Addr) -> Option<Place> {
+    if policy.dimensions & dimension::NAT64 == 0 {
+        place_as_written(tables, address)
+    } else {
+        place_as_written(tables, through_nat64(policy, address))
+    }
+}
+
+/// An address below a NAT64 prefix of the policy as the one below the well-known prefix that carries the same IPv4
+/// address; any other as it is.
+#[inline(always)]
+#[must_use]
+pub fn through_nat64(policy: &PolicyTable, address: Addr) -> Addr {
+    let (mut below, mut v4) = (u64::from(policy.zero), u64::from(policy.zero));
+    // No prefix is in another, so that at most one has the address.
+    for index in 0..MAX_NAT64 as u32 {
+        if index >= policy.nat64_len {
+            break;
+        }
+        let nat64 = at_ref(&policy.nat64, index);
+        let has = nat64.has(address);
+        below |= has;
+        v4 |= u64::from(nat64.ipv4(address)) & has;
+    }
+    Addr { hi: address.hi & !below | Addr::WELL_KNOWN_NAT64.hi & below, lo: address.lo & !below | v4 }
+}
+
+/// Where an address is by what is written in it alone: link scope, else sites and the database by its IPv4 address
+/// where it has one. `None` where the tables cannot be read.
+#[inline(always)]
+pub fn place_as_written<T: GeoTables>(tables: &T, address: Addr) -> Option<Place> {
     if address.is_link_scope() {
         return Some(Place::new(Jurisdiction::UNKNOWN, PlacedBy::LinkScope));
     }

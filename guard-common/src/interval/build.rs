@@ -271,7 +271,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn place(number: u8) -> Place {
-        let jurisdiction = Jurisdiction::from_index(number % 250).unwrap_or(Jurisdiction::UNKNOWN);
+        let jurisdiction = Jurisdiction::from_index(number % 251).unwrap_or(Jurisdiction::UNKNOWN);
         Place::new(jurisdiction, if number.is_multiple_of(3) { PlacedBy::Site } else { PlacedBy::Database })
     }
 

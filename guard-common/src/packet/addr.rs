@@ -21,6 +21,9 @@ pub struct Addr {
 const MAPPED: u64 = 0xffff;
 
 impl Addr {
+    /// The first address of the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052 section 2.1).
+    pub const WELL_KNOWN_NAT64: Self = Self { hi: 0x0064_ff9b << 32, lo: 0 };
+
     /// An IPv4 address, given in host order (`192.0.2.1` is `0xc000_0201`).
     #[inline(always)]
     pub const fn from_v4(address: u32) -> Self {
@@ -54,7 +57,8 @@ impl Addr {
     /// Covers IPv4 itself and the mapped form `::ffff:0:0/96` (RFC 4291), 6to4 `2002::/16`
     /// (RFC 3056 section 2), the client address of Teredo `2001::/32`, whose bits are inverted on
     /// the wire (RFC 4380 section 4), and the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052
-    /// section 2.1). A NAT64 prefix of an operator's own has no mark by which it could be seen.
+    /// section 2.1). A NAT64 prefix of an operator's own has no mark by which it could be seen: see
+    /// [`through_nat64`](crate::decide::through_nat64).
     #[inline(always)]
     pub fn embedded_v4(self) -> Option<u32> {
         if let Some(v4) = self.v4() {
@@ -67,7 +71,7 @@ impl Addr {
         // Masks instead of branches: see `search`.
         let six_to_four = mask_if_equal(self.hi >> 48, 0x2002);
         let teredo = mask_if_equal(self.hi >> 32, 0x2001_0000);
-        let nat64 = mask_if_equal(self.hi, 0x0064_ff9b << 32) & mask_if_equal(self.lo >> 32, 0);
+        let nat64 = mask_if_equal(self.hi, Self::WELL_KNOWN_NAT64.hi) & mask_if_equal(self.lo >> 32, 0);
         let v4 = (self.hi >> 16 & six_to_four) | (!self.lo & teredo) | (self.lo & nat64);
         if six_to_four | teredo | nat64 != 0 { Some(v4 as u32) } else { None }
     }

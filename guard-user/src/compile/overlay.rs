@@ -1,4 +1,4 @@
-//! Sites over the geo database: one sorted sequence of places for each family.
+//! Sites over special-purpose space over the geo database: one sorted sequence of places for each family.
 
 use guard_common::abi::{Place, PlacedBy};
 use guard_common::interval::build::{GeoImage, TableFull};
@@ -8,62 +8,73 @@ use ipnetwork::IpNetwork;
 use super::classes::{Key, Range, borders, v4_range, v6_range};
 use crate::config::policy::Site;
 use crate::geo::GeoDb;
+use crate::geo::special::{self, Use};
 
-/// The geo tables: the sites where there are any, else what the database says. Where sites overlap, the
-/// narrowest CIDR holds.
+/// The geo tables: the sites where there are any, else nothing for special-purpose space, else what the database
+/// says. Where sites overlap, the narrowest CIDR holds.
 ///
 /// # Errors
 ///
 /// [`TableFull`] where the intervals are more than the tables hold.
 pub fn geo_image(db: &GeoDb, sites: &[Site]) -> Result<GeoImage, TableFull> {
-    let v4 = site_runs(sites, v4_range);
-    let v6 = site_runs(sites, v6_range);
+    let v4 = held_runs(sites, v4_range);
+    let v6 = held_runs(sites, v6_range);
     GeoImage::build(Overlay::new(db.v4.iter(), v4), Overlay::new(db.v6.iter(), v6))
 }
 
-/// From where on which site holds, if any, in the order of addresses; the first is at the lowest address.
-fn site_runs<K: Key + std::ops::Sub<Output = K>>(
+/// From where on which place holds against the database, if any, in the order of addresses; the first is at the
+/// lowest address.
+fn held_runs<K: Key + std::ops::Sub<Output = K>>(
     sites: &[Site],
     range: impl Fn(&IpNetwork) -> Option<Range<K>>,
-) -> Vec<(K, Option<Jurisdiction>)> {
-    let cidrs: Vec<(Range<K>, Jurisdiction)> = sites
+) -> Vec<(K, Option<Place>)> {
+    let sites: Vec<(Range<K>, Place)> = sites
         .iter()
-        .flat_map(|site| site.cidrs.iter().map(|cidr| (cidr, site.jurisdiction)))
-        .filter_map(|(cidr, jurisdiction)| Some((range(cidr)?, jurisdiction)))
+        .flat_map(|site| site.cidrs.iter().map(|cidr| (cidr, Place::new(site.jurisdiction, PlacedBy::Site))))
+        .filter_map(|(cidr, place)| Some((range(cidr)?, place)))
         .collect();
-    borders(cidrs.iter().map(|cidr| cidr.0))
+    let special: Vec<(Range<K>, Use)> =
+        special::ROWS.iter().filter_map(|row| Some((range(&row.network()?)?, row.usage))).collect();
+    let ranges = sites.iter().map(|site| site.0).chain(special.iter().map(|row| row.0));
+    borders(ranges)
         .into_iter()
         .map(|border| {
-            let narrowest = cidrs
-                .iter()
-                .filter(|((first, last), _)| (*first..=*last).contains(&border))
-                .min_by_key(|((first, last), _)| *last - *first);
-            (border, narrowest.map(|cidr| cidr.1))
+            let place = narrowest(&sites, border).or_else(|| match narrowest(&special, border) {
+                Some(Use::Own | Use::Nowhere) => Some(Place::UNKNOWN),
+                Some(Use::Global) | None => None,
+            });
+            (border, place)
         })
         .collect()
 }
 
-/// Walks the database's runs and the sites' at once.
+/// What the narrowest range around a key has.
+fn narrowest<K: Key + std::ops::Sub<Output = K>, T: Copy>(ranges: &[(Range<K>, T)], key: K) -> Option<T> {
+    let around = ranges.iter().filter(|((first, last), _)| (*first..=*last).contains(&key));
+    around.min_by_key(|((first, last), _)| *last - *first).map(|range| range.1)
+}
+
+/// Walks the database's runs and those that hold against it at once.
 struct Overlay<K, D: Iterator<Item = (K, Jurisdiction)>> {
     database: std::iter::Peekable<D>,
-    sites: std::iter::Peekable<std::vec::IntoIter<(K, Option<Jurisdiction>)>>,
+    held: std::iter::Peekable<std::vec::IntoIter<(K, Option<Place>)>>,
     by_database: Jurisdiction,
-    by_site: Option<Jurisdiction>,
+    against_it: Option<Place>,
 }
 
 impl<K: Key, D: Iterator<Item = (K, Jurisdiction)>> Overlay<K, D> {
-    fn new(database: D, sites: Vec<(K, Option<Jurisdiction>)>) -> Self {
+    fn new(database: D, held: Vec<(K, Option<Place>)>) -> Self {
         Self {
             database: database.peekable(),
-            sites: sites.into_iter().peekable(),
+            held: held.into_iter().peekable(),
             by_database: Jurisdiction::UNKNOWN,
-            by_site: None,
+            against_it: None,
         }
     }
 
     fn place(&self) -> Place {
-        match (self.by_site, self.by_database) {
-            (Some(jurisdiction), _) => Place::new(jurisdiction, PlacedBy::Site),
+        match (self.against_it, self.by_database) {
+            (Some(place), _) => place,
             (None, Jurisdiction::UNKNOWN) => Place::UNKNOWN,
             (None, jurisdiction) => Place::new(jurisdiction, PlacedBy::Database),
         }
@@ -75,16 +86,16 @@ impl<K: Key, D: Iterator<Item = (K, Jurisdiction)>> Iterator for Overlay<K, D> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let database = self.database.peek().map(|run| run.0);
-        let site = self.sites.peek().map(|run| run.0);
-        let start = match (database, site) {
-            (Some(database), Some(site)) => database.min(site),
+        let held = self.held.peek().map(|run| run.0);
+        let start = match (database, held) {
+            (Some(database), Some(held)) => database.min(held),
             (start, None) | (None, start) => start?,
         };
         if let Some(run) = self.database.next_if(|run| run.0 == start) {
             self.by_database = run.1;
         }
-        if let Some(run) = self.sites.next_if(|run| run.0 == start) {
-            self.by_site = run.1;
+        if let Some(run) = self.held.next_if(|run| run.0 == start) {
+            self.against_it = run.1;
         }
         Some((start, self.place()))
     }

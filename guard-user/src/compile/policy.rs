@@ -2,10 +2,10 @@
 
 use guard_common::abi::{
     self, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_CGROUP_LEVELS,
-    MAX_EXEMPTIONS, Mark, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
+    MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::classes::{Key, Name, Range, Sets, borders, fill, v4_range, v6_range};
 use super::{CompileError, HostFacts, KernelExemption};
@@ -33,6 +33,7 @@ pub fn policy_table(
     fill_interfaces(&mut table, &policy.pins, host)?;
     fill_cgroups(&mut table, &policy.pins, host)?;
     fill_marks(&mut table, &policy.pins)?;
+    fill_nat64(&mut table, &policy.geo.nat64)?;
     Ok(table)
 }
 
@@ -56,6 +57,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
         (!policy.failsafe.is_empty(), dimension::FAILSAFE),
         (!exemptions.is_empty(), dimension::EXEMPTION),
         (policy.host.observe, dimension::UNTAGGED),
+        (!policy.geo.nat64.is_empty(), dimension::NAT64),
     ]
     .into_iter()
     .filter(|(used, _)| *used)
@@ -381,6 +383,19 @@ fn fill_marks(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError>
     table.mark_len = selected.len() as u32;
     for (place, ((value, mask), pins)) in table.marks.iter_mut().zip(selected) {
         *place = Mark { value, mask, pins };
+    }
+    Ok(())
+}
+
+const NAT64: Name = Name { table: "the NAT64 prefixes", hint: "name fewer in geo.nat64" };
+
+fn fill_nat64(table: &mut PolicyTable, prefixes: &[Ipv6Network]) -> Result<(), CompileError> {
+    if prefixes.len() > table.nat64.len() {
+        return Err(NAT64.full(prefixes.len(), table.nat64.len()));
+    }
+    table.nat64_len = prefixes.len() as u32;
+    for (place, prefix) in table.nat64.iter_mut().zip(prefixes) {
+        *place = Nat64::new(prefix.ip().into(), prefix.prefix());
     }
     Ok(())
 }

@@ -1,10 +1,8 @@
 //! Raw config in, checked config out, and every error on the way.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 
-use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
 use super::approval;
@@ -13,6 +11,7 @@ use super::error::ErrorKind;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
 use super::limits;
+use super::places::{self, CARRIERS};
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, Pin, Policy, PortRange,
     Record, Selectors, Site, State,
@@ -43,6 +42,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         geo: Geo {
             files: each(&raw.geo_files, "geo.files", sink, values::path),
             max_age: one(&raw.max_age, "geo.max_age", sink, values::duration).unwrap_or(DEFAULT_MAX_AGE),
+            nat64: places::check_nat64(&raw.nat64, sink),
         },
         control: Control {
             socket: one(&raw.socket, "control.socket", sink, values::socket)
@@ -65,7 +65,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         pins: raw.pins.iter().filter_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
     };
-    check_site_conflicts(raw, groups, sink);
+    places::check_sites(raw, &policy.geo.nat64, groups, sink);
     check_open_failsafes(raw, &policy, sink);
     policy
 }
@@ -93,7 +93,7 @@ fn check_open_failsafes(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
         return;
     }
     for (raw, rule) in raw.failsafe.iter().zip(&policy.failsafe) {
-        if let (Some(pin), false) = (let_out_by(rule, &policy.pins), rule.anywhere) {
+        if let (Some(pin), false) = (let_out_by(rule, policy), rule.anywhere) {
             let kind = ErrorKind::OpenFailsafe { rule: rule.name.clone(), pin: pin.name.clone() };
             sink.error(raw.at, "failsafe", kind);
         }
@@ -104,14 +104,14 @@ fn check_open_failsafes(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
 ///
 /// Destination ports leave none out, because the other end of a flow chooses its own port. Source ports do, where
 /// the pin has others.
-pub(super) fn let_out_by<'p>(rule: &Failsafe, pins: &'p [Pin]) -> Option<&'p Pin> {
-    if !rule.peers.is_empty() && !is_anywhere(&rule.peers) {
+pub(super) fn let_out_by<'p>(rule: &Failsafe, policy: &'p Policy) -> Option<&'p Pin> {
+    if !rule.peers.is_empty() && !is_anywhere(&rule.peers, &policy.geo.nat64) {
         return None;
     }
     let share = |one: &PortRange, other: &PortRange| {
         one.protocol == other.protocol && one.first <= other.last && other.first <= one.last
     };
-    pins.iter().find(|pin| {
+    policy.pins.iter().find(|pin| {
         let (local, pinned) = (&rule.local_ports, &pin.select.ports);
         local.is_empty()
             || pinned.is_empty()
@@ -120,19 +120,17 @@ pub(super) fn let_out_by<'p>(rule: &Failsafe, pins: &'p [Pin]) -> Option<&'p Pin
 }
 
 /// Whether these networks leave little of the world out: half of IPv4, or more than a registry's share of IPv6, or a
-/// prefix under which all of IPv4 is (6to4, RFC 3056; NAT64, RFC 6052).
-fn is_anywhere(networks: &[IpNetwork]) -> bool {
-    const CARRIERS: [(Ipv6Addr, u8); 2] = [
-        (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
-        (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
-    ];
+/// prefix under which all of IPv4 is.
+fn is_anywhere(networks: &[IpNetwork], nat64: &[Ipv6Network]) -> bool {
+    let own = nat64.iter().map(|prefix| (prefix.ip(), prefix.prefix()));
+    let carriers: Vec<_> = CARRIERS.into_iter().chain(own).collect();
     let mut v4 = 0_u64;
     for network in networks {
         match network {
             IpNetwork::V4(network) => v4 += 1 << (32 - u32::from(network.prefix())),
             IpNetwork::V6(network) => {
                 let has_all_of = |(first, length)| network.prefix() <= length && network.contains(first);
-                if network.prefix() < 12 || CARRIERS.into_iter().any(has_all_of) {
+                if network.prefix() < 12 || carriers.iter().copied().any(has_all_of) {
                     return true;
                 }
             }
@@ -205,6 +203,7 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
     let mut local_ports = items(raw.failsafe.iter().map(|rule| &rule.local_ports).collect());
     local_ports.extend(select(|select| &select.ports));
     let counted = [
+        ("geo.nat64", "NAT64 prefixes", limits::NAT64, items(vec![&raw.nat64])),
         ("pin", "pins", limits::PINS, raw.pins.iter().map(|pin| pin.at).collect()),
         ("failsafe", "failsafe rules", limits::FAILSAFE, raw.failsafe.iter().map(|rule| rule.at).collect()),
         (
@@ -238,34 +237,6 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
     for (field, what, limit, places) in counted {
         if let Some(&at) = places.get(limit) {
             sink.error(at, field, ErrorKind::OverLimit { what, limit, count: places.len() });
-        }
-    }
-}
-
-/// Reports a CIDR that two sites have in different jurisdictions. Where one of two overlapping CIDRs is
-/// narrower, it wins, which is legal.
-fn check_site_conflicts(raw: &Raw, groups: &Groups, sink: &mut Sink<'_>) {
-    let mut seen: BTreeMap<IpNetwork, (Jurisdiction, &RawSite, usize)> = BTreeMap::new();
-    for site in &raw.sites {
-        let Some(Ok(here)) = site.jurisdiction.as_ref().map(|text| groups.country(text.get_ref())) else {
-            continue;
-        };
-        for item in site.cidrs.iter().flat_map(|cidrs| &cidrs.items) {
-            let (at, Ok(cidr)) = (item.span().start, values::cidr(item.get_ref())) else {
-                continue;
-            };
-            let &mut (there, other, other_at) = seen.entry(cidr).or_insert((here, site, at));
-            if there != here {
-                let name = other.name.as_ref().map_or("", |name| name.get_ref());
-                let kind = ErrorKind::SiteConflict {
-                    cidr,
-                    jurisdiction: here.to_string(),
-                    other: there.to_string(),
-                    site: name.to_owned(),
-                    line: sink.line(other_at),
-                };
-                sink.error(at, "site.cidrs", kind);
-            }
         }
     }
 }

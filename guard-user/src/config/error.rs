@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::finding::{Errors, quoted};
 use super::limits;
@@ -169,6 +169,52 @@ pub enum ErrorKind {
         /// Where the other site has it.
         line: usize,
     },
+    /// A CIDR of a site that gives no address its place.
+    #[error("the site {} places nothing by {cidr}: {why}", quoted(site))]
+    NoEffect {
+        /// The site.
+        site: String,
+        /// The CIDR.
+        cidr: IpNetwork,
+        /// What places its addresses instead.
+        why: NoEffect,
+    },
+    /// A NAT64 prefix that is IPv4.
+    #[error("{} is an IPv4 network, and a NAT64 prefix is IPv6", quoted(text))]
+    Nat64NotIpv6 {
+        /// What is there.
+        text: String,
+    },
+    /// A NAT64 prefix of a length that none has.
+    #[error("{prefix} has {} bits, which no NAT64 prefix has", prefix.prefix())]
+    Nat64Length {
+        /// The prefix.
+        prefix: Ipv6Network,
+    },
+    /// A NAT64 prefix with bits set that are zero in every address below one.
+    #[error("{prefix} has bits 64 to 71 set, which are zero below a NAT64 prefix")]
+    Nat64ReservedBits {
+        /// The prefix.
+        prefix: Ipv6Network,
+    },
+    /// A NAT64 prefix over addresses that are placed without it.
+    #[error("{prefix} overlaps {by}, where addresses are placed without it")]
+    Nat64Placed {
+        /// The prefix.
+        prefix: Ipv6Network,
+        /// What it overlaps.
+        by: &'static str,
+    },
+    /// Two NAT64 prefixes for one address.
+    #[error("{prefix} overlaps {other} on line {line}: an address below both would carry two IPv4 addresses")]
+    Nat64Overlap {
+        /// The prefix.
+        prefix: Ipv6Network,
+        /// The one before it.
+        other: Ipv6Network,
+        /// Where that one stands.
+        line: usize,
+    },
     /// Neither a jurisdiction nor a group.
     #[error("{} is no {wanted}", quoted(text))]
     BadJurisdiction {
@@ -318,6 +364,45 @@ pub enum ErrorKind {
         /// How many there are.
         count: usize,
     },
+}
+
+/// What places the addresses of a CIDR in the place of its site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoEffect {
+    /// They do not leave the link.
+    LinkScope,
+    /// They are below a prefix, and placed by the IPv4 address that they carry.
+    Carried {
+        /// The prefix.
+        below: IpNetwork,
+    },
+    /// The same CIDR stands before it.
+    Again {
+        /// Where.
+        line: usize,
+    },
+    /// Narrower CIDRs have all of them.
+    Covered {
+        /// The first of these.
+        by: IpNetwork,
+        /// The site that it is of.
+        site: String,
+    },
+}
+
+impl std::fmt::Display for NoEffect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LinkScope => f.write_str("its addresses do not leave the link"),
+            Self::Carried { below } => {
+                write!(f, "addresses below {below} are placed by the IPv4 address that they carry")
+            }
+            Self::Again { line } => write!(f, "it stands on line {line} already"),
+            Self::Covered { by, site } => {
+                write!(f, "narrower CIDRs cover all of it, from {by} of the site {} on", quoted(site))
+            }
+        }
+    }
 }
 
 /// What was probably meant by a key that does not exist.

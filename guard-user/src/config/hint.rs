@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::error::{ErrorKind, Suggestion, Wanted, words};
+use super::error::{ErrorKind, NoEffect, Suggestion, Wanted, words};
 use super::finding::{Explain, quoted};
 use super::limits;
 use super::policy::Protocol;
@@ -76,6 +76,25 @@ impl ErrorKind {
             Self::SiteConflict { .. } => {
                 "take it out of one of them, or give the part that differs as a narrower CIDR".into()
             }
+            Self::NoEffect { why, .. } => match why {
+                NoEffect::LinkScope => {
+                    "take it out: packets to these addresses reach no jurisdiction, and pass".into()
+                }
+                NoEffect::Carried { .. } => "take it out, and give the IPv4 network to a site".into(),
+                NoEffect::Again { .. } => "take it out of one of the two places".into(),
+                NoEffect::Covered { .. } => {
+                    "take it out, or take out one of the narrower ones that it is to count for".into()
+                }
+            },
+            Self::Nat64NotIpv6 { .. } => "for example \"2001:db8:64::/96\"".into(),
+            Self::Nat64Length { .. } => {
+                "give it the length that the translator has: 32, 40, 48, 56, 64 or 96 (RFC 6052 section 2.2)".into()
+            }
+            Self::Nat64ReservedBits { .. } => {
+                "choose a prefix whose fifth group begins with 00 (RFC 6052 section 2.2)".into()
+            }
+            Self::Nat64Placed { .. } => "take it out, or name the prefix that the translator has".into(),
+            Self::Nat64Overlap { .. } => "take one of them out".into(),
             Self::BadJurisdiction { suggestion: Some(suggestion), .. } => {
                 format!("did you mean {}?", quoted(suggestion))
             }
@@ -174,6 +193,12 @@ impl ErrorKind {
             Self::HostBits { .. } => "host-bits",
             Self::MappedCidr { .. } => "mapped-cidr",
             Self::SiteConflict { .. } => "site-conflict",
+            Self::NoEffect { .. } => "no-effect",
+            Self::Nat64NotIpv6 { .. } => "nat64-not-ipv6",
+            Self::Nat64Length { .. } => "nat64-length",
+            Self::Nat64ReservedBits { .. } => "nat64-reserved-bits",
+            Self::Nat64Placed { .. } => "nat64-placed",
+            Self::Nat64Overlap { .. } => "nat64-overlap",
             Self::BadJurisdiction { .. } => "bad-jurisdiction",
             Self::GroupNotCountry { .. } => "group-not-country",
             Self::MarkNotCountry { .. } => "mark-not-country",

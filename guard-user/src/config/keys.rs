@@ -1,103 +1,10 @@
 //! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
 //! made from. Other documents have a [`Schema`] of their own.
 
-/// Everything that one kind of TOML document can have.
-#[derive(Debug)]
-pub struct Schema {
-    /// Its tables.
-    pub sections: &'static [Section],
-    /// Their keys.
-    pub keys: &'static [Key],
-}
+use super::schema::{Key, Kind, Need, Schema, Section, Shape};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
-
-/// A table of a document.
-#[derive(Debug)]
-pub struct Section {
-    /// Its dotted name, such as `pin.select`; empty for the keys before the first table.
-    pub path: &'static str,
-    /// How it is written.
-    pub shape: Shape,
-    /// What it is for.
-    pub meaning: &'static str,
-}
-
-/// How a section is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// The keys before the first header.
-    Root,
-    /// `[name]`, at most once.
-    Table,
-    /// `[[name]]`, once for each entry.
-    Entries,
-    /// `[name]`, at most once, with keys that the operator chooses.
-    Open,
-}
-
-/// A key of a section.
-#[derive(Debug)]
-pub struct Key {
-    /// The section that it belongs to.
-    pub section: &'static str,
-    /// Its name; `NAME` where the operator chooses it.
-    pub name: &'static str,
-    /// The TOML type.
-    pub kind: Kind,
-    /// Whether it must be there, and what counts where it is not.
-    pub need: Need,
-    /// A value as it is written in the file.
-    pub example: &'static str,
-    /// What it means and what values it takes, in Markdown.
-    pub meaning: &'static str,
-}
-
-/// The TOML type of a key's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A string.
-    Text,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// A date and time with its offset from UTC (RFC 3339).
-    Time,
-    /// A date, or a date and time with its offset from UTC.
-    Date,
-    /// A list of strings with at least one value.
-    List,
-    /// A list of strings that may be empty.
-    ListOrNone,
-}
-
-impl Kind {
-    /// The type in words, with an article.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Text => "a string",
-            Self::Boolean => "true or false",
-            Self::Integer => "a whole number",
-            Self::Time => "a date and time with its zone",
-            Self::Date => "a date, or a date and time with its zone",
-            Self::List | Self::ListOrNone => "a list of strings",
-        }
-    }
-}
-
-/// Whether a key must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// It must.
-    Required,
-    /// Without it this value counts, written as in the file.
-    Default(&'static str),
-    /// Without it: this, in words.
-    Optional(&'static str),
-}
 
 /// Every section, in the order of the documentation.
 pub static SECTIONS: [Section; 13] = [
@@ -143,8 +50,9 @@ pub static SECTIONS: [Section; 13] = [
         path: "site",
         shape: Shape::Entries,
         meaning: "A named part of your own network: its CIDRs are in one jurisdiction whatever a geo \
-                  database says. Where sites overlap the narrower CIDR wins. Private addresses in no site \
-                  are `unknown`. At most 1024 CIDRs in all.",
+                  database says. Where sites overlap the narrower CIDR wins; a CIDR that places nothing is \
+                  refused. Private and other special-purpose addresses (RFC 6890) in no site are `unknown`. At most \
+                  1024 CIDRs in all.",
     },
     Section {
         path: "groups",
@@ -169,7 +77,7 @@ pub static SECTIONS: [Section; 13] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 36] = [
+pub static KEYS: [Key; 37] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -204,6 +112,16 @@ pub static KEYS: [Key; 36] = [
         example: r#""60d""#,
         meaning: "A database that is older than this is warned of. Weeks, days, hours, minutes and seconds, \
                   such as `60d` or `8w`; a day counts as 24 hours.",
+    },
+    Key {
+        section: "geo",
+        name: "nat64",
+        kind: Kind::List,
+        need: Need::Optional("the well-known prefix alone"),
+        example: r#"["2001:db8:64::/96"]"#,
+        meaning: "NAT64 prefixes of your own (RFC 6052), of 32, 40, 48, 56, 64 or 96 bits: an address below one is \
+                  placed by the IPv4 address in it, whatever a site says of the prefix. The well-known `64:ff9b::/96` \
+                  is known without. At most 16.",
     },
     Key {
         section: "control",
@@ -366,8 +284,7 @@ pub static KEYS: [Key; 36] = [
         kind: Kind::List,
         need: Need::Required,
         example: r#"["10.1.0.0/16", "2001:db8:1::/48"]"#,
-        meaning: "The site's networks, as CIDRs without host bits. Two sites of different jurisdictions \
-                  can't have the same CIDR.",
+        meaning: "The site's networks, as CIDRs without host bits. No CIDR can stand twice.",
     },
     Key {
         section: "groups",
@@ -476,25 +393,3 @@ pub static KEYS: [Key; 36] = [
                   bits count.",
     },
 ];
-
-impl Schema {
-    /// The key of this name in this section.
-    pub(crate) fn find(&self, section: &str, name: &str) -> Option<&'static Key> {
-        let open = self.is_open(section);
-        self.keys.iter().find(|key| key.section == section && (open || key.name == name))
-    }
-
-    /// Whether the writer of the document chooses the keys of this section.
-    pub(crate) fn is_open(&self, section: &str) -> bool {
-        self.sections.iter().any(|s| s.path == section && s.shape == Shape::Open)
-    }
-
-    /// How a section's header is written.
-    pub(crate) fn header(&self, section: &str) -> String {
-        match self.sections.iter().find(|s| s.path == section).map(|s| s.shape) {
-            Some(Shape::Root) => "the top of the file, before any [header]".to_owned(),
-            Some(Shape::Entries) => format!("[[{section}]]"),
-            _ => format!("[{section}]"),
-        }
-    }
-}

@@ -5,6 +5,8 @@
 pub const PINS: usize = 64;
 /// Failsafe rules: each is one bit of a 64-bit word, as a pin is.
 pub const FAILSAFE: usize = 64;
+/// NAT64 prefixes.
+pub const NAT64: usize = 16;
 /// CIDRs of all sites together.
 pub const SITE_CIDRS: usize = 1024;
 /// Source CIDRs of all pins together.
@@ -41,6 +43,7 @@ pub const PATH_BYTES: usize = 4095;
 // What the kernel's tables have room for, where one value of the config is one entry there.
 const _: () = {
     use guard_common::abi;
+    assert!(NAT64 == abi::MAX_NAT64);
     assert!(PINS == abi::MAX_PINS && FAILSAFE == abi::MAX_FAILSAFES);
     assert!(
         CGROUPS == abi::MAX_CGROUPS && CGROUP_LEVELS == abi::MAX_CGROUP_LEVELS && MARKS == abi::MAX_MARKS

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
 use super::jurisdiction_set::JurisdictionSet;
@@ -58,6 +58,10 @@ pub struct Geo {
     pub files: Vec<PathBuf>,
     /// A database that is older than this is warned of; always more than nothing.
     pub max_age: SignedDuration,
+    /// NAT64 prefixes of the operator's own, in the order of the file, at most
+    /// [`limits::NAT64`](super::limits::NAT64). None of them overlaps another, or addresses that are placed without
+    /// it; their lengths are those of [`Nat64`](guard_common::abi::Nat64).
+    pub nat64: Vec<Ipv6Network>,
 }
 
 /// `[control]`

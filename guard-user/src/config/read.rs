@@ -7,7 +7,7 @@ use toml::value::Datetime;
 
 use super::error::{ErrorKind, Suggestion};
 use super::finding::quoted;
-use super::keys::{Kind, Need, Schema};
+use super::schema::{Kind, Need, Schema};
 use super::sink::Report;
 use super::suggest::nearest;
 

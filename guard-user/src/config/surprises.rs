@@ -1,6 +1,6 @@
 //! Looks for what is legal in a checked config and may surprise.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
@@ -8,11 +8,13 @@ use ipnetwork::IpNetwork;
 use super::check::let_out_by;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
+use super::places::ends;
 use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Site};
 use super::raw::{Raw, RawFailsafe, RawPin, RawSite};
 use super::read::List;
 use super::sink::Sink;
 use super::warning::{SERVICES, WarningKind};
+use crate::geo::special;
 
 /// Where a geo database places an address; `None` where it does not say.
 pub type Database<'a> = &'a dyn Fn(IpAddr) -> Option<Jurisdiction>;
@@ -34,7 +36,7 @@ pub(super) fn find(
         look_at_pin(raw, pin, &policy.failsafe, &places, sink);
     }
     for (raw, rule) in raw.failsafe.iter().zip(&policy.failsafe) {
-        look_at_failsafe(raw, rule, &policy.pins, &places, sink);
+        look_at_failsafe(raw, rule, policy, &places, sink);
     }
     if let Some(database) = database {
         for (raw, site) in raw.sites.iter().zip(&policy.sites) {
@@ -110,11 +112,11 @@ fn look_at_what_is_cut_off(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], sink:
 fn look_at_failsafe(
     raw: &RawFailsafe,
     rule: &Failsafe,
-    pins: &[Pin],
+    policy: &Policy,
     places: &PlacedBySites,
     sink: &mut Sink<'_>,
 ) {
-    if let Some(pin) = let_out_by(rule, pins) {
+    if let Some(pin) = let_out_by(rule, policy) {
         let (rule, pin) = (rule.name.clone(), pin.name.clone());
         sink.warn(raw.at, "failsafe", WarningKind::OpenFailsafe { rule, pin });
     }
@@ -132,7 +134,7 @@ fn look_at_failsafe(
 fn look_at_site(raw: &RawSite, site: &Site, database: Database<'_>, sink: &mut Sink<'_>) {
     for (item, &cidr) in raw.cidrs.iter().flat_map(|list| &list.items).zip(&site.cidrs) {
         let elsewhere = [cidr.network(), cidr.broadcast()].into_iter().find_map(|address| {
-            let place = database(address)?;
+            let place = database(address).filter(|_| special::placeless(address).is_none())?;
             (place.is_country() && place != site.jurisdiction).then_some((address, place))
         });
         if let Some((address, database)) = elsewhere {
@@ -185,30 +187,13 @@ fn warn_of_private(
     sink: &mut Sink<'_>,
 ) {
     for (item, &cidr) in raw.iter().flat_map(|list| &list.items).zip(networks) {
-        if let Some(range) = private_range(cidr)
+        if let Some(row) = special::own(cidr)
             && !places.contains(cidr)
         {
+            let range = format!("{} ({})", row.name, row.source);
             sink.warn(item.span().start, field, WarningKind::PrivateInNoSite { cidr, range });
         }
     }
-}
-
-/// The range of addresses of no place that the whole network is in.
-fn private_range(network: IpNetwork) -> Option<&'static str> {
-    const PRIVATE: &str = "private (RFC 1918)";
-    const V4: [(Ipv4Addr, u8, &str); 4] = [
-        (Ipv4Addr::new(10, 0, 0, 0), 8, PRIVATE),
-        (Ipv4Addr::new(172, 16, 0, 0), 12, PRIVATE),
-        (Ipv4Addr::new(192, 168, 0, 0), 16, PRIVATE),
-        (Ipv4Addr::new(100, 64, 0, 0), 10, "shared by carriers' customers (RFC 6598)"),
-    ];
-    const V6: (Ipv6Addr, u8, &str) =
-        (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, "unique local (RFC 4193)");
-    let v4 = V4.into_iter().map(|(address, length, words)| (IpAddr::V4(address), length, words));
-    v4.chain([(IpAddr::V6(V6.0), V6.1, V6.2)]).find_map(|(address, length, words)| {
-        let range = IpNetwork::new(address, length).ok()?;
-        (network.prefix() >= length && range.contains(network.ip())).then_some(words)
-    })
 }
 
 /// The addresses that are in some site, as ranges that neither overlap nor touch.
@@ -243,13 +228,4 @@ impl PlacedBySites {
         let after = ranges.partition_point(|&(start, _)| start <= first);
         after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|&(_, end)| last <= end)
     }
-}
-
-/// The first and the last address of a network as numbers.
-fn ends(network: IpNetwork) -> (u128, u128) {
-    let number = |address| match address {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
-    };
-    (number(network.network()), number(network.broadcast()))
 }

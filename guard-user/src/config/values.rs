@@ -1,9 +1,10 @@
 //! Checks of single values: text in, checked value or what is wrong with it out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Component, PathBuf};
 
-use ipnetwork::IpNetwork;
+use guard_common::abi::Nat64;
+use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use super::error::ErrorKind;
@@ -50,6 +51,34 @@ fn unmapped(network: IpNetwork) -> Option<IpNetwork> {
     };
     let length = network.prefix().checked_sub(MAPPED_PREFIX)?;
     IpNetwork::new(address.to_ipv4_mapped()?.into(), length).ok()
+}
+
+/// A NAT64 prefix (RFC 6052 section 2.2).
+pub(crate) fn nat64(text: &str) -> Result<Ipv6Network, ErrorKind> {
+    const PLACED: [(Ipv6Addr, u8, &str); 6] = [
+        (Ipv6Addr::UNSPECIFIED, 64, "IPv4 addresses written as IPv6"),
+        (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96, "the well-known prefix 64:ff9b::/96"),
+        (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, "Teredo"),
+        (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, "6to4"),
+        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "addresses that do not leave the link"),
+        (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast"),
+    ];
+    let IpNetwork::V6(prefix) = cidr(text)? else {
+        return Err(ErrorKind::Nat64NotIpv6 { text: text.to_owned() });
+    };
+    if !Nat64::LENGTHS.contains(&prefix.prefix()) {
+        return Err(ErrorKind::Nat64Length { prefix });
+    }
+    if prefix.ip().octets().get(8) != Some(&0) {
+        return Err(ErrorKind::Nat64ReservedBits { prefix });
+    }
+    let taken = PLACED.into_iter().find(|&(first, length, _)| {
+        Ipv6Network::new(first, length).is_ok_and(|placed| prefix.overlaps(placed))
+    });
+    match taken {
+        Some((.., by)) => Err(ErrorKind::Nat64Placed { prefix, by }),
+        None => Ok(prefix),
+    }
 }
 
 /// `protocol/port` or `protocol/first-last`.

@@ -44,7 +44,7 @@ pub enum WarningKind {
         /// The network.
         cidr: IpNetwork,
         /// What kind of range it is in.
-        range: &'static str,
+        range: String,
     },
     /// A pin that drops a host's SSH answers.
     #[error(

@@ -10,7 +10,7 @@ use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use super::law::Breach;
 use super::schema::choices;
 use crate::config::finding::quoted;
-use crate::config::keys::{Key, Kind, Need, Section, Shape};
+use crate::config::schema::{Key, Kind, Need, Section, Shape};
 use crate::config::suggest::nearest;
 
 /// Columns of the comments.

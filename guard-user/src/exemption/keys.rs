@@ -1,7 +1,7 @@
 //! Every key that an exemption's document can have: the one table that the reader, the hints, the JSON
 //! Schema, the questions of `exemption new` and docs/exemption-document.md are made from.
 
-use crate::config::keys::{Key, Kind, Need, Schema, Section, Shape};
+use crate::config::schema::{Key, Kind, Need, Schema, Section, Shape};
 
 /// The document's.
 pub static DOCUMENT: Schema = Schema { sections: &SECTIONS, keys: &KEYS };

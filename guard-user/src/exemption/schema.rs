@@ -10,7 +10,7 @@ use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use super::limits::MAX_SIGNERS;
-use crate::config::keys::{Key, Kind, Need, Shape};
+use crate::config::schema::{Key, Kind, Need, Shape};
 
 const NAME: &str = "^[a-z0-9._-]{1,63}$";
 const MOMENT: &str = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})$";

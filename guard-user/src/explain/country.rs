@@ -1,4 +1,4 @@
-//! English names of jurisdictions, by the ISO 3166-1 table of the crate `rust_iso3166`.
+//! English names of jurisdictions, by the ISO 3166-1 table of the crate `rust_iso3166`, which has no `XK`.
 
 use guard_common::jurisdiction::Jurisdiction;
 
@@ -7,6 +7,7 @@ pub(super) fn named(jurisdiction: Jurisdiction) -> String {
     match jurisdiction {
         Jurisdiction::UNKNOWN => "unknown (no source says)".to_owned(),
         Jurisdiction::UNCERTAIN => "uncertain (anycast, or sources disagree)".to_owned(),
+        country if country.as_str() == "XK" => format!("{country} (Kosovo)"),
         country => match rust_iso3166::from_alpha2(country.as_str()) {
             Some(entry) => format!("{country} ({})", entry.name),
             None => country.to_string(),
@@ -25,5 +26,6 @@ mod tests {
             assert!(name.starts_with(jurisdiction.as_str()) && name.ends_with(')'), "{name}");
         }
         assert_eq!(named("IE".parse().unwrap()), "IE (Ireland)");
+        assert_eq!(named("XK".parse().unwrap()), "XK (Kosovo)");
     }
 }

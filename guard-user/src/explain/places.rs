@@ -3,19 +3,21 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use guard_common::abi::{Place, PlacedBy};
+use guard_common::decide::through_nat64;
 use guard_common::packet::Addr;
 use ipnetwork::IpNetwork;
 
 use super::country::named;
 use super::explainer::Explainer;
 use crate::config::policy::Site;
-use crate::geo::Runs;
+use crate::geo::{Runs, special};
 
 impl Explainer {
     /// A placed destination in words: its jurisdiction, and the site or the database's range that says so.
     pub(super) fn place_words(&self, destination: Addr, place: Place) -> String {
         let address = IpAddr::from(destination);
-        let looked_up = destination.embedded_v4().map_or(address, |v4| Ipv4Addr::from_bits(v4).into());
+        let carrying = through_nat64(&self.tables().policy, destination);
+        let looked_up = carrying.embedded_v4().map_or(address, |v4| Ipv4Addr::from_bits(v4).into());
         let carried = match address == looked_up {
             true => String::new(),
             false => format!(", placed by the IPv4 address that it carries, {looked_up}"),
@@ -36,6 +38,11 @@ impl Explainer {
                     "{address} is in {jurisdiction}, by the database: {source}, {first} to {last}{carried}"
                 )
             }
+            PlacedBy::Nothing if let Some(row) = special::placeless(looked_up) => format!(
+                "{address} is of {jurisdiction}: {looked_up} is {} ({}), which a site alone can place, and is in no \
+                 site{carried}",
+                row.name, row.source
+            ),
             PlacedBy::Nothing => {
                 let (first, last) = self.range_of(looked_up);
                 format!(

@@ -38,7 +38,7 @@ pub fn load() -> GeoDb {
     GeoDb::assemble(v4, v6, info)
 }
 
-/// The jurisdiction of each pair of capital letters, or `None` where ISO 3166-1 assigns none.
+/// The jurisdiction of each pair of capital letters, or `None` where no jurisdiction has it.
 fn jurisdictions_by_code() -> [Option<Jurisdiction>; CODES] {
     let mut by_code = [None; CODES];
     for jurisdiction in Jurisdiction::all().filter(|jurisdiction| jurisdiction.is_country()) {

@@ -1,6 +1,6 @@
 //! Geo sources: where the networks of the world are, as runs of jurisdictions for the table builder.
 //!
-//! [`embedded`] is always there, [`mmdb`] reads a file that the operator brings, [`merge`] makes one of
+//! [`special`] has the addresses that no source places. [`embedded`] is always there, [`mmdb`] reads a file that the operator brings, [`merge`] makes one of
 //! several. None of them knows sites: those go over the database where the tables are compiled.
 //!
 //! An address's place is where its network is registered or announced, as the source's maker sees it.
@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod merge;
 pub mod mmdb;
 mod runs;
+pub mod special;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +47,7 @@ pub struct Info {
     pub ranges_v4: usize,
     /// How many IPv6 runs there are, those of unknown place included.
     pub ranges_v6: usize,
-    /// Networks whose record names no country that ISO 3166-1 knows, which left them `unknown`, counted
+    /// Networks whose record names no country that is known, which left them `unknown`, counted
     /// by the code that it names (`EU`, `AP` ...), or under [`NO_CODE`] where it names none.
     pub skipped: BTreeMap<String, usize>,
     /// What the operator should know of the database.

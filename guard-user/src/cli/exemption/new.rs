@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{file, lint, policy};
 use crate::cli::CliError;
-use crate::config::keys::{Key, Need, Section, Shape};
+use crate::config::schema::{Key, Need, Section, Shape};
 use crate::exemption;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};

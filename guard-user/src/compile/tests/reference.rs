@@ -292,7 +292,7 @@ impl World<'_> {
         if self.loaded == Loaded::NoGeo {
             return None;
         }
-        let address = carried_v4(address).map_or(address, IpAddr::V4);
+        let address = carried_v4(address).or_else(|| self.through_nat64(address)).map_or(address, IpAddr::V4);
         let mut narrowest: Option<(u8, Jurisdiction)> = None;
         for site in &self.policy.sites {
             for cidr in site.cidrs.iter().filter(|cidr| cidr.contains(address)) {
@@ -303,6 +303,9 @@ impl World<'_> {
         }
         if let Some((_, jurisdiction)) = narrowest {
             return Some((jurisdiction, PlacedBy::Site));
+        }
+        if is_special(address) {
+            return Some((Jurisdiction::UNKNOWN, PlacedBy::Nothing));
         }
         fn last_run<K: PartialOrd + Copy>(
             runs: impl Iterator<Item = (K, Jurisdiction)>,
@@ -316,6 +319,15 @@ impl World<'_> {
         };
         let by = if jurisdiction == Jurisdiction::UNKNOWN { PlacedBy::Nothing } else { PlacedBy::Database };
         Some((jurisdiction, by))
+    }
+
+    /// The IPv4 address that stands behind a NAT64 prefix of the operator's, bit by bit.
+    fn through_nat64(&self, address: IpAddr) -> Option<Ipv4Addr> {
+        let IpAddr::V6(address) = address else { return None };
+        let prefix = self.policy.geo.nat64.iter().find(|prefix| prefix.contains(address))?;
+        let bits = (u32::from(prefix.prefix())..128).filter(|bit| !(64..72).contains(bit)).take(32);
+        let v4 = bits.fold(0, |v4, bit| v4 << 1 | (address.to_bits() >> (127 - bit) & 1) as u32);
+        Some(Ipv4Addr::from_bits(v4))
     }
 
     /// The slot of the exemption that covers the last open pin, or why there is none: the refusal of the
@@ -435,6 +447,25 @@ fn stays_on_link(address: IpAddr) -> bool {
         IpAddr::V6(v6) => {
             v6.is_unicast_link_local() || v6.is_multicast() && matches!(v6.segments()[0] & 0xf, 1 | 2)
         }
+    }
+}
+
+/// Whether an address is of special-purpose space, as RFC 6890 and its successors have it; documentation's is as others.
+fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => match v4.octets() {
+            [192, 0, 0, 9 | 10] => false,
+            [0 | 10 | 127 | 224..=255, ..] | [192, 0, 0, _] | [192, 168, ..] | [198, 18 | 19, ..] => true,
+            [100, 64..=127, ..] | [169, 254, ..] | [172, 16..=31, ..] => true,
+            _ => false,
+        },
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x2001, 1, 0, 0, 0, 0, 0, 1..=3] | [0x2001, 3, ..] | [0x2001, 4, 0x112, ..] => false,
+            [0, 0, 0, 0, 0, 0, 0, 0 | 1] | [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0 | 1, ..] => true,
+            [0x2001, 1..=0x1ff, ..] | [0x5f00, ..] => true,
+            [0xfc00..=0xfdff | 0xfe80..=0xffff, ..] => true,
+            _ => false,
+        },
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 
 use super::{GOOD, check, codes_in};
-use crate::config::keys::{CONFIG, KEYS, Key, Kind, Need, SECTIONS, Schema, Shape};
+use crate::config::keys::{CONFIG, KEYS, SECTIONS};
+use crate::config::schema::{Key, Kind, Need, Schema, Shape};
 
 const DOCS: &str = include_str!("../../../../docs/config.md");
 const EXAMPLE: &str = include_str!("../../../../docs/example.toml");

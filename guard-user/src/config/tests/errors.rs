@@ -128,6 +128,10 @@ fn crowded(what: &str, count: usize) -> String {
         "failsafe rules" => (1..count).fold(GOOD.to_owned(), |text, index| {
             text + &format!("[[failsafe]]\nname = \"f{index}\"\npeers = [\"192.0.2.0/24\"]\n")
         }),
+        "NAT64 prefixes" => {
+            let prefixes = list(&|index| format!("\"2001:db8:64:{index:x}::/96\""));
+            good_with("[[failsafe]]", &format!("[geo]\nnat64 = [{prefixes}]\n[[failsafe]]"))
+        }
         "CIDRs of all sites" => good_with("\"10.1.0.0/16\"", &list(&cidr)),
         "peers of all failsafe rules" => {
             good_with("local_ports = [\"tcp/22\"]", &format!("peers = [{}]", list(&cidr)))
@@ -159,6 +163,7 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
     for (what, field, limit) in [
         ("pins", "pin", limits::PINS),
         ("failsafe rules", "failsafe", limits::FAILSAFE),
+        ("NAT64 prefixes", "geo.nat64", limits::NAT64),
         ("CIDRs of all sites", "site.cidrs", limits::SITE_CIDRS),
         ("peers of all failsafe rules", "failsafe.peers", limits::PEER_CIDRS),
         ("sources of all pins", "pin.select.sources", limits::SOURCE_CIDRS),

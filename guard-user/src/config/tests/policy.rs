@@ -20,6 +20,7 @@ fn a_full_config_is_read_as_it_is_written() {
     assert!(policy.host.observe);
     assert_eq!(policy.geo.files, [Path::new("/var/lib/GeoIP/GeoLite2-Country.mmdb")]);
     assert_eq!(policy.geo.max_age, SignedDuration::from_hours(60 * 24));
+    assert_eq!(policy.geo.nat64, ["2001:db8:64::/96".parse().unwrap()]);
     let groups = &policy.control.groups;
     assert_eq!(
         [&groups.view, &groups.exemptions, &groups.policy, &groups.everything],
@@ -64,7 +65,7 @@ fn a_full_config_is_read_as_it_is_written() {
 #[test]
 fn what_is_left_away_has_its_default() {
     let policy = policy(GOOD);
-    assert!(!policy.host.observe && policy.geo.files.is_empty());
+    assert!(!policy.host.observe && policy.geo.files.is_empty() && policy.geo.nat64.is_empty());
     assert_eq!(policy.geo.max_age, SignedDuration::from_hours(120 * 24));
     assert_eq!(policy.control.socket, Path::new("/run/borderguard/control.sock"));
     assert_eq!(policy.control.groups, ControlGroups::default());
@@ -72,6 +73,15 @@ fn what_is_left_away_has_its_default() {
     assert_eq!(policy.state.pin_path, Path::new("/sys/fs/bpf/borderguard"));
     assert_eq!(policy.log.format, LogFormat::Text);
     assert_eq!((policy.pins[0].line, policy.sites[0].line, policy.failsafe[0].line), (12, 6, 3));
+}
+
+#[test]
+fn kosovo_can_be_home_and_permitted_and_in_groups() {
+    let text = good_with("home = \"IE\"", "home = \"XK\"").replace("[\"SE\", \"FI\"]", "[\"SE\", \"XK\"]");
+    let policy = policy(&text);
+    assert_eq!(policy.pins[0].home, code("XK"));
+    let without = self::policy(GOOD).pins[0].permitted;
+    assert!(policy.pins[0].permitted.contains(code("XK")) && !without.contains(code("XK")));
 }
 
 #[test]
@@ -141,4 +151,11 @@ fn the_programs_own_groups_are_known_to_it() {
     let permitted = checked.policy.pins[0].permitted;
     assert!(["DE", "NO", "CH", "SE"].into_iter().all(|place| permitted.contains(code(place))));
     assert!(["US", "CN", "RU"].into_iter().all(|place| !permitted.contains(code(place))));
+}
+
+#[test]
+fn a_nat64_prefix_can_be_inside_a_site_and_in_space_for_it() {
+    let text = good_with("\"10.1.0.0/16\"", "\"10.1.0.0/16\", \"2001:db8::/32\"")
+        + "[geo]\nnat64 = [\"2001:db8:64::/96\", \"64:ff9b:1::/48\"]\n";
+    assert_eq!(policy(&text).geo.nat64.len(), 2);
 }

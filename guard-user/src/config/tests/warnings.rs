@@ -131,21 +131,23 @@ const EXAMPLES: &[Example] = &[
     (&[(SSH, "local_ports = [\"tcp/22\"]\npeers = [\"0.0.0.0/0\"]")], &[]),
     (&[(SSH, "local_ports = [\"tcp/22\"]\nremote_ports = [\"tcp/0-65535\"]")], &[]),
     (
-        &[("10.1.0.0/16", "198.51.100.128/25")],
+        &[("10.1.0.0/16", "9.51.100.128/25")],
         &[(
             "site-contradicts-database",
-            "9:10 site.cidrs: the site \"dublin\" puts 198.51.100.128/25 in IE, but the geo database puts 198.51.100.128 in BE | the site wins",
+            "9:10 site.cidrs: the site \"dublin\" puts 9.51.100.128/25 in IE, but the geo database puts 9.51.100.128 in BE | the site wins",
         )],
     ),
     // Here only the last address is elsewhere.
     (
-        &[("10.1.0.0/16", "203.0.112.0/23")],
+        &[("10.1.0.0/16", "9.0.112.0/23")],
         &[(
             "site-contradicts-database",
-            "the site \"dublin\" puts 203.0.112.0/23 in IE, but the geo database puts 203.0.113.255 in US",
+            "the site \"dublin\" puts 9.0.112.0/23 in IE, but the geo database puts 9.0.113.255 in US",
         )],
     ),
-    (&[("10.1.0.0/16", "198.51.100.0/24"), ("jurisdiction = \"IE\"", "jurisdiction = \"BE\"")], &[]),
+    (&[("10.1.0.0/16", "9.51.100.0/24"), ("jurisdiction = \"IE\"", "jurisdiction = \"BE\"")], &[]),
+    // What a database says of special-purpose space counts for nothing.
+    (&[("10.1.0.0/16", "198.51.100.128/25")], &[]),
     (
         &[
             ("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\", \"system.slice/imap.service\"]"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::keys::Need;
+use crate::config::schema::Need;
 use crate::config::tests::documentation::described;
 use crate::exemption::keys::DOCUMENT;
 use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, lifecycle, parse};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::law::examples;
 use super::{GOOD, check, with_value};
-use crate::config::keys::Need;
+use crate::config::schema::Need;
 use crate::exemption::keys::DOCUMENT;
 use crate::exemption::law::Rule;
 use crate::exemption::schema::{json_schema, to_json};

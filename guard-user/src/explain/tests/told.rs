@@ -133,6 +133,34 @@ fn failsafe_rules_and_carried_addresses_are_told() {
 }
 
 #[test]
+fn addresses_that_only_a_site_can_place_are_told() {
+    let told = text(&explain("192.0.2.10:143", "10.9.8.7:5", &Surroundings::default()));
+    assert!(
+        told.contains(
+            "10.9.8.7 is of unknown (no source says): 10.9.8.7 is private (RFC 1918), which a site alone can place, \
+             and is in no site"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
+fn addresses_below_a_nat64_prefix_of_the_operator_are_told_by_what_they_carry() {
+    let mut policy = explainer().policy.clone();
+    policy.geo.nat64 = vec!["2001:db8:64::/96".parse().unwrap()];
+    let explainer = Explainer::new(policy, explainer().db.clone(), Vec::new(), None).unwrap();
+    let packet = packet(end("[2001:db8:1::10]:143"), end("[2001:db8:64::203.0.113.30]:5"), None).unwrap();
+    let told = text(&explainer.explain(Hook::Egress, Parsed::Ip, &packet, &Surroundings::default(), 100, 5));
+    assert!(
+        told.contains(
+            "2001:db8:64::cb00:711e is in US (United States of America), by the site \"ashburn\" (203.0.113.0/24), \
+             placed by the IPv4 address that it carries, 203.0.113.30"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
 fn ends_of_flows_are_read_as_people_write_them() {
     assert_eq!(end("[::1]:22"), End { address: "::1".parse().unwrap(), port: Some(22) });
     assert_eq!(end("[2001:db8::1]"), end("2001:db8::1"));

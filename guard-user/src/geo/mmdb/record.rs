@@ -23,7 +23,7 @@ pub(super) struct Placed {
 /// Why a record says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skipped {
-    /// It names a code that ISO 3166-1 does not assign, given in capitals.
+    /// It names a code that no jurisdiction has, given in capitals.
     Unassigned([u8; 2]),
     /// It names no country, or something that is no code.
     NoCode,

@@ -69,6 +69,12 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "open-failsafe",
         "local_ports = [\"tcp/22\"]",
+        "peers = [\"2001:db8:64::/96\"]\n[geo]\nnat64 = [\"2001:db8:64::/96\"]",
+        "3:1 failsafe: the failsafe rule",
+    ),
+    (
+        "open-failsafe",
+        "local_ports = [\"tcp/22\"]",
         "peers = [\"2002::/15\"]",
         "3:1 failsafe: the failsafe rule",
     ),

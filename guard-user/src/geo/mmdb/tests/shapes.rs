@@ -87,12 +87,18 @@ fn a_country_that_is_only_registered_or_also_represented_is_uncertain() {
 }
 
 #[test]
+fn kosovo_has_a_place() {
+    assert_eq!(place_of(map([("country", iso("XK"))])), ("XK".parse().unwrap(), vec![]));
+    assert_eq!(place_of(map([("country_code", text("xk"))])), ("XK".parse().unwrap(), vec![]));
+}
+
+#[test]
 fn what_is_no_assigned_code_is_unknown_and_counted() {
     for (record, key) in [
         (map([("country", iso("EU"))]), "EU"),
         (map([("country_code", text("ap"))]), "AP"),
         (map([("country", iso("EU")), ("registered_country", iso("IE"))]), "EU"),
-        (map([("country_code", text("XK"))]), "XK"),
+        (map([("country_code", text("XA"))]), "XA"),
         (map([("country_code", text("-"))]), "none"),
         (map([("country_code", text(""))]), "none"),
         (map([("country", text("Ireland"))]), "none"),
