@@ -41,7 +41,7 @@ fn held_runs<K: Key + std::ops::Sub<Output = K>>(
         .map(|border| {
             let place = narrowest(&sites, border).or_else(|| match narrowest(&special, border) {
                 Some(Use::Own | Use::Nowhere) => Some(Place::UNKNOWN),
-                Some(Use::Global) | None => None,
+                Some(Use::Global | Use::Examples) | None => None,
             });
             (border, place)
         })

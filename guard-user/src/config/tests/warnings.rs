@@ -147,7 +147,7 @@ const EXAMPLES: &[Example] = &[
     ),
     (&[("10.1.0.0/16", "9.51.100.0/24"), ("jurisdiction = \"IE\"", "jurisdiction = \"BE\"")], &[]),
     // What a database says of special-purpose space counts for nothing.
-    (&[("10.1.0.0/16", "198.51.100.128/25")], &[]),
+    (&[("10.1.0.0/16", "10.51.100.128/25")], &[]),
     (
         &[
             ("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\", \"system.slice/imap.service\"]"),
