@@ -1,23 +1,19 @@
 //! Egress that no pin tags, counted by where it goes. Nothing here changes a verdict.
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{Count, Place, PlacedBy, PolicyTable, Side, UntaggedKey, dimension, service_port};
 use guard_common::decide;
-use guard_common::packet::Layer;
+use guard_common::packet::{Addr, Layer};
 
 use crate::cache::LastLookup;
 use crate::counters::{add, add_shared};
 use crate::maps::{UNTAGGED, UNTAGGED_FLOWS};
 use crate::scratch::Scratch;
-use aya_ebpf::bindings::BPF_NOEXIST;
 
 /// Counts the packet in the scratch, and keeps its flow where the policy asks for that. `place` answers as
 /// [`borderguard_place`](crate::subprograms::borderguard_place). What can't go beyond the link is left out.
 #[inline(always)]
-pub fn count(
-    scratch: &mut Scratch,
-    policy: &PolicyTable,
-    place: impl FnOnce(guard_common::packet::Addr) -> u32,
-) {
+pub fn count(scratch: &mut Scratch, policy: &PolicyTable, place: impl FnOnce(Addr) -> u32) {
     let bytes = scratch.provenance.wire_len;
     if scratch.packet.layer_count == 0 {
         add(UNTAGGED.get_ptr_mut(u32::from(Place::UNKNOWN.jurisdiction_index())), bytes);
