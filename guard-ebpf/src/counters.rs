@@ -35,8 +35,7 @@ pub fn add(count: Option<*mut Count>, bytes: u64) {
     // meanwhile, this one alone writes it; else all write it by atomic operations alone.
     unsafe {
         if preemptible() {
-            atomic::fetch_add(&raw mut (*count).packets, 1);
-            atomic::fetch_add(&raw mut (*count).bytes, bytes);
+            add_shared(count, bytes);
         } else {
             (*count).packets += 1;
             (*count).bytes += bytes;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use guard_tests::bed::{
-    self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, OTHER_PORT, PIN, STORE, US, address,
+    self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US, address,
 };
 use guard_tests::cgroup::{self, Cgroup};
 use guard_user::control::status::{UntaggedFlowStatus, UntaggedStatus};
@@ -67,6 +67,11 @@ fn a_push_that_no_pin_knows_is_seen_with_its_peer_port_and_cgroup() {
 fn a_guard_that_drops_counts_it_by_jurisdiction_alone() {
     let bed = Bed::new("untagged").unwrap();
     bed.configure(PIN).unwrap();
+    // What was seen while an earlier daemon observed is not shown as seen now.
+    let observing = bed.start(&["--observe"]).unwrap();
+    assert_eq!(bed.send(SENT, OTHER_PORT, BELGIUM, Family::V4).unwrap(), SENT);
+    assert_eq!(bed.status().unwrap().untagged.flows.len(), 1);
+    observing.kill(PATIENCE).unwrap();
     let _daemon = bed.start(&[]).unwrap();
     for family in Family::ALL {
         assert_eq!(bed.send(SENT, OTHER_PORT, US, family).unwrap(), SENT);

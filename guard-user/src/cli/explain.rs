@@ -131,31 +131,27 @@ fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
 fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<NamedEntry>> {
     let clocks = Clocks::read();
     let socket = &policy.control.socket;
-    match Reader::open(&policy.state.directory) {
-        Ok(None) => Ok(Vec::new()),
-        Ok(Some(reader)) => Ok(reader.kernel_exemptions(&clocks, pins)?),
+    let unread = match Reader::open(&policy.state.directory) {
+        Ok(None) => return Ok(Vec::new()),
+        Ok(Some(reader)) => return Ok(reader.kernel_exemptions(&clocks, pins)?),
         // A daemon has it open, or this user may not read it and may ask a daemon all the same.
-        Err(unread) => match ask(socket, &Request::ExemptionOpen {}) {
-            Err(error) if !matches!(unread, StoreError::Held { .. }) => {
-                Err(anyhow::Error::from(unread).context(format!("no daemon was asked ({error})")))
-            }
-            Err(error) => Err(error.into()),
-            Ok(answer) => match answer {
-                Response::Open { exemptions } => {
-                    let mut named = Vec::new();
-                    for OpenExemption { document, slots, left } in exemptions {
-                        let document =
-                            exemption::parse(Path::new("it"), document.as_bytes(), &Default::default())?;
-                        let entries =
-                            kernel_entries(&document, &slots, pins, left.unwrap_or(u64::MAX), &clocks);
-                        named.extend(entries.into_iter().map(|it| (document.id.clone(), it)));
-                    }
-                    Ok(named)
-                }
-                _ => Err(unexpected(socket).into()),
-            },
-        },
+        Err(error) => error,
+    };
+    let answer = match ask(socket, &Request::ExemptionOpen {}) {
+        Ok(answer) => answer,
+        Err(error) if matches!(unread, StoreError::Held { .. }) => return Err(error.into()),
+        Err(error) => {
+            return Err(anyhow::Error::from(unread).context(format!("no daemon was asked ({error})")));
+        }
+    };
+    let Response::Open { exemptions } = answer else { return Err(unexpected(socket).into()) };
+    let mut named = Vec::new();
+    for OpenExemption { document, slots, left } in exemptions {
+        let document = exemption::parse(Path::new("it"), document.as_bytes(), &Default::default())?;
+        let entries = kernel_entries(&document, &slots, pins, left.unwrap_or(u64::MAX), &clocks);
+        named.extend(entries.into_iter().map(|it| (document.id.clone(), it)));
     }
+    Ok(named)
 }
 
 fn kernel_copy(explainer: &Explainer) -> Result<KernelCopy> {

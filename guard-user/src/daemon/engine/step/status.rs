@@ -59,7 +59,13 @@ impl Engine {
             },
             untagged: UntaggedStatus {
                 jurisdictions: untagged_places(counters),
-                flows: sample.untagged.iter().map(|flow| self.untagged_flow(flow)).collect(),
+                // The kernel keeps those of an earlier time when it observed.
+                flows: sample
+                    .untagged
+                    .iter()
+                    .filter(|_| policy.host.observe)
+                    .map(|flow| self.untagged_flow(flow))
+                    .collect(),
             },
             pins: self.pin_rows(&rows),
             totals: counters.totals.iter().map(total).collect(),
