@@ -5,6 +5,7 @@
 //! [`ABI_VERSION`]; the daemon refuses pinned maps of another version.
 
 mod account;
+mod bypass;
 mod ports;
 
 use core::mem::{offset_of, size_of};
@@ -12,10 +13,11 @@ use core::mem::{offset_of, size_of};
 use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
+pub use bypass::*;
 pub use ports::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

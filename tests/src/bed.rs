@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub use self::connection::Connection;
 use crate::bpffs::BpfFs;
+use crate::cgroup::Cgroup;
 pub use crate::document::{INSTRUMENT, exemption, exemption_within};
 use crate::netns::{HOST_INTERFACE, Host, Lan, Netns};
 use crate::proc::{Process, retry_until, run_to_end};
@@ -80,6 +81,7 @@ pub struct Bed {
     lan: Lan,
     files: Scratch,
     pins: BpfFs,
+    cgroup: Cgroup,
     program: PathBuf,
     guarded: &'static str,
 }
@@ -130,8 +132,8 @@ impl Bed {
             }
             hosts.push(made);
         }
-        let (files, pins) = (Scratch::new(label)?, BpfFs::new(label)?);
-        Ok(Self { lan: Lan::new(&hosts)?, files, pins, program, guarded: STORE })
+        let (files, pins, cgroup) = (Scratch::new(label)?, BpfFs::new(label)?, Cgroup::new(label)?);
+        Ok(Self { lan: Lan::new(&hosts)?, files, pins, cgroup, program, guarded: STORE })
     }
 
     /// Has the daemon and the command line run on another host than the storage host in Dublin.
@@ -151,6 +153,11 @@ impl Bed {
     /// The router's network, whose interface to the storage host is `port0`.
     pub fn router(&self) -> &Netns {
         self.lan.router()
+    }
+
+    /// The cgroup to which the daemon refuses ways past the guard: none of this machine's processes is in it.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     /// A file of this bed.
@@ -203,6 +210,9 @@ impl Bed {
                 &format!("[[site]]\nname = {name:?}\njurisdiction = {jurisdiction:?}\ncidrs = {cidrs:?}\n");
         }
         let path = self.config();
+        if !rest.contains("[bypass]") {
+            text += &self.cgroup.refused();
+        }
         if !rest.contains("[geo]") {
             // The embedded database is as old as its package; no test is about that.
             text += "[geo]\nmax_age = \"36500d\"\n";

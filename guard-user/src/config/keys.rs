@@ -1,106 +1,13 @@
 //! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
 //! made from. Other documents have a [`Schema`] of their own.
 
-/// Everything that one kind of TOML document can have.
-#[derive(Debug)]
-pub struct Schema {
-    /// Its tables.
-    pub sections: &'static [Section],
-    /// Their keys.
-    pub keys: &'static [Key],
-}
+pub use super::schema::{Key, Kind, Need, Schema, Section, Shape};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
-/// A table of a document.
-#[derive(Debug)]
-pub struct Section {
-    /// Its dotted name, such as `pin.select`; empty for the keys before the first table.
-    pub path: &'static str,
-    /// How it is written.
-    pub shape: Shape,
-    /// What it is for.
-    pub meaning: &'static str,
-}
-
-/// How a section is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// The keys before the first header.
-    Root,
-    /// `[name]`, at most once.
-    Table,
-    /// `[[name]]`, once for each entry.
-    Entries,
-    /// `[name]`, at most once, with keys that the operator chooses.
-    Open,
-}
-
-/// A key of a section.
-#[derive(Debug)]
-pub struct Key {
-    /// The section that it belongs to.
-    pub section: &'static str,
-    /// Its name; `NAME` where the operator chooses it.
-    pub name: &'static str,
-    /// The TOML type.
-    pub kind: Kind,
-    /// Whether it must be there, and what counts where it is not.
-    pub need: Need,
-    /// A value as it is written in the file.
-    pub example: &'static str,
-    /// What it means and what values it takes, in Markdown.
-    pub meaning: &'static str,
-}
-
-/// The TOML type of a key's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A string.
-    Text,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// A date and time with its offset from UTC (RFC 3339).
-    Time,
-    /// A date, or a date and time with its offset from UTC.
-    Date,
-    /// A list of strings with at least one value.
-    List,
-    /// A list of strings that may be empty.
-    ListOrNone,
-}
-
-impl Kind {
-    /// The type in words, with an article.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Text => "a string",
-            Self::Boolean => "true or false",
-            Self::Integer => "a whole number",
-            Self::Time => "a date and time with its zone",
-            Self::Date => "a date, or a date and time with its zone",
-            Self::List | Self::ListOrNone => "a list of strings",
-        }
-    }
-}
-
-/// Whether a key must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// It must.
-    Required,
-    /// Without it this value counts, written as in the file.
-    Default(&'static str),
-    /// Without it: this, in words.
-    Optional(&'static str),
-}
-
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 13] = [
+pub static SECTIONS: [Section; 14] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -120,6 +27,13 @@ pub static SECTIONS: [Section; 13] = [
     },
     Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "bypass",
+        shape: Shape::Table,
+        meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
+                  (`PACKET_QDISC_BYPASS`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
+                  `host.observe` is set, nothing is refused.",
+    },
     Section {
         path: "approval",
         shape: Shape::Table,
@@ -169,7 +83,7 @@ pub static SECTIONS: [Section; 13] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 36] = [
+pub static KEYS: [Key; 39] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -268,6 +182,33 @@ pub static KEYS: [Key; 36] = [
         need: Need::Default(r#""text""#),
         example: r#""json""#,
         meaning: "`text` for people, `json` for one object a line.",
+    },
+    Key {
+        section: "bypass",
+        name: "refuse",
+        kind: Kind::Boolean,
+        need: Need::Optional("`true` where any pin drops, else `false`"),
+        example: "true",
+        meaning: "Whether they are refused.",
+    },
+    Key {
+        section: "bypass",
+        name: "cgroup",
+        kind: Kind::Text,
+        need: Need::Default(r#""/""#),
+        example: r#""machine.slice""#,
+        meaning: "To whom: to the processes of this cgroup and of those below it. A path as in \
+                  `pin.select.cgroups`, or `/` for every process of the host, those in containers among them.",
+    },
+    Key {
+        section: "bypass",
+        name: "allow",
+        kind: Kind::ListOrNone,
+        need: Need::Optional("nobody"),
+        example: r#"["dhcp.slice"]"#,
+        meaning: "To whom not: to the processes of these cgroups and of those below them. Written as in \
+                  `pin.select.cgroups`; at most 256. What they send so is NOT judged. Name a slice: a unit's own \
+                  cgroup is made anew at each restart, and refused until the daemon has seen it.",
     },
     Key {
         section: "approval",
@@ -476,25 +417,3 @@ pub static KEYS: [Key; 36] = [
                   bits count.",
     },
 ];
-
-impl Schema {
-    /// The key of this name in this section.
-    pub(crate) fn find(&self, section: &str, name: &str) -> Option<&'static Key> {
-        let open = self.is_open(section);
-        self.keys.iter().find(|key| key.section == section && (open || key.name == name))
-    }
-
-    /// Whether the writer of the document chooses the keys of this section.
-    pub(crate) fn is_open(&self, section: &str) -> bool {
-        self.sections.iter().any(|s| s.path == section && s.shape == Shape::Open)
-    }
-
-    /// How a section's header is written.
-    pub(crate) fn header(&self, section: &str) -> String {
-        match self.sections.iter().find(|s| s.path == section).map(|s| s.shape) {
-            Some(Shape::Root) => "the top of the file, before any [header]".to_owned(),
-            Some(Shape::Entries) => format!("[[{section}]]"),
-            _ => format!("[{section}]"),
-        }
-    }
-}

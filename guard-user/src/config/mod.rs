@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub mod approval;
+pub mod bypass;
 mod check;
 pub(crate) mod each;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod policy;
 mod raw;
 pub(crate) mod read;
+mod schema;
 pub(crate) mod sink;
 pub(crate) mod suggest;
 mod surprises;

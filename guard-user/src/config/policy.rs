@@ -11,6 +11,7 @@ use ipnetwork::IpNetwork;
 use jiff::SignedDuration;
 
 use super::approval::Approvals;
+use super::bypass::Bypass;
 
 /// A whole config file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Policy {
     pub state: State,
     /// How the daemon logs.
     pub log: Log,
+    /// What is refused to processes.
+    pub bypass: Bypass,
     /// Who may approve exemptions; `None`: signatures are not verified.
     pub approval: Option<Approvals>,
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of

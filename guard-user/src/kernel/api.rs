@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
+use super::cgroup::{BypassTarget, ObservedBypass};
 use super::{Counters, Interface, KernelError, Published};
 
 /// By what a program is attached.
@@ -103,6 +104,8 @@ pub struct Observed {
     /// Every interface of this network namespace, by index. An interface of which something of ours is known is
     /// in here unless the kernel itself said `ENODEV` to its index: absence from a dump says nothing.
     pub interfaces: Vec<ObservedInterface>,
+    /// What is on cgroups; `None` where that can't be looked at.
+    pub bypass: Option<ObservedBypass>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.
@@ -145,6 +148,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// Where something stays attached.
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError>;
+
+    /// Refuses ways past the hooks of interfaces to processes below a cgroup, or nowhere (`None`). What is attached to
+    /// that cgroup already is replaced in place, and what is attached to another one is taken off after that.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; what was refused before stays refused.
+    fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError>;
 
     /// Removes the entry of a stray that is not alive. One that is gone already is no error.
     ///

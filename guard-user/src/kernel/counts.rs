@@ -1,6 +1,6 @@
 //! What the kernel counted, as rows.
 
-use guard_common::abi::{Count, Hook, Loss};
+use guard_common::abi::{BYPASS_COUNTS, Bypass, Count, Hook, Loss, bypass_index};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 
@@ -60,4 +60,14 @@ pub struct Counters {
     pub lost: [u64; Loss::COUNT],
     /// Packets that were tagged because their cgroup was newer than the tables, once for each pin.
     pub unplaced: Count,
+    /// How often a process asked for a way past the hooks, by [`bypass_index`].
+    pub bypasses: [u64; BYPASS_COUNTS],
+}
+
+impl Counters {
+    /// How often this way past the hooks was refused or allowed.
+    #[must_use]
+    pub fn bypasses_of(&self, bypass: Bypass, allowed: bool) -> u64 {
+        self.bypasses.get(bypass_index(bypass, allowed) as usize).copied().unwrap_or_default()
+    }
 }

@@ -69,6 +69,10 @@ maps! {
     lost = "LOST";
     /// Packets that were tagged because their cgroup was not known yet, by pin.
     unplaced = "UNPLACED";
+    /// Cgroups whose processes may open ways past the hooks.
+    bypass_allowed = "BYPASS_ALLOWED";
+    /// How often such a way was asked for.
+    bypasses = "BYPASSES";
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {

@@ -10,6 +10,7 @@
 
 mod action;
 mod basis;
+mod bypass;
 mod cgroups;
 mod changes;
 mod closings;
@@ -26,6 +27,7 @@ mod quotas;
 mod reads;
 mod reconcile;
 mod records;
+mod refusing;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -40,8 +42,8 @@ pub use changes::kind_of;
 pub use cut::{is_cut, may_be_cut};
 pub use ids::{StoreId, Ticket};
 pub use input::{
-    Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
-    StoreOutcome, Surroundings,
+    Asker, BypassFacts, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample,
+    Sight, StoreOutcome, Surroundings,
 };
 pub use records::{daemon, not_permitted, record_of};
 
@@ -51,6 +53,7 @@ use crate::exemption::Clocks;
 use crate::health::Problem;
 use crate::store::{Kept, Key, PinCounts};
 
+use bypass::Bypass;
 use cgroups::Cgroups;
 use changes::Changes;
 use closings::Closings;
@@ -101,6 +104,7 @@ pub struct Engine {
     publishing: Publishing,
     interfaces: Interfaces,
     cgroups: Cgroups,
+    bypass: Bypass,
     quotas: Quotas,
     changes: Changes,
     loads: Loads,
@@ -166,6 +170,7 @@ impl Engine {
             publishing: Publishing::new(generation),
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
+            bypass: Bypass::default(),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),
@@ -208,6 +213,7 @@ impl Engine {
             Input::Published(outcome) => self.published(*outcome, now),
             Input::Attached { index, result } => self.attached(index, result, now),
             Input::Released { interface, result } => self.released(&interface, result, now),
+            Input::BypassSet { is_on, result } => self.bypass_set(is_on, result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
             Input::Uses(uses) => self.uses_read(uses, now),
@@ -238,6 +244,14 @@ impl Engine {
     #[must_use]
     pub fn cgroups(&self) -> Vec<String> {
         self.config.wanted().pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect()
+    }
+
+    /// The paths of the cgroups that something depends on: what comes or goes beside them is to be told.
+    #[must_use]
+    pub fn watched_cgroups(&self) -> Vec<String> {
+        let bypass = &self.config.policy.bypass;
+        let named = bypass.allow.iter().chain(Some(&bypass.cgroup).filter(|path| !path.is_empty()));
+        self.cgroups().into_iter().chain(named.cloned()).collect()
     }
 
     /// Whether everything that the config names is guarded, or known not to be, since the start.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use guard_common::abi::Hook;
 
+use super::bypass::Difference;
 use super::interfaces::{Claim, wants_ingress};
 use super::publish::Tables;
 use super::{Engine, Level, Purpose, SECOND, Surroundings};
@@ -42,6 +43,7 @@ impl Engine {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);
+        self.problems_of_bypass(&mut problems, now);
         self.problems_of_store(&mut problems);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
@@ -160,6 +162,20 @@ impl Engine {
             );
             problems.push(Problem::new(ProblemCode::EntriesMissing, message));
         }
+    }
+
+    fn problems_of_bypass(&self, problems: &mut Vec<Problem>, now: Clocks) {
+        let subject = self.bypass_subject();
+        let difference = self.bypass.difference(&self.config.policy).map(|difference| match difference {
+            Difference::Open(why) => {
+                let message = format!("a process can open sockets that send past the guard: {why}");
+                Problem::of(ProblemCode::BypassOpen, &subject, message)
+            }
+            Difference::Behind(what) => Problem::of(ProblemCode::BypassBehind, &subject, what),
+        });
+        problems.extend(difference);
+        let lost = self.bypass.lost(now);
+        problems.extend(lost.map(|message| Problem::of(ProblemCode::AttachmentLost, &subject, message)));
     }
 
     fn problems_of_interface(&self, it: &ObservedInterface, problems: &mut Vec<Problem>, now: Clocks) {
