@@ -5,6 +5,7 @@
 //! [`ABI_VERSION`]; the daemon refuses pinned maps of another version.
 
 mod account;
+mod bypass;
 mod nat64;
 mod ports;
 mod untagged;
@@ -14,12 +15,13 @@ use core::mem::{offset_of, size_of};
 use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
+pub use bypass::*;
 pub use nat64::*;
 pub use ports::*;
 pub use untagged::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

@@ -7,11 +7,11 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::macros::{classifier, xdp};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::macros::{cgroup_sockopt, classifier, xdp};
+use aya_ebpf::programs::{SockoptContext, TcContext, XdpContext};
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
-use guard_ebpf::hooks::{tc_code, xdp_code};
+use guard_ebpf::hooks::{may_set, tc_code, xdp_code};
 use guard_ebpf::judge::judge;
 
 /// What leaves by an interface with Ethernet frames.
@@ -36,6 +36,12 @@ pub fn ingress(context: XdpContext) -> u32 {
 #[xdp]
 pub fn ingress_raw(context: XdpContext) -> u32 {
     xdp_code(judge(Hook::Ingress, Link::Raw, &context))
+}
+
+/// What processes ask of sockets: ways past the hooks above are refused.
+#[cgroup_sockopt(setsockopt)]
+pub fn setsockopt(context: SockoptContext) -> i32 {
+    i32::from(may_set(&context))
 }
 
 /// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.

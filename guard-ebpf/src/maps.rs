@@ -4,10 +4,11 @@
 //! table: one lookup gives the table, and inside it plain loads with bounds that the verifier checks.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    Control, Count, EVENT_LIMITS, ExemptionUse, FlowKey, FlowRecord, Loss, MAX_EXEMPTIONS, MAX_PINS,
-    MAX_UNTAGGED_FLOWS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, TOTALS, UntaggedKey,
+    BYPASS_COUNTS, Control, Count, EVENT_LIMITS, ExemptionUse, FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED,
+    MAX_EXEMPTIONS, MAX_PINS, MAX_UNTAGGED_FLOWS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, TOTALS,
+    UntaggedKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
@@ -84,6 +85,14 @@ pub static UNTAGGED: PerCpuArray<Count> = PerCpuArray::pinned(jurisdiction::COUN
 /// Flows that no pin tags, where the policy asks for them.
 #[map(name = "UNTAGGED_FLOWS")]
 pub static UNTAGGED_FLOWS: LruHashMap<UntaggedKey, Count> = LruHashMap::pinned(MAX_UNTAGGED_FLOWS as u32, 0);
+
+/// Ids of cgroups whose processes may open ways past the hooks.
+#[map(name = "BYPASS_ALLOWED")]
+pub static BYPASS_ALLOWED: HashMap<u64, u8> = HashMap::pinned(MAX_BYPASS_ALLOWED as u32, NO_PREALLOC);
+
+/// How often a way past the hooks was asked for, by [`guard_common::abi::bypass_index`].
+#[map(name = "BYPASSES")]
+pub static BYPASSES: Array<u64> = Array::pinned(BYPASS_COUNTS as u32, 0);
 
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]

@@ -1,11 +1,11 @@
 //! A storage host in Dublin, a client in Belgium and one in the US, and the real daemon on the storage host.
+mod answer;
 mod connection;
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,8 +17,10 @@ use guard_user::exemption::Summary;
 use guard_user::exit::Exit;
 use serde_json::Value;
 
+pub use self::answer::Answer;
 pub use self::connection::Connection;
 use crate::bpffs::BpfFs;
+use crate::cgroup::Cgroup;
 pub use crate::document::{INSTRUMENT, exemption, exemption_within};
 use crate::netns::{HOST_INTERFACE, Host, Lan, Netns};
 use crate::proc::{Process, retry_until, run_to_end};
@@ -80,27 +82,9 @@ pub struct Bed {
     lan: Lan,
     files: Scratch,
     pins: BpfFs,
+    cgroup: Cgroup,
     program: PathBuf,
     guarded: &'static str,
-}
-
-/// What a command ended with and printed.
-#[derive(Debug)]
-pub struct Answer {
-    /// Its exit status.
-    pub status: ExitStatus,
-    /// What it printed.
-    pub out: String,
-    /// What it complained of.
-    pub complaint: String,
-}
-
-impl Answer {
-    /// Whether the command did its work. Codes above 4 are of `status` alone, and say how the guard is.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        matches!(self.status.code(), Some(0 | 5..=7))
-    }
 }
 
 /// The address of a host.
@@ -130,8 +114,8 @@ impl Bed {
             }
             hosts.push(made);
         }
-        let (files, pins) = (Scratch::new(label)?, BpfFs::new(label)?);
-        Ok(Self { lan: Lan::new(&hosts)?, files, pins, program, guarded: STORE })
+        let (files, pins, cgroup) = (Scratch::new(label)?, BpfFs::new(label)?, Cgroup::new(label)?);
+        Ok(Self { lan: Lan::new(&hosts)?, files, pins, cgroup, program, guarded: STORE })
     }
 
     /// Has the daemon and the command line run on another host than the storage host in Dublin.
@@ -151,6 +135,11 @@ impl Bed {
     /// The router's network, whose interface to the storage host is `port0`.
     pub fn router(&self) -> &Netns {
         self.lan.router()
+    }
+
+    /// The cgroup to which the daemon refuses ways past the guard: none of this machine's processes is in it.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     /// A file of this bed.
@@ -203,6 +192,9 @@ impl Bed {
                 &format!("[[site]]\nname = {name:?}\njurisdiction = {jurisdiction:?}\ncidrs = {cidrs:?}\n");
         }
         let path = self.config();
+        if !rest.contains("[bypass]") {
+            text += &self.cgroup.refused();
+        }
         if !rest.contains("[geo]") {
             // The embedded database is as old as its package; no test is about that.
             text += "[geo]\nmax_age = \"36500d\"\n";

@@ -3,7 +3,10 @@
 //! Each guard mounts a BPF file system of its own on a folder of its own. So a test needs no
 //! `/sys/fs/bpf`, cannot see anyone else's pins, and one unmount frees every program, map and link
 //! that only its pins kept alive.
+use std::ffi::CString;
 use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -69,4 +72,27 @@ fn remove_left_overs() {
             unmount(&entry.path());
         }
     }
+}
+
+/// Detaches the link of an entry, as anyone who may open it can, and leaves the entry.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn detach(entry: &Path) -> io::Result<()> {
+    // The loader shows no link's descriptor, so the entry is opened here.
+    let path = CString::new(entry.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut open = [path.as_ptr() as u64, 0];
+    // SAFETY: BPF_OBJ_GET (7) reads a path that ends with a zero byte and lives until the call returns.
+    let link = unsafe { libc::syscall(libc::SYS_bpf, 7, &raw mut open, size_of_val(&open)) };
+    if link < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let link = i32::try_from(link).map_err(io::Error::other)?;
+    let mut which = link.cast_unsigned();
+    // SAFETY: BPF_LINK_DETACH (34) reads one descriptor.
+    let detached = unsafe { libc::syscall(libc::SYS_bpf, 34, &raw mut which, size_of_val(&which)) };
+    let outcome = if detached == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: the descriptor was made above and is closed once.
+    unsafe { libc::close(link) };
+    outcome
 }

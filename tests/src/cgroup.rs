@@ -50,6 +50,18 @@ impl Cgroup {
         &self.path
     }
 
+    /// Its path below the root, as a config names it.
+    pub fn name(&self) -> String {
+        let root = root().unwrap_or_default();
+        self.path.strip_prefix(root).unwrap_or(&self.path).to_string_lossy().into_owned()
+    }
+
+    /// The section of a config that refuses ways past the guard to this group alone: a daemon of a test must not reach
+    /// into the processes of the machine that it runs on.
+    pub fn refused(&self) -> String {
+        format!("[bypass]\ncgroup = {:?}\n", self.name())
+    }
+
     /// Its id, as `bpf_skb_cgroup_id` gives it: the folder's inode number.
     ///
     /// # Errors

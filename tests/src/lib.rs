@@ -36,6 +36,7 @@ pub mod scratch;
 pub mod service;
 pub mod signing;
 pub mod slow;
+pub mod sockopt;
 pub mod storm;
 pub mod story;
 pub mod wire;

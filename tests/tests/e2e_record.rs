@@ -66,8 +66,12 @@ fn the_trail_tells_everything_with_and_without_a_daemon() {
         format!("refusal {config}"),
     ];
     let told = kinds(&bed);
-    let (begin, rest) = told.split_at(2);
-    assert!(begin.contains(&"start".to_owned()) && begin.contains(&"attach eth0".to_owned()), "{told:?}");
+    let (begin, rest) = told.split_at(3);
+    for first in
+        ["start".to_owned(), "attach eth0".to_owned(), format!("attach cgroup /{}", bed.cgroup().name())]
+    {
+        assert!(begin.contains(&first), "{told:?}");
+    }
     assert_eq!(rest, expected);
     let me = rustix::process::getuid().as_raw();
     for record in bed.trail().unwrap() {
@@ -89,12 +93,12 @@ fn the_trail_tells_everything_with_and_without_a_daemon() {
 
     end(&daemon);
     expected.push("end".to_owned());
-    assert_eq!(kinds(&bed)[2..], expected, "after the daemon the store has it all");
+    assert_eq!(kinds(&bed)[3..], expected, "after the daemon the store has it all");
     assert!(bed.tell(&["audit", "export"]).unwrap().starts_with(&while_it_runs));
     bed.tell(&["audit", "verify"]).unwrap();
     bed.tell(&["detach", "--why", "the host is retired"]).unwrap();
     expected.push("detach".to_owned());
-    assert_eq!(kinds(&bed)[2..], expected);
+    assert_eq!(kinds(&bed)[3..], expected);
     let last = bed.trail().unwrap().pop().unwrap();
     assert_eq!((last.why.as_str(), last.who.uid), ("the host is retired", me));
     assert!(names(&bed.pin_path()).is_empty());

@@ -5,12 +5,12 @@
 mod support;
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use aya::programs::links::PinnedLink;
 use guard_common::abi::Hook;
 use guard_common::verdict::Reason;
+use guard_tests::bpffs;
 use guard_user::kernel::{
     Attachment, How, Interface, Kernel as _, KernelError, LinuxKernel, Observed, ObservedInterface, View,
 };
@@ -378,23 +378,6 @@ fn a_folder_that_another_daemon_has_made_is_left_to_it() {
     });
 }
 
-/// Detaches a link, as anyone who may open its entry can.
-fn detach(entry: &Path) {
-    // The loader shows no link's descriptor, so the entry is opened here.
-    let path = std::ffi::CString::new(entry.to_str().unwrap()).unwrap();
-    let mut open = [0_u64; 2];
-    open[0] = path.as_ptr() as u64;
-    // SAFETY: BPF_OBJ_GET (7) reads a path that ends with a zero byte and lives until the call returns.
-    let link = unsafe { libc::syscall(libc::SYS_bpf, 7, &raw mut open, size_of_val(&open)) };
-    assert!(link >= 0, "{}", io::Error::last_os_error());
-    let mut which = u32::try_from(link).unwrap();
-    // SAFETY: BPF_LINK_DETACH (34) reads one descriptor.
-    let detached = unsafe { libc::syscall(libc::SYS_bpf, 34, &raw mut which, size_of_val(&which)) };
-    assert_eq!(detached, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the descriptor was made above and is closed once.
-    unsafe { libc::close(i32::try_from(link).unwrap()) };
-}
-
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_link_that_somebody_detached_is_not_taken_for_guarding() {
@@ -404,7 +387,7 @@ fn a_link_that_somebody_detached_is_not_taken_for_guarding() {
         let before = found(&look(&mut kernel), "bgk0").clone();
         let entries: Vec<_> =
             fs::read_dir(pins.path().join("links")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        entries.iter().for_each(|entry| detach(entry));
+        entries.iter().for_each(|entry| bpffs::detach(entry).unwrap());
         let observed = look(&mut kernel);
         let is_link = |it: &&Attachment| it.link != 0;
         assert_eq!(found(&observed, "bgk0").attachments.iter().filter(is_link).count(), 0);

@@ -22,8 +22,13 @@ const UNTAGGED: (Verdict, Reason) = (Verdict::Pass, Reason::Untagged);
 
 /// What the verifier may walk through for each program: well below its bound of a million, so that a kernel
 /// that follows more paths still takes it, and near what it is, so that a step up is seen.
-const BOUNDS: [(&str, u32); 4] =
-    [("egress", 250_000), ("egress_raw", 250_000), ("ingress", 250_000), ("ingress_raw", 250_000)];
+const BOUNDS: [(&str, u32); 5] = [
+    ("egress", 250_000),
+    ("egress_raw", 250_000),
+    ("ingress", 250_000),
+    ("ingress_raw", 250_000),
+    ("setsockopt", 10_000),
+];
 
 #[test]
 #[ignore = "needs root and BPF"]

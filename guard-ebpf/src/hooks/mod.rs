@@ -1,10 +1,13 @@
-//! The hooks: what a program reads of its packet from the kernel's context, a file for each.
+//! The hooks: what a program reads of its packet, or of a process's request, from the kernel's context, a file for
+//! each.
 
+mod sockopt;
 mod tc;
 mod xdp;
 
 use guard_common::abi::Provenance;
 
+pub use sockopt::may_set;
 pub use tc::code as tc_code;
 pub use xdp::code as xdp_code;
 

@@ -34,9 +34,9 @@ kinds! {
     End = "end";
     /// Config, geo databases and exemptions were read again and are live.
     Reload = "reload";
-    /// An interface is guarded from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
+    /// An interface is guarded, or ways past the guard are refused to a cgroup, from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";
-    /// An interface, or the whole host, is no longer guarded.
+    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup.
     Detach = "detach";
     /// A document was loaded; the detail has the SHA-256 of its bytes.
     Load = "load";

@@ -8,7 +8,7 @@ use super::table::{numbers, plain, words, write};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
-use crate::control::status::{Status, UnplacedStatus, UntaggedStatus};
+use crate::control::status::{BypassStatus, Status, UnplacedStatus, UntaggedStatus};
 use crate::exit::Exit;
 use crate::health::Problem;
 use crate::report::number::grouped;
@@ -55,6 +55,7 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_health(status, out)?;
     write_head(status, out)?;
     write_interfaces(status, out)?;
+    write_bypass(&status.bypass, out)?;
     write_pins(status, out)?;
     write_unplaced(status, out)?;
     write_untagged(status, out)?;
@@ -143,6 +144,30 @@ fn write_interfaces(status: &Status, out: &mut impl Write) -> io::Result<()> {
             write_wrapped(&format!("not guarded, and a route leads by: {}", names.join(", ")), out)
         }
     }
+}
+
+/// Ways past the guard: whether they are refused, to whom, and how often each was asked for.
+fn write_bypass(bypass: &BypassStatus, out: &mut impl Write) -> io::Result<()> {
+    let BypassStatus { refused, cgroup, attached, allow, asked } = bypass;
+    let state = match (refused, attached) {
+        (true, true) => format!("refused to cgroup {}", plain(cgroup)),
+        (true, false) => format!("NOT refused to cgroup {}, and to be", plain(cgroup)),
+        (false, true) => format!("still refused to cgroup {}", plain(cgroup)),
+        (false, false) => "not refused".to_owned(),
+    };
+    let allowed = allow.iter().map(|it| match it.is_there {
+        true => plain(&it.cgroup),
+        false => format!("{} (absent)", plain(&it.cgroup)),
+    });
+    let allowed: Vec<String> = allowed.collect();
+    let but = if allowed.is_empty() { String::new() } else { format!(", but for {}", allowed.join(", ")) };
+    let asked = asked
+        .iter()
+        .filter(|it| it.refused + it.allowed > 0)
+        .map(|it| format!("{}: {} refused, {} allowed", it.way, grouped(it.refused), grouped(it.allowed)));
+    let counts: String = asked.map(|count| format!("; {count}")).collect();
+    writeln!(out, "\nways past the guard")?;
+    write_wrapped(&format!("{state}{but}{counts}"), out)
 }
 
 /// Cgroups that were made again: nothing where that never mattered.

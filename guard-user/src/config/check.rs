@@ -6,6 +6,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
 use super::approval;
+use super::bypass::Bypass;
 use super::each::{choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
@@ -34,7 +35,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     let unix_groups =
         |list: &Option<List>, field, sink: &mut Sink<'_>| each(list, field, sink, values::unix_group);
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let policy = Policy {
+    let mut policy = Policy {
         host: Host {
             interfaces: each(&raw.interfaces, "host.interfaces", sink, values::interface),
             observe: raw.observe.unwrap_or(false),
@@ -59,12 +60,15 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             pin_path: path(&raw.pin_path, "state.pin_path", DEFAULT_PIN_PATH, sink),
         },
         log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
+        bypass: check_bypass(raw, sink),
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
         pins: raw.pins.iter().filter_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
     };
+    let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
+    policy.bypass.refuse = raw.bypass_refuse.unwrap_or(drops);
     places::check_sites(raw, &policy.geo.nat64, groups, sink);
     check_open_failsafes(raw, &policy, sink);
     policy
@@ -76,6 +80,19 @@ const DEFAULT_MAX_AGE: SignedDuration = SignedDuration::from_hours(120 * 24);
 const DEFAULT_SOCKET: &str = "/run/borderguard/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/borderguard";
 const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
+
+/// All of it but whether it counts without `refuse`, which the pins decide.
+fn check_bypass(raw: &Raw, sink: &mut Sink<'_>) -> Bypass {
+    let root_or_below = |text: &str| match text {
+        "/" => Ok(String::new()),
+        path => values::cgroup(path),
+    };
+    Bypass {
+        refuse: raw.bypass_refuse.unwrap_or_default(),
+        cgroup: one(&raw.bypass_cgroup, "bypass.cgroup", sink, root_or_below).unwrap_or_default(),
+        allow: each(&raw.bypass_allow, "bypass.allow", sink, values::cgroup),
+    }
+}
 
 fn check_failsafe(raw: &RawFailsafe, sink: &mut Sink<'_>) -> Option<Failsafe> {
     let local_ports = each(&raw.local_ports, "failsafe.local_ports", sink, values::ports);
@@ -232,6 +249,7 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
             items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect()),
         ),
         ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
+        ("bypass.allow", "cgroups that may bypass", limits::BYPASS_ALLOWED, items(vec![&raw.bypass_allow])),
         ("pin.select.marks", "marks of all pins", limits::MARKS, select(|select| &select.marks)),
     ];
     for (field, what, limit, places) in counted {

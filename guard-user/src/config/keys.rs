@@ -7,7 +7,7 @@ use super::schema::{Key, Kind, Need, Schema, Section, Shape};
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 13] = [
+pub static SECTIONS: [Section; 14] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -27,6 +27,13 @@ pub static SECTIONS: [Section; 13] = [
     },
     Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "bypass",
+        shape: Shape::Table,
+        meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
+                  (`PACKET_QDISC_BYPASS`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
+                  `host.observe` is set, nothing is refused.",
+    },
     Section {
         path: "approval",
         shape: Shape::Table,
@@ -77,7 +84,7 @@ pub static SECTIONS: [Section; 13] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 37] = [
+pub static KEYS: [Key; 40] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -186,6 +193,33 @@ pub static KEYS: [Key; 37] = [
         need: Need::Default(r#""text""#),
         example: r#""json""#,
         meaning: "`text` for people, `json` for one object a line.",
+    },
+    Key {
+        section: "bypass",
+        name: "refuse",
+        kind: Kind::Boolean,
+        need: Need::Optional("`true` where any pin drops, else `false`"),
+        example: "true",
+        meaning: "Whether they are refused.",
+    },
+    Key {
+        section: "bypass",
+        name: "cgroup",
+        kind: Kind::Text,
+        need: Need::Default(r#""/""#),
+        example: r#""machine.slice""#,
+        meaning: "To whom: to the processes of this cgroup and of those below it. A path as in \
+                  `pin.select.cgroups`, or `/` for every process of the host, those in containers among them.",
+    },
+    Key {
+        section: "bypass",
+        name: "allow",
+        kind: Kind::ListOrNone,
+        need: Need::Optional("nobody"),
+        example: r#"["dhcp.slice"]"#,
+        meaning: "To whom not: to the processes of these cgroups and of those below them. Written as in \
+                  `pin.select.cgroups`; at most 256. What they send so is NOT judged. Name a slice: a unit's own \
+                  cgroup is made anew at each restart, and refused until the daemon has seen it.",
     },
     Key {
         section: "approval",

@@ -23,6 +23,8 @@ pub const REMOTE_PORTS: usize = 240;
 pub const MARKS: usize = 64;
 /// Cgroups of all pins together.
 pub const CGROUPS: usize = 256;
+/// Cgroups whose processes may open ways past the hooks.
+pub const BYPASS_ALLOWED: usize = 256;
 /// Levels of a cgroup below the root.
 pub const CGROUP_LEVELS: usize = 8;
 
@@ -45,6 +47,7 @@ const _: () = {
     use guard_common::abi;
     assert!(NAT64 == abi::MAX_NAT64);
     assert!(PINS == abi::MAX_PINS && FAILSAFE == abi::MAX_FAILSAFES);
+    assert!(BYPASS_ALLOWED == abi::MAX_BYPASS_ALLOWED);
     assert!(
         CGROUPS == abi::MAX_CGROUPS && CGROUP_LEVELS == abi::MAX_CGROUP_LEVELS && MARKS == abi::MAX_MARKS
     );

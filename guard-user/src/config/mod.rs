@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 mod approval;
+pub mod bypass;
 mod check;
 pub(crate) mod each;
 pub mod error;

@@ -10,6 +10,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
+use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
 use crate::approval::Signer;
 
@@ -26,6 +27,8 @@ pub struct Policy {
     pub state: State,
     /// How the daemon logs.
     pub log: Log,
+    /// What is refused to processes.
+    pub bypass: Bypass,
     /// Who may approve exemptions; `None`: signatures are not verified.
     pub approval: Option<Approvals>,
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of

@@ -23,6 +23,11 @@ pub(super) struct Raw {
     pub(super) state_directory: Option<Text>,
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
+    pub(super) bypass_refuse: Option<bool>,
+    /// The section's header.
+    pub(super) bypass_at: usize,
+    pub(super) bypass_cgroup: Option<Text>,
+    pub(super) bypass_allow: Option<List>,
     pub(super) approval: Option<RawApproval>,
     pub(super) failsafe: Vec<RawFailsafe>,
     pub(super) sites: Vec<RawSite>,
@@ -98,6 +103,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     let control_groups = control.table("control.groups", sink);
     let state = root.table("state", sink);
     let log = root.table("log", sink);
+    let bypass = root.table("bypass", sink);
     let groups = root.table("groups", sink);
     let mut groups: Vec<RawGroup> =
         groups.names().map(|name| RawGroup { members: groups.list(name.get_ref(), sink), name }).collect();
@@ -118,6 +124,10 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         state_directory: state.text("directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
+        bypass_refuse: bypass.boolean("refuse", sink),
+        bypass_at: bypass.at,
+        bypass_cgroup: bypass.text("cgroup", sink),
+        bypass_allow: bypass.list("allow", sink),
         approval: approval::read(&root, sink),
         failsafe: each(&root, "failsafe", sink, read_failsafe),
         sites: each(&root, "site", sink, read_site),

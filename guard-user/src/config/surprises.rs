@@ -43,6 +43,7 @@ pub(super) fn find(
             look_at_site(raw, site, database, sink);
         }
     }
+    look_at_bypass(raw, policy, sink);
     let permits = raw.pins.iter().flat_map(|pin| &pin.permit).flat_map(|permit| &permit.items);
     let used = groups.used(permits.map(|text| text.get_ref().as_str()));
     for group in &raw.groups {
@@ -79,11 +80,29 @@ fn look_at_pin(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], places: &PlacedBy
     }
     warn_of_private(&raw.select.sources, &select.sources, "pin.select.sources", places, sink);
     for (item, cgroup) in raw.select.cgroups.iter().flat_map(|list| &list.items).zip(&select.cgroups) {
-        if cgroup.ends_with(".service") || cgroup.ends_with(".scope") {
+        if is_of_one_unit(cgroup) {
             let kind = WarningKind::ShortLivedCgroup { cgroup: cgroup.clone() };
             sink.warn(item.span().start, "pin.select.cgroups", kind);
         }
     }
+}
+
+fn look_at_bypass(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
+    let dropping = policy.pins.iter().find(|pin| pin.action == Action::Drop);
+    if let (Some(pin), false) = (dropping, policy.bypass.refuse) {
+        let kind = WarningKind::BypassNotRefused { pin: pin.name.clone() };
+        sink.warn(raw.bypass_at, "bypass.refuse", kind);
+    }
+    let allowed = raw.bypass_allow.iter().flat_map(|list| &list.items).zip(&policy.bypass.allow);
+    for (item, cgroup) in allowed.filter(|(_, cgroup)| is_of_one_unit(cgroup)) {
+        let kind = WarningKind::ShortLivedBypass { cgroup: cgroup.clone() };
+        sink.warn(item.span().start, "bypass.allow", kind);
+    }
+}
+
+/// Whether systemd makes it anew for each start of a unit.
+fn is_of_one_unit(cgroup: &str) -> bool {
+    cgroup.ends_with(".service") || cgroup.ends_with(".scope")
 }
 
 /// What a host needs and a pin that drops would take from it.

@@ -114,6 +114,21 @@ pub enum WarningKind {
         /// The cgroup.
         cgroup: String,
     },
+    /// A pin drops, and ways past the guard are open.
+    #[error("the pin {} drops, and a process that may open packet sockets can send past it", quoted(pin))]
+    BypassNotRefused {
+        /// The first pin that drops.
+        pin: String,
+    },
+    /// A cgroup that may bypass and is made anew at each restart.
+    #[error(
+        "the cgroup {} is made anew at each restart, and refused until the daemon has seen it",
+        quoted(cgroup)
+    )]
+    ShortLivedBypass {
+        /// The cgroup.
+        cgroup: String,
+    },
     /// A pin that only observes egress and yet drops ingress.
     #[error("the pin {} only observes egress, but its ingress drops packets", quoted(pin))]
     ObservesButDropsIngress {
@@ -247,7 +262,10 @@ impl WarningKind {
             Self::SiteContradictsDatabase { .. } => {
                 "the site wins; make sure that it is right, for the database may be as well".into()
             }
-            Self::ShortLivedCgroup { .. } => {
+            Self::BypassNotRefused { .. } => {
+                "set bypass.refuse = true, and name who needs such sockets in bypass.allow".into()
+            }
+            Self::ShortLivedCgroup { .. } | Self::ShortLivedBypass { .. } => {
                 "put the unit into a slice of its own (Slice= in the unit) and name the slice here".into()
             }
             Self::ObservesButDropsIngress { .. } => {
@@ -295,6 +313,8 @@ impl WarningKind {
             Self::FailsafeMatchesEverything { .. } => "failsafe-matches-everything",
             Self::SiteContradictsDatabase { .. } => "site-contradicts-database",
             Self::ShortLivedCgroup { .. } => "short-lived-cgroup",
+            Self::BypassNotRefused { .. } => "bypass-not-refused",
+            Self::ShortLivedBypass { .. } => "short-lived-bypass",
             Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",
             Self::UnusedGroup { .. } => "unused-group",
             Self::InterfaceMissing { .. } => "interface-missing",

@@ -33,6 +33,8 @@ pub struct Status {
     /// Names of this host's other interfaces by which a route leads: what leaves by them is judged only where it goes
     /// on through one of `interfaces`, as from a bridge to its ports.
     pub unguarded: Vec<String>,
+    /// Ways past the guard that a process asks the kernel for, and that are refused.
+    pub bypass: BypassStatus,
     /// Cgroups that were made again, and counted as pinned until the tables had them.
     pub unplaced: UnplacedStatus,
     /// Egress that no pin tags, and that could go beyond its link.
@@ -74,6 +76,41 @@ pub struct HookStatus {
     pub hook: String,
     /// How the program is attached: `tcx`, `clsact`, `xdp-native` or `xdp-generic`.
     pub mode: String,
+}
+
+/// Ways past the guard that a process asks the kernel for, and that are refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BypassStatus {
+    /// Whether they are to be refused: as `bypass.refuse` says, and never while `observe` is.
+    pub refused: bool,
+    /// The cgroup to whose processes they are: `/` for every process of the host.
+    pub cgroup: String,
+    /// Whether the hook that refuses them is attached to it.
+    pub attached: bool,
+    /// To the processes of which cgroups not.
+    pub allow: Vec<BypassAllowStatus>,
+    /// How often each way was asked for.
+    pub asked: Vec<BypassCount>,
+}
+
+/// A cgroup whose processes are not refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BypassAllowStatus {
+    /// Its path below the root.
+    pub cgroup: String,
+    /// Whether there is one.
+    pub is_there: bool,
+}
+
+/// How often a way past the guard was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BypassCount {
+    /// `packet-qdisc-bypass` or `xdp-umem-reg`.
+    pub way: String,
+    /// How often it was refused.
+    pub refused: u64,
+    /// How often a process that may was let.
+    pub allowed: u64,
 }
 
 /// Cgroups that pins select and that were made again. Until the tables have such a cgroup, it and every newer one

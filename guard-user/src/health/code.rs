@@ -62,9 +62,15 @@ codes! {
     InterfaceNotReleased = "interface-not-released",
         "The config does not name an interface any more, and the kernel does not let go of it. It stays guarded.",
         "See the message. It is tried again every few seconds.";
+    BypassOpen = "bypass-open",
+        "The config has ways past the guard refused (`[bypass]`), and the hook that refuses them is not attached: a process can open sockets whose packets are never judged.",
+        "See the message for what the kernel refused. It is tried again every few seconds.";
+    BypassBehind = "bypass-behind",
+        "The hook that refuses ways past the guard is attached, and not as the config has it: it refuses others, or should be gone.",
+        "See the message for what the kernel refused. It is tried again every few seconds.";
     AttachmentLost = "attachment-lost",
-        "Something has taken a program of Border Guard off an interface. It is attached again within a second or two, and this is told for a minute.",
-        "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged.";
+        "Something has taken a program of Border Guard off an interface or a cgroup. It is attached again within a second or two, and this is told for a minute.",
+        "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged, and sockets that were opened may send past the guard.";
     AttachmentNotFirst = "attachment-not-first",
         "Another program runs before Border Guard's on an interface, and may send packets that are never judged.",
         "Detach the other program, or attach it after Border Guard's.";

@@ -4,6 +4,7 @@
 //! the memory kernel, without root, with any order of failures.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
@@ -97,12 +98,57 @@ pub struct Stray {
     pub is_alive: bool,
 }
 
+/// Where ways past the hooks are refused, and to whom not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BypassTarget {
+    /// The folder of the cgroup: its processes and those of cgroups below it are refused.
+    pub cgroup: PathBuf,
+    /// Its id.
+    pub id: u64,
+    /// Ids of cgroups whose processes, and those below, are not refused.
+    pub allowed: BTreeSet<u64>,
+}
+
+/// A program of ours on a cgroup, as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupAttachment {
+    /// Id of the link.
+    pub link: u32,
+    /// Id of the cgroup; 0 where the link is on none any more: somebody detached it, or the cgroup is gone.
+    pub cgroup: u64,
+    /// Id of the program, which `bpftool prog` shows too.
+    pub program: u32,
+    /// Whether the program is one that this process loaded.
+    pub is_current: bool,
+    /// Whether its entry in bpffs is there, without which the link ends with the process.
+    pub is_kept: bool,
+}
+
+/// What of ours is on cgroups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedBypass {
+    /// Every link of ours.
+    pub attachments: Vec<CgroupAttachment>,
+    /// Ids of cgroups whose processes are not refused.
+    pub allowed: BTreeSet<u64>,
+}
+
+impl ObservedBypass {
+    /// What is attached to this cgroup.
+    #[must_use]
+    pub fn at(&self, cgroup: u64) -> Option<&CgroupAttachment> {
+        self.attachments.iter().find(|attachment| attachment.cgroup == cgroup && cgroup != 0)
+    }
+}
+
 /// What kernel and host are seen to have, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Every interface of this network namespace, by index. An interface of which something of ours is known is
     /// in here unless the kernel itself said `ENODEV` to its index: absence from a dump says nothing.
     pub interfaces: Vec<ObservedInterface>,
+    /// What is on cgroups; `None` where that can't be looked at.
+    pub bypass: Option<ObservedBypass>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.
@@ -145,6 +191,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// Where something stays attached.
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError>;
+
+    /// Refuses ways past the hooks of interfaces to processes below a cgroup, or nowhere (`None`). What is attached to
+    /// that cgroup already is replaced in place, and what is attached to another one is taken off after that.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; what was refused before stays refused.
+    fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError>;
 
     /// Removes the entry of a stray that is not alive. One that is gone already is no error.
     ///

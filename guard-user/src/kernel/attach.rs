@@ -99,7 +99,7 @@ impl LinuxKernel {
         let program = self.program_fd(hook, link)?;
         let (mut tried, mut last) = (Vec::new(), None);
         for way in hooks::row(hook).ways {
-            let name = way.how().name();
+            let name = way.name();
             match link::create(program.as_fd(), interface.index, *way) {
                 Ok(new) => return self.keep_new(interface, hook, new.as_fd()),
                 // Another program is there, in whatever way.
@@ -332,7 +332,7 @@ impl LinuxKernel {
 
     /// What attaching says where the link that it made or renewed can't have its entry: nothing while this process
     /// keeps it. It guards, and the entry is among those that are missing.
-    fn unless_spare(&self, id: u32, kept: Result<(), KernelError>) -> Result<(), KernelError> {
+    pub(super) fn unless_spare(&self, id: u32, kept: Result<(), KernelError>) -> Result<(), KernelError> {
         match kept {
             Err(error) if self.spare.as_ref().is_some_and(|spare| spare.has(id)) => {
                 tracing::warn!("a link has no entry in bpffs: {error}");

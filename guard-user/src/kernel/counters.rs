@@ -1,7 +1,7 @@
 //! Counters, flow records and exemptions' use, summed over the CPUs.
 
 use guard_common::abi::{
-    Count, ExemptionUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS, OutcomeKey, TOTALS,
+    BYPASS_COUNTS, Count, ExemptionUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS, OutcomeKey, TOTALS,
 };
 use guard_common::jurisdiction::{self, Jurisdiction};
 use guard_common::verdict::{Reason, Verdict};
@@ -26,6 +26,7 @@ impl View {
             lost: self.lost()?,
             unplaced: sum(self.unplaced()?),
             untagged: self.untagged()?,
+            bypasses: self.bypasses()?,
         })
     }
 
@@ -116,6 +117,22 @@ impl View {
             rows.extend(read::<u32>(key).and_then(|pin| u8::try_from(pin).ok()).map(|pin| (pin, count)));
         })?;
         Ok(rows)
+    }
+
+    /// How often processes asked for ways past the hooks, by [`guard_common::abi::bypass_index`].
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
+    pub fn bypasses(&self) -> Result<[u64; BYPASS_COUNTS], KernelError> {
+        let mut counts = [0; BYPASS_COUNTS];
+        each(&self.maps.bypasses, "BYPASSES", |key, value| {
+            let at = read::<u32>(key).map_or(usize::MAX, |at| at as usize);
+            if let (Some(count), Some(found)) = (counts.get_mut(at), read::<u64>(value)) {
+                *count = found;
+            }
+        })?;
+        Ok(counts)
     }
 
     /// The flow records, in no order.

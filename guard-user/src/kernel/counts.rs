@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use guard_common::abi::{Count, Hook, Loss, Place, Side};
+use guard_common::abi::{BYPASS_COUNTS, Bypass, Count, Hook, Loss, Place, Side, bypass_index};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 
@@ -94,4 +94,14 @@ pub struct Counters {
     pub unplaced: Count,
     /// Egress that no pin tags, by jurisdiction.
     pub untagged: Vec<UntaggedCount>,
+    /// How often a process asked for a way past the hooks, by [`bypass_index`].
+    pub bypasses: [u64; BYPASS_COUNTS],
+}
+
+impl Counters {
+    /// How often this way past the hooks was refused or allowed.
+    #[must_use]
+    pub fn bypasses_of(&self, bypass: Bypass, allowed: bool) -> u64 {
+        self.bypasses.get(bypass_index(bypass, allowed) as usize).copied().unwrap_or_default()
+    }
 }

@@ -250,6 +250,24 @@ pub enum KernelError {
         /// What to do, where the answer tells; empty or beginning with a separator.
         hint: &'static str,
     },
+    /// The hook of cgroups could not be attached.
+    #[error(
+        "cannot attach to the cgroup {cgroup} for setsockopt: {source}. A program that was attached there without \
+         BPF_F_ALLOW_MULTI keeps others out: `bpftool cgroup tree` shows it",
+        cgroup = cgroup.display()
+    )]
+    Cgroup {
+        /// The cgroup's folder.
+        cgroup: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The program of the hook of cgroups was not taken at the start.
+    #[error("{why}")]
+    BypassProgram {
+        /// Why.
+        why: String,
+    },
     /// What is on an interface can't be told.
     #[error("cannot look at what is attached to {interface}: {source}")]
     Look {

@@ -1,5 +1,6 @@
 //! The hooks as a table: what programs each has, which links are its own, and how they are made. A new hook on
-//! interfaces is a file of `guard-ebpf/src/hooks/`, a variant of [`Hook`] and a row here.
+//! interfaces is a file of `guard-ebpf/src/hooks/`, a variant of [`Hook`] and a row here. The one hook on cgroups has
+//! its constants beside the table.
 
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
@@ -10,7 +11,15 @@ use super::How;
 const ATTACH_XDP: u32 = 37;
 pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
 
-/// What is to be known of a hook.
+/// The program of the hook on cgroups, and the type of its links (`BPF_LINK_TYPE_CGROUP`).
+pub(super) const BYPASS_PROGRAM: &str = "setsockopt";
+pub(super) const LINK_TYPE_CGROUP: u32 = 3;
+/// How a link of it is made, beside those of others on the same cgroup.
+pub(super) const BYPASS_WAY: LinkHook = LinkHook::Setsockopt;
+/// `BPF_CGROUP_SETSOCKOPT` of `enum bpf_attach_type`.
+pub(super) const ATTACH_SETSOCKOPT: u32 = 22;
+
+/// What is to be known of a hook on interfaces.
 pub(super) struct Row {
     pub(super) hook: Hook,
     /// Its programs in the embedded object: for frames that begin with an Ethernet header, and for bare packets.
@@ -50,7 +59,7 @@ const _: () = {
     }
 };
 
-/// A way to make a link to an interface.
+/// A way to make a link to an interface or a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkHook {
     /// `BPF_TCX_EGRESS`, before all other programs.
@@ -59,15 +68,18 @@ pub(super) enum LinkHook {
     XdpNative,
     /// `BPF_XDP` behind the driver (`XDP_FLAGS_SKB_MODE`).
     XdpGeneric,
+    /// `BPF_CGROUP_SETSOCKOPT`; that it leaves room for others is what links always do.
+    Setsockopt,
 }
 
 impl LinkHook {
-    /// What an attachment that was made so is.
-    pub(super) const fn how(self) -> How {
+    /// The name in messages.
+    pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::TcxEgressFirst => How::Tcx,
-            Self::XdpNative => How::XdpNative,
-            Self::XdpGeneric => How::XdpGeneric,
+            Self::TcxEgressFirst => How::Tcx.name(),
+            Self::XdpNative => How::XdpNative.name(),
+            Self::XdpGeneric => How::XdpGeneric.name(),
+            Self::Setsockopt => "cgroup",
         }
     }
 
@@ -78,6 +90,7 @@ impl LinkHook {
             Self::TcxEgressFirst => (ATTACH_TCX_EGRESS, 1 << 3),
             Self::XdpNative => (ATTACH_XDP, 1 << 2),
             Self::XdpGeneric => (ATTACH_XDP, 1 << 1),
+            Self::Setsockopt => (ATTACH_SETSOCKOPT, 0),
         }
     }
 }
@@ -92,7 +105,7 @@ pub(super) fn of_link_type(link_type: u32) -> Option<Hook> {
     HOOKS.iter().find(|row| row.link_type == link_type).map(|row| row.hook)
 }
 
-/// The names of all programs in the embedded object.
+/// The names of the programs of interfaces in the embedded object.
 pub(super) fn programs() -> impl Iterator<Item = &'static str> {
     HOOKS.iter().flat_map(|row| [row.ethernet, row.raw])
 }
@@ -122,5 +135,7 @@ mod tests {
             assert_eq!(program_name(*hook, Link::Raw), *raw);
         }
         assert_eq!(of_link_type(0), None);
+        assert_eq!(of_link_type(LINK_TYPE_CGROUP), None);
+        assert!(!names.contains(BYPASS_PROGRAM));
     }
 }

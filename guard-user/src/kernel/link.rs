@@ -37,10 +37,32 @@ pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     Ok(LinkInfo { id, program, hook, ifindex: if hook.is_some() { ifindex } else { 0 } })
 }
 
+/// A link to a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CgroupLink {
+    /// Its id, which no other link has.
+    pub(super) id: u32,
+    /// Id of the program that it runs.
+    pub(super) program: u32,
+    /// Id of its cgroup; 0 where it is on none any more.
+    pub(super) cgroup: u64,
+}
+
+/// What a link of `setsockopt` runs and where; `None` for another kind.
+pub(super) fn cgroup_link(fd: BorrowedFd<'_>) -> io::Result<Option<CgroupLink>> {
+    // As for interfaces; then the cgroup's id, and the type of the attachment.
+    let [kind, id, program, _, low, high, attach_type, ..] = info::<16>(fd)?;
+    let is_ours = (kind, attach_type) == (hooks::LINK_TYPE_CGROUP, hooks::ATTACH_SETSOCKOPT);
+    let halves = [low.to_ne_bytes(), high.to_ne_bytes()];
+    let cgroup = halves.as_flattened().try_into().map(u64::from_ne_bytes).map_err(io::Error::other)?;
+    Ok(is_ours.then_some(CgroupLink { id, program, cgroup }))
+}
+
 #[repr(C)]
 struct CreateAttributes {
     program: u32,
-    ifindex: u32,
+    /// An interface's index, or a cgroup's descriptor.
+    target: u32,
     attach_type: u32,
     flags: u32,
     relative: u32,
@@ -48,12 +70,13 @@ struct CreateAttributes {
     expected_revision: u64,
 }
 
-/// Attaches a program to an interface; it stays until the link's last descriptor and entry are gone.
-pub(super) fn create(program: BorrowedFd<'_>, ifindex: u32, hook: LinkHook) -> io::Result<OwnedFd> {
+/// Attaches a program to an interface of this index, or to a cgroup by its descriptor; it stays until the link's last
+/// descriptor and entry are gone.
+pub(super) fn create(program: BorrowedFd<'_>, target: u32, hook: LinkHook) -> io::Result<OwnedFd> {
     let (attach_type, flags) = hook.attributes();
     let mut attributes = CreateAttributes {
         program: raw(program),
-        ifindex,
+        target,
         attach_type,
         flags,
         relative: 0,

@@ -7,7 +7,8 @@ use guard_common::interval::build::GeoImage;
 
 use super::observe::{self, Scope};
 use super::{
-    Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, Published, Stray, View, entries, folder,
+    BypassTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, Published, Stray, View,
+    entries, folder,
 };
 
 impl LinuxKernel {
@@ -35,6 +36,15 @@ impl Kernel for LinuxKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
+        match self.look_at_bypass() {
+            Ok(bypass) => {
+                observed.missing_entries.extend(Self::missing_of_cgroups(&bypass));
+                observed.bypass = Some(bypass);
+            }
+            Err(error) => {
+                observed.blind.push(format!("what is attached to cgroups can't be looked at: {error}"))
+            }
+        }
         Ok(observed)
     }
 
@@ -44,6 +54,10 @@ impl Kernel for LinuxKernel {
 
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError> {
         self.unguard(interface)
+    }
+
+    fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
+        self.set_bypass(target)
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {

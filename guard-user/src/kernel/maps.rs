@@ -73,6 +73,10 @@ maps! {
     untagged = "UNTAGGED";
     /// Flows that no pin tags.
     untagged_flows = "UNTAGGED_FLOWS";
+    /// Cgroups whose processes may open ways past the hooks.
+    bypass_allowed = "BYPASS_ALLOWED";
+    /// How often such a way was asked for.
+    bypasses = "BYPASSES";
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {

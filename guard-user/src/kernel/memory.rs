@@ -10,8 +10,8 @@ use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::{
-    Attachment, Counters, How, Interface, Kernel, KernelError, LinkType, Observed, ObservedInterface,
-    Published, Stray,
+    Attachment, BypassTarget, CgroupAttachment, Counters, How, Interface, Kernel, KernelError, LinkType,
+    Observed, ObservedBypass, ObservedInterface, Published, Stray,
 };
 
 /// An operation that can be made to fail.
@@ -35,7 +35,9 @@ pub(crate) enum Operation {
     Hold,
     /// [`Kernel::restore_entries`].
     Restore,
-    /// What [`Kernel::attach`] and [`Kernel::restore_entries`] say that they have done.
+    /// [`Kernel::refuse_bypass`].
+    Bypass,
+    /// What [`Kernel::attach`], [`Kernel::refuse_bypass`] and [`Kernel::restore_entries`] say that they have done.
     NoEffect,
 }
 
@@ -63,6 +65,8 @@ struct State {
     missing_entries: bool,
     /// Entries of interfaces that are gone.
     strays: Vec<Stray>,
+    /// What is on cgroups.
+    bypass: ObservedBypass,
     failures: BTreeMap<Operation, u32>,
 }
 
@@ -103,6 +107,7 @@ impl MemoryKernel {
     pub(crate) fn restart(&self) {
         let mut state = self.state();
         state.program += 1;
+        state.bypass.attachments.iter_mut().for_each(|attachment| attachment.is_current = false);
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
@@ -181,6 +186,17 @@ impl MemoryKernel {
         }
     }
 
+    /// Somebody detaches what is on cgroups.
+    pub(crate) fn take_off_cgroups(&self) {
+        self.state().bypass.attachments.iter_mut().for_each(|attachment| attachment.cgroup = 0);
+    }
+
+    /// What is on cgroups.
+    #[must_use]
+    pub(crate) fn bypass(&self) -> ObservedBypass {
+        self.state().bypass.clone()
+    }
+
     /// Somebody removes the entries in bpffs.
     pub(crate) fn remove_entries(&self) {
         let mut state = self.state();
@@ -188,6 +204,7 @@ impl MemoryKernel {
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = false);
         }
+        state.bypass.attachments.iter_mut().for_each(|attachment| attachment.is_kept = false);
     }
 
     /// Lets the next so many calls of an operation fail.
@@ -323,7 +340,8 @@ impl Kernel for MemoryKernel {
         let missing_entries =
             if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
         let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
-        Ok(Observed { interfaces, missing_entries, strays, ..Observed::default() })
+        let bypass = Some(state.bypass.clone());
+        Ok(Observed { interfaces, missing_entries, strays, bypass, ..Observed::default() })
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
@@ -373,6 +391,26 @@ impl Kernel for MemoryKernel {
         Ok(())
     }
 
+    fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Bypass)?;
+        if state.may(Operation::NoEffect).is_err() {
+            return Ok(());
+        }
+        let (program, link) = (state.program, state.next_link + 1);
+        let Some(BypassTarget { id, allowed, .. }) = target else {
+            state.bypass.attachments.clear();
+            return Ok(());
+        };
+        state.bypass.allowed.clone_from(allowed);
+        let old = state.bypass.at(*id).map(|attachment| attachment.link);
+        state.next_link += u32::from(old.is_none());
+        let link = old.unwrap_or(link);
+        let attachment = CgroupAttachment { link, cgroup: *id, program, is_current: true, is_kept: true };
+        state.bypass.attachments = vec![attachment];
+        Ok(())
+    }
+
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {
         self.state().strays.retain(|it| it.entry != stray.entry);
         Ok(())
@@ -388,6 +426,7 @@ impl Kernel for MemoryKernel {
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = true);
         }
+        state.bypass.attachments.iter_mut().for_each(|attachment| attachment.is_kept = true);
         Ok(())
     }
 

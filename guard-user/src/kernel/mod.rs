@@ -11,6 +11,7 @@
 
 pub mod api;
 mod attach;
+mod bypass;
 pub mod cgroup;
 mod clock;
 mod counters;
@@ -58,7 +59,10 @@ use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
-pub use api::{Attachment, How, Kernel, Observed, ObservedInterface, Stray};
+pub use api::{
+    Attachment, BypassTarget, CgroupAttachment, How, Kernel, Observed, ObservedBypass, ObservedInterface,
+    Stray,
+};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
@@ -121,6 +125,8 @@ pub struct LinuxKernel {
     test_run: Mutex<()>,
     /// Ids of the loaded programs.
     current: BTreeSet<u32>,
+    /// Why the kernel does not take the program of cgroups.
+    bypass_refused: Option<String>,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -171,6 +177,7 @@ impl LinuxKernel {
         }
         let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
         load_programs(&mut ebpf)?;
+        let bypass_refused = load_bypass(&mut ebpf).err().map(|error| error.to_string());
         let maps = Maps::open(pin_path)?;
         let live = maps.live()?;
         if found != Found::All {
@@ -188,6 +195,7 @@ impl LinuxKernel {
         let mut kernel = Self {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
+            bypass_refused,
             ebpf,
             view,
             adopted,
@@ -206,6 +214,7 @@ impl LinuxKernel {
             folder,
         };
         kernel.keep_adopted()?;
+        kernel.keep_adopted_on_cgroups()?;
         Ok(kernel)
     }
 
@@ -235,7 +244,8 @@ impl LinuxKernel {
     /// [`KernelError::Load`] where the kernel does not answer.
     pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, KernelError> {
         let mut counts = Vec::new();
-        for name in hooks::programs() {
+        let of_cgroups = self.bypass_refused.is_none().then_some(hooks::BYPASS_PROGRAM);
+        for name in hooks::programs().chain(of_cgroups) {
             let count = info(&self.ebpf, name)?.verified_instruction_count();
             counts.extend(count.map(|count| (name, count)));
         }
@@ -290,6 +300,7 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
     let info = match ebpf.program(name) {
         Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
         Some(aya::programs::Program::Xdp(program)) => program.info(),
+        Some(aya::programs::Program::CgroupSockopt(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };
     info.map_err(|error| KernelError::of_program(name, error))
@@ -305,6 +316,17 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
         loaded.map_err(|error| KernelError::of_program(name, error))?;
     }
     Ok(())
+}
+
+/// Loads the program of cgroups. A kernel that refuses it is guarded at its interfaces all the same.
+fn load_bypass(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let name = hooks::BYPASS_PROGRAM;
+    match ebpf.program_mut(name) {
+        Some(aya::programs::Program::CgroupSockopt(program)) => {
+            program.load().map_err(|error| KernelError::of_program(name, error))
+        }
+        _ => Err(missing_program(name)),
+    }
 }
 
 fn missing_program(name: &str) -> KernelError {

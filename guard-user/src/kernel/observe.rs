@@ -110,7 +110,8 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     let missing_entries = look.missing_links(&interfaces);
     memory.known = interfaces.clone();
     memory.sent_before.retain(|index, _| memory.known.contains_key(index));
-    Ok(Observed { interfaces: interfaces.into_values().collect(), strays, blind, missing_entries })
+    let interfaces = interfaces.into_values().collect();
+    Ok(Observed { interfaces, strays, blind, missing_entries, bypass: None })
 }
 
 /// Asks for every interface that something is known of and that the list omits, by its index: only the kernel's

@@ -18,6 +18,7 @@ pub(super) enum Command {
     MapCreate = 0,
     MapLookup = 1,
     MapUpdate = 2,
+    MapDelete = 3,
     ObjectPin = 6,
     ObjectGet = 7,
     ObjectInfo = 15,
@@ -274,6 +275,23 @@ impl Map {
         // SAFETY: the kernel reads one key and one value, and both buffers were held against the map's
         // sizes.
         unsafe { call(Command::MapUpdate, &mut attributes) }.map(drop)
+    }
+
+    /// Removes a key of a hash. One that is not there is no error.
+    pub(super) fn remove(&self, key: &[u8]) -> io::Result<()> {
+        self.key_fits(key)?;
+        let mut attributes = ElementAttributes {
+            map: raw(self.fd.as_fd()),
+            pad: 0,
+            key: key.as_ptr() as u64,
+            value: 0,
+            flags: 0,
+        };
+        // SAFETY: the kernel reads one key, and the buffer was held against the map's size.
+        match unsafe { call(Command::MapDelete, &mut attributes) } {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Shows every element to `each`, by calls for many at once (`BPF_MAP_LOOKUP_BATCH`).

@@ -8,7 +8,7 @@ use super::folder::{self, Folder};
 use super::observe::name_for;
 use super::raw::{self, Map};
 use super::{
-    Attachment, How, Interface, KernelError, LinuxKernel, Observed, ObservedInterface, filter, link,
+    Attachment, How, Interface, KernelError, LinuxKernel, Observed, ObservedInterface, bypass, filter, link,
 };
 
 /// What [`Observed::missing_entries`] has where the folder itself is gone or another one, so that this process no
@@ -46,7 +46,8 @@ impl LinuxKernel {
                 outcome = outcome.and(self.restore_entry_of(it, attachment));
             }
         }
-        outcome.and(self.restore_entries_of_others(&observed))
+        outcome = outcome.and(self.restore_entries_of_others(&observed));
+        outcome.and(self.restore_entries_of_cgroups())
     }
 
     fn restore_maps(&self) -> Result<(), KernelError> {
@@ -92,7 +93,8 @@ impl LinuxKernel {
         let here: BTreeSet<u32> = attached.map(|attachment| attachment.link).collect();
         let kept: BTreeSet<u32> =
             entries::read(&self.view.path)?.links.iter().map(|entry| entry.info.id).collect();
-        let lost = spare.names().filter(|(id, _)| !here.contains(id) && !kept.contains(id));
+        let others = spare.names().filter(|(_, name)| !bypass::is_entry(name));
+        let lost = others.filter(|(id, _)| !here.contains(id) && !kept.contains(id));
         let lost: Vec<(u32, String)> = lost.map(|(id, name)| (id, name.to_owned())).collect();
         for (id, name) in lost {
             let failed = |error| KernelError::folder("open the link kept for", &name, error);

@@ -13,6 +13,7 @@ use guard_user::control::protocol::Request;
 use super::figures::{Figures, median};
 use crate::bed::{Bed, exemption};
 use crate::bpffs::BpfFs;
+use crate::cgroup::Cgroup;
 use crate::netns::{HOST_INTERFACE, Host, Lan};
 use crate::proc::{Process, retry_until};
 use crate::program::borderguard;
@@ -28,17 +29,19 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     let pins = BpfFs::new("rss")?;
     let files = Scratch::new("rss")?;
     let lan = Lan::new(&[Host::new("store").address("192.0.2.10/24".parse()?)])?;
+    let cgroup = Cgroup::new("rss")?;
     let config = files.path().join("policy.toml");
     let socket = files.path().join("control.sock");
     fs::write(
         &config,
         format!(
             "[host]\ninterfaces = [\"{HOST_INTERFACE}\"]\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n\
-             pin_path = \"{}\"\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n\
+             pin_path = \"{}\"\n{}[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n\
              sources = [\"192.0.2.10/32\"]\n",
             socket.display(),
             files.path().join("state").display(),
             pins.path().join("pins").display(),
+            cgroup.refused(),
         ),
     )?;
     let mut command =

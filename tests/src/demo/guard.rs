@@ -15,6 +15,8 @@ use super::expect::Judged;
 use super::policy::{self, EXEMPTION, PIN};
 use super::world::{DUBLIN, World};
 use crate::bpffs::BpfFs;
+use crate::cgroup::Cgroup;
+use crate::error::SetupError;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
 use crate::signing::Signers;
@@ -34,6 +36,7 @@ pub(super) struct Guard {
     world: Rc<World>,
     signers: Signers,
     _bpffs: BpfFs,
+    _cgroup: Option<Cgroup>,
 }
 
 /// The part of `status --json` that the demo reads.
@@ -159,12 +162,19 @@ impl Guard {
         };
         let config = folder.join("borderguard.toml");
         let signers = Signers::new(folder)?;
-        fs::write(&config, policy::config(&paths)? + &signers.config())
+        // None of this machine's processes is in it. Without cgroup v2 nothing can be refused to any.
+        let cgroup = match Cgroup::new("demo") {
+            Err(SetupError::NotMounted { .. }) => None,
+            made => Some(made?),
+        };
+        let bypass = cgroup.as_ref().map_or_else(|| "[bypass]\nrefuse = false\n".to_owned(), Cgroup::refused);
+        fs::write(&config, policy::config(&paths)? + &bypass + &signers.config())
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = world.netns(&DUBLIN)?.command(&program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(&config);
         let daemon = Process::spawn("borderguard", command)?;
-        let guard = Guard { daemon, program, folder: folder.to_owned(), world, signers, _bpffs: bpffs };
+        let folder = folder.to_owned();
+        let guard = Guard { daemon, program, folder, world, signers, _bpffs: bpffs, _cgroup: cgroup };
         guard.daemon.wait_for(PATIENCE, "the guard to answer", || guard.counters().ok())?;
         Ok(guard)
     }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::control::status::{
-    DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus,
-    UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
+    BypassAllowStatus, BypassCount, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus,
+    PlaceStatus, TotalStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
 };
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
@@ -89,6 +89,19 @@ fn status() -> Status {
             },
         ],
         unguarded: vec!["docker0".into(), "wlan0".into()],
+        bypass: BypassStatus {
+            refused: true,
+            cgroup: "/".into(),
+            attached: true,
+            allow: vec![
+                BypassAllowStatus { cgroup: "dhcp.slice".into(), is_there: true },
+                BypassAllowStatus { cgroup: "lab.slice".into(), is_there: false },
+            ],
+            asked: vec![
+                BypassCount { way: "packet-qdisc-bypass".into(), refused: 1_203, allowed: 4 },
+                BypassCount { way: "xdp-umem-reg".into(), refused: 0, allowed: 0 },
+            ],
+        },
         unplaced: crate::control::status::UnplacedStatus {
             times: 1,
             milliseconds: 3,
@@ -166,6 +179,10 @@ interfaces
   eth0   tcx     xdp-native  guarded
   veth9  -       -           no such device
     not guarded, and a route leads by: docker0, wlan0
+
+ways past the guard
+    refused to cgroup /, but for dhcp.slice, lab.slice (absent);
+    packet-qdisc-bypass: 1,203 refused, 4 allowed
 
 pins, packets
   name  home  action  ingress    pass  observe  flag  drop  most bytes to
@@ -262,6 +279,21 @@ fn the_docs_have_every_key() {
     found.sort();
     documented.sort();
     assert_eq!(documented, found);
+}
+
+#[test]
+fn ways_past_the_guard_that_are_open_are_told() {
+    for (refused, attached, expected) in [
+        (false, false, "not refused"),
+        (true, false, "NOT refused to cgroup /a, and to be"),
+        (true, true, "refused to cgroup /a"),
+        (false, true, "still refused to cgroup /a"),
+    ] {
+        let bypass = BypassStatus { refused, attached, cgroup: "/a".into(), ..BypassStatus::default() };
+        let mut out = Vec::new();
+        write_bypass(&bypass, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("\nways past the guard\n    {expected}\n"));
+    }
 }
 
 #[test]

@@ -150,6 +150,10 @@ fn crowded(what: &str, count: usize) -> String {
             good_with(ports, &format!("cgroups = [{}]", list(&|index| format!("\"g{index}.slice\""))))
                 .replace(SSH, PEERS)
         }
+        "cgroups that may bypass" => {
+            let cgroups = list(&|index| format!("\"g{index}.slice\""));
+            good_with("[groups]", &format!("[bypass]\nallow = [{cgroups}]\n[groups]"))
+        }
         "marks of all pins" => {
             good_with(ports, &format!("marks = [{}]", list(&|index| format!("\"{index}\""))))
                 .replace(SSH, PEERS)
@@ -170,6 +174,7 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
         ("ports of all pins and local ports of all failsafe rules", "pin.select.ports", limits::LOCAL_PORTS),
         ("remote ports of all failsafe rules", "failsafe.remote_ports", limits::REMOTE_PORTS),
         ("cgroups of all pins", "pin.select.cgroups", limits::CGROUPS),
+        ("cgroups that may bypass", "bypass.allow", limits::BYPASS_ALLOWED),
         ("marks of all pins", "pin.select.marks", limits::MARKS),
     ] {
         check(&crowded(what, limit)).unwrap_or_else(|errors| panic!("{what}: {errors}"));

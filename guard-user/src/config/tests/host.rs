@@ -203,6 +203,15 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             ],
         ),
         (
+            Wrong::Cgroup,
+            "[groups]",
+            "[bypass]\ncgroup = \"mail.slice\"\nallow = [\"web.slice\", \"mail.slice\"]\n[groups]",
+            &[
+                "cgroup-missing 11:10 bypass.cgroup: there is no cgroup \"mail.slice\" on this host",
+                "cgroup-missing 12:23 bypass.allow: there is no cgroup \"mail.slice\" on this host",
+            ],
+        ),
+        (
             Wrong::Interface,
             "ports = [\"tcp/143\"]",
             selects,

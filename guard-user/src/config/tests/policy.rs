@@ -159,3 +159,19 @@ fn a_nat64_prefix_can_be_inside_a_site_and_in_space_for_it() {
         + "[geo]\nnat64 = [\"2001:db8:64::/96\", \"64:ff9b:1::/48\"]\n";
     assert_eq!(policy(&text).geo.nat64.len(), 2);
 }
+
+#[test]
+fn ways_past_the_guard_are_refused_where_a_pin_drops_unless_the_config_says_otherwise() {
+    let refuse = |text: &str| policy(text).bypass.refuse;
+    let flags = good_with("\"drop\"", "\"flag\"");
+    let with = |text: &str, refuse: bool| text.to_owned() + &format!("[bypass]\nrefuse = {refuse}\n");
+    assert!(refuse(GOOD) && !refuse(&flags));
+    assert!(refuse(&with(&flags, true)) && !refuse(&with(GOOD, false)));
+    let text = GOOD.to_owned() + "[bypass]\ncgroup = \"machine.slice\"\nallow = [\"dhcp.slice\"]\n";
+    let bypass = policy(&text).bypass;
+    assert_eq!((bypass.cgroup.as_str(), bypass.allow), ("machine.slice", vec!["dhcp.slice".to_owned()]));
+    assert_eq!(
+        policy(&(GOOD.to_owned() + "[bypass]\ncgroup = \"/\"\nallow = []\n")).bypass,
+        policy(GOOD).bypass
+    );
+}

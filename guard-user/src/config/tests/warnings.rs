@@ -159,6 +159,21 @@ const EXAMPLES: &[Example] = &[
         )],
     ),
     (
+        &[("[groups]", "[bypass]\nrefuse = false\n[groups]")],
+        &[(
+            "bypass-not-refused",
+            "10:1 bypass.refuse: the pin \"mail\" drops, and a process that may open packet sockets can send past it | set bypass.refuse = true",
+        )],
+    ),
+    (&[("[groups]", "[bypass]\nrefuse = false\n[groups]"), ("\"drop\"", "\"flag\"")], &[]),
+    (
+        &[("[groups]", "[bypass]\nallow = [\"dhcp.slice\", \"system.slice/dhcpd.service\"]\n[groups]")],
+        &[(
+            "short-lived-bypass",
+            "11:24 bypass.allow: the cgroup \"system.slice/dhcpd.service\" is made anew at each restart, and refused until the daemon has seen it | put the unit into a slice",
+        )],
+    ),
+    (
         &[("action = \"drop\"", "action = \"observe\"\ningress = \"drop\"")],
         &[(
             "observes-but-drops-ingress",

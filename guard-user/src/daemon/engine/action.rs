@@ -7,12 +7,13 @@ use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
+use crate::config::bypass::Bypass;
 use crate::config::policy::{LogFormat, Policy};
 use crate::control::protocol::Response;
 use crate::events::names::Names;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
-use crate::kernel::{Interface, Stray};
+use crate::kernel::{BypassTarget, Interface, Stray};
 use crate::store::{Change, Cursor, PinCounts, Target};
 
 /// One thing to do.
@@ -70,6 +71,8 @@ pub enum KernelJob {
     Observe {
         /// Paths of cgroups, as the policy has them.
         cgroups: Vec<String>,
+        /// And these.
+        bypass: Bypass,
     },
     /// Make a generation live.
     Publish(Box<Publish>),
@@ -85,6 +88,8 @@ pub enum KernelJob {
         /// The interface.
         interface: Interface,
     },
+    /// Refuse ways past the hooks here, or nowhere.
+    RefuseBypass(Option<BypassTarget>),
     /// Remove an entry with nothing behind it.
     Forget(Stray),
     /// Make entries in bpffs anew.

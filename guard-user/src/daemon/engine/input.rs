@@ -1,6 +1,7 @@
 //! What the engine is told: requests, what workers have done and seen, and the passing of time.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use guard_common::abi::ExemptionUse;
@@ -10,6 +11,7 @@ use super::ids::{StoreId, Ticket};
 use crate::audit::{Kind, Record, Who};
 use crate::compile::HostFacts;
 use crate::config::Warning;
+use crate::config::bypass::Bypass;
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
@@ -61,6 +63,13 @@ pub enum Input {
     Released {
         /// The interface.
         interface: Interface,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// Ways past the hooks are refused as it was wanted, or are not.
+    BypassSet {
+        /// Whether they were to be refused anywhere.
+        is_on: bool,
         /// Why not.
         result: Result<(), String>,
     },
@@ -130,12 +139,27 @@ pub enum Input {
 }
 
 /// What was seen at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sight {
     /// The kernel's side.
     pub observed: Observed,
     /// The cgroups that were asked for.
     pub cgroups: HostFacts,
+    /// Those by which ways past the hooks are refused.
+    pub bypass: BypassFacts,
+}
+
+/// The cgroups by which ways past the hooks are refused, as they are on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BypassFacts {
+    /// What was asked for.
+    pub asked: Bypass,
+    /// Where the cgroup is to be to whose processes they are refused.
+    pub place: PathBuf,
+    /// Its id; `None` where it is absent.
+    pub cgroup: Option<u64>,
+    /// The ids of those to whose processes they are not, in the order of what was asked for; `None` for an absent one.
+    pub allowed: Vec<Option<u64>>,
 }
 
 /// What came of publishing.

@@ -58,6 +58,22 @@ pub(super) struct Lost {
     pub(super) is_back: bool,
 }
 
+impl Lost {
+    /// What is told of it, as long as it is: at which hook, and what that meant.
+    pub(super) fn told(&self, hook: &str, meant: &str, now: Clocks) -> Option<String> {
+        let Self { between: (last, first), is_back } = self;
+        if *is_back && now.boot_ns > first.boot_ns + LOST_NS {
+            return None;
+        }
+        let since = last.map_or_else(String::new, |last| format!("after {:.3} and ", last.wall));
+        let now = if *is_back { "it is there again" } else { "it is being attached again" };
+        Some(format!(
+            "something took the program off at {hook} {since}before {:.3}; {now}. {meant}",
+            first.wall
+        ))
+    }
+}
+
 /// What is let go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Release {
@@ -125,17 +141,8 @@ impl Interfaces {
 
     /// What is told of a hook that something took the program off.
     pub(super) fn lost(&self, index: u32, hook: Hook, now: Clocks) -> Option<String> {
-        let Lost { between: (last, first), is_back } = self.lost.get(&(index, hook as u8))?;
-        if *is_back && now.boot_ns > first.boot_ns + LOST_NS {
-            return None;
-        }
-        let since = last.map_or_else(String::new, |last| format!("after {:.3} and ", last.wall));
-        let now = if *is_back { "it is there again" } else { "it is being attached again" };
-        Some(format!(
-            "something took the program off at {} {since}before {:.3}; {now}. What left meanwhile was not judged",
-            hook.name(),
-            first.wall
-        ))
+        let lost = self.lost.get(&(index, hook as u8))?;
+        lost.told(hook.name(), "What left meanwhile was not judged", now)
     }
 
     pub(super) fn release_failure(&self, index: u32) -> Option<&str> {

@@ -12,6 +12,7 @@
 
 mod action;
 mod basis;
+mod bypass;
 mod cgroups;
 mod changes;
 mod closings;
@@ -40,8 +41,8 @@ pub use cut::{is_cut, may_be_cut};
 pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
-    Asker, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample, Sight,
-    StoreFault, StoreOutcome, Surroundings,
+    Asker, BypassFacts, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample,
+    Sight, StoreFault, StoreOutcome, Surroundings,
 };
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

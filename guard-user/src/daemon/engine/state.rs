@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::action::{Action, KernelJob, Level, StoreJob};
+use super::bypass::Bypass;
 use super::cgroups::Cgroups;
 use super::changes::{ChangeId, Changes};
 use super::closings::Closings;
@@ -50,6 +51,7 @@ pub struct Engine {
     pub(super) publishing: Publishing,
     pub(super) interfaces: Interfaces,
     pub(super) cgroups: Cgroups,
+    pub(super) bypass: Bypass,
     pub(super) quotas: Quotas,
     pub(super) changes: Changes,
     pub(super) loads: Loads,
@@ -106,6 +108,14 @@ impl Engine {
     #[must_use]
     pub fn cgroups(&self) -> Vec<String> {
         self.config.wanted().pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect()
+    }
+
+    /// The paths of the cgroups that something depends on: what comes or goes beside them is to be told.
+    #[must_use]
+    pub fn watched_cgroups(&self) -> Vec<String> {
+        let bypass = &self.config.policy.bypass;
+        let named = bypass.allow.iter().chain(Some(&bypass.cgroup).filter(|path| !path.is_empty()));
+        self.cgroups().into_iter().chain(named.cloned()).collect()
     }
 
     /// Whether everything that the config names is guarded, or known not to be, since the start.

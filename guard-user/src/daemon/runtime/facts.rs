@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::Path;
 
 use crate::compile::{CgroupFact, CgroupParentFact, HostFacts};
+use crate::config::bypass::Bypass;
+use crate::daemon::engine::BypassFacts;
 use crate::kernel::cgroup;
 
 /// These cgroups and those above them, as they are now; without interfaces.
@@ -27,6 +29,16 @@ fn cgroups_below(paths: &[String], root: &Path) -> HostFacts {
     };
     let cgroups = paths.into_iter().map(cgroup).collect();
     HostFacts { cgroups, parents, ..HostFacts::default() }
+}
+
+/// The cgroups by which ways past the hooks are refused, as they are now.
+#[must_use]
+pub(in crate::daemon) fn bypass(asked: Bypass) -> BypassFacts {
+    let root = cgroup::root();
+    // To join nothing would put a slash behind it.
+    let place = if asked.cgroup.is_empty() { root.clone() } else { root.join(&asked.cgroup) };
+    let allowed = asked.allow.iter().map(|path| folder_id(&root.join(path))).collect();
+    BypassFacts { cgroup: folder_id(&place), place, allowed, asked }
 }
 
 /// Where the names in a path end, but for the last one.

@@ -60,11 +60,12 @@ fn work(
 pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Input {
     let text = |error: KernelError| error.to_string();
     match job {
-        KernelJob::Observe { cgroups } => {
-            let sight = kernel.observe().map_err(text);
-            Input::Observed(
-                sight.map(|observed| Box::new(Sight { observed, cgroups: facts::cgroups(&cgroups) })),
-            )
+        KernelJob::Observe { cgroups, bypass } => {
+            let sight = kernel.observe().map_err(text).map(|observed| {
+                let (cgroups, bypass) = (facts::cgroups(&cgroups), facts::bypass(bypass));
+                Box::new(Sight { observed, cgroups, bypass })
+            });
+            Input::Observed(sight)
         }
         KernelJob::Publish(job) => Input::Published(Box::new(publish(kernel, names, *job))),
         KernelJob::Attach { interface, ingress } => {
@@ -74,6 +75,10 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
         KernelJob::Release { interface } => {
             let result = kernel.release(&interface).map_err(text);
             Input::Released { interface, result }
+        }
+        KernelJob::RefuseBypass(target) => {
+            let result = kernel.refuse_bypass(target.as_ref()).map_err(text);
+            Input::BypassSet { is_on: target.is_some(), result }
         }
         KernelJob::Forget(stray) => {
             let result = kernel.forget(&stray).map_err(text);

@@ -283,7 +283,7 @@ impl Daemon {
         let actions = self.engine.step(input, Clocks::read());
         self.execute(actions);
         if looked {
-            self.cgroups.watch(&self.engine.cgroups());
+            self.cgroups.watch(&self.engine.watched_cgroups());
         }
     }
 

@@ -48,6 +48,18 @@ pub(super) const EXAMPLES: &[Example] = &[
     ),
     (
         "bad-cgroup",
+        "[groups]",
+        "[bypass]\nallow = [\"dhcp.slice/\"]\n[groups]",
+        "11:10 bypass.allow: \"dhcp.slice/\" is no cgroup path: it begins or ends with a slash | did you mean \"dhcp.slice\"?",
+    ),
+    (
+        "bad-cgroup",
+        "[groups]",
+        "[bypass]\ncgroup = \"\"\n[groups]",
+        "11:10 bypass.cgroup: \"\" is no cgroup path: it names no cgroup",
+    ),
+    (
+        "bad-cgroup",
         "ports = [\"tcp/143\"]",
         "cgroups = [\"1/2/3/4/5/6/7/8/9\"]",
         "19:12 pin.select.cgroups: \"1/2/3/4/5/6/7/8/9\" is no cgroup path: it is more than 8 levels below the root",

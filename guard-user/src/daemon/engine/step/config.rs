@@ -98,6 +98,7 @@ impl Engine {
             }
         }
         self.interfaces.config_changed(is_reload);
+        self.bypass.config_changed();
         if is_first {
             let facts = self.config_facts();
             self.record_of(Kind::Start, "", "", facts);
@@ -201,6 +202,7 @@ impl Engine {
             || self.config.is_to_come()
             || self.publishing.generation() == 0
             || !self.interfaces.are_settled()
+            || !self.bypass.is_settled()
         {
             return;
         }
@@ -245,6 +247,6 @@ impl Engine {
 
     /// Looks at the cgroups that the live policy names, and all else that may have changed.
     pub(super) fn observe_job(&self) -> KernelJob {
-        KernelJob::Observe { cgroups: self.cgroups() }
+        KernelJob::Observe { cgroups: self.cgroups(), bypass: self.config.policy.bypass.clone() }
     }
 }

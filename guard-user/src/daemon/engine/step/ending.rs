@@ -153,11 +153,13 @@ impl Engine {
         self.actions.push(Action::Ended);
     }
 
-    /// Interfaces that are guarded by nothing but this process: their entries in bpffs are gone.
+    /// What is guarded by nothing but this process: interfaces, and the cgroup to which ways past the guard are refused,
+    /// whose entries in bpffs are gone.
     #[must_use]
     pub fn not_kept(&self) -> Vec<String> {
         let observed = self.interfaces.observed.iter().flat_map(|observed| &observed.interfaces);
         let only_here = observed.filter(|it| it.attachments.iter().any(|at| !at.is_kept));
-        only_here.map(|it| it.interface.name.clone()).collect()
+        let cgroup = self.bypass.is_not_kept().then(|| self.bypass_subject());
+        only_here.map(|it| it.interface.name.clone()).chain(cgroup).collect()
     }
 }

@@ -73,9 +73,10 @@ impl Engine {
                 return;
             }
         };
-        let Sight { observed, cgroups } = *sight;
+        let Sight { observed, cgroups, bypass } = *sight;
         self.interfaces.blind = None;
         self.cgroups_seen(cgroups, now);
+        self.bypass_seen(bypass, observed.bypass.clone(), now);
         // One that is gone, and one that came in its place, is tried at once.
         let before = self.interfaces.observed.take();
         let known: BTreeSet<(u32, String)> = before

@@ -1,5 +1,6 @@
 //! The steps of the engine: what each input does to the state, and what is asked for then.
 
+mod bypass;
 mod cgroups;
 mod changes;
 mod closings;
@@ -19,6 +20,7 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::daemon::engine::bypass::Bypass;
 use crate::daemon::engine::cgroups::Cgroups;
 use crate::daemon::engine::changes::Changes;
 use crate::daemon::engine::closings::Closings;
@@ -51,6 +53,7 @@ impl Engine {
             publishing: Publishing::new(generation),
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
+            bypass: Bypass::default(),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),
@@ -93,6 +96,7 @@ impl Engine {
             Input::Published(outcome) => self.published(*outcome, now),
             Input::Attached { index, result } => self.attached(index, result, now),
             Input::Released { interface, result } => self.released(&interface, result, now),
+            Input::BypassSet { is_on, result } => self.bypass_set(is_on, result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
             Input::Uses(uses) => self.uses_read(uses, now),

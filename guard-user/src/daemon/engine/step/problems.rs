@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use guard_common::abi::Hook;
 
 use crate::config::policy::Action;
+use crate::daemon::engine::bypass::{BEING_ATTACHED, Difference};
 use crate::daemon::engine::interfaces::{Claim, wants_ingress};
 use crate::daemon::engine::periods::SECOND;
 use crate::daemon::engine::publishing::Tables;
@@ -16,8 +17,6 @@ use crate::kernel::ObservedInterface;
 
 /// How long a new generation may be on its way before that is a problem, nanoseconds: it takes milliseconds.
 const ON_THE_WAY_NS: u64 = SECOND / 4;
-/// Of an interface that is guarded in a moment.
-const BEING_ATTACHED: &str = "the program is being attached";
 /// How long config and databases may take to be read, nanoseconds: large ones take seconds.
 const LOADING_NS: u64 = 15 * SECOND;
 /// How long a look at the interfaces may take, nanoseconds: one at a thousand takes a tenth of that.
@@ -46,6 +45,7 @@ impl Engine {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);
+        self.problems_of_bypass(&mut problems, now);
         self.problems_of_store(&mut problems);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
@@ -171,6 +171,20 @@ impl Engine {
             );
             problems.push(Problem::new(ProblemCode::EntriesMissing, message));
         }
+    }
+
+    fn problems_of_bypass(&self, problems: &mut Vec<Problem>, now: Clocks) {
+        let subject = self.bypass_subject();
+        let difference = self.bypass.difference(&self.config.policy).map(|difference| match difference {
+            Difference::Open(why) => {
+                let message = format!("a process can open sockets that send past the guard: {why}");
+                Problem::of(ProblemCode::BypassOpen, &subject, message)
+            }
+            Difference::Behind(what) => Problem::of(ProblemCode::BypassBehind, &subject, what),
+        });
+        problems.extend(difference);
+        let lost = self.bypass.lost(now);
+        problems.extend(lost.map(|message| Problem::of(ProblemCode::AttachmentLost, &subject, message)));
     }
 
     fn problems_of_interface(&self, it: &ObservedInterface, problems: &mut Vec<Problem>, now: Clocks) {

@@ -13,6 +13,7 @@ impl Engine {
         self.look_where_wanted(now);
         self.publish_where_needed(now);
         self.mend_interfaces(now);
+        self.mend_bypass(now);
         self.free_slots();
         self.settle_changes(now);
         self.settle_loads(now);

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use guard_common::abi::{Hook, Loss, Side};
+use guard_common::abi::{Bypass, Hook, Loss, Side};
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::control::status::{
-    CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus, PlaceStatus, Status,
-    TotalStatus, UnplacedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
+    BypassAllowStatus, BypassCount, BypassStatus, CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus,
+    LossStatus, PinStatus, PlaceStatus, Status, TotalStatus, UnplacedStatus, UntaggedFlowStatus,
+    UntaggedStatus, VerdictStatus,
 };
+use crate::daemon::engine::bypass::is_wanted;
 use crate::daemon::engine::interfaces::Claim;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::{action_name, ingress_name};
@@ -51,6 +53,7 @@ impl Engine {
             problems,
             interfaces: self.interface_rows(),
             unguarded: self.unguarded(),
+            bypass: self.bypass_status(counters),
             unplaced: UnplacedStatus {
                 times: self.cgroups.placed,
                 milliseconds: self.cgroups.took_ns.div_ceil(1_000_000),
@@ -116,6 +119,22 @@ impl Engine {
         let Some(observed) = &self.interfaces.observed else { return Vec::new() };
         let open = observed.interfaces.iter().filter(|it| it.has_route && it.at(Hook::Egress).is_none());
         open.map(|it| it.interface.name.clone()).collect()
+    }
+
+    fn bypass_status(&self, counters: &Counters) -> BypassStatus {
+        let allow = |(path, is_there): (&str, bool)| BypassAllowStatus { cgroup: path.to_owned(), is_there };
+        let count = |way: Bypass| BypassCount {
+            way: way.name().to_owned(),
+            refused: counters.bypasses_of(way, false),
+            allowed: counters.bypasses_of(way, true),
+        };
+        BypassStatus {
+            refused: is_wanted(&self.config.policy),
+            cgroup: format!("/{}", self.config.policy.bypass.cgroup),
+            attached: self.bypass.is_attached(),
+            allow: self.bypass.allowed().map(allow).collect(),
+            asked: Bypass::ALL.into_iter().map(count).collect(),
+        }
     }
 
     fn untagged_flow(&self, flow: &UntaggedFlow) -> UntaggedFlowStatus {

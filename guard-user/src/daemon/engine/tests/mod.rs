@@ -1,5 +1,6 @@
 //! The engine on a kernel and a disk in memory.
 
+mod bypass;
 mod closings;
 mod cuts;
 mod inputs;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::super::Input;
-use super::inputs::{BAD, CONFIG, ONE};
+use super::inputs::{BAD, CONFIG, ONE, OPEN};
 use super::world::{Part, World};
 use crate::control::protocol::Request;
 use crate::health::{Problem, ProblemCode};
@@ -26,6 +26,7 @@ enum Event {
     Delete(u8),
     Rename(u8, u8),
     TakeOff(u8),
+    TakeOffCgroups,
     RemoveEntries,
     Changed,
     FailKernel(u8, u8),
@@ -46,7 +47,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0_u8..3).prop_map(Event::Resume),
         1 => (0_u8..3).prop_map(Event::Revoke),
         1 => Just(Event::Invalidate),
-        2 => (0_u8..3).prop_map(Event::Reload),
+        2 => (0_u8..4).prop_map(Event::Reload),
         12 => (0_u8..5, 1_u8..6).prop_map(|(part, times)| Event::Work(part, times)),
         3 => (0_u16..6000).prop_map(Event::Pass),
         1 => (-5000_i16..5000).prop_map(Event::SetClock),
@@ -54,9 +55,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0_u8..4).prop_map(Event::Delete),
         2 => (0_u8..4, 0_u8..4).prop_map(|(from, to)| Event::Rename(from, to)),
         1 => (0_u8..4).prop_map(Event::TakeOff),
+        1 => Just(Event::TakeOffCgroups),
         1 => Just(Event::RemoveEntries),
         2 => Just(Event::Changed),
-        2 => (0_u8..9, 1_u8..3).prop_map(|(operation, times)| Event::FailKernel(operation, times)),
+        2 => (0_u8..10, 1_u8..3).prop_map(|(operation, times)| Event::FailKernel(operation, times)),
         2 => (0_u8..12).prop_map(Event::FailDisk),
         1 => (0_u8..8).prop_map(Event::Spend),
         1 => Just(Event::Restart),
@@ -81,7 +83,7 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
             world.ask(Request::InstrumentInvalidate { name, why: "it fell".to_owned(), dry_run: false });
         }
         Event::Reload(which) => {
-            world.config = [CONFIG, ONE, BAD][usize::from(which)];
+            world.config = [CONFIG, ONE, BAD, OPEN][usize::from(which)];
             world.ask(Request::Reload {});
         }
         Event::Work(part, times) => {
@@ -96,6 +98,7 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
         Event::Delete(at) => world.kernel.delete(name(at)),
         Event::Rename(from, to) => world.kernel.rename(name(from), name(to)),
         Event::TakeOff(at) => world.kernel.take_off(name(at)),
+        Event::TakeOffCgroups => world.kernel.take_off_cgroups(),
         Event::RemoveEntries => world.kernel.remove_entries(),
         Event::Changed => world.step(Input::Changed),
         Event::FailKernel(operation, times) => {
@@ -109,6 +112,7 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
                 Operation::Reset,
                 Operation::Hold,
                 Operation::Restore,
+                Operation::Bypass,
             ];
             world.kernel.fail(all[usize::from(operation)], u32::from(times));
         }
@@ -161,6 +165,7 @@ proptest! {
         for id in world.closings.values() {
             prop_assert!(!open.contains(id), "{} was closed, and is open", id);
         }
+        prop_assert_eq!(world.bypass_difference(), None);
         let problems = world.problems();
         // A name that no interface has, and a record that no disk took, stay; what was taken off is told for a while.
         let stays = |it: &&Problem| {

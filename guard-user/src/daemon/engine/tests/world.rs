@@ -162,6 +162,7 @@ impl World {
                 differences.push(format!("{name} is not guarded"));
             }
         }
+        differences.extend(self.bypass_difference());
         differences
     }
 

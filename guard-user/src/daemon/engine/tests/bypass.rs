@@ -1,0 +1,128 @@
+//! Ways past the guard: refused where the config says so, told while they are not, and refused again.
+
+use super::super::{BypassFacts, Input};
+use super::inputs::{CONFIG, OPEN, prepared};
+use super::world::World;
+use crate::control::protocol::Request;
+use crate::daemon::runtime;
+use crate::health::{Health, ProblemCode};
+use crate::kernel::memory::Operation;
+
+impl World {
+    /// How what is on cgroups differs from what the config wants.
+    pub(super) fn bypass_difference(&self) -> Option<String> {
+        let on: Vec<u64> = self.kernel.bypass().attachments.iter().map(|it| it.cgroup).collect();
+        let wanted: Vec<u64> = self.engine.bypass_cgroup().into_iter().collect();
+        (on != wanted)
+            .then(|| format!("ways past the guard are refused at {on:?}, and should be at {wanted:?}"))
+    }
+
+    /// How a look that was made now would find the cgroups by which ways past the guard are refused.
+    pub(super) fn bypass_facts(&self) -> BypassFacts {
+        runtime::facts::bypass(prepared(self.config).unwrap().policy.bypass.clone())
+    }
+}
+
+fn reload(world: &mut World, config: &'static str) {
+    world.config = config;
+    world.ask(Request::Reload {});
+    world.rest();
+}
+
+#[test]
+fn they_are_refused_from_the_start_and_as_a_reload_says() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let bypass = world.status().bypass;
+    assert_eq!((bypass.refused, bypass.attached, bypass.cgroup.as_str()), (true, true, "/"));
+    assert_eq!((world.bypass_difference(), world.problems()), (None, vec![]));
+    reload(&mut world, OPEN);
+    assert_eq!(world.kernel.bypass().attachments, []);
+    let bypass = world.status().bypass;
+    assert_eq!((bypass.refused, bypass.attached), (false, false));
+    reload(&mut world, CONFIG);
+    assert_eq!(world.kernel.bypass().attachments.len(), 1);
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn a_host_that_is_only_observed_has_nothing_refused() {
+    const OBSERVED: &str = "[host]\ninterfaces = [\"eth*\"]\nobserve = true\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+         action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = true\n";
+    let mut world = World::new(OBSERVED, &["eth0"]);
+    world.rest();
+    assert_eq!((world.status().health, world.kernel.bypass().attachments), (Health::Observing, vec![]));
+}
+
+#[test]
+fn a_hook_that_is_refused_is_told_and_tried_again() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.kernel.fail(Operation::Bypass, 2);
+    world.settle();
+    let problems = world.known_problems();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::BypassOpen, Some("cgroup /")));
+    assert!(problem.message.contains("the test says so"), "{problem}");
+    world.rest();
+    world.rest();
+    assert_eq!((world.problems(), world.bypass_difference()), (vec![], None));
+}
+
+#[test]
+fn a_hook_that_is_said_to_be_attached_and_is_not_seen_is_told() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.take_off_cgroups();
+    world.kernel.fail(Operation::NoEffect, 1000);
+    world.rest();
+    let problems = world.problems();
+    let open = problems.iter().find(|it| it.code == ProblemCode::BypassOpen).unwrap();
+    assert!(open.message.contains("shows nothing of it"), "{open}");
+    world.kernel.heal();
+    world.rest();
+    assert_eq!(world.bypass_difference(), None);
+}
+
+#[test]
+fn a_hook_that_something_took_off_is_attached_again_and_told_for_a_minute() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.take_off_cgroups();
+    world.step(Input::Changed);
+    world.settle();
+    assert_eq!(world.bypass_difference(), None);
+    let problems = world.problems();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::AttachmentLost, Some("cgroup /")));
+    assert!(problem.message.contains("it is there again"), "{problem}");
+    world.pass(61_000_000_000);
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn a_hook_that_can_not_be_taken_off_is_told_until_it_is() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.fail(Operation::Bypass, 1);
+    world.config = OPEN;
+    world.ask(Request::Reload {});
+    world.settle();
+    assert_eq!(world.codes(), [ProblemCode::BypassBehind]);
+    world.rest();
+    assert_eq!((world.problems(), world.kernel.bypass().attachments), (vec![], vec![]));
+}
+
+#[test]
+fn the_next_daemon_takes_the_hook_over_without_a_word() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let link = world.kernel.bypass().attachments[0].link;
+    world.restart();
+    world.settle();
+    let attachments = world.kernel.bypass().attachments;
+    assert_eq!((attachments.len(), attachments[0].link, attachments[0].is_current), (1, link, true));
+    assert_eq!(world.problems(), []);
+    let attached =
+        |world: &World| world.log.iter().filter(|it| it.contains("are refused, at setsockopt")).count();
+    assert_eq!(attached(&world), 2, "once for each daemon");
+}
