@@ -8,6 +8,7 @@ mod account;
 mod bypass;
 mod nat64;
 mod ports;
+mod socket;
 mod untagged;
 
 use core::mem::{offset_of, size_of};
@@ -18,10 +19,11 @@ pub use account::*;
 pub use bypass::*;
 pub use nat64::*;
 pub use ports::*;
+pub use socket::*;
 pub use untagged::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -407,12 +409,12 @@ const _: () = {
     assert!(offset_of!(FlowKey, sport) == 32);
     assert!(offset_of!(FlowKey, pins) == 44);
     assert!(size_of::<CgroupParent>() == 32);
-    assert!(size_of::<FlowRecord>() == 88);
+    assert!(size_of::<FlowRecord>() == 128);
     assert!(offset_of!(FlowRecord, place) == 80);
-    assert!(size_of::<Event>() == 152);
-    assert!(offset_of!(Event, outer_dst) == 136);
+    assert!(size_of::<Event>() == 192);
+    assert!(offset_of!(Event, outer_dst) == 176);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 104);
+    assert!(size_of::<Provenance>() == 144);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 112);

@@ -75,6 +75,7 @@ fn judge_in<S: Source>(
         || is_untagged && policy.dimensions & dimension::UNTAGGED != 0
     {
         scratch.provenance.cgroup = source.cgroup();
+        source.describe_process(&mut scratch.provenance.process);
     }
     account(number, hook, scratch, policy);
     if is_untagged {

@@ -7,11 +7,11 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::macros::{cgroup_sockopt, classifier, xdp};
-use aya_ebpf::programs::{SockoptContext, TcContext, XdpContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, xdp};
+use aya_ebpf::programs::{SockAddrContext, SockContext, SockoptContext, TcContext, XdpContext};
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
-use guard_ebpf::hooks::{may_set, tc_code, xdp_code};
+use guard_ebpf::hooks::{made, may_set, tc_code, used, xdp_code};
 use guard_ebpf::judge::judge;
 
 /// What leaves by an interface with Ethernet frames.
@@ -43,6 +43,44 @@ pub fn ingress_raw(context: XdpContext) -> u32 {
 pub fn setsockopt(context: SockoptContext) -> i32 {
     i32::from(may_set(&context))
 }
+
+/// A process makes a socket: who it is stays with the socket.
+#[cgroup_sock(sock_create)]
+pub fn sock_create(context: SockContext) -> i32 {
+    made(&context);
+    ALLOWED
+}
+
+/// A process connects an IPv4 socket.
+#[cgroup_sock_addr(connect4)]
+pub fn connect4(context: SockAddrContext) -> i32 {
+    used(&context);
+    ALLOWED
+}
+
+/// A process connects an IPv6 socket.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(context: SockAddrContext) -> i32 {
+    used(&context);
+    ALLOWED
+}
+
+/// A process sends an IPv4 datagram to an address.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(context: SockAddrContext) -> i32 {
+    used(&context);
+    ALLOWED
+}
+
+/// A process sends an IPv6 datagram to an address.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(context: SockAddrContext) -> i32 {
+    used(&context);
+    ALLOWED
+}
+
+/// What programs of sockets answer: they only look.
+const ALLOWED: i32 = 1;
 
 /// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]

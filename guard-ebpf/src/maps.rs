@@ -3,15 +3,17 @@
 //! Every table of a generation has two slots, elements 0 and 1 of an array whose value is the whole
 //! table: one lookup gives the table, and inside it plain loads with bounds that the verifier checks.
 
-use aya_ebpf::macros::map;
+use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
     BYPASS_COUNTS, Control, Count, EVENT_LIMITS, ExemptionUse, FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED,
-    MAX_EXEMPTIONS, MAX_PINS, MAX_UNTAGGED_FLOWS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, TOTALS,
-    UntaggedKey,
+    MAX_EXEMPTIONS, MAX_PINS, MAX_UNTAGGED_FLOWS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, SocketFacts,
+    TOTALS, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
+
+use crate::socket_storage::SocketStorage;
 
 /// Hash entries are made on demand; none wait in memory.
 const NO_PREALLOC: u32 = 1;
@@ -84,7 +86,8 @@ pub static UNTAGGED: PerCpuArray<Count> = PerCpuArray::pinned(jurisdiction::COUN
 
 /// Flows that no pin tags, where the policy asks for them.
 #[map(name = "UNTAGGED_FLOWS")]
-pub static UNTAGGED_FLOWS: LruHashMap<UntaggedKey, Count> = LruHashMap::pinned(MAX_UNTAGGED_FLOWS as u32, 0);
+pub static UNTAGGED_FLOWS: LruHashMap<UntaggedKey, UntaggedRecord> =
+    LruHashMap::pinned(MAX_UNTAGGED_FLOWS as u32, 0);
 
 /// Ids of cgroups whose processes may open ways past the hooks.
 #[map(name = "BYPASS_ALLOWED")]
@@ -93,6 +96,10 @@ pub static BYPASS_ALLOWED: HashMap<u64, u8> = HashMap::pinned(MAX_BYPASS_ALLOWED
 /// How often a way past the hooks was asked for, by [`guard_common::abi::bypass_index`].
 #[map(name = "BYPASSES")]
 pub static BYPASSES: Array<u64> = Array::pinned(BYPASS_COUNTS as u32, 0);
+
+/// Who made and who uses each socket: kept with the socket itself, and gone with it.
+#[btf_map(name = "SOCKET_FACTS")]
+pub static SOCKET_FACTS: SocketStorage<SocketFacts> = SocketStorage::pinned();
 
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]

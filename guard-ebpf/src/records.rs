@@ -21,8 +21,8 @@ const EVENT_INTERVAL_NS: u64 = 1_000_000_000;
 /// Keeps the flow's record, and sends an event for its first packet under a judgement and then at most
 /// once in [`EVENT_INTERVAL_NS`]. Permitted flows have records but no events.
 #[inline(always)]
-pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
-    let Scratch { provenance, packet, outcome: decision, .. } = scratch;
+pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) {
+    let Scratch { provenance, packet, outcome: decision, record: fresh, .. } = scratch;
     let bytes = provenance.wire_len;
     let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
     let outer = &packet.layers[0];
@@ -33,7 +33,8 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
     let now = if decision.exemptable != 0 { scratch.now } else { boot_ns() };
     let tcp_flags = if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
     let Some(record) = FLOWS.get_ptr_mut(key) else {
-        let fresh = FlowRecord {
+        // Not on the stack, which has no room for it.
+        *fresh = FlowRecord {
             first_ns: now,
             last_ns: now,
             event_ns: now,
@@ -51,8 +52,9 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
             reason: decision.reason,
             tcp_flags,
             layers: packet.layer_count as u8,
+            process: provenance.process,
         };
-        let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
+        let made = FLOWS.insert(key, &*fresh, u64::from(BPF_NOEXIST)).is_ok();
         if !made && let Some(record) = FLOWS.get_ptr_mut(key) {
             // Another CPU has just made it, and sends its event.
             // SAFETY: as below.
@@ -63,7 +65,7 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
             lost(Loss::Flows);
         }
         if decision.denied != 0 {
-            send(&key, &fresh, outer_dst, now);
+            send(&key, fresh, outer_dst, now);
         }
         return;
     };
@@ -79,6 +81,7 @@ pub fn record(hook: Hook, scratch: &Scratch, generation: u64) {
         // Another CPU may have made the record after this one read the clock.
         let due = now >= reported.wrapping_add(EVENT_INTERVAL_NS);
         if due && atomic::replace(&raw mut (*record).event_ns, reported, now) {
+            (*record).process = provenance.process;
             send(&key, &*record, outer_dst, now);
         }
     }
@@ -163,7 +166,14 @@ fn send(key: &FlowKey, record: &FlowRecord, outer_dst: Addr, now: u64) {
     }
     match EVENTS.reserve::<Event>(0) {
         Some(mut entry) => {
-            entry.write(Event { key: *key, record: *record, outer_dst });
+            let event = entry.as_mut_ptr();
+            // SAFETY: the entry has room for an event, and all of it is written. Not as a whole, which would first be
+            // put together on the stack.
+            unsafe {
+                (*event).key = *key;
+                (*event).record = *record;
+                (*event).outer_dst = outer_dst;
+            }
             entry.submit(0);
         }
         None => lost(Loss::Events),

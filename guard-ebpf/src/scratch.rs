@@ -10,7 +10,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use guard_common::abi::{Hook, Outcome, Provenance, SHARED_SCRATCHES};
+use guard_common::abi::{FlowRecord, Hook, Outcome, Provenance, SHARED_SCRATCHES};
 use guard_common::decide::ByOrigin;
 use guard_common::packet::{HEADER_LEN, Packet, Walk};
 
@@ -55,6 +55,8 @@ pub struct Scratch {
     pub last_recipient: LastRecipient,
     /// `CLOCK_BOOTTIME` in nanoseconds when exemptions were looked at; of an earlier packet where none were.
     pub now: u64,
+    /// A flow's first record, until the map has it.
+    pub record: FlowRecord,
     /// The header.
     pub header: [u8; HEADER_LEN],
     /// What the parser reads in it.

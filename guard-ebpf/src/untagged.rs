@@ -1,7 +1,9 @@
 //! Egress that no pin tags, counted by where it goes. Nothing here changes a verdict.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use guard_common::abi::{Count, Place, PlacedBy, PolicyTable, Side, UntaggedKey, dimension, service_port};
+use guard_common::abi::{
+    Count, Place, PlacedBy, PolicyTable, Side, UntaggedKey, UntaggedRecord, dimension, service_port,
+};
 use guard_common::decide;
 use guard_common::packet::{Addr, Layer};
 
@@ -57,11 +59,12 @@ fn keep_flow(scratch: &Scratch, place: Place) {
     };
     if UNTAGGED_FLOWS.get_ptr_mut(key).is_none() {
         // Another CPU may make it meanwhile, which is as good. Where there is no room, the counts have the packet.
-        let _there_now = UNTAGGED_FLOWS.insert(key, Count { packets: 0, bytes: 0 }, u64::from(BPF_NOEXIST));
+        let fresh = UntaggedRecord { count: Count { packets: 0, bytes: 0 }, process: provenance.process };
+        let _there_now = UNTAGGED_FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST));
     }
-    if let Some(count) = UNTAGGED_FLOWS.get_ptr_mut(key) {
-        // SAFETY: the count is an element of an LRU hash, whose memory stays a count of this map while the program
+    if let Some(record) = UNTAGGED_FLOWS.get_ptr_mut(key) {
+        // SAFETY: the record is an element of an LRU hash, whose memory stays a record of this map while the program
         // runs, even if it is given to another flow meanwhile.
-        unsafe { add_shared(count, provenance.wire_len) };
+        unsafe { add_shared(&raw mut (*record).count, provenance.wire_len) };
     }
 }

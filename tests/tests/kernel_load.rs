@@ -22,12 +22,17 @@ const UNTAGGED: (Verdict, Reason) = (Verdict::Pass, Reason::Untagged);
 
 /// What the verifier may walk through for each program: well below its bound of a million, so that a kernel
 /// that follows more paths still takes it, and near what it is, so that a step up is seen.
-const BOUNDS: [(&str, u32); 5] = [
+const BOUNDS: [(&str, u32); 10] = [
     ("egress", 250_000),
     ("egress_raw", 250_000),
     ("ingress", 250_000),
     ("ingress_raw", 250_000),
     ("setsockopt", 10_000),
+    ("sock_create", 1_000),
+    ("connect4", 1_000),
+    ("connect6", 1_000),
+    ("sendmsg4", 1_000),
+    ("sendmsg6", 1_000),
 ];
 
 #[test]

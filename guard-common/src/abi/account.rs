@@ -1,7 +1,6 @@
 //! What the kernel program accounts: counts, flow records, events, and what it could not keep.
 
-use super::MAX_CGROUP_LEVELS;
-use super::MAX_PINS;
+use super::{MAX_CGROUP_LEVELS, MAX_PINS, Process};
 use crate::jurisdiction;
 use crate::packet::Addr;
 use crate::verdict::{Reason, Verdict};
@@ -172,6 +171,8 @@ pub struct FlowRecord {
     pub tcp_flags: u8,
     /// IP layers of the packet; above 1 it was in a tunnel.
     pub layers: u8,
+    /// Who used or made the socket, when the last event was sent.
+    pub process: Process,
 }
 
 /// One event of the ring buffer: a flow's first packet under a judgement, or its counts a second later.
@@ -224,6 +225,8 @@ pub struct Provenance {
     pub unplaced: u64,
     /// Id of the sending socket's cgroup; 0 where there is none. Filled where a record of the packet is kept.
     pub cgroup: u64,
+    /// Who used or made the sending socket. Filled where an event or a record without a pin may come of the packet.
+    pub process: Process,
     /// Interface that it leaves (egress) or came in by (ingress).
     pub ifindex: u32,
     /// Interface that a forwarded packet came in by; 0 for one of this host.

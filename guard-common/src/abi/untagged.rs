@@ -1,6 +1,7 @@
 //! What is kept of egress that no pin tags: counts by jurisdiction, and where the policy asks for it flows by peer and
 //! service, so that a rollout finds what its pins miss.
 
+use super::{Count, Process};
 use crate::packet::Addr;
 
 /// Flows of untagged egress that are kept; the one that was seen last longest ago makes room.
@@ -71,7 +72,18 @@ pub struct UntaggedKey {
     pub pad: [u8; 6],
 }
 
+/// What is kept of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UntaggedRecord {
+    /// Its packets.
+    pub count: Count,
+    /// Who used or made the socket of the first of them.
+    pub process: Process,
+}
+
 const _: () = {
+    assert!(size_of::<UntaggedRecord>() == 56);
     assert!(size_of::<UntaggedKey>() == 40);
     assert!(core::mem::offset_of!(UntaggedKey, place) == 28);
     assert!(core::mem::offset_of!(UntaggedKey, side) == 33);

@@ -1,12 +1,14 @@
 //! The hooks: what a program reads of its packet, or of a process's request, from the kernel's context, a file for
 //! each.
 
+mod socket;
 mod sockopt;
 mod tc;
 mod xdp;
 
-use guard_common::abi::Provenance;
+use guard_common::abi::{Process, Provenance};
 
+pub use socket::{made, used};
 pub use sockopt::may_set;
 pub use tc::code as tc_code;
 pub use xdp::code as xdp_code;
@@ -37,4 +39,7 @@ pub trait Source {
 
     /// Id of the sending socket's cgroup; 0 where there is none.
     fn cgroup(&self) -> u64;
+
+    /// Writes who used or made the sending socket; nobody where that is not known.
+    fn describe_process(&self, to: &mut Process);
 }

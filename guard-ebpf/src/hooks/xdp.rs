@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
-use guard_common::abi::{MAX_CGROUP_LEVELS, Provenance};
+use guard_common::abi::{MAX_CGROUP_LEVELS, Process, Provenance};
 
 use super::Source;
 
@@ -48,6 +48,11 @@ impl Source for XdpContext {
     #[inline(always)]
     fn cgroup(&self) -> u64 {
         0
+    }
+
+    #[inline(always)]
+    fn describe_process(&self, to: &mut Process) {
+        *to = Process::default();
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
-use super::{Counters, Interface, KernelError, Published};
+use super::{CgroupHook, Counters, Interface, KernelError, Published};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,9 +109,20 @@ pub struct BypassTarget {
     pub allowed: BTreeSet<u64>,
 }
 
+/// Where who makes and uses sockets is noted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupTarget {
+    /// The folder of the cgroup: of its processes and those of cgroups below it.
+    pub cgroup: PathBuf,
+    /// Its id.
+    pub id: u64,
+}
+
 /// A program of ours on a cgroup, as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupAttachment {
+    /// The hook.
+    pub hook: CgroupHook,
     /// Id of the link.
     pub link: u32,
     /// Id of the cgroup; 0 where the link is on none any more: somebody detached it, or the cgroup is gone.
@@ -149,6 +160,8 @@ pub struct Observed {
     pub interfaces: Vec<ObservedInterface>,
     /// What is on cgroups; `None` where that can't be looked at.
     pub bypass: Option<ObservedBypass>,
+    /// What on cgroups notes who makes and uses sockets; `None` where that can't be looked at.
+    pub sockets: Option<Vec<CgroupAttachment>>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.
@@ -198,6 +211,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// Where the kernel refuses; what was refused before stays refused.
     fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError>;
+
+    /// Notes who makes and who uses sockets, of processes below a cgroup, or nowhere (`None`). As for
+    /// [`refuse_bypass`](Self::refuse_bypass).
+    ///
+    /// # Errors
+    /// Where the kernel refuses one of the hooks; the others are attached all the same.
+    fn note_sockets(&mut self, target: Option<&CgroupTarget>) -> Result<(), KernelError>;
 
     /// Removes the entry of a stray that is not alive. One that is gone already is no error.
     ///

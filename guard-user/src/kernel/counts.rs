@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use guard_common::abi::{BYPASS_COUNTS, Bypass, Count, Hook, Loss, Place, Side, bypass_index};
+use guard_common::abi::{BYPASS_COUNTS, Bypass, Count, Hook, Loss, Place, Process, Side, bypass_index};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 
@@ -73,6 +73,8 @@ pub struct UntaggedFlow {
     pub ifindex: u32,
     /// Id of the sending socket's cgroup; 0 where there is none.
     pub cgroup: u64,
+    /// Who used or made the socket of the first packet; nobody where that is not known.
+    pub process: Process,
     /// Packets and bytes on the wire.
     pub count: Count,
 }

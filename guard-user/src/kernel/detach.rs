@@ -8,7 +8,7 @@ use super::entries::Name;
 use super::folder::{self, Folder};
 use super::programs::Programs;
 use super::raw::{self, Map};
-use super::{Interface, KernelError, LinuxKernel, bypass, filter, link};
+use super::{Interface, KernelError, LinuxKernel, filter, link, on_cgroups};
 
 /// What was taken off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +49,10 @@ fn remove(pin_path: &Path, folder: Folder, removed: &mut Removed) -> Result<(), 
         match unpin(&links.join(&name)) {
             Ok(()) => removed.links.push(match Name::read(&name) {
                 Some(Name { interface, hook, .. }) => format!("{interface} {}", hook.name()),
-                None if bypass::is_entry(&name) => "cgroup setsockopt".to_owned(),
-                None => name,
+                None => match on_cgroups::hook_of_entry(&name) {
+                    Some(hook) => format!("cgroup {}", hook.name()),
+                    None => name,
+                },
             }),
             Err(error) => done = done.and(Err(error)),
         }

@@ -262,9 +262,11 @@ pub enum KernelError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The program of the hook of cgroups was not taken at the start.
-    #[error("{why}")]
-    BypassProgram {
+    /// The program of a hook of cgroups was not taken at the start.
+    #[error("the program at {hook} was not loaded: {why}")]
+    CgroupProgram {
+        /// The hook.
+        hook: &'static str,
         /// Why.
         why: String,
     },

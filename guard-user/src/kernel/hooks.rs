@@ -1,6 +1,6 @@
 //! The hooks as a table: what programs each has, which links are its own, and how they are made. A new hook on
-//! interfaces is a file of `guard-ebpf/src/hooks/`, a variant of [`Hook`] and a row here. The one hook on cgroups has
-//! its constants beside the table.
+//! interfaces is a file of `guard-ebpf/src/hooks/`, a variant of [`Hook`] and a row here; one on cgroups is a variant of
+//! [`CgroupHook`].
 
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
@@ -11,13 +11,64 @@ use super::How;
 const ATTACH_XDP: u32 = 37;
 pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
 
-/// The program of the hook on cgroups, and the type of its links (`BPF_LINK_TYPE_CGROUP`).
-pub(super) const BYPASS_PROGRAM: &str = "setsockopt";
+/// The type of links on cgroups (`BPF_LINK_TYPE_CGROUP`).
 pub(super) const LINK_TYPE_CGROUP: u32 = 3;
-/// How a link of it is made, beside those of others on the same cgroup.
-pub(super) const BYPASS_WAY: LinkHook = LinkHook::Setsockopt;
-/// `BPF_CGROUP_SETSOCKOPT` of `enum bpf_attach_type`.
-pub(super) const ATTACH_SETSOCKOPT: u32 = 22;
+
+/// A hook on cgroups: what processes of it ask of sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CgroupHook {
+    /// They set an option: ways past the hooks of interfaces are refused.
+    Setsockopt,
+    /// They make a socket: who does is noted.
+    SockCreate,
+    /// They connect an IPv4 socket: likewise.
+    Connect4,
+    /// They connect an IPv6 socket: likewise.
+    Connect6,
+    /// They send an IPv4 datagram to an address: likewise.
+    Sendmsg4,
+    /// They send an IPv6 datagram to an address: likewise.
+    Sendmsg6,
+}
+
+impl CgroupHook {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Setsockopt, Self::SockCreate, Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
+    /// Those that note who makes and who uses a socket.
+    pub const OF_SOCKETS: [Self; 5] =
+        [Self::SockCreate, Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
+
+    /// The name of its program in the embedded object, which names it in entries and messages too.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Setsockopt => "setsockopt",
+            Self::SockCreate => "sock_create",
+            Self::Connect4 => "connect4",
+            Self::Connect6 => "connect6",
+            Self::Sendmsg4 => "sendmsg4",
+            Self::Sendmsg6 => "sendmsg6",
+        }
+    }
+
+    /// Its `enum bpf_attach_type`.
+    pub(super) const fn attach_type(self) -> u32 {
+        match self {
+            Self::Setsockopt => 22,
+            Self::SockCreate => 2,
+            Self::Connect4 => 10,
+            Self::Connect6 => 11,
+            Self::Sendmsg4 => 14,
+            Self::Sendmsg6 => 15,
+        }
+    }
+
+    /// The hook of this attach type.
+    pub(super) fn of_attach_type(attach_type: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.attach_type() == attach_type)
+    }
+}
 
 /// What is to be known of a hook on interfaces.
 pub(super) struct Row {
@@ -68,8 +119,8 @@ pub(super) enum LinkHook {
     XdpNative,
     /// `BPF_XDP` behind the driver (`XDP_FLAGS_SKB_MODE`).
     XdpGeneric,
-    /// `BPF_CGROUP_SETSOCKOPT`; that it leaves room for others is what links always do.
-    Setsockopt,
+    /// A cgroup's; that it leaves room for others is what links always do.
+    Cgroup(CgroupHook),
 }
 
 impl LinkHook {
@@ -79,7 +130,7 @@ impl LinkHook {
             Self::TcxEgressFirst => How::Tcx.name(),
             Self::XdpNative => How::XdpNative.name(),
             Self::XdpGeneric => How::XdpGeneric.name(),
-            Self::Setsockopt => "cgroup",
+            Self::Cgroup(hook) => hook.name(),
         }
     }
 
@@ -90,7 +141,7 @@ impl LinkHook {
             Self::TcxEgressFirst => (ATTACH_TCX_EGRESS, 1 << 3),
             Self::XdpNative => (ATTACH_XDP, 1 << 2),
             Self::XdpGeneric => (ATTACH_XDP, 1 << 1),
-            Self::Setsockopt => (ATTACH_SETSOCKOPT, 0),
+            Self::Cgroup(hook) => (hook.attach_type(), 0),
         }
     }
 }
@@ -136,6 +187,11 @@ mod tests {
         }
         assert_eq!(of_link_type(0), None);
         assert_eq!(of_link_type(LINK_TYPE_CGROUP), None);
-        assert!(!names.contains(BYPASS_PROGRAM));
+        let of_cgroups: BTreeSet<&str> = CgroupHook::ALL.into_iter().map(CgroupHook::name).collect();
+        assert_eq!((of_cgroups.len(), names.is_disjoint(&of_cgroups)), (CgroupHook::ALL.len(), true));
+        for hook in CgroupHook::ALL {
+            assert_eq!(CgroupHook::of_attach_type(hook.attach_type()), Some(hook));
+            assert_eq!(CgroupHook::OF_SOCKETS.contains(&hook), hook != CgroupHook::Setsockopt);
+        }
     }
 }

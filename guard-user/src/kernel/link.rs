@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use guard_common::abi::Hook;
 
-use super::hooks::{self, LinkHook};
+use super::hooks::{self, CgroupHook, LinkHook};
 use super::raw::{Command, call, call_for_fd, info, raw};
 
 /// More programs than one hook of an interface can have (`BPF_MPROG_MAX`).
@@ -46,16 +46,18 @@ pub(super) struct CgroupLink {
     pub(super) program: u32,
     /// Id of its cgroup; 0 where it is on none any more.
     pub(super) cgroup: u64,
+    /// The hook.
+    pub(super) hook: CgroupHook,
 }
 
-/// What a link of `setsockopt` runs and where; `None` for another kind.
+/// What a link to a cgroup runs and where; `None` for one to anything else, and for hooks that are not ours.
 pub(super) fn cgroup_link(fd: BorrowedFd<'_>) -> io::Result<Option<CgroupLink>> {
     // As for interfaces; then the cgroup's id, and the type of the attachment.
     let [kind, id, program, _, low, high, attach_type, ..] = info::<16>(fd)?;
-    let is_ours = (kind, attach_type) == (hooks::LINK_TYPE_CGROUP, hooks::ATTACH_SETSOCKOPT);
+    let hook = CgroupHook::of_attach_type(attach_type).filter(|_| kind == hooks::LINK_TYPE_CGROUP);
     let halves = [low.to_ne_bytes(), high.to_ne_bytes()];
     let cgroup = halves.as_flattened().try_into().map(u64::from_ne_bytes).map_err(io::Error::other)?;
-    Ok(is_ours.then_some(CgroupLink { id, program, cgroup }))
+    Ok(hook.map(|hook| CgroupLink { id, program, cgroup, hook }))
 }
 
 #[repr(C)]

@@ -7,8 +7,8 @@ use guard_common::interval::build::GeoImage;
 
 use super::observe::{self, Scope};
 use super::{
-    BypassTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed, Published, Stray, View,
-    entries, folder,
+    BypassTarget, CgroupHook, CgroupTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed,
+    Published, Stray, View, entries, folder,
 };
 
 impl LinuxKernel {
@@ -18,6 +18,10 @@ impl LinuxKernel {
         let control = view.maps.control.id();
         observe::observe(Scope { path: &view.path, control, current, spare: spare.as_ref() }, memory)
     }
+}
+
+fn blind_at_cgroups(error: &KernelError) -> String {
+    format!("what is attached to cgroups can't be looked at: {error}")
 }
 
 impl Kernel for LinuxKernel {
@@ -38,12 +42,17 @@ impl Kernel for LinuxKernel {
         observed.missing_entries.splice(..0, self.missing_of_maps());
         match self.look_at_bypass() {
             Ok(bypass) => {
-                observed.missing_entries.extend(Self::missing_of_cgroups(&bypass));
+                observed.missing_entries.extend(Self::missing_of_cgroups(&bypass.attachments));
                 observed.bypass = Some(bypass);
             }
-            Err(error) => {
-                observed.blind.push(format!("what is attached to cgroups can't be looked at: {error}"))
+            Err(error) => observed.blind.push(blind_at_cgroups(&error)),
+        }
+        match self.look_at_cgroups(&CgroupHook::OF_SOCKETS) {
+            Ok(sockets) => {
+                observed.missing_entries.extend(Self::missing_of_cgroups(&sockets));
+                observed.sockets = Some(sockets);
             }
+            Err(error) => observed.blind.push(blind_at_cgroups(&error)),
         }
         Ok(observed)
     }
@@ -58,6 +67,10 @@ impl Kernel for LinuxKernel {
 
     fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
         self.set_bypass(target)
+    }
+
+    fn note_sockets(&mut self, target: Option<&CgroupTarget>) -> Result<(), KernelError> {
+        self.set_on_cgroup(&CgroupHook::OF_SOCKETS, target)
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {

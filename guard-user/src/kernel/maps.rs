@@ -71,6 +71,8 @@ maps! {
     unplaced = "UNPLACED";
     /// Egress that no pin tags, by jurisdiction.
     untagged = "UNTAGGED";
+    /// Who made and who uses sockets.
+    socket_facts = "SOCKET_FACTS";
     /// Flows that no pin tags.
     untagged_flows = "UNTAGGED_FLOWS";
     /// Cgroups whose processes may open ways past the hooks.
@@ -237,7 +239,7 @@ fn hold_against(pin_path: &Path, name: &str, found: Shape, wanted: Shape) -> Res
 
 #[cfg(test)]
 mod tests {
-    use guard_common::abi::{Event, FlowKey, FlowRecord, OutcomeKey, PolicyTable};
+    use guard_common::abi::{Event, FlowKey, FlowRecord, OutcomeKey, PolicyTable, SocketFacts};
 
     use super::*;
 
@@ -256,6 +258,9 @@ mod tests {
         assert_eq!(sizes("POLICY"), (4, size_of::<PolicyTable>()));
         assert_eq!(sizes("FLOWS"), (size_of::<FlowKey>(), size_of::<FlowRecord>()));
         assert_eq!(sizes("OUTCOMES").0, size_of::<OutcomeKey>());
+        assert_eq!(sizes("SOCKET_FACTS"), (4, size_of::<SocketFacts>()));
+        // BPF_MAP_TYPE_SK_STORAGE, BPF_F_NO_PREALLOC and BPF_F_CLONE.
+        assert_eq!((declared["SOCKET_FACTS"].kind, declared["SOCKET_FACTS"].flags), (24, 1 | 1 << 9));
         let ring = declared["EVENTS"].max_entries as usize;
         assert!(ring.is_power_of_two() && ring > 1000 * size_of::<Event>());
     }

@@ -10,8 +10,8 @@ use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::{
-    Attachment, BypassTarget, CgroupAttachment, Counters, How, Interface, Kernel, KernelError, LinkType,
-    Observed, ObservedBypass, ObservedInterface, Published, Stray,
+    Attachment, BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, Counters, How, Interface, Kernel,
+    KernelError, LinkType, Observed, ObservedBypass, ObservedInterface, Published, Stray,
 };
 
 /// An operation that can be made to fail.
@@ -37,7 +37,9 @@ pub(crate) enum Operation {
     Restore,
     /// [`Kernel::refuse_bypass`].
     Bypass,
-    /// What [`Kernel::attach`], [`Kernel::refuse_bypass`] and [`Kernel::restore_entries`] say that they have done.
+    /// [`Kernel::note_sockets`].
+    Sockets,
+    /// What [`Kernel::attach`], [`Kernel::refuse_bypass`], [`Kernel::note_sockets`] and [`Kernel::restore_entries`] say that they have done.
     NoEffect,
 }
 
@@ -67,6 +69,8 @@ struct State {
     strays: Vec<Stray>,
     /// What is on cgroups.
     bypass: ObservedBypass,
+    /// What notes who makes and uses sockets.
+    sockets: Vec<CgroupAttachment>,
     failures: BTreeMap<Operation, u32>,
 }
 
@@ -107,7 +111,7 @@ impl MemoryKernel {
     pub(crate) fn restart(&self) {
         let mut state = self.state();
         state.program += 1;
-        state.bypass.attachments.iter_mut().for_each(|attachment| attachment.is_current = false);
+        state.on_cgroups(|attachment| attachment.is_current = false);
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
@@ -188,13 +192,19 @@ impl MemoryKernel {
 
     /// Somebody detaches what is on cgroups.
     pub(crate) fn take_off_cgroups(&self) {
-        self.state().bypass.attachments.iter_mut().for_each(|attachment| attachment.cgroup = 0);
+        self.state().on_cgroups(|attachment| attachment.cgroup = 0);
     }
 
     /// What is on cgroups.
     #[must_use]
     pub(crate) fn bypass(&self) -> ObservedBypass {
         self.state().bypass.clone()
+    }
+
+    /// What notes who makes and uses sockets.
+    #[must_use]
+    pub(crate) fn sockets(&self) -> Vec<CgroupAttachment> {
+        self.state().sockets.clone()
     }
 
     /// Somebody removes the entries in bpffs.
@@ -204,7 +214,7 @@ impl MemoryKernel {
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = false);
         }
-        state.bypass.attachments.iter_mut().for_each(|attachment| attachment.is_kept = false);
+        state.on_cgroups(|attachment| attachment.is_kept = false);
     }
 
     /// Lets the next so many calls of an operation fail.
@@ -273,6 +283,11 @@ pub(crate) fn open_slots(table: &PolicyTable) -> BTreeSet<u16> {
 }
 
 impl State {
+    /// Changes everything on cgroups.
+    fn on_cgroups(&mut self, change: impl FnMut(&mut CgroupAttachment)) {
+        self.bypass.attachments.iter_mut().chain(&mut self.sockets).for_each(change);
+    }
+
     fn may(&mut self, operation: Operation) -> Result<(), KernelError> {
         match self.failures.get_mut(&operation) {
             Some(left) if *left > 0 => {
@@ -340,8 +355,8 @@ impl Kernel for MemoryKernel {
         let missing_entries =
             if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
         let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
-        let bypass = Some(state.bypass.clone());
-        Ok(Observed { interfaces, missing_entries, strays, bypass, ..Observed::default() })
+        let (bypass, sockets) = (Some(state.bypass.clone()), Some(state.sockets.clone()));
+        Ok(Observed { interfaces, missing_entries, strays, bypass, sockets, ..Observed::default() })
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
@@ -406,8 +421,37 @@ impl Kernel for MemoryKernel {
         let old = state.bypass.at(*id).map(|attachment| attachment.link);
         state.next_link += u32::from(old.is_none());
         let link = old.unwrap_or(link);
-        let attachment = CgroupAttachment { link, cgroup: *id, program, is_current: true, is_kept: true };
-        state.bypass.attachments = vec![attachment];
+        state.bypass.attachments = vec![CgroupAttachment {
+            hook: CgroupHook::Setsockopt,
+            link,
+            cgroup: *id,
+            program,
+            is_current: true,
+            is_kept: true,
+        }];
+        Ok(())
+    }
+
+    fn note_sockets(&mut self, target: Option<&CgroupTarget>) -> Result<(), KernelError> {
+        let mut state = self.state();
+        state.may(Operation::Sockets)?;
+        if state.may(Operation::NoEffect).is_err() {
+            return Ok(());
+        }
+        let Some(CgroupTarget { id, .. }) = target else {
+            state.sockets.clear();
+            return Ok(());
+        };
+        let (program, mut next) = (state.program, state.next_link);
+        let before = std::mem::take(&mut state.sockets);
+        let attach = |hook: CgroupHook| {
+            let old = before.iter().find(|it| it.hook == hook && it.cgroup == *id);
+            next += u32::from(old.is_none());
+            let link = old.map_or(next, |old| old.link);
+            CgroupAttachment { hook, link, cgroup: *id, program, is_current: true, is_kept: true }
+        };
+        state.sockets = CgroupHook::OF_SOCKETS.into_iter().map(attach).collect();
+        state.next_link = next;
         Ok(())
     }
 
@@ -426,7 +470,7 @@ impl Kernel for MemoryKernel {
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = true);
         }
-        state.bypass.attachments.iter_mut().for_each(|attachment| attachment.is_kept = true);
+        state.on_cgroups(|attachment| attachment.is_kept = true);
         Ok(())
     }
 

@@ -35,6 +35,7 @@ mod maps;
 pub(crate) mod memory;
 mod netlink;
 mod observe;
+mod on_cgroups;
 mod plain;
 mod programs;
 mod publish;
@@ -42,13 +43,14 @@ mod published;
 mod raw;
 mod restore;
 mod routes;
+mod socket_facts;
 pub mod sockets;
 mod spare;
 mod test_run;
 mod untagged;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Mutex;
@@ -60,17 +62,19 @@ use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
 pub use api::{
-    Attachment, BypassTarget, CgroupAttachment, How, Kernel, Observed, ObservedBypass, ObservedInterface,
-    Stray,
+    Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
+    ObservedInterface, Stray,
 };
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use held::Marks;
+pub use hooks::CgroupHook;
 pub use interface::Interface;
 pub use link_type::LinkType;
 pub use published::Published;
+pub use socket_facts::NamedSockets;
 pub use test_run::Judged;
 pub use view::View;
 
@@ -125,8 +129,8 @@ pub struct LinuxKernel {
     test_run: Mutex<()>,
     /// Ids of the loaded programs.
     current: BTreeSet<u32>,
-    /// Why the kernel does not take the program of cgroups.
-    bypass_refused: Option<String>,
+    /// Why the kernel does not take programs of cgroups, by hook.
+    refused_on_cgroups: BTreeMap<CgroupHook, String>,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -177,7 +181,7 @@ impl LinuxKernel {
         }
         let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
         load_programs(&mut ebpf)?;
-        let bypass_refused = load_bypass(&mut ebpf).err().map(|error| error.to_string());
+        let refused_on_cgroups = on_cgroups::load(&mut ebpf);
         let maps = Maps::open(pin_path)?;
         let live = maps.live()?;
         if found != Found::All {
@@ -195,7 +199,7 @@ impl LinuxKernel {
         let mut kernel = Self {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
-            bypass_refused,
+            refused_on_cgroups,
             ebpf,
             view,
             adopted,
@@ -244,7 +248,9 @@ impl LinuxKernel {
     /// [`KernelError::Load`] where the kernel does not answer.
     pub fn verified_instructions(&self) -> Result<Vec<(&'static str, u32)>, KernelError> {
         let mut counts = Vec::new();
-        let of_cgroups = self.bypass_refused.is_none().then_some(hooks::BYPASS_PROGRAM);
+        let of_cgroups =
+            CgroupHook::ALL.into_iter().filter(|hook| !self.refused_on_cgroups.contains_key(hook));
+        let of_cgroups = of_cgroups.map(CgroupHook::name);
         for name in hooks::programs().chain(of_cgroups) {
             let count = info(&self.ebpf, name)?.verified_instruction_count();
             counts.extend(count.map(|count| (name, count)));
@@ -301,6 +307,8 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
         Some(aya::programs::Program::SchedClassifier(program)) => program.info(),
         Some(aya::programs::Program::Xdp(program)) => program.info(),
         Some(aya::programs::Program::CgroupSockopt(program)) => program.info(),
+        Some(aya::programs::Program::CgroupSock(program)) => program.info(),
+        Some(aya::programs::Program::CgroupSockAddr(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };
     info.map_err(|error| KernelError::of_program(name, error))
@@ -316,17 +324,6 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
         loaded.map_err(|error| KernelError::of_program(name, error))?;
     }
     Ok(())
-}
-
-/// Loads the program of cgroups. A kernel that refuses it is guarded at its interfaces all the same.
-fn load_bypass(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    let name = hooks::BYPASS_PROGRAM;
-    match ebpf.program_mut(name) {
-        Some(aya::programs::Program::CgroupSockopt(program)) => {
-            program.load().map_err(|error| KernelError::of_program(name, error))
-        }
-        _ => Err(missing_program(name)),
-    }
 }
 
 fn missing_program(name: &str) -> KernelError {

@@ -1,7 +1,8 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{
-    Control, Count, Event, ExemptionUse, FlowKey, FlowRecord, OutcomeKey, PolicyTable, UntaggedKey,
+    Control, Count, Event, ExemptionUse, FlowKey, FlowRecord, OutcomeKey, PolicyTable, SocketFacts,
+    UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 
@@ -39,7 +40,9 @@ plain!(
     V4Entries,
     V6Index,
     V6Entries,
+    SocketFacts,
     UntaggedKey,
+    UntaggedRecord,
 );
 
 /// The bytes of a value.
@@ -60,7 +63,7 @@ pub(super) fn read<T: Plain + Copy>(bytes: &[u8]) -> Option<T> {
 mod tests {
     use std::mem::offset_of;
 
-    use guard_common::abi::{CgroupParent, SmallTable, SmallTable6};
+    use guard_common::abi::{CgroupParent, Process, SmallTable, SmallTable6};
     use guard_common::packet::Addr;
 
     use super::*;
@@ -98,6 +101,9 @@ mod tests {
         });
         packed!(CgroupParent { id: 8, known: 8, pins: 8, level: 4, depth: 4 });
         packed!(Event { key: size_of::<FlowKey>(), record: size_of::<FlowRecord>(), outer_dst: 16 });
+        packed!(Process { cgroup: 8, pid: 4, thread: 4, uid: 4, pad: 4, command: 16 });
+        packed!(SocketFacts { maker: 40, sender: 40 });
+        packed!(UntaggedRecord { count: 16, process: 40 });
         packed!(OutcomeKey { pin: 1, jurisdiction: 1, hook_verdict: 1, reason: 1 });
         let detail = size_of::<Detail>();
         assert_eq!(detail, guard_common::interval::DETAIL_CAPACITY * 18 + 8);

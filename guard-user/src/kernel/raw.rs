@@ -261,6 +261,19 @@ impl Map {
 
     /// Sets the value of a key.
     pub(super) fn update(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.set(key, value, 0)
+    }
+
+    /// Sets the value of a key that has none (`BPF_NOEXIST`); whether it had none.
+    pub(super) fn insert(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        match self.set(key, value, 1) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set(&self, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
         self.key_fits(key)?;
         if value.len() != self.value_len {
             return Err(wrong_length());
@@ -270,7 +283,7 @@ impl Map {
             pad: 0,
             key: key.as_ptr() as u64,
             value: value.as_ptr() as u64,
-            flags: 0,
+            flags,
         };
         // SAFETY: the kernel reads one key and one value, and both buffers were held against the map's
         // sizes.

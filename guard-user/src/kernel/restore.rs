@@ -8,7 +8,8 @@ use super::folder::{self, Folder};
 use super::observe::name_for;
 use super::raw::{self, Map};
 use super::{
-    Attachment, How, Interface, KernelError, LinuxKernel, Observed, ObservedInterface, bypass, filter, link,
+    Attachment, How, Interface, KernelError, LinuxKernel, Observed, ObservedInterface, filter, link,
+    on_cgroups,
 };
 
 /// What [`Observed::missing_entries`] has where the folder itself is gone or another one, so that this process no
@@ -93,7 +94,7 @@ impl LinuxKernel {
         let here: BTreeSet<u32> = attached.map(|attachment| attachment.link).collect();
         let kept: BTreeSet<u32> =
             entries::read(&self.view.path)?.links.iter().map(|entry| entry.info.id).collect();
-        let others = spare.names().filter(|(_, name)| !bypass::is_entry(name));
+        let others = spare.names().filter(|(_, name)| on_cgroups::hook_of_entry(name).is_none());
         let lost = others.filter(|(id, _)| !here.contains(id) && !kept.contains(id));
         let lost: Vec<(u32, String)> = lost.map(|(id, name)| (id, name.to_owned())).collect();
         for (id, name) in lost {

@@ -1,9 +1,9 @@
 //! What is kept of egress that no pin tags.
 
-use guard_common::abi::{Count, Place, Side, UntaggedKey};
+use guard_common::abi::{Place, Side, UntaggedKey, UntaggedRecord};
 use guard_common::jurisdiction::Jurisdiction;
 
-use super::counters::{by_cpu, each, each_count};
+use super::counters::{each, each_count};
 use super::counts::{UntaggedCount, UntaggedFlow};
 use super::plain::read;
 use super::{KernelError, View};
@@ -37,7 +37,8 @@ impl View {
         let mut flows = Vec::new();
         each(&self.maps.untagged_flows, "UNTAGGED_FLOWS", |key, value| {
             let key = read::<UntaggedKey>(key);
-            flows.extend(key.zip(by_cpu::<Count>(value).next()).and_then(|(key, count)| flow(&key, count)));
+            flows
+                .extend(key.zip(read::<UntaggedRecord>(value)).and_then(|(key, record)| flow(&key, &record)));
         })?;
         flows.sort_by_key(|flow| std::cmp::Reverse((flow.count.bytes, flow.peer)));
         flows.truncate(most);
@@ -45,7 +46,7 @@ impl View {
     }
 }
 
-fn flow(key: &UntaggedKey, count: Count) -> Option<UntaggedFlow> {
+fn flow(key: &UntaggedKey, record: &UntaggedRecord) -> Option<UntaggedFlow> {
     Some(UntaggedFlow {
         peer: key.peer.into(),
         place: Place(key.place),
@@ -54,6 +55,7 @@ fn flow(key: &UntaggedKey, count: Count) -> Option<UntaggedFlow> {
         port: key.port,
         ifindex: key.ifindex,
         cgroup: key.cgroup,
-        count,
+        process: record.process,
+        count: record.count,
     })
 }

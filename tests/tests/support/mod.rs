@@ -249,6 +249,16 @@ pub(crate) fn add_address(name: &str, address: Ipv4Addr, prefix: u8) {
     netlink(async |handle| handle.address().add(index, address.into(), prefix).execute().await.unwrap());
 }
 
+/// Has the interface know where this host is, so that it need not be asked for.
+pub(crate) fn add_neighbour(name: &str, address: Ipv4Addr) {
+    let index = Interface::by_name(name).unwrap().index;
+    netlink(async |handle| {
+        let neighbour =
+            handle.neighbours().add(index, address.into()).link_local_address(&[2, 0, 0, 0, 0, 9]);
+        neighbour.execute().await.unwrap();
+    });
+}
+
 pub(crate) fn delete(name: &str) {
     let index = Interface::by_name(name).unwrap().index;
     netlink(async |handle| handle.link().del(index).execute().await.unwrap());

@@ -1,0 +1,72 @@
+//! What the kernel keeps with a socket: who made it, and who uses it.
+
+/// Bytes of a command's name, as `TASK_COMM_LEN` has them.
+pub const COMMAND_LEN: usize = 16;
+
+/// A process, as it was when it made or used a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Process {
+    /// Id of its cgroup.
+    pub cgroup: u64,
+    /// Its id, as every thread of it has; 0 where no process is known.
+    pub pid: u32,
+    /// The thread that did it.
+    pub thread: u32,
+    /// Its real user, by the number outside of user namespaces.
+    pub uid: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
+    /// The thread's name, which is the command's unless the process gave it another one; zeroes behind it.
+    pub command: [u8; COMMAND_LEN],
+}
+
+impl Process {
+    /// Whether any process is known.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.pid != 0
+    }
+}
+
+/// What is kept with a socket. An accepted socket has a copy of its listener's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketFacts {
+    /// Who made it. Of a socket that was there before the hooks: who has it open, of several the one with the lowest
+    /// number.
+    pub maker: Process,
+    /// Who connected it last, or sent a datagram by it to an address. What is sent by a connected socket asks no hook.
+    pub sender: Process,
+}
+
+impl SocketFacts {
+    /// The process that a packet of the socket is told with.
+    #[inline(always)]
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        if self.sender.is_known() { &self.sender } else { &self.maker }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Process>() == 40);
+    assert!(core::mem::offset_of!(Process, command) == 24);
+    assert!(size_of::<SocketFacts>() == 80);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_told_with_who_used_its_socket_else_with_who_made_it() {
+        let maker = Process { pid: 7, ..Process::default() };
+        let sender = Process { pid: 9, ..Process::default() };
+        let made = SocketFacts { maker, ..SocketFacts::default() };
+        assert_eq!(made.process(), &maker);
+        assert_eq!(SocketFacts { sender, ..made }.process(), &sender);
+        assert!(!SocketFacts::default().process().is_known());
+    }
+}

@@ -1,0 +1,206 @@
+//! Who made and who uses sockets: what the kernel keeps with each, and what is written there of sockets that were open
+//! before the hooks were attached.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use guard_common::abi::{COMMAND_LEN, Process, SocketFacts};
+use rustix::net::{AddressFamily, sockopt};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::plain::{bytes_of, read};
+use super::{KernelError, View, cgroup};
+
+/// The most open sockets that are looked at. Whoever has more has a host whose sockets come and go, and are noted by
+/// the hooks.
+const MOST: usize = 131_072;
+/// How long they are looked at.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came of naming the sockets that were open already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedSockets {
+    /// Sockets that nothing was known of, and whose holder is noted now.
+    pub named: usize,
+    /// Sockets that could not be looked at, and why the last of them could not.
+    pub refused: Option<(usize, String)>,
+    /// Whether there were more than are looked at.
+    pub is_cut_off: bool,
+}
+
+impl View {
+    /// What the kernel keeps with the socket of this descriptor; `None` where it keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the kernel does not tell, as of what is no socket.
+    pub fn socket_facts(&self, socket: impl AsFd) -> Result<Option<SocketFacts>, KernelError> {
+        let mut bytes = [0; size_of::<SocketFacts>()];
+        match self.maps.socket_facts.lookup(&key(&socket), &mut bytes) {
+            Ok(()) => Ok(read(&bytes)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(source) => Err(KernelError::Map { what: "read", map: "SOCKET_FACTS", source }),
+        }
+    }
+
+    /// Notes the holders of sockets of which nothing is known: of processes below the cgroup of this folder. Takes time,
+    /// and some that are made or closed meanwhile are left out.
+    #[must_use]
+    pub fn name_open_sockets(&self, below: &Path) -> NamedSockets {
+        let mut done = NamedSockets::default();
+        let deadline = Instant::now() + PATIENCE;
+        let mut looked = 0;
+        for pid in pids() {
+            if looked >= MOST || Instant::now() >= deadline {
+                done.is_cut_off = true;
+                break;
+            }
+            if let Err(error) = self.name_sockets_of(pid, below, &mut done, &mut looked) {
+                // A process or descriptor that is gone by now is none to name.
+                let is_gone = matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT | libc::EBADF));
+                if !is_gone {
+                    let refused = done.refused.take().map_or(0, |(count, _)| count);
+                    done.refused = Some((refused + 1, error.to_string()));
+                }
+            }
+        }
+        done
+    }
+
+    fn name_sockets_of(
+        &self,
+        pid: Pid,
+        below: &Path,
+        done: &mut NamedSockets,
+        looked: &mut usize,
+    ) -> io::Result<()> {
+        // Opened first: as long as a descriptor of it can be had, what is read of this number is of this process.
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?);
+        if !cgroup.starts_with(below) {
+            return Ok(());
+        }
+        let holder = describe(pid, &folder, &cgroup)?;
+        for entry in fs::read_dir(folder.join("fd"))? {
+            let entry = entry?;
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            if !target.to_string_lossy().starts_with("socket:") {
+                continue;
+            }
+            *looked += 1;
+            if *looked >= MOST {
+                return Ok(());
+            }
+            let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
+                Err(rustix::io::Errno::BADF) => continue,
+                opened => opened?,
+            };
+            if is_inet(&socket) {
+                done.named += usize::from(self.note_holder(&socket, &holder)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes who has a socket open of which nothing is known; whether that was so.
+    fn note_holder(&self, socket: impl AsFd, holder: &Process) -> io::Result<bool> {
+        let facts = SocketFacts { maker: *holder, ..SocketFacts::default() };
+        self.maps.socket_facts.insert(&key(&socket), bytes_of(&facts))
+    }
+}
+
+/// The key of a socket in its storage: the number of a descriptor of this process.
+fn key(socket: &impl AsFd) -> [u8; 4] {
+    socket.as_fd().as_raw_fd().to_ne_bytes()
+}
+
+/// Whether packets of the socket can leave the host.
+fn is_inet(socket: impl AsFd) -> bool {
+    let family = sockopt::socket_domain(socket);
+    matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
+}
+
+/// The numbers of all processes, the lowest first.
+fn pids() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut numbers: Vec<i32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().filter_map(Pid::from_raw).collect()
+}
+
+/// The folder of a process's cgroup, of `/proc/PID/cgroup`: its line of cgroup v2.
+fn cgroup_of(lines: &str) -> PathBuf {
+    let path = lines.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let root = cgroup::root();
+    if path.is_empty() { root } else { root.join(path) }
+}
+
+/// What a hook would have noted of the process.
+fn describe(pid: Pid, folder: &Path, cgroup: &Path) -> io::Result<Process> {
+    let status = fs::read_to_string(folder.join("status"))?;
+    let number = pid.as_raw_nonzero().get().unsigned_abs();
+    let command = fs::read(folder.join("comm"))?;
+    Ok(Process {
+        // Of a cgroup that is gone meanwhile, or that this mount namespace does not have.
+        cgroup: fs::metadata(cgroup).map_or(0, |found| found.ino()),
+        pid: number,
+        thread: number,
+        uid: uid_of(&status).ok_or_else(|| io::Error::other(format!("no user in {}", folder.display())))?,
+        pad: 0,
+        command: command_name(&command),
+    })
+}
+
+/// The real user, of `/proc/PID/status`.
+fn uid_of(status: &str) -> Option<u32> {
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// A command's name as the kernel has it, of `/proc/PID/comm`.
+fn command_name(line: &[u8]) -> [u8; COMMAND_LEN] {
+    let name = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut command = [0; COMMAND_LEN];
+    // The last byte is always zero.
+    for (to, from) in command.iter_mut().take(COMMAND_LEN - 1).zip(name) {
+        *to = *from;
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proc_says_of_a_process_is_read() {
+        let status = "Name:\tpostgres\nUmask:\t0022\nUid:\t999\t998\t997\t996\nGid:\t1\t1\t1\t1\n";
+        assert_eq!((uid_of(status), uid_of("Uid:\n"), uid_of("")), (Some(999), None, None));
+        let root = cgroup::root();
+        let lines = "1:name=systemd:/x\n0::/system.slice/etcd.service\n";
+        assert_eq!(cgroup_of(lines), root.join("system.slice/etcd.service"));
+        assert_eq!((cgroup_of("0::/\n"), cgroup_of("")), (root.clone(), root));
+        assert_eq!(&command_name(b"etcd\n")[..5], b"etcd\0");
+        assert_eq!(&command_name(b"a-name-that-is-too-long\n"), b"a-name-that-is-\0");
+    }
+
+    #[test]
+    fn this_process_is_described_as_the_kernel_would() {
+        let own = rustix::process::getpid();
+        assert!(pids().contains(&own));
+        let folder = Path::new("/proc/self");
+        let process = describe(own, folder, Path::new("/absent")).unwrap();
+        assert_eq!((process.pid, process.cgroup), (std::process::id(), 0));
+        assert_eq!(process.uid, rustix::process::getuid().as_raw());
+        assert!(process.is_known());
+    }
+}
