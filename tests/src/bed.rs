@@ -195,6 +195,9 @@ impl Bed {
         if !rest.contains("[bypass]") {
             text += &self.cgroup.refused();
         }
+        if !rest.contains("[sockets]") {
+            text += &self.cgroup.noted();
+        }
         if !rest.contains("[geo]") {
             // The embedded database is as old as its package; no test is about that.
             text += "[geo]\nmax_age = \"36500d\"\n";

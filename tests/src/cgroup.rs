@@ -62,6 +62,11 @@ impl Cgroup {
         format!("[bypass]\ncgroup = {:?}\n", self.name())
     }
 
+    /// The section of a config that notes who makes and uses sockets of this group alone, likewise.
+    pub fn noted(&self) -> String {
+        format!("[sockets]\ncgroup = {:?}\n", self.name())
+    }
+
     /// Its id, as `bpf_skb_cgroup_id` gives it: the folder's inode number.
     ///
     /// # Errors

@@ -132,12 +132,13 @@ fn detach_removes_everything() {
     assert!(!refused.status.success(), "a daemon that runs would attach again: {refused:?}");
     assert!(refused.complaint.contains("end it first"), "{refused:?}");
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
-    // Before Linux 6.6 the TC program is a filter, and no link. The third is on the cgroup.
+    // Before Linux 6.6 the TC program is a filter, and no link. The third is on the cgroup, and five more that
+    // note who uses its sockets.
     let hooks = || {
         names(&bed.pin_path().join("links")).len()
             + usize::from(filters(&bed).contains(" egress direct-action"))
     };
-    assert_eq!(hooks(), 3, "{:?}, {}", names(&bed.pin_path().join("links")), filters(&bed));
+    assert_eq!(hooks(), 8, "{:?}, {}", names(&bed.pin_path().join("links")), filters(&bed));
 
     daemon.signal(Signal::TERM);
     assert!(daemon.wait(PATIENCE).unwrap().success(), "{}", daemon.log_tail());

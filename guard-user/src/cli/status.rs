@@ -8,7 +8,7 @@ use super::table::{numbers, plain, words, write};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
-use crate::control::status::{BypassStatus, Status, UnplacedStatus, UntaggedStatus};
+use crate::control::status::{BypassStatus, ProcessStatus, Status, UnplacedStatus, UntaggedStatus};
 use crate::exit::Exit;
 use crate::health::Problem;
 use crate::report::number::grouped;
@@ -249,7 +249,7 @@ fn write_untagged(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if flows.is_empty() {
         return Ok(());
     }
-    let rows: Vec<[String; 6]> = flows
+    let rows: Vec<[String; 7]> = flows
         .iter()
         .map(|flow| {
             let port = flow.port.map_or("-".to_owned(), |port| port.to_string());
@@ -264,6 +264,7 @@ fn write_untagged(status: &Status, out: &mut impl Write) -> io::Result<()> {
                 service,
                 flow.interface.clone().unwrap_or_else(|| "-".to_owned()),
                 bytes(flow.bytes),
+                flow.process.as_ref().map_or_else(|| "-".to_owned(), process),
                 flow.cgroup.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         })
@@ -274,9 +275,16 @@ fn write_untagged(status: &Status, out: &mut impl Write) -> io::Result<()> {
         words("service"),
         words("interface"),
         numbers("bytes"),
+        words("process"),
         words("cgroup"),
     ];
     write(out, columns, &rows)
+}
+
+/// A process in a cell: its command, its number and its user.
+fn process(process: &ProcessStatus) -> String {
+    let user = process.user.clone().unwrap_or_else(|| process.uid.to_string());
+    format!("{} ({}) of {user}", process.command, process.pid)
 }
 
 fn write_totals(status: &Status, out: &mut impl Write) -> io::Result<()> {

@@ -20,6 +20,7 @@ use super::policy::{
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
 use super::sink::Sink;
+use super::sockets::Sockets;
 use super::values;
 
 /// Checks everything. The policy is whole and right only where the sink has no errors: what is wrong is
@@ -61,6 +62,10 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         },
         log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
         bypass: check_bypass(raw, sink),
+        sockets: Sockets {
+            note: raw.sockets_note.unwrap_or(true),
+            cgroup: one(&raw.sockets_cgroup, "sockets.cgroup", sink, root_or_below).unwrap_or_default(),
+        },
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
@@ -83,14 +88,18 @@ const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
 
 /// All of it but whether it counts without `refuse`, which the pins decide.
 fn check_bypass(raw: &Raw, sink: &mut Sink<'_>) -> Bypass {
-    let root_or_below = |text: &str| match text {
-        "/" => Ok(String::new()),
-        path => values::cgroup(path),
-    };
     Bypass {
         refuse: raw.bypass_refuse.unwrap_or_default(),
         cgroup: one(&raw.bypass_cgroup, "bypass.cgroup", sink, root_or_below).unwrap_or_default(),
         allow: each(&raw.bypass_allow, "bypass.allow", sink, values::cgroup),
+    }
+}
+
+/// A cgroup, or `/` for the root, whose path is empty.
+fn root_or_below(text: &str) -> Result<String, ErrorKind> {
+    match text {
+        "/" => Ok(String::new()),
+        path => values::cgroup(path),
     }
 }
 

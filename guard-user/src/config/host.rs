@@ -133,7 +133,7 @@ pub(super) fn find_warnings(
         sink.warn(at, "approval.allowed_signers", WarningKind::SignersUnusable { reason });
     }
     look_at_groups(raw, policy, host, sink);
-    look_at_bypass(raw, policy, host, sink);
+    look_at_cgroups(raw, policy, host, sink);
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
     }
@@ -147,12 +147,13 @@ pub(super) fn find_warnings(
     }
 }
 
-fn look_at_bypass(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
+fn look_at_cgroups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
     let bypass = &policy.bypass;
     let on = raw.bypass_cgroup.iter().map(|item| ("bypass.cgroup", item, &bypass.cgroup));
+    let noted = raw.sockets_cgroup.iter().map(|item| ("sockets.cgroup", item, &policy.sockets.cgroup));
     let allowed = items(&raw.bypass_allow).zip(&bypass.allow);
     let allowed = allowed.map(|(item, cgroup)| ("bypass.allow", item, cgroup));
-    for (field, item, cgroup) in on.chain(allowed) {
+    for (field, item, cgroup) in on.chain(allowed).chain(noted) {
         if !cgroup.is_empty() && !host.has_cgroup(cgroup) {
             let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };
             sink.warn(item.span().start, field, kind);

@@ -7,7 +7,7 @@ use super::schema::{Key, Kind, Need, Schema, Section, Shape};
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 14] = [
+pub static SECTIONS: [Section; 15] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -33,6 +33,12 @@ pub static SECTIONS: [Section; 14] = [
         meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
                   (`PACKET_QDISC_BYPASS`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
                   `host.observe` is set, nothing is refused.",
+    },
+    Section {
+        path: "sockets",
+        shape: Shape::Table,
+        meaning: "Who makes and who uses sockets: the kernel keeps process, command, user and cgroup with each socket, \
+                  so that events and `status` name them.",
     },
     Section {
         path: "approval",
@@ -84,7 +90,7 @@ pub static SECTIONS: [Section; 14] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 40] = [
+pub static KEYS: [Key; 42] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -220,6 +226,23 @@ pub static KEYS: [Key; 40] = [
         meaning: "To whom not: to the processes of these cgroups and of those below them. Written as in \
                   `pin.select.cgroups`; at most 256. What they send so is NOT judged. Name a slice: a unit's own \
                   cgroup is made anew at each restart, and refused until the daemon has seen it.",
+    },
+    Key {
+        section: "sockets",
+        name: "note",
+        kind: Kind::Boolean,
+        need: Need::Default("true"),
+        example: "true",
+        meaning: "Whether it is kept. Without it events and `status` name no process.",
+    },
+    Key {
+        section: "sockets",
+        name: "cgroup",
+        kind: Kind::Text,
+        need: Need::Default(r#""/""#),
+        example: r#""/""#,
+        meaning: "Of which sockets: of those that are made in this cgroup and in those below it. A path as in \
+                  `pin.select.cgroups`, or `/` for every socket of the host, those in containers among them.",
     },
     Key {
         section: "approval",

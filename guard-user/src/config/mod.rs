@@ -27,6 +27,7 @@ mod raw;
 pub(crate) mod read;
 pub mod schema;
 pub(crate) mod sink;
+pub mod sockets;
 pub(crate) mod suggest;
 mod surprises;
 pub(crate) mod syntax;

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 
 use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
+use super::sockets::Sockets;
 use crate::approval::Signer;
 
 /// A whole config file, checked.
@@ -29,6 +30,8 @@ pub struct Policy {
     pub log: Log,
     /// What is refused to processes.
     pub bypass: Bypass,
+    /// Whether it is noted who makes and uses sockets.
+    pub sockets: Sockets,
     /// Who may approve exemptions; `None`: signatures are not verified.
     pub approval: Option<Approvals>,
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of

@@ -28,6 +28,8 @@ pub(super) struct Raw {
     pub(super) bypass_at: usize,
     pub(super) bypass_cgroup: Option<Text>,
     pub(super) bypass_allow: Option<List>,
+    pub(super) sockets_note: Option<bool>,
+    pub(super) sockets_cgroup: Option<Text>,
     pub(super) approval: Option<RawApproval>,
     pub(super) failsafe: Vec<RawFailsafe>,
     pub(super) sites: Vec<RawSite>,
@@ -104,6 +106,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     let state = root.table("state", sink);
     let log = root.table("log", sink);
     let bypass = root.table("bypass", sink);
+    let sockets = root.table("sockets", sink);
     let groups = root.table("groups", sink);
     let mut groups: Vec<RawGroup> =
         groups.names().map(|name| RawGroup { members: groups.list(name.get_ref(), sink), name }).collect();
@@ -128,6 +131,8 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         bypass_at: bypass.at,
         bypass_cgroup: bypass.text("cgroup", sink),
         bypass_allow: bypass.list("allow", sink),
+        sockets_note: sockets.boolean("note", sink),
+        sockets_cgroup: sockets.text("cgroup", sink),
         approval: approval::read(&root, sink),
         failsafe: each(&root, "failsafe", sink, read_failsafe),
         sites: each(&root, "site", sink, read_site),

@@ -35,6 +35,8 @@ pub struct Status {
     pub unguarded: Vec<String>,
     /// Ways past the guard that a process asks the kernel for, and that are refused.
     pub bypass: BypassStatus,
+    /// Who makes and uses sockets, which the kernel keeps with them.
+    pub sockets: SocketsStatus,
     /// Cgroups that were made again, and counted as pinned until the tables had them.
     pub unplaced: UnplacedStatus,
     /// Egress that no pin tags, and that could go beyond its link.
@@ -113,6 +115,34 @@ pub struct BypassCount {
     pub allowed: u64,
 }
 
+/// Who makes and uses sockets, which the kernel keeps with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketsStatus {
+    /// Whether it is to be kept, as `sockets.note` says.
+    pub noted: bool,
+    /// Of sockets that are made in which cgroup: `/` for every one of the host.
+    pub cgroup: String,
+    /// Whether the hooks that note it are attached to it.
+    pub attached: bool,
+}
+
+/// A process that used or made a socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Its id.
+    pub pid: u32,
+    /// The name of its command, or of its thread, at most 15 bytes.
+    pub command: String,
+    /// Its user.
+    pub uid: u32,
+    /// The name of its user; null where it is not known.
+    pub user: Option<String>,
+    /// Path of its cgroup below the cgroup v2 root; null where that is the root or gone.
+    pub cgroup: Option<String>,
+    /// The last service, scope or slice on that path; null where there is none.
+    pub unit: Option<String>,
+}
+
 /// Cgroups that pins select and that were made again. Until the tables have such a cgroup, it and every newer one
 /// beside it count as pinned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +185,9 @@ pub struct UntaggedFlowStatus {
     /// Path of the sending socket's cgroup below the cgroup v2 root; null where there is no socket, or the cgroup is
     /// the root or gone.
     pub cgroup: Option<String>,
+    /// Who connected that socket or sent a datagram by it to an address, else who made it, when the first packet was
+    /// seen; null where that is not known.
+    pub process: Option<ProcessStatus>,
     /// Packets, GSO segments counted as one.
     pub packets: u64,
     /// Bytes on the wire.

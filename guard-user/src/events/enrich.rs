@@ -8,7 +8,7 @@ use guard_common::packet::Addr;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 
-use super::event::{Endpoint, Event, Phase, Rule};
+use super::event::{Endpoint, Event, Phase, Process, Rule};
 use super::flows::Added;
 use super::names::{Generations, Names, PinName};
 use crate::config::policy::{Action, Ingress};
@@ -58,6 +58,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         mark: record.mark,
         cgroup_id: record.cgroup,
         cgroup: names.and_then(|names| names.cgroups.get(&record.cgroup).cloned()),
+        process: Process::of(&record.process),
         packets: added.packets,
         bytes: added.bytes,
         flow_packets: record.packets,
@@ -220,7 +221,17 @@ mod tests {
         assert_eq!((event.interface.as_deref(), event.cgroup.as_deref()), (Some("eth0"), Some("mail.slice")));
         assert_eq!((event.packets, event.flow_packets, event.tunnel), (4, 9, None));
         assert_eq!(event.source.unwrap().port, Some(143));
-        assert_eq!(event.exemption, None);
+        assert_eq!((event.exemption, event.process), (None, None));
+    }
+
+    #[test]
+    fn a_process_is_told_with_the_name_of_its_command() {
+        let mut raw = raw();
+        raw.record.process = abi::Process { pid: 42, uid: 999, cgroup: 77, ..abi::Process::default() };
+        raw.record.process.command[..5].copy_from_slice(b"et\xffcd");
+        let process = told(&raw).process.unwrap();
+        assert_eq!((process.pid, process.uid, process.cgroup_id), (42, 999, 77));
+        assert_eq!((&*process.command, process.unit()), ("et\u{fffd}cd", None));
     }
 
     #[test]

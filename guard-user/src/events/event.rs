@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use guard_common::abi::{Hook, PlacedBy};
+use guard_common::abi::{self, Hook, PlacedBy};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
+
+use crate::kernel::cgroup;
 
 /// One flow under one verdict, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Event {
     pub cgroup_id: u64,
     /// Path of that cgroup below the cgroup v2 root, where it is known.
     pub cgroup: Option<Arc<str>>,
+    /// Who used or made that socket, where it is known.
+    pub process: Option<Process>,
     /// Packets since the last event of the flow.
     pub packets: u64,
     /// Bytes on the wire since the last event of the flow.
@@ -71,6 +75,45 @@ pub struct Event {
     pub generation: u64,
     /// Community ID, version 1 with seed 0, where the flow has one.
     pub community_id: Option<String>,
+}
+
+/// A process that used or made a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// The name of its command.
+    pub command: Box<str>,
+    /// Its user.
+    pub uid: u32,
+    /// The name of its user, where it is known.
+    pub user: Option<Arc<str>>,
+    /// Id of its cgroup.
+    pub cgroup_id: u64,
+    /// Path of that cgroup below the cgroup v2 root, where it is known.
+    pub cgroup: Option<Arc<str>>,
+}
+
+impl Process {
+    /// The process that the kernel has noted, without its names; `None` where it has noted none.
+    #[must_use]
+    pub fn of(noted: &abi::Process) -> Option<Self> {
+        let command = noted.command.split(|byte| *byte == 0).next().unwrap_or_default();
+        noted.is_known().then(|| Self {
+            pid: noted.pid,
+            command: String::from_utf8_lossy(command).into(),
+            uid: noted.uid,
+            user: None,
+            cgroup_id: noted.cgroup,
+            cgroup: None,
+        })
+    }
+
+    /// The service manager's unit of its cgroup, where that is known.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        cgroup::unit(self.cgroup.as_deref()?)
+    }
 }
 
 /// One end of a flow.

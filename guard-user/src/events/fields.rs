@@ -82,6 +82,13 @@ fields! {
         |event| json!(event.mark);
     "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root. Null where no socket of this host sent it, and where the cgroup is the root, or was gone before it was looked for.",
         |event| json!(event.cgroup.as_deref());
+    "process": "Who connected the sending socket last or sent a datagram by it to an address, else who made it (of an accepted connection, its listener), when the last event was sent: `pid`, `command` (of its thread, at most 15 bytes), `user`, `uid`, `cgroup` and `unit` (the last service, scope or slice on the cgroup's path). Names that are not known are null. All of it is null where no socket of this host sent, for answers in a handshake, and where `sockets` notes nothing.",
+        |event| event.process.as_ref().map_or(Value::Null, |process| {
+            json!({
+                "pid": process.pid, "command": &*process.command, "uid": process.uid, "user": process.user.as_deref(),
+                "cgroup": process.cgroup.as_deref(), "unit": process.unit(),
+            })
+        });
     "packets": "Packets since the last event of the flow, GSO segments counted as one.",
         |event| json!(event.packets);
     "bytes": "Bytes on the wire since the last event of the flow.",
@@ -202,15 +209,16 @@ mod tests {
     fn an_event_is_one_line_with_every_field_in_order() {
         let line = dropped().to_json();
         assert!(!line.contains('\n'));
-        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
+        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
         assert_eq!(line, expected);
     }
 
     #[test]
     fn what_is_not_known_is_null() {
-        let event = Event { source: None, destination: None, rule: None, protocol: 200, ..dropped() };
+        let event =
+            Event { source: None, destination: None, rule: None, protocol: 200, process: None, ..dropped() };
         let object: Value = serde_json::from_str(&event.to_json()).unwrap();
-        for key in ["source", "destination", "rule", "tcp_flags"] {
+        for key in ["source", "destination", "rule", "tcp_flags", "process"] {
             assert_eq!(object[key], Value::Null, "{key}");
         }
         assert_eq!(object["protocol"], "200");

@@ -3,7 +3,7 @@
 use guard_common::abi::{Hook, PlacedBy};
 use guard_common::verdict::{Reason, Verdict};
 
-use super::event::{Endpoint, Event, Phase, Rule};
+use super::event::{Endpoint, Event, Phase, Process, Rule};
 
 /// A dropped connection of the pin `mail`.
 pub(crate) fn dropped() -> Event {
@@ -31,6 +31,14 @@ pub(crate) fn dropped() -> Event {
         mark: 0,
         cgroup_id: 0,
         cgroup: None,
+        process: Some(Process {
+            pid: 4711,
+            command: "imap".into(),
+            uid: 97,
+            user: Some("dovecot".into()),
+            cgroup_id: 9,
+            cgroup: Some("system.slice/dovecot.service".into()),
+        }),
         packets: 1,
         bytes: 60,
         flow_packets: 1,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use guard_common::verdict::Verdict;
 
-use super::event::{Endpoint, Event, protocol};
+use super::event::{Endpoint, Event, Process, protocol};
 
 impl Event {
     /// The event in one line for people, without a line break.
@@ -39,6 +39,9 @@ fn sentence(event: &Event, line: &mut String) -> std::fmt::Result {
     }
     if let Some(exemption) = &event.exemption {
         write!(line, ", by exemption {}", word(exemption))?;
+    }
+    if let Some(Process { pid, command, .. }) = &event.process {
+        write!(line, ", by {} ({pid})", word(command))?;
     }
     write!(
         line,
@@ -82,6 +85,13 @@ fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
     }
     if let Some(cgroup) = &event.cgroup {
         write!(line, " cgroup={}", word(cgroup))?;
+    }
+    if let Some(process) = &event.process {
+        write!(line, " pid={} command={} uid={}", process.pid, word(&process.command), process.uid)?;
+        let names = [("user", process.user.as_deref()), ("unit", process.unit())];
+        for (key, name) in names.into_iter().filter_map(|(key, name)| Some((key, name?))) {
+            write!(line, " {key}={}", word(name))?;
+        }
     }
     if let Some(exemption) = &event.exemption {
         write!(line, " exemption={}", word(exemption))?;
@@ -134,10 +144,10 @@ mod tests {
         assert_eq!(
             dropped().to_text(),
             "2026-11-23T12:00:01.500Z dropped tcp 192.0.2.10:143 to 198.51.100.7:40000 in US, pin mail, \
-             1 packet of 60 bytes: a pin forbids the destination's jurisdiction and no exemption covers it \
+             by imap (4711), 1 packet of 60 bytes: a pin forbids the destination's jurisdiction and no exemption covers it \
              [seq=7 phase=new verdict=drop reason=forbidden pins=mail jurisdiction=US placed_by=site \
-             rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 flow_packets=1 flow_bytes=60 \
-             generation=3 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
+             rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 pid=4711 command=imap uid=97 \
+             user=dovecot unit=dovecot.service flow_packets=1 flow_bytes=60 generation=3 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
         );
     }
 
@@ -152,6 +162,7 @@ mod tests {
             tunnel: Some("203.0.113.9".parse().unwrap()),
             interface: None,
             cgroup: Some("a b\u{1b}".into()),
+            process: None,
             exemption: Some("mlat-1".into()),
             rule: None,
             community_id: None,

@@ -11,8 +11,10 @@ mod shared;
 mod source;
 #[cfg(test)]
 mod tests;
+mod users;
 mod worker;
 
 pub use losses::Losses;
 pub use source::{Events, Records};
+pub use users::Ask as AskForUser;
 pub use worker::{Parts, Worker};

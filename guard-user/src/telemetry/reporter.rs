@@ -13,6 +13,7 @@ use super::cgroups::CgroupNames;
 use super::losses::{Counted, EVICTED, Losses, fate};
 use super::shared::Shared;
 use super::source::{Events, Records};
+use super::users::UserNames;
 use crate::config::policy::LogFormat;
 use crate::events::Event;
 use crate::events::budget::{Budget, Limits};
@@ -36,6 +37,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Where events go, and by which names.
 pub(super) struct Rest {
     pub(super) names: SharedNames,
+    pub(super) users: UserNames,
     pub(super) history: Arc<History>,
     pub(super) log: EventLog,
     pub(super) format: LogFormat,
@@ -141,8 +143,8 @@ impl Reporter {
     }
 
     fn emit(&mut self, mut new: Vec<Event>) {
-        for event in new.iter_mut().filter(|event| event.cgroup.is_none()) {
-            event.cgroup = self.cgroups.path(event.cgroup_id);
+        for event in &mut new {
+            self.name(event);
         }
         let now = Instant::now();
         for event in self.rest.history.push(new) {
@@ -150,6 +152,19 @@ impl Reporter {
                 self.rest.log.write(Record::Event(event), self.rest.format);
             }
         }
+    }
+
+    /// Gives the names that no generation has.
+    fn name(&mut self, event: &mut Event) {
+        if event.cgroup.is_none() {
+            event.cgroup = self.cgroups.path(event.cgroup_id);
+        }
+        let Some(process) = &mut event.process else { return };
+        process.user = self.rest.users.name(process.uid);
+        process.cgroup = match process.cgroup_id == event.cgroup_id {
+            true => event.cgroup.clone(),
+            false => self.cgroups.path(process.cgroup_id),
+        };
     }
 
     /// Does what is due by now besides events.

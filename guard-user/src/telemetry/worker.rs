@@ -17,6 +17,7 @@ use super::losses::Losses;
 use super::reporter::Reporter;
 use super::shared::Shared;
 use super::source::{Events, Records};
+use super::users::{Ask as AskForUser, UserNames};
 use crate::config::policy::LogFormat;
 use crate::events::budget::Limits;
 use crate::events::history::History;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub records: Box<dyn Records>,
     /// The names of the last generations.
     pub names: SharedNames,
+    /// The names of users.
+    pub users: AskForUser,
     /// Where every event goes.
     pub history: Arc<History>,
     /// Where events within the budget go, and summaries of the others.
@@ -197,6 +200,7 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
     let Parts { events, records, .. } = parts;
     let rest = super::reporter::Rest {
         names: parts.names,
+        users: UserNames::by(parts.users),
         history: parts.history,
         log: parts.log,
         format: parts.format,

@@ -41,7 +41,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
             socket.display(),
             files.path().join("state").display(),
             pins.path().join("pins").display(),
-            cgroup.refused(),
+            cgroup.refused() + &cgroup.noted(),
         ),
     )?;
     let mut command =

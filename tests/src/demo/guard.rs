@@ -167,8 +167,11 @@ impl Guard {
             Err(SetupError::NotMounted { .. }) => None,
             made => Some(made?),
         };
-        let bypass = cgroup.as_ref().map_or_else(|| "[bypass]\nrefuse = false\n".to_owned(), Cgroup::refused);
-        fs::write(&config, policy::config(&paths)? + &bypass + &signers.config())
+        let hooks = match &cgroup {
+            Some(cgroup) => cgroup.refused() + &cgroup.noted(),
+            None => "[bypass]\nrefuse = false\n[sockets]\nnote = false\n".to_owned(),
+        };
+        fs::write(&config, policy::config(&paths)? + &hooks + &signers.config())
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = world.netns(&DUBLIN)?.command(&program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(&config);

@@ -102,6 +102,7 @@ fn status() -> Status {
                 BypassCount { way: "xdp-umem-reg".into(), refused: 0, allowed: 0 },
             ],
         },
+        sockets: crate::control::status::SocketsStatus { noted: true, cgroup: "/".into(), attached: true },
         unplaced: crate::control::status::UnplacedStatus {
             times: 1,
             milliseconds: 3,
@@ -121,6 +122,14 @@ fn status() -> Status {
                 port: Some(2380),
                 interface: Some("eth0".into()),
                 cgroup: Some("system.slice/etcd.service".into()),
+                process: Some(crate::control::status::ProcessStatus {
+                    pid: 811,
+                    command: "etcd".into(),
+                    uid: 107,
+                    user: Some("etcd".into()),
+                    cgroup: Some("system.slice/etcd.service".into()),
+                    unit: Some("etcd.service".into()),
+                }),
                 packets: 900,
                 bytes: 1_234_567,
             }],
@@ -191,8 +200,8 @@ pins, packets
     counted as pinned meanwhile: 40
 
 egress without a pin: US 1.2 MiB, IE 180 B
-  peer          place  service      interface    bytes  cgroup
-  203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  system.slice/etcd.service
+  peer          place  service      interface    bytes  process             cgroup
+  203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  etcd (811) of etcd  system.slice/etcd.service
 
 totals
   hook    verdict  reason     packets    bytes

@@ -1,6 +1,7 @@
 //! What the engine wants done. The runtime hands each action to the worker whose it is.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::basis::{Basis, Geo, Table};
@@ -9,11 +10,12 @@ use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::config::bypass::Bypass;
 use crate::config::policy::{LogFormat, Policy};
+use crate::config::sockets::Sockets;
 use crate::control::protocol::Response;
 use crate::events::names::Names;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
-use crate::kernel::{BypassTarget, Interface, Stray};
+use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
 use crate::store::{Change, Cursor, PinCounts, Target};
 
 /// One thing to do.
@@ -29,6 +31,9 @@ pub enum Action {
     Load,
     /// Close local sockets of flows that are cut, or only count them.
     CloseSockets(Box<Cut>),
+    /// Note the holders of sockets that were open before the hooks were attached: of processes below the cgroup of this
+    /// folder.
+    NameSockets(PathBuf),
     /// Answer a request.
     Answer(Ticket, Response),
     /// Write events in this form from now on.
@@ -73,6 +78,8 @@ pub enum KernelJob {
         cgroups: Vec<String>,
         /// And these.
         bypass: Bypass,
+        /// And this one.
+        sockets: Sockets,
     },
     /// Make a generation live.
     Publish(Box<Publish>),
@@ -90,6 +97,8 @@ pub enum KernelJob {
     },
     /// Refuse ways past the hooks here, or nowhere.
     RefuseBypass(Option<BypassTarget>),
+    /// Note who makes and uses sockets here, or nowhere.
+    NoteSockets(Option<CgroupTarget>),
     /// Remove an entry with nothing behind it.
     Forget(Stray),
     /// Make entries in bpffs anew.

@@ -13,6 +13,7 @@ use crate::compile::HostFacts;
 use crate::config::Warning;
 use crate::config::bypass::Bypass;
 use crate::config::policy::Policy;
+use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
@@ -73,6 +74,8 @@ pub enum Input {
         /// Why not.
         result: Result<(), String>,
     },
+    /// Who makes and uses sockets is noted as it was wanted, or is not.
+    NotingSet(Result<(), String>),
     /// The entry of a stray was removed, or was not.
     Forgotten {
         /// The stray.
@@ -147,6 +150,19 @@ pub struct Sight {
     pub cgroups: HostFacts,
     /// Those by which ways past the hooks are refused.
     pub bypass: BypassFacts,
+    /// The one in which it is noted who makes and uses sockets.
+    pub noting: NotingFacts,
+}
+
+/// The cgroup in which it is noted who makes and uses sockets, as it is on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotingFacts {
+    /// What was asked for.
+    pub asked: Sockets,
+    /// Where the cgroup is to be.
+    pub place: PathBuf,
+    /// Its id; `None` where it is absent.
+    pub cgroup: Option<u64>,
 }
 
 /// The cgroups by which ways past the hooks are refused, as they are on this host.
@@ -182,8 +198,10 @@ pub struct Sample {
     pub counters: Counters,
     /// Flows that no pin tags and that sent most bytes.
     pub untagged: Vec<UntaggedFlow>,
-    /// What the cgroups of those flows are called, by id.
+    /// What the cgroups of those flows and of their processes are called, by id.
     pub cgroups: BTreeMap<u64, String>,
+    /// What the users of those processes are called.
+    pub users: BTreeMap<u32, String>,
     /// Flows whose records were evicted before they were settled.
     pub evicted: u64,
     /// Lines of the event log that were lost.

@@ -24,6 +24,7 @@ mod ids;
 mod input;
 mod interfaces;
 mod loads;
+mod noting;
 mod periods;
 mod publishing;
 mod quotas;
@@ -41,8 +42,8 @@ pub use cut::{is_cut, may_be_cut};
 pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
-    Asker, BypassFacts, Input, LoadFailure, LoadedExemption, Prepared, PublishOutcome, RefusedLoad, Sample,
-    Sight, StoreFault, StoreOutcome, Surroundings,
+    Asker, BypassFacts, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
+    RefusedLoad, Sample, Sight, StoreFault, StoreOutcome, Surroundings,
 };
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

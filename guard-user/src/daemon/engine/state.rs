@@ -14,6 +14,7 @@ use super::ids::{StoreId, Ticket};
 use super::input::{Prepared, Surroundings};
 use super::interfaces::Interfaces;
 use super::loads::Loads;
+use super::noting::Noting;
 use super::publishing::Publishing;
 use super::quotas::Quotas;
 use super::reads::Reads;
@@ -52,6 +53,7 @@ pub struct Engine {
     pub(super) interfaces: Interfaces,
     pub(super) cgroups: Cgroups,
     pub(super) bypass: Bypass,
+    pub(super) noting: Noting,
     pub(super) quotas: Quotas,
     pub(super) changes: Changes,
     pub(super) loads: Loads,
@@ -113,9 +115,9 @@ impl Engine {
     /// The paths of the cgroups that something depends on: what comes or goes beside them is to be told.
     #[must_use]
     pub fn watched_cgroups(&self) -> Vec<String> {
-        let bypass = &self.config.policy.bypass;
-        let named = bypass.allow.iter().chain(Some(&bypass.cgroup).filter(|path| !path.is_empty()));
-        self.cgroups().into_iter().chain(named.cloned()).collect()
+        let (bypass, sockets) = (&self.config.policy.bypass, &self.config.policy.sockets);
+        let hooked = [&bypass.cgroup, &sockets.cgroup].into_iter().filter(|path| !path.is_empty());
+        self.cgroups().into_iter().chain(bypass.allow.iter().chain(hooked).cloned()).collect()
     }
 
     /// Whether everything that the config names is guarded, or known not to be, since the start.

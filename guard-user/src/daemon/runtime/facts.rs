@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::compile::{CgroupFact, CgroupParentFact, HostFacts};
 use crate::config::bypass::Bypass;
-use crate::daemon::engine::BypassFacts;
+use crate::config::sockets::Sockets;
+use crate::daemon::engine::{BypassFacts, NotingFacts};
 use crate::kernel::cgroup;
 
 /// These cgroups and those above them, as they are now; without interfaces.
@@ -35,10 +36,22 @@ fn cgroups_below(paths: &[String], root: &Path) -> HostFacts {
 #[must_use]
 pub(in crate::daemon) fn bypass(asked: Bypass) -> BypassFacts {
     let root = cgroup::root();
-    // To join nothing would put a slash behind it.
-    let place = if asked.cgroup.is_empty() { root.clone() } else { root.join(&asked.cgroup) };
+    let place = place_of(&root, &asked.cgroup);
     let allowed = asked.allow.iter().map(|path| folder_id(&root.join(path))).collect();
     BypassFacts { cgroup: folder_id(&place), place, allowed, asked }
+}
+
+/// The cgroup in which it is noted who makes and uses sockets, as it is now.
+#[must_use]
+pub(in crate::daemon) fn noting(asked: Sockets) -> NotingFacts {
+    let place = place_of(&cgroup::root(), &asked.cgroup);
+    NotingFacts { cgroup: folder_id(&place), place, asked }
+}
+
+/// The folder of a cgroup, of which an empty path is the root's.
+fn place_of(root: &Path, path: &str) -> PathBuf {
+    // To join nothing would put a slash behind it.
+    if path.is_empty() { root.to_owned() } else { root.join(path) }
 }
 
 /// Where the names in a path end, but for the last one.

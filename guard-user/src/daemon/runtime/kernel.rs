@@ -60,10 +60,10 @@ fn work(
 pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Input {
     let text = |error: KernelError| error.to_string();
     match job {
-        KernelJob::Observe { cgroups, bypass } => {
+        KernelJob::Observe { cgroups, bypass, sockets } => {
             let sight = kernel.observe().map_err(text).map(|observed| {
                 let (cgroups, bypass) = (facts::cgroups(&cgroups), facts::bypass(bypass));
-                Box::new(Sight { observed, cgroups, bypass })
+                Box::new(Sight { observed, cgroups, bypass, noting: facts::noting(sockets) })
             });
             Input::Observed(sight)
         }
@@ -79,6 +79,9 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
         KernelJob::RefuseBypass(target) => {
             let result = kernel.refuse_bypass(target.as_ref()).map_err(text);
             Input::BypassSet { is_on: target.is_some(), result }
+        }
+        KernelJob::NoteSockets(target) => {
+            Input::NotingSet(kernel.note_sockets(target.as_ref()).map_err(text))
         }
         KernelJob::Forget(stray) => {
             let result = kernel.forget(&stray).map_err(text);

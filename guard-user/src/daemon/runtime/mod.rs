@@ -13,6 +13,7 @@ mod last_database;
 mod links;
 mod loader;
 mod memory;
+mod naming;
 mod notify;
 mod queue;
 mod reads;
@@ -298,6 +299,7 @@ impl Daemon {
                     loader::load(options, keeper, inputs);
                 }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
+                Action::NameSockets(below) => self.parts.naming.begin(below),
                 Action::Answer(ticket, response) => {
                     if let Some(answer) = self.answers.remove(&ticket) {
                         // A client that did not wait for the answer has gone.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Receiver, Urgency};
 use super::worker;
+use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample};
 use crate::events::history::History;
 use crate::kernel::{View, cgroup};
@@ -27,6 +28,8 @@ pub(super) struct Sources {
     pub(super) telemetry: Arc<telemetry::Worker>,
     /// The events.
     pub(super) history: Arc<History>,
+    /// The names of users.
+    pub(super) users: Names,
     /// Up to when flows were reported, until it is taken.
     pub(super) cursor: Arc<Mutex<Option<Cursor>>>,
 }
@@ -58,12 +61,16 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
         let _in_time = sources.telemetry.flush_within(EVENTS);
         let sample = view.counters().and_then(|counters| Ok((counters, view.untagged_flows(UNTAGGED)?)));
         let sample = sample.map(|(counters, untagged)| {
-            let ids = untagged.iter().map(|flow| flow.cgroup).filter(|id| *id != 0).collect();
+            let ids = untagged.iter().flat_map(|flow| [flow.cgroup, flow.process.cgroup]);
+            let ids = ids.filter(|id| *id != 0).collect();
+            let uids = untagged.iter().filter(|flow| flow.process.is_known()).map(|flow| flow.process.uid);
+            let users = uids.filter_map(|uid| Some((uid, sources.users.known(uid)?))).collect();
             let losses = sources.telemetry.losses();
             Box::new(Sample {
                 counters,
                 untagged,
                 cgroups: cgroup::paths(&ids),
+                users,
                 evicted: losses.evicted(),
                 log_lost: losses.log(),
                 diagnostics_lost: losses.diagnostics(),

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::last_database::Keeper;
 use super::loader::{self, Options};
+use super::naming::Naming;
 use super::sampler::Sources;
 use super::{counts, kernel, memory, sampler, sockets, store};
 use crate::config::Checked;
@@ -58,6 +59,7 @@ pub(super) struct Parts {
     /// Ends with this, and has its last words then.
     pub(super) telemetry: Arc<telemetry::Worker>,
     pub(super) sockets: sockets::Worker,
+    pub(super) naming: Naming,
 }
 
 /// A daemon that is about to run.
@@ -144,8 +146,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         None
     });
     let history = Arc::new(History::default());
-    let sources =
-        report_events(&mut kernel, &pin_path, (names.clone(), Arc::clone(&history)), cursor, format)?;
+    let sources = report_events(
+        &mut kernel,
+        &pin_path,
+        (names.clone(), users.clone(), Arc::clone(&history)),
+        cursor,
+        format,
+    )?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
     for problem in [Surroundings::Store(store_problem), Surroundings::LastDatabase(database_problem)] {
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
@@ -156,6 +163,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let parts = Parts {
         telemetry: Arc::clone(&sources.telemetry),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
+        naming: Naming::over(View::open(&pin_path)?),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, (state, generation == 0), inputs.clone())?,
@@ -170,7 +178,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
 fn report_events(
     kernel: &mut LinuxKernel,
     pin_path: &Path,
-    (names, history): (SharedNames, Arc<History>),
+    (names, users, history): (SharedNames, Names, Arc<History>),
     cursor: Option<Cursor>,
     format: LogFormat,
 ) -> Result<Sources> {
@@ -182,6 +190,10 @@ fn report_events(
         events: Box::new(kernel.events()?),
         records: Box::new(View::open(pin_path)?),
         names,
+        users: {
+            let users = users.clone();
+            Box::new(move |uid| users.known(uid))
+        },
         history: Arc::clone(&history),
         log: EventLog::start(std::io::stdout()).context("cannot start the event log")?,
         format,
@@ -195,7 +207,7 @@ fn report_events(
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
-    Ok(Sources { telemetry: Arc::new(telemetry), history, cursor })
+    Ok(Sources { telemetry: Arc::new(telemetry), history, users, cursor })
 }
 
 /// Which pins the kernel's counts are of.

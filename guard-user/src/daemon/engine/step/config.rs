@@ -99,6 +99,7 @@ impl Engine {
         }
         self.interfaces.config_changed(is_reload);
         self.bypass.config_changed();
+        self.noting.config_changed();
         if is_first {
             let facts = self.config_facts();
             self.record_of(Kind::Start, "", "", facts);
@@ -203,6 +204,7 @@ impl Engine {
             || self.publishing.generation() == 0
             || !self.interfaces.are_settled()
             || !self.bypass.is_settled()
+            || !self.noting.is_settled()
         {
             return;
         }
@@ -247,6 +249,8 @@ impl Engine {
 
     /// Looks at the cgroups that the live policy names, and all else that may have changed.
     pub(super) fn observe_job(&self) -> KernelJob {
-        KernelJob::Observe { cgroups: self.cgroups(), bypass: self.config.policy.bypass.clone() }
+        let policy = &self.config.policy;
+        let (bypass, sockets) = (policy.bypass.clone(), policy.sockets.clone());
+        KernelJob::Observe { cgroups: self.cgroups(), bypass, sockets }
     }
 }

@@ -160,6 +160,7 @@ impl Engine {
         let observed = self.interfaces.observed.iter().flat_map(|observed| &observed.interfaces);
         let only_here = observed.filter(|it| it.attachments.iter().any(|at| !at.is_kept));
         let cgroup = self.bypass.is_not_kept().then(|| self.bypass_subject());
-        only_here.map(|it| it.interface.name.clone()).chain(cgroup).collect()
+        let noted = self.noting.is_not_kept().then(|| format!("sockets of {}", self.noting_subject()));
+        only_here.map(|it| it.interface.name.clone()).chain(cgroup).chain(noted).collect()
     }
 }

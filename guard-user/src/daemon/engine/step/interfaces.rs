@@ -73,10 +73,11 @@ impl Engine {
                 return;
             }
         };
-        let Sight { observed, cgroups, bypass } = *sight;
+        let Sight { observed, cgroups, bypass, noting } = *sight;
         self.interfaces.blind = None;
         self.cgroups_seen(cgroups, now);
         self.bypass_seen(bypass, observed.bypass.clone(), now);
+        self.noting_seen(noting, observed.sockets.clone());
         // One that is gone, and one that came in its place, is tried at once.
         let before = self.interfaces.observed.take();
         let known: BTreeSet<(u32, String)> = before

@@ -9,6 +9,7 @@ mod cut;
 mod ending;
 mod interfaces;
 mod loads;
+mod noting;
 mod problems;
 mod publish;
 mod quotas;
@@ -28,6 +29,7 @@ use crate::daemon::engine::config::Config;
 use crate::daemon::engine::ending::Ending;
 use crate::daemon::engine::interfaces::Interfaces;
 use crate::daemon::engine::loads::{Handed, Loads};
+use crate::daemon::engine::noting::Noting;
 use crate::daemon::engine::periods::{EACH_DAY, EACH_SECOND, WATCHDOG};
 use crate::daemon::engine::publishing::Publishing;
 use crate::daemon::engine::quotas::Quotas;
@@ -54,6 +56,7 @@ impl Engine {
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
             bypass: Bypass::default(),
+            noting: Noting::default(),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),
@@ -97,6 +100,7 @@ impl Engine {
             Input::Attached { index, result } => self.attached(index, result, now),
             Input::Released { interface, result } => self.released(&interface, result, now),
             Input::BypassSet { is_on, result } => self.bypass_set(is_on, result, now),
+            Input::NotingSet(result) => self.noting_set(result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
             Input::Uses(uses) => self.uses_read(uses, now),

@@ -46,6 +46,14 @@ impl Engine {
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_bypass(&mut problems, now);
+        let unnoted = self.noting.difference(&self.config.policy);
+        problems.extend(unnoted.map(|how| {
+            Problem::of(
+                ProblemCode::SocketsUnnoted,
+                &self.noting_subject(),
+                format!("who makes and uses sockets is {how}"),
+            )
+        }));
         self.problems_of_store(&mut problems);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);

@@ -14,6 +14,7 @@ impl Engine {
         self.publish_where_needed(now);
         self.mend_interfaces(now);
         self.mend_bypass(now);
+        self.mend_noting(now);
         self.free_slots();
         self.settle_changes(now);
         self.settle_loads(now);

@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use guard_common::abi::{Bypass, Hook, Loss, Side};
+use guard_common::abi::{self, Bypass, Hook, Loss, Side};
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::config::policy::{Action, Ingress, Pin};
 use crate::control::status::{
     BypassAllowStatus, BypassCount, BypassStatus, CounterStatus, DatabaseStatus, HookStatus, InterfaceStatus,
-    LossStatus, PinStatus, PlaceStatus, Status, TotalStatus, UnplacedStatus, UntaggedFlowStatus,
-    UntaggedStatus, VerdictStatus,
+    LossStatus, PinStatus, PlaceStatus, ProcessStatus, SocketsStatus, Status, TotalStatus, UnplacedStatus,
+    UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
 };
 use crate::daemon::engine::bypass::is_wanted;
 use crate::daemon::engine::interfaces::Claim;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::{action_name, ingress_name};
+use crate::events::event::Process;
 use crate::events::event::protocol_name;
 use crate::exemption::{Clocks, Summary};
 use crate::geo::Info;
 use crate::health::Health;
+use crate::kernel::cgroup;
 use crate::kernel::{Counters, ObservedInterface, TotalCount, UntaggedCount, UntaggedFlow};
 use crate::store::{Judgement, Rows};
 
@@ -54,6 +56,7 @@ impl Engine {
             interfaces: self.interface_rows(),
             unguarded: self.unguarded(),
             bypass: self.bypass_status(counters),
+            sockets: self.sockets_status(),
             unplaced: UnplacedStatus {
                 times: self.cgroups.placed,
                 milliseconds: self.cgroups.took_ns.div_ceil(1_000_000),
@@ -137,6 +140,29 @@ impl Engine {
         }
     }
 
+    fn sockets_status(&self) -> SocketsStatus {
+        let wanted = &self.config.policy.sockets;
+        SocketsStatus {
+            noted: wanted.note,
+            cgroup: format!("/{}", wanted.cgroup),
+            attached: self.noting.is_attached(),
+        }
+    }
+
+    fn untagged_process(&self, noted: &abi::Process) -> Option<ProcessStatus> {
+        let sample = &self.reads.sample;
+        let process = Process::of(noted)?;
+        let cgroup = sample.cgroups.get(&process.cgroup_id).cloned();
+        Some(ProcessStatus {
+            pid: process.pid,
+            command: process.command.into(),
+            uid: process.uid,
+            user: sample.users.get(&process.uid).cloned(),
+            unit: cgroup.as_deref().and_then(cgroup::unit).map(str::to_owned),
+            cgroup,
+        })
+    }
+
     fn untagged_flow(&self, flow: &UntaggedFlow) -> UntaggedFlowStatus {
         let observed = self.interfaces.observed.as_ref();
         let interface = observed
@@ -150,6 +176,7 @@ impl Engine {
             port: (flow.side != Side::None).then_some(flow.port),
             interface: interface.map(|it| it.interface.name.clone()),
             cgroup: self.reads.sample.cgroups.get(&flow.cgroup).cloned(),
+            process: self.untagged_process(&flow.process),
             packets: flow.count.packets,
             bytes: flow.count.bytes,
         }

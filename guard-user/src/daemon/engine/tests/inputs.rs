@@ -30,9 +30,10 @@ pub(super) const STOR: &str = "[host]\ninterfaces = [\"stor0\"]\n[[pin]]\nname =
 /// [`CONFIG`] with another name for its pin.
 pub(super) const POST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"post\"\nhome = \"IE\"\n\
     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
-/// [`CONFIG`] without a refusal of ways past the guard.
+/// [`CONFIG`] without a refusal of ways past the guard, and without noting who uses sockets.
 pub(super) const OPEN: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = false\n";
+     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = false\n\
+     [sockets]\nnote = false\n";
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 

@@ -325,8 +325,8 @@ fn a_cgroup_that_was_made_again_is_told_until_it_is_in_the_tables() {
     let cgroup = CgroupFact { path: "absent.slice/mail.service".to_owned(), id: Some(77), level: 2 };
     let cgroups = HostFacts { cgroups: vec![cgroup], ..HostFacts::default() };
     let observed = world.look();
-    let bypass = world.bypass_facts();
-    world.step(Input::Observed(Ok(Box::new(Sight { observed, cgroups, bypass }))));
+    let (bypass, noting) = (world.bypass_facts(), world.noting_facts());
+    world.step(Input::Observed(Ok(Box::new(Sight { observed, cgroups, bypass, noting }))));
     let problems = world.engine.problems(world.clocks());
     assert_eq!(problems.iter().map(|it| it.code).collect::<Vec<_>>(), [ProblemCode::CgroupUnplaced]);
     world.pass(3_000_000);

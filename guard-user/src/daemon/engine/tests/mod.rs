@@ -5,6 +5,7 @@ mod closings;
 mod cuts;
 mod inputs;
 mod interfaces;
+mod noting;
 mod properties;
 mod reads;
 mod reloads;

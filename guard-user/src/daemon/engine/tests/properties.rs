@@ -58,7 +58,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::TakeOffCgroups),
         1 => Just(Event::RemoveEntries),
         2 => Just(Event::Changed),
-        2 => (0_u8..10, 1_u8..3).prop_map(|(operation, times)| Event::FailKernel(operation, times)),
+        2 => (0_u8..11, 1_u8..3).prop_map(|(operation, times)| Event::FailKernel(operation, times)),
         2 => (0_u8..12).prop_map(Event::FailDisk),
         1 => (0_u8..8).prop_map(Event::Spend),
         1 => Just(Event::Restart),
@@ -113,6 +113,7 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
                 Operation::Hold,
                 Operation::Restore,
                 Operation::Bypass,
+                Operation::Sockets,
             ];
             world.kernel.fail(all[usize::from(operation)], u32::from(times));
         }
@@ -166,6 +167,7 @@ proptest! {
             prop_assert!(!open.contains(id), "{} was closed, and is open", id);
         }
         prop_assert_eq!(world.bypass_difference(), None);
+        prop_assert_eq!(world.noting_difference(), None);
         let problems = world.problems();
         // A name that no interface has, and a record that no disk took, stay; what was taken off is told for a while.
         let stays = |it: &&Problem| {

@@ -1,0 +1,95 @@
+//! What is known of the hooks that note who makes and who uses sockets: whether they are attached where they should be.
+//!
+//! As for interfaces, what is attached is what the kernel shows at each look.
+
+use super::input::NotingFacts;
+use super::tries::Try;
+use crate::config::policy::Policy;
+use crate::kernel::{CgroupAttachment, CgroupHook, CgroupTarget};
+
+/// Of hooks that are attached in a moment.
+const BEING_ATTACHED: &str = "they are being attached";
+
+/// What is known of them.
+#[derive(Default)]
+pub(super) struct Noting {
+    /// The cgroup, as it was seen last.
+    pub(super) facts: Option<NotingFacts>,
+    /// What was on cgroups at the last look.
+    pub(super) observed: Option<Vec<CgroupAttachment>>,
+    /// Whether a job is on its way.
+    pub(super) is_being_set: bool,
+    /// What the last try came to that the looks since then show no effect of.
+    pub(super) tried: Option<Try>,
+    /// Links of hooks that were attached when sockets that were open already were named: what is made from then on the
+    /// hooks note themselves.
+    pub(super) named_at: Option<Vec<u32>>,
+}
+
+impl Noting {
+    pub(super) fn config_changed(&mut self) {
+        self.tried = None;
+    }
+
+    /// Whether nothing is on its way.
+    pub(super) const fn is_settled(&self) -> bool {
+        !self.is_being_set
+    }
+
+    /// Where they should be; `None` where there is no such cgroup.
+    pub(super) fn target(&self) -> Option<CgroupTarget> {
+        let NotingFacts { place, cgroup, .. } = self.facts.as_ref()?;
+        Some(CgroupTarget { cgroup: place.clone(), id: (*cgroup)? })
+    }
+
+    /// What is attached where it should be.
+    pub(super) fn in_place(&self) -> impl Iterator<Item = &CgroupAttachment> {
+        let at = self.facts.as_ref().and_then(|facts| facts.cgroup);
+        let observed = self.observed.iter().flatten();
+        observed.filter(move |attachment| Some(attachment.cgroup) == at)
+    }
+
+    /// Whether every hook is attached where it should be.
+    pub(super) fn is_attached(&self) -> bool {
+        self.missing().is_empty() && self.target().is_some()
+    }
+
+    /// Whether this process alone keeps any of them.
+    pub(super) fn is_not_kept(&self) -> bool {
+        self.in_place().any(|attachment| !attachment.is_kept)
+    }
+
+    fn missing(&self) -> Vec<&'static str> {
+        let is_there = |hook: &CgroupHook| self.in_place().any(|it| it.hook == *hook);
+        CgroupHook::OF_SOCKETS.iter().filter(|hook| !is_there(hook)).map(|hook| hook.name()).collect()
+    }
+
+    /// How what is attached differs from what should be.
+    pub(super) fn difference(&self, policy: &Policy) -> Option<String> {
+        let observed = self.observed.as_ref()?;
+        let failure = self.tried.as_ref().and_then(|tried| tried.why.as_deref());
+        let why = |else_so: &str| failure.unwrap_or(else_so).to_owned();
+        if !policy.sockets.note {
+            return (!observed.is_empty()).then(|| format!("still noted: {}", why("that is being ended")));
+        }
+        let facts = self.facts.as_ref()?;
+        if facts.asked != policy.sockets {
+            return Some(format!("the cgroup is being looked at: {BEING_ATTACHED}"));
+        }
+        if facts.cgroup.is_none() {
+            return Some(format!("not noted: there is no cgroup at {}", facts.place.display()));
+        }
+        let missing = self.missing();
+        if !missing.is_empty() {
+            return Some(format!("not all noted, without {}: {}", missing.join(", "), why(BEING_ATTACHED)));
+        }
+        let what = if self.in_place().any(|it| !it.is_current) {
+            "noted by programs of another process"
+        } else if observed.len() > CgroupHook::OF_SOCKETS.len() {
+            "noted elsewhere too"
+        } else {
+            return None;
+        };
+        Some(format!("{what}: {}", why(BEING_ATTACHED)))
+    }
+}

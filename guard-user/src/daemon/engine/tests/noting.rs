@@ -1,0 +1,93 @@
+//! Who makes and uses sockets: noted where the config says so, told while it is not, and noted again.
+
+use super::super::{Input, NotingFacts};
+use super::inputs::{CONFIG, OPEN, prepared};
+use super::world::World;
+use crate::control::protocol::Request;
+use crate::daemon::runtime;
+use crate::health::ProblemCode;
+use crate::kernel::CgroupHook;
+use crate::kernel::memory::Operation;
+
+impl World {
+    /// How what is on cgroups differs from what the config wants.
+    pub(super) fn noting_difference(&self) -> Option<String> {
+        let mut on: Vec<(CgroupHook, u64)> =
+            self.kernel.sockets().iter().map(|it| (it.hook, it.cgroup)).collect();
+        on.sort_unstable();
+        let at = self.engine.noting_cgroup();
+        let wanted: Vec<(CgroupHook, u64)> =
+            at.into_iter().flat_map(|at| CgroupHook::OF_SOCKETS.map(|hook| (hook, at))).collect();
+        (on != wanted).then(|| format!("sockets are noted by {on:?}, and should be by {wanted:?}"))
+    }
+
+    /// How a look that was made now would find the cgroup in which sockets are noted.
+    pub(super) fn noting_facts(&self) -> NotingFacts {
+        runtime::facts::noting(prepared(self.config).unwrap().policy.sockets.clone())
+    }
+}
+
+fn reload(world: &mut World, config: &'static str) {
+    world.config = config;
+    world.ask(Request::Reload {});
+    world.rest();
+}
+
+#[test]
+fn they_are_noted_from_the_start_and_as_a_reload_says() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    assert_eq!((world.noting_difference(), world.problems(), world.named), (None, vec![], 1));
+    let sockets = world.status().sockets;
+    assert_eq!((sockets.noted, sockets.attached, sockets.cgroup.as_str()), (true, true, "/"));
+    reload(&mut world, OPEN);
+    assert_eq!(world.kernel.sockets(), []);
+    let sockets = world.status().sockets;
+    assert_eq!((sockets.noted, sockets.attached), (false, false));
+    reload(&mut world, CONFIG);
+    assert_eq!((world.noting_difference(), world.problems()), (None, vec![]));
+    assert_eq!(world.named, 2, "sockets that were made meanwhile are named too");
+    world.rest();
+    assert_eq!(world.named, 2);
+}
+
+#[test]
+fn hooks_that_are_refused_are_told_and_tried_again() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.kernel.fail(Operation::Sockets, 2);
+    world.settle();
+    let problems = world.known_problems();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::SocketsUnnoted, Some("cgroup /")));
+    assert!(problem.message.contains("the test says so"), "{problem}");
+    assert_eq!(world.named, 0);
+    world.rest();
+    world.rest();
+    assert_eq!((world.problems(), world.noting_difference(), world.named), (vec![], None, 1));
+}
+
+#[test]
+fn hooks_that_something_took_off_are_attached_again_and_said() {
+    let mut world = World::new(OPEN, &["eth0"]);
+    world.config = CONFIG;
+    world.ask(Request::Reload {});
+    world.rest();
+    world.kernel.take_off_cgroups();
+    world.step(Input::Changed);
+    world.settle();
+    assert_eq!(world.noting_difference(), None);
+    let said = world.log.iter().filter(|it| it.contains("which note who uses sockets")).count();
+    assert_eq!((said, world.named), (1, 2));
+}
+
+#[test]
+fn the_next_daemon_takes_the_hooks_over() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let links = |world: &World| world.kernel.sockets().iter().map(|it| it.link).collect::<Vec<_>>();
+    let before = links(&world);
+    world.restart();
+    world.settle();
+    assert_eq!((links(&world), world.problems()), (before, vec![]));
+    assert!(world.kernel.sockets().iter().all(|it| it.is_current));
+}
