@@ -43,6 +43,8 @@ pub const MAX_PORTS: usize = 1024;
 pub const MAX_INTERFACES: usize = 256;
 /// Cgroups that selectors name.
 pub const MAX_CGROUPS: usize = 256;
+/// Users that selectors name.
+pub const MAX_USERS: usize = 256;
 /// Levels below the cgroup v2 root on which selectors may name a cgroup.
 pub const MAX_CGROUP_LEVELS: usize = 8;
 /// Cgroups below which new ones count as those that selectors name.
@@ -305,6 +307,8 @@ pub mod dimension {
     pub const UNTAGGED: u32 = 128;
     /// Not a selector's: any NAT64 prefix is configured.
     pub const NAT64: u32 = 256;
+    /// Users.
+    pub const USER: u32 = 512;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -331,6 +335,8 @@ pub struct PolicyTable {
     pub any_mark: u64,
     /// Pins that select no interface.
     pub any_interface: u64,
+    /// Pins that select no user.
+    pub any_user: u64,
     /// The [`dimension`] bits in use.
     pub dimensions: u32,
     /// Levels below the cgroup v2 root on which a selector names a cgroup, a bit each from level 1 on.
@@ -348,6 +354,10 @@ pub struct PolicyTable {
     pub read_levels: u32,
     /// Parents in use.
     pub parent_len: u32,
+    /// Users in use.
+    pub user_len: u32,
+    /// Padding up to 8 bytes, zero.
+    pub user_pad: u32,
     /// Pins that permit each jurisdiction.
     pub permitted: [u64; jurisdiction::COUNT],
     /// IPv4 source addresses; sets are numbers in `source_sets`.
@@ -378,6 +388,10 @@ pub struct PolicyTable {
     pub cgroups: [u64; MAX_CGROUPS],
     /// Pins that each cgroup lets match.
     pub cgroup_pins: [u64; MAX_CGROUPS],
+    /// Users, sorted.
+    pub users: [u32; MAX_USERS],
+    /// Pins that each user lets match.
+    pub user_pins: [u64; MAX_USERS],
     /// Cgroups below which new ones count as pinned.
     pub parents: [CgroupParent; MAX_CGROUP_PARENTS],
     /// Firewall marks.
@@ -414,10 +428,10 @@ const _: () = {
     assert!(size_of::<Event>() == 192);
     assert!(offset_of!(Event, outer_dst) == 176);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 144);
+    assert!(size_of::<Provenance>() == 176);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
-    assert!(offset_of!(PolicyTable, permitted) == 112);
+    assert!(offset_of!(PolicyTable, permitted) == 128);
     assert!(size_of::<Nat64>() == 40);
     assert!(offset_of!(Nat64, upper_bits) == 32);
     // A map value is padded to 8 bytes by the kernel; without padding of its own both sides agree.

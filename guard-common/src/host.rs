@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::abi::{MAX_EXEMPTIONS, PolicyTable};
+use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_PARTIES, NO_USER, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
@@ -151,8 +151,25 @@ pub struct HostOrigin {
     pub mark: u32,
     /// Bytes on the wire.
     pub wire_len: u64,
-    /// Cgroup ids from level 1 on.
+    /// Cgroup ids from level 1 on: of the sending socket.
     pub cgroups: Vec<u64>,
+    /// Likewise of each process that used it.
+    pub parties: Vec<Vec<u64>>,
+    /// Users of the socket, at most as many as are told apart.
+    pub users: Vec<u32>,
+    /// Whether the socket may be anybody's.
+    pub everybody: bool,
+}
+
+impl HostOrigin {
+    /// The cgroups of the socket and of whoever used it, as the kernel program has them.
+    fn all_cgroups(&self) -> impl Iterator<Item = [u64; MAX_CGROUP_LEVELS]> {
+        std::iter::once(&self.cgroups).chain(&self.parties).map(|ids| {
+            let mut levels = [0; MAX_CGROUP_LEVELS];
+            levels.iter_mut().zip(ids).for_each(|(level, id)| *level = *id);
+            levels
+        })
+    }
 }
 
 impl Origin for HostOrigin {
@@ -168,10 +185,18 @@ impl Origin for HostOrigin {
     fn wire_len(&self) -> u64 {
         self.wire_len
     }
-    fn ancestor_cgroup(&self, level: u32) -> u64 {
-        level.checked_sub(1).and_then(|at| self.cgroups.get(at as usize)).copied().unwrap_or(0)
+    fn cgroup_pins(&self, policy: &PolicyTable) -> u64 {
+        self.all_cgroups().fold(0, |pins, cgroups| pins | decide::cgroup_pins(policy, &cgroups))
     }
     fn unplaced_pins(&self, policy: &PolicyTable) -> u64 {
-        decide::unplaced_pins(policy, self)
+        self.all_cgroups().fold(0, |pins, cgroups| pins | decide::unplaced_pins(policy, &cgroups))
+    }
+    fn uids(&self) -> [u32; 2 + MAX_PARTIES] {
+        let mut uids = [NO_USER; 2 + MAX_PARTIES];
+        uids.iter_mut().zip(&self.users).for_each(|(to, uid)| *to = *uid);
+        uids
+    }
+    fn everybody(&self) -> u64 {
+        u64::from(self.everybody)
     }
 }

@@ -3,10 +3,9 @@
 //! The traits have two real implementations: BPF maps and the socket buffer in the kernel program,
 //! boxed tables and plain values on the host.
 
-use crate::abi::{Hook, MAX_CGROUP_LEVELS, Place, PolicyTable, Provenance};
+use crate::abi::{Hook, MAX_PARTIES, Place, PolicyTable, Provenance};
 use crate::interval::GeoTables;
 use crate::packet::{Addr, Packet};
-use crate::search::at;
 use crate::trace::Trace;
 
 /// The pins that what is known beside the bytes lets match.
@@ -114,12 +113,16 @@ pub trait Origin {
     fn mark(&self) -> u32;
     /// Bytes on the wire: of a GSO packet, all its segments with their headers.
     fn wire_len(&self) -> u64;
-    /// Id of the sending socket's cgroup on this level below the cgroup v2 root (1 is the first);
-    /// 0 where there is no socket or no such level. What is asked for level 0 has no meaning.
-    fn ancestor_cgroup(&self, level: u32) -> u64;
-    /// `decide::unplaced_pins`: the pins that select a cgroup which may be the packet's, made anew since the daemon
+    /// `decide::cgroup_pins`: the pins that the cgroup of the sending socket lets match, and those of the processes that
+    /// used it. The kernel program has found them before.
+    fn cgroup_pins(&self, policy: &PolicyTable) -> u64;
+    /// `decide::unplaced_pins`: the pins that select a cgroup which may be one of these, made anew since the daemon
     /// looked. The kernel program has found them before.
     fn unplaced_pins(&self, policy: &PolicyTable) -> u64;
+    /// Users of the sending socket; [`NO_USER`](crate::abi::NO_USER) where there is none.
+    fn uids(&self) -> [u32; 2 + MAX_PARTIES];
+    /// Whether the sending socket may be anybody's: 1, else 0.
+    fn everybody(&self) -> u64;
 }
 
 impl Origin for Provenance {
@@ -140,12 +143,19 @@ impl Origin for Provenance {
         self.wire_len
     }
     #[inline(always)]
-    fn ancestor_cgroup(&self, level: u32) -> u64 {
-        const { assert!(MAX_CGROUP_LEVELS == 8) };
-        at(&self.cgroups, level.wrapping_sub(1))
+    fn cgroup_pins(&self, _policy: &PolicyTable) -> u64 {
+        self.cgroup_pins
     }
     #[inline(always)]
     fn unplaced_pins(&self, _policy: &PolicyTable) -> u64 {
         self.unplaced
+    }
+    #[inline(always)]
+    fn uids(&self) -> [u32; 2 + MAX_PARTIES] {
+        self.uids
+    }
+    #[inline(always)]
+    fn everybody(&self) -> u64 {
+        self.everybody
     }
 }

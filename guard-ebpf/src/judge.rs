@@ -1,6 +1,9 @@
 //! One packet's way: copy, parse, judge, exempt, account.
 
-use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, dimension};
+use guard_common::abi::{
+    Hook, MAX_PARTIES, NO_EXEMPTION, NO_USER, Outcome, Party, Place, PolicyTable, Process, Provenance,
+    dimension,
+};
 use guard_common::decide::{self, Decision, NoTrace, Wanted};
 use guard_common::packet::{Fault, Link, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
@@ -57,12 +60,8 @@ fn judge_in<S: Source>(
         return false;
     };
     let Some(policy) = generation.policy() else { return false };
-    if policy.dimensions & dimension::CGROUP != 0 {
-        source.describe_cgroups(policy.read_levels, &mut scratch.provenance);
-        scratch.provenance.unplaced = 0;
-        if policy.parent_len != 0 {
-            subprograms::borderguard_find_unplaced(number, generation.live.0);
-        }
+    if policy.dimensions & (dimension::CGROUP | dimension::USER) != 0 {
+        describe_users(number, generation, source, policy, &mut scratch.provenance);
     }
     parse(number, link, source, scratch);
     change(&mut scratch.packet);
@@ -75,13 +74,61 @@ fn judge_in<S: Source>(
         || is_untagged && policy.dimensions & dimension::UNTAGGED != 0
     {
         scratch.provenance.cgroup = source.cgroup();
-        source.describe_process(&mut scratch.provenance.process);
+        scratch.provenance.process = match source.facts() {
+            // SAFETY: what is kept with a socket stays there while the program runs. Another program may write it
+            // meanwhile: then parts of two processes may come together in an event.
+            Some(facts) => unsafe { *(*facts).process() },
+            None => Process::default(),
+        };
     }
     account(number, hook, scratch, policy);
     if is_untagged {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
     scratch.outcome.verdict != Verdict::Drop as u8
+}
+
+/// Writes who made and who used the sending socket, as far as a selector asks for it.
+#[inline(always)]
+fn describe_users<S: Source>(
+    number: u32,
+    generation: Generation,
+    source: &S,
+    policy: &PolicyTable,
+    provenance: &mut Provenance,
+) {
+    let by_cgroup = policy.dimensions & dimension::CGROUP != 0;
+    provenance.cgroup_pins = 0;
+    provenance.unplaced = 0;
+    provenance.everybody = 0;
+    provenance.uids = [source.owner(), NO_USER, NO_USER, NO_USER];
+    if by_cgroup {
+        source.describe_cgroups(policy.read_levels, provenance);
+        subprograms::borderguard_find_cgroup(number, generation.live.0);
+    }
+    let Some(facts) = source.facts() else { return };
+    // SAFETY: what is kept with the socket stays while the program runs. A party that is written is not written again,
+    // and one that is being written counts as anybody.
+    unsafe {
+        if (*facts).maker.is_known() {
+            provenance.uids[1] = (*facts).maker.uid;
+        }
+        provenance.everybody = (*facts).everybody;
+        for at in 0..MAX_PARTIES {
+            let party = &raw const (*facts).parties[at];
+            match core::ptr::read_volatile(&raw const (*party).state) {
+                Party::FREE => {}
+                Party::READY => {
+                    provenance.uids[2 + at] = (*party).uid;
+                    if by_cgroup {
+                        provenance.cgroups = (*party).cgroups;
+                        subprograms::borderguard_find_cgroup(number, generation.live.0);
+                    }
+                }
+                _ => provenance.everybody = 1,
+            }
+        }
+    }
 }
 
 /// Parses the frame's first bytes, and more of them where these do not tell.

@@ -101,6 +101,10 @@ pub static BYPASSES: Array<u64> = Array::pinned(BYPASS_COUNTS as u32, 0);
 #[btf_map(name = "SOCKET_FACTS")]
 pub static SOCKET_FACTS: SocketStorage<SocketFacts> = SocketStorage::pinned();
 
+/// 1 once the holders of sockets were noted that were open before the hooks were attached, else 0.
+#[map(name = "SOCKETS_NAMED")]
+pub static SOCKETS_NAMED: Array<u64> = Array::pinned(1, 0);
+
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]
 pub static LIMITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(EVENT_LIMITS as u32, 0);

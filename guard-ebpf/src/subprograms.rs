@@ -117,14 +117,18 @@ pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
     generation.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
 }
 
-/// Writes [`decide::unplaced_pins`] of the packet in the scratch of this number there, over the slots of this live
-/// word.
+/// Adds [`decide::cgroup_pins`] and [`decide::unplaced_pins`] of the cgroups in the scratch of this number there, over the
+/// slots of this live word.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_find_unplaced(number: u32, live: u32) -> u32 {
+pub extern "C" fn borderguard_find_cgroup(number: u32, live: u32) -> u32 {
     let generation = Generation::of(live);
     if let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) {
-        scratch.provenance.unplaced = decide::unplaced_pins(policy, &scratch.provenance);
+        let provenance = &mut scratch.provenance;
+        provenance.cgroup_pins |= decide::cgroup_pins(policy, &provenance.cgroups);
+        if policy.parent_len != 0 {
+            provenance.unplaced |= decide::unplaced_pins(policy, &provenance.cgroups);
+        }
     }
     0
 }

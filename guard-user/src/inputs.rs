@@ -23,6 +23,9 @@ pub enum InputError {
     /// The config has errors: all of them, each with its place and a hint.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// Users that pins select are not known: all of them.
+    #[error("{}: give their numbers; names are looked up in {USERS} alone", .0.join("\n"))]
+    Users(Vec<String>),
     /// Databases can't be used: all of them, a line each.
     #[error("{}", lines(.0))]
     Databases(Vec<mmdb::Error>),
@@ -50,6 +53,44 @@ pub fn load_config(file: &Path, observe: bool) -> Result<Checked, InputError> {
     let mut checked = config::load(file, &Surroundings::new(None))?;
     checked.policy.host.observe |= observe;
     Ok(checked)
+}
+
+/// Where users are looked up by name. What a host has from a server in the network may take any time, and may not be
+/// there when the guard starts.
+const USERS: &str = "/etc/passwd";
+
+/// Looks up the numbers of the users that pins select by name: for who makes tables of the policy.
+///
+/// # Errors
+/// [`InputError::Users`].
+pub fn look_up_users(policy: &mut Policy) -> Result<(), InputError> {
+    let users = policy.pins.iter_mut().flat_map(|pin| &mut pin.select.users);
+    let mut unknown = Vec::new();
+    for user in users.filter(|user| user.uid.is_none()) {
+        match uid_of(&user.text) {
+            Ok(uid) => user.uid = Some(uid),
+            Err(why) => unknown.push(why),
+        }
+    }
+    if unknown.is_empty() { Ok(()) } else { Err(InputError::Users(unknown)) }
+}
+
+/// The number of a user of this host.
+///
+/// # Errors
+/// Where there is none of the name, or that can't be told.
+pub fn uid_of(name: &str) -> Result<u32, String> {
+    let users = std::fs::read(USERS).map_err(|error| format!("{USERS} can't be read: {error}"))?;
+    let users = String::from_utf8_lossy(&users);
+    find_uid(&users, name).ok_or_else(|| format!("there is no user {name:?} in {USERS}"))
+}
+
+/// The number of a user, of lines as passwd(5) has them.
+fn find_uid(users: &str, name: &str) -> Option<u32> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
 }
 
 /// Loads the databases of a config as one.
@@ -90,6 +131,25 @@ mod tests {
 
     const POLICY: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
                           action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+
+    #[test]
+    fn users_are_looked_up_by_name_and_every_unknown_one_is_named() {
+        let users = "root:x:0:0:root:/root:/bin/sh\npostgres:x:107:113::/:/bin/sh\nodd\nbad:x:y:\n";
+        let found = |name| find_uid(users, name);
+        assert_eq!(
+            (found("postgres"), found("root"), found("odd"), found("bad"), found("")),
+            (Some(107), Some(0), None, None, None)
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let text = POLICY.to_owned() + "select.users = [\"root\", 12, \"no-such-1\", \"no-such-2\"]\n";
+        let mut policy = load_config(&write(folder.path(), &text), false).unwrap().policy;
+        let error = look_up_users(&mut policy).unwrap_err().to_string();
+        assert!(error.contains("no-such-1") && error.contains("no-such-2"), "{error}");
+        policy.pins[0].select.users.truncate(2);
+        look_up_users(&mut policy).unwrap();
+        let uids: Vec<_> = policy.pins[0].select.users.iter().map(|user| user.uid).collect();
+        assert_eq!(uids, [Some(0), Some(12)]);
+    }
 
     #[test]
     fn the_flag_makes_a_policy_observe() {

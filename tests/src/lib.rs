@@ -7,6 +7,7 @@
 //! - [`bed`] is a storage host with the real daemon, which [`program`] finds, and two clients.
 //! - [`service`] is what the storage host serves, and [`signing`] is who approves exemptions.
 //! - [`geo_file`] writes a geo database.
+//! - [`user`] does work as another user.
 //! - [`wire`] counts what a network received, by the kernel's own counters.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`pages`] reads pages of the documentation.
@@ -39,4 +40,5 @@ pub mod slow;
 pub mod sockopt;
 pub mod storm;
 pub mod story;
+pub mod user;
 pub mod wire;

@@ -40,7 +40,7 @@ fn a_pinned_slice_that_is_made_anew_sends_nothing_with_a_daemon_or_without() {
     let name = slice.path().file_name().unwrap().to_str().unwrap();
     bed.configure(&format!(
         "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
-         select.cgroups = [\"{name}\", \"{name}-absent\"]\n"
+         [pin.select]\nsent_by = \"socket\"\ncgroups = [\"{name}\", \"{name}-absent\"]\n"
     ))
     .unwrap();
     let daemon = bed.start(&[]).unwrap();

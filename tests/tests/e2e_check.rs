@@ -68,7 +68,7 @@ fn what_keeps_a_start_from_succeeding_is_an_error() {
 #[ignore = "needs root and BPF"]
 fn what_a_start_goes_on_without_is_a_warning() {
     let bed = Bed::new("without").unwrap();
-    let rest = PIN.replace("ports =", "cgroups = [\"bg-no-such.slice\"]\nports =")
+    let rest = PIN.replace("ports =", "sent_by = \"socket\"\ncgroups = [\"bg-no-such.slice\"]\nports =")
         + "[control.groups]\nview = [\"bg-no-such\"]\n[geo]\nmax_age = \"1h\"\n";
     bed.configure_for(&["eth0", "eth9"], &rest).unwrap();
     let state = bed.file("state").to_string_lossy().into_owned();

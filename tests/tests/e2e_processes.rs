@@ -11,6 +11,7 @@ use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, MAIL_PORT, PATIENCE, PIN,
 use guard_tests::bpffs;
 use guard_tests::cgroup;
 use guard_tests::proc::retry_until;
+use guard_tests::user::as_user;
 use guard_user::health::ProblemCode;
 
 /// A unit's cgroup below the one in which the bed's sockets are noted. It goes with the bed.
@@ -43,19 +44,6 @@ fn somebody() -> (u32, String) {
         (uid != 0).then_some((uid, name))
     };
     users.lines().find_map(user).unwrap()
-}
-
-/// Runs on a thread of this name as this user.
-fn as_user<T: Send>(name: &str, uid: u32, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, || {
-            // SAFETY: the system call itself, of which only this thread's users change.
-            let set = unsafe { libc::syscall(libc::SYS_setresuid, uid, -1_i64, -1_i64) };
-            assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-            work()
-        });
-        thread.unwrap().join().unwrap()
-    })
 }
 
 #[test]

@@ -301,7 +301,7 @@ struct Both {
 
 impl Both {
     fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], mark: u32) {
-        let from = Surroundings { interface: Some("lo".to_owned()), mark, cgroup: None };
+        let from = Surroundings { interface: Some("lo".to_owned()), mark, ..Surroundings::default() };
         let origin = self.explainer.origin(&from, frame.len() as u64);
         let by_kernel = match self.kernel.judge_frame(hook, link, frame, &origin) {
             Ok(judged) => judged,

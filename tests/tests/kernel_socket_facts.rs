@@ -68,6 +68,10 @@ fn a_socket_has_who_made_it_and_who_used_it() {
         let before = cgroup::inside(inside.path(), bind).unwrap();
         kernel.note_sockets(Some(&target(&on))).unwrap();
         assert_eq!(facts(&kernel, &before), None, "made before there was a hook");
+        cgroup::inside(user.path(), || before.send_to(b"x", loopback(9)).unwrap()).unwrap();
+        assert_eq!(facts(&kernel, &before), None, "whoever has it open is still to be noted");
+        // No process of this one's is below that cgroup.
+        assert_eq!(kernel.name_open_sockets(away.path()), NamedSockets::default());
         let socket = cgroup::inside(inside.path(), || UdpSocket::bind(loopback(0)).unwrap()).unwrap();
         let made = SocketFacts { maker: own(&inside), ..SocketFacts::default() };
         assert_eq!(facts(&kernel, &socket), Some(made));
@@ -75,7 +79,8 @@ fn a_socket_has_who_made_it_and_who_used_it() {
         // Another process uses it, and one made elsewhere.
         for (socket, maker) in [(&socket, own(&inside)), (&before, Process::default())] {
             cgroup::inside(user.path(), || socket.send_to(b"x", loopback(9)).unwrap()).unwrap();
-            assert_eq!(facts(&kernel, socket), Some(SocketFacts { maker, sender: own(&user) }));
+            let found = facts(&kernel, socket).unwrap();
+            assert_eq!((found.maker, found.sender), (maker, own(&user)));
         }
         cgroup::inside(inside.path(), || socket.connect(loopback(9)).unwrap()).unwrap();
         assert_eq!(facts(&kernel, &socket).unwrap().sender, own(&inside));
@@ -110,7 +115,8 @@ fn an_accepted_socket_has_its_listeners_facts() {
         assert_eq!(facts(&kernel, &served), Some(made));
         assert_eq!(facts(&kernel, &client), None);
         let client = cgroup::inside(on.path(), || TcpStream::connect(to).unwrap()).unwrap();
-        assert_eq!(facts(&kernel, &client), Some(SocketFacts { maker: own(&on), sender: own(&on) }));
+        let expected = SocketFacts { maker: own(&on), sender: own(&on), ..SocketFacts::default() };
+        assert_eq!(facts(&kernel, &client), Some(expected), "its maker alone has used it");
     });
 }
 

@@ -1,6 +1,6 @@
 //! What the kernel program accounts: counts, flow records, events, and what it could not keep.
 
-use super::{MAX_CGROUP_LEVELS, MAX_PINS, Process};
+use super::{MAX_CGROUP_LEVELS, MAX_PARTIES, MAX_PINS, Process};
 use crate::jurisdiction;
 use crate::packet::Addr;
 use crate::verdict::{Reason, Verdict};
@@ -217,12 +217,21 @@ pub struct Outcome {
 pub struct Provenance {
     /// Bytes on the wire: of a GSO packet, all its segments with their headers.
     pub wire_len: u64,
-    /// Ids of the sending socket's cgroups from level 1 on; 0 where there is none. Filled only at the levels of
-    /// [`read_levels`](super::PolicyTable::read_levels).
+    /// Ids of cgroups from level 1 on, 0 where there is none: of the sending socket, then of each party that used it.
+    /// Of the socket filled only at the levels of [`read_levels`](super::PolicyTable::read_levels).
     pub cgroups: [u64; MAX_CGROUP_LEVELS],
-    /// Pins that select a cgroup which may be the packet's, [`decide::unplaced_pins`](crate::decide::unplaced_pins).
-    /// Filled where a selector asks for cgroups.
+    /// Pins that these cgroups let match, [`decide::cgroup_pins`](crate::decide::cgroup_pins). Filled where a selector
+    /// asks for cgroups.
+    pub cgroup_pins: u64,
+    /// Pins that select a cgroup which may be one of these, [`decide::unplaced_pins`](crate::decide::unplaced_pins).
+    /// Filled likewise.
     pub unplaced: u64,
+    /// Users of the socket: its owner, its maker and each party's; [`NO_USER`](super::NO_USER) where there is none. Filled
+    /// where a selector asks for users.
+    pub uids: [u32; 2 + MAX_PARTIES],
+    /// 1 where the socket may be anybody's, [`SocketFacts::everybody`](super::SocketFacts::everybody). Filled where a
+    /// selector asks for cgroups or users.
+    pub everybody: u64,
     /// Id of the sending socket's cgroup; 0 where there is none. Filled where a record of the packet is kept.
     pub cgroup: u64,
     /// Who used or made the sending socket. Filled where an event or a record without a pin may come of the packet.

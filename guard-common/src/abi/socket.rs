@@ -1,5 +1,7 @@
 //! What the kernel keeps with a socket: who made it, and who uses it.
 
+use super::MAX_CGROUP_LEVELS;
+
 /// Bytes of a command's name, as `TASK_COMM_LEN` has them.
 pub const COMMAND_LEN: usize = 16;
 
@@ -30,6 +32,37 @@ impl Process {
     }
 }
 
+/// Cgroups and users that use a socket beside its maker's and are told apart.
+pub const MAX_PARTIES: usize = 2;
+
+/// The uid of nobody: no user has it (setuid(2) takes it for "unchanged").
+pub const NO_USER: u32 = u32::MAX;
+
+/// A cgroup and a user whose processes use a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Party {
+    /// Whether anything is written here: [`FREE`](Self::FREE), [`FILLING`](Self::FILLING) or [`READY`](Self::READY).
+    pub state: u64,
+    /// Id of the cgroup.
+    pub cgroup: u64,
+    /// The real user.
+    pub uid: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
+    /// Ids of the cgroup and of those above it, from level 1 on; 0 where it is less deep.
+    pub cgroups: [u64; MAX_CGROUP_LEVELS],
+}
+
+impl Party {
+    /// Nobody has it.
+    pub const FREE: u64 = 0;
+    /// It is being written: whoever it is may match anything.
+    pub const FILLING: u64 = 1;
+    /// It is written, and stays.
+    pub const READY: u64 = 2;
+}
+
 /// What is kept with a socket. An accepted socket has a copy of its listener's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -39,6 +72,11 @@ pub struct SocketFacts {
     pub maker: Process,
     /// Who connected it last, or sent a datagram by it to an address. What is sent by a connected socket asks no hook.
     pub sender: Process,
+    /// Whose processes used it, beside the maker's: nothing that was once here goes away. Who used a socket may hold
+    /// it still, and what a connected socket sends asks no hook.
+    pub parties: [Party; MAX_PARTIES],
+    /// 1 where there were more of them than have room: then it may be anybody's.
+    pub everybody: u64,
 }
 
 impl SocketFacts {
@@ -53,7 +91,10 @@ impl SocketFacts {
 const _: () = {
     assert!(size_of::<Process>() == 40);
     assert!(core::mem::offset_of!(Process, command) == 24);
-    assert!(size_of::<SocketFacts>() == 80);
+    assert!(size_of::<Party>() == 88);
+    assert!(core::mem::offset_of!(Party, cgroups) == 24);
+    assert!(size_of::<SocketFacts>() == 264);
+    assert!(core::mem::offset_of!(SocketFacts, parties) == 80);
 };
 
 #[cfg(test)]

@@ -32,24 +32,42 @@ pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByO
         }
         pins &= matching;
     }
+    // A socket that may be anybody's matches every selector of cgroups and of users.
+    let everybody = nonzero_mask(origin.everybody());
     if policy.dimensions & dimension::CGROUP != 0 {
-        let mut matching = policy.any_cgroup;
-        for level in 1..=MAX_CGROUP_LEVELS as u32 {
-            if policy.cgroup_levels & (1 << level) != 0 {
-                matching |= cgroup_pins(policy, origin.ancestor_cgroup(level));
-            }
-        }
+        let matching = policy.any_cgroup | origin.cgroup_pins(policy) | everybody;
         unplaced = origin.unplaced_pins(policy) & !matching;
         pins &= matching | unplaced;
+    }
+    if policy.dimensions & dimension::USER != 0 {
+        let mut matching = policy.any_user | everybody;
+        for uid in origin.uids() {
+            matching |= user_pins(policy, uid);
+        }
+        pins &= matching;
     }
     ByOrigin { pins, unplaced: unplaced & pins }
 }
 
-/// The pins that select a cgroup which may be the packet's, made anew since the daemon looked: see
-/// [`abi::CgroupParent`].
+/// The pins that a cgroup lets match, by the ids of it and of those above it from level 1 on.
 #[inline(always)]
 #[must_use]
-pub fn unplaced_pins<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
+pub fn cgroup_pins(policy: &PolicyTable, cgroups: &[u64; MAX_CGROUP_LEVELS]) -> u64 {
+    let mut pins = u64::from(policy.zero);
+    for level in 1..=MAX_CGROUP_LEVELS as u32 {
+        if policy.cgroup_levels & (1 << level) != 0 {
+            pins |= pins_of_cgroup(policy, at(cgroups, level - 1));
+        }
+    }
+    pins
+}
+
+/// The pins that select a cgroup which may be this one, made anew since the daemon looked: see [`abi::CgroupParent`].
+#[inline(always)]
+#[must_use]
+pub fn unplaced_pins(policy: &PolicyTable, cgroups: &[u64; MAX_CGROUP_LEVELS]) -> u64 {
+    // What is asked for level 0 has no meaning.
+    let ancestor = |level: u32| at(cgroups, level.wrapping_sub(1));
     let mut pins = u64::from(policy.zero);
     for index in 0..abi::MAX_CGROUP_PARENTS as u32 {
         if index >= policy.parent_len {
@@ -58,10 +76,9 @@ pub fn unplaced_pins<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
         let parent = at_ref(&policy.parents, index);
         // Every socket's cgroup is below the root. Of level 0 nothing is read; it stands for any id.
         let at_root = mask_if_equal(u64::from(parent.level), 0);
-        let below = at_root | mask_if_equal(origin.ancestor_cgroup(parent.level), parent.id);
-        let is_new =
-            less64(parent.known, origin.ancestor_cgroup(parent.level.wrapping_add(1))).wrapping_neg();
-        let is_deep = nonzero_mask(origin.ancestor_cgroup(parent.depth));
+        let below = at_root | mask_if_equal(ancestor(parent.level), parent.id);
+        let is_new = less64(parent.known, ancestor(parent.level.wrapping_add(1))).wrapping_neg();
+        let is_deep = nonzero_mask(ancestor(parent.depth));
         pins |= parent.pins & below & is_new & is_deep;
     }
     pins
@@ -79,13 +96,24 @@ fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
 }
 
 #[inline(always)]
-fn cgroup_pins(policy: &PolicyTable, id: u64) -> u64 {
+fn pins_of_cgroup(policy: &PolicyTable, id: u64) -> u64 {
     let after = partition_point(steps::<{ abi::MAX_CGROUPS }>(), 0, u64::from(policy.cgroup_len), |index| {
         less64(id, at(&policy.cgroups, index)) ^ 1
     });
     let index = after.wrapping_sub(1);
     let known = mask_if_equal(at(&policy.cgroups, index), id);
     at(&policy.cgroup_pins, index) & known & nonzero_mask(after)
+}
+
+/// The pins that a user lets match; none for [`abi::NO_USER`], which no selector names.
+#[inline(always)]
+fn user_pins(policy: &PolicyTable, uid: u32) -> u64 {
+    let after = partition_point(steps::<{ abi::MAX_USERS }>(), 0, u64::from(policy.user_len), |index| {
+        less_or_equal(u64::from(at(&policy.users, index)), u64::from(uid))
+    });
+    let index = after.wrapping_sub(1);
+    let known = mask_if_equal(u64::from(at(&policy.users, index)), u64::from(uid));
+    at(&policy.user_pins, index) & known & nonzero_mask(after)
 }
 
 /// All bits set where the number is not 0.

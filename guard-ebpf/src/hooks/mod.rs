@@ -6,7 +6,7 @@ mod sockopt;
 mod tc;
 mod xdp;
 
-use guard_common::abi::{Process, Provenance};
+use guard_common::abi::{Provenance, SocketFacts};
 
 pub use socket::{made, used};
 pub use sockopt::may_set;
@@ -37,9 +37,12 @@ pub trait Source {
     /// Writes the cgroups of the sending socket on these levels, a bit each from level 1 on.
     fn describe_cgroups(&self, levels: u32, to: &mut Provenance);
 
+    /// What is kept with the sending socket.
+    fn facts(&self) -> Option<*mut SocketFacts>;
+
+    /// The owner of the sending socket; [`NO_USER`](guard_common::abi::NO_USER) where there is none.
+    fn owner(&self) -> u32;
+
     /// Id of the sending socket's cgroup; 0 where there is none.
     fn cgroup(&self) -> u64;
-
-    /// Writes who used or made the sending socket; nobody where that is not known.
-    fn describe_process(&self, to: &mut Process);
 }

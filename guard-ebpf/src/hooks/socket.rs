@@ -2,12 +2,14 @@
 //! anything.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm,
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
 };
 use aya_ebpf::programs::{SockAddrContext, SockContext};
-use guard_common::abi::{COMMAND_LEN, Process, SocketFacts};
+use guard_common::abi::{COMMAND_LEN, MAX_CGROUP_LEVELS, MAX_PARTIES, Party, Process, SocketFacts};
 
-use crate::maps::SOCKET_FACTS;
+use crate::atomic;
+use crate::maps::{SOCKET_FACTS, SOCKETS_NAMED};
 
 /// Notes the process that makes a socket.
 #[inline(always)]
@@ -28,23 +30,75 @@ pub fn used(context: &SockAddrContext) {
         return;
     }
     // SAFETY: the socket is the kernel's, and zeroes are facts: those of nobody.
-    let Some(facts) = (unsafe { SOCKET_FACTS.get_or_make(socket.cast()) }) else { return };
+    let facts = unsafe {
+        match SOCKET_FACTS.get(socket.cast()) {
+            None if are_named() => SOCKET_FACTS.get_or_make(socket.cast()),
+            // Whoever has it open is still to be noted by the daemon, which writes no facts over others.
+            facts => facts,
+        }
+    };
+    let Some(facts) = facts else { return };
     // SAFETY: what is kept with the socket stays while the program runs. Several processes may use a socket at once:
     // then parts of two may come together, in what is told and in nothing else.
     unsafe {
         let sender = &raw mut (*facts).sender;
+        let (cgroup, uid) = (bpf_get_current_cgroup_id(), user());
+        let is_same = (*sender).cgroup == cgroup && (*sender).uid == uid;
         // A process that sends many datagrams is noted once.
-        if (*sender).thread != thread() || (*sender).cgroup != bpf_get_current_cgroup_id() {
+        if !is_same || (*sender).thread != bpf_get_current_pid_tgid() as u32 {
+            take_up(facts, cgroup, uid);
             note(sender);
         }
     }
 }
 
-/// The thread that asks.
+/// Whether the holders of sockets were noted that were open before the hooks were attached.
 #[inline(always)]
-fn thread() -> u32 {
+fn are_named() -> bool {
+    // SAFETY: the element is an aligned word, which the daemon alone writes.
+    SOCKETS_NAMED.get_ptr(0).is_some_and(|named| unsafe { core::ptr::read_volatile(named) } != 0)
+}
+
+/// Adds the cgroup and the user of the process that asks to those that have used the socket. Of the maker's both are
+/// known already: the cgroup in which a socket is made stays the socket's.
+///
+/// # Safety
+///
+/// `facts` must be the value of a map.
+#[inline(always)]
+unsafe fn take_up(facts: *mut SocketFacts, cgroup: u64, uid: u32) {
+    // SAFETY: the caller vouches for `facts`. A party is claimed by one program alone, and not changed once it is ready.
+    unsafe {
+        let maker = &raw const (*facts).maker;
+        if (*maker).is_known() && (*maker).cgroup == cgroup && (*maker).uid == uid {
+            return;
+        }
+        for at in 0..MAX_PARTIES {
+            let party = &raw mut (*facts).parties[at];
+            let state = core::ptr::read_volatile(&raw const (*party).state);
+            if state == Party::READY && (*party).cgroup == cgroup && (*party).uid == uid {
+                return;
+            }
+            if state == Party::FREE && atomic::replace(&raw mut (*party).state, Party::FREE, Party::FILLING) {
+                (*party).cgroup = cgroup;
+                (*party).uid = uid;
+                for level in 1..=MAX_CGROUP_LEVELS {
+                    (*party).cgroups[level - 1] = bpf_get_current_ancestor_cgroup_id(level as i32);
+                }
+                // From FILLING to READY, and all that was written before it is seen with it.
+                atomic::fetch_add(&raw mut (*party).state, Party::READY - Party::FILLING);
+                return;
+            }
+        }
+        core::ptr::write_volatile(&raw mut (*facts).everybody, 1);
+    }
+}
+
+/// The real user of the process that asks.
+#[inline(always)]
+fn user() -> u32 {
     // SAFETY: the helper only reads.
-    unsafe { bpf_get_current_pid_tgid() as u32 }
+    unsafe { bpf_get_current_uid_gid() as u32 }
 }
 
 /// Writes the process that asks.
@@ -54,14 +108,13 @@ fn thread() -> u32 {
 /// `to` must be in the value of a map.
 #[inline(always)]
 unsafe fn note(to: *mut Process) {
-    const { assert!(size_of::<SocketFacts>() == 2 * size_of::<Process>()) };
     // SAFETY: the caller vouches for `to`; the helpers only read, but for the name, which has room.
     unsafe {
         let both = bpf_get_current_pid_tgid();
         (*to).cgroup = bpf_get_current_cgroup_id();
         (*to).pid = (both >> 32) as u32;
         (*to).thread = both as u32;
-        (*to).uid = bpf_get_current_uid_gid() as u32;
+        (*to).uid = user();
         bpf_get_current_comm((&raw mut (*to).command).cast(), COMMAND_LEN as u32);
     }
 }

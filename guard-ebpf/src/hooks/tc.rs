@@ -2,9 +2,11 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use aya_ebpf::helpers::generated::{bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes,
+};
 use aya_ebpf::programs::TcContext;
-use guard_common::abi::{MAX_CGROUP_LEVELS, Process, Provenance};
+use guard_common::abi::{MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
 
 use super::Source;
 use crate::maps::SOCKET_FACTS;
@@ -62,19 +64,22 @@ impl Source for TcContext {
     }
 
     #[inline(always)]
-    fn describe_process(&self, to: &mut Process) {
+    fn facts(&self) -> Option<*mut SocketFacts> {
         // SAFETY: the context is the kernel's. Packets of a handshake have a socket that is no whole one yet; of those
         // the kernel's helper knows nothing.
-        let facts = unsafe {
+        unsafe {
             let socket = (*self.skb.skb).__bindgen_anon_2.sk;
             if socket.is_null() { None } else { SOCKET_FACTS.get(socket.cast()) }
-        };
-        *to = match facts {
-            // SAFETY: what is kept with a socket stays there while the program runs. Another program may write it
-            // meanwhile: then parts of two processes may come together in an event.
-            Some(facts) => unsafe { *(*facts).process() },
-            None => Process::default(),
-        };
+        }
+    }
+
+    #[inline(always)]
+    fn owner(&self) -> u32 {
+        // SAFETY: the context is the kernel's. Without a socket the helper would answer with a user.
+        unsafe {
+            let is_sent = !(*self.skb.skb).__bindgen_anon_2.sk.is_null();
+            if is_sent { bpf_get_socket_uid(self.skb.skb) } else { NO_USER }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
-use guard_common::abi::{MAX_CGROUP_LEVELS, Process, Provenance};
+use guard_common::abi::{MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
 
 use super::Source;
 
@@ -51,8 +51,13 @@ impl Source for XdpContext {
     }
 
     #[inline(always)]
-    fn describe_process(&self, to: &mut Process) {
-        *to = Process::default();
+    fn facts(&self) -> Option<*mut SocketFacts> {
+        None
+    }
+
+    #[inline(always)]
+    fn owner(&self) -> u32 {
+        NO_USER
     }
 }
 

@@ -13,6 +13,7 @@ use super::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
+use crate::control::users::user_name;
 use crate::exemption::{self, Clocks};
 use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
@@ -20,6 +21,7 @@ use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
 use crate::inputs;
+use crate::kernel::{cgroup, running};
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
@@ -53,6 +55,12 @@ pub struct Args {
     /// The cgroup of the process that sends it, below the root of cgroup v2.
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<String>,
+    /// The user of that process: a name of /etc/passwd, or a number.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// That process itself, where it runs on this host: it has the cgroup and the user.
+    #[arg(long, value_name = "PID", conflicts_with_all = ["cgroup", "user"])]
+    pub pid: Option<u32>,
     /// The packet comes in, from --from to --to: say whether it could be answered.
     #[arg(long)]
     pub ingress: bool,
@@ -61,7 +69,7 @@ pub struct Args {
     pub pcap: Option<PathBuf>,
     /// Have the kernel's program judge the same frames (BPF_PROG_TEST_RUN, by a copy that guards nothing),
     /// and end with exit code 1 where it decides otherwise. Needs root.
-    #[arg(long, requires = "pcap", conflicts_with = "cgroup")]
+    #[arg(long, requires = "pcap", conflicts_with_all = ["cgroup", "user", "pid"])]
     pub kernel: bool,
     /// One JSON object, or with --pcap one a frame.
     #[arg(long)]
@@ -84,7 +92,7 @@ fn mark(text: &str) -> Result<u32, String> {
 /// kernel does not take a copy of the programs.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let explainer = explainer(&args.config, args.iface.as_deref())?;
-    let from = Surroundings { interface: args.iface.clone(), mark: args.mark, cgroup: args.cgroup.clone() };
+    let from = surroundings(args)?;
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
         (Some(file), ..) => {
@@ -109,9 +117,34 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     }
 }
 
+/// What the options say beside the addresses.
+fn surroundings(args: &Args) -> Result<Surroundings> {
+    let mut from = Surroundings {
+        interface: args.iface.clone(),
+        mark: args.mark,
+        cgroup: args.cgroup.clone(),
+        ..Surroundings::default()
+    };
+    if let Some(name) = &args.user {
+        let uid = name.parse().or_else(|_| inputs::uid_of(name)).map_err(CliError::bad_input)?;
+        from.user = Some((name.clone(), uid));
+    }
+    if let Some(pid) = args.pid {
+        let process = running(pid)
+            .map_err(|error| CliError::bad_input(format!("the process {pid} can't be looked at: {error}")))?;
+        let unit = cgroup::unit(&process.cgroup).map(|unit| format!(", unit {unit}")).unwrap_or_default();
+        from.process = Some(format!("{} ({pid}){unit}", process.command));
+        let name = user_name(process.uid).unwrap_or_else(|| process.uid.to_string());
+        from.user = Some((name, process.uid));
+        from.cgroup = Some(process.cgroup);
+    }
+    Ok(from)
+}
+
 /// The tables of this host: config, databases and open exemptions.
 fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
-    let inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
+    let mut inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
+    inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
     let names: Vec<String> = inputs.policy.pins.iter().map(|pin| pin.name.clone()).collect();
     let (exemptions, unread) = match open_exemptions(&inputs.policy, &names) {
         Ok(exemptions) => (exemptions, None),

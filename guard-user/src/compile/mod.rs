@@ -149,6 +149,14 @@ pub enum CompileError {
         /// The path as the policy has it.
         path: String,
     },
+    /// A pin selects a user whose number is not known.
+    #[error("pin \"{pin}\" selects the user \"{user}\", whose number is not known: give the number")]
+    NoUser {
+        /// The pin.
+        pin: String,
+        /// The user as the policy has it.
+        user: String,
+    },
     /// A cgroup lies deeper than the tables look.
     #[error(
         "pin \"{pin}\" selects the cgroup \"{path}\" on level {level} below the root, and levels 1 to {max} are \

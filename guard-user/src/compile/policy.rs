@@ -32,6 +32,7 @@ pub fn policy_table(
     fill_peers(&mut table, policy, exemptions)?;
     fill_interfaces(&mut table, &policy.pins, host)?;
     fill_cgroups(&mut table, &policy.pins, host)?;
+    fill_users(&mut table, &policy.pins)?;
     fill_marks(&mut table, &policy.pins)?;
     fill_nat64(&mut table, &policy.geo.nat64)?;
     Ok(table)
@@ -53,6 +54,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
         (any(|pin| !pin.select.ports.is_empty()), dimension::PORT),
         (any(|pin| !pin.select.interfaces.is_empty()), dimension::INTERFACE),
         (any(|pin| !pin.select.cgroups.is_empty()), dimension::CGROUP),
+        (any(|pin| !pin.select.users.is_empty()), dimension::USER),
         (any(|pin| !pin.select.marks.is_empty()), dimension::MARK),
         (!policy.failsafe.is_empty(), dimension::FAILSAFE),
         (!exemptions.is_empty(), dimension::EXEMPTION),
@@ -362,6 +364,27 @@ fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
     table.cgroup_len = selected.len() as u32;
     for ((place, set), (id, pins)) in table.cgroups.iter_mut().zip(&mut table.cgroup_pins).zip(selected) {
         (*place, *set) = (id, pins);
+    }
+    Ok(())
+}
+
+const USERS: Name = Name { table: "the users that pins select", hint: "select fewer" };
+
+fn fill_users(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
+    table.any_user = pins_where(pins, |pin| pin.select.users.is_empty());
+    let mut selected = std::collections::BTreeMap::new();
+    for (at, pin) in pins.iter().enumerate() {
+        for user in &pin.select.users {
+            let no_user = || CompileError::NoUser { pin: pin.name.clone(), user: user.text.clone() };
+            *selected.entry(user.uid.ok_or_else(no_user)?).or_insert(0_u64) |= 1 << at;
+        }
+    }
+    if selected.len() > table.users.len() {
+        return Err(USERS.full(selected.len(), table.users.len()));
+    }
+    table.user_len = selected.len() as u32;
+    for ((place, set), (uid, pins)) in table.users.iter_mut().zip(&mut table.user_pins).zip(selected) {
+        (*place, *set) = (uid, pins);
     }
     Ok(())
 }

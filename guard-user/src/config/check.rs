@@ -15,7 +15,7 @@ use super::limits;
 use super::places::{self, CARRIERS};
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, Pin, Policy, PortRange,
-    Record, Selectors, Site, State,
+    Record, Selectors, SentBy, Site, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -75,6 +75,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
     policy.bypass.refuse = raw.bypass_refuse.unwrap_or(drops);
     places::check_sites(raw, &policy.geo.nat64, groups, sink);
+    check_noting(raw, &policy, sink);
     check_open_failsafes(raw, &policy, sink);
     policy
 }
@@ -92,6 +93,19 @@ fn check_bypass(raw: &Raw, sink: &mut Sink<'_>) -> Bypass {
         refuse: raw.bypass_refuse.unwrap_or_default(),
         cgroup: one(&raw.bypass_cgroup, "bypass.cgroup", sink, root_or_below).unwrap_or_default(),
         allow: each(&raw.bypass_allow, "bypass.allow", sink, values::cgroup),
+    }
+}
+
+/// Reports pins that go by who uses a socket where that is not noted.
+fn check_noting(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
+    if sink.has_errors() || policy.sockets.note {
+        return;
+    }
+    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
+        let lists = [("pin.select.cgroups", &raw.select.cgroups), ("pin.select.users", &raw.select.users)];
+        for (field, list) in lists.into_iter().filter_map(|(field, list)| Some((field, list.as_ref()?))) {
+            sink.error(list.at, field, ErrorKind::UsesUnnoted { pin: pin.name.clone() });
+        }
     }
 }
 
@@ -191,11 +205,14 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Option<Pin> 
 }
 
 fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
+    let sent_by = [("process", SentBy::Process), ("socket", SentBy::Socket)];
     Selectors {
         sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
         ports: each(&raw.ports, "pin.select.ports", sink, values::ports),
         interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),
         cgroups: each(&raw.cgroups, "pin.select.cgroups", sink, values::cgroup),
+        users: each(&raw.users, "pin.select.users", sink, values::user),
+        sent_by: choice(&raw.sent_by, "pin.select.sent_by", &sent_by, sink).unwrap_or_default(),
         marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
     }
 }
@@ -258,6 +275,7 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
             items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect()),
         ),
         ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
+        ("pin.select.users", "users of all pins", limits::USERS, select(|select| &select.users)),
         ("bypass.allow", "cgroups that may bypass", limits::BYPASS_ALLOWED, items(vec![&raw.bypass_allow])),
         ("pin.select.marks", "marks of all pins", limits::MARKS, select(|select| &select.marks)),
     ];

@@ -121,6 +121,35 @@ pub enum ErrorKind {
         /// What already has it.
         taken_by: &'static str,
     },
+    /// Neither a number of a user nor a name.
+    #[error("{} is no user", quoted(text))]
+    BadUser {
+        /// What is there.
+        text: String,
+    },
+    /// A pin goes by who uses a socket, and that is not noted.
+    #[error("the pin {} goes by who uses a socket, and `sockets.note` is false", quoted(pin))]
+    UsesUnnoted {
+        /// The pin.
+        pin: String,
+    },
+    /// A user whose number is not known.
+    #[error("{reason}")]
+    UserMissing {
+        /// What was looked at.
+        reason: String,
+    },
+    /// A pin goes by who sends, and this kernel does not tell.
+    #[error(
+        "the pin {} goes by the process that sends, which this kernel does not tell: {reason}",
+        quoted(pin)
+    )]
+    SenderUnknown {
+        /// The pin.
+        pin: String,
+        /// What the kernel lacks.
+        reason: String,
+    },
     /// Neither an address with a prefix length nor anything like it.
     #[error("{} is no CIDR", quoted(text))]
     BadCidr {

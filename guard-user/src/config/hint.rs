@@ -18,6 +18,14 @@ impl ErrorKind {
             }
             Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
             Self::PinPath { .. } => "the daemon can't start without it".into(),
+            Self::BadUser { .. } => {
+                "give its number, or its name: letters, digits, hyphen, underscore and dot, at most 32 of them".into()
+            }
+            Self::UsesUnnoted { .. } => "leave `sockets.note` out, or pin by something else".into(),
+            Self::UserMissing { .. } => "give its number; names are looked up in /etc/passwd alone".into(),
+            Self::SenderUnknown { .. } => {
+                "write sent_by = \"socket\" beside it: then who made or connected the socket counts, or sent datagrams by it".into()
+            }
             Self::FileTooLong => "a config has a few hundred lines; is this the right file?".into(),
             Self::NotUtf8 => "save the file as UTF-8".into(),
             Self::Syntax { reason } if reason.contains("duplicate key") => {
@@ -175,6 +183,10 @@ impl ErrorKind {
             Self::GeoFile { .. } => "geo-file",
             Self::GeoTooLarge { .. } => "geo-too-large",
             Self::PinPath { .. } => "pin-path",
+            Self::BadUser { .. } => "bad-user",
+            Self::UsesUnnoted { .. } => "uses-unnoted",
+            Self::UserMissing { .. } => "user-missing",
+            Self::SenderUnknown { .. } => "sender-unknown",
             Self::FileTooLong => "file-too-long",
             Self::NotUtf8 => "not-utf8",
             Self::Syntax { .. } => "syntax",

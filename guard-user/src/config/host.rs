@@ -40,6 +40,15 @@ pub trait HostView {
     /// Why this Unix group has no number.
     fn group_fault(&self, name: &str) -> Option<String>;
 
+    /// The number of the user of this name.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    fn uid_of(&self, name: &str) -> Result<u32, String>;
+
+    /// Why the kernel does not tell which process sends.
+    fn sender_fault(&self) -> Option<String>;
+
     /// Whether there is a cgroup at this path below the root.
     fn has_cgroup(&self, path: &str) -> bool;
 
@@ -84,6 +93,7 @@ pub(super) fn find_errors(
     if let Some(reason) = host.pin_path_fault(&policy.state.pin_path) {
         sink.error(start(&raw.pin_path), "state.pin_path", ErrorKind::PinPath { reason });
     }
+    find_unknown_senders(raw, policy, host, sink);
     host.geo(policy).unwrap_or_else(|faults| {
         for fault in faults {
             let (index, kind) = match fault {
@@ -97,6 +107,23 @@ pub(super) fn find_errors(
         }
         None
     })
+}
+
+/// Finds users that are not there, and pins that go by what the kernel does not tell.
+fn find_unknown_senders(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
+    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
+        for (item, user) in items(&raw.select.users).zip(&pin.select.users) {
+            if let (None, Err(reason)) = (user.uid, host.uid_of(&user.text)) {
+                sink.error(item.span().start, "pin.select.users", ErrorKind::UserMissing { reason });
+            }
+        }
+        if pin.select.asks_for_senders()
+            && let Some(reason) = host.sender_fault()
+        {
+            let kind = ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
+            sink.error(raw.select.at, "pin.select.sent_by", kind);
+        }
+    }
 }
 
 /// Finds what a start goes on without.

@@ -84,13 +84,13 @@ pub static SECTIONS: [Section; 15] = [
         shape: Shape::Table,
         meaning: "How a pin's flows are known; each pin has one, written after the pin's own keys. It uses at \
                   least one of the selectors; the ones that it uses are ANDed, the values in one are ORed. \
-                  Over all pins at most 1024 sources, 256 cgroups and 64 marks, and 480 ports together with \
+                  Over all pins at most 1024 sources, 256 cgroups, 256 users and 64 marks, and 480 ports together with \
                   the failsafe rules' local ports.",
     },
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 42] = [
+pub static KEYS: [Key; 44] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -437,8 +437,27 @@ pub static KEYS: [Key; 42] = [
         kind: Kind::List,
         need: Need::Optional("any"),
         example: r#"["mail.slice"]"#,
-        meaning: "Cgroups in which the sending sockets were made, as paths below the cgroup v2 root without a slash in \
+        meaning: "Cgroups of the processes that send, see `sent_by`, as paths below the cgroup v2 root without a slash in \
                   front, at most 8 levels deep. Descendants count. Name a slice: a unit's own cgroup is made anew at each restart.",
+    },
+    Key {
+        section: "pin.select",
+        name: "users",
+        kind: Kind::NamesOrNumbers,
+        need: Need::Optional("any"),
+        example: r#"["postgres", 999]"#,
+        meaning: "Users that the processes run as which send, see `sent_by`: their real users. Names of `/etc/passwd`, or \
+                  numbers.",
+    },
+    Key {
+        section: "pin.select",
+        name: "sent_by",
+        kind: Kind::Text,
+        need: Need::Default(r#""process""#),
+        example: r#""socket""#,
+        meaning: "Whose `cgroups` and `users` count. `socket`: of the processes that made the socket, connected it or sent \
+                  datagrams by it to an address, ever. `process`: besides, of each that sends anything by it; a kernel \
+                  without BPF LSM and tracing programs can't tell, and there it is refused.",
     },
     Key {
         section: "pin.select",

@@ -25,6 +25,10 @@ pub const MARKS: usize = 64;
 pub const CGROUPS: usize = 256;
 /// Cgroups whose processes may open ways past the hooks.
 pub const BYPASS_ALLOWED: usize = 256;
+/// Users of all pins together.
+pub const USERS: usize = 256;
+/// Bytes of a user's name (useradd(8)).
+pub const USER_BYTES: usize = 32;
 /// Levels of a cgroup below the root.
 pub const CGROUP_LEVELS: usize = 8;
 
@@ -47,7 +51,7 @@ const _: () = {
     use guard_common::abi;
     assert!(NAT64 == abi::MAX_NAT64);
     assert!(PINS == abi::MAX_PINS && FAILSAFE == abi::MAX_FAILSAFES);
-    assert!(BYPASS_ALLOWED == abi::MAX_BYPASS_ALLOWED);
+    assert!(BYPASS_ALLOWED == abi::MAX_BYPASS_ALLOWED && USERS == abi::MAX_USERS);
     assert!(
         CGROUPS == abi::MAX_CGROUPS && CGROUP_LEVELS == abi::MAX_CGROUP_LEVELS && MARKS == abi::MAX_MARKS
     );

@@ -223,8 +223,39 @@ pub struct Selectors {
     pub interfaces: Vec<InterfacePattern>,
     /// Cgroups as paths below the root of cgroup v2, without a slash in front; descendants count.
     pub cgroups: Vec<String>,
+    /// Users.
+    pub users: Vec<User>,
+    /// What cgroups and users are of.
+    pub sent_by: SentBy,
     /// Firewall marks.
     pub marks: Vec<Mark>,
+}
+
+impl Selectors {
+    /// Whether it goes by the process that sends at the moment at which it sends.
+    #[must_use]
+    pub fn asks_for_senders(&self) -> bool {
+        self.sent_by == SentBy::Process && !(self.cgroups.is_empty() && self.users.is_empty())
+    }
+}
+
+/// A user of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// As the config has it: a name, or a number.
+    pub text: String,
+    /// The number; `None` for a name that was not looked up yet.
+    pub uid: Option<u32>,
+}
+
+/// What cgroups and users are of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SentBy {
+    /// The process that sends, whenever it does, and all that count without that.
+    #[default]
+    Process,
+    /// Who made the socket, connected it or sent datagrams to addresses by it.
+    Socket,
 }
 
 /// A transport protocol that has ports.

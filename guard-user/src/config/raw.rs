@@ -89,6 +89,8 @@ pub(super) struct RawSelect {
     pub(super) ports: Option<List>,
     pub(super) interfaces: Option<List>,
     pub(super) cgroups: Option<List>,
+    pub(super) users: Option<List>,
+    pub(super) sent_by: Option<Text>,
     pub(super) marks: Option<List>,
 }
 
@@ -175,7 +177,7 @@ fn read_site(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSite {
 fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
     let select = section.table("pin.select", sink);
     if select.is_there() {
-        let selectors = ["sources", "ports", "interfaces", "cgroups", "marks"];
+        let selectors = ["sources", "ports", "interfaces", "cgroups", "users", "marks"];
         require_dimension(&select, "pin.select", &selectors, sink);
     } else if section.lacks("select") {
         let example = "[pin.select] with ports = [\"tcp/143\"], after the pin's own keys".to_owned();
@@ -195,6 +197,8 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
             ports: select.list("ports", sink),
             interfaces: select.list("interfaces", sink),
             cgroups: select.list("cgroups", sink),
+            users: select.list("users", sink),
+            sent_by: select.text("sent_by", sink),
             marks: select.list("marks", sink),
         },
     }

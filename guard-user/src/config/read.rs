@@ -183,15 +183,19 @@ impl<'r, 't> Section<'r, 't> {
             return None;
         };
         let key = self.schema.find(self.path, name);
-        if array.is_empty() && key.is_some_and(|key| key.kind == Kind::List) {
+        if array.is_empty() && key.is_some_and(|key| matches!(key.kind, Kind::List | Kind::NamesOrNumbers)) {
             let optional = key.is_some_and(|key| key.need != Need::Required);
             sink.report(at, self.field(name), ErrorKind::EmptyList { example: self.example(name), optional });
             return None;
         }
+        let takes_numbers = key.is_some_and(|key| key.kind == Kind::NamesOrNumbers);
         let mut items = Vec::with_capacity(array.len());
         for item in array {
             match item.get_ref() {
                 DeValue::String(text) => items.push(Spanned::new(item.span(), text.as_ref().to_owned())),
+                DeValue::Integer(digits) if takes_numbers && digits.radix() == 10 => {
+                    items.push(Spanned::new(item.span(), digits.as_str().to_owned()));
+                }
                 other => {
                     let kind = wrong_type("a string", other, self.item_example(name, other));
                     sink.report(item.span().start, self.field(name), kind);
@@ -221,7 +225,9 @@ impl<'r, 't> Section<'r, 't> {
         let expected = self.schema.find(self.path, name).map_or("another type", |key| key.kind.words());
         let kind = self.schema.find(self.path, name).map(|key| key.kind);
         let example = match found {
-            DeValue::String(text) if matches!(kind, Some(Kind::List | Kind::ListOrNone)) => {
+            DeValue::String(text)
+                if matches!(kind, Some(Kind::List | Kind::ListOrNone | Kind::NamesOrNumbers)) =>
+            {
                 format!("{name} = [{}]", quoted(text))
             }
             DeValue::String(text) if kind == Some(Kind::Boolean) && (text == "true" || text == "false") => {

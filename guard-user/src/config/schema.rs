@@ -67,6 +67,8 @@ pub enum Kind {
     List,
     /// A list of strings that may be empty.
     ListOrNone,
+    /// A list of strings and whole numbers with at least one value.
+    NamesOrNumbers,
 }
 
 impl Kind {
@@ -80,6 +82,7 @@ impl Kind {
             Self::Time => "a date and time with its zone",
             Self::Date => "a date, or a date and time with its zone",
             Self::List | Self::ListOrNone => "a list of strings",
+            Self::NamesOrNumbers => "a list of strings and numbers",
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Component, PathBuf};
 
-use guard_common::abi::Nat64;
+use guard_common::abi::{NO_USER, Nat64};
 use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use super::error::ErrorKind;
 use super::limits;
-use super::policy::{InterfacePattern, Mark, PortRange, Protocol};
+use super::policy::{InterfacePattern, Mark, PortRange, Protocol, User};
 
 /// A name of a pin, a site, a group or a failsafe rule.
 pub(crate) fn name(text: &str) -> Result<String, ErrorKind> {
@@ -173,6 +173,23 @@ pub(crate) fn cgroup(text: &str) -> Result<String, ErrorKind> {
         return bad("it has a control character", None);
     }
     Ok(text.to_owned())
+}
+
+/// A user: a number, or a name as useradd(8) takes one.
+pub(crate) fn user(text: &str) -> Result<User, ErrorKind> {
+    let bad = || ErrorKind::BadUser { text: text.to_owned() };
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // The highest number stands for no user.
+    let uid =
+        is_number.then(|| text.parse().ok().filter(|uid| *uid != NO_USER).ok_or_else(bad)).transpose()?;
+    let may_begin = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
+    let may_follow = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.' | '$');
+    let is_name =
+        text.starts_with(may_begin) && text.len() <= limits::USER_BYTES && text.chars().all(may_follow);
+    if uid.is_none() && !is_name {
+        return Err(bad());
+    }
+    Ok(User { text: text.to_owned(), uid })
 }
 
 /// An absolute path.

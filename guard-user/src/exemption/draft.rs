@@ -246,7 +246,7 @@ fn value(key: &Key, text: &str) -> Result<Value, AnswerError> {
         },
         Kind::Integer => text.parse::<Value>().ok().filter(Value::is_integer).ok_or_else(bad),
         Kind::Time | Kind::Date => text.parse::<Datetime>().map(Value::from).map_err(|_| bad()),
-        Kind::List | Kind::ListOrNone => {
+        Kind::List | Kind::ListOrNone | Kind::NamesOrNumbers => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Ok(items.collect::<Array>().into())
         }

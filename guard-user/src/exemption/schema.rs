@@ -105,6 +105,9 @@ fn property(key: &Key) -> Value {
         Kind::Date => json!({ "type": "string", "anyOf": [{ "pattern": DAY }, { "pattern": MOMENT }] }),
         Kind::List => json!({ "type": "array", "minItems": 1, "items": text(key) }),
         Kind::ListOrNone => json!({ "type": "array", "items": text(key) }),
+        Kind::NamesOrNumbers => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": ["string", "integer"] } })
+        }
     };
     if let Some(object) = schema.as_object_mut() {
         object.insert("description".into(), json!(key.meaning));

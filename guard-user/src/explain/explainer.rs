@@ -110,6 +110,8 @@ impl Explainer {
             mark: from.mark,
             wire_len,
             cgroups: from.cgroup.as_deref().map(|path| self.ancestors(path)).unwrap_or_default(),
+            users: from.user.iter().map(|(_, uid)| *uid).collect(),
+            ..HostOrigin::default()
         }
     }
 

@@ -46,6 +46,17 @@ pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Res
             None => return Err(format!("the cgroup {path} is not in {}", any_of(&select.cgroups))),
         }
     }
+    if !select.users.is_empty() {
+        let names: Vec<&str> = select.users.iter().map(|user| user.text.as_str()).collect();
+        let Some((name, uid)) = &from.user else {
+            return Err(format!("it selects the user {}, and none is given", any_of(&names)));
+        };
+        match select.users.iter().find(|user| user.uid == Some(*uid)) {
+            Some(user) if user.text == *name => matched.push(format!("user {name}")),
+            Some(user) => matched.push(format!("user {name} by {}", user.text)),
+            None => return Err(format!("the user {name} is not {}", any_of(&names))),
+        }
+    }
     let Some(layer) = layer else { return Ok(matched) };
     if !select.sources.is_empty() {
         let source = IpAddr::from(layer.src);

@@ -9,4 +9,8 @@ pub struct Surroundings {
     pub mark: u32,
     /// The cgroup of the process that sends it, as a path below the root of cgroup v2.
     pub cgroup: Option<String>,
+    /// The user of that process, by name or number, and its number.
+    pub user: Option<(String, u32)>,
+    /// That process in words, where it is one of this host.
+    pub process: Option<String>,
 }

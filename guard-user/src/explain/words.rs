@@ -108,8 +108,10 @@ impl Renderer<'_> {
         };
         let interface = self.from.interface.as_deref().map(|name| format!("{by} {name}"));
         let mark = (self.from.mark != 0).then(|| format!("has the mark {:#x}", self.from.mark));
+        let process = self.from.process.as_deref().map(|process| format!("is sent by {process}"));
         let cgroup = self.from.cgroup.as_deref().map(|path| format!("is sent from the cgroup {path}"));
-        let origin: Vec<String> = [interface, mark, cgroup].into_iter().flatten().collect();
+        let user = self.from.user.as_ref().map(|(name, _)| format!("is sent by the user {name}"));
+        let origin: Vec<String> = [interface, mark, process, cgroup, user].into_iter().flatten().collect();
         if !origin.is_empty() {
             said.push(format!("it {}", origin.join(", ")));
         }

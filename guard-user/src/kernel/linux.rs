@@ -70,6 +70,15 @@ impl Kernel for LinuxKernel {
     }
 
     fn note_sockets(&mut self, target: Option<&CgroupTarget>) -> Result<(), KernelError> {
+        if let Some(target) = target {
+            let there = self.look_at_cgroups(&CgroupHook::OF_SOCKETS)?;
+            let is_there =
+                |hook: &CgroupHook| there.iter().any(|it| (it.hook, it.cgroup) == (*hook, target.id));
+            // While a hook was not there, sockets were made that it has not noted.
+            if !CgroupHook::OF_SOCKETS.iter().all(is_there) {
+                self.view.are_named(false)?;
+            }
+        }
         self.set_on_cgroup(&CgroupHook::OF_SOCKETS, target)
     }
 

@@ -73,6 +73,8 @@ maps! {
     untagged = "UNTAGGED";
     /// Who made and who uses sockets.
     socket_facts = "SOCKET_FACTS";
+    /// Whether sockets were named that were open before.
+    sockets_named = "SOCKETS_NAMED";
     /// Flows that no pin tags.
     untagged_flows = "UNTAGGED_FLOWS";
     /// Cgroups whose processes may open ways past the hooks.

@@ -43,6 +43,7 @@ mod published;
 mod raw;
 mod restore;
 mod routes;
+pub mod senders;
 mod socket_facts;
 pub mod sockets;
 mod spare;
@@ -74,7 +75,7 @@ pub use hooks::CgroupHook;
 pub use interface::Interface;
 pub use link_type::LinkType;
 pub use published::Published;
-pub use socket_facts::NamedSockets;
+pub use socket_facts::{NamedSockets, Running, running};
 pub use test_run::Judged;
 pub use view::View;
 

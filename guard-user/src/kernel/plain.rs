@@ -63,7 +63,7 @@ pub(super) fn read<T: Plain + Copy>(bytes: &[u8]) -> Option<T> {
 mod tests {
     use std::mem::offset_of;
 
-    use guard_common::abi::{CgroupParent, Process, SmallTable, SmallTable6};
+    use guard_common::abi::{CgroupParent, Party, Process, SmallTable, SmallTable6};
     use guard_common::packet::Addr;
 
     use super::*;
@@ -102,7 +102,8 @@ mod tests {
         packed!(CgroupParent { id: 8, known: 8, pins: 8, level: 4, depth: 4 });
         packed!(Event { key: size_of::<FlowKey>(), record: size_of::<FlowRecord>(), outer_dst: 16 });
         packed!(Process { cgroup: 8, pid: 4, thread: 4, uid: 4, pad: 4, command: 16 });
-        packed!(SocketFacts { maker: 40, sender: 40 });
+        packed!(Party { state: 8, cgroup: 8, uid: 4, pad: 4, cgroups: 64 });
+        packed!(SocketFacts { maker: 40, sender: 40, parties: 2 * 88, everybody: 8 });
         packed!(UntaggedRecord { count: 16, process: 40 });
         packed!(OutcomeKey { pin: 1, jurisdiction: 1, hook_verdict: 1, reason: 1 });
         let detail = size_of::<Detail>();

@@ -1,17 +1,20 @@
 //! Who made and who uses sockets: what the kernel keeps with each, and what is written there of sockets that were open
 //! before the hooks were attached.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{COMMAND_LEN, Process, SocketFacts};
+use guard_common::abi::{COMMAND_LEN, MAX_CGROUP_LEVELS, Party, Process, SocketFacts};
 use rustix::net::{AddressFamily, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use super::maps::FIRST;
 use super::plain::{bytes_of, read};
 use super::{KernelError, View, cgroup};
 
@@ -49,17 +52,19 @@ impl View {
 
     /// Notes the holders of sockets of which nothing is known: of processes below the cgroup of this folder. Takes time,
     /// and some that are made or closed meanwhile are left out.
+    ///
+    /// Who made such a socket and who used it can't be told any more. Whoever has it open may have, and is taken for it.
     #[must_use]
     pub fn name_open_sockets(&self, below: &Path) -> NamedSockets {
         let mut done = NamedSockets::default();
         let deadline = Instant::now() + PATIENCE;
-        let mut looked = 0;
+        let mut found = Found::default();
         for pid in pids() {
-            if looked >= MOST || Instant::now() >= deadline {
+            if found.looked >= MOST || Instant::now() >= deadline {
                 done.is_cut_off = true;
                 break;
             }
-            if let Err(error) = self.name_sockets_of(pid, below, &mut done, &mut looked) {
+            if let Err(error) = found.look_at(pid, below) {
                 // A process or descriptor that is gone by now is none to name.
                 let is_gone = matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT | libc::EBADF));
                 if !is_gone {
@@ -68,53 +73,125 @@ impl View {
                 }
             }
         }
+        for Socket { process, descriptor, facts } in found.sockets.into_values() {
+            // It may be another one by now, or closed.
+            let Ok(socket) = pidfd_getfd(&*process, descriptor, PidfdGetfdFlags::empty()) else { continue };
+            if is_inet(&socket) {
+                let noted = self.maps.socket_facts.insert(&key(&socket), bytes_of(&facts));
+                done.named += usize::from(noted.is_ok_and(|is_new| is_new));
+            }
+        }
+        if let Err(error) = self.are_named(true) {
+            done.refused.get_or_insert((0, error.to_string()));
+        }
         done
     }
 
-    fn name_sockets_of(
-        &self,
-        pid: Pid,
-        below: &Path,
-        done: &mut NamedSockets,
-        looked: &mut usize,
-    ) -> io::Result<()> {
+    /// Says to the hooks whether the holders of sockets are noted that were open before them. Until then they note
+    /// nothing of those.
+    pub(super) fn are_named(&self, named: bool) -> Result<(), KernelError> {
+        let set = self.maps.sockets_named.update(&FIRST, bytes_of(&u64::from(named)));
+        set.map_err(|source| KernelError::Map { what: "write", map: "SOCKETS_NAMED", source })
+    }
+}
+
+/// A socket that some processes have open.
+struct Socket {
+    /// The first of them, and the number that it has there.
+    process: Rc<OwnedFd>,
+    descriptor: RawFd,
+    facts: SocketFacts,
+}
+
+/// Open sockets by their inodes.
+#[derive(Default)]
+struct Found {
+    sockets: BTreeMap<String, Socket>,
+    looked: usize,
+}
+
+impl Found {
+    fn look_at(&mut self, pid: Pid, below: &Path) -> io::Result<()> {
         // Opened first: as long as a descriptor of it can be had, what is read of this number is of this process.
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let process = Rc::new(pidfd_open(pid, PidfdFlags::empty())?);
         let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?);
         if !cgroup.starts_with(below) {
             return Ok(());
         }
         let holder = describe(pid, &folder, &cgroup)?;
+        let party = party(&holder, &cgroup);
         for entry in fs::read_dir(folder.join("fd"))? {
             let entry = entry?;
-            let target = fs::read_link(entry.path()).unwrap_or_default();
-            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            let target = fs::read_link(entry.path()).unwrap_or_default().to_string_lossy().into_owned();
+            let Some(descriptor) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            if !target.to_string_lossy().starts_with("socket:") {
+            if !target.starts_with("socket:") {
                 continue;
             }
-            *looked += 1;
-            if *looked >= MOST {
+            self.looked += 1;
+            if self.looked >= MOST {
                 return Ok(());
             }
-            let socket = match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
-                Err(rustix::io::Errno::BADF) => continue,
-                opened => opened?,
-            };
-            if is_inet(&socket) {
-                done.named += usize::from(self.note_holder(&socket, &holder)?);
-            }
+            let facts = SocketFacts { maker: holder, ..SocketFacts::default() };
+            let first = || Socket { process: Rc::clone(&process), descriptor, facts };
+            let socket = self.sockets.entry(target).or_insert_with(first);
+            take_up(&mut socket.facts, &party);
         }
         Ok(())
     }
+}
 
-    /// Notes who has a socket open of which nothing is known; whether that was so.
-    fn note_holder(&self, socket: impl AsFd, holder: &Process) -> io::Result<bool> {
-        let facts = SocketFacts { maker: *holder, ..SocketFacts::default() };
-        self.maps.socket_facts.insert(&key(&socket), bytes_of(&facts))
+/// Adds a holder to those that may have used the socket, as the hooks do.
+fn take_up(facts: &mut SocketFacts, party: &Party) {
+    let is_there = |it: &Party| it.state == Party::READY && (it.cgroup, it.uid) == (party.cgroup, party.uid);
+    if facts.parties.iter().any(is_there) {
+        return;
     }
+    match facts.parties.iter_mut().find(|it| it.state == Party::FREE) {
+        Some(free) => *free = *party,
+        None => facts.everybody = 1,
+    }
+}
+
+/// A process as one that uses a socket; `cgroup` is its folder.
+fn party(process: &Process, cgroup: &Path) -> Party {
+    let root = cgroup::root();
+    let mut cgroups = [0; MAX_CGROUP_LEVELS];
+    let below = cgroup.strip_prefix(&root).into_iter().flat_map(Path::components);
+    let mut folder = root.clone();
+    for (id, part) in cgroups.iter_mut().zip(below) {
+        folder.push(part);
+        *id = fs::metadata(&folder).map_or(0, |found| found.ino());
+    }
+    Party { state: Party::READY, cgroup: process.cgroup, uid: process.uid, pad: 0, cgroups }
+}
+
+/// A process that runs on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The name of its command.
+    pub command: String,
+    /// Its real user.
+    pub uid: u32,
+    /// Path of its cgroup below the cgroup v2 root; empty for the root.
+    pub cgroup: String,
+}
+
+/// The process of this number.
+///
+/// # Errors
+/// Where there is none, or it can't be looked at.
+pub fn running(pid: u32) -> io::Result<Running> {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?);
+    let no_user = || io::Error::other(format!("no user in {}", folder.display()));
+    let uid = uid_of(&fs::read_to_string(folder.join("status"))?).ok_or_else(no_user)?;
+    let command = fs::read(folder.join("comm"))?;
+    let command = String::from_utf8_lossy(command.strip_suffix(b"\n").unwrap_or(&command)).into_owned();
+    let below = cgroup.strip_prefix(cgroup::root()).unwrap_or(&cgroup);
+    Ok(Running { command, uid, cgroup: below.to_string_lossy().into_owned() })
 }
 
 /// The key of a socket in its storage: the number of a descriptor of this process.
@@ -202,5 +279,23 @@ mod tests {
         assert_eq!((process.pid, process.cgroup), (std::process::id(), 0));
         assert_eq!(process.uid, rustix::process::getuid().as_raw());
         assert!(process.is_known());
+        let seen = running(std::process::id()).unwrap();
+        assert_eq!(
+            (seen.uid, seen.command.as_bytes()),
+            (process.uid, process.command.split(|it| *it == 0).next().unwrap())
+        );
+        assert!(running(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn holders_are_told_apart_by_cgroup_and_user_as_far_as_there_is_room() {
+        let of = |cgroup, uid| Party { state: Party::READY, cgroup, uid, ..Party::default() };
+        let mut facts = SocketFacts::default();
+        for party in [of(1, 0), of(1, 0), of(1, 7), of(1, 0), of(1, 7)] {
+            take_up(&mut facts, &party);
+        }
+        assert_eq!((facts.parties, facts.everybody), ([of(1, 0), of(1, 7)], 0));
+        take_up(&mut facts, &of(2, 7));
+        assert_eq!((facts.parties, facts.everybody), ([of(1, 0), of(1, 7)], 1));
     }
 }

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn contexts_have_their_fields_where_the_kernel_reads_them() {
-        let origin = HostOrigin { ifindex: 3, ingress_ifindex: 4, mark: 5, wire_len: 6, cgroups: Vec::new() };
+        let origin =
+            HostOrigin { ifindex: 3, ingress_ifindex: 4, mark: 5, wire_len: 6, ..HostOrigin::default() };
         let context = skb_context(&origin).unwrap();
         for (offset, value) in [(8, 5_u32), (36, 4), (40, 3), (160, 6)] {
             assert_eq!(context[offset..offset + 4], value.to_ne_bytes());

@@ -20,8 +20,9 @@ use crate::config::policy::Policy;
 use crate::control::socket::SocketError;
 use crate::control::users::{Host, LookupError, NameSource as _};
 use crate::geo::{GeoDb, embedded, merge, mmdb};
-use crate::kernel::cgroup;
+use crate::inputs;
 use crate::kernel::{Interface, KernelError, View};
+use crate::kernel::{cgroup, senders};
 use crate::store::{FILE, Reader, StoreError};
 
 /// Where init systems mount the BPF file system, and where the daemon does so itself.
@@ -141,6 +142,18 @@ impl HostView for ThisHost {
             Ok(Err(_)) => LookupError::TimedOut(NAMES).to_string(),
         };
         Some(format!("the group {name:?} can't be looked up: {error}"))
+    }
+
+    fn uid_of(&self, name: &str) -> Result<u32, String> {
+        inputs::uid_of(name)
+    }
+
+    fn sender_fault(&self) -> Option<String> {
+        if !self.is_root {
+            self.unseen.borrow_mut().insert("pin.select.sent_by");
+            return None;
+        }
+        senders::way().err()
     }
 
     fn has_cgroup(&self, path: &str) -> bool {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use guard_common::abi::Hook;
+use guard_common::abi::{Hook, MAX_PARTIES};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Fault;
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -18,7 +18,7 @@ use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
 use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::{
     Action, Failsafe, Ingress, InterfacePattern, Mark, Pin, Policy, PortRange, Protocol, Record, Selectors,
-    Site,
+    SentBy, Site, User,
 };
 use crate::config::{Surroundings, parse};
 use crate::geo::{Address, GeoDb, Info, Runs};
@@ -248,10 +248,13 @@ fn pin() -> impl Strategy<Value = Pin> {
         few(3, ports()),
         few(6, select(patterns)),
         few(6, select(cgroups)),
+        few(6, select(vec![0_u32, 7, 999, 65_534])),
         few(6, mark()),
     )
-        .prop_map(|(sources, ports, interfaces, cgroups, marks)| {
-            let select = Selectors { sources, ports, interfaces, cgroups, marks };
+        .prop_map(|(sources, ports, interfaces, cgroups, users, marks)| {
+            let users = users.into_iter().map(|uid| User { text: uid.to_string(), uid: Some(uid) }).collect();
+            let sent_by = SentBy::Process;
+            let select = Selectors { sources, ports, interfaces, cgroups, users, sent_by, marks };
             match select == Selectors::default() {
                 // At least one dimension is used.
                 true => Selectors { sources: everywhere(), ..select },
@@ -425,17 +428,25 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
         select(vec![1, 2, 3, 4, 900_001, 77]),
         select(vec![0, 0, 0, 2, 4]),
         select(vec![0, 1, 0x10, 0x110, 0x8000_0001, u32::MAX]),
-        select(cgroups),
+        (
+            select(cgroups.clone()),
+            few(3, select(cgroups)),
+            few(1, select(vec![0_u32, 7, 8, 999])),
+            prop::bool::weighted(0.02),
+        ),
         40..1500_u64,
         0..100_u64,
     )
-        .prop_map(|(hook, content, interface, came_in_by, mark, cgroups, wire_len, now)| PlainPacket {
+        .prop_map(|(hook, content, interface, came_in_by, mark, sockets, wire_len, now)| PlainPacket {
             hook,
             content,
             interface,
             came_in_by,
             mark,
-            cgroups,
+            cgroups: sockets.0,
+            parties: sockets.1.into_iter().take(MAX_PARTIES).collect(),
+            users: sockets.2,
+            everybody: sockets.3,
             wire_len,
             now,
         })

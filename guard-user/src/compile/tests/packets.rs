@@ -58,5 +58,8 @@ pub(crate) fn origin(plain: &PlainPacket) -> HostOrigin {
         mark: plain.mark,
         wire_len: plain.wire_len,
         cgroups: plain.cgroups.clone(),
+        parties: plain.parties.clone(),
+        users: plain.users.clone(),
+        everybody: plain.everybody,
     }
 }

@@ -71,6 +71,11 @@ pub(crate) struct PlainPacket {
     pub(crate) mark: u32,
     /// Ids of the cgroup and of those above it, from the first level on.
     pub(crate) cgroups: Vec<u64>,
+    /// Likewise of processes that used its socket.
+    pub(crate) parties: Vec<Vec<u64>>,
+    pub(crate) users: Vec<u32>,
+    /// Whether the socket may be anybody's.
+    pub(crate) everybody: bool,
     pub(crate) wire_len: u64,
     pub(crate) now: u64,
 }
@@ -241,18 +246,22 @@ impl World<'_> {
             });
         let mark =
             select.marks.is_empty() || select.marks.iter().any(|mark| packet.mark & mark.mask == mark.value);
+        let in_cgroup = |path: &String, cgroups: &[u64]| {
+            let fact = self.host.cgroups.iter().find(|fact| fact.path == *path).unwrap();
+            let is = |fact: &CgroupFact| {
+                fact.id.is_some() && cgroups.get(fact.level as usize - 1) == fact.id.as_ref()
+            };
+            let was = self.host.former.iter().any(|former| former.path == *path && is(former));
+            is(fact) || was || self.may_be_made_anew(fact, cgroups)
+        };
+        let mut all = std::iter::once(&packet.cgroups).chain(&packet.parties);
         let cgroup = select.cgroups.is_empty()
-            || select.cgroups.iter().any(|path| {
-                let fact = self.host.cgroups.iter().find(|fact| fact.path == *path).unwrap();
-                let is_named =
-                    fact.id.is_some() && packet.cgroups.get(fact.level as usize - 1) == fact.id.as_ref();
-                let was_named = self.host.former.iter().any(|former| {
-                    former.path == *path
-                        && packet.cgroups.get(former.level as usize - 1) == former.id.as_ref()
-                });
-                is_named || was_named || self.may_be_made_anew(fact, &packet.cgroups)
-            });
-        interface && mark && cgroup
+            || packet.everybody
+            || all.any(|cgroups| select.cgroups.iter().any(|path| in_cgroup(path, cgroups)));
+        let user = select.users.is_empty()
+            || packet.everybody
+            || select.users.iter().any(|user| packet.users.contains(&user.uid.unwrap()));
+        interface && mark && cgroup && user
     }
 
     /// Whether a packet is in a cgroup that was made since the parents were read, where this one or one above it

@@ -150,6 +150,9 @@ fn crowded(what: &str, count: usize) -> String {
             good_with(ports, &format!("cgroups = [{}]", list(&|index| format!("\"g{index}.slice\""))))
                 .replace(SSH, PEERS)
         }
+        "users of all pins" => {
+            good_with(ports, &format!("users = [{}]", list(&|index| index.to_string()))).replace(SSH, PEERS)
+        }
         "cgroups that may bypass" => {
             let cgroups = list(&|index| format!("\"g{index}.slice\""));
             good_with("[groups]", &format!("[bypass]\nallow = [{cgroups}]\n[groups]"))
@@ -174,6 +177,7 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
         ("ports of all pins and local ports of all failsafe rules", "pin.select.ports", limits::LOCAL_PORTS),
         ("remote ports of all failsafe rules", "failsafe.remote_ports", limits::REMOTE_PORTS),
         ("cgroups of all pins", "pin.select.cgroups", limits::CGROUPS),
+        ("users of all pins", "pin.select.users", limits::USERS),
         ("cgroups that may bypass", "bypass.allow", limits::BYPASS_ALLOWED),
         ("marks of all pins", "pin.select.marks", limits::MARKS),
     ] {

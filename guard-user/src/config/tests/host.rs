@@ -12,7 +12,8 @@ use crate::config::{Checked, ConfigErrors, Explain, Finding, Surroundings, parse
 use crate::geo::{GeoDb, Info, Runs, Warning};
 
 /// Codes of errors that only a host shows.
-pub(super) const ERRORS: [&str; 3] = ["geo-file", "geo-too-large", "pin-path"];
+pub(super) const ERRORS: [&str; 5] =
+    ["geo-file", "geo-too-large", "pin-path", "sender-unknown", "user-missing"];
 
 /// Codes of warnings that only a host shows.
 pub(super) const WARNINGS: [&str; 9] = [
@@ -44,6 +45,8 @@ enum Wrong {
     Cgroup,
     Interface,
     Frames,
+    User,
+    Sender,
 }
 
 impl Wrong {
@@ -95,6 +98,14 @@ impl HostView for Wrong {
 
     fn group_fault(&self, name: &str) -> Option<String> {
         self.says(Self::Group, name)
+    }
+
+    fn uid_of(&self, _name: &str) -> Result<u32, String> {
+        self.says(Self::User, "the user").map_or(Ok(7), Err)
+    }
+
+    fn sender_fault(&self) -> Option<String> {
+        self.says(Self::Sender, "the kernel")
     }
 
     fn has_cgroup(&self, path: &str) -> bool {
@@ -212,6 +223,26 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             ],
         ),
         (
+            Wrong::Cgroup,
+            "[groups]",
+            "[sockets]\ncgroup = \"mail.slice\"\n[groups]",
+            &["cgroup-missing 11:10 sockets.cgroup: there is no cgroup \"mail.slice\" on this host"],
+        ),
+        (
+            Wrong::User,
+            "ports = [\"tcp/143\"]",
+            "users = [7, \"postgres\"]",
+            &["user-missing 19:13 pin.select.users: the user is wrong | give its number"],
+        ),
+        (
+            Wrong::Sender,
+            "ports = [\"tcp/143\"]",
+            "users = [7]",
+            &[
+                "sender-unknown 17:1 pin.select.sent_by: the pin \"mail\" goes by the process that sends, which this kernel does not tell: the kernel is wrong | write sent_by = \"socket\"",
+            ],
+        ),
+        (
             Wrong::Interface,
             "ports = [\"tcp/143\"]",
             selects,
@@ -282,6 +313,12 @@ fn sites_are_held_against_the_database_of_the_host() {
             None
         }
         fn group_fault(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn uid_of(&self, _: &str) -> Result<u32, String> {
+            Ok(1)
+        }
+        fn sender_fault(&self) -> Option<String> {
             None
         }
         fn has_cgroup(&self, _: &str) -> bool {

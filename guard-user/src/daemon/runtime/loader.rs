@@ -8,12 +8,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::facts;
 use super::last_database::Keeper;
 use crate::compile;
-use crate::config::Checked;
 use crate::config::policy::Policy;
+use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
+use crate::kernel::senders;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -39,11 +40,26 @@ pub(super) fn load(options: &Options, keeper: &Keeper, inputs: &UnboundedSender<
 }
 
 fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFailure> {
-    let Checked { policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
+    let Checked { mut policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
+    look_up(&mut policy)?;
     let database = inputs::load_database(&policy.geo).map_err(failure)?;
     let prepared = prepare(policy, &database)?;
     keeper.keep(database);
     Ok(Prepared { warnings, ..prepared })
+}
+
+/// Looks up what the policy names of this host and its kernel.
+///
+/// # Errors
+/// A user that is not there; a pin that goes by what this kernel does not tell.
+pub(super) fn look_up(policy: &mut Policy) -> Result<(), LoadFailure> {
+    inputs::look_up_users(policy).map_err(failure)?;
+    let Some(pin) = policy.pins.iter().find(|pin| pin.select.asks_for_senders()) else { return Ok(()) };
+    senders::way().map(drop).map_err(|reason| {
+        let kind = config::ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
+        let message = format!("{kind}: {}", kind.hint());
+        LoadFailure { kind: ErrorKind::BadInput, message }
+    })
 }
 
 fn failure(error: InputError) -> LoadFailure {

@@ -106,7 +106,8 @@ pub fn what_goes_on(pin_path: &Path) -> String {
 }
 
 async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSender<Input>) -> Result<Started> {
-    let Checked { policy, warnings } = checked;
+    let Checked { mut policy, warnings } = checked;
+    loader::look_up(&mut policy).map_err(|failure| StartError::Input(failure.message))?;
     let (pin_path, state) = (policy.state.pin_path.clone(), policy.state.directory.clone());
     let mut kernel = LinuxKernel::open(&pin_path).map_err(StartError::Kernel)?;
     let adopted = kernel.adopted();

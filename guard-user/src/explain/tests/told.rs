@@ -195,13 +195,15 @@ fn words_agree_with_the_decision_for_any_policy() {
                     interface: Some(name.to_owned()),
                     mark: plain.mark,
                     cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
+                    user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
+                    process: None,
                 };
                 let (parsed, mut packet) = parsed(plain, &Packet::default());
                 let explained = explainer.explain(plain.hook, parsed, &packet, &from, plain.wire_len, plain.now);
                 if plain.hook == Hook::Ingress {
                     mirror(&mut packet);
                     // At XDP there is neither a mark nor a socket yet.
-                    (from.mark, from.cgroup) = (0, None);
+                    (from.mark, from.cgroup, from.user) = (0, None, None);
                 }
                 for step in &explained.steps {
                     prop_assert!(!step.says.ends_with(' ') && !step.says.contains(": ,"), "{}", step.says);

@@ -64,4 +64,35 @@ pub(super) const EXAMPLES: &[Example] = &[
         "cgroups = [\"1/2/3/4/5/6/7/8/9\"]",
         "19:12 pin.select.cgroups: \"1/2/3/4/5/6/7/8/9\" is no cgroup path: it is more than 8 levels below the root",
     ),
+    (
+        "bad-user",
+        "ports = [\"tcp/143\"]",
+        "users = [\"post gres\"]",
+        "19:10 pin.select.users: \"post gres\" is no user | give its number, or its name: letters, digits, hyphen, underscore and dot, at most 32 of them",
+    ),
+    (
+        "bad-user",
+        "ports = [\"tcp/143\"]",
+        "users = [4294967295]",
+        "19:10 pin.select.users: \"4294967295\" is no user",
+    ),
+    ("bad-user", "ports = [\"tcp/143\"]", "users = [-1]", "19:10 pin.select.users: \"-1\" is no user"),
+    (
+        "wrong-type",
+        "ports = [\"tcp/143\"]",
+        "users = [true]",
+        "19:10 pin.select.users: expected a string, found a boolean | for example users = [\"postgres\", 999]",
+    ),
+    (
+        "uses-unnoted",
+        "sources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",
+        "users = [999]\n[sockets]\nnote = false",
+        "18:9 pin.select.users: the pin \"mail\" goes by who uses a socket, and `sockets.note` is false | leave `sockets.note` out, or pin by something else",
+    ),
+    (
+        "bad-choice",
+        "ports = [\"tcp/143\"]",
+        "ports = [\"tcp/143\"]\nsent_by = \"thread\"",
+        "20:11 pin.select.sent_by: \"thread\"",
+    ),
 ];

@@ -1,0 +1,218 @@
+//! Pins by cgroup and user: a socket is theirs that a process of theirs made, connected or sent datagrams by, whoever made
+//! it, and it stays theirs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+
+use guard_common::abi::{PolicyTable, SocketFacts};
+use guard_common::verdict::{Reason, Verdict};
+use guard_tests::cgroup::{self, Cgroup};
+use guard_tests::user::as_user;
+use guard_user::compile::{CgroupFact, HostFacts, policy_table};
+use guard_user::config::{self, Surroundings};
+use guard_user::kernel::{CgroupTarget, Interface, Kernel as _, LinuxKernel, View};
+use support::{PinPlace, geo, in_own_network};
+
+const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+/// Where nobody's data is pinned: it is placed, and forbidden to the pin.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 30);
+/// A user that is not root.
+const USER: u32 = 4711;
+
+/// A pin with these selectors, which may not send to the client.
+fn policy(select: &str, cgroups: &[&Cgroup], generation: u64) -> Box<PolicyTable> {
+    let text = format!(
+        "[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+         [pin.select]\nsent_by = \"socket\"\n{select}\n"
+    );
+    let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();
+    let fact = |cgroup: &&Cgroup| CgroupFact {
+        path: cgroup.name(),
+        id: Some(cgroup.id().unwrap()),
+        level: u32::try_from(cgroup.name().split('/').count()).unwrap(),
+    };
+    let facts = HostFacts { cgroups: cgroups.iter().map(fact).collect(), ..HostFacts::default() };
+    policy_table(&checked.policy, &[], &facts, generation).unwrap()
+}
+
+/// The storage host's end of a link to the client, guarded, with sockets of a cgroup noted.
+struct Host {
+    kernel: LinuxKernel,
+    generation: u64,
+}
+
+impl Host {
+    fn new(pins: &PinPlace, on: &Cgroup, policy: &PolicyTable) -> Self {
+        let mut kernel = pins.open();
+        let target = CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap() };
+        kernel.note_sockets(Some(&target)).unwrap();
+        kernel.publish(policy, Some(&geo("US"))).unwrap();
+        support::add_address("bgk0", HOST, 1);
+        support::add_neighbour("bgk0", CLIENT);
+        kernel.attach(&Interface::by_name("bgk0").unwrap(), false).unwrap();
+        Self { kernel, generation: 1 }
+    }
+
+    fn publish(&mut self, policy: impl FnOnce(u64) -> Box<PolicyTable>) {
+        self.generation += 1;
+        self.kernel.publish(&policy(self.generation), None).unwrap();
+    }
+
+    /// Packets that were judged as pinned and dropped.
+    fn dropped(&self) -> u64 {
+        let totals = self.kernel.totals().unwrap();
+        let forbidden =
+            totals.iter().filter(|row| (row.reason, row.verdict) == (Reason::Forbidden, Verdict::Drop));
+        forbidden.map(|row| row.count.packets).sum()
+    }
+
+    /// Whether what `send` sends is dropped, all of it; and none of it otherwise.
+    fn drops(&self, send: impl Fn()) -> bool {
+        let before = self.dropped();
+        (0..5).for_each(|_| send());
+        match self.dropped() - before {
+            0 => false,
+            5 => true,
+            some => panic!("{some} of 5 were dropped"),
+        }
+    }
+}
+
+fn bind() -> UdpSocket {
+    UdpSocket::bind((HOST, 0)).unwrap()
+}
+
+fn send_to(socket: &UdpSocket) {
+    // What the guard drops may be an error to the sender.
+    let _dropped = socket.send_to(b"a mail", SocketAddr::from((CLIENT, 50_000)));
+}
+
+fn within<T>(cgroup: &Cgroup, work: impl FnOnce() -> T) -> T {
+    cgroup::inside(cgroup.path(), work).unwrap()
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_socket_that_a_pinned_cgroup_uses_is_pinned_and_stays_so() {
+    let pins = PinPlace::new("users");
+    let on = Cgroup::new("users").unwrap();
+    let (pinned, maker, other) =
+        (on.child("pinned").unwrap(), on.child("maker").unwrap(), on.child("other").unwrap());
+    let worker = pinned.child("worker").unwrap();
+    let by = |generation| policy(&format!("cgroups = [{:?}]", pinned.name()), &[&pinned], generation);
+    in_own_network(|| {
+        let mut host = Host::new(&pins, &on, &by(1));
+        let made = within(&pinned, bind);
+        assert!(host.drops(|| within(&other, || send_to(&made))), "made by it");
+
+        // By sendto: by the pinned cgroup and one below it.
+        for user in [&pinned, &worker] {
+            let socket = within(&maker, bind);
+            assert!(!host.drops(|| within(&other, || send_to(&socket))));
+            assert!(host.drops(|| within(user, || send_to(&socket))));
+            assert!(host.drops(|| within(&other, || send_to(&socket))), "it stays pinned");
+        }
+        // By connect; what is sent then asks no hook.
+        let socket = within(&maker, bind);
+        within(&pinned, || socket.connect((CLIENT, 50_000)).unwrap());
+        assert!(host.drops(|| within(&other, || drop(socket.send(b"a mail")))));
+        let socket = within(&maker, bind);
+        within(&other, || socket.connect((CLIENT, 50_000)).unwrap());
+        assert!(!host.drops(|| within(&other, || drop(socket.send(b"a mail")))));
+
+        // A generation that comes later knows it too, and one that names another cgroup does not.
+        let socket = within(&maker, bind);
+        within(&pinned, || send_to(&socket));
+        host.publish(|number| policy(&format!("cgroups = [{:?}]", other.name()), &[&other], number));
+        assert!(!host.drops(|| within(&maker, || send_to(&socket))));
+        host.publish(by);
+        assert!(host.drops(|| within(&maker, || send_to(&socket))));
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_socket_that_a_pinned_user_uses_is_pinned_whoever_made_it() {
+    let pins = PinPlace::new("uids");
+    let on = Cgroup::new("uids").unwrap();
+    let by = |generation| policy(&format!("users = [{USER}]"), &[], generation);
+    in_own_network(|| {
+        let host = Host::new(&pins, &on, &by(1));
+        // Its owner is told by the kernel itself, also where no hook is.
+        let before = as_user("mailer", USER, bind);
+        assert!(host.drops(|| send_to(&before)), "made by the user");
+        within(&on, || {
+            let socket = bind();
+            assert!(!host.drops(|| send_to(&socket)), "root's");
+            assert!(!host.drops(|| as_user("other", USER + 1, || send_to(&socket))));
+            assert!(host.drops(|| as_user("mailer", USER, || send_to(&socket))));
+            assert!(host.drops(|| send_to(&socket)), "it stays pinned");
+            let socket = bind();
+            as_user("mailer", USER, || socket.connect((CLIENT, 50_000)).unwrap());
+            assert!(host.drops(|| drop(socket.send(b"a mail"))));
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn both_selectors_of_one_pin_must_match() {
+    let pins = PinPlace::new("both");
+    let on = Cgroup::new("both").unwrap();
+    let (pinned, other) = (on.child("pinned").unwrap(), on.child("other").unwrap());
+    in_own_network(|| {
+        let select = format!("cgroups = [{:?}]\nusers = [{USER}]", pinned.name());
+        let host = Host::new(&pins, &on, &policy(&select, &[&pinned], 1));
+        assert!(!host.drops(|| send_to(&within(&pinned, bind))), "of root");
+        let socket = within(&other, || as_user("mailer", USER, bind));
+        assert!(!host.drops(|| send_to(&socket)), "elsewhere");
+        let socket = within(&pinned, || as_user("mailer", USER, bind));
+        assert!(host.drops(|| send_to(&socket)));
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_socket_that_many_use_counts_as_anybodys() {
+    let pins = PinPlace::new("many");
+    let on = Cgroup::new("many").unwrap();
+    let pinned = on.child("pinned").unwrap();
+    let users: Vec<Cgroup> = (0..4).map(|_| on.child("user").unwrap()).collect();
+    in_own_network(|| {
+        let select = format!("cgroups = [{:?}]", pinned.name());
+        let host = Host::new(&pins, &on, &policy(&select, &[&pinned], 1));
+        let socket = within(&users[0], bind);
+        let facts = || View::socket_facts(&host.kernel, &socket).unwrap().unwrap();
+        for user in &users[..3] {
+            assert!(!host.drops(|| within(user, || send_to(&socket))));
+            // Each is noted once, however often it sends.
+            assert!(!host.drops(|| within(&users[0], || send_to(&socket))));
+        }
+        let SocketFacts { parties, everybody, .. } = facts();
+        let noted: Vec<u64> = parties.iter().map(|party| party.cgroup).collect();
+        assert_eq!((noted, everybody), (vec![users[1].id().unwrap(), users[2].id().unwrap()], 0));
+        assert!(host.drops(|| within(&users[3], || send_to(&socket))), "one more than is told apart");
+        assert!(host.drops(|| within(&users[0], || send_to(&socket))));
+        assert_eq!(facts().everybody, 1);
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn whoever_has_a_socket_open_that_was_there_before_may_have_used_it() {
+    let pins = PinPlace::new("holders");
+    let on = Cgroup::new("holders").unwrap();
+    let (pinned, other) = (on.child("pinned").unwrap(), on.child("other").unwrap());
+    in_own_network(|| {
+        let socket = within(&other, bind);
+        let select = format!("cgroups = [{:?}]", pinned.name());
+        let host = Host::new(&pins, &on, &policy(&select, &[&pinned], 1));
+        assert!(!host.drops(|| send_to(&socket)));
+        let named = within(&pinned, || host.kernel.name_open_sockets(on.path()));
+        assert!(named.named >= 1 && named.refused.is_none(), "{named:?}");
+        assert!(host.drops(|| within(&other, || send_to(&socket))), "this process is in the pinned cgroup");
+    });
+}
