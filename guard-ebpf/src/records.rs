@@ -54,7 +54,8 @@ pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) {
             layers: packet.layer_count as u8,
             process: provenance.process,
         };
-        let made = FLOWS.insert(key, &*fresh, u64::from(BPF_NOEXIST)).is_ok();
+        let fresh: &FlowRecord = fresh;
+        let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
         if !made && let Some(record) = FLOWS.get_ptr_mut(key) {
             // Another CPU has just made it, and sends its event.
             // SAFETY: as below.

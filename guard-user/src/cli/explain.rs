@@ -14,6 +14,7 @@ use crate::config::policy::Policy;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::control::users::user_name;
+use crate::events::event;
 use crate::exemption::{self, Clocks};
 use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
@@ -21,7 +22,7 @@ use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
 use crate::inputs;
-use crate::kernel::{cgroup, running};
+use crate::kernel::running;
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
@@ -132,7 +133,7 @@ fn surroundings(args: &Args) -> Result<Surroundings> {
     if let Some(pid) = args.pid {
         let process = running(pid)
             .map_err(|error| CliError::bad_input(format!("the process {pid} can't be looked at: {error}")))?;
-        let unit = cgroup::unit(&process.cgroup).map(|unit| format!(", unit {unit}")).unwrap_or_default();
+        let unit = event::unit(&process.cgroup).map(|unit| format!(", unit {unit}")).unwrap_or_default();
         from.process = Some(format!("{} ({pid}){unit}", process.command));
         let name = user_name(process.uid).unwrap_or_else(|| process.uid.to_string());
         from.user = Some((name, process.uid));

@@ -8,8 +8,6 @@ use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 
-use crate::kernel::cgroup;
-
 /// One flow under one verdict, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -112,8 +110,16 @@ impl Process {
     /// The service manager's unit of its cgroup, where that is known.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
-        cgroup::unit(self.cgroup.as_deref()?)
+        unit(self.cgroup.as_deref()?)
     }
+}
+
+/// The unit of the service manager that a cgroup of this path belongs to: the last name on it that is one of a service,
+/// a scope or a slice.
+#[must_use]
+pub fn unit(path: &str) -> Option<&str> {
+    let is_unit = |name: &&str| [".service", ".scope", ".slice"].iter().any(|kind| name.ends_with(kind));
+    path.rsplit('/').find(is_unit)
 }
 
 /// One end of a flow.
@@ -200,4 +206,23 @@ pub(crate) const fn protocol_name(number: u8) -> Option<&'static str> {
 /// The protocol's name, or its number.
 pub(super) fn protocol(number: u8) -> String {
     protocol_name(number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_the_last_one_on_the_path() {
+        for (path, expected) in [
+            ("system.slice/postgresql.service", Some("postgresql.service")),
+            ("system.slice/etcd.service/worker", Some("etcd.service")),
+            ("user.slice/user-1000.slice/session-1.scope", Some("session-1.scope")),
+            ("machine.slice/libpod-1.scope/container", Some("libpod-1.scope")),
+            ("docker/0123", None),
+            ("", None),
+        ] {
+            assert_eq!(unit(path), expected, "{path}");
+        }
+    }
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
-use super::{CgroupHook, Counters, Interface, KernelError, Published};
+use super::cgroup_hook::CgroupHook;
+use super::{Counters, Interface, KernelError, Published};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

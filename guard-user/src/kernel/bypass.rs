@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::hooks::CgroupHook;
+use super::cgroup_hook::CgroupHook;
 use super::plain::read;
 use super::{BypassTarget, CgroupTarget, KernelError, LinuxKernel, ObservedBypass};
 

@@ -22,14 +22,6 @@ pub fn paths(ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
     paths_below(&root(), ids)
 }
 
-/// The unit of the service manager that a cgroup of this path belongs to: the last name on it that is one of a service,
-/// a scope or a slice.
-#[must_use]
-pub fn unit(path: &str) -> Option<&str> {
-    let is_unit = |name: &&str| [".service", ".scope", ".slice"].iter().any(|kind| name.ends_with(kind));
-    path.rsplit('/').find(is_unit)
-}
-
 fn paths_below(root: &Path, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -75,20 +67,6 @@ mod tests {
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
         assert_eq!(mount_of(mounts, "cgroup2"), Some("/sys/fs/cgroup/unified".into()));
         assert_eq!(mount_of("", "cgroup2"), None);
-    }
-
-    #[test]
-    fn a_unit_is_the_last_one_on_the_path() {
-        for (path, expected) in [
-            ("system.slice/postgresql.service", Some("postgresql.service")),
-            ("system.slice/etcd.service/worker", Some("etcd.service")),
-            ("user.slice/user-1000.slice/session-1.scope", Some("session-1.scope")),
-            ("machine.slice/libpod-1.scope/container", Some("libpod-1.scope")),
-            ("docker/0123", None),
-            ("", None),
-        ] {
-            assert_eq!(unit(path), expected, "{path}");
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use guard_common::abi::Hook;
 use guard_common::packet::Link;
 
 use super::How;
+use super::cgroup_hook::CgroupHook;
 
 /// `BPF_XDP` and `BPF_TCX_EGRESS` of `enum bpf_attach_type`.
 const ATTACH_XDP: u32 = 37;
@@ -13,62 +14,6 @@ pub(super) const ATTACH_TCX_EGRESS: u32 = 47;
 
 /// The type of links on cgroups (`BPF_LINK_TYPE_CGROUP`).
 pub(super) const LINK_TYPE_CGROUP: u32 = 3;
-
-/// A hook on cgroups: what processes of it ask of sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CgroupHook {
-    /// They set an option: ways past the hooks of interfaces are refused.
-    Setsockopt,
-    /// They make a socket: who does is noted.
-    SockCreate,
-    /// They connect an IPv4 socket: likewise.
-    Connect4,
-    /// They connect an IPv6 socket: likewise.
-    Connect6,
-    /// They send an IPv4 datagram to an address: likewise.
-    Sendmsg4,
-    /// They send an IPv6 datagram to an address: likewise.
-    Sendmsg6,
-}
-
-impl CgroupHook {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Setsockopt, Self::SockCreate, Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
-    /// Those that note who makes and who uses a socket.
-    pub const OF_SOCKETS: [Self; 5] =
-        [Self::SockCreate, Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
-
-    /// The name of its program in the embedded object, which names it in entries and messages too.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Setsockopt => "setsockopt",
-            Self::SockCreate => "sock_create",
-            Self::Connect4 => "connect4",
-            Self::Connect6 => "connect6",
-            Self::Sendmsg4 => "sendmsg4",
-            Self::Sendmsg6 => "sendmsg6",
-        }
-    }
-
-    /// Its `enum bpf_attach_type`.
-    pub(super) const fn attach_type(self) -> u32 {
-        match self {
-            Self::Setsockopt => 22,
-            Self::SockCreate => 2,
-            Self::Connect4 => 10,
-            Self::Connect6 => 11,
-            Self::Sendmsg4 => 14,
-            Self::Sendmsg6 => 15,
-        }
-    }
-
-    /// The hook of this attach type.
-    pub(super) fn of_attach_type(attach_type: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| hook.attach_type() == attach_type)
-    }
-}
 
 /// What is to be known of a hook on interfaces.
 pub(super) struct Row {

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use guard_common::abi::Hook;
 
-use super::hooks::{self, CgroupHook, LinkHook};
+use super::cgroup_hook::CgroupHook;
+use super::hooks::{self, LinkHook};
 use super::raw::{Command, call, call_for_fd, info, raw};
 
 /// More programs than one hook of an interface can have (`BPF_MPROG_MAX`).

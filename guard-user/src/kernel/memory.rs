@@ -1,6 +1,8 @@
 //! A kernel in memory, for the tests of what the daemon decides: interfaces that tests add, rename, move and delete,
 //! attachments and entries that they take away, and operations that fail as often as they say.
 
+mod on_cgroups;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +11,11 @@ use std::time::Duration;
 use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
+use on_cgroups::OnCgroups;
+
 use super::{
-    Attachment, BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, Counters, How, Interface, Kernel,
-    KernelError, LinkType, Observed, ObservedBypass, ObservedInterface, Published, Stray,
+    Attachment, BypassTarget, CgroupAttachment, CgroupTarget, Counters, How, Interface, Kernel, KernelError,
+    LinkType, Observed, ObservedBypass, ObservedInterface, Published, Stray,
 };
 
 /// An operation that can be made to fail.
@@ -68,9 +72,7 @@ struct State {
     /// Entries of interfaces that are gone.
     strays: Vec<Stray>,
     /// What is on cgroups.
-    bypass: ObservedBypass,
-    /// What notes who makes and uses sockets.
-    sockets: Vec<CgroupAttachment>,
+    on_cgroups: OnCgroups,
     failures: BTreeMap<Operation, u32>,
 }
 
@@ -111,7 +113,7 @@ impl MemoryKernel {
     pub(crate) fn restart(&self) {
         let mut state = self.state();
         state.program += 1;
-        state.on_cgroups(|attachment| attachment.is_current = false);
+        state.on_cgroups.each(|attachment| attachment.is_current = false);
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
@@ -192,19 +194,19 @@ impl MemoryKernel {
 
     /// Somebody detaches what is on cgroups.
     pub(crate) fn take_off_cgroups(&self) {
-        self.state().on_cgroups(|attachment| attachment.cgroup = 0);
+        self.state().on_cgroups.each(|attachment| attachment.cgroup = 0);
     }
 
     /// What is on cgroups.
     #[must_use]
     pub(crate) fn bypass(&self) -> ObservedBypass {
-        self.state().bypass.clone()
+        self.state().on_cgroups.bypass.clone()
     }
 
     /// What notes who makes and uses sockets.
     #[must_use]
     pub(crate) fn sockets(&self) -> Vec<CgroupAttachment> {
-        self.state().sockets.clone()
+        self.state().on_cgroups.sockets.clone()
     }
 
     /// Somebody removes the entries in bpffs.
@@ -214,7 +216,7 @@ impl MemoryKernel {
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = false);
         }
-        state.on_cgroups(|attachment| attachment.is_kept = false);
+        state.on_cgroups.each(|attachment| attachment.is_kept = false);
     }
 
     /// Lets the next so many calls of an operation fail.
@@ -283,11 +285,6 @@ pub(crate) fn open_slots(table: &PolicyTable) -> BTreeSet<u16> {
 }
 
 impl State {
-    /// Changes everything on cgroups.
-    fn on_cgroups(&mut self, change: impl FnMut(&mut CgroupAttachment)) {
-        self.bypass.attachments.iter_mut().chain(&mut self.sockets).for_each(change);
-    }
-
     fn may(&mut self, operation: Operation) -> Result<(), KernelError> {
         match self.failures.get_mut(&operation) {
             Some(left) if *left > 0 => {
@@ -355,7 +352,8 @@ impl Kernel for MemoryKernel {
         let missing_entries =
             if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
         let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
-        let (bypass, sockets) = (Some(state.bypass.clone()), Some(state.sockets.clone()));
+        let (bypass, sockets) =
+            (Some(state.on_cgroups.bypass.clone()), Some(state.on_cgroups.sockets.clone()));
         Ok(Observed { interfaces, missing_entries, strays, bypass, sockets, ..Observed::default() })
     }
 
@@ -409,49 +407,20 @@ impl Kernel for MemoryKernel {
     fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
         let mut state = self.state();
         state.may(Operation::Bypass)?;
-        if state.may(Operation::NoEffect).is_err() {
-            return Ok(());
+        if state.may(Operation::NoEffect).is_ok() {
+            let State { on_cgroups, program, next_link, .. } = &mut *state;
+            on_cgroups.refuse(target, *program, next_link);
         }
-        let (program, link) = (state.program, state.next_link + 1);
-        let Some(BypassTarget { id, allowed, .. }) = target else {
-            state.bypass.attachments.clear();
-            return Ok(());
-        };
-        state.bypass.allowed.clone_from(allowed);
-        let old = state.bypass.at(*id).map(|attachment| attachment.link);
-        state.next_link += u32::from(old.is_none());
-        let link = old.unwrap_or(link);
-        state.bypass.attachments = vec![CgroupAttachment {
-            hook: CgroupHook::Setsockopt,
-            link,
-            cgroup: *id,
-            program,
-            is_current: true,
-            is_kept: true,
-        }];
         Ok(())
     }
 
     fn note_sockets(&mut self, target: Option<&CgroupTarget>) -> Result<(), KernelError> {
         let mut state = self.state();
         state.may(Operation::Sockets)?;
-        if state.may(Operation::NoEffect).is_err() {
-            return Ok(());
+        if state.may(Operation::NoEffect).is_ok() {
+            let State { on_cgroups, program, next_link, .. } = &mut *state;
+            on_cgroups.note(target, *program, next_link);
         }
-        let Some(CgroupTarget { id, .. }) = target else {
-            state.sockets.clear();
-            return Ok(());
-        };
-        let (program, mut next) = (state.program, state.next_link);
-        let before = std::mem::take(&mut state.sockets);
-        let attach = |hook: CgroupHook| {
-            let old = before.iter().find(|it| it.hook == hook && it.cgroup == *id);
-            next += u32::from(old.is_none());
-            let link = old.map_or(next, |old| old.link);
-            CgroupAttachment { hook, link, cgroup: *id, program, is_current: true, is_kept: true }
-        };
-        state.sockets = CgroupHook::OF_SOCKETS.into_iter().map(attach).collect();
-        state.next_link = next;
         Ok(())
     }
 
@@ -470,7 +439,7 @@ impl Kernel for MemoryKernel {
         for device in state.interfaces.values_mut() {
             device.attachments.values_mut().for_each(|link| link.is_kept = true);
         }
-        state.on_cgroups(|attachment| attachment.is_kept = true);
+        state.on_cgroups.each(|attachment| attachment.is_kept = true);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub mod api;
 mod attach;
 mod bypass;
 pub mod cgroup;
+mod cgroup_hook;
 mod clock;
 mod counters;
 mod counts;
@@ -66,12 +67,12 @@ pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, Stray,
 };
+pub use cgroup_hook::CgroupHook;
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use held::Marks;
-pub use hooks::CgroupHook;
 pub use interface::Interface;
 pub use link_type::LinkType;
 pub use published::Published;
@@ -182,7 +183,7 @@ impl LinuxKernel {
         }
         let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
         load_programs(&mut ebpf)?;
-        let refused_on_cgroups = on_cgroups::load(&mut ebpf);
+        let refused_on_cgroups = load_on_cgroups(&mut ebpf);
         let maps = Maps::open(pin_path)?;
         let live = maps.live()?;
         if found != Found::All {
@@ -325,6 +326,22 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
         loaded.map_err(|error| KernelError::of_program(name, error))?;
     }
     Ok(())
+}
+
+/// Loads the programs of cgroups; why the kernel refuses some of them, by hook. A kernel that refuses them is guarded
+/// at its interfaces all the same.
+fn load_on_cgroups(ebpf: &mut Ebpf) -> BTreeMap<CgroupHook, String> {
+    let load = |hook: CgroupHook| {
+        let loaded = match ebpf.program_mut(hook.name()) {
+            Some(aya::programs::Program::CgroupSockopt(program)) => program.load(),
+            Some(aya::programs::Program::CgroupSock(program)) => program.load(),
+            Some(aya::programs::Program::CgroupSockAddr(program)) => program.load(),
+            _ => return Some((hook, missing_program(hook.name()).to_string())),
+        };
+        let refused = loaded.map_err(|error| KernelError::of_program(hook.name(), error)).err()?;
+        Some((hook, refused.to_string()))
+    };
+    CgroupHook::ALL.into_iter().filter_map(load).collect()
 }
 
 fn missing_program(name: &str) -> KernelError {

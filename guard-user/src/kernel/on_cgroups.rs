@@ -4,16 +4,15 @@
 //! keeps beside it. Where it is by now, the kernel says: a link whose cgroup is gone, or that somebody has detached, is
 //! on no cgroup any more.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use aya::Ebpf;
 use aya::programs::{Program, ProgramFd};
 
 use super::api::{CgroupAttachment, CgroupTarget};
-use super::hooks::{CgroupHook, LinkHook};
+use super::cgroup_hook::CgroupHook;
+use super::hooks::LinkHook;
 use super::link::{self, CgroupLink};
 use super::spare::Spare;
 use super::{KernelError, LinuxKernel, folder, info, missing_program, raw};
@@ -32,22 +31,6 @@ pub(super) fn hook_of_entry(name: &str) -> Option<CgroupHook> {
     let (id, end) = name.strip_prefix(BEGIN)?.split_once('-')?;
     id.parse::<u64>().ok()?;
     CgroupHook::ALL.into_iter().find(|hook| hook.name() == end)
-}
-
-/// Loads the programs of cgroups; why the kernel refuses some of them, by hook. A kernel that refuses them is guarded
-/// at its interfaces all the same.
-pub(super) fn load(ebpf: &mut Ebpf) -> BTreeMap<CgroupHook, String> {
-    let load = |hook: CgroupHook| {
-        let loaded = match ebpf.program_mut(hook.name()) {
-            Some(Program::CgroupSockopt(program)) => program.load(),
-            Some(Program::CgroupSock(program)) => program.load(),
-            Some(Program::CgroupSockAddr(program)) => program.load(),
-            _ => return Some((hook, missing_program(hook.name()).to_string())),
-        };
-        let refused = loaded.map_err(|error| KernelError::of_program(hook.name(), error)).err()?;
-        Some((hook, refused.to_string()))
-    };
-    CgroupHook::ALL.into_iter().filter_map(load).collect()
 }
 
 /// A link of ours.

@@ -254,7 +254,7 @@ pub(crate) fn add_neighbour(name: &str, address: Ipv4Addr) {
     let index = Interface::by_name(name).unwrap().index;
     netlink(async |handle| {
         let neighbour =
-            handle.neighbours().add(index, address.into()).link_local_address(&[2, 0, 0, 0, 0, 9]);
+            handle.neighbours().add(index, address.into()).link_layer_address(&[2, 0, 0, 0, 0, 9]);
         neighbour.execute().await.unwrap();
     });
 }

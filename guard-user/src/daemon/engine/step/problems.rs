@@ -50,7 +50,7 @@ impl Engine {
         problems.extend(unnoted.map(|how| {
             Problem::of(
                 ProblemCode::SocketsUnnoted,
-                &self.noting_subject(),
+                self.noting_subject(),
                 format!("who makes and uses sockets is {how}"),
             )
         }));

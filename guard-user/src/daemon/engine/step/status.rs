@@ -15,12 +15,11 @@ use crate::daemon::engine::bypass::is_wanted;
 use crate::daemon::engine::interfaces::Claim;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::{action_name, ingress_name};
-use crate::events::event::Process;
 use crate::events::event::protocol_name;
+use crate::events::event::{Process, unit};
 use crate::exemption::{Clocks, Summary};
 use crate::geo::Info;
 use crate::health::Health;
-use crate::kernel::cgroup;
 use crate::kernel::{Counters, ObservedInterface, TotalCount, UntaggedCount, UntaggedFlow};
 use crate::store::{Judgement, Rows};
 
@@ -158,7 +157,7 @@ impl Engine {
             command: process.command.into(),
             uid: process.uid,
             user: sample.users.get(&process.uid).cloned(),
-            unit: cgroup.as_deref().and_then(cgroup::unit).map(str::to_owned),
+            unit: cgroup.as_deref().and_then(unit).map(str::to_owned),
             cgroup,
         })
     }

@@ -63,8 +63,6 @@ pub(super) struct World {
     /// Requests of daemons that have ended: nobody answers them any more.
     pub(super) lost: BTreeSet<Ticket>,
     pub(super) log: Vec<String>,
-    /// How often sockets that were open already were to be named.
-    pub(super) named: usize,
     pub(super) has_ended: bool,
 }
 
@@ -101,7 +99,6 @@ impl World {
             resuming: BTreeMap::new(),
             lost: BTreeSet::new(),
             log: Vec::new(),
-            named: 0,
             has_ended: false,
         };
         world.take(actions);
@@ -165,8 +162,7 @@ impl World {
                 differences.push(format!("{name} is not guarded"));
             }
         }
-        differences.extend(self.bypass_difference());
-        differences.extend(self.noting_difference());
+        differences.extend(self.bypass_difference().into_iter().chain(self.noting_difference()));
         differences
     }
 
@@ -262,7 +258,7 @@ impl World {
                 Action::Sample => self.samples += 1,
                 Action::Load => self.loads += 1,
                 Action::CloseSockets(cut) => self.cuts.push_back(cut.id),
-                Action::NameSockets(_) => self.named += 1,
+                Action::NameSockets(_) => self.log.push(super::noting::NAMED.to_owned()),
                 Action::Answer(ticket, response) => {
                     if let Response::Error { kind: ErrorKind::NotFound | ErrorKind::BadInput, .. } = &response
                     {
