@@ -7,11 +7,13 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, xdp};
-use aya_ebpf::programs::{SockAddrContext, SockContext, SockoptContext, TcContext, XdpContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, fentry, lsm, xdp};
+use aya_ebpf::programs::{
+    FEntryContext, LsmContext, SockAddrContext, SockContext, SockoptContext, TcContext, XdpContext,
+};
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
-use guard_ebpf::hooks::{made, may_set, tc_code, used, xdp_code};
+use guard_ebpf::hooks::{made, may_set, sends, tc_code, used, xdp_code};
 use guard_ebpf::judge::judge;
 
 /// What leaves by an interface with Ethernet frames.
@@ -77,6 +79,30 @@ pub fn sendmsg4(context: SockAddrContext) -> i32 {
 pub fn sendmsg6(context: SockAddrContext) -> i32 {
     used(&context);
     ALLOWED
+}
+
+/// A process sends, where BPF LSM runs: `socket_sendmsg(struct socket *, ...)`. It only looks.
+#[lsm(hook = "socket_sendmsg")]
+pub fn lsm_sendmsg(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the socket.
+    unsafe { sends(context.arg(0)) };
+    0
+}
+
+/// A process sends, where it does not: `security_socket_sendmsg(struct socket *, ...)`.
+#[fentry(function = "security_socket_sendmsg")]
+pub fn fentry_sendmsg(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    unsafe { sends(context.arg(0)) };
+    0
+}
+
+/// A process sends a file's pages, which before Linux 6.5 asks no security module: `kernel_sendpage(struct socket *, ...)`.
+#[fentry(function = "kernel_sendpage")]
+pub fn fentry_sendpage(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    unsafe { sends(context.arg(0)) };
+    0
 }
 
 /// What programs of sockets answer: they only look.

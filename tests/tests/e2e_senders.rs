@@ -47,7 +47,7 @@ fn a_config_that_goes_by_who_sends_is_refused_where_the_kernel_cannot_tell() {
     let bed = Bed::new("senders").unwrap();
     bed.configure(PIN).unwrap();
     let daemon = bed.start(&[]).unwrap();
-    let Err(why) = senders::way() else {
+    let Err(why) = senders::programs() else {
         return println!("this kernel tells who sends: guest_senders holds it");
     };
     for select in ["users = [\"root\"]", "cgroups = [\"mail.slice\"]"] {

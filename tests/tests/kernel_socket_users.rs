@@ -47,7 +47,7 @@ struct Host {
 impl Host {
     fn new(pins: &PinPlace, on: &Cgroup, policy: &PolicyTable) -> Self {
         let mut kernel = pins.open();
-        let target = CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap() };
+        let target = CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap(), senders: false };
         kernel.note_sockets(Some(&target)).unwrap();
         kernel.publish(policy, Some(&geo("US"))).unwrap();
         support::add_address("bgk0", HOST, 1);

@@ -1,6 +1,7 @@
 //! The hooks: what a program reads of its packet, or of a process's request, from the kernel's context, a file for
 //! each.
 
+mod sender;
 mod socket;
 mod sockopt;
 mod tc;
@@ -8,6 +9,7 @@ mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
+pub use sender::sends;
 pub use socket::{made, used};
 pub use sockopt::may_set;
 pub use tc::code as tc_code;

@@ -38,6 +38,17 @@ pub fn used(context: &SockAddrContext) {
         }
     };
     let Some(facts) = facts else { return };
+    // SAFETY: the facts are the value of a map.
+    unsafe { note_use(facts) };
+}
+
+/// Notes the process that asks as one that uses the socket of these facts.
+///
+/// # Safety
+///
+/// `facts` must be the value of a map.
+#[inline(always)]
+pub(super) unsafe fn note_use(facts: *mut SocketFacts) {
     // SAFETY: what is kept with the socket stays while the program runs. Several processes may use a socket at once:
     // then parts of two may come together, in what is told and in nothing else.
     unsafe {
@@ -54,7 +65,7 @@ pub fn used(context: &SockAddrContext) {
 
 /// Whether the holders of sockets were noted that were open before the hooks were attached.
 #[inline(always)]
-fn are_named() -> bool {
+pub(super) fn are_named() -> bool {
     // SAFETY: the element is an aligned word, which the daemon alone writes.
     SOCKETS_NAMED.get_ptr(0).is_some_and(|named| unsafe { core::ptr::read_volatile(named) } != 0)
 }

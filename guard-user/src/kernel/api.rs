@@ -117,6 +117,17 @@ pub struct CgroupTarget {
     pub cgroup: PathBuf,
     /// Its id.
     pub id: u64,
+    /// Whether it is also noted who sends, of all processes of the host.
+    pub senders: bool,
+}
+
+/// What of ours notes who sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ObservedSenders {
+    /// Whether any program is attached.
+    pub is_any: bool,
+    /// Whether all are that this kernel needs for it, those of this process, with their entries in bpffs.
+    pub is_whole: bool,
 }
 
 /// A program of ours on a cgroup, as the kernel shows it.
@@ -163,6 +174,8 @@ pub struct Observed {
     pub bypass: Option<ObservedBypass>,
     /// What on cgroups notes who makes and uses sockets; `None` where that can't be looked at.
     pub sockets: Option<Vec<CgroupAttachment>>,
+    /// What notes who sends.
+    pub senders: ObservedSenders,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.

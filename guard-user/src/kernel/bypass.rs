@@ -21,7 +21,7 @@ impl LinuxKernel {
         if let Some(target) = target {
             self.allow(&target.allowed)?;
         }
-        let target = target.map(|it| CgroupTarget { cgroup: it.cgroup.clone(), id: it.id });
+        let target = target.map(|it| CgroupTarget { cgroup: it.cgroup.clone(), id: it.id, senders: false });
         self.set_on_cgroup(HOOKS, target.as_ref())
     }
 

@@ -8,7 +8,7 @@ use super::entries::Name;
 use super::folder::{self, Folder};
 use super::programs::Programs;
 use super::raw::{self, Map};
-use super::{Interface, KernelError, LinuxKernel, filter, link, on_cgroups};
+use super::{Interface, KernelError, LinuxKernel, filter, link, on_cgroups, sending};
 
 /// What was taken off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,12 +46,17 @@ fn remove(pin_path: &Path, folder: Folder, removed: &mut Removed) -> Result<(), 
     let mut done = Ok(());
     let links = folder::links(pin_path);
     for name in folder::names(&links)? {
-        match unpin(&links.join(&name)) {
+        // A link to a function of the kernel can't be detached: it ends with its last entry.
+        let unpinned = match sending::is_entry(&name) {
+            true => folder::remove(&links.join(&name)),
+            false => unpin(&links.join(&name)),
+        };
+        match unpinned {
             Ok(()) => removed.links.push(match Name::read(&name) {
                 Some(Name { interface, hook, .. }) => format!("{interface} {}", hook.name()),
                 None => match on_cgroups::hook_of_entry(&name) {
                     Some(hook) => format!("cgroup {}", hook.name()),
-                    None => name,
+                    None => name.replacen('-', " ", 1),
                 },
             }),
             Err(error) => done = done.and(Err(error)),

@@ -270,6 +270,12 @@ pub enum KernelError {
         /// Why.
         why: String,
     },
+    /// Who sends can't be noted.
+    #[error("who sends can't be noted: {why}")]
+    Senders {
+        /// Why.
+        why: String,
+    },
     /// What is on an interface can't be told.
     #[error("cannot look at what is attached to {interface}: {source}")]
     Look {

@@ -40,6 +40,7 @@ impl Kernel for LinuxKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
+        observed.senders = self.look_at_senders();
         match self.look_at_bypass() {
             Ok(bypass) => {
                 observed.missing_entries.extend(Self::missing_of_cgroups(&bypass.attachments));
@@ -79,7 +80,8 @@ impl Kernel for LinuxKernel {
                 self.view.are_named(false)?;
             }
         }
-        self.set_on_cgroup(&CgroupHook::OF_SOCKETS, target)
+        let on_cgroup = self.set_on_cgroup(&CgroupHook::OF_SOCKETS, target);
+        on_cgroup.and(self.set_senders(target.is_some_and(|target| target.senders)))
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {

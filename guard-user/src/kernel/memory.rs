@@ -114,6 +114,7 @@ impl MemoryKernel {
         let mut state = self.state();
         state.program += 1;
         state.on_cgroups.each(|attachment| attachment.is_current = false);
+        state.on_cgroups.senders.is_whole = false;
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
@@ -207,6 +208,11 @@ impl MemoryKernel {
     #[must_use]
     pub(crate) fn sockets(&self) -> Vec<CgroupAttachment> {
         self.state().on_cgroups.sockets.clone()
+    }
+
+    /// Whether who sends is noted.
+    pub(crate) fn notes_senders(&self) -> bool {
+        self.state().on_cgroups.senders.is_whole
     }
 
     /// Somebody removes the entries in bpffs.
@@ -354,7 +360,8 @@ impl Kernel for MemoryKernel {
         let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
         let (bypass, sockets) =
             (Some(state.on_cgroups.bypass.clone()), Some(state.on_cgroups.sockets.clone()));
-        Ok(Observed { interfaces, missing_entries, strays, bypass, sockets, ..Observed::default() })
+        let senders = state.on_cgroups.senders;
+        Ok(Observed { interfaces, missing_entries, strays, bypass, sockets, senders, ..Observed::default() })
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {

@@ -28,6 +28,7 @@ mod held;
 mod hooks;
 mod interface;
 mod kept_maps;
+mod kernel_types;
 mod link;
 mod link_type;
 mod linux;
@@ -45,6 +46,7 @@ mod raw;
 mod restore;
 mod routes;
 pub mod senders;
+mod sending;
 mod socket_facts;
 pub mod sockets;
 mod spare;
@@ -65,7 +67,7 @@ use guard_common::packet::Link;
 
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, Stray,
+    ObservedInterface, ObservedSenders, Stray,
 };
 pub use cgroup_hook::CgroupHook;
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
@@ -84,8 +86,11 @@ use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
 use kept_maps::KeptMaps;
+use kernel_types::KernelTypes;
 use maps::{Found, Maps};
 use observe::Memory;
+use senders::SenderProgram;
+use sending::SenderLink;
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
@@ -133,6 +138,10 @@ pub struct LinuxKernel {
     current: BTreeSet<u32>,
     /// Why the kernel does not take programs of cgroups, by hook.
     refused_on_cgroups: BTreeMap<CgroupHook, String>,
+    /// The links of programs that note who sends.
+    senders: Vec<SenderLink>,
+    /// The programs that are to, once they were set.
+    sender_programs: Option<Vec<&'static SenderProgram>>,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -172,12 +181,19 @@ impl LinuxKernel {
             maps::clear(pin_path)?;
         }
         let shared = u32::from(cpus == CpuUse::Shared);
+        // Where it does not tell, the programs that look there are refused.
+        let types = KernelTypes::read();
+        let offset =
+            |of, member| types.as_ref().and_then(|types| types.offset(of, member)).unwrap_or_default();
+        let (socket_sk, sock_family) = (offset("socket", "sk"), offset("sock_common", "skc_family"));
         let mut loader = EbpfLoader::new();
         loader
-            // No program reads the kernel's own structs.
+            // No program has places in the kernel's own structs to be put right: those are constants.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true);
+            .override_global("PREEMPTIBLE", &shared, true)
+            .override_global("SOCKET_SK", &socket_sk, true)
+            .override_global("SOCK_FAMILY", &sock_family, true);
         if cpus == CpuUse::Shared {
             loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::COUNT as u32);
         }
@@ -202,6 +218,8 @@ impl LinuxKernel {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
             refused_on_cgroups,
+            senders: Vec::new(),
+            sender_programs: None,
             ebpf,
             view,
             adopted,
@@ -221,6 +239,7 @@ impl LinuxKernel {
         };
         kernel.keep_adopted()?;
         kernel.keep_adopted_on_cgroups()?;
+        kernel.adopt_senders();
         Ok(kernel)
     }
 
@@ -311,6 +330,8 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
         Some(aya::programs::Program::CgroupSockopt(program)) => program.info(),
         Some(aya::programs::Program::CgroupSock(program)) => program.info(),
         Some(aya::programs::Program::CgroupSockAddr(program)) => program.info(),
+        Some(aya::programs::Program::Lsm(program)) => program.info(),
+        Some(aya::programs::Program::FEntry(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };
     info.map_err(|error| KernelError::of_program(name, error))

@@ -111,7 +111,7 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     memory.known = interfaces.clone();
     memory.sent_before.retain(|index, _| memory.known.contains_key(index));
     let interfaces = interfaces.into_values().collect();
-    Ok(Observed { interfaces, strays, blind, missing_entries, bypass: None, sockets: None })
+    Ok(Observed { interfaces, strays, blind, missing_entries, ..Observed::default() })
 }
 
 /// Asks for every interface that something is known of and that the list omits, by its index: only the kernel's

@@ -1,47 +1,26 @@
-//! Whether the kernel tells which process sends, at the moment at which it does: by a program that it runs in the
-//! process's own context before any protocol has the bytes. There are two ways to have it run one, and a kernel may have
-//! either, both, or none.
+//! Whether the kernel tells which process sends, at the moment at which it does: by programs that it runs in the process's
+//! own context before any protocol has the bytes. There are two ways to have it run them, and a kernel may have either,
+//! both, or none.
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::Btf;
 use aya_obj::btf::BtfKind;
 
 use super::raw::{Command, call_for_fd, raw};
 
-/// A way to have the kernel run a program when a process sends.
+/// A way to have the kernel run a program when one of its functions is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SenderHook {
+pub(super) enum Way {
     /// BPF LSM: as a security module.
     Lsm,
-    /// A tracing program at the entry of the function that asks the security modules.
+    /// A tracing program at the function's entry.
     Fentry,
 }
 
-impl SenderHook {
-    /// Both, the better one first: what a security module is asked is the kernel's interface, and a function's entry is
-    /// not.
-    pub const ALL: [Self; 2] = [Self::Lsm, Self::Fentry];
-
-    /// The name in status and messages.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lsm => "lsm",
-            Self::Fentry => "fentry",
-        }
-    }
-
-    /// The kernel's function that its program is for.
-    pub(super) const fn function(self) -> &'static str {
-        match self {
-            Self::Lsm => "bpf_lsm_socket_sendmsg",
-            Self::Fentry => "security_socket_sendmsg",
-        }
-    }
-
+impl Way {
     /// `BPF_PROG_TYPE_LSM` with `BPF_LSM_MAC`, and `BPF_PROG_TYPE_TRACING` with `BPF_TRACE_FENTRY`.
     const fn program_type(self) -> (u32, u32) {
         match self {
@@ -51,37 +30,75 @@ impl SenderHook {
     }
 }
 
-/// The way that this kernel has: the first by which a program that does nothing can be loaded and attached.
-///
-/// # Errors
-/// Why there is none.
-pub fn way() -> Result<SenderHook, String> {
-    let btf = Btf::from_sys_fs().map_err(|error| format!("it has no type information (BTF): {error}"))?;
-    let mut why = Vec::new();
-    for hook in SenderHook::ALL {
-        match try_out(hook, &btf) {
-            Ok(()) => return Ok(hook),
-            Err(error) => why.push(format!("{}: {error}", hook.name())),
-        }
-    }
-    Err(why.join("; "))
+/// A program that notes who sends.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SenderProgram {
+    /// Its name in the embedded object.
+    pub(super) name: &'static str,
+    /// How it is run.
+    pub(super) way: Way,
+    /// The kernel's function that it is for.
+    pub(super) function: &'static str,
 }
 
-fn try_out(hook: SenderHook, btf: &Btf) -> Result<(), String> {
-    if hook == SenderHook::Lsm && !bpf_is_a_security_module() {
-        return Err(
-            "`bpf` is not among the security modules that run (lsm= on the kernel's command line)".to_owned()
-        );
+impl SenderProgram {
+    /// Its name in messages.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// The better of two that are as good: what a security module is asked is the kernel's interface.
+pub(super) static BY_LSM: SenderProgram =
+    SenderProgram { name: "lsm_sendmsg", way: Way::Lsm, function: "bpf_lsm_socket_sendmsg" };
+/// The function that asks the security modules.
+pub(super) static BY_FENTRY: SenderProgram =
+    SenderProgram { name: "fentry_sendmsg", way: Way::Fentry, function: "security_socket_sendmsg" };
+/// Before Linux 6.5 sendfile(2) and splice(2) send pages, and ask no security module.
+pub(super) static OF_PAGES: SenderProgram =
+    SenderProgram { name: "fentry_sendpage", way: Way::Fentry, function: "kernel_sendpage" };
+/// All of them.
+pub(super) static ALL: [&SenderProgram; 3] = [&BY_LSM, &BY_FENTRY, &OF_PAGES];
+
+/// The programs by which this kernel tells who sends: each was tried out by one that does nothing.
+///
+/// # Errors
+/// Why there are none.
+pub fn programs() -> Result<Vec<&'static SenderProgram>, String> {
+    let btf = Btf::from_sys_fs().map_err(|error| format!("it has no type information (BTF): {error}"))?;
+    let mut why = Vec::new();
+    let mut first_of = |programs: [&'static SenderProgram; 2]| {
+        programs.into_iter().find(|program| {
+            let tried = try_out(program, &btf);
+            why.extend(tried.as_ref().err().map(|error| format!("{}: {error}", program.function)));
+            tried.is_ok()
+        })
+    };
+    let Some(first) = first_of([&BY_LSM, &BY_FENTRY]) else { return Err(why.join("; ")) };
+    let mut programs = vec![first];
+    if btf.id_by_type_name_kind(OF_PAGES.function, BtfKind::Func).is_ok() {
+        try_out(&OF_PAGES, &btf).map_err(|error| format!("{}: {error}", OF_PAGES.function))?;
+        programs.push(&OF_PAGES);
+    }
+    Ok(programs)
+}
+
+fn try_out(program: &SenderProgram, btf: &Btf) -> Result<(), String> {
+    if program.way == Way::Lsm && !bpf_is_a_security_module() {
+        return Err("`bpf` is not among the security modules that run (/sys/kernel/security/lsm)".to_owned());
     }
     let function =
-        btf.id_by_type_name_kind(hook.function(), BtfKind::Func).map_err(|error| error.to_string())?;
-    let program = load_nothing(hook, function).map_err(|error| format!("a program is refused: {error}"))?;
-    attach(&program).map(drop).map_err(|error| format!("a program can't be attached: {error}"))
+        btf.id_by_type_name_kind(program.function, BtfKind::Func).map_err(|error| error.to_string())?;
+    let nothing = load_nothing(program.way, function)
+        .map_err(|error| format!("the kernel refuses a program for it: {error}"))?;
+    let attached = attach(nothing.as_fd());
+    attached.map(drop).map_err(|error| format!("a program can't be attached to it: {error}"))
 }
 
 /// Whether programs of BPF LSM are run at all: they can be attached where they are not.
 fn bpf_is_a_security_module() -> bool {
-    // Where securityfs is not mounted nothing can be told, and the function's entry is as good.
+    // Where securityfs is not mounted nothing can be told, and a function's entry is as good.
     let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     modules.trim().split(',').any(|module| module == "bpf")
 }
@@ -113,11 +130,11 @@ struct LoadAttributes {
 }
 
 /// Loads a program that lets all be as it is.
-fn load_nothing(hook: SenderHook, function: u32) -> io::Result<OwnedFd> {
+fn load_nothing(way: Way, function: u32) -> io::Result<OwnedFd> {
     // `r0 = 0` and `exit`, eight bytes each.
     let instructions: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
     let license = c"Dual MIT/GPL";
-    let (program_type, attach_type) = hook.program_type();
+    let (program_type, attach_type) = way.program_type();
     let mut attributes = LoadAttributes {
         program_type,
         instruction_count: 2,
@@ -141,8 +158,8 @@ struct RawTracepointAttributes {
 
 /// Attaches a program to the function that it was loaded for; it stays until the link's last descriptor and entry are
 /// gone.
-pub(super) fn attach(program: &OwnedFd) -> io::Result<OwnedFd> {
-    let mut attributes = RawTracepointAttributes { name: 0, program: raw(program.as_fd()), pad: 0 };
+pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attributes = RawTracepointAttributes { name: 0, program: raw(program), pad: 0 };
     // SAFETY: the attributes hold no addresses, and the command returns a new descriptor.
     unsafe { call_for_fd(Command::RawTracepointOpen, &mut attributes) }
 }

@@ -18,6 +18,7 @@ ln -s /run /var/run
 mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t debugfs debugfs /sys/kernel/debug
+mount -t securityfs securityfs /sys/kernel/security
 mount -t tracefs tracefs /sys/kernel/tracing
 for module in $(cat /modules/order); do
     insmod "/modules/$module" || echo "BORDERGUARD-VM-NOTE $module was refused"

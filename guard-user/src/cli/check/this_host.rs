@@ -153,7 +153,7 @@ impl HostView for ThisHost {
             self.unseen.borrow_mut().insert("pin.select.sent_by");
             return None;
         }
-        senders::way().err()
+        senders::programs().err()
     }
 
     fn has_cgroup(&self, path: &str) -> bool {

@@ -80,6 +80,8 @@ pub enum KernelJob {
         bypass: Bypass,
         /// And this one.
         sockets: Sockets,
+        /// And whether any pin goes by who sends.
+        senders: bool,
     },
     /// Make a generation live.
     Publish(Box<Publish>),

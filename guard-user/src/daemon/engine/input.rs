@@ -159,6 +159,8 @@ pub struct Sight {
 pub struct NotingFacts {
     /// What was asked for.
     pub asked: Sockets,
+    /// Whether who sends is to be noted too.
+    pub senders: bool,
     /// Where the cgroup is to be.
     pub place: PathBuf,
     /// Its id; `None` where it is absent.

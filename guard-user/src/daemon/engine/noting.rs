@@ -5,7 +5,7 @@
 use super::input::NotingFacts;
 use super::tries::Try;
 use crate::config::policy::Policy;
-use crate::kernel::{CgroupAttachment, CgroupHook, CgroupTarget};
+use crate::kernel::{CgroupAttachment, CgroupHook, CgroupTarget, ObservedSenders};
 
 /// Of hooks that are attached in a moment.
 const BEING_ATTACHED: &str = "they are being attached";
@@ -17,6 +17,8 @@ pub(super) struct Noting {
     pub(super) facts: Option<NotingFacts>,
     /// What was on cgroups at the last look.
     pub(super) observed: Option<Vec<CgroupAttachment>>,
+    /// What noted who sends at the last look.
+    pub(super) senders: ObservedSenders,
     /// Whether a job is on its way.
     pub(super) is_being_set: bool,
     /// What the last try came to that the looks since then show no effect of.
@@ -24,6 +26,11 @@ pub(super) struct Noting {
     /// Links of hooks that were attached when sockets that were open already were named: what is made from then on the
     /// hooks note themselves.
     pub(super) named_at: Option<Vec<u32>>,
+}
+
+/// Whether any pin goes by who sends.
+pub(super) fn wants_senders(policy: &Policy) -> bool {
+    policy.pins.iter().any(|pin| pin.select.asks_for_senders())
 }
 
 impl Noting {
@@ -38,8 +45,8 @@ impl Noting {
 
     /// Where they should be; `None` where there is no such cgroup.
     pub(super) fn target(&self) -> Option<CgroupTarget> {
-        let NotingFacts { place, cgroup, .. } = self.facts.as_ref()?;
-        Some(CgroupTarget { cgroup: place.clone(), id: (*cgroup)? })
+        let NotingFacts { place, cgroup, senders, .. } = self.facts.as_ref()?;
+        Some(CgroupTarget { cgroup: place.clone(), id: (*cgroup)?, senders: *senders })
     }
 
     /// What is attached where it should be.
@@ -70,10 +77,11 @@ impl Noting {
         let failure = self.tried.as_ref().and_then(|tried| tried.why.as_deref());
         let why = |else_so: &str| failure.unwrap_or(else_so).to_owned();
         if !policy.sockets.note {
-            return (!observed.is_empty()).then(|| format!("still noted: {}", why("that is being ended")));
+            let is_any = !observed.is_empty() || self.senders.is_any;
+            return is_any.then(|| format!("still noted: {}", why("that is being ended")));
         }
         let facts = self.facts.as_ref()?;
-        if facts.asked != policy.sockets {
+        if facts.asked != policy.sockets || facts.senders != wants_senders(policy) {
             return Some(format!("the cgroup is being looked at: {BEING_ATTACHED}"));
         }
         if facts.cgroup.is_none() {
@@ -83,7 +91,15 @@ impl Noting {
         if !missing.is_empty() {
             return Some(format!("not all noted, without {}: {}", missing.join(", "), why(BEING_ATTACHED)));
         }
-        let what = if self.in_place().any(|it| !it.is_current) {
+        if facts.senders && !self.senders.is_whole {
+            return Some(format!(
+                "not all noted, without who sends, whom pins go by: {}",
+                why(BEING_ATTACHED)
+            ));
+        }
+        let what = if !facts.senders && self.senders.is_any {
+            "noted for who sends too, whom no pin goes by"
+        } else if self.in_place().any(|it| !it.is_current) {
             "noted by programs of another process"
         } else if observed.len() > CgroupHook::OF_SOCKETS.len() {
             "noted elsewhere too"

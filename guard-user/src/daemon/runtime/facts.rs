@@ -43,9 +43,9 @@ pub(in crate::daemon) fn bypass(asked: Bypass) -> BypassFacts {
 
 /// The cgroup in which it is noted who makes and uses sockets, as it is now.
 #[must_use]
-pub(in crate::daemon) fn noting(asked: Sockets) -> NotingFacts {
+pub(in crate::daemon) fn noting(asked: Sockets, senders: bool) -> NotingFacts {
     let place = place_of(&cgroup::root(), &asked.cgroup);
-    NotingFacts { cgroup: folder_id(&place), place, asked }
+    NotingFacts { cgroup: folder_id(&place), place, asked, senders }
 }
 
 /// The folder of a cgroup, of which an empty path is the root's.

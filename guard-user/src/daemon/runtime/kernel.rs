@@ -60,10 +60,10 @@ fn work(
 pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Input {
     let text = |error: KernelError| error.to_string();
     match job {
-        KernelJob::Observe { cgroups, bypass, sockets } => {
+        KernelJob::Observe { cgroups, bypass, sockets, senders } => {
             let sight = kernel.observe().map_err(text).map(|observed| {
                 let (cgroups, bypass) = (facts::cgroups(&cgroups), facts::bypass(bypass));
-                Box::new(Sight { observed, cgroups, bypass, noting: facts::noting(sockets) })
+                Box::new(Sight { observed, cgroups, bypass, noting: facts::noting(sockets, senders) })
             });
             Input::Observed(sight)
         }

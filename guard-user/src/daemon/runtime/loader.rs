@@ -55,7 +55,7 @@ fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFai
 pub(super) fn look_up(policy: &mut Policy) -> Result<(), LoadFailure> {
     inputs::look_up_users(policy).map_err(failure)?;
     let Some(pin) = policy.pins.iter().find(|pin| pin.select.asks_for_senders()) else { return Ok(()) };
-    senders::way().map(drop).map_err(|reason| {
+    senders::programs().map(drop).map_err(|reason| {
         let kind = config::ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
         let message = format!("{kind}: {}", kind.hint());
         LoadFailure { kind: ErrorKind::BadInput, message }

@@ -1,6 +1,8 @@
 //! What is on the cgroups of the kernel in memory.
 
-use crate::kernel::{BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, ObservedBypass};
+use crate::kernel::{
+    BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, ObservedBypass, ObservedSenders,
+};
 
 /// What is on cgroups.
 #[derive(Debug, Default)]
@@ -9,6 +11,8 @@ pub(super) struct OnCgroups {
     pub(super) bypass: ObservedBypass,
     /// What notes who makes and uses sockets.
     pub(super) sockets: Vec<CgroupAttachment>,
+    /// What notes who sends.
+    pub(super) senders: ObservedSenders,
 }
 
 impl OnCgroups {
@@ -30,6 +34,8 @@ impl OnCgroups {
     pub(super) fn note(&mut self, target: Option<&CgroupTarget>, program: u32, next_link: &mut u32) {
         let at = target.map(|target| target.id);
         set(&mut self.sockets, &CgroupHook::OF_SOCKETS, at, program, next_link);
+        let is_on = target.is_some_and(|target| target.senders);
+        self.senders = ObservedSenders { is_any: is_on, is_whole: is_on };
     }
 }
 

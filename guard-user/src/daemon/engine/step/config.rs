@@ -9,6 +9,7 @@ use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
 use crate::daemon::engine::input::{LoadFailure, Prepared};
+use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::{Action, KernelJob, Level, State, Ticket, records};
 use crate::exemption::Clocks;
@@ -251,6 +252,6 @@ impl Engine {
     pub(super) fn observe_job(&self) -> KernelJob {
         let policy = &self.config.policy;
         let (bypass, sockets) = (policy.bypass.clone(), policy.sockets.clone());
-        KernelJob::Observe { cgroups: self.cgroups(), bypass, sockets }
+        KernelJob::Observe { cgroups: self.cgroups(), bypass, sockets, senders: wants_senders(policy) }
     }
 }

@@ -2,21 +2,23 @@
 //! were open before.
 
 use crate::daemon::engine::input::NotingFacts;
+use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
 use crate::daemon::engine::{Action, KernelJob, Level};
 use crate::exemption::Clocks;
-use crate::kernel::CgroupAttachment;
+use crate::kernel::Observed;
 
 impl Engine {
-    pub(super) fn noting_seen(&mut self, facts: NotingFacts, observed: Option<Vec<CgroupAttachment>>) {
+    pub(super) fn noting_seen(&mut self, facts: NotingFacts, observed: &Observed) {
         let was_attached = self.noting.is_attached();
         let is_same = self.noting.facts.as_ref().is_some_and(|it| it.cgroup == facts.cgroup);
         self.noting.facts = Some(facts);
         // Where it can't be looked at, what was seen last is what is known.
-        if let Some(observed) = observed {
-            self.noting.observed = Some(observed);
+        if let Some(sockets) = &observed.sockets {
+            self.noting.observed = Some(sockets.clone());
         }
+        self.noting.senders = observed.senders;
         let is_attached = self.noting.is_attached();
         if was_attached && is_same && !is_attached && self.config.policy.sockets.note {
             let subject = self.noting_subject();
@@ -42,6 +44,12 @@ impl Engine {
         self.config.policy.sockets.note.then(|| self.noting.target()).flatten().map(|target| target.id)
     }
 
+    /// Whether who sends should be noted.
+    #[cfg(test)]
+    pub(in crate::daemon::engine) fn notes_senders(&self) -> bool {
+        self.config.policy.sockets.note && wants_senders(&self.config.policy)
+    }
+
     /// Asks for what is missing, unless it is on its way or failed just now.
     pub(super) fn mend_noting(&mut self, now: Clocks) {
         // As for interfaces: what an earlier daemon left goes on until the first config is live.
@@ -53,7 +61,11 @@ impl Engine {
             return;
         }
         // What was seen must be of the cgroup that this policy names. After a reload a look is on its way.
-        let is_seen = self.noting.facts.as_ref().is_some_and(|facts| facts.asked == policy.sockets);
+        let is_seen = self
+            .noting
+            .facts
+            .as_ref()
+            .is_some_and(|facts| facts.asked == policy.sockets && facts.senders == wants_senders(policy));
         if !is_seen || self.noting.tried.as_ref().is_some_and(|tried| tried.is_just_now(now)) {
             return;
         }

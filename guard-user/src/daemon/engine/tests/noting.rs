@@ -1,5 +1,6 @@
 //! Who makes and uses sockets: noted where the config says so, told while it is not, and noted again.
 
+use super::super::noting::wants_senders;
 use super::super::{Input, NotingFacts};
 use super::inputs::{CONFIG, OPEN, prepared};
 use super::world::World;
@@ -25,12 +26,16 @@ impl World {
         let at = self.engine.noting_cgroup();
         let wanted: Vec<(CgroupHook, u64)> =
             at.into_iter().flat_map(|at| CgroupHook::OF_SOCKETS.map(|hook| (hook, at))).collect();
+        if self.kernel.notes_senders() != self.engine.notes_senders() {
+            return Some("who sends is noted, and should not be, or the other way round".to_owned());
+        }
         (on != wanted).then(|| format!("sockets are noted by {on:?}, and should be by {wanted:?}"))
     }
 
     /// How a look that was made now would find the cgroup in which sockets are noted.
     pub(super) fn noting_facts(&self) -> NotingFacts {
-        runtime::facts::noting(prepared(self.config).unwrap().policy.sockets.clone())
+        let policy = prepared(self.config).unwrap().policy;
+        runtime::facts::noting(policy.sockets.clone(), wants_senders(&policy))
     }
 }
 
@@ -56,6 +61,28 @@ fn they_are_noted_from_the_start_and_as_a_reload_says() {
     assert_eq!(world.named(), 2, "sockets that were made meanwhile are named too");
     world.rest();
     assert_eq!(world.named(), 2);
+}
+
+/// [`CONFIG`] with a pin that goes by who sends.
+const SENDERS: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\n[pin.select]\nports = [\"tcp/143\"]\nusers = [999]\n";
+
+#[test]
+fn who_sends_is_noted_while_a_pin_goes_by_it() {
+    let mut world = World::new(SENDERS, &["eth0"]);
+    world.kernel.fail(Operation::Sockets, 1);
+    world.settle();
+    assert_eq!(world.known_problems()[0].code, ProblemCode::SocketsUnnoted);
+    world.rest();
+    assert_eq!((world.noting_difference(), world.problems()), (None, vec![]));
+    assert!(world.kernel.notes_senders());
+    world.restart();
+    world.settle();
+    assert_eq!((world.noting_difference(), world.kernel.notes_senders()), (None, true));
+    reload(&mut world, CONFIG);
+    assert_eq!((world.noting_difference(), world.kernel.notes_senders()), (None, false));
+    reload(&mut world, SENDERS);
+    assert!(world.kernel.notes_senders());
 }
 
 #[test]
