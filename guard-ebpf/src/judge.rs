@@ -74,18 +74,26 @@ fn judge_in<S: Source>(
         || is_untagged && policy.dimensions & dimension::UNTAGGED != 0
     {
         scratch.provenance.cgroup = source.cgroup();
-        scratch.provenance.process = match source.facts() {
-            // SAFETY: what is kept with a socket stays there while the program runs. Another program may write it
-            // meanwhile: then parts of two processes may come together in an event.
-            Some(facts) => unsafe { *(*facts).process() },
-            None => Process::default(),
-        };
+        describe_process(source, &mut scratch.provenance);
     }
     account(number, hook, scratch, policy);
     if is_untagged {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
     scratch.outcome.verdict != Verdict::Drop as u8
+}
+
+/// Writes the process that the packet is told with. Byte by byte from map to map: the stack has no room for it.
+#[inline(always)]
+fn describe_process<S: Source>(source: &S, provenance: &mut Provenance) {
+    match source.facts() {
+        // SAFETY: what is kept with a socket stays there while the program runs, and is no scratch. Another program may
+        // write it meanwhile: then parts of two processes may come together in an event.
+        Some(facts) => unsafe {
+            core::ptr::copy_nonoverlapping((*facts).process(), &raw mut provenance.process, 1);
+        },
+        None => provenance.process = Process::default(),
+    }
 }
 
 /// Writes who made and who used the sending socket, as far as a selector asks for it.
@@ -101,7 +109,10 @@ fn describe_users<S: Source>(
     provenance.cgroup_pins = 0;
     provenance.unplaced = 0;
     provenance.everybody = 0;
-    provenance.uids = [source.owner(), NO_USER, NO_USER, NO_USER];
+    provenance.uids[0] = source.owner();
+    provenance.uids[1] = NO_USER;
+    provenance.uids[2] = NO_USER;
+    provenance.uids[3] = NO_USER;
     if by_cgroup {
         source.describe_cgroups(policy.read_levels, provenance);
         subprograms::borderguard_find_cgroup(number, generation.live.0);
