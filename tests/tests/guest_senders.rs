@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::PolicyTable;
 use guard_common::verdict::{Reason, Verdict};
+use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, STORE, US};
 use guard_tests::cgroup::{self, Cgroup};
+use guard_tests::proc::retry_until;
 use guard_tests::user::as_user;
 use guard_user::compile::{CgroupFact, HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
@@ -120,8 +122,10 @@ fn splice(to: &TcpStream) {
     assert_eq!(rustix::pipe::splice(read.as_fd(), None, to.as_fd(), None, 6, flags).unwrap(), 6);
 }
 
+type Send = fn(&TcpStream);
+
 /// Each way to send by a connected socket.
-const WAYS: [(&str, fn(&TcpStream)); 4] = [
+const WAYS: [(&str, Send); 4] = [
     ("write", |mut to| to.write_all(b"a mail").unwrap()),
     ("send", |to| assert_eq!(rustix::net::send(to, b"a mail", rustix::net::SendFlags::empty()).unwrap(), 6)),
     ("sendfile", sendfile),
@@ -278,4 +282,54 @@ fn a_process_of_no_pin_sends_as_it_did() {
         println!("a call that sends takes {with:?}, and {:?} without", time());
         assert_eq!(dropped(&kernel), 0);
     });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_daemon_takes_a_config_that_goes_by_who_sends_and_holds_it() {
+    let bed = Bed::new("senders").unwrap();
+    let pin = format!(
+        "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n[pin.select]\nusers = [{USER}]\n"
+    );
+    bed.configure(&pin).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().problems, []);
+    let from = SocketAddr::new(bed::address(STORE, Family::V4).unwrap(), 0);
+    let to = SocketAddr::new(bed::address(US, Family::V4).unwrap(), CLIENT_PORT);
+    let connected = || {
+        let make = || {
+            let socket = UdpSocket::bind(from).unwrap();
+            socket.connect(to).unwrap();
+            socket
+        };
+        within(bed.cgroup(), || bed.host(STORE).unwrap().run(make)).unwrap()
+    };
+    let arrive = |send: &dyn Fn()| {
+        let before = bed.arrived(US, Family::V4).unwrap();
+        (0..10).for_each(|_| send());
+        std::thread::sleep(SILENCE);
+        bed.arrived(US, Family::V4).unwrap() - before
+    };
+    let socket = connected();
+    let send = || drop(socket.send(b"a mail"));
+    assert_eq!(arrive(&send), 10);
+    assert_eq!(arrive(&|| as_user("mailer", USER, send)), 0);
+    let event =
+        bed.event(Duration::from_secs(5), "an event", |event| event["process"]["uid"] == USER).unwrap();
+    assert_eq!(event["process"]["command"], "mailer", "who sent, and not who connected: {event}");
+    // Its successor goes on with it.
+    daemon.kill(bed::PATIENCE).unwrap();
+    let socket = connected();
+    assert_eq!(arrive(&|| as_user("mailer", USER, || drop(socket.send(b"a mail")))), 0, "without a daemon");
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().problems, []);
+    bed.configure(&pin.replace("users", "sent_by = \"socket\"\nusers")).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    let entries = || {
+        let links = std::fs::read_dir(bed.pin_path().join("links")).unwrap();
+        links.filter(|it| it.as_ref().unwrap().file_name().to_string_lossy().starts_with("sender-")).count()
+    };
+    retry_until(bed::PATIENCE, "the programs to be taken off", || (entries() == 0).then_some(())).unwrap();
+    let socket = connected();
+    assert_eq!(arrive(&|| as_user("mailer", USER, || drop(socket.send(b"a mail")))), 10, "as documented");
 }

@@ -69,7 +69,7 @@ codes! {
         "The hook that refuses ways past the guard is attached, and not as the config has it: it refuses others, or should be gone.",
         "See the message for what the kernel refused. It is tried again every few seconds.";
     SocketsUnnoted = "sockets-unnoted",
-        "The hooks that note who makes and who uses sockets (`[sockets]`) are not attached as the config has it: events and `status` may not name processes.",
+        "The hooks that note who makes and who uses sockets (`[sockets]`) are not attached as the config has it: events and `status` may not name processes, and pins by cgroup or user may not know who uses a socket.",
         "See the message for what the kernel refused. It is tried again every few seconds.";
     AttachmentLost = "attachment-lost",
         "Something has taken a program of Border Guard off an interface or a cgroup. It is attached again within a second or two, and this is told for a minute.",

@@ -89,8 +89,7 @@ use kept_maps::KeptMaps;
 use kernel_types::KernelTypes;
 use maps::{Found, Maps};
 use observe::Memory;
-use senders::SenderProgram;
-use sending::SenderLink;
+use senders::{SenderLink, SenderProgram};
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
@@ -376,6 +375,12 @@ fn loading(error: aya::EbpfError) -> KernelError {
     {
         let source = std::io::Error::from_raw_os_error(code);
         return KernelError::NotPermitted { what: "create BPF maps".to_owned(), source };
+    }
+    if let aya::EbpfError::BtfError(aya::BtfError::LoadError { io_error, .. }) = &error
+        && let Some(code @ (libc::EPERM | libc::EACCES)) = io_error.raw_os_error()
+    {
+        let source = std::io::Error::from_raw_os_error(code);
+        return KernelError::NotPermitted { what: "load BPF type information".to_owned(), source };
     }
     KernelError::Load { source: Box::new(error) }
 }

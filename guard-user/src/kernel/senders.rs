@@ -49,6 +49,13 @@ impl SenderProgram {
     }
 }
 
+/// A link of ours.
+#[derive(Debug)]
+pub(super) struct SenderLink {
+    pub(super) program: &'static SenderProgram,
+    pub(super) link: OwnedFd,
+}
+
 /// The better of two that are as good: what a security module is asked is the kernel's interface.
 pub(super) static BY_LSM: SenderProgram =
     SenderProgram { name: "lsm_sendmsg", way: Way::Lsm, function: "bpf_lsm_socket_sendmsg" };

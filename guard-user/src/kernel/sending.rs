@@ -10,7 +10,7 @@ use aya::Btf;
 use aya::programs::{Program, ProgramFd};
 
 use super::api::ObservedSenders;
-use super::senders::{self, SenderProgram};
+use super::senders::{self, SenderLink, SenderProgram};
 use super::{KernelError, LinuxKernel, folder, info, missing_program, raw};
 
 /// What begins the name of an entry; the program's name follows.
@@ -19,13 +19,6 @@ const BEGIN: &str = "sender-";
 /// Whether an entry of this name is such a link's.
 pub(super) fn is_entry(name: &str) -> bool {
     name.strip_prefix(BEGIN).is_some_and(|rest| senders::ALL.iter().any(|program| program.name == rest))
-}
-
-/// A link of ours.
-#[derive(Debug)]
-pub(super) struct SenderLink {
-    program: &'static SenderProgram,
-    link: OwnedFd,
 }
 
 /// Id of a link, and of the program that it runs.
