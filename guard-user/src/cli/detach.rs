@@ -43,6 +43,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     // Held open, so that the last counts and marks can be read once nothing counts and nobody marks any more. The
     // marks mean the same in every version, which the rest does not.
     let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
+    // What of another one is attached can be told as long as ours can be told from it.
+    let others = view.as_ref().map_or_else(|_| Vec::new(), other_guards);
     let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
@@ -63,8 +65,16 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         counted(removed.filters.len(), "filter"),
         counted(removed.maps.len(), "map"),
         pin_path.display(),
-        if removed.left.is_none() { ": nothing is guarded any more" } else { "" },
+        if removed.left.is_none() && others.is_empty() { ": nothing is guarded any more" } else { "" },
     )?;
+    if !others.is_empty() {
+        writeln!(
+            out,
+            "another Border Guard, with another pin path, is still attached and guards by a policy of its own: {}. \
+             `borderguard detach --pin-path DIR` takes it off",
+            others.join(", ")
+        )?;
+    }
     if let Err(KernelError::AbiDiffers { found, wanted, .. }) = &view {
         writeln!(
             out,
@@ -85,6 +95,16 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     Err(anyhow::anyhow!("detached, but {}", failed.join("\nand ")))
+}
+
+/// Interfaces and hooks at which another Border Guard is attached, as `eth0 egress`.
+fn other_guards(view: &View) -> Vec<String> {
+    let interfaces = view.interfaces().unwrap_or_default().into_iter();
+    let hooks = |it: crate::kernel::ObservedInterface| {
+        let name = it.interface.name;
+        it.other_guards.into_iter().map(move |hook| format!("{name} {}", hook.name())).collect::<Vec<_>>()
+    };
+    interfaces.flat_map(hooks).collect()
 }
 
 /// What was opened before the detachment.

@@ -88,7 +88,7 @@ fn write_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
                 Some(subject) => writeln!(out, "  PROBLEM {code}: {}", plain(subject))?,
                 None => writeln!(out, "  PROBLEM {code}")?,
             }
-            write_wrapped(&plain(message), out)?;
+            message.lines().try_for_each(|line| write_wrapped(&plain(line), out))?;
         }
         if let Some(Problem { code, .. }) = group.first() {
             write_wrapped(&format!("To do: {}", code.remedy()), out)?;

@@ -281,6 +281,8 @@ impl From<&StoreError> for StoreFault {
 pub enum Surroundings {
     /// What is wrong with the control socket and with names of users and groups.
     Control(Vec<Problem>),
+    /// What the start found gone that an earlier daemon had left.
+    Start(Vec<Problem>),
     /// The state directory: why it is not the one that is open.
     State(Option<String>),
     /// The database of exemptions: why it can't be used at all.

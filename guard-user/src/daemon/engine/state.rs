@@ -57,6 +57,8 @@ pub struct Engine {
     pub(super) loads: Loads,
     pub(super) reads: Reads,
     pub(super) ending: Ending,
+    /// When the daemon began, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) begun_ns: u64,
     pub(super) clocks: Clocks,
     /// How often the wall clock was set.
     pub(super) clock_count: u64,

@@ -31,6 +31,8 @@ struct Waiting {
     database: Option<GeoDb>,
     /// Whether a thread writes.
     is_written: bool,
+    /// Whether the last one that was written is there, as far as is known.
+    is_there: bool,
 }
 
 impl Keeper {
@@ -56,6 +58,20 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// Tells it where the one that was written is gone: it is written again by the next reload. May wait for the disk.
+    pub(super) fn look(&self) {
+        let file = self.0.state.join(last_database::FILE);
+        let is_gone = file.try_exists().is_ok_and(|is_there| !is_there);
+        let mut waiting = self.0.waiting();
+        if is_gone && waiting.is_there && !waiting.is_written {
+            waiting.is_there = false;
+            drop(waiting);
+            self.0.tell(Some(format!("{} was removed; reload, and it is written again", file.display())));
+        }
+    }
+}
+
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,6 +87,7 @@ impl Shared {
                 // Unless a newer one has come meanwhile.
                 self.waiting().database.get_or_insert(database);
             }
+            self.waiting().is_there = failed.is_none();
             if told.as_ref() != Some(&why) {
                 self.tell(why.clone());
             }

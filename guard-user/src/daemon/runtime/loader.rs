@@ -39,7 +39,7 @@ pub(super) fn load(options: &Options, keeper: &Keeper, inputs: &UnboundedSender<
 }
 
 fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFailure> {
-    let Checked { policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
+    let Checked { policy, warnings } = inputs::load_config_again(file, observe).map_err(failure)?;
     let database = inputs::load_database(&policy.geo).map_err(failure)?;
     let prepared = prepare(policy, &database)?;
     keeper.keep(database);

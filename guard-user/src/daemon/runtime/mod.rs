@@ -92,6 +92,11 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
              again, and see whether bpffs is mounted at `state.pin_path`",
             names.join(", ")
         );
+        if let Some(why) = daemon.engine.store_is_lost() {
+            anyhow::bail!(
+                "exemptions, orders and the audit trail are NOT where the next start looks for them: {why}"
+            );
+        }
         Ok(())
     })
 }

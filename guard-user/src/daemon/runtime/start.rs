@@ -13,6 +13,7 @@ use super::last_database::Keeper;
 use super::loader::{self, Options};
 use super::sampler::Sources;
 use super::{counts, kernel, memory, sampler, sockets, store};
+use crate::audit::{Kind, Stored};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy};
 use crate::control::server::{Message, Setup};
@@ -26,9 +27,10 @@ use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::geo::Info;
+use crate::health::{Problem, ProblemCode};
 use crate::inputs;
 use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
-use crate::store::{Cursor, PinCounts, Store, boot_id};
+use crate::store::{Cursor, FILE, PinCounts, Store, boot_id};
 use crate::telemetry::{self, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
@@ -111,6 +113,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if adopted {
         info!(generation = Kernel::generation(&kernel), "took over what is guarded already");
     }
+    let has_store = state.join(FILE).try_exists();
     let (mut store, store_problem) = open_store(&state, Kernel::generation(&kernel));
     if let Err(error) = store.take_over_files() {
         warn!("counts of an earlier release can't be taken over yet: {error}");
@@ -143,11 +146,24 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         warn!("after this start some flows may be reported twice: {error}");
         None
     });
+    let mut gone = Vec::new();
+    if generation > 0 && store_problem.is_none() && has_store.is_ok_and(|has_store| !has_store) {
+        let message = "the kernel has the tables of an earlier daemon, and there was no store: a new one was begun. \
+                       Exemptions, stays, revocations and the audit trail from before are not in it";
+        gone.push(Problem::of(ProblemCode::StoreMoved, state.display().to_string(), message));
+    }
+    if !adopted {
+        gone.extend(guard_that_was_lost(&store));
+    }
     let history = Arc::new(History::default());
     let sources =
         report_events(&mut kernel, &pin_path, (names.clone(), Arc::clone(&history)), cursor, format)?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
-    for problem in [Surroundings::Store(store_problem), Surroundings::LastDatabase(database_problem)] {
+    for problem in [
+        Surroundings::Store(store_problem),
+        Surroundings::LastDatabase(database_problem),
+        Surroundings::Start(gone),
+    ] {
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
@@ -158,7 +174,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
-        store: store::Worker::start(store, (state, generation == 0), inputs.clone())?,
+        store: store::Worker::start(store, (state, generation == 0), keeper.clone(), inputs.clone())?,
         options,
         inputs,
         keeper,
@@ -196,6 +212,23 @@ fn report_events(
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
     Ok(Sources { telemetry: Arc::new(telemetry), history, cursor })
+}
+
+/// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.
+fn guard_that_was_lost(store: &Store) -> Option<Problem> {
+    let last = Stored::read(store.last_audit_line()?.as_bytes()).ok()?;
+    let Clocks { wall, boot_ns } = Clocks::read();
+    let boot = wall.checked_sub(Duration::from_nanos(boot_ns)).ok()?;
+    let is_detached = last.kind == Kind::Detach.name() && last.subject.is_empty();
+    if last.time < boot || is_detached {
+        return None;
+    }
+    let message = format!(
+        "at this start nothing was guarded, though a daemon was at work since the host's boot (its last record is of \
+         {:.0}) and nobody detached it: what left in between was not judged",
+        last.time
+    );
+    Some(Problem::new(ProblemCode::AttachmentLost, message))
 }
 
 /// Which pins the kernel's counts are of.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
+use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
 use super::{approvals, reads, worker};
@@ -31,19 +32,20 @@ pub(super) struct Worker(worker::Worker<(StoreId, StoreJob)>);
 
 impl Worker {
     /// Starts it. A store that could not be opened is tried again: where it is, and whether the kernel's counters
-    /// began with this daemon.
+    /// began with this daemon. The keeper of the geo database looks at its file when the store's place is looked at.
     ///
     /// # Errors
     /// Where no thread can be had.
     pub(super) fn start(
         store: Store,
         (state, is_anew): (PathBuf, bool),
+        keeper: Keeper,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
         // What takes long to read is read beside: a change does not wait for a report.
         let answers = inputs.clone();
         let reader = Reader::start("reader", move |jobs| read(&jobs, &answers))?;
-        let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), &inputs);
+        let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), (&inputs, &keeper));
         worker::Worker::start("store", work).map(Self)
     }
 
@@ -69,12 +71,15 @@ fn work(
     mut store: Store,
     (state, is_anew): (&Path, bool),
     (jobs, reader): (&Jobs, &Reader),
-    inputs: &UnboundedSender<Input>,
+    (inputs, keeper): (&UnboundedSender<Input>, &Keeper),
 ) {
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
         if matches!(job, StoreJob::CheckPlace) && !store.kept().is_usable() {
             open_again(&mut store, (state, is_anew), inputs);
+        }
+        if matches!(job, StoreJob::CheckPlace) {
+            keeper.look();
         }
         let outcome = match job {
             StoreJob::Read(job) => match reads::answer(&mut store, job, Timestamp::now()) {

@@ -64,6 +64,7 @@ impl Engine {
                 problem.code,
                 ProblemCode::DatabaseStale
                     | ProblemCode::EventsLost
+                    | ProblemCode::GuardedLate
                     | ProblemCode::LogLost
                     | ProblemCode::TablesBehind
                     | ProblemCode::ConfigRefused
@@ -99,6 +100,9 @@ impl Engine {
         if let Some(why) = &self.config.refused {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
+        }
+        for (key, why) in self.config.waiting_for_restart(&self.config.policy) {
+            problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }
         let slow =
             self.publishing.on_its_way_since().is_some_and(|since| now.boot_ns > since + ON_THE_WAY_NS);
@@ -206,6 +210,13 @@ impl Engine {
             let message = format!("the config does not name it any more, and it stays guarded: {why}");
             problems.push(Problem::of(ProblemCode::InterfaceNotReleased, name, message));
         }
+        let late = self.interfaces.late(it.interface.index, now);
+        problems.extend(late.map(|why| Problem::of(ProblemCode::GuardedLate, name, why)));
+        if !it.other_guards.is_empty() {
+            let hooks: Vec<&str> = it.other_guards.iter().map(|hook| hook.name()).collect();
+            let message = format!("another Border Guard is at {} as well", hooks.join(" and "));
+            problems.push(Problem::of(ProblemCode::SecondGuard, name, message));
+        }
         for attachment in it.attachments.iter().filter(|attachment| !attachment.before.is_empty()) {
             let message = format!(
                 "{} is not the first program at {}: {} can let packets pass that it never sees",
@@ -297,7 +308,9 @@ impl Engine {
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
         for found in self.surroundings.values() {
             match found {
-                Surroundings::Control(found) => problems.extend(found.iter().cloned()),
+                Surroundings::Control(found) | Surroundings::Start(found) => {
+                    problems.extend(found.iter().cloned());
+                }
                 Surroundings::State(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreMoved, why));
                 }
