@@ -31,7 +31,8 @@ pub static SECTIONS: [Section; 14] = [
         path: "bypass",
         shape: Shape::Table,
         meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
-                  (`PACKET_QDISC_BYPASS`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
+                  (`PACKET_QDISC_BYPASS`) or that can change a \
+                  frame behind TC (`PACKET_TX_RING`, `PACKET_VNET_HDR`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
                   `host.observe` is set, nothing is refused.",
     },
     Section {
