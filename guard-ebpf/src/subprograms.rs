@@ -117,6 +117,15 @@ pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
     generation.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
 }
 
+/// [`decide::remote_pins`] of the port of this key, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_remote_pins(port_key: u32, live: u32) -> u64 {
+    let generation = Generation::of(live);
+    // Without tables nothing is known to be not pinned.
+    generation.policy().map_or(u64::MAX, |policy| decide::remote_pins(policy, port_key))
+}
+
 /// Writes [`decide::unplaced_pins`] of the packet in the scratch of this number there, over the slots of this live
 /// word.
 #[unsafe(no_mangle)]

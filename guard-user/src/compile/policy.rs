@@ -2,7 +2,8 @@
 
 use guard_common::abi::{
     self, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_CGROUP_LEVELS,
-    MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
+    MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet, dimension, no_port_key,
+    port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -51,6 +52,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
     [
         (any(|pin| !pin.select.sources.is_empty()), dimension::SOURCE),
         (any(|pin| !pin.select.ports.is_empty()), dimension::PORT),
+        (any(|pin| !pin.select.remote_ports.is_empty()), dimension::REMOTE_PORT),
         (any(|pin| !pin.select.interfaces.is_empty()), dimension::INTERFACE),
         (any(|pin| !pin.select.cgroups.is_empty()), dimension::CGROUP),
         (any(|pin| !pin.select.marks.is_empty()), dimension::MARK),
@@ -132,7 +134,7 @@ const LOCAL_PORTS: Name = Name {
     hint: "join neighbouring ports to ranges",
 };
 const REMOTE_PORTS: Name = Name {
-    table: "the remote ports of the failsafe rules and the ports of the exemptions",
+    table: "the remote ports of the pins and failsafe rules and the ports of the exemptions",
     hint: "join neighbouring ports to ranges, or revoke exemptions that are no longer needed",
 };
 
@@ -142,11 +144,11 @@ fn fill_ports(
     exemptions: &[KernelExemption],
 ) -> Result<(), CompileError> {
     let end = (PORT_KEYS_END, PORT_KEYS_END);
-    let local = policy
-        .pins
-        .iter()
-        .flat_map(|pin| &pin.select.ports)
-        .flat_map(|ports| std::iter::once(keys(ports)).chain(unreadable_keys(ports)))
+    let of_pins = |ports: fn(&Pin) -> &Vec<PortRange>| {
+        let ranges = policy.pins.iter().flat_map(ports);
+        ranges.flat_map(|ports| std::iter::once(keys(ports)).chain(unreadable_keys(ports)))
+    };
+    let local = of_pins(|pin| &pin.select.ports)
         .chain(policy.failsafe.iter().flat_map(|rule| &rule.local_ports).map(keys))
         .chain([end]);
     let mut sets = Sets::new();
@@ -162,15 +164,14 @@ fn fill_ports(
     fill(&mut table.local_ports, &mut sets, borders(local), set_of, LOCAL_PORTS)?;
     sets.fill(&mut table.local_sets, LOCAL_PORTS)?;
 
-    let remote = policy
-        .failsafe
-        .iter()
-        .flat_map(|rule| &rule.remote_ports)
-        .chain(exemptions.iter().flat_map(|exemption| &exemption.ports))
-        .map(keys)
-        .chain([end]);
+    let unpinned = policy.failsafe.iter().flat_map(|rule| &rule.remote_ports);
+    let unpinned = unpinned.chain(exemptions.iter().flat_map(|exemption| &exemption.ports)).map(keys);
+    let remote = of_pins(|pin| &pin.select.remote_ports).chain(unpinned).chain([end]);
     let mut sets = Sets::new();
-    let set_of = |key| PeerSet {
+    let set_of = |key| RemoteSet {
+        pins: pins_where(&policy.pins, |pin| {
+            pin.select.remote_ports.is_empty() || may_have_port(&pin.select.remote_ports, key)
+        }),
         failsafes: bits_where(&policy.failsafe, |rule| {
             rule.remote_ports.is_empty() || has_port(&rule.remote_ports, key)
         }),

@@ -128,11 +128,12 @@ pub(super) fn let_out_by<'p>(rule: &Failsafe, policy: &'p Policy) -> Option<&'p 
     let share = |one: &PortRange, other: &PortRange| {
         one.protocol == other.protocol && one.first <= other.last && other.first <= one.last
     };
+    let may_share = |rule: &[PortRange], pin: &[PortRange]| {
+        rule.is_empty() || pin.is_empty() || rule.iter().any(|one| pin.iter().any(|other| share(one, other)))
+    };
     policy.pins.iter().find(|pin| {
-        let (local, pinned) = (&rule.local_ports, &pin.select.ports);
-        local.is_empty()
-            || pinned.is_empty()
-            || local.iter().any(|one| pinned.iter().any(|other| share(one, other)))
+        may_share(&rule.local_ports, &pin.select.ports)
+            && may_share(&rule.remote_ports, &pin.select.remote_ports)
     })
 }
 
@@ -185,6 +186,7 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
     Selectors {
         sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
         ports: each(&raw.ports, "pin.select.ports", sink, values::ports),
+        remote_ports: each(&raw.remote_ports, "pin.select.remote_ports", sink, values::ports),
         interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),
         cgroups: each(&raw.cgroups, "pin.select.cgroups", sink, values::cgroup),
         marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
@@ -219,6 +221,8 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
     };
     let mut local_ports = items(raw.failsafe.iter().map(|rule| &rule.local_ports).collect());
     local_ports.extend(select(|select| &select.ports));
+    let mut remote_ports = items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect());
+    remote_ports.extend(select(|select| &select.remote_ports));
     let counted = [
         ("geo.nat64", "NAT64 prefixes", limits::NAT64, items(vec![&raw.nat64])),
         ("pin", "pins", limits::PINS, raw.pins.iter().map(|pin| pin.at).collect()),
@@ -244,9 +248,9 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
         ),
         (
             "failsafe.remote_ports",
-            "remote ports of all failsafe rules",
+            "remote ports of all failsafe rules and pins",
             limits::REMOTE_PORTS,
-            items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect()),
+            remote_ports,
         ),
         ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
         ("bypass.allow", "cgroups that may bypass", limits::BYPASS_ALLOWED, items(vec![&raw.bypass_allow])),

@@ -79,13 +79,13 @@ pub static SECTIONS: [Section; 14] = [
         shape: Shape::Table,
         meaning: "How a pin's flows are known; each pin has one, written after the pin's own keys. It uses at \
                   least one of the selectors; the ones that it uses are ANDed, the values in one are ORed. \
-                  Over all pins at most 1024 sources, 256 cgroups and 64 marks, and 480 ports together with \
-                  the failsafe rules' local ports.",
+                  Over all pins at most 1024 sources, 256 cgroups and 64 marks; 480 ports together with \
+                  the failsafe rules' local ports, and 240 remote ports with theirs.",
     },
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 40] = [
+pub static KEYS: [Key; 41] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -400,6 +400,15 @@ pub static KEYS: [Key; 40] = [
         example: r#"["tcp/143", "tcp/5000-5010"]"#,
         meaning: "Source ports, as `protocol/port` or `protocol/first-last`; the protocol is `tcp`, `udp`, \
                   `sctp`, `udplite` or `dccp`. A packet whose ports can't be read matches.",
+    },
+    Key {
+        section: "pin.select",
+        name: "remote_ports",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["tcp/2380"]"#,
+        meaning: "Destination ports: what the storage connects to, such as its own peers. Written as `ports`. A packet \
+                  whose ports can't be read matches.",
     },
     Key {
         section: "pin.select",

@@ -16,7 +16,7 @@ pub const PEER_CIDRS: usize = 1024;
 /// Ports and port ranges of all pins and local ones of all failsafe rules together: the kernel has one
 /// table of 1024 range starts for them, and a range takes up to two.
 pub const LOCAL_PORTS: usize = 480;
-/// Remote ports and port ranges of all failsafe rules together: less than half of the kernel's table of
+/// Remote ports and port ranges of all failsafe rules and pins together: less than half of the kernel's table of
 /// 1024 range starts, the rest of which is for exemptions.
 pub const REMOTE_PORTS: usize = 240;
 /// Firewall marks of all pins together.

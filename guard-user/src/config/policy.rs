@@ -216,6 +216,8 @@ pub struct Selectors {
     pub sources: Vec<IpNetwork>,
     /// Source ports.
     pub ports: Vec<PortRange>,
+    /// Destination ports.
+    pub remote_ports: Vec<PortRange>,
     /// Interfaces by which the packet enters or leaves the host.
     pub interfaces: Vec<InterfacePattern>,
     /// Cgroups as paths below the root of cgroup v2, without a slash in front; descendants count.

@@ -85,6 +85,7 @@ pub(super) struct RawSelect {
     pub(super) at: usize,
     pub(super) sources: Option<List>,
     pub(super) ports: Option<List>,
+    pub(super) remote_ports: Option<List>,
     pub(super) interfaces: Option<List>,
     pub(super) cgroups: Option<List>,
     pub(super) marks: Option<List>,
@@ -170,7 +171,7 @@ fn read_site(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSite {
 fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
     let select = section.table("pin.select", sink);
     if select.is_there() {
-        let selectors = ["sources", "ports", "interfaces", "cgroups", "marks"];
+        let selectors = ["sources", "ports", "remote_ports", "interfaces", "cgroups", "marks"];
         require_dimension(&select, "pin.select", &selectors, sink);
     } else if section.lacks("select") {
         let example = "[pin.select] with ports = [\"tcp/143\"], after the pin's own keys".to_owned();
@@ -188,6 +189,7 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
             at: select.at,
             sources: select.list("sources", sink),
             ports: select.list("ports", sink),
+            remote_ports: select.list("remote_ports", sink),
             interfaces: select.list("interfaces", sink),
             cgroups: select.list("cgroups", sink),
             marks: select.list("marks", sink),

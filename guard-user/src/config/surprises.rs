@@ -58,7 +58,7 @@ pub(super) fn find(
 fn look_at_pin(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], places: &PlacedBySites, sink: &mut Sink<'_>) {
     let name = || pin.name.clone();
     let select = &pin.select;
-    let narrow = !select.cgroups.is_empty() || !select.marks.is_empty();
+    let narrow = !select.cgroups.is_empty() || !select.marks.is_empty() || !select.remote_ports.is_empty();
     if let (Some(what), false) = (everything(&select.sources, &select.ports, &select.interfaces), narrow) {
         sink.warn(raw.select.at, "pin.select", WarningKind::MatchesEverything { pin: name(), what });
     }

@@ -245,13 +245,13 @@ fn pin() -> impl Strategy<Value = Pin> {
     let cgroups: Vec<String> = host().cgroups.into_iter().map(|fact| fact.path).collect();
     let select_by = (
         few(1, network()),
-        few(3, ports()),
+        (few(3, ports()), few(5, ports())),
         few(6, select(patterns)),
         few(6, select(cgroups)),
         few(6, mark()),
     )
-        .prop_map(|(sources, ports, interfaces, cgroups, marks)| {
-            let select = Selectors { sources, ports, interfaces, cgroups, marks };
+        .prop_map(|(sources, (ports, remote_ports), interfaces, cgroups, marks)| {
+            let select = Selectors { sources, ports, remote_ports, interfaces, cgroups, marks };
             match select == Selectors::default() {
                 // At least one dimension is used.
                 true => Selectors { sources: everywhere(), ..select },

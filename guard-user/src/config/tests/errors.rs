@@ -142,7 +142,7 @@ fn crowded(what: &str, count: usize) -> String {
             let ports = (1..count).map(|port| format!("\"tcp/{}\"", 1000 + port)).collect::<Vec<_>>();
             good_with("\"tcp/143\"", &ports.join(", "))
         }
-        "remote ports of all failsafe rules" => {
+        "remote ports of all failsafe rules and pins" => {
             let ports = list(&|index| format!("\"udp/{index}\""));
             good_with("local_ports = [\"tcp/22\"]", &format!("remote_ports = [{ports}]\n{PEERS}"))
         }
@@ -172,7 +172,7 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
         ("peers of all failsafe rules", "failsafe.peers", limits::PEER_CIDRS),
         ("sources of all pins", "pin.select.sources", limits::SOURCE_CIDRS),
         ("ports of all pins and local ports of all failsafe rules", "pin.select.ports", limits::LOCAL_PORTS),
-        ("remote ports of all failsafe rules", "failsafe.remote_ports", limits::REMOTE_PORTS),
+        ("remote ports of all failsafe rules and pins", "failsafe.remote_ports", limits::REMOTE_PORTS),
         ("cgroups of all pins", "pin.select.cgroups", limits::CGROUPS),
         ("cgroups that may bypass", "bypass.allow", limits::BYPASS_ALLOWED),
         ("marks of all pins", "pin.select.marks", limits::MARKS),

@@ -43,7 +43,7 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(dublin.cidrs, ["10.1.0.0/16".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()]);
     assert_eq!(ashburn.jurisdiction, code("US"));
 
-    let [mail, backup] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
+    let [mail, backup, members] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
     assert_eq!((mail.name.as_str(), mail.home), ("mail-ie", code("IE")));
     assert_eq!((mail.action, mail.ingress, mail.record), (Action::Drop, Ingress::Flag, Record::All));
     let permitted: Vec<String> = mail.permitted.iter().map(|place| place.to_string()).collect();
@@ -60,6 +60,8 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(backup.select.cgroups, ["backup.slice"]);
     assert_eq!(backup.select.marks, [Mark { value: 0x10, mask: 0xff }, Mark { value: 7, mask: u32::MAX }]);
     assert!(backup.select.interfaces[0].matches("veth-backup7"));
+    let peers = PortRange { protocol: Protocol::Tcp, first: 2380, last: 2380 };
+    assert_eq!((&members.select.remote_ports[..], &members.select.ports[..]), (&[peers][..], &[][..]));
 }
 
 #[test]
