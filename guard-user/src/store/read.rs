@@ -108,15 +108,15 @@ impl Reader {
         Ok(found.and_then(|bytes| Record::from_bytes(bytes.value()).ok()))
     }
 
-    /// The exemptions that are open with their ids, as the kernel has them. What the
-    /// kernel has counted since it was last asked is not taken from the quotas.
+    /// The exemptions that are open with their ids, for tables without counts: of a quota is left what it is more than
+    /// what the store last recorded as used. What the kernel has counted since is not taken from it.
     ///
     /// # Errors
     /// [`StoreError`] where they can't be read.
     pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Result<Vec<NamedEntry>, StoreError> {
         let entries = self.exemptions()?.entries;
         let named = entries.iter().flat_map(|((id, _), entry)| {
-            entry.to_kernel(clocks, pins).into_iter().map(|it| (id.clone(), it))
+            entry.as_recorded(clocks, pins).into_iter().map(|it| (id.clone(), it))
         });
         Ok(named.collect())
     }
