@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::text::visible;
+
 /// One column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -24,7 +26,7 @@ pub const fn numbers(title: &'static str) -> Column {
 }
 
 /// Writes a table: two spaces before each line and between columns, which are as wide as their widest
-/// value. Control characters are escaped, since names come from the host.
+/// value. Characters that nobody sees are escaped, since names come from the host.
 ///
 /// # Errors
 /// Where `out` can't be written.
@@ -66,7 +68,7 @@ fn write_row<const N: usize>(
 /// Text as a terminal may show it.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    visible(text).into_owned()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
     },
     /// A time that is another one in each zone.
     #[error("{text} has no zone, and is another moment in each")]

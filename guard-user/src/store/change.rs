@@ -11,6 +11,7 @@ use crate::audit::{Kind, Who};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
+use crate::text::Unseen;
 
 /// Which exemptions a change is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +121,10 @@ impl Kept {
     pub fn affected(&self, target: &Target, change: &Change, now: Timestamp) -> Result<Vec<Key>, StoreError> {
         if change.why().trim().is_empty() || change.why().len() > WHY_BYTES {
             return Err(StoreError::BadReason);
+        }
+        // The same rule as for a document's text: who reads the record must see what was written.
+        if let Some(unseen) = Unseen::find(change.why()) {
+            return Err(StoreError::UnseenInReason(unseen));
         }
         let keys: Vec<Key> = match target {
             Target::Id(id) => vec![self.version_of(id)?],

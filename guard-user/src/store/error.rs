@@ -10,6 +10,7 @@ use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::ErrorKind;
 use crate::exemption::lifecycle;
+use crate::text::Unseen;
 
 /// Something in the store that can't be used. Its exemption is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +97,9 @@ pub enum StoreError {
     /// A reason that says nothing, or too much.
     #[error("a reason of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
     BadReason,
+    /// A reason with a character that its readers would not see, or not alike.
+    #[error("the reason {0}: write it without")]
+    UnseenInReason(Unseen),
     /// Every slot of the kernel's table is taken.
     #[error(
         "the kernel's {} places for exemptions do not have {wanted} free: revoke one that is not needed",
