@@ -49,7 +49,7 @@ impl Engine {
         let slots = self.kept.slots_of(&keys);
         let mut sockets_until = None;
         if is_closing {
-            self.close_now(&keys);
+            self.close_now(&keys, now);
             let cut = self.cut_of(id, &keys, false, now);
             if !cut.accounts.is_empty() {
                 self.actions.push(Action::CloseSockets(Box::new(cut)));
@@ -201,9 +201,9 @@ impl Engine {
     }
 
     fn close_another(&mut self, pending: &mut Pending) {
-        let now = self.now.wall;
-        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now) {
-            self.close_now(&keys);
+        let now = self.now;
+        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now.wall) {
+            self.close_now(&keys, now);
             pending.slots = self.kept.slots_of(&keys);
             pending.keys = keys;
             pending.published = None;
