@@ -14,6 +14,7 @@ use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
+use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::{self, ErrorKind, Summary, Surroundings};
 use crate::exit::Exit;
 
@@ -44,7 +45,7 @@ pub(super) fn load(
     let surroundings = Surroundings { now: Some(now), ..Surroundings::default() };
     // What is wrong with the document alone can be said without a daemon.
     let checked = exemption::parse(file, &bytes, &surroundings).map_err(refused);
-    let (document, known) = match (String::from_utf8(bytes), checked) {
+    let (document, known) = match (String::from_utf8(without_half_a_letter(bytes)), checked) {
         (Ok(document), Ok(known)) => (document, known),
         (Ok(document), Err(errors)) if !how.dry_run => return Err(recorded(&socket, file, document, errors)),
         (_, Err(errors)) => return Err(errors.into()),
@@ -57,6 +58,17 @@ pub(super) fn load(
     let begins = if known.valid_from > now { "once it begins" } else { "from now on" };
     let done = format!("; the kernel lets through {begins}:");
     change(&socket, &request, how, (&done, "; loaded, the kernel would let through:"), now, out)
+}
+
+/// What was read of a document that is too long may end within a character.
+fn without_half_a_letter(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() > DOCUMENT_BYTES
+        && let Err(error) = std::str::from_utf8(&bytes)
+        && error.error_len().is_none()
+    {
+        bytes.truncate(error.valid_up_to());
+    }
+    bytes
 }
 
 /// Has a daemon that runs refuse a document with errors, so that its audit trail has the refusal.
@@ -170,4 +182,25 @@ fn text(signature: Signature) -> Result<SignatureText> {
 
 fn refused(errors: Errors<ErrorKind>) -> CliError {
     CliError::document(errors.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_is_cut_within_a_letter_is_text_and_still_too_long() {
+        for letter in ["x", "é", "€", "𝄞"] {
+            for before in 0..4 {
+                let text = format!("{}{}", "#".repeat(DOCUMENT_BYTES - before), letter.repeat(8));
+                let folder = tempfile::tempdir().unwrap();
+                let file = folder.path().join("m.toml");
+                std::fs::write(&file, &text).unwrap();
+                let sent = String::from_utf8(without_half_a_letter(exemption::read(&file).unwrap())).unwrap();
+                assert!(sent.len() > DOCUMENT_BYTES && text.starts_with(&sent), "{letter} {before}");
+            }
+        }
+        let no_text = vec![0xff; DOCUMENT_BYTES + 4];
+        assert_eq!(without_half_a_letter(no_text.clone()), no_text);
+    }
 }
