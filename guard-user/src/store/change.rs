@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
+use super::instruments::is_open;
 use super::read::sha256;
 use super::{Kept, Key, Store, StoreError, quota};
 use crate::audit::{Kind, Who};
@@ -130,13 +131,15 @@ impl Kept {
             Target::Id(id) => vec![self.version_of(id)?],
             Target::Instrument(name) => {
                 let rests = |entry: &Entry| {
-                    let open = !entry.record.is_closed() || entry.unsaved;
-                    open && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
+                    is_open(entry) && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
                 };
                 let found = self.entries().filter(|(_, entry)| rests(entry));
                 let found: Vec<Key> = found.map(|(key, _)| key.clone()).collect();
                 if found.is_empty() {
-                    return Err(StoreError::NoSuchInstrument { name: name.to_owned() });
+                    return Err(StoreError::NoSuchInstrument {
+                        name: name.to_owned(),
+                        near: self.near(name),
+                    });
                 }
                 found
             }

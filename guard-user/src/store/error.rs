@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
-use super::Misplaced;
+use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::ErrorKind;
@@ -64,10 +64,16 @@ pub enum StoreError {
         id: String,
     },
     /// No open exemption rests on this instrument.
-    #[error("no open exemption rests on the instrument \"{name}\"; `borderguard exemption list` names the instruments", name = .name.escape_debug())]
+    #[error(
+        "no open exemption rests on the instrument \"{name}\"{near}; `borderguard exemption list` names the instruments",
+        name = .name.escape_debug(),
+        near = .near.as_ref().map(|near| format!(", and {}", near.hint())).unwrap_or_default()
+    )]
     NoSuchInstrument {
         /// The name that was asked for.
         name: String,
+        /// What is known of it.
+        near: Option<Near>,
     },
     /// Its state does not allow it.
     #[error("the exemption \"{id}\": {refused}", id = .id.escape_debug())]
@@ -124,6 +130,15 @@ fn remedy(source: &io::Error) -> &'static str {
 }
 
 impl StoreError {
+    /// The message for those who may look and not read what is confidential: without the name of an instrument.
+    #[must_use]
+    pub fn without_names(&self) -> String {
+        match self {
+            Self::NoSuchInstrument { .. } => "no open exemption rests on this instrument".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// The database could not be used when the store was opened: because of what is in it, or because it could not be
     /// had.
     pub(super) fn unusable(path: &Path, is_damaged: bool) -> Self {

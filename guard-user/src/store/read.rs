@@ -14,9 +14,10 @@ use super::tables::{
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use crate::compile::KernelExemption;
+use crate::config::{Errors, Finding};
 use crate::exemption::Clocks;
 use crate::exemption::record::{Record, Use};
-use crate::exemption::{self, Document, Surroundings};
+use crate::exemption::{self, Document, ErrorKind, Surroundings};
 
 /// The store at one moment.
 pub struct Reader {
@@ -140,7 +141,7 @@ impl Reader {
         Ok(match parsed {
             Ok(document) if (&document.id, document.version) == (&key.0, key.1) => Ok(document),
             Ok(_) => Err("its document is another exemption's".to_owned()),
-            Err(errors) => Err(format!("its document can't be used any more: {errors}")),
+            Err(errors) => Err(format!("its document can't be used any more: {}", places(&errors))),
         })
     }
 
@@ -265,6 +266,16 @@ impl Reader {
             Err(error) => Err(self.unreadable(error)),
         }
     }
+}
+
+/// The errors of a document by key and code: whoever may look is told of the problem, and what the messages quote may be
+/// confidential.
+fn places(errors: &Errors<ErrorKind>) -> String {
+    let one = |error: &Finding<ErrorKind>| match error.field.as_str() {
+        "" => error.kind.code().to_owned(),
+        field => format!("{field}: {}", error.kind.code()),
+    };
+    errors.errors.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// SHA-256, 64 hex digits.

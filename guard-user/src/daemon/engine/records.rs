@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{Kind, Record, Who};
 use crate::control::refusals::Refusal;
 use crate::exemption::limits::DOCUMENT_BYTES;
+use crate::exemption::summary::HIDDEN;
 use crate::store::sha256;
 
 /// The daemon itself; its user's name is for the caller to look up.
@@ -35,6 +36,18 @@ pub fn record_of(
 /// The record of something that was asked for and refused.
 pub(super) fn refusal(now: Timestamp, who: &Who, (request, subject): (&str, &str), message: &str) -> Record {
     record_of(now, (Kind::Refusal, who), subject, "", json!({"request": request, "message": message}))
+}
+
+/// The same, where the subject is the name of something confidential, or may be: the record has its hash.
+pub(super) fn refusal_without_name(
+    now: Timestamp,
+    who: &Who,
+    (request, subject): (&str, &str),
+    message: &str,
+) -> Record {
+    let subject = sha256(subject.as_bytes());
+    let detail = json!({"request": request, "message": message, "subject_sha256": subject});
+    record_of(now, (Kind::Refusal, who), HIDDEN, "", detail)
 }
 
 /// The record of a document that was refused: by its hash and the codes of its errors. Their text may quote

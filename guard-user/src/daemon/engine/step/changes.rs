@@ -138,7 +138,14 @@ impl Engine {
         self.publishing.try_again();
         if let Some(who) = recorded_for {
             let of = (change.name(), target.name());
-            self.record(records::refusal(self.now.wall, who, of, &error.to_string()));
+            let record = match target {
+                // Every user who may look may read the trail.
+                Target::Instrument(name) if !self.kept.is_public_instrument(name) => {
+                    records::refusal_without_name(self.now.wall, who, of, &error.without_names())
+                }
+                _ => records::refusal(self.now.wall, who, of, &error.to_string()),
+            };
+            self.record(record);
         }
         self.answer(ticket, Response::error(kind_of(error), error.to_string()));
     }
