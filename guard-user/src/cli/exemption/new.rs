@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{file, lint, policy};
+use super::policy::Against;
+use super::{file, lint};
 use crate::cli::CliError;
 use crate::config::schema::{Key, Need, Section, Shape};
 use crate::exemption;
@@ -91,9 +92,11 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     if !DOCUMENT.keys.iter().any(|key| key.section.is_empty() && key.name == "version" && draft.has(key)) {
         draft.answer("version", "1").map_err(refused)?;
     }
-    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
+    let against = args.config.as_deref().map(Against::load).transpose()?;
+    let pins = against.as_ref().map(|against| against.pins.as_slice());
     let text = draft.to_toml();
-    let checked = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
+    let parsed = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins, now));
+    let (checked, _) = lint::approvable(&args.file, parsed, against.as_ref(), now);
     if !args.dry_run {
         file::write(&args.file, &text)?;
     }
