@@ -10,12 +10,13 @@ use serde_json::json;
 use super::{show, signatures};
 use crate::approval::Signature;
 use crate::cli::CliError;
+use crate::cli::check::counted;
 use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
 use crate::exemption::limits::DOCUMENT_BYTES;
-use crate::exemption::{self, ErrorKind, Summary, Surroundings};
+use crate::exemption::{self, ErrorKind, State, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// How a change is asked for, and its answer shown.
@@ -124,13 +125,48 @@ fn each(exemptions: &[Summary], now: Timestamp, out: &mut impl Write) -> Result<
     Ok(())
 }
 
+/// Which exemptions are listed: those in one of these states and for one of these pins; empty is any.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Only<'a> {
+    pub(super) states: &'a [State],
+    pub(super) pins: &'a [String],
+}
+
+impl Only<'_> {
+    fn takes(&self, summary: &Summary) -> bool {
+        (self.states.is_empty() || self.states.contains(&summary.state))
+            && (self.pins.is_empty() || self.pins.iter().any(|pin| summary.pins.contains(pin)))
+    }
+}
+
 /// `exemption list`
-pub(super) fn list(json: bool, socket: &Path, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+pub(super) fn list(
+    only: &Only<'_>,
+    json: bool,
+    socket: &Path,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
     let Response::Exemptions { exemptions } = ask(socket, &Request::ExemptionList {})? else {
         return Err(unexpected(socket).into());
     };
+    listed(exemptions, only, json, now, out)
+}
+
+fn listed(
+    mut exemptions: Vec<Summary>,
+    only: &Only<'_>,
+    json: bool,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
+    let all = exemptions.len();
+    exemptions.retain(|summary| only.takes(summary));
     match json {
         true => writeln!(out, "{}", serde_json::to_string(&exemptions)?)?,
+        false if exemptions.is_empty() && all > 0 => {
+            writeln!(out, "none of {} is in such a state and for such a pin", counted(all, "exemption"))?;
+        }
         false => show::list(&exemptions, now, out)?,
     }
     Ok(Exit::Ok)
@@ -159,7 +195,8 @@ pub(super) fn show(
     show::one(&exemption, now, out)?;
     for approval in &approvals {
         let role = approval.role.as_deref().map(|role| format!(" as {role}")).unwrap_or_default();
-        writeln!(out, "  signed   by {}{role}, with {}", approval.identity, approval.fingerprint)?;
+        let by = format!("by {}{role}, with {}", approval.identity, approval.fingerprint);
+        show::fact("signed", &by, out)?;
     }
     if approvals.is_empty() && !exemption.confidential {
         writeln!(out, "  approved by nobody: approvals were not verified when it was loaded")?;
@@ -202,5 +239,36 @@ mod tests {
         }
         let no_text = vec![0xff; DOCUMENT_BYTES + 4];
         assert_eq!(without_half_a_letter(no_text.clone()), no_text);
+    }
+
+    #[test]
+    fn a_list_can_be_of_some_states_and_pins_alone() {
+        use super::super::show::tests::summary;
+        let stayed =
+            Summary { id: "b".into(), state: State::Stayed, pins: vec!["backup".into()], ..summary() };
+        let all = vec![summary(), stayed];
+        let ids = |states: &[State], pins: &[&str]| {
+            let pins: Vec<String> = pins.iter().map(|&pin| pin.to_owned()).collect();
+            let only = Only { states, pins: &pins };
+            let mut out = Vec::new();
+            let now = Timestamp::UNIX_EPOCH;
+            listed(all.clone(), &only, true, now, &mut out).unwrap();
+            let shown: Vec<Summary> = serde_json::from_slice(&out).unwrap();
+            let mut text = Vec::new();
+            listed(all.clone(), &only, false, now, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(
+                text.starts_with("none of 2 exemptions is in such a state"),
+                shown.is_empty(),
+                "{text}"
+            );
+            shown.into_iter().map(|it| it.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[], &[]), ["m-1", "b"]);
+        assert_eq!(ids(&[State::Stayed], &[]), ["b"]);
+        assert_eq!(ids(&[State::Stayed, State::Active], &[]), ["m-1", "b"]);
+        assert_eq!(ids(&[], &["files"]), ["m-1"]);
+        assert_eq!(ids(&[], &["files", "backup"]), ["m-1", "b"]);
+        assert_eq!(ids(&[State::Stayed], &["files"]), Vec::<String>::new());
     }
 }
