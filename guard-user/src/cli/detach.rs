@@ -54,6 +54,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
             of_document: false,
+            codes: Vec::new(),
             message: format!(
                 "a daemon works with {}, and would attach again: end it first (`systemctl stop borderguard`, or SIGTERM to \
                  the process that `borderguard status` names), then run `borderguard detach` again. Nothing was changed",

@@ -130,6 +130,23 @@ fn remedy(source: &io::Error) -> &'static str {
 }
 
 impl StoreError {
+    /// A short name of why a change was refused, that stays the same from release to release; `None` where the store or
+    /// the disk is at fault.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } => Some("no-such-exemption"),
+            Self::NoSuchInstrument { .. } => Some("no-such-instrument"),
+            Self::State { .. } => Some("wrong-state"),
+            Self::Outdated { .. } => Some("outdated"),
+            Self::NotResumable { .. } => Some("not-resumable"),
+            Self::BadReason => Some("bad-reason"),
+            Self::UnseenInReason(_) => Some("unseen-in-reason"),
+            Self::NoSlot { .. } => Some("no-room"),
+            Self::Held { .. } | Self::Disk { .. } | Self::Misplaced { .. } | Self::Damaged { .. } => None,
+        }
+    }
+
     /// The message for those who may look and not read what is confidential: without the name of an instrument.
     #[must_use]
     pub fn without_names(&self) -> String {

@@ -218,7 +218,7 @@ fn text(signature: Signature) -> Result<SignatureText> {
 }
 
 fn refused(errors: Errors<ErrorKind>) -> CliError {
-    CliError::document(errors.to_string())
+    CliError::errors(&errors)
 }
 
 #[cfg(test)]

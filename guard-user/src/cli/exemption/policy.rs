@@ -14,8 +14,8 @@ use crate::exemption::{Document, ErrorKind};
 
 /// What a config says, by its text alone.
 pub(super) fn load(config: &Path) -> Result<Policy> {
-    let checked = config::load(config, &Surroundings::new(None))
-        .map_err(|errors| CliError::document(errors.to_string()))?;
+    let checked =
+        config::load(config, &Surroundings::new(None)).map_err(|errors| CliError::errors(&errors))?;
     Ok(checked.policy)
 }
 

@@ -52,8 +52,10 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
     let surroundings = Surroundings { pins, now: Some(now), earlier: None };
-    let (document, bytes) = exemption::load(&args.file, &surroundings)
-        .map_err(|errors| CliError::document(format!("{errors}\nnothing was signed")))?;
+    let (document, bytes) = exemption::load(&args.file, &surroundings).map_err(|errors| {
+        let CliError { codes, .. } = CliError::errors(&errors);
+        CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
+    })?;
     let signature = signatures::file_for(&args.file, &label(args)?)?;
     must_be_free(&signature)?;
     // A warning: the config of this machine need not be the one by which the document is loaded.

@@ -147,7 +147,8 @@ impl Engine {
             };
             self.record(record);
         }
-        self.answer(ticket, Response::error(kind_of(error), error.to_string()));
+        let codes: Vec<&str> = error.code().into_iter().collect();
+        self.answer(ticket, Response::error_with(kind_of(error), error.to_string(), &codes));
     }
 
     pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>, now: Clocks) {
