@@ -45,6 +45,7 @@ pub fn write_wrapped(first: &str, rest: &str, text: &str, out: &mut impl Write) 
 fn wrapped(text: &str, options: textwrap::Options<'_>) -> Vec<String> {
     let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
     let options = options.word_separator(textwrap::WordSeparator::AsciiSpace);
+    let options = options.wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
     textwrap::wrap(text, options).into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 

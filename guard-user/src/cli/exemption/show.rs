@@ -9,6 +9,9 @@ use crate::exemption::Summary;
 use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
 use crate::report::number::grouped;
 
+/// Before the lines that follow the first one of a fact.
+const REST: &str = "           ";
+
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
 ///
 /// # Errors
@@ -22,7 +25,7 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     let secret = if summary.confidential { ", confidential" } else { "" };
     let act = format!("{}, {}, {}", instrument.kind, instrument.name, instrument.reference);
     let head = format!("{id}, version {version}{secret}: {state}{}", plain(&act));
-    write_wrapped("", "    ", &head, out)?;
+    write_wrapped("", REST, &head, out)?;
     let mut line = |title: &str, value: &str| fact(title, value, out);
     if let Some(replaced) = summary.replaces {
         line("renews", &format!("version {replaced}"))?;
@@ -71,7 +74,6 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
 /// # Errors
 /// Where `out` can't be written.
 pub(super) fn fact(title: &str, value: &str, out: &mut impl Write) -> io::Result<()> {
-    const REST: &str = "           ";
     write_wrapped(&format!("  {title:<8} "), REST, &plain(value), out)
 }
 
