@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
-use super::instruments::is_open;
 use super::read::sha256;
 use super::{Kept, Key, Store, StoreError, quota};
 use crate::audit::{Kind, Who};
@@ -131,7 +130,8 @@ impl Kept {
             Target::Id(id) => vec![self.version_of(id)?],
             Target::Instrument(name) => {
                 let rests = |entry: &Entry| {
-                    is_open(entry) && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
+                    entry.can_be_closed()
+                        && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
                 };
                 let found = self.entries().filter(|(_, entry)| rests(entry));
                 let found: Vec<Key> = found.map(|(key, _)| key.clone()).collect();

@@ -28,6 +28,11 @@ impl Entry {
         self.document.is_some() && self.record.is_active()
     }
 
+    /// Whether an order closes it, or closes it again.
+    pub(super) fn can_be_closed(&self) -> bool {
+        !self.record.is_closed() || self.unsaved
+    }
+
     /// What the kernel has counted for it by these counts of accounts. No count goes back, and none is past the
     /// quota, which the kernel does not let it be.
     pub(super) fn counted(&self, counts: &[(u16, Use)]) -> Use {
