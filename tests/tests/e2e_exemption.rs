@@ -265,7 +265,8 @@ fn what_is_cut_is_closed_on_both_ends_and_nothing_else() {
                 _ => vec!["instrument", "invalidate", "US-Ireland MLAT 2001", "--why", "x"],
             };
             let planned = bed.tell(&[&plan[..], &["--dry-run"]].concat()).unwrap();
-            assert!(planned.contains("live flows that would be cut: 2"), "{planned}");
+            let words: Vec<&str> = planned.split_whitespace().collect();
+            assert!(words.join(" ").contains("live flows that would be cut: 2"), "{planned}");
             if cut != "renewed" {
                 carried.iter().for_each(|connection| connection.passes().unwrap());
             }

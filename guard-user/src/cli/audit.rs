@@ -179,21 +179,20 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
         };
         writeln!(out, "{object}")?;
     } else {
-        match &verified {
-            Ok(head) if heads.is_empty() => writeln!(
-                out,
+        let told = match &verified {
+            Ok(head) if heads.is_empty() => format!(
                 "records: {}, whole in themselves. A checkpoint that was kept elsewhere shows whether the end was \
                  cut off (--checkpoint)",
                 head.sequence
-            )?,
-            Ok(head) => writeln!(
-                out,
+            ),
+            Ok(head) => format!(
                 "records: {}, whole, and held against {}",
                 head.sequence,
                 counted(heads.len(), "checkpoint")
-            )?,
-            Err(broken) => writeln!(out, "NOT WHOLE: {broken}")?,
-        }
+            ),
+            Err(broken) => format!("NOT WHOLE: {broken}"),
+        };
+        write_wrapped("", REST, &told, out)?;
     }
     Ok(if verified.is_ok() { Exit::Ok } else { Exit::Failed })
 }

@@ -11,6 +11,7 @@ use super::{show, signatures};
 use crate::approval::Signature;
 use crate::cli::CliError;
 use crate::cli::check::counted;
+use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
@@ -100,7 +101,7 @@ pub(crate) fn change(
                 });
                 writeln!(out, "{object}")?;
             } else {
-                writeln!(out, "{message} (generation {generation}){done}")?;
+                sentence(&format!("{message} (generation {generation}){done}"), out)?;
                 each(&exemptions, now, out)?;
             }
         }
@@ -109,13 +110,18 @@ pub(crate) fn change(
                 let object = json!({"changed": false, "message": message, "exemptions": exemptions});
                 writeln!(out, "{object}")?;
             } else {
-                writeln!(out, "nothing was changed: {message}{planned}")?;
+                sentence(&format!("nothing was changed: {message}{planned}"), out)?;
                 each(&exemptions, now, out)?;
             }
         }
         _ => return Err(unexpected(socket).into()),
     }
     Ok(Exit::Ok)
+}
+
+/// Writes what was done, or would be.
+fn sentence(text: &str, out: &mut impl Write) -> Result<()> {
+    Ok(write_wrapped("", show::REST, &plain(text), out)?)
 }
 
 fn each(exemptions: &[Summary], now: Timestamp, out: &mut impl Write) -> Result<()> {

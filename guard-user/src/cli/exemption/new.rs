@@ -30,7 +30,7 @@ pub struct Args {
     /// approval that is there already begins the next one
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The config whose pins the document is held against; without it any pin will do
+    /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Show what would be written, and write nothing

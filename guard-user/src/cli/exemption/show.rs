@@ -10,7 +10,7 @@ use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
 use crate::report::number::grouped;
 
 /// Before the lines that follow the first one of a fact.
-const REST: &str = "           ";
+pub(super) const REST: &str = "           ";
 
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
 ///

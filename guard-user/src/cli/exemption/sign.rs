@@ -33,7 +33,7 @@ pub struct Args {
     /// The name in the signature's file, FILE.NAME.sig [default: the key's]
     #[arg(long = "as", value_name = "NAME")]
     pub label: Option<String>,
-    /// The config whose pins the document is held against; without it any pin will do
+    /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Check the document and print the command, and sign nothing
