@@ -16,6 +16,7 @@ use crate::control::users::user_name;
 use crate::exit::Exit;
 use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
 use crate::store::{self, Change, Store, Use};
+use crate::text::Unseen;
 
 /// Arguments of `detach`.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +37,12 @@ pub struct Args {
 /// # Errors
 /// Where nothing is pinned, a daemon runs, or the kernel refuses.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    if let Some(unseen) = Unseen::find(&args.why) {
+        return Err(CliError::bad_input(format!(
+            "the text of --why {unseen}: write it without; nothing was changed"
+        ))
+        .into());
+    }
     let pin_path = match &args.pin_path {
         Some(pin_path) => pin_path.clone(),
         None => pin_path(args.config.as_deref())?,
@@ -49,6 +56,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
             of_document: false,
+            codes: Vec::new(),
             message: format!(
                 "a daemon works with {}, and would attach again: end it first (`systemctl stop borderguard`, or SIGTERM to \
                  the process that `borderguard status` names), then run `borderguard detach` again. Nothing was changed",

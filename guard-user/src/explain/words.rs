@@ -235,7 +235,7 @@ impl Renderer<'_> {
             return vec![format!("the exemptions could not be looked at: {why}")];
         }
         match (looked, self.explainer.exemptions.len()) {
-            (true, _) => Vec::new(),
+            (true, _) => self.explainer.of_quotas().map(str::to_owned).into_iter().collect(),
             (false, 0) => {
                 vec!["no exemption is open".to_owned()]
             }

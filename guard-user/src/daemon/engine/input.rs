@@ -257,7 +257,7 @@ pub struct RefusedLoad {
     pub kind: ErrorKind,
     /// For the one who asked.
     pub message: String,
-    /// For the audit trail.
+    /// For the audit trail, and for programs.
     pub codes: Vec<&'static str>,
 }
 

@@ -49,7 +49,7 @@ impl Engine {
         let slots = self.kept.slots_of(&keys);
         let mut sockets_until = None;
         if is_closing {
-            self.close_now(&keys);
+            self.close_now(&keys, now);
             let cut = self.cut_of(id, &keys, false, now);
             if !cut.accounts.is_empty() {
                 self.actions.push(Action::CloseSockets(Box::new(cut)));
@@ -138,9 +138,17 @@ impl Engine {
         self.publishing.try_again();
         if let Some(who) = recorded_for {
             let of = (change.name(), target.name());
-            self.record(records::refusal(self.now.wall, who, of, &error.to_string()));
+            let record = match target {
+                // Every user who may look may read the trail.
+                Target::Instrument(name) if !self.kept.is_public_instrument(name) => {
+                    records::refusal_without_name(self.now.wall, who, of, &error.without_names())
+                }
+                _ => records::refusal(self.now.wall, who, of, &error.to_string()),
+            };
+            self.record(record);
         }
-        self.answer(ticket, Response::error(kind_of(error), error.to_string()));
+        let codes: Vec<&str> = error.code().into_iter().collect();
+        self.answer(ticket, Response::error_with(kind_of(error), error.to_string(), &codes));
     }
 
     pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>, now: Clocks) {
@@ -201,9 +209,9 @@ impl Engine {
     }
 
     fn close_another(&mut self, pending: &mut Pending) {
-        let now = self.now.wall;
-        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now) {
-            self.close_now(&keys);
+        let now = self.now;
+        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now.wall) {
+            self.close_now(&keys, now);
             pending.slots = self.kept.slots_of(&keys);
             pending.keys = keys;
             pending.published = None;

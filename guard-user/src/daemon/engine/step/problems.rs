@@ -46,7 +46,7 @@ impl Engine {
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_bypass(&mut problems, now);
-        self.problems_of_store(&mut problems);
+        self.problems_of_store(&mut problems, now);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
         problems.extend(self.stale_database(now).map(|why| Problem::new(ProblemCode::DatabaseStale, why)));
@@ -244,14 +244,14 @@ impl Engine {
         ))
     }
 
-    fn problems_of_store(&self, problems: &mut Vec<Problem>) {
+    fn problems_of_store(&self, problems: &mut Vec<Problem>, now: Clocks) {
         // Where the whole store can't be had, that is a problem of its own.
         let has_fault = self.surroundings.values().any(|it| matches!(it, Surroundings::Store(Some(_))));
         let damaged = self.kept.problems().iter().filter(|_| !has_fault);
         problems.extend(
             damaged.map(|problem| Problem::new(ProblemCode::StoreDamaged, format!("exemption: {problem}"))),
         );
-        for (id, _) in &self.closed_here() {
+        for (id, _) in &self.refused_or_late(now) {
             let message = "no packet passes by it any more, and the disk has not taken that yet; it is tried again \
                            every few seconds";
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
