@@ -200,3 +200,45 @@ fn a_pin_knows_what_storage_sends_by_the_port_at_the_other_end() {
         "{said}"
     );
 }
+
+/// The port that a service serves and the one at which it asks its own members are one pin.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_pin_that_is_known_in_two_ways_is_one_pin() {
+    let bed = Bed::new("ways").unwrap();
+    let selectors = "sources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]\n";
+    let ports = "ports = [\"udp/143\", \"tcp/143\"]\n";
+    let ways = format!(
+        "[[pin.select]]\n{selectors}{ports}[[pin.select]]\n{selectors}remote_ports = [\"udp/{CLIENT_PORT}\"]\n"
+    );
+    bed.configure(&PIN.replace(&format!("[pin.select]\n{selectors}{ports}"), &ways)).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    for port in [MAIL_PORT, OTHER_PORT] {
+        assert_eq!(bed.send(10, port, US, Family::V4).unwrap(), 0, "from {port}");
+        assert_eq!(bed.send(10, port, BELGIUM, Family::V4).unwrap(), 10, "from {port}");
+    }
+    let told = event(&bed, "egress", US, Family::V4);
+    assert_eq!(
+        (&told["pins"], &told["tagged"]),
+        (&serde_json::json!(["mail"]), &serde_json::json!(["mail"]))
+    );
+    let status = bed.status().unwrap();
+    let names: Vec<&str> = status.pins.iter().map(|pin| pin.name.as_str()).collect();
+    assert_eq!((names, packets(&status, "egress", "drop", "forbidden")), (vec!["mail"], 20));
+    // One exemption covers both ways.
+    bed.exempt("both", &["203.0.113.10/32"], 600, None).unwrap();
+    for port in [MAIL_PORT, OTHER_PORT] {
+        assert_eq!(bed.send(10, port, US, Family::V4).unwrap(), 10, "from {port}");
+    }
+    let said = bed.tell(&[
+        "explain",
+        "--from",
+        "192.0.2.10:40000",
+        "--to",
+        &format!("203.0.113.10:{CLIENT_PORT}"),
+        "--proto",
+        "udp",
+    ]);
+    let said = said.unwrap();
+    assert!(said.contains("way 1 of 2, does not match") && said.contains("way 2 of 2, matches"), "{said}");
+}

@@ -112,7 +112,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 /// The tables of this host: config, databases and open exemptions.
 fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
     let inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
-    let names: Vec<String> = inputs.policy.pins.iter().map(|pin| pin.name.clone()).collect();
+    let names = inputs.policy.pin_names();
     let ((exemptions, quotas), unread) = match open_exemptions(&inputs.policy, &names) {
         Ok(found) => (found, None),
         Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),

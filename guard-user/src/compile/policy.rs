@@ -250,11 +250,13 @@ fn fill_exemptions(
         }
         let mut covered = 0;
         for name in &exemption.pins {
-            let Some(pin) = pins.iter().position(|pin| pin.name == *name) else {
+            let of_name = pins_where(pins, |pin| pin.name == *name);
+            if of_name == 0 {
                 return Err(CompileError::UnknownPin { slot: exemption.slot, pin: name.clone() });
-            };
-            covered |= 1 << pin;
-            table.exempt_pins[pin][slot / 64] |= 1 << (slot % 64);
+            }
+            covered |= of_name;
+            let ways = table.exempt_pins.iter_mut().enumerate().filter(|(at, _)| of_name >> at & 1 == 1);
+            ways.for_each(|(_, slots)| slots[slot / 64] |= 1 << (slot % 64));
         }
         for jurisdiction in &exemption.jurisdictions {
             table.exempt_jurisdictions[usize::from(jurisdiction.index())][slot / 64] |= 1 << (slot % 64);

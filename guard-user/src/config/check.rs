@@ -64,7 +64,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
-        pins: raw.pins.iter().filter_map(|pin| check_pin(pin, groups, sink)).collect(),
+        pins: raw.pins.iter().flat_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
     };
     let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
@@ -164,7 +164,8 @@ fn check_site(raw: &RawSite, groups: &Groups, sink: &mut Sink<'_>) -> Option<Sit
     Some(Site { name, jurisdiction: jurisdiction?, cidrs, line: sink.line(raw.at) })
 }
 
-fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Option<Pin> {
+/// The pin, once for each way in which it is known.
+fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Vec<Pin> {
     let actions = [("drop", Action::Drop), ("flag", Action::Flag), ("observe", Action::Observe)];
     let ingresses = [("off", Ingress::Off), ("flag", Ingress::Flag), ("drop", Ingress::Drop)];
     let records = [("forbidden", Record::Forbidden), ("all", Record::All)];
@@ -174,12 +175,14 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Option<Pin> 
     let action = choice(&raw.action, "pin.action", &actions, sink);
     let ingress = choice(&raw.ingress, "pin.ingress", &ingresses, sink).unwrap_or(Ingress::Off);
     let record = choice(&raw.record, "pin.record", &records, sink).unwrap_or(Record::Forbidden);
-    let select = check_select(&raw.select, sink);
-    let (name, home, action) = (raw.name.as_ref()?.get_ref().clone(), home?, action?);
+    let selects: Vec<Selectors> = raw.selects.iter().map(|select| check_select(select, sink)).collect();
+    let (Some(name), Some(home), Some(action)) = (&raw.name, home, action) else { return Vec::new() };
 
     let mut permitted: JurisdictionSet = permits.iter().flat_map(JurisdictionSet::iter).collect();
     permitted.insert(home);
-    Some(Pin { name, home, permitted, action, ingress, record, select, line: sink.line(raw.at) })
+    let (name, line) = (name.get_ref(), sink.line(raw.at));
+    let pin = |select| Pin { name: name.clone(), home, permitted, action, ingress, record, select, line };
+    selects.into_iter().map(pin).collect()
 }
 
 fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
@@ -217,7 +220,7 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
         items.map(|item| item.span().start).collect()
     };
     let select = |pick: fn(&RawSelect) -> &Option<List>| {
-        items(raw.pins.iter().map(|pin| pick(&pin.select)).collect::<Vec<_>>())
+        items(raw.ways().map(|(_, select)| pick(select)).collect::<Vec<_>>())
     };
     let mut local_ports = items(raw.failsafe.iter().map(|rule| &rule.local_ports).collect());
     local_ports.extend(select(|select| &select.ports));
@@ -225,7 +228,12 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
     remote_ports.extend(select(|select| &select.remote_ports));
     let counted = [
         ("geo.nat64", "NAT64 prefixes", limits::NAT64, items(vec![&raw.nat64])),
-        ("pin", "pins", limits::PINS, raw.pins.iter().map(|pin| pin.at).collect()),
+        (
+            "pin.select",
+            "[pin.select] of all pins",
+            limits::PINS,
+            raw.ways().map(|(_, select)| select.at).collect(),
+        ),
         ("failsafe", "failsafe rules", limits::FAILSAFE, raw.failsafe.iter().map(|rule| rule.at).collect()),
         (
             "site.cidrs",

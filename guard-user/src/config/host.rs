@@ -137,8 +137,8 @@ pub(super) fn find_warnings(
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
     }
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        for (item, cgroup) in items(&raw.select.cgroups).zip(&pin.select.cgroups) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        for (item, cgroup) in items(&raw.cgroups).zip(&pin.select.cgroups) {
             if !host.has_cgroup(cgroup) {
                 let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };
                 sink.warn(item.span().start, "pin.select.cgroups", kind);
@@ -194,8 +194,8 @@ fn look_at_interfaces(raw: &Raw, policy: &Policy, interfaces: &[SeenInterface], 
             }
         }
     }
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        for (item, pattern) in items(&raw.select.interfaces).zip(&pin.select.interfaces) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        for (item, pattern) in items(&raw.interfaces).zip(&pin.select.interfaces) {
             if !is_there(pattern) {
                 sink.warn(item.span().start, "pin.select.interfaces", missing(pattern));
             }

@@ -76,9 +76,11 @@ pub static SECTIONS: [Section; 14] = [
     },
     Section {
         path: "pin.select",
-        shape: Shape::Table,
-        meaning: "How a pin's flows are known; each pin has one, written after the pin's own keys. It uses at \
-                  least one of the selectors; the ones that it uses are ANDed, the values in one are ORed. \
+        shape: Shape::TableOrEntries,
+        meaning: "How a pin's flows are known, written after the pin's own keys. It uses at least one of the \
+                  selectors; the ones that it uses are ANDed, the values in one are ORed. A pin that is known \
+                  in several ways has several, each as `[[pin.select]]`: any of them is enough. All pins \
+                  together have at most 64. \
                   Over all pins at most 1024 sources, 256 cgroups and 64 marks; 480 ports together with \
                   the failsafe rules' local ports, and 240 remote ports with theirs.",
     },

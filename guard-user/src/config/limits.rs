@@ -1,7 +1,8 @@
 //! How much one config may hold. Beyond a limit a config is refused with an error that names the
 //! limit; nothing is ever cut.
 
-/// Pins: each is one bit of a 64-bit word in every table of the kernel.
+/// Ways in which pins are known, each `[pin.select]` of each pin: each is one bit of a 64-bit word in every table of the
+/// kernel.
 pub const PINS: usize = 64;
 /// Failsafe rules: each is one bit of a 64-bit word, as a pin is.
 pub const FAILSAFE: usize = 64;

@@ -36,12 +36,26 @@ pub struct Policy {
     pub failsafe: Vec<Failsafe>,
     /// The operator's own networks, in the order of the file.
     pub sites: Vec<Site>,
-    /// At most [`limits::PINS`](super::limits::PINS) pins, in the order of the file: a pin's place here
-    /// is its bit in the kernel's tables.
+    /// The pins in the order of the file, each once for every way in which it is known (`[pin.select]`): those of one pin
+    /// are side by side, and alike but for [`Pin::select`]. At most [`limits::PINS`](super::limits::PINS) ways; the place
+    /// of each is its bit in the kernel's tables.
     pub pins: Vec<Pin>,
     /// FNV-1a hash (64 bits) of the file's bytes: the same file has the same fingerprint on every host
     /// and with every release. It tells configs apart; it is no proof against forgery.
     pub fingerprint: u64,
+}
+
+impl Policy {
+    /// The pins, each once: the first way in which it is known.
+    pub fn distinct_pins(&self) -> impl Iterator<Item = &Pin> {
+        self.pins.chunk_by(|one, next| one.name == next.name).filter_map(<[Pin]>::first)
+    }
+
+    /// The names of the pins, each once.
+    #[must_use]
+    pub fn pin_names(&self) -> Vec<String> {
+        self.distinct_pins().map(|pin| pin.name.clone()).collect()
+    }
 }
 
 /// `[host]`
@@ -155,10 +169,10 @@ pub struct Site {
     pub line: usize,
 }
 
-/// A `[[pin]]`: a named kind of region-pinned storage.
+/// A `[[pin]]`, a named kind of region-pinned storage, with one of the ways in which it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// Unique among the pins.
+    /// Unique among the pins of the file.
     pub name: String,
     /// Where the data is at home: always a country.
     pub home: Jurisdiction,
@@ -170,7 +184,7 @@ pub struct Pin {
     pub ingress: Ingress,
     /// Which flows get a record of their own.
     pub record: Record,
-    /// How its flows are known.
+    /// One way in which its flows are known.
     pub select: Selectors,
     /// The line of the file on which the pin begins, from 1.
     pub line: usize,

@@ -21,7 +21,7 @@ pub(super) fn load(config: &Path) -> Result<Policy> {
 
 /// The names of a policy's pins.
 pub(super) fn pin_names(policy: &Policy) -> Vec<String> {
-    policy.pins.iter().map(|pin| pin.name.clone()).collect()
+    policy.pin_names()
 }
 
 /// What a config says of a document.

@@ -35,17 +35,26 @@ pub(crate) struct Case {
 
 pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
     let pins = prop_oneof![4 => 1..=6_usize, 1 => 7..=64_usize];
-    let pins = pins.prop_flat_map(|count| (vec(pin(), count), exemptions(count)));
+    // Whether each is one more way in which the pin before it is known.
+    let is_way = |count| vec(prop::bool::weighted(0.2), count);
+    let pins = pins.prop_flat_map(move |count| (vec(pin(), count), is_way(count), exemptions(count)));
     let loaded = prop_oneof![30 => Just(Loaded::All), 1 => Just(Loaded::NoGeo), 1 => Just(Loaded::Nothing)];
     let host = (prop::bool::weighted(0.1), subsequence(nat64(), 0..=6));
     (pins, vec(failsafe(), 0..3), sites(), db(), host, loaded, vec(packet(), packets)).prop_map(
-        |((pins, exemptions), failsafe, sites, db, (observe, nat64), loaded, packets)| {
+        |((pins, are_ways, mut exemptions), failsafe, sites, db, (observe, nat64), loaded, packets)| {
             let mut policy = base().clone();
             policy.host.observe = observe;
             policy.geo.nat64 = nat64;
             policy.pins = pins;
-            for (number, pin) in policy.pins.iter_mut().enumerate() {
-                pin.name = pin_name(number);
+            for (number, is_way) in are_ways.into_iter().enumerate() {
+                policy.pins[number].name = pin_name(number);
+                if let (true, Some(before)) = (is_way, number.checked_sub(1)) {
+                    let select = policy.pins[number].select.clone();
+                    policy.pins[number] = Pin { select, ..policy.pins[before].clone() };
+                    let names = exemptions.iter_mut().flat_map(|exemption| &mut exemption.pins);
+                    let gone = names.filter(|name| **name == pin_name(number));
+                    gone.for_each(|name| name.clone_from(&policy.pins[before].name));
+                }
             }
             policy.failsafe = failsafe;
             policy.sites = sites;

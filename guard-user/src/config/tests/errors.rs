@@ -120,7 +120,7 @@ fn crowded(what: &str, count: usize) -> String {
     let cidr = |index: usize| format!("\"10.{}.{}.0/24\"", index / 256, index % 256);
     let ports = "ports = [\"tcp/143\"]";
     match what {
-        "pins" => (1..count).fold(GOOD.to_owned(), |text, index| {
+        "[pin.select] of all pins" => (1..count).fold(GOOD.to_owned(), |text, index| {
             text + &format!(
                 "[[pin]]\nname = \"p{index}\"\nhome = \"IE\"\naction = \"drop\"\nselect.{ports}\n"
             )
@@ -165,7 +165,7 @@ fn crowded(what: &str, count: usize) -> String {
 #[test]
 fn what_fits_is_taken_whole_and_one_more_is_refused() {
     for (what, field, limit) in [
-        ("pins", "pin", limits::PINS),
+        ("[pin.select] of all pins", "pin.select", limits::PINS),
         ("failsafe rules", "failsafe", limits::FAILSAFE),
         ("NAT64 prefixes", "geo.nat64", limits::NAT64),
         ("CIDRs of all sites", "site.cidrs", limits::SITE_CIDRS),

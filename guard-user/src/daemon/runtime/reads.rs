@@ -220,7 +220,7 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         made_at: now,
         generation: job.generation,
         redacted: !job.sees_all,
-        pins: job.policy.pins.iter().map(pin).collect(),
+        pins: job.policy.distinct_pins().map(pin).collect(),
         exemptions,
         traffic,
         gaps: gaps(kept, job, &records),

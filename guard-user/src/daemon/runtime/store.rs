@@ -173,7 +173,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
 /// Admits a document, looks whether the tables have room for it, and keeps it.
 fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExemption>, RefusedLoad> {
     let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
-    let pins: Vec<String> = policy.pins.iter().map(|pin| pin.name.clone()).collect();
+    let pins = policy.pin_names();
     let approve = approvals::approver(policy.approval.as_ref(), &bytes, &signatures, &who, now);
     let submission = Submission {
         name: Path::new(&name),
