@@ -12,6 +12,7 @@ use crate::generation::Generation;
 use crate::header::{self, SHORT_LEN};
 use crate::hooks::Source;
 use crate::scratch::{self, Scratch};
+use crate::segments;
 use crate::subprograms;
 use crate::tables::KernelTables;
 
@@ -65,6 +66,10 @@ fn judge_in<S: Source>(
         }
     }
     parse(number, link, source, scratch);
+    let segment_size = source.segment_size();
+    if segment_size != 0 && segments::is_another_in_a_tunnel(number, source, scratch, segment_size) {
+        scratch.parsed = Parsed::Malformed(Fault::Opaque).code();
+    }
     change(&mut scratch.packet);
     if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
         exempt(number, generation, scratch);

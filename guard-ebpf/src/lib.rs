@@ -16,6 +16,7 @@ pub mod judge;
 pub mod maps;
 pub mod records;
 pub mod scratch;
+pub mod segments;
 pub mod subprograms;
 pub mod tables;
 pub mod untagged;

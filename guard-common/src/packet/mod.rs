@@ -43,6 +43,7 @@ mod pppoe;
 mod protocols;
 mod routing;
 mod sctp;
+pub mod segment;
 mod tcp;
 mod types;
 mod udp;

@@ -47,8 +47,9 @@ pub struct Layer {
     /// [`LATER_FRAGMENT`](Self::LATER_FRAGMENT), [`IPV6`](Self::IPV6),
     /// [`OTHER_PORTS`](Self::OTHER_PORTS), [`HIDDEN`](Self::HIDDEN).
     pub flags: u8,
-    /// Zero.
-    pub pad: u8,
+    /// Where the data of a UDP header with the destination port of a tunnel begins in the frame, in units of two bytes;
+    /// 0 where there is no such header.
+    pub tunnel: u8,
 }
 
 impl Layer {
@@ -198,7 +199,7 @@ impl Packet {
         let Some(layer) = self.layers.get_mut(index) else {
             return Err(Fault::TooDeep);
         };
-        *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, pad: 0 };
+        *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, tunnel: 0 };
         self.layer_count = index as u32 + 1;
         Ok(())
     }
