@@ -53,7 +53,7 @@ pub extern "C" fn borderguard_parse(number: u32) -> u32 {
 }
 
 /// [`segment::begin`] of the bytes in the scratch of this number, of a datagram of at most `length` bytes: its
-/// [`code`](segment::Begin::code).
+/// [`code`](packet::Begin::code).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_segment(number: u32, dport: u32, length: u32) -> u32 {

@@ -291,9 +291,8 @@ fn a_second_guard_after_a_change_of_the_pin_path_is_told_by_reload_status_and_de
     assert!(daemon.wait(PATIENCE).unwrap().success());
     let daemon = bed.start(&[]).unwrap();
     assert!(codes(&bed).contains(&ProblemCode::SecondGuard), "{:?}", bed.status().unwrap().problems);
-    pin_at(&first);
-    // The store is the new daemon's, and is not told.
-    let said = bed.ask(&["detach"]).unwrap().out;
+    // The store is the new daemon's.
+    let said = bed.tell(&["detach", "--pin-path", &first.to_string_lossy()]).unwrap();
     assert!(said.contains("another Border Guard") && !said.contains("nothing is guarded"), "{said}");
     daemon
         .wait_for(PATIENCE, "the first one to be gone", || {
@@ -302,7 +301,45 @@ fn a_second_guard_after_a_change_of_the_pin_path_is_told_by_reload_status_and_de
         .unwrap();
     daemon.signal(Signal::TERM);
     assert!(daemon.wait(PATIENCE).unwrap().success());
-    pin_at(&second);
     let said = bed.tell(&["detach"]).unwrap();
     assert!(said.contains("nothing is guarded any more"), "{said}");
+    // The order of the docs: the old one is taken off before the next start, and nothing was lost.
+    let daemon = bed.start(&[]).unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    pin_at(&first);
+    bed.tell(&["detach", "--pin-path", &second.to_string_lossy()]).unwrap();
+    let _last = bed.start(&[]).unwrap();
+    assert_eq!(codes(&bed), []);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_link_that_was_removed_while_no_daemon_ran_is_told_by_the_next() {
+    let bed = Bed::new("unlinked").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    for name in names(&bed.pin_path().join("links")) {
+        std::fs::remove_file(bed.pin_path().join("links").join(name)).unwrap();
+    }
+    daemon.wait_for(PATIENCE, "the programs to go", || bed.passes(US).unwrap().then_some(())).unwrap();
+    let again = bed.start(&[]).unwrap();
+    let told = |code| {
+        let problems = bed.status().unwrap().problems;
+        problems
+            .into_iter()
+            .filter(|problem| problem.code == code)
+            .filter_map(|it| it.subject)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(ProblemCode::GuardedLate), ["eth0"], "{}", again.log_tail());
+    let lost = told(ProblemCode::AttachmentLost);
+    assert!(matches!(&lost[..], [it] if it.starts_with("cgroup /")), "{lost:?}");
+    // What the one before left whole is no news.
+    again.signal(Signal::TERM);
+    assert!(again.wait(PATIENCE).unwrap().success());
+    let _third = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().problems, []);
 }

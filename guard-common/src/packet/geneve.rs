@@ -3,8 +3,7 @@
 use super::ethernet;
 use super::frame::Frame;
 use super::next::Next;
-use super::segment::Begin;
-use super::types::Fault;
+use super::types::{Begin, Fault};
 
 /// The destination port that IANA assigned.
 pub(super) const PORT: u16 = 6081;

@@ -5,38 +5,12 @@
 //! A segment of data inside a tunnel of the kernel's own looks as if it were such a datagram too. So the rules are
 //! stricter than where a packet's own header is read: data is hardly ever taken for an IP packet in a tunnel.
 
+use super::types::Begin;
 use super::udp::{self, carries_ip};
 use super::{geneve, vxlan};
 
 /// Bytes that are looked at at once: the shortest IP packet in the shortest tunnel has as many.
 pub const SEGMENT_LEN: usize = 20;
-
-/// What a datagram begins with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Begin {
-    /// No tunnel's header.
-    Other,
-    /// The header of a tunnel that is not read.
-    Tunnel,
-    /// A tunnel's header, behind which an Ethernet frame may be, so many bytes from the datagram's begin.
-    Ethernet(u16),
-    /// Likewise an IP packet.
-    Ip(u16),
-}
-
-impl Begin {
-    /// As a number: 0 and 1, and 2 and 3 with the bytes above the lowest eight bits.
-    #[inline(always)]
-    #[must_use]
-    pub const fn code(self) -> u32 {
-        match self {
-            Self::Other => 0,
-            Self::Tunnel => 1,
-            Self::Ethernet(at) => 2 | (at as u32) << 8,
-            Self::Ip(at) => 3 | (at as u32) << 8,
-        }
-    }
-}
 
 /// What a datagram of at most `length` bytes to this port begins with.
 #[inline(always)]

@@ -87,6 +87,33 @@ impl Layer {
     }
 }
 
+/// What a datagram begins with that the kernel cuts out of a larger one: see [`segment`](super::segment).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    /// No tunnel's header.
+    Other,
+    /// The header of a tunnel that is not read.
+    Tunnel,
+    /// A tunnel's header, behind which an Ethernet frame may be, so many bytes from the datagram's begin.
+    Ethernet(u16),
+    /// Likewise an IP packet.
+    Ip(u16),
+}
+
+impl Begin {
+    /// As a number: 0 and 1, and 2 and 3 with the bytes above the lowest eight bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Other => 0,
+            Self::Tunnel => 1,
+            Self::Ethernet(at) => 2 | (at as u32) << 8,
+            Self::Ip(at) => 3 | (at as u32) << 8,
+        }
+    }
+}
+
 /// What [`parse`] found in a frame.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,8 +1,7 @@
 //! VXLAN (RFC 7348 section 5), and its generic extension (draft-ietf-nvo3-vxlan-gpe): 8 bytes.
 
 use super::next::Next;
-use super::segment::Begin;
-use super::types::Fault;
+use super::types::{Begin, Fault};
 
 /// The destination port that IANA assigned.
 pub(super) const PORT: u16 = 4789;

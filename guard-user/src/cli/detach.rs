@@ -15,7 +15,7 @@ use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
 use crate::exit::Exit;
 use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
-use crate::store::{self, Change, Store, Use};
+use crate::store::{self, Change, Store, StoreError, Use};
 use crate::text::Unseen;
 
 /// Arguments of `detach`.
@@ -24,8 +24,8 @@ pub struct Args {
     /// The daemon's config, which names its `state.pin_path` [default: /etc/borderguard/policy.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where everything is pinned, instead of the config's `state.pin_path`
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    /// Where everything is pinned, instead of the config's `state.pin_path`, such as its value before a change
+    #[arg(long, value_name = "DIR")]
     pub pin_path: Option<PathBuf>,
     /// The reason, which the audit trail keeps
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -79,7 +79,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         writeln!(
             out,
             "another Border Guard, with another pin path, is still attached and guards by a policy of its own: {}. \
-             `borderguard detach --pin-path DIR` takes it off",
+             `borderguard detach --config FILE --pin-path DIR` takes it off",
             others.join(", ")
         )?;
     }
@@ -126,6 +126,7 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
         Ok(Some(store)) => store,
         // No exemption was ever loaded, or there is nobody to keep anything.
         Ok(None) => return,
+        Err(error) if is_anothers(args, &error, &held) => return,
         Err(error) => {
             failed.push(format!(
                 "the store was not told: bytes that were granted to exemptions count as used, and the audit trail has no \
@@ -186,8 +187,8 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
 
 /// The store of the config, where there is one.
 fn open_store(args: &Args) -> Result<Option<Store>> {
-    if args.pin_path.is_some() {
-        anyhow::bail!("--pin-path does not name the store; --config does");
+    if args.pin_path.is_some() && args.config.is_none() {
+        anyhow::bail!("--pin-path does not name the store; --config beside it does");
     }
     let target = Target { config: args.config.clone(), socket: None };
     let state = target.state_directory()?;
@@ -195,6 +196,12 @@ fn open_store(args: &Args) -> Result<Option<Store>> {
         return Ok(None);
     }
     Ok(Some(Store::open(&state)?))
+}
+
+/// Whether a daemon with another pin path works with the store, and nothing is to be kept but the record.
+fn is_anothers(args: &Args, error: &anyhow::Error, held: &Result<BTreeSet<u16>, KernelError>) -> bool {
+    let is_held = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Held { .. }));
+    args.pin_path.is_some() && is_held && held.as_ref().is_ok_and(BTreeSet::is_empty)
 }
 
 /// Has the store keep what was counted since the daemon ended: the counters are gone with the maps.

@@ -211,7 +211,7 @@ pub static KEYS: [Key; 41] = [
         kind: Kind::Text,
         need: Need::Default(r#""/""#),
         example: r#""machine.slice""#,
-        meaning: "To whom: to the processes of this cgroup and of those below it. A path as in \
+        meaning: "To whom: to sockets that were made in this cgroup or in one below it. A path as in \
                   `pin.select.cgroups`, or `/` for every process of the host, those in containers among them.",
     },
     Key {

@@ -76,10 +76,10 @@ codes! {
         "Detach the other program, or attach it after Border Guard's.";
     SecondGuard = "second-guard",
         "Another Border Guard, with another `state.pin_path`, is on an interface as well. A packet passes only where both let it, and one of them may have an old config.",
-        "Take the other one off: `borderguard detach --pin-path DIR`. After a change of `state.pin_path` its old value is DIR.";
+        "Take the other one off: `borderguard detach --config FILE --pin-path DIR`. After a change of `state.pin_path` DIR is its old value.";
     GuardedLate = "guarded-late",
-        "An interface that came while the daemon ran was guarded later than after two seconds, and had sent packets by then. They were not judged. This is told for a minute.",
-        "See what held up the daemon. The audit trail has the number of packets of every interface, late or not, as `sent_before`.";
+        "An interface was guarded later than two seconds after it came, or a start found it without a guard beside what an earlier daemon had left, and it had sent packets by then. They were not judged. This is told for a minute.",
+        "See what held up the daemon, or what was done while none ran. The audit trail has the number of packets of every interface, late or not, as `sent_before`.";
     EntriesMissing = "entries-missing",
         "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
@@ -91,7 +91,7 @@ codes! {
         "Run `borderguard check` on the file, correct what it names, and reload.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
-        "Restart the daemon, or give the key its value back and reload. Before a change of `state.pin_path`: end the daemon and `borderguard detach`.";
+        "Restart the daemon, or give the key its value back and reload. For `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path` with its old value, and start it.";
     LastDatabase = "last-database",
         "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
@@ -121,7 +121,7 @@ codes! {
         "Look at the disk that has `state.directory`.";
     AuditGap = "audit-gap",
         "The audit trail lacks a record that could not be kept.",
-        "Make room on the disk. The gap stays until the daemon is restarted; note it in your own records.";
+        "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one. The problem stays until the daemon is restarted.";
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config has no `[approval]`.",
         "Add `[approval]` to the config. See docs/approvals.md.";

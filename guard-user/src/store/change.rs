@@ -105,7 +105,9 @@ impl Change {
         }
     }
 
-    fn why(&self) -> &str {
+    /// The words of the order, or why it is done.
+    #[must_use]
+    pub fn why(&self) -> &str {
         match self {
             Self::Stay { order } => order,
             Self::Resume { why } | Self::Revoke { why } | Self::Invalidate { why } => why,

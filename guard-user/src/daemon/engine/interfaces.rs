@@ -43,8 +43,9 @@ pub(super) struct Interfaces {
     pub(super) looked: Option<Clocks>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
     pub(super) adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
-    /// Interfaces that came since the config was taken up: the last look before they were there.
-    pub(super) came_after: BTreeMap<u32, Clocks>,
+    /// Interfaces that came since the config was taken up, with the last look before they were there; and those that the
+    /// start found without the guard of an earlier daemon, with nothing.
+    pub(super) came_after: BTreeMap<u32, Option<Clocks>>,
     /// Interfaces whose guard began late.
     pub(super) late: BTreeMap<u32, Late>,
     /// Interfaces whose hooks were logged.
@@ -61,19 +62,23 @@ const SOON_NS: u64 = 2 * SECOND;
 pub(super) struct Late {
     /// How many packets it had sent by then.
     pub(super) sent: u64,
-    /// The last look before it was there, and the one that showed its guard.
-    pub(super) between: (Clocks, Clocks),
+    /// The last look before it was there, if there was one, and the one that showed its guard.
+    pub(super) between: (Option<Clocks>, Clocks),
 }
 
 impl Late {
     /// What is told of it, as long as it is.
     fn told(&self, now: Clocks) -> Option<String> {
         let Self { sent, between: (after, guarded) } = self;
+        let since = match after {
+            Some(after) => format!("it came after {:.3}", after.wall),
+            None => "the daemon's start found it without a guard, beside what an earlier daemon had left"
+                .to_owned(),
+        };
         (now.boot_ns <= guarded.boot_ns + LOST_NS).then(|| {
             format!(
-                "it came after {:.3}, was guarded before {:.3}, and had sent {sent} packets when that began, which were not \
-                 judged",
-                after.wall, guarded.wall
+                "{since}, was guarded before {:.3}, and had sent {sent} packets when that began, which were not judged",
+                guarded.wall
             )
         })
     }
@@ -125,7 +130,10 @@ impl Interfaces {
         self.release = if is_reload { Release::Unnamed } else { Release::Strangers };
         self.tried.clear();
         self.unreleased.clear();
-        self.came_after.clear();
+        // What a start found is no news of the first config.
+        if is_reload {
+            self.came_after.clear();
+        }
         // A look on its way was begun before.
         self.wanted = true;
     }
@@ -177,7 +185,9 @@ impl Interfaces {
 
     /// The guard of an interface is there, which had sent packets before: whether that took too long.
     pub(super) fn note_late(&mut self, index: u32, sent: u64, now: Clocks) -> bool {
-        let after = self.came_after.remove(&index).filter(|after| now.boot_ns > after.boot_ns + SOON_NS);
+        let is_soon =
+            |after: &Option<Clocks>| after.is_some_and(|after| now.boot_ns <= after.boot_ns + SOON_NS);
+        let after = self.came_after.remove(&index).filter(|after| !is_soon(after));
         let is_late = after.map(|after| self.late.insert(index, Late { sent, between: (after, now) }));
         is_late.is_some()
     }

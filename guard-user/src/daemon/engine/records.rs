@@ -9,6 +9,18 @@ use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::summary::HIDDEN;
 use crate::store::sha256;
 
+/// Records that could not be written.
+pub(super) struct Gap {
+    /// Why the last one was not.
+    pub(super) why: String,
+    /// How many.
+    pub(super) lost: u64,
+    /// When the first and the last one were given up.
+    pub(super) between: (Timestamp, Timestamp),
+    /// Whether the trail has a record of that, or is about to.
+    pub(super) is_recorded: bool,
+}
+
 /// The daemon itself; its user's name is for the caller to look up.
 #[must_use]
 pub fn daemon(user: Option<String>) -> Who {

@@ -31,8 +31,8 @@ struct Waiting {
     database: Option<GeoDb>,
     /// Whether a thread writes.
     is_written: bool,
-    /// Whether the last one that was written is there, as far as is known.
-    is_there: bool,
+    /// Whether the file was there at the last look; `None` before the first was written.
+    has_written: Option<bool>,
 }
 
 impl Keeper {
@@ -62,13 +62,15 @@ impl Keeper {
     /// Tells it where the one that was written is gone: it is written again by the next reload. May wait for the disk.
     pub(super) fn look(&self) {
         let file = self.0.state.join(last_database::FILE);
-        let is_gone = file.try_exists().is_ok_and(|is_there| !is_there);
+        let Ok(is_there) = file.try_exists() else { return };
         let mut waiting = self.0.waiting();
-        if is_gone && waiting.is_there && !waiting.is_written {
-            waiting.is_there = false;
-            drop(waiting);
-            self.0.tell(Some(format!("{} was removed; reload, and it is written again", file.display())));
+        if waiting.is_written || waiting.has_written.is_none_or(|was_there| was_there == is_there) {
+            return;
         }
+        waiting.has_written = Some(is_there);
+        drop(waiting);
+        let why = format!("{} was removed; reload, and it is written again", file.display());
+        self.0.tell((!is_there).then_some(why));
     }
 }
 
@@ -87,7 +89,7 @@ impl Shared {
                 // Unless a newer one has come meanwhile.
                 self.waiting().database.get_or_insert(database);
             }
-            self.waiting().is_there = failed.is_none();
+            self.waiting().has_written = failed.is_none().then_some(true);
             if told.as_ref() != Some(&why) {
                 self.tell(why.clone());
             }

@@ -84,7 +84,7 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
         let (checked, _until_the_end) = load(&options)?;
         let mut daemon = Daemon::start(options, checked, signals).await?;
         daemon.watch().await;
-        daemon.end().await;
+        let is_settled = daemon.end().await;
         let names = daemon.engine.not_kept();
         anyhow::ensure!(
             names.is_empty(),
@@ -97,6 +97,11 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
                 "exemptions, orders and the audit trail are NOT where the next start looks for them: {why}"
             );
         }
+        anyhow::ensure!(
+            is_settled,
+            "the daemon ended before everything was settled, for a worker did not answer: the store may lack the last \
+             counts, orders and records. What the kernel has goes on"
+        );
         Ok(())
     })
 }
@@ -320,8 +325,8 @@ impl Daemon {
     }
 
     /// Lets the engine settle what there is to settle, and ends the workers. One that does not answer is not waited
-    /// for: what is enforced needs none of them.
-    async fn end(&mut self) {
+    /// for: what is enforced needs none of them. Whether all was settled.
+    async fn end(&mut self) -> bool {
         notify(State::Stopping);
         let with_host = shutdown::host_is_stopping();
         self.step(Input::Stop { with_host });
@@ -342,6 +347,7 @@ impl Daemon {
         self.parts.store.end(deadline);
         self.parts.kernel.end(deadline);
         self.parts.sampler.end(deadline);
+        self.has_ended
     }
 }
 

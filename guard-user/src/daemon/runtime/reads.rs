@@ -255,6 +255,18 @@ fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String>
             }
             running = true;
         }
+        if record.kind == Kind::Gap.name() {
+            let of = |key: &str| {
+                record.detail.get(key).map_or_else(String::new, |it| it.to_string().replace('"', ""))
+            };
+            gaps.push(format!(
+                "the audit trail lacks {} records that could not be written, of {} to {}: {}",
+                of("lost"),
+                of("from"),
+                of("to"),
+                record.why
+            ));
+        }
         running &= record.kind != Kind::End.name();
     }
     gaps

@@ -1,6 +1,7 @@
 //! The worker that owns the store. A disk may take its time: nobody waits for it who has not to.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,11 @@ use crate::daemon::engine::{
     self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
 };
 use crate::exemption::Clocks;
-use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submission};
+use crate::health::{Problem, ProblemCode};
+use crate::store::{ApprovalError, FILE, LoadError, Progress, Store, StoreError, Submission};
+
+/// Why a store is given up.
+const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
 
 /// How long an operation may take without a word about it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -59,6 +64,14 @@ impl Worker {
     }
 }
 
+/// A database that makes its own code panic is damaged. It is left as it is, and not even closed.
+fn given_up(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) {
+    let error = StoreError::Damaged { path: state.join(FILE), reason: BROKEN.to_owned() };
+    let broken = std::mem::replace(store, Store::closed(state, &error));
+    std::mem::forget(broken);
+    let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
+}
+
 fn read(jobs: &Receiver<(StoreId, Box<Read>)>, inputs: &UnboundedSender<Input>) {
     while let Some((id, read)) = jobs.take() {
         if inputs.send(Input::Read { id, response: read.answer() }).is_err() {
@@ -89,7 +102,16 @@ fn work(
                     continue;
                 }
             },
-            job => done(&mut store, job, Timestamp::now()),
+            job => match catch_unwind(AssertUnwindSafe(|| done(&mut store, job, Timestamp::now()))) {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    given_up(&mut store, state, inputs);
+                    StoreOutcome::Saved(Err(StoreError::Damaged {
+                        path: state.join(FILE),
+                        reason: BROKEN.to_owned(),
+                    }))
+                }
+            },
         };
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
@@ -98,6 +120,16 @@ fn work(
             return;
         }
     }
+}
+
+/// That this store was just begun, though the kernel has tables of an earlier daemon, which began with a record.
+pub(super) fn is_begun_beside(store: &Store, generation: u64) -> Option<Problem> {
+    if generation == 0 || !store.kept().is_usable() || store.last_audit_line().is_some() {
+        return None;
+    }
+    let message = "the kernel has the tables of an earlier daemon, and there was no store: a new one was begun. \
+                   Exemptions, stays, revocations and the audit trail from before are not in it";
+    Some(Problem::new(ProblemCode::StoreMoved, message))
 }
 
 /// Opens the store, ready for what the kernel counts from now on.
@@ -126,6 +158,9 @@ fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &Unbou
         Ok(opened) if opened.kept().is_usable() => {
             *store = opened;
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
+            if let Some(begun) = is_begun_beside(store, u64::from(!is_anew)) {
+                let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Start(vec![begun])));
+            }
         }
         Ok(_) => {}
         Err(error) => {
@@ -209,5 +244,47 @@ impl From<LoadError> for RefusedLoad {
             LoadError::Store(error) => (engine::kind_of(error), vec!["store"]),
         };
         Self { kind, message: error.to_string(), codes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Kind, Record, Who};
+    use crate::store::tests::model::ModelDisk;
+
+    #[test]
+    fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
+        let disk = ModelDisk::new();
+        let (inputs, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
+        let keeper = Keeper::new("state".into(), inputs.clone());
+        let mut worker = Worker::start(disk.open_store(), ("state".into(), false), keeper, inputs).unwrap();
+        let record = || {
+            StoreJob::Record(Record {
+                time: Timestamp::UNIX_EPOCH,
+                kind: Kind::Start,
+                who: Who { uid: 0, user: None, pid: None },
+                subject: String::new(),
+                why: String::new(),
+                detail: serde_json::Map::new(),
+            })
+        };
+        disk.panic_after(0);
+        for id in [1, 2] {
+            worker.put(StoreId(id), record());
+        }
+        worker.end(Instant::now() + Duration::from_secs(30));
+        let (mut answered, mut is_told) = (Vec::new(), false);
+        while let Ok(input) = outcomes.try_recv() {
+            match input {
+                Input::Stored { id, outcome: StoreOutcome::Saved(Err(_)), kept } => {
+                    assert!(!kept.is_usable(), "nothing is open");
+                    answered.push(id);
+                }
+                Input::Surroundings(Surroundings::Store(Some(fault))) => is_told = fault.is_damaged,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((answered, is_told), (vec![StoreId(1), StoreId(2)], true));
     }
 }

@@ -89,7 +89,11 @@ impl Engine {
             .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
         let news: Vec<u32> = news.map(|it| it.interface.index).collect();
         if let Some(looked) = self.interfaces.looked {
-            self.interfaces.came_after.extend(news.iter().map(|index| (*index, looked)));
+            self.interfaces.came_after.extend(news.iter().map(|index| (*index, Some(looked))));
+        } else if self.has_taken_over {
+            let all = observed.interfaces.iter();
+            let unguarded = all.filter(|it| it.at(Hook::Egress).is_none()).map(|it| it.interface.index);
+            self.interfaces.came_after.extend(unguarded.map(|index| (index, None)));
         }
         self.interfaces.tried.retain(|index, _| !news.contains(index));
         self.interfaces.lost.retain(|(index, _), _| !news.contains(index));

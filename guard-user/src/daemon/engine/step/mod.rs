@@ -60,6 +60,7 @@ impl Engine {
             loads: Loads::default(),
             reads: Reads::default(),
             ending: Ending::default(),
+            has_taken_over: generation > 0,
             begun_ns: now.boot_ns,
             clocks: now,
             clock_count: 0,

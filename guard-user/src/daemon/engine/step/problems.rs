@@ -264,9 +264,9 @@ impl Engine {
         let refused = self.quotas.refused.iter().chain(&self.counts_refused);
         problems.extend(refused.map(|why| Problem::new(ProblemCode::StoreUnwritable, why)));
         let gap = self.gap.iter();
-        problems.extend(
-            gap.map(|why| Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {why}"))),
-        );
+        problems.extend(gap.map(|gap| {
+            Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {}", gap.why))
+        }));
         for (id, pins) in self.kept.without_pins(&self.config.pins()) {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));

@@ -211,3 +211,41 @@ fn no_refusal_in_the_trail_names_a_confidential_instrument() {
     let (_, last, _) = invalidate("US-Ireland MLAT 2001");
     assert!(last.contains(r#""subject":"US-Ireland MLAT 2001""#) && last.contains("refusal"), "{last}");
 }
+
+#[test]
+fn an_order_is_noted_while_the_store_can_not_be_read_and_holds_when_it_can() {
+    let mut world = World::with_one();
+    world.store_is_away = true;
+    world.restart();
+    world.rest();
+    let stayed = world.stay("a");
+    let list = world.ask(Request::ExemptionList {});
+    world.rest();
+    world.pass(3_000_000_000);
+    world.rest();
+    let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("noted") && message.contains("store can't be read"), "{message}");
+    assert!(matches!(world.answer(list), Response::Error { .. }), "not an empty list");
+    world.store_is_away = false;
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new(), "it never opened");
+    let record = world.store.kept().record(&("a".to_owned(), 1)).unwrap().clone();
+    assert!(!record.is_active(), "and the disk has the order");
+}
+
+#[test]
+fn records_that_were_lost_are_recorded_when_the_disk_takes_one_again() {
+    let mut world = World::with_one();
+    world.disk.fail_during(0, 1000);
+    for _ in 0..3 {
+        world.ask(Request::Reload {});
+        world.rest();
+    }
+    world.disk.heal();
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!(world.codes(), [ProblemCode::AuditGap]);
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    let gaps: Vec<&String> = lines.iter().filter(|line| line.contains("\"kind\":\"gap\"")).collect();
+    assert!(matches!(&gaps[..], [gap] if gap.contains("\"lost\":")), "{gaps:?}");
+}
