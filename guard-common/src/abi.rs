@@ -226,13 +226,25 @@ pub struct LocalSet {
     pub failsafes: u64,
 }
 
-/// What a peer's address or port lets match.
+/// What a peer's address lets match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct PeerSet {
     /// Failsafe rules that the peer satisfies, or that do not ask.
     pub failsafes: u64,
     /// Exemptions that the peer satisfies.
+    pub exemptions: ExemptionSet,
+}
+
+/// What a remote port lets match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct RemoteSet {
+    /// Pins whose selectors of remote ports the port satisfies, or that have none.
+    pub pins: u64,
+    /// Failsafe rules whose remote ports the port satisfies, or that name none.
+    pub failsafes: u64,
+    /// Exemptions whose ports the port satisfies, or that name none.
     pub exemptions: ExemptionSet,
 }
 
@@ -309,6 +321,8 @@ pub mod dimension {
     pub const NAT64: u32 = 256;
     /// Users.
     pub const USER: u32 = 512;
+    /// Remote ports.
+    pub const REMOTE_PORT: u32 = 1024;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -373,7 +387,7 @@ pub struct PolicyTable {
     /// Remote ports, keys by [`port_key`]; sets are numbers in `remote_sets`.
     pub remote_ports: SmallTable<MAX_PORTS>,
     /// What remote ports let match.
-    pub remote_sets: [PeerSet; MAX_PORTS],
+    pub remote_sets: [RemoteSet; MAX_PORTS],
     /// IPv4 peers; sets are numbers in `peer_sets`.
     pub peers4: SmallTable<MAX_PEERS>,
     /// IPv6 peers; sets are numbers in `peer_sets`.
@@ -414,6 +428,7 @@ const _: () = {
     assert!(size_of::<Control>() == 8);
     assert!(size_of::<LocalSet>() == 16);
     assert!(size_of::<PeerSet>() == 40);
+    assert!(size_of::<RemoteSet>() == 48);
     assert!(size_of::<Mark>() == 16);
     assert!(size_of::<Exemption>() == 40);
     assert!(offset_of!(Exemption, account) == 32);

@@ -43,6 +43,10 @@ macro_rules! steps_as_decided {
             $crate::decide::source_pins(policy, address)
         }
 
+        fn remote_pins(&self, policy: &$crate::abi::PolicyTable, port_key: u32) -> u64 {
+            $crate::decide::remote_pins(policy, port_key)
+        }
+
         fn find_exemption<R: $crate::trace::Trace>(
             &self,
             hook: $crate::abi::Hook,

@@ -90,6 +90,9 @@ pub trait Tables: GeoTables + Accounts {
     /// addresses.
     fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64;
 
+    /// `decide::remote_pins`.
+    fn remote_pins(&self, policy: &PolicyTable, port_key: u32) -> u64;
+
     /// `decide::find_exemption` among the `decide::candidates` for this recipient. The kernel program remembers those
     /// of the last recipient.
     fn find_exemption<R: Trace>(

@@ -64,5 +64,5 @@ pub fn copy<S: Source>(frame: &S, scratch: &mut Scratch) -> bool {
     let wanted = unsafe { core::ptr::read_volatile(&raw const scratch.valid) };
     let wanted = ((wanted.wrapping_sub(1)) & (HEADER_LEN as u32 - 1)) + 1;
     // SAFETY: the header has HEADER_LEN bytes, and `wanted` is at most that.
-    unsafe { frame.copy(scratch.header.as_mut_ptr(), wanted) }
+    unsafe { frame.copy(0, scratch.header.as_mut_ptr(), wanted) }
 }

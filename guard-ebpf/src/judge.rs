@@ -15,6 +15,7 @@ use crate::generation::Generation;
 use crate::header::{self, SHORT_LEN};
 use crate::hooks::Source;
 use crate::scratch::{self, Scratch};
+use crate::segments;
 use crate::subprograms;
 use crate::tables::KernelTables;
 
@@ -64,6 +65,10 @@ fn judge_in<S: Source>(
         describe_users(number, generation, source, policy, &mut scratch.provenance);
     }
     parse(number, link, source, scratch);
+    let segment_size = source.segment_size();
+    if segment_size != 0 && segments::is_another_in_a_tunnel(number, source, scratch, segment_size) {
+        scratch.parsed = Parsed::Malformed(Fault::Opaque).code();
+    }
     change(&mut scratch.packet);
     if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
         exempt(number, generation, scratch);

@@ -16,6 +16,7 @@ pub mod judge;
 pub mod maps;
 pub mod records;
 pub mod scratch;
+pub mod segments;
 pub mod socket_storage;
 pub mod subprograms;
 pub mod tables;

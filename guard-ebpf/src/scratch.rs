@@ -12,6 +12,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use guard_common::abi::{FlowRecord, Hook, Outcome, Provenance, SHARED_SCRATCHES};
 use guard_common::decide::ByOrigin;
+use guard_common::packet::segment::SEGMENT_LEN;
 use guard_common::packet::{HEADER_LEN, Packet, Walk};
 
 use crate::atomic;
@@ -59,6 +60,10 @@ pub struct Scratch {
     pub record: FlowRecord,
     /// The header.
     pub header: [u8; HEADER_LEN],
+    /// What is looked at of a later segment.
+    pub segment: [u8; SEGMENT_LEN],
+    /// Padding up to 8 bytes.
+    pub segment_pad: u32,
     /// What the parser reads in it.
     pub packet: Packet,
     /// Where the parser stands between two headers.

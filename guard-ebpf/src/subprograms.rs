@@ -4,7 +4,7 @@
 
 use guard_common::abi::Hook;
 use guard_common::decide::{self, NoTrace, Transfer};
-use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed};
+use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed, segment};
 
 use crate::generation::Generation;
 use crate::scratch::{self, Scratch};
@@ -50,6 +50,23 @@ pub extern "C" fn borderguard_place_through_nat64(hi: u64, lo: u64, live: u32) -
 #[inline(never)]
 pub extern "C" fn borderguard_parse(number: u32) -> u32 {
     parse(number, Link::Ethernet)
+}
+
+/// [`segment::begin`] of the bytes in the scratch of this number, of a datagram of at most `length` bytes: its
+/// [`code`](packet::Begin::code).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_segment(number: u32, dport: u32, length: u32) -> u32 {
+    // What can't be looked at is taken for a tunnel's.
+    scratch(number).map_or(1, |scratch| segment::begin(dport as u16, &scratch.segment, length as u16).code())
+}
+
+/// [`segment::has_ip`] of the bytes in the scratch of this number: 1 or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_segment_ip(number: u32, is_ethernet: u32, length: u32) -> u32 {
+    let has_ip = |scratch: &mut Scratch| segment::has_ip(is_ethernet != 0, &scratch.segment, length as u16);
+    scratch(number).map_or(1, |scratch| u32::from(has_ip(scratch)))
 }
 
 /// The same for a bare IP packet.
@@ -115,6 +132,15 @@ pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
     let generation = Generation::of(live);
     // Without tables nothing is known to be not pinned.
     generation.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
+}
+
+/// [`decide::remote_pins`] of the port of this key, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_remote_pins(port_key: u32, live: u32) -> u64 {
+    let generation = Generation::of(live);
+    // Without tables nothing is known to be not pinned.
+    generation.policy().map_or(u64::MAX, |policy| decide::remote_pins(policy, port_key))
 }
 
 /// Adds [`decide::cgroup_pins`] and [`decide::unplaced_pins`] of the cgroups in the scratch of this number there, over the

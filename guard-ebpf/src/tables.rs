@@ -129,6 +129,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn remote_pins(&self, _policy: &PolicyTable, port_key: u32) -> u64 {
+        subprograms::borderguard_remote_pins(port_key, self.live())
+    }
+
+    #[inline(always)]
     fn find_exemption<R: Trace>(
         &self,
         hook: Hook,

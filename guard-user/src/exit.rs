@@ -44,6 +44,17 @@ exits! {
 }
 
 impl Exit {
+    /// What kind of error ends with it, for programs.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::BadInput => "bad-input",
+            Self::NoDaemon => "no-daemon",
+            Self::NotPermitted => "not-permitted",
+            Self::Ok | Self::Failed | Self::Degraded | Self::Observing | Self::Off => "failed",
+        }
+    }
+
     /// The number that the shell sees.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -19,4 +19,5 @@ pub mod kernel;
 pub mod report;
 pub mod store;
 pub mod telemetry;
+pub mod text;
 pub mod worker;

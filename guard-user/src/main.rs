@@ -7,16 +7,22 @@ use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::{
-    self, CliError, audit, check, detach, events, exemption, explain, instrument, reload, run, status,
+    self, CliError, audit, check, detach, events, exemption, explain, instrument, refused, reload, run,
+    status,
 };
 use guard_user::exit::Exit;
 
 fn main() -> ExitCode {
-    match execute(&Cli::parse().command) {
+    let cli = Cli::parse();
+    match execute(&cli.command) {
         Ok(exit) => exit.into(),
         Err(error) if cli::is_closed_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             report(&error);
+            if refused::wants_json(&cli) {
+                // Nobody can be told that standard output is closed; the exit code says the rest.
+                let _closed = writeln!(io::stdout(), "{}", refused::object(&error));
+            }
             cli::exit_of(&error).into()
         }
     }

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 /// `SOL_XDP`, `XDP_UMEM_REG` (linux/if_xdp.h).
 const SOL_XDP: i32 = 283;
 const XDP_UMEM_REG: i32 = 4;
-/// `PACKET_QDISC_BYPASS` (linux/if_packet.h).
+/// Options of packet sockets (linux/if_packet.h).
+const PACKET_TX_RING: i32 = 13;
+const PACKET_VNET_HDR: i32 = 15;
 const PACKET_QDISC_BYPASS: i32 = 20;
 
 /// A raw packet socket that receives nothing.
@@ -67,6 +69,25 @@ pub fn bypasses_qdisc(socket: impl AsFd) -> io::Result<bool> {
         libc::getsockopt(fd, libc::SOL_PACKET, PACKET_QDISC_BYPASS, value, &raw mut len)
     };
     if got == 0 { Ok(value != 0) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks for a header before each frame that names a checksum's place, or no more.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn set_vnet_header(socket: impl AsFd, value: u32) -> io::Result<()> {
+    set(socket, libc::SOL_PACKET, PACKET_VNET_HDR, &value.to_ne_bytes())
+}
+
+/// Asks for a ring of frames that the process shares with the kernel, to send from.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn make_tx_ring(socket: impl AsFd) -> io::Result<()> {
+    // struct tpacket_req: the size of a block, how many, the size of a frame, how many.
+    let words = [4096_u32, 1, 2048, 2];
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    set(socket, libc::SOL_PACKET, PACKET_TX_RING, &bytes)
 }
 
 /// Registers some pages as memory for frames, which is unmapped again.

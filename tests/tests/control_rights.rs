@@ -129,7 +129,7 @@ fn requests() -> [(Request, Right); 4] {
 
 fn refusal(result: Result<Response, ClientError>) -> String {
     match result {
-        Err(ClientError::Refused { kind: ErrorKind::NotPermitted, message }) => message,
+        Err(ClientError::Refused { kind: ErrorKind::NotPermitted, message, .. }) => message,
         other => panic!("{other:?}"),
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, US, exemption};
 use guard_tests::proc::{Process, retry_until};
 use rustix::process::Signal;
+use serde_json::Value;
 
 struct Running {
     bed: Bed,
@@ -132,19 +133,30 @@ fn a_missing_interface_is_told_of_and_keeps_nothing_else_from_being_guarded() {
 fn exemptions_that_cannot_be_are_refused() {
     let running = Running::new("exemption");
     let file = running.bed.file("bad.toml");
-    for (text, tells) in [
-        (exemption("a", "letters", &["203.0.113.10/32"], 600, None), "letters"),
-        (exemption("b", "mail", &["203.0.113.10/24"], 600, None), "203.0.113.10/24"),
-        ("id = 1\nwhat = 2\n".to_owned(), "what"),
-        ("= = =".to_owned(), "bad.toml"),
+    for (text, tells, code) in [
+        (exemption("a", "letters", &["203.0.113.10/32"], 600, None), "letters", "unknown-pin"),
+        (exemption("b", "mail", &["203.0.113.10/24"], 600, None), "203.0.113.10/24", "host-bits"),
+        ("id = 1\nwhat = 2\n".to_owned(), "what", "wrong-type"),
+        ("= = =".to_owned(), "bad.toml", "syntax"),
     ] {
         fs::write(&file, text).unwrap();
         let answer = running.bed.ask(&["exemption", "load", &file.to_string_lossy()]).unwrap();
         assert!(!answer.status.success() && answer.complaint.contains(tells), "{tells}: {answer:?}");
+        for dry in [&[][..], &["--dry-run"]] {
+            let load = ["exemption", "load", &file.to_string_lossy(), "--json"];
+            let answer = running.bed.ask(&[&load[..], dry].concat()).unwrap();
+            assert_eq!(answer.status.code(), Some(2));
+            let error = &serde_json::from_str::<Value>(&answer.out).unwrap()["error"];
+            assert_eq!((&error["kind"], &error["exit"]), (&"bad-input".into(), &2.into()), "{error}");
+            assert!(error["codes"].as_array().unwrap().contains(&code.into()), "{error}");
+            assert!(error["message"].as_str().unwrap().contains(tells), "{error}");
+        }
         running.is_untouched();
     }
-    let answer = running.bed.ask(&["exemption", "revoke", "never-was", "--why", "x"]).unwrap();
+    let answer = running.bed.ask(&["exemption", "revoke", "never-was", "--why", "x", "--json"]).unwrap();
     assert!(!answer.status.success() && answer.complaint.contains("never-was"), "{answer:?}");
+    let error = &serde_json::from_str::<Value>(&answer.out).unwrap()["error"];
+    assert_eq!((&error["kind"], &error["codes"]), (&"not-found".into(), &vec!["no-such-exemption"].into()));
     running.is_untouched();
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use guard_tests::bed::{
-    self, BELGIUM, Bed, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US, packets,
+    self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US, packets,
 };
 use guard_tests::proc::retry_until;
 use guard_user::health::Problem;
@@ -166,4 +166,79 @@ fn a_reload_changes_what_is_live() {
     .unwrap();
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 5);
     assert_eq!(bed.send(5, MAIL_PORT, BELGIUM, Family::V4).unwrap(), 0);
+}
+
+/// What the storage sends by connections of its own has any source port, and one at the other end.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_pin_knows_what_storage_sends_by_the_port_at_the_other_end() {
+    let bed = Bed::new("remote").unwrap();
+    let pin = |port: u16| {
+        let ports = "ports = [\"udp/143\", \"tcp/143\"]";
+        bed.configure(&PIN.replace(ports, &format!("remote_ports = [\"udp/{port}\"]"))).unwrap();
+    };
+    pin(CLIENT_PORT);
+    let _daemon = bed.start(&[]).unwrap();
+    for family in Family::ALL {
+        for port in [MAIL_PORT, OTHER_PORT] {
+            assert_eq!(bed.send(10, port, US, family).unwrap(), 0, "{family:?} from {port}");
+            assert_eq!(bed.send(10, port, BELGIUM, family).unwrap(), 10, "{family:?} from {port}");
+        }
+    }
+    let explained = |port: u16| {
+        let to = format!("203.0.113.10:{port}");
+        bed.ask(&["explain", "--from", "192.0.2.10:40000", "--to", &to, "--proto", "udp"]).unwrap().out
+    };
+    let said = explained(CLIENT_PORT);
+    assert!(said.contains(&format!("remote port udp/{CLIENT_PORT}")), "{said}");
+    pin(CLIENT_PORT + 1);
+    bed.tell(&["reload"]).unwrap();
+    assert_eq!(bed.send(10, OTHER_PORT, US, Family::V4).unwrap(), 10, "another port");
+    let said = explained(CLIENT_PORT);
+    assert!(
+        said.contains(&format!("the remote port udp/{CLIENT_PORT} is not udp/{}", CLIENT_PORT + 1)),
+        "{said}"
+    );
+}
+
+/// The port that a service serves and the one at which it asks its own members are one pin.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_pin_that_is_known_in_two_ways_is_one_pin() {
+    let bed = Bed::new("ways").unwrap();
+    let selectors = "sources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]\n";
+    let ports = "ports = [\"udp/143\", \"tcp/143\"]\n";
+    let ways = format!(
+        "[[pin.select]]\n{selectors}{ports}[[pin.select]]\n{selectors}remote_ports = [\"udp/{CLIENT_PORT}\"]\n"
+    );
+    bed.configure(&PIN.replace(&format!("[pin.select]\n{selectors}{ports}"), &ways)).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    for port in [MAIL_PORT, OTHER_PORT] {
+        assert_eq!(bed.send(10, port, US, Family::V4).unwrap(), 0, "from {port}");
+        assert_eq!(bed.send(10, port, BELGIUM, Family::V4).unwrap(), 10, "from {port}");
+    }
+    let told = event(&bed, "egress", US, Family::V4);
+    assert_eq!(
+        (&told["pins"], &told["tagged"]),
+        (&serde_json::json!(["mail"]), &serde_json::json!(["mail"]))
+    );
+    let status = bed.status().unwrap();
+    let names: Vec<&str> = status.pins.iter().map(|pin| pin.name.as_str()).collect();
+    assert_eq!((names, packets(&status, "egress", "drop", "forbidden")), (vec!["mail"], 20));
+    // One exemption covers both ways.
+    bed.exempt("both", &["203.0.113.10/32"], 600, None).unwrap();
+    for port in [MAIL_PORT, OTHER_PORT] {
+        assert_eq!(bed.send(10, port, US, Family::V4).unwrap(), 10, "from {port}");
+    }
+    let said = bed.tell(&[
+        "explain",
+        "--from",
+        "192.0.2.10:40000",
+        "--to",
+        &format!("203.0.113.10:{CLIENT_PORT}"),
+        "--proto",
+        "udp",
+    ]);
+    let said = said.unwrap();
+    assert!(said.contains("way 1 of 2, does not match") && said.contains("way 2 of 2, matches"), "{said}");
 }

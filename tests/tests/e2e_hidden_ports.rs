@@ -2,12 +2,13 @@
 //! go. Judged by what the far side receives.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use guard_tests::bed::{self, BELGIUM, Bed, Family, PATIENCE, PIN, STORE, US};
+use guard_tests::bed::{self, BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, STORE, US, packets};
 use guard_tests::netns::Netns;
+use guard_tests::sockopt;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -138,4 +139,58 @@ fn a_path_of_multipath_tcp_is_of_every_tcp_port() {
         }
     }
     is_told(&bed, "tcp");
+}
+
+/// A frame in VXLAN with an IPv4 packet to this address.
+fn in_vxlan(to: Ipv4Addr) -> Vec<u8> {
+    let mut datagram = vec![8, 0, 0, 0, 0, 0, 1, 0];
+    datagram.extend([2; 12]);
+    datagram.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 10]);
+    datagram.extend(to.octets());
+    datagram.extend([0; 20]);
+    datagram
+}
+
+/// What the kernel cuts into datagrams behind the guard is judged as these datagrams are: the first is read, and a tunnel's
+/// packet in another is one that is not.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_tunnels_packet_in_a_later_segment_does_not_leave() {
+    const VXLAN: u16 = 4789;
+    let bed = Bed::new("segments").unwrap();
+    bed.configure(PIN).unwrap();
+    let at = |host| SocketAddr::new(bed::address(host, Family::V4).unwrap(), VXLAN);
+    let receiver = bed.host(BELGIUM).unwrap().run(|| UdpSocket::bind(at(BELGIUM)).unwrap()).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let sender = bed.sender(MAIL_PORT, Family::V4).unwrap();
+    let sent = |parts: &[Vec<u8>]| {
+        let size = u16::try_from(parts[0].len()).unwrap();
+        sockopt::set(&sender, libc::SOL_UDP, libc::UDP_SEGMENT, &i32::from(size).to_ne_bytes()).unwrap();
+        let _dropped = sender.send_to(&parts.concat(), at(BELGIUM));
+        let mut buffer = [0; 2048];
+        std::iter::from_fn(|| receiver.recv(&mut buffer).ok()).take(parts.len()).count()
+    };
+    let (belgium, us) = (in_vxlan(Ipv4Addr::new(198, 51, 100, 10)), in_vxlan(Ipv4Addr::new(203, 0, 113, 10)));
+    let data: Vec<Vec<u8>> = (1..=40).map(|part| vec![part; belgium.len()]).collect();
+    let hidden = |place: usize| {
+        let mut parts = data.clone();
+        (parts[0], parts[place]) = (belgium.clone(), us.clone());
+        parts
+    };
+    assert_eq!(sent(&hidden(1)), 40, "without a guard it arrives");
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(sent(std::slice::from_ref(&belgium)), 1, "one by itself is read");
+    assert_eq!(sent(std::slice::from_ref(&us)), 0, "likewise");
+    for place in [1, 2, 39] {
+        assert_eq!(sent(&hidden(place)), 0, "{place}");
+    }
+    let mut last = data.clone();
+    last[39] = us;
+    assert_eq!(sent(&last), 0, "behind data that is no tunnel's");
+    let opaque = packets(&bed.status().unwrap(), "egress", "drop", "opaque");
+    assert_eq!(opaque, 4);
+    assert_eq!(sent(&data), 40, "data alone");
+    let mut first = data;
+    first[0] = belgium;
+    assert_eq!(sent(&first), 40, "data behind a tunnel's packet");
 }

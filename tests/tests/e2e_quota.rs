@@ -12,6 +12,7 @@ use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::retry_until;
 use guard_tests::wire::Received;
 use guard_user::exemption::State;
+use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The largest frame of an Ethernet, without its checksum.
@@ -72,6 +73,36 @@ fn sender(bed: &Bed, to: IpAddr) -> UdpSocket {
 fn exhausted(bed: &Bed, id: &str) -> Option<u64> {
     let shown = bed.exemption(id).unwrap();
     (shown.state == State::Exhausted && shown.slot.is_none()).then_some(shown.used_bytes)
+}
+
+/// Once nothing is in the kernel, the store alone says what is left of a quota.
+#[test]
+#[ignore = "needs root and BPF"]
+fn after_a_detach_a_quota_is_explained_as_the_store_has_it() {
+    let bed = Bed::new("quota-store").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let to = bed::address(US, Family::V4).unwrap();
+    bed.exempt("a", &[&format!("{to}/32")], 600, Some(1_000_000)).unwrap();
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 5);
+    let (from, to) =
+        (bed.sender(MAIL_PORT, Family::V4).unwrap().local_addr().unwrap(), SocketAddr::new(to, 9));
+    let explained = || {
+        let (from, to) = (from.to_string(), to.to_string());
+        bed.tell(&["explain", "--proto", "udp", "--from", &from, "--to", &to]).unwrap()
+    };
+    let said = "no daemon was asked: of each quota is left what the store last recorded";
+    let live = explained();
+    assert!(live.contains("verdict    pass, exempt") && !live.contains(said), "{live}");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success(), "{}", daemon.log_tail());
+    for pinned in [true, false] {
+        if !pinned {
+            bed.tell(&["detach"]).unwrap();
+        }
+        let stored = explained();
+        assert!(stored.contains("verdict    pass, exempt") && stored.contains(said), "{pinned}: {stored}");
+    }
 }
 
 #[test]

@@ -144,7 +144,10 @@ fn each_group_may_do_its_part_and_refusals_are_kept() {
             }
             refused += 1;
             assert_eq!(answer.status.code(), Some(4), "{user:?} {words:?}: {answer:?}");
-            assert!(answer.out.is_empty(), "{answer:?}");
+            match words.contains(&"json") {
+                true => assert!(answer.out.contains(r#""kind":"not-permitted""#), "{answer:?}"),
+                false => assert!(answer.out.is_empty(), "{answer:?}"),
+            }
             let who = format!("the user {} may not use", user.uid);
             let right = format!("the right `{}`", if user.right.is_some() { *needed } else { Right::View });
             for part in [who.as_str(), &right] {

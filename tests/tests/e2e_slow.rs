@@ -38,6 +38,24 @@ fn guards_a_new_interface(bed: &Bed, name: &str) {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn a_disk_that_hangs_at_the_start_holds_up_no_guard() {
+    let bed = Bed::new("slow-start").unwrap();
+    bed.configure_for(&["eth0", "new*"], PIN).unwrap();
+    slow::hang(&bed, Part::Disk).unwrap();
+    let _daemon = slow::start(&bed).unwrap();
+    assert!(!bed.passes(US).unwrap());
+    guards_a_new_interface(&bed, "new0");
+    let has = |code| bed.status().unwrap().problems.iter().any(|problem| problem.code == code);
+    assert!(has(ProblemCode::StoreUnavailable), "{:?}", bed.status().unwrap().problems);
+    slow::go_on(&bed, Part::Disk).unwrap();
+    let opened = || (!has(ProblemCode::StoreUnavailable)).then_some(());
+    retry_until(Duration::from_secs(20), "the store to be opened", opened).unwrap();
+    bed.exempt("one", &[TO_US], 600, None).unwrap();
+    assert!(bed.passes(US).unwrap());
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
     let bed = Bed::new("slow-disk").unwrap();
     bed.configure_for(&["eth0", "new*"], PIN).unwrap();

@@ -10,6 +10,7 @@ use guard_tests::bed::{
 };
 use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::run_to_end;
+use guard_user::health::ProblemCode;
 use guard_user::kernel::View;
 use rustix::process::Signal;
 
@@ -209,4 +210,137 @@ fn a_signal_to_reload_does_not_end_a_daemon_that_is_starting() {
         })
         .unwrap();
     assert_eq!(bed.send(3, MAIL_PORT, US, Family::V4).unwrap(), 0);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_state_directory_that_was_removed_right_before_the_end_is_there_after_it() {
+    let bed = Bed::new("stateend").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    bed.exempt("kept", &["203.0.113.10/32"], 600, None).unwrap();
+    std::fs::remove_dir_all(bed.file("state")).unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success(), "{}", daemon.log_tail());
+    let _again = bed.start(&[]).unwrap();
+    assert_eq!(bed.exemption("kept").unwrap().id, "kept");
+    assert!(bed.passes(US).unwrap());
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_start_that_finds_no_store_beside_an_earlier_guard_tells_it() {
+    let bed = Bed::new("statelost").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    bed.exempt("lost", &["203.0.113.10/32"], 600, None).unwrap();
+    daemon.kill(PATIENCE).unwrap();
+    std::fs::remove_dir_all(bed.file("state")).unwrap();
+    let _again = bed.start(&[]).unwrap();
+    let problems = bed.status().unwrap().problems;
+    assert!(
+        problems.iter().any(|it| it.code == ProblemCode::StoreMoved && it.message.contains("no store")),
+        "{problems:?}"
+    );
+    assert!(!bed.passes(US).unwrap(), "what is not known is closed");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_guard_that_vanished_without_a_daemon_is_told_and_one_that_was_detached_is_not() {
+    let bed = Bed::new("vanished").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert!(!bed.passes(US).unwrap());
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    for folder in ["links", "maps"] {
+        for name in names(&bed.pin_path().join(folder)) {
+            std::fs::remove_file(bed.pin_path().join(folder).join(name)).unwrap();
+        }
+    }
+    daemon.wait_for(PATIENCE, "the programs to go", || bed.passes(US).unwrap().then_some(())).unwrap();
+    let again = bed.start(&[]).unwrap();
+    let problems = bed.status().unwrap().problems;
+    let lost: Vec<_> = problems.iter().filter(|it| it.code == ProblemCode::AttachmentLost).collect();
+    assert!(matches!(&lost[..], [it] if it.message.contains("nobody detached it")), "{problems:?}");
+    again.signal(Signal::TERM);
+    assert!(again.wait(PATIENCE).unwrap().success());
+    bed.tell(&["detach"]).unwrap();
+    let _third = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().problems, []);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_second_guard_after_a_change_of_the_pin_path_is_told_by_reload_status_and_detach() {
+    let bed = Bed::new("second").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let (first, second) = (bed.pin_path(), bed.pin_path().with_file_name("second"));
+    let text = std::fs::read_to_string(bed.config()).unwrap();
+    let pin_at = |path: &std::path::Path| {
+        std::fs::write(bed.config(), text.replace(&format!("{first:?}"), &format!("{path:?}"))).unwrap();
+    };
+    pin_at(&second);
+    let said = bed.tell(&["reload"]).unwrap();
+    assert!(said.contains("`state.pin_path` was changed"), "{said}");
+    let codes =
+        |bed: &Bed| -> Vec<_> { bed.status().unwrap().problems.into_iter().map(|it| it.code).collect() };
+    assert_eq!(codes(&bed), [ProblemCode::RestartNeeded]);
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    let daemon = bed.start(&[]).unwrap();
+    assert!(codes(&bed).contains(&ProblemCode::SecondGuard), "{:?}", bed.status().unwrap().problems);
+    // The store is the new daemon's.
+    let said = bed.tell(&["detach", "--pin-path", &first.to_string_lossy()]).unwrap();
+    assert!(said.contains("another Border Guard") && !said.contains("nothing is guarded"), "{said}");
+    daemon
+        .wait_for(PATIENCE, "the first one to be gone", || {
+            (!codes(&bed).contains(&ProblemCode::SecondGuard)).then_some(())
+        })
+        .unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    let said = bed.tell(&["detach"]).unwrap();
+    assert!(said.contains("nothing is guarded any more"), "{said}");
+    // The order of the docs: the old one is taken off before the next start, and nothing was lost.
+    let daemon = bed.start(&[]).unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    pin_at(&first);
+    bed.tell(&["detach", "--pin-path", &second.to_string_lossy()]).unwrap();
+    let _last = bed.start(&[]).unwrap();
+    assert_eq!(codes(&bed), []);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_link_that_was_removed_while_no_daemon_ran_is_told_by_the_next() {
+    let bed = Bed::new("unlinked").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait(PATIENCE).unwrap().success());
+    for name in names(&bed.pin_path().join("links")) {
+        std::fs::remove_file(bed.pin_path().join("links").join(name)).unwrap();
+    }
+    daemon.wait_for(PATIENCE, "the programs to go", || bed.passes(US).unwrap().then_some(())).unwrap();
+    let again = bed.start(&[]).unwrap();
+    let told = |code| {
+        let problems = bed.status().unwrap().problems;
+        problems
+            .into_iter()
+            .filter(|problem| problem.code == code)
+            .filter_map(|it| it.subject)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(ProblemCode::GuardedLate), ["eth0"], "{}", again.log_tail());
+    let lost = told(ProblemCode::AttachmentLost);
+    assert!(matches!(&lost[..], [it] if it.starts_with("cgroup /")), "{lost:?}");
+    // What the one before left whole is no news.
+    again.signal(Signal::TERM);
+    assert!(again.wait(PATIENCE).unwrap().success());
+    let _third = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().problems, []);
 }

@@ -40,6 +40,17 @@ fn ask_for_qdisc(from: &Cgroup) -> Answer {
     cgroup::inside(from.path(), ask).unwrap()
 }
 
+/// Likewise for a ring to send from, and for a header that names a checksum's place: both are answered alike.
+fn ask_for_rewriting(from: &Cgroup) -> Answer {
+    let ask = || {
+        let ring = answer(sockopt::make_tx_ring(sockopt::packet_socket().unwrap()));
+        let header = answer(sockopt::set_vnet_header(sockopt::packet_socket().unwrap(), 1));
+        assert_eq!(ring, header);
+        ring
+    };
+    cgroup::inside(from.path(), ask).unwrap()
+}
+
 /// Likewise for memory for XDP. Where the kernel has no such sockets another one is asked for it, and does not know it.
 fn ask_for_umem(from: &Cgroup) -> Answer {
     let ask = || match sockopt::xdp_socket() {
@@ -77,15 +88,18 @@ fn ways_past_the_hooks_are_refused_and_allowed_and_both_are_counted() {
     let under = allowed.child("under").unwrap();
     for cgroup in [&on, &below, &allowed] {
         assert_eq!((ask_for_qdisc(cgroup), ask_for_umem(cgroup)), (Ok(()), Ok(())), "before there is a hook");
+        assert_eq!(ask_for_rewriting(cgroup), Ok(()), "before there is a hook");
     }
 
     kernel.refuse_bypass(Some(&target(&on, &[&allowed]))).unwrap();
     assert_eq!(counted(&kernel, Bypass::PacketQdisc), [0, 0]);
     for cgroup in [&on, &below] {
         assert_eq!((ask_for_qdisc(cgroup), ask_for_umem(cgroup)), (REFUSED, REFUSED));
+        assert_eq!(ask_for_rewriting(cgroup), REFUSED);
     }
     for cgroup in [&allowed, &under] {
         assert_eq!((ask_for_qdisc(cgroup), ask_for_umem(cgroup)), (Ok(()), Ok(())));
+        assert_eq!(ask_for_rewriting(cgroup), Ok(()));
     }
     for bypass in Bypass::ALL {
         assert_eq!(counted(&kernel, bypass), [2, 2], "{bypass:?}");
@@ -115,6 +129,7 @@ fn what_opens_no_way_past_the_hooks_is_as_it_was() {
     cgroup::inside(on.path(), || {
         let socket = sockopt::packet_socket().unwrap();
         assert_eq!(answer(sockopt::bypass_qdisc(&socket, 0)), Ok(()), "it is off already");
+        assert_eq!(answer(sockopt::set_vnet_header(&socket, 0)), Ok(()), "it is off already");
         assert_eq!(answer(sockopt::bypass_qdisc(&socket, 0x0100_0000)), REFUSED, "any bit");
         for odd in [&[1][..], &[1, 0, 0], &[0, 0, 0, 0, 1], &[]] {
             assert!(sockopt::set(&socket, libc::SOL_PACKET, 20, odd).is_err(), "{odd:?}");

@@ -107,8 +107,23 @@ fn lasting_word(word: &str) -> &str {
     }
 }
 
+/// The text with lines that were wrapped put together again: where they break depends on how long ago something was.
+fn unwrapped(text: &str) -> String {
+    let mut whole = String::new();
+    for line in text.lines() {
+        match line.starts_with("        ") && !whole.is_empty() {
+            true => whole.push(' '),
+            false if whole.is_empty() => {}
+            false => whole.push('\n'),
+        }
+        whole.push_str(if line.starts_with("        ") { line.trim_start() } else { line });
+    }
+    whole
+}
+
 /// Where what was printed is not what the page shows.
 fn difference(shown: &str, printed: &str) -> Option<String> {
+    let (shown, printed) = (unwrapped(shown), unwrapped(printed));
     let printed: Vec<String> = printed.lines().map(lasting).collect();
     let (mut at, mut may_skip) = (0, false);
     for line in shown.lines() {

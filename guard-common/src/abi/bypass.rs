@@ -1,8 +1,12 @@
 //! Ways past the hooks of interfaces that a process asks the kernel for by a socket option, and that are refused there.
 
-/// `SOL_PACKET` and `PACKET_QDISC_BYPASS` (linux/if_packet.h).
+/// `SOL_PACKET` and its options (linux/if_packet.h).
 const SOL_PACKET: i32 = 263;
+const PACKET_TX_RING: i32 = 13;
+const PACKET_VNET_HDR: i32 = 15;
 const PACKET_QDISC_BYPASS: i32 = 20;
+/// Since Linux 6.6; earlier kernels do not know it.
+const PACKET_VNET_HDR_SZ: i32 = 24;
 /// `SOL_XDP` and `XDP_UMEM_REG` (linux/if_xdp.h).
 const SOL_XDP: i32 = 283;
 const XDP_UMEM_REG: i32 = 4;
@@ -18,11 +22,16 @@ pub enum Bypass {
     PacketQdisc = 0,
     /// A socket for XDP (`AF_XDP`) gets memory for frames, without which it can send nothing.
     XdpUmem = 1,
+    /// A packet socket sends frames from memory that it can change while they wait in a queue behind the hooks.
+    PacketTxRing = 2,
+    /// A packet socket names a place in its frames where the kernel writes a checksum behind the hooks, and that may be
+    /// the destination.
+    PacketVnetHeader = 3,
 }
 
 impl Bypass {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::PacketQdisc, Self::XdpUmem];
+    pub const ALL: [Self; 4] = [Self::PacketQdisc, Self::XdpUmem, Self::PacketTxRing, Self::PacketVnetHeader];
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
@@ -32,6 +41,8 @@ impl Bypass {
         match self {
             Self::PacketQdisc => "packet-qdisc-bypass",
             Self::XdpUmem => "xdp-umem-reg",
+            Self::PacketTxRing => "packet-tx-ring",
+            Self::PacketVnetHeader => "packet-vnet-hdr",
         }
     }
 
@@ -41,6 +52,8 @@ impl Bypass {
     pub const fn of_option(level: i32, option: i32) -> Option<Self> {
         match (level, option) {
             (SOL_PACKET, PACKET_QDISC_BYPASS) => Some(Self::PacketQdisc),
+            (SOL_PACKET, PACKET_TX_RING) => Some(Self::PacketTxRing),
+            (SOL_PACKET, PACKET_VNET_HDR | PACKET_VNET_HDR_SZ) => Some(Self::PacketVnetHeader),
             (SOL_XDP, XDP_UMEM_REG) => Some(Self::XdpUmem),
             _ => None,
         }
@@ -52,8 +65,8 @@ impl Bypass {
     #[must_use]
     pub const fn is_opened_by(self, value: Option<u32>) -> bool {
         match self {
-            Self::PacketQdisc => !matches!(value, Some(0)),
-            Self::XdpUmem => true,
+            Self::PacketQdisc | Self::PacketVnetHeader => !matches!(value, Some(0)),
+            Self::XdpUmem | Self::PacketTxRing => true,
         }
     }
 }
@@ -74,8 +87,10 @@ mod tests {
 
     #[test]
     fn what_opens_a_way_past_the_hooks_is_known() {
-        // linux/if_packet.h: PACKET_VERSION is 10; linux/if_xdp.h: XDP_UMEM_FILL_RING is 5.
-        for (level, option) in [(263, 10), (283, 5), (0, 20), (1, 4), (20, 263)] {
+        // linux/if_packet.h: PACKET_RX_RING is 5, PACKET_VERSION 10, PACKET_TX_TIMESTAMP 16; linux/if_xdp.h:
+        // XDP_UMEM_FILL_RING is 5.
+        for (level, option) in [(263, 5), (263, 10), (263, 16), (283, 5), (0, 20), (1, 4), (1, 13), (20, 263)]
+        {
             assert_eq!(Bypass::of_option(level, option), None, "{level} {option}");
         }
         let qdisc = Bypass::of_option(263, 20).unwrap();
@@ -84,6 +99,16 @@ mod tests {
         for value in [Some(1), Some(u32::MAX), Some(0x0100_0000), None] {
             assert!(qdisc.is_opened_by(value), "{value:?}");
         }
+        for option in [15, 24] {
+            let header = Bypass::of_option(263, option).unwrap();
+            assert_eq!(header, Bypass::PacketVnetHeader);
+            assert!(
+                !header.is_opened_by(Some(0)) && header.is_opened_by(Some(10)) && header.is_opened_by(None)
+            );
+        }
+        let ring = Bypass::of_option(263, 13).unwrap();
+        assert_eq!(ring, Bypass::PacketTxRing);
+        assert!(ring.is_opened_by(None) && ring.is_opened_by(Some(0)));
         let umem = Bypass::of_option(283, 4).unwrap();
         assert_eq!(umem, Bypass::XdpUmem);
         assert!(umem.is_opened_by(None) && umem.is_opened_by(Some(0)));

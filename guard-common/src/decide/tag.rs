@@ -122,7 +122,7 @@ pub(super) fn nonzero_mask(number: u64) -> u64 {
     !mask_if_equal(number, 0)
 }
 
-/// The pins that a layer's source address and port let match.
+/// The pins that a layer's source address and its ports let match.
 #[inline(always)]
 pub(super) fn tag_by_layer<T: Tables>(tables: &T, policy: &PolicyTable, layer: &Layer) -> u64 {
     let mut pins = policy.pins;
@@ -135,7 +135,17 @@ pub(super) fn tag_by_layer<T: Tables>(tables: &T, policy: &PolicyTable, layer: &
     if policy.dimensions & dimension::PORT != 0 {
         pins &= local_set(policy, layer).pins;
     }
+    if policy.dimensions & dimension::REMOTE_PORT != 0 {
+        pins &= tables.remote_pins(policy, layer_port_key(layer, layer.dport));
+    }
     pins
+}
+
+/// The pins that a remote port lets match by its key, those without selectors of remote ports among them.
+#[inline(always)]
+#[must_use]
+pub fn remote_pins(policy: &PolicyTable, port_key: u32) -> u64 {
+    at_ref(&policy.remote_sets, remote_set_of_key(policy, port_key)).pins
 }
 
 /// The pins that a source address lets match, those without source selectors among them.

@@ -3,7 +3,7 @@
 use super::ethernet;
 use super::frame::Frame;
 use super::next::Next;
-use super::types::Fault;
+use super::types::{Begin, Fault};
 
 /// The destination port that IANA assigned.
 pub(super) const PORT: u16 = 6081;
@@ -28,4 +28,20 @@ pub(super) fn read(frame: &Frame<'_>, h: &[u8; 8], at: usize) -> Result<(Next, u
         frame.reaches(at)?;
     }
     Ok((next, at))
+}
+
+/// What a later segment of a larger datagram begins with, by its first bytes.
+#[inline(always)]
+pub(super) fn segment(h: &[u8; 8]) -> Begin {
+    let at = 8 + u16::from(h[0] & 0x3f) * 4;
+    if h[0] >> 6 != 0 {
+        return Begin::Other;
+    }
+    match ethernet::tunnelled(u16::from_be_bytes([h[2], h[3]])) {
+        Ok(Next::ETHERNET) => Begin::Ethernet(at),
+        Ok(Next::IPV4 | Next::IPV6) => Begin::Ip(at),
+        // What is not read: only as the RFC has its reserved bits.
+        Err(_) if h[1] & 0x3f == 0 && h[7] == 0 => Begin::Tunnel,
+        _ => Begin::Other,
+    }
 }

@@ -43,6 +43,7 @@ mod pppoe;
 mod protocols;
 mod routing;
 mod sctp;
+pub mod segment;
 mod tcp;
 mod types;
 mod udp;
@@ -52,7 +53,7 @@ mod walk;
 
 pub use addr::Addr;
 pub use protocols::hides_ports;
-pub use types::{Fault, HEADER_LEN, Layer, Link, MAX_HOPS, MAX_LAYERS, Packet, Parsed};
+pub use types::{Begin, Fault, HEADER_LEN, Layer, Link, MAX_HOPS, MAX_LAYERS, Packet, Parsed};
 pub use walk::{MAX_HEADERS, Walk, begin, parse, step, to_the_end};
 
 #[cfg(test)]

@@ -47,8 +47,9 @@ pub struct Layer {
     /// [`LATER_FRAGMENT`](Self::LATER_FRAGMENT), [`IPV6`](Self::IPV6),
     /// [`OTHER_PORTS`](Self::OTHER_PORTS), [`HIDDEN`](Self::HIDDEN).
     pub flags: u8,
-    /// Zero.
-    pub pad: u8,
+    /// Where the data of a UDP header with the destination port of a tunnel begins in the frame, in units of two bytes;
+    /// 0 where there is no such header.
+    pub tunnel: u8,
 }
 
 impl Layer {
@@ -83,6 +84,33 @@ impl Layer {
     #[inline(always)]
     pub(super) const fn payload(&self) -> Next {
         if self.flags & Self::LATER_FRAGMENT == 0 { Next::protocol(self.proto) } else { Next::END }
+    }
+}
+
+/// What a datagram begins with that the kernel cuts out of a larger one: see [`segment`](super::segment).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    /// No tunnel's header.
+    Other,
+    /// The header of a tunnel that is not read.
+    Tunnel,
+    /// A tunnel's header, behind which an Ethernet frame may be, so many bytes from the datagram's begin.
+    Ethernet(u16),
+    /// Likewise an IP packet.
+    Ip(u16),
+}
+
+impl Begin {
+    /// As a number: 0 and 1, and 2 and 3 with the bytes above the lowest eight bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Other => 0,
+            Self::Tunnel => 1,
+            Self::Ethernet(at) => 2 | (at as u32) << 8,
+            Self::Ip(at) => 3 | (at as u32) << 8,
+        }
     }
 }
 
@@ -198,7 +226,7 @@ impl Packet {
         let Some(layer) = self.layers.get_mut(index) else {
             return Err(Fault::TooDeep);
         };
-        *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, pad: 0 };
+        *layer = Layer { src, dst, sport: 0, dport: 0, proto, tcp_flags: 0, flags, tunnel: 0 };
         self.layer_count = index as u32 + 1;
         Ok(())
     }

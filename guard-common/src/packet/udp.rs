@@ -18,7 +18,7 @@ const L2TP: u16 = 1701;
 const GTP_U: u16 = 2152;
 const AMT: u16 = 2268;
 const TEREDO: u16 = 3544;
-const LISP: u16 = 4341;
+pub(super) const LISP: u16 = 4341;
 const GRE: u16 = 4754;
 const GUE: u16 = 6080;
 const MPLS: u16 = 6635;
@@ -36,7 +36,7 @@ const fn is_of_a_tunnel(dport: u16) -> bool {
 /// Whether a datagram of `length` bytes to one of these ports that begins so is a tunnel's. Clients that happen to have
 /// the port get answers with other bytes.
 #[inline(always)]
-fn carries_ip(dport: u16, h: &[u8; 8], length: u16) -> bool {
+pub(super) fn carries_ip(dport: u16, h: &[u8; 8], length: u16) -> bool {
     let word = |at: usize| u16::from_be_bytes([h[at], h[at + 1]]);
     // An IP packet that the datagram has room for.
     let is_ip = match h[0] >> 4 {
@@ -82,6 +82,10 @@ pub(super) fn read(frame: &Frame<'_>, at: usize, layer: &mut Layer) -> Result<(N
     };
     let at = at + 8;
     let may_be_esp = layer.sport == ESP || dport == ESP;
+    if is_of_a_tunnel(dport) {
+        // Every header has an even length, and none is read past the 256th byte.
+        layer.tunnel = (at / 2) as u8;
+    }
     if !is_of_a_tunnel(dport) && !may_be_esp {
         return Ok((Next::END, at));
     }

@@ -1,7 +1,7 @@
 //! VXLAN (RFC 7348 section 5), and its generic extension (draft-ietf-nvo3-vxlan-gpe): 8 bytes.
 
 use super::next::Next;
-use super::types::Fault;
+use super::types::{Begin, Fault};
 
 /// The destination port that IANA assigned.
 pub(super) const PORT: u16 = 4789;
@@ -56,4 +56,26 @@ pub(super) fn read_gpe(h: &[u8; 8], at: usize) -> Result<(Next, usize), Fault> {
         _ => Next::HIDDEN,
     };
     Ok((next, at + 8))
+}
+
+/// What a later segment of a larger datagram begins with, by its first bytes.
+#[inline(always)]
+pub(super) const fn segment(h: &[u8; 8]) -> Begin {
+    if h[0] & INSTANCE != 0 { Begin::Ethernet(8) } else { Begin::Other }
+}
+
+/// As [`segment`], for the generic extension.
+#[inline(always)]
+pub(super) const fn segment_gpe(h: &[u8; 8]) -> Begin {
+    if h[0] & INSTANCE == 0 || h[0] & GPE_VERSION != 0 {
+        return Begin::Other;
+    }
+    match h[3] {
+        _ if h[0] & GPE_NEXT_PROTOCOL == 0 => Begin::Ethernet(8),
+        1 | 2 => Begin::Ip(8),
+        3 => Begin::Ethernet(8),
+        // NSH and MPLS, whose own headers can be anything: only as the draft has its reserved bits.
+        4 | 5 if h[1] == 0 && h[2] == 0 && h[7] == 0 => Begin::Tunnel,
+        _ => Begin::Other,
+    }
 }

@@ -26,12 +26,16 @@ pub trait Source {
     /// Bytes on the wire: of a GSO packet, all its segments with their headers.
     fn wire_len(&self) -> u64;
 
-    /// Copies `len` bytes (1 to [`HEADER_LEN`](guard_common::packet::HEADER_LEN)) from the frame's begin to `to`.
+    /// Bytes of data of each segment that the kernel cuts the packet into behind the hook; 0 where it is one.
+    fn segment_size(&self) -> u32;
+
+    /// Copies `len` bytes (1 to [`HEADER_LEN`](guard_common::packet::HEADER_LEN)) of the frame from `at` on to `to`. False
+    /// where the frame has not as many.
     ///
     /// # Safety
     ///
     /// `to` must be valid for writes of `len` bytes.
-    unsafe fn copy(&self, to: *mut u8, len: u32) -> bool;
+    unsafe fn copy(&self, at: u32, to: *mut u8, len: u32) -> bool;
 
     /// Writes what is known without asking for a socket.
     fn describe(&self, to: &mut Provenance);

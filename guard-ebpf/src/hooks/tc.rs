@@ -29,9 +29,15 @@ impl Source for TcContext {
     }
 
     #[inline(always)]
-    unsafe fn copy(&self, to: *mut u8, len: u32) -> bool {
+    fn segment_size(&self) -> u32 {
+        // SAFETY: the context is the kernel's.
+        unsafe { (*self.skb.skb).gso_size }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, at: u32, to: *mut u8, len: u32) -> bool {
         // SAFETY: the context is the kernel's, and the caller vouches for `to`.
-        unsafe { bpf_skb_load_bytes(self.as_ptr(), 0, to.cast(), len) == 0 }
+        unsafe { bpf_skb_load_bytes(self.as_ptr(), at, to.cast(), len) == 0 }
     }
 
     #[inline(always)]

@@ -25,9 +25,14 @@ impl Source for XdpContext {
     }
 
     #[inline(always)]
-    unsafe fn copy(&self, to: *mut u8, len: u32) -> bool {
+    fn segment_size(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn copy(&self, at: u32, to: *mut u8, len: u32) -> bool {
         // SAFETY: the context is the kernel's, and the caller vouches for `to`.
-        unsafe { bpf_xdp_load_bytes(self.ctx, 0, to.cast(), len) == 0 }
+        unsafe { bpf_xdp_load_bytes(self.ctx, at, to.cast(), len) == 0 }
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ pub mod allowed_signers;
 mod bounds;
 pub mod load;
 pub mod pattern;
+mod prospect;
 pub mod quorum;
 mod refusal;
 pub mod signature;
@@ -22,6 +23,7 @@ pub mod verify;
 use jiff::Timestamp;
 
 pub use allowed_signers::AllowedSigners;
+pub use prospect::{Hopeless, prospect};
 pub use quorum::{NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
 pub use signer::Signer;

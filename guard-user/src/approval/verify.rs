@@ -47,6 +47,22 @@ pub fn verify(
     Ok(Approval { identity: identity.to_owned(), fingerprint, algorithm, line: line.number })
 }
 
+/// Whether some key of a signer counts for this now, or will.
+pub(super) fn can_sign(
+    identity: &str,
+    identities: &[&str],
+    allowed: &AllowedSigners,
+    namespace: &str,
+    now: Timestamp,
+) -> bool {
+    let counts = |line: &Line| {
+        line.principals.matches(identity)
+            && matches!(allows(line, namespace, now), Ok(()) | Err(Refusal::NotYetValid { .. }))
+            && owner(&allowed.of_key(&line.key).collect::<Vec<_>>(), identities, "").is_ok()
+    };
+    allowed.lines().iter().any(counts)
+}
+
 /// The one identity that the lines of a key name.
 fn owner<'i>(lines: &[&Line], identities: &[&'i str], fingerprint: &str) -> Result<&'i str, Refusal> {
     let fingerprint = || fingerprint.to_owned();

@@ -62,6 +62,8 @@ kinds! {
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.
     Checkpoint = "checkpoint";
+    /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`.
+    Gap = "gap";
 }
 
 impl fmt::Display for Kind {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::CliError;
 use super::check::counted;
 use super::exemption::file;
-use super::table::plain;
+use super::table::{plain, write_wrapped};
 use super::target::Target;
 use super::trail::{self, unreadable};
 use crate::approval::load;
@@ -32,7 +32,7 @@ pub struct Args {
 /// What to do with the audit trail.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Show the records, one line each
+    /// Show the records, each from its number on
     Show {
         /// From this number on
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -135,14 +135,17 @@ fn show(lines: &[String], json: bool, out: &mut impl Write) -> Result<Exit> {
             continue;
         }
         match Stored::read(line.as_bytes()) {
-            Ok(record) => writeln!(out, "{}", words(&record))?,
-            Err(error) => writeln!(out, "?  {error}: {}", plain(line))?,
+            Ok(record) => write_wrapped("", REST, &words(&record), out)?,
+            Err(error) => write_wrapped("", REST, &format!("?  {error}: {}", plain(line)), out)?,
         }
     }
     Ok(Exit::Ok)
 }
 
-/// A record in one line.
+/// Before the lines of a record that follow its first.
+const REST: &str = "        ";
+
+/// A record as a line, which is wrapped where it is long.
 fn words(record: &Stored) -> String {
     let user = record.who.user.clone().unwrap_or_else(|| record.who.uid.to_string());
     let mut text = format!(
@@ -176,21 +179,20 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
         };
         writeln!(out, "{object}")?;
     } else {
-        match &verified {
-            Ok(head) if heads.is_empty() => writeln!(
-                out,
+        let told = match &verified {
+            Ok(head) if heads.is_empty() => format!(
                 "records: {}, whole in themselves. A checkpoint that was kept elsewhere shows whether the end was \
                  cut off (--checkpoint)",
                 head.sequence
-            )?,
-            Ok(head) => writeln!(
-                out,
+            ),
+            Ok(head) => format!(
                 "records: {}, whole, and held against {}",
                 head.sequence,
                 counted(heads.len(), "checkpoint")
-            )?,
-            Err(broken) => writeln!(out, "NOT WHOLE: {broken}")?,
-        }
+            ),
+            Err(broken) => format!("NOT WHOLE: {broken}"),
+        };
+        write_wrapped("", REST, &told, out)?;
     }
     Ok(if verified.is_ok() { Exit::Ok } else { Exit::Failed })
 }

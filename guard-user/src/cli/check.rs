@@ -79,7 +79,7 @@ impl Outcome<'_> {
                 writeln!(
                     out,
                     "{name}: no errors, {warnings}; {}, {}, {}",
-                    counted(policy.pins.len(), "pin"),
+                    counted(policy.distinct_pins().count(), "pin"),
                     counted(policy.sites.len(), "site"),
                     counted(policy.failsafe.len(), "failsafe rule"),
                 )?;
@@ -107,7 +107,7 @@ impl Outcome<'_> {
                 "errors": [],
                 "warnings": warnings.iter().map(finding_json).collect::<Vec<_>>(),
                 "not_looked_at": self.unseen,
-                "pins": policy.pins.len(),
+                "pins": policy.distinct_pins().count(),
                 "sites": policy.sites.len(),
                 "failsafe": policy.failsafe.len(),
                 "fingerprint": format!("{:016x}", policy.fingerprint),

@@ -15,7 +15,8 @@ use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
 use crate::exit::Exit;
 use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
-use crate::store::{self, Change, Store, Use};
+use crate::store::{self, Change, Store, StoreError, Use};
+use crate::text::Unseen;
 
 /// Arguments of `detach`.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,8 +24,8 @@ pub struct Args {
     /// The daemon's config, which names its `state.pin_path` [default: /etc/borderguard/policy.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where everything is pinned, instead of the config's `state.pin_path`
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    /// Where everything is pinned, instead of the config's `state.pin_path`, such as its value before a change
+    #[arg(long, value_name = "DIR")]
     pub pin_path: Option<PathBuf>,
     /// The reason, which the audit trail keeps
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -36,6 +37,12 @@ pub struct Args {
 /// # Errors
 /// Where nothing is pinned, a daemon runs, or the kernel refuses.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    if let Some(unseen) = Unseen::find(&args.why) {
+        return Err(CliError::bad_input(format!(
+            "the text of --why {unseen}: write it without; nothing was changed"
+        ))
+        .into());
+    }
     let pin_path = match &args.pin_path {
         Some(pin_path) => pin_path.clone(),
         None => pin_path(args.config.as_deref())?,
@@ -43,10 +50,13 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     // Held open, so that the last counts and marks can be read once nothing counts and nobody marks any more. The
     // marks mean the same in every version, which the rest does not.
     let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
+    // What of another one is attached can be told as long as ours can be told from it.
+    let others = view.as_ref().map_or_else(|_| Vec::new(), other_guards);
     let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
             of_document: false,
+            codes: Vec::new(),
             message: format!(
                 "a daemon works with {}, and would attach again: end it first (`systemctl stop borderguard`, or SIGTERM to \
                  the process that `borderguard status` names), then run `borderguard detach` again. Nothing was changed",
@@ -63,8 +73,16 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         counted(removed.filters.len(), "filter"),
         counted(removed.maps.len(), "map"),
         pin_path.display(),
-        if removed.left.is_none() { ": nothing is guarded any more" } else { "" },
+        if removed.left.is_none() && others.is_empty() { ": nothing is guarded any more" } else { "" },
     )?;
+    if !others.is_empty() {
+        writeln!(
+            out,
+            "another Border Guard, with another pin path, is still attached and guards by a policy of its own: {}. \
+             `borderguard detach --config FILE --pin-path DIR` takes it off",
+            others.join(", ")
+        )?;
+    }
     if let Err(KernelError::AbiDiffers { found, wanted, .. }) = &view {
         writeln!(
             out,
@@ -87,6 +105,16 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     Err(anyhow::anyhow!("detached, but {}", failed.join("\nand ")))
 }
 
+/// Interfaces and hooks at which another Border Guard is attached, as `eth0 egress`.
+fn other_guards(view: &View) -> Vec<String> {
+    let interfaces = view.interfaces().unwrap_or_default().into_iter();
+    let hooks = |it: crate::kernel::ObservedInterface| {
+        let name = it.interface.name;
+        it.other_guards.into_iter().map(move |hook| format!("{name} {}", hook.name())).collect::<Vec<_>>()
+    };
+    interfaces.flat_map(hooks).collect()
+}
+
 /// What was opened before the detachment.
 type Opened = (Result<View, KernelError>, Result<Option<Marks>, KernelError>);
 
@@ -98,6 +126,7 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
         Ok(Some(store)) => store,
         // No exemption was ever loaded, or there is nobody to keep anything.
         Ok(None) => return,
+        Err(error) if is_anothers(args, &error, &held) => return,
         Err(error) => {
             failed.push(format!(
                 "the store was not told: bytes that were granted to exemptions count as used, and the audit trail has no \
@@ -158,8 +187,8 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
 
 /// The store of the config, where there is one.
 fn open_store(args: &Args) -> Result<Option<Store>> {
-    if args.pin_path.is_some() {
-        anyhow::bail!("--pin-path does not name the store; --config does");
+    if args.pin_path.is_some() && args.config.is_none() {
+        anyhow::bail!("--pin-path does not name the store; --config beside it does");
     }
     let target = Target { config: args.config.clone(), socket: None };
     let state = target.state_directory()?;
@@ -167,6 +196,12 @@ fn open_store(args: &Args) -> Result<Option<Store>> {
         return Ok(None);
     }
     Ok(Some(Store::open(&state)?))
+}
+
+/// Whether a daemon with another pin path works with the store, and nothing is to be kept but the record.
+fn is_anothers(args: &Args, error: &anyhow::Error, held: &Result<BTreeSet<u16>, KernelError>) -> bool {
+    let is_held = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Held { .. }));
+    args.pin_path.is_some() && is_held && held.as_ref().is_ok_and(BTreeSet::is_empty)
 }
 
 /// Has the store keep what was counted since the daemon ended: the counters are gone with the maps.

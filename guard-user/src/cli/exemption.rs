@@ -18,9 +18,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use self::ask::How;
+use self::ask::{How, Only};
 use super::target::Target;
 use crate::control::protocol::Request;
+use crate::exemption::State;
 use crate::exit::Exit;
 
 /// Arguments of `exemption`.
@@ -57,6 +58,12 @@ pub enum Command {
     },
     /// Show every exemption: what it allows, and what it let through
     List {
+        /// Only those in this state, once for each: active, stayed, revoked, ...
+        #[arg(long = "state", value_name = "STATE", value_parser = state)]
+        states: Vec<State>,
+        /// Only those for this pin, once for each
+        #[arg(long = "pin", value_name = "NAME")]
+        pins: Vec<String>,
         /// One JSON array
         #[arg(long)]
         json: bool,
@@ -132,7 +139,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::Sign(args) => sign::run(args, now, out),
         Command::Verify(args) => verify::run(args, now, out),
         Command::Load { file, signatures, how } => ask::load(file, signatures, how, now, out),
-        Command::List { json, target } => ask::list(*json, &target.socket()?, now, out),
+        Command::List { states, pins, json, target } => {
+            ask::list(&Only { states, pins }, *json, &target.socket()?, now, out)
+        }
         Command::Show { id, version, json, target } => {
             ask::show(id, *version, *json, &target.socket()?, now, out)
         }
@@ -152,6 +161,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             ask::change(&how.target.socket()?, &request, how, CUT, now, out)
         }
     }
+}
+
+/// A state that lists show, by its name.
+fn state(text: &str) -> std::result::Result<State, String> {
+    State::LISTED.into_iter().find(|state| state.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = State::LISTED.into_iter().map(State::name).collect();
+        format!("the states are {}", names.join(", "))
+    })
 }
 
 /// What is shown of something that is cut: done, and planned.

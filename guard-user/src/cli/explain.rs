@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
-use crate::explain::{Explainer, Explanation, NamedExemption, Surroundings, capture};
+use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Surroundings, capture};
 use crate::inputs;
 use crate::kernel::running;
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
@@ -31,7 +31,7 @@ const WIRE_LEN: u64 = 1514;
 /// Says why a packet passes or not, by the function that the kernel runs.
 ///
 /// It reads the config and the geo databases, and asks a running daemon for the open exemptions; where none
-/// runs it reads the store. Quotas are as the daemon last saved them.
+/// runs it reads the store, and says that quotas are as the store last recorded them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The config file.
@@ -146,28 +146,29 @@ fn surroundings(args: &Args) -> Result<Surroundings> {
 fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
     let mut inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
     inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
-    let names: Vec<String> = inputs.policy.pins.iter().map(|pin| pin.name.clone()).collect();
-    let (exemptions, unread) = match open_exemptions(&inputs.policy, &names) {
-        Ok(exemptions) => (exemptions, None),
-        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+    let names = inputs.policy.pin_names();
+    let ((exemptions, quotas), unread) = match open_exemptions(&inputs.policy, &names) {
+        Ok(found) => (found, None),
+        Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
     };
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
     let explainer = Explainer::new(inputs.policy, inputs.database, named, interface)
-        .map_err(|error| CliError::bad_input(error.to_string()))?;
+        .map_err(|error| CliError::bad_input(error.to_string()))?
+        .with_quotas(quotas);
     Ok(match unread {
         Some(why) => explainer.with_unread_exemptions(why),
         None => explainer,
     })
 }
 
-/// The exemptions that are open on this host with their ids: the daemon is asked, and where none runs the
-/// store is read.
-fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<NamedEntry>> {
+/// The exemptions that are open on this host with their ids, and who says what is left of their quotas: the daemon is
+/// asked, and where none runs the store is read.
+fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<(Vec<NamedEntry>, Quotas)> {
     let clocks = Clocks::read();
     let socket = &policy.control.socket;
     let unread = match Reader::open(&policy.state.directory) {
-        Ok(None) => return Ok(Vec::new()),
-        Ok(Some(reader)) => return Ok(reader.kernel_exemptions(&clocks, pins)?),
+        Ok(None) => return Ok((Vec::new(), Quotas::AsRecorded)),
+        Ok(Some(reader)) => return Ok((reader.kernel_exemptions(&clocks, pins)?, Quotas::AsRecorded)),
         // A daemon has it open, or this user may not read it and may ask a daemon all the same.
         Err(error) => error,
     };
@@ -185,7 +186,7 @@ fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<Vec<NamedEntry>> 
         let entries = kernel_entries(&document, &slots, pins, left.unwrap_or(u64::MAX), &clocks);
         named.extend(entries.into_iter().map(|it| (document.id.clone(), it)));
     }
-    Ok(named)
+    Ok((named, Quotas::OfDaemon))
 }
 
 fn kernel_copy(explainer: &Explainer) -> Result<KernelCopy> {

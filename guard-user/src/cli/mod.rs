@@ -12,6 +12,7 @@ pub mod events;
 pub mod exemption;
 pub mod explain;
 pub mod instrument;
+pub mod refused;
 pub mod reload;
 pub mod report;
 pub mod run;
@@ -24,6 +25,7 @@ use std::fmt;
 
 use crate::exit::Exit;
 
+use crate::config::{Errors, Explain};
 use crate::control::client::ClientError;
 use crate::daemon::StartError;
 use crate::kernel::KernelError;
@@ -40,19 +42,33 @@ pub struct CliError {
     pub message: String,
     /// Whether the message names its file itself, as those about documents do, line by line.
     pub of_document: bool,
+    /// What is wrong with the input, by short names for programs.
+    pub codes: Vec<&'static str>,
 }
 
 impl CliError {
     /// An error in what the user gave.
     #[must_use]
     pub fn bad_input(message: impl Into<String>) -> Self {
-        Self { exit: Exit::BadInput, message: message.into(), of_document: false }
+        Self { exit: Exit::BadInput, message: message.into(), of_document: false, codes: Vec::new() }
     }
 
     /// Errors in a config or another document, which name their file and line.
     #[must_use]
     pub fn document(message: impl Into<String>) -> Self {
-        Self { exit: Exit::BadInput, message: message.into(), of_document: true }
+        Self { exit: Exit::BadInput, message: message.into(), of_document: true, codes: Vec::new() }
+    }
+
+    /// The same with the codes of what is wrong.
+    #[must_use]
+    pub fn with_codes(self, codes: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { codes: codes.into_iter().collect(), ..self }
+    }
+
+    /// Every error in a config or another document.
+    #[must_use]
+    pub fn errors<K: Explain>(errors: &Errors<K>) -> Self {
+        Self::document(errors.to_string()).with_codes(errors.errors.iter().map(|error| error.kind.code()))
     }
 }
 

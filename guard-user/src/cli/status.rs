@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 
-use super::table::{numbers, plain, words, write};
+use super::table::{numbers, plain, words, write, write_wrapped};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
@@ -71,7 +71,9 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if lost.is_empty() {
         lost.push("nothing".to_owned());
     }
-    writeln!(out, "\nlost: {}; events reported: {}", lost.join(", "), grouped(status.events))
+    writeln!(out)?;
+    let lost = format!("lost: {}; events reported: {}", lost.join(", "), grouped(status.events));
+    write_wrapped("", INDENT, &lost, out)
 }
 
 /// The state, and each problem with its message on the line below; what to do once for each code.
@@ -88,31 +90,25 @@ fn write_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
                 Some(subject) => writeln!(out, "  PROBLEM {code}: {}", plain(subject))?,
                 None => writeln!(out, "  PROBLEM {code}")?,
             }
-            write_wrapped(&plain(message), out)?;
+            message.lines().try_for_each(|line| write_indented(&plain(line), out))?;
         }
         if let Some(Problem { code, .. }) = group.first() {
-            write_wrapped(&format!("To do: {}", code.remedy()), out)?;
+            write_indented(&format!("To do: {}", code.remedy()), out)?;
         }
     }
     Ok(())
 }
 
-/// Writes a sentence as indented lines of at most 80 columns; a longer word has a line of its own.
-fn write_wrapped(text: &str, out: &mut impl Write) -> io::Result<()> {
-    write_wrapped_from(INDENT, text, out)
-}
-
-/// The same, with another indent of the first line.
-fn write_wrapped_from(first: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
-    let options = textwrap::Options::new(WIDTH).initial_indent(first).subsequent_indent(INDENT);
-    let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).iter().try_for_each(|line| writeln!(out, "{line}"))
+/// Writes a sentence as indented lines.
+fn write_indented(text: &str, out: &mut impl Write) -> io::Result<()> {
+    write_wrapped(INDENT, INDENT, text, out)
 }
 
 fn write_head(status: &Status, out: &mut impl Write) -> io::Result<()> {
     let Status { version, pid, kernel, config, generation, since, .. } = status;
     writeln!(out, "borderguard {version}, process {pid}, Linux {}", plain(kernel))?;
-    writeln!(out, "generation {generation} since {since}, config {}", plain(config))?;
+    let live = format!("generation {generation} since {since}, config {}", plain(config));
+    write_wrapped("", INDENT, &live, out)?;
     if status.observe {
         writeln!(out, "OBSERVING: nothing is dropped, everything is counted")?;
     }
@@ -141,7 +137,7 @@ fn write_interfaces(status: &Status, out: &mut impl Write) -> io::Result<()> {
         [] => Ok(()),
         names => {
             let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
-            write_wrapped(&format!("not guarded, and a route leads by: {}", names.join(", ")), out)
+            write_indented(&format!("not guarded, and a route leads by: {}", names.join(", ")), out)
         }
     }
 }
@@ -167,7 +163,7 @@ fn write_bypass(bypass: &BypassStatus, out: &mut impl Write) -> io::Result<()> {
         .map(|it| format!("{}: {} refused, {} allowed", it.way, grouped(it.refused), grouped(it.allowed)));
     let counts: String = asked.map(|count| format!("; {count}")).collect();
     writeln!(out, "\nways past the guard")?;
-    write_wrapped(&format!("{state}{but}{counts}"), out)
+    write_indented(&format!("{state}{but}{counts}"), out)
 }
 
 /// Cgroups that were made again: nothing where that never mattered.
@@ -182,7 +178,7 @@ fn write_unplaced(status: &Status, out: &mut impl Write) -> io::Result<()> {
         grouped(milliseconds),
         grouped(packets)
     );
-    write_wrapped(&text, out)
+    write_indented(&text, out)
 }
 
 fn write_pins(status: &Status, out: &mut impl Write) -> io::Result<()> {
@@ -245,7 +241,7 @@ fn write_untagged(status: &Status, out: &mut impl Write) -> io::Result<()> {
         places.push(format!("{} more", jurisdictions.len() - PLACES));
     }
     writeln!(out)?;
-    write_wrapped_from("", &format!("egress without a pin: {}", places.join(", ")), out)?;
+    write_wrapped("", INDENT, &format!("egress without a pin: {}", places.join(", ")), out)?;
     if flows.is_empty() {
         return Ok(());
     }
@@ -314,12 +310,13 @@ fn write_totals(status: &Status, out: &mut impl Write) -> io::Result<()> {
 
 fn write_database(status: &Status, out: &mut impl Write) -> io::Result<()> {
     let database = &status.database;
-    writeln!(out, "\ngeo database: {}", plain(&database.source))?;
+    writeln!(out)?;
+    write_wrapped("", INDENT, &format!("geo database: {}", plain(&database.source)), out)?;
     for file in &database.files {
         writeln!(out, "  file {}", plain(file))?;
     }
     if let Some(licence) = &database.licence {
-        writeln!(out, "  licence {}", plain(licence))?;
+        write_wrapped("  ", INDENT, &format!("licence {}", plain(licence)), out)?;
     }
     match (&database.generated, database.age_days) {
         (Some(generated), Some(days)) => writeln!(out, "  made {generated}, {days} days ago")?,
@@ -328,7 +325,7 @@ fn write_database(status: &Status, out: &mut impl Write) -> io::Result<()> {
     let (v4, v6) = (grouped(database.ranges_v4 as u64), grouped(database.ranges_v6 as u64));
     writeln!(out, "  {v4} IPv4 and {v6} IPv6 ranges")?;
     match &database.stale {
-        Some(stale) => writeln!(out, "  STALE: {}", plain(stale)),
+        Some(stale) => write_wrapped("  ", INDENT, &format!("STALE: {}", plain(stale)), out),
         None => Ok(()),
     }
 }
@@ -346,7 +343,7 @@ fn write_exemptions(status: &Status, out: &mut impl Write) -> io::Result<()> {
             [
                 exemption.id.clone(),
                 exemption.state.to_string(),
-                exemption.pins.join(","),
+                exemption.pins.join(", "),
                 exemption.valid_from.to_string(),
                 exemption.valid_until.to_string(),
                 format!("{} of {quota}", bytes(exemption.used_bytes)),
@@ -358,8 +355,6 @@ fn write_exemptions(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write(out, columns, &rows)
 }
 
-/// Columns of a terminal that no text is to pass where it can be wrapped.
-const WIDTH: usize = 80;
 const INDENT: &str = "    ";
 /// Jurisdictions of egress without a pin that are named.
 const PLACES: usize = 8;

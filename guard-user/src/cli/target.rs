@@ -1,6 +1,6 @@
 //! Which daemon a command talks to.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -24,26 +24,57 @@ pub struct Target {
     pub socket: Option<PathBuf>,
 }
 
+/// A control socket, and why it is not the config's where the config could not say.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    socket: PathBuf,
+    fault: Option<String>,
+}
+
 impl Target {
     /// The daemon's control socket. The config is read for this one value only, so that a config with
-    /// errors does not keep anybody from the daemon that runs.
+    /// errors does not keep anybody from the daemon that runs. Where not even this value can be read, the default
+    /// socket is taken, and standard error says so: an order must not wait for a config to be mended.
     ///
     /// # Errors
-    /// Where a config was named and can't be read, or is no TOML.
+    /// Where a config was named that can't be read, or that is no TOML, and there is no default socket.
     pub fn socket(&self) -> Result<PathBuf> {
-        match (&self.socket, &self.config) {
-            (Some(socket), _) => Ok(socket.clone()),
-            (None, Some(config)) => {
-                let text = std::fs::read_to_string(config)
-                    .with_context(|| format!("cannot read the config {}", config.display()))
-                    .map_err(not_there)?;
-                socket_in(&text, config)
-            }
+        let Found { socket, fault } = self.find(Path::new(DEFAULT_SOCKET))?;
+        if let Some(fault) = fault {
+            // Nobody can be told that standard error is closed.
+            let _closed = writeln!(
+                io::stderr(),
+                "borderguard: {fault}; asking the daemon on the default socket {}, --socket PATH names another",
+                socket.display()
+            );
+        }
+        Ok(socket)
+    }
+
+    fn find(&self, default: &Path) -> Result<Found> {
+        let of_config = match (&self.socket, &self.config) {
+            (Some(socket), _) => return Ok(Found { socket: socket.clone(), fault: None }),
+            (None, Some(config)) => std::fs::read_to_string(config)
+                .with_context(|| format!("cannot read the config {}", config.display()))
+                .map_err(not_there)
+                .and_then(|text| socket_in(&text, config, default)),
             // Members of the control groups may not be allowed to read the config, and need not.
             (None, None) => match std::fs::read_to_string(DEFAULT_CONFIG) {
-                Ok(text) => socket_in(&text, Path::new(DEFAULT_CONFIG)),
-                Err(_) => Ok(DEFAULT_SOCKET.into()),
+                Ok(text) => socket_in(&text, Path::new(DEFAULT_CONFIG), default),
+                Err(_) => Ok(default.to_owned()),
             },
+        };
+        match of_config {
+            Ok(socket) => Ok(Found { socket, fault: None }),
+            // One that can't be looked at may be there.
+            Err(fault) if !matches!(default.try_exists(), Ok(false)) => {
+                Ok(Found { socket: default.to_owned(), fault: Some(format!("{fault:#}")) })
+            }
+            Err(fault) => Err(fault.context(format!(
+                "which socket the daemon has is not known, and the default one ({}) is not there: mend the config, or name \
+                 the socket with --socket PATH",
+                default.display()
+            ))),
         }
     }
 }
@@ -84,9 +115,9 @@ fn not_there(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn socket_in(text: &str, config: &Path) -> Result<PathBuf> {
+fn socket_in(text: &str, config: &Path, default: &Path) -> Result<PathBuf> {
     let socket = value_in(text, config, "control", "socket")?;
-    Ok(socket.map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from))
+    Ok(socket.map_or_else(|| default.to_owned(), PathBuf::from))
 }
 
 /// Where everything is pinned if the config does not say.
@@ -105,7 +136,9 @@ pub(super) fn pin_path(config: Option<&Path>) -> Result<PathBuf> {
     };
     let text = std::fs::read_to_string(config)
         .with_context(|| format!("cannot read the config {}", config.display()))?;
-    let found = value_in(&text, config, "state", "pin_path")?;
+    let found = value_in(&text, config, "state", "pin_path").context(
+        "where everything is pinned is not known: mend the config, or name it with --pin-path DIR",
+    )?;
     Ok(found.map_or_else(|| DEFAULT_PIN_PATH.into(), PathBuf::from))
 }
 
@@ -118,8 +151,13 @@ fn value_in(text: &str, config: &Path, section: &str, key: &str) -> Result<Optio
             error.message()
         ))
     })?;
-    let value = table.get(section).and_then(|section| section.get(key)).and_then(toml::Value::as_str);
-    Ok(value.map(str::to_owned))
+    match table.get(section).and_then(|section| section.get(key)) {
+        None => Ok(None),
+        Some(toml::Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => {
+            Err(CliError::bad_input(format!("{}: {section}.{key} is no text", config.display())).into())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,26 +166,55 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    fn of_config(text: &str) -> Result<PathBuf> {
+    /// Where this config has the daemon looked for, where the default socket is there or not.
+    fn of_config(text: &str, is_there: bool) -> Result<Found> {
         let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("policy.toml");
+        let (config, default) = (folder.path().join("policy.toml"), folder.path().join("default.sock"));
         std::fs::write(&config, text).unwrap();
-        Target { config: Some(config), socket: None }.socket()
+        if is_there {
+            std::fs::write(&default, "").unwrap();
+        }
+        let mut found = Target { config: Some(config), socket: None }.find(&default)?;
+        if found.socket == default {
+            found.socket = "default".into();
+        }
+        Ok(found)
     }
 
     #[test]
     fn the_socket_is_found_even_in_a_config_with_errors() {
-        let found = of_config("[hots]\n[control]\nsocket = \"/run/x.sock\"\n").unwrap();
-        assert_eq!(found, Path::new("/run/x.sock"));
-        assert_eq!(of_config("").unwrap(), Path::new(DEFAULT_SOCKET));
+        let of = |socket: &str| Found { socket: socket.into(), fault: None };
+        let found = of_config("[hots]\n[control]\nsocket = \"/run/x.sock\"\n", true).unwrap();
+        assert_eq!(found, of("/run/x.sock"));
+        assert_eq!(of_config("", false).unwrap(), of("default"));
         let named = Target { config: None, socket: Some("/s".into()) };
         assert_eq!(named.socket().unwrap(), Path::new("/s"));
     }
 
     #[test]
-    fn a_config_that_is_no_toml_or_not_there_is_bad_input() {
-        assert_eq!(exit_of(&of_config("= 1").unwrap_err()), Exit::BadInput);
+    fn a_config_that_can_t_say_its_socket_leaves_the_default_one() {
+        for (text, fault) in [("= 1", "is no TOML"), ("control.socket = 5", "control.socket is no text")] {
+            let found = of_config(text, true).unwrap();
+            assert_eq!(found.socket, Path::new("default"));
+            let told = found.fault.unwrap();
+            assert!(told.contains(fault) && told.contains("policy.toml") && !told.contains('\n'), "{told:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let missing = Target { config: Some(folder.path().join("none.toml")), socket: None };
+        let found = missing.find(folder.path()).unwrap();
+        assert_eq!(found.socket, folder.path());
+        assert!(found.fault.unwrap().contains("none.toml"));
+    }
+
+    #[test]
+    fn without_a_default_socket_the_config_s_fault_is_the_error() {
+        let error = of_config("= 1", false).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::BadInput);
+        let told = format!("{error:#}");
+        assert!(told.contains("is no TOML") && told.contains("--socket PATH"), "{told}");
         let missing = Target { config: Some("/no/such/file".into()), socket: None };
-        assert_eq!(exit_of(&missing.socket().unwrap_err()), Exit::BadInput);
+        let error = missing.find(Path::new("/no/such/socket")).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::BadInput);
+        assert!(format!("{error:#}").contains("/no/such/file"), "{error:#}");
     }
 }

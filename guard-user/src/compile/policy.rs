@@ -2,7 +2,8 @@
 
 use guard_common::abi::{
     self, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_CGROUP_LEVELS,
-    MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, dimension, no_port_key, port_key,
+    MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet, dimension, no_port_key,
+    port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -52,6 +53,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
     [
         (any(|pin| !pin.select.sources.is_empty()), dimension::SOURCE),
         (any(|pin| !pin.select.ports.is_empty()), dimension::PORT),
+        (any(|pin| !pin.select.remote_ports.is_empty()), dimension::REMOTE_PORT),
         (any(|pin| !pin.select.interfaces.is_empty()), dimension::INTERFACE),
         (any(|pin| !pin.select.cgroups.is_empty()), dimension::CGROUP),
         (any(|pin| !pin.select.users.is_empty()), dimension::USER),
@@ -134,7 +136,7 @@ const LOCAL_PORTS: Name = Name {
     hint: "join neighbouring ports to ranges",
 };
 const REMOTE_PORTS: Name = Name {
-    table: "the remote ports of the failsafe rules and the ports of the exemptions",
+    table: "the remote ports of the pins and failsafe rules and the ports of the exemptions",
     hint: "join neighbouring ports to ranges, or revoke exemptions that are no longer needed",
 };
 
@@ -144,11 +146,11 @@ fn fill_ports(
     exemptions: &[KernelExemption],
 ) -> Result<(), CompileError> {
     let end = (PORT_KEYS_END, PORT_KEYS_END);
-    let local = policy
-        .pins
-        .iter()
-        .flat_map(|pin| &pin.select.ports)
-        .flat_map(|ports| std::iter::once(keys(ports)).chain(unreadable_keys(ports)))
+    let of_pins = |ports: fn(&Pin) -> &Vec<PortRange>| {
+        let ranges = policy.pins.iter().flat_map(ports);
+        ranges.flat_map(|ports| std::iter::once(keys(ports)).chain(unreadable_keys(ports)))
+    };
+    let local = of_pins(|pin| &pin.select.ports)
         .chain(policy.failsafe.iter().flat_map(|rule| &rule.local_ports).map(keys))
         .chain([end]);
     let mut sets = Sets::new();
@@ -164,15 +166,14 @@ fn fill_ports(
     fill(&mut table.local_ports, &mut sets, borders(local), set_of, LOCAL_PORTS)?;
     sets.fill(&mut table.local_sets, LOCAL_PORTS)?;
 
-    let remote = policy
-        .failsafe
-        .iter()
-        .flat_map(|rule| &rule.remote_ports)
-        .chain(exemptions.iter().flat_map(|exemption| &exemption.ports))
-        .map(keys)
-        .chain([end]);
+    let unpinned = policy.failsafe.iter().flat_map(|rule| &rule.remote_ports);
+    let unpinned = unpinned.chain(exemptions.iter().flat_map(|exemption| &exemption.ports)).map(keys);
+    let remote = of_pins(|pin| &pin.select.remote_ports).chain(unpinned).chain([end]);
     let mut sets = Sets::new();
-    let set_of = |key| PeerSet {
+    let set_of = |key| RemoteSet {
+        pins: pins_where(&policy.pins, |pin| {
+            pin.select.remote_ports.is_empty() || may_have_port(&pin.select.remote_ports, key)
+        }),
         failsafes: bits_where(&policy.failsafe, |rule| {
             rule.remote_ports.is_empty() || has_port(&rule.remote_ports, key)
         }),
@@ -251,11 +252,13 @@ fn fill_exemptions(
         }
         let mut covered = 0;
         for name in &exemption.pins {
-            let Some(pin) = pins.iter().position(|pin| pin.name == *name) else {
+            let of_name = pins_where(pins, |pin| pin.name == *name);
+            if of_name == 0 {
                 return Err(CompileError::UnknownPin { slot: exemption.slot, pin: name.clone() });
-            };
-            covered |= 1 << pin;
-            table.exempt_pins[pin][slot / 64] |= 1 << (slot % 64);
+            }
+            covered |= of_name;
+            let ways = table.exempt_pins.iter_mut().enumerate().filter(|(at, _)| of_name >> at & 1 == 1);
+            ways.for_each(|(_, slots)| slots[slot / 64] |= 1 << (slot % 64));
         }
         for jurisdiction in &exemption.jurisdictions {
             table.exempt_jurisdictions[usize::from(jurisdiction.index())][slot / 64] |= 1 << (slot % 64);

@@ -69,7 +69,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
-        pins: raw.pins.iter().filter_map(|pin| check_pin(pin, groups, sink)).collect(),
+        pins: raw.pins.iter().flat_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
     };
     let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
@@ -101,8 +101,8 @@ fn check_noting(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
     if sink.has_errors() || policy.sockets.note {
         return;
     }
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        let lists = [("pin.select.cgroups", &raw.select.cgroups), ("pin.select.users", &raw.select.users)];
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        let lists = [("pin.select.cgroups", &raw.cgroups), ("pin.select.users", &raw.users)];
         for (field, list) in lists.into_iter().filter_map(|(field, list)| Some((field, list.as_ref()?))) {
             sink.error(list.at, field, ErrorKind::UsesUnnoted { pin: pin.name.clone() });
         }
@@ -151,11 +151,12 @@ pub(super) fn let_out_by<'p>(rule: &Failsafe, policy: &'p Policy) -> Option<&'p 
     let share = |one: &PortRange, other: &PortRange| {
         one.protocol == other.protocol && one.first <= other.last && other.first <= one.last
     };
+    let may_share = |rule: &[PortRange], pin: &[PortRange]| {
+        rule.is_empty() || pin.is_empty() || rule.iter().any(|one| pin.iter().any(|other| share(one, other)))
+    };
     policy.pins.iter().find(|pin| {
-        let (local, pinned) = (&rule.local_ports, &pin.select.ports);
-        local.is_empty()
-            || pinned.is_empty()
-            || local.iter().any(|one| pinned.iter().any(|other| share(one, other)))
+        may_share(&rule.local_ports, &pin.select.ports)
+            && may_share(&rule.remote_ports, &pin.select.remote_ports)
     })
 }
 
@@ -186,7 +187,8 @@ fn check_site(raw: &RawSite, groups: &Groups, sink: &mut Sink<'_>) -> Option<Sit
     Some(Site { name, jurisdiction: jurisdiction?, cidrs, line: sink.line(raw.at) })
 }
 
-fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Option<Pin> {
+/// The pin, once for each way in which it is known.
+fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Vec<Pin> {
     let actions = [("drop", Action::Drop), ("flag", Action::Flag), ("observe", Action::Observe)];
     let ingresses = [("off", Ingress::Off), ("flag", Ingress::Flag), ("drop", Ingress::Drop)];
     let records = [("forbidden", Record::Forbidden), ("all", Record::All)];
@@ -196,12 +198,14 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Option<Pin> 
     let action = choice(&raw.action, "pin.action", &actions, sink);
     let ingress = choice(&raw.ingress, "pin.ingress", &ingresses, sink).unwrap_or(Ingress::Off);
     let record = choice(&raw.record, "pin.record", &records, sink).unwrap_or(Record::Forbidden);
-    let select = check_select(&raw.select, sink);
-    let (name, home, action) = (raw.name.as_ref()?.get_ref().clone(), home?, action?);
+    let selects: Vec<Selectors> = raw.selects.iter().map(|select| check_select(select, sink)).collect();
+    let (Some(name), Some(home), Some(action)) = (&raw.name, home, action) else { return Vec::new() };
 
     let mut permitted: JurisdictionSet = permits.iter().flat_map(JurisdictionSet::iter).collect();
     permitted.insert(home);
-    Some(Pin { name, home, permitted, action, ingress, record, select, line: sink.line(raw.at) })
+    let (name, line) = (name.get_ref(), sink.line(raw.at));
+    let pin = |select| Pin { name: name.clone(), home, permitted, action, ingress, record, select, line };
+    selects.into_iter().map(pin).collect()
 }
 
 fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
@@ -209,6 +213,7 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
     Selectors {
         sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
         ports: each(&raw.ports, "pin.select.ports", sink, values::ports),
+        remote_ports: each(&raw.remote_ports, "pin.select.remote_ports", sink, values::ports),
         interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),
         cgroups: each(&raw.cgroups, "pin.select.cgroups", sink, values::cgroup),
         users: each(&raw.users, "pin.select.users", sink, values::user),
@@ -241,13 +246,20 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
         items.map(|item| item.span().start).collect()
     };
     let select = |pick: fn(&RawSelect) -> &Option<List>| {
-        items(raw.pins.iter().map(|pin| pick(&pin.select)).collect::<Vec<_>>())
+        items(raw.ways().map(|(_, select)| pick(select)).collect::<Vec<_>>())
     };
     let mut local_ports = items(raw.failsafe.iter().map(|rule| &rule.local_ports).collect());
     local_ports.extend(select(|select| &select.ports));
+    let mut remote_ports = items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect());
+    remote_ports.extend(select(|select| &select.remote_ports));
     let counted = [
         ("geo.nat64", "NAT64 prefixes", limits::NAT64, items(vec![&raw.nat64])),
-        ("pin", "pins", limits::PINS, raw.pins.iter().map(|pin| pin.at).collect()),
+        (
+            "pin.select",
+            "[pin.select] of all pins",
+            limits::PINS,
+            raw.ways().map(|(_, select)| select.at).collect(),
+        ),
         ("failsafe", "failsafe rules", limits::FAILSAFE, raw.failsafe.iter().map(|rule| rule.at).collect()),
         (
             "site.cidrs",
@@ -270,9 +282,9 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
         ),
         (
             "failsafe.remote_ports",
-            "remote ports of all failsafe rules",
+            "remote ports of all failsafe rules and pins",
             limits::REMOTE_PORTS,
-            items(raw.failsafe.iter().map(|rule| &rule.remote_ports).collect()),
+            remote_ports,
         ),
         ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
         ("pin.select.users", "users of all pins", limits::USERS, select(|select| &select.users)),

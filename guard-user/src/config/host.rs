@@ -111,8 +111,8 @@ pub(super) fn find_errors(
 
 /// Finds users that are not there, and pins that go by what the kernel does not tell.
 fn find_unknown_senders(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        for (item, user) in items(&raw.select.users).zip(&pin.select.users) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        for (item, user) in items(&raw.users).zip(&pin.select.users) {
             if let (None, Err(reason)) = (user.uid, host.uid_of(&user.text)) {
                 sink.error(item.span().start, "pin.select.users", ErrorKind::UserMissing { reason });
             }
@@ -121,7 +121,7 @@ fn find_unknown_senders(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &
             && let Some(reason) = host.sender_fault()
         {
             let kind = ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
-            sink.error(raw.select.at, "pin.select.sent_by", kind);
+            sink.error(raw.at, "pin.select.sent_by", kind);
         }
     }
 }
@@ -164,8 +164,8 @@ pub(super) fn find_warnings(
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
     }
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        for (item, cgroup) in items(&raw.select.cgroups).zip(&pin.select.cgroups) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        for (item, cgroup) in items(&raw.cgroups).zip(&pin.select.cgroups) {
             if !host.has_cgroup(cgroup) {
                 let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };
                 sink.warn(item.span().start, "pin.select.cgroups", kind);
@@ -222,8 +222,8 @@ fn look_at_interfaces(raw: &Raw, policy: &Policy, interfaces: &[SeenInterface], 
             }
         }
     }
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        for (item, pattern) in items(&raw.select.interfaces).zip(&pin.select.interfaces) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        for (item, pattern) in items(&raw.interfaces).zip(&pin.select.interfaces) {
             if !is_there(pattern) {
                 sink.warn(item.span().start, "pin.select.interfaces", missing(pattern));
             }

@@ -31,7 +31,8 @@ pub static SECTIONS: [Section; 15] = [
         path: "bypass",
         shape: Shape::Table,
         meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
-                  (`PACKET_QDISC_BYPASS`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
+                  (`PACKET_QDISC_BYPASS`) or that can change a \
+                  frame behind TC (`PACKET_TX_RING`, `PACKET_VNET_HDR`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
                   `host.observe` is set, nothing is refused.",
     },
     Section {
@@ -81,16 +82,18 @@ pub static SECTIONS: [Section; 15] = [
     },
     Section {
         path: "pin.select",
-        shape: Shape::Table,
-        meaning: "How a pin's flows are known; each pin has one, written after the pin's own keys. It uses at \
-                  least one of the selectors; the ones that it uses are ANDed, the values in one are ORed. \
-                  Over all pins at most 1024 sources, 256 cgroups, 256 users and 64 marks, and 480 ports together with \
-                  the failsafe rules' local ports.",
+        shape: Shape::TableOrEntries,
+        meaning: "How a pin's flows are known, written after the pin's own keys. It uses at least one of the \
+                  selectors; the ones that it uses are ANDed, the values in one are ORed. A pin that is known \
+                  in several ways has several, each as `[[pin.select]]`: any of them is enough. All pins \
+                  together have at most 64. \
+                  Over all pins at most 1024 sources, 256 cgroups, 256 users and 64 marks; 480 ports together with \
+                  the failsafe rules' local ports, and 240 remote ports with theirs.",
     },
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 44] = [
+pub static KEYS: [Key; 45] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -214,7 +217,7 @@ pub static KEYS: [Key; 44] = [
         kind: Kind::Text,
         need: Need::Default(r#""/""#),
         example: r#""machine.slice""#,
-        meaning: "To whom: to the processes of this cgroup and of those below it. A path as in \
+        meaning: "To whom: to sockets that were made in this cgroup or in one below it. A path as in \
                   `pin.select.cgroups`, or `/` for every process of the host, those in containers among them.",
     },
     Key {
@@ -422,6 +425,15 @@ pub static KEYS: [Key; 44] = [
         example: r#"["tcp/143", "tcp/5000-5010"]"#,
         meaning: "Source ports, as `protocol/port` or `protocol/first-last`; the protocol is `tcp`, `udp`, \
                   `sctp`, `udplite` or `dccp`. A packet whose ports can't be read matches.",
+    },
+    Key {
+        section: "pin.select",
+        name: "remote_ports",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["tcp/2380"]"#,
+        meaning: "Destination ports: what the storage connects to, such as its own peers. Written as `ports`. A packet \
+                  whose ports can't be read matches.",
     },
     Key {
         section: "pin.select",

@@ -1,7 +1,8 @@
 //! How much one config may hold. Beyond a limit a config is refused with an error that names the
 //! limit; nothing is ever cut.
 
-/// Pins: each is one bit of a 64-bit word in every table of the kernel.
+/// Ways in which pins are known, each `[pin.select]` of each pin: each is one bit of a 64-bit word in every table of the
+/// kernel.
 pub const PINS: usize = 64;
 /// Failsafe rules: each is one bit of a 64-bit word, as a pin is.
 pub const FAILSAFE: usize = 64;
@@ -16,7 +17,7 @@ pub const PEER_CIDRS: usize = 1024;
 /// Ports and port ranges of all pins and local ones of all failsafe rules together: the kernel has one
 /// table of 1024 range starts for them, and a range takes up to two.
 pub const LOCAL_PORTS: usize = 480;
-/// Remote ports and port ranges of all failsafe rules together: less than half of the kernel's table of
+/// Remote ports and port ranges of all failsafe rules and pins together: less than half of the kernel's table of
 /// 1024 range starts, the rest of which is for exemptions.
 pub const REMOTE_PORTS: usize = 240;
 /// Firewall marks of all pins together.

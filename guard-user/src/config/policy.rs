@@ -39,12 +39,26 @@ pub struct Policy {
     pub failsafe: Vec<Failsafe>,
     /// The operator's own networks, in the order of the file.
     pub sites: Vec<Site>,
-    /// At most [`limits::PINS`](super::limits::PINS) pins, in the order of the file: a pin's place here
-    /// is its bit in the kernel's tables.
+    /// The pins in the order of the file, each once for every way in which it is known (`[pin.select]`): those of one pin
+    /// are side by side, and alike but for [`Pin::select`]. At most [`limits::PINS`](super::limits::PINS) ways; the place
+    /// of each is its bit in the kernel's tables.
     pub pins: Vec<Pin>,
     /// FNV-1a hash (64 bits) of the file's bytes: the same file has the same fingerprint on every host
     /// and with every release. It tells configs apart; it is no proof against forgery.
     pub fingerprint: u64,
+}
+
+impl Policy {
+    /// The pins, each once: the first way in which it is known.
+    pub fn distinct_pins(&self) -> impl Iterator<Item = &Pin> {
+        self.pins.chunk_by(|one, next| one.name == next.name).filter_map(<[Pin]>::first)
+    }
+
+    /// The names of the pins, each once.
+    #[must_use]
+    pub fn pin_names(&self) -> Vec<String> {
+        self.distinct_pins().map(|pin| pin.name.clone()).collect()
+    }
 }
 
 /// `[host]`
@@ -158,10 +172,10 @@ pub struct Site {
     pub line: usize,
 }
 
-/// A `[[pin]]`: a named kind of region-pinned storage.
+/// A `[[pin]]`, a named kind of region-pinned storage, with one of the ways in which it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pin {
-    /// Unique among the pins.
+    /// Unique among the pins of the file.
     pub name: String,
     /// Where the data is at home: always a country.
     pub home: Jurisdiction,
@@ -173,7 +187,7 @@ pub struct Pin {
     pub ingress: Ingress,
     /// Which flows get a record of their own.
     pub record: Record,
-    /// How its flows are known.
+    /// One way in which its flows are known.
     pub select: Selectors,
     /// The line of the file on which the pin begins, from 1.
     pub line: usize,
@@ -219,6 +233,8 @@ pub struct Selectors {
     pub sources: Vec<IpNetwork>,
     /// Source ports.
     pub ports: Vec<PortRange>,
+    /// Destination ports.
+    pub remote_ports: Vec<PortRange>,
     /// Interfaces by which the packet enters or leaves the host.
     pub interfaces: Vec<InterfacePattern>,
     /// Cgroups as paths below the root of cgroup v2, without a slash in front; descendants count.

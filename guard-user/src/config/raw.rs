@@ -78,20 +78,29 @@ pub(super) struct RawPin {
     pub(super) action: Option<Text>,
     pub(super) ingress: Option<Text>,
     pub(super) record: Option<Text>,
-    pub(super) select: RawSelect,
+    /// One for each way in which it is known.
+    pub(super) selects: Vec<RawSelect>,
 }
 
 #[derive(Debug)]
 pub(super) struct RawSelect {
-    /// Its header, or that of the pin where it has none.
+    /// Its header.
     pub(super) at: usize,
     pub(super) sources: Option<List>,
     pub(super) ports: Option<List>,
+    pub(super) remote_ports: Option<List>,
     pub(super) interfaces: Option<List>,
     pub(super) cgroups: Option<List>,
     pub(super) users: Option<List>,
     pub(super) sent_by: Option<Text>,
     pub(super) marks: Option<List>,
+}
+
+impl Raw {
+    /// Each way in which a pin is known, with its pin: as the policy has them, where it is free of errors.
+    pub(super) fn ways(&self) -> impl Iterator<Item = (&RawPin, &RawSelect)> {
+        self.pins.iter().flat_map(|pin| pin.selects.iter().map(move |select| (pin, select)))
+    }
 }
 
 /// Reads the whole document.
@@ -175,11 +184,8 @@ fn read_site(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSite {
 }
 
 fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
-    let select = section.table("pin.select", sink);
-    if select.is_there() {
-        let selectors = ["sources", "ports", "interfaces", "cgroups", "users", "marks"];
-        require_dimension(&select, "pin.select", &selectors, sink);
-    } else if section.lacks("select") {
+    let selects = section.table_or_entries("pin.select", sink);
+    if section.lacks("select") || section.is_empty_list("select") {
         let example = "[pin.select] with ports = [\"tcp/143\"], after the pin's own keys".to_owned();
         sink.report(section.at, "pin.select".to_owned(), ErrorKind::Missing { example });
     }
@@ -191,16 +197,23 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
         action: section.text("action", sink),
         ingress: section.text("ingress", sink),
         record: section.text("record", sink),
-        select: RawSelect {
-            at: select.at,
-            sources: select.list("sources", sink),
-            ports: select.list("ports", sink),
-            interfaces: select.list("interfaces", sink),
-            cgroups: select.list("cgroups", sink),
-            users: select.list("users", sink),
-            sent_by: select.text("sent_by", sink),
-            marks: select.list("marks", sink),
-        },
+        selects: selects.iter().map(|select| read_select(select, sink)).collect(),
+    }
+}
+
+fn read_select(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSelect {
+    let selectors = ["sources", "ports", "remote_ports", "interfaces", "cgroups", "users", "marks"];
+    require_dimension(section, "pin.select", &selectors, sink);
+    RawSelect {
+        at: section.at,
+        sources: section.list("sources", sink),
+        ports: section.list("ports", sink),
+        remote_ports: section.list("remote_ports", sink),
+        interfaces: section.list("interfaces", sink),
+        cgroups: section.list("cgroups", sink),
+        users: section.list("users", sink),
+        sent_by: section.text("sent_by", sink),
+        marks: section.list("marks", sink),
     }
 }
 

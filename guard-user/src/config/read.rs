@@ -61,6 +61,16 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
+    /// The section `[path]` in this one, or every entry `[[path]]`; each one's keys are checked.
+    pub(crate) fn table_or_entries(&self, path: &'static str, sink: &mut dyn Report) -> Vec<Self> {
+        let value = self.table.and_then(|table| table.get(last(path)));
+        match value.map(Spanned::get_ref) {
+            Some(DeValue::Array(_)) => self.entries(path, sink),
+            Some(_) => Some(self.table(path, sink)).filter(Self::is_there).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// Every entry `[[path]]` in this section; each one's keys are checked.
     pub(crate) fn entries(&self, path: &'static str, sink: &mut dyn Report) -> Vec<Self> {
         let Some(value) = self.table.and_then(|table| table.get(last(path))) else {

@@ -29,6 +29,8 @@ pub enum Shape {
     Table,
     /// `[[name]]`, once for each entry.
     Entries,
+    /// `[name]`, or `[[name]]` once for each entry.
+    TableOrEntries,
     /// `[name]`, at most once, with keys that the operator chooses.
     Open,
 }

@@ -10,7 +10,7 @@ use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
 use super::places::ends;
 use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Site};
-use super::raw::{Raw, RawFailsafe, RawPin, RawSite};
+use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::List;
 use super::sink::Sink;
 use super::warning::{SERVICES, WarningKind};
@@ -32,8 +32,11 @@ pub(super) fn find(
     if policy.pins.is_empty() {
         sink.warn(0, "pin", WarningKind::NoPin);
     }
-    for (raw, pin) in raw.pins.iter().zip(&policy.pins) {
-        look_at_pin(raw, pin, &policy.failsafe, &places, sink);
+    for (raw, pin) in raw.pins.iter().zip(policy.distinct_pins()) {
+        look_at_pin(raw, pin, sink);
+    }
+    for ((_, select), pin) in raw.ways().zip(&policy.pins) {
+        look_at_way(select, pin, &policy.failsafe, &places, sink);
     }
     for (raw, rule) in raw.failsafe.iter().zip(&policy.failsafe) {
         look_at_failsafe(raw, rule, policy, &places, sink);
@@ -55,14 +58,8 @@ pub(super) fn find(
     }
 }
 
-fn look_at_pin(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], places: &PlacedBySites, sink: &mut Sink<'_>) {
+fn look_at_pin(raw: &RawPin, pin: &Pin, sink: &mut Sink<'_>) {
     let name = || pin.name.clone();
-    let select = &pin.select;
-    let narrow = !select.cgroups.is_empty() || !select.users.is_empty() || !select.marks.is_empty();
-    if let (Some(what), false) = (everything(&select.sources, &select.ports, &select.interfaces), narrow) {
-        sink.warn(raw.select.at, "pin.select", WarningKind::MatchesEverything { pin: name(), what });
-    }
-
     let permit_at = raw.permit.as_ref().map_or(raw.at, |permit| permit.at);
     let countries: JurisdictionSet = Jurisdiction::all().filter(|place| place.is_country()).collect();
     if pin.permitted.contains_all(&countries) {
@@ -75,11 +72,30 @@ fn look_at_pin(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], places: &PlacedBy
         let at = raw.ingress.as_ref().map_or(raw.at, |text| text.span().start);
         sink.warn(at, "pin.ingress", WarningKind::ObservesButDropsIngress { pin: name() });
     }
+}
+
+/// Looks at one way in which a pin is known.
+fn look_at_way(
+    raw: &RawSelect,
+    pin: &Pin,
+    failsafe: &[Failsafe],
+    places: &PlacedBySites,
+    sink: &mut Sink<'_>,
+) {
+    let select = &pin.select;
+    let narrow = !select.cgroups.is_empty()
+        || !select.users.is_empty()
+        || !select.marks.is_empty()
+        || !select.remote_ports.is_empty();
+    if let (Some(what), false) = (everything(&select.sources, &select.ports, &select.interfaces), narrow) {
+        let kind = WarningKind::MatchesEverything { pin: pin.name.clone(), what };
+        sink.warn(raw.at, "pin.select", kind);
+    }
     if pin.action == Action::Drop && !narrow {
         look_at_what_is_cut_off(raw, pin, failsafe, sink);
     }
-    warn_of_private(&raw.select.sources, &select.sources, "pin.select.sources", places, sink);
-    for (item, cgroup) in raw.select.cgroups.iter().flat_map(|list| &list.items).zip(&select.cgroups) {
+    warn_of_private(&raw.sources, &select.sources, "pin.select.sources", places, sink);
+    for (item, cgroup) in raw.cgroups.iter().flat_map(|list| &list.items).zip(&select.cgroups) {
         if is_of_one_unit(cgroup) {
             let kind = WarningKind::ShortLivedCgroup { cgroup: cgroup.clone() };
             sink.warn(item.span().start, "pin.select.cgroups", kind);
@@ -106,7 +122,7 @@ fn is_of_one_unit(cgroup: &str) -> bool {
 }
 
 /// What a host needs and a pin that drops would take from it.
-fn look_at_what_is_cut_off(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], sink: &mut Sink<'_>) {
+fn look_at_what_is_cut_off(raw: &RawSelect, pin: &Pin, failsafe: &[Failsafe], sink: &mut Sink<'_>) {
     const SSH: u16 = 22;
     let ports = &pin.select.ports;
     let has = |ports: &[PortRange], protocol, port| ports.iter().any(|range| range.contains(protocol, port));
@@ -115,7 +131,7 @@ fn look_at_what_is_cut_off(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], sink:
             && (rule.local_ports.is_empty() || has(&rule.local_ports, Protocol::Tcp, SSH))
     });
     if !ssh_passes && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
-        sink.warn(raw.select.at, "pin.select", WarningKind::CutsOffSsh { pin: pin.name.clone() });
+        sink.warn(raw.at, "pin.select", WarningKind::CutsOffSsh { pin: pin.name.clone() });
     }
     let passes = |port| {
         failsafe
@@ -124,7 +140,7 @@ fn look_at_what_is_cut_off(raw: &RawPin, pin: &Pin, failsafe: &[Failsafe], sink:
     };
     let services: Vec<_> = SERVICES.iter().filter(|service| !passes(service.udp)).collect();
     if ports.is_empty() && !services.is_empty() {
-        sink.warn(raw.select.at, "pin.select", WarningKind::CutsOff { pin: pin.name.clone(), services });
+        sink.warn(raw.at, "pin.select", WarningKind::CutsOff { pin: pin.name.clone(), services });
     }
 }
 

@@ -79,10 +79,26 @@ pub enum ClientError {
         kind: ErrorKind,
         /// What the daemon says.
         message: String,
+        /// What is wrong with the input, by short names for programs.
+        codes: Vec<String>,
     },
 }
 
 impl ClientError {
+    /// What kind of error it is, for programs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoDaemon { .. } => "no-daemon",
+            Self::NotPermitted { .. } => "not-permitted",
+            Self::Io { .. } => "connection-failed",
+            Self::TimedOut { .. } => "timed-out",
+            Self::NoAnswer { .. } => "no-answer",
+            Self::Unreadable { .. } => "unreadable-answer",
+            Self::Refused { kind, .. } => kind.name(),
+        }
+    }
+
     /// The exit code that a command ends with.
     #[must_use]
     pub const fn exit(&self) -> Exit {
@@ -169,7 +185,9 @@ impl Exchange {
             _ => {}
         }
         match serde_json::from_slice(&line) {
-            Ok(Response::Error { kind, message }) => Err(ClientError::Refused { kind, message }),
+            Ok(Response::Error { kind, message, codes }) => {
+                Err(ClientError::Refused { kind, message, codes })
+            }
             Ok(response) => Ok(Some(response)),
             Err(error) => Err(self.unreadable(&error.to_string())),
         }

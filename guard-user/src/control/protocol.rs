@@ -227,6 +227,9 @@ pub enum Response {
         kind: ErrorKind,
         /// What happened, and what to do next.
         message: String,
+        /// What is wrong with the input, by short names for programs; left out where there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        codes: Vec<String>,
     },
 }
 
@@ -248,11 +251,33 @@ pub enum ErrorKind {
     Busy,
 }
 
+impl ErrorKind {
+    /// Its name, as it goes over the socket.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::NotPermitted => "not-permitted",
+            Self::BadInput => "bad-input",
+            Self::NotFound => "not-found",
+            Self::Failed => "failed",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 impl Response {
     /// An error response.
     #[must_use]
     pub fn error(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self::Error { kind, message: message.into() }
+        Self::Error { kind, message: message.into(), codes: Vec::new() }
+    }
+
+    /// An error response with the codes of what is wrong.
+    #[must_use]
+    pub fn error_with(kind: ErrorKind, message: impl Into<String>, codes: &[&str]) -> Self {
+        let codes = codes.iter().map(|&code| code.to_owned()).collect();
+        Self::Error { kind, message: message.into(), codes }
     }
 
     /// The line that goes over the socket, with its break.
@@ -361,7 +386,7 @@ mod tests {
     #[test]
     fn what_is_no_request_gets_a_clear_error() {
         for text in ["", "status", "{}", "[]", r#"{"request":"stop"}"#, r#"{"request":"status","x":1}"#] {
-            let Err(Response::Error { kind, message }) = parse_request(text.as_bytes()) else {
+            let Err(Response::Error { kind, message, .. }) = parse_request(text.as_bytes()) else {
                 panic!("{text} was taken")
             };
             assert_eq!(kind, ErrorKind::BadRequest);
@@ -375,6 +400,14 @@ mod tests {
         let line = response.to_line();
         assert_eq!(line, "{\"response\":\"error\",\"kind\":\"not-found\",\"message\":\"two\\nlines\"}\n");
         assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
+        let response = Response::error_with(ErrorKind::BadInput, "m", &["a", "b"]);
+        let line = response.to_line();
+        assert!(line.ends_with(",\"message\":\"m\",\"codes\":[\"a\",\"b\"]}\n"), "{line}");
+        assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
+        use ErrorKind::{BadInput, BadRequest, Busy, Failed, NotFound, NotPermitted};
+        for kind in [BadInput, BadRequest, Busy, Failed, NotFound, NotPermitted] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
     }
 
     proptest! {

@@ -107,7 +107,7 @@ pub struct BypassAllowStatus {
 /// How often a way past the guard was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BypassCount {
-    /// `packet-qdisc-bypass` or `xdp-umem-reg`.
+    /// `packet-qdisc-bypass`, `xdp-umem-reg`, `packet-tx-ring` or `packet-vnet-hdr`.
     pub way: String,
     /// How often it was refused.
     pub refused: u64,

@@ -311,6 +311,18 @@ pub fn user_words(uid: u32, name: Option<&str>) -> String {
     }
 }
 
+/// Whether this host has a user of this name.
+///
+/// # Errors
+/// Where it can't be asked.
+pub fn is_user(name: &str) -> io::Result<bool> {
+    // No user has a name with a zero byte in it, and it would be cut there.
+    if name.contains('\0') {
+        return Ok(false);
+    }
+    Ok(User::from_name(name)?.is_some())
+}
+
 /// The name of a user; `None` where it has none or the source of names does not answer. It may wait for a server
 /// in the network: for commands that do nothing else meanwhile.
 #[must_use]

@@ -87,7 +87,12 @@ fn endpoint(address: Addr, port: u16, key: &FlowKey) -> Endpoint {
 /// The pins' names; their numbers where the generation that judged is not known any more.
 fn pin_names(names: Option<&Arc<Names>>, set: u64) -> Vec<Arc<str>> {
     match names {
-        Some(names) => names.pins_of(set).map(|pin| Arc::clone(&pin.name)).collect(),
+        Some(names) => {
+            let mut pins: Vec<_> = names.pins_of(set).map(|pin| Arc::clone(&pin.name)).collect();
+            // One that is known in several ways is there for each that matches.
+            pins.dedup();
+            pins
+        }
         None => {
             (0..64).filter(|number| set >> number & 1 == 1).map(|number| number_name(number).into()).collect()
         }

@@ -6,6 +6,7 @@ use ipnetwork::IpNetwork;
 
 use super::law::Breach;
 use super::limits::{DOCUMENT_BYTES, MAX_SIGNERS};
+use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
 
@@ -37,7 +38,7 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
     },
     /// A time that is another one in each zone.
     #[error("{text} has no zone, and is another moment in each")]
@@ -121,6 +122,9 @@ pub enum ErrorKind {
         /// The version that is open, if there is one.
         open: Option<u32>,
     },
+    /// Nobody can approve it by this config.
+    #[error(transparent)]
+    NotApprovable(#[from] approval::Hopeless),
     /// A rule of law is broken.
     #[error(transparent)]
     Law(#[from] Breach),
@@ -177,6 +181,9 @@ impl ErrorKind {
             Self::OldVersion { earlier, .. } => {
                 format!("have the document approved again as version {} or later", u64::from(*earlier) + 1)
             }
+            Self::NotApprovable(_) => {
+                "ask for fewer, or for other roles, or let the config and its allowed signers name who is missing".into()
+            }
             Self::Law(breach) => breach.hint(),
         }
     }
@@ -201,6 +208,7 @@ impl ErrorKind {
             Self::OldVersion { .. } => "old-version",
             Self::ReplacesLater { .. } => "replaces-later",
             Self::ReplacesClosed { .. } => "replaces-closed",
+            Self::NotApprovable(hopeless) => hopeless.code(),
             Self::Law(breach) => breach.rule().name(),
         }
     }

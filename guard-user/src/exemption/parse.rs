@@ -23,13 +23,17 @@ pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<(Document, V
     Ok((parse(file, &bytes, surroundings)?, bytes))
 }
 
-/// Reads a document's file unchecked, at most one byte past [`DOCUMENT_BYTES`].
+/// Bytes of the longest character in UTF-8.
+const LONGEST_LETTER: u64 = 4;
+
+/// Reads a document's file unchecked, and of one that is longer than [`DOCUMENT_BYTES`] its beginning, with one whole
+/// character at least past them.
 ///
 /// # Errors
 /// The one that it can't be read.
 pub fn read(file: &Path) -> Result<Vec<u8>, Errors<ErrorKind>> {
     let mut bytes = Vec::new();
-    let most = DOCUMENT_BYTES as u64 + 1;
+    let most = DOCUMENT_BYTES as u64 + LONGEST_LETTER;
     match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
         Ok(_) => Ok(bytes),
         Err(error) => Err(Errors::whole_file(file, ErrorKind::unreadable(&error))),

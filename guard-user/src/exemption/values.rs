@@ -15,6 +15,7 @@ use crate::config::error::Wanted;
 use crate::config::groups::country_meant;
 use crate::config::suggest::nearest;
 use crate::config::values;
+use crate::text::Unseen;
 
 pub(super) fn version(number: &i128) -> Result<u32, ErrorKind> {
     let version = u32::try_from(*number).ok().filter(|&version| version > 0);
@@ -33,32 +34,19 @@ pub(super) fn count(number: &i128) -> Result<u32, ErrorKind> {
     count.ok_or(ErrorKind::BadCount { number: *number })
 }
 
-/// Whether nobody sees this character, or it turns the text around it (Unicode, UAX 9 and general category Cf), or it is
-/// a blank that is none of the keyboard's.
-fn is_invisible(letter: char) -> bool {
-    let is_odd_blank = letter.is_whitespace() && letter != ' ';
-    is_odd_blank
-        || matches!(letter,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 /// One line for people.
 pub(super) fn line(text: &str) -> Result<String, ErrorKind> {
     const LONGEST: usize = 200;
-    let bad = |reason| Err(ErrorKind::BadLine { text: text.to_owned(), reason });
+    let bad = |reason: &str| Err(ErrorKind::BadLine { text: text.to_owned(), reason: reason.to_owned() });
     if text.trim().is_empty() {
         return bad("is empty");
     }
     if text.len() > LONGEST {
         return bad("has more than 200 bytes");
     }
-    if text.chars().any(char::is_control) {
-        return bad("has a control character or a line break");
-    }
     // What two readers do not see alike, or not at all: a signer would sign another text than it seems.
-    if text.chars().any(is_invisible) {
-        return bad("has a character that nobody sees, or that turns text around");
+    if let Some(unseen) = Unseen::find(text) {
+        return bad(&unseen.to_string());
     }
     if text.trim() != text {
         return bad("begins or ends with a blank");

@@ -34,12 +34,23 @@ pub struct NamedExemption {
     pub kernel: KernelExemption,
 }
 
+/// Who says what is left of the exemptions' quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quotas {
+    /// The daemon that runs.
+    #[default]
+    OfDaemon,
+    /// The store, by what it last recorded as used.
+    AsRecorded,
+}
+
 /// One generation of tables, and what its numbers stand for.
 pub struct Explainer {
     pub(super) policy: Policy,
     pub(super) db: GeoDb,
     pub(super) exemptions: Vec<NamedExemption>,
     pub(super) unread: Option<String>,
+    pub(super) quotas: Quotas,
     facts: HostFacts,
     tables: HostTables,
 }
@@ -73,7 +84,7 @@ impl Explainer {
         let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
         let table = policy_table(&policy, &kernel, &facts, 1)?;
         let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);
-        Ok(Self { policy, db, exemptions, unread: None, facts, tables })
+        Ok(Self { policy, db, exemptions, unread: None, quotas: Quotas::default(), facts, tables })
     }
 
     /// Whether exemptions may be open that could not be read.
@@ -86,6 +97,21 @@ impl Explainer {
     #[must_use]
     pub fn with_unread_exemptions(self, why: String) -> Self {
         Self { unread: Some(why), ..self }
+    }
+
+    /// The same, knowing who says what is left of the quotas.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
+    }
+
+    /// What has to be told of the quotas of these exemptions, where there is anything.
+    #[must_use]
+    pub fn of_quotas(&self) -> Option<&'static str> {
+        let has_quota = self.exemptions.iter().any(|named| named.kernel.quota != u64::MAX);
+        (self.quotas == Quotas::AsRecorded && has_quota).then_some(
+            "no daemon was asked: of each quota is left what the store last recorded, and the kernel may have counted more",
+        )
     }
 
     /// Whether this host has the interface that the tables were compiled for, if any.

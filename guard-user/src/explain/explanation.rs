@@ -80,7 +80,10 @@ impl Explainer {
     }
 
     fn pin_names(&self, pins: u64) -> Vec<String> {
-        in_set(&self.policy.pins, pins).map(|pin| pin.name.clone()).collect()
+        let mut names: Vec<_> = in_set(&self.policy.pins, pins).map(|pin| pin.name.clone()).collect();
+        // One that is known in several ways is there for each that matches.
+        names.dedup();
+        names
     }
 
     fn exemption_id(&self, decision: &Decision) -> Option<String> {

@@ -102,6 +102,9 @@ impl<'a, W: Write> Judge<'a, W> {
                 object.insert("differing".to_owned(), json!(self.differing));
                 object.insert("not_judged_by_kernel".to_owned(), json!(self.unjudged));
             }
+            if let (Some(told), Some(object)) = (self.explainer.of_quotas(), summary.as_object_mut()) {
+                object.insert("quotas".to_owned(), json!(told));
+            }
             writeln!(self.out, "{}", json!({ "summary": summary }))?;
             return Ok(self.differing);
         }
@@ -111,6 +114,9 @@ impl<'a, W: Write> Judge<'a, W> {
         }
         if self.cut > 0 {
             writeln!(self.out, "  {:>8}  cut by the capture, judged by what is there", self.cut)?;
+        }
+        if let Some(told) = self.explainer.of_quotas() {
+            writeln!(self.out, "{told}")?;
         }
         if compared {
             match self.differing.is_empty() {

@@ -26,7 +26,7 @@ mod tests;
 mod trace;
 mod words;
 
-pub use explainer::{ExplainError, Explainer, NamedExemption};
+pub use explainer::{ExplainError, Explainer, NamedExemption, Quotas};
 pub use explanation::Explanation;
 pub use surroundings::Surroundings;
 pub use words::Step;

@@ -66,39 +66,40 @@ pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Res
         }
     }
     if !select.ports.is_empty() {
-        matched.push(look_at_ports(&select.ports, layer)?);
+        matched.push(look_at_ports(&select.ports, ("source", layer.sport), layer)?);
+    }
+    if !select.remote_ports.is_empty() {
+        matched.push(look_at_ports(&select.remote_ports, ("remote", layer.dport), layer)?);
     }
     Ok(matched)
 }
 
-fn look_at_ports(ranges: &[PortRange], layer: &Layer) -> Result<String, String> {
+fn look_at_ports(ranges: &[PortRange], (side, port): (&str, u16), layer: &Layer) -> Result<String, String> {
     let name = protocol_name(layer.proto);
     let own = ranges.iter().find(|range| range.protocol.number() == layer.proto);
     if layer.flags & Layer::HIDDEN != 0 {
         let what = if layer.flags & Layer::LATER_FRAGMENT != 0 { "a later fragment" } else { name.as_str() };
         return Ok(format!(
-            "{what}, whose ports nobody can read: it may have the source port {}",
+            "{what}, whose ports nobody can read: it may have the {side} port {}",
             any_of(ranges)
         ));
     }
     if let (Some(range), true) = (own, layer.flags & Layer::OTHER_PORTS != 0) {
-        return Ok(format!("Multipath TCP, which may have the source port {range} on another path"));
+        return Ok(format!("Multipath TCP, which may have the {side} port {range} on another path"));
     }
     if layer.flags & Layer::HAS_PORTS != 0 {
-        return match ranges.iter().find(|range| has_port(range, layer, layer.sport)) {
-            Some(range) => Ok(format!("source port {} by {range}", transport(layer.proto, layer.sport))),
-            None => Err(format!(
-                "the source port {} is not {}",
-                transport(layer.proto, layer.sport),
-                any_of(ranges)
-            )),
+        return match ranges.iter().find(|range| has_port(range, layer, port)) {
+            Some(range) => Ok(format!("{side} port {} by {range}", transport(layer.proto, port))),
+            None => {
+                Err(format!("the {side} port {} is not {}", transport(layer.proto, port), any_of(ranges)))
+            }
         };
     }
     if layer.flags & Layer::LATER_FRAGMENT == 0 {
         return Err(format!("{name} has no ports, and it selects {}", any_of(ranges)));
     }
     match own {
-        Some(range) => Ok(format!("a later fragment, which may have the source port {range}")),
+        Some(range) => Ok(format!("a later fragment, which may have the {side} port {range}")),
         None => Err(format!("a later fragment of {name} has none of the ports {}", any_of(ranges))),
     }
 }

@@ -118,10 +118,14 @@ impl Renderer<'_> {
         said
     }
 
-    /// One sentence a pin: by what it matches, or what the first thing is that does not.
+    /// One sentence for each way in which a pin is known: by what it matches, or what the first thing is that does not.
     fn tag(&self, parsed: Parsed, heard: &[Heard]) -> Vec<String> {
         let pins = &self.explainer.policy.pins;
-        pins.iter().enumerate().map(|(number, pin)| self.tag_of(number, pin, parsed, heard)).collect()
+        let of = |(number, pin)| self.tag_of(number, pin, parsed, heard);
+        let mut said: Vec<String> = pins.iter().enumerate().map(of).collect();
+        // What is said of a pin as a whole is said once.
+        said.dedup();
+        said
     }
 
     fn tag_of(&self, number: usize, pin: &Pin, parsed: Parsed, heard: &[Heard]) -> String {
@@ -129,6 +133,11 @@ impl Renderer<'_> {
         if self.hook == Hook::Ingress && pin.ingress == crate::config::policy::Ingress::Off {
             return format!("the pin \"{name}\" does not look at what comes in");
         }
+        let ways: Vec<usize> = ways_of(&self.explainer.policy.pins, name).collect();
+        let title = match ways.iter().position(|way| *way == number) {
+            Some(way) if ways.len() > 1 => format!("the pin \"{name}\", way {} of {},", way + 1, ways.len()),
+            _ => format!("the pin \"{name}\""),
+        };
         let matching = heard.iter().find_map(|heard| match *heard {
             Heard::Tagged { layer, pins } if pins >> number & 1 == 1 => Some(layer),
             _ => None,
@@ -138,17 +147,17 @@ impl Renderer<'_> {
             (Some(at), _) => {
                 let inside = if at > 0 { "the packet inside: " } else { "" };
                 let by = selectors::look(pin, Some(layer(self.packet, at)), self.from).unwrap_or_default();
-                format!("the pin \"{name}\" matches: {inside}{}", by.join(", "))
+                format!("{title} matches: {inside}{}", by.join(", "))
             }
             (None, 1) => {
                 let by = selectors::look(pin, None, self.from).unwrap_or_default();
                 let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
-                format!("the pin \"{name}\" may match{by}: the packet can't be read")
+                format!("{title} may match{by}: the packet can't be read")
             }
             _ => {
                 let first = self.packet.layers().first().filter(|_| readable);
                 let why = selectors::look(pin, first, self.from).err().unwrap_or_default();
-                format!("the pin \"{name}\" does not match: {why}")
+                format!("{title} does not match: {why}")
             }
         }
     }
@@ -218,7 +227,10 @@ impl Renderer<'_> {
                 pin.name, pin.line
             )
         });
-        permitting.chain(forbidding).collect()
+        let mut said: Vec<String> = permitting.chain(forbidding).collect();
+        // A pin that is known in several ways is there for each that matches.
+        said.dedup();
+        said
     }
 
     /// What is to say of exemptions beyond those that were looked at.
@@ -237,7 +249,7 @@ impl Renderer<'_> {
             return vec![format!("the exemptions could not be looked at: {why}")];
         }
         match (looked, self.explainer.exemptions.len()) {
-            (true, _) => Vec::new(),
+            (true, _) => self.explainer.of_quotas().map(str::to_owned).into_iter().collect(),
             (false, 0) => {
                 vec!["no exemption is open".to_owned()]
             }
@@ -260,4 +272,9 @@ impl Renderer<'_> {
 
 fn packet_name(number: u32) -> &'static str {
     if number == 0 { "it" } else { "the packet inside" }
+}
+
+/// The places of the ways in which the pin of this name is known.
+fn ways_of<'a>(pins: &'a [Pin], name: &'a str) -> impl Iterator<Item = usize> + 'a {
+    pins.iter().enumerate().filter(move |(_, pin)| pin.name == name).map(|(place, _)| place)
 }

@@ -77,6 +77,12 @@ codes! {
     AttachmentNotFirst = "attachment-not-first",
         "Another program runs before Border Guard's on an interface, and may send packets that are never judged.",
         "Detach the other program, or attach it after Border Guard's.";
+    SecondGuard = "second-guard",
+        "Another Border Guard, with another `state.pin_path`, is on an interface as well. A packet passes only where both let it, and one of them may have an old config.",
+        "Take the other one off: `borderguard detach --config FILE --pin-path DIR`. After a change of `state.pin_path` DIR is its old value.";
+    GuardedLate = "guarded-late",
+        "An interface was guarded later than two seconds after it came, or a start found it without a guard beside what an earlier daemon had left, and it had sent packets by then. They were not judged. This is told for a minute.",
+        "See what held up the daemon, or what was done while none ran. The audit trail has the number of packets of every interface, late or not, as `sent_before`.";
     EntriesMissing = "entries-missing",
         "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
@@ -86,6 +92,9 @@ codes! {
     ConfigRefused = "config-refused",
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload.";
+    RestartNeeded = "restart-needed",
+        "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
+        "Restart the daemon, or give the key its value back and reload. For `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path` with its old value, and start it.";
     LastDatabase = "last-database",
         "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
@@ -105,8 +114,8 @@ codes! {
         "The store can't be opened now: another process holds it, or the disk is full, read-only or fails. Every exemption is closed.",
         "Do what the message says: end the other process, or mend the disk. It is tried again. Put no copy back.";
     StoreMoved = "store-moved",
-        "The state directory or the store in it was moved or removed. What is written now would be lost.",
-        "Put the directory back, or restart the daemon to begin a new store.";
+        "The state directory or the store in it was moved or removed: what is written now would be lost, or a start found none and began a new one.",
+        "Put the directory back: after a start end the daemon first, and remove the new one. Or restart the daemon to go on with a new store.";
     StoreUnwritable = "store-unwritable",
         "The disk refuses to keep something: uses of exemptions, what crossed, or the geo database for a start that can't read the config's.",
         "Make room on the disk that has `state.directory`, or mend it. It is tried again; figures of reports are older until then.";
@@ -115,7 +124,7 @@ codes! {
         "Look at the disk that has `state.directory`.";
     AuditGap = "audit-gap",
         "The audit trail lacks a record that could not be kept.",
-        "Make room on the disk. The gap stays until the daemon is restarted; note it in your own records.";
+        "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one. The problem stays until the daemon is restarted.";
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config has no `[approval]`.",
         "Add `[approval]` to the config. See docs/approvals.md.";

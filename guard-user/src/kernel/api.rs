@@ -74,6 +74,8 @@ pub struct ObservedInterface {
     /// How many packets it had sent, by its own counter, when this process began to guard its egress; `None` where
     /// this process took that over.
     pub sent_before: Option<u64>,
+    /// Hooks at which another Border Guard is attached, one with another pin path.
+    pub other_guards: Vec<Hook>,
 }
 
 impl ObservedInterface {

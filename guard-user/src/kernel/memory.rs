@@ -354,6 +354,7 @@ impl Kernel for MemoryKernel {
                 })
                 .collect(),
             sent_before: device.sent_before,
+            other_guards: Vec::new(),
         });
         let missing_entries =
             if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };

@@ -95,7 +95,8 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
             attachment.attached_as = name.unwrap_or_else(|| interface.name.clone());
         }
         let sent_before = memory.sent_before.get(&interface.index).copied();
-        let observed = ObservedInterface { interface, has_route, attachments, sent_before };
+        let other_guards = chains.other_guards(&memory.programs);
+        let observed = ObservedInterface { interface, has_route, attachments, sent_before, other_guards };
         interfaces.insert(observed.interface.index, observed);
     }
     for &index in &unsure {
@@ -174,9 +175,22 @@ impl Chains {
     }
 
     fn programs(&self) -> impl Iterator<Item = u32> {
+        self.egress().chain(self.listed.xdp())
+    }
+
+    fn egress(&self) -> impl Iterator<Item = u32> {
         let tcx = self.tcx.iter().flatten().map(|tcx| tcx.program);
         let filters = self.filters.iter().flatten().filter_map(|filter| filter.program);
-        tcx.chain(filters).chain(self.listed.xdp())
+        tcx.chain(filters)
+    }
+
+    /// Hooks that have a program of another Border Guard.
+    fn other_guards(&self, programs: &Programs) -> Vec<Hook> {
+        let is_there = |hook: &Hook| match hook {
+            Hook::Egress => self.egress().any(|id| programs.is_of_another_guard(id)),
+            Hook::Ingress => self.listed.xdp().is_some_and(|id| programs.is_of_another_guard(id)),
+        };
+        Hook::ALL.into_iter().filter(is_there).collect()
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Programs {
 struct Program {
     name: String,
     is_ours: bool,
+    /// Whether it has a name of ours.
+    has_our_name: bool,
 }
 
 impl Programs {
@@ -33,9 +35,9 @@ impl Programs {
         for program in loaded_programs() {
             match program {
                 Ok(program) => {
-                    let is_ours = is_ours(&program, control);
+                    let (is_ours, has_our_name) = (is_ours(&program, control), has_our_name(&program));
                     let name = program.name_as_str().filter(|name| !name.is_empty()).unwrap_or("unnamed");
-                    known.insert(program.id(), Program { name: name.to_owned(), is_ours });
+                    known.insert(program.id(), Program { name: name.to_owned(), is_ours, has_our_name });
                 }
                 Err(error) => check_permission(error)?,
             }
@@ -49,6 +51,11 @@ impl Programs {
         self.known.get(&id).is_some_and(|program| program.is_ours)
     }
 
+    /// Whether the program of this id is, by its name, one of a Border Guard with another pin path.
+    pub(super) fn is_of_another_guard(&self, id: u32) -> bool {
+        self.known.get(&id).is_some_and(|program| program.has_our_name && !program.is_ours)
+    }
+
     /// What the program of this id is called.
     pub(super) fn name(&self, id: u32) -> String {
         self.known.get(&id).map_or_else(|| format!("program {id}"), |program| program.name.clone())
@@ -56,8 +63,11 @@ impl Programs {
 }
 
 fn is_ours(program: &ProgramInfo, control: u32) -> bool {
+    has_our_name(program) && matches!(program.map_ids(), Ok(Some(maps)) if maps.contains(&control))
+}
+
+fn has_our_name(program: &ProgramInfo) -> bool {
     program.name_as_str().is_some_and(|name| hooks::programs().any(|ours| ours == name))
-        && matches!(program.map_ids(), Ok(Some(maps)) if maps.contains(&control))
 }
 
 /// A program that goes away between two calls is passed over.

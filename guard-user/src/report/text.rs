@@ -1,33 +1,6 @@
-//! Text from documents and the command line, made safe to read in a page or a spreadsheet.
+//! Text from documents and the command line, made safe to read in a spreadsheet.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
-/// The text with every character made visible that a reader would not see or that turns text around:
-/// controls, and the bidirectional controls of Unicode (UAX 9), as Rust escapes them.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for letter in text.chars() {
-        match is_hidden(letter) {
-            // Writing to a string does not fail.
-            true => drop(write!(shown, "{}", letter.escape_default())),
-            false => shown.push(letter),
-        }
-    }
-    Cow::Owned(shown)
-}
-
-fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        // Noncharacters, which HTML counts as errors.
-        || matches!(letter, '\u{fdd0}'..='\u{fdef}')
-        || u32::from(letter) & 0xfffe == 0xfffe
-}
+use crate::text::visible;
 
 /// The text as a cell of CSV that no spreadsheet takes for a formula: an apostrophe is put before each
 /// character that would begin one at the start of the cell, or after what a spreadsheet may take for the
@@ -53,12 +26,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn hidden_characters_are_shown() {
-        assert_eq!(visible("Dublin, Éire"), "Dublin, Éire");
-        assert_eq!(visible("a\0\n\u{202e}b\u{feff}"), "a\\u{0}\\n\\u{202e}b\\u{feff}");
-    }
 
     #[test]
     fn a_cell_begins_no_formula() {

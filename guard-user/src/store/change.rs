@@ -11,6 +11,7 @@ use crate::audit::{Kind, Who};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
+use crate::text::Unseen;
 
 /// Which exemptions a change is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +105,9 @@ impl Change {
         }
     }
 
-    fn why(&self) -> &str {
+    /// The words of the order, or why it is done.
+    #[must_use]
+    pub fn why(&self) -> &str {
         match self {
             Self::Stay { order } => order,
             Self::Resume { why } | Self::Revoke { why } | Self::Invalidate { why } => why,
@@ -121,17 +124,24 @@ impl Kept {
         if change.why().trim().is_empty() || change.why().len() > WHY_BYTES {
             return Err(StoreError::BadReason);
         }
+        // The same rule as for a document's text: who reads the record must see what was written.
+        if let Some(unseen) = Unseen::find(change.why()) {
+            return Err(StoreError::UnseenInReason(unseen));
+        }
         let keys: Vec<Key> = match target {
             Target::Id(id) => vec![self.version_of(id)?],
             Target::Instrument(name) => {
                 let rests = |entry: &Entry| {
-                    let open = !entry.record.is_closed() || entry.unsaved;
-                    open && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
+                    entry.can_be_closed()
+                        && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
                 };
                 let found = self.entries().filter(|(_, entry)| rests(entry));
                 let found: Vec<Key> = found.map(|(key, _)| key.clone()).collect();
                 if found.is_empty() {
-                    return Err(StoreError::NoSuchInstrument { name: name.to_owned() });
+                    return Err(StoreError::NoSuchInstrument {
+                        name: name.to_owned(),
+                        near: self.near(name),
+                    });
                 }
                 found
             }

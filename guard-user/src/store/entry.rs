@@ -28,6 +28,11 @@ impl Entry {
         self.document.is_some() && self.record.is_active()
     }
 
+    /// Whether an order closes it, or closes it again.
+    pub(super) fn can_be_closed(&self) -> bool {
+        !self.record.is_closed() || self.unsaved
+    }
+
     /// What the kernel has counted for it by these counts of accounts. No count goes back, and none is past the
     /// quota, which the kernel does not let it be.
     pub(super) fn counted(&self, counts: &[(u16, Use)]) -> Use {
@@ -42,9 +47,22 @@ impl Entry {
 
     /// What the kernel is to have of it.
     pub(super) fn to_kernel(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
+        self.entries_with(quota::left, clocks, pins)
+    }
+
+    /// The same for a kernel that has counted nothing, with what is left as the disk has it.
+    pub(super) fn as_recorded(&self, clocks: &Clocks, pins: &[String]) -> Vec<KernelExemption> {
+        self.entries_with(quota::left_as_recorded, clocks, pins)
+    }
+
+    fn entries_with(
+        &self,
+        left: impl Fn(&Document, &Record) -> u64,
+        clocks: &Clocks,
+        pins: &[String],
+    ) -> Vec<KernelExemption> {
         let Some(document) = self.document.as_ref().filter(|_| self.is_active()) else { return Vec::new() };
-        let left = quota::left(document, &self.record);
-        kernel_entries(document, &self.record.slots, pins, left, clocks)
+        kernel_entries(document, &self.record.slots, pins, left(document, &self.record), clocks)
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
-use super::Misplaced;
+use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::ErrorKind;
 use crate::exemption::lifecycle;
+use crate::text::Unseen;
 
 /// Something in the store that can't be used. Its exemption is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,10 +64,16 @@ pub enum StoreError {
         id: String,
     },
     /// No open exemption rests on this instrument.
-    #[error("no open exemption rests on the instrument \"{name}\"; `borderguard exemption list` names the instruments", name = .name.escape_debug())]
+    #[error(
+        "no open exemption rests on the instrument \"{name}\"{near}; `borderguard exemption list` names the instruments",
+        name = .name.escape_debug(),
+        near = .near.as_ref().map(|near| format!(", and {}", near.hint())).unwrap_or_default()
+    )]
     NoSuchInstrument {
         /// The name that was asked for.
         name: String,
+        /// What is known of it.
+        near: Option<Near>,
     },
     /// Its state does not allow it.
     #[error("the exemption \"{id}\": {refused}", id = .id.escape_debug())]
@@ -96,6 +103,9 @@ pub enum StoreError {
     /// A reason that says nothing, or too much.
     #[error("a reason of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
     BadReason,
+    /// A reason with a character that its readers would not see, or not alike.
+    #[error("the reason {0}: write it without")]
+    UnseenInReason(Unseen),
     /// Every slot of the kernel's table is taken.
     #[error(
         "the kernel's {} places for exemptions do not have {wanted} free: revoke one that is not needed",
@@ -120,6 +130,32 @@ fn remedy(source: &io::Error) -> &'static str {
 }
 
 impl StoreError {
+    /// A short name of why a change was refused, that stays the same from release to release; `None` where the store or
+    /// the disk is at fault.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } => Some("no-such-exemption"),
+            Self::NoSuchInstrument { .. } => Some("no-such-instrument"),
+            Self::State { .. } => Some("wrong-state"),
+            Self::Outdated { .. } => Some("outdated"),
+            Self::NotResumable { .. } => Some("not-resumable"),
+            Self::BadReason => Some("bad-reason"),
+            Self::UnseenInReason(_) => Some("unseen-in-reason"),
+            Self::NoSlot { .. } => Some("no-room"),
+            Self::Held { .. } | Self::Disk { .. } | Self::Misplaced { .. } | Self::Damaged { .. } => None,
+        }
+    }
+
+    /// The message for those who may look and not read what is confidential: without the name of an instrument.
+    #[must_use]
+    pub fn without_names(&self) -> String {
+        match self {
+            Self::NoSuchInstrument { .. } => "no open exemption rests on this instrument".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// The database could not be used when the store was opened: because of what is in it, or because it could not be
     /// had.
     pub(super) fn unusable(path: &Path, is_damaged: bool) -> Self {

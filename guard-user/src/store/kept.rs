@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use super::entry::Entry;
+use super::instruments::{Near, is_nearly};
 use super::slots::every_slot;
 use super::{Key, Problem, StoreError};
 use crate::audit::Kind;
@@ -235,6 +236,31 @@ impl Kept {
             }
         };
         self.entries().filter_map(|(key, entry)| Some((key.clone(), why(entry)?))).collect()
+    }
+}
+
+/// Instruments.
+impl Kept {
+    /// What is known of a name on which no open exemption rests: an order with a slip in it closes nothing.
+    pub(super) fn near(&self, name: &str) -> Option<Near> {
+        let of = |wanted_open: bool| {
+            let entries = self.entries().filter(move |(_, entry)| entry.can_be_closed() == wanted_open);
+            entries.filter_map(|(_, entry)| Some(entry.document.as_ref()?.instrument.name.as_str()))
+        };
+        if of(false).any(|its| its == name) {
+            return Some(Near::Closed);
+        }
+        let nearly = |its: &&str| is_nearly(name, its);
+        let open = of(true).find(nearly).map(|its| Near::Open(its.to_owned()));
+        open.or_else(|| of(false).find(nearly).map(|its| Near::OfClosed(its.to_owned())))
+    }
+
+    /// Whether everybody who may look may read this name: an exemption that is not confidential has it. A name with
+    /// a slip in it may be nearly one that is confidential.
+    #[must_use]
+    pub fn is_public_instrument(&self, name: &str) -> bool {
+        let is_it = |document: &Document| !document.confidential && document.instrument.name == name;
+        self.entries().any(|(_, entry)| entry.document.as_deref().is_some_and(is_it))
     }
 }
 

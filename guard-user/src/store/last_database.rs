@@ -87,8 +87,11 @@ pub fn write(state_directory: &Path, database: &GeoDb) -> Result<(), LastDatabas
     };
     new_file::remove_left(&beside).map_err(failed("removing what was left of writing it"))?;
     let file = new_file::private().open(&beside).map_err(failed("making it"))?;
-    let written = write_to(file, database).and_then(|file| file.sync_all());
-    written.map_err(failed("writing it"))?;
+    if let Err(error) = write_to(file, database).and_then(|file| file.sync_all()) {
+        // On a full disk the room that it takes is the store's.
+        let _left_for_the_next_try = fs::remove_file(&beside);
+        return Err(failed("writing it")(error));
+    }
     fs::rename(&beside, &path).map_err(failed("naming it"))?;
     let synced = File::open(state_directory).and_then(|folder| folder.sync_all());
     synced.map_err(failed("syncing its folder"))

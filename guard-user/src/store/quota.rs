@@ -23,6 +23,17 @@ pub(super) fn slice(quota: u64) -> u64 {
     quota.min((quota / PARTS).max(SMALLEST))
 }
 
+/// What may still pass by what the disk has, for whoever has no counts of the kernel's. Where nothing is granted ahead
+/// of what was counted, the counts have ended and what was granted was given back: then a start grants anew, from all
+/// that is left of the quota.
+pub(super) fn left_as_recorded(document: &Document, record: &Record) -> u64 {
+    let Some(quota) = document.quota_bytes else { return u64::MAX };
+    let used = record.used().bytes;
+    let is_settled = record.counted.bytes == 0 && record.granted <= record.before.bytes;
+    let most = if is_settled { quota } else { quota.min(record.granted) };
+    most.saturating_sub(used)
+}
+
 /// What the kernel may let through in the present slots.
 pub(super) fn left(document: &Document, record: &Record) -> u64 {
     match document.quota_bytes {

@@ -14,9 +14,10 @@ use super::tables::{
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use crate::compile::KernelExemption;
+use crate::config::{Errors, Finding};
 use crate::exemption::Clocks;
 use crate::exemption::record::{Record, Use};
-use crate::exemption::{self, Document, Surroundings};
+use crate::exemption::{self, Document, ErrorKind, Surroundings};
 
 /// The store at one moment.
 pub struct Reader {
@@ -108,15 +109,15 @@ impl Reader {
         Ok(found.and_then(|bytes| Record::from_bytes(bytes.value()).ok()))
     }
 
-    /// The exemptions that are open with their ids, as the kernel has them. What the
-    /// kernel has counted since it was last asked is not taken from the quotas.
+    /// The exemptions that are open with their ids, for tables without counts: of a quota is left what it is more than
+    /// what the store last recorded as used. What the kernel has counted since is not taken from it.
     ///
     /// # Errors
     /// [`StoreError`] where they can't be read.
     pub fn kernel_exemptions(&self, clocks: &Clocks, pins: &[String]) -> Result<Vec<NamedEntry>, StoreError> {
         let entries = self.exemptions()?.entries;
         let named = entries.iter().flat_map(|((id, _), entry)| {
-            entry.to_kernel(clocks, pins).into_iter().map(|it| (id.clone(), it))
+            entry.as_recorded(clocks, pins).into_iter().map(|it| (id.clone(), it))
         });
         Ok(named.collect())
     }
@@ -140,7 +141,7 @@ impl Reader {
         Ok(match parsed {
             Ok(document) if (&document.id, document.version) == (&key.0, key.1) => Ok(document),
             Ok(_) => Err("its document is another exemption's".to_owned()),
-            Err(errors) => Err(format!("its document can't be used any more: {errors}")),
+            Err(errors) => Err(format!("its document can't be used any more: {}", places(&errors))),
         })
     }
 
@@ -265,6 +266,16 @@ impl Reader {
             Err(error) => Err(self.unreadable(error)),
         }
     }
+}
+
+/// The errors of a document by key and code: whoever may look is told of the problem, and what the messages quote may be
+/// confidential.
+fn places(errors: &Errors<ErrorKind>) -> String {
+    let one = |error: &Finding<ErrorKind>| match error.field.as_str() {
+        "" => error.kind.code().to_owned(),
+        field => format!("{field}: {}", error.kind.code()),
+    };
+    errors.errors.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// SHA-256, 64 hex digits.

@@ -9,6 +9,7 @@ use super::{
 /// is made of it, then the daemon, then the command line. The kernel's side knows the crate `guard-common` alone.
 pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "kernel", may: &[] },
+    Layer { module: "text", may: &[] },
     Layer { module: "geo", may: &[] },
     Layer { module: "groups", may: &[] },
     Layer { module: "health", may: &[] },
@@ -16,13 +17,13 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "approval", may: &[] },
     Layer { module: "worker", may: &[] },
     Layer { module: "config", may: &["approval", "geo", "groups"] },
-    Layer { module: "exemption", may: &["approval", "config", "groups"] },
+    Layer { module: "exemption", may: &["approval", "config", "groups", "text"] },
     Layer { module: "audit", may: &["approval"] },
     Layer { module: "inputs", may: &["config", "geo"] },
     Layer { module: "compile", may: &["config", "exemption", "geo"] },
-    Layer { module: "store", may: &["approval", "audit", "config", "exemption", "geo"] },
+    Layer { module: "store", may: &["approval", "audit", "config", "exemption", "geo", "text"] },
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
-    Layer { module: "report", may: &["audit", "exemption"] },
+    Layer { module: "report", may: &["audit", "exemption", "text"] },
     Layer { module: "events", may: &["config", "exemption", "worker"] },
     Layer { module: "telemetry", may: &["config", "events", "exemption", "health", "kernel", "worker"] },
     Layer {
@@ -71,6 +72,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "report",
             "store",
             "telemetry",
+            "text",
         ],
     },
 ];

@@ -27,7 +27,7 @@ pub(super) fn run_over(link: Link, frame: &[u8], stale: u8) -> (Parsed, Packet) 
         proto: stale,
         tcp_flags: stale,
         flags: stale,
-        pad: stale,
+        tunnel: stale,
     };
     let mut out = Packet {
         layers: [old; MAX_LAYERS],

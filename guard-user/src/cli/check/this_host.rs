@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rustix::fs::Access;
+use rustix::fs::{Access, StatVfsMountFlags};
 
 use crate::approval::load::{LoadError, load};
 use crate::compile;
@@ -29,6 +29,8 @@ use crate::store::{FILE, Reader, StoreError};
 const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (linux/magic.h).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+/// What a disk must have left for the store, its growth and the last geo database, bytes.
+const STORE_BYTES: u64 = 16 << 20;
 /// How long the source of names may take for a group.
 const NAMES: Duration = Duration::from_secs(2);
 
@@ -205,6 +207,9 @@ fn state_fault(directory: &Path) -> Option<String> {
     if let Some(fault) = folder_fault(directory) {
         return Some(fault);
     }
+    if let Some(fault) = disk_fault(directory) {
+        return Some(fault);
+    }
     match Reader::open(directory) {
         // A daemon that runs has it open.
         Ok(_) | Err(StoreError::Held { .. }) => {}
@@ -229,6 +234,23 @@ fn socket_fault(path: &Path) -> Option<String> {
     // A socket that is there is a daemon's that runs, or one that the next takes the place of.
     let found = fs::symlink_metadata(path).ok()?;
     (!found.file_type().is_socket()).then(|| SocketError::NoSocket { path: path.to_owned() }.to_string())
+}
+
+/// Why the disk of a folder takes no store.
+fn disk_fault(folder: &Path) -> Option<String> {
+    let Some((nearest, None)) = nearest(folder) else { return None };
+    let disk = rustix::fs::statvfs(&nearest).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    match disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        true => Some(format!("{} is on a disk that is mounted read-only", nearest.display())),
+        false if free < STORE_BYTES => Some(format!(
+            "{} is on a disk that has {} KiB left; the store and the last geo database need {} MiB",
+            nearest.display(),
+            free >> 10,
+            STORE_BYTES >> 20
+        )),
+        false => None,
+    }
 }
 
 /// Why a folder is not there, can't be made or can't be written.

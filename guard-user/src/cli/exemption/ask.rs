@@ -10,11 +10,14 @@ use serde_json::json;
 use super::{show, signatures};
 use crate::approval::Signature;
 use crate::cli::CliError;
+use crate::cli::check::counted;
+use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
-use crate::exemption::{self, ErrorKind, Summary, Surroundings};
+use crate::exemption::limits::DOCUMENT_BYTES;
+use crate::exemption::{self, ErrorKind, State, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// How a change is asked for, and its answer shown.
@@ -44,7 +47,7 @@ pub(super) fn load(
     let surroundings = Surroundings { now: Some(now), ..Surroundings::default() };
     // What is wrong with the document alone can be said without a daemon.
     let checked = exemption::parse(file, &bytes, &surroundings).map_err(refused);
-    let (document, known) = match (String::from_utf8(bytes), checked) {
+    let (document, known) = match (String::from_utf8(without_half_a_letter(bytes)), checked) {
         (Ok(document), Ok(known)) => (document, known),
         (Ok(document), Err(errors)) if !how.dry_run => return Err(recorded(&socket, file, document, errors)),
         (_, Err(errors)) => return Err(errors.into()),
@@ -57,6 +60,17 @@ pub(super) fn load(
     let begins = if known.valid_from > now { "once it begins" } else { "from now on" };
     let done = format!("; the kernel lets through {begins}:");
     change(&socket, &request, how, (&done, "; loaded, the kernel would let through:"), now, out)
+}
+
+/// What was read of a document that is too long may end within a character.
+fn without_half_a_letter(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() > DOCUMENT_BYTES
+        && let Err(error) = std::str::from_utf8(&bytes)
+        && error.error_len().is_none()
+    {
+        bytes.truncate(error.valid_up_to());
+    }
+    bytes
 }
 
 /// Has a daemon that runs refuse a document with errors, so that its audit trail has the refusal.
@@ -87,7 +101,7 @@ pub(crate) fn change(
                 });
                 writeln!(out, "{object}")?;
             } else {
-                writeln!(out, "{message} (generation {generation}){done}")?;
+                sentence(&format!("{message} (generation {generation}){done}"), out)?;
                 each(&exemptions, now, out)?;
             }
         }
@@ -96,13 +110,18 @@ pub(crate) fn change(
                 let object = json!({"changed": false, "message": message, "exemptions": exemptions});
                 writeln!(out, "{object}")?;
             } else {
-                writeln!(out, "nothing was changed: {message}{planned}")?;
+                sentence(&format!("nothing was changed: {message}{planned}"), out)?;
                 each(&exemptions, now, out)?;
             }
         }
         _ => return Err(unexpected(socket).into()),
     }
     Ok(Exit::Ok)
+}
+
+/// Writes what was done, or would be.
+fn sentence(text: &str, out: &mut impl Write) -> Result<()> {
+    Ok(write_wrapped("", show::REST, &plain(text), out)?)
 }
 
 fn each(exemptions: &[Summary], now: Timestamp, out: &mut impl Write) -> Result<()> {
@@ -112,13 +131,48 @@ fn each(exemptions: &[Summary], now: Timestamp, out: &mut impl Write) -> Result<
     Ok(())
 }
 
+/// Which exemptions are listed: those in one of these states and for one of these pins; empty is any.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Only<'a> {
+    pub(super) states: &'a [State],
+    pub(super) pins: &'a [String],
+}
+
+impl Only<'_> {
+    fn takes(&self, summary: &Summary) -> bool {
+        (self.states.is_empty() || self.states.contains(&summary.state))
+            && (self.pins.is_empty() || self.pins.iter().any(|pin| summary.pins.contains(pin)))
+    }
+}
+
 /// `exemption list`
-pub(super) fn list(json: bool, socket: &Path, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+pub(super) fn list(
+    only: &Only<'_>,
+    json: bool,
+    socket: &Path,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
     let Response::Exemptions { exemptions } = ask(socket, &Request::ExemptionList {})? else {
         return Err(unexpected(socket).into());
     };
+    listed(exemptions, only, json, now, out)
+}
+
+fn listed(
+    mut exemptions: Vec<Summary>,
+    only: &Only<'_>,
+    json: bool,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
+    let all = exemptions.len();
+    exemptions.retain(|summary| only.takes(summary));
     match json {
         true => writeln!(out, "{}", serde_json::to_string(&exemptions)?)?,
+        false if exemptions.is_empty() && all > 0 => {
+            writeln!(out, "none of {} is in such a state and for such a pin", counted(all, "exemption"))?;
+        }
         false => show::list(&exemptions, now, out)?,
     }
     Ok(Exit::Ok)
@@ -147,7 +201,8 @@ pub(super) fn show(
     show::one(&exemption, now, out)?;
     for approval in &approvals {
         let role = approval.role.as_deref().map(|role| format!(" as {role}")).unwrap_or_default();
-        writeln!(out, "  signed   by {}{role}, with {}", approval.identity, approval.fingerprint)?;
+        let by = format!("by {}{role}, with {}", approval.identity, approval.fingerprint);
+        show::fact("signed", &by, out)?;
     }
     if approvals.is_empty() && !exemption.confidential {
         writeln!(out, "  approved by nobody: approvals were not verified when it was loaded")?;
@@ -169,5 +224,57 @@ fn text(signature: Signature) -> Result<SignatureText> {
 }
 
 fn refused(errors: Errors<ErrorKind>) -> CliError {
-    CliError::document(errors.to_string())
+    CliError::errors(&errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_is_cut_within_a_letter_is_text_and_still_too_long() {
+        for letter in ["x", "é", "€", "𝄞"] {
+            for before in 0..4 {
+                let text = format!("{}{}", "#".repeat(DOCUMENT_BYTES - before), letter.repeat(8));
+                let folder = tempfile::tempdir().unwrap();
+                let file = folder.path().join("m.toml");
+                std::fs::write(&file, &text).unwrap();
+                let sent = String::from_utf8(without_half_a_letter(exemption::read(&file).unwrap())).unwrap();
+                assert!(sent.len() > DOCUMENT_BYTES && text.starts_with(&sent), "{letter} {before}");
+            }
+        }
+        let no_text = vec![0xff; DOCUMENT_BYTES + 4];
+        assert_eq!(without_half_a_letter(no_text.clone()), no_text);
+    }
+
+    #[test]
+    fn a_list_can_be_of_some_states_and_pins_alone() {
+        use super::super::show::tests::summary;
+        let stayed =
+            Summary { id: "b".into(), state: State::Stayed, pins: vec!["backup".into()], ..summary() };
+        let all = vec![summary(), stayed];
+        let ids = |states: &[State], pins: &[&str]| {
+            let pins: Vec<String> = pins.iter().map(|&pin| pin.to_owned()).collect();
+            let only = Only { states, pins: &pins };
+            let mut out = Vec::new();
+            let now = Timestamp::UNIX_EPOCH;
+            listed(all.clone(), &only, true, now, &mut out).unwrap();
+            let shown: Vec<Summary> = serde_json::from_slice(&out).unwrap();
+            let mut text = Vec::new();
+            listed(all.clone(), &only, false, now, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(
+                text.starts_with("none of 2 exemptions is in such a state"),
+                shown.is_empty(),
+                "{text}"
+            );
+            shown.into_iter().map(|it| it.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[], &[]), ["m-1", "b"]);
+        assert_eq!(ids(&[State::Stayed], &[]), ["b"]);
+        assert_eq!(ids(&[State::Stayed, State::Active], &[]), ["m-1", "b"]);
+        assert_eq!(ids(&[], &["files"]), ["m-1"]);
+        assert_eq!(ids(&[], &["files", "backup"]), ["m-1", "b"]);
+        assert_eq!(ids(&[State::Stayed], &["files"]), Vec::<String>::new());
+    }
 }

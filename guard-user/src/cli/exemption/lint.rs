@@ -7,8 +7,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{policy, show};
+use super::policy::{Against, Prospect};
+use super::show;
 use crate::cli::check::{counted, finding_json, write_finding};
+use crate::cli::table::plain;
 use crate::config::Errors;
 use crate::exemption::{self, Document, ErrorKind, Summary, Surroundings};
 use crate::exit::Exit;
@@ -19,7 +21,7 @@ pub struct Args {
     /// The document
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The config whose pins the document is held against; without it any pin will do
+    /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One JSON object
@@ -32,15 +34,33 @@ pub struct Args {
 /// # Errors
 /// Where the config can't be used or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
-    let checked =
-        exemption::load(&args.file, &surroundings(pins.as_deref(), now)).map(|(document, _)| document);
+    let against = args.config.as_deref().map(Against::load).transpose()?;
+    let pins = against.as_ref().map(|against| against.pins.as_slice());
+    let loaded = exemption::load(&args.file, &surroundings(pins, now)).map(|(document, _)| document);
+    let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
     if args.json {
-        writeln!(out, "{}", report_json(&args.file, &checked, now))?;
+        let mut object = report_json(&args.file, &checked, now);
+        object["notes"] = json!(prospect.notes());
+        writeln!(out, "{object}")?;
     } else {
         report(&args.file, &checked, pins.is_some(), now, out)?;
+        prospect.notes().iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
     }
     Ok(exit(&checked))
+}
+
+/// Refuses a good document that nobody can approve by the config.
+pub(super) fn approvable(
+    file: &Path,
+    checked: Checked,
+    against: Option<&Against>,
+    now: Timestamp,
+) -> (Checked, Prospect) {
+    let (Ok(document), Some(against)) = (&checked, against) else { return (checked, Prospect::default()) };
+    match against.approvable(file, document.clone(), now) {
+        Ok((document, prospect)) => (Ok(document), prospect),
+        Err(errors) => (Err(errors), Prospect::default()),
+    }
 }
 
 /// What came of checking a document.
@@ -101,7 +121,7 @@ pub(super) fn report_json(file: &Path, checked: &Checked, now: Timestamp) -> Val
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::tests::DOCUMENT;
+    use super::super::verify::tests::{Bed, DOCUMENT, now};
     use super::*;
 
     fn lint(text: &str, pin: Option<&str>, json: bool) -> (Exit, String) {
@@ -162,5 +182,58 @@ mod tests {
         let object: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!((code, &object["errors"][0]["code"]), (Exit::BadInput, &json!("foreign-order-alone")));
         assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(9), &Value::Null));
+    }
+
+    #[test]
+    fn a_document_that_nobody_can_approve_is_refused() {
+        let bed = Bed::new();
+        let lint = |name: &str, json: bool| {
+            let args = Args { file: bed.file(name), config: Some(bed.file("policy.toml")), json };
+            let mut out = Vec::new();
+            let exit = run(&args, now(), &mut out).unwrap();
+            (exit, String::from_utf8(out).unwrap())
+        };
+        let (exit, shown) = lint("m.toml", false);
+        assert_eq!(exit, Exit::Ok, "{shown}");
+        let last = "it can't be loaded by bob: nobody else could have approved it";
+        assert_eq!(shown.lines().last(), Some(last));
+        for (part, instead, code, told) in [
+            (
+                "role = \"dpo\"",
+                "role = \"press\"",
+                "too-few-signers",
+                "0 of the config's signers have this role",
+            ),
+            ("count = 1", "count = 2", "approvals-missing", "approvals are missing: 1 as \"dpo\""),
+            ("submitter", "submitter_", "no-submitter", "does not say who wrote it"),
+            ("anne@", "bob@", "", ""),
+        ] {
+            std::fs::write(bed.file("other.toml"), DOCUMENT.replacen(part, instead, 1)).unwrap();
+            if part == "submitter" {
+                let without: Vec<&str> =
+                    DOCUMENT.lines().filter(|line| !line.contains("submitter")).collect();
+                std::fs::write(bed.file("other.toml"), without.join("\n")).unwrap();
+            }
+            let (exit, shown) = lint("other.toml", false);
+            let (_, object) = lint("other.toml", true);
+            let object: Value = serde_json::from_str(&object).unwrap();
+            if code.is_empty() {
+                assert_eq!((exit, &object["usable"]), (Exit::Ok, &json!(true)), "{shown}");
+                continue;
+            }
+            assert_eq!(exit, Exit::BadInput, "{shown}");
+            assert!(
+                shown.contains("error: approval: nobody can approve it") && shown.contains(told),
+                "{shown}"
+            );
+            assert_eq!(object["errors"][0]["code"], json!(code));
+        }
+        // Without the file of keys the roles alone are held against it, and that is told.
+        std::fs::remove_file(bed.file("allowed_signers")).unwrap();
+        let (exit, shown) = lint("m.toml", false);
+        assert!(
+            exit == Exit::Ok && shown.contains("whether its signers have keys was not looked at"),
+            "{shown}"
+        );
     }
 }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{file, lint, policy};
+use super::policy::Against;
+use super::{file, lint};
 use crate::cli::CliError;
 use crate::config::schema::{Key, Need, Section, Shape};
 use crate::exemption;
@@ -29,7 +30,7 @@ pub struct Args {
     /// approval that is there already begins the next one
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The config whose pins the document is held against; without it any pin will do
+    /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Show what would be written, and write nothing
@@ -91,9 +92,11 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     if !DOCUMENT.keys.iter().any(|key| key.section.is_empty() && key.name == "version" && draft.has(key)) {
         draft.answer("version", "1").map_err(refused)?;
     }
-    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
+    let against = args.config.as_deref().map(Against::load).transpose()?;
+    let pins = against.as_ref().map(|against| against.pins.as_slice());
     let text = draft.to_toml();
-    let checked = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins.as_deref(), now));
+    let parsed = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins, now));
+    let (checked, _) = lint::approvable(&args.file, parsed, against.as_ref(), now);
     if !args.dry_run {
         file::write(&args.file, &text)?;
     }

@@ -1,25 +1,114 @@
-//! The config that a document is held against.
+//! The config that a document is held against: its pins, and whether its signers can approve it at all.
 
 use std::path::Path;
 
 use anyhow::Result;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use crate::approval::load::LoadError;
+use crate::approval::{self, AllowedSigners, Candidate, Hopeless};
 use crate::cli::CliError;
-use crate::config::{self, Policy, Surroundings};
+use crate::config::{self, Errors, Finding, Policy, Surroundings};
+use crate::exemption::{Document, ErrorKind};
 
 /// What a config says, by its text alone.
 pub(super) fn load(config: &Path) -> Result<Policy> {
-    let checked = config::load(config, &Surroundings::new(None))
-        .map_err(|errors| CliError::document(errors.to_string()))?;
+    let checked =
+        config::load(config, &Surroundings::new(None)).map_err(|errors| CliError::errors(&errors))?;
     Ok(checked.policy)
-}
-
-/// The names of a config's pins.
-pub(super) fn pins_of(config: &Path) -> Result<Vec<String>> {
-    Ok(pin_names(&load(config)?))
 }
 
 /// The names of a policy's pins.
 pub(super) fn pin_names(policy: &Policy) -> Vec<String> {
-    policy.pins.iter().map(|pin| pin.name.clone()).collect()
+    policy.pin_names()
+}
+
+/// What a config says of a document.
+pub(super) struct Against {
+    /// The names of its pins.
+    pub(super) pins: Vec<String>,
+    approval: Option<Approvers>,
+}
+
+struct Approvers {
+    signers: Vec<approval::Signer>,
+    /// Or why they are not known: on an approver's machine the file need not be there.
+    allowed: Result<AllowedSigners, String>,
+}
+
+/// Who could approve a document.
+#[derive(Debug, Default)]
+pub(super) struct Prospect {
+    /// Users among the signers who can't be the one who loads it.
+    pub(super) cannot_load: Vec<String>,
+    /// Why keys were not looked at.
+    pub(super) unread: Option<String>,
+}
+
+impl Against {
+    /// Reads the config and its file of allowed signers.
+    ///
+    /// # Errors
+    /// Where one of them can't be used: then nothing is approved by them.
+    pub(super) fn load(config: &Path) -> Result<Self> {
+        let policy = load(config)?;
+        let approval = policy.approval.as_ref().map(|approvals| {
+            let allowed = match approval::load::load(&approvals.allowed_signers, &TimeZone::system()) {
+                Ok(allowed) => Ok(allowed),
+                Err(error @ LoadError::Unreadable { .. }) => Err(error.to_string()),
+                Err(error) => return Err(CliError::bad_input(error.to_string())),
+            };
+            Ok(Approvers { signers: approvals.signers.clone(), allowed })
+        });
+        Ok(Self { pins: pin_names(&policy), approval: approval.transpose()? })
+    }
+
+    /// Whether the signers can approve a document at all. Without `[approval]` nothing has to be approved.
+    ///
+    /// # Errors
+    /// What is missing also when all of them sign.
+    pub(super) fn prospect(&self, document: &Document, now: Timestamp) -> Result<Prospect, Hopeless> {
+        let Some(Approvers { signers, allowed }) = &self.approval else { return Ok(Prospect::default()) };
+        let required = document.requirements();
+        let candidate =
+            Candidate { bytes: &[], submitter: document.approval.submitter.as_deref(), required: &required };
+        let cannot_load = approval::prospect(&candidate, signers, allowed.as_ref().ok(), now)?;
+        Ok(Prospect { cannot_load, unread: allowed.as_ref().err().cloned() })
+    }
+
+    /// The same, as an error in the document.
+    pub(super) fn approvable(
+        &self,
+        file: &Path,
+        document: Document,
+        now: Timestamp,
+    ) -> Result<(Document, Prospect), Errors<ErrorKind>> {
+        match self.prospect(&document, now) {
+            Ok(prospect) => Ok((document, prospect)),
+            Err(hopeless) => {
+                let error = Finding {
+                    place: None,
+                    field: "approval".to_owned(),
+                    kind: ErrorKind::NotApprovable(hopeless),
+                };
+                Err(Errors { file: file.to_owned(), errors: vec![error] })
+            }
+        }
+    }
+}
+
+impl Prospect {
+    /// What is to say of it, a line each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let unread =
+            self.unread.iter().map(|why| format!("whether its signers have keys was not looked at: {why}"));
+        let cannot = match self.cannot_load.as_slice() {
+            [] => None,
+            some => {
+                Some(format!("it can't be loaded by {}: nobody else could have approved it", some.join(", ")))
+            }
+        };
+        unread.chain(cannot).collect()
+    }
 }

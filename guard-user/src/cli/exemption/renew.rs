@@ -48,8 +48,8 @@ pub struct Args {
 /// can't be written. What breaks a rule is not written: the exit says so.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     // One that is over is renewed, too.
-    let (old, bytes) = exemption::load(&args.file, &Surroundings::default())
-        .map_err(|errors| CliError::document(errors.to_string()))?;
+    let (old, bytes) =
+        exemption::load(&args.file, &Surroundings::default()).map_err(|errors| CliError::errors(&errors))?;
     let renewal =
         Renewal { replaces: old.version, until: args.until, from: args.from, review_by: args.review_by };
     let text = next_version(&String::from_utf8(bytes)?, &renewal)

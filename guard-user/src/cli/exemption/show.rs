@@ -4,10 +4,13 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use crate::cli::table::plain;
+use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::Summary;
 use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
 use crate::report::number::grouped;
+
+/// Before the lines that follow the first one of a fact.
+pub(super) const REST: &str = "           ";
 
 /// Writes what one exemption allows, and, where it is loaded, what became of it.
 ///
@@ -21,8 +24,9 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     };
     let secret = if summary.confidential { ", confidential" } else { "" };
     let act = format!("{}, {}, {}", instrument.kind, instrument.name, instrument.reference);
-    writeln!(out, "{id}, version {version}{secret}: {state}{}", plain(&act))?;
-    let mut line = |title: &str, value: &str| writeln!(out, "  {title:<8} {}", plain(value));
+    let head = format!("{id}, version {version}{secret}: {state}{}", plain(&act));
+    write_wrapped("", REST, &head, out)?;
+    let mut line = |title: &str, value: &str| fact(title, value, out);
     if let Some(replaced) = summary.replaces {
         line("renews", &format!("version {replaced}"))?;
     }
@@ -63,6 +67,14 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
     }
     Ok(())
+}
+
+/// Writes one line of what is known of an exemption.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub(super) fn fact(title: &str, value: &str, out: &mut impl Write) -> io::Result<()> {
+    write_wrapped(&format!("  {title:<8} "), REST, &plain(value), out)
 }
 
 fn receiver(recipient: &RecipientSummary) -> String {
@@ -134,7 +146,7 @@ fn distance(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::exemption::State;
     use crate::exemption::summary::{AssessmentSummary, ExporterSummary, RequiredSummary, RevokedSummary};
@@ -143,7 +155,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn summary() -> Summary {
+    pub(in super::super) fn summary() -> Summary {
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let recipient = |name: &str, country: &str, cidrs: &[&str], ports: &[&str]| RecipientSummary {
             name: name.to_owned(),

@@ -12,10 +12,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{policy, show, signatures};
+use super::policy::Against;
+use super::{show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
+use crate::cli::table::plain;
 use crate::exemption::{self, Summary, Surroundings};
 use crate::exit::Exit;
 
@@ -31,7 +33,7 @@ pub struct Args {
     /// The name in the signature's file, FILE.NAME.sig [default: the key's]
     #[arg(long = "as", value_name = "NAME")]
     pub label: Option<String>,
-    /// The config whose pins the document is held against; without it any pin will do
+    /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Check the document and print the command, and sign nothing
@@ -47,12 +49,21 @@ pub struct Args {
 /// # Errors
 /// Where the document has errors, the signature's file is there already, or `ssh-keygen` can't sign.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let pins = args.config.as_deref().map(policy::pins_of).transpose()?;
-    let surroundings = Surroundings { pins: pins.as_deref(), now: Some(now), earlier: None };
-    let (document, bytes) = exemption::load(&args.file, &surroundings)
-        .map_err(|errors| CliError::document(format!("{errors}\nnothing was signed")))?;
+    let against = args.config.as_deref().map(Against::load).transpose()?;
+    let pins = against.as_ref().map(|against| against.pins.as_slice());
+    let surroundings = Surroundings { pins, now: Some(now), earlier: None };
+    let (document, bytes) = exemption::load(&args.file, &surroundings).map_err(|errors| {
+        let CliError { codes, .. } = CliError::errors(&errors);
+        CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
+    })?;
     let signature = signatures::file_for(&args.file, &label(args)?)?;
     must_be_free(&signature)?;
+    // A warning: the config of this machine need not be the one by which the document is loaded.
+    let warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
+        Some(Ok(prospect)) => prospect.notes(),
+        Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
+        None => Vec::new(),
+    };
     if !args.json {
         let what = if args.dry_run { "would be signed" } else { "is signed" };
         writeln!(out, "this {what}:")?;
@@ -60,6 +71,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         if document.approval.required.is_empty() {
             writeln!(out, "it asks for nobody's approval: where approvals are verified it is refused")?;
         }
+        warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?;
         // Before ssh-keygen asks for a passphrase or a touch.
         out.flush()?;
     }
@@ -74,6 +86,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
             "signature": signature.to_string_lossy(),
             "signed": fingerprint.is_some(),
             "key": fingerprint,
+            "warnings": warnings,
             "command": command_line(args, &signature),
         });
         writeln!(out, "{object}")?;
@@ -253,6 +266,28 @@ mod tests {
                 .count(),
             0
         );
+    }
+
+    #[test]
+    fn who_signs_what_nobody_can_approve_is_warned() {
+        let bed = Bed::new();
+        let warnings = |bed: &Bed| {
+            let args =
+                Args { config: Some(bed.file("policy.toml")), dry_run: true, ..args(bed, key(ED25519)) };
+            let shown = signed(&args).unwrap();
+            let object = signed(&Args { json: true, ..args }).unwrap();
+            let object: Value = serde_json::from_str(&object).unwrap();
+            let told: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+            assert_eq!(object["warnings"], json!(told));
+            told.join("\n")
+        };
+        assert_eq!(warnings(&bed), "it can't be loaded by bob: nobody else could have approved it");
+        // Bob has no key any more.
+        let allowed = format!("anne@example.org {}\n", key(ED25519).public);
+        fs::write(bed.file("allowed_signers"), allowed).unwrap();
+        let told = warnings(&bed);
+        assert!(told.starts_with("by this config nobody can approve it, also when all"), "{told}");
+        assert!(told.ends_with("(no key of these signers counts: bob@example.org)"), "{told}");
     }
 
     #[test]

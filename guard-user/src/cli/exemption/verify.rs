@@ -17,6 +17,7 @@ use crate::approval::{
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Approvals;
+use crate::control::users::is_user;
 use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
 
@@ -52,8 +53,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let surroundings = Surroundings { pins: Some(&pins), now: Some(now), earlier: None };
-    let (document, bytes) = exemption::load(&args.file, &surroundings)
-        .map_err(|errors| CliError::document(errors.to_string()))?;
+    let (document, bytes) =
+        exemption::load(&args.file, &surroundings).map_err(|errors| CliError::errors(&errors))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
     let required = document.requirements();
     let candidate =
@@ -62,9 +63,16 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         approval::judge(&candidate, &signatures, &approvals.signers, &allowed, args.loader.as_deref(), now)
             .map(|(_, quorum)| quorum);
     let each = each(&bytes, &signatures, &approvals.signers, &allowed, now);
+    let stranger = args.loader.as_deref().and_then(|name| stranger(name, &approvals.signers));
     if args.json {
-        writeln!(out, "{}", report_json(&args.file, &each, &judged))?;
+        let mut object = report_json(&args.file, &each, &judged);
+        object["loader"] = json!(args.loader);
+        object["warning"] = json!(stranger);
+        writeln!(out, "{object}")?;
     } else {
+        if let Some(warning) = stranger {
+            writeln!(out, "warning: {warning}")?;
+        }
         report(&args.file, &each, &judged, out)?;
     }
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
@@ -81,6 +89,23 @@ fn approvals(config: &Path) -> Result<(Vec<String>, Approvals)> {
         ))
     })?;
     Ok((pins, approvals))
+}
+
+/// What is to say of a loader whom this host does not have as a user: a name with a typing error would be nobody's among
+/// the signers, and what was verified would not hold. The document may be loaded on another host, so that it is no error.
+fn stranger(name: &str, signers: &[Signer]) -> Option<String> {
+    let here = match is_user(name) {
+        Ok(true) => return None,
+        Ok(false) => "is no user of this host".to_owned(),
+        Err(error) => format!("could not be looked up on this host ({error})"),
+    };
+    let of_config = match signers.iter().find(|signer| signer.user.as_deref() == Some(name)) {
+        Some(signer) => format!("the config has it as the user of {}", signer.identity),
+        None => "no signer of the config has it either, so that it excluded nobody's approval".to_owned(),
+    };
+    Some(plain(&format!(
+        "the loader \"{name}\" {here}; {of_config}. Where another host loads the document, it must be the user's name there"
+    )))
 }
 
 /// Each signature by itself, so that every bad one is told at once.
@@ -287,6 +312,26 @@ cidrs = ["198.51.100.20/32"]
             shown.starts_with("m.toml.bob.sig: good, by bob@example.org with ssh-ed25519 SHA256:"),
             "{shown}"
         );
+        // A loader of another host is told, for a misspelt one would exclude nobody.
+        let by = |name: &str| {
+            let args = Args { loader: Some(name.to_owned()), signatures: Vec::new(), ..bed.args() };
+            let (exit, shown) = bed.verify(&args).unwrap();
+            let json = bed.verify(&Args { json: true, ..args }).unwrap().1;
+            let json: Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(json["loader"], json!(name));
+            let warning = json["warning"].as_str().unwrap_or_default().to_owned();
+            assert_eq!(shown.lines().any(|line| line == format!("warning: {warning}")), !warning.is_empty());
+            (exit, warning)
+        };
+        assert_eq!(by("root"), (Exit::Ok, String::new()));
+        let (exit, warning) = by("bg-no-such-user");
+        assert!(
+            exit == Exit::Ok && warning.contains("\"bg-no-such-user\" is no user of this host"),
+            "{warning}"
+        );
+        assert!(warning.contains("no signer of the config has it either"), "{warning}");
+        let (_, warning) = by("bob");
+        assert!(warning.contains("the config has it as the user of bob@example.org"), "{warning}");
         // Anne wrote it, so that Bob must not be the one who loads it.
         let by_bob = Args { loader: Some("bob".to_owned()), ..bed.args() };
         assert!(verdict(&bed, &by_bob).1.contains("nobody approved it but who wrote it or loads it"));

@@ -1,5 +1,6 @@
 //! The status as people and programs read it.
 
+use super::super::table::WIDTH;
 use super::*;
 use crate::control::status::{
     BypassAllowStatus, BypassCount, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus,
@@ -200,8 +201,9 @@ pins, packets
     counted as pinned meanwhile: 40
 
 egress without a pin: US 1.2 MiB, IE 180 B
-  peer          place  service      interface    bytes  process             cgroup
-  203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  etcd (811) of etcd  system.slice/etcd.service
+  peer          place  service      interface    bytes  process
+  203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  etcd (811) of etcd
+      cgroup: system.slice/etcd.service
 
 totals
   hook    verdict  reason     packets    bytes
@@ -215,12 +217,43 @@ geo database: embedded
   STALE: the geo database is 61 days old
 
 exemptions
-  id      state   pins  from                  until                               used
-  mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z  2.0 KiB of 5.0 GiB
+  id      state   pins  from                  until
+  mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z
+      used: 2.0 KiB of 5.0 GiB
 
 lost: 2 log; events reported: 1,234
 ";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn nothing_passes_80_columns() {
+    let mut status = status();
+    let long = "one-word-or-another ".repeat(12);
+    for text in [
+        &mut status.config,
+        &mut status.database.source,
+        &mut status.pins[0].home,
+        &mut status.exemptions[0].id,
+    ] {
+        *text = long.trim_end().to_owned();
+    }
+    status.interfaces[1].problem = Some(long.clone());
+    status.database.licence = Some(long.clone());
+    status.database.stale = Some(long.clone());
+    status.pins[0].top = vec![PlaceStatus { jurisdiction: "BE".into(), packets: 1, bytes: u64::MAX }; 30];
+    status.exemptions[0].pins = vec!["pin".into(); 4];
+    status.untagged.flows[0].cgroup = Some("system.slice/etcd.service/and/below".into());
+    status.losses = vec![LossStatus { kind: "events-of-a-kind".into(), count: u64::MAX }; 3];
+    // A name that is as long as one can be stands by itself.
+    status.pins[0].home = "unknown".into();
+    status.exemptions[0].id = "i".repeat(64);
+    let mut out = Vec::new();
+    write_text(&status, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > WIDTH).collect();
+    assert_eq!(wide, Vec::<&str>::new(), "{text}");
+    assert!(text.contains("used: 2.0 KiB of 5.0 GiB"), "{text}");
 }
 
 #[test]

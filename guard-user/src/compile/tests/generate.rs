@@ -35,17 +35,26 @@ pub(crate) struct Case {
 
 pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
     let pins = prop_oneof![4 => 1..=6_usize, 1 => 7..=64_usize];
-    let pins = pins.prop_flat_map(|count| (vec(pin(), count), exemptions(count)));
+    // Whether each is one more way in which the pin before it is known.
+    let is_way = |count| vec(prop::bool::weighted(0.2), count);
+    let pins = pins.prop_flat_map(move |count| (vec(pin(), count), is_way(count), exemptions(count)));
     let loaded = prop_oneof![30 => Just(Loaded::All), 1 => Just(Loaded::NoGeo), 1 => Just(Loaded::Nothing)];
     let host = (prop::bool::weighted(0.1), subsequence(nat64(), 0..=6));
     (pins, vec(failsafe(), 0..3), sites(), db(), host, loaded, vec(packet(), packets)).prop_map(
-        |((pins, exemptions), failsafe, sites, db, (observe, nat64), loaded, packets)| {
+        |((pins, are_ways, mut exemptions), failsafe, sites, db, (observe, nat64), loaded, packets)| {
             let mut policy = base().clone();
             policy.host.observe = observe;
             policy.geo.nat64 = nat64;
             policy.pins = pins;
-            for (number, pin) in policy.pins.iter_mut().enumerate() {
-                pin.name = pin_name(number);
+            for (number, is_way) in are_ways.into_iter().enumerate() {
+                policy.pins[number].name = pin_name(number);
+                if let (true, Some(before)) = (is_way, number.checked_sub(1)) {
+                    let select = policy.pins[number].select.clone();
+                    policy.pins[number] = Pin { select, ..policy.pins[before].clone() };
+                    let names = exemptions.iter_mut().flat_map(|exemption| &mut exemption.pins);
+                    let gone = names.filter(|name| **name == pin_name(number));
+                    gone.for_each(|name| name.clone_from(&policy.pins[before].name));
+                }
             }
             policy.failsafe = failsafe;
             policy.sites = sites;
@@ -245,16 +254,17 @@ fn pin() -> impl Strategy<Value = Pin> {
     let cgroups: Vec<String> = host().cgroups.into_iter().map(|fact| fact.path).collect();
     let select_by = (
         few(1, network()),
-        few(3, ports()),
+        (few(3, ports()), few(5, ports())),
         few(6, select(patterns)),
         few(6, select(cgroups)),
         few(6, select(vec![0_u32, 7, 999, 65_534])),
         few(6, mark()),
     )
-        .prop_map(|(sources, ports, interfaces, cgroups, users, marks)| {
+        .prop_map(|(sources, (ports, remote_ports), interfaces, cgroups, users, marks)| {
             let users = users.into_iter().map(|uid| User { text: uid.to_string(), uid: Some(uid) }).collect();
             let sent_by = SentBy::Process;
-            let select = Selectors { sources, ports, interfaces, cgroups, users, sent_by, marks };
+            let select =
+                Selectors { sources, ports, remote_ports, interfaces, cgroups, users, sent_by, marks };
             match select == Selectors::default() {
                 // At least one dimension is used.
                 true => Selectors { sources: everywhere(), ..select },

@@ -23,7 +23,7 @@ fn layer(plain: &PlainLayer) -> Layer {
         proto: plain.proto,
         tcp_flags: 0,
         flags: flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag),
-        pad: 0,
+        tunnel: 0,
     }
 }
 

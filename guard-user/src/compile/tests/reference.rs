@@ -415,13 +415,15 @@ fn layer_matches(pin: &Pin, layer: &PlainLayer) -> bool {
     let select = &pin.select;
     let has_source =
         select.sources.is_empty() || select.sources.iter().any(|network| network.contains(source));
-    let has_ports = select.ports.is_empty()
-        || has_port(&select.ports, layer, |ports| ports.0)
-        || match layer.unreadable() {
-            None => true,
-            Some(protocols) => select.ports.iter().any(|ports| protocols.contains(&ports.protocol)),
-        };
-    has_source && has_ports
+    let may_have = |ranges: &[PortRange], which: fn((u16, u16)) -> u16| {
+        ranges.is_empty()
+            || has_port(ranges, layer, which)
+            || match layer.unreadable() {
+                None => true,
+                Some(protocols) => ranges.iter().any(|ports| protocols.contains(&ports.protocol)),
+            }
+    };
+    has_source && may_have(&select.ports, |ports| ports.0) && may_have(&select.remote_ports, |ports| ports.1)
 }
 
 fn has_port(ranges: &[PortRange], layer: &PlainLayer, which: impl Fn((u16, u16)) -> u16) -> bool {

@@ -120,7 +120,7 @@ fn crowded(what: &str, count: usize) -> String {
     let cidr = |index: usize| format!("\"10.{}.{}.0/24\"", index / 256, index % 256);
     let ports = "ports = [\"tcp/143\"]";
     match what {
-        "pins" => (1..count).fold(GOOD.to_owned(), |text, index| {
+        "[pin.select] of all pins" => (1..count).fold(GOOD.to_owned(), |text, index| {
             text + &format!(
                 "[[pin]]\nname = \"p{index}\"\nhome = \"IE\"\naction = \"drop\"\nselect.{ports}\n"
             )
@@ -142,7 +142,7 @@ fn crowded(what: &str, count: usize) -> String {
             let ports = (1..count).map(|port| format!("\"tcp/{}\"", 1000 + port)).collect::<Vec<_>>();
             good_with("\"tcp/143\"", &ports.join(", "))
         }
-        "remote ports of all failsafe rules" => {
+        "remote ports of all failsafe rules and pins" => {
             let ports = list(&|index| format!("\"udp/{index}\""));
             good_with("local_ports = [\"tcp/22\"]", &format!("remote_ports = [{ports}]\n{PEERS}"))
         }
@@ -168,14 +168,14 @@ fn crowded(what: &str, count: usize) -> String {
 #[test]
 fn what_fits_is_taken_whole_and_one_more_is_refused() {
     for (what, field, limit) in [
-        ("pins", "pin", limits::PINS),
+        ("[pin.select] of all pins", "pin.select", limits::PINS),
         ("failsafe rules", "failsafe", limits::FAILSAFE),
         ("NAT64 prefixes", "geo.nat64", limits::NAT64),
         ("CIDRs of all sites", "site.cidrs", limits::SITE_CIDRS),
         ("peers of all failsafe rules", "failsafe.peers", limits::PEER_CIDRS),
         ("sources of all pins", "pin.select.sources", limits::SOURCE_CIDRS),
         ("ports of all pins and local ports of all failsafe rules", "pin.select.ports", limits::LOCAL_PORTS),
-        ("remote ports of all failsafe rules", "failsafe.remote_ports", limits::REMOTE_PORTS),
+        ("remote ports of all failsafe rules and pins", "failsafe.remote_ports", limits::REMOTE_PORTS),
         ("cgroups of all pins", "pin.select.cgroups", limits::CGROUPS),
         ("users of all pins", "pin.select.users", limits::USERS),
         ("cgroups that may bypass", "bypass.allow", limits::BYPASS_ALLOWED),

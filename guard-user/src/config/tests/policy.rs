@@ -4,8 +4,10 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
-use super::{GOOD, check, code, good_with};
-use crate::config::policy::{Action, ControlGroups, Ingress, LogFormat, Mark, PortRange, Protocol, Record};
+use super::{GOOD, PEERS, SSH, check, code, good_with};
+use crate::config::policy::{
+    Action, ControlGroups, Ingress, LogFormat, Mark, Pin, PortRange, Protocol, Record,
+};
 use crate::config::{Policy, Surroundings, parse};
 
 fn policy(text: &str) -> Policy {
@@ -43,7 +45,7 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(dublin.cidrs, ["10.1.0.0/16".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()]);
     assert_eq!(ashburn.jurisdiction, code("US"));
 
-    let [mail, backup] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
+    let [mail, backup, _, members] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
     assert_eq!((mail.name.as_str(), mail.home), ("mail-ie", code("IE")));
     assert_eq!((mail.action, mail.ingress, mail.record), (Action::Drop, Ingress::Flag, Record::All));
     let permitted: Vec<String> = mail.permitted.iter().map(|place| place.to_string()).collect();
@@ -60,6 +62,8 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(backup.select.cgroups, ["backup.slice"]);
     assert_eq!(backup.select.marks, [Mark { value: 0x10, mask: 0xff }, Mark { value: 7, mask: u32::MAX }]);
     assert!(backup.select.interfaces[0].matches("veth-backup7"));
+    let peers = PortRange { protocol: Protocol::Tcp, first: 2380, last: 2380 };
+    assert_eq!((&members.select.remote_ports[..], &members.select.ports[..]), (&[peers][..], &[][..]));
 }
 
 #[test]
@@ -82,6 +86,22 @@ fn kosovo_can_be_home_and_permitted_and_in_groups() {
     assert_eq!(policy.pins[0].home, code("XK"));
     let without = self::policy(GOOD).pins[0].permitted;
     assert!(policy.pins[0].permitted.contains(code("XK")) && !without.contains(code("XK")));
+}
+
+#[test]
+fn a_pin_that_is_known_in_several_ways_is_there_once_for_each() {
+    let ways = "[[pin.select]]\nports = [\"tcp/2380\"]\n[[pin.select]]\nremote_ports = [\"tcp/2380\"]\n";
+    let etcd = format!("[[pin]]\nname = \"etcd\"\nhome = \"IE\"\naction = \"drop\"\n{ways}");
+    let policy = policy(&format!("{}{etcd}", GOOD.replace(SSH, PEERS)));
+    let [.., serves, opens] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
+    let port = PortRange { protocol: Protocol::Tcp, first: 2380, last: 2380 };
+    assert_eq!((&serves.select.ports[..], &opens.select.remote_ports[..]), (&[port][..], &[port][..]));
+    assert_eq!(Pin { select: opens.select.clone(), ..serves.clone() }, *opens, "alike in all else");
+    assert_eq!(policy.pin_names(), ["mail", "etcd"]);
+    for nothing in ["select = []\n", "[[pin.select]]\n", "[pin.select]\n"] {
+        let text = format!("{GOOD}{}", etcd.replace(ways, nothing));
+        assert!(check(&text).is_err(), "{nothing}");
+    }
 }
 
 #[test]

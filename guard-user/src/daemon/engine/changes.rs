@@ -1,5 +1,7 @@
 //! The changes of exemptions that are not answered yet.
 
+use std::collections::BTreeMap;
+
 use super::Ticket;
 use crate::audit::Who;
 use crate::control::protocol::Request;
@@ -28,8 +30,21 @@ pub(super) struct Changes {
     pub(super) cuts: Vec<(u64, u64)>,
     /// Resumptions of what was closed just now: they wait until its last counts are settled, and until when.
     pub(super) unsettled: Vec<(u64, Ticket, Request, Who)>,
-    /// Closings of what is about to be opened: looked at again when the store has done that.
-    pub(super) deferred: Vec<(u64, Ticket, Request, Who)>,
+    /// Closings of what is about to be opened, or of what a store has that can't be read: looked at again when the store
+    /// has done that.
+    pub(super) deferred: Vec<Deferred>,
+    /// Closings that were answered before the disk did.
+    pub(super) answered: BTreeMap<u64, (Target, Change, Who)>,
+}
+
+/// A closing that waits for the store.
+pub(super) struct Deferred {
+    pub(super) id: u64,
+    pub(super) ticket: Ticket,
+    pub(super) request: Request,
+    pub(super) who: Who,
+    /// Until when the answer waits, nanoseconds of `CLOCK_BOOTTIME`; `None` once it was given.
+    pub(super) until: Option<u64>,
 }
 
 /// One change.
@@ -91,6 +106,7 @@ impl Changes {
         };
         let cuts = self.cuts.iter().map(|(_, until)| *until);
         let unsettled = self.unsettled.iter().map(|(until, ..)| *until);
-        self.pending.iter().filter_map(of).chain(cuts).chain(unsettled).min()
+        let deferred = self.deferred.iter().filter_map(|it| it.until);
+        self.pending.iter().filter_map(of).chain(cuts).chain(unsettled).chain(deferred).min()
     }
 }

@@ -12,7 +12,8 @@ const RETRY_NS: u64 = SECOND;
 /// The closings.
 #[derive(Default)]
 pub(super) struct Closings {
-    pub(super) keys: BTreeSet<Key>,
+    /// What is closed here, and since when.
+    pub(super) keys: BTreeMap<Key, u64>,
     /// Orders that the store has not answered, by the number of their change: nothing that they mean is opened
     /// meanwhile, also not a version that is loaded while they are on their way.
     pub(super) orders: BTreeMap<u64, Target>,

@@ -15,7 +15,9 @@ pub(super) struct Config {
     pub(super) file: PathBuf,
     /// The one that is live, or is to be as soon as anything is.
     pub(super) policy: Arc<Policy>,
-    /// Which one that is.
+    /// The one that the daemon was started with: some of its keys count until it ends.
+    pub(super) first: Arc<Policy>,
+    /// Which one is live.
     pub(super) serial: u64,
     /// How many were taken up so far.
     pub(super) taken_up: u64,
@@ -51,6 +53,7 @@ impl Config {
     pub(super) fn new(file: PathBuf, policy: Arc<Policy>) -> Self {
         Self {
             file,
+            first: Arc::clone(&policy),
             policy,
             serial: 0,
             taken_up: 0,
@@ -68,6 +71,27 @@ impl Config {
     /// Whether the first one is still on its way, and nothing has kept it from being live.
     pub(super) fn is_to_come(&self) -> bool {
         self.refused.is_none() && self.candidate.as_ref().is_some_and(|candidate| candidate.is_first)
+    }
+
+    /// Keys of a policy that count from the start alone and had another value then, each with what counts.
+    pub(super) fn waiting_for_restart(&self, next: &Policy) -> Vec<(&'static str, String)> {
+        let first = &self.first;
+        let paths = [
+            ("control.socket", &first.control.socket, &next.control.socket),
+            ("state.directory", &first.state.directory, &next.state.directory),
+            ("state.pin_path", &first.state.pin_path, &next.state.pin_path),
+        ];
+        let paths = paths.into_iter().filter(|(_, now, next)| now != next);
+        let mut waiting: Vec<_> = paths
+            .map(|(key, now, _)| (key, format!("it is {} until the daemon is started again", now.display())))
+            .collect();
+        if first.control.groups != next.control.groups {
+            waiting.push((
+                "control.groups",
+                "they count as they were until the daemon is started again".to_owned(),
+            ));
+        }
+        waiting
     }
 
     /// Since when it is being read again.

@@ -8,9 +8,10 @@ use crate::store::StoreError;
 pub fn kind_of(error: &StoreError) -> ErrorKind {
     match error {
         StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
-        StoreError::State { .. } | StoreError::NotResumable { .. } | StoreError::BadReason => {
-            ErrorKind::BadInput
-        }
+        StoreError::State { .. }
+        | StoreError::NotResumable { .. }
+        | StoreError::BadReason
+        | StoreError::UnseenInReason(_) => ErrorKind::BadInput,
         _ => ErrorKind::Failed,
     }
 }

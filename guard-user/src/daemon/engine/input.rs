@@ -277,7 +277,7 @@ pub struct RefusedLoad {
     pub kind: ErrorKind,
     /// For the one who asked.
     pub message: String,
-    /// For the audit trail.
+    /// For the audit trail, and for programs.
     pub codes: Vec<&'static str>,
 }
 
@@ -301,6 +301,8 @@ impl From<&StoreError> for StoreFault {
 pub enum Surroundings {
     /// What is wrong with the control socket and with names of users and groups.
     Control(Vec<Problem>),
+    /// What the start found gone that an earlier daemon had left.
+    Start(Vec<Problem>),
     /// The state directory: why it is not the one that is open.
     State(Option<String>),
     /// The database of exemptions: why it can't be used at all.

@@ -43,12 +43,46 @@ pub(super) struct Interfaces {
     pub(super) looked: Option<Clocks>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
     pub(super) adopted: Option<BTreeMap<u32, BTreeSet<u8>>>,
+    /// Interfaces that came since the config was taken up, with the last look before they were there; and those that the
+    /// start found without the guard of an earlier daemon, with nothing.
+    pub(super) came_after: BTreeMap<u32, Option<Clocks>>,
+    /// Interfaces whose guard began late.
+    pub(super) late: BTreeMap<u32, Late>,
     /// Interfaces whose hooks were logged.
     pub(super) announced: BTreeMap<u32, (String, Vec<(Hook, u32)>)>,
 }
 
-/// How long it is told that something took the program off, nanoseconds.
-const LOST_NS: u64 = 60 * SECOND;
+/// How long it is told that something was not guarded for a moment, nanoseconds.
+pub(super) const LOST_NS: u64 = 60 * SECOND;
+
+/// How long an interface may take to be guarded without a problem, nanoseconds. The daemon looks each second.
+const SOON_NS: u64 = 2 * SECOND;
+
+/// That the guard of an interface began late.
+pub(super) struct Late {
+    /// How many packets it had sent by then.
+    pub(super) sent: u64,
+    /// The last look before it was there, if there was one, and the one that showed its guard.
+    pub(super) between: (Option<Clocks>, Clocks),
+}
+
+impl Late {
+    /// What is told of it, as long as it is.
+    fn told(&self, now: Clocks) -> Option<String> {
+        let Self { sent, between: (after, guarded) } = self;
+        let since = match after {
+            Some(after) => format!("it came after {:.3}", after.wall),
+            None => "the daemon's start found it without a guard, beside what an earlier daemon had left"
+                .to_owned(),
+        };
+        (now.boot_ns <= guarded.boot_ns + LOST_NS).then(|| {
+            format!(
+                "{since}, was guarded before {:.3}, and had sent {sent} packets when that began, which were not judged",
+                guarded.wall
+            )
+        })
+    }
+}
 
 /// That something took the program off.
 pub(super) struct Lost {
@@ -96,6 +130,10 @@ impl Interfaces {
         self.release = if is_reload { Release::Unnamed } else { Release::Strangers };
         self.tried.clear();
         self.unreleased.clear();
+        // What a start found is no news of the first config.
+        if is_reload {
+            self.came_after.clear();
+        }
         // A look on its way was begun before.
         self.wanted = true;
     }
@@ -143,6 +181,20 @@ impl Interfaces {
     pub(super) fn lost(&self, index: u32, hook: Hook, now: Clocks) -> Option<String> {
         let lost = self.lost.get(&(index, hook as u8))?;
         lost.told(hook.name(), "What left meanwhile was not judged", now)
+    }
+
+    /// The guard of an interface is there, which had sent packets before: whether that took too long.
+    pub(super) fn note_late(&mut self, index: u32, sent: u64, now: Clocks) -> bool {
+        let is_soon =
+            |after: &Option<Clocks>| after.is_some_and(|after| now.boot_ns <= after.boot_ns + SOON_NS);
+        let after = self.came_after.remove(&index).filter(|after| !is_soon(after));
+        let is_late = after.map(|after| self.late.insert(index, Late { sent, between: (after, now) }));
+        is_late.is_some()
+    }
+
+    /// What is told of an interface whose guard began late.
+    pub(super) fn late(&self, index: u32, now: Clocks) -> Option<String> {
+        self.late.get(&index)?.told(now)
     }
 
     pub(super) fn release_failure(&self, index: u32) -> Option<&str> {

@@ -5,7 +5,21 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::{Kind, Record, Who};
 use crate::control::refusals::Refusal;
+use crate::exemption::limits::DOCUMENT_BYTES;
+use crate::exemption::summary::HIDDEN;
 use crate::store::sha256;
+
+/// Records that could not be written.
+pub(super) struct Gap {
+    /// Why the last one was not.
+    pub(super) why: String,
+    /// How many.
+    pub(super) lost: u64,
+    /// When the first and the last one were given up.
+    pub(super) between: (Timestamp, Timestamp),
+    /// Whether the trail has a record of that, or is about to.
+    pub(super) is_recorded: bool,
+}
 
 /// The daemon itself; its user's name is for the caller to look up.
 #[must_use]
@@ -36,15 +50,30 @@ pub(super) fn refusal(now: Timestamp, who: &Who, (request, subject): (&str, &str
     record_of(now, (Kind::Refusal, who), subject, "", json!({"request": request, "message": message}))
 }
 
+/// The same, where the subject is the name of something confidential, or may be: the record has its hash.
+pub(super) fn refusal_without_name(
+    now: Timestamp,
+    who: &Who,
+    (request, subject): (&str, &str),
+    message: &str,
+) -> Record {
+    let subject = sha256(subject.as_bytes());
+    let detail = json!({"request": request, "message": message, "subject_sha256": subject});
+    record_of(now, (Kind::Refusal, who), HIDDEN, "", detail)
+}
+
 /// The record of a document that was refused: by its hash and the codes of its errors. Their text may quote
-/// what is confidential in it.
+/// what is confidential in it. Of one that is too long only the beginning was sent, whose hash would be that of no file.
 pub(super) fn load_refused(
     now: Timestamp,
     who: &Who,
     (name, document): (&str, &[u8]),
     codes: &[&'static str],
 ) -> Record {
-    let detail = json!({"request": "exemption-load", "sha256": sha256(document), "codes": codes});
+    let detail = match document.len() > DOCUMENT_BYTES {
+        true => json!({"request": "exemption-load", "longer_than_bytes": DOCUMENT_BYTES, "codes": codes}),
+        false => json!({"request": "exemption-load", "sha256": sha256(document), "codes": codes}),
+    };
     record_of(now, (Kind::Refusal, who), name, "", detail)
 }
 
@@ -61,4 +90,23 @@ pub fn not_permitted(now: Timestamp, refusal: &Refusal) -> Record {
     let user = peer.user.as_deref().map(str::to_owned);
     let who = Who { uid: peer.uid, user, pid: peer.pid };
     record_of(now, (Kind::NotPermitted, &who), request.unwrap_or_default(), "", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_document_has_its_own_hash_or_none() {
+        let who = daemon(None);
+        let detail = |length: usize| {
+            let document = vec![b'#'; length];
+            load_refused(Timestamp::UNIX_EPOCH, &who, ("m.toml", &document), &["file-too-long"]).detail
+        };
+        let whole = detail(DOCUMENT_BYTES);
+        assert_eq!(whole["sha256"], json!(sha256(&vec![b'#'; DOCUMENT_BYTES])));
+        assert!(!whole.contains_key("longer_than_bytes"));
+        let cut = detail(DOCUMENT_BYTES + 1);
+        assert_eq!((&cut["longer_than_bytes"], cut.contains_key("sha256")), (&json!(DOCUMENT_BYTES), false));
+    }
 }

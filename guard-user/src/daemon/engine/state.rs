@@ -18,6 +18,7 @@ use super::noting::Noting;
 use super::publishing::Publishing;
 use super::quotas::Quotas;
 use super::reads::Reads;
+use super::records::Gap;
 use crate::audit::Who;
 use crate::control::protocol::Response;
 use crate::exemption::Clocks;
@@ -59,13 +60,17 @@ pub struct Engine {
     pub(super) loads: Loads,
     pub(super) reads: Reads,
     pub(super) ending: Ending,
+    /// Whether an earlier daemon had left tables in the kernel.
+    pub(super) has_taken_over: bool,
+    /// When the daemon began, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) begun_ns: u64,
     pub(super) clocks: Clocks,
     /// How often the wall clock was set.
     pub(super) clock_count: u64,
     pub(super) due: Due,
     pub(super) surroundings: BTreeMap<&'static str, Surroundings>,
-    /// Why the audit trail has a gap.
-    pub(super) gap: Option<String>,
+    /// What the audit trail lacks since the daemon's start.
+    pub(super) gap: Option<Gap>,
     /// Why what crossed could not be saved last.
     pub(super) counts_refused: Option<String>,
     pub(super) next_store: u64,

@@ -31,6 +31,8 @@ struct Waiting {
     database: Option<GeoDb>,
     /// Whether a thread writes.
     is_written: bool,
+    /// Whether the file was there at the last look; `None` before the first was written.
+    has_written: Option<bool>,
 }
 
 impl Keeper {
@@ -56,6 +58,22 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// Tells it where the one that was written is gone: it is written again by the next reload. May wait for the disk.
+    pub(super) fn look(&self) {
+        let file = self.0.state.join(last_database::FILE);
+        let Ok(is_there) = file.try_exists() else { return };
+        let mut waiting = self.0.waiting();
+        if waiting.is_written || waiting.has_written.is_none_or(|was_there| was_there == is_there) {
+            return;
+        }
+        waiting.has_written = Some(is_there);
+        drop(waiting);
+        let why = format!("{} was removed; reload, and it is written again", file.display());
+        self.0.tell((!is_there).then_some(why));
+    }
+}
+
 impl Shared {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,6 +89,7 @@ impl Shared {
                 // Unless a newer one has come meanwhile.
                 self.waiting().database.get_or_insert(database);
             }
+            self.waiting().has_written = failed.is_none().then_some(true);
             if told.as_ref() != Some(&why) {
                 self.tell(why.clone());
             }

@@ -40,7 +40,7 @@ pub(super) fn load(options: &Options, keeper: &Keeper, inputs: &UnboundedSender<
 }
 
 fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFailure> {
-    let Checked { mut policy, warnings } = inputs::load_config(file, observe).map_err(failure)?;
+    let Checked { mut policy, warnings } = inputs::load_config_again(file, observe).map_err(failure)?;
     look_up(&mut policy)?;
     let database = inputs::load_database(&policy.geo).map_err(failure)?;
     let prepared = prepare(policy, &database)?;

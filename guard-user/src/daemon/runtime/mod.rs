@@ -85,13 +85,23 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
         let (checked, _until_the_end) = load(&options)?;
         let mut daemon = Daemon::start(options, checked, signals).await?;
         daemon.watch().await;
-        daemon.end().await;
+        let is_settled = daemon.end().await;
         let names = daemon.engine.not_kept();
         anyhow::ensure!(
             names.is_empty(),
             "NOT guarded any more: {}. Their entries in bpffs are gone and could not be made again; start the daemon \
              again, and see whether bpffs is mounted at `state.pin_path`",
             names.join(", ")
+        );
+        if let Some(why) = daemon.engine.store_is_lost() {
+            anyhow::bail!(
+                "exemptions, orders and the audit trail are NOT where the next start looks for them: {why}"
+            );
+        }
+        anyhow::ensure!(
+            is_settled,
+            "the daemon ended before everything was settled, for a worker did not answer: the store may lack the last \
+             counts, orders and records. What the kernel has goes on"
         );
         Ok(())
     })
@@ -317,8 +327,8 @@ impl Daemon {
     }
 
     /// Lets the engine settle what there is to settle, and ends the workers. One that does not answer is not waited
-    /// for: what is enforced needs none of them.
-    async fn end(&mut self) {
+    /// for: what is enforced needs none of them. Whether all was settled.
+    async fn end(&mut self) -> bool {
         notify(State::Stopping);
         let with_host = shutdown::host_is_stopping();
         self.step(Input::Stop { with_host });
@@ -339,6 +349,7 @@ impl Daemon {
         self.parts.store.end(deadline);
         self.parts.kernel.end(deadline);
         self.parts.sampler.end(deadline);
+        self.has_ended
     }
 }
 

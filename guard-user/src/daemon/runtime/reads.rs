@@ -220,7 +220,7 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         made_at: now,
         generation: job.generation,
         redacted: !job.sees_all,
-        pins: job.policy.pins.iter().map(pin).collect(),
+        pins: job.policy.distinct_pins().map(pin).collect(),
         exemptions,
         traffic,
         gaps: gaps(kept, job, &records),
@@ -254,6 +254,18 @@ fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String>
                 ));
             }
             running = true;
+        }
+        if record.kind == Kind::Gap.name() {
+            let of = |key: &str| {
+                record.detail.get(key).map_or_else(String::new, |it| it.to_string().replace('"', ""))
+            };
+            gaps.push(format!(
+                "the audit trail lacks {} records that could not be written, of {} to {}: {}",
+                of("lost"),
+                of("from"),
+                of("to"),
+                record.why
+            ));
         }
         running &= record.kind != Kind::End.name();
     }

@@ -14,6 +14,7 @@ use super::loader::{self, Options};
 use super::naming::Naming;
 use super::sampler::Sources;
 use super::{counts, kernel, memory, sampler, sockets, store};
+use crate::audit::{Kind, Stored};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy};
 use crate::control::server::{Message, Setup};
@@ -27,13 +28,16 @@ use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::geo::Info;
+use crate::health::{Problem, ProblemCode};
 use crate::inputs;
-use crate::kernel::{Kernel, KernelError, LinuxKernel, View};
-use crate::store::{Cursor, PinCounts, Store, boot_id};
+use crate::kernel::{Kernel, KernelError, LinuxKernel, ObservedInterface, View};
+use crate::store::{Cursor, FILE, PinCounts, Store, StoreError, boot_id};
 use crate::telemetry::{self, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
 const OWN_NAME: Duration = Duration::from_millis(200);
+/// How long the start waits for the disk that has the store.
+const DISK: Duration = Duration::from_secs(2);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
@@ -114,14 +118,11 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if adopted {
         info!(generation = Kernel::generation(&kernel), "took over what is guarded already");
     }
-    let (mut store, store_problem) = open_store(&state, Kernel::generation(&kernel));
-    if let Err(error) = store.take_over_files() {
-        warn!("counts of an earlier release can't be taken over yet: {error}");
-    }
+    let Opened { store, fault: store_problem, counts, cursor } =
+        open_store(&state, Kernel::generation(&kernel), adopted);
     let keeper = Keeper::new(state.clone(), inputs.clone());
     let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &keeper)?;
     let prepared = Prepared { warnings, ..prepared };
-    let counts = pin_counts(&store, adopted);
     let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
     if let Some(pins) = counts.pins_of(generation) {
@@ -142,10 +143,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     let control = begin.prepared.policy.control.clone();
     let format = begin.prepared.policy.log.format;
-    let cursor = store.cursor().unwrap_or_else(|error| {
-        warn!("after this start some flows may be reported twice: {error}");
-        None
-    });
+    let mut gone: Vec<Problem> = store::is_begun_beside(&store, generation).into_iter().collect();
+    if !adopted {
+        gone.extend(guard_that_was_lost(&store, &mut kernel));
+    }
     let history = Arc::new(History::default());
     let sources = report_events(
         &mut kernel,
@@ -155,7 +156,11 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         format,
     )?;
     let (engine, actions) = Engine::new(begin, Clocks::read());
-    for problem in [Surroundings::Store(store_problem), Surroundings::LastDatabase(database_problem)] {
+    for problem in [
+        Surroundings::Store(store_problem),
+        Surroundings::LastDatabase(database_problem),
+        Surroundings::Start(gone),
+    ] {
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
@@ -167,7 +172,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         naming: Naming::over(View::open(&pin_path)?),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
-        store: store::Worker::start(store, (state, generation == 0), inputs.clone())?,
+        store: store::Worker::start(store, (state, generation == 0), keeper.clone(), inputs.clone())?,
         options,
         inputs,
         keeper,
@@ -211,6 +216,88 @@ fn report_events(
     Ok(Sources { telemetry: Arc::new(telemetry), history, users, cursor })
 }
 
+/// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.
+fn guard_that_was_lost(store: &Store, kernel: &mut LinuxKernel) -> Option<Problem> {
+    // After a change of the pin path the one before it still guards.
+    let has_others = |it: &ObservedInterface| !it.other_guards.is_empty();
+    if kernel.observe().is_ok_and(|observed| observed.interfaces.iter().any(has_others)) {
+        return None;
+    }
+    let last = Stored::read(store.last_audit_line()?.as_bytes()).ok()?;
+    let Clocks { wall, boot_ns } = Clocks::read();
+    let boot = wall.checked_sub(Duration::from_nanos(boot_ns)).ok()?;
+    let is_detached = last.kind == Kind::Detach.name() && last.subject.is_empty();
+    if last.time < boot || is_detached {
+        return None;
+    }
+    let message = format!(
+        "at this start nothing was guarded, though a daemon was at work since the host's boot (its last record is of \
+         {:.0}) and nobody detached it: what left in between was not judged",
+        last.time
+    );
+    Some(Problem::new(ProblemCode::AttachmentLost, message))
+}
+
+/// The store, and what the start needs of it.
+struct Opened {
+    store: Store,
+    fault: Option<StoreFault>,
+    counts: PinCounts,
+    cursor: Option<Cursor>,
+}
+
+/// Opens the store, but waits no longer for the disk than [`DISK`]: nothing is guarded by this process before. A thread
+/// that the disk holds up ends by itself.
+fn open_store(state: &Path, generation: u64, adopted: bool) -> Opened {
+    let (sender, opened) = std::sync::mpsc::channel();
+    let place = state.to_owned();
+    let work = move || {
+        let _nobody_waits_any_more = sender.send(open_store_now(&place, generation, adopted));
+    };
+    let error = match std::thread::Builder::new().name("open-store".to_owned()).spawn(work) {
+        Ok(_) => match opened.recv_timeout(DISK) {
+            Ok(opened) => return opened,
+            Err(_) => std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("the disk has not answered for {} s", DISK.as_secs()),
+            ),
+        },
+        Err(error) => error,
+    };
+    let error = StoreError::Disk { path: state.join(FILE), step: "opening it", source: error };
+    without_store(state, &error)
+}
+
+fn open_store_now(state: &Path, generation: u64, adopted: bool) -> Opened {
+    let mut store = match store::open(state, generation == 0) {
+        Ok(store) => store,
+        Err(error) => return without_store(state, &error),
+    };
+    for problem in store.kept().problems() {
+        error!("an exemption can't be used and is closed: {problem}");
+    }
+    if let Err(error) = store.take_over_files() {
+        warn!("counts of an earlier release can't be taken over yet: {error}");
+    }
+    let counts = pin_counts(&store, adopted);
+    let cursor = store.cursor().unwrap_or_else(|error| {
+        warn!("after this start some flows may be reported twice: {error}");
+        None
+    });
+    Opened { store, fault: None, counts, cursor }
+}
+
+/// A store that holds nothing, so that every exemption is closed.
+fn without_store(state: &Path, error: &StoreError) -> Opened {
+    error!("the store can't be used, so every exemption is closed: {error}");
+    Opened {
+        store: Store::closed(state, error),
+        fault: Some(error.into()),
+        counts: PinCounts::default(),
+        cursor: None,
+    }
+}
+
 /// Which pins the kernel's counts are of.
 fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
     if !adopted {
@@ -220,23 +307,6 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
         warn!("which pins the counts so far are of is not known, and they are shown under the present ones: {error}");
         PinCounts::default()
     })
-}
-
-/// The store; one that holds nothing where it can't be had, so that every exemption is closed.
-fn open_store(state: &Path, generation: u64) -> (Store, Option<StoreFault>) {
-    match store::open(state, generation == 0) {
-        Ok(store) => {
-            for problem in store.kept().problems() {
-                error!("an exemption can't be used and is closed: {problem}");
-            }
-            (store, None)
-        }
-        Err(error) => {
-            error!("the store can't be used, so every exemption is closed: {error}");
-            let why = StoreFault::from(&error);
-            (Store::closed(state, &error), Some(why))
-        }
-    }
 }
 
 /// The tables to begin with: of the config and its databases, else of the last database that was good, else those

@@ -1,6 +1,7 @@
 //! The worker that owns the store. A disk may take its time: nobody waits for it who has not to.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
+use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
 use super::{approvals, reads, worker};
@@ -16,7 +18,11 @@ use crate::daemon::engine::{
     self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
 };
 use crate::exemption::Clocks;
-use crate::store::{ApprovalError, LoadError, Progress, Store, StoreError, Submission};
+use crate::health::{Problem, ProblemCode};
+use crate::store::{ApprovalError, FILE, LoadError, Progress, Store, StoreError, Submission};
+
+/// Why a store is given up.
+const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
 
 /// How long an operation may take without a word about it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -31,19 +37,20 @@ pub(super) struct Worker(worker::Worker<(StoreId, StoreJob)>);
 
 impl Worker {
     /// Starts it. A store that could not be opened is tried again: where it is, and whether the kernel's counters
-    /// began with this daemon.
+    /// began with this daemon. The keeper of the geo database looks at its file when the store's place is looked at.
     ///
     /// # Errors
     /// Where no thread can be had.
     pub(super) fn start(
         store: Store,
         (state, is_anew): (PathBuf, bool),
+        keeper: Keeper,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
         // What takes long to read is read beside: a change does not wait for a report.
         let answers = inputs.clone();
         let reader = Reader::start("reader", move |jobs| read(&jobs, &answers))?;
-        let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), &inputs);
+        let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), (&inputs, &keeper));
         worker::Worker::start("store", work).map(Self)
     }
 
@@ -55,6 +62,14 @@ impl Worker {
     pub(super) fn end(&mut self, deadline: Instant) {
         self.0.end(deadline);
     }
+}
+
+/// A database that makes its own code panic is damaged. It is left as it is, and not even closed.
+fn given_up(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) {
+    let error = StoreError::Damaged { path: state.join(FILE), reason: BROKEN.to_owned() };
+    let broken = std::mem::replace(store, Store::closed(state, &error));
+    std::mem::forget(broken);
+    let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
 }
 
 fn read(jobs: &Receiver<(StoreId, Box<Read>)>, inputs: &UnboundedSender<Input>) {
@@ -69,12 +84,15 @@ fn work(
     mut store: Store,
     (state, is_anew): (&Path, bool),
     (jobs, reader): (&Jobs, &Reader),
-    inputs: &UnboundedSender<Input>,
+    (inputs, keeper): (&UnboundedSender<Input>, &Keeper),
 ) {
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
         if matches!(job, StoreJob::CheckPlace) && !store.kept().is_usable() {
             open_again(&mut store, (state, is_anew), inputs);
+        }
+        if matches!(job, StoreJob::CheckPlace) {
+            keeper.look();
         }
         let outcome = match job {
             StoreJob::Read(job) => match reads::answer(&mut store, job, Timestamp::now()) {
@@ -84,7 +102,16 @@ fn work(
                     continue;
                 }
             },
-            job => done(&mut store, job, Timestamp::now()),
+            job => match catch_unwind(AssertUnwindSafe(|| done(&mut store, job, Timestamp::now()))) {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    given_up(&mut store, state, inputs);
+                    StoreOutcome::Saved(Err(StoreError::Damaged {
+                        path: state.join(FILE),
+                        reason: BROKEN.to_owned(),
+                    }))
+                }
+            },
         };
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
@@ -93,6 +120,16 @@ fn work(
             return;
         }
     }
+}
+
+/// That this store was just begun, though the kernel has tables of an earlier daemon, which began with a record.
+pub(super) fn is_begun_beside(store: &Store, generation: u64) -> Option<Problem> {
+    if generation == 0 || !store.kept().is_usable() || store.last_audit_line().is_some() {
+        return None;
+    }
+    let message = "the kernel has the tables of an earlier daemon, and there was no store: a new one was begun. \
+                   Exemptions, stays, revocations and the audit trail from before are not in it";
+    Some(Problem::new(ProblemCode::StoreMoved, message))
 }
 
 /// Opens the store, ready for what the kernel counts from now on.
@@ -121,6 +158,9 @@ fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &Unbou
         Ok(opened) if opened.kept().is_usable() => {
             *store = opened;
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
+            if let Some(begun) = is_begun_beside(store, u64::from(!is_anew)) {
+                let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Start(vec![begun])));
+            }
         }
         Ok(_) => {}
         Err(error) => {
@@ -168,7 +208,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
 /// Admits a document, looks whether the tables have room for it, and keeps it.
 fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExemption>, RefusedLoad> {
     let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
-    let pins: Vec<String> = policy.pins.iter().map(|pin| pin.name.clone()).collect();
+    let pins = policy.pin_names();
     let approve = approvals::approver(policy.approval.as_ref(), &bytes, &signatures, &who, now);
     let submission = Submission {
         name: Path::new(&name),
@@ -204,5 +244,47 @@ impl From<LoadError> for RefusedLoad {
             LoadError::Store(error) => (engine::kind_of(error), vec!["store"]),
         };
         Self { kind, message: error.to_string(), codes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Kind, Record, Who};
+    use crate::store::tests::model::ModelDisk;
+
+    #[test]
+    fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
+        let disk = ModelDisk::new();
+        let (inputs, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
+        let keeper = Keeper::new("state".into(), inputs.clone());
+        let mut worker = Worker::start(disk.open_store(), ("state".into(), false), keeper, inputs).unwrap();
+        let record = || {
+            StoreJob::Record(Record {
+                time: Timestamp::UNIX_EPOCH,
+                kind: Kind::Start,
+                who: Who { uid: 0, user: None, pid: None },
+                subject: String::new(),
+                why: String::new(),
+                detail: serde_json::Map::new(),
+            })
+        };
+        disk.panic_after(0);
+        for id in [1, 2] {
+            worker.put(StoreId(id), record());
+        }
+        worker.end(Instant::now() + Duration::from_secs(30));
+        let (mut answered, mut is_told) = (Vec::new(), false);
+        while let Ok(input) = outcomes.try_recv() {
+            match input {
+                Input::Stored { id, outcome: StoreOutcome::Saved(Err(_)), kept } => {
+                    assert!(!kept.is_usable(), "nothing is open");
+                    answered.push(id);
+                }
+                Input::Surroundings(Surroundings::Store(Some(fault))) => is_told = fault.is_damaged,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((answered, is_told), (vec![StoreId(1), StoreId(2)], true));
     }
 }

@@ -125,7 +125,12 @@ const EXAMPLES: &[Example] = &[
         "\"  \"",
         "17:13 instrument.reference: \"  \" is empty | write one line of text",
     ),
-    ("bad-line", "Translation office", "a\\nb", "39:8 recipient.name: \"a\\nb\" has a control character"),
+    (
+        "bad-line",
+        "Translation office",
+        "a\\nb",
+        "39:8 recipient.name: \"a\\nb\" has a control character or a line break, U+000A as character 2",
+    ),
     ("bad-line", "encryption in transit", "", "27:13 assessment.measures: \"\" is empty"),
     (
         "bad-digest",

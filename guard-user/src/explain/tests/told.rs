@@ -13,7 +13,7 @@ use super::super::{Explainer, Explanation, NamedExemption, Surroundings, selecto
 use crate::compile::tests::generate::{case, host};
 use crate::compile::tests::packets::parsed;
 use crate::compile::tests::reference::Loaded;
-use crate::config::policy::Ingress;
+use crate::config::policy::{Ingress, Pin};
 use crate::config::{self, Policy};
 use crate::geo::{GeoDb, Info, Runs};
 
@@ -212,10 +212,13 @@ fn words_agree_with_the_decision_for_any_policy() {
                 if parsed != Parsed::Ip {
                     continue;
                 }
-                for pin in &case.policy.pins {
+                for pin in case.policy.distinct_pins() {
                     let looked_at = plain.hook == Hook::Egress || pin.ingress != Ingress::Off;
-                    let by_words = looked_at
-                        && packet.layers().iter().any(|layer| selectors::look(pin, Some(layer), &from).is_ok());
+                    let matches = |way: &Pin| {
+                        packet.layers().iter().any(|layer| selectors::look(way, Some(layer), &from).is_ok())
+                    };
+                    let mut ways = case.policy.pins.iter().filter(|way| way.name == pin.name);
+                    let by_words = looked_at && ways.any(matches);
                     prop_assert_eq!(explained.pins.contains(&pin.name), by_words, "{:?} and {:?}", pin, packet);
                 }
             }

@@ -4,8 +4,8 @@
 use maud::{Markup, html};
 
 use super::super::sums::{Bucket, Unit};
-use super::super::text::visible;
 use crate::report::number::grouped;
+use crate::text::visible;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 230.0;

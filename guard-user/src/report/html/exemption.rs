@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::super::facts;
 use super::super::model::ExemptionEntry;
 use super::super::sums::Sum;
-use super::super::text::visible;
 use super::table::{number, table};
+use crate::text::visible;
 
 pub(super) fn article(exemption: &ExemptionEntry) -> Markup {
     let mut used = Sum::default();

@@ -12,7 +12,7 @@ use guard_common::verdict::Reason;
 
 use super::model::Report;
 use super::sums::{self, Class};
-use super::text::visible;
+use crate::text::visible;
 use table::{number, table};
 
 const STYLE: &str = include_str!("style.css");

@@ -6,11 +6,12 @@ use proptest::prelude::*;
 
 use super::super::redact::redacted;
 use super::super::sums::Class;
-use super::super::text::{cell, visible};
+use super::super::text::cell;
 use super::super::{COLUMNS, Format, Report};
 use super::dom::{Element, Page};
 use super::rendered;
 use super::sample::{any_report, empty, sample};
+use crate::text::visible;
 
 /// The cells of a row: the plain number where it has one, else its text.
 fn cells(row: &Element) -> Vec<String> {

@@ -245,7 +245,15 @@ fn changes_that_make_no_sense_are_refused() {
     assert!(matches!(change(&mut store, "a", resume_order()), Err(StoreError::State { .. })));
     stay(&mut store, "a");
     assert!(matches!(change(&mut store, "a", stay_order()), Err(StoreError::State { .. })));
-    let odd = "\u{1b}[31m \"quoted\"\n";
+    for (odd, found) in [("\u{1b}[31m", "U+001B as character 1"), ("case \u{202e}5", "U+202E as character 6")]
+    {
+        let error = change(&mut store, "a", Change::Revoke { why: odd.into() }).unwrap_err();
+        assert!(
+            matches!(error, StoreError::UnseenInReason(_)) && error.to_string().contains(found),
+            "{error}"
+        );
+    }
+    let odd = "\"quoted\", <b>, Éire\\";
     change(&mut store, "a", Change::Revoke { why: odd.into() }).unwrap();
     assert_eq!(trail(&store).last().unwrap().why, odd);
     for it in [stay_order(), resume_order(), revocation(), Change::Invalidate { why: "x".into() }] {

@@ -64,6 +64,7 @@ fn a_record_that_cannot_be_read_closes_its_exemption_and_the_rest_is_open() {
         assert_eq!(open_ids(&store), ["b"], "{reason}");
         let [problem] = store.kept.problems() else { panic!("{reason}: {:?}", store.kept.problems()) };
         assert_eq!(problem.place, "a, version 1");
+        assert!(!problem.reason.contains("confidential-kind"), "everybody may read it: {problem}");
         assert!(problem.reason.contains(reason) && problem.reason.contains("it is closed"), "{problem}");
         // The same version does not come back, and a new one never gets a slot that may be in use.
         let Err(LoadError::Document(errors)) = load(&mut store, &named("a", 1)) else { panic!("{reason}") };
@@ -94,9 +95,11 @@ fn a_document_that_is_not_the_one_that_was_loaded_is_closed() {
             let sha256 = crate::store::read::sha256(other.as_bytes());
             change_record(batch, "a", |it| it["sha256"] = sha256.into());
         }),
-        ("can't be used any more", |batch| {
-            put_document(batch, b"id");
-            change_record(batch, "a", |it| it["sha256"] = crate::store::read::sha256(b"id").into());
+        ("can't be used any more: instrument.type: ", |batch| {
+            let document = named("a", 1).replace("treaty-request", "confidential-kind");
+            put_document(batch, document.as_bytes());
+            let sha256 = crate::store::read::sha256(document.as_bytes());
+            change_record(batch, "a", |it| it["sha256"] = sha256.into());
         }),
         ("has 0 places", |batch| change_record(batch, "a", |it| it["slots"] = Vec::<u16>::new().into())),
     ];

@@ -50,6 +50,7 @@ enum Then {
     End,
     /// So many steps fail, one after the other.
     Fail(usize),
+    Panic,
 }
 
 /// How a process comes to its end.
@@ -123,6 +124,11 @@ impl ModelDisk {
         model.has_failed = false;
     }
 
+    /// After so many steps the next one panics, as code does that meets what it was never to meet.
+    pub(crate) fn panic_after(&self, steps: usize) {
+        self.model().steps = Some((steps, Then::Panic));
+    }
+
     /// Nothing fails any more.
     pub(crate) fn heal(&self) {
         self.model().steps = None;
@@ -193,6 +199,7 @@ impl Model {
                 self.ended = true;
                 Err(failure())
             }
+            Some((0, Then::Panic)) => panic!("a step that was to panic"),
             Some((0, Then::Fail(failures))) => {
                 *failures -= 1;
                 if *failures == 0 {

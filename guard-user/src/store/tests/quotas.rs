@@ -175,6 +175,27 @@ fn open_documents_say_what_is_left_in_their_places() {
     assert_eq!(open[0].bytes, named("a", 1).as_bytes());
 }
 
+/// What is left by the disk alone, for who has no counts of the kernel's.
+fn recorded(store: &Store) -> Vec<u64> {
+    let reader = store.disk.as_ref().unwrap().read(&store.path).unwrap();
+    reader.kernel_exemptions(&clocks(), &pins()).unwrap().into_iter().map(|(_, it)| it.quota).collect()
+}
+
+#[test]
+fn without_the_kernel_s_counts_what_is_left_is_what_the_disk_last_had() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &with_quota("a", 4 * GIB)).unwrap();
+    look(&mut store, 300);
+    assert_eq!(recorded(&store), [GIB / 2 - 300], "the kernel stops at what was granted");
+    store.counters_end(&[(0, Use { bytes: 1000, packets: 3 })], now()).unwrap();
+    assert_eq!(recorded(&store), [4 * GIB - 1000], "a start grants again of all that is left");
+    store.counters_began_anew().unwrap();
+    store.grant().unwrap();
+    look(&mut store, 4 * GIB);
+    assert_eq!(recorded(&store), [0]);
+}
+
 #[test]
 fn an_unchanged_count_is_not_written_again_and_counts_are_not_told() {
     let disk = ModelDisk::new();

@@ -14,18 +14,28 @@ use crate::kernel::ObservedBypass;
 
 impl Engine {
     pub(super) fn bypass_seen(&mut self, facts: BypassFacts, observed: Option<ObservedBypass>, now: Clocks) {
-        let was_at = self.bypass.in_place().map(|attachment| attachment.cgroup);
-        let is_at = facts.cgroup;
+        let before = self.bypass.in_place().map(|attachment| (attachment.link, attachment.is_current));
+        // A config that names another one is no loss.
+        let same = self.bypass.facts.as_ref().is_none_or(|before| before.asked.cgroup == facts.asked.cgroup);
+        let is_first = self.bypass.looked.is_none();
         self.bypass.facts = Some(facts);
         // Where it can't be looked at, what was seen last is what is known.
         if let Some(observed) = observed {
             self.bypass.observed = Some(observed);
         }
-        if was_at.is_some() && was_at == is_at && !self.bypass.is_attached() && is_wanted(&self.config.policy)
-        {
+        let after = self.bypass.in_place().map(|attachment| (attachment.link, attachment.is_current));
+        let is_lost = match (before, after) {
+            (Some(_), None) => same,
+            // The same link has another's program.
+            (Some((was, true)), Some((is, false))) => was == is,
+            // The start found it gone that an earlier daemon had attached.
+            (None, None) => is_first && self.has_taken_over,
+            _ => false,
+        };
+        if is_lost && is_wanted(&self.config.policy) {
             self.note_lost_bypass(now);
         }
-        let is_attached = self.bypass.is_attached();
+        let is_attached = after.is_some_and(|(_, is_current)| is_current);
         if let Some(lost) = &mut self.bypass.lost {
             lost.is_back |= is_attached;
         }

@@ -6,7 +6,7 @@
 
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
-use crate::daemon::engine::changes::{ChangeId, DISK_NS, Pending, SOCKETS_NS};
+use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKETS_NS};
 use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
@@ -33,10 +33,12 @@ impl Engine {
             }
             Err(error) => {
                 // What is about to be opened is closed as soon as it is.
-                if is_closing && !dry_run && self.is_being_opened(&target) {
+                let may_open = self.is_being_opened(&target) || !self.kept.is_usable();
+                if is_closing && !dry_run && may_open {
                     let id = self.changes.next_id();
                     self.closings.order(id, target);
-                    self.changes.deferred.push((id, ticket, request.clone(), who));
+                    let (request, until) = (request.clone(), Some(now.boot_ns + DISK_NS));
+                    self.changes.deferred.push(Deferred { id, ticket, request, who, until });
                     return;
                 }
                 return self.refuse_change(ticket, (&target, &change), (!dry_run).then_some(&who), &error);
@@ -49,7 +51,7 @@ impl Engine {
         let slots = self.kept.slots_of(&keys);
         let mut sockets_until = None;
         if is_closing {
-            self.close_now(&keys);
+            self.close_now(&keys, now);
             let cut = self.cut_of(id, &keys, false, now);
             if !cut.accounts.is_empty() {
                 self.actions.push(Action::CloseSockets(Box::new(cut)));
@@ -137,10 +139,23 @@ impl Engine {
         // One that is closed already: perhaps the tables could not be changed then, and now they can.
         self.publishing.try_again();
         if let Some(who) = recorded_for {
-            let of = (change.name(), target.name());
-            self.record(records::refusal(self.now.wall, who, of, &error.to_string()));
+            self.record_refused_change((target, change), who, error);
         }
-        self.answer(ticket, Response::error(kind_of(error), error.to_string()));
+        let codes: Vec<&str> = error.code().into_iter().collect();
+        self.answer(ticket, Response::error_with(kind_of(error), error.to_string(), &codes));
+    }
+
+    /// Records that a change was refused, with the words of its order.
+    fn record_refused_change(&mut self, (target, change): (&Target, &Change), who: &Who, error: &StoreError) {
+        let of = (change.name(), target.name());
+        let record = match target {
+            // Every user who may look may read the trail.
+            Target::Instrument(name) if !self.kept.is_public_instrument(name) => {
+                records::refusal_without_name(self.now.wall, who, of, &error.without_names())
+            }
+            _ => records::refusal(self.now.wall, who, of, &error.to_string()),
+        };
+        self.record(crate::audit::Record { why: change.why().to_owned(), ..record });
     }
 
     pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>, now: Clocks) {
@@ -168,8 +183,12 @@ impl Engine {
         let at = self.changes.pending.iter().position(|it| it.id == change.0);
         let Some(mut pending) = at.map(|at| self.changes.pending.remove(at)) else {
             self.closings.ordered(change.0);
+            let answered = self.changes.answered.remove(&change.0);
             if let Err(error) = result {
                 self.log(super::Level::Error, format!("a closing could not be kept: {error}"));
+                if let Some((target, change, who)) = answered {
+                    self.record_refused_change((&target, &change), &who, &error);
+                }
             }
             return;
         };
@@ -201,9 +220,9 @@ impl Engine {
     }
 
     fn close_another(&mut self, pending: &mut Pending) {
-        let now = self.now.wall;
-        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now) {
-            self.close_now(&keys);
+        let now = self.now;
+        if let Ok(keys) = self.kept.affected(&pending.target, &pending.change, now.wall) {
+            self.close_now(&keys, now);
             pending.slots = self.kept.slots_of(&keys);
             pending.keys = keys;
             pending.published = None;
@@ -218,6 +237,7 @@ impl Engine {
 
     pub(super) fn changes_are_late(&mut self, now: Clocks) {
         self.changes.cuts.retain(|(_, until)| now.boot_ns < *until);
+        self.deferred_are_late(now);
         for pending in &mut self.changes.pending {
             if pending.sockets_until.is_some_and(|until| now.boot_ns >= until) {
                 pending.sockets_until = None;
@@ -234,15 +254,45 @@ impl Engine {
 
     /// Takes up closings of what was about to be opened, once it is there, or once it will not be.
     pub(super) fn take_up_deferred(&mut self, now: Clocks) {
-        for (id, ticket, request, who) in std::mem::take(&mut self.changes.deferred) {
-            let Some((target, change, _)) = change_of(&request) else { continue };
+        for it in std::mem::take(&mut self.changes.deferred) {
+            let Some((target, change, _)) = change_of(&it.request) else { continue };
             let is_there = self.kept.affected(&target, &change, now.wall).is_ok();
-            if !is_there && self.is_being_opened(&target) {
-                self.changes.deferred.push((id, ticket, request, who));
+            if !is_there && (self.is_being_opened(&target) || !self.kept.is_usable()) {
+                self.changes.deferred.push(it);
                 continue;
             }
+            let Deferred { id, ticket, request, who, .. } = it;
             self.change_exemptions(ticket, &request, who, now);
             self.closings.ordered(id);
+        }
+    }
+
+    /// Answers closings that wait for the store for too long. They go on waiting.
+    fn deferred_are_late(&mut self, now: Clocks) {
+        let mut answers = Vec::new();
+        for it in
+            self.changes.deferred.iter_mut().filter(|it| it.until.is_some_and(|until| now.boot_ns >= until))
+        {
+            it.until = None;
+            let Some((target, change, _)) = change_of(&it.request) else { continue };
+            answers.push((it.ticket, format!("{} {}", change.name(), target.name())));
+        }
+        let why = match self.kept.is_usable() {
+            true => "the disk has not answered what is to be done before it",
+            false => {
+                "the store can't be read, so that what it has of this is not known; every exemption is closed"
+            }
+        };
+        for (ticket, order) in answers {
+            let message = format!(
+                "{order}: noted, and not kept yet: {why}. Nothing that this order closes is opened; it is kept as soon as \
+                 the disk lets it. Where the daemon ends before, give it again"
+            );
+            self.log(
+                super::Level::Error,
+                "an order is noted, and not kept yet: see `borderguard status`".to_owned(),
+            );
+            self.answer(ticket, Response::error(ErrorKind::Failed, message));
         }
     }
 
@@ -291,6 +341,12 @@ impl Engine {
             pending.into_iter().partition(|it| it.reading && it.kept.is_some() && it.published.is_some());
         self.changes.pending = rest;
         for it in done {
+            if it.is_closing()
+                && self.asked.values().any(|(_, asked)| *asked == Purpose::Change(ChangeId(it.id)))
+            {
+                let of = (it.target.clone(), it.change.clone(), it.who.clone());
+                self.changes.answered.insert(it.id, of);
+            }
             let response = self.outcome_of(&it, now);
             if let Response::Error { message, .. } = &response {
                 self.log(super::Level::Error, message.clone());

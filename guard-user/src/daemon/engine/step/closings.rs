@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::daemon::engine::changes::ChangeId;
+use crate::daemon::engine::changes::{ChangeId, DISK_NS};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{KernelJob, Level, StoreJob};
 use crate::exemption::{Clocks, State};
@@ -14,8 +14,10 @@ use crate::store::{Change, Key, Target};
 
 impl Engine {
     /// Closes exemptions from now on, whatever the disk says.
-    pub(super) fn close_now(&mut self, keys: &[Key]) {
-        self.closings.keys.extend(keys.iter().cloned());
+    pub(super) fn close_now(&mut self, keys: &[Key], now: Clocks) {
+        for key in keys {
+            self.closings.keys.entry(key.clone()).or_insert(now.boot_ns);
+        }
     }
 
     /// Lets go of closings that the disk has.
@@ -24,23 +26,31 @@ impl Engine {
         let is_kept = |key: &Key| {
             !unsaved.contains(key) && self.kept.record(key).is_none_or(|record| !record.is_active())
         };
-        self.closings.keys.retain(|key| !is_kept(key));
+        self.closings.keys.retain(|key, _| !is_kept(key));
     }
 
     /// These are no closings any more: the disk has that they are open again.
     pub(super) fn reopened(&mut self, keys: &[Key]) {
-        self.closings.keys.retain(|key| !keys.contains(key));
+        self.closings.keys.retain(|key, _| !keys.contains(key));
     }
 
     /// What is closed here and not on the disk: it was ordered, or it was over and the disk refused to take that.
     pub(super) fn closed_here(&self) -> BTreeSet<Key> {
-        self.closings.keys.iter().cloned().chain(self.kept.unsaved()).collect()
+        self.closings.keys.keys().cloned().chain(self.kept.unsaved()).collect()
+    }
+
+    /// What of it the disk has refused, or has not answered for longer than an answer waits: what it is writing just now
+    /// is no problem.
+    pub(super) fn refused_or_late(&self, now: Clocks) -> BTreeSet<Key> {
+        let is_late = |(_, since): &(&Key, &u64)| now.boot_ns >= **since + DISK_NS;
+        let late = self.closings.keys.iter().filter(is_late).map(|(key, _)| key.clone());
+        late.chain(self.kept.unsaved()).collect()
     }
 
     /// Whether this slot is one of a closing.
     pub(super) fn is_of_a_closing(&self, slot: u16) -> bool {
         let has_it = |key: &Key| self.kept.slots_of(std::slice::from_ref(key)).contains(&slot);
-        self.closings.keys.iter().any(has_it)
+        self.closings.keys.keys().any(has_it)
     }
 
     /// Whether the exemption in this slot is closed by an order that is not on the disk, or may be.
@@ -54,7 +64,7 @@ impl Engine {
     pub(super) fn closed_as(&self, key: &Key) -> Option<State> {
         let slots = self.kept.slots_of(std::slice::from_ref(key));
         let is_closed =
-            self.closings.keys.contains(key) || slots.iter().any(|it| self.is_closed_by_order(*it));
+            self.closings.keys.contains_key(key) || slots.iter().any(|it| self.is_closed_by_order(*it));
         is_closed.then(|| if self.changes.is_being_revoked(key) { State::Revoked } else { State::Stayed })
     }
 
@@ -108,9 +118,9 @@ impl Engine {
                 continue;
             };
             let open = self.kept.open_version_of(document);
-            let Some(key) = open.filter(|key| !self.closings.keys.contains(key)) else { continue };
+            let Some(key) = open.filter(|key| !self.closings.keys.contains_key(key)) else { continue };
             let id = key.0.clone();
-            self.close_now(&[key]);
+            self.close_now(&[key], now);
             self.log(
                 Level::Error,
                 format!(

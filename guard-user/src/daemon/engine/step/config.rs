@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::audit::{Kind, Who};
-use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
 use crate::daemon::engine::input::{LoadFailure, Prepared};
@@ -38,7 +37,6 @@ impl Engine {
         self.config.loading = None;
         match result {
             Ok(prepared) => {
-                self.warn_of_what_stays(&prepared.policy);
                 self.take_up(*prepared, true);
             }
             Err(failure) => self.config_refused(failure),
@@ -60,27 +58,6 @@ impl Engine {
         self.config.candidate = Some(Candidate { policy, serial, geo, cgroups, is_first, is_reload });
         // A try with the old one says nothing of the new one.
         self.publishing.try_again();
-    }
-
-    /// Some keys count from the start alone.
-    fn warn_of_what_stays(&mut self, next: &Policy) {
-        let live = Arc::clone(&self.config.policy);
-        for (key, now, next) in [
-            ("control.socket", &live.control.socket, &next.control.socket),
-            ("state.directory", &live.state.directory, &next.state.directory),
-            ("state.pin_path", &live.state.pin_path, &next.state.pin_path),
-        ] {
-            if now != next {
-                self.log(
-                    Level::Warn,
-                    format!("{key} is {} until the daemon is started again", now.display()),
-                );
-            }
-        }
-        if live.control.groups != next.control.groups {
-            let line = "control.groups count as they were until the daemon is started again";
-            self.log(Level::Warn, line.to_owned());
-        }
     }
 
     /// The candidate is live; why packets may be judged by the one before all the same.
@@ -126,7 +103,8 @@ impl Engine {
         for (ticket, _) in waiting {
             let response = match &settled {
                 Ok(()) => {
-                    let message = format!("config and geo databases are reloaded{}", self.words_of_release());
+                    let (released, stays) = (self.words_of_release(), self.words_of_what_stays());
+                    let message = format!("config and geo databases are reloaded{released}{stays}");
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 Err(why) => {
@@ -141,8 +119,17 @@ impl Engine {
         }
     }
 
+    /// What the answer to a reload says of keys that count from the start alone.
+    fn words_of_what_stays(&self) -> String {
+        let waiting = self.config.waiting_for_restart(&self.config.policy);
+        waiting.iter().map(|(key, why)| format!("; `{key}` was changed: {why}")).collect()
+    }
+
     /// What the answer to a reload says of interfaces that it releases.
     fn words_of_release(&self) -> String {
+        if self.config.policy.pins.is_empty() {
+            return "; NOTHING is guarded now: the config has no pin".to_owned();
+        }
         let (named, released) = self.interfaces.by_name_in(&self.config.policy);
         match (named, released.is_empty()) {
             (false, _) => {

@@ -7,7 +7,7 @@ use crate::audit::Kind;
 use crate::daemon::engine::ending::{Ending, Step};
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::{Action, KernelJob, Level, State, StoreJob};
+use crate::daemon::engine::{Action, KernelJob, Level, State, StoreJob, Surroundings};
 use crate::exemption::Clocks;
 
 impl Engine {
@@ -119,13 +119,14 @@ impl Engine {
         self.ending.step = Step::Recording;
         let facts = self.config_facts();
         self.record_of(Kind::End, "", "", facts);
+        // A store whose file was removed ends with this process.
+        self.ask_store(Purpose::CheckPlace, StoreJob::CheckPlace);
     }
 
-    /// A record was written, or was not: the last one ends the daemon.
+    /// A record was written, or was not, or the store's place was looked at: the last of these ends the daemon.
     pub(super) fn recorded_for_end(&mut self) {
-        if self.ending.step != Step::Recording
-            || self.asked.values().any(|(_, purpose)| *purpose == Purpose::Record)
-        {
+        let is_last = |purpose: &Purpose| matches!(purpose, Purpose::Record | Purpose::CheckPlace);
+        if self.ending.step != Step::Recording || self.asked.values().any(|(_, purpose)| is_last(purpose)) {
             return;
         }
         // What somebody removed from bpffs would end with this process.
@@ -151,6 +152,15 @@ impl Engine {
         };
         self.log(level, line);
         self.actions.push(Action::Ended);
+    }
+
+    /// Why what the store holds ends with this process, or is not where a start looks for it.
+    #[must_use]
+    pub fn store_is_lost(&self) -> Option<&str> {
+        match self.surroundings.get("state") {
+            Some(Surroundings::State(why)) => why.as_deref(),
+            _ => None,
+        }
     }
 
     /// What is guarded by nothing but this process: interfaces, and the cgroup to which ways past the guard are refused,

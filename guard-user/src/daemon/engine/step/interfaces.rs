@@ -89,6 +89,13 @@ impl Engine {
             .iter()
             .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
         let news: Vec<u32> = news.map(|it| it.interface.index).collect();
+        if let Some(looked) = self.interfaces.looked {
+            self.interfaces.came_after.extend(news.iter().map(|index| (*index, Some(looked))));
+        } else if self.has_taken_over {
+            let all = observed.interfaces.iter();
+            let unguarded = all.filter(|it| it.at(Hook::Egress).is_none()).map(|it| it.interface.index);
+            self.interfaces.came_after.extend(unguarded.map(|index| (index, None)));
+        }
         self.interfaces.tried.retain(|index, _| !news.contains(index));
         self.interfaces.lost.retain(|(index, _), _| !news.contains(index));
         self.note_lost(before.as_ref(), &observed, now);
@@ -120,6 +127,8 @@ impl Engine {
             observed.interfaces.iter().map(|it| (it.interface.index, hooks(it))).collect()
         });
         let there: BTreeSet<u32> = observed.interfaces.iter().map(|it| it.interface.index).collect();
+        self.interfaces.came_after.retain(|index, _| there.contains(index));
+        self.interfaces.late.retain(|index, _| there.contains(index));
         self.interfaces.guarded_as.retain(|index, _| there.contains(index));
         self.interfaces.noted_as.retain(|index, _| there.contains(index));
         self.interfaces.announced.retain(|index, _| there.contains(index));
@@ -331,7 +340,9 @@ impl Engine {
             let before_it = it.sent_before.filter(|sent| is_new && *sent > 0);
             let sent = before_it.map(|sent| format!("; it had sent {sent} packets when that began"));
             let line = format!("{name} is guarded: {}{}", words.join(", "), sent.unwrap_or_default());
-            self.log(Level::Info, line);
+            let index = it.interface.index;
+            let is_late = before_it.is_some_and(|sent| self.interfaces.note_late(index, sent, self.now));
+            self.log(if is_late { Level::Warn } else { Level::Info }, line);
             let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
             let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
             let is_taken_over = before.is_none() && adopted == Some(&now);

@@ -53,7 +53,7 @@ impl Engine {
                         &codes,
                     ));
                 }
-                return self.answer(ticket, Response::error(kind, message));
+                return self.answer(ticket, Response::error_with(kind, message, &codes));
             }
         };
         let id = &admission.document().id;

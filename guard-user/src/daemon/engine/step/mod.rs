@@ -27,7 +27,7 @@ use crate::daemon::engine::changes::Changes;
 use crate::daemon::engine::closings::Closings;
 use crate::daemon::engine::config::Config;
 use crate::daemon::engine::ending::Ending;
-use crate::daemon::engine::interfaces::Interfaces;
+use crate::daemon::engine::interfaces::{Interfaces, LOST_NS};
 use crate::daemon::engine::loads::{Handed, Loads};
 use crate::daemon::engine::noting::Noting;
 use crate::daemon::engine::periods::{EACH_DAY, EACH_SECOND, WATCHDOG};
@@ -39,6 +39,7 @@ use crate::daemon::engine::{
     Action, Asker, Input, Level, StoreId, StoreJob, StoreOutcome, Surroundings, Ticket,
 };
 use crate::exemption::Clocks;
+use crate::health::ProblemCode;
 use crate::store::Kept;
 
 impl Engine {
@@ -62,6 +63,8 @@ impl Engine {
             loads: Loads::default(),
             reads: Reads::default(),
             ending: Ending::default(),
+            has_taken_over: generation > 0,
+            begun_ns: now.boot_ns,
             clocks: now,
             clock_count: 0,
             due: Due { second: now.boot_ns, watchdog: now.boot_ns, day: now.boot_ns },
@@ -166,6 +169,7 @@ impl Engine {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
             self.interfaces.look();
+            self.forget_the_start(now);
             self.log_problems(now);
         }
         if now.boot_ns >= self.due.watchdog {
@@ -182,9 +186,19 @@ impl Engine {
         self.reads_are_late(now);
     }
 
+    /// That nothing was guarded before the start is told for a minute.
+    fn forget_the_start(&mut self, now: Clocks) {
+        if now.boot_ns > self.begun_ns + LOST_NS
+            && let Some(Surroundings::Start(problems)) = self.surroundings.get_mut("start")
+        {
+            problems.retain(|problem| problem.code != ProblemCode::AttachmentLost);
+        }
+    }
+
     fn surroundings_are(&mut self, found: Surroundings) {
         let (key, is_well) = match &found {
             Surroundings::Control(problems) => ("control", problems.is_empty()),
+            Surroundings::Start(problems) => ("start", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::Loop(why) => ("loop", why.is_none()),
@@ -236,7 +250,10 @@ impl Engine {
                     );
                 }
             }
-            Purpose::CheckPlace => self.surroundings_are(Surroundings::State(result.err())),
+            Purpose::CheckPlace => {
+                self.surroundings_are(Surroundings::State(result.err()));
+                self.recorded_for_end();
+            }
             Purpose::Load(_) | Purpose::Change(_) | Purpose::Tend | Purpose::Read(_) => {}
         }
     }

@@ -54,7 +54,7 @@ impl Engine {
                 format!("who makes and uses sockets is {how}"),
             )
         }));
-        self.problems_of_store(&mut problems);
+        self.problems_of_store(&mut problems, now);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
         problems.extend(self.stale_database(now).map(|why| Problem::new(ProblemCode::DatabaseStale, why)));
@@ -72,6 +72,7 @@ impl Engine {
                 problem.code,
                 ProblemCode::DatabaseStale
                     | ProblemCode::EventsLost
+                    | ProblemCode::GuardedLate
                     | ProblemCode::LogLost
                     | ProblemCode::TablesBehind
                     | ProblemCode::ConfigRefused
@@ -107,6 +108,9 @@ impl Engine {
         if let Some(why) = &self.config.refused {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
+        }
+        for (key, why) in self.config.waiting_for_restart(&self.config.policy) {
+            problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }
         let slow =
             self.publishing.on_its_way_since().is_some_and(|since| now.boot_ns > since + ON_THE_WAY_NS);
@@ -214,6 +218,13 @@ impl Engine {
             let message = format!("the config does not name it any more, and it stays guarded: {why}");
             problems.push(Problem::of(ProblemCode::InterfaceNotReleased, name, message));
         }
+        let late = self.interfaces.late(it.interface.index, now);
+        problems.extend(late.map(|why| Problem::of(ProblemCode::GuardedLate, name, why)));
+        if !it.other_guards.is_empty() {
+            let hooks: Vec<&str> = it.other_guards.iter().map(|hook| hook.name()).collect();
+            let message = format!("another Border Guard is at {} as well", hooks.join(" and "));
+            problems.push(Problem::of(ProblemCode::SecondGuard, name, message));
+        }
         for attachment in it.attachments.iter().filter(|attachment| !attachment.before.is_empty()) {
             let message = format!(
                 "{} is not the first program at {}: {} can let packets pass that it never sees",
@@ -241,14 +252,14 @@ impl Engine {
         ))
     }
 
-    fn problems_of_store(&self, problems: &mut Vec<Problem>) {
+    fn problems_of_store(&self, problems: &mut Vec<Problem>, now: Clocks) {
         // Where the whole store can't be had, that is a problem of its own.
         let has_fault = self.surroundings.values().any(|it| matches!(it, Surroundings::Store(Some(_))));
         let damaged = self.kept.problems().iter().filter(|_| !has_fault);
         problems.extend(
             damaged.map(|problem| Problem::new(ProblemCode::StoreDamaged, format!("exemption: {problem}"))),
         );
-        for (id, _) in &self.closed_here() {
+        for (id, _) in &self.refused_or_late(now) {
             let message = "no packet passes by it any more, and the disk has not taken that yet; it is tried again \
                            every few seconds";
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
@@ -261,9 +272,9 @@ impl Engine {
         let refused = self.quotas.refused.iter().chain(&self.counts_refused);
         problems.extend(refused.map(|why| Problem::new(ProblemCode::StoreUnwritable, why)));
         let gap = self.gap.iter();
-        problems.extend(
-            gap.map(|why| Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {why}"))),
-        );
+        problems.extend(gap.map(|gap| {
+            Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {}", gap.why))
+        }));
         for (id, pins) in self.kept.without_pins(&self.config.pins()) {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
@@ -305,7 +316,9 @@ impl Engine {
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
         for found in self.surroundings.values() {
             match found {
-                Surroundings::Control(found) => problems.extend(found.iter().cloned()),
+                Surroundings::Control(found) | Surroundings::Start(found) => {
+                    problems.extend(found.iter().cloned());
+                }
                 Surroundings::State(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreMoved, why));
                 }

@@ -28,8 +28,7 @@ impl Engine {
         let exemptions = match self.ending.closes_exemptions() {
             true => Vec::new(),
             false => {
-                let pins: Vec<String> =
-                    self.config.wanted().pins.iter().map(|pin| pin.name.clone()).collect();
+                let pins = self.config.wanted().pin_names();
                 let mut open = self.kept.kernel_exemptions(&now, &pins);
                 open.retain(|it| !self.is_closed_by_order(it.slot) && self.kept.by_slot(it.slot).is_some());
                 open.sort_by_key(|exemption| exemption.slot);
@@ -171,7 +170,7 @@ impl Engine {
                     Level::Info,
                     format!(
                         "{words} is live: {} pins, {} exemptions",
-                        policy.pins.len(),
+                        policy.distinct_pins().count(),
                         basis.exemptions.len()
                     ),
                 );

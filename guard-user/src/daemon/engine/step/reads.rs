@@ -112,6 +112,12 @@ impl Engine {
     fn answer_read(&mut self, Asked { ticket, asker, ask, .. }: Asked, now: Clocks) {
         match ask {
             Ask::Status => self.answer_status(ticket, &asker, now),
+            // An empty list would say that there is none.
+            Ask::List if !self.kept.is_usable() => {
+                let message = "the store can't be read, so which exemptions there are is not known; every one is closed. \
+                               `borderguard status` says why";
+                self.answer(ticket, Response::error(ErrorKind::Failed, message));
+            }
             Ask::List => {
                 let exemptions = shown(self.all_summaries(now), asker.sees_all);
                 self.answer(ticket, Response::Exemptions { exemptions });
@@ -144,7 +150,7 @@ impl Engine {
             judged,
             policy: Arc::clone(&self.config.policy),
             generation: self.publishing.generation(),
-            gaps: self.gap.iter().map(|why| format!("the audit trail has a gap: {why}")).collect(),
+            gaps: self.gap.iter().map(|gap| format!("the audit trail has a gap: {}", gap.why)).collect(),
         };
         self.ask_store(Purpose::Read(ticket), StoreJob::Read(job));
     }

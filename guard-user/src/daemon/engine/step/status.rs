@@ -193,7 +193,7 @@ impl Engine {
             verdicts: verdicts(&pin.name, rows),
             top: top(&pin.name, rows),
         };
-        self.config.policy.pins.iter().map(one).collect()
+        self.config.policy.distinct_pins().map(one).collect()
     }
 
     fn database(&self, now: Clocks) -> DatabaseStatus {

@@ -98,6 +98,26 @@ fn a_stay_that_the_disk_refused_holds_over_a_restart_until_it_is_lifted() {
     assert_eq!(world.open(), ["a"]);
 }
 
+/// The log would have had each order as a problem, and as mended, whose write an input met halfway.
+#[test]
+fn an_order_that_is_being_written_is_no_problem_until_it_is_late() {
+    let mut world = World::with_one();
+    let not_kept =
+        |world: &World| world.known_problems().iter().any(|it| it.code == ProblemCode::OrderNotKept);
+    let stayed = world.stay("a");
+    world.work(Part::Sockets);
+    for _ in 0..5 {
+        world.work(Part::Kernel);
+    }
+    world.pass(1_000_000_000);
+    assert!(world.has_job(Part::Store) && !not_kept(&world), "{:?}", world.known_problems());
+    assert!(!world.engine.logged.iter().any(|it| it.code == ProblemCode::OrderNotKept));
+    world.pass(1_100_000_000);
+    assert!(not_kept(&world), "the disk is late: {:?}", world.known_problems());
+    world.rest();
+    assert!(world.answers.contains_key(&stayed) && !not_kept(&world));
+}
+
 #[test]
 fn what_the_disk_refused_is_a_problem_until_it_is_kept() {
     let (mut world, stayed) = refused_stay();

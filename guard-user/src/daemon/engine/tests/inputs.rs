@@ -34,6 +34,10 @@ pub(super) const POST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = 
 pub(super) const OPEN: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = false\n\
      [sockets]\nnote = false\n";
+/// [`CONFIG`] with other values of keys that count from the start alone.
+pub(super) const MOVED: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[state]\npin_path = \"/sys/fs/bpf/elsewhere\"\n\
+     [control.groups]\nview = [\"sre\"]\n";
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 

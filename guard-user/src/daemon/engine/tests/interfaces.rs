@@ -57,6 +57,7 @@ fn what_an_interface_had_sent_before_it_was_guarded_is_told_once() {
     let index = world.kernel.add("eth7");
     world.kernel.send(index, 3);
     world.rest();
+    assert_eq!(world.problems(), [], "it took no time");
     world.kernel.send(index, 5);
     world.kernel.rename("eth7", "eth8");
     world.rest();
@@ -65,6 +66,45 @@ fn what_an_interface_had_sent_before_it_was_guarded_is_told_once() {
     let told = world.log.iter().filter(|line| line.contains("had sent"));
     let line = "eth7 is guarded: egress by tcx; it had sent 3 packets when that began";
     assert_eq!(told.collect::<Vec<_>>(), [line]);
+}
+
+#[test]
+fn an_interface_that_was_there_before_the_config_named_it_is_not_called_late() {
+    let mut world = World::new(ONE, &["eth0"]);
+    let index = world.kernel.add("eth1");
+    world.kernel.send(index, 3);
+    world.settle();
+    world.config = CONFIG;
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    assert!(world.is_done(reload));
+    assert_eq!((guarded(&world), world.problems()), (vec!["eth0".to_owned(), "eth1".to_owned()], vec![]));
+}
+
+#[test]
+fn an_interface_that_is_guarded_late_is_told_for_a_minute() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let index = world.kernel.add("eth2");
+    world.kernel.send(index, 3);
+    // The daemon is stopped meanwhile.
+    world.pass(10_000_000_000);
+    world.settle();
+    let told = world.problems();
+    assert!(
+        matches!(&told[..], [it] if it.code == ProblemCode::GuardedLate && it.message.contains("sent 3 packets")),
+        "{told:?}"
+    );
+    let lines = world.log.iter().filter(|line| line.contains("had sent"));
+    assert_eq!(lines.count(), 1, "{:?}", world.log);
+    world.pass(61_000_000_000);
+    world.settle();
+    assert_eq!(world.problems(), []);
+    // One that had sent nothing is not late whenever it is guarded.
+    world.kernel.add("eth3");
+    world.pass(10_000_000_000);
+    world.settle();
+    assert_eq!((guarded(&world).len(), world.problems()), (3, vec![]));
 }
 
 #[test]

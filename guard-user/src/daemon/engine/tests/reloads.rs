@@ -1,10 +1,10 @@
 //! Configs that are read again, and the end.
 
 use super::super::{Input, Surroundings};
-use super::inputs::{BAD, CGROUP, CONFIG, ONE, POST, STOR, TWO};
+use super::inputs::{BAD, CGROUP, CONFIG, MOVED, ONE, POST, STOR, TWO};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
-use crate::health::ProblemCode;
+use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::Operation;
 
 #[test]
@@ -22,6 +22,54 @@ fn a_config_that_is_refused_leaves_the_old_one_live_and_is_a_problem() {
     world.settle();
     assert!(world.is_done(reload));
     assert_eq!((world.kernel.guarded(), world.problems()), (vec!["eth0".to_owned()], vec![]));
+}
+
+#[test]
+fn a_key_that_counts_from_the_start_alone_is_told_until_it_has_its_value_back() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.config = MOVED;
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    let Response::Done { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(
+        message.contains("`state.pin_path` was changed") && message.contains("`control.groups`"),
+        "{message}"
+    );
+    let told: Vec<_> = world.problems().into_iter().map(|it| (it.code, it.subject.unwrap())).collect();
+    let told: Vec<_> = told.iter().map(|(code, subject)| (*code, subject.as_str())).collect();
+    let needed = ProblemCode::RestartNeeded;
+    assert_eq!(told, [(needed, "control.groups"), (needed, "state.pin_path")]);
+    world.config = CONFIG;
+    world.ask(Request::Reload {});
+    world.settle();
+    assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn a_store_that_is_not_where_it_belongs_is_told_at_the_end() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.step(Input::Stop { with_host: false });
+    world.all_but(Part::Store);
+    assert!(!world.has_ended, "its place is looked at last");
+    world.step(Input::Surroundings(Surroundings::State(Some("it was moved".to_owned()))));
+    assert_eq!(world.engine.store_is_lost(), Some("it was moved"));
+    world.settle();
+    assert!(world.has_ended && world.engine.store_is_lost().is_none(), "the last look counts");
+}
+
+#[test]
+fn a_guard_that_was_gone_before_the_start_is_told_for_a_minute() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    let problems =
+        [ProblemCode::AttachmentLost, ProblemCode::StoreMoved].map(|code| Problem::new(code, "gone"));
+    world.step(Input::Surroundings(Surroundings::Start(problems.to_vec())));
+    world.settle();
+    assert_eq!(world.codes(), [ProblemCode::AttachmentLost, ProblemCode::StoreMoved]);
+    world.pass(61_000_000_000);
+    world.settle();
+    assert_eq!(world.codes(), [ProblemCode::StoreMoved], "a new store is told until the end");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
-use crate::store::Key;
+use crate::store::{Key, sha256};
 
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
     world.store.kept().slots_of(std::slice::from_ref(key))
@@ -174,4 +174,78 @@ fn a_disk_that_refuses_uses_is_a_problem() {
     let said: Vec<&String> = world.log.iter().filter(|it| it.contains(line)).collect();
     let different: std::collections::BTreeSet<_> = said.iter().collect();
     assert_eq!(said.len(), different.len(), "each is said once: {said:?}");
+}
+
+/// Every user who may look may read the trail and the problems.
+#[test]
+fn no_refusal_in_the_trail_names_a_confidential_instrument() {
+    let mut world = World::with_one();
+    let document = document("b", 1, world.wall())
+        .replace("pins = ", "confidential = true\npins = ")
+        .replace("US-Ireland MLAT 2001", "Harbour case treaty");
+    world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });
+    world.rest();
+    let mut invalidate = |name: &str| {
+        let request = Request::InstrumentInvalidate {
+            name: name.to_owned(),
+            why: "it fell".to_owned(),
+            dry_run: false,
+        };
+        let ticket = world.ask(request);
+        world.rest();
+        let lines = world.store.audit_lines(0, 100).unwrap();
+        (format!("{:?}", world.answer(ticket)), lines.last().unwrap().clone(), lines.join("\n"))
+    };
+    // Who asks may read it, and is told which is meant.
+    let (answer, last, _) = invalidate("Harbor case treaty");
+    assert!(answer.contains("Harbour case treaty"), "{answer}");
+    assert!(last.contains(r#""subject":"(confidential)""#), "{last}");
+    assert!(last.contains(&format!(r#""subject_sha256":"{}""#, sha256(b"Harbor case treaty"))), "{last}");
+    invalidate("Harbour case treaty");
+    let (answer, last, all) = invalidate("Harbour case treaty");
+    assert!(answer.contains("Harbour case treaty") && answer.contains("are closed"), "{answer}");
+    assert!(last.contains(r#""kind":"refusal""#), "{last}");
+    assert!(!all.contains("Harbo"), "{all}");
+    // One that everybody may read is named.
+    invalidate("US-Ireland MLAT 2001");
+    let (_, last, _) = invalidate("US-Ireland MLAT 2001");
+    assert!(last.contains(r#""subject":"US-Ireland MLAT 2001""#) && last.contains("refusal"), "{last}");
+}
+
+#[test]
+fn an_order_is_noted_while_the_store_can_not_be_read_and_holds_when_it_can() {
+    let mut world = World::with_one();
+    world.store_is_away = true;
+    world.restart();
+    world.rest();
+    let stayed = world.stay("a");
+    let list = world.ask(Request::ExemptionList {});
+    world.rest();
+    world.pass(3_000_000_000);
+    world.rest();
+    let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("noted") && message.contains("store can't be read"), "{message}");
+    assert!(matches!(world.answer(list), Response::Error { .. }), "not an empty list");
+    world.store_is_away = false;
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new(), "it never opened");
+    let record = world.store.kept().record(&("a".to_owned(), 1)).unwrap().clone();
+    assert!(!record.is_active(), "and the disk has the order");
+}
+
+#[test]
+fn records_that_were_lost_are_recorded_when_the_disk_takes_one_again() {
+    let mut world = World::with_one();
+    world.disk.fail_during(0, 1000);
+    for _ in 0..3 {
+        world.ask(Request::Reload {});
+        world.rest();
+    }
+    world.disk.heal();
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!(world.codes(), [ProblemCode::AuditGap]);
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    let gaps: Vec<&String> = lines.iter().filter(|line| line.contains("\"kind\":\"gap\"")).collect();
+    assert!(matches!(&gaps[..], [gap] if gap.contains("\"lost\":")), "{gaps:?}");
 }

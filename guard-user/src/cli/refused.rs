@@ -1,0 +1,133 @@
+//! A refusal as JSON, for commands that were asked for JSON: standard output has an object in any case.
+
+use serde_json::{Value, json};
+
+use super::command::{Cli, Command};
+use super::{CliError, audit, exemption, exit_of, instrument};
+use crate::control::client::ClientError;
+use crate::report::Format;
+
+/// Whether a command line asks for JSON.
+#[must_use]
+pub fn wants_json(cli: &Cli) -> bool {
+    use exemption::Command as Of;
+    match &cli.command {
+        Command::Check(args) => args.json,
+        Command::Status(args) => args.json,
+        Command::Events(args) => args.json,
+        Command::Explain(args) => args.json,
+        Command::Report(args) => args.format == Format::Json,
+        Command::Instrument(args) => {
+            let instrument::Command::Invalidate { how, .. } = &args.command;
+            how.json
+        }
+        Command::Audit(args) => match &args.command {
+            audit::Command::Show { json, .. } | audit::Command::Verify { json, .. } => *json,
+            audit::Command::Export { .. } | audit::Command::Checkpoint { .. } => false,
+        },
+        Command::Exemption(args) => match &args.command {
+            Of::New(args) => args.json,
+            Of::Lint(args) => args.json,
+            Of::Sign(args) => args.json,
+            Of::Verify(args) => args.json,
+            Of::Renew(args) => args.json,
+            Of::List { json, .. } | Of::Show { json, .. } => *json,
+            Of::Load { how, .. } | Of::Stay { how, .. } | Of::Resume { how, .. } | Of::Revoke { how, .. } => {
+                how.json
+            }
+        },
+        Command::Run(_) | Command::Reload(_) | Command::Detach(_) => false,
+    }
+}
+
+/// What an error is to programs: its kind, the codes of what is wrong with the input, the message, and the exit code.
+#[must_use]
+pub fn object(error: &anyhow::Error) -> Value {
+    let exit = exit_of(error);
+    let mut kind = exit.kind();
+    let mut codes: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<CliError>() {
+            codes = error.codes.iter().map(|code| (*code).to_owned()).collect();
+            break;
+        }
+        if let Some(error) = cause.downcast_ref::<ClientError>() {
+            kind = error.kind();
+            if let ClientError::Refused { codes: its, .. } = error {
+                codes.clone_from(its);
+            }
+            break;
+        }
+    }
+    json!({ "error": { "kind": kind, "codes": codes, "message": format!("{error:#}"), "exit": exit.code() } })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::control::protocol::ErrorKind;
+
+    /// Each subcommand with what it needs beside `--json`.
+    const COMMANDS: &[&[&str]] = &[
+        &["check", "f"],
+        &["status"],
+        &["events"],
+        &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
+        &["instrument", "invalidate", "n", "--why", "w"],
+        &["audit", "show"],
+        &["audit", "verify"],
+        &["exemption", "new", "f"],
+        &["exemption", "lint", "f"],
+        &["exemption", "sign", "f", "--key", "k"],
+        &["exemption", "verify", "f"],
+        &["exemption", "renew", "f", "--until", "2027-01-15T00:00:00Z"],
+        &["exemption", "list"],
+        &["exemption", "show", "i"],
+        &["exemption", "load", "f"],
+        &["exemption", "stay", "i", "--order", "o"],
+        &["exemption", "resume", "i", "--why", "w"],
+        &["exemption", "revoke", "i", "--why", "w"],
+    ];
+
+    fn with_json(command: &clap::Command) -> usize {
+        let own = usize::from(command.get_arguments().any(|arg| arg.get_long() == Some("json")));
+        own + command.get_subcommands().map(with_json).sum::<usize>()
+    }
+
+    #[test]
+    fn every_command_with_json_is_known_here() {
+        assert_eq!(with_json(&Cli::command()), COMMANDS.len());
+        for words in COMMANDS {
+            let parse =
+                |json: &[&str]| Cli::try_parse_from([&["borderguard"], *words, json].concat()).unwrap();
+            assert!(wants_json(&parse(&["--json"])) && !wants_json(&parse(&[])), "{words:?}");
+        }
+        let report = |format| Cli::try_parse_from(["borderguard", "report", "--format", format]).unwrap();
+        assert!(wants_json(&report("json")) && !wants_json(&report("csv")));
+    }
+
+    #[test]
+    fn an_error_has_kind_codes_message_and_exit_code() {
+        let refused = ClientError::Refused {
+            kind: ErrorKind::BadInput,
+            message: "approvals are missing".into(),
+            codes: vec!["approvals-missing".into()],
+        };
+        let expected = json!({"error": {
+            "kind": "bad-input", "codes": ["approvals-missing"], "message": "approvals are missing", "exit": 2,
+        }});
+        assert_eq!(object(&refused.into()), expected);
+        let of_document = CliError::document("m.toml:1: x").with_codes(["bad-line"]);
+        let object_of = |error: anyhow::Error| object(&error)["error"].clone();
+        assert_eq!(object_of(of_document.into())["codes"], json!(["bad-line"]));
+        let gone = object_of(ClientError::NoDaemon { socket: "/s".into() }.into());
+        assert_eq!((&gone["kind"], &gone["exit"]), (&json!("no-daemon"), &json!(3)));
+        let outer = anyhow::anyhow!("inner").context("outer");
+        assert_eq!(
+            object_of(outer),
+            json!({"kind": "failed", "codes": [], "message": "outer: inner", "exit": 1})
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! The names of instruments, for an order that names one that nothing open rests on.
+
+/// What is known of a name on which no open exemption rests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Near {
+    /// Exemptions rested on it, and all of them are closed.
+    Closed,
+    /// No exemption ever had it, and open ones have this one, which is nearly the same.
+    Open(String),
+    /// No exemption ever had it, and closed ones have this one, which is nearly the same.
+    OfClosed(String),
+}
+
+impl Near {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Closed => "those that rested on it are closed".to_owned(),
+            Self::Open(name) => {
+                format!("open ones rest on \"{}\": give that name if it is meant", name.escape_debug())
+            }
+            Self::OfClosed(name) => format!("those that rested on \"{}\" are closed", name.escape_debug()),
+        }
+    }
+}
+
+/// Whether two names differ by a slip: in blanks, signs and capitals, or in one letter of six.
+pub(super) fn is_nearly(one: &str, other: &str) -> bool {
+    let letters = |name: &str| -> String {
+        name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let (one, other) = (letters(one), letters(other));
+    let most = (one.chars().count().max(other.chars().count()) / 6).max(1);
+    let has_letters = !one.is_empty() && !other.is_empty();
+    has_letters && strsim::damerau_levenshtein(&one, &other) <= most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_nearly;
+
+    #[test]
+    fn slips_are_near_and_other_names_are_not() {
+        let name = "US-Ireland MLAT 2001";
+        for near in [
+            "US\u{2013}Ireland MLAT (2001)",
+            "us ireland mlat 2001",
+            "US-Ireland MLTA 2001",
+            "US-Ireland MLAT 2010",
+        ] {
+            assert!(is_nearly(name, near), "{near}");
+        }
+        for other in ["UK-Ireland treaty", "SCC 2021/914", "", "-"] {
+            assert!(!is_nearly(name, other) && !is_nearly(other, name), "{other}");
+        }
+        assert!(is_nearly("SCC", "SCCs") && !is_nearly("SCC", "BCR") && !is_nearly("-", "a"));
+    }
+}
