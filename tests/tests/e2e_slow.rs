@@ -65,7 +65,10 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
     slow::hang(&bed, Part::Disk).unwrap();
     let begin = Instant::now();
     let answer = stay(&bed, "one");
-    retry_until(SOON, "the stay to reach the kernel", || (!bed.passes(US).unwrap()).then_some(())).unwrap();
+    retry_until(SOON, "the stay to reach the kernel", || {
+        bed.passes(US).is_ok_and(|passes| !passes).then_some(())
+    })
+    .unwrap();
     assert!(begin.elapsed() < SOON);
     guards_a_new_interface(&bed, "new0");
     // The answer says that it is not on the disk, and the status that it is not kept.

@@ -259,7 +259,9 @@ fn a_guard_that_vanished_without_a_daemon_is_told_and_one_that_was_detached_is_n
             std::fs::remove_file(bed.pin_path().join(folder).join(name)).unwrap();
         }
     }
-    daemon.wait_for(PATIENCE, "the programs to go", || bed.passes(US).unwrap().then_some(())).unwrap();
+    daemon
+        .wait_for(PATIENCE, "the programs to go", || bed.passes(US).is_ok_and(|passes| passes).then_some(()))
+        .unwrap();
     let again = bed.start(&[]).unwrap();
     let problems = bed.status().unwrap().problems;
     let lost: Vec<_> = problems.iter().filter(|it| it.code == ProblemCode::AttachmentLost).collect();
@@ -325,7 +327,9 @@ fn a_link_that_was_removed_while_no_daemon_ran_is_told_by_the_next() {
     for name in names(&bed.pin_path().join("links")) {
         std::fs::remove_file(bed.pin_path().join("links").join(name)).unwrap();
     }
-    daemon.wait_for(PATIENCE, "the programs to go", || bed.passes(US).unwrap().then_some(())).unwrap();
+    daemon
+        .wait_for(PATIENCE, "the programs to go", || bed.passes(US).is_ok_and(|passes| passes).then_some(()))
+        .unwrap();
     let again = bed.start(&[]).unwrap();
     let told = |code| {
         let problems = bed.status().unwrap().problems;

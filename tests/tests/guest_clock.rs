@@ -39,7 +39,7 @@ fn in_state(bed: &Bed, state: State) -> bool {
 /// Waits until packets pass, or do not: the kernel has the new window within a second.
 fn wait_until_passes(bed: &Bed, wanted: bool) {
     retry_until(PATIENCE, "the kernel to have the window", || {
-        (bed.passes(US).unwrap() == wanted).then_some(())
+        bed.passes(US).is_ok_and(|passes| passes == wanted).then_some(())
     })
     .unwrap();
 }

@@ -156,7 +156,11 @@ fn write_bypass(bypass: &BypassStatus, out: &mut impl Write) -> io::Result<()> {
         false => format!("{} (absent)", plain(&it.cgroup)),
     });
     let allowed: Vec<String> = allowed.collect();
-    let but = if allowed.is_empty() { String::new() } else { format!(", but for {}", allowed.join(", ")) };
+    let but = if allowed.is_empty() || (!refused && !attached) {
+        String::new()
+    } else {
+        format!(", but for {}", allowed.join(", "))
+    };
     let asked = asked
         .iter()
         .filter(|it| it.refused + it.allowed > 0)

@@ -1,7 +1,8 @@
 //! The database on the disk: one file of `redb`, and transactions that are all or nothing.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
@@ -47,6 +48,7 @@ impl Disk {
             make(path, folder)?;
         }
         let file = open_file(path, OpenOptions::new().read(true).write(true))?;
+        check_owner(path, &file)?;
         if is_empty(path, &file)? {
             return Err(empty(path));
         }
@@ -138,6 +140,21 @@ impl Disk {
             .map_err(|error| StoreError::of_database(path, "reading it", error))?;
         Ok(Reader::new(path, transaction))
     }
+}
+
+/// Who can write the store can open every exemption: it has to be this user's or root's alone.
+fn check_owner(path: &Path, file: &File) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Disk { path: path.to_owned(), step: "trusting it", source };
+    let found = file.metadata().map_err(failed)?;
+    let own = rustix::process::geteuid().as_raw();
+    let why = if found.uid() != own && found.uid() != 0 {
+        format!("it belongs to the user {}, who could have written any exemption into it", found.uid())
+    } else if found.mode() & 0o022 != 0 {
+        format!("its group or everyone may write it (mode {:o})", found.mode() & 0o777)
+    } else {
+        return Ok(());
+    };
+    Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, why)))
 }
 
 /// Makes an empty database. It gets its name once it is whole, so that what has the name and is empty or half

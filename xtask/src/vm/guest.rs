@@ -34,7 +34,9 @@ pub(super) struct Outcome {
     pub(super) tally: Tally,
 }
 
-/// Boots the kernel, shows each suite's result, and keeps the whole console in `log`.
+/// Boots the kernel, shows each suite's result, and keeps the whole console in `log`. A guest that falls before it began
+/// is booted once more: none of our code ran in it, and emulated processors now and then fall over code that the kernel
+/// changes under them while it boots.
 pub(super) fn run(
     qemu: Command,
     version: &str,
@@ -42,8 +44,23 @@ pub(super) fn run(
     initramfs: &Path,
     log: &Path,
 ) -> Result<Outcome> {
+    boot_twice(&mut with_guest(qemu, kernel, initramfs), version, log)
+}
+
+fn boot_twice(qemu: &mut Command, version: &str, log: &Path) -> Result<Outcome> {
+    match boot(qemu, version, log)? {
+        (false, Err(error)) => {
+            println!("Linux {version}: the guest fell before it began, and is booted once more: {error:#}");
+            boot(qemu, version, log)?.1
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+/// Boots it once. Whether the guest began, and what came of it.
+fn boot(qemu: &mut Command, version: &str, log: &Path) -> Result<(bool, Result<Outcome>)> {
     let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut qemu = with_guest(qemu, kernel, initramfs).spawn().context("cannot start qemu-system-x86_64")?;
+    let mut qemu = qemu.spawn().context("cannot start qemu-system-x86_64")?;
     let console = qemu.stdout.take().context("the guest's console is not there to read")?;
     let started = Instant::now();
 
@@ -81,14 +98,16 @@ pub(super) fn run(
     } else if !status.success() {
         console.trouble = Some(format!("qemu: {status}"));
     }
-    console.outcome(started.elapsed()).map_err(|error| {
+    let has_begun = console.release.is_some();
+    let outcome = console.outcome(started.elapsed()).map_err(|error| {
         anyhow!(
             "{error:#}; the end of {}:
 {}",
             log.display(),
             run::tail(log, TAIL_LINES)
         )
-    })
+    });
+    Ok((has_begun, outcome))
 }
 
 /// What the guest has for its file system, which may take half of it, and for the tests.
@@ -244,6 +263,26 @@ mod tests {
         assert!(outcome(&GOOD.replace("BORDERGUARD-VM-EXIT 0\n", "")).is_err());
         assert!(outcome(&GOOD.replace("EXIT 0", "EXIT 1")).is_err());
         assert!(outcome(&format!("{GOOD}[9.0] Kernel panic - not syncing: oops")).is_err());
+    }
+
+    #[test]
+    fn a_guest_that_falls_before_it_began_is_booted_once_more_and_no_other() {
+        let folder = std::env::temp_dir().join(format!("bg-guest-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (good, log, count) = (folder.join("good"), folder.join("log"), folder.join("count"));
+        std::fs::write(&good, GOOD).unwrap();
+        let outcome = |first: &str| {
+            std::fs::write(&count, "").unwrap();
+            let script = "echo >> $1; if [ $(wc -l < $1) = 1 ]; then printf \"$2\"; else cat $3; fi";
+            let mut guest = Command::new("sh");
+            guest.args(["-c", script, "guest"]).arg(&count).arg(first).arg(&good).stdout(Stdio::piped());
+            let outcome = boot_twice(&mut guest, "6.1", &log).map(|outcome| outcome.tally.passed).ok();
+            (outcome, std::fs::read_to_string(&count).unwrap().len())
+        };
+        let panic = "[4.4] Kernel panic - not syncing: oops\n";
+        assert_eq!(outcome(panic), (Some(1), 2));
+        assert_eq!(outcome(&format!("BORDERGUARD-VM-READY 6.1\n{panic}")), (None, 1));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A database whose file is removed, moved or replaced while it is open.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -141,4 +141,24 @@ fn a_store_that_could_not_be_opened_has_nothing_open_and_says_why() {
     assert_eq!(how(closed.restore_place()), None, "it has no place that could be another");
     drop(first);
     assert_eq!(open_ids(&Store::open(folder.path()).unwrap()), ["a"]);
+}
+
+#[test]
+fn a_store_that_others_may_have_written_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path()).unwrap());
+    let file = folder.path().join(FILE);
+    for mode in [0o620, 0o602, 0o666] {
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let error = Store::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("may write it"), "{error}");
+    }
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    drop(Store::open(folder.path()).unwrap());
+    // Only root can give a file away.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(5000), None).unwrap();
+        let error = Store::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("belongs to the user 5000"), "{error}");
+    }
 }

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{Geo, Prepared};
 use crate::compile;
 use crate::config::policy::Policy;
+use crate::control::protocol::Response;
 use crate::daemon::runtime;
 use crate::geo::{GeoDb, Info, Runs};
 
@@ -79,4 +80,9 @@ pub(super) fn document(id: &str, version: u32, now: Timestamp) -> String {
          [exporter]\nname = \"Example Mail Ireland Ltd\"\nrole = \"controller\"\ncontact = \"privacy@example.org\"\n\
          [[recipient]]\nname = \"Requesting authority\"\njurisdiction = \"US\"\ncidrs = [\"203.0.113.10/32\"]\n"
     )
+}
+
+/// Whether an answer to an order holds beyond the daemon that gave it.
+pub(super) fn is_promise(answer: &Response) -> bool {
+    !matches!(answer, Response::Error { message, .. } if message.contains("Where the daemon ends before, give it again"))
 }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::super::{
     Action, Asker, Begin, Engine, Input, KernelJob, LoadFailure, Sample, StoreId, StoreJob, Ticket, daemon,
 };
-use super::inputs::{CONFIG, document, prepared};
+use super::inputs::{CONFIG, document, is_promise, prepared};
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
@@ -120,7 +120,8 @@ impl World {
         let kept = self.store.kept();
         let marked: BTreeSet<String> =
             held.iter().filter_map(|slot| kept.by_slot(*slot).map(|it| it.id.clone())).collect();
-        self.closings.retain(|ticket, id| self.answers.contains_key(ticket) || marked.contains(id));
+        let answers = &self.answers;
+        self.closings.retain(|ticket, id| answers.get(ticket).is_some_and(is_promise) || marked.contains(id));
         self.disk.restart(crate::store::tests::model::End::Killed);
         self.is_anew = self.kernel.generation() == 0;
         self.store = match self.store_is_away {
