@@ -101,7 +101,7 @@ impl Engine {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
         }
-        for (key, why) in self.config.waiting_for_restart(&self.config.policy) {
+        for (key, why) in self.config.waiting_for_restart() {
             problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }
         let slow =
