@@ -256,6 +256,15 @@ impl Engine {
                            every few seconds";
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
         }
+        // Without a name, which may be of what nobody may read.
+        let noted = self.changes.deferred.iter().filter(|it| it.until.is_none()).count();
+        if noted > 0 {
+            let message = format!(
+                "{noted} noted alone, for the store can't be changed yet: they are kept as soon as it can, and lost if the \
+                 daemon ends before"
+            );
+            problems.push(Problem::new(ProblemCode::OrderNotKept, message));
+        }
         if let Some(why) = self.hold_error() {
             let message =
                 format!("the kernel does not take the mark either, so a restart would open it: {why}");
