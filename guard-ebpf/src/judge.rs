@@ -66,7 +66,10 @@ fn judge_in<S: Source>(
     }
     parse(number, link, source, scratch);
     let segment_size = source.segment_size();
-    if segment_size != 0 && segments::is_another_in_a_tunnel(number, source, scratch, segment_size) {
+    if segment_size != 0
+        && scratch.parsed == Parsed::Ip.code()
+        && segments::is_another_in_a_tunnel(number, source, scratch, segment_size)
+    {
         scratch.parsed = Parsed::Malformed(Fault::Opaque).code();
     }
     change(&mut scratch.packet);

@@ -41,7 +41,7 @@ pub(super) fn segment(h: &[u8; 8]) -> Begin {
         Ok(Next::ETHERNET) => Begin::Ethernet(at),
         Ok(Next::IPV4 | Next::IPV6) => Begin::Ip(at),
         // What is not read: only as the RFC has its reserved bits.
-        Err(_) if h[1] & 0x3f == 0 && h[7] == 0 => Begin::Tunnel,
+        Ok(Next::VLAN | Next::PPPOE) | Err(_) if h[1] & 0x3f == 0 && h[7] == 0 => Begin::Tunnel,
         _ => Begin::Other,
     }
 }

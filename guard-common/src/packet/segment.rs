@@ -37,12 +37,12 @@ pub fn has_ip(is_ethernet: bool, h: &[u8; SEGMENT_LEN], length: u16) -> bool {
         (false, _) => return is_ip([h[0], h[2], h[3], h[4], h[5]], length),
         (true, 0x0800) => return h[14] >> 4 == 4 && is_ip([h[14], h[16], h[17], 0, 0], length),
         (true, 0x86dd) => return h[14] >> 4 == 6 && is_ip([h[14], 0, 0, h[18], h[19]], length),
-        // A tag of a VLAN (IEEE 802.1Q, 802.1ad, and the older number of the latter).
-        (true, 0x8100 | 0x88a8 | 0x9100) => match word(16) {
+        // A tag of a VLAN (IEEE 802.1Q, 802.1ad, and older numbers).
+        (true, 0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300) => match word(16) {
             0x0800 => 4,
             0x86dd => 6,
             // A second tag.
-            0x8100 | 0x88a8 | 0x9100 => return true,
+            0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => return true,
             _ => return false,
         },
         _ => return false,

@@ -126,7 +126,13 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
         Ok(Some(store)) => store,
         // No exemption was ever loaded, or there is nobody to keep anything.
         Ok(None) => return,
-        Err(error) if is_anothers(args, &error, &held) => return,
+        Err(error) if is_anothers(args, &error, &held) => {
+            eprintln!(
+                "a daemon with another pin path works with the store, so that the audit trail has no record of this and the \
+                 last counts are lost: note them yourself"
+            );
+            return;
+        }
         Err(error) => {
             failed.push(format!(
                 "the store was not told: bytes that were granted to exemptions count as used, and the audit trail has no \

@@ -13,7 +13,7 @@ use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, Po
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::List;
 use super::sink::Sink;
-use super::warning::{SERVICES, WarningKind};
+use super::warning::{SERVICES, Service, WarningKind};
 use crate::geo::special;
 
 /// Where a geo database places an address; `None` where it does not say.
@@ -83,11 +83,13 @@ fn look_at_way(
     sink: &mut Sink<'_>,
 ) {
     let select = &pin.select;
-    let narrow = !select.cgroups.is_empty()
-        || !select.users.is_empty()
-        || !select.marks.is_empty()
-        || !select.remote_ports.is_empty();
-    if let (Some(what), false) = (everything(&select.sources, &select.ports, &select.interfaces), narrow) {
+    let narrow = !select.cgroups.is_empty() || !select.users.is_empty() || !select.marks.is_empty();
+    let remote = &select.remote_ports;
+    let ports = if select.ports.is_empty() { remote } else { &select.ports };
+    let is_every_remote = remote.is_empty() || remote.iter().any(is_full);
+    if let (Some(what), true) =
+        (everything(&select.sources, ports, &select.interfaces), is_every_remote && !narrow)
+    {
         let kind = WarningKind::MatchesEverything { pin: pin.name.clone(), what };
         sink.warn(raw.at, "pin.select", kind);
     }
@@ -124,13 +126,16 @@ fn is_of_one_unit(cgroup: &str) -> bool {
 /// What a host needs and a pin that drops would take from it.
 fn look_at_what_is_cut_off(raw: &RawSelect, pin: &Pin, failsafe: &[Failsafe], sink: &mut Sink<'_>) {
     const SSH: u16 = 22;
-    let ports = &pin.select.ports;
+    let (ports, remote) = (&pin.select.ports, &pin.select.remote_ports);
     let has = |ports: &[PortRange], protocol, port| ports.iter().any(|range| range.contains(protocol, port));
     let ssh_passes = failsafe.iter().any(|rule| {
         rule.remote_ports.is_empty()
             && (rule.local_ports.is_empty() || has(&rule.local_ports, Protocol::Tcp, SSH))
     });
-    if !ssh_passes && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
+    // A client has any port.
+    let is_every_client =
+        remote.is_empty() || remote.iter().any(|range| range.protocol == Protocol::Tcp && is_full(range));
+    if !ssh_passes && is_every_client && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
         sink.warn(raw.at, "pin.select", WarningKind::CutsOffSsh { pin: pin.name.clone() });
     }
     let passes = |port| {
@@ -138,7 +143,9 @@ fn look_at_what_is_cut_off(raw: &RawSelect, pin: &Pin, failsafe: &[Failsafe], si
             .iter()
             .any(|rule| rule.local_ports.is_empty() && has(&rule.remote_ports, Protocol::Udp, port))
     };
-    let services: Vec<_> = SERVICES.iter().filter(|service| !passes(service.udp)).collect();
+    let is_pinned = |port| remote.is_empty() || has(remote, Protocol::Udp, port);
+    let cut_off = |service: &&Service| is_pinned(service.udp) && !passes(service.udp);
+    let services: Vec<_> = SERVICES.iter().filter(cut_off).collect();
     if ports.is_empty() && !services.is_empty() {
         sink.warn(raw.at, "pin.select", WarningKind::CutsOff { pin: pin.name.clone(), services });
     }

@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aya::maps::MapInfo;
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
 
 use super::{KernelError, hooks};
+
+/// The map that every program of ours uses.
+const CONTROL: &str = "CONTROL";
 
 /// What is known of loaded programs, by id.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +21,8 @@ pub(super) struct Programs {
 struct Program {
     name: String,
     is_ours: bool,
-    /// Whether it has a name of ours.
-    has_our_name: bool,
+    /// Whether it is one of ours with another pin path.
+    is_of_another_guard: bool,
 }
 
 impl Programs {
@@ -35,9 +39,13 @@ impl Programs {
         for program in loaded_programs() {
             match program {
                 Ok(program) => {
-                    let (is_ours, has_our_name) = (is_ours(&program, control), has_our_name(&program));
+                    let is_ours = is_ours(&program, control);
+                    let is_of_another_guard = !is_ours && is_of_another_guard(&program);
                     let name = program.name_as_str().filter(|name| !name.is_empty()).unwrap_or("unnamed");
-                    known.insert(program.id(), Program { name: name.to_owned(), is_ours, has_our_name });
+                    known.insert(
+                        program.id(),
+                        Program { name: name.to_owned(), is_ours, is_of_another_guard },
+                    );
                 }
                 Err(error) => check_permission(error)?,
             }
@@ -51,9 +59,9 @@ impl Programs {
         self.known.get(&id).is_some_and(|program| program.is_ours)
     }
 
-    /// Whether the program of this id is, by its name, one of a Border Guard with another pin path.
+    /// Whether the program of this id is one of a Border Guard with another pin path.
     pub(super) fn is_of_another_guard(&self, id: u32) -> bool {
-        self.known.get(&id).is_some_and(|program| program.has_our_name && !program.is_ours)
+        self.known.get(&id).is_some_and(|program| program.is_of_another_guard)
     }
 
     /// What the program of this id is called.
@@ -68,6 +76,12 @@ fn is_ours(program: &ProgramInfo, control: u32) -> bool {
 
 fn has_our_name(program: &ProgramInfo) -> bool {
     program.name_as_str().is_some_and(|name| hooks::programs().any(|ours| ours == name))
+}
+
+/// Whether a program is one of ours with another pin path: a name alone is not enough.
+fn is_of_another_guard(program: &ProgramInfo) -> bool {
+    let is_control = |id: &u32| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(CONTROL));
+    has_our_name(program) && matches!(program.map_ids(), Ok(Some(maps)) if maps.iter().any(is_control))
 }
 
 /// A program that goes away between two calls is passed over.

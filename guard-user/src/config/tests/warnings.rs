@@ -98,6 +98,27 @@ const EXAMPLES: &[Example] = &[
         &[("ports = [\"tcp/143\"]", ""), (SSH, PEERS_AND_TIME)],
         &[("cuts-off", "it cuts off DNS (udp/53) to where")],
     ),
+    // By the port at the other end it takes those services that have it, and every client's where it names all.
+    (
+        &[("ports = [\"tcp/143\"]", "remote_ports = [\"udp/50-60\"]"), (SSH, PEERS)],
+        &[("cuts-off", "it cuts off DNS (udp/53) to where")],
+    ),
+    (&[("ports = [\"tcp/143\"]", "remote_ports = [\"tcp/2380\"]"), (SSH, PEERS)], &[]),
+    (
+        &[
+            ("ports = [\"tcp/143\"]", "ports = [\"tcp/20-30\"]\nremote_ports = [\"tcp/1-65535\"]"),
+            ("tcp/22", "tcp/2222"),
+        ],
+        &[("cuts-off-ssh", "")],
+    ),
+    (
+        &[
+            ("192.0.2.10/32", "0.0.0.0/0"),
+            ("ports = [\"tcp/143\"]", "remote_ports = [\"tcp/1-65535\"]"),
+            (SSH, PEERS),
+        ],
+        &[("matches-everything", "every IPv4 tcp packet of the host")],
+    ),
     (&[("ports = [\"tcp/143\"]", ""), ("\"drop\"", "\"flag\""), (SSH, PEERS)], &[]),
     (&[("ports = [\"tcp/143\"]", "cgroups = [\"mail.slice\"]"), (SSH, PEERS)], &[]),
     (

@@ -73,9 +73,9 @@ impl Config {
         self.refused.is_none() && self.candidate.as_ref().is_some_and(|candidate| candidate.is_first)
     }
 
-    /// Keys of a policy that count from the start alone and had another value then, each with what counts.
-    pub(super) fn waiting_for_restart(&self, next: &Policy) -> Vec<(&'static str, String)> {
-        let first = &self.first;
+    /// Keys of the live policy that count from the start alone and had another value then, each with what counts.
+    pub(super) fn waiting_for_restart(&self) -> Vec<(&'static str, String)> {
+        let (first, next) = (&self.first, &self.policy);
         let paths = [
             ("control.socket", &first.control.socket, &next.control.socket),
             ("state.directory", &first.state.directory, &next.state.directory),

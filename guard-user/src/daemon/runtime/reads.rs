@@ -85,7 +85,7 @@ impl Read {
     }
 }
 
-fn failed(error: &StoreError) -> Response {
+pub(super) fn failed(error: &StoreError) -> Response {
     Response::error(ErrorKind::Failed, error.to_string())
 }
 

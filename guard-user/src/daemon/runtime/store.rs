@@ -1,6 +1,7 @@
 //! The worker that owns the store. A disk may take its time: nobody waits for it who has not to.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,7 +50,8 @@ impl Worker {
     ) -> io::Result<Self> {
         // What takes long to read is read beside: a change does not wait for a report.
         let answers = inputs.clone();
-        let reader = Reader::start("reader", move |jobs| read(&jobs, &answers))?;
+        let place = state.clone();
+        let reader = Reader::start("reader", move |jobs| read(&jobs, &place, &answers))?;
         let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), (&inputs, &keeper));
         worker::Worker::start("store", work).map(Self)
     }
@@ -64,17 +66,33 @@ impl Worker {
     }
 }
 
-/// A database that makes its own code panic is damaged. It is left as it is, and not even closed.
-fn given_up(store: &mut Store, state: &Path, inputs: &UnboundedSender<Input>) {
-    let error = StoreError::Damaged { path: state.join(FILE), reason: BROKEN.to_owned() };
-    let broken = std::mem::replace(store, Store::closed(state, &error));
-    std::mem::forget(broken);
-    let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
+/// What work on the database comes to; `None` where its own code panicked, as it does on pages that are not what was
+/// written.
+fn unless_broken<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-fn read(jobs: &Receiver<(StoreId, Box<Read>)>, inputs: &UnboundedSender<Input>) {
+fn broken(state: &Path) -> StoreError {
+    StoreError::Damaged { path: state.join(FILE), reason: BROKEN.to_owned() }
+}
+
+/// How a job is answered whose store is broken.
+fn refusal_of(job: &StoreJob) -> fn(StoreError) -> StoreOutcome {
+    match job {
+        StoreJob::Load(_) => |error| StoreOutcome::Loaded(Err(LoadError::from(error).into())),
+        StoreJob::Change { .. } => |error| StoreOutcome::Changed(Err(error)),
+        StoreJob::Tend { .. } => {
+            |error| StoreOutcome::Tended { closed: Vec::new(), refused: vec![error.to_string()] }
+        }
+        StoreJob::Read(_) => |error| StoreOutcome::Answered(reads::failed(&error)),
+        _ => |error| StoreOutcome::Saved(Err(error)),
+    }
+}
+
+fn read(jobs: &Receiver<(StoreId, Box<Read>)>, state: &Path, inputs: &UnboundedSender<Input>) {
     while let Some((id, read)) = jobs.take() {
-        if inputs.send(Input::Read { id, response: read.answer() }).is_err() {
+        let response = unless_broken(|| read.answer()).unwrap_or_else(|| reads::failed(&broken(state)));
+        if inputs.send(Input::Read { id, response }).is_err() {
             return;
         }
     }
@@ -86,32 +104,39 @@ fn work(
     (jobs, reader): (&Jobs, &Reader),
     (inputs, keeper): (&UnboundedSender<Input>, &Keeper),
 ) {
+    // Databases that were given up. Each is left as it is and not even closed: its lock keeps it from being opened again.
+    let mut given_up = Vec::new();
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
-        if matches!(job, StoreJob::CheckPlace) && !store.kept().is_usable() {
-            open_again(&mut store, (state, is_anew), inputs);
-        }
-        if matches!(job, StoreJob::CheckPlace) {
-            keeper.look();
-        }
-        let outcome = match job {
-            StoreJob::Read(job) => match reads::answer(&mut store, job, Timestamp::now()) {
-                Answer::Now(response) => StoreOutcome::Answered(response),
-                Answer::Beside(read) => {
-                    reader.put((id, read), Urgency::Ordinary);
-                    continue;
+        let refusal = refusal_of(&job);
+        let done = unless_broken(|| {
+            if matches!(job, StoreJob::CheckPlace) {
+                keeper.look();
+                if !store.kept().is_usable() {
+                    open_again(&mut store, (state, is_anew), given_up.is_empty(), inputs);
                 }
-            },
-            job => match catch_unwind(AssertUnwindSafe(|| done(&mut store, job, Timestamp::now()))) {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    given_up(&mut store, state, inputs);
-                    StoreOutcome::Saved(Err(StoreError::Damaged {
-                        path: state.join(FILE),
-                        reason: BROKEN.to_owned(),
-                    }))
-                }
-            },
+            }
+            match job {
+                StoreJob::Read(job) => match reads::answer(&mut store, job, Timestamp::now()) {
+                    Answer::Now(response) => Some(StoreOutcome::Answered(response)),
+                    Answer::Beside(read) => {
+                        reader.put((id, read), Urgency::Ordinary);
+                        None
+                    }
+                },
+                job => Some(done(&mut store, job, Timestamp::now())),
+            }
+        });
+        let outcome = match done {
+            Some(Some(outcome)) => outcome,
+            Some(None) => continue,
+            None => {
+                let error = broken(state);
+                given_up.push(ManuallyDrop::new(std::mem::replace(&mut store, Store::closed(state, &error))));
+                let fault = Surroundings::Store(Some((&error).into()));
+                let _nobody_is_left = inputs.send(Input::Surroundings(fault));
+                refusal(error)
+            }
         };
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
@@ -153,7 +178,13 @@ pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<
 }
 
 /// A database that could not be used is tried again: what it holds is open only when it was read.
-fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &UnboundedSender<Input>) {
+/// Who holds it is another process only where this one has given none up.
+fn open_again(
+    store: &mut Store,
+    (state, is_anew): (&Path, bool),
+    is_held_by_others: bool,
+    inputs: &UnboundedSender<Input>,
+) {
     match open(state, is_anew) {
         Ok(opened) if opened.kept().is_usable() => {
             *store = opened;
@@ -163,6 +194,7 @@ fn open_again(store: &mut Store, (state, is_anew): (&Path, bool), inputs: &Unbou
             }
         }
         Ok(_) => {}
+        Err(StoreError::Held { .. }) if !is_held_by_others => {}
         Err(error) => {
             let _nobody_is_left =
                 inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
@@ -252,6 +284,7 @@ mod tests {
     use super::*;
     use crate::audit::{Kind, Record, Who};
     use crate::store::tests::model::ModelDisk;
+    use crate::store::{Change, Target};
 
     #[test]
     fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
@@ -273,18 +306,30 @@ mod tests {
         for id in [1, 2] {
             worker.put(StoreId(id), record());
         }
+        let who = Who { uid: 0, user: None, pid: None };
+        let (target, change) = (Target::Id("a".to_owned()), Change::Revoke { why: "done".to_owned() });
+        worker.put(StoreId(3), StoreJob::Change { target, change, who });
         worker.end(Instant::now() + Duration::from_secs(30));
-        let (mut answered, mut is_told) = (Vec::new(), false);
+        let (mut answered, mut changed, mut is_told) = (Vec::new(), Vec::new(), false);
         while let Ok(input) = outcomes.try_recv() {
             match input {
                 Input::Stored { id, outcome: StoreOutcome::Saved(Err(_)), kept } => {
                     assert!(!kept.is_usable(), "nothing is open");
                     answered.push(id);
                 }
+                Input::Stored { id, outcome: StoreOutcome::Changed(Err(_)), .. } => changed.push(id),
                 Input::Surroundings(Surroundings::Store(Some(fault))) => is_told = fault.is_damaged,
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!((answered, is_told), (vec![StoreId(1), StoreId(2)], true));
+        assert_eq!(changed, [StoreId(3)]);
+        // What a job is answered by has the form that is waited for.
+        let refused = |job: StoreJob| refusal_of(&job)(broken(Path::new("state")));
+        assert!(
+            matches!(refused(StoreJob::Tend { counts: Vec::new(), who: crate::daemon::engine::daemon(None) }),
+            StoreOutcome::Tended { refused, .. } if refused.len() == 1)
+        );
+        assert!(matches!(refused(StoreJob::CheckPlace), StoreOutcome::Saved(Err(_))));
     }
 }

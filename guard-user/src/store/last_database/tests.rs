@@ -28,7 +28,8 @@ fn example() -> &'static GeoDb {
     DATABASE.get_or_init(|| {
         let mut database = case(0).new_tree(&mut TestRunner::deterministic()).unwrap().current().db;
         database.info.generated = Some("2026-09-23T00:00:00Z".parse().unwrap());
-        database.v4.push(0xf000_0000, Jurisdiction::UNCERTAIN);
+        let last = database.v4.starts.last().copied().unwrap();
+        database.v4.push(last.max(0xf000_0000), Jurisdiction::UNCERTAIN);
         database
     })
 }

@@ -33,7 +33,9 @@ impl Engine {
             }
             Err(error) => {
                 // What is about to be opened is closed as soon as it is.
-                let may_open = self.is_being_opened(&target) || !self.kept.is_usable();
+                // What is wrong with its words is wrong whatever the store has.
+                let is_of_words = matches!(error, StoreError::BadReason | StoreError::UnseenInReason(_));
+                let may_open = !is_of_words && (self.is_being_opened(&target) || !self.kept.is_usable());
                 if is_closing && !dry_run && may_open {
                     let id = self.changes.next_id();
                     self.closings.order(id, target);
@@ -145,7 +147,7 @@ impl Engine {
         self.answer(ticket, Response::error_with(kind_of(error), error.to_string(), &codes));
     }
 
-    /// Records that a change was refused, with the words of its order.
+    /// Records that a change was refused, with the hash of the order's words.
     fn record_refused_change(&mut self, (target, change): (&Target, &Change), who: &Who, error: &StoreError) {
         let of = (change.name(), target.name());
         let record = match target {
@@ -155,7 +157,10 @@ impl Engine {
             }
             _ => records::refusal(self.now.wall, who, of, &error.to_string()),
         };
-        self.record(crate::audit::Record { why: change.why().to_owned(), ..record });
+        // The words may be confidential, or be what was refused: their hash proves them to who has them.
+        let mut record = record;
+        record.detail.insert("why_sha256".to_owned(), crate::store::sha256(change.why().as_bytes()).into());
+        self.record(record);
     }
 
     pub(super) fn sockets_closed(&mut self, id: u64, flows: usize, problems: Vec<String>, now: Clocks) {
@@ -186,7 +191,9 @@ impl Engine {
             let answered = self.changes.answered.remove(&change.0);
             if let Err(error) = result {
                 self.log(super::Level::Error, format!("a closing could not be kept: {error}"));
-                if let Some((target, change, who)) = answered {
+                // What the disk did not take it takes with the next write.
+                if let Some((target, change, who)) = answered.filter(|_| kind_of(&error) != ErrorKind::Failed)
+                {
                     self.record_refused_change((&target, &change), &who, &error);
                 }
             }

@@ -121,7 +121,7 @@ impl Engine {
 
     /// What the answer to a reload says of keys that count from the start alone.
     fn words_of_what_stays(&self) -> String {
-        let waiting = self.config.waiting_for_restart(&self.config.policy);
+        let waiting = self.config.waiting_for_restart();
         waiting.iter().map(|(key, why)| format!("; `{key}` was changed: {why}")).collect()
     }
 

@@ -109,7 +109,7 @@ impl Engine {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
         }
-        for (key, why) in self.config.waiting_for_restart(&self.config.policy) {
+        for (key, why) in self.config.waiting_for_restart() {
             problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }
         let slow =
@@ -263,6 +263,15 @@ impl Engine {
             let message = "no packet passes by it any more, and the disk has not taken that yet; it is tried again \
                            every few seconds";
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
+        }
+        // Without a name, which may be of what nobody may read.
+        let noted = self.changes.deferred.iter().filter(|it| it.until.is_none()).count();
+        if noted > 0 {
+            let message = format!(
+                "{noted} noted alone, for the store can't be changed yet: they are kept as soon as it can, and lost if the \
+                 daemon ends before"
+            );
+            problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
         if let Some(why) = self.hold_error() {
             let message =

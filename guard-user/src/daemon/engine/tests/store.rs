@@ -226,6 +226,7 @@ fn an_order_is_noted_while_the_store_can_not_be_read_and_holds_when_it_can() {
     let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
     assert!(message.contains("noted") && message.contains("store can't be read"), "{message}");
     assert!(matches!(world.answer(list), Response::Error { .. }), "not an empty list");
+    assert!(world.codes().contains(&ProblemCode::OrderNotKept), "{:?}", world.problems());
     world.store_is_away = false;
     world.rest();
     assert_eq!(world.open(), Vec::<String>::new(), "it never opened");
