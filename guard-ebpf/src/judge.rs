@@ -18,6 +18,7 @@ use crate::scratch::{self, Scratch};
 use crate::segments;
 use crate::subprograms;
 use crate::tables::KernelTables;
+use crate::untagged;
 
 /// What [`borderguard_judge`] answers where an exemption can cover the packet.
 pub const EXEMPTABLE: u32 = 1;
@@ -85,7 +86,7 @@ fn judge_in<S: Source>(
         describe_process(source, &mut scratch.provenance);
     }
     account(number, hook, scratch, policy);
-    if is_untagged {
+    if is_untagged && !untagged::count_again(scratch, policy) {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
     scratch.outcome.verdict != Verdict::Drop as u8

@@ -51,7 +51,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     // marks mean the same in every version, which the rest does not.
     let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
     // What of another one is attached can be told as long as ours can be told from it.
-    let others = view.as_ref().map_or_else(|_| Vec::new(), other_guards);
+    let others = view.as_ref().ok().and_then(other_guards);
     let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
@@ -73,9 +73,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         counted(removed.filters.len(), "filter"),
         counted(removed.maps.len(), "map"),
         pin_path.display(),
-        if removed.left.is_none() && others.is_empty() { ": nothing is guarded any more" } else { "" },
+        match &others {
+            Some(others) if removed.left.is_none() && others.is_empty() => ": nothing is guarded any more",
+            None =>
+                ". Whether another Border Guard, with another pin path, is attached could not be looked for",
+            Some(_) => "",
+        },
     )?;
-    if !others.is_empty() {
+    if let Some(others) = others.filter(|others| !others.is_empty()) {
         writeln!(
             out,
             "another Border Guard, with another pin path, is still attached and guards by a policy of its own: {}. \
@@ -105,14 +110,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     Err(anyhow::anyhow!("detached, but {}", failed.join("\nand ")))
 }
 
-/// Interfaces and hooks at which another Border Guard is attached, as `eth0 egress`.
-fn other_guards(view: &View) -> Vec<String> {
-    let interfaces = view.interfaces().unwrap_or_default().into_iter();
+/// Interfaces and hooks at which another Border Guard is attached, as `eth0 egress`; `None` where that can't be seen.
+fn other_guards(view: &View) -> Option<Vec<String>> {
+    let interfaces = view.interfaces().ok()?.into_iter();
     let hooks = |it: crate::kernel::ObservedInterface| {
         let name = it.interface.name;
         it.other_guards.into_iter().map(move |hook| format!("{name} {}", hook.name())).collect::<Vec<_>>()
     };
-    interfaces.flat_map(hooks).collect()
+    Some(interfaces.flat_map(hooks).collect())
 }
 
 /// What was opened before the detachment.

@@ -210,10 +210,17 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Vec<Pin> {
 
 fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
     let sent_by = [("process", SentBy::Process), ("socket", SentBy::Socket)];
+    let ports = each(&raw.ports, "pin.select.ports", sink, values::ports);
+    let remote_ports = each(&raw.remote_ports, "pin.select.remote_ports", sink, values::ports);
+    let has_both = |one: &PortRange| remote_ports.iter().any(|other| other.protocol == one.protocol);
+    if !ports.is_empty() && !remote_ports.is_empty() && !ports.iter().any(has_both) {
+        let at = raw.remote_ports.as_ref().map_or(raw.at, |list| list.at);
+        sink.error(at, "pin.select.remote_ports", ErrorKind::NoCommonProtocol);
+    }
     Selectors {
         sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
-        ports: each(&raw.ports, "pin.select.ports", sink, values::ports),
-        remote_ports: each(&raw.remote_ports, "pin.select.remote_ports", sink, values::ports),
+        ports,
+        remote_ports,
         interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),
         cgroups: each(&raw.cgroups, "pin.select.cgroups", sink, values::cgroup),
         users: each(&raw.users, "pin.select.users", sink, values::user),

@@ -86,6 +86,9 @@ pub enum ErrorKind {
         /// The keys of which one is needed.
         choices: Vec<&'static str>,
     },
+    /// Ports of this end and of the other one without a protocol in both.
+    #[error("`ports` and `remote_ports` have no protocol in common, so that no packet could match")]
+    NoCommonProtocol,
     /// A failsafe rule by which packets of a pin pass to any destination.
     #[error(
         "the failsafe rule {} lets packets of the pin {} pass to any destination: who asks for them chooses the \

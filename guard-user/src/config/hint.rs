@@ -57,6 +57,9 @@ impl ErrorKind {
             Self::NoDimension { .. } => {
                 "give at least one; without any, every packet of the host would match".into()
             }
+            Self::NoCommonProtocol => {
+                "within one select both must match; write two [[pin.select]] to have either".into()
+            }
             Self::OpenFailsafe { .. } => {
                 "add `peers`: your administrators' networks, your name and time servers; or write anywhere = true".into()
             }
@@ -195,6 +198,7 @@ impl ErrorKind {
             Self::Missing { .. } => "missing",
             Self::EmptyList { .. } => "empty-list",
             Self::NoDimension { .. } => "no-dimension",
+            Self::NoCommonProtocol => "no-common-protocol",
             Self::OpenFailsafe { .. } => "open-failsafe",
             Self::DuplicateName { .. } => "duplicate-name",
             Self::BadName { .. } => "bad-name",

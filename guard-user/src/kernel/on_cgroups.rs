@@ -115,16 +115,18 @@ impl LinuxKernel {
         let path = folder::links(&self.view.path);
         let mut all = Vec::<Found>::new();
         for name in folder::names(&path)?.into_iter().filter(|name| is_asked(name)) {
-            let opened = match raw::get(&path.join(&name)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened,
-            };
+            // What has such a name and can't be opened is no link to go by. One that is attached all the same is
+            // attached beside the new one, and does what it did.
+            let opened = raw::get(&path.join(&name));
             let link = opened.and_then(|link| match raw::is_a(link.as_fd(), "link") {
                 true => link::cgroup_link(link.as_fd()),
                 false => Ok(None),
             });
-            let link = link.map_err(|error| KernelError::folder("open the link", path.join(&name), error))?;
-            all.extend(link.map(|link| Found { link, name, is_kept: true }));
+            match link {
+                Ok(link) => all.extend(link.map(|link| Found { link, name, is_kept: true })),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::debug!("{} can't be opened: {error}", path.join(&name).display()),
+            }
         }
         let spare = self.spare.iter().flat_map(Spare::names).filter(|(_, name)| is_asked(name));
         for (id, name) in spare {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rustix::fs::{Access, StatVfsMountFlags};
+use rustix::fs::Access;
 
 use crate::approval::load::{LoadError, load};
 use crate::compile;
@@ -241,16 +241,14 @@ fn disk_fault(folder: &Path) -> Option<String> {
     let Some((nearest, None)) = nearest(folder) else { return None };
     let disk = rustix::fs::statvfs(&nearest).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    match disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        true => Some(format!("{} is on a disk that is mounted read-only", nearest.display())),
-        false if free < STORE_BYTES => Some(format!(
+    (free < STORE_BYTES).then(|| {
+        format!(
             "{} is on a disk that has {} KiB left; the store and the last geo database need {} MiB",
             nearest.display(),
             free >> 10,
             STORE_BYTES >> 20
-        )),
-        false => None,
-    }
+        )
+    })
 }
 
 /// Why a folder is not there, can't be made or can't be written.

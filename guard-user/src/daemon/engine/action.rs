@@ -186,6 +186,8 @@ pub enum StoreJob {
         /// Up to when flows were reported.
         cursor: Option<Cursor>,
     },
+    /// Read whose the counts were that an earlier daemon left.
+    ReadCounts,
     /// Answer a request that only reads.
     Read(ReadJob),
     /// Look whether the database is still where it belongs.

@@ -25,11 +25,59 @@ pub(super) struct Bypass {
     /// What the last try came to that the looks since then show no effect of.
     pub(super) tried: Option<Try>,
     /// Where something took the hook off: until it is there again, and for a while after that.
-    pub(super) lost: Option<Lost>,
+    pub(super) lost: Option<(Loss, Lost)>,
     /// The link of which the log has that it refuses.
     pub(super) announced: Option<u32>,
     /// What the first look found in its place, which an earlier daemon left: that it is taken over is no news.
     pub(super) adopted: Option<Option<u32>>,
+    /// The cgroup of which the audit trail has that it refuses.
+    pub(super) recorded: Option<String>,
+}
+
+/// How the hook came to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// Something took it off, or put another program in its place.
+    TakenOff,
+    /// Its cgroup was removed, and perhaps made anew.
+    CgroupGone,
+    /// An earlier daemon guarded, and it was not there at the start. Whether that daemon had attached it is not known.
+    NotThere,
+}
+
+impl Loss {
+    /// What happened, for the log.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::TakenOff => "something has taken Border Guard off (setsockopt); it is attached again",
+            Self::CgroupGone => {
+                "the cgroup was removed, and Border Guard's program at setsockopt with it; it is attached as soon as there \
+                 is one again"
+            }
+            Self::NotThere => {
+                "at this start nothing refused ways past the guard, though an earlier daemon guarded (setsockopt); it is \
+                 attached now"
+            }
+        }
+    }
+
+    /// The reason that the audit trail has; `None` where nothing is known to have been taken off.
+    pub(super) const fn recorded(self) -> Option<&'static str> {
+        match self {
+            Self::TakenOff => Some("taken off by another program"),
+            Self::CgroupGone => Some("its cgroup was removed"),
+            Self::NotThere => None,
+        }
+    }
+
+    /// What happened, for a problem.
+    const fn told(self) -> &'static str {
+        match self {
+            Self::TakenOff => "something took the program off",
+            Self::CgroupGone => "the cgroup was removed, and the program with it",
+            Self::NotThere => "the program was not there when the daemon began",
+        }
+    }
 }
 
 /// How what is seen differs from what the config wants.
@@ -85,7 +133,8 @@ impl Bypass {
     /// What is told of a hook that something took off.
     pub(super) fn lost(&self, now: Clocks) -> Option<String> {
         let meant = "Sockets that were opened meanwhile may send past the guard";
-        self.lost.as_ref()?.told("setsockopt", meant, now)
+        let (how, lost) = self.lost.as_ref()?;
+        lost.told((how.told(), "setsockopt"), meant, now)
     }
 
     /// What is attached and what should be, if these differ.

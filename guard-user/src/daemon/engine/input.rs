@@ -18,7 +18,7 @@ use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
 use crate::kernel::{Counters, Interface, Observed, Stray, UntaggedFlow};
-use crate::store::{Admission, Cursor, Kept, Key, StoreError};
+use crate::store::{Admission, Cursor, Kept, Key, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +256,8 @@ pub enum StoreOutcome {
     },
     /// Something was saved, or was not.
     Saved(Result<(), StoreError>),
+    /// Whose the counts were that an earlier daemon left, or why that can't be read.
+    WhoseCounts(Result<PinCounts, String>),
     /// The answer to a request that only reads.
     Answered(Response),
 }

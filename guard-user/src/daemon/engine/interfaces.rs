@@ -93,18 +93,15 @@ pub(super) struct Lost {
 }
 
 impl Lost {
-    /// What is told of it, as long as it is: at which hook, and what that meant.
-    pub(super) fn told(&self, hook: &str, meant: &str, now: Clocks) -> Option<String> {
+    /// What is told of it, as long as it is: what happened and at which hook, and what that meant.
+    pub(super) fn told(&self, (what, hook): (&str, &str), meant: &str, now: Clocks) -> Option<String> {
         let Self { between: (last, first), is_back } = self;
         if *is_back && now.boot_ns > first.boot_ns + LOST_NS {
             return None;
         }
         let since = last.map_or_else(String::new, |last| format!("after {:.3} and ", last.wall));
         let now = if *is_back { "it is there again" } else { "it is being attached again" };
-        Some(format!(
-            "something took the program off at {hook} {since}before {:.3}; {now}. {meant}",
-            first.wall
-        ))
+        Some(format!("{what} at {hook} {since}before {:.3}; {now}. {meant}", first.wall))
     }
 }
 
@@ -180,7 +177,7 @@ impl Interfaces {
     /// What is told of a hook that something took the program off.
     pub(super) fn lost(&self, index: u32, hook: Hook, now: Clocks) -> Option<String> {
         let lost = self.lost.get(&(index, hook as u8))?;
-        lost.told(hook.name(), "What left meanwhile was not judged", now)
+        lost.told(("something took the program off", hook.name()), "What left meanwhile was not judged", now)
     }
 
     /// The guard of an interface is there, which had sent packets before: whether that took too long.

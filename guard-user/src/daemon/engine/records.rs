@@ -9,16 +9,41 @@ use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::summary::HIDDEN;
 use crate::store::sha256;
 
-/// Records that could not be written.
+/// What the audit trail lacks since the daemon's start.
+#[derive(Default)]
 pub(super) struct Gap {
-    /// Why the last one was not.
+    /// Why the last record could not be written.
     pub(super) why: String,
+    /// Records of which the trail does not say yet that it lacks them.
+    pub(super) unrecorded: Option<LostRecords>,
+    /// Those of which a record is on its way that says it.
+    pub(super) on_its_way: Option<LostRecords>,
+}
+
+/// Records that could not be written.
+#[derive(Clone, Copy)]
+pub(super) struct LostRecords {
     /// How many.
-    pub(super) lost: u64,
+    pub(super) count: u64,
     /// When the first and the last one were given up.
     pub(super) between: (Timestamp, Timestamp),
-    /// Whether the trail has a record of that, or is about to.
-    pub(super) is_recorded: bool,
+}
+
+impl LostRecords {
+    /// These and those that were given up later.
+    pub(super) fn and(self, later: Option<Self>) -> Self {
+        later.map_or(self, |later| Self {
+            count: self.count.saturating_add(later.count),
+            between: (self.between.0, later.between.1),
+        })
+    }
+}
+
+impl Gap {
+    /// Whether a loss is still to be recorded.
+    pub(super) const fn is_open(&self) -> bool {
+        self.unrecorded.is_some() || self.on_its_way.is_some()
+    }
 }
 
 /// The daemon itself; its user's name is for the caller to look up.

@@ -33,8 +33,8 @@ pub struct Begin {
     pub prepared: Prepared,
     /// The exemptions as the disk has them.
     pub kept: Kept,
-    /// Whose counts the kernel's counts are.
-    pub counts: PinCounts,
+    /// Whose counts the kernel's counts are; `None` where the store that has it can't be read yet.
+    pub counts: Option<PinCounts>,
     /// The generation that is live.
     pub generation: u64,
     /// Slots that the kernel holds closed.
@@ -48,6 +48,9 @@ pub struct Engine {
     pub(super) config: Config,
     pub(super) kept: Kept,
     pub(super) counts: PinCounts,
+    /// Whether `counts` began with what the store has of the time before this daemon. Until then nothing of it is saved:
+    /// that would be over what the store has.
+    pub(super) are_counts_read: bool,
     pub(super) daemon: Who,
     pub(super) closings: Closings,
     pub(super) publishing: Publishing,
@@ -105,7 +108,9 @@ pub(super) enum Purpose {
     SlotsReset,
     CountersEnd,
     Record,
+    RecordGap,
     SaveCounts,
+    ReadCounts,
     Read(Ticket),
     CheckPlace,
 }

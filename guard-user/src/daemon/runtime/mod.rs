@@ -86,25 +86,31 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
         let mut daemon = Daemon::start(options, checked, signals).await?;
         daemon.watch().await;
         let is_settled = daemon.end().await;
-        let names = daemon.engine.not_kept();
-        anyhow::ensure!(
-            names.is_empty(),
+        let faults = faults_at_end(&daemon.engine, is_settled);
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("\nand "));
+        Ok(())
+    })
+}
+
+/// What is not as an end should leave it, a sentence each.
+fn faults_at_end(engine: &Engine, is_settled: bool) -> Vec<String> {
+    let names = engine.not_kept();
+    let not_kept = (!names.is_empty()).then(|| {
+        format!(
             "NOT guarded any more: {}. Their entries in bpffs are gone and could not be made again; start the daemon \
              again, and see whether bpffs is mounted at `state.pin_path`",
             names.join(", ")
-        );
-        if let Some(why) = daemon.engine.store_is_lost() {
-            anyhow::bail!(
-                "exemptions, orders and the audit trail are NOT where the next start looks for them: {why}"
-            );
-        }
-        anyhow::ensure!(
-            is_settled,
-            "the daemon ended before everything was settled, for a worker did not answer: the store may lack the last \
-             counts, orders and records. What the kernel has goes on"
-        );
-        Ok(())
-    })
+        )
+    });
+    let moved = engine.store_is_lost().map(|why| {
+        format!("exemptions, orders and the audit trail are NOT where the next start looks for them: {why}")
+    });
+    let unsettled = (!is_settled).then(|| {
+        "the daemon ended before everything was settled, for a worker did not answer: the store may lack the last \
+         counts, orders and records. What the kernel has goes on"
+            .to_owned()
+    });
+    [not_kept, moved, unsettled].into_iter().flatten().collect()
 }
 
 struct Daemon {

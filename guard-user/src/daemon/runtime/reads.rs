@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
@@ -256,12 +256,10 @@ fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String>
             running = true;
         }
         if record.kind == Kind::Gap.name() {
-            let of = |key: &str| {
-                record.detail.get(key).map_or_else(String::new, |it| it.to_string().replace('"', ""))
-            };
+            let of = |key: &str| record.detail.get(key).and_then(Value::as_str).unwrap_or("an unknown time");
+            let lost = record.detail.get("lost").and_then(Value::as_u64).unwrap_or_default();
             gaps.push(format!(
-                "the audit trail lacks {} records that could not be written, of {} to {}: {}",
-                of("lost"),
+                "records that could not be written and that the audit trail lacks: {lost}, of {} to {}: {}",
                 of("from"),
                 of("to"),
                 record.why

@@ -2,6 +2,7 @@
 //! to guard nothing.
 
 use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -125,7 +126,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let prepared = Prepared { warnings, ..prepared };
     let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
-    if let Some(pins) = counts.pins_of(generation) {
+    if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
         // For events of the earlier daemon's generation that are still to come.
         names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
     }
@@ -218,16 +219,16 @@ fn report_events(
 
 /// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.
 fn guard_that_was_lost(store: &Store, kernel: &mut LinuxKernel) -> Option<Problem> {
-    // After a change of the pin path the one before it still guards.
-    let has_others = |it: &ObservedInterface| !it.other_guards.is_empty();
-    if kernel.observe().is_ok_and(|observed| observed.interfaces.iter().any(has_others)) {
-        return None;
-    }
     let last = Stored::read(store.last_audit_line()?.as_bytes()).ok()?;
     let Clocks { wall, boot_ns } = Clocks::read();
     let boot = wall.checked_sub(Duration::from_nanos(boot_ns)).ok()?;
     let is_detached = last.kind == Kind::Detach.name() && last.subject.is_empty();
     if last.time < boot || is_detached {
+        return None;
+    }
+    // After a change of the pin path the one before it still guards.
+    let has_others = |it: &ObservedInterface| !it.other_guards.is_empty();
+    if kernel.observe().is_ok_and(|observed| observed.interfaces.iter().any(has_others)) {
         return None;
     }
     let message = format!(
@@ -242,7 +243,8 @@ fn guard_that_was_lost(store: &Store, kernel: &mut LinuxKernel) -> Option<Proble
 struct Opened {
     store: Store,
     fault: Option<StoreFault>,
-    counts: PinCounts,
+    /// Whose counts the kernel's are; `None` where that is to be read yet.
+    counts: Option<PinCounts>,
     cursor: Option<Cursor>,
 }
 
@@ -257,7 +259,8 @@ fn open_store(state: &Path, generation: u64, adopted: bool) -> Opened {
     let error = match std::thread::Builder::new().name("open-store".to_owned()).spawn(work) {
         Ok(_) => match opened.recv_timeout(DISK) {
             Ok(opened) => return opened,
-            Err(_) => std::io::Error::new(
+            Err(RecvTimeoutError::Disconnected) => return without_store(state, &store::broken(state)),
+            Err(RecvTimeoutError::Timeout) => std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
                 format!("the disk has not answered for {} s", DISK.as_secs()),
             ),
@@ -279,7 +282,7 @@ fn open_store_now(state: &Path, generation: u64, adopted: bool) -> Opened {
     if let Err(error) = store.take_over_files() {
         warn!("counts of an earlier release can't be taken over yet: {error}");
     }
-    let counts = pin_counts(&store, adopted);
+    let counts = Some(pin_counts(&store, adopted));
     let cursor = store.cursor().unwrap_or_else(|error| {
         warn!("after this start some flows may be reported twice: {error}");
         None
@@ -290,12 +293,7 @@ fn open_store_now(state: &Path, generation: u64, adopted: bool) -> Opened {
 /// A store that holds nothing, so that every exemption is closed.
 fn without_store(state: &Path, error: &StoreError) -> Opened {
     error!("the store can't be used, so every exemption is closed: {error}");
-    Opened {
-        store: Store::closed(state, error),
-        fault: Some(error.into()),
-        counts: PinCounts::default(),
-        cursor: None,
-    }
+    Opened { store: Store::closed(state, error), fault: Some(error.into()), counts: None, cursor: None }
 }
 
 /// Which pins the kernel's counts are of.

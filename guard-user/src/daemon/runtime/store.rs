@@ -72,7 +72,7 @@ fn unless_broken<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-fn broken(state: &Path) -> StoreError {
+pub(super) fn broken(state: &Path) -> StoreError {
     StoreError::Damaged { path: state.join(FILE), reason: BROKEN.to_owned() }
 }
 
@@ -84,6 +84,7 @@ fn refusal_of(job: &StoreJob) -> fn(StoreError) -> StoreOutcome {
         StoreJob::Tend { .. } => {
             |error| StoreOutcome::Tended { closed: Vec::new(), refused: vec![error.to_string()] }
         }
+        StoreJob::ReadCounts => |error| StoreOutcome::WhoseCounts(Err(error.to_string())),
         StoreJob::Read(_) => |error| StoreOutcome::Answered(reads::failed(&error)),
         _ => |error| StoreOutcome::Saved(Err(error)),
     }
@@ -231,6 +232,9 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
             let progress =
                 Progress { pin_counts: counts.as_deref(), judged: judged.as_ref(), cursor: cursor.as_ref() };
             StoreOutcome::Saved(store.save_progress(progress, now))
+        }
+        StoreJob::ReadCounts => {
+            StoreOutcome::WhoseCounts(store.pin_counts().map_err(|error| error.to_string()))
         }
         StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now).read()),
         StoreJob::CheckPlace => StoreOutcome::Saved(store.restore_place()),

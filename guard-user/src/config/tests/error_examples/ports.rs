@@ -114,4 +114,10 @@ pub(super) const EXAMPLES: &[Example] = &[
         "marks = [\"0x100/0xff\"]",
         "19:10 pin.select.marks: the value 0x100 has bits outside its mask 0xff, so that no packet could match | write \"0x100/0x1ff\" if you mean these bits",
     ),
+    (
+        "no-common-protocol",
+        "ports = [\"tcp/143\"]",
+        "ports = [\"tcp/143\"]\nremote_ports = [\"udp/443\"]",
+        "20:16 pin.select.remote_ports: `ports` and `remote_ports` have no protocol in common",
+    ),
 ];

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::audit::Kind;
-use crate::daemon::engine::bypass::is_wanted;
+use crate::daemon::engine::bypass::{Loss, is_wanted};
 use crate::daemon::engine::interfaces::Lost;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
@@ -15,28 +15,39 @@ use crate::kernel::ObservedBypass;
 impl Engine {
     pub(super) fn bypass_seen(&mut self, facts: BypassFacts, observed: Option<ObservedBypass>, now: Clocks) {
         let before = self.bypass.in_place().map(|attachment| (attachment.link, attachment.is_current));
-        // A config that names another one is no loss.
-        let same = self.bypass.facts.as_ref().is_none_or(|before| before.asked.cgroup == facts.asked.cgroup);
-        let is_first = self.bypass.looked.is_none();
+        let cgroup = |facts: &BypassFacts| (facts.asked.cgroup.clone(), facts.cgroup);
+        let was_at = self.bypass.facts.as_ref().map(cgroup);
+        let is_at = cgroup(&facts);
         self.bypass.facts = Some(facts);
-        // Where it can't be looked at, what was seen last is what is known.
-        if let Some(observed) = observed {
-            self.bypass.observed = Some(observed);
-        }
-        let after = self.bypass.in_place().map(|attachment| (attachment.link, attachment.is_current));
-        let is_lost = match (before, after) {
-            (Some(_), None) => same,
-            // The same link has another's program.
-            (Some((was, true)), Some((is, false))) => was == is,
-            // The start found it gone that an earlier daemon had attached.
-            (None, None) => is_first && self.has_taken_over,
-            _ => false,
+        let Some(observed) = observed else {
+            // It can't be looked at: what was seen last is what is known.
+            return;
         };
-        if is_lost && is_wanted(&self.config.policy) {
-            self.note_lost_bypass(now);
+        let is_first = self.bypass.looked.is_none();
+        // A link that is on no cgroup any more was an earlier daemon's.
+        let was_attached = observed.attachments.iter().any(|attachment| attachment.cgroup == 0);
+        self.bypass.observed = Some(observed);
+        let after = self.bypass.in_place().map(|attachment| (attachment.link, attachment.is_current));
+        let how = match (before, after) {
+            (Some(_), None) => match was_at {
+                // A config that names another one is no loss.
+                Some((path, _)) if path != is_at.0 => None,
+                Some((_, id)) if id != is_at.1 => Some(Loss::CgroupGone),
+                _ => Some(Loss::TakenOff),
+            },
+            // The same link has another's program.
+            (Some((was, true)), Some((is, false))) if was == is => Some(Loss::TakenOff),
+            (None, None) if is_first && self.has_taken_over => match was_attached {
+                true => Some(Loss::TakenOff),
+                false => Some(Loss::NotThere),
+            },
+            _ => None,
+        };
+        if let (Some(how), true) = (how, is_wanted(&self.config.policy)) {
+            self.note_lost_bypass(how, now);
         }
         let is_attached = after.is_some_and(|(_, is_current)| is_current);
-        if let Some(lost) = &mut self.bypass.lost {
+        if let Some((_, lost)) = &mut self.bypass.lost {
             lost.is_back |= is_attached;
         }
         self.bypass.looked = Some(now);
@@ -48,15 +59,14 @@ impl Engine {
         self.announce_bypass();
     }
 
-    fn note_lost_bypass(&mut self, now: Clocks) {
+    fn note_lost_bypass(&mut self, how: Loss, now: Clocks) {
         let subject = self.bypass_subject();
-        let line =
-            format!("{subject}: something has taken Border Guard off (setsockopt); it is attached again");
         let seen = self.bypass.looked.map(|looked| looked.wall.to_string());
-        let detail = json!({"hook": "setsockopt", "last_seen": seen});
-        self.record_of(Kind::Detach, &subject, "taken off by another program", detail);
-        self.log(Level::Error, line);
-        self.bypass.lost = Some(Lost { between: (self.bypass.looked, now), is_back: false });
+        self.log(Level::Error, format!("{subject}: {}", how.words()));
+        if let Some(why) = how.recorded() {
+            self.record_of(Kind::Detach, &subject, why, json!({"hook": "setsockopt", "last_seen": seen}));
+        }
+        self.bypass.lost = Some((how, Lost { between: (self.bypass.looked, now), is_back: false }));
         self.bypass.announced = None;
     }
 
@@ -97,7 +107,7 @@ impl Engine {
     pub(super) fn bypass_set(&mut self, is_on: bool, result: Result<(), String>, now: Clocks) {
         self.bypass.is_being_set = false;
         if !is_on && result.is_ok() {
-            let subject = self.bypass_subject();
+            let subject = self.bypass.recorded.take().unwrap_or_else(|| self.bypass_subject());
             self.log(
                 Level::Info,
                 format!("{subject}: ways past the guard are refused no more, as the config says"),
@@ -121,6 +131,11 @@ impl Engine {
         self.log(Level::Info, format!("{subject}: ways past the guard are refused, at setsockopt"));
         let is_taken_over = self.bypass.announced.is_none() && self.bypass.adopted == Some(Some(link));
         self.bypass.announced = Some(link);
+        let moved_from = self.bypass.recorded.replace(subject.clone()).filter(|before| *before != subject);
+        if let Some(before) = moved_from {
+            let why = "the config names another cgroup";
+            self.record_of(Kind::Detach, &before, why, json!({"hook": "setsockopt"}));
+        }
         if !is_taken_over {
             self.record_of(Kind::Attach, &subject, "", json!({"hooks": ["setsockopt"]}));
         }

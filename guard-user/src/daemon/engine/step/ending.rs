@@ -125,7 +125,8 @@ impl Engine {
 
     /// A record was written, or was not, or the store's place was looked at: the last of these ends the daemon.
     pub(super) fn recorded_for_end(&mut self) {
-        let is_last = |purpose: &Purpose| matches!(purpose, Purpose::Record | Purpose::CheckPlace);
+        let is_last =
+            |purpose: &Purpose| matches!(purpose, Purpose::Record | Purpose::RecordGap | Purpose::CheckPlace);
         if self.ending.step != Step::Recording || self.asked.values().any(|(_, purpose)| is_last(purpose)) {
             return;
         }

@@ -50,7 +50,8 @@ impl Engine {
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
             kept,
-            counts,
+            are_counts_read: counts.is_some(),
+            counts: counts.unwrap_or_default(),
             daemon,
             closings: Closings::begin(held),
             publishing: Publishing::new(generation),
@@ -223,6 +224,7 @@ impl Engine {
             (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result, now),
             (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
             (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
+            (Purpose::ReadCounts, StoreOutcome::WhoseCounts(read)) => self.whose_counts(read),
             (purpose, StoreOutcome::Saved(result)) => {
                 self.saved(purpose, result.map_err(|it| it.to_string()))
             }
@@ -235,6 +237,10 @@ impl Engine {
         match purpose {
             Purpose::Record => {
                 self.recorded(result);
+                self.recorded_for_end();
+            }
+            Purpose::RecordGap => {
+                self.gap_recorded(result);
                 self.recorded_for_end();
             }
             Purpose::SaveUses => self.uses_saved(result),
@@ -252,9 +258,14 @@ impl Engine {
             }
             Purpose::CheckPlace => {
                 self.surroundings_are(Surroundings::State(result.err()));
+                self.ask_whose_counts();
                 self.recorded_for_end();
             }
-            Purpose::Load(_) | Purpose::Change(_) | Purpose::Tend | Purpose::Read(_) => {}
+            Purpose::Load(_)
+            | Purpose::Change(_)
+            | Purpose::Tend
+            | Purpose::ReadCounts
+            | Purpose::Read(_) => {}
         }
     }
 }

@@ -204,9 +204,12 @@ impl Engine {
         }
     }
 
-    fn counts_switched(&mut self, policy: &Policy, counters: Option<&crate::kernel::Counters>) {
+    pub(super) fn counts_switched(&mut self, policy: &Policy, counters: Option<&crate::kernel::Counters>) {
         let generation = self.publishing.generation;
         self.counts.switch(&policy.pins, generation, counters);
+        if !self.are_counts_read {
+            return;
+        }
         let counts = Some(Box::new(self.counts.clone()));
         self.ask_store(Purpose::SaveCounts, StoreJob::SaveCounts { counts, judged: None, cursor: None });
     }

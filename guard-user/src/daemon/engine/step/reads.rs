@@ -8,6 +8,7 @@ use crate::daemon::engine::reads::{Ask, Asked, Want};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Action, Asker, Judged, Level, Query, ReadJob, StoreId, StoreJob, Ticket};
 use crate::exemption::{Clocks, Summary};
+use crate::store::PinCounts;
 
 impl Engine {
     pub(super) fn read(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
@@ -79,7 +80,7 @@ impl Engine {
     }
 
     fn book_counts(&mut self) {
-        if self.reads.unreadable.is_some() {
+        if self.reads.unreadable.is_some() || !self.are_counts_read {
             return;
         }
         let judged = self.counts.judged(&self.reads.sample.counters);
@@ -93,6 +94,32 @@ impl Engine {
         let counts = Some(Box::new(self.counts.clone()));
         let job = StoreJob::SaveCounts { counts, judged: Some(judged), cursor };
         self.ask_store(Purpose::SaveCounts, job);
+    }
+
+    /// Asks whose the counts were that an earlier daemon left, where the start could not read it and the store is open by
+    /// now.
+    pub(super) fn ask_whose_counts(&mut self) {
+        let is_asked = self.asked.values().any(|(_, purpose)| *purpose == Purpose::ReadCounts);
+        if !self.are_counts_read && !is_asked && self.kept.is_usable() {
+            self.ask_store(Purpose::ReadCounts, StoreJob::ReadCounts);
+        }
+    }
+
+    /// What the store has of the time before this daemon. Which counts came since then is not known any more: those of a
+    /// number that has another pin by now are shown as that one's.
+    pub(super) fn whose_counts(&mut self, read: Result<PinCounts, String>) {
+        match read {
+            Ok(before) => {
+                self.counts = before;
+                self.are_counts_read = true;
+                let policy = Arc::clone(&self.config.policy);
+                self.counts_switched(&policy, None);
+            }
+            Err(why) => {
+                let line = format!("which pins the counts so far are of can't be read yet: {why}");
+                self.log(Level::Warn, line);
+            }
+        }
     }
 
     /// The uses of exemptions are read: answers whoever waited for them.
@@ -150,7 +177,11 @@ impl Engine {
             judged,
             policy: Arc::clone(&self.config.policy),
             generation: self.publishing.generation(),
-            gaps: self.gap.iter().map(|gap| format!("the audit trail has a gap: {}", gap.why)).collect(),
+            // What is recorded is in the trail, and the report has it from there.
+            gaps: {
+                let open = self.gap.iter().filter(|gap| gap.is_open());
+                open.map(|gap| format!("the audit trail has a gap: {}", gap.why)).collect()
+            },
         };
         self.ask_store(Purpose::Read(ticket), StoreJob::Read(job));
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::audit::{Kind, Record};
-use crate::daemon::engine::records::{Gap, record_of};
+use crate::daemon::engine::records::{LostRecords, record_of};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, StoreJob};
 
@@ -22,24 +22,45 @@ impl Engine {
     /// What can't be written is logged loudly; nothing else stops for it. As soon as the disk takes a record again, the
     /// trail has one of what it lacks.
     pub(super) fn recorded(&mut self, result: Result<(), String>) {
-        let now = self.now.wall;
-        match (result, &mut self.gap) {
-            (Err(error), gap) => {
-                let before = gap.take();
-                let (lost, first) = before.map_or((0, now), |gap| (gap.lost, gap.between.0));
-                let why = error.clone();
-                *gap = Some(Gap { why, lost: lost + 1, between: (first, now), is_recorded: false });
+        match result {
+            Err(error) => {
                 let line = format!("THE AUDIT TRAIL HAS A GAP: a record could not be written: {error}");
                 self.log(Level::Error, line);
+                let now = self.now.wall;
+                let lost = LostRecords { count: 1, between: (now, now) };
+                let gap = self.gap.get_or_insert_default();
+                gap.unrecorded = Some(gap.unrecorded.map_or(lost, |before| before.and(Some(lost))));
+                gap.why = error;
             }
-            (Ok(()), Some(gap)) if !gap.is_recorded => {
-                gap.is_recorded = true;
-                let (from, to) = gap.between;
-                let detail = json!({"lost": gap.lost, "from": from.to_string(), "to": to.to_string()});
-                let why = gap.why.clone();
-                self.record_of(Kind::Gap, "", &why, detail);
+            Ok(()) => self.record_gap(),
+        }
+    }
+
+    /// Has the trail say what it lacks.
+    fn record_gap(&mut self) {
+        let Some(gap) = &mut self.gap else { return };
+        if gap.on_its_way.is_some() {
+            return;
+        }
+        let Some(lost) = gap.unrecorded.take() else { return };
+        gap.on_its_way = Some(lost);
+        let why = gap.why.clone();
+        let (from, to) = lost.between;
+        let detail = json!({"lost": lost.count, "from": from.to_string(), "to": to.to_string()});
+        let record = record_of(self.now.wall, (Kind::Gap, &self.daemon), "", &why, detail);
+        self.ask_store(Purpose::RecordGap, StoreJob::Record(record));
+    }
+
+    /// What came of the record of a gap. One that the disk refuses is given again with the next record that it takes.
+    pub(super) fn gap_recorded(&mut self, result: Result<(), String>) {
+        let Some(gap) = &mut self.gap else { return };
+        let on_its_way = gap.on_its_way.take();
+        match result {
+            Ok(()) => self.record_gap(),
+            Err(why) => {
+                gap.unrecorded = on_its_way.map(|lost| lost.and(gap.unrecorded)).or(gap.unrecorded);
+                gap.why = why;
             }
-            (Ok(()), _) => {}
         }
     }
 }

@@ -19,8 +19,19 @@ impl World {
 
     /// How a look that was made now would find the cgroups by which ways past the guard are refused.
     pub(super) fn bypass_facts(&self) -> BypassFacts {
-        runtime::facts::bypass(prepared(self.config).unwrap().policy.bypass.clone())
+        let mut facts = runtime::facts::bypass(prepared(self.config).unwrap().policy.bypass.clone());
+        facts.cgroup = facts.cgroup.map(|id| id + self.cgroups_remade);
+        facts
     }
+}
+
+/// Why the audit trail has that the hook was detached, each time.
+fn detached(world: &World) -> Vec<String> {
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    let records = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let detached =
+        records.filter(|record| record["kind"] == "detach" && record["detail"]["hook"] == "setsockopt");
+    detached.map(|record| record["why"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 fn reload(world: &mut World, config: &'static str) {
@@ -125,4 +136,55 @@ fn the_next_daemon_takes_the_hook_over_without_a_word() {
     let attached =
         |world: &World| world.log.iter().filter(|it| it.contains("are refused, at setsockopt")).count();
     assert_eq!(attached(&world), 2, "once for each daemon");
+}
+
+#[test]
+fn a_cgroup_that_is_made_anew_is_no_other_programs_doing() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.cgroups_remade = 1000;
+    world.kernel.take_off_cgroups();
+    world.step(Input::Changed);
+    world.settle();
+    let problems = world.problems();
+    assert!(
+        matches!(&problems[..], [problem] if problem.message.contains("the cgroup was removed")),
+        "{problems:?}"
+    );
+    assert_eq!(detached(&world), ["its cgroup was removed"]);
+}
+
+#[test]
+fn a_start_after_a_daemon_that_refused_nothing_records_no_loss() {
+    let mut world = World::new(OPEN, &["eth0"]);
+    world.rest();
+    world.config = CONFIG;
+    world.restart();
+    world.settle();
+    let problems = world.problems();
+    assert!(
+        matches!(&problems[..], [problem] if problem.message.contains("was not there when")),
+        "{problems:?}"
+    );
+    assert_eq!(detached(&world), Vec::<String>::new());
+}
+
+#[test]
+fn a_config_that_names_another_cgroup_is_recorded_of_both() {
+    const ELSEWHERE: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+         action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\ncgroup = \"OWN\"\n";
+    // Any cgroup of this host but the root.
+    let root = crate::kernel::cgroup::root();
+    let folders = std::fs::read_dir(&root).into_iter().flatten().flatten();
+    let Some(own) = folders.filter(|it| it.path().is_dir()).find_map(|it| it.file_name().into_string().ok())
+    else {
+        return println!("this host has no cgroup below the root");
+    };
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.config = String::leak(ELSEWHERE.replace("OWN", &own));
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!((world.bypass_difference(), world.problems()), (None, vec![]));
+    assert_eq!(detached(&world), ["the config names another cgroup"]);
 }

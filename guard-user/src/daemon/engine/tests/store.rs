@@ -1,11 +1,15 @@
 //! A store that can't be opened, a disk that refuses, and orders that meet loads on their way to it.
 
-use super::inputs::document;
+use guard_common::abi::Count;
+use guard_common::jurisdiction::Jurisdiction;
+
+use super::inputs::{CONFIG, POST, document, prepared};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
-use crate::store::{Key, sha256};
+use crate::kernel::{Counters, PermittedCount};
+use crate::store::{Key, PinCounts, sha256};
 
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
     world.store.kept().slots_of(std::slice::from_ref(key))
@@ -25,6 +29,35 @@ fn a_store_that_opens_late_opens_what_it_has_with_the_counts_that_the_kernel_kep
     world.rest();
     assert_eq!(world.open(), ["a"]);
     assert_eq!(world.store.kept().record(&key).unwrap().used().bytes, 700, "no count was lost meanwhile");
+}
+
+#[test]
+fn a_start_without_the_store_writes_nothing_over_whose_counts_they_were() {
+    let mut world = World::with_one();
+    let generation = world.engine.generation();
+    let crossed = Counters {
+        permitted: vec![PermittedCount {
+            pin: 0,
+            jurisdiction: Jurisdiction::UNKNOWN,
+            count: Count { packets: 3, bytes: 700 },
+        }],
+        ..Counters::default()
+    };
+    // Of a time before the pin of this number was "mail".
+    let mut counts = PinCounts::default();
+    counts.switch(&prepared(POST).unwrap().policy.pins, generation, None::<&Counters>);
+    counts.switch(&prepared(CONFIG).unwrap().policy.pins, generation, Some(&crossed));
+    world.store.save_pin_counts(&counts).unwrap();
+    world.store_is_away = true;
+    world.restart();
+    world.rest();
+    world.store_is_away = false;
+    world.rest();
+    let after = world.store.pin_counts().unwrap();
+    assert!(after.pins_of(world.engine.generation()).is_some_and(|pins| pins.len() == 1), "{after:?}");
+    let rows = after.by_name(&crossed);
+    let names: Vec<_> = rows.iter().map(|((pin, _), count)| (pin.as_str(), *count)).collect();
+    assert_eq!(names, [("post", (3, 700))]);
 }
 
 #[test]
@@ -249,4 +282,17 @@ fn records_that_were_lost_are_recorded_when_the_disk_takes_one_again() {
     let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
     let gaps: Vec<&String> = lines.iter().filter(|line| line.contains("\"kind\":\"gap\"")).collect();
     assert!(matches!(&gaps[..], [gap] if gap.contains("\"lost\":")), "{gaps:?}");
+    // A second gap counts what was lost since the first.
+    world.disk.fail_during(0, 1000);
+    world.ask(Request::Reload {});
+    world.rest();
+    world.disk.heal();
+    world.ask(Request::Reload {});
+    world.rest();
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    let lost = |line: &String| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        (record["kind"] == "gap").then(|| record["detail"]["lost"].as_u64().unwrap())
+    };
+    assert_eq!(lines.iter().filter_map(lost).collect::<Vec<_>>(), [3, 1]);
 }

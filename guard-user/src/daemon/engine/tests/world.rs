@@ -20,7 +20,7 @@ use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::{MemoryKernel, open_slots};
 use crate::kernel::{Counters, Kernel};
 use crate::store::tests::model::ModelDisk;
-use crate::store::{Key, PinCounts, Store, StoreError};
+use crate::store::{Key, Store, StoreError};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -45,6 +45,8 @@ pub(super) struct World {
     pub(super) store: Store,
     /// Whether the next daemon, and this one where it has none, finds no store.
     pub(super) store_is_away: bool,
+    /// What is added to the ids of cgroups.
+    pub(super) cgroups_remade: u64,
     /// Whether the kernel's counters began with this daemon.
     is_anew: bool,
     pub(super) config: &'static str,
@@ -84,6 +86,7 @@ impl World {
             disk,
             store,
             store_is_away: false,
+            cgroups_remade: 0,
             is_anew,
             config,
             now,
@@ -320,7 +323,10 @@ impl World {
         match part {
             Part::Kernel => {
                 let Some(job) = self.kernel_jobs.pop_front() else { return };
-                let input = runtime::kernel::done(&mut self.kernel, &self.names, job);
+                let mut input = runtime::kernel::done(&mut self.kernel, &self.names, job);
+                if let Input::Observed(Ok(sight)) = &mut input {
+                    sight.bypass.cgroup = sight.bypass.cgroup.map(|id| id + self.cgroups_remade);
+                }
                 self.step(input);
             }
             Part::Store => {
@@ -477,7 +483,7 @@ fn begin(config: &'static str, kernel: &MemoryKernel, store: &Store, now: Clocks
         config_file: PathBuf::from("policy.toml"),
         prepared: prepared(config).unwrap(),
         kept: store.kept(),
-        counts: PinCounts::default(),
+        counts: store.kept().is_usable().then(|| store.pin_counts().unwrap()),
         generation: kernel.generation(),
         held: kernel.held().unwrap(),
         daemon: daemon(None),
