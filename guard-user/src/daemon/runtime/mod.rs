@@ -7,6 +7,7 @@
 mod approvals;
 mod cgroups;
 mod counts;
+mod dropped;
 pub(in crate::daemon) mod facts;
 pub(in crate::daemon) mod kernel;
 mod last_database;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
+use super::dropped::Dropped;
 use super::last_database::Keeper;
 use super::loader::{self, Options};
 use super::naming::Naming;
@@ -211,6 +212,10 @@ fn report_events(
             let now = boot.clone().map(|boot| Cursor { boot, swept_ns });
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }),
+        flow: {
+            let dropped = Dropped::start().context("cannot start the thread that closes sockets")?;
+            Box::new(move |key| dropped.seen(key))
+        },
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
