@@ -1,17 +1,25 @@
 //! What is accounted for a decided packet: its counters, and where one is kept its flow's record. Nothing here changes
 //! a verdict, and no verdict waits for it.
 
-use guard_common::abi::{Hook, Outcome, Place, PolicyTable, permitted_index};
+use guard_common::abi::{Hook, Outcome, Place, PolicyTable, Provenance, permitted_index};
 use guard_common::verdict::Reason;
 
 use crate::counters::{add, outcome_key, total};
 use crate::maps::{OUTCOMES, PERMITTED};
+use crate::records;
 use crate::scratch::Scratch;
 use crate::subprograms;
 
-/// Accounts for one decided packet, whose outcome is in the scratch of this number.
+/// Accounts for one decided packet, whose outcome is in the scratch of this number. `describe` writes who sent it, where
+/// an event is to have that.
 #[inline(always)]
-pub fn account(number: u32, hook: Hook, scratch: &Scratch, policy: &PolicyTable) {
+pub fn account(
+    number: u32,
+    hook: Hook,
+    scratch: &mut Scratch,
+    policy: &PolicyTable,
+    describe: impl FnOnce(&mut Provenance),
+) {
     let bytes = scratch.provenance.wire_len;
     let outcome = &scratch.outcome;
     total(hook, outcome, bytes);
@@ -23,7 +31,11 @@ pub fn account(number: u32, hook: Hook, scratch: &Scratch, policy: &PolicyTable)
         subprograms::borderguard_count_unplaced(number);
     }
     if outcome.denied != 0 || outcome.tag & policy.record_all != 0 {
-        subprograms::borderguard_record(number, policy.generation);
+        let left = subprograms::borderguard_record(number, policy.generation);
+        if left != records::DONE {
+            describe(&mut scratch.provenance);
+            subprograms::borderguard_report(number, policy.generation, left);
+        }
     }
 }
 

@@ -78,23 +78,21 @@ fn judge_in<S: Source>(
         exempt(number, generation, scratch);
     }
     let is_untagged = hook as u8 == Hook::Egress as u8 && scratch.outcome.reason == Reason::Untagged as u8;
-    if scratch.outcome.denied != 0
-        || scratch.outcome.tag & policy.record_all != 0
-        || is_untagged && policy.dimensions & dimension::UNTAGGED != 0
-    {
-        scratch.provenance.cgroup = source.cgroup();
-        describe_process(source, &mut scratch.provenance);
+    if is_untagged && policy.dimensions & dimension::UNTAGGED != 0 {
+        describe_sender(source, &mut scratch.provenance);
     }
-    account(number, hook, scratch, policy);
+    account(number, hook, scratch, policy, |provenance| describe_sender(source, provenance));
     if is_untagged && !untagged::count_again(scratch, policy) {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
     scratch.outcome.verdict != Verdict::Drop as u8
 }
 
-/// Writes the process that the packet is told with. Byte by byte from map to map: the stack has no room for it.
+/// Writes the cgroup and the process that the packet is told with. Byte by byte from map to map: the stack has no room
+/// for it.
 #[inline(always)]
-fn describe_process<S: Source>(source: &S, provenance: &mut Provenance) {
+fn describe_sender<S: Source>(source: &S, provenance: &mut Provenance) {
+    provenance.cgroup = source.cgroup();
     match source.facts() {
         // SAFETY: what is kept with a socket stays there while the program runs, and is no scratch. Another program may
         // write it meanwhile: then parts of two processes may come together in an event.

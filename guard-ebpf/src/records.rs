@@ -18,74 +18,108 @@ use crate::scratch::Scratch;
 /// A flow's verdict is reported again after this time at the earliest, nanoseconds.
 const EVENT_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Keeps the flow's record, and sends an event for its first packet under a judgement and then at most
-/// once in [`EVENT_INTERVAL_NS`]. Permitted flows have records but no events.
+/// What [`record`] leaves to [`report`]: nothing.
+pub const DONE: u32 = 0;
+/// The flow has no record yet.
+pub const NO_RECORD: u32 = 1;
+/// The packet is counted, and the flow's next event is due.
+pub const EVENT_DUE: u32 = 2;
+
+/// Counts the packet on its flow's record. What is left to do for that packet is [`DONE`], [`NO_RECORD`] or
+/// [`EVENT_DUE`]: only then it need be known who sends, which takes longer than all of this.
 #[inline(always)]
-pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) {
-    let Scratch { provenance, packet, outcome: decision, record: fresh, .. } = scratch;
-    let bytes = provenance.wire_len;
+pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) -> u32 {
+    let Scratch { provenance, packet, outcome: decision, .. } = scratch;
     let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
-    let outer = &packet.layers[0];
     // A packet that could not be read to its first addresses has no flow of its own.
-    let key = if packet.layer_count == 0 { nameless(hook, decision) } else { key_of(hook, layer, decision) };
-    let outer_dst = if packet.layer_count == 0 { Addr::default() } else { outer.dst };
+    let is_named = packet.layer_count != 0;
+    let key = if is_named { key_of(hook, layer, decision) } else { nameless(hook, decision) };
+    let tcp_flags = if is_named { layer.tcp_flags } else { 0 };
     // Exemptions were held against the clock just before.
     let now = if decision.exemptable != 0 { scratch.now } else { boot_ns() };
-    let tcp_flags = if packet.layer_count == 0 { 0 } else { layer.tcp_flags };
-    let Some(record) = FLOWS.get_ptr_mut(key) else {
-        // Not on the stack, which has no room for it.
-        *fresh = FlowRecord {
-            first_ns: now,
-            last_ns: now,
-            event_ns: now,
-            packets: 1,
-            bytes,
-            tag: decision.tag,
-            denied: decision.denied,
-            generation,
-            ifindex: provenance.ifindex,
-            mark: provenance.mark,
-            cgroup: provenance.cgroup,
-            place: decision.place,
-            exemption: decision.exemption,
-            verdict: decision.verdict,
-            reason: decision.reason,
-            tcp_flags,
-            layers: packet.layer_count as u8,
-            process: provenance.process,
-        };
-        let fresh: &FlowRecord = fresh;
-        let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
-        if !made && let Some(record) = FLOWS.get_ptr_mut(key) {
-            // Another CPU has just made it, and sends its event.
-            // SAFETY: as below.
-            unsafe { count_on(record, bytes, now, tcp_flags, generation) };
-            return;
-        }
-        if !made {
-            lost(Loss::Flows);
-        }
-        if decision.denied != 0 {
-            send(&key, fresh, outer_dst, now);
-        }
-        return;
-    };
+    scratch.flow = key;
+    scratch.now = now;
+    let Some(record) = FLOWS.get_ptr_mut(key) else { return NO_RECORD };
     // SAFETY: the record is an element of an LRU hash, whose memory stays a record of this map while the
     // program runs, even if it is given to another flow meanwhile; then a count may land on that flow's
     // record, never outside the map. Counts are atomic, of the rest the last writer's stays.
     unsafe {
-        count_on(record, bytes, now, tcp_flags, generation);
-        if decision.denied == 0 {
-            return;
-        }
-        let reported = (*record).event_ns;
-        // Another CPU may have made the record after this one read the clock.
-        let due = now >= reported.wrapping_add(EVENT_INTERVAL_NS);
-        if due && atomic::replace(&raw mut (*record).event_ns, reported, now) {
-            (*record).process = provenance.process;
-            send(&key, &*record, outer_dst, now);
-        }
+        count_on(record, provenance.wire_len, now, tcp_flags, generation);
+        if decision.denied != 0 && is_due(record, now) { EVENT_DUE } else { DONE }
     }
+}
+
+/// Makes the flow's record, or sends its next event, as [`record`] has left it. An event is sent for a flow's first
+/// packet under a judgement and then at most once in [`EVENT_INTERVAL_NS`]. Permitted flows have records but no events.
+#[inline(always)]
+pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
+    let Scratch { provenance, packet, outcome: decision, record: fresh, now, flow, .. } = scratch;
+    let (now, key) = (*now, *flow);
+    let is_named = packet.layer_count != 0;
+    let outer_dst = if is_named { packet.layers[0].dst } else { Addr::default() };
+    if left == EVENT_DUE {
+        let Some(record) = FLOWS.get_ptr_mut(key) else {
+            // Given to another flow since: the next packet makes a new one.
+            return;
+        };
+        // SAFETY: as in `record`.
+        unsafe {
+            let reported = (*record).event_ns;
+            if is_due(record, now) && atomic::replace(&raw mut (*record).event_ns, reported, now) {
+                (*record).process = provenance.process;
+                send(&key, &*record, outer_dst, now);
+            }
+        }
+        return;
+    }
+    let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
+    let tcp_flags = if is_named { layer.tcp_flags } else { 0 };
+    // Not on the stack, which has no room for it.
+    *fresh = FlowRecord {
+        first_ns: now,
+        last_ns: now,
+        event_ns: now,
+        packets: 1,
+        bytes: provenance.wire_len,
+        tag: decision.tag,
+        denied: decision.denied,
+        generation,
+        ifindex: provenance.ifindex,
+        mark: provenance.mark,
+        cgroup: provenance.cgroup,
+        place: decision.place,
+        exemption: decision.exemption,
+        verdict: decision.verdict,
+        reason: decision.reason,
+        tcp_flags,
+        layers: packet.layer_count as u8,
+        process: provenance.process,
+    };
+    let fresh: &FlowRecord = fresh;
+    let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
+    if !made && let Some(record) = FLOWS.get_ptr_mut(key) {
+        // Another CPU has just made it, and sends its event.
+        // SAFETY: as in `record`.
+        unsafe { count_on(record, provenance.wire_len, now, tcp_flags, generation) };
+        return;
+    }
+    if !made {
+        lost(Loss::Flows);
+    }
+    if decision.denied != 0 {
+        send(&key, fresh, outer_dst, now);
+    }
+}
+
+/// Whether a flow's next event is due at `now`. Another CPU may have made the record after this one read the clock.
+///
+/// # Safety
+///
+/// `record` must be an element of [`FLOWS`].
+#[inline(always)]
+unsafe fn is_due(record: *const FlowRecord, now: u64) -> bool {
+    // SAFETY: the caller vouches for `record`.
+    now >= unsafe { (*record).event_ns }.wrapping_add(EVENT_INTERVAL_NS)
 }
 
 /// Adds a packet to a flow's record.

@@ -10,7 +10,7 @@
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use guard_common::abi::{FlowRecord, Hook, Outcome, Provenance, SHARED_SCRATCHES};
+use guard_common::abi::{FlowKey, FlowRecord, Hook, Outcome, Provenance, SHARED_SCRATCHES};
 use guard_common::decide::ByOrigin;
 use guard_common::packet::segment::SEGMENT_LEN;
 use guard_common::packet::{HEADER_LEN, Packet, Walk};
@@ -54,8 +54,11 @@ pub struct Scratch {
     pub last_untagged: LastLookup,
     /// The last recipient that exemptions were looked up for, and those that have it.
     pub last_recipient: LastRecipient,
-    /// `CLOCK_BOOTTIME` in nanoseconds when exemptions were looked at; of an earlier packet where none were.
+    /// `CLOCK_BOOTTIME` in nanoseconds when exemptions or the flow's record were looked at; of an earlier packet where none
+    /// was.
     pub now: u64,
+    /// The key of the packet's flow, where a record is kept.
+    pub flow: FlowKey,
     /// A flow's first record, until the map has it.
     pub record: FlowRecord,
     /// The header.

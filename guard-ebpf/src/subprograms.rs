@@ -196,8 +196,16 @@ pub extern "C" fn borderguard_find_exemption(whole: u64, open: u64, now: u64, by
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_record(number: u32, generation: u64) -> u32 {
+    scratch(number)
+        .map_or(records::DONE, |scratch| records::record(scratch::hook(number), scratch, generation))
+}
+
+/// [`records::report`] of what [`borderguard_record`] has left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_report(number: u32, generation: u64, left: u32) -> u32 {
     if let Some(scratch) = scratch(number) {
-        records::record(scratch::hook(number), scratch, generation);
+        records::report(scratch, generation, left);
     }
     0
 }

@@ -90,8 +90,9 @@ fn a_guard_that_stops_nothing_fails_the_demo() {
         "act 5: not one byte may arrive after it was stayed",
         "act 6: not one byte may arrive after it was revoked",
         "act 6: the client must see a reset, and no hang",
-        "act 7: the audit trail must have the three refusals",
-        "act 7: the report must say what crossed, and why",
+        "act 7: the mailbox's copy for US must not arrive",
+        "act 8: the audit trail must have the three refusals",
+        "act 8: the report must say what crossed, and why",
     ] {
         assert!(shown.contains(difference), "{difference}\n{shown}\n{}", process.stderr());
     }

@@ -1,5 +1,6 @@
 //! The story, act by act.
 mod exemption;
+mod replica;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -92,8 +93,8 @@ impl Stage {
     pub(super) fn start_guard(&mut self, program: PathBuf) -> Result<Guard> {
         self.open_act("The guard is started on the storage host");
         self.screen.prose(&format!(
-            "One pin: flows from the host's addresses and tcp/{MAILBOX_PORT} are the mailbox; home IE, permitted: \
-             EU, else drop. Three sites say where the offices are."
+            "One pin: flows from the host's addresses and tcp/{MAILBOX_PORT}, and all of the mail service's user, are \
+             the mailbox; home IE, permitted: EU, else drop. Three sites say where the offices are."
         ));
         let before = Instant::now();
         let guard = Guard::start(self.world.clone(), program, self.folder.path())?;

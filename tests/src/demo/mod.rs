@@ -3,8 +3,8 @@
 //! A storage host in Dublin serves a mailbox that is pinned to Ireland and may reach the EU, and an
 //! address book that is not pinned. Clients in Belgium, in the US and at a place that no source knows
 //! ask for both. The story runs in acts: nothing guards; the guard starts; a warrant and an unsigned
-//! request are refused; the signed one is loaded, stayed, resumed and revoked during transfers; the audit
-//! trail and the report say so; the guard is detached. What each client received and what the guard says
+//! request are refused; the signed one is loaded, stayed, resumed and revoked during transfers; the mail service pushes
+//! a copy by itself; the audit trail and the report say so; the guard is detached. What each client received and what the guard says
 //! about it is held against what must be, and any difference fails the demo.
 mod acts;
 mod client;
@@ -51,6 +51,7 @@ pub fn run(options: &Options) -> Result<bool> {
         stage.an_exemption_is_loaded(&guard)?;
         stage.a_stay_cuts_a_transfer(&guard)?;
         stage.it_is_revoked_during_a_transfer(&guard)?;
+        stage.a_pinned_service_pushes_a_copy()?;
         stage.all_of_it_is_on_record(&guard)?;
         stage.the_guard_is_detached(guard)?;
     }

@@ -23,7 +23,12 @@ pub(super) struct Paths<'a> {
     pub(super) pins: &'a Path,
 }
 
-/// The config: three sites, and one pin that knows the mailbox by source address and port.
+/// The user that the mail service runs as, whose flows are the mailbox's whatever their ports are.
+pub(super) const MAIL_USER: u32 = 8143;
+/// The user that the service of the address book runs as.
+pub(super) const ADDRESS_BOOK_USER: u32 = 8080;
+
+/// The config: three sites, and one pin that knows the mailbox by source address and port, and by the user that sends.
 pub(super) fn config(paths: &Paths<'_>) -> Result<String> {
     let mut text = format!(
         "[host]\ninterfaces = [{HOST_INTERFACE:?}]\n\n\
@@ -41,7 +46,8 @@ pub(super) fn config(paths: &Paths<'_>) -> Result<String> {
     let (v4, v6) = (DUBLIN.address(Family::V4)?, DUBLIN.address(Family::V6)?);
     text += &format!(
         "\n[[pin]]\nname = {PIN:?}\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\n\
-         [pin.select]\nsources = [\"{v4}/32\", \"{v6}/128\"]\nports = [\"tcp/{MAILBOX_PORT}\"]\n"
+         [[pin.select]]\nsources = [\"{v4}/32\", \"{v6}/128\"]\nports = [\"tcp/{MAILBOX_PORT}\"]\n\n\
+         [[pin.select]]\nusers = [{MAIL_USER}]\nsent_by = \"socket\"\n"
     );
     Ok(text)
 }
