@@ -8,6 +8,7 @@
 //! - [`service`] is what the storage host serves, and [`signing`] is who approves exemptions.
 //! - [`geo_file`] writes a geo database.
 //! - [`user`] does work as another user.
+//! - [`marked`] sees whether marked bytes come to a host.
 //! - [`wire`] counts what a network received, by the kernel's own counters.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`pages`] reads pages of the documentation.
@@ -25,6 +26,7 @@ pub mod demo;
 pub mod document;
 pub mod error;
 pub mod geo_file;
+pub mod marked;
 pub mod names;
 pub mod netns;
 pub mod packet;

@@ -113,3 +113,23 @@ pub fn register_umem(socket: impl AsFd) -> io::Result<()> {
     unsafe { libc::munmap(memory, BYTES) };
     registered
 }
+
+/// Sends a whole frame by an interface, of the calling thread's network namespace. That it is dropped is no error.
+///
+/// # Errors
+/// Where there is no such interface.
+pub fn send_frame(socket: impl AsFd, interface: &str, frame: &[u8]) -> io::Result<()> {
+    let index = rustix::net::netdevice::name_to_index(&socket, interface)?;
+    // SAFETY: a sockaddr_ll of zeroes is a value.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    to.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
+    to.sll_protocol = 0x0800_u16.to_be();
+    to.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads the frame and the address, whose sizes are given.
+    unsafe {
+        let size = u32::try_from(size_of_val(&to)).map_err(io::Error::other)?;
+        let (bytes, len) = (frame.as_ptr().cast(), frame.len());
+        libc::sendto(socket.as_fd().as_raw_fd(), bytes, len, 0, (&raw const to).cast(), size);
+    }
+    Ok(())
+}

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, MAIL_PORT, PATIENCE, PIN, STORE, US};
@@ -40,37 +39,9 @@ fn mail(bed: &Bed) -> Vec<u8> {
         .build()
 }
 
-/// Sends a frame by the storage host's interface; that it is dropped shows as an error or not at all.
-fn send(socket: &OwnedFd, frame: &[u8], index: i32) {
-    // SAFETY: a sockaddr_ll of zeroes is a value.
-    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    to.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
-    to.sll_protocol = 0x0800_u16.to_be();
-    to.sll_ifindex = index;
-    // SAFETY: the kernel reads the frame and the address, whose sizes are given.
-    unsafe {
-        let size = u32::try_from(size_of_val(&to)).unwrap();
-        let (bytes, len) = (frame.as_ptr().cast(), frame.len());
-        libc::sendto(socket.as_raw_fd(), bytes, len, 0, (&raw const to).cast(), size);
-    }
-}
-
 /// What a process of this cgroup is told that asks for sending past TC, and how many of its mails reach the US.
 fn try_to_bypass(bed: &Bed, from: &Cgroup) -> (Result<(), Option<i32>>, u64) {
     let frame = mail(bed);
-    let index = bed
-        .host(STORE)
-        .unwrap()
-        .run(|| {
-            rustix::net::netdevice::name_to_index(
-                rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None)
-                    .unwrap(),
-                HOST_INTERFACE,
-            )
-        })
-        .unwrap()
-        .unwrap();
-    let index = i32::try_from(index).unwrap();
     let before = bed.arrived(US, Family::V4).unwrap();
     let open = || {
         let socket = sockopt::packet_socket().unwrap();
@@ -79,7 +50,8 @@ fn try_to_bypass(bed: &Bed, from: &Cgroup) -> (Result<(), Option<i32>>, u64) {
     };
     let (socket, told) = cgroup::inside(from.path(), || bed.host(STORE).unwrap().run(open)).unwrap().unwrap();
     for _ in 0..COUNT {
-        send(&socket, &frame, index);
+        let send = || sockopt::send_frame(&socket, HOST_INTERFACE, &frame);
+        bed.host(STORE).unwrap().run(send).unwrap().unwrap();
     }
     std::thread::sleep(std::time::Duration::from_millis(200));
     (told, bed.arrived(US, Family::V4).unwrap() - before)
