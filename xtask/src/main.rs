@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done to this workspace, one command a file.
 
+mod attack;
 mod bench;
 mod bpf;
 mod build;
@@ -39,6 +40,7 @@ enum Command {
     Build(build::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
+    Attack(attack::Arguments),
     Fresh(fresh::Arguments),
     Bench(bench::Arguments),
     Vm(vm::Arguments),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
+        Command::Attack(arguments) => attack::command(&arguments),
         Command::Fresh(arguments) => fresh::command(&arguments),
         Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),

@@ -1,0 +1,234 @@
+//! `cargo xtask attack`: the ways past the guard that the documentation names, each with what an attempt comes to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{
+    bpf,
+    setup::{
+        self,
+        packages::{self, Purpose},
+    },
+    suites, workspace,
+};
+
+/// The page with the table, from the workspace's root.
+const PAGE: &str = "docs/limits.md";
+/// What begins the table.
+const HEADER: &str = "| way past | is | how | shown by |";
+/// What a way can be.
+const STATES: [&str; 5] = ["covered", "blocked", "told", "partly", "not covered"];
+
+/// Make the attempts that docs/limits.md names, and print its table of ways with what came of them
+///
+/// Those of the guests (`guest_...`) run in `cargo xtask vm` alone and are named as such.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Print the table alone, and make no attempt
+    #[arg(long)]
+    list: bool,
+}
+
+/// A way past the guard.
+#[derive(Debug, PartialEq, Eq)]
+struct Way {
+    name: String,
+    is: String,
+    /// Tests, as `suite::test`.
+    shown_by: Vec<String>,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Held,
+    Failed,
+    /// Only a guest can make it.
+    InGuests,
+    NotMade,
+}
+
+impl Outcome {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Held => "ok",
+            Self::Failed => "FAILED",
+            Self::InGuests => "vm",
+            Self::NotMade => "-",
+        }
+    }
+}
+
+pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
+    let ways = ways()?;
+    let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+    for test in ways.iter().flat_map(|way| &way.shown_by) {
+        let is_guests = test.starts_with(suites::GUEST);
+        outcomes.insert(test, if is_guests { Outcome::InGuests } else { Outcome::NotMade });
+    }
+    if !arguments.list {
+        make(&mut outcomes)?;
+    }
+    println!("\n{}", table(&ways, &outcomes));
+    let failed = outcomes.values().any(|outcome| *outcome == Outcome::Failed);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Makes every attempt that can be made here.
+fn make(outcomes: &mut BTreeMap<&str, Outcome>) -> Result<()> {
+    setup::ensure()?;
+    if let Err(why) = bpf::usable() {
+        bail!("the attempts {why}");
+    }
+    packages::ensure(Purpose::Scenario)?;
+    let suites = suites::build()?;
+    for suite in suites.iter().filter(|suite| suite.integration) {
+        let begin = format!("{}::", suite.name);
+        let of_suite =
+            |outcome: &(&&str, &mut Outcome)| outcome.0.starts_with(&begin) && *outcome.1 == Outcome::NotMade;
+        let mut here: Vec<_> = outcomes.iter_mut().filter(of_suite).collect();
+        if here.is_empty() {
+            continue;
+        }
+        println!("\n== {}", suite.title());
+        let names: Vec<String> =
+            here.iter().filter_map(|(test, _)| test.strip_prefix(&begin)).map(str::to_owned).collect();
+        let tally = suite.run(&names, &["--ignored", "--test-threads=1"])?;
+        let failures: BTreeSet<&str> =
+            tally.failures.iter().filter_map(|failure| failure.rsplit(": ").next()).collect();
+        let died = tally.failed > 0 && failures.is_empty() || tally.run() < names.len() as u64;
+        for (test, outcome) in &mut here {
+            let name = test.strip_prefix(&begin).unwrap_or(test);
+            **outcome = if died || failures.contains(name) { Outcome::Failed } else { Outcome::Held };
+        }
+    }
+    Ok(())
+}
+
+fn table(ways: &[Way], outcomes: &BTreeMap<&str, Outcome>) -> String {
+    let mut text = String::new();
+    for way in ways {
+        for (number, line) in wrapped(&way.name, 66).iter().enumerate() {
+            let is = if number == 0 { way.is.as_str() } else { "" };
+            text.push_str(&format!("{is:12} {line}\n"));
+        }
+        for test in &way.shown_by {
+            let outcome = outcomes.get(test.as_str()).copied().unwrap_or(Outcome::NotMade);
+            text.push_str(&format!("{:12} {:6} {test}\n", "", outcome.word()));
+        }
+    }
+    let count = |is: &str| ways.iter().filter(|way| way.is == is).count();
+    let counts: Vec<String> = STATES.iter().map(|is| format!("{} {is}", count(is))).collect();
+    let made = |which: Outcome| outcomes.values().filter(|outcome| **outcome == which).count();
+    text.push_str(&format!(
+        "\n{} ways: {}\n{} attempts held, {} failed, {} are made by `cargo xtask vm`\n",
+        ways.len(),
+        counts.join(", "),
+        made(Outcome::Held),
+        made(Outcome::Failed),
+        made(Outcome::InGuests),
+    ));
+    text
+}
+
+/// Lines of at most so many letters, broken between words.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits = lines
+            .last()
+            .is_some_and(|line| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width);
+        match lines.last_mut().filter(|_| fits) {
+            Some(line) => {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The ways of the page, each of whose tests is there.
+fn ways() -> Result<Vec<Way>> {
+    let page =
+        fs::read_to_string(workspace::root().join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
+    let ways = read(&page)?;
+    for test in ways.iter().flat_map(|way| &way.shown_by) {
+        let (suite, name) = test.split_once("::").with_context(|| format!("{PAGE}: {test} names no test"))?;
+        let file = format!("tests/tests/{suite}.rs");
+        let source = fs::read_to_string(workspace::root().join(&file))
+            .with_context(|| format!("{PAGE} names {test}: cannot read {file}"))?;
+        ensure!(source.contains(&format!("fn {name}()")), "{PAGE} names {test}: {file} has no such test");
+    }
+    Ok(ways)
+}
+
+/// The rows of a page's table.
+fn read(page: &str) -> Result<Vec<Way>> {
+    let rows = page.split_once(HEADER).with_context(|| format!("{PAGE} has no table {HEADER:?}"))?.1;
+    let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let ["", name, is, _, tests, ""] = cells[..] else {
+            bail!("{PAGE}: a row has not four cells: {row}")
+        };
+        ensure!(STATES.contains(&is), "{PAGE}: a way can't be {is:?}, only {}", STATES.join(", "));
+        let shown_by = tests.split(", ").map(|test| test.trim_matches('`').to_owned());
+        Ok(Way {
+            name: name.replace(['`', '*'], ""),
+            is: is.to_owned(),
+            shown_by: shown_by.filter(|test| !test.is_empty()).collect(),
+        })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_tests_that_are_there() {
+        let ways = ways().unwrap();
+        assert!(ways.len() > 30, "{}", ways.len());
+        for is in STATES {
+            assert!(ways.iter().any(|way| way.is == is), "no way is {is}");
+        }
+        assert!(ways.iter().filter(|way| !way.shown_by.is_empty()).count() > 10);
+    }
+
+    #[test]
+    fn a_row_that_is_not_whole_is_an_error() {
+        let page = |row: &str| format!("text\n{HEADER}\n| --- | --- | --- | --- |\n{row}\n\nmore");
+        let way = |is: &str, tests: &[&str]| Way {
+            name: "a way".to_owned(),
+            is: is.to_owned(),
+            shown_by: tests.iter().map(|test| (*test).to_owned()).collect(),
+        };
+        assert_eq!(
+            read(&page("| a `way` | covered | how | `a::b`, `c::d` |\n| a way | told | | |")).unwrap(),
+            [way("covered", &["a::b", "c::d"]), way("told", &[])]
+        );
+        for wrong in ["| a way | covered | how |", "| a way | unknown | how | `a::b` |"] {
+            assert!(read(&page(wrong)).is_err(), "{wrong}");
+        }
+        assert!(read("no table").is_err());
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal() {
+        let ways = ways().unwrap();
+        for line in table(&ways, &BTreeMap::new()).lines() {
+            let has_test = line.contains("::");
+            assert!(has_test || line.chars().count() <= 80, "{line}");
+        }
+    }
+}
