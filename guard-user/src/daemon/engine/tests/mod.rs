@@ -1,5 +1,6 @@
 //! The engine on a kernel and a disk in memory.
 
+mod begin;
 mod bypass;
 mod closings;
 mod cuts;

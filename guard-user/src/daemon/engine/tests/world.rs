@@ -2,13 +2,11 @@
 //! asked when the test says so.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{
-    Action, Asker, Begin, Engine, Input, KernelJob, LoadFailure, Sample, StoreId, StoreJob, Ticket, daemon,
-};
+use super::super::{Action, Asker, Engine, Input, KernelJob, LoadFailure, Sample, StoreId, StoreJob, Ticket};
+use super::begin::{begin, closed, opened};
 use super::inputs::{CONFIG, document, is_promise, prepared};
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
@@ -460,35 +458,11 @@ impl World {
     }
 }
 
-fn opened(disk: &ModelDisk, is_anew: bool) -> Result<Store, StoreError> {
-    let mut store = disk.try_open()?;
-    runtime::store::make_ready(&mut store, is_anew)?;
-    Ok(store)
-}
-
-fn closed(error: &StoreError) -> Store {
-    Store::closed(Path::new("state"), error)
-}
-
 /// Puts a job as the daemon's queues do.
 fn put<T>(jobs: &mut VecDeque<T>, job: T, is_urgent: bool, are_urgent: impl Fn(&T) -> bool) {
     let before = |it: &&T| !is_urgent || are_urgent(it);
     let at = jobs.iter().take_while(before).count();
     jobs.insert(at, job);
-}
-
-fn begin(config: &'static str, kernel: &MemoryKernel, store: &Store, now: Clocks) -> (Engine, Vec<Action>) {
-    let mut kernel = kernel.clone();
-    let begin = Begin {
-        config_file: PathBuf::from("policy.toml"),
-        prepared: prepared(config).unwrap(),
-        kept: store.kept(),
-        counts: store.kept().is_usable().then(|| store.pin_counts().unwrap()),
-        generation: kernel.generation(),
-        held: kernel.held().unwrap(),
-        daemon: daemon(None),
-    };
-    Engine::new(begin, now)
 }
 
 fn asker() -> Asker {

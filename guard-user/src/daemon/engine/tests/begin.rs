@@ -1,0 +1,44 @@
+//! How a test's daemon begins: with a store, and with what the kernel has.
+
+use std::path::{Path, PathBuf};
+
+use super::super::{Action, Begin, Engine, daemon};
+use super::inputs::prepared;
+use crate::daemon::runtime;
+use crate::exemption::Clocks;
+use crate::kernel::Kernel;
+use crate::kernel::memory::MemoryKernel;
+use crate::store::tests::model::ModelDisk;
+use crate::store::{Store, StoreError};
+
+/// Opens the store as the daemon does.
+pub(super) fn opened(disk: &ModelDisk, is_anew: bool) -> Result<Store, StoreError> {
+    let mut store = disk.try_open()?;
+    runtime::store::make_ready(&mut store, is_anew)?;
+    Ok(store)
+}
+
+/// A store that could not be opened.
+pub(super) fn closed(error: &StoreError) -> Store {
+    Store::closed(Path::new("state"), error)
+}
+
+/// A daemon that takes over what the kernel has.
+pub(super) fn begin(
+    config: &'static str,
+    kernel: &MemoryKernel,
+    store: &Store,
+    now: Clocks,
+) -> (Engine, Vec<Action>) {
+    let mut kernel = kernel.clone();
+    let begin = Begin {
+        config_file: PathBuf::from("policy.toml"),
+        prepared: prepared(config).unwrap(),
+        kept: store.kept(),
+        counts: store.kept().is_usable().then(|| store.pin_counts().unwrap()),
+        generation: kernel.generation(),
+        held: kernel.held().unwrap(),
+        daemon: daemon(None),
+    };
+    Engine::new(begin, now)
+}
