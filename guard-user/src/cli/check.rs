@@ -167,7 +167,7 @@ mod tests {
     }
 
     const PIN: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-                       action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+                       action = \"drop\"\nselect.ports = [\"tcp/143\"]\nselect.sources = [\"192.0.2.10/32\"]\n";
 
     #[test]
     fn errors_are_written_as_compilers_write_them() {

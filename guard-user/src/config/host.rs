@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::error::ErrorKind;
-use super::policy::{InterfacePattern, Policy};
+use super::policy::{InterfacePattern, Policy, Selectors};
 use super::raw::Raw;
 use super::read::{List, Text};
 use super::sink::Sink;
@@ -51,6 +51,9 @@ pub trait HostView {
 
     /// Whether there is a cgroup at this path below the root.
     fn has_cgroup(&self, path: &str) -> bool;
+
+    /// The first and the last port that the kernel gives to a connection that is opened; `None` where that is not known.
+    fn ephemeral_ports(&self) -> Option<(u16, u16)>;
 
     /// Every network interface; `None` where they can't be listed.
     fn interfaces(&self) -> Option<Vec<SeenInterface>>;
@@ -164,6 +167,9 @@ pub(super) fn find_warnings(
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
     }
+    if let Some(ephemeral) = host.ephemeral_ports() {
+        look_at_ports(raw, policy, ephemeral, sink);
+    }
     for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
         for (item, cgroup) in items(&raw.cgroups).zip(&pin.select.cgroups) {
             if !host.has_cgroup(cgroup) {
@@ -184,6 +190,26 @@ fn look_at_cgroups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut S
         if !cgroup.is_empty() && !host.has_cgroup(cgroup) {
             let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };
             sink.warn(item.span().start, field, kind);
+        }
+    }
+}
+
+/// Looks for services' ports that another connection of the host may have. A pin that is known by more than ports leaves
+/// those out.
+fn look_at_ports(raw: &Raw, policy: &Policy, (first, last): (u16, u16), sink: &mut Sink<'_>) {
+    let has_ports_alone = |select: &Selectors| {
+        select.sources.is_empty()
+            && select.cgroups.is_empty()
+            && select.users.is_empty()
+            && select.remote_ports.is_empty()
+            && select.marks.is_empty()
+    };
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins).filter(|(_, pin)| has_ports_alone(&pin.select)) {
+        for (item, range) in items(&raw.ports).zip(&pin.select.ports) {
+            if range.first <= last && first <= range.last {
+                let kind = WarningKind::EphemeralPorts { ports: item.get_ref().clone(), first, last };
+                sink.warn(item.span().start, "pin.select.ports", kind);
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use super::check::let_out_by;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
 use super::places::ends;
-use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Site};
+use super::policy::{
+    Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Selectors, Site,
+};
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::List;
 use super::sink::Sink;
@@ -34,6 +36,13 @@ pub(super) fn find(
     }
     for (raw, pin) in raw.pins.iter().zip(policy.distinct_pins()) {
         look_at_pin(raw, pin, sink);
+    }
+    for (raw, pin) in raw.pins.iter().zip(policy.distinct_pins()) {
+        let mut ways = policy.pins.iter().filter(|way| way.name == pin.name);
+        if pin.action != Action::Observe && ways.all(|way| has_ports_alone(&way.select)) {
+            let kind = WarningKind::PortsAlone { pin: pin.name.clone() };
+            sink.warn(raw.selects.first().map_or(raw.at, |select| select.at), "pin.select", kind);
+        }
     }
     for ((_, select), pin) in raw.ways().zip(&policy.pins) {
         look_at_way(select, pin, &policy.failsafe, &places, sink);
@@ -72,6 +81,20 @@ fn look_at_pin(raw: &RawPin, pin: &Pin, sink: &mut Sink<'_>) {
         let at = raw.ingress.as_ref().map_or(raw.at, |text| text.span().start);
         sink.warn(at, "pin.ingress", WarningKind::ObservesButDropsIngress { pin: name() });
     }
+}
+
+/// Whether a way to know a pin has ports of this end and nothing else.
+fn has_ports_alone(select: &Selectors) -> bool {
+    let Selectors { sources, ports, remote_ports, interfaces, cgroups, users, marks, .. } = select;
+    let others = [
+        sources.is_empty(),
+        remote_ports.is_empty(),
+        interfaces.is_empty(),
+        cgroups.is_empty(),
+        users.is_empty(),
+        marks.is_empty(),
+    ];
+    !ports.is_empty() && others.into_iter().all(|is_empty| is_empty)
 }
 
 /// Looks at one way in which a pin is known.

@@ -26,6 +26,29 @@ pub enum WarningKind {
         /// What it matches, in words.
         what: String,
     },
+    /// A pin that is known by the ports of its services alone.
+    #[error(
+        "the pin {} is known by its services' ports alone: what the storage sends by connections that it opens itself has \
+         other ports, and is of no pin",
+        quoted(pin)
+    )]
+    PortsAlone {
+        /// The pin.
+        pin: String,
+    },
+    /// Ports of a service among those that the kernel gives to connections that are opened.
+    #[error(
+        "the kernel gives ports {first} to {last} to connections that this host opens, and {} is among them",
+        quoted(ports)
+    )]
+    EphemeralPorts {
+        /// The ports, as the config has them.
+        ports: String,
+        /// The first port that the kernel gives.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
     /// Every country is permitted.
     #[error("the pin {} permits every country, so that only the marks are left to forbid", quoted(pin))]
     PermitsEverything {
@@ -232,6 +255,14 @@ impl WarningKind {
                 "narrow it to the storage's own addresses, ports or cgroup, unless the whole host is meant"
                     .into()
             }
+            Self::PortsAlone { .. } => {
+                "add a [[pin.select]] by users, cgroups or remote_ports, for replication, dumps and backups".into()
+            }
+            Self::EphemeralPorts { .. } => {
+                "narrow it by `sources`, `users` or `cgroups`, or move one of the two ranges (net.ipv4.ip_local_port_range); \
+                 else connections of others count as the pin's"
+                    .into()
+            }
             Self::PermitsEverything { .. } => {
                 "permit only what the data may reach, or take the pin out".into()
             }
@@ -304,6 +335,8 @@ impl WarningKind {
         match self {
             Self::NoPin => "no-pin",
             Self::MatchesEverything { .. } => "matches-everything",
+            Self::PortsAlone { .. } => "ports-alone",
+            Self::EphemeralPorts { .. } => "ephemeral-ports",
             Self::PermitsEverything { .. } => "permits-everything",
             Self::PermitsUnknown { .. } => "permits-unknown",
             Self::PrivateInNoSite { .. } => "private-in-no-site",

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Record,
     /// Only Ireland is permitted.
     Forbid,
+    /// As [`Permit`](Self::Permit), with a ninth pin by user, for which it is read who made and used each socket.
+    Users,
 }
 
 /// A policy of eight pins by source address, the first of which is the bench packet's.
@@ -24,7 +26,7 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
         Jurisdiction::all().map(|jurisdiction| format!("\"{jurisdiction}\"")).collect();
     let everywhere = everywhere.join(", ");
     let (permit, record) = match kind {
-        Kind::Permit => (everywhere.as_str(), "forbidden"),
+        Kind::Permit | Kind::Users => (everywhere.as_str(), "forbidden"),
         Kind::Record => (everywhere.as_str(), "all"),
         Kind::Forbid => ("", "forbidden"),
     };
@@ -35,6 +37,12 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
              record = \"{record}\"\n[pin.select]\n\
              sources = [\"192.0.2.{pin}/32\", \"2001:db8:1::{pin}/128\"]\n"
         ));
+    }
+    if kind == Kind::Users {
+        text.push_str(
+            "\n[[pin]]\nname = \"by-user\"\nhome = \"IE\"\naction = \"drop\"\n\
+             [pin.select]\nusers = [4242]\nsent_by = \"socket\"\n",
+        );
     }
     let checked = parse(Path::new("bench.toml"), text.as_bytes(), &Surroundings::new(None))
         .map_err(|errors| anyhow::anyhow!("{errors}"))

@@ -115,6 +115,13 @@ impl Bench {
                 case("lpm_v6_random_ns", "bench_trie_v6", &pinned6, true),
             ],
         )?;
+        publish(kernel, Kind::Users)?;
+        self.rounds(
+            rounds,
+            repeat,
+            figures,
+            &[case("egress_v4_fixed_users_ns", "bench_egress", &pinned4, false)],
+        )?;
         publish(kernel, Kind::Record)?;
         self.rounds(
             rounds,

@@ -163,6 +163,12 @@ impl HostView for ThisHost {
         fs::metadata(self.cgroups.join(path)).map_or_else(|error| !is_absent(&error), |found| found.is_dir())
     }
 
+    fn ephemeral_ports(&self) -> Option<(u16, u16)> {
+        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+        let mut ports = text.split_ascii_whitespace().map(str::parse);
+        Some((ports.next()?.ok()?, ports.next()?.ok()?))
+    }
+
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {
         let Ok(interfaces) = Interface::all() else {
             self.unseen.borrow_mut().insert("host.interfaces");

@@ -16,10 +16,11 @@ pub(super) const ERRORS: [&str; 5] =
     ["geo-file", "geo-too-large", "pin-path", "sender-unknown", "user-missing"];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 9] = [
+pub(super) const WARNINGS: [&str; 10] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
+    "ephemeral-ports",
     "group-unresolved",
     "interface-missing",
     "interface-unread",
@@ -47,6 +48,7 @@ enum Wrong {
     Frames,
     User,
     Sender,
+    Ports,
 }
 
 impl Wrong {
@@ -110,6 +112,10 @@ impl HostView for Wrong {
 
     fn has_cgroup(&self, path: &str) -> bool {
         *self != Self::Cgroup || path != "mail.slice"
+    }
+
+    fn ephemeral_ports(&self) -> Option<(u16, u16)> {
+        (*self == Self::Ports).then_some((32768, 60999))
     }
 
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {
@@ -243,6 +249,15 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             ],
         ),
         (
+            Wrong::Ports,
+            "sources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",
+            "ports = [\"tcp/143\", \"tcp/50000-50100\"]\ninterfaces = [\"eth0\"]",
+            &[
+                "ephemeral-ports 18:21 pin.select.ports: the kernel gives ports 32768 to 60999 to connections that this \
+                 host opens, and \"tcp/50000-50100\" is among them | narrow",
+            ],
+        ),
+        (
             Wrong::Interface,
             "ports = [\"tcp/143\"]",
             selects,
@@ -319,6 +334,9 @@ fn sites_are_held_against_the_database_of_the_host() {
             Ok(1)
         }
         fn sender_fault(&self) -> Option<String> {
+            None
+        }
+        fn ephemeral_ports(&self) -> Option<(u16, u16)> {
             None
         }
         fn has_cgroup(&self, _: &str) -> bool {

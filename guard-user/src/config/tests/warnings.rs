@@ -47,6 +47,19 @@ const EXAMPLES: &[Example] = &[
             "17:1 pin.select: the pin \"mail\" matches every packet of the host | narrow it",
         )],
     ),
+    // What the storage opens itself has other ports.
+    (
+        &[("sources = [\"192.0.2.10/32\"]\n", "")],
+        &[("ports-alone", "17:1 pin.select: the pin \"mail\" is known by its services' ports alone")],
+    ),
+    (
+        &[
+            ("sources = [\"192.0.2.10/32\"]\n", ""),
+            ("[pin.select]", "[[pin.select]]\nremote_ports = [\"tcp/2380\"]\n[[pin.select]]"),
+            (SSH, PEERS),
+        ],
+        &[],
+    ),
     // One dimension that leaves something out is enough.
     (&[("192.0.2.10/32", "0.0.0.0/0")], &[]),
     (
