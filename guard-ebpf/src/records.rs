@@ -53,6 +53,7 @@ pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) {
             tcp_flags,
             layers: packet.layer_count as u8,
             process: provenance.process,
+            volumes: provenance.volumes,
         };
         let fresh: &FlowRecord = fresh;
         let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
@@ -83,6 +84,7 @@ pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) {
         let due = now >= reported.wrapping_add(EVENT_INTERVAL_NS);
         if due && atomic::replace(&raw mut (*record).event_ns, reported, now) {
             (*record).process = provenance.process;
+            (*record).volumes = provenance.volumes;
             send(&key, &*record, outer_dst, now);
         }
     }

@@ -6,6 +6,22 @@ const MAGIC: u16 = 0xeb9f;
 /// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
 
+/// Where the programs look in the kernel's structs: the name of the constant, the struct and its member.
+pub(super) static PLACES: [(&str, &str, &str); 12] = [
+    ("SOCKET_SK", "socket", "sk"),
+    ("SOCK_FAMILY", "sock_common", "skc_family"),
+    ("FILE_INODE", "file", "f_inode"),
+    ("FILE_MODE", "file", "f_mode"),
+    ("INODE_MODE", "inode", "i_mode"),
+    ("INODE_SB", "inode", "i_sb"),
+    ("INODE_RDEV", "inode", "i_rdev"),
+    ("SB_DEV", "super_block", "s_dev"),
+    ("TASK_FLAGS", "task_struct", "flags"),
+    ("TASK_TGID", "task_struct", "tgid"),
+    ("TASK_SIGNAL", "task_struct", "signal"),
+    ("SIGNAL_LIVE", "signal_struct", "live"),
+];
+
 /// The kernel's type information.
 pub(super) struct KernelTypes(Vec<u8>);
 
@@ -114,6 +130,8 @@ mod tests {
     fn the_running_kernel_has_what_is_asked_for() {
         let Some(types) = KernelTypes::read() else { return println!("this kernel has no BTF") };
         assert!(types.offset("socket", "sk").is_some_and(|at| at > 0 && at % 8 == 0));
-        assert!(types.offset("sock_common", "skc_family").is_some_and(|at| at > 0));
+        for (name, of, member) in PLACES {
+            assert!(types.offset(of, member).is_some(), "{name}");
+        }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) mod memory;
 mod netlink;
 mod observe;
 mod on_cgroups;
+mod open_files;
 mod plain;
 mod programs;
 mod publish;
@@ -53,6 +54,7 @@ mod spare;
 mod test_run;
 mod untagged;
 mod view;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -77,10 +79,12 @@ pub use events::EventReader;
 pub use held::Marks;
 pub use interface::Interface;
 pub use link_type::LinkType;
+pub use open_files::FoundCarriers;
 pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use test_run::Judged;
 pub use view::View;
+pub use volumes::{Carriers, Mounts, ObservedVolumes, VolumeTarget};
 
 use folder::Folder;
 use grace::GracePeriod;
@@ -89,7 +93,7 @@ use kept_maps::KeptMaps;
 use kernel_types::KernelTypes;
 use maps::{Found, Maps};
 use observe::Memory;
-use senders::{SenderLink, SenderProgram};
+use sending::OnFunctions;
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
@@ -137,10 +141,7 @@ pub struct LinuxKernel {
     current: BTreeSet<u32>,
     /// Why the kernel does not take programs of cgroups, by hook.
     refused_on_cgroups: BTreeMap<CgroupHook, String>,
-    /// The links of programs that note who sends.
-    senders: Vec<SenderLink>,
-    /// The programs that are to, once they were set.
-    sender_programs: Option<Vec<&'static SenderProgram>>,
+    on_functions: OnFunctions,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -182,17 +183,18 @@ impl LinuxKernel {
         let shared = u32::from(cpus == CpuUse::Shared);
         // Where it does not tell, the programs that look there are refused.
         let types = KernelTypes::read();
-        let offset =
-            |of, member| types.as_ref().and_then(|types| types.offset(of, member)).unwrap_or_default();
-        let (socket_sk, sock_family) = (offset("socket", "sk"), offset("sock_common", "skc_family"));
+        let places = kernel_types::PLACES.map(|(name, of, member)| {
+            (name, types.as_ref().and_then(|types| types.offset(of, member)).unwrap_or_default())
+        });
         let mut loader = EbpfLoader::new();
         loader
             // No program has places in the kernel's own structs to be put right: those are constants.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true)
-            .override_global("SOCKET_SK", &socket_sk, true)
-            .override_global("SOCK_FAMILY", &sock_family, true);
+            .override_global("PREEMPTIBLE", &shared, true);
+        for (name, place) in &places {
+            loader.override_global(name, place, true);
+        }
         if cpus == CpuUse::Shared {
             loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::COUNT as u32);
         }
@@ -217,8 +219,7 @@ impl LinuxKernel {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
             refused_on_cgroups,
-            senders: Vec::new(),
-            sender_programs: None,
+            on_functions: OnFunctions::default(),
             ebpf,
             view,
             adopted,
@@ -238,7 +239,7 @@ impl LinuxKernel {
         };
         kernel.keep_adopted()?;
         kernel.keep_adopted_on_cgroups()?;
-        kernel.adopt_senders();
+        kernel.adopt_on_functions();
         Ok(kernel)
     }
 
@@ -331,6 +332,7 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
         Some(aya::programs::Program::CgroupSockAddr(program)) => program.info(),
         Some(aya::programs::Program::Lsm(program)) => program.info(),
         Some(aya::programs::Program::FEntry(program)) => program.info(),
+        Some(aya::programs::Program::BtfTracePoint(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };
     info.map_err(|error| KernelError::of_program(name, error))

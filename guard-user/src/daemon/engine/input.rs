@@ -1,6 +1,6 @@
 //! What the engine is told: requests, what workers have done and seen, and the passing of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -165,6 +165,27 @@ pub struct NotingFacts {
     pub place: PathBuf,
     /// Its id; `None` where it is absent.
     pub cgroup: Option<u64>,
+    /// The volumes that pins select.
+    pub volumes: VolumeFacts,
+}
+
+/// The volumes that pins select, as they are on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeFacts {
+    /// The devices of what is mounted at each of the paths that were asked for; none where nothing is.
+    pub devices: BTreeMap<PathBuf, BTreeSet<u32>>,
+    /// Id of the cgroup `init.scope`; 0 where there is none.
+    pub init_scope: u64,
+    /// Why the mounts can't be looked at.
+    pub blind: Option<String>,
+}
+
+impl VolumeFacts {
+    /// The paths that were asked for.
+    #[must_use]
+    pub fn asked(&self) -> BTreeSet<PathBuf> {
+        self.devices.keys().cloned().collect()
+    }
 }
 
 /// The cgroups by which ways past the hooks are refused, as they are on this host.

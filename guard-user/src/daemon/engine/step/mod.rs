@@ -46,7 +46,7 @@ impl Engine {
     /// The state at the start, with what is to be done first.
     #[must_use]
     pub fn new(begin: Begin, now: Clocks) -> (Self, Vec<Action>) {
-        let Begin { config_file, prepared, kept, counts, generation, held, daemon } = begin;
+        let Begin { config_file, prepared, kept, counts, generation, held, volume_slots, daemon } = begin;
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
             kept,
@@ -57,7 +57,7 @@ impl Engine {
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
             bypass: Bypass::default(),
-            noting: Noting::default(),
+            noting: Noting::begin(volume_slots),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),

@@ -269,7 +269,7 @@ impl World {
                 }
                 Action::Log(_, line) => self.log.push(line),
                 Action::Ended => self.has_ended = true,
-                Action::LogFormat(_) | Action::Notify(_) => {}
+                Action::LogFormat(_) | Action::Notify(_) | Action::FindCarriers(_) => {}
             }
         }
     }
@@ -480,6 +480,7 @@ fn begin(config: &'static str, kernel: &MemoryKernel, store: &Store, now: Clocks
         counts: PinCounts::default(),
         generation: kernel.generation(),
         held: kernel.held().unwrap(),
+        volume_slots: kernel.volume_slots().unwrap(),
         daemon: daemon(None),
     };
     Engine::new(begin, now)

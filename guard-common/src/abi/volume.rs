@@ -1,0 +1,48 @@
+//! Volumes: mounted file systems that hold pinned data, and who carries what was read from them.
+
+/// Slots of volumes: the bits of a set of volumes.
+pub const MAX_VOLUMES: usize = 64;
+/// Devices that volumes are on: a volume that was unmounted and mounted anew has two for a moment.
+pub const MAX_VOLUME_DEVICES: usize = 256;
+/// Processes that are known as carriers at once.
+pub const MAX_CARRIERS: usize = 16_384;
+/// Cgroups that are known as carriers at once.
+pub const MAX_CARRIER_CGROUPS: usize = 4_096;
+
+/// What makes a key of carriers that of one whom the daemon found, and no hook: a process's number has no such bit
+/// (`PID_MAX_LIMIT`). The two never write one entry, so that neither can take from the other what it has just added.
+pub const FOUND: u32 = 1 << 31;
+
+/// A process or a cgroup that carries data of volumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Carrier {
+    /// Slots of the volumes, a bit each. Nothing is ever taken away while the process lives.
+    pub volumes: u64,
+    /// Since when, nanoseconds of `CLOCK_BOOTTIME`.
+    pub since_ns: u64,
+}
+
+/// Words that the hooks of carriers go by, beside the devices: places in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CarrierControl {
+    /// Volumes whose carriers are cgroups too, a bit each.
+    Spread = 0,
+    /// Id of the cgroup `init.scope`, in which the host's first process is: it is no carrier. 0 where there is none.
+    InitScope = 1,
+    /// How many carriers found no room. Where any did, every sender counts as a carrier of all volumes: nobody knows
+    /// who it was.
+    Overflowed = 2,
+}
+
+impl CarrierControl {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+}
+
+const _: () = {
+    assert!(size_of::<Carrier>() == 16);
+    // PID_MAX_LIMIT is 2^22.
+    assert!(FOUND > 1 << 22);
+};
