@@ -327,6 +327,8 @@ pub mod dimension {
     pub const REMOTE_PORT: u32 = 1024;
     /// Volumes.
     pub const VOLUME: u32 = 2048;
+    /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
+    pub const BESIDE_THE_BYTES: u32 = INTERFACE | CGROUP | MARK | USER | VOLUME;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.

@@ -203,6 +203,16 @@ impl View {
         }
     }
 
+    /// Says what the socket of this descriptor may carry.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the kernel refuses, as of what is no socket.
+    pub fn set_socket_volumes(&self, socket: impl AsFd, volumes: u64) -> Result<(), KernelError> {
+        let key = socket.as_fd().as_raw_fd().to_ne_bytes();
+        self.maps.socket_volumes.update(&key, bytes_of(&volumes)).map_err(writing("SOCKET_VOLUMES"))
+    }
+
     /// Who carries data of volumes, as the hooks and this daemon have found.
     ///
     /// # Errors
