@@ -15,10 +15,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use guard_common::abi::PolicyTable;
+use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, STORE, US};
 use guard_tests::cgroup::{self, Cgroup};
 use guard_tests::proc::retry_until;
 use guard_user::compile::{HostFacts, VolumeFact, policy_table};
 use guard_user::config::{self, Surroundings};
+use guard_user::health::ProblemCode;
 use guard_user::kernel::{
     CgroupTarget, Interface, Kernel as _, LinuxKernel, Mounts, ObservedSenders, VolumeTarget, senders,
 };
@@ -37,8 +39,11 @@ struct Volume(PathBuf);
 
 impl Volume {
     fn new(label: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("volume-{label}-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
+        Self::at(std::env::temp_dir().join(format!("volume-{label}-{}", std::process::id())))
+    }
+
+    fn at(path: PathBuf) -> Self {
+        fs::create_dir_all(&path).unwrap();
         mount("none", &path, "tmpfs", MountFlags::empty(), None).unwrap();
         // Nobody becomes a carrier by writing.
         fs::write(path.join("mail"), "a mail of some bytes").unwrap();
@@ -474,4 +479,80 @@ fn who_had_a_file_open_before_is_found() {
         .unwrap();
         assert_eq!(kernel.carriers().unwrap(), Default::default());
     });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_daemon_knows_a_volume_from_its_mount_on_and_says_who_carries_it() {
+    let bed = Bed::new("volumes").unwrap();
+    let path = std::env::temp_dir().join(format!("volume-daemon-{}", std::process::id()));
+    let pin = |permit: &str| {
+        format!(
+            "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\n[pin.select]\n\
+             volumes = [{path:?}]\nspread = \"process\"\n"
+        )
+    };
+    bed.configure(&pin("\"EU\"")).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let codes = || -> Vec<_> { bed.status().unwrap().problems.iter().map(|problem| problem.code).collect() };
+    assert_eq!(codes(), [ProblemCode::VolumeAbsent]);
+    let volume = Volume::at(path.clone());
+    retry_until(bed::PATIENCE, "the mount to be known", || codes().is_empty().then_some(())).unwrap();
+
+    let from = SocketAddr::new(bed::address(STORE, Family::V4).unwrap(), 0);
+    let to = SocketAddr::new(bed::address(US, Family::V4).unwrap(), CLIENT_PORT);
+    let socket = || bed.host(STORE).unwrap().run(|| UdpSocket::bind(from)).unwrap().unwrap();
+    // A carrier that goes on until it is told to end.
+    let (go, wait) = (rustix::pipe::pipe().unwrap(), rustix::pipe::pipe().unwrap());
+    let sends = |reads: Option<&Path>| {
+        let socket = socket();
+        let before = bed.arrived(US, Family::V4).unwrap();
+        let child = begin_process(|| {
+            reads.into_iter().for_each(read_of);
+            (0..10).for_each(|_| drop(socket.send_to(b"a mail", to)));
+            rustix::io::write(&wait.1, b"x").unwrap();
+            rustix::io::read(&go.0, &mut [0_u8]).unwrap();
+        });
+        rustix::io::read(&wait.0, &mut [0_u8]).unwrap();
+        std::thread::sleep(SILENCE);
+        let arrived = bed.arrived(US, Family::V4).unwrap() - before;
+        (child, arrived)
+    };
+    let end = |child: i32| {
+        rustix::io::write(&go.1, b"x").unwrap();
+        assert_eq!(wait_for(child), 0);
+    };
+    let (child, arrived) = sends(None);
+    assert_eq!(arrived, 10);
+    end(child);
+    let mail = volume.mail();
+    let (child, arrived) = sends(Some(&mail));
+    assert_eq!(arrived, 0);
+    let carriers = bed.status().unwrap().carriers;
+    let [carrier] = &carriers.processes[..] else { panic!("{carriers:?}") };
+    assert_eq!(carrier.process.pid, u32::try_from(child).unwrap());
+    assert_eq!(carrier.volumes, [path.to_str().unwrap()]);
+    assert_eq!(carriers.volumes[0].mounted, true);
+    let is_told = |event: &serde_json::Value| event["volumes"][0] == path.to_str().unwrap();
+    let event = bed.event(bed::PATIENCE, "an event", is_told).unwrap();
+    assert_eq!(
+        (event["verdict"].as_str(), event["pins"][0].as_str()),
+        (Some("drop"), Some("mail")),
+        "{event}"
+    );
+    // A carrier is one for the next daemon too, by the same slot, and while there is none.
+    daemon.kill(bed::PATIENCE).unwrap();
+    let (other, arrived) = sends(Some(&mail));
+    assert_eq!(arrived, 0, "without a daemon");
+    end(other);
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(codes(), []);
+    assert_eq!(bed.status().unwrap().carriers.processes[0].process.pid, u32::try_from(child).unwrap());
+    end(child);
+    assert_eq!(bed.status().unwrap().carriers.count, 0);
+    bed.configure(&pin("\"EU\", \"US\"")).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    let (child, arrived) = sends(Some(&mail));
+    assert_eq!(arrived, 10, "where it may go");
+    end(child);
 }

@@ -43,6 +43,9 @@ impl Kernel for LinuxKernel {
         observed.missing_entries.splice(..0, self.missing_of_maps());
         observed.senders = self.look_at_functions(Task::Senders);
         observed.carriers = self.look_at_functions(Task::Carriers);
+        if let Err(error) = self.forget_empty_cgroups() {
+            observed.blind.push(format!("cgroups that carry data of volumes can't be looked at: {error}"));
+        }
         match self.look_at_volumes() {
             Ok(volumes) => observed.volumes = Some(volumes),
             Err(error) => {

@@ -12,6 +12,7 @@
 pub mod api;
 mod attach;
 mod bypass;
+mod carriers;
 pub mod cgroup;
 mod cgroup_hook;
 mod clock;
@@ -71,6 +72,7 @@ pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, ObservedSenders, Stray,
 };
+pub use carriers::Carriers;
 pub use cgroup_hook::CgroupHook;
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
@@ -84,7 +86,7 @@ pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use test_run::Judged;
 pub use view::View;
-pub use volumes::{Carriers, Mounts, ObservedVolumes, VolumeTarget};
+pub use volumes::{Mounts, ObservedVolumes, VolumeTarget};
 
 use folder::Folder;
 use grace::GracePeriod;

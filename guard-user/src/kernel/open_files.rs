@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use guard_common::abi::{Carrier, CarrierControl, FOUND};
 
 use super::plain::{bytes_of, read};
-use super::volumes::{device_number, mount_ids, reading, writing};
+use super::volumes::{device_number, mount_ids, writing};
 use super::{KernelError, View, cgroup, socket_facts};
 
 /// How often processes are listed: those that were made meanwhile may have got a file of one that was looked at later.
@@ -84,23 +84,6 @@ impl View {
             return self.note_cgroup(id, Carrier { volumes: spread, since_ns });
         }
         Ok(())
-    }
-
-    /// Notes a cgroup. Where a hook adds to its entry at this very moment, that is looked for once more.
-    fn note_cgroup(&self, id: u64, carrier: Carrier) -> Result<(), KernelError> {
-        let (map, key) = (&self.maps.carrier_cgroups, id.to_ne_bytes());
-        let mut bytes = vec![0; map.value_len()];
-        if map.insert(&key, bytes_of(&carrier)).map_err(writing("CARRIER_CGROUPS"))? {
-            return Ok(());
-        }
-        map.lookup(&key, &mut bytes).map_err(reading("CARRIER_CGROUPS"))?;
-        match read::<Carrier>(&bytes) {
-            Some(before) if before.volumes & carrier.volumes != carrier.volumes => {
-                let volumes = before.volumes | carrier.volumes;
-                map.update(&key, bytes_of(&Carrier { volumes, ..before })).map_err(writing("CARRIER_CGROUPS"))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

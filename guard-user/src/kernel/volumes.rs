@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use guard_common::abi::{Carrier, CarrierControl, FOUND, MAX_VOLUMES};
+use guard_common::abi::{CarrierControl, FOUND, MAX_VOLUMES};
 
 use super::plain::{bytes_of, read};
 use super::raw::Map;
@@ -35,15 +35,6 @@ pub struct ObservedVolumes {
     pub known: VolumeTarget,
     /// How many carriers found no room since the maps were made. Where any did, every sender counts as one.
     pub overflowed: u64,
-}
-
-/// Who carries data of volumes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Carriers {
-    /// Processes by their numbers.
-    pub processes: BTreeMap<u32, Carrier>,
-    /// Cgroups by their ids.
-    pub cgroups: BTreeMap<u64, Carrier>,
 }
 
 /// A mounted file system.
@@ -211,27 +202,6 @@ impl View {
     pub fn set_socket_volumes(&self, socket: impl AsFd, volumes: u64) -> Result<(), KernelError> {
         let key = socket.as_fd().as_raw_fd().to_ne_bytes();
         self.maps.socket_volumes.update(&key, bytes_of(&volumes)).map_err(writing("SOCKET_VOLUMES"))
-    }
-
-    /// Who carries data of volumes, as the hooks and this daemon have found.
-    ///
-    /// # Errors
-    ///
-    /// [`KernelError::Map`] where the kernel can't be asked.
-    pub fn carriers(&self) -> Result<Carriers, KernelError> {
-        let mut carriers = Carriers::default();
-        let each = self.maps.carriers.for_each(|key, value| {
-            let Some((key, found)) = read::<u32>(key).zip(read::<Carrier>(value)) else { return };
-            let known = carriers.processes.entry(key & !FOUND).or_insert(found);
-            known.volumes |= found.volumes;
-            known.since_ns = known.since_ns.min(found.since_ns);
-        });
-        each.map_err(reading("CARRIERS"))?;
-        let each = self.maps.carrier_cgroups.for_each(|key, value| {
-            carriers.cgroups.extend(read::<u64>(key).zip(read::<Carrier>(value)));
-        });
-        each.map_err(reading("CARRIER_CGROUPS"))?;
-        Ok(carriers)
     }
 
     pub(super) fn carrier_control(&self, word: CarrierControl) -> Result<u64, KernelError> {

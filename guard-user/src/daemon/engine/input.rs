@@ -17,7 +17,7 @@ use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
-use crate::kernel::{Counters, Interface, Observed, Stray, UntaggedFlow};
+use crate::kernel::{Carriers, Counters, Interface, Observed, Running, Stray, UntaggedFlow};
 use crate::store::{Admission, Cursor, Kept, Key, StoreError};
 
 /// Who asks, and what they may see.
@@ -221,7 +221,11 @@ pub struct Sample {
     pub counters: Counters,
     /// Flows that no pin tags and that sent most bytes.
     pub untagged: Vec<UntaggedFlow>,
-    /// What the cgroups of those flows and of their processes are called, by id.
+    /// Who carries data of volumes.
+    pub carriers: Carriers,
+    /// Those of these processes that still run, at most 100.
+    pub carrying: BTreeMap<u32, Running>,
+    /// What the cgroups of those flows, of their processes and of carriers are called, by id.
     pub cgroups: BTreeMap<u64, String>,
     /// What the users of those processes are called.
     pub users: BTreeMap<u32, String>,

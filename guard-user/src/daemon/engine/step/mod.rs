@@ -1,6 +1,7 @@
 //! The steps of the engine: what each input does to the state, and what is asked for then.
 
 mod bypass;
+mod carriers;
 mod cgroups;
 mod changes;
 mod closings;
