@@ -17,7 +17,7 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    carries, ends, forks, made, maps, may_set, opens, overflowed, reads, sends, tc_code, used, xdp_code,
+    carries, ends, forks, frees, made, maps, may_set, opens, overflowed, sends, tc_code, used, uses, xdp_code,
 };
 use guard_ebpf::judge::judge;
 
@@ -127,35 +127,43 @@ pub fn fentry_open(context: FEntryContext) -> i32 {
     0
 }
 
-/// A process reads a file: `file_permission(struct file *, int mask)`.
+/// A process reads or writes a file: `file_permission(struct file *, int mask)`.
 #[lsm(hook = "file_permission")]
 pub fn lsm_read(context: LsmContext) -> i32 {
     // SAFETY: the first argument is the file, the second one the mask.
-    unsafe { reads(context.arg(0), context.arg(1)) };
+    unsafe { uses(context.arg(0), context.arg(1)) };
     0
 }
 
-/// A process reads a file.
+/// A process reads or writes a file.
 #[fentry(function = "security_file_permission")]
 pub fn fentry_read(context: FEntryContext) -> i32 {
     // SAFETY: as above.
-    unsafe { reads(context.arg(0), context.arg(1)) };
+    unsafe { uses(context.arg(0), context.arg(1)) };
     0
 }
 
-/// A process maps a file: `mmap_file(struct file *, ...)`.
+/// A process maps a file: `mmap_file(struct file *, reqprot, prot, flags)`.
 #[lsm(hook = "mmap_file")]
 pub fn lsm_map(context: LsmContext) -> i32 {
-    // SAFETY: the first argument is the file, or null.
-    unsafe { maps(context.arg(0)) };
+    // SAFETY: the first argument is the file, or null; the third and the fourth are numbers.
+    unsafe { maps(context.arg(0), context.arg(2), context.arg(3)) };
     0
 }
 
-/// A process maps a file.
+/// A process maps a file: `security_mmap_file(struct file *, prot, flags)`.
 #[fentry(function = "security_mmap_file")]
 pub fn fentry_map(context: FEntryContext) -> i32 {
-    // SAFETY: as above.
-    unsafe { maps(context.arg(0)) };
+    // SAFETY: as above, without the protection that was asked for first.
+    unsafe { maps(context.arg(0), context.arg(1), context.arg(2)) };
+    0
+}
+
+/// An inode leaves the kernel's memory: `security_inode_free(struct inode *)`.
+#[fentry(function = "security_inode_free")]
+pub fn fentry_free(context: FEntryContext) -> i32 {
+    // SAFETY: the first argument is the inode.
+    unsafe { frees(context.arg(0)) };
     0
 }
 

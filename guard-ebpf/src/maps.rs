@@ -6,9 +6,9 @@
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FlowKey, FlowRecord,
-    Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_EXEMPTIONS, MAX_PINS,
-    MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable,
+    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FileKey, FlowKey,
+    FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS,
+    MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable,
     SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
@@ -122,6 +122,11 @@ pub static CARRIERS: HashMap<u32, Carrier> = HashMap::pinned(MAX_CARRIERS as u32
 /// Cgroups that do, by their ids.
 #[map(name = "CARRIER_CGROUPS")]
 pub static CARRIER_CGROUPS: HashMap<u64, Carrier> = HashMap::pinned(MAX_CARRIER_CGROUPS as u32, 0);
+
+/// Files elsewhere that have data of volumes, whose slots are the value's bits. No storage of the kernel's with the inode:
+/// that ends when the inode leaves the kernel's memory, and programs of tracing have none.
+#[map(name = "COPIES")]
+pub static COPIES: HashMap<FileKey, u64> = HashMap::pinned(MAX_COPIES as u32, NO_PREALLOC);
 
 /// What the hooks of carriers go by, by [`CarrierControl`].
 #[map(name = "CARRIER_CONTROL")]

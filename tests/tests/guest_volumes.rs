@@ -86,6 +86,7 @@ fn target(on: &Cgroup, volume: &Volume, spread: &str) -> CgroupTarget {
     let volumes = VolumeTarget {
         devices: volume.devices(),
         spread: u64::from(spread == "cgroup"),
+        copied: 1,
         init_scope: 0,
         slots: vec![0; 64],
     };
@@ -170,6 +171,10 @@ fn read_of(path: &Path) {
     assert!(!fs::read(path).unwrap().is_empty());
 }
 
+fn copy(from: &Path, to: &Path) {
+    assert!(fs::copy(from, to).unwrap() > 0);
+}
+
 fn a_reader_is_held(label: &str) {
     let (pins, on) = (PinPlace::new(label), Cgroup::new(label).unwrap());
     let (volume, other) = (Volume::new(label), Volume::new(&format!("{label}-other")));
@@ -199,7 +204,7 @@ fn a_reader_is_held(label: &str) {
             });
             assert_eq!((arrives(&end), got()), (may_leave, may_leave), "{name} by sendfile");
         }
-        // Who has written alone carries nothing, and with a carrier goes what was known of it.
+        // Who has written there alone carries nothing, and with a carrier goes what was known of it.
         let (socket, end) = connection();
         in_a_process(|| {
             fs::write(volume.0.join("new"), "what is written").unwrap();
@@ -271,6 +276,48 @@ fn thread_and_send(file: &OwnedFd, to: &TcpStream) {
     });
 }
 
+/// By a ring of the kernel's, on a thread of the kernel's for it.
+fn io_uring_and_send(file: &OwnedFd, to: &TcpStream) {
+    use rustix::io_uring::{
+        IORING_OFF_SQES, IoringEnterFlags, IoringOp, IoringSqeFlags, io_uring_enter, io_uring_params,
+        io_uring_setup, io_uring_sqe, io_uring_user_data,
+    };
+    let mut data = [0_u8; 8];
+    let mut params = io_uring_params::default();
+    // SAFETY: the kernel fills in the parameters; both mappings are as large as it says, and the entry is its own type.
+    unsafe {
+        let ring = io_uring_setup(1, &mut params).unwrap();
+        let map = |len: usize, at: u64| {
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let place = libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                ring.as_raw_fd(),
+                i64::try_from(at).unwrap(),
+            );
+            assert_ne!(place, libc::MAP_FAILED);
+            place.cast::<u8>()
+        };
+        let queue = map(params.sq_off.array as usize + 4, 0);
+        let entries = map(size_of::<io_uring_sqe>(), IORING_OFF_SQES).cast::<io_uring_sqe>();
+        let mut entry = io_uring_sqe { opcode: IoringOp::Read, ..Default::default() };
+        entry.flags = IoringSqeFlags::ASYNC;
+        entry.fd = file.as_raw_fd();
+        entry.addr_or_splice_off_in.addr.ptr = data.as_mut_ptr().cast();
+        entry.len.len = 8;
+        entry.user_data = io_uring_user_data::default();
+        entries.write(entry);
+        let tail = queue.add(params.sq_off.tail as usize).cast::<u32>();
+        queue.add(params.sq_off.array as usize).cast::<u32>().write(0);
+        tail.write_volatile(tail.read_volatile().wrapping_add(1));
+        assert_eq!(io_uring_enter(&ring, 1, 1, IoringEnterFlags::GETEVENTS).unwrap(), 1);
+    }
+    assert_ne!(std::hint::black_box(data), [0; 8]);
+    send(to);
+}
+
 /// A thread of its reads, and another one becomes the whole process by exec.
 fn exec_and_send(file: &OwnedFd, to: &TcpStream) {
     let to = to.try_clone().unwrap();
@@ -285,11 +332,12 @@ fn exec_and_send(file: &OwnedFd, to: &TcpStream) {
     });
 }
 
-const WAYS: [(&str, Way); 7] = [
+const WAYS: [(&str, Way); 8] = [
     ("a descriptor that it inherited", read_and_send),
     ("mmap", map_and_send),
     ("sendfile", sendfile),
     ("splice", splice),
+    ("io_uring", io_uring_and_send),
     ("its child's child", fork_and_send),
     ("another thread", thread_and_send),
     ("exec", exec_and_send),
@@ -410,6 +458,70 @@ fn a_carrier_spreads_to_its_cgroup_where_the_pin_says_so_and_no_further() {
         // The root never carries: it would be everybody.
         in_a_process(|| read_of(&volume.mail()));
         assert_eq!(kernel.carriers().unwrap().cgroups.len(), 1);
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_a_carrier_writes_elsewhere_makes_carriers_of_its_readers() {
+    let (pins, on) = (PinPlace::new("copies"), Cgroup::new("copies").unwrap());
+    let (volume, other) = (Volume::new("copies"), Volume::new("copies-other"));
+    let at = |name: &str| other.0.join(name);
+    in_own_network(|| {
+        let mut kernel = guarded(&pins, &on, &volume, "process");
+        let leaves = |path: &Path| {
+            let (socket, end) = connection();
+            in_a_process(|| {
+                read_of(path);
+                send(&socket);
+            });
+            arrives(&end)
+        };
+        let view = guard_user::kernel::View::open(&pins.path()).unwrap();
+        let copies = || view.carriers().unwrap().copies;
+        assert!(leaves(&other.mail()));
+        // By write, by copy_file_range, and by a mapping.
+        in_a_process(|| {
+            read_of(&volume.mail());
+            fs::write(at("written"), "a mail").unwrap();
+        });
+        in_a_process(|| copy(&volume.mail(), &at("copied")));
+        in_a_process(|| {
+            read_of(&volume.mail());
+            let file = File::options().read(true).write(true).open(other.mail()).unwrap();
+            // SAFETY: a new mapping of a page of the file, one byte of which is written.
+            unsafe {
+                let protection = libc::PROT_READ | libc::PROT_WRITE;
+                let at =
+                    libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, file.as_raw_fd(), 0);
+                assert_ne!(at, libc::MAP_FAILED);
+                *at.cast::<u8>() = b'A';
+            }
+        });
+        assert_eq!(copies(), 3);
+        fs::rename(at("written"), at("renamed")).unwrap();
+        for name in ["renamed", "copied", "mail"] {
+            assert!(!leaves(&at(name)), "{name}");
+        }
+        // A copy of a copy, by who has never seen the volume.
+        in_a_process(|| copy(&at("copied"), &at("again")));
+        assert!(!leaves(&at("again")));
+        // Who carries nothing writes nothing that would, and a file that is gone is forgotten.
+        in_a_process(|| fs::write(at("free"), "of nobody").unwrap());
+        assert!(leaves(&at("free")));
+        assert_eq!(copies(), 4);
+        for name in ["renamed", "copied", "mail", "again"] {
+            fs::remove_file(at(name)).unwrap();
+        }
+        retry_until(PATIENCE, "the files to be forgotten", || (copies() == 0).then_some(())).unwrap();
+        // With nothing that is followed the same is none.
+        let mut target = target(&on, &volume, "process");
+        if let Some(volumes) = &mut target.volumes {
+            volumes.copied = 0;
+        }
+        kernel.note_sockets(Some(&target)).unwrap();
+        in_a_process(|| copy(&volume.mail(), &at("ignored")));
+        assert!(leaves(&at("ignored")));
     });
 }
 

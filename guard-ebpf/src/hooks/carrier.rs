@@ -11,12 +11,12 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf,
 };
 use aya_ebpf::maps::HashMap;
-use guard_common::abi::{Carrier, CarrierControl, FOUND, MAX_CGROUP_LEVELS};
+use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey, MAX_CGROUP_LEVELS};
 
 use super::sender::{can_leave, sock_of};
 use crate::atomic;
 use crate::clock::boot_ns;
-use crate::maps::{CARRIER_CGROUPS, CARRIER_CONTROL, CARRIERS, SOCKET_VOLUMES, VOLUMES};
+use crate::maps::{CARRIER_CGROUPS, CARRIER_CONTROL, CARRIERS, COPIES, SOCKET_VOLUMES, VOLUMES};
 
 /// Where the kernel's structs have their members: bytes from the begin. Written by the loader, as those of
 /// [`super::sender`] are.
@@ -28,6 +28,12 @@ static FILE_MODE: Global<u32> = Global::new(0);
 static INODE_MODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static INODE_SB: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static INODE_NUMBER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static INODE_GENERATION: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static INODE_LINKS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static INODE_RDEV: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -43,8 +49,12 @@ static SIGNAL_LIVE: Global<u32> = Global::new(0);
 
 /// `FMODE_READ` (linux/fs.h).
 const FMODE_READ: u32 = 1;
-/// `MAY_READ` (linux/fs.h).
+/// `MAY_WRITE` and `MAY_READ` (linux/fs.h).
+const MAY_WRITE: u64 = 2;
 const MAY_READ: u64 = 4;
+/// `PROT_WRITE` and `MAP_SHARED` (linux/mman.h).
+const PROT_WRITE: u64 = 2;
+const MAP_SHARED: u64 = 1;
 /// `S_IFMT`, `S_IFREG` and `S_IFBLK` (linux/stat.h).
 const TYPE: u16 = 0o170_000;
 const REGULAR: u16 = 0o100_000;
@@ -67,16 +77,25 @@ pub unsafe fn opens(file: *const c_void) {
     }
 }
 
-/// A process reads a file or is about to: whoever opened it, and whatever call it makes.
+/// A process reads or writes a file or is about to: whoever opened it, and whatever call it makes.
 ///
 /// # Safety
 ///
 /// As for [`opens`].
 #[inline(always)]
-pub unsafe fn reads(file: *const c_void, mask: u64) {
-    if mask & MAY_READ != 0 {
-        // SAFETY: the caller vouches for the file.
-        unsafe { takes_up(volumes_of(file)) };
+pub unsafe fn uses(file: *const c_void, mask: u64) {
+    // SAFETY: the caller vouches for the file.
+    unsafe {
+        if mask & MAY_READ != 0 {
+            takes_up(volumes_of(file));
+        }
+        if mask & MAY_WRITE != 0 {
+            let inode = read::<*const c_void>(file, &FILE_INODE);
+            // Nearly nothing that is written to is a file of a disk: sockets, pipes and terminals are left here.
+            if read::<u16>(inode, &INODE_MODE) & TYPE == REGULAR && control(CarrierControl::Copied) != 0 {
+                puts_down(key_of(inode));
+            }
+        }
     }
 }
 
@@ -89,7 +108,7 @@ pub unsafe fn reads(file: *const c_void, mask: u64) {
 ///
 /// `file` must be null, or as for [`opens`].
 #[inline(always)]
-pub unsafe fn maps(file: *const c_void) {
+pub unsafe fn maps(file: *const c_void, protection: u64, flags: u64) {
     if file.is_null() {
         return;
     }
@@ -97,12 +116,43 @@ pub unsafe fn maps(file: *const c_void) {
     unsafe {
         let Some(inode) = probe::<*const c_void>(file, &FILE_INODE) else { return };
         let Some(mode) = probe::<u16>(inode, &INODE_MODE) else { return };
-        let device = match mode & TYPE {
-            REGULAR => probe::<*const c_void>(inode, &INODE_SB).and_then(|sb| probe::<u32>(sb, &SB_DEV)),
-            BLOCK_DEVICE => probe::<u32>(inode, &INODE_RDEV),
-            _ => None,
-        };
-        takes_up(device.map_or(0, volumes_on));
+        match mode & TYPE {
+            REGULAR => {
+                let Some(sb) = probe::<*const c_void>(inode, &INODE_SB) else { return };
+                let key = FileKey {
+                    inode: probe(inode, &INODE_NUMBER).unwrap_or_default(),
+                    device: probe(sb, &SB_DEV).unwrap_or_default(),
+                    generation: probe(inode, &INODE_GENERATION).unwrap_or_default(),
+                };
+                takes_up(volumes_on(key.device) | copied(&key));
+                // A private mapping's writes reach no file.
+                let is_written = protection & PROT_WRITE != 0 && flags & MAP_SHARED != 0;
+                if is_written && control(CarrierControl::Copied) != 0 {
+                    puts_down(key);
+                }
+            }
+            BLOCK_DEVICE => takes_up(probe::<u32>(inode, &INODE_RDEV).map_or(0, volumes_on)),
+            _ => {}
+        }
+    }
+}
+
+/// An inode leaves the kernel's memory: with the last name of its file goes what is known of it. Of one that only is not
+/// used just now all stays.
+///
+/// # Safety
+///
+/// `inode` must be the `struct inode` that the kernel gave this program.
+#[inline(always)]
+pub unsafe fn frees(inode: *const c_void) {
+    // SAFETY: the caller vouches for the inode.
+    unsafe {
+        if control(CarrierControl::Copies) != 0 && read::<u32>(inode, &INODE_LINKS) == 0 {
+            let key = key_of(inode);
+            if COPIES.get_ptr(&key).is_some() && COPIES.remove(&key).is_ok() {
+                count_copies(u64::MAX);
+            }
+        }
     }
 }
 
@@ -198,6 +248,65 @@ fn takes_up(volumes: u64) {
     let (cgroup, first) = unsafe { (bpf_get_current_cgroup_id(), bpf_get_current_ancestor_cgroup_id(1)) };
     if first != 0 && cgroup != control(CarrierControl::InitScope) {
         add(&CARRIER_CGROUPS, cgroup, spread);
+    }
+}
+
+/// Notes that the process that asks writes to a file: what it carries is in there, but for what the file's own volume is.
+#[inline(always)]
+fn puts_down(key: FileKey) {
+    let carried = of_process(process()) | of_cgroups();
+    let volumes = carried & control(CarrierControl::Copied) & !volumes_on(key.device);
+    if volumes == 0 {
+        return;
+    }
+    // As for carriers: where another process has made the entry in between, it is found at the second look.
+    for _ in 0..2 {
+        if let Some(known) = COPIES.get_ptr_mut(&key) {
+            // SAFETY: the value is the map's own, and the word is aligned.
+            unsafe { add_to(known, volumes) };
+            return;
+        }
+        if COPIES.insert(&key, volumes, u64::from(BPF_NOEXIST)).is_ok() {
+            count_copies(1);
+            return;
+        }
+    }
+    overflowed();
+}
+
+/// Counts files that have data of volumes: one more, or (all bits set) one less.
+#[inline(always)]
+fn count_copies(by: u64) {
+    if let Some(count) = CARRIER_CONTROL.get_ptr_mut(CarrierControl::Copies as u32) {
+        // SAFETY: the element is the map's own, and the word is aligned.
+        unsafe { atomic::fetch_add(count, by) };
+    }
+}
+
+/// Slots of the volumes whose data a file elsewhere has.
+#[inline(always)]
+fn copied(key: &FileKey) -> u64 {
+    if control(CarrierControl::Copies) == 0 {
+        return 0;
+    }
+    // SAFETY: the value is the map's own, and is read as a whole.
+    COPIES.get_ptr(key).map_or(0, |volumes| unsafe { core::ptr::read_volatile(volumes) })
+}
+
+/// The key of an inode.
+///
+/// # Safety
+///
+/// `inode` must be a `struct inode` that the kernel gave this program or that a file leads to.
+#[inline(always)]
+unsafe fn key_of(inode: *const c_void) -> FileKey {
+    // SAFETY: the caller vouches for the inode.
+    unsafe {
+        FileKey {
+            inode: read(inode, &INODE_NUMBER),
+            device: read(read::<*const c_void>(inode, &INODE_SB), &SB_DEV),
+            generation: read(inode, &INODE_GENERATION),
+        }
     }
 }
 
@@ -301,7 +410,10 @@ unsafe fn volumes_of(file: *const c_void) -> u64 {
     unsafe {
         let inode = read::<*const c_void>(file, &FILE_INODE);
         match read::<u16>(inode, &INODE_MODE) & TYPE {
-            REGULAR => volumes_on(read::<u32>(read::<*const c_void>(inode, &INODE_SB), &SB_DEV)),
+            REGULAR => {
+                let key = key_of(inode);
+                volumes_on(key.device) | copied(&key)
+            }
             BLOCK_DEVICE => volumes_on(read::<u32>(inode, &INODE_RDEV)),
             _ => 0,
         }

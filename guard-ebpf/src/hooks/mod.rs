@@ -10,7 +10,7 @@ mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
-pub use carrier::{carries, ends, forks, maps, opens, overflowed, reads};
+pub use carrier::{carries, ends, forks, frees, maps, opens, overflowed, uses};
 pub use sender::sends;
 pub use socket::{made, used};
 pub use sockopt::may_set;

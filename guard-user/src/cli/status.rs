@@ -147,8 +147,12 @@ fn write_carriers(carriers: &CarriersStatus, out: &mut impl Write) -> io::Result
     }
     write(out, [words("who"), words("volume"), words("since")], &rows)?;
     match carriers.count.saturating_sub(CARRIERS.min(carriers.processes.len())) {
+        0 => {}
+        more => write_indented(&format!("and {more} more processes"), out)?,
+    }
+    match carriers.copies {
         0 => Ok(()),
-        more => write_indented(&format!("and {more} more processes"), out),
+        files => write_indented(&format!("{} files elsewhere have data of them", grouped(files)), out),
     }
 }
 

@@ -9,8 +9,8 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::classes::{Key, Name, Range, Sets, borders, fill, v4_range, v6_range};
-use super::{CompileError, HostFacts, KernelExemption, VolumeFact};
-use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
+use super::{CompileError, HostFacts, KernelExemption};
+use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record, Volume};
 
 /// The policy table of one generation.
 ///
@@ -398,8 +398,9 @@ fn fill_volumes(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
     table.any_volume = pins_where(pins, |pin| pin.select.volumes.is_empty());
     for (at, pin) in pins.iter().enumerate() {
         for path in &pin.select.volumes {
-            let is_it = |it: &&VolumeFact| it.volume.path == *path && it.volume.spread == pin.select.spread;
-            let fact = host.volumes.iter().find(is_it);
+            let (spread, ignores_copies) = (pin.select.spread, pin.select.ignores_copies);
+            let volume = Volume { path: path.clone(), spread, ignores_copies };
+            let fact = host.volumes.iter().find(|it| it.volume == volume);
             let place = fact.and_then(|fact| table.volume_pins.get_mut(fact.slot as usize));
             let Some(place) = place else {
                 let (pin, path) = (pin.name.clone(), path.clone());

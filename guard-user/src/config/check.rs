@@ -225,6 +225,7 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         sent_by: choice(&raw.sent_by, "pin.select.sent_by", &sent_by, sink).unwrap_or_default(),
         volumes: each(&raw.volumes, "pin.select.volumes", sink, values::volume),
         spread: choice(&raw.spread, "pin.select.spread", &spread, sink).unwrap_or_default(),
+        ignores_copies: !raw.copies.unwrap_or(true),
         marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
     }
 }

@@ -93,7 +93,7 @@ pub static SECTIONS: [Section; 15] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 47] = [
+pub static KEYS: [Key; 48] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -491,6 +491,15 @@ pub static KEYS: [Key; 47] = [
         meaning: "Who carries data of `volumes` beside the process that read it. `cgroup`: all processes of its cgroup and \
                   of those below it, until there are none, but never those of the root and of `init.scope`. `process`: \
                   nobody.",
+    },
+    Key {
+        section: "pin.select",
+        name: "copies",
+        kind: Kind::Boolean,
+        need: Need::Default("true"),
+        example: "false",
+        meaning: "Whether data of `volumes` is followed into files elsewhere on the host: what a carrier writes to has it, and \
+                  whoever reads that is a carrier too.",
     },
     Key {
         section: "pin.select",

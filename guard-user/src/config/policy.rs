@@ -59,7 +59,8 @@ impl Policy {
     #[must_use]
     pub fn volumes(&self) -> BTreeSet<Volume> {
         let of = |select: &Selectors| -> Vec<Volume> {
-            let volume = |path: &PathBuf| Volume { path: path.clone(), spread: select.spread };
+            let (spread, ignores_copies) = (select.spread, select.ignores_copies);
+            let volume = |path: &PathBuf| Volume { path: path.clone(), spread, ignores_copies };
             select.volumes.iter().map(volume).collect()
         };
         self.pins.iter().flat_map(|pin| of(&pin.select)).collect()
@@ -258,6 +259,8 @@ pub struct Selectors {
     pub volumes: Vec<PathBuf>,
     /// Who carries it, beside the process that read it.
     pub spread: Spread,
+    /// Whether data of `volumes` is not followed into files elsewhere.
+    pub ignores_copies: bool,
     /// Firewall marks.
     pub marks: Vec<Mark>,
 }
@@ -277,6 +280,8 @@ pub struct Volume {
     pub path: PathBuf,
     /// Who carries its data, beside the process that read it.
     pub spread: Spread,
+    /// Whether its data is not followed into files elsewhere.
+    pub ignores_copies: bool,
 }
 
 /// Who carries data of a volume, beside the process that read it and its children.

@@ -95,6 +95,7 @@ pub(super) struct RawSelect {
     pub(super) sent_by: Option<Text>,
     pub(super) volumes: Option<List>,
     pub(super) spread: Option<Text>,
+    pub(super) copies: Option<bool>,
     pub(super) marks: Option<List>,
 }
 
@@ -218,6 +219,7 @@ fn read_select(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSelect {
         sent_by: section.text("sent_by", sink),
         volumes: section.list("volumes", sink),
         spread: section.text("spread", sink),
+        copies: section.boolean("copies", sink),
         marks: section.list("marks", sink),
     }
 }

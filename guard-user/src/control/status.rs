@@ -137,6 +137,8 @@ pub struct CarriersStatus {
     pub count: usize,
     /// The processes, at most 100 of them.
     pub processes: Vec<CarrierStatus>,
+    /// How many files elsewhere have data of the volumes, written by carriers.
+    pub copies: u64,
     /// The cgroups, all of whose processes are.
     pub cgroups: Vec<CarrierCgroupStatus>,
 }

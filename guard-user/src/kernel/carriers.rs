@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use guard_common::abi::{Carrier, FOUND};
+use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey};
 
 use super::plain::{bytes_of, read};
 use super::volumes::{reading, writing};
@@ -17,6 +17,8 @@ pub struct Carriers {
     pub processes: BTreeMap<u32, Carrier>,
     /// Cgroups by their ids.
     pub cgroups: BTreeMap<u64, Carrier>,
+    /// How many files elsewhere have such data.
+    pub copies: u64,
 }
 
 impl View {
@@ -34,7 +36,16 @@ impl View {
             known.since_ns = known.since_ns.min(found.since_ns);
         });
         each.map_err(reading("CARRIERS"))?;
-        Ok(Carriers { processes, cgroups: self.carrier_cgroups()? })
+        let copies = self.carrier_control(CarrierControl::Copies)?;
+        Ok(Carriers { processes, cgroups: self.carrier_cgroups()?, copies })
+    }
+
+    /// The files elsewhere that have data of volumes.
+    pub(super) fn copies(&self) -> Result<Vec<FileKey>, KernelError> {
+        let mut files = Vec::new();
+        let each = self.maps.copies.for_each(|key, _| files.extend(read::<FileKey>(key)));
+        each.map_err(reading("COPIES"))?;
+        Ok(files)
     }
 
     fn carrier_cgroups(&self) -> Result<BTreeMap<u64, Carrier>, KernelError> {

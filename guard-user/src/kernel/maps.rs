@@ -89,6 +89,8 @@ maps! {
     carriers = "CARRIERS";
     /// Cgroups that do.
     carrier_cgroups = "CARRIER_CGROUPS";
+    /// Files elsewhere that have data of volumes.
+    copies = "COPIES";
     /// What the hooks of carriers go by.
     carrier_control = "CARRIER_CONTROL";
     /// Volumes whose data sockets may carry.

@@ -121,8 +121,9 @@ static CARRIERS_BY_FENTRY: [FunctionProgram; 4] = [
 ];
 static CARRIERS_OF_PAGES: FunctionProgram =
     FunctionProgram::by_fentry(Task::Carriers, "fentry_carry_page", "kernel_sendpage");
-/// Whatever the way: processes that carry have children, and end.
-static CARRIERS_ALWAYS: [FunctionProgram; 2] = [
+/// Whatever the way: files that have data of volumes are removed, and processes that carry it have children, and end.
+static CARRIERS_ALWAYS: [FunctionProgram; 3] = [
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_free", "security_inode_free"),
     FunctionProgram::at_tracepoint(Task::Carriers, "forked", "btf_trace_sched_process_fork"),
     FunctionProgram::at_tracepoint(Task::Carriers, "ended", "btf_trace_sched_process_exit"),
 ];

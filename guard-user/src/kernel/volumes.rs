@@ -22,6 +22,8 @@ pub struct VolumeTarget {
     pub devices: BTreeMap<u32, u64>,
     /// Slots of those whose carriers are cgroups too.
     pub spread: u64,
+    /// Slots of those whose data is followed into files elsewhere.
+    pub copied: u64,
     /// Id of the cgroup `init.scope`; 0 where there is none.
     pub init_scope: u64,
     /// Which volume is in which slot: the hash of its name, 0 for none.
@@ -169,6 +171,7 @@ impl View {
         let known = VolumeTarget {
             devices,
             spread: self.carrier_control(CarrierControl::Spread)?,
+            copied: self.carrier_control(CarrierControl::Copied)?,
             init_scope: self.carrier_control(CarrierControl::InitScope)?,
             slots: self.volume_slots()?,
         };
@@ -231,6 +234,7 @@ impl LinuxKernel {
             }
         }
         self.set_control(CarrierControl::Spread, target.spread)?;
+        self.set_control(CarrierControl::Copied, target.copied)?;
         self.set_control(CarrierControl::InitScope, target.init_scope)?;
         for (device, volumes) in &target.devices {
             maps.volumes.update(&device.to_ne_bytes(), bytes_of(volumes)).map_err(writing("VOLUMES"))?;
@@ -256,7 +260,12 @@ impl LinuxKernel {
         for cgroup in carriers.cgroups.keys() {
             maps.carrier_cgroups.remove(&cgroup.to_ne_bytes()).map_err(writing("CARRIER_CGROUPS"))?;
         }
-        self.set_control(CarrierControl::Spread, 0)?;
+        for file in self.copies()? {
+            maps.copies.remove(bytes_of(&file)).map_err(writing("COPIES"))?;
+        }
+        for word in [CarrierControl::Spread, CarrierControl::Copied, CarrierControl::Copies] {
+            self.set_control(word, 0)?;
+        }
         self.set_control(CarrierControl::Overflowed, 0)
     }
 

@@ -203,6 +203,7 @@ carriers of volumes
   cgroup system.slice/dovecot.service  /srv/mail-ie  2026-11-23T11:59:00Z
   imap (4711), dovecot.service         /srv/mail-ie  2026-11-23T11:59:00Z
     and 11 more processes
+    1,234 files elsewhere have data of them
 
 pins, packets
   name  home  action  ingress    pass  observe  flag  drop  most bytes to
@@ -371,6 +372,7 @@ fn carriers() -> CarriersStatus {
             VolumeStatus { path: "/srv/old".into(), spread: "process".into(), mounted: false },
         ],
         count: 12,
+        copies: 1234,
         processes: vec![CarrierStatus { volumes: volumes.clone(), since: since.clone(), process }],
         cgroups: vec![CarrierCgroupStatus {
             volumes,

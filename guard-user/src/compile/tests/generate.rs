@@ -104,7 +104,7 @@ fn volumes() -> Vec<VolumeFact> {
         ("/srv/b", Spread::Cgroup, 63),
     ];
     let fact = |(path, spread, slot): (&str, _, _)| VolumeFact {
-        volume: Volume { path: path.into(), spread },
+        volume: Volume { path: path.into(), spread, ignores_copies: false },
         slot,
     };
     volumes.map(fact).to_vec()
@@ -293,6 +293,7 @@ fn pin() -> impl Strategy<Value = Pin> {
                     sent_by,
                     volumes,
                     spread,
+                    ignores_copies: false,
                     marks,
                 };
                 match select == (Selectors { spread, ..Selectors::default() }) {

@@ -73,7 +73,15 @@ impl Volumes {
         }
         let spreads = facts.iter().filter(|fact| fact.volume.spread == Spread::Cgroup);
         let spread = spreads.fold(0, |slots, fact| slots | 1 << fact.slot);
-        Some(VolumeTarget { devices, spread, init_scope: mounted.init_scope, slots: self.slots.clone() })
+        let copied = facts.iter().filter(|fact| !fact.volume.ignores_copies);
+        let copied = copied.fold(0, |slots, fact| slots | 1 << fact.slot);
+        Some(VolumeTarget {
+            devices,
+            spread,
+            copied,
+            init_scope: mounted.init_scope,
+            slots: self.slots.clone(),
+        })
     }
 
     /// How what the hooks know differs from what they should.
@@ -93,7 +101,8 @@ impl Volumes {
 
 /// The hash that stands for a volume; never 0, which stands for none.
 fn name(volume: &Volume) -> u64 {
-    let text = [volume.path.as_os_str().as_encoded_bytes(), volume.spread.name().as_bytes()].join(&0);
+    let (path, copies) = (volume.path.as_os_str().as_encoded_bytes(), [u8::from(volume.ignores_copies)]);
+    let text = [path, volume.spread.name().as_bytes(), &copies].join(&0);
     fingerprint(&text).max(1)
 }
 
@@ -155,8 +164,10 @@ mod tests {
 
     #[test]
     fn a_spread_of_its_own_is_a_slot_of_its_own() {
-        let volume = |spread| Volume { path: "/srv/a".into(), spread };
-        assert_ne!(name(&volume(Spread::Cgroup)), name(&volume(Spread::Process)));
+        let volume = |spread, ignores_copies| Volume { path: "/srv/a".into(), spread, ignores_copies };
+        let names = [(Spread::Cgroup, false), (Spread::Process, false), (Spread::Cgroup, true)];
+        let names = names.map(|(spread, ignores_copies)| name(&volume(spread, ignores_copies)));
+        assert_eq!(std::collections::BTreeSet::from(names).len(), 3);
         let mut volumes = Volumes::begin(Vec::new());
         let policy = policy(&paths(0..2));
         volumes.place(&policy, &policy);
@@ -164,7 +175,7 @@ mod tests {
         let devices = devices.map(|(path, devices)| (path.to_owned(), devices.into_iter().collect()));
         let mounted = VolumeFacts { devices: devices.into(), init_scope: 5, blind: None };
         let target = volumes.target(&policy, &mounted).unwrap();
-        assert_eq!((target.devices, target.spread), ([(7, 1), (8, 3)].into(), 3));
+        assert_eq!((target.devices, target.spread, target.copied), ([(7, 1), (8, 3)].into(), 3, 3));
         assert_eq!(volumes.target(&super::tests::policy(&[]), &mounted), None);
     }
 }
