@@ -10,6 +10,7 @@ mod nat64;
 mod ports;
 mod socket;
 mod untagged;
+mod volume;
 
 use core::mem::{offset_of, size_of};
 
@@ -21,9 +22,10 @@ pub use nat64::*;
 pub use ports::*;
 pub use socket::*;
 pub use untagged::*;
+pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -323,6 +325,10 @@ pub mod dimension {
     pub const USER: u32 = 512;
     /// Remote ports.
     pub const REMOTE_PORT: u32 = 1024;
+    /// Volumes.
+    pub const VOLUME: u32 = 2048;
+    /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
+    pub const BESIDE_THE_BYTES: u32 = INTERFACE | CGROUP | MARK | USER | VOLUME;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -416,6 +422,10 @@ pub struct PolicyTable {
     pub exempt_jurisdictions: [ExemptionSet; jurisdiction::COUNT],
     /// Exemptions of each pin.
     pub exempt_pins: [ExemptionSet; MAX_PINS],
+    /// Pins that select no volume.
+    pub any_volume: u64,
+    /// Pins that the volume in each slot lets match.
+    pub volume_pins: [u64; MAX_VOLUMES],
     /// NAT64 prefixes, none of which is in another.
     pub nat64: [Nat64; MAX_NAT64],
     /// NAT64 prefixes in use.
@@ -438,12 +448,12 @@ const _: () = {
     assert!(offset_of!(FlowKey, sport) == 32);
     assert!(offset_of!(FlowKey, pins) == 44);
     assert!(size_of::<CgroupParent>() == 32);
-    assert!(size_of::<FlowRecord>() == 128);
+    assert!(size_of::<FlowRecord>() == 136);
     assert!(offset_of!(FlowRecord, place) == 80);
-    assert!(size_of::<Event>() == 192);
-    assert!(offset_of!(Event, outer_dst) == 176);
+    assert!(size_of::<Event>() == 200);
+    assert!(offset_of!(Event, outer_dst) == 184);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 176);
+    assert!(size_of::<Provenance>() == 184);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 128);

@@ -163,6 +163,8 @@ pub struct HostOrigin {
     pub users: Vec<u32>,
     /// Whether the socket may be anybody's.
     pub everybody: bool,
+    /// Slots of the volumes whose data the socket may carry, a bit each.
+    pub volumes: u64,
 }
 
 impl HostOrigin {
@@ -202,5 +204,8 @@ impl Origin for HostOrigin {
     }
     fn everybody(&self) -> u64 {
         u64::from(self.everybody)
+    }
+    fn volumes(&self) -> u64 {
+        self.volumes
     }
 }

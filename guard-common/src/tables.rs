@@ -126,6 +126,8 @@ pub trait Origin {
     fn uids(&self) -> [u32; 2 + MAX_PARTIES];
     /// Whether the sending socket may be anybody's: 1, else 0.
     fn everybody(&self) -> u64;
+    /// Slots of the volumes whose data the sending socket may carry, a bit each.
+    fn volumes(&self) -> u64;
 }
 
 impl Origin for Provenance {
@@ -160,5 +162,9 @@ impl Origin for Provenance {
     #[inline(always)]
     fn everybody(&self) -> u64 {
         self.everybody
+    }
+    #[inline(always)]
+    fn volumes(&self) -> u64 {
+        self.volumes
     }
 }

@@ -23,6 +23,26 @@ pub unsafe fn fetch_add(at: *mut u64, value: u64) -> u64 {
     before
 }
 
+/// Sets the bits of `value`.
+///
+/// # Safety
+///
+/// As for [`fetch_add`].
+#[inline(always)]
+pub unsafe fn fetch_or(at: *mut u64, value: u64) -> u64 {
+    let before;
+    // SAFETY: the caller vouches for `at`; the instruction touches nothing else.
+    unsafe {
+        asm!(
+            "{value} = atomic_fetch_or((u64 *)({at} + 0), {value})",
+            at = in(reg) at,
+            value = inout(reg) value => before,
+            options(nostack)
+        );
+    }
+    before
+}
+
 /// Takes `value` off.
 ///
 /// # Safety

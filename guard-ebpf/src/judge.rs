@@ -65,6 +65,8 @@ fn judge_in<S: Source>(
     if policy.dimensions & (dimension::CGROUP | dimension::USER) != 0 {
         describe_users(number, generation, source, policy, &mut scratch.provenance);
     }
+    let by_volume = policy.dimensions & dimension::VOLUME != 0;
+    scratch.provenance.volumes = if by_volume { source.volumes() } else { 0 };
     parse(number, link, source, scratch);
     let segment_size = source.segment_size();
     if segment_size != 0

@@ -7,13 +7,18 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, fentry, lsm, xdp};
+use aya_ebpf::macros::{
+    btf_tracepoint, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, fentry, lsm, xdp,
+};
 use aya_ebpf::programs::{
-    FEntryContext, LsmContext, SockAddrContext, SockContext, SockoptContext, TcContext, XdpContext,
+    BtfTracePointContext, FEntryContext, LsmContext, SockAddrContext, SockContext, SockoptContext, TcContext,
+    XdpContext,
 };
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
-use guard_ebpf::hooks::{made, may_set, sends, tc_code, used, xdp_code};
+use guard_ebpf::hooks::{
+    carries, ends, forks, frees, made, maps, may_set, opens, overflowed, sends, tc_code, used, uses, xdp_code,
+};
 use guard_ebpf::judge::judge;
 
 /// What leaves by an interface with Ethernet frames.
@@ -104,6 +109,109 @@ pub fn fentry_sendpage(context: FEntryContext) -> i32 {
     unsafe { sends(context.arg(0)) };
     0
 }
+
+/// A process opens a file, where BPF LSM runs: `file_open(struct file *)`. Like all below, but for those that send, it
+/// only looks.
+#[lsm(hook = "file_open")]
+pub fn lsm_open(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the file.
+    unsafe { opens(context.arg(0)) };
+    0
+}
+
+/// A process opens a file, where it does not.
+#[fentry(function = "security_file_open")]
+pub fn fentry_open(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    unsafe { opens(context.arg(0)) };
+    0
+}
+
+/// A process reads or writes a file: `file_permission(struct file *, int mask)`.
+#[lsm(hook = "file_permission")]
+pub fn lsm_read(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the file, the second one the mask.
+    unsafe { uses(context.arg(0), context.arg(1)) };
+    0
+}
+
+/// A process reads or writes a file.
+#[fentry(function = "security_file_permission")]
+pub fn fentry_read(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    unsafe { uses(context.arg(0), context.arg(1)) };
+    0
+}
+
+/// A process maps a file: `mmap_file(struct file *, reqprot, prot, flags)`.
+#[lsm(hook = "mmap_file")]
+pub fn lsm_map(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the file, or null; the third and the fourth are numbers.
+    unsafe { maps(context.arg(0), context.arg(2), context.arg(3)) };
+    0
+}
+
+/// A process maps a file: `security_mmap_file(struct file *, prot, flags)`.
+#[fentry(function = "security_mmap_file")]
+pub fn fentry_map(context: FEntryContext) -> i32 {
+    // SAFETY: as above, without the protection that was asked for first.
+    unsafe { maps(context.arg(0), context.arg(1), context.arg(2)) };
+    0
+}
+
+/// An inode leaves the kernel's memory: `security_inode_free(struct inode *)`.
+#[fentry(function = "security_inode_free")]
+pub fn fentry_free(context: FEntryContext) -> i32 {
+    // SAFETY: the first argument is the inode.
+    unsafe { frees(context.arg(0)) };
+    0
+}
+
+/// A carrier sends: refused where the kernel has no memory to note it.
+#[lsm(hook = "socket_sendmsg")]
+pub fn lsm_carry(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the socket.
+    if unsafe { carries(context.arg(0)) } { 0 } else { NO_BUFFERS }
+}
+
+/// A carrier sends. This program can't refuse it: then every sender counts as a carrier.
+#[fentry(function = "security_socket_sendmsg")]
+pub fn fentry_carry(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    if !unsafe { carries(context.arg(0)) } {
+        overflowed();
+    }
+    0
+}
+
+/// A carrier sends a file's pages, before Linux 6.5.
+#[fentry(function = "kernel_sendpage")]
+pub fn fentry_carry_page(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    if !unsafe { carries(context.arg(0)) } {
+        overflowed();
+    }
+    0
+}
+
+/// A process has made another one: `sched_process_fork(struct task_struct *parent, struct task_struct *child)`.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn forked(context: BtfTracePointContext) -> i32 {
+    // SAFETY: the second argument is the child.
+    unsafe { forks(context.arg(1)) };
+    0
+}
+
+/// A thread ends: `sched_process_exit(struct task_struct *)`.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn ended(context: BtfTracePointContext) -> i32 {
+    // SAFETY: the first argument is the thread.
+    unsafe { ends(context.arg(0)) };
+    0
+}
+
+/// `-ENOBUFS`.
+const NO_BUFFERS: i32 = -105;
 
 /// What programs of sockets answer: they only look.
 const ALLOWED: i32 = 1;

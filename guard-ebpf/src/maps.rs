@@ -6,9 +6,10 @@
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    BYPASS_COUNTS, Control, Count, EVENT_LIMITS, ExemptionUse, FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED,
-    MAX_EXEMPTIONS, MAX_PINS, MAX_UNTAGGED_FLOWS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, SocketFacts,
-    TOTALS, UntaggedKey, UntaggedRecord,
+    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FileKey, FlowKey,
+    FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS,
+    MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable,
+    SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
@@ -104,6 +105,36 @@ pub static SOCKET_FACTS: SocketStorage<SocketFacts> = SocketStorage::pinned();
 /// 1 once the holders of sockets were noted that were open before the hooks were attached, else 0.
 #[map(name = "SOCKETS_NAMED")]
 pub static SOCKETS_NAMED: Array<u64> = Array::pinned(1, 0);
+
+/// Slots of the volumes on each device, a bit each, by the device's number as the kernel has it in a superblock.
+#[map(name = "VOLUMES")]
+pub static VOLUMES: HashMap<u32, u64> = HashMap::pinned(MAX_VOLUME_DEVICES as u32, 0);
+
+/// Which volume is in which slot: the hash of its name, or 0. No program reads it: it is kept here for a daemon that
+/// starts again, for what carriers and sockets have are slots.
+#[map(name = "VOLUME_SLOTS")]
+pub static VOLUME_SLOTS: Array<u64> = Array::pinned(MAX_VOLUMES as u32, 0);
+
+/// Processes that carry data of volumes. With memory of their own, so that none is missing for want of it.
+#[map(name = "CARRIERS")]
+pub static CARRIERS: HashMap<u32, Carrier> = HashMap::pinned(MAX_CARRIERS as u32, 0);
+
+/// Cgroups that do, by their ids.
+#[map(name = "CARRIER_CGROUPS")]
+pub static CARRIER_CGROUPS: HashMap<u64, Carrier> = HashMap::pinned(MAX_CARRIER_CGROUPS as u32, 0);
+
+/// Files elsewhere that have data of volumes, whose slots are the value's bits. No storage of the kernel's with the inode:
+/// that ends when the inode leaves the kernel's memory, and programs of tracing have none.
+#[map(name = "COPIES")]
+pub static COPIES: HashMap<FileKey, u64> = HashMap::pinned(MAX_COPIES as u32, NO_PREALLOC);
+
+/// What the hooks of carriers go by, by [`CarrierControl`].
+#[map(name = "CARRIER_CONTROL")]
+pub static CARRIER_CONTROL: Array<u64> = Array::pinned(CarrierControl::COUNT as u32, 0);
+
+/// Slots of the volumes whose data a socket may carry, a bit each: kept with the socket itself, and gone with it.
+#[btf_map(name = "SOCKET_VOLUMES")]
+pub static SOCKET_VOLUMES: SocketStorage<u64> = SocketStorage::pinned();
 
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]

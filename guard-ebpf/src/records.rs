@@ -67,6 +67,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
             let reported = (*record).event_ns;
             if is_due(record, now) && atomic::replace(&raw mut (*record).event_ns, reported, now) {
                 (*record).process = provenance.process;
+                (*record).volumes = provenance.volumes;
                 send(&key, &*record, outer_dst, now);
             }
         }
@@ -94,6 +95,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
         tcp_flags,
         layers: packet.layer_count as u8,
         process: provenance.process,
+        volumes: provenance.volumes,
     };
     let fresh: &FlowRecord = fresh;
     let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();

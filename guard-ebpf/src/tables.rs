@@ -97,9 +97,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, _origin: &O) -> ByOrigin {
-        const BESIDE_THE_BYTES: u32 =
-            dimension::INTERFACE | dimension::MARK | dimension::CGROUP | dimension::USER;
-        if policy.dimensions & BESIDE_THE_BYTES == 0 {
+        if policy.dimensions & dimension::BESIDE_THE_BYTES == 0 {
             return ByOrigin::any(hook, policy);
         }
         subprograms::borderguard_by_origin(self.scratch, self.live());

@@ -43,6 +43,25 @@ fn arrive(bed: &Bed, send: impl Fn(SocketAddr)) -> u64 {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn a_config_that_goes_by_volumes_is_refused_where_the_kernel_cannot_tell() {
+    let Err(why) = senders::carrier_programs() else {
+        return println!("this kernel tells who reads what: guest_volumes holds it");
+    };
+    let bed = Bed::new("volumes").unwrap();
+    bed.configure(PIN).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    bed.configure(&pin("volumes = [\"/srv/absent\"]")).unwrap();
+    let refused = bed.ask(&["reload"]).unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(refused.complaint.contains(&why) && refused.complaint.contains("pin by address"), "{refused:?}");
+    let mut check = std::process::Command::new(guard_tests::program::borderguard().unwrap());
+    check.arg("check").arg(bed.config());
+    let (status, out, complaint) = run_to_end("borderguard check", check, PATIENCE).unwrap();
+    assert!(!status.success() && (out + &complaint).contains(&why));
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_config_that_goes_by_who_sends_is_refused_where_the_kernel_cannot_tell() {
     let bed = Bed::new("senders").unwrap();
     bed.configure(PIN).unwrap();

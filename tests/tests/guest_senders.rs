@@ -48,7 +48,7 @@ fn policy(select: &str, cgroups: &[&Cgroup]) -> Box<PolicyTable> {
 }
 
 fn target(on: &Cgroup) -> CgroupTarget {
-    CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap(), senders: true }
+    CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap(), senders: true, volumes: None }
 }
 
 /// Both ends on a guarded loopback, in a network of their own.

@@ -14,7 +14,7 @@ use guard_user::kernel::{CgroupHook, CgroupTarget, Interface, Kernel as _, Linux
 use support::{PinPlace, geo, in_own_network, policy};
 
 fn target(on: &Cgroup) -> CgroupTarget {
-    CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap(), senders: false }
+    CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap(), senders: false, volumes: None }
 }
 
 /// A kernel that notes sockets of this cgroup.

@@ -47,7 +47,12 @@ struct Host {
 impl Host {
     fn new(pins: &PinPlace, on: &Cgroup, policy: &PolicyTable) -> Self {
         let mut kernel = pins.open();
-        let target = CgroupTarget { cgroup: on.path().to_owned(), id: on.id().unwrap(), senders: false };
+        let target = CgroupTarget {
+            cgroup: on.path().to_owned(),
+            id: on.id().unwrap(),
+            senders: false,
+            volumes: None,
+        };
         kernel.note_sockets(Some(&target)).unwrap();
         kernel.publish(policy, Some(&geo("US"))).unwrap();
         support::add_address("bgk0", HOST, 1);

@@ -173,6 +173,8 @@ pub struct FlowRecord {
     pub layers: u8,
     /// Who used or made the socket, when the last event was sent.
     pub process: Process,
+    /// Volumes whose data the socket may carry, a bit each, when the last event was sent.
+    pub volumes: u64,
 }
 
 /// One event of the ring buffer: a flow's first packet under a judgement, or its counts a second later.
@@ -232,6 +234,8 @@ pub struct Provenance {
     /// 1 where the socket may be anybody's, [`SocketFacts::everybody`](super::SocketFacts::everybody). Filled where a
     /// selector asks for cgroups or users.
     pub everybody: u64,
+    /// Volumes whose data the sending socket may carry, a bit each. Filled where a selector asks for volumes, else 0.
+    pub volumes: u64,
     /// Id of the sending socket's cgroup; 0 where there is none. Filled where a record of the packet is kept.
     pub cgroup: u64,
     /// Who used or made the sending socket. Filled where an event or a record without a pin may come of the packet.

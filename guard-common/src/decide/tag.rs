@@ -2,7 +2,8 @@
 //! and the sets of its ports and peers.
 
 use crate::abi::{
-    self, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, PolicyTable, SmallTable, SmallTable6, dimension,
+    self, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, MAX_VOLUMES, PolicyTable, SmallTable, SmallTable6,
+    dimension,
 };
 use crate::interval;
 use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
@@ -10,7 +11,7 @@ use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_
 use crate::tables::{ByOrigin, Origin, Tables};
 use crate::trace::Trace;
 
-/// The pins that the packet's interface, cgroup and mark let match: what needs no header.
+/// The pins that the packet's interface, mark, cgroup, user and volumes let match: what needs no header.
 #[inline(always)]
 #[must_use]
 pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
@@ -46,7 +47,25 @@ pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByO
         }
         pins &= matching;
     }
+    if policy.dimensions & dimension::VOLUME != 0 {
+        pins &= policy.any_volume | volume_pins(policy, origin.volumes());
+    }
     ByOrigin { pins, unplaced: unplaced & pins }
+}
+
+/// The pins that volumes let match, by their slots.
+#[inline(always)]
+fn volume_pins(policy: &PolicyTable, volumes: u64) -> u64 {
+    let mut pins = u64::from(policy.zero);
+    let mut left = volumes;
+    for _ in 0..MAX_VOLUMES {
+        if left == 0 {
+            break;
+        }
+        pins |= at(&policy.volume_pins, left.trailing_zeros());
+        left &= left - 1;
+    }
+    pins
 }
 
 /// The pins that a cgroup lets match, by the ids of it and of those above it from level 1 on.

@@ -1,6 +1,7 @@
 //! The hooks: what a program reads of its packet, or of a process's request, from the kernel's context, a file for
 //! each.
 
+mod carrier;
 mod sender;
 mod socket;
 mod sockopt;
@@ -9,6 +10,7 @@ mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
+pub use carrier::{carries, ends, forks, frees, maps, opens, overflowed, uses};
 pub use sender::sends;
 pub use socket::{made, used};
 pub use sockopt::may_set;
@@ -45,6 +47,9 @@ pub trait Source {
 
     /// What is kept with the sending socket.
     fn facts(&self) -> Option<*mut SocketFacts>;
+
+    /// Slots of the volumes whose data the sending socket may carry, a bit each.
+    fn volumes(&self) -> u64;
 
     /// The owner of the sending socket; [`NO_USER`](guard_common::abi::NO_USER) where there is none.
     fn owner(&self) -> u32;

@@ -25,16 +25,9 @@ const FAMILIES: [u16; 3] = [2, 10, 17];
 /// `socket` must be the `struct socket` that the kernel gave this program.
 #[inline(always)]
 pub unsafe fn sends(socket: *const c_void) {
-    if socket.is_null() {
-        return;
-    }
-    // SAFETY: the caller vouches for the socket, and the verifier holds the place against the kernel's types.
-    let sk = unsafe { *socket.byte_add(SOCKET_SK.load() as usize).cast::<*mut c_void>() };
-    if sk.is_null() {
-        return;
-    }
-    // SAFETY: the socket is the kernel's, as above, and zeroes are facts: those of nobody.
+    // SAFETY: the socket is the kernel's, and zeroes are facts: those of nobody.
     unsafe {
+        let Some(sk) = sock_of(socket) else { return };
         let facts = match SOCKET_FACTS.get(sk) {
             None if are_named() && can_leave(sk) => SOCKET_FACTS.get_or_make(sk),
             facts => facts,
@@ -45,13 +38,28 @@ pub unsafe fn sends(socket: *const c_void) {
     }
 }
 
+/// The `struct sock` of a `struct socket`.
+///
+/// # Safety
+///
+/// As for [`sends`].
+#[inline(always)]
+pub(super) unsafe fn sock_of(socket: *const c_void) -> Option<*mut c_void> {
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: the caller vouches for the socket, and the verifier holds the place against the kernel's types.
+    let sk = unsafe { *socket.byte_add(SOCKET_SK.load() as usize).cast::<*mut c_void>() };
+    if sk.is_null() { None } else { Some(sk) }
+}
+
 /// Whether packets of a socket can leave the host.
 ///
 /// # Safety
 ///
 /// `sk` must be a `struct sock` that the kernel gave this program.
 #[inline(always)]
-unsafe fn can_leave(sk: *const c_void) -> bool {
+pub(super) unsafe fn can_leave(sk: *const c_void) -> bool {
     // SAFETY: as for `sends`.
     let family = unsafe { *sk.byte_add(SOCK_FAMILY.load() as usize).cast::<u16>() };
     FAMILIES.contains(&family)

@@ -6,10 +6,11 @@ use aya_ebpf::helpers::generated::{
     bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes,
 };
 use aya_ebpf::programs::TcContext;
-use guard_common::abi::{MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
+use guard_common::abi::{CarrierControl, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
 
 use super::Source;
-use crate::maps::SOCKET_FACTS;
+use super::carrier::control;
+use crate::maps::{SOCKET_FACTS, SOCKET_VOLUMES};
 
 impl Source for TcContext {
     #[inline(always)]
@@ -76,6 +77,22 @@ impl Source for TcContext {
         unsafe {
             let socket = (*self.skb.skb).__bindgen_anon_2.sk;
             if socket.is_null() { None } else { SOCKET_FACTS.get(socket.cast()) }
+        }
+    }
+
+    #[inline(always)]
+    fn volumes(&self) -> u64 {
+        // SAFETY: as for `facts`; the words are the maps' own.
+        unsafe {
+            let socket = (*self.skb.skb).__bindgen_anon_2.sk;
+            if socket.is_null() {
+                return 0;
+            }
+            // Where a carrier found no room, it may be any sender.
+            if control(CarrierControl::Overflowed) != 0 {
+                return u64::MAX;
+            }
+            SOCKET_VOLUMES.get(socket.cast()).map_or(0, |kept| core::ptr::read_volatile(kept))
         }
     }
 

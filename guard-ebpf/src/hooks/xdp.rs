@@ -61,6 +61,11 @@ impl Source for XdpContext {
     }
 
     #[inline(always)]
+    fn volumes(&self) -> u64 {
+        0
+    }
+
+    #[inline(always)]
     fn owner(&self) -> u32 {
         NO_USER
     }

@@ -59,6 +59,9 @@ pub struct Args {
     /// The user of that process: a name of /etc/passwd, or a number.
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
+    /// A volume whose data that process carries, by its path; may be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub volume: Vec<PathBuf>,
     /// That process itself, where it runs on this host: it has the cgroup and the user.
     #[arg(long, value_name = "PID", conflicts_with_all = ["cgroup", "user"])]
     pub pid: Option<u32>,
@@ -70,7 +73,7 @@ pub struct Args {
     pub pcap: Option<PathBuf>,
     /// Have the kernel's program judge the same frames (BPF_PROG_TEST_RUN, by a copy that guards nothing),
     /// and end with exit code 1 where it decides otherwise. Needs root.
-    #[arg(long, requires = "pcap", conflicts_with_all = ["cgroup", "user", "pid"])]
+    #[arg(long, requires = "pcap", conflicts_with_all = ["cgroup", "user", "volume", "pid"])]
     pub kernel: bool,
     /// One JSON object, or with --pcap one a frame.
     #[arg(long)]
@@ -124,6 +127,7 @@ fn surroundings(args: &Args) -> Result<Surroundings> {
         interface: args.iface.clone(),
         mark: args.mark,
         cgroup: args.cgroup.clone(),
+        volumes: args.volume.iter().map(|path| path.components().collect()).collect(),
         ..Surroundings::default()
     };
     if let Some(name) = &args.user {

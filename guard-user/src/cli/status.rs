@@ -8,7 +8,9 @@ use super::table::{numbers, plain, words, write, write_wrapped};
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
-use crate::control::status::{BypassStatus, ProcessStatus, Status, UnplacedStatus, UntaggedStatus};
+use crate::control::status::{
+    BypassStatus, CarriersStatus, ProcessStatus, Status, UnplacedStatus, UntaggedStatus,
+};
 use crate::exit::Exit;
 use crate::health::Problem;
 use crate::report::number::grouped;
@@ -56,6 +58,7 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_head(status, out)?;
     write_interfaces(status, out)?;
     write_bypass(&status.bypass, out)?;
+    write_carriers(&status.carriers, out)?;
     write_pins(status, out)?;
     write_unplaced(status, out)?;
     write_untagged(status, out)?;
@@ -113,6 +116,44 @@ fn write_head(status: &Status, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "OBSERVING: nothing is dropped, everything is counted")?;
     }
     Ok(())
+}
+
+/// Carriers that are shown to people; `--json` has more.
+const CARRIERS: usize = 10;
+
+/// Who carries data of volumes, where any pin selects one.
+fn write_carriers(carriers: &CarriersStatus, out: &mut impl Write) -> io::Result<()> {
+    if carriers.volumes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ncarriers of volumes")?;
+    for volume in &carriers.volumes {
+        let mounted = if volume.mounted { "" } else { ", NOT mounted" };
+        write_indented(&format!("{}, by {}{mounted}", plain(&volume.path), volume.spread), out)?;
+    }
+    let paths = |volumes: &[String]| volumes.iter().map(|path| plain(path)).collect::<Vec<_>>().join(", ");
+    let of_cgroups = carriers.cgroups.iter().map(|it| {
+        let name = it.cgroup.as_ref().map_or("(gone)".to_owned(), |path| plain(path));
+        [format!("cgroup {name}"), paths(&it.volumes), it.since.clone()]
+    });
+    let of_processes = carriers.processes.iter().take(CARRIERS).map(|it| {
+        let unit = it.process.unit.as_ref().map(|unit| format!(", {}", plain(unit))).unwrap_or_default();
+        let name = format!("{} ({}){unit}", plain(&it.process.command), it.process.pid);
+        [name, paths(&it.volumes), it.since.clone()]
+    });
+    let rows: Vec<[String; 3]> = of_cgroups.chain(of_processes).collect();
+    if rows.is_empty() {
+        return write_indented("nobody has read any of them", out);
+    }
+    write(out, [words("who"), words("volume"), words("since")], &rows)?;
+    match carriers.count.saturating_sub(CARRIERS.min(carriers.processes.len())) {
+        0 => {}
+        more => write_indented(&format!("and {more} more processes"), out)?,
+    }
+    match carriers.copies {
+        0 => Ok(()),
+        files => write_indented(&format!("{} files elsewhere have data of them", grouped(files)), out),
+    }
 }
 
 fn write_interfaces(status: &Status, out: &mut impl Write) -> io::Result<()> {

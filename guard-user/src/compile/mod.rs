@@ -11,10 +11,12 @@ pub(crate) mod tests;
 pub use overlay::geo_image;
 pub use policy::policy_table;
 
+use std::path::PathBuf;
+
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use crate::config::policy::PortRange;
+use crate::config::policy::{PortRange, Volume};
 
 /// What a policy's names stand for on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct HostFacts {
     /// What cgroups of these paths were before they were made anew, at most [`MAX_FORMER`](Self::MAX_FORMER), the
     /// latest last. Sockets that were made in one send on after it is removed.
     pub former: Vec<CgroupFact>,
+    /// The volumes that the policy names, with their slots.
+    pub volumes: Vec<VolumeFact>,
     /// The cgroups that are above any of those and exist: what is made below them from now on may be one of those,
     /// made anew. Empty: nothing that is made later counts as any of those.
     pub parents: Vec<CgroupParentFact>,
@@ -56,6 +60,15 @@ impl HostFacts {
             }
         }
     }
+}
+
+/// A volume that a policy names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeFact {
+    /// The volume.
+    pub volume: Volume,
+    /// Its slot, below [`MAX_VOLUMES`](guard_common::abi::MAX_VOLUMES): what carriers and sockets have in the kernel.
+    pub slot: u32,
 }
 
 /// A cgroup that a policy names, as it is on this host.
@@ -156,6 +169,20 @@ pub enum CompileError {
         pin: String,
         /// The user as the policy has it.
         user: String,
+    },
+    /// A pin selects a volume that has no slot.
+    #[error(
+        "pin \"{pin}\" selects the volume {}, for which there is no slot: earlier configs have used all {max}, and \
+         carriers of their volumes may still run. Start the host anew, or name volumes that were named before",
+        path.display()
+    )]
+    NoVolume {
+        /// The pin.
+        pin: String,
+        /// The volume's path.
+        path: PathBuf,
+        /// How many slots there are.
+        max: usize,
     },
     /// A cgroup lies deeper than the tables look.
     #[error(

@@ -10,7 +10,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::classes::{Key, Name, Range, Sets, borders, fill, v4_range, v6_range};
 use super::{CompileError, HostFacts, KernelExemption};
-use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
+use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record, Volume};
 
 /// The policy table of one generation.
 ///
@@ -34,6 +34,7 @@ pub fn policy_table(
     fill_interfaces(&mut table, &policy.pins, host)?;
     fill_cgroups(&mut table, &policy.pins, host)?;
     fill_users(&mut table, &policy.pins)?;
+    fill_volumes(&mut table, &policy.pins, host)?;
     fill_marks(&mut table, &policy.pins)?;
     fill_nat64(&mut table, &policy.geo.nat64)?;
     Ok(table)
@@ -57,6 +58,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
         (any(|pin| !pin.select.interfaces.is_empty()), dimension::INTERFACE),
         (any(|pin| !pin.select.cgroups.is_empty()), dimension::CGROUP),
         (any(|pin| !pin.select.users.is_empty()), dimension::USER),
+        (any(|pin| !pin.select.volumes.is_empty()), dimension::VOLUME),
         (any(|pin| !pin.select.marks.is_empty()), dimension::MARK),
         (!policy.failsafe.is_empty(), dimension::FAILSAFE),
         (!exemptions.is_empty(), dimension::EXEMPTION),
@@ -388,6 +390,24 @@ fn fill_users(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError>
     table.user_len = selected.len() as u32;
     for ((place, set), (uid, pins)) in table.users.iter_mut().zip(&mut table.user_pins).zip(selected) {
         (*place, *set) = (uid, pins);
+    }
+    Ok(())
+}
+
+fn fill_volumes(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
+    table.any_volume = pins_where(pins, |pin| pin.select.volumes.is_empty());
+    for (at, pin) in pins.iter().enumerate() {
+        for path in &pin.select.volumes {
+            let (spread, ignores_copies) = (pin.select.spread, pin.select.ignores_copies);
+            let volume = Volume { path: path.clone(), spread, ignores_copies };
+            let fact = host.volumes.iter().find(|it| it.volume == volume);
+            let place = fact.and_then(|fact| table.volume_pins.get_mut(fact.slot as usize));
+            let Some(place) = place else {
+                let (pin, path) = (pin.name.clone(), path.clone());
+                return Err(CompileError::NoVolume { pin, path, max: abi::MAX_VOLUMES });
+            };
+            *place |= 1 << at;
+        }
     }
     Ok(())
 }

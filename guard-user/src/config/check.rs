@@ -15,7 +15,7 @@ use super::limits;
 use super::places::{self, CARRIERS};
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, Pin, Policy, PortRange,
-    Record, Selectors, SentBy, Site, State,
+    Record, Selectors, SentBy, Site, Spread, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -102,7 +102,11 @@ fn check_noting(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
         return;
     }
     for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
-        let lists = [("pin.select.cgroups", &raw.cgroups), ("pin.select.users", &raw.users)];
+        let lists = [
+            ("pin.select.cgroups", &raw.cgroups),
+            ("pin.select.users", &raw.users),
+            ("pin.select.volumes", &raw.volumes),
+        ];
         for (field, list) in lists.into_iter().filter_map(|(field, list)| Some((field, list.as_ref()?))) {
             sink.error(list.at, field, ErrorKind::UsesUnnoted { pin: pin.name.clone() });
         }
@@ -217,6 +221,7 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         let at = raw.remote_ports.as_ref().map_or(raw.at, |list| list.at);
         sink.error(at, "pin.select.remote_ports", ErrorKind::NoCommonProtocol);
     }
+    let spread = [Spread::Cgroup, Spread::Process].map(|spread| (spread.name(), spread));
     Selectors {
         sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
         ports,
@@ -225,6 +230,9 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         cgroups: each(&raw.cgroups, "pin.select.cgroups", sink, values::cgroup),
         users: each(&raw.users, "pin.select.users", sink, values::user),
         sent_by: choice(&raw.sent_by, "pin.select.sent_by", &sent_by, sink).unwrap_or_default(),
+        volumes: each(&raw.volumes, "pin.select.volumes", sink, values::volume),
+        spread: choice(&raw.spread, "pin.select.spread", &spread, sink).unwrap_or_default(),
+        ignores_copies: !raw.copies.unwrap_or(true),
         marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
     }
 }
@@ -295,6 +303,7 @@ fn check_limits(raw: &Raw, sink: &mut Sink<'_>) {
         ),
         ("pin.select.cgroups", "cgroups of all pins", limits::CGROUPS, select(|select| &select.cgroups)),
         ("pin.select.users", "users of all pins", limits::USERS, select(|select| &select.users)),
+        ("pin.select.volumes", "volumes of all pins", limits::VOLUMES, select(|select| &select.volumes)),
         ("bypass.allow", "cgroups that may bypass", limits::BYPASS_ALLOWED, items(vec![&raw.bypass_allow])),
         ("pin.select.marks", "marks of all pins", limits::MARKS, select(|select| &select.marks)),
     ];

@@ -153,6 +153,22 @@ pub enum ErrorKind {
         /// What the kernel lacks.
         reason: String,
     },
+    /// A pin goes by volumes, and this kernel does not tell who reads what.
+    #[error("the pin {} goes by who reads a volume, which this kernel does not tell: {reason}", quoted(pin))]
+    CarrierUnknown {
+        /// The pin.
+        pin: String,
+        /// What the kernel lacks.
+        reason: String,
+    },
+    /// A path at which no file system can be mounted, or at which another thing is.
+    #[error("{} is no volume: {reason}", quoted(&path.to_string_lossy()))]
+    NotAVolume {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
     /// Neither an address with a prefix length nor anything like it.
     #[error("{} is no CIDR", quoted(text))]
     BadCidr {

@@ -23,6 +23,11 @@ impl ErrorKind {
             }
             Self::UsesUnnoted { .. } => "leave `sockets.note` out, or pin by something else".into(),
             Self::UserMissing { .. } => "give its number; names are looked up in /etc/passwd alone".into(),
+            Self::CarrierUnknown { .. } => {
+                "pin by address, port or cgroup, or run a kernel with BPF LSM or tracing programs (Debian's have both)"
+                    .into()
+            }
+            Self::NotAVolume { .. } => "name the folder at which the file system is mounted (findmnt -T)".into(),
             Self::SenderUnknown { .. } => {
                 "write sent_by = \"socket\" beside it: then who made or connected the socket counts, or sent datagrams by it".into()
             }
@@ -190,6 +195,8 @@ impl ErrorKind {
             Self::UsesUnnoted { .. } => "uses-unnoted",
             Self::UserMissing { .. } => "user-missing",
             Self::SenderUnknown { .. } => "sender-unknown",
+            Self::CarrierUnknown { .. } => "carrier-unknown",
+            Self::NotAVolume { .. } => "not-a-volume",
             Self::FileTooLong => "file-too-long",
             Self::NotUtf8 => "not-utf8",
             Self::Syntax { .. } => "syntax",

@@ -1,6 +1,6 @@
 //! Holds a config without errors against the host that it is for: what a start would stumble over.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -49,6 +49,12 @@ pub trait HostView {
     /// Why the kernel does not tell which process sends.
     fn sender_fault(&self) -> Option<String>;
 
+    /// Why the kernel does not tell who reads what.
+    fn carrier_fault(&self) -> Option<String>;
+
+    /// What is at the path of a volume.
+    fn volume(&self, path: &Path) -> SeenVolume;
+
     /// Whether there is a cgroup at this path below the root.
     fn has_cgroup(&self, path: &str) -> bool;
 
@@ -74,6 +80,19 @@ pub enum GeoFault {
         /// What there is too much of.
         reason: String,
     },
+}
+
+/// What is at the path of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeenVolume {
+    /// A file system is mounted there.
+    Mounted,
+    /// A part of one is, and all of it counts: the file system is the same wherever it is mounted.
+    Part(PathBuf),
+    /// None is, and one may be later.
+    Absent,
+    /// Another thing is, in words.
+    Unfit(String),
 }
 
 /// A network interface.
@@ -126,6 +145,16 @@ fn find_unknown_senders(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &
             let kind = ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
             sink.error(raw.at, "pin.select.sent_by", kind);
         }
+        if let (Some(list), Some(reason)) = (&raw.volumes, host.carrier_fault()) {
+            let kind = ErrorKind::CarrierUnknown { pin: pin.name.clone(), reason };
+            sink.error(list.at, "pin.select.volumes", kind);
+        }
+        for (item, path) in items(&raw.volumes).zip(&pin.select.volumes) {
+            if let SeenVolume::Unfit(reason) = host.volume(path) {
+                let kind = ErrorKind::NotAVolume { path: path.clone(), reason };
+                sink.error(item.span().start, "pin.select.volumes", kind);
+            }
+        }
     }
 }
 
@@ -171,6 +200,14 @@ pub(super) fn find_warnings(
         look_at_ports(raw, policy, ephemeral, sink);
     }
     for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
+        for (item, path) in items(&raw.volumes).zip(&pin.select.volumes) {
+            let kind = match host.volume(path) {
+                SeenVolume::Mounted | SeenVolume::Unfit(_) => continue,
+                SeenVolume::Part(of) => WarningKind::VolumePart { path: path.clone(), of },
+                SeenVolume::Absent => WarningKind::VolumeAbsent { path: path.clone() },
+            };
+            sink.warn(item.span().start, "pin.select.volumes", kind);
+        }
         for (item, cgroup) in items(&raw.cgroups).zip(&pin.select.cgroups) {
             if !host.has_cgroup(cgroup) {
                 let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };

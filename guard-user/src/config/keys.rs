@@ -87,13 +87,13 @@ pub static SECTIONS: [Section; 15] = [
                   selectors; the ones that it uses are ANDed, the values in one are ORed. A pin that is known \
                   in several ways has several, each as `[[pin.select]]`: any of them is enough. All pins \
                   together have at most 64. \
-                  Over all pins at most 1024 sources, 256 cgroups, 256 users and 64 marks; 480 ports together with \
+                  Over all pins at most 1024 sources, 256 cgroups, 256 users, 64 volumes and 64 marks; 480 ports together with \
                   the failsafe rules' local ports, and 240 remote ports with theirs.",
     },
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 45] = [
+pub static KEYS: [Key; 48] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -470,6 +470,36 @@ pub static KEYS: [Key; 45] = [
         meaning: "Whose `cgroups` and `users` count. `socket`: of the processes that made the socket, connected it or sent \
                   datagrams by it to an address, ever. `process`: besides, of each that sends anything by it; a kernel \
                   without BPF LSM and tracing programs can't tell, and there it is refused.",
+    },
+    Key {
+        section: "pin.select",
+        name: "volumes",
+        kind: Kind::List,
+        need: Need::Optional("any"),
+        example: r#"["/srv/mail-ie"]"#,
+        meaning: "Volumes whose data is pinned: absolute paths at which file systems are mounted. Whoever opens, reads or \
+                  maps a file there is a carrier until it ends, and so are the processes that it makes; what a carrier \
+                  sends, by whatever socket, is the pin's. A kernel without BPF LSM and tracing programs can't tell, and \
+                  there it is refused.",
+    },
+    Key {
+        section: "pin.select",
+        name: "spread",
+        kind: Kind::Text,
+        need: Need::Default(r#""cgroup""#),
+        example: r#""process""#,
+        meaning: "Who carries data of `volumes` beside the process that read it. `cgroup`: all processes of its cgroup and \
+                  of those below it, until there are none, but never those of the root and of `init.scope`. `process`: \
+                  nobody.",
+    },
+    Key {
+        section: "pin.select",
+        name: "copies",
+        kind: Kind::Boolean,
+        need: Need::Default("true"),
+        example: "false",
+        meaning: "Whether data of `volumes` is followed into files elsewhere on the host: what a carrier writes to has it, and \
+                  whoever reads that is a carrier too.",
     },
     Key {
         section: "pin.select",

@@ -28,6 +28,8 @@ pub const CGROUPS: usize = 256;
 pub const BYPASS_ALLOWED: usize = 256;
 /// Users of all pins together.
 pub const USERS: usize = 256;
+/// Volumes of all pins together, each as often as it is named: each is one bit of a 64-bit word.
+pub const VOLUMES: usize = 64;
 /// Bytes of a user's name (useradd(8)).
 pub const USER_BYTES: usize = 32;
 /// Levels of a cgroup below the root.
@@ -52,6 +54,7 @@ const _: () = {
     use guard_common::abi;
     assert!(NAT64 == abi::MAX_NAT64);
     assert!(PINS == abi::MAX_PINS && FAILSAFE == abi::MAX_FAILSAFES);
+    assert!(VOLUMES == abi::MAX_VOLUMES);
     assert!(BYPASS_ALLOWED == abi::MAX_BYPASS_ALLOWED && USERS == abi::MAX_USERS);
     assert!(
         CGROUPS == abi::MAX_CGROUPS && CGROUP_LEVELS == abi::MAX_CGROUP_LEVELS && MARKS == abi::MAX_MARKS

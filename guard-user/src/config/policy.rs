@@ -3,6 +3,7 @@
 //! Every value here has passed every check, so nobody needs to look at it with suspicion again: names
 //! are unique, networks have no host bits, groups are resolved to jurisdictions, limits are kept.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -52,6 +53,17 @@ impl Policy {
     /// The pins, each once: the first way in which it is known.
     pub fn distinct_pins(&self) -> impl Iterator<Item = &Pin> {
         self.pins.chunk_by(|one, next| one.name == next.name).filter_map(<[Pin]>::first)
+    }
+
+    /// The volumes that pins select, each once.
+    #[must_use]
+    pub fn volumes(&self) -> BTreeSet<Volume> {
+        let of = |select: &Selectors| -> Vec<Volume> {
+            let (spread, ignores_copies) = (select.spread, select.ignores_copies);
+            let volume = |path: &PathBuf| Volume { path: path.clone(), spread, ignores_copies };
+            select.volumes.iter().map(volume).collect()
+        };
+        self.pins.iter().flat_map(|pin| of(&pin.select)).collect()
     }
 
     /// The names of the pins, each once.
@@ -243,6 +255,12 @@ pub struct Selectors {
     pub users: Vec<User>,
     /// What cgroups and users are of.
     pub sent_by: SentBy,
+    /// Volumes whose data is carried: where file systems are mounted, as absolute paths.
+    pub volumes: Vec<PathBuf>,
+    /// Who carries it, beside the process that read it.
+    pub spread: Spread,
+    /// Whether data of `volumes` is not followed into files elsewhere.
+    pub ignores_copies: bool,
     /// Firewall marks.
     pub marks: Vec<Mark>,
 }
@@ -252,6 +270,38 @@ impl Selectors {
     #[must_use]
     pub fn asks_for_senders(&self) -> bool {
         self.sent_by == SentBy::Process && !(self.cgroups.is_empty() && self.users.is_empty())
+    }
+}
+
+/// A volume with who carries its data: each has a slot of its own in the kernel's tables.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Volume {
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// Who carries its data, beside the process that read it.
+    pub spread: Spread,
+    /// Whether its data is not followed into files elsewhere.
+    pub ignores_copies: bool,
+}
+
+/// Who carries data of a volume, beside the process that read it and its children.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Spread {
+    /// All processes of its cgroup and of those below it, but for the root's and `init.scope`'s.
+    #[default]
+    Cgroup,
+    /// Nobody.
+    Process,
+}
+
+impl Spread {
+    /// The name that a config uses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Process => "process",
+        }
     }
 }
 

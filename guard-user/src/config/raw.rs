@@ -93,6 +93,9 @@ pub(super) struct RawSelect {
     pub(super) cgroups: Option<List>,
     pub(super) users: Option<List>,
     pub(super) sent_by: Option<Text>,
+    pub(super) volumes: Option<List>,
+    pub(super) spread: Option<Text>,
+    pub(super) copies: Option<bool>,
     pub(super) marks: Option<List>,
 }
 
@@ -202,7 +205,8 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
 }
 
 fn read_select(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSelect {
-    let selectors = ["sources", "ports", "remote_ports", "interfaces", "cgroups", "users", "marks"];
+    let selectors =
+        ["sources", "ports", "remote_ports", "interfaces", "cgroups", "users", "volumes", "marks"];
     require_dimension(section, "pin.select", &selectors, sink);
     RawSelect {
         at: section.at,
@@ -213,6 +217,9 @@ fn read_select(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSelect {
         cgroups: section.list("cgroups", sink),
         users: section.list("users", sink),
         sent_by: section.text("sent_by", sink),
+        volumes: section.list("volumes", sink),
+        spread: section.text("spread", sink),
+        copies: section.boolean("copies", sink),
         marks: section.list("marks", sink),
     }
 }

@@ -106,7 +106,8 @@ fn look_at_way(
     sink: &mut Sink<'_>,
 ) {
     let select = &pin.select;
-    let narrow = !select.cgroups.is_empty() || !select.users.is_empty() || !select.marks.is_empty();
+    let is_by_process = !select.cgroups.is_empty() || !select.users.is_empty() || !select.volumes.is_empty();
+    let narrow = is_by_process || !select.marks.is_empty();
     let remote = &select.remote_ports;
     let ports = if select.ports.is_empty() { remote } else { &select.ports };
     let is_every_remote = remote.is_empty() || remote.iter().any(is_full);

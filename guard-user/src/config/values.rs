@@ -197,6 +197,11 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, ErrorKind> {
     path_within(text, limits::PATH_BYTES, "is longer than a path can be (4095 bytes)")
 }
 
+/// Where a volume is mounted: an absolute path, as the list of mounts has it.
+pub(crate) fn volume(text: &str) -> Result<PathBuf, ErrorKind> {
+    path(text).map(|path| path.components().collect())
+}
+
 /// An absolute path that fits into a socket's address.
 pub(crate) fn socket(text: &str) -> Result<PathBuf, ErrorKind> {
     path_within(text, limits::SOCKET_BYTES, "is longer than a socket's path can be (107 bytes)")

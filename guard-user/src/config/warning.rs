@@ -1,6 +1,7 @@
 //! What is legal in a config and may surprise.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
@@ -184,6 +185,24 @@ pub enum WarningKind {
         /// Its path.
         cgroup: String,
     },
+    /// A volume at whose path nothing is mounted.
+    #[error("nothing is mounted at {}", quoted(&path.to_string_lossy()))]
+    VolumeAbsent {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A volume that is a part of a file system.
+    #[error(
+        "{} is the folder {} of a file system, all of which counts as the volume",
+        quoted(&path.to_string_lossy()),
+        quoted(&of.to_string_lossy())
+    )]
+    VolumePart {
+        /// The path.
+        path: PathBuf,
+        /// Which folder of the file system is mounted there.
+        of: PathBuf,
+    },
     /// A Unix group without a number.
     #[error("{reason}")]
     GroupUnresolved {
@@ -312,6 +331,13 @@ impl WarningKind {
             Self::CgroupMissing { .. } => {
                 "correct the path, or start the slice: nothing is known by it until it is there".into()
             }
+            Self::VolumeAbsent { .. } => {
+                "correct the path, or mount it: it is known as soon as it is there, and what was read from it before is not"
+                    .into()
+            }
+            Self::VolumePart { .. } => {
+                "whoever reads any file of the file system is a carrier: give pinned data one of its own".into()
+            }
             Self::GroupUnresolved { .. } => {
                 "make it (groupadd --system), or correct the name: its members have no rights until then"
                     .into()
@@ -353,6 +379,8 @@ impl WarningKind {
             Self::InterfaceMissing { .. } => "interface-missing",
             Self::InterfaceUnread { .. } => "interface-unread",
             Self::CgroupMissing { .. } => "cgroup-missing",
+            Self::VolumeAbsent { .. } => "volume-absent",
+            Self::VolumePart { .. } => "volume-part",
             Self::GroupUnresolved { .. } => "group-unresolved",
             Self::SocketUnusable { .. } => "socket-unusable",
             Self::StateUnusable { .. } => "state-unusable",

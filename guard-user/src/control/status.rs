@@ -37,6 +37,8 @@ pub struct Status {
     pub bypass: BypassStatus,
     /// Who makes and uses sockets, which the kernel keeps with them.
     pub sockets: SocketsStatus,
+    /// Who carries data of the volumes that pins select.
+    pub carriers: CarriersStatus,
     /// Cgroups that were made again, and counted as pinned until the tables had them.
     pub unplaced: UnplacedStatus,
     /// Egress that no pin tags, and that could go beyond its link.
@@ -124,6 +126,56 @@ pub struct SocketsStatus {
     pub cgroup: String,
     /// Whether the hooks that note it are attached to it.
     pub attached: bool,
+}
+
+/// Who carries data of the volumes that pins select: what they send is pinned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriersStatus {
+    /// The volumes.
+    pub volumes: Vec<VolumeStatus>,
+    /// How many processes there are, those that are gone by now and not shown among them.
+    pub count: usize,
+    /// The processes, at most 100 of them.
+    pub processes: Vec<CarrierStatus>,
+    /// How many files elsewhere have data of the volumes, written by carriers.
+    pub copies: u64,
+    /// The cgroups, all of whose processes are.
+    pub cgroups: Vec<CarrierCgroupStatus>,
+}
+
+/// A volume that pins select.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeStatus {
+    /// Where it is mounted.
+    pub path: String,
+    /// `cgroup` or `process`, as `spread` says.
+    pub spread: String,
+    /// Whether anything is mounted there.
+    pub mounted: bool,
+}
+
+/// A process that carries data of volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierStatus {
+    /// Paths of the volumes.
+    pub volumes: Vec<String>,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// The process.
+    pub process: ProcessStatus,
+}
+
+/// A cgroup whose processes all count as carriers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierCgroupStatus {
+    /// Paths of the volumes.
+    pub volumes: Vec<String>,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Its path below the cgroup v2 root; null where it is gone.
+    pub cgroup: Option<String>,
+    /// The last service, scope or slice on that path; null where there is none.
+    pub unit: Option<String>,
 }
 
 /// A process that used or made a socket.

@@ -59,6 +59,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         cgroup_id: record.cgroup,
         cgroup: names.and_then(|names| names.cgroups.get(&record.cgroup).cloned()),
         process: Process::of(&record.process),
+        volumes: volumes(names, record.volumes),
         packets: added.packets,
         bytes: added.bytes,
         flow_packets: record.packets,
@@ -97,6 +98,20 @@ fn pin_names(names: Option<&Arc<Names>>, set: u64) -> Vec<Arc<str>> {
             (0..64).filter(|number| set >> number & 1 == 1).map(|number| number_name(number).into()).collect()
         }
     }
+}
+
+/// The volumes in these slots; those that the generation does not name by their numbers.
+fn volumes(names: Option<&Arc<Names>>, slots: u64) -> Vec<Arc<str>> {
+    // Where carriers found no room, every sender has all bits: then those that have names are all there are.
+    let known = |slot: &u32| names.and_then(|names| names.volumes.get(slot).cloned());
+    let set = (0..64).filter(|slot| slots >> slot & 1 == 1);
+    let named =
+        set.filter_map(|slot| known(&slot).or_else(|| (slots != u64::MAX).then(|| number_name(slot).into())));
+    let mut volumes: Vec<Arc<str>> = named.collect();
+    volumes.sort_unstable();
+    // One that spreads in two ways has two slots.
+    volumes.dedup();
+    volumes
 }
 
 fn number_name(number: u32) -> String {
@@ -167,6 +182,7 @@ mod tests {
             ],
             exemptions: HashMap::from([(4, "mlat-1".into())]),
             interfaces: HashMap::from([(2, "eth0".into())]),
+            volumes: HashMap::from([(3, "/srv/mail-ie".into()), (9, "/srv/mail-ie".into())]),
             cgroups: HashMap::from([(77, "mail.slice".into())]),
         });
         generations

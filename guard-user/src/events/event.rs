@@ -57,6 +57,8 @@ pub struct Event {
     pub cgroup: Option<Arc<str>>,
     /// Who used or made that socket, where it is known.
     pub process: Option<Process>,
+    /// Volumes whose data the sending socket may carry, where the policy selects by volumes.
+    pub volumes: Vec<Arc<str>>,
     /// Packets since the last event of the flow.
     pub packets: u64,
     /// Bytes on the wire since the last event of the flow.

@@ -89,6 +89,8 @@ fields! {
                 "cgroup": process.cgroup.as_deref(), "unit": process.unit(),
             })
         });
+    "volumes": "Paths of the volumes whose data the sending socket may carry, because a carrier sent by it; empty where no pin selects by volumes. A slot of an earlier config is `#` and its number.",
+        |event| json!(event.volumes.iter().map(|path| &**path).collect::<Vec<_>>());
     "packets": "Packets since the last event of the flow, GSO segments counted as one.",
         |event| json!(event.packets);
     "bytes": "Bytes on the wire since the last event of the flow.",
@@ -209,7 +211,7 @@ mod tests {
     fn an_event_is_one_line_with_every_field_in_order() {
         let line = dropped().to_json();
         assert!(!line.contains('\n'));
-        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
+        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
         assert_eq!(line, expected);
     }
 

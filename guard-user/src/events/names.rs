@@ -22,6 +22,8 @@ pub struct Names {
     pub exemptions: HashMap<u16, Arc<str>>,
     /// Names of the interfaces by index.
     pub interfaces: HashMap<u32, Arc<str>>,
+    /// Paths of the volumes that the policy names, by slot.
+    pub volumes: HashMap<u32, Arc<str>>,
     /// Paths of the cgroups that the policy names, by id.
     pub cgroups: HashMap<u64, Arc<str>>,
 }
@@ -55,6 +57,7 @@ impl Names {
             pins: pins.collect(),
             exemptions: HashMap::new(),
             interfaces: HashMap::new(),
+            volumes: HashMap::new(),
             cgroups: HashMap::new(),
         }
     }
@@ -147,6 +150,7 @@ mod tests {
             pins: vec![pin("a"), pin("b"), pin("c")],
             exemptions: HashMap::new(),
             interfaces: HashMap::new(),
+            volumes: HashMap::new(),
             cgroups: HashMap::new(),
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn dropped() -> Event {
         ifindex: 2,
         interface: Some("eth0".into()),
         mark: 0,
+        volumes: vec!["/srv/mail-ie".into()],
         cgroup_id: 0,
         cgroup: None,
         process: Some(Process {

@@ -83,6 +83,10 @@ fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
         Some(name) => write!(line, " interface={}", word(name))?,
         None => write!(line, " interface_index={}", event.ifindex)?,
     }
+    if !event.volumes.is_empty() {
+        let volumes: Vec<&str> = event.volumes.iter().map(|path| &**path).collect();
+        write!(line, " volumes={}", word(&volumes.join(",")))?;
+    }
     if let Some(cgroup) = &event.cgroup {
         write!(line, " cgroup={}", word(cgroup))?;
     }
@@ -146,7 +150,7 @@ mod tests {
             "2026-11-23T12:00:01.500Z dropped tcp 192.0.2.10:143 to 198.51.100.7:40000 in US, pin mail, \
              by imap (4711), 1 packet of 60 bytes: a pin forbids the destination's jurisdiction and no exemption covers it \
              [seq=7 phase=new verdict=drop reason=forbidden pins=mail jurisdiction=US placed_by=site \
-             rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 pid=4711 command=imap uid=97 \
+             rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 volumes=/srv/mail-ie pid=4711 command=imap uid=97 \
              user=dovecot unit=dovecot.service flow_packets=1 flow_bytes=60 generation=3 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
         );
     }
@@ -175,7 +179,7 @@ mod tests {
             "2026-11-23T12:00:01.500Z passed 250 2001:db8::1 to [2001:db8:1::1]:1 in US, in a tunnel to \
              203.0.113.9, pins mail and all, by exemption mlat-1, 3 packets of 60 bytes: an exemption covers \
              every pin that forbids the destination [seq=7 phase=new verdict=pass reason=exempt pins=mail,all \
-             jurisdiction=US placed_by=site hook=egress interface_index=2 cgroup=\"a b\\u{1b}\" \
+             jurisdiction=US placed_by=site hook=egress interface_index=2 volumes=/srv/mail-ie cgroup=\"a b\\u{1b}\" \
              exemption=mlat-1 flow_packets=1 flow_bytes=60 generation=3]"
         );
     }

@@ -1,10 +1,14 @@
 //! One generation of tables, and what its numbers stand for.
 
+use std::path::PathBuf;
+
 use guard_common::host::{HostOrigin, HostTables};
 use guard_common::interval::build::TableFull;
 
 use super::surroundings::Surroundings;
-use crate::compile::{CgroupFact, CompileError, HostFacts, KernelExemption, geo_image, policy_table};
+use crate::compile::{
+    CgroupFact, CompileError, HostFacts, KernelExemption, VolumeFact, geo_image, policy_table,
+};
 use crate::config::Policy;
 use crate::geo::GeoDb;
 
@@ -80,7 +84,9 @@ impl Explainer {
             })
             .collect();
         let interfaces = interface.map(|name| (interface_index(name), name.to_owned())).into_iter().collect();
-        let facts = HostFacts { interfaces, cgroups, ..HostFacts::default() };
+        let volumes = policy.volumes().into_iter().zip(0..).map(|(volume, slot)| VolumeFact { volume, slot });
+        let volumes = volumes.collect();
+        let facts = HostFacts { interfaces, cgroups, volumes, ..HostFacts::default() };
         let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
         let table = policy_table(&policy, &kernel, &facts, 1)?;
         let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);
@@ -137,8 +143,15 @@ impl Explainer {
             wire_len,
             cgroups: from.cgroup.as_deref().map(|path| self.ancestors(path)).unwrap_or_default(),
             users: from.user.iter().map(|(_, uid)| *uid).collect(),
+            volumes: self.slots_of(&from.volumes),
             ..HostOrigin::default()
         }
+    }
+
+    /// The slots of these volumes, a bit each, whatever the spread.
+    fn slots_of(&self, paths: &[PathBuf]) -> u64 {
+        let carried = self.facts.volumes.iter().filter(|fact| paths.contains(&fact.volume.path));
+        carried.fold(0, |slots, fact| slots | 1 << fact.slot)
     }
 
     /// The id of the cgroup on each level of a path; 0 for one that no pin selects.

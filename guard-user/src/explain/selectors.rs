@@ -57,6 +57,19 @@ pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Res
             None => return Err(format!("the user {name} is not {}", any_of(&names))),
         }
     }
+    if !select.volumes.is_empty() {
+        let names: Vec<_> = select.volumes.iter().map(|path| path.display()).collect();
+        match select.volumes.iter().find(|path| from.volumes.contains(path)) {
+            Some(path) => matched.push(format!("carries data of the volume {}", path.display())),
+            None if from.volumes.is_empty() => {
+                return Err(format!("it selects the volume {}, and none is given", any_of(&names)));
+            }
+            None => {
+                let carried: Vec<_> = from.volumes.iter().map(|path| path.display()).collect();
+                return Err(format!("the volume {} is not {}", any_of(&carried), any_of(&names)));
+            }
+        }
+    }
     let Some(layer) = layer else { return Ok(matched) };
     if !select.sources.is_empty() {
         let source = IpAddr::from(layer.src);

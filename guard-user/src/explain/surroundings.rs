@@ -1,5 +1,7 @@
 //! What a packet does not say of where it comes from.
 
+use std::path::PathBuf;
+
 /// Where a packet comes from, as a person says it.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -11,6 +13,8 @@ pub struct Surroundings {
     pub cgroup: Option<String>,
     /// The user of that process, by name or number, and its number.
     pub user: Option<(String, u32)>,
+    /// Volumes whose data that process carries.
+    pub volumes: Vec<PathBuf>,
     /// That process in words, where it is one of this host.
     pub process: Option<String>,
 }

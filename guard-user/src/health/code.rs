@@ -98,6 +98,12 @@ codes! {
     LastDatabase = "last-database",
         "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
+    VolumeAbsent = "volume-absent",
+        "Nothing is mounted at the path of a volume that a pin selects. It is known as soon as it is there.",
+        "Mount it, or correct `volumes` and reload.";
+    CarriersFull = "carriers-full",
+        "More processes or cgroups carry data of volumes than there is room for. Nobody knows which have found none, so that every local sender counts as a carrier of all volumes.",
+        "See `status` for who they are. It ends when no pin selects a volume any more, or the host starts anew: narrow what reads the volume, or its `spread`.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
         "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";

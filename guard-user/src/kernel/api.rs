@@ -10,6 +10,7 @@ use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
+use super::volumes::{ObservedVolumes, VolumeTarget};
 use super::{Counters, Interface, KernelError, Published};
 
 /// By what a program is attached.
@@ -121,9 +122,11 @@ pub struct CgroupTarget {
     pub id: u64,
     /// Whether it is also noted who sends, of all processes of the host.
     pub senders: bool,
+    /// And who carries data of which volumes, where any pin asks for volumes.
+    pub volumes: Option<VolumeTarget>,
 }
 
-/// What of ours notes who sends.
+/// What of ours notes who sends, or who carries data of volumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObservedSenders {
     /// Whether any program is attached.
@@ -178,6 +181,10 @@ pub struct Observed {
     pub sockets: Option<Vec<CgroupAttachment>>,
     /// What notes who sends.
     pub senders: ObservedSenders,
+    /// What notes who carries data of volumes.
+    pub carriers: ObservedSenders,
+    /// What that knows of volumes; `None` where it can't be looked at.
+    pub volumes: Option<ObservedVolumes>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.
@@ -272,6 +279,13 @@ pub trait Kernel: Send {
     /// # Errors
     /// Where the kernel can't be asked.
     fn held(&mut self) -> Result<BTreeSet<u16>, KernelError>;
+
+    /// Which volume is in which slot: the hash of its name, 0 for none. A slot keeps its meaning, for what carriers and
+    /// sockets have are slots.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn volume_slots(&mut self) -> Result<Vec<u64>, KernelError>;
 
     /// Marks a slot as held, or not any more.
     ///

@@ -21,7 +21,12 @@ impl LinuxKernel {
         if let Some(target) = target {
             self.allow(&target.allowed)?;
         }
-        let target = target.map(|it| CgroupTarget { cgroup: it.cgroup.clone(), id: it.id, senders: false });
+        let target = target.map(|it| CgroupTarget {
+            cgroup: it.cgroup.clone(),
+            id: it.id,
+            senders: false,
+            volumes: None,
+        });
         self.set_on_cgroup(HOOKS, target.as_ref())
     }
 

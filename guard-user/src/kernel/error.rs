@@ -270,8 +270,8 @@ pub enum KernelError {
         /// Why.
         why: String,
     },
-    /// Who sends can't be noted.
-    #[error("who sends can't be noted: {why}")]
+    /// Who sends, or who carries data of volumes, can't be noted.
+    #[error("what processes do can't be noted: {why}")]
     Senders {
         /// Why.
         why: String,

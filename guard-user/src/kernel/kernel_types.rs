@@ -3,8 +3,30 @@
 
 /// The magic number, in the host's byte order.
 const MAGIC: u16 = 0xeb9f;
-/// `BTF_KIND_STRUCT`.
+/// `BTF_KIND_STRUCT` and `BTF_KIND_UNION`.
 const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+/// How deep structs and unions without names lie in one another, at most.
+const MOST_DEEP: u32 = 8;
+
+/// Where the programs look in the kernel's structs: the name of the constant, the struct and its member.
+pub(super) static PLACES: [(&str, &str, &str); 15] = [
+    ("SOCKET_SK", "socket", "sk"),
+    ("SOCK_FAMILY", "sock_common", "skc_family"),
+    ("FILE_INODE", "file", "f_inode"),
+    ("FILE_MODE", "file", "f_mode"),
+    ("INODE_MODE", "inode", "i_mode"),
+    ("INODE_SB", "inode", "i_sb"),
+    ("INODE_RDEV", "inode", "i_rdev"),
+    ("INODE_NUMBER", "inode", "i_ino"),
+    ("INODE_GENERATION", "inode", "i_generation"),
+    ("INODE_LINKS", "inode", "i_nlink"),
+    ("SB_DEV", "super_block", "s_dev"),
+    ("TASK_FLAGS", "task_struct", "flags"),
+    ("TASK_TGID", "task_struct", "tgid"),
+    ("TASK_SIGNAL", "task_struct", "signal"),
+    ("SIGNAL_LIVE", "signal_struct", "live"),
+];
 
 /// The kernel's type information.
 pub(super) struct KernelTypes(Vec<u8>);
@@ -15,37 +37,72 @@ impl KernelTypes {
         std::fs::read("/sys/kernel/btf/vmlinux").ok().map(Self)
     }
 
-    /// The bytes before a member in a struct; `None` where there is no such member, or it begins within a byte.
+    /// The bytes before a member in a struct, also where it is in a union or struct there that has no name; `None` where
+    /// there is no such member, or it begins within a byte.
     pub(super) fn offset(&self, of: &str, member: &str) -> Option<u32> {
-        let word = |at: usize| Some(u32::from_ne_bytes(self.0.get(at..at.checked_add(4)?)?.try_into().ok()?));
-        let size = |at: usize| usize::try_from(word(at)?).ok();
-        if u16::from_ne_bytes(self.0.get(..2)?.try_into().ok()?) != MAGIC {
+        if u16::from_ne_bytes(self.0.get(..2)?.try_into().ok()?) != MAGIC
+            || of.is_empty()
+            || member.is_empty()
+        {
             return None;
         }
-        let header = size(4)?;
-        let (types, types_len, names) = (header + size(8)?, size(12)?, header + size(16)?);
-        let is_called = |at: usize, name: &str| {
-            let place = names.checked_add(size(at)?)?;
-            let text = self.0.get(place..)?;
-            Some(text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0))
-        };
-        let mut at = types;
-        while at < types.checked_add(types_len)? {
-            let info = word(at + 4)?;
-            let (kind, count) = (info >> 24 & 0x1f, usize::try_from(info & 0xffff).ok()?);
+        let starts = self.starts()?;
+        let is_it = |at: &&usize| self.kind(**at) == Some(STRUCT) && self.is_called(**at, of) == Some(true);
+        let bits = self.member(&starts, *starts.iter().find(is_it)?, member, MOST_DEEP)?;
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.0.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    }
+
+    fn size(&self, at: usize) -> Option<usize> {
+        usize::try_from(self.word(at)?).ok()
+    }
+
+    fn kind(&self, at: usize) -> Option<u32> {
+        Some(self.word(at.checked_add(4)?)? >> 24 & 0x1f)
+    }
+
+    /// Whether what begins here, a type or a member, has this name.
+    fn is_called(&self, at: usize, name: &str) -> Option<bool> {
+        let names = self.size(4)?.checked_add(self.size(16)?)?;
+        let text = self.0.get(names.checked_add(self.size(at)?)?..)?;
+        Some(text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0))
+    }
+
+    /// Where the types begin, in the order of their numbers, which count from 1.
+    fn starts(&self) -> Option<Vec<usize>> {
+        let begin = self.size(4)?.checked_add(self.size(8)?)?;
+        let end = begin.checked_add(self.size(12)?)?;
+        let (mut at, mut starts) = (begin, Vec::new());
+        while at < end {
+            starts.push(at);
+            let count = usize::try_from(self.word(at.checked_add(4)?)? & 0xffff).ok()?;
             // name, info, and size or type; then what the kind has for each member.
-            let members = at + 12;
-            if kind == STRUCT && is_called(at, of)? {
-                for number in 0..count {
-                    let at = members + 12 * number;
-                    if is_called(at, member)? {
-                        // With bit fields in the struct, the upper byte is the member's size in bits.
-                        let bits = if info >> 31 == 1 { word(at + 8)? & 0x00ff_ffff } else { word(at + 8)? };
-                        return (bits % 8 == 0).then_some(bits / 8);
-                    }
-                }
+            at = at.checked_add(12 + size_of_rest(self.kind(at)?, count)?)?;
+        }
+        Some(starts)
+    }
+
+    /// The bits before a member of the struct or union that begins here.
+    fn member(&self, starts: &[usize], of: usize, member: &str, deep: u32) -> Option<u32> {
+        let info = self.word(of.checked_add(4)?)?;
+        for number in 0..usize::try_from(info & 0xffff).ok()? {
+            let at = of.checked_add(12 + 12 * number)?;
+            // With bit fields in the struct, the upper byte is the member's size in bits.
+            let offset = self.word(at.checked_add(8)?)?;
+            let bits = if info >> 31 == 1 { offset & 0x00ff_ffff } else { offset };
+            if self.is_called(at, member)? {
+                return Some(bits);
             }
-            at = members + size_of_rest(kind, count)?;
+            let inner = self.size(at.checked_add(4)?)?.checked_sub(1).and_then(|number| starts.get(number));
+            if let (true, Some(&inner), Some(deeper)) = (self.size(at)? == 0, inner, deep.checked_sub(1))
+                && matches!(self.kind(inner), Some(STRUCT | UNION))
+                && let Some(found) = self.member(starts, inner, member, deeper)
+            {
+                return bits.checked_add(found);
+            }
         }
         None
     }
@@ -114,6 +171,8 @@ mod tests {
     fn the_running_kernel_has_what_is_asked_for() {
         let Some(types) = KernelTypes::read() else { return println!("this kernel has no BTF") };
         assert!(types.offset("socket", "sk").is_some_and(|at| at > 0 && at % 8 == 0));
-        assert!(types.offset("sock_common", "skc_family").is_some_and(|at| at > 0));
+        for (name, of, member) in PLACES {
+            assert!(types.offset(of, member).is_some(), "{name}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use guard_common::abi::{ExemptionUse, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::observe::{self, Scope};
+use super::senders::Task;
 use super::{
     BypassTarget, CgroupHook, CgroupTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed,
     Published, Stray, View, entries, folder,
@@ -40,7 +41,17 @@ impl Kernel for LinuxKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
-        observed.senders = self.look_at_senders();
+        observed.senders = self.look_at_functions(Task::Senders);
+        observed.carriers = self.look_at_functions(Task::Carriers);
+        if let Err(error) = self.forget_empty_cgroups() {
+            observed.blind.push(format!("cgroups that carry data of volumes can't be looked at: {error}"));
+        }
+        match self.look_at_volumes() {
+            Ok(volumes) => observed.volumes = Some(volumes),
+            Err(error) => {
+                observed.blind.push(format!("what is known of volumes can't be looked at: {error}"))
+            }
+        }
         match self.look_at_bypass() {
             Ok(bypass) => {
                 observed.missing_entries.extend(Self::missing_of_cgroups(&bypass.attachments));
@@ -81,7 +92,9 @@ impl Kernel for LinuxKernel {
             }
         }
         let on_cgroup = self.set_on_cgroup(&CgroupHook::OF_SOCKETS, target);
-        on_cgroup.and(self.set_senders(target.is_some_and(|target| target.senders)))
+        let senders = self.set_on_functions(Task::Senders, target.is_some_and(|target| target.senders));
+        let volumes = target.and_then(|target| target.volumes.as_ref());
+        on_cgroup.and(senders).and(self.note_carriers(volumes))
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {
@@ -117,6 +130,10 @@ impl Kernel for LinuxKernel {
 
     fn held(&mut self) -> Result<BTreeSet<u16>, KernelError> {
         super::View::held(self)
+    }
+
+    fn volume_slots(&mut self) -> Result<Vec<u64>, KernelError> {
+        View::volume_slots(self)
     }
 
     fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError> {

@@ -81,6 +81,20 @@ maps! {
     bypass_allowed = "BYPASS_ALLOWED";
     /// How often such a way was asked for.
     bypasses = "BYPASSES";
+    /// Volumes by device.
+    volumes = "VOLUMES";
+    /// Which volume is in which slot.
+    volume_slots = "VOLUME_SLOTS";
+    /// Processes that carry data of volumes.
+    carriers = "CARRIERS";
+    /// Cgroups that do.
+    carrier_cgroups = "CARRIER_CGROUPS";
+    /// Files elsewhere that have data of volumes.
+    copies = "COPIES";
+    /// What the hooks of carriers go by.
+    carrier_control = "CARRIER_CONTROL";
+    /// Volumes whose data sockets may carry.
+    socket_volumes = "SOCKET_VOLUMES";
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {
@@ -241,7 +255,7 @@ fn hold_against(pin_path: &Path, name: &str, found: Shape, wanted: Shape) -> Res
 
 #[cfg(test)]
 mod tests {
-    use guard_common::abi::{Event, FlowKey, FlowRecord, OutcomeKey, PolicyTable, SocketFacts};
+    use guard_common::abi::{Carrier, Event, FlowKey, FlowRecord, OutcomeKey, PolicyTable, SocketFacts};
 
     use super::*;
 
@@ -261,6 +275,7 @@ mod tests {
         assert_eq!(sizes("FLOWS"), (size_of::<FlowKey>(), size_of::<FlowRecord>()));
         assert_eq!(sizes("OUTCOMES").0, size_of::<OutcomeKey>());
         assert_eq!(sizes("SOCKET_FACTS"), (4, size_of::<SocketFacts>()));
+        assert_eq!(sizes("CARRIERS"), (4, size_of::<Carrier>()));
         // BPF_MAP_TYPE_SK_STORAGE, BPF_F_NO_PREALLOC and BPF_F_CLONE.
         assert_eq!((declared["SOCKET_FACTS"].kind, declared["SOCKET_FACTS"].flags), (24, 1 | 1 << 9));
         let ring = declared["EVENTS"].max_entries as usize;

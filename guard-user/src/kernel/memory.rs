@@ -14,8 +14,8 @@ use guard_common::interval::build::GeoImage;
 use on_cgroups::OnCgroups;
 
 use super::{
-    Attachment, BypassTarget, CgroupAttachment, CgroupTarget, Counters, How, Interface, Kernel, KernelError,
-    LinkType, Observed, ObservedBypass, ObservedInterface, Published, Stray,
+    Attachment, BypassTarget, CgroupTarget, Counters, How, Interface, Kernel, KernelError, LinkType,
+    Observed, ObservedInterface, Published, Stray,
 };
 
 /// An operation that can be made to fail.
@@ -115,6 +115,7 @@ impl MemoryKernel {
         state.program += 1;
         state.on_cgroups.each(|attachment| attachment.is_current = false);
         state.on_cgroups.senders.is_whole = false;
+        state.on_cgroups.carriers.is_whole = false;
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
@@ -196,23 +197,6 @@ impl MemoryKernel {
     /// Somebody detaches what is on cgroups.
     pub(crate) fn take_off_cgroups(&self) {
         self.state().on_cgroups.each(|attachment| attachment.cgroup = 0);
-    }
-
-    /// What is on cgroups.
-    #[must_use]
-    pub(crate) fn bypass(&self) -> ObservedBypass {
-        self.state().on_cgroups.bypass.clone()
-    }
-
-    /// What notes who makes and uses sockets.
-    #[must_use]
-    pub(crate) fn sockets(&self) -> Vec<CgroupAttachment> {
-        self.state().on_cgroups.sockets.clone()
-    }
-
-    /// Whether who sends is noted.
-    pub(crate) fn notes_senders(&self) -> bool {
-        self.state().on_cgroups.senders.is_whole
     }
 
     /// Somebody removes the entries in bpffs.
@@ -361,8 +345,20 @@ impl Kernel for MemoryKernel {
         let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
         let (bypass, sockets) =
             (Some(state.on_cgroups.bypass.clone()), Some(state.on_cgroups.sockets.clone()));
-        let senders = state.on_cgroups.senders;
-        Ok(Observed { interfaces, missing_entries, strays, bypass, sockets, senders, ..Observed::default() })
+        let (senders, carriers) = (state.on_cgroups.senders, state.on_cgroups.carriers);
+        let volumes = Some(state.on_cgroups.volumes.clone());
+        let blind = Vec::new();
+        Ok(Observed {
+            interfaces,
+            missing_entries,
+            strays,
+            bypass,
+            sockets,
+            senders,
+            carriers,
+            volumes,
+            blind,
+        })
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {
@@ -471,6 +467,10 @@ impl Kernel for MemoryKernel {
 
     fn held(&mut self) -> Result<BTreeSet<u16>, KernelError> {
         Ok(self.state().held.clone())
+    }
+
+    fn volume_slots(&mut self) -> Result<Vec<u64>, KernelError> {
+        Ok(self.state().on_cgroups.volumes.known.slots.clone())
     }
 
     fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError> {

@@ -12,6 +12,7 @@
 pub mod api;
 mod attach;
 mod bypass;
+mod carriers;
 pub mod cgroup;
 mod cgroup_hook;
 mod clock;
@@ -38,6 +39,7 @@ pub(crate) mod memory;
 mod netlink;
 mod observe;
 mod on_cgroups;
+mod open_files;
 mod plain;
 mod programs;
 mod publish;
@@ -53,6 +55,7 @@ mod spare;
 mod test_run;
 mod untagged;
 mod view;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -69,6 +72,7 @@ pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, ObservedSenders, Stray,
 };
+pub use carriers::Carriers;
 pub use cgroup_hook::CgroupHook;
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
@@ -77,10 +81,12 @@ pub use events::EventReader;
 pub use held::Marks;
 pub use interface::Interface;
 pub use link_type::LinkType;
+pub use open_files::FoundCarriers;
 pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use test_run::Judged;
 pub use view::View;
+pub use volumes::{Mounts, ObservedVolumes, VolumeTarget};
 
 use folder::Folder;
 use grace::GracePeriod;
@@ -89,7 +95,7 @@ use kept_maps::KeptMaps;
 use kernel_types::KernelTypes;
 use maps::{Found, Maps};
 use observe::Memory;
-use senders::{SenderLink, SenderProgram};
+use sending::OnFunctions;
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.
@@ -137,10 +143,7 @@ pub struct LinuxKernel {
     current: BTreeSet<u32>,
     /// Why the kernel does not take programs of cgroups, by hook.
     refused_on_cgroups: BTreeMap<CgroupHook, String>,
-    /// The links of programs that note who sends.
-    senders: Vec<SenderLink>,
-    /// The programs that are to, once they were set.
-    sender_programs: Option<Vec<&'static SenderProgram>>,
+    on_functions: OnFunctions,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -182,17 +185,18 @@ impl LinuxKernel {
         let shared = u32::from(cpus == CpuUse::Shared);
         // Where it does not tell, the programs that look there are refused.
         let types = KernelTypes::read();
-        let offset =
-            |of, member| types.as_ref().and_then(|types| types.offset(of, member)).unwrap_or_default();
-        let (socket_sk, sock_family) = (offset("socket", "sk"), offset("sock_common", "skc_family"));
+        let places = kernel_types::PLACES.map(|(name, of, member)| {
+            (name, types.as_ref().and_then(|types| types.offset(of, member)).unwrap_or_default())
+        });
         let mut loader = EbpfLoader::new();
         loader
             // No program has places in the kernel's own structs to be put right: those are constants.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true)
-            .override_global("SOCKET_SK", &socket_sk, true)
-            .override_global("SOCK_FAMILY", &sock_family, true);
+            .override_global("PREEMPTIBLE", &shared, true);
+        for (name, place) in &places {
+            loader.override_global(name, place, true);
+        }
         if cpus == CpuUse::Shared {
             loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::COUNT as u32);
         }
@@ -217,8 +221,7 @@ impl LinuxKernel {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
             refused_on_cgroups,
-            senders: Vec::new(),
-            sender_programs: None,
+            on_functions: OnFunctions::default(),
             ebpf,
             view,
             adopted,
@@ -238,7 +241,7 @@ impl LinuxKernel {
         };
         kernel.keep_adopted()?;
         kernel.keep_adopted_on_cgroups()?;
-        kernel.adopt_senders();
+        kernel.adopt_on_functions();
         Ok(kernel)
     }
 
@@ -331,6 +334,7 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
         Some(aya::programs::Program::CgroupSockAddr(program)) => program.info(),
         Some(aya::programs::Program::Lsm(program)) => program.info(),
         Some(aya::programs::Program::FEntry(program)) => program.info(),
+        Some(aya::programs::Program::BtfTracePoint(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };
     info.map_err(|error| KernelError::of_program(name, error))

@@ -1,8 +1,8 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{
-    Control, Count, Event, ExemptionUse, FlowKey, FlowRecord, OutcomeKey, PolicyTable, SocketFacts,
-    UntaggedKey, UntaggedRecord,
+    Carrier, Control, Count, Event, ExemptionUse, FileKey, FlowKey, FlowRecord, OutcomeKey, PolicyTable,
+    SocketFacts, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 
@@ -27,6 +27,8 @@ macro_rules! plain {
 plain!(
     u32,
     u64,
+    Carrier,
+    FileKey,
     Control,
     Count,
     Event,
@@ -104,6 +106,8 @@ mod tests {
         packed!(Process { cgroup: 8, pid: 4, thread: 4, uid: 4, pad: 4, command: 16 });
         packed!(Party { state: 8, cgroup: 8, uid: 4, pad: 4, cgroups: 64 });
         packed!(SocketFacts { maker: 40, sender: 40, parties: 2 * 88, everybody: 8 });
+        packed!(Carrier { volumes: 8, since_ns: 8 });
+        packed!(FileKey { inode: 8, device: 4, generation: 4 });
         packed!(UntaggedRecord { count: 16, process: 40 });
         packed!(OutcomeKey { pin: 1, jurisdiction: 1, hook_verdict: 1, reason: 1 });
         let detail = size_of::<Detail>();

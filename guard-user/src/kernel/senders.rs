@@ -1,6 +1,6 @@
-//! Whether the kernel tells which process sends, at the moment at which it does: by programs that it runs in the process's
-//! own context before any protocol has the bytes. There are two ways to have it run them, and a kernel may have either,
-//! both, or none.
+//! Whether the kernel tells which process sends, and which reads what, at the moment at which it does: by programs that it
+//! runs in the process's own context, before any protocol has the bytes. There are two ways to have it run them, and a
+//! kernel may have either, both, or none.
 
 use std::fs;
 use std::io;
@@ -18,30 +18,69 @@ pub(super) enum Way {
     Lsm,
     /// A tracing program at the function's entry.
     Fentry,
+    /// A tracing program at a tracepoint.
+    Tracepoint,
 }
 
 impl Way {
-    /// `BPF_PROG_TYPE_LSM` with `BPF_LSM_MAC`, and `BPF_PROG_TYPE_TRACING` with `BPF_TRACE_FENTRY`.
+    /// `BPF_PROG_TYPE_LSM` with `BPF_LSM_MAC`, and `BPF_PROG_TYPE_TRACING` with `BPF_TRACE_FENTRY` or `BPF_TRACE_RAW_TP`.
     const fn program_type(self) -> (u32, u32) {
         match self {
             Self::Lsm => (29, 27),
             Self::Fentry => (26, 24),
+            Self::Tracepoint => (26, 23),
+        }
+    }
+
+    /// What the kernel's type information has of what it is for.
+    const fn kind(self) -> BtfKind {
+        match self {
+            Self::Lsm | Self::Fentry => BtfKind::Func,
+            Self::Tracepoint => BtfKind::Typedef,
         }
     }
 }
 
-/// A program that notes who sends.
+/// What a program on a function of the kernel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Task {
+    /// To note who sends.
+    Senders,
+    /// To note who carries data of volumes.
+    Carriers,
+}
+
+impl Task {
+    /// All of them.
+    pub(super) const ALL: [Self; 2] = [Self::Senders, Self::Carriers];
+}
+
+/// A program on a function of the kernel.
 #[derive(Debug, PartialEq, Eq)]
-pub struct SenderProgram {
+pub struct FunctionProgram {
     /// Its name in the embedded object.
     pub(super) name: &'static str,
     /// How it is run.
     pub(super) way: Way,
-    /// The kernel's function that it is for.
+    /// The kernel's function that it is for, or the type of its tracepoint.
     pub(super) function: &'static str,
+    /// What it is for.
+    pub(super) task: Task,
 }
 
-impl SenderProgram {
+impl FunctionProgram {
+    const fn by_lsm(task: Task, name: &'static str, function: &'static str) -> Self {
+        Self { name, way: Way::Lsm, function, task }
+    }
+
+    const fn by_fentry(task: Task, name: &'static str, function: &'static str) -> Self {
+        Self { name, way: Way::Fentry, function, task }
+    }
+
+    const fn at_tracepoint(task: Task, name: &'static str, function: &'static str) -> Self {
+        Self { name, way: Way::Tracepoint, function, task }
+    }
+
     /// Its name in messages.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -51,52 +90,96 @@ impl SenderProgram {
 
 /// A link of ours.
 #[derive(Debug)]
-pub(super) struct SenderLink {
-    pub(super) program: &'static SenderProgram,
+pub(super) struct FunctionLink {
+    pub(super) program: &'static FunctionProgram,
     pub(super) link: OwnedFd,
 }
 
-/// The better of two that are as good: what a security module is asked is the kernel's interface.
-pub(super) static BY_LSM: SenderProgram =
-    SenderProgram { name: "lsm_sendmsg", way: Way::Lsm, function: "bpf_lsm_socket_sendmsg" };
-/// The function that asks the security modules.
-pub(super) static BY_FENTRY: SenderProgram =
-    SenderProgram { name: "fentry_sendmsg", way: Way::Fentry, function: "security_socket_sendmsg" };
+/// The programs that note who sends. BPF LSM is the better of two ways that are as good: what a security module is asked is
+/// the kernel's interface.
+static SENDERS_BY_LSM: [FunctionProgram; 1] =
+    [FunctionProgram::by_lsm(Task::Senders, "lsm_sendmsg", "bpf_lsm_socket_sendmsg")];
+/// On the function that asks the security modules.
+static SENDERS_BY_FENTRY: [FunctionProgram; 1] =
+    [FunctionProgram::by_fentry(Task::Senders, "fentry_sendmsg", "security_socket_sendmsg")];
 /// Before Linux 6.5 sendfile(2) and splice(2) send pages, and ask no security module.
-pub(super) static OF_PAGES: SenderProgram =
-    SenderProgram { name: "fentry_sendpage", way: Way::Fentry, function: "kernel_sendpage" };
+static SENDERS_OF_PAGES: FunctionProgram =
+    FunctionProgram::by_fentry(Task::Senders, "fentry_sendpage", "kernel_sendpage");
+
+/// The programs that note who carries data of volumes.
+static CARRIERS_BY_LSM: [FunctionProgram; 4] = [
+    FunctionProgram::by_lsm(Task::Carriers, "lsm_open", "bpf_lsm_file_open"),
+    FunctionProgram::by_lsm(Task::Carriers, "lsm_read", "bpf_lsm_file_permission"),
+    FunctionProgram::by_lsm(Task::Carriers, "lsm_map", "bpf_lsm_mmap_file"),
+    FunctionProgram::by_lsm(Task::Carriers, "lsm_carry", "bpf_lsm_socket_sendmsg"),
+];
+static CARRIERS_BY_FENTRY: [FunctionProgram; 4] = [
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_open", "security_file_open"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_read", "security_file_permission"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_map", "security_mmap_file"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_carry", "security_socket_sendmsg"),
+];
+static CARRIERS_OF_PAGES: FunctionProgram =
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_carry_page", "kernel_sendpage");
+/// Whatever the way: files that have data of volumes are removed, and processes that carry it have children, and end.
+static CARRIERS_ALWAYS: [FunctionProgram; 3] = [
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_free", "security_inode_free"),
+    FunctionProgram::at_tracepoint(Task::Carriers, "forked", "btf_trace_sched_process_fork"),
+    FunctionProgram::at_tracepoint(Task::Carriers, "ended", "btf_trace_sched_process_exit"),
+];
+
 /// All of them.
-pub(super) static ALL: [&SenderProgram; 3] = [&BY_LSM, &BY_FENTRY, &OF_PAGES];
+pub(super) fn all() -> impl Iterator<Item = &'static FunctionProgram> {
+    let of_senders = SENDERS_BY_LSM.iter().chain(&SENDERS_BY_FENTRY).chain([&SENDERS_OF_PAGES]);
+    let of_carriers = CARRIERS_BY_LSM.iter().chain(&CARRIERS_BY_FENTRY).chain([&CARRIERS_OF_PAGES]);
+    of_senders.chain(of_carriers).chain(&CARRIERS_ALWAYS)
+}
 
 /// The programs by which this kernel tells who sends: each was tried out by one that does nothing.
 ///
 /// # Errors
 /// Why there are none.
-pub fn programs() -> Result<Vec<&'static SenderProgram>, String> {
+pub fn programs() -> Result<Vec<&'static FunctionProgram>, String> {
+    programs_of(Task::Senders)
+}
+
+/// The programs by which this kernel tells who reads a file and sends: tried out likewise.
+///
+/// # Errors
+/// Why there are none.
+pub fn carrier_programs() -> Result<Vec<&'static FunctionProgram>, String> {
+    programs_of(Task::Carriers)
+}
+
+/// The programs for a task.
+pub(super) fn programs_of(task: Task) -> Result<Vec<&'static FunctionProgram>, String> {
+    let (by_lsm, by_fentry, of_pages, always): (&'static [_], &'static [_], _, &'static [_]) = match task {
+        Task::Senders => (&SENDERS_BY_LSM, &SENDERS_BY_FENTRY, &SENDERS_OF_PAGES, &[]),
+        Task::Carriers => (&CARRIERS_BY_LSM, &CARRIERS_BY_FENTRY, &CARRIERS_OF_PAGES, &CARRIERS_ALWAYS),
+    };
     let btf = Btf::from_sys_fs().map_err(|error| format!("it has no type information (BTF): {error}"))?;
     let mut why = Vec::new();
-    let mut first_of = |programs: [&'static SenderProgram; 2]| {
-        programs.into_iter().find(|program| {
-            let tried = try_out(program, &btf);
-            why.extend(tried.as_ref().err().map(|error| format!("{}: {error}", program.function)));
-            tried.is_ok()
-        })
-    };
-    let Some(first) = first_of([&BY_LSM, &BY_FENTRY]) else { return Err(why.join("; ")) };
-    let mut programs = vec![first];
-    if btf.id_by_type_name_kind(OF_PAGES.function, BtfKind::Func).is_ok() {
-        try_out(&OF_PAGES, &btf).map_err(|error| format!("{}: {error}", OF_PAGES.function))?;
-        programs.push(&OF_PAGES);
+    let first = [by_lsm, by_fentry].into_iter().find(|programs| {
+        let refused = programs.iter().find_map(|program| Some((program, try_out(program, &btf).err()?)));
+        why.extend(refused.iter().map(|(program, error)| format!("{}: {error}", program.function)));
+        refused.is_none()
+    });
+    let Some(first) = first else { return Err(why.join("; ")) };
+    let mut programs: Vec<&'static FunctionProgram> = first.iter().collect();
+    let has_pages = btf.id_by_type_name_kind(of_pages.function, BtfKind::Func).is_ok();
+    for program in has_pages.then_some(of_pages).into_iter().chain(always) {
+        try_out(program, &btf).map_err(|error| format!("{}: {error}", program.function))?;
+        programs.push(program);
     }
     Ok(programs)
 }
 
-fn try_out(program: &SenderProgram, btf: &Btf) -> Result<(), String> {
+fn try_out(program: &FunctionProgram, btf: &Btf) -> Result<(), String> {
     if program.way == Way::Lsm && !bpf_is_a_security_module() {
         return Err("`bpf` is not among the security modules that run (/sys/kernel/security/lsm)".to_owned());
     }
     let function =
-        btf.id_by_type_name_kind(program.function, BtfKind::Func).map_err(|error| error.to_string())?;
+        btf.id_by_type_name_kind(program.function, program.way.kind()).map_err(|error| error.to_string())?;
     let nothing = load_nothing(program.way, function)
         .map_err(|error| format!("the kernel refuses a program for it: {error}"))?;
     let attached = attach(nothing.as_fd());

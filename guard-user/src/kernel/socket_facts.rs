@@ -206,7 +206,7 @@ fn is_inet(socket: impl AsFd) -> bool {
 }
 
 /// The numbers of all processes, the lowest first.
-fn pids() -> Vec<Pid> {
+pub(super) fn pids() -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let mut numbers: Vec<i32> =
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -215,7 +215,7 @@ fn pids() -> Vec<Pid> {
 }
 
 /// The folder of a process's cgroup, of `/proc/PID/cgroup`: its line of cgroup v2.
-fn cgroup_of(lines: &str) -> PathBuf {
+pub(super) fn cgroup_of(lines: &str) -> PathBuf {
     let path = lines.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let root = cgroup::root();
     if path.is_empty() { root } else { root.join(path) }

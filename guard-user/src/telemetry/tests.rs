@@ -199,6 +199,7 @@ fn generation(generation: u64, pin: &str) -> Names {
         pins: vec![PinName { name: pin.into(), line: 1, action: Action::Drop, ingress: Ingress::Off }],
         exemptions: HashMap::new(),
         interfaces: HashMap::new(),
+        volumes: HashMap::new(),
         cgroups: HashMap::new(),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// What the suites use: the hooks, the kinds of device that packets pass, and the lists of sockets.
-const WANTED: [&str; 16] = [
+/// What the suites use: the hooks, the kinds of device that packets pass, the lists of sockets, and a file system that
+/// lies over others.
+const WANTED: [&str; 17] = [
     "sch_ingress",
     "cls_bpf",
     "act_bpf",
@@ -20,6 +21,7 @@ const WANTED: [&str; 16] = [
     "wireguard",
     "tcp_diag",
     "udp_diag",
+    "overlay",
 ];
 
 /// The files of the wanted modules and of everything that they depend on, each after what it needs, as

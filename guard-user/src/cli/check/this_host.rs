@@ -15,14 +15,14 @@ use rustix::fs::Access;
 
 use crate::approval::load::{LoadError, load};
 use crate::compile;
-use crate::config::host::{GeoFault, HostView, SeenInterface};
+use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
 use crate::config::policy::Policy;
 use crate::control::socket::SocketError;
 use crate::control::users::{Host, LookupError, NameSource as _};
 use crate::geo::{GeoDb, embedded, merge, mmdb};
 use crate::inputs;
 use crate::kernel::{Interface, KernelError, View};
-use crate::kernel::{cgroup, senders};
+use crate::kernel::{Mounts, cgroup, senders};
 use crate::store::{FILE, Reader, StoreError};
 
 /// Where init systems mount the BPF file system, and where the daemon does so itself.
@@ -156,6 +156,27 @@ impl HostView for ThisHost {
             return None;
         }
         senders::programs().err()
+    }
+
+    fn carrier_fault(&self) -> Option<String> {
+        if !self.is_root {
+            self.unseen.borrow_mut().insert("pin.select.volumes");
+            return None;
+        }
+        senders::carrier_programs().err()
+    }
+
+    fn volume(&self, path: &Path) -> SeenVolume {
+        let Ok(mounts) = Mounts::read() else {
+            self.unseen.borrow_mut().insert("pin.select.volumes");
+            return SeenVolume::Mounted;
+        };
+        match (mounts.unfit(path), mounts.part_at(path), mounts.devices_at(path).next()) {
+            (Some(reason), ..) => SeenVolume::Unfit(reason),
+            (None, Some(of), _) => SeenVolume::Part(of.to_owned()),
+            (None, None, Some(_)) => SeenVolume::Mounted,
+            (None, None, None) => SeenVolume::Absent,
+        }
     }
 
     fn has_cgroup(&self, path: &str) -> bool {

@@ -3,8 +3,9 @@
 use super::super::table::WIDTH;
 use super::*;
 use crate::control::status::{
-    BypassAllowStatus, BypassCount, DatabaseStatus, HookStatus, InterfaceStatus, LossStatus, PinStatus,
-    PlaceStatus, TotalStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
+    BypassAllowStatus, BypassCount, CarrierCgroupStatus, CarrierStatus, DatabaseStatus, HookStatus,
+    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus, UntaggedFlowStatus, UntaggedStatus,
+    VerdictStatus, VolumeStatus,
 };
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
@@ -104,6 +105,7 @@ fn status() -> Status {
             ],
         },
         sockets: crate::control::status::SocketsStatus { noted: true, cgroup: "/".into(), attached: true },
+        carriers: carriers(),
         unplaced: crate::control::status::UnplacedStatus {
             times: 1,
             milliseconds: 3,
@@ -193,6 +195,15 @@ interfaces
 ways past the guard
     refused to cgroup /, but for dhcp.slice, lab.slice (absent);
     packet-qdisc-bypass: 1,203 refused, 4 allowed
+
+carriers of volumes
+    /srv/mail-ie, by cgroup
+    /srv/old, by process, NOT mounted
+  who                                  volume        since
+  cgroup system.slice/dovecot.service  /srv/mail-ie  2026-11-23T11:59:00Z
+  imap (4711), dovecot.service         /srv/mail-ie  2026-11-23T11:59:00Z
+    and 11 more processes
+    1,234 files elsewhere have data of them
 
 pins, packets
   name  home  action  ingress    pass  observe  flag  drop  most bytes to
@@ -342,4 +353,50 @@ fn ways_past_the_guard_that_are_open_are_told() {
 fn bytes_are_scaled() {
     let shown = [0, 1023, 1024, 1_048_575, 1 << 40, u64::MAX].map(bytes);
     assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "1.0 TiB", "16.0 EiB"]);
+}
+
+fn carriers() -> CarriersStatus {
+    let process = ProcessStatus {
+        pid: 4711,
+        command: "imap".into(),
+        uid: 97,
+        user: Some("dovecot".into()),
+        cgroup: Some("system.slice/dovecot.service".into()),
+        unit: Some("dovecot.service".into()),
+    };
+    let volumes = vec!["/srv/mail-ie".to_owned()];
+    let since = "2026-11-23T11:59:00Z".to_owned();
+    CarriersStatus {
+        volumes: vec![
+            VolumeStatus { path: "/srv/mail-ie".into(), spread: "cgroup".into(), mounted: true },
+            VolumeStatus { path: "/srv/old".into(), spread: "process".into(), mounted: false },
+        ],
+        count: 12,
+        copies: 1234,
+        processes: vec![CarrierStatus { volumes: volumes.clone(), since: since.clone(), process }],
+        cgroups: vec![CarrierCgroupStatus {
+            volumes,
+            since,
+            cgroup: Some("system.slice/dovecot.service".into()),
+            unit: Some("dovecot.service".into()),
+        }],
+    }
+}
+
+#[test]
+fn carriers_are_shown_where_pins_select_volumes() {
+    let mut shown = Vec::new();
+    write_text(&status(), &mut shown).unwrap();
+    let text = String::from_utf8(shown).unwrap();
+    for part in [
+        "/srv/mail-ie, by cgroup\n",
+        "/srv/old, by process, NOT mounted",
+        "imap (4711), dovecot.service",
+        "and 11 more",
+    ] {
+        assert!(text.contains(part), "{part}:\n{text}");
+    }
+    let mut without = Vec::new();
+    write_text(&Status { carriers: CarriersStatus::default(), ..status() }, &mut without).unwrap();
+    assert!(!String::from_utf8(without).unwrap().contains("carriers of volumes"));
 }

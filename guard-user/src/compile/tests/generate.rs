@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use guard_common::abi::{Hook, MAX_PARTIES};
@@ -13,12 +13,12 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::super::{CgroupFact, CgroupParentFact, HostFacts, KernelExemption};
+use super::super::{CgroupFact, CgroupParentFact, HostFacts, KernelExemption, VolumeFact};
 use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
 use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::{
     Action, Failsafe, Ingress, InterfacePattern, Mark, Pin, Policy, PortRange, Protocol, Record, Selectors,
-    SentBy, Site, User,
+    SentBy, Site, Spread, User, Volume,
 };
 use crate::config::{Surroundings, parse};
 use crate::geo::{Address, GeoDb, Info, Runs};
@@ -88,10 +88,26 @@ pub(crate) fn host() -> HostFacts {
         interfaces: interfaces.map(|(index, name)| (index, name.to_owned())).to_vec(),
         cgroups: cgroups.map(|(path, id, level)| CgroupFact { path: path.to_owned(), id, level }).to_vec(),
         former: vec![CgroupFact { path: "c".to_owned(), id: Some(9), level: 1 }],
+        volumes: volumes(),
         parents: parents
             .map(|(path, id, known)| CgroupParentFact { path: path.to_owned(), id, known })
             .to_vec(),
     }
+}
+
+/// Volumes of which two have the same path and spread in two ways.
+fn volumes() -> Vec<VolumeFact> {
+    let volumes = [
+        ("/srv/a", Spread::Cgroup, 0),
+        ("/srv/a", Spread::Process, 1),
+        ("/srv/b", Spread::Process, 31),
+        ("/srv/b", Spread::Cgroup, 63),
+    ];
+    let fact = |(path, spread, slot): (&str, _, _)| VolumeFact {
+        volume: Volume { path: path.into(), spread, ignores_copies: false },
+        slot,
+    };
+    volumes.map(fact).to_vec()
 }
 
 fn pin_name(number: usize) -> String {
@@ -258,19 +274,35 @@ fn pin() -> impl Strategy<Value = Pin> {
         few(6, select(patterns)),
         few(6, select(cgroups)),
         few(6, select(vec![0_u32, 7, 999, 65_534])),
+        (few(6, select(vec!["/srv/a", "/srv/b"])), select(vec![Spread::Cgroup, Spread::Process])),
         few(6, mark()),
     )
-        .prop_map(|(sources, (ports, remote_ports), interfaces, cgroups, users, marks)| {
-            let users = users.into_iter().map(|uid| User { text: uid.to_string(), uid: Some(uid) }).collect();
-            let sent_by = SentBy::Process;
-            let select =
-                Selectors { sources, ports, remote_ports, interfaces, cgroups, users, sent_by, marks };
-            match select == Selectors::default() {
-                // At least one dimension is used.
-                true => Selectors { sources: everywhere(), ..select },
-                false => select,
-            }
-        });
+        .prop_map(
+            |(sources, (ports, remote_ports), interfaces, cgroups, users, (volumes, spread), marks)| {
+                let volumes = volumes.into_iter().map(PathBuf::from).collect();
+                let users =
+                    users.into_iter().map(|uid| User { text: uid.to_string(), uid: Some(uid) }).collect();
+                let sent_by = SentBy::Process;
+                let select = Selectors {
+                    sources,
+                    ports,
+                    remote_ports,
+                    interfaces,
+                    cgroups,
+                    users,
+                    sent_by,
+                    volumes,
+                    spread,
+                    ignores_copies: false,
+                    marks,
+                };
+                match select == (Selectors { spread, ..Selectors::default() }) {
+                    // At least one dimension is used.
+                    true => Selectors { sources: everywhere(), ..select },
+                    false => select,
+                }
+            },
+        );
     let action = select(vec![Action::Observe, Action::Flag, Action::Drop]);
     let ingress = select(vec![Ingress::Off, Ingress::Flag, Ingress::Drop]);
     (vec(jurisdiction(), 1..=3), action, ingress, select_by).prop_map(
@@ -443,6 +475,7 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
             few(3, select(cgroups)),
             few(1, select(vec![0_u32, 7, 8, 999])),
             prop::bool::weighted(0.02),
+            few(1, select(vec![0_u32, 1, 31, 63, 7])),
         ),
         40..1500_u64,
         0..100_u64,
@@ -457,6 +490,7 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
             parties: sockets.1.into_iter().take(MAX_PARTIES).collect(),
             users: sockets.2,
             everybody: sockets.3,
+            volumes: sockets.4,
             wire_len,
             now,
         })

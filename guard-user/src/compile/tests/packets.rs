@@ -61,5 +61,6 @@ pub(crate) fn origin(plain: &PlainPacket) -> HostOrigin {
         parties: plain.parties.clone(),
         users: plain.users.clone(),
         everybody: plain.everybody,
+        volumes: plain.volumes.iter().fold(0, |slots, slot| slots | 1 << slot),
     }
 }

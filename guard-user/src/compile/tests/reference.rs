@@ -9,7 +9,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Fault;
 use guard_common::verdict::{Reason, Verdict};
 
-use super::super::{CgroupFact, HostFacts, KernelExemption};
+use super::super::{CgroupFact, HostFacts, KernelExemption, VolumeFact};
 use crate::config::policy::{Action, Failsafe, Ingress, Pin, Policy, PortRange, Protocol};
 use crate::geo::GeoDb;
 
@@ -76,6 +76,8 @@ pub(crate) struct PlainPacket {
     pub(crate) users: Vec<u32>,
     /// Whether the socket may be anybody's.
     pub(crate) everybody: bool,
+    /// Slots of the volumes whose data its socket may carry.
+    pub(crate) volumes: Vec<u32>,
     pub(crate) wire_len: u64,
     pub(crate) now: u64,
 }
@@ -261,7 +263,12 @@ impl World<'_> {
         let user = select.users.is_empty()
             || packet.everybody
             || select.users.iter().any(|user| packet.users.contains(&user.uid.unwrap()));
-        interface && mark && cgroup && user
+        let is_carried = |fact: &&VolumeFact| packet.volumes.contains(&fact.slot);
+        let volume = select.volumes.is_empty()
+            || self.host.volumes.iter().filter(is_carried).any(|fact| {
+                fact.volume.spread == select.spread && select.volumes.contains(&fact.volume.path)
+            });
+        interface && mark && cgroup && user && volume
     }
 
     /// Whether a packet is in a cgroup that was made since the parents were read, where this one or one above it

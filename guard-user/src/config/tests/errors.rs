@@ -153,6 +153,10 @@ fn crowded(what: &str, count: usize) -> String {
         "users of all pins" => {
             good_with(ports, &format!("users = [{}]", list(&|index| index.to_string()))).replace(SSH, PEERS)
         }
+        "volumes of all pins" => {
+            good_with(ports, &format!("volumes = [{}]", list(&|index| format!("\"/srv/{index}\""))))
+                .replace(SSH, PEERS)
+        }
         "cgroups that may bypass" => {
             let cgroups = list(&|index| format!("\"g{index}.slice\""));
             good_with("[groups]", &format!("[bypass]\nallow = [{cgroups}]\n[groups]"))
@@ -178,6 +182,7 @@ fn what_fits_is_taken_whole_and_one_more_is_refused() {
         ("remote ports of all failsafe rules and pins", "failsafe.remote_ports", limits::REMOTE_PORTS),
         ("cgroups of all pins", "pin.select.cgroups", limits::CGROUPS),
         ("users of all pins", "pin.select.users", limits::USERS),
+        ("volumes of all pins", "pin.select.volumes", limits::VOLUMES),
         ("cgroups that may bypass", "bypass.allow", limits::BYPASS_ALLOWED),
         ("marks of all pins", "pin.select.marks", limits::MARKS),
     ] {

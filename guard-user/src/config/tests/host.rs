@@ -6,17 +6,24 @@ use guard_common::jurisdiction::Jurisdiction;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{GOOD, PEERS, SSH, good_with, small_groups};
-use crate::config::host::{GeoFault, HostView, SeenInterface};
+use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
 use crate::config::policy::Policy;
 use crate::config::{Checked, ConfigErrors, Explain, Finding, Surroundings, parse};
 use crate::geo::{GeoDb, Info, Runs, Warning};
 
 /// Codes of errors that only a host shows.
-pub(super) const ERRORS: [&str; 5] =
-    ["geo-file", "geo-too-large", "pin-path", "sender-unknown", "user-missing"];
+pub(super) const ERRORS: [&str; 7] = [
+    "carrier-unknown",
+    "geo-file",
+    "geo-too-large",
+    "not-a-volume",
+    "pin-path",
+    "sender-unknown",
+    "user-missing",
+];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 10] = [
+pub(super) const WARNINGS: [&str; 12] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
@@ -27,6 +34,8 @@ pub(super) const WARNINGS: [&str; 10] = [
     "signers-unusable",
     "socket-unusable",
     "state-unusable",
+    "volume-absent",
+    "volume-part",
 ];
 
 /// A host with one thing wrong.
@@ -49,6 +58,10 @@ enum Wrong {
     User,
     Sender,
     Ports,
+    Carrier,
+    NoVolume,
+    PartVolume,
+    Folder,
 }
 
 impl Wrong {
@@ -108,6 +121,19 @@ impl HostView for Wrong {
 
     fn sender_fault(&self) -> Option<String> {
         self.says(Self::Sender, "the kernel")
+    }
+
+    fn carrier_fault(&self) -> Option<String> {
+        self.says(Self::Carrier, "the kernel")
+    }
+
+    fn volume(&self, path: &Path) -> SeenVolume {
+        match self {
+            Self::NoVolume => SeenVolume::Absent,
+            Self::PartVolume => SeenVolume::Part("/@mail".into()),
+            Self::Folder => SeenVolume::Unfit(format!("the folder {} is wrong", path.display())),
+            _ => SeenVolume::Mounted,
+        }
     }
 
     fn has_cgroup(&self, path: &str) -> bool {
@@ -258,6 +284,39 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             ],
         ),
         (
+            Wrong::Carrier,
+            "ports = [\"tcp/143\"]",
+            "volumes = [\"/srv/mail\"]",
+            &[
+                "carrier-unknown 19:11 pin.select.volumes: the pin \"mail\" goes by who reads a volume, which this kernel does not tell: the kernel is wrong | pin by address",
+            ],
+        ),
+        (
+            Wrong::Folder,
+            "ports = [\"tcp/143\"]",
+            "volumes = [\"/srv/x\", \"/srv/mail/\"]",
+            &[
+                "not-a-volume 19:12 pin.select.volumes: \"/srv/x\" is no volume: the folder /srv/x is wrong | name the folder",
+                "not-a-volume 19:22 pin.select.volumes: \"/srv/mail\" is no volume: the folder /srv/mail is wrong",
+            ],
+        ),
+        (
+            Wrong::NoVolume,
+            "ports = [\"tcp/143\"]",
+            "volumes = [\"/srv/mail\"]",
+            &[
+                "volume-absent 19:12 pin.select.volumes: nothing is mounted at \"/srv/mail\" | correct the path",
+            ],
+        ),
+        (
+            Wrong::PartVolume,
+            "ports = [\"tcp/143\"]",
+            "volumes = [\"/srv/mail\"]",
+            &[
+                "volume-part 19:12 pin.select.volumes: \"/srv/mail\" is the folder \"/@mail\" of a file system, all of which",
+            ],
+        ),
+        (
             Wrong::Interface,
             "ports = [\"tcp/143\"]",
             selects,
@@ -338,6 +397,12 @@ fn sites_are_held_against_the_database_of_the_host() {
         }
         fn ephemeral_ports(&self) -> Option<(u16, u16)> {
             None
+        }
+        fn carrier_fault(&self) -> Option<String> {
+            None
+        }
+        fn volume(&self, _: &Path) -> SeenVolume {
+            SeenVolume::Mounted
         }
         fn has_cgroup(&self, _: &str) -> bool {
             true

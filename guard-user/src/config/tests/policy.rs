@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{GOOD, PEERS, SSH, check, code, good_with};
 use crate::config::policy::{
-    Action, ControlGroups, Ingress, LogFormat, Mark, Pin, PortRange, Protocol, Record,
+    Action, ControlGroups, Ingress, LogFormat, Mark, Pin, PortRange, Protocol, Record, Spread,
 };
 use crate::config::{Policy, Surroundings, parse};
 
@@ -45,7 +45,7 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(dublin.cidrs, ["10.1.0.0/16".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()]);
     assert_eq!(ashburn.jurisdiction, code("US"));
 
-    let [mail, backup, _, members] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
+    let [mail, backup, archive, _, members] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
     assert_eq!((mail.name.as_str(), mail.home), ("mail-ie", code("IE")));
     assert_eq!((mail.action, mail.ingress, mail.record), (Action::Drop, Ingress::Flag, Record::All));
     let permitted: Vec<String> = mail.permitted.iter().map(|place| place.to_string()).collect();
@@ -62,6 +62,8 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(backup.select.cgroups, ["backup.slice"]);
     assert_eq!(backup.select.marks, [Mark { value: 0x10, mask: 0xff }, Mark { value: 7, mask: u32::MAX }]);
     assert!(backup.select.interfaces[0].matches("veth-backup7"));
+    assert_eq!(archive.select.volumes, [Path::new("/srv/archive-ie")]);
+    assert_eq!((archive.select.spread, mail.select.spread), (Spread::Process, Spread::Cgroup));
     let peers = PortRange { protocol: Protocol::Tcp, first: 2380, last: 2380 };
     assert_eq!((&members.select.remote_ports[..], &members.select.ports[..]), (&[peers][..], &[][..]));
 }

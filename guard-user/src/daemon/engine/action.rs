@@ -1,6 +1,6 @@
 //! What the engine wants done. The runtime hands each action to the worker whose it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub enum Action {
     /// Note the holders of sockets that were open before the hooks were attached: of processes below the cgroup of this
     /// folder.
     NameSockets(PathBuf),
+    /// Find processes that have files open on these devices, whose volumes are in these slots, a bit each: on a thread of
+    /// its own, and nobody waits for it.
+    FindCarriers(BTreeMap<u32, u64>),
     /// Answer a request.
     Answer(Ticket, Response),
     /// Write events in this form from now on.
@@ -82,6 +85,8 @@ pub enum KernelJob {
         sockets: Sockets,
         /// And whether any pin goes by who sends.
         senders: bool,
+        /// And where these volumes are mounted.
+        volumes: BTreeSet<PathBuf>,
     },
     /// Make a generation live.
     Publish(Box<Publish>),

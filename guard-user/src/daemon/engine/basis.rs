@@ -49,6 +49,7 @@ impl Basis {
         (self.config, self.clock) == (other.config, other.clock)
             && self.facts.cgroups == other.facts.cgroups
             && self.facts.parents == other.facts.parents
+            && self.facts.volumes == other.facts.volumes
             && (!selects_interfaces || self.facts.interfaces == other.facts.interfaces)
             && self.exemptions.len() == other.exemptions.len()
             && self.exemptions.iter().zip(&other.exemptions).all(|(one, other)| same(one, other))

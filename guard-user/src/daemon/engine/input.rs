@@ -1,6 +1,6 @@
 //! What the engine is told: requests, what workers have done and seen, and the passing of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
-use crate::kernel::{Counters, Interface, Observed, Stray, UntaggedFlow};
+use crate::kernel::{Carriers, Counters, Interface, Observed, Running, Stray, UntaggedFlow};
 use crate::store::{Admission, Cursor, Kept, Key, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
@@ -165,6 +165,27 @@ pub struct NotingFacts {
     pub place: PathBuf,
     /// Its id; `None` where it is absent.
     pub cgroup: Option<u64>,
+    /// The volumes that pins select.
+    pub volumes: VolumeFacts,
+}
+
+/// The volumes that pins select, as they are on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeFacts {
+    /// The devices of what is mounted at each of the paths that were asked for; none where nothing is.
+    pub devices: BTreeMap<PathBuf, BTreeSet<u32>>,
+    /// Id of the cgroup `init.scope`; 0 where there is none.
+    pub init_scope: u64,
+    /// Why the mounts can't be looked at.
+    pub blind: Option<String>,
+}
+
+impl VolumeFacts {
+    /// The paths that were asked for.
+    #[must_use]
+    pub fn asked(&self) -> BTreeSet<PathBuf> {
+        self.devices.keys().cloned().collect()
+    }
 }
 
 /// The cgroups by which ways past the hooks are refused, as they are on this host.
@@ -200,7 +221,11 @@ pub struct Sample {
     pub counters: Counters,
     /// Flows that no pin tags and that sent most bytes.
     pub untagged: Vec<UntaggedFlow>,
-    /// What the cgroups of those flows and of their processes are called, by id.
+    /// Who carries data of volumes.
+    pub carriers: Carriers,
+    /// Those of these processes that still run, at most 100.
+    pub carrying: BTreeMap<u32, Running>,
+    /// What the cgroups of those flows, of their processes and of carriers are called, by id.
     pub cgroups: BTreeMap<u64, String>,
     /// What the users of those processes are called.
     pub users: BTreeMap<u32, String>,

@@ -35,6 +35,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod tries;
+mod volumes;
 
 pub use action::{Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreJob};
 pub use basis::{Basis, Geo, Table};
@@ -43,7 +44,7 @@ pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
     Asker, BypassFacts, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
-    RefusedLoad, Sample, Sight, StoreFault, StoreOutcome, Surroundings,
+    RefusedLoad, Sample, Sight, StoreFault, StoreOutcome, Surroundings, VolumeFacts,
 };
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

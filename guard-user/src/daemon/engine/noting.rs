@@ -4,6 +4,7 @@
 
 use super::input::NotingFacts;
 use super::tries::Try;
+use super::volumes::Volumes;
 use crate::config::policy::Policy;
 use crate::kernel::{CgroupAttachment, CgroupHook, CgroupTarget, ObservedSenders};
 
@@ -11,7 +12,6 @@ use crate::kernel::{CgroupAttachment, CgroupHook, CgroupTarget, ObservedSenders}
 const BEING_ATTACHED: &str = "they are being attached";
 
 /// What is known of them.
-#[derive(Default)]
 pub(super) struct Noting {
     /// The cgroup, as it was seen last.
     pub(super) facts: Option<NotingFacts>,
@@ -26,6 +26,8 @@ pub(super) struct Noting {
     /// Links of hooks that were attached when sockets that were open already were named: what is made from then on the
     /// hooks note themselves.
     pub(super) named_at: Option<Vec<u32>>,
+    /// The volumes whose carriers are noted.
+    pub(super) volumes: Volumes,
 }
 
 /// Whether any pin goes by who sends.
@@ -34,6 +36,19 @@ pub(super) fn wants_senders(policy: &Policy) -> bool {
 }
 
 impl Noting {
+    /// Nothing is known but the slots that volumes have.
+    pub(super) fn begin(volume_slots: Vec<u64>) -> Self {
+        Self {
+            facts: None,
+            observed: None,
+            senders: ObservedSenders::default(),
+            is_being_set: false,
+            tried: None,
+            named_at: None,
+            volumes: Volumes::begin(volume_slots),
+        }
+    }
+
     pub(super) fn config_changed(&mut self) {
         self.tried = None;
     }
@@ -44,9 +59,20 @@ impl Noting {
     }
 
     /// Where they should be; `None` where there is no such cgroup.
-    pub(super) fn target(&self) -> Option<CgroupTarget> {
-        let NotingFacts { place, cgroup, senders, .. } = self.facts.as_ref()?;
-        Some(CgroupTarget { cgroup: place.clone(), id: (*cgroup)?, senders: *senders })
+    pub(super) fn target(&self, policy: &Policy) -> Option<CgroupTarget> {
+        let facts = self.facts.as_ref()?;
+        let volumes = self.volumes.target(policy, &facts.volumes);
+        Some(CgroupTarget { cgroup: facts.place.clone(), id: facts.cgroup?, senders: facts.senders, volumes })
+    }
+
+    /// Whether what was seen is of what this policy names. After a reload a look is on its way.
+    pub(super) fn is_seen(&self, policy: &Policy) -> bool {
+        let volumes = || policy.volumes().into_iter().map(|volume| volume.path).collect();
+        self.facts.as_ref().is_some_and(|facts| {
+            facts.asked == policy.sockets
+                && facts.senders == wants_senders(policy)
+                && facts.volumes.asked() == volumes()
+        })
     }
 
     /// What is attached where it should be.
@@ -58,7 +84,7 @@ impl Noting {
 
     /// Whether every hook is attached where it should be.
     pub(super) fn is_attached(&self) -> bool {
-        self.missing().is_empty() && self.target().is_some()
+        self.missing().is_empty() && self.facts.as_ref().is_some_and(|facts| facts.cgroup.is_some())
     }
 
     /// Whether this process alone keeps any of them.
@@ -77,11 +103,11 @@ impl Noting {
         let failure = self.tried.as_ref().and_then(|tried| tried.why.as_deref());
         let why = |else_so: &str| failure.unwrap_or(else_so).to_owned();
         if !policy.sockets.note {
-            let is_any = !observed.is_empty() || self.senders.is_any;
+            let is_any = !observed.is_empty() || self.senders.is_any || self.volumes.hooks.is_any;
             return is_any.then(|| format!("still noted: {}", why("that is being ended")));
         }
         let facts = self.facts.as_ref()?;
-        if facts.asked != policy.sockets || facts.senders != wants_senders(policy) {
+        if !self.is_seen(policy) {
             return Some(format!("the cgroup is being looked at: {BEING_ATTACHED}"));
         }
         if facts.cgroup.is_none() {
@@ -97,7 +123,13 @@ impl Noting {
                 why(BEING_ATTACHED)
             ));
         }
-        let what = if !facts.senders && self.senders.is_any {
+        if let Some(why) = &facts.volumes.blind {
+            return Some(format!("not all noted, for the mounts can't be looked at: {why}"));
+        }
+        let volumes = self.volumes.target(policy, &facts.volumes);
+        let what = if let Some(difference) = self.volumes.difference(volumes.as_ref()) {
+            difference
+        } else if !facts.senders && self.senders.is_any {
             "noted for who sends too, whom no pin goes by"
         } else if self.in_place().any(|it| !it.is_current) {
             "noted by programs of another process"

@@ -39,6 +39,8 @@ pub struct Begin {
     pub generation: u64,
     /// Slots that the kernel holds closed.
     pub held: BTreeSet<u16>,
+    /// Which volume is in which slot of the kernel's: the hash of its name, 0 for none.
+    pub volume_slots: Vec<u64>,
     /// The daemon, for records.
     pub daemon: Who,
 }
@@ -128,6 +130,12 @@ impl Engine {
         let (bypass, sockets) = (&self.config.policy.bypass, &self.config.policy.sockets);
         let hooked = [&bypass.cgroup, &sockets.cgroup].into_iter().filter(|path| !path.is_empty());
         self.cgroups().into_iter().chain(bypass.allow.iter().chain(hooked).cloned()).collect()
+    }
+
+    /// Whether anything depends on what is mounted.
+    #[must_use]
+    pub fn has_volumes(&self) -> bool {
+        self.config.wanted().pins.iter().any(|pin| !pin.select.volumes.is_empty())
     }
 
     /// Whether everything that the config names is guarded, or known not to be, since the start.

@@ -36,6 +36,7 @@ pub(super) fn names_of(pins: &[PinInfo], generation: u64, config: &str) -> Names
         pins: pins.iter().map(name).collect(),
         exemptions: Default::default(),
         interfaces: Default::default(),
+        volumes: Default::default(),
         cgroups: Default::default(),
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::compile::{CgroupFact, CgroupParentFact, HostFacts};
 use crate::config::bypass::Bypass;
 use crate::config::sockets::Sockets;
-use crate::daemon::engine::{BypassFacts, NotingFacts};
-use crate::kernel::cgroup;
+use crate::daemon::engine::{BypassFacts, NotingFacts, VolumeFacts};
+use crate::kernel::{Mounts, cgroup};
 
 /// These cgroups and those above them, as they are now; without interfaces.
 #[must_use]
@@ -43,9 +43,23 @@ pub(in crate::daemon) fn bypass(asked: Bypass) -> BypassFacts {
 
 /// The cgroup in which it is noted who makes and uses sockets, as it is now.
 #[must_use]
-pub(in crate::daemon) fn noting(asked: Sockets, senders: bool) -> NotingFacts {
+pub(in crate::daemon) fn noting(asked: Sockets, senders: bool, volumes: BTreeSet<PathBuf>) -> NotingFacts {
     let place = place_of(&cgroup::root(), &asked.cgroup);
-    NotingFacts { cgroup: folder_id(&place), place, asked, senders }
+    NotingFacts { cgroup: folder_id(&place), place, asked, senders, volumes: mounted(volumes) }
+}
+
+/// Where these volumes are mounted, as they are now.
+fn mounted(paths: BTreeSet<PathBuf>) -> VolumeFacts {
+    if paths.is_empty() {
+        return VolumeFacts::default();
+    }
+    let (mounts, blind) = match Mounts::read() {
+        Ok(mounts) => (mounts, None),
+        Err(error) => (Mounts::default(), Some(error.to_string())),
+    };
+    let devices = paths.into_iter().map(|path| (path.clone(), mounts.devices_at(&path).collect())).collect();
+    let init_scope = folder_id(&cgroup::root().join("init.scope")).unwrap_or_default();
+    VolumeFacts { devices, init_scope, blind }
 }
 
 /// The folder of a cgroup, of which an empty path is the root's.

@@ -60,10 +60,11 @@ fn work(
 pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job: KernelJob) -> Input {
     let text = |error: KernelError| error.to_string();
     match job {
-        KernelJob::Observe { cgroups, bypass, sockets, senders } => {
+        KernelJob::Observe { cgroups, bypass, sockets, senders, volumes } => {
             let sight = kernel.observe().map_err(text).map(|observed| {
                 let (cgroups, bypass) = (facts::cgroups(&cgroups), facts::bypass(bypass));
-                Box::new(Sight { observed, cgroups, bypass, noting: facts::noting(sockets, senders) })
+                let noting = facts::noting(sockets, senders, volumes);
+                Box::new(Sight { observed, cgroups, bypass, noting })
             });
             Input::Observed(sight)
         }

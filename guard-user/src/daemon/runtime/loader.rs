@@ -14,7 +14,7 @@ use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
-use crate::kernel::senders;
+use crate::kernel::{Mounts, senders};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -51,15 +51,28 @@ fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFai
 /// Looks up what the policy names of this host and its kernel.
 ///
 /// # Errors
-/// A user that is not there; a pin that goes by what this kernel does not tell.
+/// A user that is not there; a pin that goes by what this kernel does not tell; a path that is no volume's.
 pub(super) fn look_up(policy: &mut Policy) -> Result<(), LoadFailure> {
     inputs::look_up_users(policy).map_err(failure)?;
-    let Some(pin) = policy.pins.iter().find(|pin| pin.select.asks_for_senders()) else { return Ok(()) };
-    senders::programs().map(drop).map_err(|reason| {
-        let kind = config::ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
-        let message = format!("{kind}: {}", kind.hint());
-        LoadFailure { kind: ErrorKind::BadInput, message }
-    })
+    if let Some(pin) = policy.pins.iter().find(|pin| pin.select.asks_for_senders())
+        && let Err(reason) = senders::programs()
+    {
+        return Err(refused(&config::ErrorKind::SenderUnknown { pin: pin.name.clone(), reason }));
+    }
+    let Some(pin) = policy.pins.iter().find(|pin| !pin.select.volumes.is_empty()) else { return Ok(()) };
+    if let Err(reason) = senders::carrier_programs() {
+        return Err(refused(&config::ErrorKind::CarrierUnknown { pin: pin.name.clone(), reason }));
+    }
+    let mounts = Mounts::read().map_err(|error| LoadFailure {
+        kind: ErrorKind::Failed,
+        message: format!("the mounts can't be looked at: {error}"),
+    })?;
+    let unfit = policy.volumes().into_iter().find_map(|it| Some((mounts.unfit(&it.path)?, it.path)));
+    unfit.map_or(Ok(()), |(reason, path)| Err(refused(&config::ErrorKind::NotAVolume { path, reason })))
+}
+
+fn refused(kind: &config::ErrorKind) -> LoadFailure {
+    LoadFailure { kind: ErrorKind::BadInput, message: format!("{kind}: {}", kind.hint()) }
 }
 
 fn failure(error: InputError) -> LoadFailure {

@@ -14,6 +14,7 @@ mod last_database;
 mod links;
 mod loader;
 mod memory;
+mod mounts;
 mod naming;
 mod notify;
 mod queue;
@@ -48,6 +49,7 @@ use crate::health::{Problem, ProblemCode};
 use cgroups::Cgroups;
 use links::Links;
 pub use loader::Options;
+use mounts::MountTable;
 use notify::notify;
 use start::Parts;
 pub use start::{StartError, what_goes_on};
@@ -122,6 +124,7 @@ struct Daemon {
     requests: mpsc::Receiver<Message>,
     links: Links,
     cgroups: Cgroups,
+    mounts: MountTable,
     signals: Signals,
     watchdog: Watchdog,
     answers: HashMap<Ticket, oneshot::Sender<Response>>,
@@ -173,6 +176,7 @@ impl Daemon {
         // Before the interfaces are looked at: none that comes meanwhile is overlooked.
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
+        let mounts = MountTable::open().context("cannot watch for mounts that come and go")?;
         let (sender, inputs) = mpsc::unbounded_channel();
         let start::Started { engine, actions, parts, control, requests } =
             start::start(options, checked, sender).await?;
@@ -184,6 +188,7 @@ impl Daemon {
             requests,
             links,
             cgroups,
+            mounts,
             signals,
             watchdog: Watchdog::of_service_manager(),
             answers: HashMap::new(),
@@ -207,6 +212,7 @@ impl Daemon {
                 Some(message) = self.requests.recv() => Woken::Request(message),
                 () = self.links.changed() => Woken::Changed,
                 () = self.cgroups.changed() => Woken::Changed,
+                () = self.mounts.changed(), if self.engine.has_volumes() => Woken::Changed,
                 _ = self.signals.hang_up.recv() => Woken::HangUp,
                 Some(input) = self.inputs.recv() => Woken::Input(input),
                 () = sleep(until_tick) => Woken::Tick,
@@ -317,6 +323,7 @@ impl Daemon {
                 }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::NameSockets(below) => self.parts.naming.begin(below),
+                Action::FindCarriers(devices) => self.parts.naming.find_carriers(devices),
                 Action::Answer(ticket, response) => {
                     if let Some(answer) = self.answers.remove(&ticket) {
                         // A client that did not wait for the answer has gone.

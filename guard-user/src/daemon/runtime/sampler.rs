@@ -1,5 +1,6 @@
 //! The worker that reads the kernel's counters: large maps, which nobody has to wait for but those who ask.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::worker;
 use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample};
 use crate::events::history::History;
-use crate::kernel::{View, cgroup};
+use crate::kernel::{Running, View, cgroup, running};
 use crate::store::Cursor;
 use crate::telemetry;
 
@@ -20,6 +21,9 @@ const EVENTS: Duration = Duration::from_millis(100);
 
 /// Flows without a pin that are shown.
 const UNTAGGED: usize = 20;
+
+/// Processes that carry data of volumes and are shown.
+const CARRIERS: usize = 100;
 
 /// What is sampled beside the kernel's counters.
 #[derive(Clone)]
@@ -59,16 +63,28 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
     while jobs.take().is_some() {
         // What is in the ring buffer by now is an event before it is counted.
         let _in_time = sources.telemetry.flush_within(EVENTS);
-        let sample = view.counters().and_then(|counters| Ok((counters, view.untagged_flows(UNTAGGED)?)));
-        let sample = sample.map(|(counters, untagged)| {
+        let sample = view
+            .counters()
+            .and_then(|counters| Ok((counters, view.untagged_flows(UNTAGGED)?, view.carriers()?)));
+        let sample = sample.map(|(counters, untagged, carriers)| {
+            // The latest first: of many those are shown that have just come.
+            let mut latest: Vec<_> = carriers.processes.iter().collect();
+            latest.sort_by_key(|(_, carrier)| std::cmp::Reverse(carrier.since_ns));
+            let is_there = |(pid, _): (&u32, _)| Some((*pid, running(*pid).ok()?));
+            let carrying: BTreeMap<u32, Running> =
+                latest.into_iter().filter_map(is_there).take(CARRIERS).collect();
             let ids = untagged.iter().flat_map(|flow| [flow.cgroup, flow.process.cgroup]);
-            let ids = ids.filter(|id| *id != 0).collect();
+            let ids = ids.filter(|id| *id != 0).chain(carriers.cgroups.keys().copied()).collect();
+            let carried = carrying.values().map(|process| process.uid);
             let uids = untagged.iter().filter(|flow| flow.process.is_known()).map(|flow| flow.process.uid);
-            let users = uids.filter_map(|uid| Some((uid, sources.users.known(uid)?))).collect();
+            let users =
+                uids.chain(carried).filter_map(|uid| Some((uid, sources.users.known(uid)?))).collect();
             let losses = sources.telemetry.losses();
             Box::new(Sample {
                 counters,
                 untagged,
+                carriers,
+                carrying,
                 cgroups: cgroup::paths(&ids),
                 users,
                 evicted: losses.evicted(),

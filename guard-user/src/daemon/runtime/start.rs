@@ -132,6 +132,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
     }
     let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
+    let volume_slots = Kernel::volume_slots(&mut kernel).map_err(StartError::Kernel)?;
     let users = Names::start(Host).context("cannot start the thread that looks up names")?;
     let uid = rustix::process::geteuid().as_raw();
     let begin = Begin {
@@ -140,6 +141,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         counts,
         generation: Kernel::generation(&kernel),
         held,
+        volume_slots,
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
         prepared,
     };

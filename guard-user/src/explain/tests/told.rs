@@ -1,6 +1,6 @@
 //! What is told is what was decided.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use guard_common::abi::Hook;
 use guard_common::decide::mirror;
@@ -45,15 +45,21 @@ marks = ["0x10/0xff"]
 "#;
 
 fn policy() -> Policy {
-    config::parse(Path::new("policy.toml"), POLICY.as_bytes(), &config::Surroundings::new(None))
-        .unwrap()
-        .policy
+    policy_of(POLICY)
+}
+
+fn policy_of(text: &str) -> Policy {
+    config::parse(Path::new("policy.toml"), text.as_bytes(), &config::Surroundings::new(None)).unwrap().policy
 }
 
 pub(super) fn explainer() -> Explainer {
+    explainer_of(policy())
+}
+
+fn explainer_of(policy: Policy) -> Explainer {
     let info = Info { source: "a test's".to_owned(), ..Info::default() };
     let db = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info };
-    Explainer::new(policy(), db, Vec::new(), Some("eth0")).unwrap()
+    Explainer::new(policy, db, Vec::new(), Some("eth0")).unwrap()
 }
 
 fn end(text: &str) -> End {
@@ -88,6 +94,29 @@ policy: the pin "mail" (line 11) forbids US for 203.0.113.30: it permits IE (Ire
 exemption: no exemption is open
 verdict: drop, forbidden: A pin forbids the destination's jurisdiction and no exemption covers it."#;
     assert_eq!(text(&explained), expected);
+}
+
+#[test]
+fn who_carries_what_is_told() {
+    let pin = "[[pin]]\nname = \"files\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nvolumes = [\"/srv/files\"]\n";
+    let explainer = explainer_of(policy_of(&(POLICY.to_owned() + pin)));
+    let text_of = |volumes: &[&str]| {
+        let volumes = volumes.iter().map(PathBuf::from).collect();
+        let from = Surroundings { volumes, ..Surroundings::default() };
+        let packet = packet(end("192.0.2.99:40000"), end("203.0.113.30:50000"), None).unwrap();
+        text(&explainer.explain(Hook::Egress, Parsed::Ip, &packet, &from, 100, 5))
+    };
+    let carried = text_of(&["/srv/files", "/srv/x"]);
+    assert!(
+        carried.contains("the pin \"files\" matches: carries data of the volume /srv/files"),
+        "{carried}"
+    );
+    assert!(carried.contains("verdict: drop, forbidden"), "{carried}");
+    let other = text_of(&["/srv/x"]);
+    assert!(other.contains("\"files\" does not match: the volume /srv/x is not /srv/files"), "{other}");
+    let none = text_of(&[]);
+    assert!(none.contains("it selects the volume /srv/files, and none is given"), "{none}");
+    assert!(none.contains("verdict: pass, untagged"), "{none}");
 }
 
 #[test]
@@ -191,11 +220,13 @@ fn words_agree_with_the_decision_for_any_policy() {
                 Explainer::new(case.policy.clone(), case.db.clone(), exemptions.clone(), Some(name)).unwrap();
             for plain in case.packets.iter().filter(|plain| plain.interface == *index) {
                 let cgroup = facts.cgroups.iter().find(|fact| fact.id.is_some_and(|id| plain.cgroups.contains(&id)));
+                let carried = facts.volumes.iter().filter(|fact| plain.volumes.contains(&fact.slot));
                 let mut from = Surroundings {
                     interface: Some(name.to_owned()),
                     mark: plain.mark,
                     cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
                     user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
+                    volumes: carried.map(|fact| fact.volume.path.clone()).collect(),
                     process: None,
                 };
                 let (parsed, mut packet) = parsed(plain, &Packet::default());
@@ -203,7 +234,7 @@ fn words_agree_with_the_decision_for_any_policy() {
                 if plain.hook == Hook::Ingress {
                     mirror(&mut packet);
                     // At XDP there is neither a mark nor a socket yet.
-                    (from.mark, from.cgroup, from.user) = (0, None, None);
+                    (from.mark, from.cgroup, from.user, from.volumes) = (0, None, None, Vec::new());
                 }
                 for step in &explained.steps {
                     prop_assert!(!step.says.ends_with(' ') && !step.says.contains(": ,"), "{}", step.says);

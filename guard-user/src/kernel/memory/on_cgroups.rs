@@ -1,7 +1,9 @@
 //! What is on the cgroups of the kernel in memory.
 
+use super::MemoryKernel;
 use crate::kernel::{
     BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, ObservedBypass, ObservedSenders,
+    ObservedVolumes, VolumeTarget,
 };
 
 /// What is on cgroups.
@@ -13,6 +15,9 @@ pub(super) struct OnCgroups {
     pub(super) sockets: Vec<CgroupAttachment>,
     /// What notes who sends.
     pub(super) senders: ObservedSenders,
+    /// What notes who carries data of volumes, and what that knows.
+    pub(super) carriers: ObservedSenders,
+    pub(super) volumes: ObservedVolumes,
 }
 
 impl OnCgroups {
@@ -36,6 +41,36 @@ impl OnCgroups {
         set(&mut self.sockets, &CgroupHook::OF_SOCKETS, at, program, next_link);
         let is_on = target.is_some_and(|target| target.senders);
         self.senders = ObservedSenders { is_any: is_on, is_whole: is_on };
+        let volumes = target.and_then(|target| target.volumes.clone());
+        self.carriers = ObservedSenders { is_any: volumes.is_some(), is_whole: volumes.is_some() };
+        // Slots keep their meaning.
+        let slots = std::mem::take(&mut self.volumes.known.slots);
+        self.volumes.known = volumes.unwrap_or(VolumeTarget { slots, ..VolumeTarget::default() });
+    }
+}
+
+impl MemoryKernel {
+    /// What is on cgroups.
+    #[must_use]
+    pub(crate) fn bypass(&self) -> ObservedBypass {
+        self.state().on_cgroups.bypass.clone()
+    }
+
+    /// What notes who makes and uses sockets.
+    #[must_use]
+    pub(crate) fn sockets(&self) -> Vec<CgroupAttachment> {
+        self.state().on_cgroups.sockets.clone()
+    }
+
+    /// Whether who sends is noted.
+    pub(crate) fn notes_senders(&self) -> bool {
+        self.state().on_cgroups.senders.is_whole
+    }
+
+    /// What is known of volumes, while carriers are noted.
+    pub(crate) fn noted_volumes(&self) -> Option<VolumeTarget> {
+        let state = self.state();
+        state.on_cgroups.carriers.is_whole.then(|| state.on_cgroups.volumes.known.clone())
     }
 }
 

@@ -90,6 +90,30 @@ pub(super) const EXAMPLES: &[Example] = &[
         "18:9 pin.select.users: the pin \"mail\" goes by who uses a socket, and `sockets.note` is false | leave `sockets.note` out, or pin by something else",
     ),
     (
+        "uses-unnoted",
+        "sources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",
+        "volumes = [\"/srv/mail\"]\n[sockets]\nnote = false",
+        "18:11 pin.select.volumes: the pin \"mail\" goes by who uses a socket, and `sockets.note` is false",
+    ),
+    (
+        "relative-path",
+        "ports = [\"tcp/143\"]",
+        "volumes = [\"srv/mail\"]",
+        "19:12 pin.select.volumes: the path \"srv/mail\" is not absolute",
+    ),
+    (
+        "bad-path",
+        "ports = [\"tcp/143\"]",
+        "volumes = [\"/\"]",
+        "19:12 pin.select.volumes: the path \"/\" is the root folder",
+    ),
+    (
+        "bad-choice",
+        "ports = [\"tcp/143\"]",
+        "volumes = [\"/srv/mail\"]\nspread = \"thread\"",
+        "20:10 pin.select.spread: \"thread\" is none of",
+    ),
+    (
         "bad-choice",
         "ports = [\"tcp/143\"]",
         "ports = [\"tcp/143\"]\nsent_by = \"thread\"",

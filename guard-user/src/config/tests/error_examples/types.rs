@@ -85,6 +85,6 @@ pub(super) const EXAMPLES: &[Example] = &[
         "no-dimension",
         "sources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",
         "",
-        "17:1 pin.select: none of sources, ports, remote_ports, interfaces, cgroups, users, marks is used | ",
+        "17:1 pin.select: none of sources, ports, remote_ports, interfaces, cgroups, users, volumes, marks is used | ",
     ),
 ];

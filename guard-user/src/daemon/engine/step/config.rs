@@ -55,6 +55,7 @@ impl Engine {
         if is_first {
             self.config.policy = Arc::clone(&policy);
         }
+        self.noting.volumes.place(&policy, &self.config.policy);
         self.config.candidate = Some(Candidate { policy, serial, geo, cgroups, is_first, is_reload });
         // A try with the old one says nothing of the new one.
         self.publishing.try_again();
@@ -239,6 +240,8 @@ impl Engine {
     pub(super) fn observe_job(&self) -> KernelJob {
         let policy = &self.config.policy;
         let (bypass, sockets) = (policy.bypass.clone(), policy.sockets.clone());
-        KernelJob::Observe { cgroups: self.cgroups(), bypass, sockets, senders: wants_senders(policy) }
+        let volumes = policy.volumes().into_iter().map(|volume| volume.path).collect();
+        let senders = wants_senders(policy);
+        KernelJob::Observe { cgroups: self.cgroups(), bypass, sockets, senders, volumes }
     }
 }

@@ -1,6 +1,7 @@
 //! The steps of the engine: what each input does to the state, and what is asked for then.
 
 mod bypass;
+mod carriers;
 mod cgroups;
 mod changes;
 mod closings;
@@ -46,7 +47,7 @@ impl Engine {
     /// The state at the start, with what is to be done first.
     #[must_use]
     pub fn new(begin: Begin, now: Clocks) -> (Self, Vec<Action>) {
-        let Begin { config_file, prepared, kept, counts, generation, held, daemon } = begin;
+        let Begin { config_file, prepared, kept, counts, generation, held, volume_slots, daemon } = begin;
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
             kept,
@@ -58,7 +59,7 @@ impl Engine {
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
             bypass: Bypass::default(),
-            noting: Noting::default(),
+            noting: Noting::begin(volume_slots),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),

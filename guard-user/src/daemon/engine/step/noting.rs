@@ -2,7 +2,6 @@
 //! were open before.
 
 use crate::daemon::engine::input::NotingFacts;
-use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
 use crate::daemon::engine::{Action, KernelJob, Level};
@@ -19,6 +18,10 @@ impl Engine {
             self.noting.observed = Some(sockets.clone());
         }
         self.noting.senders = observed.senders;
+        self.noting.volumes.hooks = observed.carriers;
+        if let Some(volumes) = &observed.volumes {
+            self.noting.volumes.observed = Some(volumes.clone());
+        }
         let is_attached = self.noting.is_attached();
         if was_attached && is_same && !is_attached && self.config.policy.sockets.note {
             let subject = self.noting_subject();
@@ -31,6 +34,7 @@ impl Engine {
             self.noting.tried = None;
         }
         self.name_open_sockets();
+        self.find_carriers();
     }
 
     /// The cgroup, for problems and records.
@@ -41,12 +45,14 @@ impl Engine {
     /// The id of the cgroup at which sockets should be noted.
     #[cfg(test)]
     pub(in crate::daemon::engine) fn noting_cgroup(&self) -> Option<u64> {
-        self.config.policy.sockets.note.then(|| self.noting.target()).flatten().map(|target| target.id)
+        let policy = &self.config.policy;
+        policy.sockets.note.then(|| self.noting.target(policy)).flatten().map(|target| target.id)
     }
 
     /// Whether who sends should be noted.
     #[cfg(test)]
     pub(in crate::daemon::engine) fn notes_senders(&self) -> bool {
+        use crate::daemon::engine::noting::wants_senders;
         self.config.policy.sockets.note && wants_senders(&self.config.policy)
     }
 
@@ -60,16 +66,12 @@ impl Engine {
         if self.noting.difference(policy).is_none() {
             return;
         }
-        // What was seen must be of the cgroup that this policy names. After a reload a look is on its way.
-        let is_seen = self
-            .noting
-            .facts
-            .as_ref()
-            .is_some_and(|facts| facts.asked == policy.sockets && facts.senders == wants_senders(policy));
-        if !is_seen || self.noting.tried.as_ref().is_some_and(|tried| tried.is_just_now(now)) {
+        if !self.noting.is_seen(policy)
+            || self.noting.tried.as_ref().is_some_and(|tried| tried.is_just_now(now))
+        {
             return;
         }
-        let target = policy.sockets.note.then(|| self.noting.target());
+        let target = policy.sockets.note.then(|| self.noting.target(policy));
         // Where there is no such cgroup nothing can be done about it.
         if target != Some(None) {
             self.noting.is_being_set = true;
@@ -89,11 +91,26 @@ impl Engine {
             return;
         }
         let links: Vec<u32> = self.noting.in_place().map(|attachment| attachment.link).collect();
-        let Some(target) = self.noting.target().filter(|_| self.noting.named_at.as_ref() != Some(&links))
-        else {
+        let target = self.noting.target(&self.config.policy);
+        let Some(target) = target.filter(|_| self.noting.named_at.as_ref() != Some(&links)) else {
             return;
         };
         self.noting.named_at = Some(links);
         self.actions.push(Action::NameSockets(target.cgroup));
+    }
+    /// Has those found who had files of volumes open before the hooks knew of these: once for each time that the hooks are
+    /// attached, and for each mount that comes.
+    fn find_carriers(&mut self) {
+        let volumes = &self.noting.volumes;
+        let known = volumes.observed.as_ref().filter(|_| volumes.hooks.is_whole).map(|it| it.known.clone());
+        let Some(known) = known.filter(|known| !known.devices.is_empty()) else {
+            self.noting.volumes.searched = None;
+            return;
+        };
+        let before = self.noting.volumes.searched.as_ref().map(|before| &before.devices);
+        if before != Some(&known.devices) {
+            self.actions.push(Action::FindCarriers(known.devices.clone()));
+            self.noting.volumes.searched = Some(known);
+        }
     }
 }

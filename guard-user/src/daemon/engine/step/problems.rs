@@ -46,6 +46,7 @@ impl Engine {
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_bypass(&mut problems, now);
+        self.problems_of_volumes(&mut problems);
         let unnoted = self.noting.difference(&self.config.policy);
         problems.extend(unnoted.map(|how| {
             Problem::of(
@@ -139,6 +140,24 @@ impl Engine {
                     "there is no such cgroup; when it is made, it counts as pinned from its first packet";
                 problems.push(Problem::of(ProblemCode::CgroupMissing, path, message));
             }
+        }
+    }
+
+    fn problems_of_volumes(&self, problems: &mut Vec<Problem>) {
+        let Some(facts) = &self.noting.facts else { return };
+        for path in self.config.policy.volumes().into_iter().map(|it| it.path).collect::<BTreeSet<_>>() {
+            if facts.volumes.devices.get(&path).is_some_and(BTreeSet::is_empty) {
+                let message = "nothing is mounted there; it is known as soon as it is";
+                problems.push(Problem::of(ProblemCode::VolumeAbsent, path.to_string_lossy(), message));
+            }
+        }
+        let overflowed = self.noting.volumes.observed.as_ref().map_or(0, |observed| observed.overflowed);
+        if overflowed > 0 {
+            let message = format!(
+                "{overflowed} times there was no room for a process or cgroup that carries data of a volume: every local \
+                 sender counts as one, of all volumes"
+            );
+            problems.push(Problem::new(ProblemCode::CarriersFull, message));
         }
     }
 

@@ -35,7 +35,8 @@ impl Engine {
                 open
             }
         };
-        let facts = HostFacts { interfaces, ..self.config.wanted_cgroups().clone() };
+        let volumes = self.noting.volumes.facts(self.config.wanted());
+        let facts = HostFacts { interfaces, volumes, ..self.config.wanted_cgroups().clone() };
         Some(Basis { config: self.config.wanted_serial(), clock: self.clock_count, exemptions, facts })
     }
 
@@ -145,6 +146,9 @@ impl Engine {
         let interfaces = basis.facts.interfaces.iter();
         names.interfaces =
             interfaces.map(|(index, name)| (*index, name.as_str().into())).collect::<HashMap<_, _>>();
+        let volumes = basis.facts.volumes.iter();
+        names.volumes =
+            volumes.map(|it| (it.slot, it.volume.path.to_string_lossy().into())).collect::<HashMap<_, _>>();
         let cgroups = basis.facts.cgroups.iter();
         names.cgroups =
             cgroups.filter_map(|cgroup| Some((cgroup.id?, cgroup.path.as_str().into()))).collect();

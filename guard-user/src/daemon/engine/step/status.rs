@@ -56,6 +56,7 @@ impl Engine {
             unguarded: self.unguarded(),
             bypass: self.bypass_status(counters),
             sockets: self.sockets_status(),
+            carriers: self.carriers_status(now),
             unplaced: UnplacedStatus {
                 times: self.cgroups.placed,
                 milliseconds: self.cgroups.took_ns.div_ceil(1_000_000),

@@ -38,6 +38,7 @@ pub(super) fn begin(
         counts: store.kept().is_usable().then(|| store.pin_counts().unwrap()),
         generation: kernel.generation(),
         held: kernel.held().unwrap(),
+        volume_slots: kernel.volume_slots().unwrap(),
         daemon: daemon(None),
     };
     Engine::new(begin, now)

@@ -29,13 +29,19 @@ impl World {
         if self.kernel.notes_senders() != self.engine.notes_senders() {
             return Some("who sends is noted, and should not be, or the other way round".to_owned());
         }
+        let noted = self.kernel.noted_volumes();
+        let asked = self.engine.has_volumes() && self.engine.noting_cgroup().is_some();
+        if noted.is_some() != asked {
+            return Some("carriers are noted, and should not be, or the other way round".to_owned());
+        }
         (on != wanted).then(|| format!("sockets are noted by {on:?}, and should be by {wanted:?}"))
     }
 
     /// How a look that was made now would find the cgroup in which sockets are noted.
     pub(super) fn noting_facts(&self) -> NotingFacts {
         let policy = prepared(self.config).unwrap().policy;
-        runtime::facts::noting(policy.sockets.clone(), wants_senders(&policy))
+        let volumes = policy.volumes().into_iter().map(|volume| volume.path).collect();
+        runtime::facts::noting(policy.sockets.clone(), wants_senders(&policy), volumes)
     }
 }
 
@@ -124,4 +130,38 @@ fn the_next_daemon_takes_the_hooks_over() {
     world.settle();
     assert_eq!((links(&world), world.problems()), (before, vec![]));
     assert!(world.kernel.sockets().iter().all(|it| it.is_current));
+}
+
+/// [`CONFIG`] with a pin by volumes: something is mounted at one of them.
+const VOLUMES: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\n[pin.select]\nvolumes = [\"/proc\", \"/srv/absent-volume\"]\n";
+
+#[test]
+fn carriers_are_noted_while_a_pin_selects_a_volume() {
+    let mut world = World::new(VOLUMES, &["eth0"]);
+    world.kernel.fail(Operation::Sockets, 1);
+    world.settle();
+    assert_eq!(world.known_problems()[0].code, ProblemCode::SocketsUnnoted);
+    world.rest();
+    assert_eq!(world.noting_difference(), None);
+    let absent = world.known_problems();
+    let absent: Vec<_> = absent.iter().map(|problem| (problem.code, problem.subject.as_deref())).collect();
+    assert_eq!(absent, [(ProblemCode::VolumeAbsent, Some("/srv/absent-volume"))]);
+    let noted = world.kernel.noted_volumes().unwrap();
+    assert_eq!((noted.devices.into_values().collect::<Vec<_>>(), noted.spread), (vec![1], 3));
+    // A daemon that starts again goes by the same slots, and so does a config with others before it.
+    world.restart();
+    world.settle();
+    assert_eq!(world.noting_difference(), None);
+    let again = world.kernel.noted_volumes().unwrap();
+    reload(&mut world, VOLUMES.replace("[\"/proc\"", "[\"/a\", \"/proc\"").leak());
+    let more = world.kernel.noted_volumes().unwrap();
+    assert_eq!((&more.slots[..2], more.devices.len()), (&again.slots[..2], 1));
+    assert_ne!(more.slots[2], 0);
+    assert_eq!(world.noting_difference(), None);
+    reload(&mut world, CONFIG);
+    assert_eq!((world.noting_difference(), world.kernel.noted_volumes()), (None, None));
+    assert_eq!(world.problems(), vec![]);
+    reload(&mut world, VOLUMES);
+    assert_eq!(world.kernel.noted_volumes().unwrap().slots, more.slots);
 }

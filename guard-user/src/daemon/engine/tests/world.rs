@@ -270,7 +270,7 @@ impl World {
                 }
                 Action::Log(_, line) => self.log.push(line),
                 Action::Ended => self.has_ended = true,
-                Action::LogFormat(_) | Action::Notify(_) => {}
+                Action::LogFormat(_) | Action::Notify(_) | Action::FindCarriers(_) => {}
             }
         }
     }
