@@ -44,6 +44,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         geo: Geo {
             files: each(&raw.geo_files, "geo.files", sink, values::path),
             max_age: one(&raw.max_age, "geo.max_age", sink, values::duration).unwrap_or(DEFAULT_MAX_AGE),
+            incomplete: raw.incomplete.unwrap_or(false),
             nat64: places::check_nat64(&raw.nat64, sink),
         },
         control: Control {

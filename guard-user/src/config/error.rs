@@ -26,6 +26,12 @@ pub enum ErrorKind {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// A geo database lacks what it should have.
+    #[error("{reason}")]
+    GeoIncomplete {
+        /// What it lacks.
+        reason: String,
+    },
     /// The geo databases and the sites are too much for the kernel's tables.
     #[error("the geo tables do not fit: {reason}")]
     GeoTooLarge {

@@ -93,7 +93,7 @@ pub static SECTIONS: [Section; 15] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 45] = [
+pub static KEYS: [Key; 46] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -128,6 +128,15 @@ pub static KEYS: [Key; 45] = [
         example: r#""60d""#,
         meaning: "A database that is older than this is warned of. Weeks, days, hours, minutes and seconds, \
                   such as `60d` or `8w`; a day counts as 24 hours.",
+    },
+    Key {
+        section: "geo",
+        name: "incomplete",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "false",
+        meaning: "Whether databases are taken that say nothing of IPv4 or of IPv6 together, or name no country in \
+                  most records of a file.",
     },
     Key {
         section: "geo",

@@ -78,6 +78,8 @@ pub struct Geo {
     pub files: Vec<PathBuf>,
     /// A database that is older than this is warned of; always more than nothing.
     pub max_age: SignedDuration,
+    /// Whether they may lack a family, or countries in most of a file's records.
+    pub incomplete: bool,
     /// NAT64 prefixes of the operator's own, in the order of the file, at most
     /// [`limits::NAT64`](super::limits::NAT64). None of them overlaps another, or addresses that are placed without
     /// it; their lengths are those of [`Nat64`](guard_common::abi::Nat64).

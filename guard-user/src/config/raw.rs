@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) observe: Option<bool>,
     pub(super) geo_files: Option<List>,
     pub(super) max_age: Option<Text>,
+    pub(super) incomplete: Option<bool>,
     pub(super) nat64: Option<List>,
     pub(super) socket: Option<Text>,
     pub(super) control_groups: RawControlGroups,
@@ -127,6 +128,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         observe: host.boolean("observe", sink),
         geo_files: geo.list("files", sink),
         max_age: geo.text("max_age", sink),
+        incomplete: geo.boolean("incomplete", sink),
         nat64: geo.list("nat64", sink),
         socket: control.text("socket", sink),
         control_groups: RawControlGroups {
