@@ -3,11 +3,13 @@
 //! Pure functions: what the host has (interfaces, cgroups) and what time it is comes in as values.
 
 mod classes;
+mod geo_change;
 mod overlay;
 mod policy;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change};
 pub use overlay::geo_image;
 pub use policy::policy_table;
 

@@ -40,6 +40,7 @@ pub use error::{ConfigErrors, ErrorKind};
 pub use finding::{Errors, Explain, Finding, Place};
 pub use groups::BuiltinGroups;
 pub use host::HostView;
+pub(crate) use places::CARRIERS;
 pub use policy::Policy;
 pub use surprises::Database;
 pub use warning::{Warning, WarningKind};

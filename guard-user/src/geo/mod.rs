@@ -6,6 +6,7 @@
 //! An address's place is where its network is registered or announced, as the source's maker sees it.
 
 pub mod complete;
+pub mod diff;
 pub mod embedded;
 pub mod merge;
 pub mod mmdb;
