@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{audit, check, detach, events, exemption, explain, instrument, reload, report, run, status};
+use super::{audit, check, detach, events, exemption, explain, geo, instrument, reload, report, run, status};
 
 /// Keeps region-pinned data in its region.
 ///
@@ -46,6 +46,8 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
+    /// Compare geo databases: what moves, and what pins would drop
+    Geo(geo::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more

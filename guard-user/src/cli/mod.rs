@@ -11,6 +11,7 @@ pub mod detach;
 pub mod events;
 pub mod exemption;
 pub mod explain;
+pub mod geo;
 pub mod instrument;
 pub mod refused;
 pub mod reload;

@@ -38,6 +38,12 @@ pub enum ErrorKind {
         /// What there is too much of.
         reason: String,
     },
+    /// No share in percent.
+    #[error("{} is no share", quoted(text))]
+    BadShare {
+        /// The text.
+        text: String,
+    },
     /// Nothing can be pinned there.
     #[error("{reason}")]
     PinPath {

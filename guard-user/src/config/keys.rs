@@ -31,9 +31,8 @@ pub static SECTIONS: [Section; 15] = [
         path: "bypass",
         shape: Shape::Table,
         meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
-                  (`PACKET_QDISC_BYPASS`) or that can change a \
-                  frame behind TC (`PACKET_TX_RING`, `PACKET_VNET_HDR`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
-                  `host.observe` is set, nothing is refused.",
+                  (`PACKET_QDISC_BYPASS`) or that can change a frame behind TC (`PACKET_TX_RING`, `PACKET_VNET_HDR`), \
+                  and sockets for XDP (`AF_XDP`). They are refused with EPERM. While `host.observe` is set, nothing is refused.",
     },
     Section {
         path: "sockets",
@@ -93,7 +92,7 @@ pub static SECTIONS: [Section; 15] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 46] = [
+pub static KEYS: [Key; 47] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -137,6 +136,15 @@ pub static KEYS: [Key; 46] = [
         example: "false",
         meaning: "Whether databases are taken that say nothing of IPv4 or of IPv6 together, or name no country in \
                   most records of a file.",
+    },
+    Key {
+        section: "geo",
+        name: "ask_above",
+        kind: Kind::Text,
+        need: Need::Default(r#""25%""#),
+        example: r#""10%""#,
+        meaning: "A newer database that would change the verdict on more addresses than this share of what any pin \
+                  permits waits for `borderguard reload --accept-geo`. `never`: none waits.",
     },
     Key {
         section: "geo",

@@ -26,6 +26,7 @@ pub mod policy;
 mod raw;
 pub(crate) mod read;
 pub mod schema;
+pub mod share;
 pub(crate) mod sink;
 pub mod sockets;
 pub(crate) mod suggest;

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 
 use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
+use super::share::Share;
 use super::sockets::Sockets;
 use crate::approval::Signer;
 
@@ -78,6 +79,9 @@ pub struct Geo {
     pub files: Vec<PathBuf>,
     /// A database that is older than this is warned of; always more than nothing.
     pub max_age: SignedDuration,
+    /// A newer database that changes the verdict on a larger share of what any pin permits waits for a yes; `None`: none
+    /// waits.
+    pub ask_above: Option<Share>,
     /// Whether they may lack a family, or countries in most of a file's records.
     pub incomplete: bool,
     /// NAT64 prefixes of the operator's own, in the order of the file, at most
