@@ -46,7 +46,7 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
-    /// Compare geo databases: what moves, and what pins would drop
+    /// Compare geo databases, and say yes to one that changes much
     Geo(geo::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),

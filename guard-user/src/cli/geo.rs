@@ -1,5 +1,5 @@
 //! `borderguard geo diff [NEW]`: which networks change their country with other geo databases, and what that would drop
-//! or open for each pin. Asks no daemon.
+//! or open for each pin, without a daemon. `borderguard geo accept`: the yes to what waits for one.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,12 @@ use guard_common::jurisdiction::Jurisdiction;
 use serde_json::{Value, json};
 
 use super::table::{numbers, plain, words, write, write_wrapped};
+use super::target::Target;
 use super::{CliError, DEFAULT_CONFIG};
 use crate::compile::{Counts, GeoChange, MovedNetwork, PinChange, geo_change};
 use crate::config::policy::{Geo, Policy};
+use crate::control::client::{ask, unexpected};
+use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
 use crate::geo::{GeoDb, Info};
 use crate::inputs;
@@ -31,6 +34,8 @@ pub struct Args {
 pub enum Command {
     /// Compare databases: networks that move, and what pins would drop or permit
     Diff(DiffArgs),
+    /// Have the daemon take the databases as they are now, however much they change
+    Accept(AcceptArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -58,12 +63,37 @@ pub struct DiffArgs {
     pub json: bool,
 }
 
+/// Arguments of `geo accept`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AcceptArgs {
+    /// The daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
 /// Does it.
 ///
 /// # Errors
-/// Where the config or a database can't be used, or `out` can't be written.
+/// Where the config or a database can't be used, no daemon answers or it refuses, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
-    let Command::Diff(args) = &args.command;
+    match &args.command {
+        Command::Diff(args) => diff(args, out),
+        Command::Accept(args) => accept(args, out),
+    }
+}
+
+fn accept(args: &AcceptArgs, out: &mut impl Write) -> Result<Exit> {
+    let socket = args.target.socket()?;
+    match ask(&socket, &Request::GeoAccept {})? {
+        Response::Done { message, generation, .. } => {
+            writeln!(out, "{message} (generation {generation})")?;
+            Ok(Exit::Ok)
+        }
+        _ => Err(unexpected(&socket).into()),
+    }
+}
+
+fn diff(args: &DiffArgs, out: &mut impl Write) -> Result<Exit> {
     let policy = inputs::load_config(&args.config, false)?.policy;
     let new = database(&policy, if args.new.is_empty() { &policy.geo.files } else { &args.new })?;
     let old = match args.old.as_slice() {
@@ -141,8 +171,7 @@ impl Compared {
                 format!("no pin changes by more than {share} (geo.ask_above): it would be taken")
             }
             (Some(share), Some(pin)) => format!(
-                "the pin {} changes by {}, more than {share} (geo.ask_above): it would wait for `borderguard reload \
-                 --accept-geo`",
+                "the pin {} changes by {}, more than {share} (geo.ask_above): it would wait for `borderguard geo accept`",
                 plain(&pin.pin),
                 percent(pin.percent())
             ),

@@ -36,10 +36,7 @@ pub fn wants_json(cli: &Cli) -> bool {
                 how.json
             }
         },
-        Command::Geo(args) => {
-            let geo::Command::Diff(args) = &args.command;
-            args.json
-        }
+        Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_) | Command::Reload(_) | Command::Detach(_) => false,
     }
 }

@@ -144,7 +144,7 @@ pub static KEYS: [Key; 47] = [
         need: Need::Default(r#""25%""#),
         example: r#""10%""#,
         meaning: "A newer database that would change the verdict on more addresses than this share of what any pin \
-                  permits waits for `borderguard reload --accept-geo`. `never`: none waits.",
+                  permits waits for `borderguard geo accept`. `never`: none waits.",
     },
     Key {
         section: "geo",

@@ -98,6 +98,12 @@ codes! {
     LastDatabase = "last-database",
         "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
+    DatabaseRefused = "database-refused",
+        "The geo databases that are on the disk now can't be used, or one is being written. Those that were read before stay in force.",
+        "Correct what the message names: bring a whole file. It is taken as it is in its place.";
+    DatabaseWaits = "database-waits",
+        "The geo databases that are on the disk now would change more for a pin than `geo.ask_above`. Those that were read before stay in force.",
+        "Look with `borderguard geo diff`; then `borderguard geo accept`, or put the earlier files back.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
         "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";

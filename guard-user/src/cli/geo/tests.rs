@@ -89,7 +89,7 @@ networks that change their jurisdiction: 4
   and 2 more; --limit 0 lists all
 
 the pin mail changes by 75.00%, more than 25% (geo.ask_above): it would wait for
-`borderguard reload --accept-geo`
+`borderguard geo accept`
 ";
     assert_eq!((exit, shown.as_str()), (Exit::Failed, expected));
     let (exit, shown) = bed.diff(&[new], &[old.clone()], true);

@@ -3,6 +3,7 @@
 mod bypass;
 mod closings;
 mod cuts;
+mod databases;
 mod inputs;
 mod interfaces;
 mod noting;
