@@ -67,7 +67,7 @@ fn a_replaced_file_is_taken_whole_and_without_the_config() {
 
     // As geoipupdate does it, while somebody edits the config.
     let config = fs::read_to_string(bed.config()).unwrap();
-    fs::write(bed.config(), "this is no config").unwrap();
+    fs::write(bed.config(), format!("{config}[nothing]\nof = \"the kind\"\n")).unwrap();
     rename_into_place(&bed, &database("BE"));
     generation = wait_for_another(&bed, generation);
     assert_eq!((arrived(&bed), codes(&bed)), ([5, 5], vec![]));

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{audit, check, detach, events, exemption, explain, geo, instrument, reload, report, run, status};
+use super::{
+    audit, check, detach, events, exemption, explain, geo, groups, instrument, reload, report, run, status,
+};
 
 /// Keeps region-pinned data in its region.
 ///
@@ -48,6 +50,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Compare geo databases, and say yes to one that changes much
     Geo(geo::Args),
+    /// List groups of jurisdictions: members, sources, dates
+    Groups(groups::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more

@@ -12,6 +12,7 @@ pub mod events;
 pub mod exemption;
 pub mod explain;
 pub mod geo;
+pub mod groups;
 pub mod instrument;
 pub mod refused;
 pub mod reload;

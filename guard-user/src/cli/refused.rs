@@ -36,6 +36,7 @@ pub fn wants_json(cli: &Cli) -> bool {
                 how.json
             }
         },
+        Command::Groups(args) => args.json,
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_) | Command::Reload(_) | Command::Detach(_) => false,
     }
@@ -77,6 +78,7 @@ mod tests {
         &["events"],
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
         &["geo", "diff"],
+        &["groups"],
         &["instrument", "invalidate", "n", "--why", "w"],
         &["audit", "show"],
         &["audit", "verify"],

@@ -72,6 +72,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         },
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
+        groups: groups.of_config(raw),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
         pins: raw.pins.iter().flat_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,

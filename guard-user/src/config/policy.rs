@@ -38,6 +38,8 @@ pub struct Policy {
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of
     /// the file.
     pub failsafe: Vec<Failsafe>,
+    /// The groups of the file with their members, in its order.
+    pub groups: Vec<(String, JurisdictionSet)>,
     /// The operator's own networks, in the order of the file.
     pub sites: Vec<Site>,
     /// The pins in the order of the file, each once for every way in which it is known (`[pin.select]`): those of one pin
