@@ -23,7 +23,7 @@ pub use socket::*;
 pub use untagged::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -414,6 +414,8 @@ pub struct PolicyTable {
     pub exemptions: [Exemption; MAX_EXEMPTIONS],
     /// Exemptions whose recipients include a whole jurisdiction.
     pub exempt_jurisdictions: [ExemptionSet; jurisdiction::COUNT],
+    /// Exemptions whose networks count where they are placed in this jurisdiction.
+    pub exempt_places: [ExemptionSet; jurisdiction::COUNT],
     /// Exemptions of each pin.
     pub exempt_pins: [ExemptionSet; MAX_PINS],
     /// NAT64 prefixes, none of which is in another.

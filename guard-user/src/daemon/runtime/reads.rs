@@ -358,6 +358,7 @@ fn exemption(
                 name: it.name,
                 jurisdiction: it.jurisdiction,
                 networks: it.cidrs,
+                anywhere: it.anywhere,
                 ports: it.ports,
             })
             .collect(),
