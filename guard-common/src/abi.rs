@@ -420,6 +420,8 @@ pub struct PolicyTable {
     pub exemptions: [Exemption; MAX_EXEMPTIONS],
     /// Exemptions whose recipients include a whole jurisdiction.
     pub exempt_jurisdictions: [ExemptionSet; jurisdiction::COUNT],
+    /// Exemptions whose networks count where they are placed in this jurisdiction.
+    pub exempt_places: [ExemptionSet; jurisdiction::COUNT],
     /// Exemptions of each pin.
     pub exempt_pins: [ExemptionSet; MAX_PINS],
     /// Pins that select no volume.

@@ -43,6 +43,9 @@ pub const ADEQUACY_AS_OF: &str = "2026-05-06";
 /// The date up to which the membership of the EU and the EEA was followed, as `YYYY-MM-DD`.
 pub const MEMBERSHIP_AS_OF: &str = "2026-11-23";
 
+/// The name of the group of countries with an adequacy decision.
+pub const ADEQUACY_NAME: &str = "adequacy";
+
 /// A named set of jurisdictions that needs no definition in the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -50,6 +53,8 @@ pub struct Group {
     pub name: &'static str,
     /// The date of the list, as `YYYY-MM-DD`.
     pub as_of: &'static str,
+    /// What the list follows.
+    pub source: &'static str,
     /// ISO 3166-1 alpha-2 codes, sorted, each once.
     pub members: &'static [&'static str],
 }
@@ -84,6 +89,7 @@ pub const EEA_EFTA_STATES: [&str; 3] = ["IS", "LI", "NO"];
 static EU: Group = Group {
     name: "EU",
     as_of: MEMBERSHIP_AS_OF,
+    source: "the member states (Art. 52 TEU), and their territories where the treaties apply (Art. 349 and 355 TFEU)",
     members: &[
         "AT", "AX", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GF", "GP", "GR", "HR", "HU",
         "IE", "IT", "LT", "LU", "LV", "MF", "MQ", "MT", "NL", "PL", "PT", "RE", "RO", "SE", "SI", "SK", "YT",
@@ -96,6 +102,7 @@ static EU: Group = Group {
 static EEA: Group = Group {
     name: "EEA",
     as_of: MEMBERSHIP_AS_OF,
+    source: "the EU, and the other parties to the EEA Agreement (its Art. 126), where the GDPR applies by Joint Committee Decision No 154/2018",
     members: &[
         "AT", "AX", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GF", "GP", "GR", "HR", "HU",
         "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MF", "MQ", "MT", "NL", "NO", "PL", "PT", "RE", "RO", "SE",
@@ -106,8 +113,9 @@ static EEA: Group = Group {
 /// Third countries that a decision under GDPR Art. 45 covers as a whole: those of [`DECISIONS`] with
 /// [`Scope::Whole`]. The EEA is not part of it; a pin that may reach both names both.
 static ADEQUACY: Group = Group {
-    name: "adequacy",
+    name: ADEQUACY_NAME,
     as_of: ADEQUACY_AS_OF,
+    source: "decisions of the European Commission under GDPR Art. 45 that cover a whole country",
     members: &["AD", "AR", "BR", "CH", "FO", "GB", "GG", "IL", "IM", "JE", "KR", "NZ", "UY"],
 };
 

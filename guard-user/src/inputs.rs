@@ -1,9 +1,11 @@
 //! What the daemon reads from the disk: the config and the geo databases.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crate::config::policy::{Geo, Policy};
 use crate::config::{self, Checked, ConfigErrors, ErrorKind, Surroundings, Warning};
+use crate::geo::complete::{self, Lack};
 use crate::geo::{GeoDb, embedded, merge, mmdb};
 
 /// A config and its databases, without errors.
@@ -29,9 +31,12 @@ pub enum InputError {
     /// Databases can't be used: all of them, a line each.
     #[error("{}", lines(.0))]
     Databases(Vec<mmdb::Error>),
+    /// Databases lack what they should have: all of it.
+    #[error("{}\nName another one beside it (geo.files), or take it as it is (geo.incomplete)", lines(.0))]
+    Incomplete(Vec<Lack>),
 }
 
-fn lines(errors: &[mmdb::Error]) -> String {
+fn lines(errors: &[impl Display]) -> String {
     errors.iter().map(|error| format!("geo database: {error}")).collect::<Vec<_>>().join("\n")
 }
 
@@ -108,7 +113,7 @@ pub fn load_config_again(file: &Path, observe: bool) -> Result<Checked, InputErr
 /// Loads the databases of a config as one.
 ///
 /// # Errors
-/// [`InputError::Databases`].
+/// [`InputError::Databases`], [`InputError::Incomplete`].
 pub fn load_database(geo: &Geo) -> Result<GeoDb, InputError> {
     let (mut databases, mut errors) = (Vec::new(), Vec::new());
     for path in &geo.files {
@@ -120,7 +125,12 @@ pub fn load_database(geo: &Geo) -> Result<GeoDb, InputError> {
     if !errors.is_empty() {
         return Err(InputError::Databases(errors));
     }
-    Ok(merge::merge(databases).unwrap_or_else(embedded::load))
+    let database = merge::merge(databases).unwrap_or_else(embedded::load);
+    let lacks = complete::lacks(&database.info);
+    match lacks.is_empty() || geo.incomplete {
+        true => Ok(database),
+        false => Err(InputError::Incomplete(lacks)),
+    }
 }
 
 /// The file as an absolute path, so that a reload finds it wherever the daemon was started.

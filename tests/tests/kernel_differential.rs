@@ -86,6 +86,8 @@ fn exemption(slot: u16, pins: &[&str], network: &str, valid_until_ns: u64, quota
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
         jurisdictions: Vec::new(),
         networks: vec![network.parse().unwrap()],
+        // Where the network is, anywhere, or elsewhere: then it covers nothing.
+        placed: [(0, "US"), (99, "FR")].iter().find(|(of, _)| *of == slot).map(|(_, it)| it.parse().unwrap()),
         ports: Vec::new(),
         valid_from_ns: 0,
         valid_until_ns,
@@ -99,6 +101,7 @@ fn exemptions() -> Vec<NamedExemption> {
         exemption(0, &["mail"], "203.0.113.64/26", u64::MAX, u64::MAX),
         exemption(70, &["records", "backup"], "203.0.113.64/26", u64::MAX, u64::MAX),
         exemption(100, &["mail", "records"], "203.0.113.128/28", 1, u64::MAX),
+        exemption(99, &["mail", "records"], "203.0.113.248/29", u64::MAX, u64::MAX),
         exemption(101, &["mail", "records"], "203.0.113.144/28", u64::MAX, 400),
         exemption(255, &["mail", "records"], "2001:db8:3::40/124", u64::MAX, u64::MAX),
     ]

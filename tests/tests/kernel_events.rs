@@ -242,6 +242,7 @@ fn a_flow_that_passes_and_is_dropped_in_turn_adds_up_by_verdict() {
         pins: vec!["mail".to_owned()],
         jurisdictions: vec!["US".parse().unwrap()],
         networks: Vec::new(),
+        placed: None,
         ports: Vec::new(),
         valid_from_ns: 0,
         valid_until_ns: u64::MAX,

@@ -30,6 +30,7 @@ fn entry(slot: u16, port: u16) -> KernelExemption {
         pins: vec!["mail".to_owned()],
         jurisdictions: Vec::new(),
         networks: vec!["203.0.113.0/24".parse().unwrap()],
+        placed: None,
         ports: vec![PortRange { protocol: Protocol::Tcp, first: port, last: port }],
         valid_from_ns: 0,
         valid_until_ns: u64::MAX,

@@ -88,17 +88,19 @@ pub fn exempt<T: Tables, R: Trace>(
 /// 16 bits.
 pub const FOUND: u32 = 1 << 16;
 
-/// The exemptions that have this recipient, whatever their pins, windows and quotas.
+/// The exemptions that have this recipient, by its jurisdiction or by its address where that is placed as the
+/// exemption has it, whatever their pins, windows and quotas.
 #[inline(always)]
 #[must_use]
 pub fn candidates(policy: &PolicyTable, recipient: &Recipient) -> ExemptionSet {
     let by_place = at_ref(&policy.exempt_jurisdictions, recipient.jurisdiction);
+    let placed = at_ref(&policy.exempt_places, recipient.jurisdiction);
     let by_address = &at_ref(&policy.peer_sets, peer_set_number(policy, recipient.address)).exemptions;
     let by_port = &at_ref(&policy.remote_sets, remote_set_of_key(policy, recipient.port_key)).exemptions;
     let mut set = [0; abi::EXEMPTION_WORDS];
     for (word, bits) in set.iter_mut().enumerate() {
         let word = word as u32;
-        *bits = (at(by_place, word) | at(by_address, word)) & at(by_port, word);
+        *bits = (at(by_place, word) | at(by_address, word) & at(placed, word)) & at(by_port, word);
     }
     set
 }

@@ -5,14 +5,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::config::finding::at;
 use crate::config::{self, Checked, ConfigErrors, Explain, Finding, Surroundings};
 use crate::exit::Exit;
-use crate::geo::embedded;
+use crate::geo::{Info, embedded};
 use this_host::ThisHost;
 
+mod databases;
 mod this_host;
 
 /// Arguments of `check`.
@@ -40,12 +42,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let database = embedded::load();
             let place = |address| Some(database.lookup(address));
             let result = config::load(file, &Surroundings::new(Some(&place)));
-            Outcome { file, result, unseen: Vec::new() }
+            Outcome { file, result, unseen: Vec::new(), databases: Vec::new() }
         }
         false => {
             let host = ThisHost::new();
             let result = config::load(file, &Surroundings::of_host(&host));
-            Outcome { file, result, unseen: host.unseen() }
+            Outcome { file, result, unseen: host.unseen(), databases: host.databases() }
         }
     };
     match json {
@@ -61,12 +63,15 @@ struct Outcome<'a> {
     result: Result<Checked, ConfigErrors>,
     /// Keys whose values could not be looked at.
     unseen: Vec<&'static str>,
+    /// The geo databases that were read.
+    databases: Vec<Info>,
 }
 
 impl Outcome<'_> {
     /// Two lines for each finding and one with the counts.
     fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let name = self.file.display();
+        databases::write(&self.databases, Timestamp::now(), out)?;
         match &self.result {
             Ok(Checked { policy, warnings }) => {
                 for warning in warnings {
@@ -100,6 +105,8 @@ impl Outcome<'_> {
 
     /// One object on one line.
     fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let now = Timestamp::now();
+        let databases: Vec<Value> = self.databases.iter().map(|info| databases::json(info, now)).collect();
         let object = match &self.result {
             Ok(Checked { policy, warnings }) => json!({
                 "file": self.file.to_string_lossy(),
@@ -107,6 +114,7 @@ impl Outcome<'_> {
                 "errors": [],
                 "warnings": warnings.iter().map(finding_json).collect::<Vec<_>>(),
                 "not_looked_at": self.unseen,
+                "databases": databases,
                 "pins": policy.distinct_pins().count(),
                 "sites": policy.sites.len(),
                 "failsafe": policy.failsafe.len(),
@@ -118,6 +126,7 @@ impl Outcome<'_> {
                 "errors": errors.iter().map(finding_json).collect::<Vec<_>>(),
                 "warnings": [],
                 "not_looked_at": self.unseen,
+                "databases": databases,
             }),
         };
         writeln!(out, "{object}")
@@ -199,7 +208,12 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
     fn what_could_not_be_looked_at_is_one_line_at_the_end() {
         let file = Path::new("policy.toml");
         let result = config::parse(file, PIN.as_bytes(), &Surroundings::new(None));
-        let outcome = Outcome { file, result, unseen: vec!["control.socket", "state.directory"] };
+        let outcome = Outcome {
+            file,
+            result,
+            unseen: vec!["control.socket", "state.directory"],
+            databases: Vec::new(),
+        };
         let mut out = Vec::new();
         outcome.write_text(&mut out).unwrap();
         let shown = String::from_utf8(out).unwrap();
@@ -224,6 +238,7 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
             }],
             "warnings": [],
             "not_looked_at": [],
+            "databases": [],
         });
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), expected);
 

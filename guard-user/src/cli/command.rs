@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use super::{audit, check, detach, events, exemption, explain, instrument, reload, report, run, status};
+use super::{
+    audit, check, detach, events, exemption, explain, geo, groups, instrument, reload, report, run, status,
+};
 
 /// Keeps region-pinned data in its region.
 ///
@@ -46,6 +48,10 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
+    /// Compare geo databases, and say yes to one that changes much
+    Geo(geo::Args),
+    /// List groups of jurisdictions: members, sources, dates
+    Groups(groups::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more

@@ -11,6 +11,8 @@ pub mod detach;
 pub mod events;
 pub mod exemption;
 pub mod explain;
+pub mod geo;
+pub mod groups;
 pub mod instrument;
 pub mod refused;
 pub mod reload;

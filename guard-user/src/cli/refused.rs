@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Cli, Command};
-use super::{CliError, audit, exemption, exit_of, instrument};
+use super::{CliError, audit, exemption, exit_of, geo, instrument};
 use crate::control::client::ClientError;
 use crate::report::Format;
 
@@ -36,6 +36,8 @@ pub fn wants_json(cli: &Cli) -> bool {
                 how.json
             }
         },
+        Command::Groups(args) => args.json,
+        Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_) | Command::Reload(_) | Command::Detach(_) => false,
     }
 }
@@ -75,6 +77,8 @@ mod tests {
         &["status"],
         &["events"],
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
+        &["geo", "diff"],
+        &["groups"],
         &["instrument", "invalidate", "n", "--why", "w"],
         &["audit", "show"],
         &["audit", "verify"],

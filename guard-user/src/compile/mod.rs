@@ -3,11 +3,15 @@
 //! Pure functions: what the host has (interfaces, cgroups) and what time it is comes in as values.
 
 mod classes;
+mod elsewhere;
+mod geo_change;
 mod overlay;
 mod policy;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use elsewhere::{Elsewhere, Places};
+pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change};
 pub use overlay::geo_image;
 pub use policy::policy_table;
 
@@ -126,6 +130,8 @@ pub struct KernelExemption {
     pub jurisdictions: Vec<Jurisdiction>,
     /// Networks among the recipients.
     pub networks: Vec<IpNetwork>,
+    /// Where these have to be placed to count; `None`: anywhere.
+    pub placed: Option<Jurisdiction>,
     /// Ports of the recipients, as destination ports of egress; empty: any, and any protocol.
     pub ports: Vec<PortRange>,
     /// First nanosecond of its validity by `CLOCK_BOOTTIME`.

@@ -6,9 +6,10 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::classes::{Key, Range, borders, v4_range, v6_range};
-use crate::config::policy::Site;
-use crate::geo::GeoDb;
+use crate::config::CARRIERS;
+use crate::config::policy::{Policy, Site};
 use crate::geo::special::{self, Use};
+use crate::geo::{Address, GeoDb, Runs};
 
 /// The geo tables: the sites where there are any, else nothing for special-purpose space, else what the database
 /// says. Where sites overlap, the narrowest CIDR holds.
@@ -17,15 +18,39 @@ use crate::geo::special::{self, Use};
 ///
 /// [`TableFull`] where the intervals are more than the tables hold.
 pub fn geo_image(db: &GeoDb, sites: &[Site]) -> Result<GeoImage, TableFull> {
-    let v4 = held_runs(sites, v4_range);
-    let v6 = held_runs(sites, v6_range);
+    let v4 = held_runs(sites, &[], v4_range);
+    let v6 = held_runs(sites, &[], v6_range);
     GeoImage::build(Overlay::new(db.v4.iter(), v4), Overlay::new(db.v6.iter(), v6))
+}
+
+/// Where a database and the sites of a policy place each address, as packets are judged. Nothing is said of IPv6
+/// addresses that are placed by the IPv4 address in them.
+pub(super) fn jurisdictions(db: &GeoDb, policy: &Policy) -> (Runs<u32>, Runs<u128>) {
+    let v4 = held_runs(&policy.sites, &[], v4_range);
+    let v6 = held_runs(&policy.sites, &by_ipv4(policy), v6_range);
+    (runs(Overlay::new(db.v4.iter(), v4)), runs(Overlay::new(db.v6.iter(), v6)))
+}
+
+/// IPv6 networks whose addresses are placed by the IPv4 address in them.
+pub(super) fn by_ipv4(policy: &Policy) -> Vec<IpNetwork> {
+    let carriers =
+        CARRIERS.into_iter().filter_map(|(first, prefix)| IpNetwork::new(first.into(), prefix).ok());
+    carriers.chain(policy.geo.nat64.iter().map(|prefix| IpNetwork::V6(*prefix))).collect()
+}
+
+fn runs<K: Address>(places: impl Iterator<Item = (K, Place)>) -> Runs<K> {
+    let mut runs = Runs::unknown();
+    for (start, place) in places {
+        runs.push(start, place.jurisdiction());
+    }
+    runs
 }
 
 /// From where on which place holds against the database, if any, in the order of addresses; the first is at the
 /// lowest address.
 fn held_runs<K: Key + std::ops::Sub<Output = K>>(
     sites: &[Site],
+    no_database: &[IpNetwork],
     range: impl Fn(&IpNetwork) -> Option<Range<K>>,
 ) -> Vec<(K, Option<Place>)> {
     let sites: Vec<(Range<K>, Place)> = sites
@@ -35,6 +60,8 @@ fn held_runs<K: Key + std::ops::Sub<Output = K>>(
         .collect();
     let special: Vec<(Range<K>, Use)> =
         special::ROWS.iter().filter_map(|row| Some((range(&row.network()?)?, row.usage))).collect();
+    let special =
+        [special, no_database.iter().filter_map(|it| Some((range(it)?, Use::Nowhere))).collect()].concat();
     let ranges = sites.iter().map(|site| site.0).chain(special.iter().map(|row| row.0));
     borders(ranges)
         .into_iter()

@@ -265,6 +265,11 @@ fn fill_exemptions(
         for jurisdiction in &exemption.jurisdictions {
             table.exempt_jurisdictions[usize::from(jurisdiction.index())][slot / 64] |= 1 << (slot % 64);
         }
+        for jurisdiction in
+            Jurisdiction::all().filter(|it| exemption.placed.is_none_or(|placed| placed == *it))
+        {
+            table.exempt_places[usize::from(jurisdiction.index())][slot / 64] |= 1 << (slot % 64);
+        }
         table.exemptions[slot] = Exemption {
             pins: covered,
             valid_from_ns: exemption.valid_from_ns,

@@ -19,6 +19,7 @@ use super::policy::{
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
+use super::share::Share;
 use super::sink::Sink;
 use super::sockets::Sockets;
 use super::values;
@@ -44,6 +45,9 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         geo: Geo {
             files: each(&raw.geo_files, "geo.files", sink, values::path),
             max_age: one(&raw.max_age, "geo.max_age", sink, values::duration).unwrap_or(DEFAULT_MAX_AGE),
+            ask_above: one(&raw.ask_above, "geo.ask_above", sink, values::share_or_never)
+                .unwrap_or(Some(DEFAULT_ASK_ABOVE)),
+            incomplete: raw.incomplete.unwrap_or(false),
             nat64: places::check_nat64(&raw.nat64, sink),
         },
         control: Control {
@@ -68,6 +72,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         },
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
+        groups: groups.of_config(raw),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
         pins: raw.pins.iter().flat_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
@@ -82,6 +87,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
 
 /// 120 days: country databases are published monthly at the latest, and the embedded one is as old as its
 /// last release when the program is built.
+const DEFAULT_ASK_ABOVE: Share = Share::percent(25);
 const DEFAULT_MAX_AGE: SignedDuration = SignedDuration::from_hours(120 * 24);
 const DEFAULT_SOCKET: &str = "/run/borderguard/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/borderguard";

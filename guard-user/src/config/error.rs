@@ -26,11 +26,23 @@ pub enum ErrorKind {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// A geo database lacks what it should have.
+    #[error("{reason}")]
+    GeoIncomplete {
+        /// What it lacks.
+        reason: String,
+    },
     /// The geo databases and the sites are too much for the kernel's tables.
     #[error("the geo tables do not fit: {reason}")]
     GeoTooLarge {
         /// What there is too much of.
         reason: String,
+    },
+    /// No share in percent.
+    #[error("{} is no share", quoted(text))]
+    BadShare {
+        /// The text.
+        text: String,
     },
     /// Nothing can be pinned there.
     #[error("{reason}")]

@@ -67,6 +67,12 @@ impl Groups {
         groups
     }
 
+    /// The groups of the config with their members, in the order of the file.
+    pub(super) fn of_config(&self, raw: &Raw) -> Vec<(String, JurisdictionSet)> {
+        let names = raw.groups.iter().map(|group| group.name.get_ref());
+        names.filter_map(|name| Some((name.clone(), self.named.get(name)?.set))).collect()
+    }
+
     /// The set of jurisdictions that a value of `permit` stands for.
     pub(super) fn permit(&self, text: &str) -> Result<JurisdictionSet, ErrorKind> {
         match self.word(text) {

@@ -16,6 +16,10 @@ impl ErrorKind {
             Self::GeoFile { .. } => {
                 "a reload refuses the config, and so does a start that has no earlier geo database".into()
             }
+            Self::GeoIncomplete { .. } => {
+                "name a whole one in its place or beside it, or take it as it is: geo.incomplete = true".into()
+            }
+            Self::BadShare { .. } => "for example \"25%\" or \"0.5%\", from 0% to 100%, or \"never\"".into(),
             Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
             Self::PinPath { .. } => "the daemon can't start without it".into(),
             Self::BadUser { .. } => {
@@ -189,6 +193,8 @@ impl ErrorKind {
         match self {
             Self::Unreadable { .. } => "unreadable",
             Self::GeoFile { .. } => "geo-file",
+            Self::GeoIncomplete { .. } => "geo-incomplete",
+            Self::BadShare { .. } => "bad-share",
             Self::GeoTooLarge { .. } => "geo-too-large",
             Self::PinPath { .. } => "pin-path",
             Self::BadUser { .. } => "bad-user",

@@ -10,6 +10,7 @@ use super::raw::Raw;
 use super::read::{List, Text};
 use super::sink::Sink;
 use super::warning::WarningKind;
+use crate::geo::complete::Lack;
 use crate::geo::{GeoDb, Warning as GeoWarning};
 
 /// What a host has of what a config names. Nothing is changed on the host by a look at it. What can't be looked at
@@ -75,6 +76,8 @@ pub enum GeoFault {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// They lack what they should have.
+    Incomplete(Lack),
     /// Together with the sites they do not fit into the kernel's tables.
     TooLarge {
         /// What there is too much of.
@@ -120,6 +123,10 @@ pub(super) fn find_errors(
         for fault in faults {
             let (index, kind) = match fault {
                 GeoFault::File { index, reason } => (Some(index), ErrorKind::GeoFile { reason }),
+                GeoFault::Incomplete(lack) => {
+                    let index = if let Lack::Countries { index, .. } = lack { Some(index) } else { None };
+                    (index, ErrorKind::GeoIncomplete { reason: lack.to_string() })
+                }
                 GeoFault::TooLarge { reason } => (None, ErrorKind::GeoTooLarge { reason }),
             };
             let item = raw.geo_files.as_ref().map_or(0, |list| {

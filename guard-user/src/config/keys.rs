@@ -31,9 +31,8 @@ pub static SECTIONS: [Section; 15] = [
         path: "bypass",
         shape: Shape::Table,
         meaning: "Ways past the guard that a process asks the kernel for: packet sockets that send without TC \
-                  (`PACKET_QDISC_BYPASS`) or that can change a \
-                  frame behind TC (`PACKET_TX_RING`, `PACKET_VNET_HDR`), and sockets for XDP (`AF_XDP`). They are refused with EPERM. While \
-                  `host.observe` is set, nothing is refused.",
+                  (`PACKET_QDISC_BYPASS`) or that can change a frame behind TC (`PACKET_TX_RING`, `PACKET_VNET_HDR`), \
+                  and sockets for XDP (`AF_XDP`). They are refused with EPERM. While `host.observe` is set, nothing is refused.",
     },
     Section {
         path: "sockets",
@@ -93,7 +92,7 @@ pub static SECTIONS: [Section; 15] = [
 ];
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 48] = [
+pub static KEYS: [Key; 50] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -128,6 +127,24 @@ pub static KEYS: [Key; 48] = [
         example: r#""60d""#,
         meaning: "A database that is older than this is warned of. Weeks, days, hours, minutes and seconds, \
                   such as `60d` or `8w`; a day counts as 24 hours.",
+    },
+    Key {
+        section: "geo",
+        name: "incomplete",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "false",
+        meaning: "Whether databases are taken that say nothing of IPv4 or of IPv6 together, or name no country in \
+                  most records of a file.",
+    },
+    Key {
+        section: "geo",
+        name: "ask_above",
+        kind: Kind::Text,
+        need: Need::Default(r#""25%""#),
+        example: r#""10%""#,
+        meaning: "A newer database that would change the verdict on more addresses than this share of what any pin \
+                  permits waits for `borderguard geo accept`. `never`: none waits.",
     },
     Key {
         section: "geo",

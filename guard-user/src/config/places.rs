@@ -17,7 +17,7 @@ use super::values;
 
 /// The prefixes under which all of IPv4 is without a config that says so, and an address is placed by the IPv4 address
 /// that it carries: 6to4 (RFC 3056), Teredo (RFC 4380) and the well-known NAT64 prefix (RFC 6052).
-pub(super) const CARRIERS: [(Ipv6Addr, u8); 3] = [
+pub(crate) const CARRIERS: [(Ipv6Addr, u8); 3] = [
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),

@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 
 use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
+use super::share::Share;
 use super::sockets::Sockets;
 use crate::approval::Signer;
 
@@ -38,6 +39,8 @@ pub struct Policy {
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of
     /// the file.
     pub failsafe: Vec<Failsafe>,
+    /// The groups of the file with their members, in its order.
+    pub groups: Vec<(String, JurisdictionSet)>,
     /// The operator's own networks, in the order of the file.
     pub sites: Vec<Site>,
     /// The pins in the order of the file, each once for every way in which it is known (`[pin.select]`): those of one pin
@@ -90,6 +93,11 @@ pub struct Geo {
     pub files: Vec<PathBuf>,
     /// A database that is older than this is warned of; always more than nothing.
     pub max_age: SignedDuration,
+    /// A newer database that changes the verdict on a larger share of what any pin permits waits for a yes; `None`: none
+    /// waits.
+    pub ask_above: Option<Share>,
+    /// Whether they may lack a family, or countries in most of a file's records.
+    pub incomplete: bool,
     /// NAT64 prefixes of the operator's own, in the order of the file, at most
     /// [`limits::NAT64`](super::limits::NAT64). None of them overlaps another, or addresses that are placed without
     /// it; their lengths are those of [`Nat64`](guard_common::abi::Nat64).

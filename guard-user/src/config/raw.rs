@@ -17,6 +17,8 @@ pub(super) struct Raw {
     pub(super) observe: Option<bool>,
     pub(super) geo_files: Option<List>,
     pub(super) max_age: Option<Text>,
+    pub(super) ask_above: Option<Text>,
+    pub(super) incomplete: Option<bool>,
     pub(super) nat64: Option<List>,
     pub(super) socket: Option<Text>,
     pub(super) control_groups: RawControlGroups,
@@ -130,6 +132,8 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         observe: host.boolean("observe", sink),
         geo_files: geo.list("files", sink),
         max_age: geo.text("max_age", sink),
+        ask_above: geo.text("ask_above", sink),
+        incomplete: geo.boolean("incomplete", sink),
         nat64: geo.list("nat64", sink),
         socket: control.text("socket", sink),
         control_groups: RawControlGroups {

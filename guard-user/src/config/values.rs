@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use super::error::ErrorKind;
 use super::limits;
 use super::policy::{InterfacePattern, Mark, PortRange, Protocol, User};
+use super::share::Share;
 
 /// A name of a pin, a site, a group or a failsafe rule.
 pub(crate) fn name(text: &str) -> Result<String, ErrorKind> {
@@ -226,6 +227,14 @@ fn path_within(text: &str, most: usize, too_long: &'static str) -> Result<PathBu
         return bad("is the root folder", "name a file or folder of its own");
     }
     Ok(path)
+}
+
+/// A share in percent, or `never`.
+pub(crate) fn share_or_never(text: &str) -> Result<Option<Share>, ErrorKind> {
+    match text {
+        "never" => Ok(None),
+        _ => Share::read(text).map(Some).ok_or_else(|| ErrorKind::BadShare { text: text.to_owned() }),
+    }
 }
 
 /// A Unix group, by the characters that groupadd(8) allows.

@@ -27,6 +27,8 @@ pub enum Request {
     },
     /// Read config and databases again and publish a new generation.
     Reload {},
+    /// Take the geo databases as they are now, however much they change.
+    GeoAccept {},
     /// Take up an exemption.
     ExemptionLoad {
         /// The document's text.
@@ -328,6 +330,7 @@ mod tests {
                 Request::Events { follow: true, limit: Some(3), format: EventFormat::Json },
             ),
             (json!({"request": "reload"}), Request::Reload {}),
+            (json!({"request": "geo-accept"}), Request::GeoAccept {}),
             (
                 json!({"request": "exemption-load", "document": "a", "name": "b"}),
                 Request::ExemptionLoad {

@@ -72,6 +72,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::ExemptionRevoke { .. } => ("exemption-revoke", Right::Exemptions),
         Request::InstrumentInvalidate { .. } => ("instrument-invalidate", Right::Exemptions),
         Request::Reload {} => ("reload", Right::Policy),
+        Request::GeoAccept {} => ("geo-accept", Right::Policy),
     }
 }
 
@@ -146,6 +147,7 @@ mod tests {
             Request::ExemptionRevoke { id: String::new(), why: String::new(), dry_run: false },
             Request::InstrumentInvalidate { name: String::new(), why: String::new(), dry_run: false },
             Request::Reload {},
+            Request::GeoAccept {},
         ]
     }
 
@@ -180,7 +182,7 @@ mod tests {
             "exemption-revoke",
             "instrument-invalidate",
         ];
-        const POLICY: &[&str] = &["reload"];
+        const POLICY: &[&str] = &["reload", "geo-accept"];
         let may = |right| match right {
             Right::View => VIEW.to_vec(),
             Right::Exemptions => [VIEW, EXEMPTIONS].concat(),

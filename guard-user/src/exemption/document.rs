@@ -141,6 +141,8 @@ pub struct Recipient {
     pub jurisdiction: Jurisdiction,
     /// Its networks, without host bits; empty: anybody in the jurisdiction.
     pub networks: Vec<IpNetwork>,
+    /// Whether its networks count wherever they are placed, and not in the jurisdiction alone.
+    pub anywhere: bool,
     /// Its ports, destination ports of egress; empty: any, of any protocol.
     pub ports: Vec<PortRange>,
 }

@@ -122,6 +122,23 @@ pub enum ErrorKind {
         /// The version that is open, if there is one.
         open: Option<u32>,
     },
+    /// A recipient's network is placed in another jurisdiction than the recipient.
+    #[error(
+        "{network} of {} is not all in {jurisdiction}: {address} is placed in {place}",
+        quoted(recipient)
+    )]
+    PlacedElsewhere {
+        /// The network.
+        network: IpNetwork,
+        /// The recipient.
+        recipient: String,
+        /// The recipient's jurisdiction.
+        jurisdiction: String,
+        /// An address of the network.
+        address: std::net::IpAddr,
+        /// Where it is placed.
+        place: String,
+    },
     /// Nobody can approve it by this config.
     #[error(transparent)]
     NotApprovable(#[from] approval::Hopeless),
@@ -181,6 +198,10 @@ impl ErrorKind {
             Self::OldVersion { earlier, .. } => {
                 format!("have the document approved again as version {} or later", u64::from(*earlier) + 1)
             }
+            Self::PlacedElsewhere { .. } => "name the country that it is in, or narrower networks; where the database is \
+                                             wrong, a [[site]] of the config says so, or anywhere = true in the \
+                                             [[recipient]], which approvers sign"
+                .into(),
             Self::NotApprovable(_) => {
                 "ask for fewer, or for other roles, or let the config and its allowed signers name who is missing".into()
             }
@@ -208,6 +229,7 @@ impl ErrorKind {
             Self::OldVersion { .. } => "old-version",
             Self::ReplacesLater { .. } => "replaces-later",
             Self::ReplacesClosed { .. } => "replaces-closed",
+            Self::PlacedElsewhere { .. } => "placed-elsewhere",
             Self::NotApprovable(hopeless) => hopeless.code(),
             Self::Law(breach) => breach.rule().name(),
         }

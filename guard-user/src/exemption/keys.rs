@@ -43,7 +43,7 @@ static SECTIONS: [Section; 7] = [
     },
 ];
 
-static KEYS: [Key; 32] = [
+static KEYS: [Key; 33] = [
     key(
         "",
         "id",
@@ -249,6 +249,16 @@ static KEYS: [Key; 32] = [
         "Its networks, as CIDRs without host bits. Only an `adequacy-decision` on the whole country can do \
          without.",
     ),
+    Key {
+        section: "recipient",
+        name: "anywhere",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "true",
+        meaning: "Whether its networks count wherever the config's sites and geo databases place them. Without it a packet \
+                  passes only where its destination is placed in `jurisdiction`, and a document with a network that is \
+                  placed elsewhere is refused.",
+    },
     optional(
         "recipient",
         "ports",

@@ -82,6 +82,7 @@ pub(super) struct RawRecipient {
     /// Whether the key is not there, nor a slip for it.
     pub(super) lacks_cidrs: bool,
     pub(super) cidrs: Option<List>,
+    pub(super) anywhere: Option<bool>,
     pub(super) ports: Option<List>,
 }
 
@@ -157,6 +158,7 @@ fn read_recipient(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecipi
         jurisdiction: section.text("jurisdiction", sink),
         lacks_cidrs: section.lacks("cidrs"),
         cidrs: section.list("cidrs", sink),
+        anywhere: section.boolean("anywhere", sink),
         ports: section.list("ports", sink),
     }
 }

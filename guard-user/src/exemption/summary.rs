@@ -126,6 +126,9 @@ pub struct RecipientSummary {
     pub jurisdiction: String,
     /// Its networks; empty: anybody in the jurisdiction.
     pub cidrs: Vec<String>,
+    /// Whether these count wherever they are placed.
+    #[serde(default)]
+    pub anywhere: bool,
     /// Its ports; empty: any, of any protocol.
     pub ports: Vec<String>,
 }
@@ -277,6 +280,7 @@ fn recipient(recipient: &Recipient) -> RecipientSummary {
         name: recipient.name.clone(),
         jurisdiction: recipient.jurisdiction.to_string(),
         cidrs: words(&recipient.networks),
+        anywhere: recipient.anywhere,
         ports: words(&recipient.ports),
     }
 }

@@ -2,12 +2,13 @@
 
 use guard_common::abi::Hook;
 use guard_common::decide::{Decision, layer, reason_of};
+use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::{Addr, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::bit_set::in_set;
 use super::country::named;
-use super::explainer::Explainer;
+use super::explainer::{Explainer, NamedExemption};
 use super::flow::LayerWords;
 use super::selectors;
 use super::surroundings::Surroundings;
@@ -233,6 +234,22 @@ impl Renderer<'_> {
         said
     }
 
+    /// Exemptions that have a destination among their networks, and have it placed elsewhere.
+    fn placed_elsewhere(&self, destination: Addr, place: Jurisdiction) -> Vec<String> {
+        let address = std::net::IpAddr::from(destination);
+        let names_it =
+            |it: &&NamedExemption| it.kernel.networks.iter().any(|network| network.contains(address));
+        let said = self.explainer.exemptions.iter().filter(names_it).filter_map(|it| {
+            let wanted = it.kernel.placed.filter(|wanted| *wanted != place)?;
+            Some(format!(
+                "the exemption {} names {address} for a recipient in {wanted}, and does not cover it where it is placed in \
+                 {place}",
+                it.id
+            ))
+        });
+        said.collect()
+    }
+
     /// What is to say of exemptions beyond those that were looked at.
     fn exemptions(&self, heard: &[Heard]) -> Vec<String> {
         let forbidden = heard
@@ -240,6 +257,16 @@ impl Renderer<'_> {
             .filter(|heard| matches!(heard, Heard::Placed { denied, .. } if *denied != 0))
             .count();
         let looked = heard.iter().any(|heard| matches!(heard, Heard::Exemption { .. }));
+        let elsewhere: Vec<String> = heard
+            .iter()
+            .filter_map(|heard| match heard {
+                Heard::Placed { destination, place, denied, .. } if *denied != 0 => {
+                    Some(self.placed_elsewhere(*destination, place.jurisdiction()))
+                }
+                _ => None,
+            })
+            .flatten()
+            .collect();
         if forbidden > 1 {
             return vec![format!(
                 "the packet has {forbidden} forbidden destinations, and an exemption covers one recipient"
@@ -253,6 +280,7 @@ impl Renderer<'_> {
             (false, 0) => {
                 vec!["no exemption is open".to_owned()]
             }
+            (false, _) if !elsewhere.is_empty() => elsewhere,
             (false, count) => {
                 vec![format!("none of the {count} open exemptions is for these pins, recipient and port")]
             }

@@ -5,6 +5,8 @@
 //!
 //! An address's place is where its network is registered or announced, as the source's maker sees it.
 
+pub mod complete;
+pub mod diff;
 pub mod embedded;
 pub mod merge;
 pub mod mmdb;
@@ -47,6 +49,10 @@ pub struct Info {
     pub ranges_v4: usize,
     /// How many IPv6 runs there are, those of unknown place included.
     pub ranges_v6: usize,
+    /// How many records the file's networks have; 0 where they are not counted.
+    pub records: usize,
+    /// The file's size in bytes.
+    pub bytes: Option<u64>,
     /// Networks whose record names no country that is known, which left them `unknown`, counted
     /// by the code that it names (`EU`, `AP` ...), or under [`NO_CODE`] where it names none.
     pub skipped: BTreeMap<String, usize>,
@@ -135,6 +141,12 @@ impl Info {
         } else {
             None
         }
+    }
+
+    /// Records that name no country that is known.
+    #[must_use]
+    pub fn unplaced(&self) -> usize {
+        self.skipped.values().sum()
     }
 
     fn count_skipped(&mut self, code: &str) {

@@ -8,15 +8,55 @@ use guard_common::jurisdiction::Jurisdiction;
 pub trait Address: Copy + Ord + Debug {
     /// The lowest address.
     const ZERO: Self;
+    /// The highest address.
+    const LAST: Self;
+    /// The address before this one, unless it is the lowest.
+    fn before(self) -> Option<Self>;
+    /// The address after this one, unless it is the highest.
+    fn after(self) -> Option<Self>;
+    /// How many addresses there are from the first to the last one; of the whole IPv6 space one less.
+    fn count(first: Self, last: Self) -> u128;
+    /// The largest network that begins with `first` and has no address past `last`: its prefix length and its last
+    /// address.
+    fn largest(first: Self, last: Self) -> (u8, Self);
 }
 
-impl Address for u32 {
-    const ZERO: Self = 0;
+macro_rules! address {
+    ($number:ty) => {
+        impl Address for $number {
+            const ZERO: Self = 0;
+            const LAST: Self = Self::MAX;
+
+            fn before(self) -> Option<Self> {
+                self.checked_sub(1)
+            }
+
+            fn after(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+
+            fn count(first: Self, last: Self) -> u128 {
+                u128::from(last.saturating_sub(first)).saturating_add(1)
+            }
+
+            fn largest(first: Self, last: Self) -> (u8, Self) {
+                let mut prefix: u8 = Self::BITS as u8;
+                let mut end = first;
+                while prefix > 0 {
+                    let host = Self::MAX.checked_shr(u32::from(prefix) - 1).unwrap_or(0);
+                    if first & host != 0 || first | host > last {
+                        break;
+                    }
+                    (prefix, end) = (prefix - 1, first | host);
+                }
+                (prefix, end)
+            }
+        }
+    };
 }
 
-impl Address for u128 {
-    const ZERO: Self = 0;
-}
+address!(u32);
+address!(u128);
 
 /// A whole address space, cut into runs of one jurisdiction each.
 ///

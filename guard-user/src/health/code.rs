@@ -104,6 +104,12 @@ codes! {
     CarriersFull = "carriers-full",
         "More processes or cgroups carry data of volumes than there is room for. Nobody knows which have found none, so that every local sender counts as a carrier of all volumes.",
         "See `status` for who they are. It ends when no pin selects a volume any more, or the host starts anew: narrow what reads the volume, or its `spread`.";
+    DatabaseRefused = "database-refused",
+        "The geo databases that are on the disk now can't be used, or one is being written. Those that were read before stay in force.",
+        "Correct what the message names: bring a whole file. It is taken as it is in its place.";
+    DatabaseWaits = "database-waits",
+        "The geo databases that are on the disk now would change more for a pin than `geo.ask_above`. Those that were read before stay in force.",
+        "Look with `borderguard geo diff`; then `borderguard geo accept`, or put the earlier files back.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
         "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";

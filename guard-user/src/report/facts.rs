@@ -48,8 +48,9 @@ pub(super) fn reach(recipient: &RecipientEntry) -> String {
         values => values.join(", "),
     };
     format!(
-        "{}; {}",
+        "{}{}; {}",
         or(&recipient.networks, "anybody in the jurisdiction"),
+        if recipient.anywhere { ", wherever they are placed" } else { "" },
         or(&recipient.ports, "any port")
     )
 }

@@ -157,6 +157,9 @@ pub struct RecipientEntry {
     pub jurisdiction: String,
     /// Its networks; empty: anybody in the jurisdiction.
     pub networks: Vec<String>,
+    /// Whether these count wherever they are placed.
+    #[serde(default)]
+    pub anywhere: bool,
     /// Its ports; empty: any, of any protocol.
     pub ports: Vec<String>,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::quota;
@@ -66,21 +67,26 @@ impl Entry {
     }
 }
 
-/// Recipients with the same ports, which share one entry of the kernel's table.
+/// What recipients have in common that share one entry of the kernel's table: their ports, and where their networks have
+/// to be placed, `None` for anywhere and for whole jurisdictions.
+type Common = (Vec<PortRange>, Option<Jurisdiction>);
+
+/// Recipients that share one entry.
 #[derive(Default)]
 pub(super) struct Group {
-    jurisdictions: Vec<guard_common::jurisdiction::Jurisdiction>,
+    jurisdictions: Vec<Jurisdiction>,
     networks: Vec<IpNetwork>,
 }
 
 /// The entries that the kernel needs for a document, in an order that is the same at every start.
-pub(super) fn groups(document: &Document) -> BTreeMap<Vec<PortRange>, Group> {
-    let mut groups: BTreeMap<Vec<PortRange>, Group> = BTreeMap::new();
+pub(super) fn groups(document: &Document) -> BTreeMap<Common, Group> {
+    let mut groups: BTreeMap<Common, Group> = BTreeMap::new();
     for recipient in &document.recipients {
         let mut ports = recipient.ports.clone();
         ports.sort();
         ports.dedup();
-        let group = groups.entry(ports).or_default();
+        let is_placed = !recipient.networks.is_empty() && !recipient.anywhere;
+        let group = groups.entry((ports, is_placed.then_some(recipient.jurisdiction))).or_default();
         match recipient.networks.as_slice() {
             [] => group.jurisdictions.push(recipient.jurisdiction),
             networks => group.networks.extend(networks),
@@ -108,12 +114,13 @@ pub fn kernel_entries(
     let Some(account) = slots.first().copied().filter(|_| slots.len() == groups.len()) else {
         return Vec::new();
     };
-    let entries = slots.iter().zip(groups).map(|(&slot, (ports, group))| KernelExemption {
+    let entries = slots.iter().zip(groups).map(|(&slot, ((ports, placed), group))| KernelExemption {
         slot,
         account,
         pins: pins.clone(),
         jurisdictions: group.jurisdictions,
         networks: group.networks,
+        placed,
         ports,
         valid_from_ns: clocks.boot_time_of(document.valid_from),
         valid_until_ns: clocks.boot_time_of(document.ends()),

@@ -248,6 +248,7 @@ fn exemptions() -> Vec<KernelExemption> {
                 .into_iter()
                 .flatten()
                 .collect(),
+            placed: None,
             ports: Vec::new(),
             valid_from_ns: 0,
             valid_until_ns: u64::MAX,

@@ -19,7 +19,8 @@ use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
 use crate::config::policy::Policy;
 use crate::control::socket::SocketError;
 use crate::control::users::{Host, LookupError, NameSource as _};
-use crate::geo::{GeoDb, embedded, merge, mmdb};
+use crate::geo::complete;
+use crate::geo::{GeoDb, Info, embedded, merge, mmdb};
 use crate::inputs;
 use crate::kernel::{Interface, KernelError, View};
 use crate::kernel::{Mounts, cgroup, senders};
@@ -43,6 +44,8 @@ pub(super) struct ThisHost {
     group: fn(&str) -> io::Result<Option<u32>>,
     /// Keys of the config whose values could not be looked at.
     unseen: RefCell<BTreeSet<&'static str>>,
+    /// The geo databases that were read.
+    databases: RefCell<Vec<Info>>,
 }
 
 impl ThisHost {
@@ -53,12 +56,23 @@ impl ThisHost {
 
     fn seen_by_root(is_root: bool) -> Self {
         let group = |name: &str| Host.group(name);
-        Self { is_root, cgroups: cgroup::root(), group, unseen: RefCell::default() }
+        Self {
+            is_root,
+            cgroups: cgroup::root(),
+            group,
+            unseen: RefCell::default(),
+            databases: RefCell::default(),
+        }
     }
 
     /// Keys of the config whose values could not be looked at, sorted.
     pub(super) fn unseen(&self) -> Vec<&'static str> {
         self.unseen.borrow().iter().copied().collect()
+    }
+
+    /// What is known of the geo databases that were read, in the order of the config.
+    pub(super) fn databases(&self) -> Vec<Info> {
+        self.databases.borrow().clone()
     }
 
     /// Looks at what only root may see, and notes that it was not where this is another user.
@@ -89,7 +103,10 @@ impl HostView for ThisHost {
         let (mut databases, mut faults, mut hidden) = (Vec::new(), Vec::new(), false);
         for (index, path) in policy.geo.files.iter().enumerate() {
             match mmdb::read(path) {
-                Ok(database) => databases.push(database),
+                Ok(database) => {
+                    self.databases.borrow_mut().push(database.info.clone());
+                    databases.push(database);
+                }
                 Err(mmdb::Error::Read { source, .. }) if self.is_for_root("geo.files", &source) => {
                     hidden = true
                 }
@@ -102,7 +119,15 @@ impl HostView for ThisHost {
         if hidden {
             return Ok(None);
         }
-        let database = merge::merge(databases).unwrap_or_else(embedded::load);
+        let database = merge::merge(databases).unwrap_or_else(|| {
+            let database = embedded::load();
+            self.databases.borrow_mut().push(database.info.clone());
+            database
+        });
+        let lacks = complete::lacks(&database.info);
+        if !lacks.is_empty() && !policy.geo.incomplete {
+            return Err(lacks.into_iter().map(GeoFault::Incomplete).collect());
+        }
         match compile::geo_image(&database, &policy.sites) {
             Ok(_) => Ok(Some(database)),
             Err(error) => Err(vec![GeoFault::TooLarge { reason: error.to_string() }]),

@@ -38,13 +38,15 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let pins = against.as_ref().map(|against| against.pins.as_slice());
     let loaded = exemption::load(&args.file, &surroundings(pins, now)).map(|(document, _)| document);
     let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
+    let (checked, unplaced) = placed(&args.file, checked, against.as_ref());
+    let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).collect();
     if args.json {
         let mut object = report_json(&args.file, &checked, now);
-        object["notes"] = json!(prospect.notes());
+        object["notes"] = json!(notes);
         writeln!(out, "{object}")?;
     } else {
         report(&args.file, &checked, pins.is_some(), now, out)?;
-        prospect.notes().iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
+        notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
     }
     Ok(exit(&checked))
 }
@@ -60,6 +62,24 @@ pub(super) fn approvable(
     match against.approvable(file, document.clone(), now) {
         Ok((document, prospect)) => (Ok(document), prospect),
         Err(errors) => (Err(errors), Prospect::default()),
+    }
+}
+
+/// Refuses a good document with a network that the config's sites and databases place elsewhere than its recipient; says
+/// why that was not looked at.
+fn placed(file: &Path, checked: Checked, against: Option<&Against>) -> (Checked, Option<String>) {
+    let (Ok(document), Some(against)) = (&checked, against) else { return (checked, None) };
+    if document.recipients.iter().all(|it| it.networks.is_empty() || it.anywhere) {
+        return (checked, None);
+    }
+    match against.places() {
+        Ok(places) => match places.errors(document) {
+            errors if errors.is_empty() => (checked, None),
+            errors => (Err(Errors { file: file.to_owned(), errors }), None),
+        },
+        Err(why) => {
+            (checked, Some(format!("where its recipients' networks are placed was not looked at: {why}")))
+        }
     }
 }
 
@@ -131,7 +151,7 @@ mod tests {
         let config = pin.map(|pin| {
             let config = folder.path().join("policy.toml");
             let text = format!(
-                "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"{pin}\"\nhome = \"IE\"\naction = \"drop\"\n\
+                "[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"court\"\njurisdiction = \"US\"\ncidrs = [\"198.51.100.0/24\"]\n[[pin]]\nname = \"{pin}\"\nhome = \"IE\"\naction = \"drop\"\n\
                  select.ports = [\"tcp/143\"]\n"
             );
             std::fs::write(&config, text).unwrap();
@@ -235,5 +255,25 @@ mod tests {
             exit == Exit::Ok && shown.contains("whether its signers have keys was not looked at"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_recipient_that_is_placed_elsewhere_is_refused_unless_the_document_says_otherwise() {
+        let british = DOCUMENT.replacen("jurisdiction = \"US\"", "jurisdiction = \"GB\"", 1);
+        assert_ne!(british, DOCUMENT);
+        let (code, shown) = lint(&british, Some("mail"), false);
+        let expected = "m.toml: error: recipient.cidrs: 198.51.100.20/32 of \"Court\" is not all in GB: 198.51.100.20 is \
+                        placed in US\n  hint: name the country";
+        assert!(code == Exit::BadInput && shown.starts_with(expected), "{shown}");
+        let (_, shown) = lint(&british, Some("mail"), true);
+        let object: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(object["errors"][0]["code"], json!("placed-elsewhere"));
+        let anywhere = british.replacen("jurisdiction = \"GB\"", "jurisdiction = \"GB\"\nanywhere = true", 1);
+        let (code, shown) = lint(&anywhere, Some("mail"), false);
+        assert!(
+            code == Exit::Ok && shown.contains("198.51.100.20/32 in GB, wherever they are placed"),
+            "{shown}"
+        );
+        assert_eq!(lint(&british, None, false).0, Exit::Ok, "without a config no place is known");
     }
 }

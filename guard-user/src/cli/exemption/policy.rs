@@ -9,8 +9,10 @@ use jiff::tz::TimeZone;
 use crate::approval::load::LoadError;
 use crate::approval::{self, AllowedSigners, Candidate, Hopeless};
 use crate::cli::CliError;
+use crate::compile::Places;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
 use crate::exemption::{Document, ErrorKind};
+use crate::inputs;
 
 /// What a config says, by its text alone.
 pub(super) fn load(config: &Path) -> Result<Policy> {
@@ -29,6 +31,7 @@ pub(super) struct Against {
     /// The names of its pins.
     pub(super) pins: Vec<String>,
     approval: Option<Approvers>,
+    policy: Policy,
 }
 
 struct Approvers {
@@ -61,7 +64,16 @@ impl Against {
             };
             Ok(Approvers { signers: approvals.signers.clone(), allowed })
         });
-        Ok(Self { pins: pin_names(&policy), approval: approval.transpose()? })
+        Ok(Self { pins: pin_names(&policy), approval: approval.transpose()?, policy })
+    }
+
+    /// Where its sites and databases place addresses.
+    ///
+    /// # Errors
+    /// Where a database can't be used: on an approver's machine it need not be there.
+    pub(super) fn places(&self) -> Result<Places, String> {
+        let database = inputs::load_database(&self.policy.geo).map_err(|error| error.to_string())?;
+        Ok(Places::new(&self.policy, &database))
     }
 
     /// Whether the signers can approve a document at all. Without `[approval]` nothing has to be approved.

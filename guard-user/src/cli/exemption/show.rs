@@ -78,9 +78,12 @@ pub(super) fn fact(title: &str, value: &str, out: &mut impl Write) -> io::Result
 }
 
 fn receiver(recipient: &RecipientSummary) -> String {
-    let RecipientSummary { name, jurisdiction, cidrs, ports } = recipient;
+    let RecipientSummary { name, jurisdiction, cidrs, anywhere, ports } = recipient;
     let whom = match cidrs.is_empty() {
         true => format!("anybody in {jurisdiction}"),
+        false if *anywhere => {
+            format!("{} in {jurisdiction}, wherever they are placed", cidrs.join(", "))
+        }
         false => format!("{} in {jurisdiction}", cidrs.join(", ")),
     };
     match ports.is_empty() {
@@ -161,6 +164,7 @@ pub(super) mod tests {
             name: name.to_owned(),
             jurisdiction: country.to_owned(),
             cidrs: texts(cidrs),
+            anywhere: false,
             ports: texts(ports),
         };
         Summary {

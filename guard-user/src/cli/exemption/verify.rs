@@ -245,7 +245,7 @@ cidrs = ["198.51.100.20/32"]
                 key(OTHER_ED25519).public
             );
             let config = format!(
-                "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+                "[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"court\"\njurisdiction = \"US\"\ncidrs = [\"198.51.100.0/24\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
                  select.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = {:?}\n[[approval.signer]]\n\
                  identity = \"anne@example.org\"\nroles = [\"legal\", \"dpo\"]\nuser = \"anne\"\n\
                  [[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"legal\"]\nuser = \"bob\"\n",

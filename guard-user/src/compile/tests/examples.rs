@@ -27,6 +27,7 @@ fn exemption(slot: u16, pin: &str, valid_until_ns: u64) -> KernelExemption {
         pins: vec![pin.to_owned()],
         jurisdictions: vec!["US".parse().unwrap()],
         networks: Vec::new(),
+        placed: None,
         ports: Vec::new(),
         valid_from_ns: 0,
         valid_until_ns,

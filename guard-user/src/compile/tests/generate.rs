@@ -379,17 +379,22 @@ fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {
         0..=5,
     );
     let shares = prop::bool::weighted(0.15);
-    let one = (some_pins, places, few(2, network()), few(4, ports()), window, quota, shares);
+    let place =
+        || select(["IE", "DE", "US", "unknown", "uncertain"].map(|text| text.parse().unwrap()).to_vec());
+    let placed = prop_oneof![1 => Just(None), 2 => place().prop_map(Some)];
+    let networks = (few(2, network()), placed);
+    let one = (some_pins, places, networks, few(4, ports()), window, quota, shares);
     let slots = prop_oneof![0..8_u16, 60..68_u16, 0..256_u16];
     btree_map(slots, one, 0..16).prop_map(|exemptions| {
         let mut made: Vec<KernelExemption> = Vec::new();
-        for (slot, (pins, jurisdictions, networks, ports, window, quota, shares)) in exemptions {
+        for (slot, (pins, jurisdictions, (networks, placed), ports, window, quota, shares)) in exemptions {
             let own = KernelExemption {
                 slot,
                 account: slot,
                 pins,
                 jurisdictions,
                 networks,
+                placed,
                 ports,
                 valid_from_ns: window.0,
                 valid_until_ns: window.1,
@@ -401,6 +406,7 @@ fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {
                     slot,
                     jurisdictions: own.jurisdictions,
                     networks: own.networks,
+                    placed: own.placed,
                     ports: own.ports,
                     ..before.clone()
                 },

@@ -371,7 +371,8 @@ impl World<'_> {
             let mut found = None;
             for exemption in &by_slot {
                 let recipient = exemption.jurisdictions.contains(&jurisdiction)
-                    || exemption.networks.iter().any(|network| network.contains(destination));
+                    || exemption.placed.is_none_or(|placed| placed == jurisdiction)
+                        && exemption.networks.iter().any(|network| network.contains(destination));
                 let port = exemption.ports.is_empty() || has_port(&exemption.ports, layer, |ports| ports.1);
                 if !names(exemption, first) || !recipient || !port {
                     continue;

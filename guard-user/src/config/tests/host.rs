@@ -9,12 +9,14 @@ use super::{GOOD, PEERS, SSH, good_with, small_groups};
 use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
 use crate::config::policy::Policy;
 use crate::config::{Checked, ConfigErrors, Explain, Finding, Surroundings, parse};
+use crate::geo::complete::Lack;
 use crate::geo::{GeoDb, Info, Runs, Warning};
 
 /// Codes of errors that only a host shows.
-pub(super) const ERRORS: [&str; 7] = [
+pub(super) const ERRORS: [&str; 8] = [
     "carrier-unknown",
     "geo-file",
+    "geo-incomplete",
     "geo-too-large",
     "not-a-volume",
     "pin-path",
@@ -43,6 +45,7 @@ pub(super) const WARNINGS: [&str; 12] = [
 enum Wrong {
     Nothing,
     GeoFile,
+    GeoIncomplete,
     GeoTooLarge,
     PinPath,
     Old,
@@ -83,6 +86,11 @@ impl HostView for Wrong {
         let reason = "it is wrong".to_owned();
         let hours = match self {
             Self::GeoFile => return Err(vec![GeoFault::File { index: policy.geo.files.len() - 1, reason }]),
+            Self::GeoIncomplete => {
+                let path = policy.geo.files[0].clone();
+                let lack = Lack::Countries { index: 0, path, records: 9, unplaced: 5 };
+                return Err(vec![GeoFault::Incomplete(Lack::Ipv6), GeoFault::Incomplete(lack)]);
+            }
             Self::GeoTooLarge => return Err(vec![GeoFault::TooLarge { reason }]),
             Self::Old => -24 * 121,
             Self::Future => 48,
@@ -176,6 +184,15 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             "[groups]",
             files,
             &["geo-file 11:21 geo.files: it is wrong | a reload refuses"][..],
+        ),
+        (
+            Wrong::GeoIncomplete,
+            "[groups]",
+            files,
+            &[
+                "geo-incomplete 11:9 geo.files: the geo database is not whole: it has no IPv6 networks",
+                "geo-incomplete 11:10 geo.files: the geo database /a.mmdb names no country in 5 of its 9 records | name a whole",
+            ],
         ),
         (
             Wrong::GeoTooLarge,

@@ -29,6 +29,13 @@ pub enum Action {
     Sample,
     /// Read config and databases again.
     Load,
+    /// Read the databases of this policy again, and not the config.
+    LoadDatabases {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// Whether somebody said yes to any change.
+        accepted: bool,
+    },
     /// Close local sockets of flows that are cut, or only count them.
     CloseSockets(Box<Cut>),
     /// Note the holders of sockets that were open before the hooks were attached: of processes below the cgroup of this

@@ -79,5 +79,6 @@ fn same(one: &KernelExemption, other: &KernelExemption) -> bool {
         && one.pins == other.pins
         && one.jurisdictions == other.jurisdictions
         && one.networks == other.networks
+        && one.placed == other.placed
         && one.ports == other.ports
 }

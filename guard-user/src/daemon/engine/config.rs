@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Ticket;
 use super::basis::Geo;
+use super::databases::Databases;
 use crate::audit::Who;
 use crate::compile::HostFacts;
 use crate::config::policy::Policy;
@@ -35,6 +36,7 @@ pub(super) struct Config {
     /// Who asked while it was being read already: it is read once more for them.
     pub(super) late: Vec<(Ticket, Who)>,
     pub(super) again: bool,
+    pub(super) databases: Databases,
 }
 
 /// A config on its way.
@@ -47,6 +49,10 @@ pub(super) struct Candidate {
     pub(super) is_first: bool,
     /// Whether config and databases were read again for it: the first one may have the last good database.
     pub(super) is_reload: bool,
+    /// Whether the databases alone were read again for it, and the policy is the one that is live.
+    pub(super) is_of_databases: bool,
+    /// Why the databases on the disk are not its own and wait for a yes.
+    pub(super) database_waits: Option<String>,
 }
 
 impl Config {
@@ -65,6 +71,7 @@ impl Config {
             waiting: Vec::new(),
             late: Vec::new(),
             again: false,
+            databases: Databases::default(),
         }
     }
 
@@ -92,6 +99,12 @@ impl Config {
             ));
         }
         waiting
+    }
+
+    /// Whether it is being read, or one is on its way to be live. A first one that can't be made live must not keep its
+    /// correction out.
+    pub(super) fn is_busy(&self) -> bool {
+        self.loading.is_some() || self.candidate.as_ref().is_some_and(|candidate| !candidate.is_first)
     }
 
     /// Since when it is being read again.

@@ -45,6 +45,8 @@ pub enum Input {
     Record(Record),
     /// The config is to be read again, because of SIGHUP.
     Hangup,
+    /// Other geo databases are in the place of those that are in use.
+    DatabasesReplaced,
     /// Network interfaces or cgroups may be others now.
     Changed,
     /// Time has passed.
@@ -252,6 +254,8 @@ pub struct Prepared {
     pub warnings: Vec<Warning>,
     /// Its geo tables; `None` keeps those that the kernel has.
     pub geo: Option<(Geo, Info)>,
+    /// Why those of the databases on the disk wait for a yes, where these are of the ones before.
+    pub database_waits: Option<String>,
     /// The cgroups that it names.
     pub cgroups: HostFacts,
 }
@@ -340,4 +344,6 @@ pub enum Surroundings {
     DatabaseNotKept(Option<String>),
     /// The geo database: why the last one that was good is in use.
     LastDatabase(Option<String>),
+    /// The geo databases: which of them somebody writes for long already.
+    DatabaseWritten(Option<String>),
 }

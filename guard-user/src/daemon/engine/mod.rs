@@ -18,6 +18,7 @@ mod changes;
 mod closings;
 mod config;
 mod cut;
+mod databases;
 mod ending;
 mod error_kind;
 mod ids;

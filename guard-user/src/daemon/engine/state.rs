@@ -124,6 +124,12 @@ impl Engine {
         self.config.wanted().pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect()
     }
 
+    /// The geo databases of the live policy.
+    #[must_use]
+    pub fn geo_files(&self) -> &[PathBuf] {
+        &self.config.policy.geo.files
+    }
+
     /// The paths of the cgroups that something depends on: what comes or goes beside them is to be told.
     #[must_use]
     pub fn watched_cgroups(&self) -> Vec<String> {

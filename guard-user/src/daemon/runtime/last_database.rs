@@ -1,8 +1,9 @@
 //! The geo database that was good last: kept for a start that can't read the config's.
 
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
@@ -14,6 +15,8 @@ use crate::store::last_database::{self, LastDatabaseError};
 
 /// How long after a failure the disk is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often who asks for the one that is being written looks whether it is.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes the newest database that it is given, one at a time and beside all else: nobody waits for the disk.
 #[derive(Clone)]
@@ -39,6 +42,43 @@ impl Keeper {
     /// For this state directory; what comes of it goes to the engine.
     pub(super) fn new(state: PathBuf, inputs: UnboundedSender<Input>) -> Self {
         Self(Arc::new(Shared { state, inputs, waiting: Mutex::default() }))
+    }
+
+    /// The one that is kept, or is about to be; `None` where there is none. Waits no longer for the disk than this: a
+    /// thread that it holds up ends by itself.
+    ///
+    /// # Errors
+    /// Where it can't be read, or not in time.
+    pub(super) fn last(&self, patience: Duration) -> Result<Option<GeoDb>, String> {
+        let (sender, read) = sync_channel(1);
+        let keeper = self.clone();
+        let work = move || {
+            let _nobody_waits_any_more = sender.send(keeper.last_now(patience));
+        };
+        std::thread::Builder::new()
+            .name("read-database".to_owned())
+            .spawn(work)
+            .map_err(|error| format!("no thread can be had: {error}"))?;
+        match read.recv_timeout(patience) {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("the disk has not answered for {} s", patience.as_secs())),
+        }
+    }
+
+    fn last_now(&self, patience: Duration) -> Result<Option<GeoDb>, LastDatabaseError> {
+        let end = Instant::now() + patience;
+        loop {
+            let waiting = self.0.waiting();
+            if let Some(database) = &waiting.database {
+                return Ok(Some(database.clone()));
+            }
+            if !waiting.is_written || Instant::now() > end {
+                break;
+            }
+            drop(waiting);
+            std::thread::sleep(LOOK);
+        }
+        last_database::read(&self.0.state)
     }
 
     /// Has this one kept, and not one before it any more.

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
 
-use super::facts;
+use super::databases::{Databases, identities};
 use super::last_database::Keeper;
+use super::{facts, memory};
 use crate::compile;
-use crate::config::policy::Policy;
+use crate::config::policy::{self, Policy};
 use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
@@ -25,11 +28,47 @@ pub struct Options {
     pub observe: bool,
 }
 
+/// What is needed to read databases.
+#[derive(Clone)]
+pub(super) struct Reading {
+    /// Who has the last good ones.
+    pub(super) keeper: Keeper,
+    /// Who watches their files.
+    pub(super) databases: Databases,
+}
+
+/// How long a reload waits for the disk that has the last database.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Tries to read files that somebody writes.
+const TRIES: u32 = 5;
+/// The time between two of them.
+const BETWEEN: Duration = Duration::from_millis(500);
+
 /// Reads both again in a thread of its own, and hands over what came of it.
-pub(super) fn load(options: &Options, keeper: &Keeper, inputs: &UnboundedSender<Input>) {
-    let (options, keeper, answer) = (options.clone(), keeper.clone(), inputs.clone());
+pub(super) fn load(options: &Options, reading: &Reading, inputs: &UnboundedSender<Input>) {
+    let (options, reading) = (options.clone(), reading.clone());
+    in_a_thread(inputs, move || read(&options.config, options.observe, &reading));
+}
+
+/// Likewise the databases of this policy alone.
+pub(super) fn load_databases(
+    policy: Arc<Policy>,
+    accepted: bool,
+    reading: &Reading,
+    inputs: &UnboundedSender<Input>,
+) {
+    let reading = reading.clone();
+    in_a_thread(inputs, move || read_databases((*policy).clone(), accepted, &reading));
+}
+
+fn in_a_thread(
+    inputs: &UnboundedSender<Input>,
+    work: impl FnOnce() -> Result<Prepared, LoadFailure> + Send + 'static,
+) {
+    let answer = inputs.clone();
     let started = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-        let result = read(&options.config, options.observe, &keeper).map(Box::new);
+        let result = work().map(Box::new);
+        memory::trim();
         let _nobody_is_left = answer.send(Input::Loaded(result));
     });
     if let Err(error) = started {
@@ -39,13 +78,89 @@ pub(super) fn load(options: &Options, keeper: &Keeper, inputs: &UnboundedSender<
     }
 }
 
-fn read(file: &Path, observe: bool, keeper: &Keeper) -> Result<Prepared, LoadFailure> {
+fn read(file: &Path, observe: bool, reading: &Reading) -> Result<Prepared, LoadFailure> {
     let Checked { mut policy, warnings } = inputs::load_config_again(file, observe).map_err(failure)?;
     look_up(&mut policy)?;
-    let database = inputs::load_database(&policy.geo).map_err(failure)?;
+    let Chosen { database, waits } =
+        choose(&policy, whole(&policy.geo, &reading.databases)?, &reading.keeper, PATIENCE);
     let prepared = prepare(policy, &database)?;
-    keeper.keep(database);
-    Ok(Prepared { warnings, ..prepared })
+    if waits.is_none() {
+        reading.keeper.keep(database);
+    }
+    Ok(Prepared { warnings, database_waits: waits, ..prepared })
+}
+
+fn read_databases(policy: Policy, accepted: bool, reading: &Reading) -> Result<Prepared, LoadFailure> {
+    let database = whole(&policy.geo, &reading.databases)?;
+    let Chosen { database, waits } = match accepted {
+        true => Chosen { database, waits: None },
+        false => choose(&policy, database, &reading.keeper, PATIENCE),
+    };
+    if waits.is_some() {
+        // What the kernel has goes on.
+        return Ok(Prepared { database_waits: waits, ..with_tables(policy, None) });
+    }
+    let prepared = prepare(policy, &database)?;
+    reading.keeper.keep(database);
+    Ok(prepared)
+}
+
+/// Reads the databases of a config while nobody writes them: half of a file that is written in place may be of the one
+/// before, and nothing in it would tell.
+///
+/// # Errors
+/// Where one can't be used, or somebody goes on writing it.
+pub(super) fn whole(geo: &policy::Geo, databases: &Databases) -> Result<GeoDb, LoadFailure> {
+    for _ in 0..TRIES {
+        let before = identities(&geo.files);
+        if databases.being_written(&geo.files).is_none() {
+            let database = inputs::load_database(geo);
+            if identities(&geo.files) == before && databases.being_written(&geo.files).is_none() {
+                databases.were_read(before);
+                return database.map_err(failure);
+            }
+        }
+        std::thread::sleep(BETWEEN);
+    }
+    let written = databases.being_written(&geo.files);
+    let which = written.map_or_else(|| "a geo database".to_owned(), |path| path.display().to_string());
+    let message = format!("{which} is being written; it is taken by itself when its writer has closed it");
+    Err(LoadFailure { kind: ErrorKind::BadInput, message })
+}
+
+/// The database to judge by.
+pub(super) struct Chosen {
+    /// The one that was read, or the one before it.
+    pub(super) database: GeoDb,
+    /// Why the one that was read waits for a yes, where it is the one before.
+    pub(super) waits: Option<String>,
+}
+
+/// The one that was read, unless it would change more for a pin than goes without a yes. It is compared with the last
+/// one that was taken; where none can be read, there is nothing to compare with.
+pub(super) fn choose(policy: &Policy, read: GeoDb, keeper: &Keeper, patience: Duration) -> Chosen {
+    let taken = Chosen { database: read, waits: None };
+    let Some(share) = policy.geo.ask_above else { return taken };
+    let before = match keeper.last(patience) {
+        Ok(Some(before)) => before,
+        Ok(None) => return taken,
+        Err(error) => {
+            warn!("what the geo databases change is not known, for those before can't be read: {error}");
+            return taken;
+        }
+    };
+    let change = compile::geo_change(policy, &before, &taken.database);
+    let Some(pin) = change.largest().filter(|pin| share.is_below(pin.percent())) else { return taken };
+    let how = match pin.percent() {
+        percent if percent.is_finite() => format!("{percent:.1}% of what it permits"),
+        _ => "destinations, and it permits none so far".to_owned(),
+    };
+    let Info { source, .. } = &taken.database.info;
+    let waits = format!(
+        "{source} would change the verdict of the pin {} for {how}, which is above {share} (geo.ask_above)",
+        pin.pin
+    );
+    Chosen { database: before, waits: Some(waits) }
 }
 
 /// Looks up what the policy names of this host and its kernel.
@@ -95,5 +210,5 @@ pub(super) fn prepare(policy: Policy, database: &GeoDb) -> Result<Prepared, Load
 pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);
-    Prepared { policy: Arc::new(policy), warnings: Vec::new(), geo, cgroups }
+    Prepared { policy: Arc::new(policy), warnings: Vec::new(), geo, database_waits: None, cgroups }
 }

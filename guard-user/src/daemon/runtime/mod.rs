@@ -7,6 +7,7 @@
 mod approvals;
 mod cgroups;
 mod counts;
+mod databases;
 mod dropped;
 pub(in crate::daemon) mod facts;
 pub(in crate::daemon) mod kernel;
@@ -304,10 +305,14 @@ impl Daemon {
 
     fn step(&mut self, input: Input) {
         let looked = matches!(input, Input::Observed(_) | Input::Loaded(_));
+        let may_be_live = matches!(input, Input::Published(_));
         let actions = self.engine.step(input, Clocks::read());
         self.execute(actions);
         if looked {
             self.cgroups.watch(&self.engine.watched_cgroups());
+        }
+        if may_be_live {
+            self.parts.reading.databases.watch(self.engine.geo_files());
         }
     }
 
@@ -318,8 +323,11 @@ impl Daemon {
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample => self.parts.sampler.sample(),
                 Action::Load => {
-                    let Parts { options, keeper, inputs, .. } = &self.parts;
-                    loader::load(options, keeper, inputs);
+                    let Parts { options, reading, inputs, .. } = &self.parts;
+                    loader::load(options, reading, inputs);
+                }
+                Action::LoadDatabases { policy, accepted } => {
+                    loader::load_databases(policy, accepted, &self.parts.reading, &self.parts.inputs);
                 }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::NameSockets(below) => self.parts.naming.begin(below),

@@ -356,6 +356,7 @@ fn exemption(
                 name: it.name,
                 jurisdiction: it.jurisdiction,
                 networks: it.cidrs,
+                anywhere: it.anywhere,
                 ports: it.ports,
             })
             .collect(),

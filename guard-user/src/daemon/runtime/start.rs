@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
+use super::databases::Databases;
 use super::dropped::Dropped;
 use super::last_database::Keeper;
-use super::loader::{self, Options};
+use super::loader::{self, Chosen, Options, Reading};
 use super::naming::Naming;
 use super::sampler::Sources;
 use super::{counts, kernel, memory, sampler, sockets, store};
@@ -31,7 +32,6 @@ use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
-use crate::inputs;
 use crate::kernel::{Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::store::{Cursor, FILE, PinCounts, Store, StoreError, boot_id};
 use crate::telemetry::{self, diagnostics};
@@ -58,7 +58,7 @@ pub enum StartError {
 pub(super) struct Parts {
     pub(super) options: Options,
     pub(super) inputs: UnboundedSender<Input>,
-    pub(super) keeper: Keeper,
+    pub(super) reading: Reading,
     pub(super) kernel: kernel::Worker,
     pub(super) store: store::Worker,
     pub(super) sampler: sampler::Worker,
@@ -123,7 +123,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let Opened { store, fault: store_problem, counts, cursor } =
         open_store(&state, Kernel::generation(&kernel), adopted);
     let keeper = Keeper::new(state.clone(), inputs.clone());
-    let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &keeper)?;
+    let databases =
+        Databases::new().context("cannot make what wakes the thread that watches geo databases")?;
+    let reading = Reading { keeper: keeper.clone(), databases };
+    let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &reading)?;
     let prepared = Prepared { warnings, ..prepared };
     let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
@@ -170,16 +173,17 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let (sender, requests) = mpsc::channel(REQUESTS);
     let control =
         Setup { path: control.socket, groups: control.groups, names: users, history, requests: sender };
+    reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;
     let parts = Parts {
         telemetry: Arc::clone(&sources.telemetry),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         naming: Naming::over(View::open(&pin_path)?),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
-        store: store::Worker::start(store, (state, generation == 0), keeper.clone(), inputs.clone())?,
+        store: store::Worker::start(store, (state, generation == 0), keeper, inputs.clone())?,
         options,
         inputs,
-        keeper,
+        reading,
     };
     Ok(Started { engine, actions, parts, control, requests })
 }
@@ -319,17 +323,19 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
 fn prepare(
     policy: Policy,
     (state, generation): (&Path, u64),
-    keeper: &Keeper,
+    reading: &Reading,
 ) -> Result<(Prepared, Option<String>), StartError> {
-    let failed = match inputs::load_database(&policy.geo) {
-        Ok(database) => match loader::prepare(policy.clone(), &database) {
-            Ok(prepared) => {
-                keeper.keep(database);
-                return Ok((prepared, None));
-            }
-            Err(LoadFailure { message, .. }) => message,
-        },
-        Err(error) => error.to_string(),
+    let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
+        let Chosen { database, waits } = loader::choose(&policy, database, &reading.keeper, DISK);
+        let prepared = loader::prepare(policy.clone(), &database)?;
+        if waits.is_none() {
+            reading.keeper.keep(database);
+        }
+        Ok(Prepared { database_waits: waits, ..prepared })
+    });
+    let failed = match read {
+        Ok(prepared) => return Ok((prepared, None)),
+        Err(LoadFailure { message, .. }) => message,
     };
     error!("the geo database can't be used: {failed}");
     let why_not = match crate::store::last_database::read(state) {

@@ -14,6 +14,9 @@ use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
 use super::{approvals, reads, worker};
+use crate::compile::Places;
+use crate::config::Errors;
+use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{
     self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
@@ -125,6 +128,10 @@ fn work(
                         None
                     }
                 },
+                StoreJob::Load(job) => {
+                    let places = |policy: &Policy| places(policy, keeper);
+                    Some(StoreOutcome::Loaded(load(&mut store, job, Timestamp::now(), &places)))
+                }
                 job => Some(done(&mut store, job, Timestamp::now())),
             }
         });
@@ -206,7 +213,7 @@ fn open_again(
 /// Does one job.
 pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) -> StoreOutcome {
     match job {
-        StoreJob::Load(job) => StoreOutcome::Loaded(load(store, job, now)),
+        StoreJob::Load(job) => StoreOutcome::Loaded(load(store, job, now, &|_| None)),
         StoreJob::Change { target, change, who } => {
             StoreOutcome::Changed(store.change(&target, &change, &who, now))
         }
@@ -241,8 +248,29 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
     }
 }
 
-/// Admits a document, looks whether the tables have room for it, and keeps it.
-fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExemption>, RefusedLoad> {
+/// How long a load waits for the disk that has the last geo database.
+const DATABASE: Duration = Duration::from_secs(2);
+
+/// Where this policy and the database in force place addresses; `None` where that can't be told: the kernel holds each
+/// packet against it all the same.
+fn places(policy: &Policy, keeper: &Keeper) -> Option<Places> {
+    match keeper.last(DATABASE) {
+        Ok(database) => Some(Places::new(policy, &database?)),
+        Err(error) => {
+            warn!("where the networks of recipients are placed is not looked at: {error}");
+            None
+        }
+    }
+}
+
+/// Admits a document, looks whether its recipients are where it says and whether the tables have room for it, and keeps
+/// it.
+fn load(
+    store: &mut Store,
+    job: LoadJob,
+    now: Timestamp,
+    places: &dyn Fn(&Policy) -> Option<Places>,
+) -> Result<Box<LoadedExemption>, RefusedLoad> {
     let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
     let pins = policy.pin_names();
     let approve = approvals::approver(policy.approval.as_ref(), &bytes, &signatures, &who, now);
@@ -255,6 +283,12 @@ fn load(store: &mut Store, job: LoadJob, now: Timestamp) -> Result<Box<LoadedExe
     };
     let kept = store.kept();
     let admission = kept.admit(&submission, now)?;
+    if admission.document().recipients.iter().any(|it| !it.networks.is_empty() && !it.anywhere) {
+        let errors = places(&policy).map(|places| places.errors(admission.document())).unwrap_or_default();
+        if !errors.is_empty() {
+            return Err(LoadError::Document(Errors { file: name.into(), errors }).into());
+        }
+    }
     basis.exemptions = kept.kernel_exemptions_with(&admission, &Clocks::read(), &pins);
     basis.exemptions.sort_by_key(|exemption| exemption.slot);
     let compiled = basis.compile(&policy, 0).map_err(|error| RefusedLoad {

@@ -158,7 +158,15 @@ fn check_recipient<'r>(raw: &'r RawRecipient, sink: &mut Sink<'_>) -> (Receiver<
     let ports = each(&raw.ports, "recipient.ports", sink, values::ports);
     let networks = placed.iter().map(|&(_, network)| network).collect();
     let shown = name.clone().unwrap_or_default();
-    let whole = || Some(Recipient { name: name?, jurisdiction: jurisdiction?, networks, ports });
+    let whole = || {
+        Some(Recipient {
+            name: name?,
+            jurisdiction: jurisdiction?,
+            networks,
+            anywhere: raw.anywhere.unwrap_or(false),
+            ports,
+        })
+    };
     (Receiver { raw, name: shown, jurisdiction, networks: placed }, whole())
 }
 

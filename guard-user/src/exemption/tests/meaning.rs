@@ -47,6 +47,7 @@ fn every_value_is_what_the_document_says() {
         name: name.into(),
         jurisdiction: country.parse().unwrap(),
         networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+        anywhere: false,
         ports: vec![PortRange { protocol: Protocol::Tcp, first: port, last: port }],
     };
     let recipients = [

@@ -120,6 +120,38 @@ fn who_carries_what_is_told() {
 }
 
 #[test]
+fn an_exemption_whose_recipient_is_placed_elsewhere_is_named() {
+    let explainer = |placed: &str| {
+        let kernel = crate::compile::KernelExemption {
+            slot: 0,
+            account: 0,
+            pins: vec!["mail".to_owned()],
+            jurisdictions: Vec::new(),
+            networks: vec!["203.0.113.0/24".parse().unwrap()],
+            placed: Some(placed.parse().unwrap()),
+            ports: Vec::new(),
+            valid_from_ns: 0,
+            valid_until_ns: u64::MAX,
+            quota: u64::MAX,
+        };
+        let db = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: Info::default() };
+        let named = vec![NamedExemption { id: "court".to_owned(), kernel }];
+        Explainer::new(policy(), db, named, Some("eth0")).unwrap()
+    };
+    let packet = packet(end("192.0.2.10:143"), end("203.0.113.30:50000"), None).unwrap();
+    let explain = |placed| {
+        let from = Surroundings::default();
+        explainer(placed).explain(Hook::Egress, Parsed::Ip, &packet, &from, 100, 5)
+    };
+    assert_eq!(explain("US").reason, Reason::Exempt);
+    let told = explain("GB");
+    assert_eq!(told.reason, Reason::Forbidden);
+    let expected = "exemption: the exemption court names 203.0.113.30 for a recipient in GB, and does not cover it where it \
+                    is placed in US";
+    assert!(text(&told).contains(expected), "{}", text(&told));
+}
+
+#[test]
 fn what_does_not_match_is_named() {
     let from =
         Surroundings { mark: 0x110, cgroup: Some("system.slice".to_owned()), ..Surroundings::default() };

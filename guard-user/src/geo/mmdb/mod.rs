@@ -9,7 +9,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod writer;
+pub(crate) mod writer;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -97,6 +97,8 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<GeoDb, Error> {
     let mut info = walk.info;
     info.source = format!("{} from {}", shown(&metadata.database_type), path.display());
     info.path = Some(path.to_owned());
+    info.records = walk.networks;
+    info.bytes = Some(bytes.len() as u64);
     info.generated = i64::try_from(metadata.build_epoch)
         .ok()
         // Writers that know no date leave zero.

@@ -4,7 +4,7 @@
 
 /// A value of the data section.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Map(Vec<(&'static str, Value)>),
     Text(&'static str),
     Yes(bool),
@@ -67,7 +67,7 @@ enum Child {
 }
 
 /// A file in the making.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     pub(super) ip_version: u16,
     pub(super) record_size: u16,
     pub(super) database_type: &'static str,
@@ -77,7 +77,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(ip_version: u16) -> Self {
+    pub(crate) fn new(ip_version: u16) -> Self {
         Self {
             ip_version,
             record_size: 24,
@@ -89,7 +89,7 @@ impl Writer {
     }
 
     /// Adds a record, and returns its offset in the data section.
-    pub(super) fn record(&mut self, value: &Value) -> usize {
+    pub(crate) fn record(&mut self, value: &Value) -> usize {
         let offset = self.data.len();
         value.encode(&mut self.data);
         offset
@@ -97,12 +97,12 @@ impl Writer {
 
     /// Puts a network in the tree. The key is its address in the file's address space, shifted left so
     /// that the first bit is the highest; no network contains another.
-    pub(super) fn network(&mut self, key: u128, prefix: u32, record: usize) {
+    pub(crate) fn network(&mut self, key: u128, prefix: u32, record: usize) {
         self.put(key, prefix, Child::Data(record));
     }
 
     /// Lets an empty network point to where another one's subtree is.
-    pub(super) fn alias(&mut self, key: u128, prefix: u32, of: u128, of_prefix: u32) {
+    pub(crate) fn alias(&mut self, key: u128, prefix: u32, of: u128, of_prefix: u32) {
         let mut node = 0;
         for depth in 0..of_prefix {
             match self.nodes[node][bit(of, depth)] {
@@ -114,7 +114,7 @@ impl Writer {
     }
 
     /// Lets a child of a node point anywhere, for trees that no address list makes.
-    pub(super) fn link(&mut self, node: usize, side: usize, to: usize) {
+    pub(crate) fn link(&mut self, node: usize, side: usize, to: usize) {
         if self.nodes.len() <= node.max(to) {
             self.nodes.resize(node.max(to) + 1, [Child::Nothing; 2]);
         }
@@ -137,7 +137,7 @@ impl Writer {
         self.nodes[node][bit(key, prefix - 1)] = child;
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for node in &self.nodes {
             let [left, right] = node.map(|child| match child {

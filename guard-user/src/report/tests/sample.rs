@@ -65,6 +65,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
             name: text("recipient"),
             jurisdiction: "US".into(),
             networks: vec![text("network")],
+            anywhere: false,
             ports: vec![text("port")],
         }],
         valid_from: at("2026-11-01T00:00:00Z"),

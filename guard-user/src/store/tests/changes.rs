@@ -80,11 +80,19 @@ fn the_kernel_is_given_what_the_document_says() {
 
 #[test]
 fn recipients_with_the_same_ports_are_one_entry_and_whole_countries_are_kept_as_such() {
-    let one = good_with(&[("tcp/993", "tcp/443")]);
+    // Their networks have to be placed in two countries: that takes an entry each, unless the document says otherwise.
+    let anywhere = ("ports = [\"tcp/993\"]", "anywhere = true\nports = [\"tcp/443\"]");
+    let two = good_with(&[("tcp/993", "tcp/443"), ("\"mlat-1\"", "\"two\"")]);
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &two).unwrap();
+    let placed: Vec<_> =
+        store.kept.kernel_exemptions(&clocks(), &pins()).iter().map(|it| it.placed).collect();
+    assert_eq!(placed, ["JP", "US"].map(|text| Some(text.parse().unwrap())));
+    let one = good_with(&[("ports = [\"tcp/443\"]\n", "anywhere = true\nports = [\"tcp/443\"]\n"), anywhere]);
     let mut store = ModelDisk::new().open_store();
     load(&mut store, &one).unwrap();
     let [entry] = &store.kept.kernel_exemptions(&clocks(), &pins())[..] else { panic!("{store:?}") };
-    assert_eq!(entry.networks.len(), 3);
+    assert_eq!((entry.networks.len(), entry.placed), (3, None));
     let countries = good_with(&[
         ("\"treaty-request\"", "\"adequacy-decision\""),
         ("\"art-46-2-a\"", "\"art-45\""),

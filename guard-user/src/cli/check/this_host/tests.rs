@@ -6,6 +6,8 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 use crate::config::{Surroundings, parse};
+use crate::geo::complete::Lack;
+use crate::geo::mmdb::writer::{Value, Writer};
 use crate::store::Store;
 
 fn host() -> ThisHost {
@@ -143,4 +145,23 @@ fn what_only_root_can_look_at_is_named_and_not_called_wrong() {
     assert!(host.is_for_root("geo.files", &denied));
     assert!(!host.is_for_root("geo.files", &io::Error::from(io::ErrorKind::NotFound)));
     assert!(host.unseen().contains(&"geo.files"));
+}
+
+#[test]
+fn a_database_without_a_family_is_refused_unless_the_config_says_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(6);
+    let country = Value::Map(vec![("iso_code", Value::Text("IE"))]);
+    let record = writer.record(&Value::Map(vec![("country", country)]));
+    writer.network(0x2001_0db8 << 96, 32, record);
+    let file = folder.path().join("v6.mmdb");
+    fs::write(&file, writer.bytes()).unwrap();
+    let text = format!("[geo]\nfiles = [{file:?}]\n");
+    let refused = host();
+    assert_eq!(refused.geo(&policy(&text)), Err(vec![GeoFault::Incomplete(Lack::Ipv4)]));
+    assert_eq!(refused.databases().iter().map(|info| info.records).collect::<Vec<_>>(), [1]);
+    assert!(crate::inputs::load_database(&policy(&text).geo).is_err());
+    let text = text + "incomplete = true\n";
+    assert!(host().geo(&policy(&text)).is_ok_and(|database| database.is_some()));
+    assert!(crate::inputs::load_database(&policy(&text).geo).is_ok());
 }

@@ -95,6 +95,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "11:11 geo.max_age: \"-60d\" is no length of time: it must be more than nothing",
     ),
     (
+        "bad-share",
+        "[groups]",
+        "[geo]\nask_above = \"a quarter\"\n[groups]",
+        "11:13 geo.ask_above: \"a quarter\" is no share | for example \"25%\" or \"0.5%\", from 0% to 100%, or \"never\"",
+    ),
+    (
         "bad-choice",
         "\"drop\"",
         "\"dorp\"",

@@ -20,21 +20,25 @@ impl Engine {
 
     /// Begins to read the config again, for this request or for a signal.
     pub(super) fn load_config(&mut self, request: Option<(Ticket, Who)>) {
-        // A first one that can't be made live must not keep its correction out.
-        let is_on_its_way = self.config.candidate.as_ref().is_some_and(|candidate| !candidate.is_first);
-        if self.config.loading.is_some() || is_on_its_way {
+        if self.config.is_busy() {
             self.config.again = true;
             self.config.late.extend(request);
             return;
         }
         self.config.loading = Some(self.now.boot_ns);
         self.config.waiting.extend(request);
+        // It reads the databases too.
+        self.config.databases.again &= !self.config.databases.late.is_empty();
         self.actions.push(Action::Notify(State::Reloading));
         self.actions.push(Action::Load);
     }
 
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
         self.config.loading = None;
+        if std::mem::take(&mut self.config.databases.are_read_alone) {
+            self.databases_loaded(result);
+            return self.warn_of_age(now);
+        }
         match result {
             Ok(prepared) => {
                 self.take_up(*prepared, true);
@@ -44,8 +48,17 @@ impl Engine {
         self.warn_of_age(now);
     }
 
+    /// Takes up what was read of the databases alone.
+    pub(super) fn take_up_databases(&mut self, prepared: Prepared) {
+        let is_reload = self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_reload);
+        self.take_up(prepared, is_reload);
+        if let Some(candidate) = &mut self.config.candidate {
+            candidate.is_of_databases = true;
+        }
+    }
+
     fn take_up(&mut self, prepared: Prepared, is_reload: bool) {
-        let Prepared { policy, warnings, geo, cgroups } = prepared;
+        let Prepared { policy, warnings, geo, cgroups, database_waits } = prepared;
         let file = self.config.file.display().to_string();
         for warning in &warnings {
             self.log(Level::Warn, format!("{file}: {warning}"));
@@ -56,7 +69,17 @@ impl Engine {
             self.config.policy = Arc::clone(&policy);
         }
         self.noting.volumes.place(&policy, &self.config.policy);
-        self.config.candidate = Some(Candidate { policy, serial, geo, cgroups, is_first, is_reload });
+        let is_of_databases = false;
+        self.config.candidate = Some(Candidate {
+            policy,
+            serial,
+            geo,
+            cgroups,
+            is_first,
+            is_reload,
+            is_of_databases,
+            database_waits,
+        });
         // A try with the old one says nothing of the new one.
         self.publishing.try_again();
     }
@@ -64,15 +87,21 @@ impl Engine {
     /// The candidate is live; why packets may be judged by the one before all the same.
     pub(super) fn candidate_is_live(&mut self, settled: Result<(), String>) {
         let Some(candidate) = self.config.candidate.take() else { return };
-        let Candidate { policy, serial, geo, cgroups, is_first, is_reload } = candidate;
+        let Candidate { policy, serial, geo, cgroups, is_first, is_reload, is_of_databases, database_waits } =
+            candidate;
         self.actions.push(Action::LogFormat(policy.log.format));
         self.config.policy = policy;
         self.config.serial = serial;
         self.config.cgroups = cgroups;
+        if is_of_databases && !is_first {
+            self.config.database = geo.map(|(_, info)| info).unwrap_or_default();
+            return self.databases_are_live(settled);
+        }
         self.config.refused = None;
+        (self.config.databases.refused, self.config.databases.waits) = (None, database_waits);
         if let Some((_, info)) = geo {
             self.config.database = info;
-            if is_reload {
+            if is_reload || is_of_databases {
                 self.surroundings.remove("last-database");
             }
         }
@@ -85,9 +114,12 @@ impl Engine {
         }
         // A first one that is still being read again is answered by what comes of that.
         if self.config.loading.is_none() {
-            self.answer_reload(is_first, settled);
+            self.answer_reload(is_first, settled.clone());
         }
-        self.load_once_more();
+        match is_of_databases {
+            true => self.databases_are_live(settled),
+            false => self.load_once_more(),
+        }
     }
 
     fn answer_reload(&mut self, is_first: bool, settled: Result<(), String>) {
@@ -105,7 +137,8 @@ impl Engine {
             let response = match &settled {
                 Ok(()) => {
                     let (released, stays) = (self.words_of_release(), self.words_of_what_stays());
-                    let message = format!("config and geo databases are reloaded{released}{stays}");
+                    let waiting = self.words_of_waiting_databases();
+                    let message = format!("config and geo databases are reloaded{released}{stays}{waiting}");
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 Err(why) => {
@@ -143,6 +176,8 @@ impl Engine {
 
     /// The candidate could not be made live; the config before it goes on.
     pub(super) fn candidate_failed(&mut self, kind: ErrorKind, message: String) {
+        let is_of_databases =
+            self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_of_databases);
         if self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_first) {
             // There is nothing to go back to: it is tried again.
             let before = self.config.refused.replace(message.clone());
@@ -152,11 +187,17 @@ impl Engine {
                     format!("the config can't be made live, and is tried again: {message}"),
                 );
             }
+            if is_of_databases && !self.config.databases.accepting.is_empty() {
+                return self.databases_failed(LoadFailure { kind, message });
+            }
             if self.config.loading.is_some() || self.config.waiting.is_empty() {
                 return;
             }
         } else {
             self.config.candidate = None;
+        }
+        if is_of_databases {
+            return self.databases_failed(LoadFailure { kind, message });
         }
         self.config_refused(LoadFailure { kind, message });
     }
@@ -178,11 +219,13 @@ impl Engine {
         self.load_once_more();
     }
 
-    fn load_once_more(&mut self) {
+    pub(super) fn load_once_more(&mut self) {
         if std::mem::take(&mut self.config.again) {
             let late = std::mem::take(&mut self.config.late);
             self.load_config(None);
             self.config.waiting.extend(late);
+        } else if self.config.databases.again {
+            self.load_databases(None);
         }
     }
 
@@ -231,6 +274,7 @@ impl Engine {
             "config": self.config.file.to_string_lossy(),
             "fingerprint": format!("{:016x}", policy.fingerprint),
             "generation": self.publishing.generation(),
+            "database": self.config.database.source,
             "observe": policy.host.observe,
             "approvals_verified": policy.approval.is_some(),
         })

@@ -7,6 +7,7 @@ mod changes;
 mod closings;
 mod config;
 mod cut;
+mod databases;
 mod ending;
 mod interfaces;
 mod loads;
@@ -98,6 +99,7 @@ impl Engine {
             Input::Request { ticket, request, asker } => self.request(ticket, request, asker, now),
             Input::Record(record) => self.record(record),
             Input::Hangup => self.load_config(None),
+            Input::DatabasesReplaced => self.load_databases(None),
             Input::Changed => self.interfaces.look(),
             Input::Tick => {}
             Input::Observed(sight) => self.observed(sight, now),
@@ -139,6 +141,7 @@ impl Engine {
         }
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
+            Request::GeoAccept {} => self.load_databases(Some((ticket, asker.who))),
             Request::ExemptionLoad { document, name, signatures, dry_run } => {
                 self.load_exemption(ticket, Handed { document, name, signatures, dry_run }, asker.who, now);
             }
@@ -206,6 +209,7 @@ impl Engine {
             Surroundings::Loop(why) => ("loop", why.is_none()),
             Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
             Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
+            Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),
         };
         match is_well {
             true => drop(self.surroundings.remove(key)),

@@ -110,6 +110,10 @@ impl Engine {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
         }
+        let databases = &self.config.databases;
+        let refused = databases.refused.iter().map(|why| (ProblemCode::DatabaseRefused, why));
+        let waits = databases.waits.iter().map(|why| (ProblemCode::DatabaseWaits, why));
+        problems.extend(refused.chain(waits).map(|(code, why)| Problem::new(code, why)));
         for (key, why) in self.config.waiting_for_restart() {
             problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }
@@ -360,6 +364,9 @@ impl Engine {
                 Surroundings::LastDatabase(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastDatabase, why));
                 }
+                Surroundings::DatabaseWritten(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::DatabaseRefused, why));
+                }
                 Surroundings::DatabaseNotKept(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreUnwritable, why));
                 }
@@ -368,6 +375,7 @@ impl Engine {
                 | Surroundings::State(None)
                 | Surroundings::Store(None)
                 | Surroundings::DatabaseNotKept(None)
+                | Surroundings::DatabaseWritten(None)
                 | Surroundings::LastDatabase(None) => {}
             }
         }

@@ -40,6 +40,7 @@ fn recipient(networks: &[&str], ports: &[(Protocol, u16)]) -> Recipient {
         name: "Requesting authority".to_owned(),
         jurisdiction: Jurisdiction::from_alpha2(*b"US").unwrap(),
         networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
+        anywhere: false,
         ports: ports.iter().map(range).collect(),
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn prepared(text: &str) -> Result<Prepared, String> {
     let policy = Arc::new(policy(text)?);
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = runtime::facts::cgroups(&paths);
-    Ok(Prepared { policy, warnings: Vec::new(), geo: Some(geo()), cgroups })
+    Ok(Prepared { policy, warnings: Vec::new(), geo: Some(geo()), database_waits: None, cgroups })
 }
 
 /// The text of an exemption that is open for an hour.

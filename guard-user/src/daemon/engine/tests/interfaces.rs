@@ -6,6 +6,7 @@ use super::world::{Part, World};
 use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
 use crate::health::{Health, ProblemCode};
+use crate::kernel::Kernel;
 use crate::kernel::memory::Operation;
 
 fn guarded(world: &World) -> Vec<String> {
@@ -364,7 +365,7 @@ fn a_cgroup_that_was_made_again_is_told_until_it_is_in_the_tables() {
     world.settle();
     let cgroup = CgroupFact { path: "absent.slice/mail.service".to_owned(), id: Some(77), level: 2 };
     let cgroups = HostFacts { cgroups: vec![cgroup], ..HostFacts::default() };
-    let observed = world.look();
+    let observed = world.kernel.observe().unwrap();
     let (bypass, noting) = (world.bypass_facts(), world.noting_facts());
     world.step(Input::Observed(Ok(Box::new(Sight { observed, cgroups, bypass, noting }))));
     let problems = world.engine.problems(world.clocks());

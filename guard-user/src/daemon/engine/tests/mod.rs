@@ -4,6 +4,7 @@ mod begin;
 mod bypass;
 mod closings;
 mod cuts;
+mod databases;
 mod inputs;
 mod interfaces;
 mod noting;

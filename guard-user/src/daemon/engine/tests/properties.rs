@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::super::Input;
+use super::databases::OnDisk;
 use super::inputs::{BAD, CONFIG, ONE, OPEN};
 use super::world::{Part, World};
 use crate::control::protocol::Request;
@@ -19,6 +20,8 @@ enum Event {
     Revoke(u8),
     Invalidate,
     Reload(u8),
+    ReplaceDatabases(u8),
+    AcceptDatabases,
     Work(u8, u8),
     Pass(u16),
     SetClock(i16),
@@ -48,6 +51,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0_u8..3).prop_map(Event::Revoke),
         1 => Just(Event::Invalidate),
         2 => (0_u8..4).prop_map(Event::Reload),
+        2 => (0_u8..3).prop_map(Event::ReplaceDatabases),
+        1 => Just(Event::AcceptDatabases),
         12 => (0_u8..5, 1_u8..6).prop_map(|(part, times)| Event::Work(part, times)),
         3 => (0_u16..6000).prop_map(Event::Pass),
         1 => (-5000_i16..5000).prop_map(Event::SetClock),
@@ -86,6 +91,11 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
             world.config = [CONFIG, ONE, BAD, OPEN][usize::from(which)];
             world.ask(Request::Reload {});
         }
+        Event::ReplaceDatabases(which) => {
+            world.on_disk = [OnDisk::Good, OnDisk::Waiting, OnDisk::Bad][usize::from(which)];
+            world.step(Input::DatabasesReplaced);
+        }
+        Event::AcceptDatabases => drop(world.ask(Request::GeoAccept {})),
         Event::Work(part, times) => {
             let parts = [Part::Kernel, Part::Store, Part::Sockets, Part::Sampler, Part::Loader];
             for _ in 0..times {
@@ -146,6 +156,7 @@ proptest! {
         world.kernel.heal();
         world.disk.heal();
         world.store_is_away = false;
+        world.on_disk = OnDisk::Good;
         if world.config == BAD {
             world.config = CONFIG;
         }
@@ -157,7 +168,7 @@ proptest! {
         // What is wanted and what is seen have met.
         let kept = world.store.kept();
         let open: Vec<String> = world.open();
-        let active = kept.list(world.wall()).into_iter().filter(super::world::is_open);
+        let active = kept.list(world.clocks().wall).into_iter().filter(super::world::is_open);
         let mut wanted: Vec<String> = active.map(|it| it.id).collect();
         wanted.sort();
         let mut open = open;

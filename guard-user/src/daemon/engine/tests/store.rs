@@ -144,7 +144,7 @@ fn a_second_stay_wins_over_a_resumption_that_waits() {
 #[test]
 fn an_instrument_that_falls_right_after_a_load_closes_what_was_loaded() {
     let mut world = World::with_one();
-    let document = document("b", 1, world.wall());
+    let document = document("b", 1, world.clocks().wall);
     world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });
     let name = "US-Ireland MLAT 2001".to_owned();
     world.ask(Request::InstrumentInvalidate { name, why: "it fell".to_owned(), dry_run: false });
@@ -213,7 +213,7 @@ fn a_disk_that_refuses_uses_is_a_problem() {
 #[test]
 fn no_refusal_in_the_trail_names_a_confidential_instrument() {
     let mut world = World::with_one();
-    let document = document("b", 1, world.wall())
+    let document = document("b", 1, world.clocks().wall)
         .replace("pins = ", "confidential = true\npins = ")
         .replace("US-Ireland MLAT 2001", "Harbour case treaty");
     world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });

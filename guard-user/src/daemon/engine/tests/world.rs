@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::super::{Action, Asker, Engine, Input, KernelJob, LoadFailure, Sample, StoreId, StoreJob, Ticket};
+use super::super::{Action, Asker, Engine, Input, KernelJob, Sample, StoreId, StoreJob, Ticket};
 use super::begin::{begin, closed, opened};
-use super::inputs::{CONFIG, document, is_promise, prepared};
+use super::databases::{Load, OnDisk};
+use super::inputs::{CONFIG, document, is_promise};
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
@@ -53,7 +54,8 @@ pub(super) struct World {
     store_jobs: VecDeque<(StoreId, StoreJob)>,
     cuts: VecDeque<u64>,
     samples: usize,
-    loads: usize,
+    loads: VecDeque<Load>,
+    pub(super) on_disk: OnDisk,
     names: SharedNames,
     next_ticket: u64,
     pub(super) answers: BTreeMap<Ticket, Response>,
@@ -92,7 +94,8 @@ impl World {
             store_jobs: VecDeque::new(),
             cuts: VecDeque::new(),
             samples: 0,
-            loads: 0,
+            loads: VecDeque::new(),
+            on_disk: OnDisk::Good,
             names: SharedNames::default(),
             next_ticket: 0,
             answers: BTreeMap::new(),
@@ -112,7 +115,8 @@ impl World {
         self.kernel_jobs.clear();
         self.store_jobs.clear();
         self.cuts.clear();
-        (self.samples, self.loads) = (0, 0);
+        self.samples = 0;
+        self.loads.clear();
         self.resuming.clear();
         self.lost
             .extend(self.tickets().filter(|ticket| !self.answers.contains_key(ticket)).collect::<Vec<_>>());
@@ -166,15 +170,6 @@ impl World {
         }
         differences.extend(self.bypass_difference().into_iter().chain(self.noting_difference()));
         differences
-    }
-
-    /// How a look that was made now would find the kernel's side.
-    pub(super) fn look(&mut self) -> crate::kernel::Observed {
-        self.kernel.observe().unwrap()
-    }
-
-    pub(super) fn wall(&self) -> Timestamp {
-        self.now.wall
     }
 
     /// Time passes.
@@ -258,7 +253,10 @@ impl World {
                     put(&mut self.store_jobs, (id, *job), is_urgent, |(_, job)| job.is_urgent());
                 }
                 Action::Sample => self.samples += 1,
-                Action::Load => self.loads += 1,
+                Action::Load => self.loads.push_back(Load::Config),
+                Action::LoadDatabases { policy, accepted } => {
+                    self.loads.push_back(Load::Databases(policy, accepted));
+                }
                 Action::CloseSockets(cut) => self.cuts.push_back(cut.id),
                 Action::NameSockets(_) => self.log.push(super::noting::NAMED.to_owned()),
                 Action::Answer(ticket, response) => {
@@ -304,7 +302,7 @@ impl World {
             Part::Store => !self.store_jobs.is_empty(),
             Part::Sockets => !self.cuts.is_empty(),
             Part::Sampler => self.samples > 0,
-            Part::Loader => self.loads > 0,
+            Part::Loader => !self.loads.is_empty(),
         }
     }
 
@@ -361,10 +359,8 @@ impl World {
                 self.step(Input::Sampled(Ok(Box::new(sample))));
             }
             Part::Loader => {
-                self.loads -= 1;
-                let result = prepared(self.config).map(Box::new);
-                let result = result.map_err(|message| LoadFailure { kind: ErrorKind::BadInput, message });
-                self.step(Input::Loaded(result));
+                let Some(load) = self.loads.pop_front() else { return };
+                self.step(load.done(self.config, self.on_disk));
             }
         }
     }

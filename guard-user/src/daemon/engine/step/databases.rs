@@ -1,0 +1,103 @@
+//! Geo databases that are read without the config: by themselves as they are replaced, and with a yes.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::audit::{Kind, Who};
+use crate::control::protocol::{ErrorKind, Response};
+use crate::daemon::engine::input::{LoadFailure, Prepared};
+use crate::daemon::engine::state::Engine;
+use crate::daemon::engine::{Action, Level, Ticket, records};
+
+impl Engine {
+    /// Begins to read the databases of the policy that is to be live; with a yes also what waits for one.
+    pub(super) fn load_databases(&mut self, yes: Option<(Ticket, Who)>) {
+        if self.config.is_busy() {
+            self.config.databases.again = true;
+            self.config.databases.late.extend(yes);
+            return;
+        }
+        self.config.loading = Some(self.now.boot_ns);
+        let databases = &mut self.config.databases;
+        databases.are_read_alone = true;
+        databases.again = false;
+        databases.accepting.extend(yes);
+        databases.accepting.append(&mut databases.late);
+        let accepted = !databases.accepting.is_empty();
+        let policy = Arc::clone(self.config.wanted());
+        self.actions.push(Action::LoadDatabases { policy, accepted });
+    }
+
+    /// They were read, or can't be used.
+    pub(super) fn databases_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>) {
+        match result {
+            Ok(prepared) if prepared.geo.is_some() => self.take_up_databases(*prepared),
+            Ok(prepared) => {
+                self.config.databases.refused = None;
+                self.config.databases.waits = prepared.database_waits;
+                self.load_once_more();
+            }
+            Err(failure) => self.databases_failed(failure),
+        }
+    }
+
+    /// The ones that were read are live with the policy that was; why packets may be judged by those before all the
+    /// same.
+    pub(super) fn databases_are_live(&mut self, settled: Result<(), String>) {
+        let databases = &mut self.config.databases;
+        (databases.refused, databases.waits) = (None, None);
+        let accepting = std::mem::take(&mut databases.accepting);
+        self.surroundings.remove("last-database");
+        let (generation, source) = (self.publishing.generation(), self.config.database.source.clone());
+        self.log(
+            Level::Info,
+            format!("geo databases are taken: generation {generation} is live with {source}"),
+        );
+        let by = accepting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
+        let mut facts = self.config_facts();
+        if let Some(facts) = facts.as_object_mut() {
+            facts.insert("databases_alone".to_owned(), json!(true));
+            facts.insert("accepted".to_owned(), json!(!accepting.is_empty()));
+        }
+        self.record(records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts));
+        for (ticket, _) in accepting {
+            let response = match &settled {
+                Ok(()) => {
+                    let message = format!("the geo databases are taken: {source}");
+                    Response::Done { message, generation, exemptions: Vec::new() }
+                }
+                Err(why) => {
+                    let message = format!(
+                        "the geo databases are taken, but some packets may still be judged by those before: {why}. It \
+                         is tried again every few seconds"
+                    );
+                    Response::error(ErrorKind::Failed, message)
+                }
+            };
+            self.answer(ticket, response);
+        }
+        self.load_once_more();
+    }
+
+    /// They can't be used; those before them go on.
+    pub(super) fn databases_failed(&mut self, failure: LoadFailure) {
+        let LoadFailure { kind, message } = failure;
+        for (ticket, who) in std::mem::take(&mut self.config.databases.accepting) {
+            let file = self.config.file.display().to_string();
+            self.record(records::refusal(self.now.wall, &who, ("geo-accept", &file), &message));
+            self.answer(
+                ticket,
+                Response::error(kind, format!("the geo databases are not taken:\n{message}")),
+            );
+        }
+        self.config.databases.refused = Some(message);
+        self.load_once_more();
+    }
+
+    /// What the answer to a reload says of databases that wait.
+    pub(super) fn words_of_waiting_databases(&self) -> String {
+        let waits = self.config.databases.waits.as_ref();
+        waits.map(|waits| format!("; the geo databases WAIT for a yes: {waits}")).unwrap_or_default()
+    }
+}
