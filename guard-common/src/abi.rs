@@ -450,12 +450,12 @@ const _: () = {
     assert!(offset_of!(FlowKey, sport) == 32);
     assert!(offset_of!(FlowKey, pins) == 44);
     assert!(size_of::<CgroupParent>() == 32);
-    assert!(size_of::<FlowRecord>() == 136);
+    assert!(size_of::<FlowRecord>() == 144);
     assert!(offset_of!(FlowRecord, place) == 80);
-    assert!(size_of::<Event>() == 200);
-    assert!(offset_of!(Event, outer_dst) == 184);
+    assert!(size_of::<Event>() == 208);
+    assert!(offset_of!(Event, outer_dst) == 192);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 184);
+    assert!(size_of::<Provenance>() == 192);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 128);

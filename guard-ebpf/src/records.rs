@@ -68,6 +68,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
             if is_due(record, now) && atomic::replace(&raw mut (*record).event_ns, reported, now) {
                 (*record).process = provenance.process;
                 (*record).volumes = provenance.volumes;
+                (*record).cookie = provenance.cookie;
                 send(&key, &*record, outer_dst, now);
             }
         }
@@ -96,6 +97,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
         layers: packet.layer_count as u8,
         process: provenance.process,
         volumes: provenance.volumes,
+        cookie: provenance.cookie,
     };
     let fresh: &FlowRecord = fresh;
     let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();

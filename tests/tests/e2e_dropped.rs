@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use guard_tests::bed::{self, BELGIUM, Bed, Family, PIN, STORE, US};
+use guard_tests::user::as_user;
+use rustix::net::{AddressFamily, SocketType};
 
 /// Long before TCP gives up by itself, which takes it minutes.
 const SOON: Duration = Duration::from_secs(5);
@@ -103,4 +105,65 @@ fn a_socket_that_sends_to_many_is_left_alone_and_one_that_sends_to_one_learns_it
     many.send_to(b"a mail", at(BELGIUM)).unwrap();
     let mut word = [0; 16];
     assert_eq!(twin.recv(&mut word).unwrap(), 6);
+}
+
+/// A pinned user's, by whatever port.
+const USER: u32 = 64_001;
+const BY_USER: &str = "[[pin]]\nname = \"private\"\nhome = \"IE\"\npermit = [\"BE\"]\naction = \"drop\"\n\
+     [pin.select]\nusers = [64001]\nsent_by = \"socket\"\n";
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_socket_of_the_same_addresses_that_is_not_pinned_goes_on() {
+    let bed = Bed::new("dropped-twin").unwrap();
+    bed.configure(BY_USER).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let (port, to) = (7300, SocketAddr::new(bed::address(US, Family::V4).unwrap(), REPLICA));
+    let there = bed.host(US).unwrap().run(|| UdpSocket::bind(to).unwrap()).unwrap();
+    there.set_read_timeout(Some(SOON)).unwrap();
+    let store = bed.host(STORE).unwrap();
+    let at = SocketAddr::new(bed::address(STORE, Family::V4).unwrap(), port);
+    // Both may have it, as each has said so before.
+    let shared = || {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+        rustix::net::bind(&socket, &at).unwrap();
+        UdpSocket::from(socket)
+    };
+    let innocent = store.run(shared).unwrap();
+    innocent.connect(to).unwrap();
+    let word = &mut [0; 16];
+    innocent.send(b"a word").unwrap();
+    assert_eq!(there.recv(word).unwrap(), 6);
+    let pinned = store.run(|| as_user("private", USER, shared)).unwrap();
+    for _ in 0..3 {
+        let _dropped = as_user("private", USER, || pinned.send_to(b"a mail", to));
+    }
+    bed.event(SOON, "an event", |event| event["pins"][0] == "private").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..3 {
+        innocent.send(b"a word").unwrap();
+        assert_eq!(there.recv(word).unwrap(), 6, "it arrives");
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_event_of_before_the_daemon_closes_nothing_that_may_pass_by_now() {
+    let bed = Bed::new("dropped-old").unwrap();
+    bed.configure(PUSHES).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let there = replica(&bed, US, Family::V4);
+    let at = there.local_addr().unwrap();
+    // Nobody reads events now: the handshake is dropped, and goes on when its next try passes.
+    daemon.kill(bed::PATIENCE).unwrap();
+    let connecting = std::thread::scope(|scope| {
+        let client =
+            scope.spawn(|| bed.host(STORE).unwrap().run(|| TcpStream::connect(at).map(drop)).unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+        bed.configure(&PUSHES.replace("[\"BE\"]", "[\"BE\", \"US\"]")).unwrap();
+        let daemon = bed.start(&[]).unwrap();
+        (client.join().unwrap(), daemon)
+    });
+    connecting.0.unwrap();
 }

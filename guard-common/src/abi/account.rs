@@ -175,6 +175,9 @@ pub struct FlowRecord {
     pub process: Process,
     /// Volumes whose data the socket may carry, a bit each, when the last event was sent.
     pub volumes: u64,
+    /// The kernel's number of the socket that sent the packet of the last event (`SO_COOKIE`); 0 where there is none, and
+    /// where the pins are only those of a cgroup that is not known yet.
+    pub cookie: u64,
 }
 
 /// One event of the ring buffer: a flow's first packet under a judgement, or its counts a second later.
@@ -238,6 +241,8 @@ pub struct Provenance {
     pub volumes: u64,
     /// Id of the sending socket's cgroup; 0 where there is none. Filled where a record of the packet is kept.
     pub cgroup: u64,
+    /// The kernel's number of the sending socket (`SO_COOKIE`); 0 where there is none. Filled likewise.
+    pub cookie: u64,
     /// Who used or made the sending socket. Filled where an event or a record without a pin may come of the packet.
     pub process: Process,
     /// Interface that it leaves (egress) or came in by (ingress).

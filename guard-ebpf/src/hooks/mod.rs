@@ -56,4 +56,7 @@ pub trait Source {
 
     /// Id of the sending socket's cgroup; 0 where there is none.
     fn cgroup(&self) -> u64;
+
+    /// The kernel's number of the sending socket (`SO_COOKIE`); 0 where there is none.
+    fn cookie(&self) -> u64;
 }

@@ -3,7 +3,8 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::{
-    bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes,
+    bpf_get_socket_cookie, bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id,
+    bpf_skb_load_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use guard_common::abi::{CarrierControl, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
@@ -62,6 +63,12 @@ impl Source for TcContext {
                 to.cgroups[level - 1] = unsafe { bpf_skb_ancestor_cgroup_id(self.skb.skb, level as i32) };
             }
         }
+    }
+
+    #[inline(always)]
+    fn cookie(&self) -> u64 {
+        // SAFETY: the context is the kernel's.
+        unsafe { bpf_get_socket_cookie(self.skb.skb.cast()) }
     }
 
     #[inline(always)]

@@ -56,6 +56,11 @@ impl Source for XdpContext {
     }
 
     #[inline(always)]
+    fn cookie(&self) -> u64 {
+        0
+    }
+
+    #[inline(always)]
     fn facts(&self) -> Option<*mut SocketFacts> {
         None
     }

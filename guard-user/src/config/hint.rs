@@ -38,7 +38,7 @@ impl ErrorKind {
             Self::FileTooLong => "a config has a few hundred lines; is this the right file?".into(),
             Self::NotUtf8 => "save the file as UTF-8".into(),
             Self::Syntax { reason } if reason.contains("duplicate key") => {
-                "a key and a [table] can be given once; only [[failsafe]], [[site]] and [[pin]] repeat".into()
+                "a key and a [table] can be given once; only [[failsafe]], [[site]], [[pin]] and [[pin.select]] repeat".into()
             }
             Self::Syntax { reason } if reason.contains("missing comma") => {
                 "put a comma between the values, or close the list with ] before this".into()

@@ -67,6 +67,7 @@ struct State {
     pins: u32,
     published: u64,
     uses: BTreeMap<u16, ExemptionUse>,
+    counters: Counters,
     held: BTreeSet<u16>,
     missing_entries: bool,
     /// Entries of interfaces that are gone.
@@ -217,6 +218,11 @@ impl MemoryKernel {
     /// Nothing fails any more.
     pub(crate) fn heal(&self) {
         self.state().failures.clear();
+    }
+
+    /// What it has counted.
+    pub(crate) fn set_counters(&self, counters: Counters) {
+        self.state().counters = counters;
     }
 
     /// What exemptions have let through.
@@ -448,7 +454,7 @@ impl Kernel for MemoryKernel {
     }
 
     fn counters(&mut self) -> Result<Counters, KernelError> {
-        Ok(Counters::default())
+        Ok(self.state().counters.clone())
     }
 
     fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {

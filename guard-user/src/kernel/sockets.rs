@@ -156,6 +156,29 @@ pub fn destroy(socket: &Socket) -> io::Result<Destroyed> {
     }
 }
 
+impl Socket {
+    /// The kernel's number of it (`SO_COOKIE`), which no other socket has until the host starts anew.
+    #[must_use]
+    pub fn cookie(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h] = self.id.cookie;
+        // Two words, the lower one first (linux/inet_diag.h).
+        let word = |bytes| u64::from(u32::from_ne_bytes(bytes));
+        word([a, b, c, d]) | word([e, f, g, h]) << 32
+    }
+}
+
+/// Closes the sockets of these numbers that have a peer, in the network namespace of the calling thread. Needs
+/// `CAP_NET_ADMIN`; without it each socket is among the refused.
+///
+/// # Errors
+/// [`CloseError`].
+pub fn close_by_cookie(cookies: &HashSet<u64>) -> Result<Closed, CloseError> {
+    let mut listed = list()?;
+    listed.retain(|(_, socket)| cookies.contains(&socket.cookie()));
+    let flows = listed.iter().map(|(flow, _)| *flow).collect();
+    close_listed(&listed, &flows)
+}
+
 /// Closes the sockets of these flows in the network namespace of the calling thread. Addresses may be
 /// IPv4-mapped or plain; what a socket itself has does not matter. Takes time in proportion to all sockets
 /// of the host. Needs `CAP_NET_ADMIN`; without it each socket is among the refused.

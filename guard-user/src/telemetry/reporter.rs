@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{self, FlowKey, Loss};
+use guard_common::abi::{self, FlowKey, FlowRecord, Loss};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
@@ -42,7 +42,7 @@ pub(super) struct Rest {
     pub(super) log: EventLog,
     pub(super) format: LogFormat,
     pub(super) keep: Box<dyn FnMut(u64) + Send>,
-    pub(super) flow: Box<dyn FnMut(&FlowKey) + Send>,
+    pub(super) flow: Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>,
     pub(super) diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
 
@@ -130,7 +130,7 @@ impl Reporter {
                 continue;
             };
             events += 1;
-            (self.rest.flow)(&event.key);
+            (self.rest.flow)(&event.key, &event.record);
             let Some((phase, added)) = self.tracker.event(&event.key, &event.record) else { continue };
             if names.get(event.record.generation).is_none() {
                 // It may have been published after the batch began.

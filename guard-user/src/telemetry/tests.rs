@@ -180,7 +180,7 @@ impl Bed {
             limits: Limits::default(),
             resume: None,
             keep: Box::new(move |swept_ns| keeper.state().kept.push(swept_ns)),
-            flow: Box::new(|_| ()),
+            flow: Box::new(|_, _| ()),
             diagnostics_lost: Box::new(|| 0),
         });
         Self { kernel, history, names, worker: worker.unwrap() }
@@ -347,7 +347,7 @@ fn a_worker_that_has_ended_is_a_problem() {
         limits: Limits::default(),
         resume: None,
         keep: Box::new(|_| {}),
-        flow: Box::new(|_| ()),
+        flow: Box::new(|_, _| ()),
         diagnostics_lost: Box::new(|| panic!("a test ends this thread")),
     });
     bed.worker = failing.unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{FlowKey, Loss};
+use guard_common::abi::{FlowKey, FlowRecord, Loss};
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::warn;
 
@@ -57,8 +57,8 @@ pub struct Parts {
     pub resume: Option<u64>,
     /// Is given each moment up to which everything was reported, likewise. It must not block.
     pub keep: Box<dyn FnMut(u64) + Send>,
-    /// Is given the flow of each event. It must not block.
-    pub flow: Box<dyn FnMut(&FlowKey) + Send>,
+    /// Is given the flow of each event, and its record. It must not block.
+    pub flow: Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>,
     /// How many lines of the daemon's own log were lost so far.
     pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }

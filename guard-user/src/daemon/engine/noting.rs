@@ -3,9 +3,11 @@
 //! As for interfaces, what is attached is what the kernel shows at each look.
 
 use super::input::NotingFacts;
+use super::interfaces::Lost;
 use super::tries::Try;
 use super::volumes::Volumes;
 use crate::config::policy::Policy;
+use crate::exemption::Clocks;
 use crate::kernel::{CgroupAttachment, CgroupHook, CgroupTarget, ObservedSenders};
 
 /// Of hooks that are attached in a moment.
@@ -28,6 +30,9 @@ pub(super) struct Noting {
     pub(super) named_at: Option<Vec<u32>>,
     /// The volumes whose carriers are noted.
     pub(super) volumes: Volumes,
+    pub(super) looked: Option<Clocks>,
+    /// Where something took hooks off: until they are there again, and for a while after that.
+    pub(super) lost: Option<Lost>,
 }
 
 /// Whether any pin goes by who sends.
@@ -46,6 +51,8 @@ impl Noting {
             tried: None,
             named_at: None,
             volumes: Volumes::begin(volume_slots),
+            looked: None,
+            lost: None,
         }
     }
 
@@ -73,6 +80,16 @@ impl Noting {
                 && facts.senders == wants_senders(policy)
                 && facts.volumes.asked() == volumes()
         })
+    }
+
+    /// What is told of hooks that something took off.
+    pub(super) fn lost(&self, now: Clocks) -> Option<String> {
+        let meant = "Who used a socket meanwhile is not noted: a pin by cgroup or user may not know what is sent by it";
+        self.lost.as_ref()?.told(
+            ("something took hooks off that note who uses sockets", "cgroups"),
+            meant,
+            now,
+        )
     }
 
     /// What is attached where it should be.

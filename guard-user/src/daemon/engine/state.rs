@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::action::{Action, KernelJob, Level, StoreJob};
 use super::bypass::Bypass;
@@ -20,9 +21,11 @@ use super::quotas::Quotas;
 use super::reads::Reads;
 use super::records::Gap;
 use crate::audit::Who;
+use crate::config::policy::Policy;
 use crate::control::protocol::Response;
 use crate::exemption::Clocks;
 use crate::health::Problem;
+use crate::kernel::Counters;
 use crate::store::{Kept, Key, PinCounts};
 
 /// What the engine begins with.
@@ -50,9 +53,9 @@ pub struct Engine {
     pub(super) config: Config,
     pub(super) kept: Kept,
     pub(super) counts: PinCounts,
-    /// Whether `counts` began with what the store has of the time before this daemon. Until then nothing of it is saved:
-    /// that would be over what the store has.
-    pub(super) are_counts_read: bool,
+    /// Until `counts` begins with what the store has of the time before this daemon: which pins went live since then, and
+    /// the kernel's counts of those moments. Nothing is saved meanwhile: that would be over what the store has.
+    pub(super) counts_unread: Option<Vec<Switch>>,
     pub(super) daemon: Who,
     pub(super) closings: Closings,
     pub(super) publishing: Publishing,
@@ -90,6 +93,14 @@ pub struct Engine {
     /// What operations of the store were for, that are not done yet, and since when.
     pub(super) asked: BTreeMap<StoreId, (u64, Purpose)>,
     pub(super) actions: Vec<Action>,
+}
+
+/// A generation that went live.
+pub(super) struct Switch {
+    pub(super) policy: Arc<Policy>,
+    pub(super) generation: u64,
+    /// The kernel's counts of that moment.
+    pub(super) counters: Option<Counters>,
 }
 
 /// When what is done from time to time is due next, nanoseconds of `CLOCK_BOOTTIME`.

@@ -1,79 +1,98 @@
-//! The worker that closes the local sockets of flows that the kernel drops, so that whoever uses one learns it at once
-//! and does not hang until it times out.
+//! The worker that closes the local sockets whose packets the kernel drops, so that whoever uses one learns it at once and
+//! does not hang until it times out.
 //!
-//! No verdict depends on it. Under a flood of forbidden flows it closes what it has time for: the others hang, as all
-//! did without it. Sockets of other network namespaces, as of containers, are not this one's to close.
+//! A socket is known by the kernel's own number of it: another one with the same addresses, or a packet that somebody
+//! forged, closes nobody's. No verdict depends on it. Under a flood of forbidden flows it closes what it has time for:
+//! the others hang, as all did without it. Sockets of other network namespaces, as of containers, are not this one's to
+//! close.
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{FlowKey, Hook};
+use guard_common::abi::{FlowKey, FlowRecord, Hook};
 use guard_common::verdict::{Reason, Verdict};
 use tracing::{debug, warn};
 
-use crate::kernel::sockets::{self, CloseError, Flow};
+use crate::kernel::View;
+use crate::kernel::sockets::{self, CloseError};
 
-/// Flows that wait to be closed.
+/// Sockets that wait to be closed.
 const ROOM: usize = 4096;
-/// How long it collects flows before it looks for their sockets: a look goes through all sockets of the host.
+/// How long it collects them before it looks: a look goes through all sockets of the host.
 const COLLECTED: Duration = Duration::from_millis(10);
 /// How much longer than a look it rests after one, so that it takes no more of a processor than a part.
 const RESTS: u32 = 4;
 
+/// A socket of which a generation drops every packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hopeless {
+    cookie: u64,
+    generation: u64,
+}
+
+impl Hopeless {
+    /// The socket of a flow, if no packet of it can pass as long as config and database are as they are. What is dropped
+    /// for want of something, or as it can't be read, may pass the next moment; what an exemption carried is closed with
+    /// it. Of a packet that no socket sent, and of one that is pinned only until its cgroup is known, there is none.
+    fn of(key: &FlowKey, record: &FlowRecord) -> Option<Self> {
+        let reasons = [Reason::Forbidden, Reason::PlaceUnknown, Reason::PlaceUncertain];
+        let is_hopeless = key.hook == Hook::Egress as u8
+            && key.verdict == Verdict::Drop as u8
+            && reasons.iter().any(|reason| *reason as u8 == key.reason)
+            && record.cookie != 0;
+        is_hopeless.then_some(Self { cookie: record.cookie, generation: record.generation })
+    }
+}
+
 /// The way to it. It ends with its last handle.
 #[derive(Clone)]
-pub(super) struct Dropped(SyncSender<Flow>);
+pub(super) struct Dropped(SyncSender<Hopeless>);
 
 impl Dropped {
-    /// Starts it in the network namespace of the calling thread.
+    /// Starts it in the network namespace of the calling thread, over a view of its own.
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub(super) fn start() -> io::Result<Self> {
-        let (sender, flows) = mpsc::sync_channel(ROOM);
-        std::thread::Builder::new().name("dropped".to_owned()).spawn(move || work(&flows))?;
+    pub(super) fn start(view: View) -> io::Result<Self> {
+        let (sender, sockets) = mpsc::sync_channel(ROOM);
+        std::thread::Builder::new().name("dropped".to_owned()).spawn(move || work(&view, &sockets))?;
         Ok(Self(sender))
     }
 
-    /// Has the socket closed that sends this flow, if it is one of which every packet is dropped. It never waits.
-    pub(super) fn seen(&self, key: &FlowKey) {
-        let Some(flow) = Flow::of(key).filter(|_| is_hopeless(key)) else { return };
-        // Where there is no room the flow is dropped all the same; its next event asks again.
-        let _full = self.0.try_send(flow);
+    /// Has the socket closed that sent the packet of this event, if every packet of it is dropped. It never waits.
+    pub(super) fn seen(&self, key: &FlowKey, record: &FlowRecord) {
+        let Some(socket) = Hopeless::of(key, record) else { return };
+        // Where there is no room its packets are dropped all the same; its next event asks again.
+        let _full = self.0.try_send(socket);
     }
 }
 
-/// Whether no packet of a flow can pass as long as config and database are as they are. What is dropped for want of
-/// something, or as it can't be read, may pass the next moment; what an exemption carried is closed with it.
-fn is_hopeless(key: &FlowKey) -> bool {
-    key.hook == Hook::Egress as u8
-        && key.verdict == Verdict::Drop as u8
-        && key.reason == Reason::Forbidden as u8
-}
-
-fn work(flows: &Receiver<Flow>) {
+fn work(view: &View, sockets: &Receiver<Hopeless>) {
     let mut is_unsupported = false;
-    while let Ok(first) = flows.recv() {
+    while let Ok(first) = sockets.recv() {
         std::thread::sleep(COLLECTED);
-        let all: HashSet<Flow> = std::iter::once(first).chain(flows.try_iter().take(ROOM)).collect();
-        if is_unsupported {
+        // An event may have waited since before a reload, or for a daemon to start: what was forbidden then may pass now.
+        let live = view.live_generation().unwrap_or_default();
+        let all = std::iter::once(first).chain(sockets.try_iter().take(ROOM));
+        let cookies: HashSet<u64> = all.filter(|it| it.generation == live).map(|it| it.cookie).collect();
+        if is_unsupported || cookies.is_empty() {
             continue;
         }
         let begin = Instant::now();
-        match sockets::close(all) {
+        match sockets::close_by_cookie(&cookies) {
             Ok(done) => {
                 if done.closed > 0 {
-                    debug!("closed {} local sockets of flows that are dropped", done.closed);
+                    debug!("closed {} local sockets whose packets are dropped", done.closed);
                 }
                 if let Some((flow, error)) = done.refused.first() {
-                    warn!("the socket {} of a flow that is dropped can't be closed: {error}", flow.local);
+                    warn!("the socket {} whose packets are dropped can't be closed: {error}", flow.local);
                 }
             }
             Err(error) => {
                 is_unsupported = matches!(error, CloseError::Unsupported);
-                warn!("local sockets of flows that are dropped can't be closed: {error}");
+                warn!("local sockets whose packets are dropped can't be closed: {error}");
             }
         }
         std::thread::sleep(begin.elapsed().saturating_mul(RESTS));
@@ -85,14 +104,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_no_packet_of_can_pass_is_hopeless() {
+    fn only_a_socket_of_which_no_packet_can_pass_is_hopeless() {
         let forbidden = FlowKey {
             hook: Hook::Egress as u8,
             verdict: Verdict::Drop as u8,
             reason: Reason::Forbidden as u8,
             ..FlowKey::default()
         };
-        assert!(is_hopeless(&forbidden));
+        let record = FlowRecord { cookie: 7, generation: 3, ..FlowRecord::default() };
+        assert_eq!(Hopeless::of(&forbidden, &record), Some(Hopeless { cookie: 7, generation: 3 }));
+        assert_eq!(Hopeless::of(&forbidden, &FlowRecord::default()), None, "no socket sent it");
         for other in [
             FlowKey { hook: Hook::Ingress as u8, ..forbidden },
             FlowKey { verdict: Verdict::Flag as u8, ..forbidden },
@@ -100,7 +121,7 @@ mod tests {
             FlowKey { reason: Reason::NoTables as u8, ..forbidden },
             FlowKey { reason: Reason::ExemptionExhausted as u8, ..forbidden },
         ] {
-            assert!(!is_hopeless(&other), "{other:?}");
+            assert_eq!(Hopeless::of(&other, &record), None, "{other:?}");
         }
     }
 }

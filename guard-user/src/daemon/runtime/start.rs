@@ -219,8 +219,9 @@ fn report_events(
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }),
         flow: {
-            let dropped = Dropped::start().context("cannot start the thread that closes sockets")?;
-            Box::new(move |key| dropped.seen(key))
+            let dropped = Dropped::start(View::open(pin_path)?);
+            let dropped = dropped.context("cannot start the thread that closes sockets")?;
+            Box::new(move |key, record| dropped.seen(key, record))
         },
         diagnostics_lost: Box::new(diagnostics::lost),
     };

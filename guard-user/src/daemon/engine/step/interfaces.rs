@@ -77,7 +77,7 @@ impl Engine {
         self.interfaces.blind = None;
         self.cgroups_seen(cgroups, now);
         self.bypass_seen(bypass, observed.bypass.clone(), now);
-        self.noting_seen(noting, &observed);
+        self.noting_seen(noting, &observed, now);
         // One that is gone, and one that came in its place, is tried at once.
         let before = self.interfaces.observed.take();
         let known: BTreeSet<(u32, String)> = before

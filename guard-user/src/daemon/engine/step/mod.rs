@@ -52,7 +52,7 @@ impl Engine {
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
             kept,
-            are_counts_read: counts.is_some(),
+            counts_unread: counts.is_none().then(Vec::new),
             counts: counts.unwrap_or_default(),
             daemon,
             closings: Closings::begin(held),
@@ -264,6 +264,10 @@ impl Engine {
             Purpose::CheckPlace => {
                 self.surroundings_are(Surroundings::State(result.err()));
                 self.ask_whose_counts();
+                // The disk may take a record again though there is none to write.
+                if self.kept.is_usable() {
+                    self.record_gap();
+                }
                 self.recorded_for_end();
             }
             Purpose::Load(_)

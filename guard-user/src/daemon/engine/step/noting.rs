@@ -1,7 +1,11 @@
 //! Brings the hooks that note who makes and who uses sockets to where the config wants them, and has sockets named that
 //! were open before.
 
+use serde_json::json;
+
+use crate::audit::Kind;
 use crate::daemon::engine::input::NotingFacts;
+use crate::daemon::engine::interfaces::Lost;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
 use crate::daemon::engine::{Action, KernelJob, Level};
@@ -9,7 +13,7 @@ use crate::exemption::Clocks;
 use crate::kernel::Observed;
 
 impl Engine {
-    pub(super) fn noting_seen(&mut self, facts: NotingFacts, observed: &Observed) {
+    pub(super) fn noting_seen(&mut self, facts: NotingFacts, observed: &Observed, now: Clocks) {
         let was_attached = self.noting.is_attached();
         let is_same = self.noting.facts.as_ref().is_some_and(|it| it.cgroup == facts.cgroup);
         self.noting.facts = Some(facts);
@@ -29,7 +33,15 @@ impl Engine {
                 Level::Error,
                 format!("{subject}: something has taken hooks of Border Guard off, which note who uses sockets; they are attached again"),
             );
+            let seen = self.noting.looked.map(|looked| looked.wall.to_string());
+            let detail = json!({"hooks": "sockets", "last_seen": seen});
+            self.record_of(Kind::Detach, &subject, "taken off by another program", detail);
+            self.noting.lost = Some(Lost { between: (self.noting.looked, now), is_back: false });
         }
+        if let Some(lost) = &mut self.noting.lost {
+            lost.is_back |= is_attached;
+        }
+        self.noting.looked = Some(now);
         if self.noting.difference(&self.config.policy).is_none() {
             self.noting.tried = None;
         }

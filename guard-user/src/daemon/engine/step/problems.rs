@@ -139,7 +139,7 @@ impl Engine {
             problems.push(Problem::of(ProblemCode::CgroupUnplaced, path, message));
         }
         for path in self.config.policy.pins.iter().flat_map(|pin| &pin.select.cgroups) {
-            if !self.cgroups.is_there(path) {
+            if self.noting.looked.is_some() && !self.cgroups.is_there(path) {
                 let message =
                     "there is no such cgroup; when it is made, it counts as pinned from its first packet";
                 problems.push(Problem::of(ProblemCode::CgroupMissing, path, message));
@@ -218,6 +218,9 @@ impl Engine {
             Difference::Behind(what) => Problem::of(ProblemCode::BypassBehind, &subject, what),
         });
         problems.extend(difference);
+        let noting = self.noting.lost(now);
+        problems
+            .extend(noting.map(|told| Problem::of(ProblemCode::AttachmentLost, self.noting_subject(), told)));
         let lost = self.bypass.lost(now);
         problems.extend(lost.map(|message| Problem::of(ProblemCode::AttachmentLost, &subject, message)));
     }

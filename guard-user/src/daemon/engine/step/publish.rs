@@ -9,7 +9,7 @@ use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::basis::{Basis, Table};
 use crate::daemon::engine::input::PublishOutcome;
 use crate::daemon::engine::publishing::{Failed, InFlight, Tables};
-use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::state::{Engine, Purpose, Switch};
 use crate::daemon::engine::{KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
 use crate::exemption::Clocks;
@@ -131,7 +131,8 @@ impl Engine {
             table,
             geo: geo.map(|(image, _)| image.clone()),
             names: self.names_of(&basis, &policy, generation),
-            counts_change_hands: self.counts.change_hands(&policy.pins),
+            // Where it is not known yet whose the numbers were, any of them may go to another pin.
+            counts_change_hands: self.counts_unread.is_some() || self.counts.change_hands(&policy.pins),
         };
         self.publishing.in_flight = Some(InFlight { basis, began_ns: now.boot_ns, policy, is_part: false });
         self.ask_kernel(KernelJob::Publish(Box::new(publish)));
@@ -208,10 +209,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn counts_switched(&mut self, policy: &Policy, counters: Option<&crate::kernel::Counters>) {
+    fn counts_switched(&mut self, policy: &Arc<Policy>, counters: Option<&crate::kernel::Counters>) {
         let generation = self.publishing.generation;
         self.counts.switch(&policy.pins, generation, counters);
-        if !self.are_counts_read {
+        if let Some(since) = &mut self.counts_unread {
+            let names = |policy: &Policy| policy.pins.iter().map(|pin| pin.name.clone()).collect::<Vec<_>>();
+            match since.last_mut().filter(|last| names(&last.policy) == names(policy)) {
+                Some(last) => last.generation = generation,
+                None => {
+                    let counters = counters.cloned();
+                    since.push(Switch { policy: Arc::clone(policy), generation, counters });
+                }
+            }
             return;
         }
         let counts = Some(Box::new(self.counts.clone()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::daemon::engine::input::Sample;
 use crate::daemon::engine::reads::{Ask, Asked, Want};
-use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::state::{Engine, Purpose, Switch};
 use crate::daemon::engine::{Action, Asker, Judged, Level, Query, ReadJob, StoreId, StoreJob, Ticket};
 use crate::exemption::{Clocks, Summary};
 use crate::store::PinCounts;
@@ -80,7 +80,7 @@ impl Engine {
     }
 
     fn book_counts(&mut self) {
-        if self.reads.unreadable.is_some() || !self.are_counts_read {
+        if self.reads.unreadable.is_some() || self.counts_unread.is_some() {
             return;
         }
         let judged = self.counts.judged(&self.reads.sample.counters);
@@ -100,20 +100,23 @@ impl Engine {
     /// now.
     pub(super) fn ask_whose_counts(&mut self) {
         let is_asked = self.asked.values().any(|(_, purpose)| *purpose == Purpose::ReadCounts);
-        if !self.are_counts_read && !is_asked && self.kept.is_usable() {
+        if self.counts_unread.is_some() && !is_asked && self.kept.is_usable() {
             self.ask_store(Purpose::ReadCounts, StoreJob::ReadCounts);
         }
     }
 
-    /// What the store has of the time before this daemon. Which counts came since then is not known any more: those of a
-    /// number that has another pin by now are shown as that one's.
+    /// What the store has of the time before this daemon, and what this daemon knows of the time since.
     pub(super) fn whose_counts(&mut self, read: Result<PinCounts, String>) {
         match read {
             Ok(before) => {
                 self.counts = before;
-                self.are_counts_read = true;
-                let policy = Arc::clone(&self.config.policy);
-                self.counts_switched(&policy, None);
+                for Switch { policy, generation, counters } in self.counts_unread.take().into_iter().flatten()
+                {
+                    self.counts.switch(&policy.pins, generation, counters.as_ref());
+                }
+                let counts = Some(Box::new(self.counts.clone()));
+                let job = StoreJob::SaveCounts { counts, judged: None, cursor: None };
+                self.ask_store(Purpose::SaveCounts, job);
             }
             Err(why) => {
                 let line = format!("which pins the counts so far are of can't be read yet: {why}");

@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Has the trail say what it lacks.
-    fn record_gap(&mut self) {
+    pub(super) fn record_gap(&mut self) {
         let Some(gap) = &mut self.gap else { return };
         if gap.on_its_way.is_some() {
             return;
