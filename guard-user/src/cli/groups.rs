@@ -54,8 +54,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         .map(|(name, members)| (name.as_str(), members.iter().map(|member| member.to_string()).collect()))
         .collect();
     if args.json {
-        let groups: Vec<Value> =
-            builtin.iter().map(|group| builtin_json(group)).chain(own.iter().map(own_json)).collect();
+        let groups: Vec<Value> = builtin.iter().map(builtin_json).chain(own.iter().map(own_json)).collect();
         writeln!(out, "{}", json!({ "groups": groups }))?;
         return Ok(Exit::Ok);
     }

@@ -46,10 +46,10 @@ impl Bed {
         self.file(name)
     }
 
-    fn diff(&self, new: &[PathBuf], old: &[PathBuf], json: bool) -> (Exit, String) {
+    fn diff(&self, new: &[&Path], old: &[&Path], json: bool) -> (Exit, String) {
         let args = DiffArgs {
-            new: new.to_vec(),
-            old: old.to_vec(),
+            new: new.iter().map(|it| it.to_path_buf()).collect(),
+            old: old.iter().map(|it| it.to_path_buf()).collect(),
             config: self.file("policy.toml"),
             limit: 2,
             json,
@@ -72,7 +72,7 @@ const NEW: [(&str, &str); 4] = [
 fn what_moves_is_listed_with_what_pins_would_do() {
     let bed = Bed::new("");
     let (old, new) = (bed.database("old.mmdb", &OLD), bed.database("new.mmdb", &NEW));
-    let (exit, shown) = bed.diff(&[new.clone()], &[old.clone()], false);
+    let (exit, shown) = bed.diff(&[&new], &[&old], false);
     let expected = "\
 old: Test-Country from /geo/old.mmdb, made 2026-09-21
 new: Test-Country from /geo/new.mmdb, made 2026-09-21
@@ -92,7 +92,7 @@ the pin mail changes by 75.00%, more than 25% (geo.ask_above): it would wait for
 `borderguard geo accept`
 ";
     assert_eq!((exit, shown.as_str()), (Exit::Failed, expected));
-    let (exit, shown) = bed.diff(&[new], &[old.clone()], true);
+    let (exit, shown) = bed.diff(&[&new], &[&old], true);
     let object: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((exit, &object["would_wait"]), (Exit::Failed, &json!(true)));
     let networks = object["networks"].as_array().unwrap();
@@ -109,7 +109,7 @@ the pin mail changes by 75.00%, more than 25% (geo.ask_above): it would wait for
         object["pins"][0]["ipv4"],
         json!({"permitted": 256, "dropped": 128, "opened": 64, "percent": 75.0})
     );
-    let (exit, shown) = bed.diff(&[old.clone()], &[old], false);
+    let (exit, shown) = bed.diff(&[&old], &[&old], false);
     assert!(
         exit == Exit::Ok && shown.contains("jurisdiction: 0\n") && shown.contains("it would be taken"),
         "{shown}"
