@@ -51,13 +51,16 @@ impl Hopeless {
 pub(super) struct Dropped(SyncSender<Hopeless>);
 
 impl Dropped {
-    /// Starts it in the network namespace of the calling thread, over a view of its own.
+    /// Starts it in the network namespace of the calling thread, over a view of its own. What an earlier daemon's
+    /// generation drops, up to this one, is not closed: the config of this daemon may let it pass in a moment.
     ///
     /// # Errors
     /// Where no thread can be had.
-    pub(super) fn start(view: View) -> io::Result<Self> {
+    pub(super) fn start(view: View, earlier: u64) -> io::Result<Self> {
         let (sender, sockets) = mpsc::sync_channel(ROOM);
-        std::thread::Builder::new().name("dropped".to_owned()).spawn(move || work(&view, &sockets))?;
+        std::thread::Builder::new()
+            .name("dropped".to_owned())
+            .spawn(move || work(&view, earlier, &sockets))?;
         Ok(Self(sender))
     }
 
@@ -69,14 +72,15 @@ impl Dropped {
     }
 }
 
-fn work(view: &View, sockets: &Receiver<Hopeless>) {
+fn work(view: &View, earlier: u64, sockets: &Receiver<Hopeless>) {
     let mut is_unsupported = false;
     while let Ok(first) = sockets.recv() {
         std::thread::sleep(COLLECTED);
         // An event may have waited since before a reload, or for a daemon to start: what was forbidden then may pass now.
-        let live = view.live_generation().unwrap_or_default();
+        let live = view.live_generation().ok().filter(|live| *live > earlier);
         let all = std::iter::once(first).chain(sockets.try_iter().take(ROOM));
-        let cookies: HashSet<u64> = all.filter(|it| it.generation == live).map(|it| it.cookie).collect();
+        let cookies: HashSet<u64> =
+            all.filter(|it| Some(it.generation) == live).map(|it| it.cookie).collect();
         if is_unsupported || cookies.is_empty() {
             continue;
         }

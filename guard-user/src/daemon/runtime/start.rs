@@ -219,7 +219,7 @@ fn report_events(
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }),
         flow: {
-            let dropped = Dropped::start(View::open(pin_path)?);
+            let dropped = Dropped::start(View::open(pin_path)?, Kernel::generation(kernel));
             let dropped = dropped.context("cannot start the thread that closes sockets")?;
             Box::new(move |key, record| dropped.seen(key, record))
         },

@@ -103,7 +103,8 @@ fn a_hook_that_something_took_off_is_attached_again_and_told_for_a_minute() {
     world.settle();
     assert_eq!(world.bypass_difference(), None);
     let problems = world.problems();
-    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    let of_setsockopt = problems.iter().filter(|problem| problem.message.contains("at setsockopt"));
+    let [problem] = &of_setsockopt.collect::<Vec<_>>()[..] else { panic!("{problems:?}") };
     assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::AttachmentLost, Some("cgroup /")));
     assert!(problem.message.contains("it is there again"), "{problem}");
     world.pass(61_000_000_000);
@@ -147,10 +148,8 @@ fn a_cgroup_that_is_made_anew_is_no_other_programs_doing() {
     world.step(Input::Changed);
     world.settle();
     let problems = world.problems();
-    assert!(
-        matches!(&problems[..], [problem] if problem.message.contains("the cgroup was removed")),
-        "{problems:?}"
-    );
+    let is_told = problems.iter().any(|it| it.message.contains("the cgroup was removed"));
+    assert!(is_told, "{problems:?}");
     assert_eq!(detached(&world), ["its cgroup was removed"]);
 }
 
