@@ -40,7 +40,11 @@ pub fn run(args: &Args) -> Result<Exit> {
         let checked = inputs::load_config(&options.config, options.observe).map_err(|error| {
             // Where even the place of its pins can't be read from it, they are where they are by default, or unknown.
             let goes_on = pin_path(Some(&options.config)).map_or_else(
-                |_| "the daemon can't start; what the kernel has goes on".to_owned(),
+                |_| {
+                    "the daemon can't start. What the kernel has goes on, if it has anything: where that is says \
+                     `state.pin_path` of the config, which can't be read. `bpftool link` shows it"
+                        .to_owned()
+                },
                 |pin_path| daemon::what_goes_on(&pin_path),
             );
             CliError::document(format!("{error}\n{goes_on}"))

@@ -1,7 +1,9 @@
 //! The decision over compiled tables against the decision over the policy itself.
 
+mod addresses;
 mod differential;
 mod examples;
 pub(crate) mod generate;
+mod networks;
 pub(crate) mod packets;
 pub(crate) mod reference;

@@ -2,9 +2,10 @@
 
 use ipnetwork::IpNetwork;
 
-use super::error::{ErrorKind, NoEffect, Suggestion, Wanted, words};
+use super::error::{ErrorKind, Suggestion, Wanted, words};
 use super::finding::{Explain, quoted};
 use super::limits;
+use super::no_effect::NoEffect;
 use super::policy::Protocol;
 
 impl ErrorKind {

@@ -8,8 +8,9 @@ use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Addr;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::error::{ErrorKind, NoEffect};
+use super::error::ErrorKind;
 use super::groups::Groups;
+use super::no_effect::NoEffect;
 use super::raw::{Raw, RawSite};
 use super::read::{List, Text};
 use super::sink::Sink;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 
 use super::{GOOD, check, codes_in};
-use crate::config::keys::{CONFIG, KEYS, SECTIONS};
+use crate::config::keys::{CONFIG, KEYS};
 use crate::config::schema::{Key, Kind, Need, Schema, Shape};
+use crate::config::sections::SECTIONS;
 
 const DOCS: &str = include_str!("../../../../docs/config.md");
 const EXAMPLE: &str = include_str!("../../../../docs/example.toml");
