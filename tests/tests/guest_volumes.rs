@@ -614,9 +614,9 @@ fn the_daemon_knows_a_volume_from_its_mount_on_and_says_who_carries_it() {
     let from = SocketAddr::new(bed::address(STORE, Family::V4).unwrap(), 0);
     let to = SocketAddr::new(bed::address(US, Family::V4).unwrap(), CLIENT_PORT);
     let socket = || bed.host(STORE).unwrap().run(|| UdpSocket::bind(from)).unwrap().unwrap();
-    // A carrier that goes on until it is told to end.
-    let (go, wait) = (rustix::pipe::pipe().unwrap(), rustix::pipe::pipe().unwrap());
+    // A process that goes on until it is told to end, by a pipe of its own: its end of that closes.
     let sends = |reads: Option<&Path>| {
+        let (go, wait) = (rustix::pipe::pipe().unwrap(), rustix::pipe::pipe().unwrap());
         let socket = socket();
         let before = bed.arrived(US, Family::V4).unwrap();
         let child = begin_process(|| {
@@ -625,13 +625,14 @@ fn the_daemon_knows_a_volume_from_its_mount_on_and_says_who_carries_it() {
             rustix::io::write(&wait.1, b"x").unwrap();
             rustix::io::read(&go.0, &mut [0_u8]).unwrap();
         });
-        rustix::io::read(&wait.0, &mut [0_u8]).unwrap();
+        drop((go.0, wait.1));
+        assert_eq!(rustix::io::read(&wait.0, &mut [0_u8]).unwrap(), 1, "the process has ended");
         std::thread::sleep(SILENCE);
         let arrived = bed.arrived(US, Family::V4).unwrap() - before;
-        (child, arrived)
+        ((child, go.1), arrived)
     };
-    let end = |child: i32| {
-        rustix::io::write(&go.1, b"x").unwrap();
+    let end = |(child, go): (i32, OwnedFd)| {
+        rustix::io::write(&go, b"x").unwrap();
         assert_eq!(wait_for(child), 0);
     };
     let (child, arrived) = sends(None);
@@ -642,9 +643,9 @@ fn the_daemon_knows_a_volume_from_its_mount_on_and_says_who_carries_it() {
     assert_eq!(arrived, 0);
     let carriers = bed.status().unwrap().carriers;
     let [carrier] = &carriers.processes[..] else { panic!("{carriers:?}") };
-    assert_eq!(carrier.process.pid, u32::try_from(child).unwrap());
+    assert_eq!(carrier.process.pid, u32::try_from(child.0).unwrap());
     assert_eq!(carrier.volumes, [path.to_str().unwrap()]);
-    assert_eq!(carriers.volumes[0].mounted, true);
+    assert!(carriers.volumes[0].mounted);
     let is_told = |event: &serde_json::Value| event["volumes"][0] == path.to_str().unwrap();
     let event = bed.event(bed::PATIENCE, "an event", is_told).unwrap();
     assert_eq!(
@@ -659,7 +660,7 @@ fn the_daemon_knows_a_volume_from_its_mount_on_and_says_who_carries_it() {
     end(other);
     let _daemon = bed.start(&[]).unwrap();
     assert_eq!(codes(), []);
-    assert_eq!(bed.status().unwrap().carriers.processes[0].process.pid, u32::try_from(child).unwrap());
+    assert_eq!(bed.status().unwrap().carriers.processes[0].process.pid, u32::try_from(child.0).unwrap());
     end(child);
     assert_eq!(bed.status().unwrap().carriers.count, 0);
     bed.configure(&pin("\"EU\", \"US\"")).unwrap();
