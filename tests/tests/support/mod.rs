@@ -6,6 +6,9 @@
     reason = "each suite uses a part of it, and a test that cannot go on should stop at the line that says so"
 )]
 
+pub(crate) mod volume;
+pub(crate) mod ways;
+
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
