@@ -181,7 +181,8 @@ fn two_thousand_silent_connections_keep_no_request_out() {
     assert!(bed.ask(&["status"]).unwrap().is_done());
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
     let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
-    assert!(descriptors < 300, "{descriptors} descriptors are open");
+    // Each thread that looks at the kernel has the maps open for itself; of connections there are at most 192.
+    assert!(descriptors < 400, "{descriptors} descriptors are open");
     // Those that had to go were told so.
     let told = held.iter_mut().rev().skip(100).any(|stream| {
         stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();

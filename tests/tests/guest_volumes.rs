@@ -266,7 +266,8 @@ fn what_a_carrier_writes_elsewhere_makes_carriers_of_its_readers() {
 fn who_had_a_file_open_before_is_found() {
     let (pins, on) = (PinPlace::new("before"), Cgroup::new("before").unwrap());
     let volume = Volume::new("before");
-    let holds: [(&str, fn(&Path)); 2] = [
+    type Hold = fn(&Path);
+    let holds: [(&str, Hold); 2] = [
         ("open", |path| {
             let mut file = File::open(path).unwrap();
             assert!(file.read(&mut [0; 8]).unwrap() > 0);

@@ -149,7 +149,7 @@ pub unsafe fn frees(inode: *const c_void) {
     unsafe {
         if control(CarrierControl::Copies) != 0 && read::<u32>(inode, &INODE_LINKS) == 0 {
             let key = key_of(inode);
-            if COPIES.get_ptr(&key).is_some() && COPIES.remove(&key).is_ok() {
+            if COPIES.get_ptr(key).is_some() && COPIES.remove(key).is_ok() {
                 count_copies(u64::MAX);
             }
         }
@@ -261,12 +261,12 @@ fn puts_down(key: FileKey) {
     }
     // As for carriers: where another process has made the entry in between, it is found at the second look.
     for _ in 0..2 {
-        if let Some(known) = COPIES.get_ptr_mut(&key) {
+        if let Some(known) = COPIES.get_ptr_mut(key) {
             // SAFETY: the value is the map's own, and the word is aligned.
             unsafe { add_to(known, volumes) };
             return;
         }
-        if COPIES.insert(&key, volumes, u64::from(BPF_NOEXIST)).is_ok() {
+        if COPIES.insert(key, volumes, u64::from(BPF_NOEXIST)).is_ok() {
             count_copies(1);
             return;
         }

@@ -3,6 +3,7 @@
 //! The daemon's engine decides by an [`Observed`] and asks for one step at a time. So its logic runs in tests on
 //! the memory kernel, without root, with any order of failures.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -10,7 +11,6 @@ use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
-use super::volumes::{ObservedVolumes, VolumeTarget};
 use super::{Counters, Interface, KernelError, Published};
 
 /// By what a program is attached.
@@ -292,4 +292,28 @@ pub trait Kernel: Send {
     /// # Errors
     /// Where the kernel refuses.
     fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError>;
+}
+
+/// What the hooks of carriers are to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeTarget {
+    /// Slots of the volumes on each device, a bit each.
+    pub devices: BTreeMap<u32, u64>,
+    /// Slots of those whose carriers are cgroups too.
+    pub spread: u64,
+    /// Slots of those whose data is followed into files elsewhere.
+    pub copied: u64,
+    /// Id of the cgroup `init.scope`; 0 where there is none.
+    pub init_scope: u64,
+    /// Which volume is in which slot: the hash of its name, 0 for none.
+    pub slots: Vec<u64>,
+}
+
+/// What they know, and how many carriers found no room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedVolumes {
+    /// What they know.
+    pub known: VolumeTarget,
+    /// How many carriers found no room since the maps were made. Where any did, every sender counts as one.
+    pub overflowed: u64,
 }

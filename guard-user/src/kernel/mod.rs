@@ -70,7 +70,7 @@ use guard_common::packet::Link;
 
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, ObservedSenders, Stray,
+    ObservedInterface, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
 };
 pub use carriers::Carriers;
 pub use cgroup_hook::CgroupHook;
@@ -86,7 +86,7 @@ pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use test_run::Judged;
 pub use view::View;
-pub use volumes::{Mounts, ObservedVolumes, VolumeTarget};
+pub use volumes::Mounts;
 
 use folder::Folder;
 use grace::GracePeriod;
@@ -95,7 +95,7 @@ use kept_maps::KeptMaps;
 use kernel_types::KernelTypes;
 use maps::{Found, Maps};
 use observe::Memory;
-use sending::OnFunctions;
+use senders::OnFunctions;
 use spare::Spare;
 
 /// The oldest kernel that the programs are tested on.

@@ -254,6 +254,15 @@ pub(super) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     unsafe { call_for_fd(Command::RawTracepointOpen, &mut attributes) }
 }
 
+/// What this process has on functions of the kernel.
+#[derive(Debug, Default)]
+pub(super) struct OnFunctions {
+    /// The links.
+    pub(super) links: Vec<FunctionLink>,
+    /// The programs that are to be there, by what they are for, once they were set.
+    pub(super) wanted: [Option<Vec<&'static FunctionProgram>>; Task::ALL.len()],
+}
+
 #[cfg(test)]
 mod tests {
     use std::mem::offset_of;

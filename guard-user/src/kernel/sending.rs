@@ -37,15 +37,6 @@ fn ids(link: &OwnedFd) -> Option<(u32, u32)> {
     Some((id, program))
 }
 
-/// What this process has on functions of the kernel.
-#[derive(Debug, Default)]
-pub(super) struct OnFunctions {
-    /// The links.
-    links: Vec<FunctionLink>,
-    /// The programs that are to be there, by what they are for, once they were set.
-    wanted: [Option<Vec<&'static FunctionProgram>>; Task::ALL.len()],
-}
-
 impl LinuxKernel {
     /// Takes up the links that an earlier daemon left.
     pub(super) fn adopt_on_functions(&mut self) {

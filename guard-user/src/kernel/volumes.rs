@@ -10,34 +10,11 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::{CarrierControl, FOUND, MAX_VOLUMES};
 
+use super::api::{ObservedVolumes, VolumeTarget};
 use super::plain::{bytes_of, read};
 use super::raw::Map;
 use super::senders::Task;
 use super::{KernelError, LinuxKernel, View};
-
-/// What the hooks of carriers are to know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VolumeTarget {
-    /// Slots of the volumes on each device, a bit each.
-    pub devices: BTreeMap<u32, u64>,
-    /// Slots of those whose carriers are cgroups too.
-    pub spread: u64,
-    /// Slots of those whose data is followed into files elsewhere.
-    pub copied: u64,
-    /// Id of the cgroup `init.scope`; 0 where there is none.
-    pub init_scope: u64,
-    /// Which volume is in which slot: the hash of its name, 0 for none.
-    pub slots: Vec<u64>,
-}
-
-/// What they know, and how many carriers found no room.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObservedVolumes {
-    /// What they know.
-    pub known: VolumeTarget,
-    /// How many carriers found no room since the maps were made. Where any did, every sender counts as one.
-    pub overflowed: u64,
-}
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]

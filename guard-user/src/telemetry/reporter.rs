@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{self, FlowKey, FlowRecord, Loss};
+use guard_common::abi::{self, Loss};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::cgroups::CgroupNames;
 use super::losses::{Counted, EVICTED, Losses, fate};
 use super::shared::Shared;
-use super::source::{Events, Records};
+use super::source::{Events, Records, TakeFlow};
 use super::users::UserNames;
 use crate::config::policy::LogFormat;
 use crate::events::Event;
@@ -42,7 +42,7 @@ pub(super) struct Rest {
     pub(super) log: EventLog,
     pub(super) format: LogFormat,
     pub(super) keep: Box<dyn FnMut(u64) + Send>,
-    pub(super) flow: Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>,
+    pub(super) flow: TakeFlow,
     pub(super) diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
 

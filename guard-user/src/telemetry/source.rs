@@ -6,6 +6,9 @@ use guard_common::abi::{Event, FlowKey, FlowRecord, Loss};
 
 use crate::kernel::{EventReader, KernelError, View};
 
+/// Takes the flow of an event, and its record.
+pub type TakeFlow = Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>;
+
 /// Events as they come, each once.
 pub trait Events: Send {
     /// The next event, if there is one.

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{FlowKey, FlowRecord, Loss};
+use guard_common::abi::Loss;
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::warn;
 
 use super::losses::Losses;
 use super::reporter::Reporter;
 use super::shared::Shared;
-use super::source::{Events, Records};
+use super::source::{Events, Records, TakeFlow};
 use super::users::{Ask as AskForUser, UserNames};
 use crate::config::policy::LogFormat;
 use crate::events::budget::Limits;
@@ -58,7 +58,7 @@ pub struct Parts {
     /// Is given each moment up to which everything was reported, likewise. It must not block.
     pub keep: Box<dyn FnMut(u64) + Send>,
     /// Is given the flow of each event, and its record. It must not block.
-    pub flow: Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>,
+    pub flow: TakeFlow,
     /// How many lines of the daemon's own log were lost so far.
     pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
