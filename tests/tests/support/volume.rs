@@ -23,7 +23,7 @@ pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 30);
 /// How long it takes to be sure that nothing arrives.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A file system of its own, with a mail in it.
 pub(crate) struct Volume(pub(crate) PathBuf);
