@@ -16,7 +16,7 @@ use super::kernel::Kernel;
 use crate::{run, tally::Tally};
 
 /// How long a guest may take for everything; emulation is some ten times slower than the machine.
-const TIME_LIMIT: Duration = Duration::from_secs(35 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(45 * 60);
 /// How many lines of the console are shown when the guest does not come to its end.
 const TAIL_LINES: usize = 40;
 /// How many lines of a failed suite's output are shown.
