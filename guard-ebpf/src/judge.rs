@@ -81,10 +81,10 @@ fn judge_in<S: Source>(
     }
     let is_untagged = hook as u8 == Hook::Egress as u8 && scratch.outcome.reason == Reason::Untagged as u8;
     if is_untagged && policy.dimensions & dimension::UNTAGGED != 0 {
-        describe_sender(source, &mut scratch.provenance, 0);
+        describe_sender(source, &mut scratch.provenance, false);
     }
-    let unplaced = scratch.outcome.unplaced;
-    account(number, hook, scratch, policy, |provenance| describe_sender(source, provenance, unplaced));
+    let is_certain = scratch.outcome.denied & !scratch.outcome.unplaced != 0;
+    account(number, hook, scratch, policy, |provenance| describe_sender(source, provenance, is_certain));
     if is_untagged && !untagged::count_again(scratch, policy) {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
@@ -92,12 +92,13 @@ fn judge_in<S: Source>(
 }
 
 /// Writes the cgroup, the socket and the process that the packet is told with. Byte by byte from map to map: the stack
-/// has no room for it. `unplaced` are the pins that tag it only because its cgroup is not known yet.
+/// has no room for it. `is_certain` where a pin forbids it whose
+/// cgroup is known.
 #[inline(always)]
-fn describe_sender<S: Source>(source: &S, provenance: &mut Provenance, unplaced: u64) {
+fn describe_sender<S: Source>(source: &S, provenance: &mut Provenance, is_certain: bool) {
     provenance.cgroup = source.cgroup();
-    // Whoever has a socket of which nothing but that is known may be nobody's by the next packet: it is not to be closed.
-    provenance.cookie = if unplaced == 0 { source.cookie() } else { 0 };
+    // A socket that is pinned only until its cgroup is known may be nobody's by the next packet: it is not to be closed.
+    provenance.cookie = if is_certain { source.cookie() } else { 0 };
     match source.facts() {
         // SAFETY: what is kept with a socket stays there while the program runs, and is no scratch. Another program may
         // write it meanwhile: then parts of two processes may come together in an event.

@@ -147,7 +147,7 @@ pub fn fentry_read(context: FEntryContext) -> i32 {
 #[lsm(hook = "mmap_file")]
 pub fn lsm_map(context: LsmContext) -> i32 {
     // SAFETY: the first argument is the file, or null; the third and the fourth are numbers.
-    unsafe { maps(context.arg(0), context.arg(2), context.arg(3)) };
+    unsafe { maps(context.arg(0), context.arg(3)) };
     0
 }
 
@@ -155,7 +155,7 @@ pub fn lsm_map(context: LsmContext) -> i32 {
 #[fentry(function = "security_mmap_file")]
 pub fn fentry_map(context: FEntryContext) -> i32 {
     // SAFETY: as above, without the protection that was asked for first.
-    unsafe { maps(context.arg(0), context.arg(1), context.arg(2)) };
+    unsafe { maps(context.arg(0), context.arg(2)) };
     0
 }
 

@@ -109,8 +109,8 @@ fn fragments_of_a_large_datagram() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn an_ipv4_source_route_by_way_of_belgium() {
-    // Loose source and record route (RFC 791, section 3.1): the header's destination is Belgium's router, the last hop the
-    // real one. Routers of this network forward it.
+    // Loose source and record route (RFC 791, section 3.1): the header's destination is a router's address in Belgium, the
+    // last hop the real one. Routers of this network forward it.
     let accept = |bed: &Bed| {
         for netns in [bed.router(), bed.host(US).unwrap(), bed.host(BELGIUM).unwrap()] {
             for key in ["ipv4/conf/all/accept_source_route", "ipv4/conf/default/accept_source_route"] {
@@ -122,7 +122,7 @@ fn an_ipv4_source_route_by_way_of_belgium() {
         }
     };
     attempt("source-route", BY_PORT, accept, |bed, host| {
-        let hop = Ipv4Addr::new(192, 0, 2, 1).octets();
+        let hop = Ipv4Addr::new(198, 51, 100, 1).octets();
         let route = [&[131, 7, 4][..], &hop, &[0]].concat();
         let options =
             |socket: &UdpSocket| sockopt::set(socket, libc::IPPROTO_IP, libc::IP_OPTIONS, &route).unwrap();

@@ -47,13 +47,13 @@ static TASK_SIGNAL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SIGNAL_LIVE: Global<u32> = Global::new(0);
 
-/// `FMODE_READ` (linux/fs.h).
+/// `FMODE_READ` and `FMODE_WRITE` (linux/fs.h).
 const FMODE_READ: u32 = 1;
+const FMODE_WRITE: u32 = 2;
 /// `MAY_WRITE` and `MAY_READ` (linux/fs.h).
 const MAY_WRITE: u64 = 2;
 const MAY_READ: u64 = 4;
-/// `PROT_WRITE` and `MAP_SHARED` (linux/mman.h).
-const PROT_WRITE: u64 = 2;
+/// `MAP_SHARED` (linux/mman.h).
 const MAP_SHARED: u64 = 1;
 /// `S_IFMT`, `S_IFREG` and `S_IFBLK` (linux/stat.h).
 const TYPE: u16 = 0o170_000;
@@ -108,7 +108,7 @@ pub unsafe fn uses(file: *const c_void, mask: u64) {
 ///
 /// `file` must be null, or as for [`opens`].
 #[inline(always)]
-pub unsafe fn maps(file: *const c_void, protection: u64, flags: u64) {
+pub unsafe fn maps(file: *const c_void, flags: u64) {
     if file.is_null() {
         return;
     }
@@ -125,8 +125,10 @@ pub unsafe fn maps(file: *const c_void, protection: u64, flags: u64) {
                     generation: probe(inode, &INODE_GENERATION).unwrap_or_default(),
                 };
                 takes_up(volumes_on(key.device) | copied(&key));
-                // A private mapping's writes reach no file.
-                let is_written = protection & PROT_WRITE != 0 && flags & MAP_SHARED != 0;
+                // A private mapping's writes reach no file. One that may not be written to yet may be later, where its file
+                // was opened for that (mprotect(2)), and no hook is asked then.
+                let may_write = probe::<u32>(file, &FILE_MODE).is_some_and(|mode| mode & FMODE_WRITE != 0);
+                let is_written = may_write && flags & MAP_SHARED != 0;
                 if is_written && control(CarrierControl::Copied) != 0 {
                     puts_down(key);
                 }

@@ -121,7 +121,8 @@ fn in_force(state: &Path) -> Result<GeoDb> {
             "no daemon has kept a database in {folder}: name the old one with --old FILE"
         ))
     };
-    Ok(last_database::read(state)?.ok_or_else(none)?)
+    let kept = last_database::read(state).map_err(|error| CliError::bad_input(error.to_string()))?;
+    Ok(kept.ok_or_else(none)?)
 }
 
 /// Two databases, compared.

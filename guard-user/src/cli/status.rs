@@ -142,10 +142,10 @@ fn write_carriers(carriers: &CarriersStatus, out: &mut impl Write) -> io::Result
         [name, paths(&it.volumes), it.since.clone()]
     });
     let rows: Vec<[String; 3]> = of_cgroups.chain(of_processes).collect();
-    if rows.is_empty() {
-        return write_indented("nobody has read any of them", out);
+    match rows.is_empty() {
+        true => write_indented("nobody carries data of them now", out)?,
+        false => write(out, [words("who"), words("volume"), words("since")], &rows)?,
     }
-    write(out, [words("who"), words("volume"), words("since")], &rows)?;
     match carriers.count.saturating_sub(CARRIERS.min(carriers.processes.len())) {
         0 => {}
         more => write_indented(&format!("and {more} more processes"), out)?,

@@ -85,9 +85,9 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     policy
 }
 
+const DEFAULT_ASK_ABOVE: Share = Share::percent(25);
 /// 120 days: country databases are published monthly at the latest, and the embedded one is as old as its
 /// last release when the program is built.
-const DEFAULT_ASK_ABOVE: Share = Share::percent(25);
 const DEFAULT_MAX_AGE: SignedDuration = SignedDuration::from_hours(120 * 24);
 const DEFAULT_SOCKET: &str = "/run/borderguard/control.sock";
 const DEFAULT_STATE: &str = "/var/lib/borderguard";

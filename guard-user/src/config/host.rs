@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::error::ErrorKind;
-use super::policy::{InterfacePattern, Policy, Selectors};
+use super::policy::{InterfacePattern, Policy};
 use super::raw::Raw;
 use super::read::{List, Text};
 use super::sink::Sink;
@@ -152,7 +152,9 @@ fn find_unknown_senders(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &
             let kind = ErrorKind::SenderUnknown { pin: pin.name.clone(), reason };
             sink.error(raw.at, "pin.select.sent_by", kind);
         }
-        if let (Some(list), Some(reason)) = (&raw.volumes, host.carrier_fault()) {
+        if let Some(list) = &raw.volumes
+            && let Some(reason) = host.carrier_fault()
+        {
             let kind = ErrorKind::CarrierUnknown { pin: pin.name.clone(), reason };
             sink.error(list.at, "pin.select.volumes", kind);
         }
@@ -241,14 +243,7 @@ fn look_at_cgroups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut S
 /// Looks for services' ports that another connection of the host may have. A pin that is known by more than ports leaves
 /// those out.
 fn look_at_ports(raw: &Raw, policy: &Policy, (first, last): (u16, u16), sink: &mut Sink<'_>) {
-    let has_ports_alone = |select: &Selectors| {
-        select.sources.is_empty()
-            && select.cgroups.is_empty()
-            && select.users.is_empty()
-            && select.remote_ports.is_empty()
-            && select.marks.is_empty()
-    };
-    for ((_, raw), pin) in raw.ways().zip(&policy.pins).filter(|(_, pin)| has_ports_alone(&pin.select)) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins).filter(|(_, pin)| pin.select.has_ports_alone()) {
         for (item, range) in items(&raw.ports).zip(&pin.select.ports) {
             if range.first <= last && first <= range.last {
                 let kind = WarningKind::EphemeralPorts { ports: item.get_ref().clone(), first, last };

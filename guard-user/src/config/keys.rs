@@ -412,8 +412,8 @@ pub static KEYS: [Key; 50] = [
         example: r#"["/srv/mail-ie"]"#,
         meaning: "Volumes whose data is pinned: absolute paths at which file systems are mounted. Whoever opens, reads or \
                   maps a file there is a carrier until it ends, and so are the processes that it makes; what a carrier \
-                  sends, by whatever socket, is the pin's. A kernel without BPF LSM and tracing programs can't tell, and \
-                  there it is refused.",
+                  sends, by whatever socket but one of Multipath TCP, is the pin's. A kernel without BPF LSM and tracing \
+                  programs can't tell, and there it is refused.",
     },
     Key {
         section: "pin.select",

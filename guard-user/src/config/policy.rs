@@ -275,6 +275,18 @@ pub struct Selectors {
 }
 
 impl Selectors {
+    /// Whether it has ports of this end and, but for interfaces, nothing else.
+    pub(super) fn has_ports_alone(&self) -> bool {
+        let Self { sources, ports, remote_ports, cgroups, users, volumes, marks, .. } = self;
+        let is_more = !sources.is_empty()
+            || !remote_ports.is_empty()
+            || !cgroups.is_empty()
+            || !users.is_empty()
+            || !volumes.is_empty()
+            || !marks.is_empty();
+        !ports.is_empty() && !is_more
+    }
+
     /// Whether it goes by the process that sends at the moment at which it sends.
     #[must_use]
     pub fn asks_for_senders(&self) -> bool {

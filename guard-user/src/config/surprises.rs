@@ -9,9 +9,7 @@ use super::check::let_out_by;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
 use super::places::ends;
-use super::policy::{
-    Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Selectors, Site,
-};
+use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, PortRange, Protocol, Site};
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::List;
 use super::sink::Sink;
@@ -39,7 +37,9 @@ pub(super) fn find(
     }
     for (raw, pin) in raw.pins.iter().zip(policy.distinct_pins()) {
         let mut ways = policy.pins.iter().filter(|way| way.name == pin.name);
-        if pin.action != Action::Observe && ways.all(|way| has_ports_alone(&way.select)) {
+        if pin.action != Action::Observe
+            && ways.all(|way| way.select.interfaces.is_empty() && way.select.has_ports_alone())
+        {
             let kind = WarningKind::PortsAlone { pin: pin.name.clone() };
             sink.warn(raw.selects.first().map_or(raw.at, |select| select.at), "pin.select", kind);
         }
@@ -81,20 +81,6 @@ fn look_at_pin(raw: &RawPin, pin: &Pin, sink: &mut Sink<'_>) {
         let at = raw.ingress.as_ref().map_or(raw.at, |text| text.span().start);
         sink.warn(at, "pin.ingress", WarningKind::ObservesButDropsIngress { pin: name() });
     }
-}
-
-/// Whether a way to know a pin has ports of this end and nothing else.
-fn has_ports_alone(select: &Selectors) -> bool {
-    let Selectors { sources, ports, remote_ports, interfaces, cgroups, users, marks, .. } = select;
-    let others = [
-        sources.is_empty(),
-        remote_ports.is_empty(),
-        interfaces.is_empty(),
-        cgroups.is_empty(),
-        users.is_empty(),
-        marks.is_empty(),
-    ];
-    !ports.is_empty() && others.into_iter().all(|is_empty| is_empty)
 }
 
 /// Looks at one way in which a pin is known.

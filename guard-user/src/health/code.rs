@@ -102,14 +102,17 @@ codes! {
         "Nothing is mounted at the path of a volume that a pin selects. It is known as soon as it is there.",
         "Mount it, or correct `volumes` and reload.";
     CarriersFull = "carriers-full",
-        "More processes or cgroups carry data of volumes than there is room for. Nobody knows which have found none, so that every local sender counts as a carrier of all volumes.",
-        "See `status` for who they are. It ends when no pin selects a volume any more, or the host starts anew: narrow what reads the volume, or its `spread`.";
+        "More processes, cgroups or copied files have data of volumes than there is room for, or the kernel had no memory to note one. Nobody knows which, so that every local sender counts as a carrier of all volumes.",
+        "See `status` for who they are. It ends when no pin selects a volume any more, or the host starts anew: narrow what reads the volume, its `spread`, or set `copies = false`.";
     DatabaseRefused = "database-refused",
         "The geo databases that are on the disk now can't be used, or one is being written. Those that were read before stay in force.",
         "Correct what the message names: bring a whole file. It is taken as it is in its place.";
     DatabaseWaits = "database-waits",
         "The geo databases that are on the disk now would change more for a pin than `geo.ask_above`. Those that were read before stay in force.",
         "Look with `borderguard geo diff`; then `borderguard geo accept`, or put the earlier files back.";
+    CarriersUnseen = "carriers-unseen",
+        "Processes may have had files of a volume open before the guard knew of it, and could not be looked at. Pins by that volume may not know what these send.",
+        "Correct what the message names. It is looked for again every few seconds. To be sure start these processes anew.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
         "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";

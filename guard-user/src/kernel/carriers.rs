@@ -64,10 +64,11 @@ impl View {
             return Ok(());
         }
         let root = cgroup::root();
-        let paths = cgroup::paths(&cgroups.keys().copied().collect::<BTreeSet<u64>>());
+        let (paths, is_whole) = cgroup::all_paths(&cgroups.keys().copied().collect::<BTreeSet<u64>>());
         for (id, carrier) in cgroups {
             let folder = paths.get(&id).map(|path| root.join(path));
-            if folder.as_deref().is_some_and(has_processes) {
+            // One that was not found may be where nobody could look.
+            if folder.as_deref().map_or(!is_whole, has_processes) {
                 continue;
             }
             self.maps.carrier_cgroups.remove(&id.to_ne_bytes()).map_err(writing("CARRIER_CGROUPS"))?;

@@ -19,17 +19,31 @@ pub fn root() -> PathBuf {
 /// `kernfs_id`). Those that are gone are left out, and so is the root, whose path is empty.
 #[must_use]
 pub fn paths(ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    paths_below(&root(), ids).0
+}
+
+/// As [`paths`], and whether all cgroups were looked at that the others could be among.
+pub(super) fn all_paths(ids: &BTreeSet<u64>) -> (BTreeMap<u64, String>, bool) {
     paths_below(&root(), ids)
 }
 
-fn paths_below(root: &Path, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+fn paths_below(root: &Path, ids: &BTreeSet<u64>) -> (BTreeMap<u64, String>, bool) {
     let mut found = BTreeMap::new();
+    let mut is_whole = true;
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop()
         && found.len() < ids.len()
     {
-        // A cgroup may go away meanwhile.
-        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                // A cgroup may go away meanwhile, but not the root.
+                let is_gone = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+                is_whole &= is_gone && folder != *root;
+                continue;
+            }
+        };
+        for entry in entries.filter_map(Result::ok) {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
@@ -42,7 +56,7 @@ fn paths_below(root: &Path, ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
             folders.push(path);
         }
     }
-    found
+    (found, is_whole)
 }
 
 /// The mount point of the first file system of this type, of lines as fstab(5) has them.
@@ -83,7 +97,7 @@ mod tests {
             (etcd, "system.slice/etcd.service".to_owned()),
             (id("user.slice"), "user.slice".to_owned()),
         ]);
-        assert_eq!(paths_below(root, &ids), expected);
-        assert_eq!(paths_below(&root.join("gone"), &ids), BTreeMap::new());
+        assert_eq!(paths_below(root, &ids), (expected, true));
+        assert_eq!(paths_below(&root.join("gone"), &ids), (BTreeMap::new(), false), "nobody could look");
     }
 }

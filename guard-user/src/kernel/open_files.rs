@@ -40,7 +40,7 @@ impl View {
                     continue;
                 }
                 let folder = PathBuf::from(format!("/proc/{number}"));
-                let noted = volumes_of(&folder, devices).and_then(|volumes| match volumes {
+                let noted = volumes_of_threads(&folder, devices).and_then(|volumes| match volumes {
                     0 => Ok(false),
                     volumes => {
                         self.note_found(number, &folder, volumes).map_err(io::Error::other).map(|()| true)
@@ -74,16 +74,29 @@ impl View {
         {
             carrier = Carrier { volumes: before.volumes | volumes, since_ns: before.since_ns };
         }
-        self.maps.carriers.update(&key, bytes_of(&carrier)).map_err(writing("CARRIERS"))?;
+        let noted = self.maps.carriers.update(&key, bytes_of(&carrier)).map_err(writing("CARRIERS"));
+        self.unless_full(noted)?;
         let spread = volumes & self.carrier_control(CarrierControl::Spread)?;
         let path = fs::read_to_string(folder.join("cgroup")).map(|lines| socket_facts::cgroup_of(&lines));
         let Ok(path) = path else { return Ok(()) };
         let id = fs::metadata(&path).map_or(0, |found| found.ino());
         let is_narrow = path != cgroup::root() && id != self.carrier_control(CarrierControl::InitScope)?;
         if spread != 0 && id != 0 && is_narrow {
-            return self.note_cgroup(id, Carrier { volumes: spread, since_ns });
+            let noted = self.note_cgroup(id, Carrier { volumes: spread, since_ns });
+            return self.unless_full(noted);
         }
         Ok(())
+    }
+
+    /// Where there is no room for a carrier every sender counts as one from then on, as the hooks have it.
+    fn unless_full(&self, noted: Result<(), KernelError>) -> Result<(), KernelError> {
+        match &noted {
+            Err(KernelError::Map { source, .. }) if source.raw_os_error() == Some(libc::E2BIG) => {
+                let before = self.carrier_control(CarrierControl::Overflowed)?;
+                self.set_control(CarrierControl::Overflowed, before.max(1))
+            }
+            _ => noted,
+        }
     }
 }
 
@@ -94,10 +107,33 @@ fn boot_ns() -> u64 {
     seconds.unwrap_or_default().saturating_mul(1_000_000_000).saturating_add(nanos.unwrap_or_default())
 }
 
-/// The volumes of which a process has files open or mapped.
+/// The volumes of which a process has files open or mapped. Where its first thread has ended, the others have them.
+fn volumes_of_threads(process: &Path, devices: &BTreeMap<u32, u64>) -> io::Result<u64> {
+    let stat = fs::read_to_string(process.join("status"))?;
+    if !stat.lines().any(|line| line.starts_with("State:\tZ")) {
+        return volumes_of(process, devices);
+    }
+    let mut volumes = 0;
+    for thread in fs::read_dir(process.join("task"))? {
+        match volumes_of(&thread?.path(), devices) {
+            Ok(more) => volumes |= more,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(volumes)
+}
+
+/// The volumes of which a process, or a thread of it, has files open or mapped.
 fn volumes_of(process: &Path, devices: &BTreeMap<u32, u64>) -> io::Result<u64> {
-    let mut volumes = of_maps(&fs::read_to_string(process.join("maps"))?, devices);
-    let mounts = mount_ids(&fs::read(process.join("mountinfo"))?);
+    // A name may be of any bytes.
+    let mut volumes = of_maps(&String::from_utf8_lossy(&fs::read(process.join("maps"))?), devices);
+    // One that has ended, or whose first thread has, has no mounts to show.
+    let mounts = match fs::read(process.join("mountinfo")) {
+        Ok(lines) => mount_ids(&lines),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => BTreeMap::new(),
+        Err(error) => return Err(error),
+    };
     for entry in fs::read_dir(process.join("fd"))? {
         let name = entry?.file_name();
         // One that was closed meanwhile has none.

@@ -29,6 +29,14 @@ struct Mount {
     kind: String,
 }
 
+impl Mount {
+    /// Whether the service manager has put it in a folder's place, so that the service does not see that
+    /// (`ProtectHome=` and `InaccessiblePaths=` of systemd.exec(5)).
+    fn hides(&self) -> bool {
+        self.root.starts_with("/systemd/inaccessible")
+    }
+}
+
 /// The mounts of this process's mount namespace. To look at them asks no file system for anything, so that one that does
 /// not answer holds nobody up.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +71,11 @@ impl Mounts {
     /// become one.
     #[must_use]
     pub fn unfit(&self, path: &Path) -> Option<String> {
-        if self.at(path).next().is_some() {
+        // One that mounts when it is looked into, or something below it, may wait for a server; and what hides a folder from
+        // a service has nothing of that folder.
+        let is_left = |mount: &Mount| mount.kind == "autofs" || mount.hides();
+        let is_in_one = self.0.iter().any(|mount| is_left(mount) && path.starts_with(&mount.at));
+        if is_in_one || self.at(path).next().is_some() {
             return None;
         }
         match fs::canonicalize(path) {
@@ -83,7 +95,7 @@ impl Mounts {
     }
 
     fn at(&self, path: &Path) -> impl Iterator<Item = &Mount> {
-        self.0.iter().filter(move |mount| mount.at == path && mount.kind != "autofs")
+        self.0.iter().filter(move |mount| mount.at == path && mount.kind != "autofs" && !mount.hides())
     }
 }
 
@@ -210,9 +222,9 @@ impl LinuxKernel {
                 maps.volume_slots.update(&key, bytes_of(hash)).map_err(writing("VOLUME_SLOTS"))?;
             }
         }
-        self.set_control(CarrierControl::Spread, target.spread)?;
-        self.set_control(CarrierControl::Copied, target.copied)?;
-        self.set_control(CarrierControl::InitScope, target.init_scope)?;
+        self.view.set_control(CarrierControl::Spread, target.spread)?;
+        self.view.set_control(CarrierControl::Copied, target.copied)?;
+        self.view.set_control(CarrierControl::InitScope, target.init_scope)?;
         for (device, volumes) in &target.devices {
             maps.volumes.update(&device.to_ne_bytes(), bytes_of(volumes)).map_err(writing("VOLUMES"))?;
         }
@@ -241,14 +253,17 @@ impl LinuxKernel {
             maps.copies.remove(bytes_of(&file)).map_err(writing("COPIES"))?;
         }
         for word in [CarrierControl::Spread, CarrierControl::Copied, CarrierControl::Copies] {
-            self.set_control(word, 0)?;
+            self.view.set_control(word, 0)?;
         }
-        self.set_control(CarrierControl::Overflowed, 0)
+        self.view.set_control(CarrierControl::Overflowed, 0)
     }
+}
 
-    fn set_control(&self, word: CarrierControl, value: u64) -> Result<(), KernelError> {
+impl View {
+    /// Writes a word that the hooks of carriers go by.
+    pub(super) fn set_control(&self, word: CarrierControl, value: u64) -> Result<(), KernelError> {
         let key = (word as u32).to_ne_bytes();
-        let set = self.view.maps.carrier_control.update(&key, bytes_of(&value));
+        let set = self.maps.carrier_control.update(&key, bytes_of(&value));
         set.map_err(writing("CARRIER_CONTROL"))
     }
 }

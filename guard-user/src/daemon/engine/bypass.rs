@@ -71,7 +71,7 @@ impl Loss {
     }
 
     /// What happened, for a problem.
-    const fn told(self) -> &'static str {
+    pub(super) const fn told(self) -> &'static str {
         match self {
             Self::TakenOff => "something took the program off",
             Self::CgroupGone => "the cgroup was removed, and the program with it",

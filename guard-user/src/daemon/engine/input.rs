@@ -338,6 +338,8 @@ pub enum Surroundings {
     State(Option<String>),
     /// The database of exemptions: why it can't be used at all.
     Store(Option<StoreFault>),
+    /// Who had files of volumes open before: why that is not known of all.
+    Carriers(Option<String>),
     /// The daemon's loop: how long it was held up within the last minute.
     Loop(Option<String>),
     /// The geo database: why it could not be kept for a start that can't read it.

@@ -2,6 +2,7 @@
 //!
 //! As for interfaces, what is attached is what the kernel shows at each look.
 
+use super::bypass::Loss;
 use super::input::NotingFacts;
 use super::interfaces::Lost;
 use super::tries::Try;
@@ -32,7 +33,7 @@ pub(super) struct Noting {
     pub(super) volumes: Volumes,
     pub(super) looked: Option<Clocks>,
     /// Where something took hooks off: until they are there again, and for a while after that.
-    pub(super) lost: Option<Lost>,
+    pub(super) lost: Option<(Loss, Lost)>,
 }
 
 /// Whether any pin goes by who sends.
@@ -85,11 +86,8 @@ impl Noting {
     /// What is told of hooks that something took off.
     pub(super) fn lost(&self, now: Clocks) -> Option<String> {
         let meant = "Who used a socket meanwhile is not noted: a pin by cgroup or user may not know what is sent by it";
-        self.lost.as_ref()?.told(
-            ("something took hooks off that note who uses sockets", "cgroups"),
-            meant,
-            now,
-        )
+        let (how, lost) = self.lost.as_ref()?;
+        lost.told((how.told(), "the hooks that note who uses sockets"), meant, now)
     }
 
     /// What is attached where it should be.

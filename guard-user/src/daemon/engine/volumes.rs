@@ -21,13 +21,15 @@ pub(super) struct Volumes {
     pub(super) observed: Option<ObservedVolumes>,
     /// What the hooks knew when those were looked for who had files open already.
     pub(super) searched: Option<VolumeTarget>,
+    /// When that was, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) searched_ns: u64,
 }
 
 impl Volumes {
     /// Those of the slots that an earlier daemon has given.
     pub(super) fn begin(mut slots: Vec<u64>) -> Self {
         slots.resize(MAX_VOLUMES, 0);
-        Self { slots, hooks: ObservedSenders::default(), observed: None, searched: None }
+        Self { slots, hooks: ObservedSenders::default(), observed: None, searched: None, searched_ns: 0 }
     }
 
     /// Gives a slot to each volume of a policy that has none. Slots of volumes that no policy names any more are given

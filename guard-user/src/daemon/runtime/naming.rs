@@ -3,50 +3,59 @@
 //! Nobody waits for it, and a second one waits for the first.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
+use crate::daemon::engine::{Input, Surroundings};
 use crate::kernel::{FoundCarriers, NamedSockets, View};
 
 /// The way to it.
 #[derive(Clone)]
-pub(super) struct Naming(Arc<Mutex<View>>);
+pub(super) struct Naming {
+    view: Arc<Mutex<View>>,
+    inputs: UnboundedSender<Input>,
+}
 
 impl Naming {
-    pub(super) fn over(view: View) -> Self {
-        Self(Arc::new(Mutex::new(view)))
+    pub(super) fn over(view: View, inputs: UnboundedSender<Input>) -> Self {
+        Self { view: Arc::new(Mutex::new(view)), inputs }
     }
 
     /// Begins to name sockets of processes below the cgroup of this folder.
     pub(super) fn begin(&self, below: PathBuf) {
-        self.spawn("sockets that are open already are not named", move |view| {
-            tell(&view.name_open_sockets(&below), &below);
-        });
+        let begun = self.spawn(move |view| tell(&view.name_open_sockets(&below), &below));
+        if let Err(error) = begun {
+            warn!("sockets that are open already are not named, for no thread can be had: {error}");
+        }
     }
 
     /// Begins to look for processes that have files open on these devices.
     pub(super) fn find_carriers(&self, devices: BTreeMap<u32, u64>) {
-        self.spawn("who has files of volumes open already is NOT known", move |view| {
-            tell_carriers(&view.find_carriers(&devices));
+        let inputs = self.inputs.clone();
+        let begun = self.spawn(move |view| {
+            let FoundCarriers { found, refused } = view.find_carriers(&devices);
+            info!("{found} processes have files of volumes open that were open before");
+            let refused = refused.map(|(processes, error)| {
+                format!("of {processes} processes it can't be seen whether they have files of volumes open: {error}")
+            });
+            let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Carriers(refused)));
         });
-    }
-
-    fn spawn(&self, without: &str, work: impl FnOnce(&View) + Send + 'static) {
-        let view = Arc::clone(&self.0);
-        let work = move || work(&view.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = std::thread::Builder::new().name("naming".to_owned()).spawn(work) {
-            warn!("{without}, for no thread can be had: {error}");
+        if let Err(error) = begun {
+            let why = format!(
+                "who has files of volumes open already is not known, for no thread can be had: {error}"
+            );
+            let _nobody_is_left = self.inputs.send(Input::Surroundings(Surroundings::Carriers(Some(why))));
         }
     }
-}
 
-fn tell_carriers(done: &FoundCarriers) {
-    let FoundCarriers { found, refused } = done;
-    info!("{found} processes have files of volumes open that were open before");
-    if let Some((processes, error)) = refused {
-        warn!("of {processes} processes it can't be seen whether they have files of volumes open: {error}");
+    fn spawn(&self, work: impl FnOnce(&View) + Send + 'static) -> io::Result<()> {
+        let view = Arc::clone(&self.view);
+        let work = move || work(&view.lock().unwrap_or_else(PoisonError::into_inner));
+        std::thread::Builder::new().name("naming".to_owned()).spawn(work).map(drop)
     }
 }
 

@@ -177,7 +177,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let parts = Parts {
         telemetry: Arc::clone(&sources.telemetry),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
-        naming: Naming::over(View::open(&pin_path)?),
+        naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, (state, generation == 0), keeper, inputs.clone())?,

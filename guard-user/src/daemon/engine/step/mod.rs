@@ -206,6 +206,7 @@ impl Engine {
             Surroundings::Start(problems) => ("start", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
+            Surroundings::Carriers(why) => ("carriers", why.is_none()),
             Surroundings::Loop(why) => ("loop", why.is_none()),
             Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
             Surroundings::LastDatabase(why) => ("last-database", why.is_none()),

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::audit::Kind;
+use crate::daemon::engine::bypass::Loss;
 use crate::daemon::engine::input::NotingFacts;
 use crate::daemon::engine::interfaces::Lost;
 use crate::daemon::engine::state::Engine;
@@ -12,10 +13,19 @@ use crate::daemon::engine::{Action, KernelJob, Level};
 use crate::exemption::Clocks;
 use crate::kernel::Observed;
 
+/// After which carriers are looked for again of whom not all could be looked at.
+const SEARCHED_AGAIN_NS: u64 = 10_000_000_000;
+
 impl Engine {
     pub(super) fn noting_seen(&mut self, facts: NotingFacts, observed: &Observed, now: Clocks) {
         let was_attached = self.noting.is_attached();
-        let is_same = self.noting.facts.as_ref().is_some_and(|it| it.cgroup == facts.cgroup);
+        let was_at = self.noting.facts.as_ref().map(|it| (it.asked.cgroup.clone(), it.cgroup));
+        let how = match was_at {
+            // A config that names another one is no loss.
+            Some((path, _)) if path != facts.asked.cgroup => None,
+            Some((_, id)) if id != facts.cgroup => Some(Loss::CgroupGone),
+            _ => Some(Loss::TakenOff),
+        };
         self.noting.facts = Some(facts);
         // Where it can't be looked at, what was seen last is what is known.
         if let Some(sockets) = &observed.sockets {
@@ -27,18 +37,22 @@ impl Engine {
             self.noting.volumes.observed = Some(volumes.clone());
         }
         let is_attached = self.noting.is_attached();
-        if was_attached && is_same && !is_attached && self.config.policy.sockets.note {
+        if let (Some(how), true) = (how, was_attached && !is_attached && self.config.policy.sockets.note) {
             let subject = self.noting_subject();
+            let why = how.recorded().unwrap_or_default();
+            let what = match how {
+                Loss::CgroupGone => "the cgroup was removed, and hooks of Border Guard with it",
+                Loss::TakenOff | Loss::NotThere => "something has taken hooks of Border Guard off",
+            };
             self.log(
                 Level::Error,
-                format!("{subject}: something has taken hooks of Border Guard off, which note who uses sockets; they are attached again"),
+                format!("{subject}: {what}, which note who uses sockets; they are attached again"),
             );
             let seen = self.noting.looked.map(|looked| looked.wall.to_string());
-            let detail = json!({"hooks": "sockets", "last_seen": seen});
-            self.record_of(Kind::Detach, &subject, "taken off by another program", detail);
-            self.noting.lost = Some(Lost { between: (self.noting.looked, now), is_back: false });
+            self.record_of(Kind::Detach, &subject, why, json!({"hooks": "sockets", "last_seen": seen}));
+            self.noting.lost = Some((how, Lost { between: (self.noting.looked, now), is_back: false }));
         }
-        if let Some(lost) = &mut self.noting.lost {
+        if let Some((_, lost)) = &mut self.noting.lost {
             lost.is_back |= is_attached;
         }
         self.noting.looked = Some(now);
@@ -46,7 +60,7 @@ impl Engine {
             self.noting.tried = None;
         }
         self.name_open_sockets();
-        self.find_carriers();
+        self.find_carriers(now);
     }
 
     /// The cgroup, for problems and records.
@@ -78,7 +92,9 @@ impl Engine {
         if self.noting.difference(policy).is_none() {
             return;
         }
+        // Where the mounts can't be looked at, what the hooks know of volumes stays as it is.
         if !self.noting.is_seen(policy)
+            || self.noting.facts.as_ref().is_some_and(|facts| facts.volumes.blind.is_some())
             || self.noting.tried.as_ref().is_some_and(|tried| tried.is_just_now(now))
         {
             return;
@@ -110,19 +126,24 @@ impl Engine {
         self.noting.named_at = Some(links);
         self.actions.push(Action::NameSockets(target.cgroup));
     }
+
     /// Has those found who had files of volumes open before the hooks knew of these: once for each time that the hooks are
-    /// attached, and for each mount that comes.
-    fn find_carriers(&mut self) {
+    /// attached, and for each mount that comes, and again where not all could be looked at.
+    fn find_carriers(&mut self, now: Clocks) {
         let volumes = &self.noting.volumes;
         let known = volumes.observed.as_ref().filter(|_| volumes.hooks.is_whole).map(|it| it.known.clone());
         let Some(known) = known.filter(|known| !known.devices.is_empty()) else {
             self.noting.volumes.searched = None;
+            self.surroundings.remove("carriers");
             return;
         };
         let before = self.noting.volumes.searched.as_ref().map(|before| &before.devices);
-        if before != Some(&known.devices) {
+        let is_part = self.surroundings.contains_key("carriers")
+            && now.boot_ns >= self.noting.volumes.searched_ns.saturating_add(SEARCHED_AGAIN_NS);
+        if before != Some(&known.devices) || is_part {
             self.actions.push(Action::FindCarriers(known.devices.clone()));
             self.noting.volumes.searched = Some(known);
+            self.noting.volumes.searched_ns = now.boot_ns;
         }
     }
 }

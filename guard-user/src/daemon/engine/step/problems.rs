@@ -1,6 +1,7 @@
 //! Everything that makes the live state differ from what config and store want, as problems with stable codes.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use guard_common::abi::Hook;
 
@@ -148,9 +149,12 @@ impl Engine {
     }
 
     fn problems_of_volumes(&self, problems: &mut Vec<Problem>) {
-        let Some(facts) = &self.noting.facts else { return };
+        let facts = self.noting.facts.as_ref().filter(|facts| facts.volumes.blind.is_none());
+        let absent = |path: &Path| {
+            facts.is_some_and(|facts| facts.volumes.devices.get(path).is_some_and(BTreeSet::is_empty))
+        };
         for path in self.config.policy.volumes().into_iter().map(|it| it.path).collect::<BTreeSet<_>>() {
-            if facts.volumes.devices.get(&path).is_some_and(BTreeSet::is_empty) {
+            if absent(&path) {
                 let message = "nothing is mounted there; it is known as soon as it is";
                 problems.push(Problem::of(ProblemCode::VolumeAbsent, path.to_string_lossy(), message));
             }
@@ -373,8 +377,12 @@ impl Engine {
                 Surroundings::DatabaseNotKept(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreUnwritable, why));
                 }
+                Surroundings::Carriers(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::CarriersUnseen, why));
+                }
                 Surroundings::Loop(Some(why)) => problems.push(Problem::new(ProblemCode::LoopSlow, why)),
                 Surroundings::Loop(None)
+                | Surroundings::Carriers(None)
                 | Surroundings::State(None)
                 | Surroundings::Store(None)
                 | Surroundings::DatabaseNotKept(None)

@@ -119,8 +119,13 @@ impl Engine {
                 self.ask_store(Purpose::SaveCounts, job);
             }
             Err(why) => {
-                let line = format!("which pins the counts so far are of can't be read yet: {why}");
-                self.log(Level::Warn, line);
+                // Nothing is saved over it meanwhile.
+                let line =
+                    format!("which pins the counts so far are of can't be read, so none are saved: {why}");
+                if self.counts_refused.as_ref() != Some(&line) {
+                    self.log(Level::Warn, line.clone());
+                }
+                self.counts_refused = Some(line);
             }
         }
     }
