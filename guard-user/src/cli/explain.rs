@@ -1,5 +1,7 @@
 //! `borderguard explain`: why a packet passes or not, or what becomes of every frame of a capture.
 
+mod carried;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +23,7 @@ use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Surroundings, capture};
-use crate::inputs;
+use crate::inputs::{self, Inputs};
 use crate::kernel::running;
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
@@ -62,7 +64,8 @@ pub struct Args {
     /// A volume whose data that process carries, by its path; may be given several times.
     #[arg(long, value_name = "PATH")]
     pub volume: Vec<PathBuf>,
-    /// That process itself, where it runs on this host: it has the cgroup and the user.
+    /// That process itself, where it runs on this host: it has the cgroup and the user, and the running daemon says
+    /// which volumes' data it carries.
     #[arg(long, value_name = "PID", conflicts_with_all = ["cgroup", "user"])]
     pub pid: Option<u32>,
     /// The packet comes in, from --from to --to: say whether it could be answered.
@@ -95,8 +98,11 @@ fn mark(text: &str) -> Result<u32, String> {
 /// Where the config, a database, the flow or the capture can't be used, `out` can't be written, or the
 /// kernel does not take a copy of the programs.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
-    let explainer = explainer(&args.config, args.iface.as_deref())?;
-    let from = surroundings(args)?;
+    let mut inputs =
+        inputs::load(&args.config, false).map_err(|error| CliError::document(error.to_string()))?;
+    inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
+    let from = surroundings(args, &inputs.policy)?;
+    let explainer = explainer(inputs, args.iface.as_deref())?;
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
         (Some(file), ..) => {
@@ -122,7 +128,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 }
 
 /// What the options say beside the addresses.
-fn surroundings(args: &Args) -> Result<Surroundings> {
+fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
     let mut from = Surroundings {
         interface: args.iface.clone(),
         mark: args.mark,
@@ -141,15 +147,16 @@ fn surroundings(args: &Args) -> Result<Surroundings> {
         from.process = Some(format!("{} ({pid}){unit}", process.command));
         let name = user_name(process.uid).unwrap_or_else(|| process.uid.to_string());
         from.user = Some((name, process.uid));
+        if from.volumes.is_empty() {
+            from.volumes = carried::by(policy, pid, &process.cgroup)?;
+        }
         from.cgroup = Some(process.cgroup);
     }
     Ok(from)
 }
 
 /// The tables of this host: config, databases and open exemptions.
-fn explainer(config: &Path, interface: Option<&str>) -> Result<Explainer> {
-    let mut inputs = inputs::load(config, false).map_err(|error| CliError::document(error.to_string()))?;
-    inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
+fn explainer(inputs: Inputs, interface: Option<&str>) -> Result<Explainer> {
     let names = inputs.policy.pin_names();
     let ((exemptions, quotas), unread) = match open_exemptions(&inputs.policy, &names) {
         Ok(found) => (found, None),
