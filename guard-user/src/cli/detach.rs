@@ -134,7 +134,7 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
         Err(error) if is_anothers(args, &error, &held) => {
             eprintln!(
                 "a daemon with another pin path works with the store, so that the audit trail has no record of this and the \
-                 last counts are lost: note them yourself"
+                 last counts are lost: keep this output and the time as your record of it"
             );
             return;
         }

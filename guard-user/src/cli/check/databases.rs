@@ -24,6 +24,10 @@ pub(super) fn write(databases: &[Info], now: Timestamp, out: &mut impl Write) ->
             (false, false) => "no address",
         };
         let made = match (info.generated, days(info, now)) {
+            // The file's clock or this host's is wrong.
+            (Some(made), Some(days)) if days < 0 => {
+                format!("made {}, {} days from now", made.strftime("%Y-%m-%d"), -days)
+            }
             (Some(made), Some(days)) => format!("made {}, {days} days ago", made.strftime("%Y-%m-%d")),
             _ => "without a date".to_owned(),
         };
@@ -96,5 +100,11 @@ mod tests {
             (&json!(7), &json!(true), &json!(false))
         );
         assert_eq!((&object["unplaced"], &object["file"]), (&json!(12), &json!("/a.mmdb")));
+
+        info.generated = Some("2026-11-20T12:00:00Z".parse().unwrap());
+        let mut out = Vec::new();
+        write(&[info], now, &mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        assert!(shown.contains("made 2026-11-20, 12 days from now;"), "{shown}");
     }
 }
