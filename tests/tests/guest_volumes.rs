@@ -394,8 +394,19 @@ fn the_daemon_knows_a_volume_from_its_mount_on_and_says_who_carries_it() {
         (Some("drop"), Some("mail")),
         "{event}"
     );
+    let explain = |pid: String| {
+        let (from, to) = (SocketAddr::new(from.ip(), CLIENT_PORT).to_string(), to.to_string());
+        bed.ask(&["explain", "--proto", "udp", "--from", &from, "--to", &to, "--pid", &pid]).unwrap()
+    };
+    let carries = explain(child.0.to_string());
+    assert!(carries.out.contains("verdict    drop, forbidden"), "{carries:?}");
+    let carries_none = explain(std::process::id().to_string());
+    assert!(carries_none.is_done() && carries_none.out.contains("verdict    pass"), "{carries_none:?}");
     // A carrier is one for the next daemon too, by the same slot, and while there is none.
     daemon.kill(bed::PATIENCE).unwrap();
+    // Nobody says whether it is one: no guess that the packet passes.
+    let unknown = explain(child.0.to_string());
+    assert!(!unknown.status.success() && unknown.complaint.contains("--volume"), "{unknown:?}");
     let (other, arrived) = sends(Some(&mail));
     assert_eq!(arrived, 0, "without a daemon");
     end(other);
