@@ -261,9 +261,9 @@ impl Watcher {
         let files = self.databases.state().files.clone();
         let now = identities(&files);
         let (differ, is_written) = {
-            let mut state = self.databases.state();
-            // One that was never read is of a policy that was live before this thread began.
-            let differ = now.iter().any(|(path, it)| state.read.entry(path.clone()).or_insert(*it) != it);
+            let state = self.databases.state();
+            // One that nobody has read, such as one that was being written all through the start, is another one too.
+            let differ = now.iter().any(|(path, it)| state.read.get(path) != Some(it));
             (differ, files.iter().any(|path| state.written.contains(path)))
         };
         if !differ && !is_written {

@@ -166,6 +166,17 @@ fn without_a_word_from_the_kernel_files_are_looked_at() {
 }
 
 #[test]
+fn a_file_that_nobody_has_read_yet_is_told() {
+    let periods = Periods { quiet: QUIET, look: Duration::from_secs(60), written: Duration::from_secs(60) };
+    let mut bed = Bed::with(periods, |_| {});
+    // As after a start through which it was being written.
+    fs::write(bed.file("c.mmdb"), "first").unwrap();
+    bed.databases.watch(&[bed.file("a.mmdb"), bed.file("c.mmdb")]);
+    assert!(bed.is_told());
+    assert!(!bed.is_told(), "once");
+}
+
+#[test]
 fn a_file_that_is_written_for_long_is_told_until_it_is_closed() {
     let periods = Periods { quiet: QUIET, look: QUIET / 2, written: 2 * QUIET };
     let mut bed = Bed::with(periods, |_| {});
