@@ -1,6 +1,10 @@
 //! Where members lie in the kernel's own structs, by its type information (Documentation/bpf/btf.rst). aya reads this for
 //! programs that are compiled from C, and shows nothing of it.
 
+use std::sync::OnceLock;
+
+use aya::Btf;
+
 /// The magic number, in the host's byte order.
 const MAGIC: u16 = 0xeb9f;
 /// `BTF_KIND_STRUCT` and `BTF_KIND_UNION`.
@@ -28,32 +32,72 @@ pub(super) static PLACES: [(&str, &str, &str); 15] = [
     ("SIGNAL_LIVE", "signal_struct", "live"),
 ];
 
+/// The running kernel's type information as aya reads it, to say what a program is loaded for. It is 6 MB of some 100,000
+/// types, and stays the same while the kernel runs: read once in a process.
+///
+/// # Errors
+///
+/// The kernel has none, or aya can't read it.
+pub(super) fn btf() -> Result<&'static Btf, String> {
+    static OF_THE_KERNEL: OnceLock<Result<Btf, String>> = OnceLock::new();
+    OF_THE_KERNEL
+        .get_or_init(|| {
+            Btf::from_sys_fs().map_err(|error| format!("it has no type information (BTF): {error}"))
+        })
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+/// Where each of [`PLACES`] is in the running kernel, as the bytes before it; `None` where the kernel does not tell. Read
+/// once in a process.
+pub(super) fn places() -> [Option<u32>; PLACES.len()] {
+    static OF_THE_KERNEL: OnceLock<[Option<u32>; PLACES.len()]> = OnceLock::new();
+    *OF_THE_KERNEL.get_or_init(|| {
+        let types = KernelTypes::read();
+        PLACES.map(|(_, of, member)| types.as_ref()?.offset(of, member))
+    })
+}
+
 /// The kernel's type information.
-pub(super) struct KernelTypes(Vec<u8>);
+struct KernelTypes {
+    bytes: Vec<u8>,
+    /// Where the types begin, in the order of their numbers, which count from 1.
+    starts: Vec<usize>,
+    /// Where the structs begin.
+    structs: Vec<usize>,
+}
 
 impl KernelTypes {
     /// That of the running kernel; `None` where it has none.
-    pub(super) fn read() -> Option<Self> {
-        std::fs::read("/sys/kernel/btf/vmlinux").ok().map(Self)
+    fn read() -> Option<Self> {
+        Self::of(std::fs::read("/sys/kernel/btf/vmlinux").ok()?)
+    }
+
+    /// `None` where these bytes are no type information of this host's byte order.
+    fn of(bytes: Vec<u8>) -> Option<Self> {
+        if u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) != MAGIC {
+            return None;
+        }
+        let mut types = Self { bytes, starts: Vec::new(), structs: Vec::new() };
+        types.starts = types.find_starts()?;
+        let of_struct = |at: &usize| types.kind(*at) == Some(STRUCT);
+        types.structs = types.starts.iter().copied().filter(of_struct).collect();
+        Some(types)
     }
 
     /// The bytes before a member in a struct, also where it is in a union or struct there that has no name; `None` where
     /// there is no such member, or it begins within a byte.
-    pub(super) fn offset(&self, of: &str, member: &str) -> Option<u32> {
-        if u16::from_ne_bytes(self.0.get(..2)?.try_into().ok()?) != MAGIC
-            || of.is_empty()
-            || member.is_empty()
-        {
+    fn offset(&self, of: &str, member: &str) -> Option<u32> {
+        if of.is_empty() || member.is_empty() {
             return None;
         }
-        let starts = self.starts()?;
-        let is_it = |at: &&usize| self.kind(**at) == Some(STRUCT) && self.is_called(**at, of) == Some(true);
-        let bits = self.member(&starts, *starts.iter().find(is_it)?, member, MOST_DEEP)?;
+        let is_it = |at: &&usize| self.is_called(**at, of) == Some(true);
+        let bits = self.member(*self.structs.iter().find(is_it)?, member, MOST_DEEP)?;
         (bits % 8 == 0).then_some(bits / 8)
     }
 
     fn word(&self, at: usize) -> Option<u32> {
-        Some(u32::from_ne_bytes(self.0.get(at..at.checked_add(4)?)?.try_into().ok()?))
+        Some(u32::from_ne_bytes(self.bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
     }
 
     fn size(&self, at: usize) -> Option<usize> {
@@ -67,12 +111,11 @@ impl KernelTypes {
     /// Whether what begins here, a type or a member, has this name.
     fn is_called(&self, at: usize, name: &str) -> Option<bool> {
         let names = self.size(4)?.checked_add(self.size(16)?)?;
-        let text = self.0.get(names.checked_add(self.size(at)?)?..)?;
+        let text = self.bytes.get(names.checked_add(self.size(at)?)?..)?;
         Some(text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0))
     }
 
-    /// Where the types begin, in the order of their numbers, which count from 1.
-    fn starts(&self) -> Option<Vec<usize>> {
+    fn find_starts(&self) -> Option<Vec<usize>> {
         let begin = self.size(4)?.checked_add(self.size(8)?)?;
         let end = begin.checked_add(self.size(12)?)?;
         let (mut at, mut starts) = (begin, Vec::new());
@@ -86,7 +129,7 @@ impl KernelTypes {
     }
 
     /// The bits before a member of the struct or union that begins here.
-    fn member(&self, starts: &[usize], of: usize, member: &str, deep: u32) -> Option<u32> {
+    fn member(&self, of: usize, member: &str, deep: u32) -> Option<u32> {
         let info = self.word(of.checked_add(4)?)?;
         for number in 0..usize::try_from(info & 0xffff).ok()? {
             let at = of.checked_add(12 + 12 * number)?;
@@ -96,10 +139,11 @@ impl KernelTypes {
             if self.is_called(at, member)? {
                 return Some(bits);
             }
-            let inner = self.size(at.checked_add(4)?)?.checked_sub(1).and_then(|number| starts.get(number));
+            let inner =
+                self.size(at.checked_add(4)?)?.checked_sub(1).and_then(|number| self.starts.get(number));
             if let (true, Some(&inner), Some(deeper)) = (self.size(at)? == 0, inner, deep.checked_sub(1))
                 && matches!(self.kind(inner), Some(STRUCT | UNION))
-                && let Some(found) = self.member(starts, inner, member, deeper)
+                && let Some(found) = self.member(inner, member, deeper)
             {
                 return bits.checked_add(found);
             }
@@ -151,7 +195,7 @@ mod tests {
 
     #[test]
     fn members_are_found_by_name() {
-        let types = KernelTypes(example());
+        let types = KernelTypes::of(example()).unwrap();
         let found = |of, member| types.offset(of, member);
         assert_eq!((found("a", "x"), found("b", "u"), found("b", "v")), (Some(0), Some(0), Some(4)));
         assert_eq!((found("a", "v"), found("c", "x"), found("", "")), (None, None, None));
@@ -161,10 +205,10 @@ mod tests {
     fn what_is_cut_or_of_another_kind_has_no_members() {
         let whole = example();
         for len in 0..whole.len() {
-            let _any = KernelTypes(whole[..len].to_vec()).offset("b", "v");
+            let _any = KernelTypes::of(whole[..len].to_vec()).and_then(|types| types.offset("b", "v"));
         }
-        assert_eq!(KernelTypes(vec![0; 200]).offset("a", "x"), None);
-        assert_eq!(KernelTypes(Vec::new()).offset("a", "x"), None);
+        assert!(KernelTypes::of(vec![0; 200]).is_none());
+        assert!(KernelTypes::of(Vec::new()).is_none());
     }
 
     #[test]

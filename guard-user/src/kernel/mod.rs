@@ -92,7 +92,6 @@ use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
 use kept_maps::KeptMaps;
-use kernel_types::KernelTypes;
 use maps::{Found, Maps};
 use observe::Memory;
 use senders::OnFunctions;
@@ -184,17 +183,14 @@ impl LinuxKernel {
         }
         let shared = u32::from(cpus == CpuUse::Shared);
         // Where it does not tell, the programs that look there are refused.
-        let types = KernelTypes::read();
-        let places = kernel_types::PLACES.map(|(name, of, member)| {
-            (name, types.as_ref().and_then(|types| types.offset(of, member)).unwrap_or_default())
-        });
+        let places = kernel_types::places().map(Option::unwrap_or_default);
         let mut loader = EbpfLoader::new();
         loader
             // No program has places in the kernel's own structs to be put right: those are constants.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
             .override_global("PREEMPTIBLE", &shared, true);
-        for (name, place) in &places {
+        for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
             loader.override_global(name, place, true);
         }
         if cpus == CpuUse::Shared {

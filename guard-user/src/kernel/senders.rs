@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use aya::Btf;
 use aya_obj::btf::BtfKind;
 
+use super::kernel_types;
 use super::raw::{Command, call_for_fd, raw};
 
 /// A way to have the kernel run a program when one of its functions is called.
@@ -157,10 +158,10 @@ pub(super) fn programs_of(task: Task) -> Result<Vec<&'static FunctionProgram>, S
         Task::Senders => (&SENDERS_BY_LSM, &SENDERS_BY_FENTRY, &SENDERS_OF_PAGES, &[]),
         Task::Carriers => (&CARRIERS_BY_LSM, &CARRIERS_BY_FENTRY, &CARRIERS_OF_PAGES, &CARRIERS_ALWAYS),
     };
-    let btf = Btf::from_sys_fs().map_err(|error| format!("it has no type information (BTF): {error}"))?;
+    let btf = kernel_types::btf()?;
     let mut why = Vec::new();
     let first = [by_lsm, by_fentry].into_iter().find(|programs| {
-        let refused = programs.iter().find_map(|program| Some((program, try_out(program, &btf).err()?)));
+        let refused = programs.iter().find_map(|program| Some((program, try_out(program, btf).err()?)));
         why.extend(refused.iter().map(|(program, error)| format!("{}: {error}", program.function)));
         refused.is_none()
     });
@@ -168,7 +169,7 @@ pub(super) fn programs_of(task: Task) -> Result<Vec<&'static FunctionProgram>, S
     let mut programs: Vec<&'static FunctionProgram> = first.iter().collect();
     let has_pages = btf.id_by_type_name_kind(of_pages.function, BtfKind::Func).is_ok();
     for program in has_pages.then_some(of_pages).into_iter().chain(always) {
-        try_out(program, &btf).map_err(|error| format!("{}: {error}", program.function))?;
+        try_out(program, btf).map_err(|error| format!("{}: {error}", program.function))?;
         programs.push(program);
     }
     Ok(programs)

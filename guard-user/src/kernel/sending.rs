@@ -7,12 +7,11 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use aya::Btf;
 use aya::programs::{Program, ProgramFd};
 
 use super::api::ObservedSenders;
 use super::senders::{self, FunctionLink, FunctionProgram, Task};
-use super::{KernelError, LinuxKernel, folder, info, missing_program, raw};
+use super::{KernelError, LinuxKernel, folder, info, kernel_types, missing_program, raw};
 
 /// What begins the name of an entry; the program's name follows.
 const fn begin(task: Task) -> &'static str {
@@ -131,7 +130,7 @@ impl LinuxKernel {
         if programs.iter().all(|program| self.function_fd(program).is_ok()) {
             return Ok(());
         }
-        let btf = Btf::from_sys_fs().map_err(|error| failed(error.to_string()))?;
+        let btf = kernel_types::btf().map_err(failed)?;
         for program in programs {
             if self.function_fd(program).is_ok() {
                 continue;
@@ -139,9 +138,9 @@ impl LinuxKernel {
             // aya puts `bpf_lsm_` or `btf_trace_` in front.
             let function = program.function.trim_start_matches("bpf_lsm_").trim_start_matches("btf_trace_");
             let loaded = match self.ebpf.program_mut(program.name) {
-                Some(Program::Lsm(lsm)) => lsm.load(function, &btf),
-                Some(Program::FEntry(fentry)) => fentry.load(function, &btf),
-                Some(Program::BtfTracePoint(tracepoint)) => tracepoint.load(function, &btf),
+                Some(Program::Lsm(lsm)) => lsm.load(function, btf),
+                Some(Program::FEntry(fentry)) => fentry.load(function, btf),
+                Some(Program::BtfTracePoint(tracepoint)) => tracepoint.load(function, btf),
                 _ => return Err(missing_program(program.name)),
             };
             loaded.map_err(|error| KernelError::of_program(program.name, error))?;
