@@ -2,7 +2,9 @@
 //! packages into the checkout's tool folder, where they cannot clash with anything installed.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -49,21 +51,26 @@ impl Tools {
         find().with_context(|| format!("{} lacks qemu or busybox", dir.display()))
     }
 
-    /// A command that starts qemu, without arguments of ours yet.
+    /// A command that starts qemu, without arguments of ours yet. It ends when this program does, however that ends.
     pub(super) fn qemu(&self) -> Command {
-        let mut command = Command::new(&self.qemu);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "env"]);
         if let Some(dir) = &self.unpacked {
-            for firmware in ["usr/share/qemu", "usr/share/seabios"] {
-                command.arg("-L").arg(dir.join(firmware));
-            }
-            command.env("LD_LIBRARY_PATH", library_path(dir));
+            let mut libraries = OsString::from("LD_LIBRARY_PATH=");
+            libraries.push(library_path(dir));
+            command.arg(libraries);
+        }
+        command.arg(&self.qemu);
+        for firmware in ["usr/share/qemu", "usr/share/seabios"] {
+            command
+                .args(self.unpacked.iter().flat_map(|dir| [OsString::from("-L"), dir.join(firmware).into()]));
         }
         command
     }
 }
 
 /// The unpacked libraries' folders, before those that are searched already.
-fn library_path(dir: &Path) -> std::ffi::OsString {
+fn library_path(dir: &Path) -> OsString {
     let own = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|lib| dir.join(lib));
     let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let all = own.into_iter().chain(env::split_paths(&before).collect::<Vec<_>>());
