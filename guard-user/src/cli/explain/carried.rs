@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::CliError;
 use crate::config::policy::Policy;
-use crate::control::client::ask;
+use crate::control::client::{ClientError, ask};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::CarriersStatus;
 
@@ -20,6 +20,10 @@ pub(super) fn by(policy: &Policy, pid: u32, cgroup: &str) -> Result<Vec<PathBuf>
     let found = match ask(&policy.control.socket, &Request::Status {}) {
         Ok(Response::Status { status }) => of(&status.carriers, pid, cgroup),
         Ok(_) => Err("the daemon answered something else".to_owned()),
+        // It is no option of this command's.
+        Err(ClientError::NoDaemon { socket }) => {
+            Err(format!("no daemon answers on {}, the config's control.socket", socket.display()))
+        }
         Err(error) => Err(error.to_string()),
     };
     found.map_err(|why| {
