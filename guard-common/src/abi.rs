@@ -327,6 +327,9 @@ pub mod dimension {
     pub const REMOTE_PORT: u32 = 1024;
     /// Volumes.
     pub const VOLUME: u32 = 2048;
+    /// Not a selector's, and nothing that the kernel program goes by: the daemon has ways past the guard refused, for the next
+    /// one to know whether they should be.
+    pub const REFUSES_BYPASS: u32 = 1 << 16;
     /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
     pub const BESIDE_THE_BYTES: u32 = INTERFACE | CGROUP | MARK | USER | VOLUME;
 }

@@ -63,6 +63,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
         (!policy.failsafe.is_empty(), dimension::FAILSAFE),
         (!exemptions.is_empty(), dimension::EXEMPTION),
         (policy.host.observe, dimension::UNTAGGED),
+        (policy.refuses_bypass(), dimension::REFUSES_BYPASS),
         (!policy.geo.nat64.is_empty(), dimension::NAT64),
     ]
     .into_iter()

@@ -70,6 +70,12 @@ impl Policy {
         self.pins.iter().flat_map(|pin| of(&pin.select)).collect()
     }
 
+    /// Whether ways past the guard are refused: one that only observes refuses nothing.
+    #[must_use]
+    pub const fn refuses_bypass(&self) -> bool {
+        self.bypass.refuse && !self.host.observe
+    }
+
     /// The names of the pins, each once.
     #[must_use]
     pub fn pin_names(&self) -> Vec<String> {

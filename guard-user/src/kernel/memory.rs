@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
+use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable, dimension};
 use guard_common::interval::build::GeoImage;
 
 use on_cgroups::OnCgroups;
@@ -65,6 +65,8 @@ struct State {
     live: BTreeSet<u16>,
     /// How many pins the live table has.
     pins: u32,
+    /// Whether it has ways past the guard refused.
+    refuses_bypass: bool,
     published: u64,
     uses: BTreeMap<u16, ExemptionUse>,
     counters: Counters,
@@ -316,6 +318,7 @@ impl Kernel for MemoryKernel {
         state.generation = policy.generation;
         state.live = open_slots(policy);
         state.pins = policy.pins.count_ones();
+        state.refuses_bypass = policy.dimensions & dimension::REFUSES_BYPASS != 0;
         state.published += 1;
         state.may(Operation::Wait)?;
         let (fill, flip, wait) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);

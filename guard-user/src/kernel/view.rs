@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use guard_common::abi::PolicyTable;
+use guard_common::abi::{PolicyTable, dimension};
 
 use super::maps::{self, Found, Maps};
 use super::observe::{self, Memory, Scope};
-use super::plain::read;
+use super::plain::{Plain, read};
 use super::{KernelError, ObservedInterface, folder};
 
 /// The pinned maps, for reading. Any number of processes may have one, beside the daemon or after it.
@@ -57,9 +57,24 @@ impl View {
     /// [`KernelError::Map`] where the maps cannot be read; [`KernelError::Damaged`] where they hold what
     /// no version writes.
     pub fn live_generation(&self) -> Result<u64, KernelError> {
+        Ok(self.of_live_policy(std::mem::offset_of!(PolicyTable, generation))?.unwrap_or(0))
+    }
+
+    /// Whether the live policy has ways past the guard refused, `bypass.refuse`; not where none was published.
+    ///
+    /// # Errors
+    ///
+    /// As [`live_generation`](Self::live_generation).
+    pub fn refuses_bypass(&self) -> Result<bool, KernelError> {
+        let dimensions: Option<u32> = self.of_live_policy(std::mem::offset_of!(PolicyTable, dimensions))?;
+        Ok(dimensions.is_some_and(|dimensions| dimensions & dimension::REFUSES_BYPASS != 0))
+    }
+
+    /// What stands in the live policy after so many bytes; `None` where none was published.
+    fn of_live_policy<T: Plain + Copy>(&self, at: usize) -> Result<Option<T>, KernelError> {
         let live = self.maps.live()?;
         if !live.is_loaded() {
-            return Ok(0);
+            return Ok(None);
         }
         let policy = &self.maps.policy;
         let mut bytes = vec![0; policy.value_len()];
@@ -68,10 +83,9 @@ impl View {
             map: "POLICY",
             source,
         })?;
-        let at = std::mem::offset_of!(PolicyTable, generation);
-        bytes
-            .get(at..)
-            .and_then(read)
+        let found = bytes.get(at..).and_then(read);
+        found
+            .map(Some)
             .ok_or_else(|| KernelError::Damaged { map: "POLICY", found: format!("{} bytes", bytes.len()) })
     }
 }

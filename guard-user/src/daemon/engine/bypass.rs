@@ -15,6 +15,8 @@ pub(super) const BEING_ATTACHED: &str = "the program is being attached";
 /// What is known of them.
 #[derive(Default)]
 pub(super) struct Bypass {
+    /// Whether the policy that an earlier daemon left has them refused.
+    pub(super) was_refused: bool,
     /// The cgroups, as they were seen last.
     pub(super) facts: Option<BypassFacts>,
     /// What was on cgroups at the last look.
@@ -41,7 +43,7 @@ pub(super) enum Loss {
     TakenOff,
     /// Its cgroup was removed, and perhaps made anew.
     CgroupGone,
-    /// An earlier daemon guarded, and it was not there at the start. Whether that daemon had attached it is not known.
+    /// An earlier daemon was to have it attached, and it was not there at the start. Whether it was attached is not known.
     NotThere,
 }
 
@@ -55,8 +57,8 @@ impl Loss {
                  is one again"
             }
             Self::NotThere => {
-                "at this start nothing refused ways past the guard, though an earlier daemon guarded (setsockopt); it is \
-                 attached now"
+                "at this start nothing refused ways past the guard, though the config before had them refused (setsockopt); \
+                 it is attached now"
             }
         }
     }
@@ -75,7 +77,7 @@ impl Loss {
         match self {
             Self::TakenOff => "something took the program off",
             Self::CgroupGone => "the cgroup was removed, and the program with it",
-            Self::NotThere => "the program was not there when the daemon began",
+            Self::NotThere => "the daemon's start found no program",
         }
     }
 }
@@ -87,11 +89,6 @@ pub(super) enum Difference {
     Open(String),
     /// Otherwise: what is not as it should be, and why.
     Behind(String),
-}
-
-/// Whether a policy has them refused.
-pub(super) fn is_wanted(policy: &Policy) -> bool {
-    policy.bypass.refuse && !policy.host.observe
 }
 
 impl Bypass {
@@ -141,7 +138,7 @@ impl Bypass {
     pub(super) fn difference(&self, policy: &Policy) -> Option<Difference> {
         let observed = self.observed.as_ref()?;
         let why = |else_so: &str| self.failure().unwrap_or(else_so).to_owned();
-        if !is_wanted(policy) {
+        if !policy.refuses_bypass() {
             let is_there = !observed.attachments.is_empty();
             return is_there
                 .then(|| Difference::Behind(format!("it is still attached: {}", why("it is taken off"))));

@@ -40,6 +40,8 @@ pub struct Begin {
     pub counts: Option<PinCounts>,
     /// The generation that is live.
     pub generation: u64,
+    /// Whether its policy has ways past the guard refused.
+    pub refused_bypass: bool,
     /// Slots that the kernel holds closed.
     pub held: BTreeSet<u16>,
     /// Which volume is in which slot of the kernel's: the hash of its name, 0 for none.

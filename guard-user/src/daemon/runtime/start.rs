@@ -97,7 +97,8 @@ pub fn what_goes_on(pin_path: &Path) -> String {
     let found = View::open(pin_path).and_then(|view| Ok((view.live_generation()?, hooks(&view)?)));
     match found {
         Ok((generation @ 1.., hooks @ 1..)) => {
-            format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks} hooks")
+            let hooks = if hooks == 1 { "1 hook".to_owned() } else { format!("{hooks} hooks") };
+            format!("the daemon can't start. The kernel goes on by generation {generation} at {hooks}")
         }
         Ok(_) => "the daemon can't start, and NOTHING is guarded".to_owned(),
         Err(_) if pin_path.try_exists().is_ok_and(|is_there| !is_there) => {
@@ -143,6 +144,9 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         kept: store.kept(),
         counts,
         generation: Kernel::generation(&kernel),
+        refused_bypass: View::open(&pin_path)
+            .and_then(|view| view.refuses_bypass())
+            .map_err(StartError::Kernel)?,
         held,
         volume_slots,
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),

@@ -20,6 +20,19 @@ pub(super) struct OnCgroups {
     pub(super) volumes: ObservedVolumes,
 }
 
+impl MemoryKernel {
+    /// Whether the live table has ways past the guard refused.
+    #[must_use]
+    pub(crate) fn refuses_bypass(&self) -> bool {
+        self.state().refuses_bypass
+    }
+
+    /// Somebody removes what refused ways past the guard, and its entries in bpffs: nothing is left of it.
+    pub(crate) fn remove_cgroups(&self) {
+        self.state().on_cgroups.bypass.attachments.clear();
+    }
+}
+
 impl OnCgroups {
     /// Changes every attachment.
     pub(super) fn each(&mut self, change: impl FnMut(&mut CgroupAttachment)) {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::audit::Kind;
-use crate::daemon::engine::bypass::{Loss, is_wanted};
+use crate::daemon::engine::bypass::Loss;
 use crate::daemon::engine::interfaces::Lost;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
@@ -37,13 +37,11 @@ impl Engine {
             },
             // The same link has another's program.
             (Some((was, true)), Some((is, false))) if was == is => Some(Loss::TakenOff),
-            (None, None) if is_first && self.has_taken_over => match was_attached {
-                true => Some(Loss::TakenOff),
-                false => Some(Loss::NotThere),
-            },
+            (None, None) if is_first && self.has_taken_over && was_attached => Some(Loss::TakenOff),
+            (None, None) if is_first && self.bypass.was_refused => Some(Loss::NotThere),
             _ => None,
         };
-        if let (Some(how), true) = (how, is_wanted(&self.config.policy)) {
+        if let (Some(how), true) = (how, self.config.policy.refuses_bypass()) {
             self.note_lost_bypass(how, now);
         }
         let is_attached = after.is_some_and(|(_, is_current)| is_current);
@@ -78,7 +76,7 @@ impl Engine {
     /// The id of the cgroup at which they should be refused.
     #[cfg(test)]
     pub(in crate::daemon::engine) fn bypass_cgroup(&self) -> Option<u64> {
-        is_wanted(&self.config.policy).then(|| self.bypass.target()).flatten().map(|target| target.id)
+        self.config.policy.refuses_bypass().then(|| self.bypass.target()).flatten().map(|target| target.id)
     }
 
     /// Asks for what is missing, unless it is on its way or failed just now.
@@ -96,7 +94,7 @@ impl Engine {
         if !is_seen || self.bypass.tried.as_ref().is_some_and(|tried| tried.is_just_now(now)) {
             return;
         }
-        let target = is_wanted(&self.config.policy).then(|| self.bypass.target());
+        let target = self.config.policy.refuses_bypass().then(|| self.bypass.target());
         // Where there is no such cgroup nothing can be done about it.
         if target != Some(None) {
             self.bypass.is_being_set = true;
@@ -124,7 +122,7 @@ impl Engine {
     fn announce_bypass(&mut self) {
         let attachment = self.bypass.in_place().filter(|attachment| attachment.is_current);
         let Some(link) = attachment.map(|attachment| attachment.link) else { return };
-        if self.bypass.announced == Some(link) || !is_wanted(&self.config.policy) {
+        if self.bypass.announced == Some(link) || !self.config.policy.refuses_bypass() {
             return;
         }
         let subject = self.bypass_subject();

@@ -48,7 +48,17 @@ impl Engine {
     /// The state at the start, with what is to be done first.
     #[must_use]
     pub fn new(begin: Begin, now: Clocks) -> (Self, Vec<Action>) {
-        let Begin { config_file, prepared, kept, counts, generation, held, volume_slots, daemon } = begin;
+        let Begin {
+            config_file,
+            prepared,
+            kept,
+            counts,
+            generation,
+            refused_bypass,
+            held,
+            volume_slots,
+            daemon,
+        } = begin;
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
             kept,
@@ -59,7 +69,7 @@ impl Engine {
             publishing: Publishing::new(generation),
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
-            bypass: Bypass::default(),
+            bypass: Bypass { was_refused: refused_bypass, ..Bypass::default() },
             noting: Noting::begin(volume_slots),
             quotas: Quotas::default(),
             changes: Changes::default(),

@@ -11,7 +11,6 @@ use crate::control::status::{
     LossStatus, PinStatus, PlaceStatus, ProcessStatus, SocketsStatus, Status, TotalStatus, UnplacedStatus,
     UntaggedFlowStatus, UntaggedStatus, VerdictStatus,
 };
-use crate::daemon::engine::bypass::is_wanted;
 use crate::daemon::engine::interfaces::Claim;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::{action_name, ingress_name};
@@ -132,7 +131,7 @@ impl Engine {
             allowed: counters.bypasses_of(way, true),
         };
         BypassStatus {
-            refused: is_wanted(&self.config.policy),
+            refused: self.config.policy.refuses_bypass(),
             cgroup: format!("/{}", self.config.policy.bypass.cgroup),
             attached: self.bypass.is_attached(),
             allow: self.bypass.allowed().map(allow).collect(),

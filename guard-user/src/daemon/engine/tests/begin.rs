@@ -37,6 +37,7 @@ pub(super) fn begin(
         kept: store.kept(),
         counts: store.kept().is_usable().then(|| store.pin_counts().unwrap()),
         generation: kernel.generation(),
+        refused_bypass: kernel.refuses_bypass(),
         held: kernel.held().unwrap(),
         volume_slots: kernel.volume_slots().unwrap(),
         daemon: daemon(None),

@@ -154,15 +154,30 @@ fn a_cgroup_that_is_made_anew_is_no_other_programs_doing() {
 }
 
 #[test]
-fn a_start_after_a_daemon_that_refused_nothing_records_no_loss() {
-    let mut world = World::new(OPEN, &["eth0"]);
-    world.rest();
-    world.config = CONFIG;
+fn a_start_after_a_daemon_that_refused_nothing_is_no_loss() {
+    let observes = CONFIG.replace("[host]\n", "[host]\nobserve = true\n");
+    assert_ne!(observes, CONFIG);
+    for before in [OPEN, String::leak(observes)] {
+        let mut world = World::new(before, &["eth0"]);
+        world.rest();
+        world.config = CONFIG;
+        world.restart();
+        world.settle();
+        assert_eq!(world.problems(), vec![], "{before}");
+        assert_eq!(detached(&world), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_program_that_a_start_does_not_find_is_told_and_not_recorded() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.kernel.remove_cgroups();
     world.restart();
     world.settle();
     let problems = world.problems();
     assert!(
-        matches!(&problems[..], [problem] if problem.message.contains("was not there when")),
+        matches!(&problems[..], [problem] if problem.message.contains("the daemon's start found no program")),
         "{problems:?}"
     );
     assert_eq!(detached(&world), Vec::<String>::new());
