@@ -94,7 +94,7 @@ codes! {
         "Run `borderguard check` on the file, correct what it names, and reload.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
-        "Restart the daemon, or give the key its value back and reload. For `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path` with its old value, and start it.";
+        "Restart the daemon, or give the key its value back and reload. Where it is `control.socket`, commands find the daemon by `--socket` and the old path until then. Where it is `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path OLD` with its old value, and start it.";
     LastDatabase = "last-database",
         "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
@@ -130,7 +130,7 @@ codes! {
         "Do what the message says: end the other process, or mend the disk. It is tried again. Put no copy back.";
     StoreMoved = "store-moved",
         "The state directory or the store in it was moved or removed: what is written now would be lost, or a start found none and began a new one.",
-        "Put the directory back: after a start end the daemon first, and remove the new one. Or restart the daemon to go on with a new store.";
+        "Put the directory back where it was. Where a start has made a new one in its place: end the daemon, remove the new one, put the old one there, and start. To go on with a new store, restart the daemon.";
     StoreUnwritable = "store-unwritable",
         "The disk refuses to keep something: uses of exemptions, what crossed, or the geo database for a start that can't read the config's.",
         "Make room on the disk that has `state.directory`, or mend it. It is tried again; figures of reports are older until then.";
@@ -142,7 +142,10 @@ codes! {
         "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one. The problem stays until the daemon is restarted.";
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config has no `[approval]`.",
-        "Add `[approval]` to the config. See docs/approvals.md.";
+        "Add `[approval]` to the config. See docs/approvals.md. What was loaded without is told as `approvals-missing` from then on.";
+    ApprovalsMissing = "approvals-missing",
+        "An exemption is open that nobody approved: it was loaded while the config had no `[approval]`.",
+        "Revoke it, and load a new version that has the approvals.";
     ExemptionWithoutPin = "exemption-without-pin",
         "An exemption is active and names a pin that the config does not have. No packet of such a pin passes by it.",
         "Give the pin its name back and reload, or revoke the exemption and load one for the pin's new name.";

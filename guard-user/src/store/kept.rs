@@ -218,6 +218,13 @@ impl Kept {
         lacking.collect()
     }
 
+    /// The active exemptions that nobody approved, by id: they were loaded while no approvals were asked for.
+    pub fn without_approvals(&self) -> impl Iterator<Item = &str> {
+        let active =
+            self.entries().filter(|(_, entry)| entry.is_active() && entry.record.approvals.is_empty());
+        active.filter_map(|(_, entry)| entry.document.as_deref().map(|document| document.id.as_str()))
+    }
+
     /// What [`Store::close_what_is_over`](super::Store::close_what_is_over) would close.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> Vec<Key> {

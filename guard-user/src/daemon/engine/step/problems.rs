@@ -318,7 +318,11 @@ impl Engine {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
         }
-        if self.config.policy.approval.is_none() && self.kept.has_any() {
+        if self.config.policy.approval.is_some() {
+            let unapproved = self.kept.without_approvals();
+            let message = "nobody approved it: it was loaded while the config had no [approval], and is open";
+            problems.extend(unapproved.map(|id| Problem::of(ProblemCode::ApprovalsMissing, id, message)));
+        } else if self.kept.has_any() {
             let message = "approvals of exemptions are not verified: the config has no [approval]";
             problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
         }

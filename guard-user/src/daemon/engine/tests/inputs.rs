@@ -31,6 +31,10 @@ pub(super) const STOR: &str = "[host]\ninterfaces = [\"stor0\"]\n[[pin]]\nname =
 /// [`CONFIG`] with another name for its pin.
 pub(super) const POST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"post\"\nhome = \"IE\"\n\
     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+/// [`CONFIG`] with approvals asked for.
+pub(super) const APPROVED: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = \"/etc/borderguard/signers\"\n\
+     [[approval.signer]]\nidentity = \"aoife@example.org\"\nuser = \"aoife\"\nroles = [\"legal\"]\n";
 /// [`CONFIG`] without a refusal of ways past the guard, and without noting who uses sockets.
 pub(super) const OPEN: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = false\n\

@@ -1,7 +1,7 @@
 //! Configs that are read again, and the end.
 
 use super::super::{Input, Surroundings};
-use super::inputs::{BAD, CGROUP, CONFIG, MOVED, ONE, POST, STOR, TWO};
+use super::inputs::{APPROVED, BAD, CGROUP, CONFIG, MOVED, ONE, POST, STOR, TWO};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::{Problem, ProblemCode};
@@ -230,6 +230,29 @@ fn an_exemption_whose_pin_is_gone_is_a_problem_until_it_is_back_or_revoked() {
     });
     world.settle();
     assert!(!world.codes().contains(&ProblemCode::ExemptionWithoutPin));
+}
+
+#[test]
+fn an_exemption_that_nobody_approved_is_a_problem_where_approvals_are_asked_for() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::ApprovalsMissing));
+    world.config = APPROVED;
+    world.ask(Request::Reload {});
+    world.settle();
+    let problems = world.problems();
+    let is_told =
+        |it: &&Problem| it.code == ProblemCode::ApprovalsMissing && it.subject.as_deref() == Some("a");
+    assert!(problems.iter().any(|it| is_told(&it)), "{problems:?}");
+    world.ask(Request::ExemptionRevoke {
+        id: "a".to_owned(),
+        why: "nobody approved it".to_owned(),
+        dry_run: false,
+    });
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::ApprovalsMissing));
 }
 
 #[test]
