@@ -125,3 +125,17 @@ fn the_kernel_judges_the_same_frames() {
         "the host's mounts are as before"
     );
 }
+
+#[test]
+fn what_goes_by_an_interface_that_is_not_guarded_is_said_to_be_judged_by_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let flow = ["--from", "192.0.2.10:143", "--to", "203.0.113.30:50000"];
+    let guard = |iface: &str| {
+        let (_, out) = explain(folder.path(), &[&flow[..], &["--iface", iface]].concat());
+        out.lines().next().unwrap().to_owned()
+    };
+    assert!(guard("eth1").starts_with("guard      NOTHING judges what goes by eth1"), "{}", guard("eth1"));
+    assert!(guard("eth0").starts_with("flow "), "{}", guard("eth0"));
+    let (_, out) = explain(folder.path(), &[&flow[..], &["--iface", "eth1", "--json"]].concat());
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["steps"][0]["step"], "guard");
+}

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
-use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Surroundings, capture};
+use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, capture};
 use crate::inputs::{self, Inputs};
 use crate::kernel::running;
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
@@ -102,11 +102,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         inputs::load(&args.config, false).map_err(|error| CliError::document(error.to_string()))?;
     inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
     let from = surroundings(args, &inputs.policy)?;
+    let unguarded = args.iface.as_deref().filter(|name| !is_guarded(&inputs.policy, name));
     let explainer = explainer(inputs, args.iface.as_deref())?;
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
         (Some(file), ..) => {
             let kernel = args.kernel.then(|| kernel_copy(&explainer)).transpose()?;
+            if let (Some(name), false) = (unguarded, args.json) {
+                writeln!(out, "{}", words_of_unguarded(name))?;
+            }
             judge_capture(&explainer, &from, hook, file, kernel.as_ref(), args.json, out)
         }
         (None, Some(source), Some(destination)) => {
@@ -116,8 +120,11 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             }
             let packet = flow::packet(source, destination, args.proto)
                 .map_err(|error| CliError::bad_input(error.to_string()))?;
-            let explained =
+            let mut explained =
                 explainer.explain(hook, Parsed::Ip, &packet, &from, WIRE_LEN, Clocks::read().boot_ns);
+            if let Some(name) = unguarded {
+                explained.steps.insert(0, Step { step: "guard", says: words_of_unguarded(name) });
+            }
             tell(&explained, args.json, out)?;
             // An exemption that could not be looked at might let it pass.
             let may_be_exempt = explainer.has_unread_exemptions() && explained.is_forbidden();
@@ -125,6 +132,17 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         }
         _ => Err(CliError::bad_input("nothing to explain: give --from and --to, or --pcap").into()),
     }
+}
+
+fn is_guarded(policy: &Policy, name: &str) -> bool {
+    policy.host.interfaces.iter().any(|pattern| pattern.matches(name))
+}
+
+fn words_of_unguarded(name: &str) -> String {
+    format!(
+        "NOTHING judges what goes by {name}, which host.interfaces does not match: this is what would be decided if it were \
+         guarded"
+    )
 }
 
 /// What the options say beside the addresses.
@@ -136,13 +154,27 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
         volumes: args.volume.iter().map(|path| path.components().collect()).collect(),
         ..Surroundings::default()
     };
+    let volumes = policy.volumes();
+    if let Some(other) = from.volumes.iter().find(|path| !volumes.iter().any(|it| it.path == **path)) {
+        let known: Vec<String> = volumes.iter().map(|volume| volume.path.display().to_string()).collect();
+        let which = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(CliError::bad_input(format!(
+            "--volume {}: no pin selects this volume; the config has {which}",
+            other.display()
+        ))
+        .into());
+    }
     if let Some(name) = &args.user {
         let uid = name.parse().or_else(|_| inputs::uid_of(name)).map_err(CliError::bad_input)?;
         from.user = Some((name.clone(), uid));
     }
     if let Some(pid) = args.pid {
-        let process = running(pid)
-            .map_err(|error| CliError::bad_input(format!("the process {pid} can't be looked at: {error}")))?;
+        let process = running(pid).map_err(|error| {
+            CliError::bad_input(match error.kind() {
+                io::ErrorKind::NotFound => format!("--pid {pid}: this host has no such process"),
+                _ => format!("the process {pid} can't be looked at: {error}"),
+            })
+        })?;
         let unit = event::unit(&process.cgroup).map(|unit| format!(", unit {unit}")).unwrap_or_default();
         from.process = Some(format!("{} ({pid}){unit}", process.command));
         let name = user_name(process.uid).unwrap_or_else(|| process.uid.to_string());
@@ -150,7 +182,8 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
         if from.volumes.is_empty() {
             from.volumes = carried::by(policy, pid, &process.cgroup)?;
         }
-        from.cgroup = Some(process.cgroup);
+        // That of the root has no name.
+        from.cgroup = Some(if process.cgroup.is_empty() { "/".to_owned() } else { process.cgroup });
     }
     Ok(from)
 }

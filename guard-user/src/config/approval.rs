@@ -16,6 +16,13 @@ pub(super) struct RawApproval {
     signers: Vec<RawSigner>,
 }
 
+impl RawApproval {
+    /// Where each signer's user stands; the file's start for one who has none.
+    pub(super) fn users(&self) -> impl Iterator<Item = usize> {
+        self.signers.iter().map(|signer| signer.user.as_ref().map_or(0, |user| user.span().start))
+    }
+}
+
 #[derive(Debug)]
 struct RawSigner {
     identity: Option<Text>,

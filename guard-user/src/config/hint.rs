@@ -164,9 +164,10 @@ impl ErrorKind {
                     .into()
             }
             Self::RelativePath { path } => {
+                let folder = if path.components().nth(1).is_some() { "/" } else { "/etc/" };
                 format!(
                     "begin it with a slash, such as {}",
-                    quoted(&format!("/etc/{}", path.to_string_lossy()))
+                    quoted(&format!("{folder}{}", path.to_string_lossy()))
                 )
             }
             Self::BadPath { hint, .. } => (*hint).into(),

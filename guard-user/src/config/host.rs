@@ -105,6 +105,8 @@ pub struct SeenInterface {
     pub name: String,
     /// What its frames are, where the kernel programs do not read them.
     pub unread: Option<String>,
+    /// Whether a route leads by it, as `status` counts them.
+    pub has_route: bool,
 }
 
 /// Finds everything that is wrong with the geo databases and the pin path, and returns the database, for what is
@@ -200,6 +202,7 @@ pub(super) fn find_warnings(
         let at = raw.approval.as_ref().map_or(0, |approval| start(&approval.allowed_signers));
         sink.warn(at, "approval.allowed_signers", WarningKind::SignersUnusable { reason });
     }
+    look_at_signers(raw, policy, host, sink);
     look_at_groups(raw, policy, host, sink);
     look_at_cgroups(raw, policy, host, sink);
     if let Some(interfaces) = host.interfaces() {
@@ -253,6 +256,17 @@ fn look_at_ports(raw: &Raw, policy: &Policy, (first, last): (u16, u16), sink: &m
     }
 }
 
+/// Looks whether signers' users are there: one whose name is misspelt may load what only he has approved.
+fn look_at_signers(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
+    let (Some(raw), Some(approval)) = (&raw.approval, &policy.approval) else { return };
+    for (at, signer) in raw.users().zip(&approval.signers) {
+        if let Some(reason) = signer.user.as_ref().and_then(|user| host.uid_of(user).err()) {
+            let (identity, field) = (signer.identity.clone(), "approval.signer.user");
+            sink.warn(at, field, WarningKind::SignerUnknown { identity, reason });
+        }
+    }
+}
+
 fn look_at_groups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Sink<'_>) {
     let (raw, groups) = (&raw.control_groups, &policy.control.groups);
     for (field, raw, names) in [
@@ -286,6 +300,13 @@ fn look_at_interfaces(raw: &Raw, policy: &Policy, interfaces: &[SeenInterface], 
                 sink.warn(at, "host.interfaces", kind);
             }
         }
+    }
+    let is_guarded = |name: &str| policy.host.interfaces.iter().any(|pattern| pattern.matches(name));
+    let open = interfaces.iter().filter(|it| it.has_route && !is_guarded(&it.name));
+    let open: Vec<&str> = open.map(|it| it.name.as_str()).collect();
+    if let (Some(item), false) = (items(&raw.interfaces).next(), open.is_empty()) {
+        let kind = WarningKind::InterfaceUnguarded { names: open.join(", ") };
+        sink.warn(item.span().start, "host.interfaces", kind);
     }
     for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
         for (item, pattern) in items(&raw.interfaces).zip(&pin.select.interfaces) {

@@ -179,6 +179,20 @@ pub enum WarningKind {
         /// What its frames are.
         frames: String,
     },
+    /// Interfaces by which routes lead and that are not guarded.
+    #[error("routes of this host lead by interfaces that no pattern here matches: {names}")]
+    InterfaceUnguarded {
+        /// Their names.
+        names: String,
+    },
+    /// A signer whose Unix user is not on this host.
+    #[error("the user of the signer {} is not known: {reason}", quoted(identity))]
+    SignerUnknown {
+        /// The signer.
+        identity: String,
+        /// What was looked for.
+        reason: String,
+    },
     /// A cgroup that is not on this host.
     #[error("there is no cgroup {} on this host", quoted(cgroup))]
     CgroupMissing {
@@ -328,6 +342,14 @@ impl WarningKind {
             Self::InterfaceUnread { .. } => {
                 "it can't be guarded: leave it out, and keep pinned data off it by other means".into()
             }
+            Self::SignerUnknown { .. } => {
+                "correct the name, unless another source of names has it: by a wrong one nobody can tell that who loads a \
+                 document has approved it himself"
+                    .into()
+            }
+            Self::InterfaceUnguarded { .. } => {
+                "name them too, unless no pinned data can leave by them: nothing judges what does".into()
+            }
             Self::CgroupMissing { .. } => {
                 "correct the path, or start the slice: nothing is known by it until it is there".into()
             }
@@ -378,6 +400,8 @@ impl WarningKind {
             Self::UnusedGroup { .. } => "unused-group",
             Self::InterfaceMissing { .. } => "interface-missing",
             Self::InterfaceUnread { .. } => "interface-unread",
+            Self::InterfaceUnguarded { .. } => "interface-unguarded",
+            Self::SignerUnknown { .. } => "signer-unknown",
             Self::CgroupMissing { .. } => "cgroup-missing",
             Self::VolumeAbsent { .. } => "volume-absent",
             Self::VolumePart { .. } => "volume-part",

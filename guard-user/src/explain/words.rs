@@ -18,7 +18,7 @@ use crate::config::policy::Pin;
 /// One step of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Step {
-    /// Which step: `flow`, `tag`, `failsafe`, `place`, `policy`, `exemption`, `verdict`.
+    /// Which step: `guard`, `flow`, `tag`, `failsafe`, `place`, `policy`, `exemption`, `verdict`.
     pub step: &'static str,
     /// What happened, in one sentence.
     pub says: String,

@@ -3,7 +3,7 @@
 //! Asked of netlink: `/sys/class/net` shows the namespace in which sysfs was mounted, which may be
 //! another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -13,6 +13,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkHeader, Link
 use super::KernelError;
 use super::link_type::LinkType;
 use super::netlink::{Dump, Request, attributes, emit, value};
+use super::routes;
 
 /// `RTM_NEWLINK` and `RTM_GETLINK` (linux/rtnetlink.h).
 const NEW_LINK: u16 = 16;
@@ -69,6 +70,16 @@ impl Interface {
     pub fn all() -> Result<Vec<Self>, KernelError> {
         let listed = list().map_err(unlisted)?;
         Ok(listed.interfaces.into_values().map(|listed| listed.interface).collect())
+    }
+
+    /// The numbers of those by which a unicast route of any table but the local one leads, as far as 200 ms are enough to
+    /// look at the routes.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Netlink`] where the kernel does not answer.
+    pub fn routed() -> Result<BTreeSet<u32>, KernelError> {
+        routes::list().map(|routes| routes.out).map_err(unlisted)
     }
 
     /// An interface of the memory kernel.

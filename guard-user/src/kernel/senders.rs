@@ -12,6 +12,9 @@ use aya_obj::btf::BtfKind;
 use super::kernel_types;
 use super::raw::{Command, call_for_fd, raw};
 
+/// Where the kernel lists its security modules, once securityfs is mounted.
+const SECURITY_MODULES: &str = "/sys/kernel/security/lsm";
+
 /// A way to have the kernel run a program when one of its functions is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -176,8 +179,8 @@ pub(super) fn programs_of(task: Task) -> Result<Vec<&'static FunctionProgram>, S
 }
 
 fn try_out(program: &FunctionProgram, btf: &Btf) -> Result<(), String> {
-    if program.way == Way::Lsm && !bpf_is_a_security_module() {
-        return Err("`bpf` is not among the security modules that run (/sys/kernel/security/lsm)".to_owned());
+    if program.way == Way::Lsm {
+        bpf_is_a_security_module()?;
     }
     let function =
         btf.id_by_type_name_kind(program.function, program.way.kind()).map_err(|error| error.to_string())?;
@@ -187,11 +190,16 @@ fn try_out(program: &FunctionProgram, btf: &Btf) -> Result<(), String> {
     attached.map(drop).map_err(|error| format!("a program can't be attached to it: {error}"))
 }
 
-/// Whether programs of BPF LSM are run at all: they can be attached where they are not.
-fn bpf_is_a_security_module() -> bool {
-    // Where securityfs is not mounted nothing can be told, and a function's entry is as good.
-    let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    modules.trim().split(',').any(|module| module == "bpf")
+/// Whether programs of BPF LSM are run at all: they can be attached where they are not. Where nothing can be told of it, a
+/// function's entry is as good.
+fn bpf_is_a_security_module() -> Result<(), String> {
+    let modules = fs::read_to_string(SECURITY_MODULES).map_err(|error| {
+        format!("which security modules run can't be read in {SECURITY_MODULES} ({error})")
+    })?;
+    match modules.trim().split(',').any(|module| module == "bpf") {
+        true => Ok(()),
+        false => Err(format!("`bpf` is not among the security modules that run ({SECURITY_MODULES})")),
+    }
 }
 
 /// The fields of `union bpf_attr` that loading a program needs (linux/bpf.h), up to `attach_btf_id`.

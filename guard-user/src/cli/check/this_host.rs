@@ -220,9 +220,13 @@ impl HostView for ThisHost {
             self.unseen.borrow_mut().insert("host.interfaces");
             return None;
         };
+        let routed = Interface::routed().unwrap_or_else(|_| {
+            self.unseen.borrow_mut().insert("host.interfaces");
+            BTreeSet::new()
+        });
         let seen = |it: Interface| {
             let unread = it.link_type.link().is_none().then(|| it.link_type.to_string());
-            SeenInterface { name: it.name, unread }
+            SeenInterface { name: it.name, unread, has_route: routed.contains(&it.index) }
         };
         Some(interfaces.into_iter().map(seen).collect())
     }

@@ -1,6 +1,6 @@
 //! The volumes whose data a process of this host carries, as the running daemon knows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
 use crate::config::policy::Policy;
@@ -14,11 +14,14 @@ use crate::control::status::CarriersStatus;
 /// Where a pin selects a volume and nobody says whether the process carries its data: to assume that it does not would
 /// explain a packet as permitted that the kernel drops.
 pub(super) fn by(policy: &Policy, pid: u32, cgroup: &str) -> Result<Vec<PathBuf>, CliError> {
-    if policy.volumes().is_empty() {
+    let selected: Vec<PathBuf> = policy.volumes().into_iter().map(|volume| volume.path).collect();
+    if selected.is_empty() {
         return Ok(Vec::new());
     }
     let found = match ask(&policy.control.socket, &Request::Status {}) {
-        Ok(Response::Status { status }) => of(&status.carriers, pid, cgroup),
+        Ok(Response::Status { status }) => {
+            has_all(&status.carriers, &selected).and_then(|()| of(&status.carriers, pid, cgroup))
+        }
         Ok(_) => Err("the daemon answered something else".to_owned()),
         // It is no option of this command's.
         Err(ClientError::NoDaemon { socket }) => {
@@ -31,6 +34,15 @@ pub(super) fn by(policy: &Policy, pid: u32, cgroup: &str) -> Result<Vec<PathBuf>
             "whether the process {pid} carries data of a volume is not known ({why}): name its volumes with --volume, and \
              its --cgroup and --user in the place of --pid; where it carries none, leave --volume out"
         ))
+    })
+}
+
+/// Whether the daemon looks for carriers of all the volumes that a policy selects, which may be a draft.
+fn has_all(known: &CarriersStatus, selected: &[PathBuf]) -> Result<(), String> {
+    let is_known = |path: &Path| known.volumes.iter().any(|it| Path::new(&it.path) == path);
+    let unknown = selected.iter().find(|path| !is_known(path));
+    unknown.map_or(Ok(()), |path| {
+        Err(format!("the config of the running daemon does not have the volume {}", path.display()))
     })
 }
 
@@ -63,7 +75,7 @@ fn is_in(cgroup: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{CarrierCgroupStatus, CarrierStatus, ProcessStatus};
+    use crate::control::status::{CarrierCgroupStatus, CarrierStatus, ProcessStatus, VolumeStatus};
 
     fn known() -> CarriersStatus {
         let process = ProcessStatus { pid: 7, ..ProcessStatus::default() };
@@ -88,6 +100,15 @@ mod tests {
         assert_eq!(volumes(7, "/other.slice"), paths(&["/srv/a"]));
         assert_eq!(volumes(8, "mail.slice/imap.service"), paths(&["/srv/a", "/srv/b"]));
         assert_eq!(volumes(8, "/mail.slice-2"), paths(&[]));
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_have_a_volume_says_nothing_of_its_carriers() {
+        let volume = |path: &str| VolumeStatus { path: path.to_owned(), ..VolumeStatus::default() };
+        let known = CarriersStatus { volumes: vec![volume("/srv/a")], ..known() };
+        assert!(has_all(&known, &["/srv/a".into()]).is_ok());
+        let error = has_all(&known, &["/srv/a".into(), "/srv/draft".into()]).unwrap_err();
+        assert!(error.ends_with("does not have the volume /srv/draft"), "{error}");
     }
 
     #[test]

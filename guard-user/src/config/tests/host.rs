@@ -25,14 +25,16 @@ pub(super) const ERRORS: [&str; 8] = [
 ];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 12] = [
+pub(super) const WARNINGS: [&str; 14] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
     "ephemeral-ports",
     "group-unresolved",
     "interface-missing",
+    "interface-unguarded",
     "interface-unread",
+    "signer-unknown",
     "signers-unusable",
     "socket-unusable",
     "state-unusable",
@@ -58,6 +60,7 @@ enum Wrong {
     Cgroup,
     Interface,
     Frames,
+    Route,
     User,
     Sender,
     Ports,
@@ -155,7 +158,14 @@ impl HostView for Wrong {
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {
         let name = if *self == Self::Interface { "lan7" } else { "eth0" };
         let unread = (*self == Self::Frames).then(|| "InfiniBand (link type 32)".to_owned());
-        Some(vec![SeenInterface { name: name.to_owned(), unread }])
+        let mut seen =
+            vec![SeenInterface { name: name.to_owned(), unread, has_route: *self != Self::Interface }];
+        if *self == Self::Route {
+            for (name, has_route) in [("wan0", true), ("lan7", false), ("wan1", true)] {
+                seen.push(SeenInterface { name: name.to_owned(), unread: None, has_route });
+            }
+        }
+        Some(seen)
     }
 }
 
@@ -284,6 +294,15 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             &["user-missing 19:13 pin.select.users: the user is wrong | give its number"],
         ),
         (
+            Wrong::User,
+            "roles = [\"legal\"]",
+            "roles = [\"legal\"]\nuser = \"anna\"",
+            &[
+                "signer-unknown 25:8 approval.signer.user: the user of the signer \"anne@example.org\" is not known: the \
+                 user is wrong | correct the name",
+            ],
+        ),
+        (
             Wrong::Sender,
             "ports = [\"tcp/143\"]",
             "users = [7]",
@@ -340,6 +359,15 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             &[
                 "interface-missing 2:15 host.interfaces: there is no interface \"eth0\" on this host | correct",
                 "interface-missing 20:15 pin.select.interfaces: no interface matches \"eth*\" on this host | correct",
+            ],
+        ),
+        (
+            Wrong::Route,
+            signers,
+            signers,
+            &[
+                "interface-unguarded 2:15 host.interfaces: routes of this host lead by interfaces that no pattern here \
+                 matches: wan0, wan1 | name them too",
             ],
         ),
         (
