@@ -52,7 +52,7 @@ pub enum NotEnough {
     #[error("the document does not say who wrote it (approval.submitter), who can't be its only approver")]
     NoSubmitter,
     /// A role that too few have for the document ever to be approved.
-    #[error("the document asks for {needed} approvals as \"{}\", and {there} of the config's signers have this role", role.escape_debug())]
+    #[error("the document asks for {needed} signers as \"{}\", and {there} of the config's signers have this role", role.escape_debug())]
     TooFewSigners {
         /// The role.
         role: String,

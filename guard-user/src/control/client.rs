@@ -14,7 +14,8 @@ use crate::exit::Exit;
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "no daemon answers on {socket}: start one with `borderguard run --config FILE`, or name its socket with `--socket PATH`",
+        "no daemon answers on {socket}: start one with `borderguard run --config FILE`, or name its socket with `--socket PATH`: \
+         the one before, where `control.socket` was changed while it ran",
         socket = socket.display()
     )]
     NoDaemon {

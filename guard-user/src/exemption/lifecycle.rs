@@ -140,11 +140,13 @@ impl State {
                 return Ok(Self::Expired);
             }
             (Self::Revoked, _) => {
-                "it was closed for good; what is needed on needs a new version and its approval"
+                "it was closed for good; whoever needs more has a new version approved and loaded"
             }
-            (Self::Expired, _) => "its time is over; what is needed on needs a new version and its approval",
+            (Self::Expired, _) => {
+                "its time is over; whoever needs more has a new version approved and loaded"
+            }
             (Self::Exhausted, _) => {
-                "its quota is spent; what is needed on needs a new version and its approval"
+                "its quota is spent; whoever needs more has a new version approved and loaded"
             }
             (Self::Draft, Event::Activate) => "it is not approved; have it signed first",
             (Self::Draft | Self::Approved, Event::Stay | Event::Resume | Event::Exhaust) => {

@@ -65,7 +65,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         None => Vec::new(),
     };
     if !args.json {
-        let what = if args.dry_run { "would be signed" } else { "is signed" };
+        let what = if args.dry_run { "would be signed" } else { "is to be signed" };
         writeln!(out, "this {what}:")?;
         show::one(&Summary::of_document(&document, now), now, out)?;
         if document.approval.required.is_empty() {
@@ -75,7 +75,10 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         // Before ssh-keygen asks for a passphrase or a touch.
         out.flush()?;
     }
-    let made = if args.dry_run { None } else { Some(sign(&args.key, &bytes)?) };
+    let made = match args.dry_run {
+        true => None,
+        false => Some(sign(&args.key, &bytes).context("nothing was signed")?),
+    };
     if let Some((armoured, _)) = &made {
         write(&signature, armoured)?;
     }
@@ -208,7 +211,7 @@ mod tests {
         let bed = Bed::new();
         let args = args(&bed, key(ED25519));
         let shown = signed(&args).unwrap();
-        assert!(shown.starts_with("this is signed:\nm-1, version 1: "), "{shown}");
+        assert!(shown.starts_with("this is to be signed:\nm-1, version 1: "), "{shown}");
         assert!(shown.contains("\nsigned with ssh-ed25519 SHA256:"), "{shown}");
         let made = fs::read(bed.file("m.toml.anne.sig")).unwrap();
         Parsed::read(&made).unwrap().verify(DOCUMENT.as_bytes()).unwrap();
@@ -256,7 +259,8 @@ mod tests {
         let error = format!("{:#}", signed(&weak).unwrap_err());
         assert!(error.contains("the RSA key has 1024 bits"), "{error}");
         let none = Args { key: bed.file("no-key"), ..good.clone() };
-        assert!(signed(&none).unwrap_err().to_string().contains("ssh-keygen did not sign with"));
+        let error = format!("{:#}", signed(&none).unwrap_err());
+        assert!(error.starts_with("nothing was signed: ssh-keygen did not sign with"), "{error}");
         let odd = Args { label: Some("../x".to_owned()), ..good };
         assert_eq!(exit_of(&signed(&odd).unwrap_err()), Exit::BadInput);
         assert_eq!(
