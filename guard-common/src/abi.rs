@@ -25,7 +25,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -37,6 +37,8 @@ pub const MAX_EXEMPTIONS: usize = 256;
 pub const EXEMPTION_WORDS: usize = MAX_EXEMPTIONS / 64;
 /// Interval starts of the source addresses of all pins, for each family.
 pub const MAX_SOURCES: usize = 4096;
+/// Addresses of the host that the kernel knows at once.
+pub const MAX_HOST_ADDRESSES: usize = 16_384;
 /// Interval starts of failsafe peers and exemption recipients, for each family.
 pub const MAX_PEERS: usize = 4096;
 /// Interval starts of ports over all protocols.
@@ -327,6 +329,8 @@ pub mod dimension {
     pub const REMOTE_PORT: u32 = 1024;
     /// Volumes.
     pub const VOLUME: u32 = 2048;
+    /// With [`SOURCE`]: the host's own packets and addresses.
+    pub const HOST: u32 = 4096;
     /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
     pub const BESIDE_THE_BYTES: u32 = INTERFACE | CGROUP | MARK | USER | VOLUME;
 }
@@ -424,6 +428,8 @@ pub struct PolicyTable {
     pub exempt_places: [ExemptionSet; jurisdiction::COUNT],
     /// Exemptions of each pin.
     pub exempt_pins: [ExemptionSet; MAX_PINS],
+    /// Pins whose sources have the host itself: [`dimension::HOST`].
+    pub from_host: u64,
     /// Pins that select no volume.
     pub any_volume: u64,
     /// Pins that the volume in each slot lets match.

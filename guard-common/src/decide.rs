@@ -17,8 +17,8 @@ use crate::verdict::{Reason, Verdict};
 pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
-use tag::tag_by_layer;
 pub use tag::{by_origin, cgroup_pins, failsafe_covers, remote_pins, source_pins, unplaced_pins};
+use tag::{made_here, tag_by_layer};
 
 pub use crate::tables::{ByOrigin, Recipient, Transfer};
 pub use crate::trace::{NoTrace, Trace};
@@ -160,13 +160,14 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         return Decision { unplaced, ..unreadable(hook, policy, by_origin, reason) };
     }
 
+    let made_here = made_here(hook, policy, origin);
     let mut tag = u64::from(policy.zero);
     for number in 0..MAX_LAYERS {
         if number as u32 >= packet.layer_count {
             break;
         }
         let Some(layer) = packet.layers.get(number) else { break };
-        let pins = by_origin & tag_by_layer(tables, policy, layer);
+        let pins = by_origin & tag_by_layer(tables, policy, layer, made_here);
         trace.tagged(number as u32, pins);
         tag |= pins;
     }

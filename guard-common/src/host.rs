@@ -1,11 +1,13 @@
 //! The tables in the host's memory: what `explain`, `simulate` and the tests decide over.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_PARTIES, NO_USER, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use crate::packet::Addr;
 use crate::tables::{Accounts, Origin, Tables};
 
 /// The steps of the decision that [`Tables`] has as the functions of [`decide`](crate::decide) that they are named by:
@@ -73,14 +75,16 @@ pub struct HostTables {
     pub charged: Box<[AtomicU64; MAX_EXEMPTIONS]>,
     /// Bytes that each exemption has let through.
     pub used: Box<[AtomicU64; MAX_EXEMPTIONS]>,
+    /// Addresses of the host.
+    pub addresses: BTreeSet<Addr>,
 }
 
 impl HostTables {
-    /// Tables of a generation whose exemptions are all unused.
+    /// Tables of a generation whose exemptions are all unused, on a host without addresses.
     #[must_use]
     pub fn new(policy: Box<PolicyTable>, geo: GeoImage) -> Self {
         let zeroes = || Box::new([const { AtomicU64::new(0) }; MAX_EXEMPTIONS]);
-        Self { policy, geo, charged: zeroes(), used: zeroes() }
+        Self { policy, geo, charged: zeroes(), used: zeroes(), addresses: BTreeSet::new() }
     }
 }
 
@@ -115,6 +119,10 @@ impl GeoTables for HostTables {
 impl Tables for HostTables {
     fn policy(&self) -> Option<&PolicyTable> {
         Some(&self.policy)
+    }
+
+    fn is_of_host(&self, address: Addr) -> bool {
+        self.addresses.contains(&address)
     }
 
     crate::steps_as_decided!();

@@ -90,6 +90,9 @@ pub trait Tables: GeoTables + Accounts {
     /// addresses.
     fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64;
 
+    /// Whether this is an address of the host. What is known of that belongs to no generation.
+    fn is_of_host(&self, address: Addr) -> bool;
+
     /// `decide::remote_pins`.
     fn remote_pins(&self, policy: &PolicyTable, port_key: u32) -> u64;
 

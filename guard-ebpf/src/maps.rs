@@ -8,11 +8,12 @@ use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, Rin
 use guard_common::abi::{
     BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FileKey, FlowKey,
     FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS,
-    MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable,
-    SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
+    MAX_HOST_ADDRESSES, MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey,
+    PERMITTED_COUNTS, PolicyTable, SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
+use guard_common::packet::Addr;
 
 use crate::socket_storage::SocketStorage;
 
@@ -42,6 +43,10 @@ pub static V6_ENTRIES: Array<V6Entries> = Array::pinned(2, 0);
 /// Intervals inside split /64s of both slots.
 #[map(name = "V6_DETAIL")]
 pub static V6_DETAIL: Array<Detail> = Array::pinned(2, 0);
+
+/// Addresses of the host: of no generation, for they come and go by themselves. The daemon keeps them.
+#[map(name = "HOST_ADDRESSES")]
+pub static HOST_ADDRESSES: HashMap<Addr, u8> = HashMap::pinned(MAX_HOST_ADDRESSES as u32, NO_PREALLOC);
 
 /// What each exemption has let through: of no generation, so that a reload loses nothing.
 #[map(name = "EXEMPTION_USE")]

@@ -127,6 +127,11 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
+    fn is_of_host(&self, address: Addr) -> bool {
+        subprograms::borderguard_is_of_host(address.hi, address.lo) != 0
+    }
+
+    #[inline(always)]
     fn remote_pins(&self, _policy: &PolicyTable, port_key: u32) -> u64 {
         subprograms::borderguard_remote_pins(port_key, self.live())
     }

@@ -7,12 +7,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use guard_common::abi::Hook;
-use guard_common::packet::Link;
+use guard_common::abi::{Hook, MAX_HOST_ADDRESSES};
+use guard_common::packet::{Addr, Link};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Ipv6, Ipv6Fragment, Packet, Routing, SourceRoute};
@@ -72,6 +72,14 @@ permit = ["US"]
 action = "observe"
 [pin.select]
 marks = ["0x10/0xff"]
+[[pin]]
+name = "host"
+home = "IE"
+action = "flag"
+ingress = "flag"
+[pin.select]
+sources = ["host"]
+ports = ["tcp/25"]
 "#;
 
 fn policy() -> Policy {
@@ -295,6 +303,16 @@ fn least(hook: Hook) -> usize {
     }
 }
 
+/// Where packets come from that have this mark.
+fn marked(mark: u32) -> Surroundings {
+    Surroundings { interface: Some("lo".to_owned()), mark, ..Surroundings::default() }
+}
+
+/// Where packets come from that the host only forwards.
+fn forwarded() -> Surroundings {
+    Surroundings { is_forwarded: true, ..marked(0) }
+}
+
 struct Both {
     kernel: LinuxKernel,
     explainer: Explainer,
@@ -303,9 +321,8 @@ struct Both {
 }
 
 impl Both {
-    fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], mark: u32) {
-        let from = Surroundings { interface: Some("lo".to_owned()), mark, ..Surroundings::default() };
-        let origin = self.explainer.origin(&from, frame.len() as u64);
+    fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], from: &Surroundings) {
+        let origin = self.explainer.origin(from, frame.len() as u64);
         let by_kernel = match self.kernel.judge_frame(hook, link, frame, &origin) {
             Ok(judged) => judged,
             // The kernel's test run wants an Ethernet header, and at TC a whole IP header behind it.
@@ -317,7 +334,7 @@ impl Both {
         };
         let (parsed, packet) = parse_frame(link, frame);
         // Every exemption here is valid now or has long expired: which moment it is does not matter.
-        let told = self.explainer.explain(hook, parsed, &packet, &from, frame.len() as u64, 1 << 40);
+        let told = self.explainer.explain(hook, parsed, &packet, from, frame.len() as u64, 1 << 40);
         assert_eq!(
             (by_kernel.verdict, by_kernel.reason),
             (told.verdict, told.reason),
@@ -347,31 +364,42 @@ fn the_kernel_decides_as_the_host_does() {
     assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));
 
     let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
+    let addresses = [IpAddr::from(STORAGE[2]), IpAddr::from(STORAGE_V6[1])];
+    let explainer = explainer.with_addresses(addresses.map(Addr::from).into());
+    kernel.know_addresses(&explainer.tables().addresses).unwrap();
     kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
     let mut both = Both { kernel, explainer, seen: BTreeMap::new(), refused: 0 };
     let frames = frames();
     // Leaving without a mark meets every reason; the other ways may leave frames out.
     for (link, frame) in &frames {
-        both.judge(Hook::Egress, *link, frame, 0);
+        both.judge(Hook::Egress, *link, frame, &marked(0));
+    }
+    for (link, frame) in frames.iter().step_by(every) {
+        both.judge(Hook::Egress, *link, frame, &forwarded());
     }
     for (hook, mark) in [(Hook::Egress, 0x110), (Hook::Ingress, 0), (Hook::Ingress, 0x110)] {
         for (link, frame) in frames.iter().step_by(every) {
-            both.judge(hook, *link, frame, mark);
+            both.judge(hook, *link, frame, &marked(mark));
         }
     }
     // Every header cut at every byte, of one frame of each kind.
     let kinds = frames.iter().take(21).chain(frames.iter().rev().take(27));
     for (number, (link, frame)) in kinds.enumerate() {
         for cut in (1 + number % every..frame.len()).step_by(every) {
-            both.judge(Hook::Egress, *link, &frame[..cut], 0);
-            both.judge(Hook::Ingress, *link, &frame[..cut], 0);
+            both.judge(Hook::Egress, *link, &frame[..cut], &marked(0));
+            both.judge(Hook::Ingress, *link, &frame[..cut], &marked(0));
         }
     }
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
     for _ in 0..MUTATED / every {
         let (link, frame) = numbers.mutate(&frames);
         let hook = if numbers.below(3) == 0 { Hook::Ingress } else { Hook::Egress };
-        both.judge(hook, link, &frame, if numbers.below(4) == 0 { 0x10 } else { 0 });
+        let from = match numbers.below(8) {
+            0 | 1 => marked(0x10),
+            2 => forwarded(),
+            _ => marked(0),
+        };
+        both.judge(hook, link, &frame, &from);
     }
     println!("{:#?}, {} too short for the kernel", both.seen, both.refused);
     for reason in Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::NoTables | Reason::Busy)) {
@@ -384,4 +412,52 @@ fn the_kernel_decides_as_the_host_does() {
             both.seen
         );
     }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_host_is_known_by_what_it_makes_and_by_its_addresses() {
+    can_bpf().unwrap();
+    let pins = BpfFs::new("host").unwrap();
+    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
+    let explainer = Explainer::new(policy(), embedded::load(), Vec::new(), Some("lo")).unwrap();
+    kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
+    let (own, other) = (STORAGE[2], [198, 51, 100, 77]);
+    // To the US, where the pin of the host alone forbids it.
+    let leaves = |kernel: &LinuxKernel, from, surroundings: &Surroundings| {
+        let frame = Packet::ethernet().ipv4(from, PEERS[2]).tcp(25, 50_000).build();
+        let origin = explainer.origin(surroundings, frame.len() as u64);
+        kernel.judge_frame(Hook::Egress, Link::Ethernet, &frame, &origin).unwrap().reason
+    };
+    let comes_in = |kernel: &LinuxKernel, to| {
+        let frame = Packet::ethernet().ipv4(PEERS[2], to).tcp(50_000, 25).build();
+        kernel.judge_frame(Hook::Ingress, Link::Ethernet, &frame, &Default::default()).unwrap().reason
+    };
+    // What the host makes is its own before any address is known.
+    assert_eq!(leaves(&kernel, own, &marked(0)), Reason::Forbidden);
+    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Untagged);
+    assert_eq!(comes_in(&kernel, own), Reason::Untagged);
+    kernel.know_addresses(&[IpAddr::from(own).into()].into()).unwrap();
+    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Forbidden);
+    assert_eq!(leaves(&kernel, other, &forwarded()), Reason::Untagged);
+    assert_eq!(leaves(&kernel, other, &marked(0)), Reason::Forbidden);
+    assert_eq!((comes_in(&kernel, own), comes_in(&kernel, other)), (Reason::Forbidden, Reason::Untagged));
+    // An address that has gone stays for a while, and one that comes is known beside it.
+    kernel.know_addresses(&[IpAddr::from(other).into()].into()).unwrap();
+    for address in [own, other] {
+        assert_eq!(leaves(&kernel, address, &forwarded()), Reason::Forbidden);
+    }
+    // More than there is room for: those that went give way, and what lacks is told.
+    let many = |count: u32| (0..count).map(|number| Addr::from_v4(0x0a00_0000 + number)).collect();
+    let max = u32::try_from(MAX_HOST_ADDRESSES).unwrap();
+    kernel.know_addresses(&many(max)).unwrap();
+    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Untagged);
+    let full = kernel.know_addresses(&many(max + 3)).unwrap_err();
+    assert!(matches!(full, KernelError::AddressesFull { missing: 3, .. }), "{full}");
+    // A later daemon finds those that there are.
+    drop(kernel);
+    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
+    kernel.know_addresses(&[IpAddr::from(own).into()].into()).unwrap();
+    assert_eq!(leaves(&kernel, [10, 0, 0, 9], &forwarded()), Reason::Forbidden);
+    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Forbidden);
 }

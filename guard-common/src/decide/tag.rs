@@ -141,12 +141,34 @@ pub(super) fn nonzero_mask(number: u64) -> u64 {
     !mask_if_equal(number, 0)
 }
 
-/// The pins that a layer's source address and its ports let match.
+/// The pins that match because the host itself makes the packet, whatever address it has: an address that came a moment
+/// ago is not known yet, and a raw socket sends with any.
+///
+/// What the host forwards came in by an interface. Nothing that comes in was made here.
 #[inline(always)]
-pub(super) fn tag_by_layer<T: Tables>(tables: &T, policy: &PolicyTable, layer: &Layer) -> u64 {
+pub(super) fn made_here<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
+    if policy.dimensions & dimension::HOST == 0 || hook as u8 == Hook::Ingress as u8 {
+        return u64::from(policy.zero);
+    }
+    policy.from_host & mask_if_equal(u64::from(origin.ingress_ifindex()), 0)
+}
+
+/// The pins that a layer's source address and its ports let match. `made_here`: those that match whatever the address.
+#[inline(always)]
+pub(super) fn tag_by_layer<T: Tables>(
+    tables: &T,
+    policy: &PolicyTable,
+    layer: &Layer,
+    made_here: u64,
+) -> u64 {
     let mut pins = policy.pins;
     if policy.dimensions & dimension::SOURCE != 0 {
-        pins &= tables.source_pins(policy, layer.src);
+        let mut matching = tables.source_pins(policy, layer.src) | made_here;
+        // Those that are left are looked up for alone.
+        if policy.from_host & !matching != 0 && tables.is_of_host(layer.src) {
+            matching |= policy.from_host;
+        }
+        pins &= matching;
         if pins == 0 {
             return 0;
         }

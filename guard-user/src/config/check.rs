@@ -227,9 +227,11 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         let at = raw.remote_ports.as_ref().map_or(raw.at, |list| list.at);
         sink.error(at, "pin.select.remote_ports", ErrorKind::NoCommonProtocol);
     }
+    let sources = each(&raw.sources, "pin.select.sources", sink, values::source);
     let spread = [Spread::Cgroup, Spread::Process].map(|spread| (spread.name(), spread));
     Selectors {
-        sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
+        from_host: sources.contains(&None),
+        sources: sources.into_iter().flatten().collect(),
         ports,
         remote_ports,
         interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),

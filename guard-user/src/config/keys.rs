@@ -348,7 +348,7 @@ pub static KEYS: [Key; 50] = [
         kind: Kind::List,
         need: Need::Optional("any"),
         example: r#"["192.0.2.10/32", "2001:db8:1::10/128"]"#,
-        meaning: "Source addresses, as CIDRs without host bits.",
+        meaning: "Source addresses, as CIDRs without host bits. `host` stands for this host: what it makes itself, whatever the address, and what has an address of its, see below.",
     },
     Key {
         section: "pin.select",

@@ -44,6 +44,17 @@ pub(crate) fn cidr(text: &str) -> Result<IpNetwork, ErrorKind> {
     }
 }
 
+/// What stands for the host itself among sources.
+pub(crate) const HOST: &str = "host";
+
+/// Where packets come from: a network, or `None` for the host itself.
+pub(crate) fn source(text: &str) -> Result<Option<IpNetwork>, ErrorKind> {
+    match text {
+        HOST => Ok(None),
+        network => cidr(network).map(Some),
+    }
+}
+
 /// The IPv4 network that an IPv4-mapped IPv6 network stands for.
 fn unmapped(network: IpNetwork) -> Option<IpNetwork> {
     const MAPPED_PREFIX: u8 = 96;

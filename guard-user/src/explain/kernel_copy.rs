@@ -62,6 +62,7 @@ impl KernelCopy {
             .map_err(failed("mount a BPF file system of its own"))?;
         let mut kernel = LinuxKernel::open(Path::new(PIN_PATH))?;
         let tables = explainer.tables();
+        kernel.know_addresses(&tables.addresses)?;
         kernel.publish(&tables.policy, Some(&tables.geo))?;
         Ok(Self(kernel))
     }

@@ -185,6 +185,8 @@ pub struct Observed {
     pub carriers: ObservedSenders,
     /// What that knows of volumes; `None` where it can't be looked at.
     pub volumes: Option<ObservedVolumes>,
+    /// Why the programs do not know all addresses of the host; `None` where they do.
+    pub addresses_unknown: Option<String>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.

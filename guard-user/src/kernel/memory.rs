@@ -75,6 +75,7 @@ struct State {
     /// What is on cgroups.
     on_cgroups: OnCgroups,
     failures: BTreeMap<Operation, u32>,
+    addresses_unknown: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -118,6 +119,11 @@ impl MemoryKernel {
         state.on_cgroups.senders.is_whole = false;
         state.on_cgroups.carriers.is_whole = false;
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
+    }
+
+    /// Why the programs do not know all addresses of the host.
+    pub(crate) fn lose_addresses(&self, why: Option<&str>) {
+        self.state().addresses_unknown = why.map(str::to_owned);
     }
 
     /// A new interface; its index.
@@ -326,6 +332,7 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let program = state.program;
+        let addresses_unknown = state.addresses_unknown.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
             has_route: true,
@@ -364,6 +371,7 @@ impl Kernel for MemoryKernel {
             carriers,
             volumes,
             blind,
+            addresses_unknown,
         })
     }
 

@@ -9,6 +9,7 @@
 //! Interfaces are those of the calling thread's network namespace, and one pin path serves one
 //! network namespace.
 
+mod addresses;
 pub mod api;
 mod attach;
 mod bypass;
@@ -68,6 +69,7 @@ use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
+pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
@@ -88,6 +90,7 @@ pub use test_run::Judged;
 pub use view::View;
 pub use volumes::Mounts;
 
+use addresses::KnownAddresses;
 use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
@@ -148,6 +151,7 @@ pub struct LinuxKernel {
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
     memory: Memory,
+    addresses: KnownAddresses,
     // Last, so that the lock is let go when all else is closed.
     folder: Folder,
 }
@@ -237,6 +241,7 @@ impl LinuxKernel {
                 })
                 .ok(),
             memory: Memory::default(),
+            addresses: KnownAddresses::default(),
             folder,
         };
         kernel.keep_adopted()?;

@@ -5,6 +5,7 @@ use guard_common::abi::{
     SocketFacts, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::packet::Addr;
 
 /// Types whose every byte belongs to an integer.
 ///
@@ -27,6 +28,7 @@ macro_rules! plain {
 plain!(
     u32,
     u64,
+    Addr,
     Carrier,
     FileKey,
     Control,

@@ -8,7 +8,7 @@ use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
 use guard_common::host::HostTables;
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
-use guard_common::packet::Packet;
+use guard_common::packet::{Addr, Packet};
 use guard_common::tables::{Accounts, Tables};
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
@@ -53,6 +53,9 @@ impl Tables for PartlyLoaded {
     fn policy(&self) -> Option<&PolicyTable> {
         (self.loaded != Loaded::Nothing).then_some(())?;
         self.tables.policy()
+    }
+    fn is_of_host(&self, address: Addr) -> bool {
+        self.tables.is_of_host(address)
     }
     guard_common::steps_as_decided!();
 }
@@ -104,7 +107,9 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
     let host = host();
     let policy = policy_table(&case.policy, &case.exemptions, &host, 1).unwrap();
     let geo = geo_image(&case.db, &case.policy.sites).unwrap();
-    let tables = PartlyLoaded { tables: HostTables::new(policy, geo), loaded: case.loaded };
+    let mut tables = HostTables::new(policy, geo);
+    tables.addresses = case.addresses.iter().copied().map(Addr::from).collect();
+    let tables = PartlyLoaded { tables, loaded: case.loaded };
     let mut world = World {
         policy: &case.policy,
         db: &case.db,
@@ -112,6 +117,7 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
         host: &host,
         loaded: case.loaded,
         used: BTreeMap::new(),
+        addresses: &case.addresses,
         shared: 0,
     };
     let mut left = Packet::default();

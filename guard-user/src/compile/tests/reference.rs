@@ -129,6 +129,8 @@ pub(crate) struct World<'a> {
     pub(crate) host: &'a HostFacts,
     pub(crate) loaded: Loaded,
     pub(crate) used: BTreeMap<u16, u64>,
+    /// Addresses of the host.
+    pub(crate) addresses: &'a BTreeSet<IpAddr>,
     /// Packets that two exemptions covered together.
     pub(crate) shared: usize,
 }
@@ -163,7 +165,9 @@ impl World<'_> {
         };
         let tag: BTreeSet<usize> = by_origin
             .into_iter()
-            .filter(|&pin| layers.iter().any(|layer| layer_matches(&self.policy.pins[pin], layer)))
+            .filter(|&pin| {
+                layers.iter().any(|layer| self.layer_matches(&self.policy.pins[pin], layer, packet))
+            })
             .collect();
         if tag.is_empty() {
             return Answer::pass(Reason::Untagged);
@@ -411,28 +415,38 @@ impl World<'_> {
         }
         Err(refusal)
     }
+
+    fn layer_matches(&self, pin: &Pin, layer: &PlainLayer, packet: &PlainPacket) -> bool {
+        let source = layer.src.to_canonical();
+        let select = &pin.select;
+        let is_made_here = packet.hook == Hook::Egress && packet.came_in_by == 0;
+        let is_of_host =
+            is_made_here || self.addresses.iter().any(|address| address.to_canonical() == source);
+        let has_source = match select.sources.is_empty() && !select.from_host {
+            true => true,
+            false => {
+                select.sources.iter().any(|network| network.contains(source))
+                    || select.from_host && is_of_host
+            }
+        };
+        let may_have = |ranges: &[PortRange], which: fn((u16, u16)) -> u16| {
+            ranges.is_empty()
+                || has_port(ranges, layer, which)
+                || match layer.unreadable() {
+                    None => true,
+                    Some(protocols) => ranges.iter().any(|ports| protocols.contains(&ports.protocol)),
+                }
+        };
+        has_source
+            && may_have(&select.ports, |ports| ports.0)
+            && may_have(&select.remote_ports, |ports| ports.1)
+    }
 }
 
 /// The packet that answers this one.
 fn answer_to(layer: &PlainLayer) -> PlainLayer {
     let ports = layer.ports.map(|(source, destination)| (destination, source));
     PlainLayer { src: layer.dst, dst: layer.src, ports, ..layer.clone() }
-}
-
-fn layer_matches(pin: &Pin, layer: &PlainLayer) -> bool {
-    let source = layer.src.to_canonical();
-    let select = &pin.select;
-    let has_source =
-        select.sources.is_empty() || select.sources.iter().any(|network| network.contains(source));
-    let may_have = |ranges: &[PortRange], which: fn((u16, u16)) -> u16| {
-        ranges.is_empty()
-            || has_port(ranges, layer, which)
-            || match layer.unreadable() {
-                None => true,
-                Some(protocols) => ranges.iter().any(|ports| protocols.contains(&ports.protocol)),
-            }
-    };
-    has_source && may_have(&select.ports, |ports| ports.0) && may_have(&select.remote_ports, |ports| ports.1)
 }
 
 fn has_port(ranges: &[PortRange], layer: &PlainLayer, which: impl Fn((u16, u16)) -> u16) -> bool {

@@ -182,6 +182,14 @@ impl Engine {
             problems.push(Problem::new(ProblemCode::InterfacesUnseen, message));
         }
         let Some(observed) = &self.interfaces.observed else { return };
+        if let Some(why) = &observed.addresses_unknown
+            && self.config.policy.pins.iter().any(|pin| pin.select.from_host)
+        {
+            let message = format!(
+                "pins whose sources have \"host\" know what the host makes itself, and not all else: {why}"
+            );
+            problems.push(Problem::new(ProblemCode::AddressesUnknown, message));
+        }
         let blind = observed.blind.iter();
         problems.extend(blind.map(|why| Problem::new(ProblemCode::InterfacesUnseen, why)));
         for it in &observed.interfaces {

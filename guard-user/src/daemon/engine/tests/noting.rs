@@ -52,6 +52,23 @@ fn reload(world: &mut World, config: &'static str) {
 }
 
 #[test]
+fn addresses_that_the_kernel_does_not_know_are_told_where_a_pin_asks_for_them() {
+    const BY_HOST: &str = "[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[pin]]\nname = \"mail\"\n\
+        home = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.kernel.lose_addresses(Some("3 addresses of the host are not known"));
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::AddressesUnknown), "no pin asks for them");
+    reload(&mut world, BY_HOST);
+    world.settle();
+    assert!(world.codes().contains(&ProblemCode::AddressesUnknown));
+    world.kernel.lose_addresses(None);
+    world.pass(2_000_000_000);
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::AddressesUnknown));
+}
+
+#[test]
 fn they_are_noted_from_the_start_and_as_a_reload_says() {
     let mut world = World::new(CONFIG, &["eth0"]);
     world.settle();
