@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use guard_common::abi::{Hook, MAX_HOST_ADDRESSES};
-use guard_common::packet::{Addr, Link};
+use guard_common::abi::Hook;
+use guard_common::packet::{Addr, Fault, Link, Parsed, contradicts};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Ipv6, Ipv6Fragment, Packet, Routing, SourceRoute};
@@ -358,7 +358,7 @@ fn the_kernel_decides_as_the_host_does() {
     can_bpf().unwrap();
     let every = every();
     let pins = BpfFs::new("differential").unwrap();
-    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
+    let mut kernel = support::open_to_judge(&pins.path().join("guard")).unwrap();
     let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
     let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
     assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));
@@ -416,48 +416,55 @@ fn the_kernel_decides_as_the_host_does() {
 
 #[test]
 #[ignore = "needs root and BPF"]
-fn the_host_is_known_by_what_it_makes_and_by_its_addresses() {
+fn a_bare_packet_that_is_not_what_its_sender_says_is_opaque() {
     can_bpf().unwrap();
-    let pins = BpfFs::new("host").unwrap();
+    let pins = BpfFs::new("bare").unwrap();
     let mut kernel = support::open(&pins.path().join("guard")).unwrap();
-    let explainer = Explainer::new(policy(), embedded::load(), Vec::new(), Some("lo")).unwrap();
+    let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
     kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
-    let (own, other) = (STORAGE[2], [198, 51, 100, 77]);
-    // To the US, where the pin of the host alone forbids it.
-    let leaves = |kernel: &LinuxKernel, from, surroundings: &Surroundings| {
-        let frame = Packet::ethernet().ipv4(from, PEERS[2]).tcp(25, 50_000).build();
-        let origin = explainer.origin(surroundings, frame.len() as u64);
-        kernel.judge_frame(Hook::Egress, Link::Ethernet, &frame, &origin).unwrap().reason
+    let from = marked(0x10);
+    let mut seen = BTreeMap::new();
+    let mut judge = |frame: &[u8]| {
+        if frame.len() < least(Hook::Egress) {
+            return;
+        }
+        // Two bytes that the test run takes for the EtherType: of IPv4 the begin of the source, of IPv6 its middle.
+        let told = u16::from_be_bytes([frame[12], frame[13]]);
+        let (parsed, packet) = match parse_frame(Link::Raw, frame) {
+            (Parsed::Ip, packet) if contradicts(frame[0], told) => (Parsed::Malformed(Fault::Opaque), packet),
+            read => read,
+        };
+        let len = frame.len() as u64;
+        let by_kernel =
+            kernel.judge_frame(Hook::Egress, Link::Raw, frame, &explainer.origin(&from, len)).unwrap();
+        let by_host = explainer.explain(Hook::Egress, parsed, &packet, &from, len, 1 << 40);
+        assert_eq!(
+            (by_kernel.verdict, by_kernel.reason),
+            (by_host.verdict, by_host.reason),
+            "{told:#06x} {frame:02x?}"
+        );
+        *seen.entry(by_kernel.reason.name()).or_insert(0) += 1;
     };
-    let comes_in = |kernel: &LinuxKernel, to| {
-        let frame = Packet::ethernet().ipv4(PEERS[2], to).tcp(50_000, 25).build();
-        kernel.judge_frame(Hook::Ingress, Link::Ethernet, &frame, &Default::default()).unwrap().reason
-    };
-    // What the host makes is its own before any address is known.
-    assert_eq!(leaves(&kernel, own, &marked(0)), Reason::Forbidden);
-    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Untagged);
-    assert_eq!(comes_in(&kernel, own), Reason::Untagged);
-    kernel.know_addresses(&[IpAddr::from(own).into()].into()).unwrap();
-    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Forbidden);
-    assert_eq!(leaves(&kernel, other, &forwarded()), Reason::Untagged);
-    assert_eq!(leaves(&kernel, other, &marked(0)), Reason::Forbidden);
-    assert_eq!((comes_in(&kernel, own), comes_in(&kernel, other)), (Reason::Forbidden, Reason::Untagged));
-    // An address that has gone stays for a while, and one that comes is known beside it.
-    kernel.know_addresses(&[IpAddr::from(other).into()].into()).unwrap();
-    for address in [own, other] {
-        assert_eq!(leaves(&kernel, address, &forwarded()), Reason::Forbidden);
+    let mut bare: Vec<Vec<u8>> = Vec::new();
+    for to in PEERS {
+        for source in [[8, 0, 2, 10], [134, 221, 2, 10], STORAGE[0]] {
+            bare.extend(around_v4(&Packet::new(), source, to).into_iter().map(|packet| packet.build()));
+        }
     }
-    // More than there is room for: those that went give way, and what lacks is told.
-    let many = |count: u32| (0..count).map(|number| Addr::from_v4(0x0a00_0000 + number)).collect();
-    let max = u32::try_from(MAX_HOST_ADDRESSES).unwrap();
-    kernel.know_addresses(&many(max)).unwrap();
-    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Untagged);
-    let full = kernel.know_addresses(&many(max + 3)).unwrap_err();
-    assert!(matches!(full, KernelError::AddressesFull { missing: 3, .. }), "{full}");
-    // A later daemon finds those that there are.
-    drop(kernel);
-    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
-    kernel.know_addresses(&[IpAddr::from(own).into()].into()).unwrap();
-    assert_eq!(leaves(&kernel, [10, 0, 0, 9], &forwarded()), Reason::Forbidden);
-    assert_eq!(leaves(&kernel, own, &forwarded()), Reason::Forbidden);
+    for to in PEERS_V6 {
+        for middle in [0x86dd, 0x0800, 1] {
+            let source = [0x2001, 0xdb8, middle, 0, 0, 0, 0, 0x10];
+            bare.extend(around_v6(&Packet::new(), source, to).into_iter().map(|packet| packet.build()));
+        }
+    }
+    for frame in bare.iter().step_by(every()) {
+        judge(frame);
+        // A label of MPLS, or anything else, with the version of the other family and of none.
+        for version in [0x40, 0x60, 0x00] {
+            judge(&[&[frame[0] & 0xf | version], &frame[1..]].concat());
+        }
+    }
+    let times = |reason: Reason| seen.get(reason.name()).copied().unwrap_or(0);
+    assert!(times(Reason::Opaque) > 50 && times(Reason::Permitted) > 10, "{seen:?}");
+    assert!(times(Reason::Forbidden) > 10 && times(Reason::BadHeader) > 10, "{seen:?}");
 }

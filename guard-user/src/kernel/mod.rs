@@ -129,6 +129,15 @@ impl CpuUse {
     }
 }
 
+/// Which frames programs judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSource {
+    /// Those of interfaces.
+    Interfaces,
+    /// Those of test runs alone, of which nobody has told the kernel a protocol.
+    TestRuns,
+}
+
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct LinuxKernel {
@@ -179,6 +188,16 @@ impl LinuxKernel {
     ///
     /// As for [`open`](Self::open).
     pub fn open_for(pin_path: &Path, cpus: CpuUse) -> Result<Self, KernelError> {
+        Self::open_with(pin_path, cpus, FrameSource::Interfaces)
+    }
+
+    /// As [`open_for`](Self::open_for), with programs for these frames. Those for [`FrameSource::TestRuns`] must never
+    /// be attached.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_with(pin_path: &Path, cpus: CpuUse, frames: FrameSource) -> Result<Self, KernelError> {
         check_version()?;
         clock::check()?;
         let folder = Folder::make(pin_path)?;
@@ -187,6 +206,7 @@ impl LinuxKernel {
             maps::clear(pin_path)?;
         }
         let shared = u32::from(cpus == CpuUse::Shared);
+        let test_runs = u32::from(frames == FrameSource::TestRuns);
         // Where it does not tell, the programs that look there are refused.
         let types = KernelTypes::read();
         let places = kernel_types::PLACES.map(|(name, of, member)| {
@@ -197,7 +217,8 @@ impl LinuxKernel {
             // No program has places in the kernel's own structs to be put right: those are constants.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true);
+            .override_global("PREEMPTIBLE", &shared, true)
+            .override_global("TEST_RUNS", &test_runs, true);
         for (name, place) in &places {
             loader.override_global(name, place, true);
         }
