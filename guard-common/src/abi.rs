@@ -6,6 +6,7 @@
 
 mod account;
 mod bypass;
+pub mod failsafe;
 mod nat64;
 mod ports;
 mod socket;
@@ -18,6 +19,7 @@ use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
 pub use bypass::*;
+pub use failsafe::{FailsafeUse, MAX_BUDGET};
 pub use nat64::*;
 pub use ports::*;
 pub use socket::*;
@@ -430,6 +432,10 @@ pub struct PolicyTable {
     pub exempt_pins: [ExemptionSet; MAX_PINS],
     /// Pins whose sources have the host itself: [`dimension::HOST`].
     pub from_host: u64,
+    /// Failsafe rules that have a budget.
+    pub failsafe_bounded: u64,
+    /// Bytes on the wire that each of those lets pass in a minute; at most [`MAX_BUDGET`].
+    pub failsafe_budgets: [u64; MAX_FAILSAFES],
     /// Pins that select no volume.
     pub any_volume: u64,
     /// Pins that the volume in each slot lets match.
@@ -463,6 +469,7 @@ const _: () = {
     assert!(size_of::<Outcome>() == 32);
     assert!(size_of::<Provenance>() == 192);
     assert!(size_of::<ExemptionUse>() == 24);
+    assert!(size_of::<FailsafeUse>() == 16);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 128);
     assert!(size_of::<Nat64>() == 40);

@@ -199,7 +199,7 @@ fn exempt(number: u32, generation: Generation, scratch: &mut Scratch) {
         outcome.exemption = answer as u16;
     } else {
         outcome.exemption = NO_EXEMPTION;
-        if answer != 0 {
+        if answer != 0 && outcome.reason != Reason::FailsafeExhausted as u8 {
             outcome.reason = answer as u8;
         }
     }

@@ -6,10 +6,10 @@
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FileKey, FlowKey,
-    FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS,
-    MAX_HOST_ADDRESSES, MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey,
-    PERMITTED_COUNTS, PolicyTable, SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
+    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FailsafeUse, FileKey,
+    FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES,
+    MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES, MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES,
+    MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable, SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
@@ -51,6 +51,10 @@ pub static HOST_ADDRESSES: HashMap<Addr, u8> = HashMap::pinned(MAX_HOST_ADDRESSE
 /// What each exemption has let through: of no generation, so that a reload loses nothing.
 #[map(name = "EXEMPTION_USE")]
 pub static EXEMPTION_USE: Array<ExemptionUse> = Array::pinned(MAX_EXEMPTIONS as u32, 0);
+
+/// What each failsafe rule with a budget has let pass, by its number.
+#[map(name = "FAILSAFE_USE")]
+pub static FAILSAFE_USE: Array<FailsafeUse> = Array::pinned(MAX_FAILSAFES as u32, 0);
 
 /// 1 for each slot whose exemption is closed by an order that the disk has not taken. No program reads it: it is
 /// kept here for a daemon that starts again.

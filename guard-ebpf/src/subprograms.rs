@@ -113,14 +113,15 @@ pub extern "C" fn borderguard_by_origin(number: u32, live: u32) -> u32 {
     0
 }
 
-/// [`decide::failsafe_covers`] the packet in the scratch of this number, over the slots of this live word: 1 or 0.
+/// [`decide::failsafe`] for the packet in the scratch of this number, of so many bytes on the wire, over the slots of this
+/// live word: the number of a [`FailsafeAnswer`](decide::FailsafeAnswer).
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_failsafe(number: u32, live: u32) -> u32 {
+pub extern "C" fn borderguard_failsafe(number: u32, live: u32, bytes: u64) -> u32 {
     let generation = Generation::of(live);
     match (scratch(number), generation.policy()) {
         (Some(scratch), Some(policy)) => {
-            u32::from(decide::failsafe_covers(policy, &scratch.packet, &mut NoTrace))
+            decide::failsafe(&generation, policy, &scratch.packet, bytes, &mut NoTrace) as u32
         }
         _ => 0,
     }

@@ -36,6 +36,11 @@ anywhere = true
 name = "monitoring"
 peers = ["203.0.113.250/32"]
 remote_ports = ["udp/1-1024"]
+[[failsafe]]
+name = "tight"
+peers = ["203.0.113.130/32"]
+remote_ports = ["udp/53"]
+bytes_per_minute = 1
 [[site]]
 name = "dublin"
 jurisdiction = "IE"

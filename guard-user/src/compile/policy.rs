@@ -29,6 +29,7 @@ pub fn policy_table(
     fill_pins(&mut table, policy);
     fill_sources(&mut table, &policy.pins)?;
     fill_exemptions(&mut table, &policy.pins, exemptions)?;
+    fill_budgets(&mut table, policy);
     fill_ports(&mut table, policy, exemptions)?;
     fill_peers(&mut table, policy, exemptions)?;
     fill_interfaces(&mut table, &policy.pins, host)?;
@@ -188,6 +189,13 @@ fn fill_ports(
     };
     fill(&mut table.remote_ports, &mut sets, borders(remote), set_of, REMOTE_PORTS)?;
     sets.fill(&mut table.remote_sets, REMOTE_PORTS)
+}
+
+fn fill_budgets(table: &mut PolicyTable, policy: &Policy) {
+    table.failsafe_bounded = bits_where(&policy.failsafe, |rule| rule.bytes_per_minute.is_some());
+    for (budget, rule) in table.failsafe_budgets.iter_mut().zip(&policy.failsafe) {
+        *budget = rule.bytes_per_minute.unwrap_or_default();
+    }
 }
 
 fn exemptions_where(

@@ -175,6 +175,9 @@ pub struct Failsafe {
     pub peers: Vec<IpNetwork>,
     /// Whether packets of pins may pass by it to any destination.
     pub anywhere: bool,
+    /// Bytes on the wire of packets of pins that it lets pass in a minute, from 1 to
+    /// [`MAX_BUDGET`](guard_common::abi::MAX_BUDGET); `None`: any number.
+    pub bytes_per_minute: Option<u64>,
     /// The line of the file on which the rule begins, from 1.
     pub line: usize,
 }

@@ -50,6 +50,9 @@ impl Renderer<'_> {
         let is_failsafe = self.decision.reason == Reason::Failsafe;
         if parsed == Parsed::Ip && (self.decision.denied != 0 || is_failsafe) {
             say("failsafe", self.failsafe(heard));
+            for sentence in self.budgets(heard) {
+                say("failsafe", sentence);
+            }
         }
         for heard in heard {
             match *heard {
@@ -74,7 +77,7 @@ impl Renderer<'_> {
                     };
                     say("exemption", says);
                 }
-                Heard::Tagged { .. } | Heard::Failsafe { .. } => {}
+                Heard::Tagged { .. } | Heard::Failsafe { .. } | Heard::Budget { .. } => {}
             }
         }
         if self.decision.denied != 0 && parsed == Parsed::Ip && !is_failsafe {
@@ -201,6 +204,25 @@ impl Renderer<'_> {
                 )
             }
         }
+    }
+
+    /// One sentence for each failsafe rule of which it counts what is left of its budget.
+    fn budgets(&self, heard: &[Heard]) -> Vec<String> {
+        let of = |heard: &Heard| {
+            let Heard::Budget { rule, is_left } = *heard else { return None };
+            let rule = self.explainer.policy.failsafe.get(rule as usize)?;
+            let (name, budget) = (&rule.name, rule.bytes_per_minute.unwrap_or_default());
+            Some(match is_left {
+                true => format!(
+                    "of the {budget} bytes a minute that the rule \"{name}\" lets pass, those are taken to be left that no \
+                     packet here has used: what the kernel has counted is not asked for"
+                ),
+                false => format!(
+                    "the {budget} bytes a minute that the rule \"{name}\" lets pass are used up, so that it does not count"
+                ),
+            })
+        };
+        heard.iter().filter_map(of).collect()
     }
 
     /// One sentence for the pins that forbid a destination and one for those that permit it.

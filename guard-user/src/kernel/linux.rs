@@ -68,6 +68,12 @@ impl Kernel for LinuxKernel {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
         observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
+        match self.failsafe_uses() {
+            Ok(uses) => observed.failsafe = Some(uses),
+            Err(error) => {
+                observed.blind.push(format!("budgets of failsafe rules can't be looked at: {error}"))
+            }
+        }
         observed.senders = self.look_at_functions(Task::Senders);
         observed.carriers = self.look_at_functions(Task::Carriers);
         if let Err(error) = self.forget_empty_cgroups() {

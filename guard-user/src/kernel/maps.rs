@@ -57,6 +57,8 @@ maps! {
     host_addresses = "HOST_ADDRESSES";
     /// What exemptions have let through.
     exemption_use = "EXEMPTION_USE";
+    /// What failsafe rules with a budget have let pass.
+    failsafe_use = "FAILSAFE_USE";
     /// Slots that an order closes which the disk has not taken.
     held = "HELD";
     /// All packets by hook, verdict and reason.

@@ -2,6 +2,7 @@
 //! attachments and entries that they take away, and operations that fail as often as they say.
 
 mod on_cgroups;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,6 +13,7 @@ use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use on_cgroups::OnCgroups;
+use told::Told;
 
 use super::{
     Attachment, BypassTarget, CgroupTarget, Counters, How, Interface, Kernel, KernelError, LinkType,
@@ -75,7 +77,7 @@ struct State {
     /// What is on cgroups.
     on_cgroups: OnCgroups,
     failures: BTreeMap<Operation, u32>,
-    addresses_unknown: Option<String>,
+    told: Told,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -119,11 +121,6 @@ impl MemoryKernel {
         state.on_cgroups.senders.is_whole = false;
         state.on_cgroups.carriers.is_whole = false;
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
-    }
-
-    /// Why the programs do not know all addresses of the host.
-    pub(crate) fn lose_addresses(&self, why: Option<&str>) {
-        self.state().addresses_unknown = why.map(str::to_owned);
     }
 
     /// A new interface; its index.
@@ -332,7 +329,7 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let program = state.program;
-        let addresses_unknown = state.addresses_unknown.clone();
+        let Told { addresses_unknown, failsafe } = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
             has_route: true,
@@ -372,6 +369,7 @@ impl Kernel for MemoryKernel {
             volumes,
             blind,
             addresses_unknown,
+            failsafe,
         })
     }
 

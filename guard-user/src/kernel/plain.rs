@@ -1,8 +1,8 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{
-    Carrier, Control, Count, Event, ExemptionUse, FileKey, FlowKey, FlowRecord, OutcomeKey, PolicyTable,
-    SocketFacts, UntaggedKey, UntaggedRecord,
+    Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, OutcomeKey,
+    PolicyTable, SocketFacts, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Addr;
@@ -35,6 +35,7 @@ plain!(
     Count,
     Event,
     ExemptionUse,
+    FailsafeUse,
     FlowKey,
     FlowRecord,
     OutcomeKey,

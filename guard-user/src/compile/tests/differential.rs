@@ -70,9 +70,13 @@ impl Accounts for PartlyLoaded {
     fn book(&self, slot: u16, bytes: u64) {
         self.tables.book(slot, bytes);
     }
+    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
+        self.tables.spend_failsafe(rule, bytes, budget)
+    }
 }
 
 fn decide_for(plain: &PlainPacket, left: &mut Packet, tables: &PartlyLoaded) -> Decision {
+    tables.tables.now_ns.store(plain.now * PlainPacket::TICK_NS, Ordering::Relaxed);
     let (parsed, mut packet) = parsed(plain, left);
     if plain.hook == Hook::Ingress {
         mirror(&mut packet);
@@ -118,6 +122,7 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
         loaded: case.loaded,
         used: BTreeMap::new(),
         addresses: &case.addresses,
+        spent: BTreeMap::new(),
         shared: 0,
     };
     let mut left = Packet::default();

@@ -227,16 +227,18 @@ fn pin() -> impl Strategy<Value = Pin> {
 }
 
 fn failsafe() -> impl Strategy<Value = Failsafe> {
-    (few(2, ports()), few(2, ports()), few(2, network()))
-        .prop_filter("a rule uses at least one dimension", |(local, remote, peers)| {
+    let budget = prop_oneof![2 => Just(None), 1 => (1..4000_u64).prop_map(Some)];
+    (few(2, ports()), few(2, ports()), few(2, network()), budget)
+        .prop_filter("a rule uses at least one dimension", |(local, remote, peers, _)| {
             !(local.is_empty() && remote.is_empty() && peers.is_empty())
         })
-        .prop_map(|(local_ports, remote_ports, peers)| Failsafe {
+        .prop_map(|(local_ports, remote_ports, peers, bytes_per_minute)| Failsafe {
             name: "rule".to_owned(),
             local_ports,
             remote_ports,
             peers,
             anywhere: true,
+            bytes_per_minute,
             line: 1,
         })
 }

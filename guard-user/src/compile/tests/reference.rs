@@ -83,6 +83,11 @@ pub(crate) struct PlainPacket {
     pub(crate) now: u64,
 }
 
+impl PlainPacket {
+    /// Nanoseconds of each step of `now`, for what goes by the minute.
+    pub(crate) const TICK_NS: u64 = 2_000_000_000;
+}
+
 /// Which tables can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loaded {
@@ -131,6 +136,8 @@ pub(crate) struct World<'a> {
     pub(crate) used: BTreeMap<u16, u64>,
     /// Addresses of the host.
     pub(crate) addresses: &'a BTreeSet<IpAddr>,
+    /// What failsafe rules have let pass, by rule: a minute, and bytes in it.
+    pub(crate) spent: BTreeMap<usize, (u64, u64)>,
     /// Packets that two exemptions covered together.
     pub(crate) shared: usize,
 }
@@ -173,7 +180,11 @@ impl World<'_> {
             return Answer::pass(Reason::Untagged);
         }
         let covers_all = |rule| layers.iter().all(|layer| failsafe_covers(rule, layer));
-        let is_failsafe = hops.is_empty() && self.policy.failsafe.iter().any(covers_all);
+        let rules = self.policy.failsafe.iter().enumerate();
+        let covering: Vec<usize> = match hops.is_empty() {
+            true => rules.filter(|(_, rule)| covers_all(rule)).map(|(number, _)| number).collect(),
+            false => Vec::new(),
+        };
 
         // Every destination with the layer whose ports its recipient would be named by.
         let destinations =
@@ -182,7 +193,7 @@ impl World<'_> {
         let mut forbidden = Vec::new();
         for (destination, layer) in destinations {
             let Some((jurisdiction, by)) = self.place(destination) else {
-                return match is_failsafe {
+                return match self.lets_pass(&covering, packet) {
                     true => Answer { denied: tag.clone(), tag, ..Answer::pass(Reason::Failsafe) },
                     false => Answer::no_tables(),
                 };
@@ -205,12 +216,14 @@ impl World<'_> {
             return Answer { jurisdiction, placed_by, tag, ..Answer::pass(reason) };
         };
         let denied: BTreeSet<usize> = forbidden.iter().flat_map(|one| one.4.iter().copied()).collect();
-        if is_failsafe {
+        if self.lets_pass(&covering, packet) {
             return Answer { jurisdiction, placed_by, tag, denied, ..Answer::pass(Reason::Failsafe) };
         }
         let mut answer = Answer {
             verdict: self.strictest(packet.hook, &denied),
             reason: match jurisdiction {
+                // What covers it and does not let it pass has a budget that is used up.
+                _ if !covering.is_empty() => Reason::FailsafeExhausted,
                 Jurisdiction::UNKNOWN => Reason::PlaceUnknown,
                 Jurisdiction::UNCERTAIN => Reason::PlaceUncertain,
                 _ => Reason::Forbidden,
@@ -229,8 +242,9 @@ impl World<'_> {
                     answer.reason = Reason::Exempt;
                     answer.exemption = Some(slot);
                 }
-                Err(Some(reason)) => answer.reason = reason,
-                Err(None) => {}
+                // That a budget is used up comes first.
+                Err(Some(reason)) if answer.reason != Reason::FailsafeExhausted => answer.reason = reason,
+                Err(_) => {}
             }
         }
         answer

@@ -122,6 +122,40 @@ fn who_carries_what_is_told() {
 }
 
 #[test]
+fn what_is_left_of_a_budget_is_told() {
+    let rule = "local_ports = [\"tcp/22\"]\nanywhere = true\n";
+    let explainer =
+        explainer_of(policy_of(&POLICY.replace(rule, &format!("{rule}bytes_per_minute = 250\n"))));
+    let from =
+        Surroundings { mark: 0x10, cgroup: Some("backup.slice".to_owned()), ..Surroundings::default() };
+    let told = |bytes, now| {
+        let packet = packet(end("192.0.2.10:22"), end("203.0.113.30:50000"), None).unwrap();
+        let told = explainer.explain(Hook::Egress, Parsed::Ip, &packet, &from, bytes, now);
+        (told.reason, text(&told))
+    };
+    let minute = 60_000_000_000;
+    let (reason, first) = told(200, 5 * minute);
+    assert_eq!(reason, Reason::Failsafe);
+    assert!(first.contains("of the 250 bytes a minute that the rule \"ssh\" lets pass"), "{first}");
+    let (reason, second) = told(100, 6 * minute - 1);
+    assert_eq!(reason, Reason::FailsafeExhausted);
+    assert!(
+        second.contains("the 250 bytes a minute that the rule \"ssh\" lets pass are used up"),
+        "{second}"
+    );
+    assert!(second.contains("verdict: flag, failsafe-exhausted"), "{second}");
+    // What still fits passes, and the next minute has all of it.
+    assert_eq!(
+        (told(50, 6 * minute - 1).0, told(1, 6 * minute - 1).0),
+        (Reason::Failsafe, Reason::FailsafeExhausted)
+    );
+    assert_eq!(
+        (told(250, 6 * minute).0, told(251, 7 * minute).0),
+        (Reason::Failsafe, Reason::FailsafeExhausted)
+    );
+}
+
+#[test]
 fn whether_an_address_is_the_hosts_is_told() {
     let pin = "[[pin]]\nname = \"own\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\", \"2001:db8::/32\"]\n";
     let explainer = explainer_of(policy_of(&(POLICY.to_owned() + pin)))

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use guard_common::abi::Hook;
+use guard_common::abi::failsafe::minute_at;
 
 use crate::config::policy::Action;
 use crate::daemon::engine::bypass::{BEING_ATTACHED, Difference};
@@ -48,6 +49,7 @@ impl Engine {
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_bypass(&mut problems, now);
         self.problems_of_volumes(&mut problems);
+        self.problems_of_failsafe(&mut problems, now);
         let unnoted = self.noting.difference(&self.config.policy);
         problems.extend(unnoted.map(|how| {
             Problem::of(
@@ -166,6 +168,21 @@ impl Engine {
                  sender counts as one, of all volumes"
             );
             problems.push(Problem::new(ProblemCode::CarriersFull, message));
+        }
+    }
+
+    /// Budgets that are used up: told until the minute in which that was is over.
+    fn problems_of_failsafe(&self, problems: &mut Vec<Problem>, now: Clocks) {
+        let observed = self.interfaces.observed.as_ref();
+        let uses = observed.and_then(|observed| observed.failsafe.as_ref()).into_iter().flatten();
+        for (rule, used) in self.config.policy.failsafe.iter().zip(uses) {
+            let Some(budget) = rule.bytes_per_minute.filter(|_| used.refused_ns != 0) else { continue };
+            if minute_at(used.refused_ns) == minute_at(now.boot_ns) {
+                let message = format!(
+                    "its {budget} bytes of this minute are used up: packets of pins are judged as if there was no such rule"
+                );
+                problems.push(Problem::of(ProblemCode::FailsafeExhausted, &rule.name, message));
+            }
         }
     }
 
