@@ -6,6 +6,7 @@
 
 mod account;
 mod bypass;
+pub mod failsafe;
 mod nat64;
 mod ports;
 mod socket;
@@ -18,6 +19,7 @@ use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
 pub use bypass::*;
+pub use failsafe::{FailsafeUse, MAX_BUDGET};
 pub use nat64::*;
 pub use ports::*;
 pub use socket::*;
@@ -25,7 +27,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -37,6 +39,8 @@ pub const MAX_EXEMPTIONS: usize = 256;
 pub const EXEMPTION_WORDS: usize = MAX_EXEMPTIONS / 64;
 /// Interval starts of the source addresses of all pins, for each family.
 pub const MAX_SOURCES: usize = 4096;
+/// Addresses of the host that the kernel knows at once.
+pub const MAX_HOST_ADDRESSES: usize = 16_384;
 /// Interval starts of failsafe peers and exemption recipients, for each family.
 pub const MAX_PEERS: usize = 4096;
 /// Interval starts of ports over all protocols.
@@ -329,7 +333,9 @@ pub mod dimension {
     pub const VOLUME: u32 = 2048;
     /// Not a selector's, and nothing that the kernel program goes by: the daemon has ways past the guard refused, for the next
     /// one to know whether they should be.
-    pub const REFUSES_BYPASS: u32 = 1 << 16;
+    pub const REFUSES_BYPASS: u32 = 8192;
+    /// With [`SOURCE`]: the host's own packets and addresses.
+    pub const HOST: u32 = 4096;
     /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
     pub const BESIDE_THE_BYTES: u32 = INTERFACE | CGROUP | MARK | USER | VOLUME;
 }
@@ -427,6 +433,12 @@ pub struct PolicyTable {
     pub exempt_places: [ExemptionSet; jurisdiction::COUNT],
     /// Exemptions of each pin.
     pub exempt_pins: [ExemptionSet; MAX_PINS],
+    /// Pins whose sources have the host itself: [`dimension::HOST`].
+    pub from_host: u64,
+    /// Failsafe rules that have a budget.
+    pub failsafe_bounded: u64,
+    /// Bytes on the wire that each of those lets pass in a minute; at most [`MAX_BUDGET`].
+    pub failsafe_budgets: [u64; MAX_FAILSAFES],
     /// Pins that select no volume.
     pub any_volume: u64,
     /// Pins that the volume in each slot lets match.
@@ -460,6 +472,7 @@ const _: () = {
     assert!(size_of::<Outcome>() == 32);
     assert!(size_of::<Provenance>() == 192);
     assert!(size_of::<ExemptionUse>() == 24);
+    assert!(size_of::<FailsafeUse>() == 16);
     assert!(offset_of!(ExemptionUse, charged) == 16);
     assert!(offset_of!(PolicyTable, permitted) == 128);
     assert!(size_of::<Nat64>() == 40);

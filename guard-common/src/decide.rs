@@ -17,10 +17,10 @@ use crate::verdict::{Reason, Verdict};
 pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
-use tag::tag_by_layer;
-pub use tag::{by_origin, cgroup_pins, failsafe_covers, remote_pins, source_pins, unplaced_pins};
+pub use tag::{by_origin, cgroup_pins, failsafe, remote_pins, source_pins, unplaced_pins};
+use tag::{made_here, tag_by_layer};
 
-pub use crate::tables::{ByOrigin, Recipient, Transfer};
+pub use crate::tables::{ByOrigin, FailsafeAnswer, Recipient, Transfer};
 pub use crate::trace::{NoTrace, Trace};
 
 /// What was decided for one packet, and on what.
@@ -129,8 +129,11 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
                 decision.reason = Reason::Exempt;
                 decision.exemption = slot;
             }
-            Err(Some(reason)) => decision.reason = reason,
-            Err(None) => {}
+            // That a budget is used up will not be so for long, and nothing else says it.
+            Err(Some(reason)) if decision.reason as u8 != Reason::FailsafeExhausted as u8 => {
+                decision.reason = reason;
+            }
+            Err(_) => {}
         }
     }
     decision
@@ -160,13 +163,14 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         return Decision { unplaced, ..unreadable(hook, policy, by_origin, reason) };
     }
 
+    let made_here = made_here(hook, policy, origin);
     let mut tag = u64::from(policy.zero);
     for number in 0..MAX_LAYERS {
         if number as u32 >= packet.layer_count {
             break;
         }
         let Some(layer) = packet.layers.get(number) else { break };
-        let pins = by_origin & tag_by_layer(tables, policy, layer);
+        let pins = by_origin & tag_by_layer(tables, policy, layer, made_here);
         trace.tagged(number as u32, pins);
         tag |= pins;
     }
@@ -191,16 +195,23 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
             ..Decision::pass(reason)
         };
     }
-    let failsafe =
-        policy.dimensions & dimension::FAILSAFE != 0 && tables.failsafe_covers(policy, packet, trace);
+    let failsafe = match policy.dimensions & dimension::FAILSAFE {
+        0 => FailsafeAnswer::None as u32,
+        _ => {
+            // What comes in takes nothing from a budget.
+            let bytes = if hook as u8 == Hook::Egress as u8 { origin.wire_len() } else { 0 };
+            tables.failsafe(policy, packet, bytes, trace) as u32
+        }
+    };
+    let is_failsafe = failsafe == FailsafeAnswer::Passes as u32;
     let Some(judged) = judged else {
         // What keeps the host manageable passes without the geo tables too.
-        return match failsafe {
+        return match is_failsafe {
             true => Decision { tag, denied: tag, unplaced, ..Decision::pass(Reason::Failsafe) },
             false => Decision::no_tables(),
         };
     };
-    if failsafe {
+    if is_failsafe {
         return Decision {
             place: judged.place,
             destination: judged.number,
@@ -212,7 +223,11 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
     }
     Decision {
         verdict: strictest(hook, policy, judged.denied),
-        reason: forbidden_by(judged.place),
+        reason: if failsafe == FailsafeAnswer::Exhausted as u32 {
+            Reason::FailsafeExhausted
+        } else {
+            forbidden_by(judged.place)
+        },
         place: judged.place,
         exemption: NO_EXEMPTION,
         destination: judged.number,

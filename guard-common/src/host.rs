@@ -1,11 +1,14 @@
 //! The tables in the host's memory: what `explain`, `simulate` and the tests decide over.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_PARTIES, NO_USER, PolicyTable};
+use crate::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
+use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_PARTIES, NO_USER, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use crate::packet::Addr;
 use crate::tables::{Accounts, Origin, Tables};
 
 /// The steps of the decision that [`Tables`] has as the functions of [`decide`](crate::decide) that they are named by:
@@ -30,13 +33,14 @@ macro_rules! steps_as_decided {
             $crate::decide::by_origin(hook, policy, origin)
         }
 
-        fn failsafe_covers<R: $crate::trace::Trace>(
+        fn failsafe<R: $crate::trace::Trace>(
             &self,
             policy: &$crate::abi::PolicyTable,
             packet: &$crate::packet::Packet,
+            bytes: u64,
             trace: &mut R,
-        ) -> bool {
-            $crate::decide::failsafe_covers(policy, packet, trace)
+        ) -> $crate::tables::FailsafeAnswer {
+            $crate::decide::failsafe(self, policy, packet, bytes, trace)
         }
 
         fn source_pins(&self, policy: &$crate::abi::PolicyTable, address: $crate::packet::Addr) -> u64 {
@@ -73,14 +77,28 @@ pub struct HostTables {
     pub charged: Box<[AtomicU64; MAX_EXEMPTIONS]>,
     /// Bytes that each exemption has let through.
     pub used: Box<[AtomicU64; MAX_EXEMPTIONS]>,
+    /// Addresses of the host.
+    pub addresses: BTreeSet<Addr>,
+    /// What each failsafe rule with a budget has let pass, as [`FailsafeUse::spent`](crate::abi::FailsafeUse::spent).
+    pub failsafe_spent: Box<[AtomicU64; MAX_FAILSAFES]>,
+    /// When the packet is judged, nanoseconds of `CLOCK_BOOTTIME`: what those budgets go by.
+    pub now_ns: AtomicU64,
 }
 
 impl HostTables {
-    /// Tables of a generation whose exemptions are all unused.
+    /// Tables of a generation whose exemptions are all unused, on a host without addresses.
     #[must_use]
     pub fn new(policy: Box<PolicyTable>, geo: GeoImage) -> Self {
         let zeroes = || Box::new([const { AtomicU64::new(0) }; MAX_EXEMPTIONS]);
-        Self { policy, geo, charged: zeroes(), used: zeroes() }
+        Self {
+            policy,
+            geo,
+            charged: zeroes(),
+            used: zeroes(),
+            addresses: BTreeSet::new(),
+            failsafe_spent: Box::new([const { AtomicU64::new(0) }; MAX_FAILSAFES]),
+            now_ns: AtomicU64::new(0),
+        }
     }
 }
 
@@ -117,6 +135,10 @@ impl Tables for HostTables {
         Some(&self.policy)
     }
 
+    fn is_of_host(&self, address: Addr) -> bool {
+        self.addresses.contains(&address)
+    }
+
     crate::steps_as_decided!();
 }
 
@@ -141,6 +163,16 @@ impl Accounts for HostTables {
         if let Some(used) = self.used.get(usize::from(slot)) {
             used.fetch_add(bytes, Ordering::Relaxed);
         }
+    }
+
+    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
+        let Some(kept) = self.failsafe_spent.get(rule as usize) else { return false };
+        let minute = minute_at(self.now_ns.load(Ordering::Relaxed));
+        let spend = |spent: u64| {
+            let spent = if minute_of(spent) < minute { begun(minute) } else { spent };
+            (bytes_of(spent) + bytes <= budget).then_some(spent + bytes)
+        };
+        kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 }
 

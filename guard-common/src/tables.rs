@@ -65,6 +65,35 @@ pub trait Accounts {
     /// Books a charge whose packet goes. What is booked is never taken back, so that whoever reads it
     /// meanwhile reads what has passed and no more.
     fn book(&self, slot: u16, bytes: u64);
+
+    /// Charges a failsafe rule with these bytes on the wire unless that would take it past what it may let pass in a
+    /// minute, which is one of `CLOCK_BOOTTIME`. True where the bytes were charged, over all processors together.
+    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool;
+}
+
+/// What failsafe rules say to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FailsafeAnswer {
+    /// None covers it.
+    None = 0,
+    /// One lets it pass.
+    Passes = 1,
+    /// Those that cover it have used up their budgets.
+    Exhausted = 2,
+}
+
+impl FailsafeAnswer {
+    /// The answer of this number; of one that none has, that nothing covers the packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_code(code: u32) -> Self {
+        match code {
+            1 => Self::Passes,
+            2 => Self::Exhausted,
+            _ => Self::None,
+        }
+    }
 }
 
 /// The tables of one generation.
@@ -83,12 +112,21 @@ pub trait Tables: GeoTables + Accounts {
     /// `decide::by_origin`.
     fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin;
 
-    /// `decide::failsafe_covers`.
-    fn failsafe_covers<R: Trace>(&self, policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool;
+    /// `decide::failsafe`.
+    fn failsafe<R: Trace>(
+        &self,
+        policy: &PolicyTable,
+        packet: &Packet,
+        bytes: u64,
+        trace: &mut R,
+    ) -> FailsafeAnswer;
 
     /// `decide::source_pins`. The kernel program remembers the last answer: what a storage host sends comes from few
     /// addresses.
     fn source_pins(&self, policy: &PolicyTable, address: Addr) -> u64;
+
+    /// Whether this is an address of the host. What is known of that belongs to no generation.
+    fn is_of_host(&self, address: Addr) -> bool;
 
     /// `decide::remote_pins`.
     fn remote_pins(&self, policy: &PolicyTable, port_key: u32) -> u64;

@@ -12,6 +12,9 @@ pub trait Trace {
     /// The failsafe rules that cover this layer and those around it.
     #[inline(always)]
     fn failsafe(&mut self, _layer: u32, _rules: u64) {}
+    /// A failsafe rule with a budget covers the packet: whether enough of it is left.
+    #[inline(always)]
+    fn budget(&mut self, _rule: u32, _is_left: bool) {}
     /// Where a destination is, and which of the packet's pins forbid it.
     #[inline(always)]
     fn placed(&mut self, _layer: u32, _destination: Addr, _place: Place, _denied: u64) {}

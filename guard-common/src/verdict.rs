@@ -121,6 +121,8 @@ reasons! {
     NoTables = 17, "no-tables";
     /// More packets are being judged on this processor at once than there is room for.
     Busy = 18, "busy";
+    /// A pin forbids the destination, and the failsafe rule that would let the packet pass has used up its budget.
+    FailsafeExhausted = 19, "failsafe-exhausted";
 }
 
 impl Reason {

@@ -1,11 +1,15 @@
 //! The tables of a generation as views into the maps.
 
+use guard_common::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
 use guard_common::abi::{Live, PolicyTable};
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::tables::Accounts;
 
 use crate::atomic;
-use crate::maps::{CONTROL, EXEMPTION_USE, POLICY, V4_ENTRIES, V4_INDEX, V6_DETAIL, V6_ENTRIES, V6_INDEX};
+use crate::clock::boot_ns;
+use crate::maps::{
+    CONTROL, EXEMPTION_USE, FAILSAFE_USE, POLICY, V4_ENTRIES, V4_INDEX, V6_DETAIL, V6_ENTRIES, V6_INDEX,
+};
 
 /// The slots of the generation that was live when the packet came.
 #[derive(Clone, Copy)]
@@ -98,5 +102,29 @@ impl Accounts for Generation {
                 atomic::fetch_add(&raw mut (*used).packets, 1);
             }
         }
+    }
+
+    #[inline(always)]
+    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
+        let Some(used) = FAILSAFE_USE.get_ptr_mut(rule) else { return false };
+        let now = boot_ns();
+        let minute = minute_at(now);
+        // SAFETY: as in `charge`; the time of a refusal is a word of its own, of which any writer's is as good.
+        unsafe {
+            let spent = &raw mut (*used).spent;
+            let before = core::ptr::read_volatile(spent);
+            if minute_of(before) < minute {
+                // Whoever is first begins the minute. Where another packet of the minute before comes in between, this
+                // one counts for that, and the next one begins it.
+                atomic::replace(spent, before, begun(minute));
+            }
+            let before = atomic::fetch_add(spent, bytes);
+            if bytes_of(before) + bytes <= budget {
+                return true;
+            }
+            atomic::sub(spent, bytes);
+            core::ptr::write_volatile(&raw mut (*used).refused_ns, now);
+        }
+        false
     }
 }

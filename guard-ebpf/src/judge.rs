@@ -5,7 +5,7 @@ use guard_common::abi::{
     dimension,
 };
 use guard_common::decide::{self, Decision, NoTrace, Wanted};
-use guard_common::packet::{Fault, Link, Packet, Parsed};
+use guard_common::packet::{Fault, Link, Packet, Parsed, contradicts};
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::accounting::account;
@@ -68,6 +68,13 @@ fn judge_in<S: Source>(
     let by_volume = policy.dimensions & dimension::VOLUME != 0;
     scratch.provenance.volumes = if by_volume { source.volumes() } else { 0 };
     parse(number, link, source, scratch);
+    if link as u8 == Link::Raw as u8
+        && scratch.parsed == Parsed::Ip.code()
+        && !scratch::judges_test_runs()
+        && source.told_ethertype().is_some_and(|told| contradicts(scratch.header[0], told))
+    {
+        scratch.parsed = Parsed::Malformed(Fault::Opaque).code();
+    }
     let segment_size = source.segment_size();
     if segment_size != 0
         && scratch.parsed == Parsed::Ip.code()
@@ -192,7 +199,7 @@ fn exempt(number: u32, generation: Generation, scratch: &mut Scratch) {
         outcome.exemption = answer as u16;
     } else {
         outcome.exemption = NO_EXEMPTION;
-        if answer != 0 {
+        if answer != 0 && outcome.reason != Reason::FailsafeExhausted as u8 {
             outcome.reason = answer as u8;
         }
     }

@@ -6,13 +6,14 @@
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FileKey, FlowKey,
-    FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS,
-    MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable,
-    SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
+    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FailsafeUse, FileKey,
+    FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES,
+    MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES, MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES,
+    MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable, SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
+use guard_common::packet::Addr;
 
 use crate::socket_storage::SocketStorage;
 
@@ -43,9 +44,17 @@ pub static V6_ENTRIES: Array<V6Entries> = Array::pinned(2, 0);
 #[map(name = "V6_DETAIL")]
 pub static V6_DETAIL: Array<Detail> = Array::pinned(2, 0);
 
+/// Addresses of the host: of no generation, for they come and go by themselves. The daemon keeps them.
+#[map(name = "HOST_ADDRESSES")]
+pub static HOST_ADDRESSES: HashMap<Addr, u8> = HashMap::pinned(MAX_HOST_ADDRESSES as u32, NO_PREALLOC);
+
 /// What each exemption has let through: of no generation, so that a reload loses nothing.
 #[map(name = "EXEMPTION_USE")]
 pub static EXEMPTION_USE: Array<ExemptionUse> = Array::pinned(MAX_EXEMPTIONS as u32, 0);
+
+/// What each failsafe rule with a budget has let pass, by its number.
+#[map(name = "FAILSAFE_USE")]
+pub static FAILSAFE_USE: Array<FailsafeUse> = Array::pinned(MAX_FAILSAFES as u32, 0);
 
 /// 1 for each slot whose exemption is closed by an order that the disk has not taken. No program reads it: it is
 /// kept here for a daemon that starts again.

@@ -26,6 +26,18 @@ const TRIES: u32 = 8;
 #[unsafe(no_mangle)]
 static PREEMPTIBLE: Global<u32> = Global::new(0);
 
+/// 1 where frames of test runs alone are judged, else 0. The kernel takes two bytes of such a frame for the EtherType that
+/// its sender told, also where it has no Ethernet header.
+#[unsafe(no_mangle)]
+static TEST_RUNS: Global<u32> = Global::new(0);
+
+/// Whether frames of test runs alone are judged.
+#[inline(always)]
+#[must_use]
+pub fn judges_test_runs() -> bool {
+    TEST_RUNS.load() != 0
+}
+
 /// Whether another program of the same hook may run on this CPU before this one ends.
 #[inline(always)]
 #[must_use]

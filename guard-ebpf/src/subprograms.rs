@@ -7,6 +7,7 @@ use guard_common::decide::{self, NoTrace, Transfer};
 use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed, segment};
 
 use crate::generation::Generation;
+use crate::maps::HOST_ADDRESSES;
 use crate::scratch::{self, Scratch};
 use crate::{counters, records, untagged};
 
@@ -112,14 +113,15 @@ pub extern "C" fn borderguard_by_origin(number: u32, live: u32) -> u32 {
     0
 }
 
-/// [`decide::failsafe_covers`] the packet in the scratch of this number, over the slots of this live word: 1 or 0.
+/// [`decide::failsafe`] for the packet in the scratch of this number, of so many bytes on the wire, over the slots of this
+/// live word: the number of a [`FailsafeAnswer`](decide::FailsafeAnswer).
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn borderguard_failsafe(number: u32, live: u32) -> u32 {
+pub extern "C" fn borderguard_failsafe(number: u32, live: u32, bytes: u64) -> u32 {
     let generation = Generation::of(live);
     match (scratch(number), generation.policy()) {
         (Some(scratch), Some(policy)) => {
-            u32::from(decide::failsafe_covers(policy, &scratch.packet, &mut NoTrace))
+            decide::failsafe(&generation, policy, &scratch.packet, bytes, &mut NoTrace) as u32
         }
         _ => 0,
     }
@@ -132,6 +134,13 @@ pub extern "C" fn borderguard_source_pins(hi: u64, lo: u64, live: u32) -> u64 {
     let generation = Generation::of(live);
     // Without tables nothing is known to be not pinned.
     generation.policy().map_or(u64::MAX, |policy| decide::source_pins(policy, Addr { hi, lo }))
+}
+
+/// Whether the address with these halves is one of the host's: 1 or 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_is_of_host(hi: u64, lo: u64) -> u32 {
+    u32::from(HOST_ADDRESSES.get_ptr(Addr { hi, lo }).is_some())
 }
 
 /// [`decide::remote_pins`] of the port of this key, over the slots of this live word.

@@ -1,7 +1,7 @@
 //! The tables as the decision asks for them: each step is a subprogram, and the last answers are remembered.
 
 use guard_common::abi::{Hook, MAX_EXEMPTIONS, Place, PolicyTable, dimension};
-use guard_common::decide::{self, ByOrigin, Recipient, Trace, Transfer};
+use guard_common::decide::{self, ByOrigin, FailsafeAnswer, Recipient, Trace, Transfer};
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::{Addr, Packet};
 use guard_common::tables::{Accounts, Origin, Tables};
@@ -67,6 +67,10 @@ impl Accounts for KernelTables {
     fn book(&self, slot: u16, bytes: u64) {
         self.generation.book(slot, bytes);
     }
+    #[inline(always)]
+    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
+        self.generation.spend_failsafe(rule, bytes, budget)
+    }
 }
 
 impl Tables for KernelTables {
@@ -108,8 +112,14 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn failsafe_covers<R: Trace>(&self, _policy: &PolicyTable, _packet: &Packet, _trace: &mut R) -> bool {
-        subprograms::borderguard_failsafe(self.scratch, self.live()) != 0
+    fn failsafe<R: Trace>(
+        &self,
+        _policy: &PolicyTable,
+        _packet: &Packet,
+        bytes: u64,
+        _trace: &mut R,
+    ) -> FailsafeAnswer {
+        FailsafeAnswer::from_code(subprograms::borderguard_failsafe(self.scratch, self.live(), bytes))
     }
 
     #[inline(always)]
@@ -124,6 +134,11 @@ impl Tables for KernelTables {
         let pins = subprograms::borderguard_source_pins(address.hi, address.lo, self.live());
         *last = LastLookup { address, generation: policy.generation, value: pins };
         pins
+    }
+
+    #[inline(always)]
+    fn is_of_host(&self, address: Addr) -> bool {
+        subprograms::borderguard_is_of_host(address.hi, address.lo) != 0
     }
 
     #[inline(always)]

@@ -23,6 +23,10 @@ const BY_PORT: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"
 const BY_ADDRESS: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
     [pin.select]\nsources = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n";
 
+/// The mailbox by its host, whatever its addresses are.
+const BY_HOST: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
+    [pin.select]\nsources = [\"host\"]\n";
+
 /// Frames with the mark that come to the US and to Belgium, of what `send` sends to a host of that name.
 fn arrive(bed: &Bed, send: impl Fn(&str)) -> [usize; 2] {
     [US, BELGIUM].map(|host| {
@@ -323,4 +327,59 @@ fn a_second_address_of_the_host() {
         let socket = bed.host(STORE).unwrap().run(|| UdpSocket::bind("192.0.2.66:0")).unwrap().unwrap();
         let _dropped = socket.send_to(MARK, client(host, Family::V4));
     });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_address_that_the_host_gets_a_moment_before() {
+    attempt(
+        "new-address",
+        BY_HOST,
+        |_| (),
+        |bed, host| {
+            let store = bed.host(STORE).unwrap();
+            store.ip(&["address", "add", "192.0.2.66/32", "dev", HOST_INTERFACE]).unwrap();
+            let socket = store.run(|| UdpSocket::bind("192.0.2.66:0")).unwrap().unwrap();
+            let _dropped = socket.send_to(MARK, client(host, Family::V4));
+            drop(socket);
+            store.ip(&["address", "del", "192.0.2.66/32", "dev", HOST_INTERFACE]).unwrap();
+        },
+    );
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_container_that_sends_with_an_address_of_the_host() {
+    let bed = Bed::new("host-address").unwrap();
+    let container = Netns::new("container").unwrap();
+    let store = bed.host(STORE).unwrap();
+    container.link("eth0", store, "ctr0").unwrap();
+    store.forward().unwrap();
+    // Who forwards takes packets with its own addresses only so.
+    for key in ["all/rp_filter", "ctr0/rp_filter"] {
+        store.sysctl(&format!("ipv4/conf/{key}"), "0").unwrap();
+    }
+    store.sysctl("ipv4/conf/ctr0/accept_local", "1").unwrap();
+    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
+    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
+    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
+    // IPPROTO_RAW: the header is the sender's.
+    let send_from = |from: Ipv4Addr, host: &str| {
+        let packet = Packet::new().with(Ipv4::to(v4(host)).from(from)).udp(MAIL_PORT, CLIENT_PORT);
+        let to = SocketAddr::new(v4(host).into(), 0);
+        let packet = packet.payload(MARK).build();
+        let _dropped = rustix::net::sendto(raw(&container, 255), &packet, SendFlags::empty(), &to);
+    };
+    let [own, hosts] = [Ipv4Addr::new(192, 0, 2, 130), v4(STORE)];
+    for from in [own, hosts] {
+        let [us, belgium] = arrive(&bed, |host| send_from(from, host));
+        assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium} from {from}");
+    }
+    bed.configure(BY_HOST).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let [us, belgium] = arrive(&bed, |host| send_from(hosts, host));
+    assert_eq!(us, 0, "with the mark in the US");
+    assert!(belgium > 0, "the twin arrives");
+    let [us, belgium] = arrive(&bed, |host| send_from(own, host));
+    assert!(us > 0 && belgium > 0, "a container's own address is not the host's: {us} and {belgium}");
 }

@@ -113,6 +113,38 @@ fn the_failsafe_always_passes() {
     assert!(events.iter().all(|event| event["jurisdiction"] == "US"), "{events:?}");
 }
 
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_failsafe_rule_lets_as_many_bytes_of_pins_pass_in_a_minute_as_it_may() {
+    // A datagram of `send` is less than 100 bytes on the wire.
+    const BUDGET: u64 = 1000;
+    let bed = Bed::new("budget").unwrap();
+    let failsafe = format!(
+        "[[failsafe]]\nname = \"rescue\"\nlocal_ports = [\"udp/1-65535\"]\nanywhere = true\nbytes_per_minute = {BUDGET}\n"
+    );
+    bed.configure(&format!("{failsafe}{PIN}")).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    // Not in two minutes of the kernel's clock.
+    let into = guard_user::exemption::Clocks::read().boot_ns / 1_000_000_000 % 60;
+    if into > 40 {
+        std::thread::sleep(Duration::from_secs(60 - into));
+    }
+    let arrived = bed.send(40, MAIL_PORT, US, Family::V4).unwrap();
+    assert!((5..=40).contains(&arrived) && arrived < 40, "{arrived}");
+    assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    let status = bed.status().unwrap();
+    let passed = status.totals.iter().find(|row| row.reason == "failsafe").unwrap();
+    assert!(passed.packets == arrived && passed.bytes <= BUDGET, "{passed:?}");
+    assert_eq!(packets(&status, "egress", "drop", "failsafe-exhausted"), 45 - arrived, "{:?}", status.totals);
+    let is_it = |problem: &Problem| problem.to_string().contains("rescue");
+    assert!(status.problems.iter().any(is_it), "{:?}", status.problems);
+    let told = |event: &Value| event["reason"] == "failsafe-exhausted" && event["verdict"] == "drop";
+    bed.event(Duration::from_secs(5), "an event of it", told).unwrap();
+    // What no pin has, and what its pins permit, is never held up.
+    assert_eq!(bed.send(40, OTHER_PORT, US, Family::V4).unwrap(), 40);
+    assert_eq!(bed.send(40, MAIL_PORT, BELGIUM, Family::V4).unwrap(), 40);
+}
+
 /// Whether a client can open a session with the mailbox.
 fn session_opens(bed: &Bed, from: &str, family: Family) -> bool {
     let mailbox = SocketAddr::new(bed::address(STORE, family).unwrap(), MAIL_PORT);

@@ -7,12 +7,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
 use guard_common::abi::Hook;
-use guard_common::packet::Link;
+use guard_common::packet::{Addr, Fault, Link, Parsed, contradicts};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Ipv6, Ipv6Fragment, Packet, Routing, SourceRoute};
@@ -36,6 +36,11 @@ anywhere = true
 name = "monitoring"
 peers = ["203.0.113.250/32"]
 remote_ports = ["udp/1-1024"]
+[[failsafe]]
+name = "tight"
+peers = ["203.0.113.130/32"]
+remote_ports = ["udp/53"]
+bytes_per_minute = 1
 [[site]]
 name = "dublin"
 jurisdiction = "IE"
@@ -72,6 +77,14 @@ permit = ["US"]
 action = "observe"
 [pin.select]
 marks = ["0x10/0xff"]
+[[pin]]
+name = "host"
+home = "IE"
+action = "flag"
+ingress = "flag"
+[pin.select]
+sources = ["host"]
+ports = ["tcp/25"]
 "#;
 
 fn policy() -> Policy {
@@ -295,6 +308,16 @@ fn least(hook: Hook) -> usize {
     }
 }
 
+/// Where packets come from that have this mark.
+fn marked(mark: u32) -> Surroundings {
+    Surroundings { interface: Some("lo".to_owned()), mark, ..Surroundings::default() }
+}
+
+/// Where packets come from that the host only forwards.
+fn forwarded() -> Surroundings {
+    Surroundings { is_forwarded: true, ..marked(0) }
+}
+
 struct Both {
     kernel: LinuxKernel,
     explainer: Explainer,
@@ -303,9 +326,8 @@ struct Both {
 }
 
 impl Both {
-    fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], mark: u32) {
-        let from = Surroundings { interface: Some("lo".to_owned()), mark, ..Surroundings::default() };
-        let origin = self.explainer.origin(&from, frame.len() as u64);
+    fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], from: &Surroundings) {
+        let origin = self.explainer.origin(from, frame.len() as u64);
         let by_kernel = match self.kernel.judge_frame(hook, link, frame, &origin) {
             Ok(judged) => judged,
             // The kernel's test run wants an Ethernet header, and at TC a whole IP header behind it.
@@ -317,7 +339,7 @@ impl Both {
         };
         let (parsed, packet) = parse_frame(link, frame);
         // Every exemption here is valid now or has long expired: which moment it is does not matter.
-        let told = self.explainer.explain(hook, parsed, &packet, &from, frame.len() as u64, 1 << 40);
+        let told = self.explainer.explain(hook, parsed, &packet, from, frame.len() as u64, 1 << 40);
         assert_eq!(
             (by_kernel.verdict, by_kernel.reason),
             (told.verdict, told.reason),
@@ -341,37 +363,48 @@ fn the_kernel_decides_as_the_host_does() {
     can_bpf().unwrap();
     let every = every();
     let pins = BpfFs::new("differential").unwrap();
-    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
+    let mut kernel = support::open_to_judge(&pins.path().join("guard")).unwrap();
     let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
     let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
     assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));
 
     let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
+    let addresses = [IpAddr::from(STORAGE[2]), IpAddr::from(STORAGE_V6[1])];
+    let explainer = explainer.with_addresses(addresses.map(Addr::from).into());
+    kernel.know_addresses(&explainer.tables().addresses).unwrap();
     kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
     let mut both = Both { kernel, explainer, seen: BTreeMap::new(), refused: 0 };
     let frames = frames();
     // Leaving without a mark meets every reason; the other ways may leave frames out.
     for (link, frame) in &frames {
-        both.judge(Hook::Egress, *link, frame, 0);
+        both.judge(Hook::Egress, *link, frame, &marked(0));
+    }
+    for (link, frame) in frames.iter().step_by(every) {
+        both.judge(Hook::Egress, *link, frame, &forwarded());
     }
     for (hook, mark) in [(Hook::Egress, 0x110), (Hook::Ingress, 0), (Hook::Ingress, 0x110)] {
         for (link, frame) in frames.iter().step_by(every) {
-            both.judge(hook, *link, frame, mark);
+            both.judge(hook, *link, frame, &marked(mark));
         }
     }
     // Every header cut at every byte, of one frame of each kind.
     let kinds = frames.iter().take(21).chain(frames.iter().rev().take(27));
     for (number, (link, frame)) in kinds.enumerate() {
         for cut in (1 + number % every..frame.len()).step_by(every) {
-            both.judge(Hook::Egress, *link, &frame[..cut], 0);
-            both.judge(Hook::Ingress, *link, &frame[..cut], 0);
+            both.judge(Hook::Egress, *link, &frame[..cut], &marked(0));
+            both.judge(Hook::Ingress, *link, &frame[..cut], &marked(0));
         }
     }
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
     for _ in 0..MUTATED / every {
         let (link, frame) = numbers.mutate(&frames);
         let hook = if numbers.below(3) == 0 { Hook::Ingress } else { Hook::Egress };
-        both.judge(hook, link, &frame, if numbers.below(4) == 0 { 0x10 } else { 0 });
+        let from = match numbers.below(8) {
+            0 | 1 => marked(0x10),
+            2 => forwarded(),
+            _ => marked(0),
+        };
+        both.judge(hook, link, &frame, &from);
     }
     println!("{:#?}, {} too short for the kernel", both.seen, both.refused);
     for reason in Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::NoTables | Reason::Busy)) {
@@ -384,4 +417,59 @@ fn the_kernel_decides_as_the_host_does() {
             both.seen
         );
     }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_bare_packet_that_is_not_what_its_sender_says_is_opaque() {
+    can_bpf().unwrap();
+    let pins = BpfFs::new("bare").unwrap();
+    let mut kernel = support::open(&pins.path().join("guard")).unwrap();
+    let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
+    kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
+    let from = marked(0x10);
+    let mut seen = BTreeMap::new();
+    let mut judge = |frame: &[u8]| {
+        if frame.len() < least(Hook::Egress) {
+            return;
+        }
+        // Two bytes that the test run takes for the EtherType: of IPv4 the begin of the source, of IPv6 its middle.
+        let told = u16::from_be_bytes([frame[12], frame[13]]);
+        let (parsed, packet) = match parse_frame(Link::Raw, frame) {
+            (Parsed::Ip, packet) if contradicts(frame[0], told) => (Parsed::Malformed(Fault::Opaque), packet),
+            read => read,
+        };
+        let len = frame.len() as u64;
+        let by_kernel =
+            kernel.judge_frame(Hook::Egress, Link::Raw, frame, &explainer.origin(&from, len)).unwrap();
+        let by_host = explainer.explain(Hook::Egress, parsed, &packet, &from, len, 1 << 40);
+        assert_eq!(
+            (by_kernel.verdict, by_kernel.reason),
+            (by_host.verdict, by_host.reason),
+            "{told:#06x} {frame:02x?}"
+        );
+        *seen.entry(by_kernel.reason.name()).or_insert(0) += 1;
+    };
+    let mut bare: Vec<Vec<u8>> = Vec::new();
+    for to in PEERS {
+        for source in [[8, 0, 2, 10], [134, 221, 2, 10], STORAGE[0]] {
+            bare.extend(around_v4(&Packet::new(), source, to).into_iter().map(|packet| packet.build()));
+        }
+    }
+    for to in PEERS_V6 {
+        for middle in [0x86dd, 0x0800, 1] {
+            let source = [0x2001, 0xdb8, middle, 0, 0, 0, 0, 0x10];
+            bare.extend(around_v6(&Packet::new(), source, to).into_iter().map(|packet| packet.build()));
+        }
+    }
+    for frame in bare.iter().step_by(every()) {
+        judge(frame);
+        // A label of MPLS, or anything else, with the version of the other family and of none.
+        for version in [0x40, 0x60, 0x00] {
+            judge(&[&[frame[0] & 0xf | version], &frame[1..]].concat());
+        }
+    }
+    let times = |reason: Reason| seen.get(reason.name()).copied().unwrap_or(0);
+    assert!(times(Reason::Opaque) > 50 && times(Reason::Permitted) > 10, "{seen:?}");
+    assert!(times(Reason::Forbidden) > 10 && times(Reason::BadHeader) > 10, "{seen:?}");
 }

@@ -160,7 +160,7 @@ fn a_generation_judges_and_counts() {
 #[ignore = "needs root and BPF"]
 fn every_hook_and_link_has_its_program() {
     let pins = PinPlace::new("hooks");
-    let mut kernel = pins.open();
+    let mut kernel = support::open_to_judge(&pins.path()).unwrap();
     kernel.publish(&policy(1, "\"IE\""), Some(&geo("US"))).unwrap();
     let whole = frame(OTHER);
     let raw = &whole[14..];

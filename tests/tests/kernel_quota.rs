@@ -1,4 +1,4 @@
-//! The judgement itself on all CPUs at once: a quota is charged to its last bytes, and never passed.
+//! The judgement itself on all CPUs at once: a quota, and a budget of a minute, is charged to its last bytes, and never passed.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 mod support;
@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aya::EbpfLoader;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use guard_common::abi::failsafe::minute_at;
 use guard_common::abi::{ExemptionUse, Hook};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, KernelExemption, policy_table};
 use guard_user::config::policy::{PortRange, Protocol};
 use guard_user::config::{self, Surroundings};
+use guard_user::exemption::Clocks;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{CLIENT, PinPlace, STORAGE, geo};
 
@@ -129,4 +131,62 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
     let refused = of(Verdict::Drop, Reason::ExemptionExhausted);
     let judged: u64 = SIZES.iter().map(|size| QUOTA / size + 1).sum();
     assert_eq!(passed.packets + refused.packets, judged * cpus as u64, "{totals:?}");
+}
+
+/// Bytes that the failsafe rule lets pass in a minute.
+const BUDGET: u64 = 4_000_000;
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn all_cpus_at_once_spend_a_budget_of_a_minute_and_no_more() {
+    let place = PinPlace::new("budget");
+    let mut kernel = place.open();
+    let text = format!(
+        "[host]\ninterfaces = [\"lo\"]\n[[failsafe]]\nname = \"rescue\"\npeers = [\"203.0.113.0/24\"]\n\
+         bytes_per_minute = {BUDGET}\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n\
+         sources = [\"192.0.2.0/24\"]\n"
+    );
+    let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
+    let table = policy_table(&checked.policy, &[], &HostFacts::default(), 1).unwrap();
+    kernel.publish(&table, Some(&geo("US"))).unwrap();
+    let mut ebpf = EbpfLoader::new()
+        .default_map_pin_directory(place.path().join("maps"))
+        .load(guard_user::kernel::bench_object())
+        .unwrap();
+    let program: &mut SchedClassifier = ebpf.program_mut("bench_egress").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    let program = &*program;
+    // Minutes of the kernel's clock that this takes, begun ones too.
+    let begin = minute_at(Clocks::read().boot_ns);
+    std::thread::scope(|scope| {
+        for cpu in 0..std::thread::available_parallelism().unwrap().get() {
+            scope.spawn(move || {
+                let mut set = CpuSet::new();
+                set.set(cpu);
+                sched_setaffinity(None, &set).unwrap();
+                for size in SIZES {
+                    let (context, frame) = ([0; 164], frame(PORTS[0], size));
+                    let options = TestRunOptions {
+                        data_in: Some(&frame),
+                        ctx_in: Some(&context),
+                        repeat: u32::try_from(BUDGET / size + 1).unwrap(),
+                        ..TestRunOptions::default()
+                    };
+                    program.test_run(options).unwrap();
+                }
+            });
+        }
+    });
+    let minutes = minute_at(Clocks::read().boot_ns) - begin + 1;
+    let totals = kernel.totals().unwrap();
+    let of = |reason| {
+        let rows = totals.iter().filter(|row| (row.hook, row.reason) == (Hook::Egress, reason));
+        rows.map(|row| row.count.bytes).sum::<u64>()
+    };
+    let (passed, smallest) = (of(Reason::Failsafe), SIZES[3]);
+    assert!(passed <= BUDGET * minutes, "{passed} in {minutes} minutes");
+    assert!(passed + smallest > BUDGET, "{passed}: one more of {smallest} bytes would have had room");
+    assert!(of(Reason::FailsafeExhausted) > BUDGET, "{totals:?}");
+    let used = kernel.failsafe_uses().unwrap();
+    assert!(used[0].refused_ns > 0 && used[1].refused_ns == 0, "{used:?}");
 }

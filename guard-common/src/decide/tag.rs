@@ -2,13 +2,13 @@
 //! and the sets of its ports and peers.
 
 use crate::abi::{
-    self, Hook, MAX_CGROUP_LEVELS, MAX_INTERFACES, MAX_VOLUMES, PolicyTable, SmallTable, SmallTable6,
-    dimension,
+    self, Hook, MAX_CGROUP_LEVELS, MAX_FAILSAFES, MAX_INTERFACES, MAX_VOLUMES, PolicyTable, SmallTable,
+    SmallTable6, dimension,
 };
 use crate::interval;
 use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
 use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_point, steps};
-use crate::tables::{ByOrigin, Origin, Tables};
+use crate::tables::{Accounts, ByOrigin, FailsafeAnswer, Origin, Tables};
 use crate::trace::Trace;
 
 /// The pins that the packet's interface, mark, cgroup, user and volumes let match: what needs no header.
@@ -141,12 +141,34 @@ pub(super) fn nonzero_mask(number: u64) -> u64 {
     !mask_if_equal(number, 0)
 }
 
-/// The pins that a layer's source address and its ports let match.
+/// The pins that match because the host itself makes the packet, whatever address it has: an address that came a moment
+/// ago is not known yet, and a raw socket sends with any.
+///
+/// What the host forwards came in by an interface. Nothing that comes in was made here.
 #[inline(always)]
-pub(super) fn tag_by_layer<T: Tables>(tables: &T, policy: &PolicyTable, layer: &Layer) -> u64 {
+pub(super) fn made_here<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
+    if policy.dimensions & dimension::HOST == 0 || hook as u8 == Hook::Ingress as u8 {
+        return u64::from(policy.zero);
+    }
+    policy.from_host & mask_if_equal(u64::from(origin.ingress_ifindex()), 0)
+}
+
+/// The pins that a layer's source address and its ports let match. `made_here`: those that match whatever the address.
+#[inline(always)]
+pub(super) fn tag_by_layer<T: Tables>(
+    tables: &T,
+    policy: &PolicyTable,
+    layer: &Layer,
+    made_here: u64,
+) -> u64 {
     let mut pins = policy.pins;
     if policy.dimensions & dimension::SOURCE != 0 {
-        pins &= tables.source_pins(policy, layer.src);
+        let mut matching = tables.source_pins(policy, layer.src) | made_here;
+        // Those that are left are looked up for alone.
+        if policy.from_host & !matching != 0 && tables.is_of_host(layer.src) {
+            matching |= policy.from_host;
+        }
+        pins &= matching;
         if pins == 0 {
             return 0;
         }
@@ -231,28 +253,61 @@ pub(super) fn peer_set_number(policy: &PolicyTable, address: Addr) -> u32 {
     }
 }
 
-/// Whether a failsafe rule covers the packet: every layer of it, because what a tunnel carries past the
+/// Whether a failsafe rule lets a packet pass that a pin forbids, of which `bytes` are taken from its budget.
+#[inline(always)]
+pub fn failsafe<A: Accounts, R: Trace>(
+    accounts: &A,
+    policy: &PolicyTable,
+    packet: &Packet,
+    bytes: u64,
+    trace: &mut R,
+) -> FailsafeAnswer {
+    let covering = covering(policy, packet, trace);
+    if covering == 0 {
+        return FailsafeAnswer::None;
+    }
+    // One without a budget lets all pass.
+    if covering & !policy.failsafe_bounded != 0 {
+        return FailsafeAnswer::Passes;
+    }
+    let mut left = covering;
+    for _ in 0..MAX_FAILSAFES {
+        if left == 0 {
+            break;
+        }
+        let rule = left.trailing_zeros() & (MAX_FAILSAFES as u32 - 1);
+        left &= left - 1;
+        let is_left = accounts.spend_failsafe(rule, bytes, at(&policy.failsafe_budgets, rule));
+        trace.budget(rule, is_left);
+        if is_left {
+            return FailsafeAnswer::Passes;
+        }
+    }
+    FailsafeAnswer::Exhausted
+}
+
+/// The failsafe rules that cover the packet: every layer of it, because what a tunnel carries past the
 /// peer that a rule names was never meant, and no source route.
 #[inline(always)]
-pub fn failsafe_covers<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> bool {
+fn covering<R: Trace>(policy: &PolicyTable, packet: &Packet, trace: &mut R) -> u64 {
     if packet.hop_count != 0 || packet.layer_count == 0 {
-        return false;
+        return 0;
     }
     let mut covering = !u64::from(policy.zero);
     for number in 0..MAX_LAYERS {
         if number as u32 >= packet.layer_count {
             break;
         }
-        let Some(layer) = packet.layers.get(number) else { return false };
+        let Some(layer) = packet.layers.get(number) else { return 0 };
         covering &= at_ref(&policy.peer_sets, peer_set_number(policy, layer.dst)).failsafes
             & local_set(policy, layer).failsafes
             & at_ref(&policy.remote_sets, remote_set_number(policy, layer)).failsafes;
         trace.failsafe(number as u32, covering);
         if covering == 0 {
-            return false;
+            return 0;
         }
     }
-    true
+    covering
 }
 
 const _: () = assert!(MAX_INTERFACES < 1 << 20);

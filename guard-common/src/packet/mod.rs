@@ -54,7 +54,7 @@ mod walk;
 pub use addr::Addr;
 pub use protocols::hides_ports;
 pub use types::{Begin, Fault, HEADER_LEN, Layer, Link, MAX_HOPS, MAX_LAYERS, Packet, Parsed};
-pub use walk::{MAX_HEADERS, Walk, begin, parse, step, to_the_end};
+pub use walk::{MAX_HEADERS, Walk, begin, contradicts, parse, step, to_the_end};
 
 #[cfg(test)]
 mod tests;

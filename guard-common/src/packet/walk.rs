@@ -154,6 +154,19 @@ fn plain(
     Ok((next, at))
 }
 
+/// Whether a packet without a link header, by the first of its bytes, is of another protocol than its sender has told the
+/// kernel (an EtherType). The device or the other end may go by either: PPP sends what it was told, so that a label of MPLS
+/// whose first bits are 4 would be read here as IPv4 to any destination.
+#[inline(always)]
+#[must_use]
+pub const fn contradicts(first: u8, ethertype: u16) -> bool {
+    match first >> 4 {
+        4 => ethertype != 0x0800,
+        6 => ethertype != 0x86dd,
+        _ => true,
+    }
+}
+
 /// What a frame without a link header begins with.
 #[inline(always)]
 fn raw(frame: &Frame<'_>) -> Result<Next, Fault> {

@@ -22,6 +22,9 @@ pub trait Source {
     /// Begin and end of the frame's linear part.
     fn linear(&self) -> (usize, usize);
 
+    /// The EtherType that the sender has told the kernel, in host order; `None` where nobody has.
+    fn told_ethertype(&self) -> Option<u16>;
+
     /// Length of the whole frame in bytes.
     fn frame_len(&self) -> u32;
 

@@ -20,6 +20,12 @@ impl Source for TcContext {
     }
 
     #[inline(always)]
+    fn told_ethertype(&self) -> Option<u16> {
+        // SAFETY: the context is the kernel's.
+        Some(u16::from_be(unsafe { (*self.skb.skb).protocol } as u16))
+    }
+
+    #[inline(always)]
     fn frame_len(&self) -> u32 {
         self.len()
     }

@@ -14,6 +14,11 @@ impl Source for XdpContext {
     }
 
     #[inline(always)]
+    fn told_ethertype(&self) -> Option<u16> {
+        None
+    }
+
+    #[inline(always)]
     fn frame_len(&self) -> u32 {
         // SAFETY: the context is the kernel's.
         unsafe { bpf_xdp_get_buff_len(self.ctx) as u32 }

@@ -2,11 +2,12 @@
 
 mod carried;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use guard_common::abi::Hook;
 use guard_common::packet::Parsed;
 use serde_json::json;
@@ -24,7 +25,7 @@ use crate::explain::frames::{Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, capture};
 use crate::inputs::{self, Inputs};
-use crate::kernel::running;
+use crate::kernel::{host_addresses, running};
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
@@ -52,6 +53,10 @@ pub struct Args {
     /// The interface that it leaves or comes in by.
     #[arg(long, value_name = "NAME")]
     pub iface: Option<String>,
+    /// The host only forwards it: for a container behind a veth or tap device, or another machine. Without this the host
+    /// itself makes it.
+    #[arg(long, conflicts_with_all = ["cgroup", "user", "volume", "pid", "ingress"])]
+    pub forwarded: bool,
     /// Its firewall mark, decimal or after 0x.
     #[arg(long, value_name = "N", value_parser = mark, default_value = "0")]
     pub mark: u32,
@@ -149,6 +154,7 @@ fn words_of_unguarded(name: &str) -> String {
 fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
     let mut from = Surroundings {
         interface: args.iface.clone(),
+        is_forwarded: args.forwarded,
         mark: args.mark,
         cgroup: args.cgroup.clone(),
         volumes: args.volume.iter().map(|path| path.components().collect()).collect(),
@@ -191,6 +197,10 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
 /// The tables of this host: config, databases and open exemptions.
 fn explainer(inputs: Inputs, interface: Option<&str>) -> Result<Explainer> {
     let names = inputs.policy.pin_names();
+    let addresses = match inputs.policy.pins.iter().any(|pin| pin.select.from_host) {
+        true => host_addresses().context("the addresses of this host can't be listed")?,
+        false => BTreeSet::new(),
+    };
     let ((exemptions, quotas), unread) = match open_exemptions(&inputs.policy, &names) {
         Ok(found) => (found, None),
         Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
@@ -198,6 +208,7 @@ fn explainer(inputs: Inputs, interface: Option<&str>) -> Result<Explainer> {
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
     let explainer = Explainer::new(inputs.policy, inputs.database, named, interface)
         .map_err(|error| CliError::bad_input(error.to_string()))?
+        .with_addresses(addresses)
         .with_quotas(quotas);
     Ok(match unread {
         Some(why) => explainer.with_unread_exemptions(why),

@@ -29,6 +29,7 @@ pub fn policy_table(
     fill_pins(&mut table, policy);
     fill_sources(&mut table, &policy.pins)?;
     fill_exemptions(&mut table, &policy.pins, exemptions)?;
+    fill_budgets(&mut table, policy);
     fill_ports(&mut table, policy, exemptions)?;
     fill_peers(&mut table, policy, exemptions)?;
     fill_interfaces(&mut table, &policy.pins, host)?;
@@ -52,7 +53,8 @@ fn bits_where<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {
 fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
     let any = |used: fn(&Pin) -> bool| policy.pins.iter().any(used);
     [
-        (any(|pin| !pin.select.sources.is_empty()), dimension::SOURCE),
+        (any(|pin| pin.select.has_sources()), dimension::SOURCE),
+        (any(|pin| pin.select.from_host), dimension::HOST),
         (any(|pin| !pin.select.ports.is_empty()), dimension::PORT),
         (any(|pin| !pin.select.remote_ports.is_empty()), dimension::REMOTE_PORT),
         (any(|pin| !pin.select.interfaces.is_empty()), dimension::INTERFACE),
@@ -97,8 +99,9 @@ const SOURCES: Name = Name {
 
 fn fill_sources(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
     fn set_of<K: Key>(pins: &[Pin], range: impl Fn(&IpNetwork) -> Option<Range<K>>, key: K) -> u64 {
-        pins_where(pins, |pin| pin.select.sources.is_empty() || contains(&pin.select.sources, &range, key))
+        pins_where(pins, |pin| !pin.select.has_sources() || contains(&pin.select.sources, &range, key))
     }
+    table.from_host = pins_where(pins, |pin| pin.select.from_host);
     let networks = || pins.iter().flat_map(|pin| &pin.select.sources);
     let mut sets = Sets::new();
     let table4 = borders(networks().filter_map(v4_range));
@@ -187,6 +190,13 @@ fn fill_ports(
     };
     fill(&mut table.remote_ports, &mut sets, borders(remote), set_of, REMOTE_PORTS)?;
     sets.fill(&mut table.remote_sets, REMOTE_PORTS)
+}
+
+fn fill_budgets(table: &mut PolicyTable, policy: &Policy) {
+    table.failsafe_bounded = bits_where(&policy.failsafe, |rule| rule.bytes_per_minute.is_some());
+    for (budget, rule) in table.failsafe_budgets.iter_mut().zip(&policy.failsafe) {
+        *budget = rule.bytes_per_minute.unwrap_or_default();
+    }
 }
 
 fn exemptions_where(

@@ -1,6 +1,7 @@
 //! The decision over compiled tables against the decision over the policy itself.
 
 mod addresses;
+mod budgets;
 mod differential;
 mod examples;
 pub(crate) mod generate;

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::approval;
 use super::bypass::Bypass;
-use super::each::{choice, each, one};
+use super::each::{checked, choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
@@ -133,7 +133,11 @@ fn check_failsafe(raw: &RawFailsafe, sink: &mut Sink<'_>) -> Option<Failsafe> {
     let peers = each(&raw.peers, "failsafe.peers", sink, values::cidr);
     let name = raw.name.as_ref()?.get_ref().clone();
     let anywhere = raw.anywhere.unwrap_or(false);
-    Some(Failsafe { name, local_ports, remote_ports, peers, anywhere, line: sink.line(raw.at) })
+    let budget = raw.bytes_per_minute.as_ref();
+    let bytes_per_minute =
+        budget.and_then(|number| checked(number, "failsafe.bytes_per_minute", sink, values::budget));
+    let line = sink.line(raw.at);
+    Some(Failsafe { name, local_ports, remote_ports, peers, anywhere, bytes_per_minute, line })
 }
 
 /// Reports rules that let packets of a pin pass to any destination. With other errors that can't be told: a rule or a
@@ -227,9 +231,11 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         let at = raw.remote_ports.as_ref().map_or(raw.at, |list| list.at);
         sink.error(at, "pin.select.remote_ports", ErrorKind::NoCommonProtocol);
     }
+    let sources = each(&raw.sources, "pin.select.sources", sink, values::source);
     let spread = [Spread::Cgroup, Spread::Process].map(|spread| (spread.name(), spread));
     Selectors {
-        sources: each(&raw.sources, "pin.select.sources", sink, values::cidr),
+        from_host: sources.contains(&None),
+        sources: sources.into_iter().flatten().collect(),
         ports,
         remote_ports,
         interfaces: each(&raw.interfaces, "pin.select.interfaces", sink, values::interface),

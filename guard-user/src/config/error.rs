@@ -45,6 +45,12 @@ pub enum ErrorKind {
         /// The text.
         text: String,
     },
+    /// No number of bytes for a minute.
+    #[error("{number} is no budget")]
+    BadBudget {
+        /// The number.
+        number: i128,
+    },
     /// Nothing can be pinned there.
     #[error("{reason}")]
     PinPath {

@@ -1,5 +1,6 @@
 //! What to do about an error, and the short names by which programs know errors.
 
+use guard_common::abi::MAX_BUDGET;
 use ipnetwork::IpNetwork;
 
 use super::error::{ErrorKind, Suggestion, Wanted, words};
@@ -20,6 +21,7 @@ impl ErrorKind {
             Self::GeoIncomplete { .. } => {
                 "name a whole one in its place or beside it, or take it as it is: geo.incomplete = true".into()
             }
+            Self::BadBudget { .. } => format!("from 1 to {MAX_BUDGET} bytes; leave it away to bound nothing"),
             Self::BadShare { .. } => "for example \"25%\" or \"0.5%\", from 0% to 100%, or \"never\"".into(),
             Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
             Self::PinPath { .. } => "the daemon can't start without it".into(),
@@ -197,6 +199,7 @@ impl ErrorKind {
             Self::GeoFile { .. } => "geo-file",
             Self::GeoIncomplete { .. } => "geo-incomplete",
             Self::BadShare { .. } => "bad-share",
+            Self::BadBudget { .. } => "bad-budget",
             Self::GeoTooLarge { .. } => "geo-too-large",
             Self::PinPath { .. } => "pin-path",
             Self::BadUser { .. } => "bad-user",

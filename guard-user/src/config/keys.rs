@@ -8,7 +8,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 50] = [
+pub static KEYS: [Key; 51] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -256,6 +256,16 @@ pub static KEYS: [Key; 50] = [
         meaning: "Whether packets of pins may pass by this rule to any destination. The other end chooses its port.",
     },
     Key {
+        section: "failsafe",
+        name: "bytes_per_minute",
+        kind: Kind::Integer,
+        need: Need::Optional("any number"),
+        example: "10_000_000",
+        meaning: "Bytes on the wire of packets of pins that the rule lets pass in a minute, over all processors. Past that \
+                  they are judged as if there was no such rule (`failsafe-exhausted`), until the next minute begins by the \
+                  kernel's clock. Packets of no pin are never held up, nor those that their pins permit.",
+    },
+    Key {
         section: "site",
         name: "name",
         kind: Kind::Text,
@@ -348,7 +358,7 @@ pub static KEYS: [Key; 50] = [
         kind: Kind::List,
         need: Need::Optional("any"),
         example: r#"["192.0.2.10/32", "2001:db8:1::10/128"]"#,
-        meaning: "Source addresses, as CIDRs without host bits.",
+        meaning: "Source addresses, as CIDRs without host bits. `host` stands for this host: what it makes itself, whatever the address, and what has an address of its, see below.",
     },
     Key {
         section: "pin.select",

@@ -181,6 +181,9 @@ pub struct Failsafe {
     pub peers: Vec<IpNetwork>,
     /// Whether packets of pins may pass by it to any destination.
     pub anywhere: bool,
+    /// Bytes on the wire of packets of pins that it lets pass in a minute, from 1 to
+    /// [`MAX_BUDGET`](guard_common::abi::MAX_BUDGET); `None`: any number.
+    pub bytes_per_minute: Option<u64>,
     /// The line of the file on which the rule begins, from 1.
     pub line: usize,
 }
@@ -258,6 +261,8 @@ pub enum Record {
 pub struct Selectors {
     /// Source networks, without host bits.
     pub sources: Vec<IpNetwork>,
+    /// Whether the sources have the host itself: what it makes, and what has any of its addresses.
+    pub from_host: bool,
     /// Source ports.
     pub ports: Vec<PortRange>,
     /// Destination ports.
@@ -283,14 +288,20 @@ pub struct Selectors {
 impl Selectors {
     /// Whether it has ports of this end and, but for interfaces, nothing else.
     pub(super) fn has_ports_alone(&self) -> bool {
-        let Self { sources, ports, remote_ports, cgroups, users, volumes, marks, .. } = self;
-        let is_more = !sources.is_empty()
+        let Self { ports, remote_ports, cgroups, users, volumes, marks, .. } = self;
+        let is_more = self.has_sources()
             || !remote_ports.is_empty()
             || !cgroups.is_empty()
             || !users.is_empty()
             || !volumes.is_empty()
             || !marks.is_empty();
         !ports.is_empty() && !is_more
+    }
+
+    /// Whether it goes by where a packet comes from: by networks, or by the host itself.
+    #[must_use]
+    pub fn has_sources(&self) -> bool {
+        self.from_host || !self.sources.is_empty()
     }
 
     /// Whether it goes by the process that sends at the moment at which it sends.

@@ -1,6 +1,7 @@
 //! The raw config: the file's values as they stand there, each with its place, none of them checked
 //! beyond its TOML type.
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::approval::{self, RawApproval};
@@ -55,6 +56,7 @@ pub(super) struct RawFailsafe {
     pub(super) remote_ports: Option<List>,
     pub(super) peers: Option<List>,
     pub(super) anywhere: Option<bool>,
+    pub(super) bytes_per_minute: Option<Spanned<i128>>,
 }
 
 #[derive(Debug)]
@@ -178,6 +180,7 @@ fn read_failsafe(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawFailsaf
         remote_ports: section.list("remote_ports", sink),
         peers: section.list("peers", sink),
         anywhere: section.boolean("anywhere", sink),
+        bytes_per_minute: section.integer("bytes_per_minute", sink),
     }
 }
 

@@ -13,6 +13,7 @@ use super::policy::{Action, Failsafe, Ingress, InterfacePattern, Pin, Policy, Po
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::List;
 use super::sink::Sink;
+use super::values;
 use super::warning::{SERVICES, Service, WarningKind};
 use crate::geo::special;
 
@@ -97,8 +98,10 @@ fn look_at_way(
     let remote = &select.remote_ports;
     let ports = if select.ports.is_empty() { remote } else { &select.ports };
     let is_every_remote = remote.is_empty() || remote.iter().any(is_full);
+    // What the host forwards is left out, unless networks have it.
+    let host_alone = select.from_host && select.sources.is_empty();
     if let (Some(what), true) =
-        (everything(&select.sources, ports, &select.interfaces), is_every_remote && !narrow)
+        (everything(&select.sources, ports, &select.interfaces), is_every_remote && !narrow && !host_alone)
     {
         let kind = WarningKind::MatchesEverything { pin: pin.name.clone(), what };
         sink.warn(raw.at, "pin.select", kind);
@@ -238,7 +241,8 @@ fn warn_of_private(
     places: &PlacedBySites,
     sink: &mut Sink<'_>,
 ) {
-    for (item, &cidr) in raw.iter().flat_map(|list| &list.items).zip(networks) {
+    let items = raw.iter().flat_map(|list| &list.items).filter(|item| item.get_ref() != values::HOST);
+    for (item, &cidr) in items.zip(networks) {
         if let Some(row) = special::own(cidr)
             && !places.contains(cidr)
         {

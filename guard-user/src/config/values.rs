@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Component, PathBuf};
 
-use guard_common::abi::{NO_USER, Nat64};
+use guard_common::abi::{MAX_BUDGET, NO_USER, Nat64};
 use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
@@ -41,6 +41,23 @@ pub(crate) fn cidr(text: &str) -> Result<IpNetwork, ErrorKind> {
     match unmapped(network) {
         Some(corrected) => Err(ErrorKind::MappedCidr { network, corrected }),
         None => Ok(network),
+    }
+}
+
+/// Bytes that may pass in a minute.
+pub(crate) fn budget(number: &i128) -> Result<u64, ErrorKind> {
+    let bytes = u64::try_from(*number).ok().filter(|bytes| (1..=MAX_BUDGET).contains(bytes));
+    bytes.ok_or(ErrorKind::BadBudget { number: *number })
+}
+
+/// What stands for the host itself among sources.
+pub(crate) const HOST: &str = "host";
+
+/// Where packets come from: a network, or `None` for the host itself.
+pub(crate) fn source(text: &str) -> Result<Option<IpNetwork>, ErrorKind> {
+    match text {
+        HOST => Ok(None),
+        network => cidr(network).map(Some),
     }
 }
 

@@ -1,9 +1,11 @@
 //! One generation of tables, and what its numbers stand for.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use guard_common::host::{HostOrigin, HostTables};
 use guard_common::interval::build::TableFull;
+use guard_common::packet::Addr;
 
 use super::surroundings::Surroundings;
 use crate::compile::{
@@ -17,6 +19,9 @@ const CGROUP_IDS: u64 = 1 << 63;
 
 /// The index of an interface that this host does not have.
 const ABSENT_INTERFACE: u32 = i32::MAX as u32;
+
+/// The index of the interface by which a forwarded packet came in: one that no pin selects.
+const CAME_IN_BY: u32 = ABSENT_INTERFACE - 1;
 
 /// Why there are no tables to decide over.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +98,13 @@ impl Explainer {
         Ok(Self { policy, db, exemptions, unread: None, quotas: Quotas::default(), facts, tables })
     }
 
+    /// The same on a host with these addresses.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: BTreeSet<Addr>) -> Self {
+        self.tables.addresses = addresses;
+        self
+    }
+
     /// Whether exemptions may be open that could not be read.
     #[must_use]
     pub fn has_unread_exemptions(&self) -> bool {
@@ -138,7 +150,7 @@ impl Explainer {
         let index_of = |name: &String| self.facts.interfaces.iter().find(|(_, known)| known == name);
         HostOrigin {
             ifindex: from.interface.as_ref().and_then(index_of).map_or(0, |(index, _)| *index),
-            ingress_ifindex: 0,
+            ingress_ifindex: if from.is_forwarded { CAME_IN_BY } else { 0 },
             mark: from.mark,
             wire_len,
             cgroups: from.cgroup.as_deref().map(|path| self.ancestors(path)).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Decides for one packet, and says how it came about.
 
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 
 use guard_common::abi::{Hook, NO_EXEMPTION, Place};
 use guard_common::decide::{Decision, decide, mirror};
@@ -62,6 +63,7 @@ impl Explainer {
             mirror(&mut judged);
         }
         let origin = self.origin(from, wire_len);
+        self.tables().now_ns.store(now, Ordering::Relaxed);
         let mut recorder = Recorder::default();
         let decision = decide(hook, parsed, &judged, self.tables(), &origin, || now, &mut recorder);
         let heard = recorder.0;

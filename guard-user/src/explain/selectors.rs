@@ -1,17 +1,32 @@
 //! Why a pin's selectors match a packet, value by value, or which of them is the first that does not.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use guard_common::packet::Layer;
+use guard_common::abi::Hook;
+use guard_common::packet::{Addr, Layer};
 
 use super::flow::{protocol_name, transport};
 use super::surroundings::Surroundings;
 use crate::config::policy::{Failsafe, Pin, PortRange};
 
+/// What tells the host's own packets from others.
+#[derive(Clone, Copy)]
+pub(super) struct OwnPackets<'a> {
+    pub(super) hook: Hook,
+    /// The addresses of the host.
+    pub(super) addresses: &'a BTreeSet<Addr>,
+}
+
 /// The values that match, one text for each dimension that the pin uses; or the first dimension that
 /// does not match.
-pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Result<Vec<String>, String> {
+pub(super) fn look(
+    pin: &Pin,
+    layer: Option<&Layer>,
+    from: &Surroundings,
+    own: OwnPackets<'_>,
+) -> Result<Vec<String>, String> {
     let select = &pin.select;
     let mut matched = Vec::new();
     if !select.interfaces.is_empty() {
@@ -71,12 +86,8 @@ pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Res
         }
     }
     let Some(layer) = layer else { return Ok(matched) };
-    if !select.sources.is_empty() {
-        let source = IpAddr::from(layer.src);
-        match select.sources.iter().find(|network| network.contains(source)) {
-            Some(network) => matched.push(format!("source {source} in {network}")),
-            None => return Err(format!("the source {source} is not in {}", any_of(&select.sources))),
-        }
+    if select.has_sources() {
+        matched.push(look_at_source(pin, layer, from, own)?);
     }
     if !select.ports.is_empty() {
         matched.push(look_at_ports(&select.ports, ("source", layer.sport), layer)?);
@@ -85,6 +96,36 @@ pub(super) fn look(pin: &Pin, layer: Option<&Layer>, from: &Surroundings) -> Res
         matched.push(look_at_ports(&select.remote_ports, ("remote", layer.dport), layer)?);
     }
     Ok(matched)
+}
+
+fn look_at_source(
+    pin: &Pin,
+    layer: &Layer,
+    from: &Surroundings,
+    own: OwnPackets<'_>,
+) -> Result<String, String> {
+    let select = &pin.select;
+    let source = IpAddr::from(layer.src);
+    if let Some(network) = select.sources.iter().find(|network| network.contains(source)) {
+        return Ok(format!("source {source} in {network}"));
+    }
+    let is_made_here = own.hook == Hook::Egress && !from.is_forwarded;
+    match (select.from_host, own.addresses.contains(&layer.src)) {
+        (false, _) => Err(format!("the source {source} is not in {}", any_of(&select.sources))),
+        (true, true) => Ok(format!("source {source}, an address of this host")),
+        (true, false) if is_made_here => Ok(format!(
+            "made by this host, whatever its source ({source} is no address of it; --forwarded says that it is not)"
+        )),
+        (true, false) => {
+            let also = if select.sources.is_empty() {
+                String::new()
+            } else {
+                format!(" and not in {}", any_of(&select.sources))
+            };
+            let how = if own.hook == Hook::Egress { ", which only forwards it," } else { "" };
+            Err(format!("the source {source} is no address of this host{how}{also}"))
+        }
+    }
 }
 
 fn look_at_ports(ranges: &[PortRange], (side, port): (&str, u16), layer: &Layer) -> Result<String, String> {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct Surroundings {
     /// The interface that it leaves or came in by.
     pub interface: Option<String>,
+    /// Whether the host only forwards it: then it did not make it.
+    pub is_forwarded: bool,
     /// Its firewall mark.
     pub mark: u32,
     /// The cgroup of the process that sends it, as a path below the root of cgroup v2.

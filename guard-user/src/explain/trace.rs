@@ -10,6 +10,7 @@ use guard_common::verdict::Reason;
 pub(super) enum Heard {
     Tagged { layer: u32, pins: u64 },
     Failsafe { layer: u32, rules: u64 },
+    Budget { rule: u32, is_left: bool },
     Placed { layer: u32, destination: Addr, place: Place, denied: u64 },
     Exemption { slot: u16, outcome: Result<(), Reason> },
 }
@@ -24,6 +25,9 @@ impl Trace for Recorder {
     }
     fn failsafe(&mut self, layer: u32, rules: u64) {
         self.0.push(Heard::Failsafe { layer, rules });
+    }
+    fn budget(&mut self, rule: u32, is_left: bool) {
+        self.0.push(Heard::Budget { rule, is_left });
     }
     fn placed(&mut self, layer: u32, destination: Addr, place: Place, denied: u64) {
         self.0.push(Heard::Placed { layer, destination, place, denied });

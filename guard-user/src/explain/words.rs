@@ -10,7 +10,7 @@ use super::bit_set::in_set;
 use super::country::named;
 use super::explainer::{Explainer, NamedExemption};
 use super::flow::LayerWords;
-use super::selectors;
+use super::selectors::{self, OwnPackets};
 use super::surroundings::Surroundings;
 use super::trace::Heard;
 use crate::config::policy::Pin;
@@ -50,6 +50,9 @@ impl Renderer<'_> {
         let is_failsafe = self.decision.reason == Reason::Failsafe;
         if parsed == Parsed::Ip && (self.decision.denied != 0 || is_failsafe) {
             say("failsafe", self.failsafe(heard));
+            for sentence in self.budgets(heard) {
+                say("failsafe", sentence);
+            }
         }
         for heard in heard {
             match *heard {
@@ -74,7 +77,7 @@ impl Renderer<'_> {
                     };
                     say("exemption", says);
                 }
-                Heard::Tagged { .. } | Heard::Failsafe { .. } => {}
+                Heard::Tagged { .. } | Heard::Failsafe { .. } | Heard::Budget { .. } => {}
             }
         }
         if self.decision.denied != 0 && parsed == Parsed::Ip && !is_failsafe {
@@ -112,7 +115,9 @@ impl Renderer<'_> {
         let process = self.from.process.as_deref().map(|process| format!("is sent by {process}"));
         let cgroup = self.from.cgroup.as_deref().map(|path| format!("is sent from the cgroup {path}"));
         let user = self.from.user.as_ref().map(|(name, _)| format!("is sent by the user {name}"));
-        let origin: Vec<String> = [interface, mark, process, cgroup, user].into_iter().flatten().collect();
+        let forwarded = self.from.is_forwarded.then(|| "is forwarded by this host".to_owned());
+        let origin = [interface, forwarded, mark, process, cgroup, user];
+        let origin: Vec<String> = origin.into_iter().flatten().collect();
         if !origin.is_empty() {
             said.push(format!("it {}", origin.join(", ")));
         }
@@ -144,20 +149,22 @@ impl Renderer<'_> {
             _ => None,
         });
         let readable = parsed == Parsed::Ip;
+        let own = OwnPackets { hook: self.hook, addresses: &self.explainer.tables().addresses };
         match (matching, self.decision.tag >> number & 1) {
             (Some(at), _) => {
                 let inside = if at > 0 { "the packet inside: " } else { "" };
-                let by = selectors::look(pin, Some(layer(self.packet, at)), self.from).unwrap_or_default();
+                let by =
+                    selectors::look(pin, Some(layer(self.packet, at)), self.from, own).unwrap_or_default();
                 format!("{title} matches: {inside}{}", by.join(", "))
             }
             (None, 1) => {
-                let by = selectors::look(pin, None, self.from).unwrap_or_default();
+                let by = selectors::look(pin, None, self.from, own).unwrap_or_default();
                 let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
                 format!("{title} may match{by}: the packet can't be read")
             }
             _ => {
                 let first = self.packet.layers().first().filter(|_| readable);
-                let why = selectors::look(pin, first, self.from).err().unwrap_or_default();
+                let why = selectors::look(pin, first, self.from, own).err().unwrap_or_default();
                 format!("{title} does not match: {why}")
             }
         }
@@ -197,6 +204,25 @@ impl Renderer<'_> {
                 )
             }
         }
+    }
+
+    /// One sentence for each failsafe rule of which it counts what is left of its budget.
+    fn budgets(&self, heard: &[Heard]) -> Vec<String> {
+        let of = |heard: &Heard| {
+            let Heard::Budget { rule, is_left } = *heard else { return None };
+            let rule = self.explainer.policy.failsafe.get(rule as usize)?;
+            let (name, budget) = (&rule.name, rule.bytes_per_minute.unwrap_or_default());
+            Some(match is_left {
+                true => format!(
+                    "of the {budget} bytes a minute that the rule \"{name}\" lets pass, those are taken to be left that no \
+                     packet here has used: what the kernel has counted is not asked for"
+                ),
+                false => format!(
+                    "the {budget} bytes a minute that the rule \"{name}\" lets pass are used up, so that it does not count"
+                ),
+            })
+        };
+        heard.iter().filter_map(of).collect()
     }
 
     /// One sentence for the pins that forbid a destination and one for those that permit it.

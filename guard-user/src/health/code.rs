@@ -98,6 +98,12 @@ codes! {
     LastDatabase = "last-database",
         "The geo database could not be used at the start. The last one that was good is in force, or else the tables that the kernel has: the message says which.",
         "Correct what the message names, and reload.";
+    AddressesUnknown = "addresses-unknown",
+        "A pin's sources have `host`, and the kernel does not know all addresses of the host. What others send with one of those is not known to be the pin's; what the host makes itself is.",
+        "See the message. It is tried again every second. Where there are too many addresses, name networks in `sources` too.";
+    FailsafeExhausted = "failsafe-exhausted",
+        "A failsafe rule has let as many bytes of pins pass in this minute as its `bytes_per_minute` allows. Until the next minute it lets none pass that a pin forbids.",
+        "See by `borderguard events` what sends so much by the rule. Narrow its `peers`, or raise the budget.";
     VolumeAbsent = "volume-absent",
         "Nothing is mounted at the path of a volume that a pin selects. It is known as soon as it is there.",
         "Mount it, or correct `volumes` and reload.";

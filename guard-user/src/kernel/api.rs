@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use guard_common::abi::{ExemptionUse, Hook, PolicyTable};
+use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
@@ -185,6 +185,10 @@ pub struct Observed {
     pub carriers: ObservedSenders,
     /// What that knows of volumes; `None` where it can't be looked at.
     pub volumes: Option<ObservedVolumes>,
+    /// What each failsafe rule with a budget has let pass, by its number; `None` where that can't be looked at.
+    pub failsafe: Option<Vec<FailsafeUse>>,
+    /// Why the programs do not know all addresses of the host; `None` where they do.
+    pub addresses_unknown: Option<String>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.

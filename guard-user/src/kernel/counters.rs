@@ -1,7 +1,8 @@
 //! Counters, flow records and exemptions' use, summed over the CPUs.
 
 use guard_common::abi::{
-    BYPASS_COUNTS, Count, ExemptionUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS, OutcomeKey, TOTALS,
+    BYPASS_COUNTS, Count, ExemptionUse, FailsafeUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS,
+    MAX_FAILSAFES, OutcomeKey, TOTALS,
 };
 use guard_common::jurisdiction::{self, Jurisdiction};
 use guard_common::verdict::{Reason, Verdict};
@@ -117,6 +118,22 @@ impl View {
             rows.extend(read::<u32>(key).and_then(|pin| u8::try_from(pin).ok()).map(|pin| (pin, count)));
         })?;
         Ok(rows)
+    }
+
+    /// What each failsafe rule with a budget has let pass, by its number.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Map`] where the map can't be read.
+    pub fn failsafe_uses(&self) -> Result<Vec<FailsafeUse>, KernelError> {
+        let mut uses = vec![FailsafeUse::default(); MAX_FAILSAFES];
+        each(&self.maps.failsafe_use, "FAILSAFE_USE", |key, value| {
+            let at = read::<u32>(key).map_or(usize::MAX, |at| at as usize);
+            if let (Some(known), Some(found)) = (uses.get_mut(at), read::<FailsafeUse>(value)) {
+                *known = found;
+            }
+        })?;
+        Ok(uses)
     }
 
     /// How often processes asked for ways past the hooks, by [`guard_common::abi::bypass_index`].

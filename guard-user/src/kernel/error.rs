@@ -186,6 +186,14 @@ pub enum KernelError {
         /// The map.
         map: &'static str,
     },
+    /// There are more addresses of the host than the kernel's map has room for.
+    #[error("{missing} addresses of the host are not known to the kernel, which has room for {max}")]
+    AddressesFull {
+        /// How many found no room.
+        missing: usize,
+        /// How many have.
+        max: usize,
+    },
     /// The first generation must bring its geo tables.
     #[error("no geo tables are loaded yet: the first generation must bring them")]
     NoGeo,

@@ -1,10 +1,13 @@
 //! The running kernel behind the trait of [`api`](super::api).
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
-use guard_common::abi::{ExemptionUse, PolicyTable};
+use guard_common::abi::{ExemptionUse, PolicyTable, dimension};
 use guard_common::interval::build::GeoImage;
+use guard_common::packet::Addr;
 
+use super::addresses::host_addresses;
 use super::observe::{self, Scope};
 use super::senders::Task;
 use super::{
@@ -18,6 +21,25 @@ impl LinuxKernel {
         let Self { view, current, spare, memory, .. } = self;
         let control = view.maps.control.id();
         observe::observe(Scope { path: &view.path, control, current, spare: spare.as_ref() }, memory)
+    }
+}
+
+impl LinuxKernel {
+    /// Has the programs know the host's addresses as they are now.
+    ///
+    /// # Errors
+    /// Where they can't be listed, or not all of them be written.
+    fn follow_addresses(&mut self) -> Result<(), KernelError> {
+        let failed = |source| KernelError::Netlink { what: "list the addresses of the host", source };
+        self.know_addresses(&host_addresses().map_err(failed)?)
+    }
+
+    /// Has the programs know these addresses as the host's. Those that are gone are kept for a while.
+    ///
+    /// # Errors
+    /// [`KernelError::AddressesFull`] where there are more than there is room for; what has room is known.
+    pub fn know_addresses(&mut self, there: &BTreeSet<Addr>) -> Result<(), KernelError> {
+        self.addresses.bring(&self.view.maps.host_addresses, there, Instant::now())
     }
 }
 
@@ -35,12 +57,23 @@ impl Kernel for LinuxKernel {
     }
 
     fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError> {
+        if policy.dimensions & dimension::HOST != 0 {
+            // So that its first packet is judged by the addresses of now. What fails is told by the next look.
+            let _told_later = self.follow_addresses();
+        }
         LinuxKernel::publish(self, policy, geo)
     }
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
+        observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
+        match self.failsafe_uses() {
+            Ok(uses) => observed.failsafe = Some(uses),
+            Err(error) => {
+                observed.blind.push(format!("budgets of failsafe rules can't be looked at: {error}"))
+            }
+        }
         observed.senders = self.look_at_functions(Task::Senders);
         observed.carriers = self.look_at_functions(Task::Carriers);
         if let Err(error) = self.forget_empty_cgroups() {

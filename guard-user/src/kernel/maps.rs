@@ -53,8 +53,12 @@ maps! {
     v6_entries = "V6_ENTRIES";
     /// Intervals inside split /64s.
     detail = "V6_DETAIL";
+    /// Addresses of the host.
+    host_addresses = "HOST_ADDRESSES";
     /// What exemptions have let through.
     exemption_use = "EXEMPTION_USE";
+    /// What failsafe rules with a budget have let pass.
+    failsafe_use = "FAILSAFE_USE";
     /// Slots that an order closes which the disk has not taken.
     held = "HELD";
     /// All packets by hook, verdict and reason.

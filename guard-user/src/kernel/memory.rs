@@ -2,6 +2,7 @@
 //! attachments and entries that they take away, and operations that fail as often as they say.
 
 mod on_cgroups;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,6 +13,7 @@ use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable, dimensi
 use guard_common::interval::build::GeoImage;
 
 use on_cgroups::OnCgroups;
+use told::Told;
 
 use super::{
     Attachment, BypassTarget, CgroupTarget, Counters, How, Interface, Kernel, KernelError, LinkType,
@@ -77,6 +79,7 @@ struct State {
     /// What is on cgroups.
     on_cgroups: OnCgroups,
     failures: BTreeMap<Operation, u32>,
+    told: Told,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -329,6 +332,7 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let program = state.program;
+        let Told { addresses_unknown, failsafe } = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
             has_route: true,
@@ -367,6 +371,8 @@ impl Kernel for MemoryKernel {
             carriers,
             volumes,
             blind,
+            addresses_unknown,
+            failsafe,
         })
     }
 

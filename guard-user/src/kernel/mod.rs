@@ -9,6 +9,7 @@
 //! Interfaces are those of the calling thread's network namespace, and one pin path serves one
 //! network namespace.
 
+mod addresses;
 pub mod api;
 mod attach;
 mod bypass;
@@ -68,6 +69,7 @@ use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
 use guard_common::packet::Link;
 
+pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
@@ -88,6 +90,7 @@ pub use test_run::Judged;
 pub use view::View;
 pub use volumes::Mounts;
 
+use addresses::KnownAddresses;
 use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
@@ -125,6 +128,15 @@ impl CpuUse {
     }
 }
 
+/// Which frames programs judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSource {
+    /// Those of interfaces.
+    Interfaces,
+    /// Those of test runs alone, of which nobody has told the kernel a protocol.
+    TestRuns,
+}
+
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct LinuxKernel {
@@ -147,6 +159,7 @@ pub struct LinuxKernel {
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
     memory: Memory,
+    addresses: KnownAddresses,
     // Last, so that the lock is let go when all else is closed.
     folder: Folder,
 }
@@ -174,6 +187,16 @@ impl LinuxKernel {
     ///
     /// As for [`open`](Self::open).
     pub fn open_for(pin_path: &Path, cpus: CpuUse) -> Result<Self, KernelError> {
+        Self::open_with(pin_path, cpus, FrameSource::Interfaces)
+    }
+
+    /// As [`open_for`](Self::open_for), with programs for these frames. Those for [`FrameSource::TestRuns`] must never
+    /// be attached.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_with(pin_path: &Path, cpus: CpuUse, frames: FrameSource) -> Result<Self, KernelError> {
         check_version()?;
         clock::check()?;
         let folder = Folder::make(pin_path)?;
@@ -182,6 +205,7 @@ impl LinuxKernel {
             maps::clear(pin_path)?;
         }
         let shared = u32::from(cpus == CpuUse::Shared);
+        let test_runs = u32::from(frames == FrameSource::TestRuns);
         // Where it does not tell, the programs that look there are refused.
         let places = kernel_types::places().map(Option::unwrap_or_default);
         let mut loader = EbpfLoader::new();
@@ -189,7 +213,8 @@ impl LinuxKernel {
             // No program has places in the kernel's own structs to be put right: those are constants.
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true);
+            .override_global("PREEMPTIBLE", &shared, true)
+            .override_global("TEST_RUNS", &test_runs, true);
         for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
             loader.override_global(name, place, true);
         }
@@ -233,6 +258,7 @@ impl LinuxKernel {
                 })
                 .ok(),
             memory: Memory::default(),
+            addresses: KnownAddresses::default(),
             folder,
         };
         kernel.keep_adopted()?;

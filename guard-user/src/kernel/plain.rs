@@ -1,10 +1,11 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{
-    Carrier, Control, Count, Event, ExemptionUse, FileKey, FlowKey, FlowRecord, OutcomeKey, PolicyTable,
-    SocketFacts, UntaggedKey, UntaggedRecord,
+    Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, OutcomeKey,
+    PolicyTable, SocketFacts, UntaggedKey, UntaggedRecord,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::packet::Addr;
 
 /// Types whose every byte belongs to an integer.
 ///
@@ -27,12 +28,14 @@ macro_rules! plain {
 plain!(
     u32,
     u64,
+    Addr,
     Carrier,
     FileKey,
     Control,
     Count,
     Event,
     ExemptionUse,
+    FailsafeUse,
     FlowKey,
     FlowRecord,
     OutcomeKey,

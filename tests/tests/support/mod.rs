@@ -24,7 +24,7 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{CpuUse, Interface, Kernel as _, KernelError, LinuxKernel};
+use guard_user::kernel::{CpuUse, FrameSource, Interface, Kernel as _, KernelError, LinuxKernel};
 use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 
@@ -61,10 +61,18 @@ impl PinPlace {
 /// Opens the pins as the suite's name wants it: `kernel_preempt` runs other suites again, with programs for kernels
 /// where they share a CPU.
 pub(crate) fn open(pin_path: &Path) -> Result<LinuxKernel, KernelError> {
-    if env!("CARGO_CRATE_NAME") == "kernel_preempt" {
-        LinuxKernel::open_for(pin_path, CpuUse::Shared)
-    } else {
-        LinuxKernel::open(pin_path)
+    LinuxKernel::open_for(pin_path, cpu_use())
+}
+
+/// The same for frames of test runs alone, of which nobody tells the kernel a protocol.
+pub(crate) fn open_to_judge(pin_path: &Path) -> Result<LinuxKernel, KernelError> {
+    LinuxKernel::open_with(pin_path, cpu_use(), FrameSource::TestRuns)
+}
+
+fn cpu_use() -> CpuUse {
+    match env!("CARGO_CRATE_NAME") {
+        "kernel_preempt" => CpuUse::Shared,
+        _ => CpuUse::of_this_kernel(),
     }
 }
 

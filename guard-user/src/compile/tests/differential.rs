@@ -8,7 +8,7 @@ use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
 use guard_common::host::HostTables;
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
-use guard_common::packet::Packet;
+use guard_common::packet::{Addr, Packet};
 use guard_common::tables::{Accounts, Tables};
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
@@ -54,6 +54,9 @@ impl Tables for PartlyLoaded {
         (self.loaded != Loaded::Nothing).then_some(())?;
         self.tables.policy()
     }
+    fn is_of_host(&self, address: Addr) -> bool {
+        self.tables.is_of_host(address)
+    }
     guard_common::steps_as_decided!();
 }
 
@@ -67,9 +70,13 @@ impl Accounts for PartlyLoaded {
     fn book(&self, slot: u16, bytes: u64) {
         self.tables.book(slot, bytes);
     }
+    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
+        self.tables.spend_failsafe(rule, bytes, budget)
+    }
 }
 
 fn decide_for(plain: &PlainPacket, left: &mut Packet, tables: &PartlyLoaded) -> Decision {
+    tables.tables.now_ns.store(plain.now * PlainPacket::TICK_NS, Ordering::Relaxed);
     let (parsed, mut packet) = parsed(plain, left);
     if plain.hook == Hook::Ingress {
         mirror(&mut packet);
@@ -104,7 +111,9 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
     let host = host();
     let policy = policy_table(&case.policy, &case.exemptions, &host, 1).unwrap();
     let geo = geo_image(&case.db, &case.policy.sites).unwrap();
-    let tables = PartlyLoaded { tables: HostTables::new(policy, geo), loaded: case.loaded };
+    let mut tables = HostTables::new(policy, geo);
+    tables.addresses = case.addresses.iter().copied().map(Addr::from).collect();
+    let tables = PartlyLoaded { tables, loaded: case.loaded };
     let mut world = World {
         policy: &case.policy,
         db: &case.db,
@@ -112,6 +121,8 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
         host: &host,
         loaded: case.loaded,
         used: BTreeMap::new(),
+        addresses: &case.addresses,
+        spent: BTreeMap::new(),
         shared: 0,
     };
     let mut left = Packet::default();

@@ -1,6 +1,6 @@
 //! Random policies, databases, exemptions and packets from a world so small that they meet often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use guard_common::abi::{Hook, MAX_PARTIES};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Fault;
 use ipnetwork::IpNetwork;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -31,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) db: GeoDb,
     pub(crate) exemptions: Vec<KernelExemption>,
     pub(crate) loaded: Loaded,
+    /// Addresses of the host.
+    pub(crate) addresses: BTreeSet<IpAddr>,
     pub(crate) packets: Vec<PlainPacket>,
 }
 
@@ -40,9 +42,18 @@ pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
     let is_way = |count| vec(prop::bool::weighted(0.2), count);
     let pins = pins.prop_flat_map(move |count| (vec(pin(), count), is_way(count), exemptions(count)));
     let loaded = prop_oneof![30 => Just(Loaded::All), 1 => Just(Loaded::NoGeo), 1 => Just(Loaded::Nothing)];
-    let host = (prop::bool::weighted(0.1), subsequence(nat64(), 0..=6));
+    let address = prop_oneof![v4().prop_map(IpAddr::V4), v6().prop_map(IpAddr::V6)];
+    let host = (prop::bool::weighted(0.1), subsequence(nat64(), 0..=6), btree_set(address, 0..8));
     (pins, vec(failsafe(), 0..3), sites(), db(), host, loaded, vec(packet(), packets)).prop_map(
-        |((pins, are_ways, mut exemptions), failsafe, sites, db, (observe, nat64), loaded, packets)| {
+        |(
+            (pins, are_ways, mut exemptions),
+            failsafe,
+            sites,
+            db,
+            (observe, nat64, addresses),
+            loaded,
+            packets,
+        )| {
             let mut policy = base().clone();
             policy.host.observe = observe;
             policy.geo.nat64 = nat64;
@@ -59,7 +70,7 @@ pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
             }
             policy.failsafe = failsafe;
             policy.sites = sites;
-            Case { policy, db, exemptions, loaded, packets }
+            Case { policy, db, exemptions, loaded, addresses, packets }
         },
     )
 }
@@ -156,7 +167,7 @@ fn pin() -> impl Strategy<Value = Pin> {
     let patterns: Vec<InterfacePattern> = base().host.interfaces.clone();
     let cgroups: Vec<String> = host().cgroups.into_iter().map(|fact| fact.path).collect();
     let select_by = (
-        few(1, network()),
+        (few(1, network()), prop::bool::weighted(0.2)),
         (few(3, ports()), few(5, ports())),
         few(6, select(patterns)),
         few(6, select(cgroups)),
@@ -165,13 +176,22 @@ fn pin() -> impl Strategy<Value = Pin> {
         few(6, mark()),
     )
         .prop_map(
-            |(sources, (ports, remote_ports), interfaces, cgroups, users, (volumes, spread), marks)| {
+            |(
+                (sources, from_host),
+                (ports, remote_ports),
+                interfaces,
+                cgroups,
+                users,
+                (volumes, spread),
+                marks,
+            )| {
                 let volumes = volumes.into_iter().map(PathBuf::from).collect();
                 let users =
                     users.into_iter().map(|uid| User { text: uid.to_string(), uid: Some(uid) }).collect();
                 let sent_by = SentBy::Process;
                 let select = Selectors {
                     sources,
+                    from_host,
                     ports,
                     remote_ports,
                     interfaces,
@@ -207,16 +227,18 @@ fn pin() -> impl Strategy<Value = Pin> {
 }
 
 fn failsafe() -> impl Strategy<Value = Failsafe> {
-    (few(2, ports()), few(2, ports()), few(2, network()))
-        .prop_filter("a rule uses at least one dimension", |(local, remote, peers)| {
+    let budget = prop_oneof![2 => Just(None), 1 => (1..4000_u64).prop_map(Some)];
+    (few(2, ports()), few(2, ports()), few(2, network()), budget)
+        .prop_filter("a rule uses at least one dimension", |(local, remote, peers, _)| {
             !(local.is_empty() && remote.is_empty() && peers.is_empty())
         })
-        .prop_map(|(local_ports, remote_ports, peers)| Failsafe {
+        .prop_map(|(local_ports, remote_ports, peers, bytes_per_minute)| Failsafe {
             name: "rule".to_owned(),
             local_ports,
             remote_ports,
             peers,
             anywhere: true,
+            bytes_per_minute,
             line: 1,
         })
 }

@@ -83,6 +83,11 @@ pub(crate) struct PlainPacket {
     pub(crate) now: u64,
 }
 
+impl PlainPacket {
+    /// Nanoseconds of each step of `now`, for what goes by the minute.
+    pub(crate) const TICK_NS: u64 = 2_000_000_000;
+}
+
 /// Which tables can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loaded {
@@ -129,6 +134,10 @@ pub(crate) struct World<'a> {
     pub(crate) host: &'a HostFacts,
     pub(crate) loaded: Loaded,
     pub(crate) used: BTreeMap<u16, u64>,
+    /// Addresses of the host.
+    pub(crate) addresses: &'a BTreeSet<IpAddr>,
+    /// What failsafe rules have let pass, by rule: a minute, and bytes in it.
+    pub(crate) spent: BTreeMap<usize, (u64, u64)>,
     /// Packets that two exemptions covered together.
     pub(crate) shared: usize,
 }
@@ -163,13 +172,19 @@ impl World<'_> {
         };
         let tag: BTreeSet<usize> = by_origin
             .into_iter()
-            .filter(|&pin| layers.iter().any(|layer| layer_matches(&self.policy.pins[pin], layer)))
+            .filter(|&pin| {
+                layers.iter().any(|layer| self.layer_matches(&self.policy.pins[pin], layer, packet))
+            })
             .collect();
         if tag.is_empty() {
             return Answer::pass(Reason::Untagged);
         }
         let covers_all = |rule| layers.iter().all(|layer| failsafe_covers(rule, layer));
-        let is_failsafe = hops.is_empty() && self.policy.failsafe.iter().any(covers_all);
+        let rules = self.policy.failsafe.iter().enumerate();
+        let covering: Vec<usize> = match hops.is_empty() {
+            true => rules.filter(|(_, rule)| covers_all(rule)).map(|(number, _)| number).collect(),
+            false => Vec::new(),
+        };
 
         // Every destination with the layer whose ports its recipient would be named by.
         let destinations =
@@ -178,7 +193,7 @@ impl World<'_> {
         let mut forbidden = Vec::new();
         for (destination, layer) in destinations {
             let Some((jurisdiction, by)) = self.place(destination) else {
-                return match is_failsafe {
+                return match self.lets_pass(&covering, packet) {
                     true => Answer { denied: tag.clone(), tag, ..Answer::pass(Reason::Failsafe) },
                     false => Answer::no_tables(),
                 };
@@ -201,12 +216,14 @@ impl World<'_> {
             return Answer { jurisdiction, placed_by, tag, ..Answer::pass(reason) };
         };
         let denied: BTreeSet<usize> = forbidden.iter().flat_map(|one| one.4.iter().copied()).collect();
-        if is_failsafe {
+        if self.lets_pass(&covering, packet) {
             return Answer { jurisdiction, placed_by, tag, denied, ..Answer::pass(Reason::Failsafe) };
         }
         let mut answer = Answer {
             verdict: self.strictest(packet.hook, &denied),
             reason: match jurisdiction {
+                // What covers it and does not let it pass has a budget that is used up.
+                _ if !covering.is_empty() => Reason::FailsafeExhausted,
                 Jurisdiction::UNKNOWN => Reason::PlaceUnknown,
                 Jurisdiction::UNCERTAIN => Reason::PlaceUncertain,
                 _ => Reason::Forbidden,
@@ -225,8 +242,9 @@ impl World<'_> {
                     answer.reason = Reason::Exempt;
                     answer.exemption = Some(slot);
                 }
-                Err(Some(reason)) => answer.reason = reason,
-                Err(None) => {}
+                // That a budget is used up comes first.
+                Err(Some(reason)) if answer.reason != Reason::FailsafeExhausted => answer.reason = reason,
+                Err(_) => {}
             }
         }
         answer
@@ -411,28 +429,38 @@ impl World<'_> {
         }
         Err(refusal)
     }
+
+    fn layer_matches(&self, pin: &Pin, layer: &PlainLayer, packet: &PlainPacket) -> bool {
+        let source = layer.src.to_canonical();
+        let select = &pin.select;
+        let is_made_here = packet.hook == Hook::Egress && packet.came_in_by == 0;
+        let is_of_host =
+            is_made_here || self.addresses.iter().any(|address| address.to_canonical() == source);
+        let has_source = match select.sources.is_empty() && !select.from_host {
+            true => true,
+            false => {
+                select.sources.iter().any(|network| network.contains(source))
+                    || select.from_host && is_of_host
+            }
+        };
+        let may_have = |ranges: &[PortRange], which: fn((u16, u16)) -> u16| {
+            ranges.is_empty()
+                || has_port(ranges, layer, which)
+                || match layer.unreadable() {
+                    None => true,
+                    Some(protocols) => ranges.iter().any(|ports| protocols.contains(&ports.protocol)),
+                }
+        };
+        has_source
+            && may_have(&select.ports, |ports| ports.0)
+            && may_have(&select.remote_ports, |ports| ports.1)
+    }
 }
 
 /// The packet that answers this one.
 fn answer_to(layer: &PlainLayer) -> PlainLayer {
     let ports = layer.ports.map(|(source, destination)| (destination, source));
     PlainLayer { src: layer.dst, dst: layer.src, ports, ..layer.clone() }
-}
-
-fn layer_matches(pin: &Pin, layer: &PlainLayer) -> bool {
-    let source = layer.src.to_canonical();
-    let select = &pin.select;
-    let has_source =
-        select.sources.is_empty() || select.sources.iter().any(|network| network.contains(source));
-    let may_have = |ranges: &[PortRange], which: fn((u16, u16)) -> u16| {
-        ranges.is_empty()
-            || has_port(ranges, layer, which)
-            || match layer.unreadable() {
-                None => true,
-                Some(protocols) => ranges.iter().any(|ports| protocols.contains(&ports.protocol)),
-            }
-    };
-    has_source && may_have(&select.ports, |ports| ports.0) && may_have(&select.remote_ports, |ports| ports.1)
 }
 
 fn has_port(ranges: &[PortRange], layer: &PlainLayer, which: impl Fn((u16, u16)) -> u16) -> bool {

@@ -132,6 +132,17 @@ fn empty_lists_are_right_where_none_means_something() {
 }
 
 #[test]
+fn the_host_can_stand_among_sources() {
+    let policy =
+        |sources: &str| check(&super::good_with("sources = [\"192.0.2.10/32\"]", sources)).unwrap().policy;
+    let both = policy("sources = [\"host\", \"192.0.2.10/32\"]");
+    assert_eq!((both.pins[0].select.sources.len(), both.pins[0].select.from_host), (1, true));
+    let alone = policy("sources = [\"host\"]");
+    assert!(alone.pins[0].select.has_sources() && alone.pins[0].select.sources.is_empty());
+    assert!(!policy("sources = [\"192.0.2.10/32\"]").pins[0].select.from_host);
+}
+
+#[test]
 fn inline_tables_and_dotted_keys_are_the_same_to_toml() {
     let text = GOOD.replace(
         "[pin.select]\nsources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]",

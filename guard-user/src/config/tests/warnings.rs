@@ -47,6 +47,14 @@ const EXAMPLES: &[Example] = &[
             "17:1 pin.select: the pin \"mail\" matches every packet of the host | narrow it",
         )],
     ),
+    // The host itself is not everything that it sends on, and is no range of addresses.
+    (
+        &[
+            ("sources = [\"192.0.2.10/32\"]\nports = [\"tcp/143\"]", "sources = [\"host\"]"),
+            (SSH, PEERS_AND_TIME),
+        ],
+        &[("cuts-off", "it cuts off DNS (udp/53) to where")],
+    ),
     // What the storage opens itself has other ports.
     (
         &[("sources = [\"192.0.2.10/32\"]\n", "")],

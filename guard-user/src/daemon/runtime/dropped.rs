@@ -124,6 +124,7 @@ mod tests {
             FlowKey { verdict: Verdict::Observe as u8, ..forbidden },
             FlowKey { reason: Reason::NoTables as u8, ..forbidden },
             FlowKey { reason: Reason::ExemptionExhausted as u8, ..forbidden },
+            FlowKey { reason: Reason::FailsafeExhausted as u8, ..forbidden },
         ] {
             assert_eq!(Hopeless::of(&other, &record), None, "{other:?}");
         }

@@ -1,5 +1,5 @@
-//! Wakes the daemon when network interfaces come, go or change: the kernel's link notifications
-//! (rtnetlink(7), group `RTNLGRP_LINK`).
+//! Wakes the daemon when network interfaces or their addresses come, go or change: the kernel's notifications
+//! (rtnetlink(7), groups `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`).
 //!
 //! What changed is not read from the messages: the daemon looks at all interfaces again, so that a message
 //! that was lost, because there were too many, loses nothing.
@@ -11,8 +11,8 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use tokio::time::{Instant, timeout_at};
 
-/// `RTMGRP_LINK` (linux/rtnetlink.h).
-const LINK_GROUP: u32 = 1;
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` (linux/rtnetlink.h).
+const GROUPS: u32 = 1 | 0x10 | 0x100;
 /// Messages come in bursts: an interface that is made and set up sends several.
 const BURST: Duration = Duration::from_millis(20);
 /// Bytes of one read; what is longer is cut, and not looked at anyhow.
@@ -34,7 +34,7 @@ impl Links {
     pub(super) fn listen() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         let inner: &mut Socket = socket.socket_mut();
-        inner.bind(&SocketAddr::new(0, LINK_GROUP))?;
+        inner.bind(&SocketAddr::new(0, GROUPS))?;
         Ok(Self { socket, burst_end: None })
     }
 

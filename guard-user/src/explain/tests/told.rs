@@ -1,14 +1,16 @@
 //! What is told is what was decided.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use guard_common::abi::Hook;
 use guard_common::decide::mirror;
-use guard_common::packet::{Packet, Parsed};
+use guard_common::packet::{Addr, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
 
 use super::super::flow::{BadFlow, End, packet};
+use super::super::selectors::OwnPackets;
 use super::super::{Explainer, Explanation, NamedExemption, Surroundings, selectors};
 use crate::compile::tests::generate::{case, host};
 use crate::compile::tests::packets::parsed;
@@ -117,6 +119,69 @@ fn who_carries_what_is_told() {
     let none = text_of(&[]);
     assert!(none.contains("it selects the volume /srv/files, and none is given"), "{none}");
     assert!(none.contains("verdict: pass, untagged"), "{none}");
+}
+
+#[test]
+fn what_is_left_of_a_budget_is_told() {
+    let rule = "local_ports = [\"tcp/22\"]\nanywhere = true\n";
+    let explainer =
+        explainer_of(policy_of(&POLICY.replace(rule, &format!("{rule}bytes_per_minute = 250\n"))));
+    let from =
+        Surroundings { mark: 0x10, cgroup: Some("backup.slice".to_owned()), ..Surroundings::default() };
+    let told = |bytes, now| {
+        let packet = packet(end("192.0.2.10:22"), end("203.0.113.30:50000"), None).unwrap();
+        let told = explainer.explain(Hook::Egress, Parsed::Ip, &packet, &from, bytes, now);
+        (told.reason, text(&told))
+    };
+    let minute = 60_000_000_000;
+    let (reason, first) = told(200, 5 * minute);
+    assert_eq!(reason, Reason::Failsafe);
+    assert!(first.contains("of the 250 bytes a minute that the rule \"ssh\" lets pass"), "{first}");
+    let (reason, second) = told(100, 6 * minute - 1);
+    assert_eq!(reason, Reason::FailsafeExhausted);
+    assert!(
+        second.contains("the 250 bytes a minute that the rule \"ssh\" lets pass are used up"),
+        "{second}"
+    );
+    assert!(second.contains("verdict: flag, failsafe-exhausted"), "{second}");
+    // What still fits passes, and the next minute has all of it.
+    assert_eq!(
+        (told(50, 6 * minute - 1).0, told(1, 6 * minute - 1).0),
+        (Reason::Failsafe, Reason::FailsafeExhausted)
+    );
+    assert_eq!(
+        (told(250, 6 * minute).0, told(251, 7 * minute).0),
+        (Reason::Failsafe, Reason::FailsafeExhausted)
+    );
+}
+
+#[test]
+fn whether_an_address_is_the_hosts_is_told() {
+    let pin = "[[pin]]\nname = \"own\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\", \"2001:db8::/32\"]\n";
+    let explainer = explainer_of(policy_of(&(POLICY.to_owned() + pin)))
+        .with_addresses(BTreeSet::from([Addr::from_v4_octets([198, 51, 100, 1])]));
+    let text_of = |source: &str, is_forwarded| {
+        let from = Surroundings { is_forwarded, ..Surroundings::default() };
+        let packet = packet(end(source), end("203.0.113.30:50000"), None).unwrap();
+        text(&explainer.explain(Hook::Egress, Parsed::Ip, &packet, &from, 100, 5))
+    };
+    for is_forwarded in [false, true] {
+        let told = text_of("198.51.100.1:5", is_forwarded);
+        let expected = "the pin \"own\" matches: source 198.51.100.1, an address of this host";
+        assert!(told.contains(expected) && told.contains("verdict: drop, forbidden"), "{told}");
+    }
+    let made = text_of("198.51.100.2:5", false);
+    let expected =
+        "the pin \"own\" matches: made by this host, whatever its source (198.51.100.2 is no address of it";
+    assert!(made.contains(expected) && made.contains("verdict: drop, forbidden"), "{made}");
+    let forwarded = text_of("198.51.100.2:5", true);
+    let expected = "the pin \"own\" does not match: the source 198.51.100.2 is no address of this host, which only \
+                    forwards it, and not in 2001:db8::/32";
+    assert!(
+        forwarded.contains(expected) && forwarded.contains("it is forwarded by this host"),
+        "{forwarded}"
+    );
+    assert!(forwarded.contains("verdict: pass, untagged"), "{forwarded}");
 }
 
 #[test]
@@ -250,11 +315,14 @@ fn words_agree_with_the_decision_for_any_policy() {
             let name = name.as_str();
             let explainer =
                 Explainer::new(case.policy.clone(), case.db.clone(), exemptions.clone(), Some(name)).unwrap();
+            let addresses: BTreeSet<Addr> = case.addresses.iter().copied().map(Addr::from).collect();
+            let explainer = explainer.with_addresses(addresses.clone());
             for plain in case.packets.iter().filter(|plain| plain.interface == *index) {
                 let cgroup = facts.cgroups.iter().find(|fact| fact.id.is_some_and(|id| plain.cgroups.contains(&id)));
                 let carried = facts.volumes.iter().filter(|fact| plain.volumes.contains(&fact.slot));
                 let mut from = Surroundings {
                     interface: Some(name.to_owned()),
+                    is_forwarded: plain.came_in_by != 0,
                     mark: plain.mark,
                     cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
                     user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
@@ -278,7 +346,9 @@ fn words_agree_with_the_decision_for_any_policy() {
                 for pin in case.policy.distinct_pins() {
                     let looked_at = plain.hook == Hook::Egress || pin.ingress != Ingress::Off;
                     let matches = |way: &Pin| {
-                        packet.layers().iter().any(|layer| selectors::look(way, Some(layer), &from).is_ok())
+                        let own = OwnPackets { hook: plain.hook, addresses: &addresses };
+                        let mut layers = packet.layers().iter();
+                        layers.any(|layer| selectors::look(way, Some(layer), &from, own).is_ok())
                     };
                     let mut ways = case.policy.pins.iter().filter(|way| way.name == pin.name);
                     let by_words = looked_at && ways.any(matches);

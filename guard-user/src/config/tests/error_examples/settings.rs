@@ -4,6 +4,18 @@ use super::Example;
 
 pub(super) const EXAMPLES: &[Example] = &[
     (
+        "bad-budget",
+        "local_ports = [\"tcp/22\"]",
+        "local_ports = [\"tcp/22\"]\nbytes_per_minute = 0",
+        "6:20 failsafe.bytes_per_minute: 0 is no budget | from 1 to 549755813888 bytes; leave it away to bound nothing",
+    ),
+    (
+        "bad-budget",
+        "local_ports = [\"tcp/22\"]",
+        "local_ports = [\"tcp/22\"]\nbytes_per_minute = 1_000_000_000_000",
+        "6:20 failsafe.bytes_per_minute: 1000000000000 is no budget",
+    ),
+    (
         "relative-path",
         "[groups]",
         "[geo]\nfiles = [\"geo.mmdb\"]\n[groups]",

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use guard_common::abi::Hook;
+use guard_common::abi::failsafe::minute_at;
 
 use crate::config::policy::Action;
 use crate::daemon::engine::bypass::{BEING_ATTACHED, Difference};
@@ -48,6 +49,7 @@ impl Engine {
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_bypass(&mut problems, now);
         self.problems_of_volumes(&mut problems);
+        self.problems_of_failsafe(&mut problems, now);
         let unnoted = self.noting.difference(&self.config.policy);
         problems.extend(unnoted.map(|how| {
             Problem::of(
@@ -169,6 +171,21 @@ impl Engine {
         }
     }
 
+    /// Budgets that are used up: told until the minute in which that was is over.
+    fn problems_of_failsafe(&self, problems: &mut Vec<Problem>, now: Clocks) {
+        let observed = self.interfaces.observed.as_ref();
+        let uses = observed.and_then(|observed| observed.failsafe.as_ref()).into_iter().flatten();
+        for (rule, used) in self.config.policy.failsafe.iter().zip(uses) {
+            let Some(budget) = rule.bytes_per_minute.filter(|_| used.refused_ns != 0) else { continue };
+            if minute_at(used.refused_ns) == minute_at(now.boot_ns) {
+                let message = format!(
+                    "its {budget} bytes of this minute are used up: packets of pins are judged as if there was no such rule"
+                );
+                problems.push(Problem::of(ProblemCode::FailsafeExhausted, &rule.name, message));
+            }
+        }
+    }
+
     fn problems_of_interfaces(&self, problems: &mut Vec<Problem>, now: Clocks) {
         if let Some(why) = &self.interfaces.blind {
             let message = format!("the network interfaces can't be looked at: {why}");
@@ -182,6 +199,14 @@ impl Engine {
             problems.push(Problem::new(ProblemCode::InterfacesUnseen, message));
         }
         let Some(observed) = &self.interfaces.observed else { return };
+        if let Some(why) = &observed.addresses_unknown
+            && self.config.policy.pins.iter().any(|pin| pin.select.from_host)
+        {
+            let message = format!(
+                "pins whose sources have \"host\" know what the host makes itself, and not all else: {why}"
+            );
+            problems.push(Problem::new(ProblemCode::AddressesUnknown, message));
+        }
         let blind = observed.blind.iter();
         problems.extend(blind.map(|why| Problem::new(ProblemCode::InterfacesUnseen, why)));
         for it in &observed.interfaces {

@@ -281,6 +281,7 @@ fn is_placed(judgement: Judgement) -> bool {
             | Reason::ExemptionExpired
             | Reason::ExemptionNotYet
             | Reason::ExemptionExhausted
+            | Reason::FailsafeExhausted
     )
 }
 

@@ -1,5 +1,7 @@
 //! Who makes and uses sockets: noted where the config says so, told while it is not, and noted again.
 
+use guard_common::abi::failsafe::minute_at;
+
 use super::super::noting::wants_senders;
 use super::super::{Input, NotingFacts};
 use super::inputs::{CONFIG, OPEN, prepared};
@@ -49,6 +51,42 @@ fn reload(world: &mut World, config: &'static str) {
     world.config = config;
     world.ask(Request::Reload {});
     world.rest();
+}
+
+#[test]
+fn addresses_that_the_kernel_does_not_know_are_told_where_a_pin_asks_for_them() {
+    const BY_HOST: &str = "[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[pin]]\nname = \"mail\"\n\
+        home = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.kernel.lose_addresses(Some("3 addresses of the host are not known"));
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::AddressesUnknown), "no pin asks for them");
+    reload(&mut world, BY_HOST);
+    world.settle();
+    assert!(world.codes().contains(&ProblemCode::AddressesUnknown));
+    world.kernel.lose_addresses(None);
+    world.pass(2_000_000_000);
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::AddressesUnknown));
+}
+
+#[test]
+fn a_budget_that_is_used_up_is_told_until_the_minute_is_over() {
+    const BUDGET: &str = "[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[failsafe]]\nname = \"ssh\"\n\
+        local_ports = [\"tcp/22\"]\npeers = [\"192.0.2.0/24\"]\nbytes_per_minute = 1000\n[[pin]]\nname = \"mail\"\n\
+        home = \"IE\"\naction = \"drop\"\n[pin.select]\nports = [\"tcp/143\"]\n";
+    let mut world = World::new(BUDGET, &["eth0"]);
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::FailsafeExhausted));
+    world.kernel.refuse_failsafe(world.clocks().boot_ns);
+    world.pass(1_000_000_000);
+    world.settle();
+    let told = world.problems().into_iter().find(|problem| problem.code == ProblemCode::FailsafeExhausted);
+    let same_minute = minute_at(world.clocks().boot_ns) == minute_at(world.clocks().boot_ns - 1_000_000_000);
+    assert_eq!(told.and_then(|problem| problem.subject), same_minute.then(|| "ssh".to_owned()));
+    world.pass(60_000_000_000);
+    world.settle();
+    assert!(!world.codes().contains(&ProblemCode::FailsafeExhausted));
 }
 
 #[test]
