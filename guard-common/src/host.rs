@@ -168,10 +168,10 @@ impl Accounts for HostTables {
     fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
         let Some(kept) = self.failsafe_spent.get(rule as usize) else { return false };
         let minute = minute_at(self.now_ns.load(Ordering::Relaxed));
-        let spend = |spent: u64| {
-            let spent = if minute_of(spent) < minute { begun(minute) } else { spent };
-            (bytes_of(spent) + bytes <= budget).then_some(spent + bytes)
-        };
+        // As in the kernel, the minute begins whether or not enough is left in it.
+        let begin = |spent: u64| (minute_of(spent) < minute).then_some(begun(minute));
+        let _is_of_this_minute = kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin);
+        let spend = |spent: u64| (bytes_of(spent) + bytes <= budget).then_some(spent + bytes);
         kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 }
