@@ -18,7 +18,9 @@ pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candid
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
 use tag::tag_by_layer;
-pub use tag::{by_origin, cgroup_pins, failsafe_covers, remote_pins, source_pins, unplaced_pins};
+pub use tag::{
+    by_origin, by_sender, cgroup_pins, failsafe_covers, remote_pins, source_pins, unplaced_pins, user_pins,
+};
 
 pub use crate::tables::{ByOrigin, Recipient, Transfer};
 pub use crate::trace::{NoTrace, Trace};

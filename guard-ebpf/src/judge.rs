@@ -1,9 +1,6 @@
 //! One packet's way: copy, parse, judge, exempt, account.
 
-use guard_common::abi::{
-    Hook, MAX_PARTIES, NO_EXEMPTION, NO_USER, Outcome, Party, Place, PolicyTable, Process, Provenance,
-    dimension,
-};
+use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
 use guard_common::decide::{self, Decision, NoTrace, Wanted};
 use guard_common::packet::{Fault, Link, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
@@ -18,7 +15,7 @@ use crate::scratch::{self, Scratch};
 use crate::segments;
 use crate::subprograms;
 use crate::tables::KernelTables;
-use crate::untagged;
+use crate::{untagged, users};
 
 /// What [`borderguard_judge`] answers where an exemption can cover the packet.
 pub const EXEMPTABLE: u32 = 1;
@@ -62,8 +59,8 @@ fn judge_in<S: Source>(
         return false;
     };
     let Some(policy) = generation.policy() else { return false };
-    if policy.dimensions & (dimension::CGROUP | dimension::USER) != 0 {
-        describe_users(number, generation, source, policy, &mut scratch.provenance);
+    if policy.dimensions & dimension::BY_SENDER != 0 {
+        users::describe(number, generation, source, policy, scratch);
     }
     let by_volume = policy.dimensions & dimension::VOLUME != 0;
     scratch.provenance.volumes = if by_volume { source.volumes() } else { 0 };
@@ -106,52 +103,6 @@ fn describe_sender<S: Source>(source: &S, provenance: &mut Provenance, is_certai
             core::ptr::copy_nonoverlapping((*facts).process(), &raw mut provenance.process, 1);
         },
         None => provenance.process = Process::default(),
-    }
-}
-
-/// Writes who made and who used the sending socket, as far as a selector asks for it.
-#[inline(always)]
-fn describe_users<S: Source>(
-    number: u32,
-    generation: Generation,
-    source: &S,
-    policy: &PolicyTable,
-    provenance: &mut Provenance,
-) {
-    let by_cgroup = policy.dimensions & dimension::CGROUP != 0;
-    provenance.cgroup_pins = 0;
-    provenance.unplaced = 0;
-    provenance.everybody = 0;
-    provenance.uids[0] = source.owner();
-    provenance.uids[1] = NO_USER;
-    provenance.uids[2] = NO_USER;
-    provenance.uids[3] = NO_USER;
-    if by_cgroup {
-        source.describe_cgroups(policy.read_levels, provenance);
-        subprograms::borderguard_find_cgroup(number, generation.live.0);
-    }
-    let Some(facts) = source.facts() else { return };
-    // SAFETY: what is kept with the socket stays while the program runs. A party that is written is not written again,
-    // and one that is being written counts as anybody.
-    unsafe {
-        if (*facts).maker.is_known() {
-            provenance.uids[1] = (*facts).maker.uid;
-        }
-        provenance.everybody = (*facts).everybody;
-        for at in 0..MAX_PARTIES {
-            let party = &raw const (*facts).parties[at];
-            match core::ptr::read_volatile(&raw const (*party).state) {
-                Party::FREE => {}
-                Party::READY => {
-                    provenance.uids[2 + at] = (*party).uid;
-                    if by_cgroup {
-                        provenance.cgroups = (*party).cgroups;
-                        subprograms::borderguard_find_cgroup(number, generation.live.0);
-                    }
-                }
-                _ => provenance.everybody = 1,
-            }
-        }
     }
 }
 

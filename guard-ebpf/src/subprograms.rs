@@ -143,20 +143,31 @@ pub extern "C" fn borderguard_remote_pins(port_key: u32, live: u32) -> u64 {
     generation.policy().map_or(u64::MAX, |policy| decide::remote_pins(policy, port_key))
 }
 
-/// Adds [`decide::cgroup_pins`] and [`decide::unplaced_pins`] of the cgroups in the scratch of this number there, over the
-/// slots of this live word.
+/// Writes [`decide::cgroup_pins`] and [`decide::unplaced_pins`] of the cgroups in the scratch of this number to
+/// [`Scratch::found`], over the slots of this live word.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_find_cgroup(number: u32, live: u32) -> u32 {
     let generation = Generation::of(live);
     if let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) {
-        let provenance = &mut scratch.provenance;
-        provenance.cgroup_pins |= decide::cgroup_pins(policy, &provenance.cgroups);
-        if policy.parent_len != 0 {
-            provenance.unplaced |= decide::unplaced_pins(policy, &provenance.cgroups);
-        }
+        let found = &mut scratch.found;
+        found.pins = decide::cgroup_pins(policy, &scratch.provenance.cgroups);
+        found.unplaced = match policy.parent_len {
+            0 => 0,
+            _ => decide::unplaced_pins(policy, &scratch.provenance.cgroups),
+        };
+        found.generation = policy.generation;
     }
     0
+}
+
+/// [`decide::user_pins`] of this user, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_user_pins(uid: u32, live: u32) -> u64 {
+    let generation = Generation::of(live);
+    // Without tables nothing is known to be not pinned.
+    generation.policy().map_or(u64::MAX, |policy| decide::user_pins(policy, uid))
 }
 
 /// The number of a scratch and the live word as one number, for a function with many arguments.
