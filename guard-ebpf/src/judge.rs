@@ -2,7 +2,7 @@
 
 use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
 use guard_common::decide::{self, Decision, NoTrace, Wanted};
-use guard_common::packet::{Fault, Link, Packet, Parsed};
+use guard_common::packet::{self, Fault, Link, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::accounting::account;
@@ -76,6 +76,9 @@ fn judge_in<S: Source>(
     if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
         exempt(number, generation, scratch);
     }
+    if hook as u8 == Hook::Ingress as u8 && scratch.outcome.verdict != Verdict::Pass as u8 {
+        judge_quoted(number, generation, link, source, scratch);
+    }
     let is_untagged = hook as u8 == Hook::Egress as u8 && scratch.outcome.reason == Reason::Untagged as u8;
     if is_untagged && policy.dimensions & dimension::UNTAGGED != 0 {
         describe_sender(source, &mut scratch.provenance, false);
@@ -129,6 +132,38 @@ fn parse_copied(number: u32, link: Link) -> u32 {
     match link {
         Link::Ethernet => subprograms::borderguard_parse(number),
         Link::Raw => subprograms::borderguard_parse_raw(number),
+    }
+}
+
+/// Judges an ICMP error that a pin forbids by the packet that it quotes, [`decide::quoted_by`]. Where that does not stand
+/// for it, nothing is changed.
+#[inline(always)]
+fn judge_quoted<S: Source>(
+    number: u32,
+    generation: Generation,
+    link: Link,
+    source: &S,
+    scratch: &mut Scratch,
+) {
+    let layer = decide::layer(&scratch.packet, 0);
+    if scratch.parsed != Parsed::Ip.code() || !packet::is_icmp(layer.proto, layer) {
+        return;
+    }
+    // The short copy ends before what is quoted.
+    if !header::copy(source, scratch) || parse_copied(number, link) != Parsed::Ip.code() {
+        return;
+    }
+    if subprograms::borderguard_quote(number) == 0 {
+        return;
+    }
+    let of_error = scratch.outcome;
+    if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
+        exempt(number, generation, scratch);
+    }
+    let of_quoted = &scratch.outcome;
+    if !decide::stands_for(of_error.denied, of_quoted.verdict, of_quoted.tag) {
+        scratch.outcome = of_error;
+        scratch.packet.layers[0] = scratch.error;
     }
 }
 

@@ -13,7 +13,7 @@ use aya_ebpf::maps::PerCpuArray;
 use guard_common::abi::{FlowKey, FlowRecord, Hook, MAX_PARTIES, Outcome, Provenance, SHARED_SCRATCHES};
 use guard_common::decide::ByOrigin;
 use guard_common::packet::segment::SEGMENT_LEN;
-use guard_common::packet::{HEADER_LEN, Packet, Walk};
+use guard_common::packet::{HEADER_LEN, Layer, Packet, Walk};
 
 use crate::atomic;
 use crate::cache::{LastCgroup, LastLookup, LastRecipient, LastUser};
@@ -75,6 +75,8 @@ pub struct Scratch {
     pub segment_pad: u32,
     /// What the parser reads in it.
     pub packet: Packet,
+    /// The outermost layer of an ICMP error, while the packet that it quotes is judged in its place.
+    pub error: Layer,
     /// Where the parser stands between two headers.
     pub walk: Walk,
 }

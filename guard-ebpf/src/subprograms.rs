@@ -101,6 +101,23 @@ pub extern "C" fn borderguard_step(number: u32) -> u32 {
     packet::step(&scratch.header, &mut scratch.packet, &mut scratch.walk).map_or(GOES_ON, Parsed::code)
 }
 
+/// Puts the packet that the ICMP error in the scratch of this number quotes in its place, and keeps the error's own layer
+/// beside: 1. Else 0, where there is nothing to be judged in its place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_quote(number: u32) -> u32 {
+    let Some(scratch) = scratch(number) else { return 0 };
+    let valid = if scratch.valid < HEADER_LEN as u32 { scratch.valid } else { HEADER_LEN as u32 };
+    packet::quote(&scratch.header, valid as usize, &mut scratch.packet);
+    let packet = &mut scratch.packet;
+    if !decide::quotes_own(packet) {
+        return 0;
+    }
+    scratch.error = packet.layers[0];
+    packet.layers[0] = packet.quoted;
+    1
+}
+
 /// Writes [`decide::by_origin`] of the packet in the scratch of this number there, over the slots of this live word.
 #[unsafe(no_mangle)]
 #[inline(never)]

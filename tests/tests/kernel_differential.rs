@@ -190,7 +190,27 @@ fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
         inner(inner(ip())),
         inner(ip().ipv4(from, to).ipv4(from, to)),
         ip().ipv6(STORAGE_V6[0], PEERS_V6[3]).tcp(143, 5),
+        // ICMP errors: for a flow to Brussels, with and without room for its ports, and one to Ashburn; from others.
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[1]).tcp(143, 50_000))),
+        with(header().protocol(1)).payload(&error(11, quoted(to, PEERS[1]).tcp(143, 50_000))[..30]),
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[2]).tcp(143, 50_000))),
+        with(header().protocol(1)).payload(error(12, quoted(to, PEERS[3]).udp(143, 50_000))),
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[2]).tcp(22, 50_000))),
+        with(header().protocol(1).option(&[1, 1, 1, 1])).payload(error(3, quoted(to, PEERS[1]).echo())),
+        with(header().protocol(1)).payload(error(3, quoted(STORAGE[1], PEERS[1]).tcp(143, 5))),
+        with(header().protocol(1)).payload(error(5, quoted(to, PEERS[1]).tcp(143, 5))),
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[1]).udp(40_000, 4789).vxlan(42))),
     ]
+}
+
+/// A bare IPv4 packet that was sent.
+fn quoted(from: [u8; 4], to: [u8; 4]) -> Packet {
+    Packet::new().ipv4(from, to)
+}
+
+/// An ICMP or ICMPv6 message of this type with a packet in it.
+fn error(kind: u8, quoted: Packet) -> Vec<u8> {
+    [&[kind, 4, 0, 0, 0, 0, 5, 0][..], &quoted.build()].concat()
 }
 
 /// A TCP segment from port 5 to port 143 with timestamps and a data sequence signal (RFC 8684 section 3.3).
@@ -208,6 +228,9 @@ const SNAP_IN_VXLAN: [u8; 50] = [
 /// The same around one pair of IPv6 addresses.
 fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
     let ip = || begin.clone().ipv6(from, to);
+    let error_v6 = |kind, quoted| {
+        begin.clone().with(Ipv6::to(to).from(from).next_header(58)).payload(error(kind, quoted))
+    };
     vec![
         ip().tcp(143, 50_000).payload("a mail"),
         ip().tcp(22, 50_000),
@@ -222,6 +245,12 @@ fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
         ip().auth_header().tcp(143, 5),
         ip().ipv4([192, 0, 2, 10], [203, 0, 113, 30]).tcp(143, 5),
         begin.clone().with(Ipv6::to(to).from(from)).payload([0; 3]),
+        error_v6(2, Packet::new().ipv6(to, PEERS_V6[1]).tcp(143, 50_000)),
+        error_v6(1, Packet::new().ipv6(to, PEERS_V6[3]).tcp(143, 50_000)),
+        error_v6(4, Packet::new().ipv6(to, PEERS_V6[4]).tcp(143, 50_000)),
+        error_v6(2, Packet::new().ipv6(to, PEERS_V6[1]).destination_options().tcp(143, 5)),
+        error_v6(2, Packet::new().ipv6(STORAGE_V6[1], PEERS_V6[1]).tcp(143, 5)),
+        error_v6(128, Packet::new().ipv6(to, PEERS_V6[1]).tcp(143, 5)),
     ]
 }
 
@@ -360,7 +389,7 @@ fn the_kernel_decides_as_the_host_does() {
         }
     }
     // Every header cut at every byte, of one frame of each kind.
-    let kinds = frames.iter().take(21).chain(frames.iter().rev().take(27));
+    let kinds = frames.iter().take(30).chain(frames.iter().rev().take(33));
     for (number, (link, frame)) in kinds.enumerate() {
         for cut in (1 + number % every..frame.len()).step_by(every) {
             both.judge(Hook::Egress, *link, &frame[..cut], 0);
