@@ -337,7 +337,9 @@ pub mod dimension {
     /// With [`SOURCE`]: the host's own packets and addresses.
     pub const HOST: u32 = 4096;
     /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
-    pub const BESIDE_THE_BYTES: u32 = INTERFACE | CGROUP | MARK | USER | VOLUME;
+    pub const BESIDE_THE_BYTES: u32 = INTERFACE | BY_SENDER | MARK | VOLUME;
+    /// What of that goes by who sends.
+    pub const BY_SENDER: u32 = CGROUP | USER;
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -470,7 +472,7 @@ const _: () = {
     assert!(size_of::<Event>() == 208);
     assert!(offset_of!(Event, outer_dst) == 192);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 192);
+    assert!(size_of::<Provenance>() == 184);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(size_of::<FailsafeUse>() == 16);
     assert!(offset_of!(ExemptionUse, charged) == 16);

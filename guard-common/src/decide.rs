@@ -17,7 +17,9 @@ use crate::verdict::{Reason, Verdict};
 pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
-pub use tag::{by_origin, cgroup_pins, failsafe, remote_pins, source_pins, unplaced_pins};
+pub use tag::{
+    by_origin, by_sender, cgroup_pins, failsafe, remote_pins, source_pins, unplaced_pins, user_pins,
+};
 use tag::{made_here, tag_by_layer};
 
 pub use crate::tables::{ByOrigin, FailsafeAnswer, Recipient, Transfer};
@@ -44,6 +46,8 @@ pub struct Decision {
     pub unplaced: u64,
     /// Whether an exemption can cover the packet.
     pub exemptable: bool,
+    /// Whether it is the decision for the packet that an ICMP error quotes: [`quoted_by`].
+    pub quoted: bool,
 }
 
 impl Decision {
@@ -64,6 +68,7 @@ impl Decision {
             denied: 0,
             unplaced: 0,
             exemptable: false,
+            quoted: false,
         }
     }
 
@@ -103,7 +108,10 @@ impl From<Decision> for Outcome {
 /// the packet must be mirrored first ([`mirror`]), so that what is judged is the answer to it. `now`
 /// reads `CLOCK_BOOTTIME` in nanoseconds.
 ///
-/// The kernel program calls the two halves, [`judge`] and [`exempt`], each in a function that the
+/// An ICMP error that a pin forbids by where it comes from is judged by the packet that it quotes, where that may go:
+/// [`quoted_by`] and [`stands_for`].
+///
+/// The kernel program calls the parts, [`judge`] and [`exempt`], each in a function that the
 /// verifier judges by itself.
 #[inline(always)]
 pub fn decide<T: Tables, O: Origin, R: Trace>(
@@ -113,6 +121,57 @@ pub fn decide<T: Tables, O: Origin, R: Trace>(
     tables: &T,
     origin: &O,
     now: impl Fn() -> u64,
+    trace: &mut R,
+) -> Decision {
+    let decision = decide_as_it_is(hook, parsed, packet, tables, origin, &now, trace);
+    let Some(quoted) = quoted_by(hook, packet, decision.verdict as u8) else { return decision };
+    trace.quoted();
+    let of_quoted = decide_as_it_is(hook, parsed, &quoted, tables, origin, &now, trace);
+    match stands_for(decision.denied, of_quoted.verdict as u8, of_quoted.tag) {
+        true => Decision { quoted: true, ..of_quoted },
+        false => decision,
+    }
+}
+
+/// The packet that is judged in the place of an ICMP error: the one that it quotes, as the host has sent it. `None` where
+/// the packet comes in for another reason, where what it quotes was not read or was not sent by the host that gets the
+/// error, and where the packet passes by its own addresses. `verdict` is the number of the [`Verdict`] by those.
+#[inline(always)]
+#[must_use]
+pub fn quoted_by(hook: Hook, packet: &Packet, verdict: u8) -> Option<Packet> {
+    if hook as u8 != Hook::Ingress as u8 || verdict == Verdict::Pass as u8 || !quotes_own(packet) {
+        return None;
+    }
+    let mut quoted = Packet { layer_count: 1, ..Packet::default() };
+    quoted.layers[0] = packet.quoted;
+    Some(quoted)
+}
+
+/// Whether the packet, which came in and is [mirrored](mirror), quotes one that was sent by the host that gets it.
+#[inline(always)]
+#[must_use]
+pub fn quotes_own(packet: &Packet) -> bool {
+    let (own, quoted) = (packet.layers[0].src, packet.quoted.src);
+    packet.quoted_count != 0 && (own.hi ^ quoted.hi) | (own.lo ^ quoted.lo) == 0
+}
+
+/// Whether the decision for a quoted packet, the number of its [`Verdict`] and the pins that tag it, is the decision for the ICMP error that
+/// these pins deny: where it may go by all of them. Nothing answers an error, so what passes here brings no data out.
+#[inline(always)]
+#[must_use]
+pub fn stands_for(denied: u64, verdict: u8, tag: u64) -> bool {
+    verdict == Verdict::Pass as u8 && denied & !tag == 0
+}
+
+/// As [`decide`], by the packet's own addresses.
+#[inline(always)]
+fn decide_as_it_is<T: Tables, O: Origin, R: Trace>(
+    hook: Hook,
+    parsed: Parsed,
+    packet: &Packet,
+    tables: &T,
+    origin: &O,
+    now: &impl Fn() -> u64,
     trace: &mut R,
 ) -> Decision {
     let mut decision = judge(hook, parsed, packet, tables, origin, trace);
@@ -237,6 +296,7 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         // An exemption names one recipient: a packet that several forbidden destinations would get
         // (a source route, a tunnel) is more than what was approved.
         exemptable: judged.forbidden == 1 && policy.dimensions & dimension::EXEMPTION != 0,
+        quoted: false,
     }
 }
 

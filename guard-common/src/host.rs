@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
-use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_PARTIES, NO_USER, PolicyTable};
+use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_FAILSAFES, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
@@ -191,7 +191,7 @@ pub struct HostOrigin {
     pub cgroups: Vec<u64>,
     /// Likewise of each process that used it.
     pub parties: Vec<Vec<u64>>,
-    /// Users of the socket, at most as many as are told apart.
+    /// Users of the socket.
     pub users: Vec<u32>,
     /// Whether the socket may be anybody's.
     pub everybody: bool,
@@ -229,10 +229,8 @@ impl Origin for HostOrigin {
     fn unplaced_pins(&self, policy: &PolicyTable) -> u64 {
         self.all_cgroups().fold(0, |pins, cgroups| pins | decide::unplaced_pins(policy, &cgroups))
     }
-    fn uids(&self) -> [u32; 2 + MAX_PARTIES] {
-        let mut uids = [NO_USER; 2 + MAX_PARTIES];
-        uids.iter_mut().zip(&self.users).for_each(|(to, uid)| *to = *uid);
-        uids
+    fn user_pins(&self, policy: &PolicyTable) -> u64 {
+        self.users.iter().fold(0, |pins, uid| pins | decide::user_pins(policy, *uid))
     }
     fn everybody(&self) -> u64 {
         u64::from(self.everybody)

@@ -3,7 +3,7 @@
 //! The traits have two real implementations: BPF maps and the socket buffer in the kernel program,
 //! boxed tables and plain values on the host.
 
-use crate::abi::{Hook, MAX_PARTIES, Place, PolicyTable, Provenance};
+use crate::abi::{Hook, Place, PolicyTable, Provenance};
 use crate::interval::GeoTables;
 use crate::packet::{Addr, Packet};
 use crate::trace::Trace;
@@ -160,8 +160,9 @@ pub trait Origin {
     /// `decide::unplaced_pins`: the pins that select a cgroup which may be one of these, made anew since the daemon
     /// looked. The kernel program has found them before.
     fn unplaced_pins(&self, policy: &PolicyTable) -> u64;
-    /// Users of the sending socket; [`NO_USER`](crate::abi::NO_USER) where there is none.
-    fn uids(&self) -> [u32; 2 + MAX_PARTIES];
+    /// `decide::user_pins`: the pins that the users of the sending socket let match. The kernel program has found them
+    /// before.
+    fn user_pins(&self, policy: &PolicyTable) -> u64;
     /// Whether the sending socket may be anybody's: 1, else 0.
     fn everybody(&self) -> u64;
     /// Slots of the volumes whose data the sending socket may carry, a bit each.
@@ -194,8 +195,8 @@ impl Origin for Provenance {
         self.unplaced
     }
     #[inline(always)]
-    fn uids(&self) -> [u32; 2 + MAX_PARTIES] {
-        self.uids
+    fn user_pins(&self, _policy: &PolicyTable) -> u64 {
+        self.user_pins
     }
     #[inline(always)]
     fn everybody(&self) -> u64 {

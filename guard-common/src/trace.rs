@@ -18,6 +18,9 @@ pub trait Trace {
     /// Where a destination is, and which of the packet's pins forbid it.
     #[inline(always)]
     fn placed(&mut self, _layer: u32, _destination: Addr, _place: Place, _denied: u64) {}
+    /// The packet is an ICMP error, and from here on the packet that it quotes is judged.
+    #[inline(always)]
+    fn quoted(&mut self) {}
     /// An exemption was looked at: whether it covers the packet, or the reason why not.
     #[inline(always)]
     fn exemption(&mut self, _slot: u16, _outcome: Result<(), Reason>) {}

@@ -23,6 +23,7 @@ use guard_common::packet::{Addr, Link};
 use guard_common::search::at;
 use guard_ebpf::generation::Generation;
 use guard_ebpf::judge::{judge, judge_with};
+use guard_ebpf::maps::SOCKET_FACTS;
 
 /// Destinations in the list.
 const DRAWS: usize = 1 << 19;
@@ -99,6 +100,33 @@ pub fn bench_egress_random(context: TcContext) -> i32 {
             packet.layers[0].dst = address;
         }
     }))
+}
+
+/// Gives the packet's socket the facts that a socket of a service has: its maker is its owner.
+#[inline(always)]
+fn note_maker(context: &TcContext) {
+    // SAFETY: the context is the kernel's, and zeroes are facts: those of nobody.
+    unsafe {
+        let socket = (*context.skb.skb).__bindgen_anon_2.sk;
+        if socket.is_null() {
+            return;
+        }
+        if let Some(facts) = SOCKET_FACTS.get_or_make(socket.cast()) {
+            (*facts).maker.pid = 1;
+        }
+    }
+}
+
+#[classifier]
+pub fn bench_facts(context: TcContext) -> i32 {
+    note_maker(&context);
+    TC_ACT_UNSPEC
+}
+
+#[classifier]
+pub fn bench_egress_facts(context: TcContext) -> i32 {
+    note_maker(&context);
+    code(judge(Hook::Egress, Link::Ethernet, &context))
 }
 
 #[classifier]

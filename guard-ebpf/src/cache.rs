@@ -1,6 +1,8 @@
 //! What was looked up last, and what it came to: a transfer is many packets of one flow.
 
 use guard_common::abi::ExemptionSet;
+#[cfg(doc)]
+use guard_common::decide;
 use guard_common::packet::Addr;
 use guard_common::tables::Recipient;
 
@@ -54,5 +56,50 @@ impl LastRecipient {
             u64::from(own.port_key ^ other.port_key) | u64::from(own.jurisdiction ^ other.jurisdiction);
         let addresses = (own.address.hi ^ other.address.hi) | (own.address.lo ^ other.address.lo);
         addresses | ports | (self.generation ^ generation) == 0
+    }
+}
+
+/// The pins that a user lets match, in one generation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastUser {
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// The pins, [`decide::user_pins`].
+    pub pins: u64,
+    /// The user.
+    pub uid: u32,
+    /// Padding up to 8 bytes.
+    pub pad: u32,
+}
+
+impl LastUser {
+    /// Whether this is the answer for the user in this generation.
+    #[inline(always)]
+    pub(crate) fn answers(&self, uid: u32, generation: u64) -> bool {
+        u64::from(self.uid ^ uid) | (self.generation ^ generation) == 0
+    }
+}
+
+/// The pins that a cgroup lets match, in one generation. The cgroups above it are always the same: a cgroup can't be moved
+/// below another one, and no id is given twice.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastCgroup {
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// Its id; 0 for none.
+    pub id: u64,
+    /// The pins, [`decide::cgroup_pins`].
+    pub pins: u64,
+    /// Those that select a cgroup which may be this one, [`decide::unplaced_pins`].
+    pub unplaced: u64,
+}
+
+impl LastCgroup {
+    /// Whether this is the answer for the cgroup in this generation.
+    #[inline(always)]
+    pub(crate) fn answers(&self, id: u64, generation: u64) -> bool {
+        (self.id ^ id) | (self.generation ^ generation) == 0
     }
 }

@@ -1,11 +1,8 @@
 //! One packet's way: copy, parse, judge, exempt, account.
 
-use guard_common::abi::{
-    Hook, MAX_PARTIES, NO_EXEMPTION, NO_USER, Outcome, Party, Place, PolicyTable, Process, Provenance,
-    dimension,
-};
+use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
 use guard_common::decide::{self, Decision, NoTrace, Wanted};
-use guard_common::packet::{Fault, Link, Packet, Parsed, contradicts};
+use guard_common::packet::{self, Fault, Link, Packet, Parsed, contradicts};
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::accounting::account;
@@ -18,7 +15,7 @@ use crate::scratch::{self, Scratch};
 use crate::segments;
 use crate::subprograms;
 use crate::tables::KernelTables;
-use crate::untagged;
+use crate::{untagged, users};
 
 /// What [`borderguard_judge`] answers where an exemption can cover the packet.
 pub const EXEMPTABLE: u32 = 1;
@@ -62,8 +59,8 @@ fn judge_in<S: Source>(
         return false;
     };
     let Some(policy) = generation.policy() else { return false };
-    if policy.dimensions & (dimension::CGROUP | dimension::USER) != 0 {
-        describe_users(number, generation, source, policy, &mut scratch.provenance);
+    if policy.dimensions & dimension::BY_SENDER != 0 {
+        users::describe(number, generation, source, policy, scratch);
     }
     let by_volume = policy.dimensions & dimension::VOLUME != 0;
     scratch.provenance.volumes = if by_volume { source.volumes() } else { 0 };
@@ -85,6 +82,9 @@ fn judge_in<S: Source>(
     change(&mut scratch.packet);
     if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
         exempt(number, generation, scratch);
+    }
+    if hook as u8 == Hook::Ingress as u8 && scratch.outcome.verdict != Verdict::Pass as u8 {
+        judge_quoted(number, generation, link, source, scratch);
     }
     let is_untagged = hook as u8 == Hook::Egress as u8 && scratch.outcome.reason == Reason::Untagged as u8;
     if is_untagged && policy.dimensions & dimension::UNTAGGED != 0 {
@@ -116,52 +116,6 @@ fn describe_sender<S: Source>(source: &S, provenance: &mut Provenance, is_certai
     }
 }
 
-/// Writes who made and who used the sending socket, as far as a selector asks for it.
-#[inline(always)]
-fn describe_users<S: Source>(
-    number: u32,
-    generation: Generation,
-    source: &S,
-    policy: &PolicyTable,
-    provenance: &mut Provenance,
-) {
-    let by_cgroup = policy.dimensions & dimension::CGROUP != 0;
-    provenance.cgroup_pins = 0;
-    provenance.unplaced = 0;
-    provenance.everybody = 0;
-    provenance.uids[0] = source.owner();
-    provenance.uids[1] = NO_USER;
-    provenance.uids[2] = NO_USER;
-    provenance.uids[3] = NO_USER;
-    if by_cgroup {
-        source.describe_cgroups(policy.read_levels, provenance);
-        subprograms::borderguard_find_cgroup(number, generation.live.0);
-    }
-    let Some(facts) = source.facts() else { return };
-    // SAFETY: what is kept with the socket stays while the program runs. A party that is written is not written again,
-    // and one that is being written counts as anybody.
-    unsafe {
-        if (*facts).maker.is_known() {
-            provenance.uids[1] = (*facts).maker.uid;
-        }
-        provenance.everybody = (*facts).everybody;
-        for at in 0..MAX_PARTIES {
-            let party = &raw const (*facts).parties[at];
-            match core::ptr::read_volatile(&raw const (*party).state) {
-                Party::FREE => {}
-                Party::READY => {
-                    provenance.uids[2 + at] = (*party).uid;
-                    if by_cgroup {
-                        provenance.cgroups = (*party).cgroups;
-                        subprograms::borderguard_find_cgroup(number, generation.live.0);
-                    }
-                }
-                _ => provenance.everybody = 1,
-            }
-        }
-    }
-}
-
 /// Parses the frame's first bytes, and more of them where these do not tell.
 #[inline(always)]
 fn parse<S: Source>(number: u32, link: Link, source: &S, scratch: &mut Scratch) {
@@ -185,6 +139,38 @@ fn parse_copied(number: u32, link: Link) -> u32 {
     match link {
         Link::Ethernet => subprograms::borderguard_parse(number),
         Link::Raw => subprograms::borderguard_parse_raw(number),
+    }
+}
+
+/// Judges an ICMP error that a pin forbids by the packet that it quotes, [`decide::quoted_by`]. Where that does not stand
+/// for it, nothing is changed.
+#[inline(always)]
+fn judge_quoted<S: Source>(
+    number: u32,
+    generation: Generation,
+    link: Link,
+    source: &S,
+    scratch: &mut Scratch,
+) {
+    let layer = decide::layer(&scratch.packet, 0);
+    if scratch.parsed != Parsed::Ip.code() || !packet::is_icmp(layer.proto, layer) {
+        return;
+    }
+    // The short copy ends before what is quoted.
+    if !header::copy(source, scratch) || parse_copied(number, link) != Parsed::Ip.code() {
+        return;
+    }
+    if subprograms::borderguard_quote(number) == 0 {
+        return;
+    }
+    let of_error = scratch.outcome;
+    if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
+        exempt(number, generation, scratch);
+    }
+    let of_quoted = &scratch.outcome;
+    if !decide::stands_for(of_error.denied, of_quoted.verdict, of_quoted.tag) {
+        scratch.outcome = of_error;
+        scratch.packet.layers[0] = scratch.error;
     }
 }
 

@@ -21,3 +21,4 @@ pub mod socket_storage;
 pub mod subprograms;
 pub mod tables;
 pub mod untagged;
+pub mod users;

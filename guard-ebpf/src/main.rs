@@ -34,13 +34,13 @@ pub fn egress_raw(context: TcContext) -> i32 {
 }
 
 /// What comes in by an interface with Ethernet frames.
-#[xdp]
+#[xdp(frags)]
 pub fn ingress(context: XdpContext) -> u32 {
     xdp_code(judge(Hook::Ingress, Link::Ethernet, &context))
 }
 
 /// What comes in by an interface with bare IP packets.
-#[xdp]
+#[xdp(frags)]
 pub fn ingress_raw(context: XdpContext) -> u32 {
     xdp_code(judge(Hook::Ingress, Link::Raw, &context))
 }

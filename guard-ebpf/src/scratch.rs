@@ -10,13 +10,13 @@
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use guard_common::abi::{FlowKey, FlowRecord, Hook, Outcome, Provenance, SHARED_SCRATCHES};
+use guard_common::abi::{FlowKey, FlowRecord, Hook, MAX_PARTIES, Outcome, Provenance, SHARED_SCRATCHES};
 use guard_common::decide::ByOrigin;
 use guard_common::packet::segment::SEGMENT_LEN;
-use guard_common::packet::{HEADER_LEN, Packet, Walk};
+use guard_common::packet::{HEADER_LEN, Layer, Packet, Walk};
 
 use crate::atomic;
-use crate::cache::{LastLookup, LastRecipient};
+use crate::cache::{LastCgroup, LastLookup, LastRecipient, LastUser};
 
 /// Tries to claim a scratch. One fails only where another task came in between.
 const TRIES: u32 = 8;
@@ -64,6 +64,12 @@ pub struct Scratch {
     pub last_destination: LastLookup,
     /// The last peer that no pin tagged, and its [`Place`](guard_common::abi::Place).
     pub last_untagged: LastLookup,
+    /// The last users of sockets: the owner, the maker, and each party.
+    pub last_users: [LastUser; 2 + MAX_PARTIES],
+    /// The last cgroups: the socket's own, and each party's.
+    pub last_cgroups: [LastCgroup; 1 + MAX_PARTIES],
+    /// What was found for a cgroup.
+    pub found: LastCgroup,
     /// The last recipient that exemptions were looked up for, and those that have it.
     pub last_recipient: LastRecipient,
     /// `CLOCK_BOOTTIME` in nanoseconds when exemptions or the flow's record were looked at; of an earlier packet where none
@@ -81,6 +87,8 @@ pub struct Scratch {
     pub segment_pad: u32,
     /// What the parser reads in it.
     pub packet: Packet,
+    /// The outermost layer of an ICMP error, while the packet that it quotes is judged in its place.
+    pub error: Layer,
     /// Where the parser stands between two headers.
     pub walk: Walk,
 }

@@ -102,6 +102,23 @@ pub extern "C" fn borderguard_step(number: u32) -> u32 {
     packet::step(&scratch.header, &mut scratch.packet, &mut scratch.walk).map_or(GOES_ON, Parsed::code)
 }
 
+/// Puts the packet that the ICMP error in the scratch of this number quotes in its place, and keeps the error's own layer
+/// beside: 1. Else 0, where there is nothing to be judged in its place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_quote(number: u32) -> u32 {
+    let Some(scratch) = scratch(number) else { return 0 };
+    let valid = if scratch.valid < HEADER_LEN as u32 { scratch.valid } else { HEADER_LEN as u32 };
+    packet::quote(&scratch.header, valid as usize, &mut scratch.packet);
+    let packet = &mut scratch.packet;
+    if !decide::quotes_own(packet) {
+        return 0;
+    }
+    scratch.error = packet.layers[0];
+    packet.layers[0] = packet.quoted;
+    1
+}
+
 /// Writes [`decide::by_origin`] of the packet in the scratch of this number there, over the slots of this live word.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -152,20 +169,31 @@ pub extern "C" fn borderguard_remote_pins(port_key: u32, live: u32) -> u64 {
     generation.policy().map_or(u64::MAX, |policy| decide::remote_pins(policy, port_key))
 }
 
-/// Adds [`decide::cgroup_pins`] and [`decide::unplaced_pins`] of the cgroups in the scratch of this number there, over the
-/// slots of this live word.
+/// Writes [`decide::cgroup_pins`] and [`decide::unplaced_pins`] of the cgroups in the scratch of this number to
+/// [`Scratch::found`], over the slots of this live word.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_find_cgroup(number: u32, live: u32) -> u32 {
     let generation = Generation::of(live);
     if let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) {
-        let provenance = &mut scratch.provenance;
-        provenance.cgroup_pins |= decide::cgroup_pins(policy, &provenance.cgroups);
-        if policy.parent_len != 0 {
-            provenance.unplaced |= decide::unplaced_pins(policy, &provenance.cgroups);
-        }
+        let found = &mut scratch.found;
+        found.pins = decide::cgroup_pins(policy, &scratch.provenance.cgroups);
+        found.unplaced = match policy.parent_len {
+            0 => 0,
+            _ => decide::unplaced_pins(policy, &scratch.provenance.cgroups),
+        };
+        found.generation = policy.generation;
     }
     0
+}
+
+/// [`decide::user_pins`] of this user, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_user_pins(uid: u32, live: u32) -> u64 {
+    let generation = Generation::of(live);
+    // Without tables nothing is known to be not pinned.
+    generation.policy().map_or(u64::MAX, |policy| decide::user_pins(policy, uid))
 }
 
 /// The number of a scratch and the live word as one number, for a function with many arguments.

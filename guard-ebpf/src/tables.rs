@@ -100,9 +100,10 @@ impl Tables for KernelTables {
     }
 
     #[inline(always)]
-    fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, _origin: &O) -> ByOrigin {
-        if policy.dimensions & dimension::BESIDE_THE_BYTES == 0 {
-            return ByOrigin::any(hook, policy);
+    fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
+        // A call costs more than what it would do here.
+        if policy.dimensions & dimension::BESIDE_THE_BYTES & !dimension::BY_SENDER == 0 {
+            return decide::by_sender(hook, policy, origin);
         }
         subprograms::borderguard_by_origin(self.scratch, self.live());
         // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.

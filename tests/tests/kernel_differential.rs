@@ -23,6 +23,7 @@ use guard_user::explain::frames::parse_frame;
 use guard_user::explain::{Explainer, NamedExemption, Surroundings};
 use guard_user::geo::embedded;
 use guard_user::kernel::{KernelError, LinuxKernel};
+use support::mutation::Numbers;
 
 const POLICY: &str = r#"[host]
 interfaces = ["lo"]
@@ -203,7 +204,27 @@ fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
         inner(inner(ip())),
         inner(ip().ipv4(from, to).ipv4(from, to)),
         ip().ipv6(STORAGE_V6[0], PEERS_V6[3]).tcp(143, 5),
+        // ICMP errors: for a flow to Brussels, with and without room for its ports, and one to Ashburn; from others.
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[1]).tcp(143, 50_000))),
+        with(header().protocol(1)).payload(&error(11, quoted(to, PEERS[1]).tcp(143, 50_000))[..30]),
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[2]).tcp(143, 50_000))),
+        with(header().protocol(1)).payload(error(12, quoted(to, PEERS[3]).udp(143, 50_000))),
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[2]).tcp(22, 50_000))),
+        with(header().protocol(1).option(&[1, 1, 1, 1])).payload(error(3, quoted(to, PEERS[1]).echo())),
+        with(header().protocol(1)).payload(error(3, quoted(STORAGE[1], PEERS[1]).tcp(143, 5))),
+        with(header().protocol(1)).payload(error(5, quoted(to, PEERS[1]).tcp(143, 5))),
+        with(header().protocol(1)).payload(error(3, quoted(to, PEERS[1]).udp(40_000, 4789).vxlan(42))),
     ]
+}
+
+/// A bare IPv4 packet that was sent.
+fn quoted(from: [u8; 4], to: [u8; 4]) -> Packet {
+    Packet::new().ipv4(from, to)
+}
+
+/// An ICMP or ICMPv6 message of this type with a packet in it.
+fn error(kind: u8, quoted: Packet) -> Vec<u8> {
+    [&[kind, 4, 0, 0, 0, 0, 5, 0][..], &quoted.build()].concat()
 }
 
 /// A TCP segment from port 5 to port 143 with timestamps and a data sequence signal (RFC 8684 section 3.3).
@@ -221,6 +242,9 @@ const SNAP_IN_VXLAN: [u8; 50] = [
 /// The same around one pair of IPv6 addresses.
 fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
     let ip = || begin.clone().ipv6(from, to);
+    let error_v6 = |kind, quoted| {
+        begin.clone().with(Ipv6::to(to).from(from).next_header(58)).payload(error(kind, quoted))
+    };
     vec![
         ip().tcp(143, 50_000).payload("a mail"),
         ip().tcp(22, 50_000),
@@ -235,6 +259,12 @@ fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
         ip().auth_header().tcp(143, 5),
         ip().ipv4([192, 0, 2, 10], [203, 0, 113, 30]).tcp(143, 5),
         begin.clone().with(Ipv6::to(to).from(from)).payload([0; 3]),
+        error_v6(2, Packet::new().ipv6(to, PEERS_V6[1]).tcp(143, 50_000)),
+        error_v6(1, Packet::new().ipv6(to, PEERS_V6[3]).tcp(143, 50_000)),
+        error_v6(4, Packet::new().ipv6(to, PEERS_V6[4]).tcp(143, 50_000)),
+        error_v6(2, Packet::new().ipv6(to, PEERS_V6[1]).destination_options().tcp(143, 5)),
+        error_v6(2, Packet::new().ipv6(STORAGE_V6[1], PEERS_V6[1]).tcp(143, 5)),
+        error_v6(128, Packet::new().ipv6(to, PEERS_V6[1]).tcp(143, 5)),
     ]
 }
 
@@ -261,41 +291,6 @@ fn frames() -> Vec<(Link, Vec<u8>)> {
 fn every() -> usize {
     let given = std::env::var("BORDERGUARD_TEST_EVERY").ok();
     given.map_or(1, |given| given.parse::<NonZeroUsize>().unwrap().get())
-}
-
-/// Numbers that look random and are the same at every run (G. Marsaglia, "Xorshift RNGs", 2003).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
-
-    /// A frame with a few bytes changed, or cut, or with another's end.
-    fn mutate(&mut self, frames: &[(Link, Vec<u8>)]) -> (Link, Vec<u8>) {
-        let (link, mut frame) = frames[self.below(frames.len())].clone();
-        match self.below(4) {
-            0 => frame.truncate(self.below(frame.len()) + 1),
-            1 => {
-                let other = &frames[self.below(frames.len())].1;
-                let at = self.below(frame.len());
-                frame.truncate(at);
-                frame.extend(other.iter().skip(at));
-            }
-            _ => {
-                // The first bytes are where headers are.
-                for _ in 0..=self.below(4) {
-                    let near = frame.len().min(80);
-                    let at = self.below(near);
-                    frame[at] = self.below(256) as u8;
-                }
-            }
-        }
-        (link, frame)
-    }
 }
 
 /// Bytes from which on the kernel's test run takes any frame.
@@ -388,7 +383,7 @@ fn the_kernel_decides_as_the_host_does() {
         }
     }
     // Every header cut at every byte, of one frame of each kind.
-    let kinds = frames.iter().take(21).chain(frames.iter().rev().take(27));
+    let kinds = frames.iter().take(30).chain(frames.iter().rev().take(33));
     for (number, (link, frame)) in kinds.enumerate() {
         for cut in (1 + number % every..frame.len()).step_by(every) {
             both.judge(Hook::Egress, *link, &frame[..cut], &marked(0));

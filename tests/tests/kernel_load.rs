@@ -12,9 +12,10 @@ use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss};
 use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
+use guard_tests::packet::Packet;
 use guard_user::kernel::sockets::Flow;
 use guard_user::kernel::{CpuUse, Interface, Kernel as _, KernelError, LinuxKernel, View};
-use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
+use support::{CLIENT, OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);
 const PERMITTED: (Verdict, Reason) = (Verdict::Pass, Reason::Permitted);
@@ -351,4 +352,34 @@ fn detach_leaves_nothing() {
     assert!(!pins.path().exists());
     let kernel = pins.open();
     assert!(!kernel.adopted() && kernel.generation() == 0, "all begins anew");
+}
+
+/// A frame of several buffers, as jumbo frames and large receive offload make them: its headers are in the first, and all of
+/// it is counted. A program that takes no such frames is not even run on one.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_frame_longer_than_a_page_is_judged_as_it_comes_in() {
+    let pins = PinPlace::new("frags");
+    let mut kernel = pins.open();
+    let ingress = |generation, permit: &str| {
+        let mut table = policy(generation, permit);
+        table.ingress_drop = table.pins;
+        table
+    };
+    let incoming =
+        |from: [u8; 4]| Packet::ethernet().ipv4(from, STORAGE).udp(50_000, 8143).payload([7; 8900]).build();
+    let judge = |kernel: &LinuxKernel, link, frame: &[u8]| {
+        let judged = kernel.judge_frame(Hook::Ingress, link, frame, &HostOrigin::default()).unwrap();
+        assert_eq!(judged.bytes, frame.len() as u64);
+        // XDP_DROP and XDP_PASS.
+        assert_eq!(judged.code, if judged.verdict == Verdict::Drop { 1 } else { 2 });
+        (judged.verdict, judged.reason)
+    };
+    kernel.publish(&ingress(1, ""), Some(&geo("US"))).unwrap();
+    let frame = incoming(CLIENT);
+    assert_eq!(judge(&kernel, Link::Ethernet, &frame), DROPPED);
+    assert_eq!(judge(&kernel, Link::Raw, &frame[14..]), DROPPED);
+    assert_eq!(judge(&kernel, Link::Ethernet, &incoming(OTHER)), (Verdict::Drop, Reason::PlaceUnknown));
+    kernel.publish(&ingress(2, "\"US\""), None).unwrap();
+    assert_eq!(judge(&kernel, Link::Ethernet, &frame), PERMITTED);
 }

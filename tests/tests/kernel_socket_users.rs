@@ -179,6 +179,42 @@ fn both_selectors_of_one_pin_must_match() {
     });
 }
 
+/// What the last user and the last cgroup let match is remembered: never for another one's packet.
+#[test]
+#[ignore = "needs root and BPF"]
+fn sockets_that_send_by_turns_are_each_judged_by_their_own_user_and_cgroup() {
+    let pins = PinPlace::new("turns");
+    let on = Cgroup::new("turns").unwrap();
+    let (pinned, other) = (on.child("pinned").unwrap(), on.child("other").unwrap());
+    in_own_network(|| {
+        let by_user = |generation| policy(&format!("users = [{USER}]"), &[], generation);
+        let mut host = Host::new(&pins, &on, &by_user(1));
+        let in_pinned = within(&pinned, bind);
+        let of_user = within(&other, || as_user("mailer", USER, bind));
+        let of_nobody = within(&other, bind);
+        let handed_on = within(&other, bind);
+        within(&other, || as_user("mailer", USER, || send_to(&handed_on)));
+        let sockets = [&in_pinned, &of_user, &of_nobody, &handed_on];
+        let dropped = |host: &Host| {
+            let mut each = [0; 4];
+            for _ in 0..3 {
+                for (socket, dropped) in sockets.iter().zip(&mut each) {
+                    let before = host.dropped();
+                    socket.send_to(b"a mail", SocketAddr::from((CLIENT, 50_000))).ok();
+                    *dropped += host.dropped() - before;
+                }
+            }
+            each
+        };
+        assert_eq!(within(&other, || dropped(&host)), [0, 3, 0, 3]);
+        let select = format!("cgroups = [{:?}]", pinned.name());
+        host.publish(|generation| policy(&select, &[&pinned], generation));
+        assert_eq!(within(&other, || dropped(&host)), [3, 0, 0, 0]);
+        host.publish(by_user);
+        assert_eq!(within(&other, || dropped(&host)), [0, 3, 0, 3]);
+    });
+}
+
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_socket_that_many_use_counts_as_anybodys() {

@@ -1,6 +1,6 @@
 //! What the kernel program accounts: counts, flow records, events, and what it could not keep.
 
-use super::{MAX_CGROUP_LEVELS, MAX_PARTIES, MAX_PINS, Process};
+use super::{MAX_CGROUP_LEVELS, MAX_PINS, Process};
 use crate::jurisdiction;
 use crate::packet::Addr;
 use crate::verdict::{Reason, Verdict};
@@ -231,9 +231,9 @@ pub struct Provenance {
     /// Pins that select a cgroup which may be one of these, [`decide::unplaced_pins`](crate::decide::unplaced_pins).
     /// Filled likewise.
     pub unplaced: u64,
-    /// Users of the socket: its owner, its maker and each party's; [`NO_USER`](super::NO_USER) where there is none. Filled
-    /// where a selector asks for users.
-    pub uids: [u32; 2 + MAX_PARTIES],
+    /// Pins that the users of the socket let match, [`decide::user_pins`](crate::decide::user_pins): its owner, its maker
+    /// and each party's. Filled where a selector asks for users.
+    pub user_pins: u64,
     /// 1 where the socket may be anybody's, [`SocketFacts::everybody`](super::SocketFacts::everybody). Filled where a
     /// selector asks for cgroups or users.
     pub everybody: u64,

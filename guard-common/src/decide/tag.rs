@@ -15,7 +15,7 @@ use crate::trace::Trace;
 #[inline(always)]
 #[must_use]
 pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
-    let ByOrigin { mut pins, mut unplaced } = ByOrigin::any(hook, policy);
+    let ByOrigin { mut pins, unplaced } = by_sender(hook, policy, origin);
     if policy.dimensions & dimension::INTERFACE != 0 {
         pins &= policy.any_interface
             | interface_pins(policy, origin.ifindex())
@@ -33,6 +33,17 @@ pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByO
         }
         pins &= matching;
     }
+    if policy.dimensions & dimension::VOLUME != 0 {
+        pins &= policy.any_volume | volume_pins(policy, origin.volumes());
+    }
+    ByOrigin { pins, unplaced: unplaced & pins }
+}
+
+/// The part of [`by_origin`] that goes by cgroups and users.
+#[inline(always)]
+#[must_use]
+pub fn by_sender<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
+    let ByOrigin { mut pins, mut unplaced } = ByOrigin::any(hook, policy);
     // A socket that may be anybody's matches every selector of cgroups and of users.
     let everybody = nonzero_mask(origin.everybody());
     if policy.dimensions & dimension::CGROUP != 0 {
@@ -41,14 +52,7 @@ pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByO
         pins &= matching | unplaced;
     }
     if policy.dimensions & dimension::USER != 0 {
-        let mut matching = policy.any_user | everybody;
-        for uid in origin.uids() {
-            matching |= user_pins(policy, uid);
-        }
-        pins &= matching;
-    }
-    if policy.dimensions & dimension::VOLUME != 0 {
-        pins &= policy.any_volume | volume_pins(policy, origin.volumes());
+        pins &= policy.any_user | origin.user_pins(policy) | everybody;
     }
     ByOrigin { pins, unplaced: unplaced & pins }
 }
@@ -126,7 +130,8 @@ fn pins_of_cgroup(policy: &PolicyTable, id: u64) -> u64 {
 
 /// The pins that a user lets match; none for [`abi::NO_USER`], which no selector names.
 #[inline(always)]
-fn user_pins(policy: &PolicyTable, uid: u32) -> u64 {
+#[must_use]
+pub fn user_pins(policy: &PolicyTable, uid: u32) -> u64 {
     let after = partition_point(steps::<{ abi::MAX_USERS }>(), 0, u64::from(policy.user_len), |index| {
         less_or_equal(u64::from(at(&policy.users, index)), u64::from(uid))
     });

@@ -14,6 +14,7 @@
 //! | link | `ethernet` with VLAN tags, `pppoe`; or none ([`Link::Raw`]) |
 //! | network | `ipv4` with source routes, `ipv6`; `extension` and `routing` headers |
 //! | transport | `tcp`, `udp` and UDP-Lite, `sctp`, `dccp` |
+//! | error | `icmp`: the packet that it quotes |
 //! | tunnel | IP in IP, `gre`, `vxlan`, `geneve`: the next layer is inside |
 //!
 //! # Which bounds hold
@@ -36,6 +37,7 @@ mod extension;
 mod frame;
 mod geneve;
 mod gre;
+mod icmp;
 mod ipv4;
 mod ipv6;
 mod next;
@@ -52,6 +54,7 @@ mod vxlan;
 mod walk;
 
 pub use addr::Addr;
+pub use icmp::{is_icmp, quote};
 pub use protocols::hides_ports;
 pub use types::{Begin, Fault, HEADER_LEN, Layer, Link, MAX_HOPS, MAX_LAYERS, Packet, Parsed};
 pub use walk::{MAX_HEADERS, Walk, begin, contradicts, parse, step, to_the_end};

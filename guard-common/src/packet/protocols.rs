@@ -22,13 +22,13 @@ pub(super) const ENCAP: u8 = 98;
 /// Whether packets of this protocol are known to have no ports, inside or out: ICMP, IGMP, RSVP,
 /// ICMPv6, no next header, OSPF, VRRP (IANA "Protocol Numbers").
 #[inline(always)]
-const fn has_no_ports(protocol: u8) -> bool {
+pub(super) const fn has_no_ports(protocol: u8) -> bool {
     matches!(protocol, 1 | 2 | 46 | 58 | 59 | 89 | 112)
 }
 
 /// Whether this protocol's header begins with ports that are read.
 #[inline(always)]
-const fn has_ports(protocol: u8) -> bool {
+pub(super) const fn has_ports(protocol: u8) -> bool {
     matches!(protocol, tcp::PROTOCOL | udp::PROTOCOL | udp::PROTOCOL_LITE | sctp::PROTOCOL | dccp::PROTOCOL)
 }
 

@@ -128,12 +128,20 @@ pub struct Packet {
     pub layer_count: u32,
     /// Hops found, at most [`MAX_HOPS`].
     pub hop_count: u32,
+    /// The packet that the ICMP error quotes, as it was sent: not mirrored. It stands between the counts, for four numbers
+    /// side by side that every parse sets to 0 would be a call of `memset` in the kernel program.
+    pub quoted: Layer,
+    /// Where in the frame the packet begins that an ICMP error quotes, in bytes; 0 where the outermost layer is no whole
+    /// ICMP error, or begins behind the bytes that were copied.
+    pub quotes: u32,
+    /// 1 where `quoted` was read, else 0: [`quote`](super::quote).
+    pub quoted_count: u32,
 }
 
 const _: () = {
     assert!(size_of::<Addr>() == 16);
     assert!(size_of::<Layer>() == 40);
-    assert!(size_of::<Packet>() == 256);
+    assert!(size_of::<Packet>() == 304);
 };
 
 /// How the parse ended. The packet holds what was found up to there, whichever it is.

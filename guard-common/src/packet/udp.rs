@@ -24,11 +24,11 @@ const GUE: u16 = 6080;
 const MPLS: u16 = 6635;
 
 /// The port of either end of ESP in UDP (RFC 3948 section 2.1), behind which nobody can read.
-const ESP: u16 = 4500;
+pub(super) const ESP: u16 = 4500;
 
 /// Whether this is the destination port of a tunnel, one that is read or one that is not.
 #[inline(always)]
-const fn is_of_a_tunnel(dport: u16) -> bool {
+pub(super) const fn is_of_a_tunnel(dport: u16) -> bool {
     let is_read = matches!(dport, vxlan::PORT | vxlan::OLD_LINUX_PORT | vxlan::GPE_PORT | geneve::PORT);
     is_read || matches!(dport, L2TP | GTP_U | AMT | TEREDO | LISP | GRE | GUE | MPLS)
 }

@@ -9,7 +9,8 @@ use super::protocols::{
     MPLS_IN_IP, hides_ports,
 };
 use super::types::{Fault, HEADER_LEN, Layer, Link, Packet, Parsed};
-use super::{dccp, extension, gre, ipv4, ipv6, pppoe, sctp, tcp, udp, vlan};
+use super::{dccp, extension, gre, icmp, ipv4, ipv6, pppoe, sctp, tcp, udp, vlan};
+use icmp::quote;
 
 /// Headers between the first ones of a plain packet and the last one of a frame. Each VLAN tag,
 /// extension header, option and hop counts as one.
@@ -29,7 +30,9 @@ pub fn parse(
 ) -> Parsed {
     let mut walk = Walk::default();
     let begun = begin(link, bytes, (valid, frame_len), out, &mut walk);
-    to_the_end(begun, || step(bytes, out, &mut walk))
+    let parsed = to_the_end(begun, || step(bytes, out, &mut walk));
+    quote(bytes, valid, out);
+    parsed
 }
 
 /// Goes on from what [`begin`] answered, with a [`step`] for each header that follows, [`MAX_HEADERS`] at most.
@@ -73,6 +76,8 @@ pub fn begin(
 ) -> Option<Parsed> {
     out.layer_count = 0;
     out.hop_count = 0;
+    out.quotes = 0;
+    out.quoted_count = 0;
     let mut frame = Frame::new(bytes, valid, frame_len);
     let mut route = Route::default();
     let next = plain(link, &mut frame, &mut route, out);
@@ -206,6 +211,10 @@ fn read(
     match next {
         Next::IPV4_OPTION => ipv4::option(frame, at, route, layer),
         Next::TCP_OPTION => tcp::option(frame, at, route, layer),
+        Next(number) if icmp::is_icmp(number as u8, layer) && current == 0 => {
+            out.quotes = icmp::quotes(frame, at, layer);
+            Ok((Next::END, at))
+        }
         Next(number) => protocol(frame, number as u8, at, route, layer),
     }
 }

@@ -72,7 +72,7 @@ fields! {
         |event| json!(event.protocol);
     "tcp_flags": "TCP flags seen in the flow, ORed, as a number; null for other protocols.",
         |event| json!((event.protocol == 6).then_some(event.tcp_flags));
-    "hook": "`egress` for what leaves; `ingress` for what came in and asks for an answer, where the answer is what was judged.",
+    "hook": "`egress` for what leaves; `ingress` for what came in and asks for an answer, where the answer is what was judged, or of an ICMP error the packet that it quotes.",
         |event| json!(event.hook.name());
     "interface": "The interface that the packet leaves or came in by; null where its name is not known.",
         |event| json!(event.interface.as_deref());

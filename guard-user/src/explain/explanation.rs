@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 
 use guard_common::abi::{Hook, NO_EXEMPTION, Place};
 use guard_common::decide::{Decision, decide, mirror};
-use guard_common::packet::{Packet, Parsed};
+use guard_common::packet::{MAX_LAYERS, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::bit_set::in_set;
 use super::explainer::Explainer;
+use super::flow::LayerWords;
 use super::surroundings::Surroundings;
 use super::trace::{Heard, Recorder};
 use super::words::{Renderer, Step};
@@ -66,8 +67,17 @@ impl Explainer {
         self.tables().now_ns.store(now, Ordering::Relaxed);
         let mut recorder = Recorder::default();
         let decision = decide(hook, parsed, &judged, self.tables(), &origin, || now, &mut recorder);
-        let heard = recorder.0;
-        let (place, destination) = deciding(&heard);
+        let (own, of_quoted) = recorder.parts();
+        let heard = if decision.quoted { of_quoted } else { own };
+        let mut first = Vec::new();
+        if let Some(layer) = packet.layers().first().filter(|_| decision.quoted) {
+            let says = format!("an ICMP error, {}, judged by the packet that it quotes", LayerWords(layer));
+            first.push(Step { step: "flow", says });
+            judged = Packet { layers: [packet.quoted; MAX_LAYERS], layer_count: 1, hop_count: 0, ..judged };
+        }
+        let (place, destination) = deciding(heard);
+        let renderer = Renderer { explainer: self, hook, packet: &judged, from, decision: &decision };
+        first.extend(renderer.steps(parsed, heard));
         Explanation {
             verdict: decision.verdict,
             reason: decision.reason,
@@ -76,8 +86,7 @@ impl Explainer {
             place,
             destination,
             exemption: self.exemption_id(&decision),
-            steps: Renderer { explainer: self, hook, packet: &judged, from, decision: &decision }
-                .steps(parsed, &heard),
+            steps: first,
         }
     }
 

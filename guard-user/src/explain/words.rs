@@ -28,7 +28,7 @@ pub struct Step {
 pub(super) struct Renderer<'a> {
     pub(super) explainer: &'a Explainer,
     pub(super) hook: Hook,
-    /// On ingress the answer to the packet, which is what is judged.
+    /// On ingress the answer to the packet, which is what is judged; of an ICMP error it may be what that quotes.
     pub(super) packet: &'a Packet,
     pub(super) from: &'a Surroundings,
     pub(super) decision: &'a Decision,
@@ -77,7 +77,7 @@ impl Renderer<'_> {
                     };
                     say("exemption", says);
                 }
-                Heard::Tagged { .. } | Heard::Failsafe { .. } | Heard::Budget { .. } => {}
+                Heard::Tagged { .. } | Heard::Failsafe { .. } | Heard::Budget { .. } | Heard::Quoted => {}
             }
         }
         if self.decision.denied != 0 && parsed == Parsed::Ip && !is_failsafe {
@@ -100,7 +100,11 @@ impl Renderer<'_> {
         }
         for (number, layer) in self.packet.layers().iter().enumerate() {
             let inside = if number > 0 { "inside it, " } else { "" };
-            let answer = if self.hook == Hook::Ingress { "the answer: " } else { "" };
+            let answer = match self.hook {
+                Hook::Ingress if self.decision.quoted => "what it quotes: ",
+                Hook::Ingress => "the answer: ",
+                Hook::Egress => "",
+            };
             said.push(format!("{inside}{answer}{}", LayerWords(layer)));
         }
         for hop in self.packet.hops() {

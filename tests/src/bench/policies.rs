@@ -18,7 +18,12 @@ pub(crate) enum Kind {
     Forbid,
     /// As [`Permit`](Self::Permit), with a ninth pin by user, for which it is read who made and used each socket.
     Users,
+    /// Likewise with a ninth pin by cgroup.
+    Cgroups,
 }
+
+/// A cgroup that no process of the bench is in.
+pub(crate) const CGROUP: &str = "bench.slice/mail.service";
 
 /// A policy of eight pins by source address, the first of which is the bench packet's.
 pub(crate) fn policy(kind: Kind) -> Result<Policy> {
@@ -26,7 +31,7 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
         Jurisdiction::all().map(|jurisdiction| format!("\"{jurisdiction}\"")).collect();
     let everywhere = everywhere.join(", ");
     let (permit, record) = match kind {
-        Kind::Permit | Kind::Users => (everywhere.as_str(), "forbidden"),
+        Kind::Permit | Kind::Users | Kind::Cgroups => (everywhere.as_str(), "forbidden"),
         Kind::Record => (everywhere.as_str(), "all"),
         Kind::Forbid => ("", "forbidden"),
     };
@@ -38,11 +43,16 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
              sources = [\"192.0.2.{pin}/32\", \"2001:db8:1::{pin}/128\"]\n"
         ));
     }
-    if kind == Kind::Users {
-        text.push_str(
-            "\n[[pin]]\nname = \"by-user\"\nhome = \"IE\"\naction = \"drop\"\n\
-             [pin.select]\nusers = [4242]\nsent_by = \"socket\"\n",
-        );
+    let by_sender = match kind {
+        Kind::Users => Some("users = [4242]".to_owned()),
+        Kind::Cgroups => Some(format!("cgroups = [\"{CGROUP}\"]")),
+        _ => None,
+    };
+    if let Some(select) = by_sender {
+        text.push_str(&format!(
+            "\n[[pin]]\nname = \"by-sender\"\nhome = \"IE\"\naction = \"drop\"\n\
+             [pin.select]\n{select}\nsent_by = \"socket\"\n",
+        ));
     }
     let checked = parse(Path::new("bench.toml"), text.as_bytes(), &Surroundings::new(None))
         .map_err(|errors| anyhow::anyhow!("{errors}"))

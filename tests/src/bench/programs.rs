@@ -11,7 +11,7 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::MAX_EXEMPTIONS;
 use guard_common::packet::Addr;
-use guard_user::compile::{HostFacts, KernelExemption, policy_table};
+use guard_user::compile::{CgroupFact, HostFacts, KernelExemption, policy_table};
 use guard_user::geo::{GeoDb, Runs, embedded};
 use guard_user::kernel::LinuxKernel;
 use ipnetwork::IpNetwork;
@@ -19,7 +19,7 @@ use ipnetwork::IpNetwork;
 use super::draws::{self, DRAWS};
 use super::figures::{Figures, median};
 use super::generation::{memory, mib};
-use super::policies::{Kind, policy};
+use super::policies::{CGROUP, Kind, policy};
 use crate::packet::Packet;
 
 /// The bench programs, loaded over the maps of a live generation.
@@ -115,13 +115,7 @@ impl Bench {
                 case("lpm_v6_random_ns", "bench_trie_v6", &pinned6, true),
             ],
         )?;
-        publish(kernel, Kind::Users)?;
-        self.rounds(
-            rounds,
-            repeat,
-            figures,
-            &[case("egress_v4_fixed_users_ns", "bench_egress", &pinned4, false)],
-        )?;
+        self.senders(kernel, rounds, repeat, figures, &pinned4)?;
         publish(kernel, Kind::Record)?;
         self.rounds(
             rounds,
@@ -169,6 +163,42 @@ impl Bench {
         }
         figures.set("egress_v4_exempt_ns", median(whole));
         figures.set("exemption_extra_ns", median(extra));
+        Ok(())
+    }
+
+    /// Times a packet of a socket whose maker is noted where a pin goes by users, or by cgroups, and by turns one where none
+    /// does.
+    fn senders(
+        &self,
+        kernel: &mut LinuxKernel,
+        rounds: usize,
+        repeat: u32,
+        figures: &mut Figures,
+        frame: &[u8],
+    ) -> Result<()> {
+        let mut over = [Vec::new(), Vec::new()];
+        let mut extra = [Vec::new(), Vec::new()];
+        for round in 0..=rounds {
+            publish(kernel, Kind::Permit)?;
+            let plain =
+                self.time("bench_egress", frame, repeat)? - self.time("bench_empty", frame, repeat)?;
+            for (at, kind) in [Kind::Users, Kind::Cgroups].into_iter().enumerate() {
+                publish(kernel, kind)?;
+                let facts = self.time("bench_facts", frame, repeat)?;
+                let time = self.time("bench_egress_facts", frame, repeat)? - facts;
+                // The first round only warms up.
+                if round > 0 {
+                    over[at].push(time);
+                    extra[at].push(time - plain);
+                }
+            }
+        }
+        let [users, cgroups] = over;
+        let [users_extra, cgroups_extra] = extra;
+        figures.set("egress_v4_fixed_users_ns", median(users));
+        figures.set("egress_v4_fixed_cgroups_ns", median(cgroups));
+        figures.set("users_extra_ns", median(users_extra));
+        figures.set("cgroups_extra_ns", median(cgroups_extra));
         Ok(())
     }
 
@@ -227,9 +257,17 @@ fn publish(kernel: &mut LinuxKernel, kind: Kind) -> Result<()> {
 }
 
 fn publish_with(kernel: &mut LinuxKernel, kind: Kind, exemptions: &[KernelExemption]) -> Result<()> {
-    let table = policy_table(&policy(kind)?, exemptions, &HostFacts::default(), kernel.generation() + 1)?;
+    let facts = if kind == Kind::Cgroups { of_cgroup() } else { HostFacts::default() };
+    let table = policy_table(&policy(kind)?, exemptions, &facts, kernel.generation() + 1)?;
     kernel.publish(&table, None)?;
     Ok(())
+}
+
+/// The cgroup that a pin selects, as no host has it.
+fn of_cgroup() -> HostFacts {
+    const ABOVE_ALL: u64 = u64::MAX >> 2;
+    let cgroup = CgroupFact { path: CGROUP.to_owned(), id: Some(ABOVE_ALL), level: 2 };
+    HostFacts { cgroups: vec![cgroup], ..HostFacts::default() }
 }
 
 /// As many exemptions as the kernel holds, each with networks of both families and a quota; the last one has

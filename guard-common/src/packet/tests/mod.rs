@@ -3,6 +3,7 @@
 mod build;
 mod oracle;
 mod outer;
+mod quoted;
 mod robust;
 mod route;
 mod tunnel;
@@ -34,6 +35,9 @@ pub(super) fn run_over(link: Link, frame: &[u8], stale: u8) -> (Parsed, Packet) 
         hops: [old.src; MAX_HOPS],
         layer_count: u32::from(stale),
         hop_count: u32::from(stale),
+        quotes: u32::from(stale),
+        quoted_count: u32::from(stale),
+        quoted: old,
     };
     let parsed = parse(link, &bytes, valid, frame.len(), &mut out);
     (parsed, out)

@@ -73,6 +73,8 @@ proptest! {
         }
         let (again, other) = run_over(link, &frame, stale);
         prop_assert_eq!((again, other.layers(), other.hops()), (parsed, packet.layers(), packet.hops()));
+        prop_assert_eq!((other.quotes, other.quoted_count), (packet.quotes, packet.quoted_count));
+        prop_assert!(packet.quoted_count <= 1 && (packet.quoted_count == 0 || other.quoted == packet.quoted));
     }
 
     /// What the caller says of the lengths need not agree.
