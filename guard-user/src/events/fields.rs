@@ -48,7 +48,8 @@ fields! {
         |event| json!(event.reason.name());
     "meaning": "The reason in one sentence.",
         |event| json!(event.reason.meaning());
-    "pins": "Names of the pins that forbid the destination, in the order of the config.",
+    "pins": "Names of the pins that forbid the destination, in the order of the config. A pin of a generation that two \
+        daemons before left is shown by its number, such as `#1`: its name was not kept.",
         |event| json!(event.pins.iter().map(|pin| &**pin).collect::<Vec<_>>());
     "tagged": "Names of all pins of the flow.",
         |event| json!(event.tagged.iter().map(|pin| &**pin).collect::<Vec<_>>());
