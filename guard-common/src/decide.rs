@@ -155,8 +155,9 @@ pub fn quotes_own(packet: &Packet) -> bool {
     packet.quoted_count != 0 && (own.hi ^ quoted.hi) | (own.lo ^ quoted.lo) == 0
 }
 
-/// Whether the decision for a quoted packet, the number of its [`Verdict`] and the pins that tag it, is the decision for the ICMP error that
-/// these pins deny: where it may go by all of them. Nothing answers an error, so what passes here brings no data out.
+/// Whether the decision for a quoted packet, the number of its [`Verdict`] and the pins that tag it, is the decision for the
+/// ICMP error that these pins deny: where it may go by all of them. Nothing answers an error, so what passes here brings no
+/// data out.
 #[inline(always)]
 #[must_use]
 pub fn stands_for(denied: u64, verdict: u8, tag: u64) -> bool {

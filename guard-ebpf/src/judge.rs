@@ -99,8 +99,7 @@ fn judge_in<S: Source>(
 }
 
 /// Writes the cgroup, the socket and the process that the packet is told with. Byte by byte from map to map: the stack
-/// has no room for it. `is_certain` where a pin forbids it whose
-/// cgroup is known.
+/// has no room for it. `is_certain` where a pin forbids it whose cgroup is known.
 #[inline(always)]
 fn describe_sender<S: Source>(source: &S, provenance: &mut Provenance, is_certain: bool) {
     provenance.cgroup = source.cgroup();
