@@ -42,20 +42,24 @@ fn steps() -> Vec<Step> {
     for (kind, text) in blocks(PAGE) {
         match (kind, steps.last_mut()) {
             ("sh", _) => steps.push(Step { commands: text, shown: String::new() }),
-            ("text", Some(step)) => step.shown = text,
+            // The user that stands for this one here.
+            ("text", Some(step)) => step.shown = text.replace("loaded by brian:", "loaded by daemon:"),
             _ => {}
         }
     }
     steps
 }
 
-/// The page's commands as they are run here: in a folder of the test's own, without a passphrase, and with
-/// windows that are open today.
+/// The page's commands as they are run here: in a folder of the test's own, without a passphrase, with users of this host,
+/// and with windows that are open today.
 fn here(commands: &str, folder: &Path) -> String {
     let day = |days: i64| format!("{:.0}", Timestamp::now() + SignedDuration::from_hours(24 * days));
     let replaced = [
         ("/etc/borderguard", folder.to_str().unwrap().to_owned()),
         ("ssh-keygen -t ed25519 ", "ssh-keygen -q -t ed25519 -N '' ".to_owned()),
+        // Users that every host has: `check` warns of others.
+        ("user = \"aoife\"", "user = \"nobody\"".to_owned()),
+        ("user = \"brian\"", "user = \"daemon\"".to_owned()),
         ("2026-11-23T00:00:00Z", day(-1)),
         ("2026-12-07T00:00:00Z", day(14)),
         ("2027-01-15T00:00:00Z", day(53)),
