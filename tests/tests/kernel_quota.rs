@@ -5,8 +5,8 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aya::EbpfLoader;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::failsafe::minute_at;
 use guard_common::abi::{ExemptionUse, Hook};
 use guard_common::verdict::{Reason, Verdict};
@@ -21,6 +21,7 @@ use support::{CLIENT, PinPlace, STORAGE, geo};
 /// The account of both entries, the second of which has a slot of its own.
 const ACCOUNT: u16 = 70;
 const PORTS: [u16; 2] = [50_000, 50_001];
+const EGRESS: &str = "bench_egress";
 const QUOTA: u64 = 40_000_000;
 /// Frames from the largest of an Ethernet to the smallest that the kernel takes.
 const SIZES: [u64; 4] = [1514, 700, 99, 60];
@@ -38,6 +39,21 @@ fn entry(slot: u16, port: u16) -> KernelExemption {
         valid_until_ns: u64::MAX,
         quota: QUOTA,
     }
+}
+
+/// The same judgement as of the attached program, over the same maps, by an entry point of the bench.
+fn judging(place: &PinPlace) -> Ebpf {
+    let mut ebpf = EbpfLoader::new()
+        .default_map_pin_directory(place.path().join("maps"))
+        .load(guard_user::kernel::bench_object())
+        .unwrap();
+    let program: &mut SchedClassifier = ebpf.program_mut(EGRESS).unwrap().try_into().unwrap();
+    program.load().unwrap();
+    ebpf
+}
+
+fn egress(ebpf: &Ebpf) -> &SchedClassifier {
+    ebpf.program(EGRESS).unwrap().try_into().unwrap()
 }
 
 fn frame(port: u16, size: u64) -> Vec<u8> {
@@ -60,14 +76,8 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
     let table = policy_table(&checked.policy, &entries, &HostFacts::default(), 1).unwrap();
     kernel.publish(&table, Some(&geo("US"))).unwrap();
 
-    // The same judgement as of the attached program, over the same maps, by an entry point of the bench.
-    let mut ebpf = EbpfLoader::new()
-        .default_map_pin_directory(place.path().join("maps"))
-        .load(guard_user::kernel::bench_object())
-        .unwrap();
-    let program: &mut SchedClassifier = ebpf.program_mut("bench_egress").unwrap().try_into().unwrap();
-    program.load().unwrap();
-    let program = &*program;
+    let ebpf = judging(&place);
+    let program = egress(&ebpf);
 
     let cpus = std::thread::available_parallelism().unwrap().get();
     let (reader, done) = (&kernel, AtomicBool::new(false));
@@ -149,13 +159,8 @@ fn all_cpus_at_once_spend_a_budget_of_a_minute_and_no_more() {
     let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
     let table = policy_table(&checked.policy, &[], &HostFacts::default(), 1).unwrap();
     kernel.publish(&table, Some(&geo("US"))).unwrap();
-    let mut ebpf = EbpfLoader::new()
-        .default_map_pin_directory(place.path().join("maps"))
-        .load(guard_user::kernel::bench_object())
-        .unwrap();
-    let program: &mut SchedClassifier = ebpf.program_mut("bench_egress").unwrap().try_into().unwrap();
-    program.load().unwrap();
-    let program = &*program;
+    let ebpf = judging(&place);
+    let program = egress(&ebpf);
     // Minutes of the kernel's clock that this takes, begun ones too.
     let begin = minute_at(Clocks::read().boot_ns);
     std::thread::scope(|scope| {

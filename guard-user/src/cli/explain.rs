@@ -107,7 +107,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         inputs::load(&args.config, false).map_err(|error| CliError::document(error.to_string()))?;
     inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
     let from = surroundings(args, &inputs.policy)?;
-    let unguarded = args.iface.as_deref().filter(|name| !is_guarded(&inputs.policy, name));
+    let unguarded = args.iface.as_deref().filter(|name| !inputs.policy.guards(name));
     let explainer = explainer(inputs, args.iface.as_deref())?;
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
@@ -137,10 +137,6 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         }
         _ => Err(CliError::bad_input("nothing to explain: give --from and --to, or --pcap").into()),
     }
-}
-
-fn is_guarded(policy: &Policy, name: &str) -> bool {
-    policy.host.interfaces.iter().any(|pattern| pattern.matches(name))
 }
 
 fn words_of_unguarded(name: &str) -> String {

@@ -301,8 +301,7 @@ fn look_at_interfaces(raw: &Raw, policy: &Policy, interfaces: &[SeenInterface], 
             }
         }
     }
-    let is_guarded = |name: &str| policy.host.interfaces.iter().any(|pattern| pattern.matches(name));
-    let open = interfaces.iter().filter(|it| it.has_route && !is_guarded(&it.name));
+    let open = interfaces.iter().filter(|it| it.has_route && !policy.guards(&it.name));
     let open: Vec<&str> = open.map(|it| it.name.as_str()).collect();
     if let (Some(item), false) = (items(&raw.interfaces).next(), open.is_empty()) {
         let kind = WarningKind::InterfaceUnguarded { names: open.join(", ") };

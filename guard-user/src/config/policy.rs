@@ -70,6 +70,12 @@ impl Policy {
         self.pins.iter().flat_map(|pin| of(&pin.select)).collect()
     }
 
+    /// Whether an interface of this name is to be guarded.
+    #[must_use]
+    pub fn guards(&self, interface: &str) -> bool {
+        self.host.interfaces.iter().any(|pattern| pattern.matches(interface))
+    }
+
     /// Whether ways past the guard are refused: one that only observes refuses nothing.
     #[must_use]
     pub const fn refuses_bypass(&self) -> bool {

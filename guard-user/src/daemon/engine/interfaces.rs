@@ -150,7 +150,7 @@ impl Interfaces {
     /// Whether this config names any interface of the last look, and the guarded ones that it does not name.
     pub(super) fn by_name_in(&self, policy: &Policy) -> (bool, Vec<String>) {
         let all = self.observed.iter().flat_map(|observed| &observed.interfaces);
-        let (named, others): (Vec<_>, Vec<_>) = all.partition(|it| is_named(policy, &it.interface.name));
+        let (named, others): (Vec<_>, Vec<_>) = all.partition(|it| policy.guards(&it.interface.name));
         let released = others.into_iter().filter(|it| !it.attachments.is_empty());
         (!named.is_empty(), released.map(|it| it.interface.name.clone()).collect())
     }
@@ -212,11 +212,6 @@ pub(super) enum Claim {
     Renamed,
     /// Neither.
     None,
-}
-
-/// Whether the config names an interface of this name.
-pub(super) fn is_named(policy: &Policy, name: &str) -> bool {
-    policy.host.interfaces.iter().any(|pattern| pattern.matches(name))
 }
 
 /// Whether any pin looks at what comes in.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::audit::Kind;
 use crate::daemon::engine::input::Sight;
-use crate::daemon::engine::interfaces::{Claim, Lost, Release, is_named, wants_ingress};
+use crate::daemon::engine::interfaces::{Claim, Lost, Release, wants_ingress};
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
 use crate::daemon::engine::{KernelJob, Level};
@@ -37,13 +37,13 @@ impl Engine {
         let remembered = self.interfaces.guarded_as.get(&it.interface.index);
         let attached = it.attachments.iter().map(|attachment| &attachment.attached_as);
         let mut names = own.chain(remembered).chain(attached);
-        names.find(|name| is_named(&self.config.policy, name)).cloned()
+        names.find(|name| self.config.policy.guards(name)).cloned()
     }
 
     /// Whether the live config names an interface of this name.
     #[cfg(test)]
     pub(in crate::daemon::engine) fn names_interface(&self, name: &str) -> bool {
-        is_named(&self.config.policy, name)
+        self.config.policy.guards(name)
     }
 
     /// Whether an interface is guarded as it should be. An entry that is missing is made anew by restoring entries:
@@ -211,10 +211,7 @@ impl Engine {
         for it in &observed.interfaces {
             let (index, name) = (it.interface.index, &it.interface.name);
             let is_due = self.interfaces.unreleased.get(&index).is_some_and(|tried| !tried.is_just_now(now));
-            if is_due
-                && !is_named(&self.config.policy, name)
-                && self.interfaces.releasing.insert(name.clone())
-            {
+            if is_due && !self.config.policy.guards(name) && self.interfaces.releasing.insert(name.clone()) {
                 self.interfaces.guarded_as.remove(&index);
                 self.ask_kernel(KernelJob::Release { interface: it.interface.clone() });
             }
