@@ -5,10 +5,14 @@ mod bench;
 mod bpf;
 mod build;
 mod ci;
+mod debian;
 mod demo;
+mod files;
 mod fresh;
+mod lanes;
 mod licences;
 mod run;
+mod services;
 mod setup;
 mod ship;
 mod suites;
@@ -44,6 +48,7 @@ enum Command {
     Fresh(fresh::Arguments),
     Bench(bench::Arguments),
     Vm(vm::Arguments),
+    Services(services::Arguments),
     Tidy(tidy::Arguments),
     Ci(ci::Arguments),
 }
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         Command::Fresh(arguments) => fresh::command(&arguments),
         Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
+        Command::Services(arguments) => services::command(&arguments),
         Command::Tidy(arguments) => tidy::command(&arguments),
         Command::Ci(arguments) => ci::command(&arguments),
     });

@@ -127,7 +127,21 @@ impl Suite {
 
     /// Runs tests and shows their output as it comes.
     pub(crate) fn run(&self, names: &[String], options: &[&str]) -> Result<Tally> {
-        let mut tally = run_counted(self.command().args(options).args(self.filters(names)))?;
+        self.run_with(names, options, |line| println!("{line}"))
+    }
+
+    /// Runs tests and returns their output when they have ended.
+    pub(crate) fn run_quietly(&self, names: &[String], options: &[&str]) -> Result<(Tally, String)> {
+        let mut output = String::new();
+        let tally = self.run_with(names, options, |line| {
+            output.push_str(line);
+            output.push('\n');
+        })?;
+        Ok((tally, output))
+    }
+
+    fn run_with(&self, names: &[String], options: &[&str], show: impl FnMut(&str)) -> Result<Tally> {
+        let mut tally = counted(self.command().args(options).args(self.filters(names)), show)?;
         for failure in &mut tally.failures {
             *failure = format!("{}: {failure}", self.name);
         }
@@ -145,6 +159,10 @@ impl Suite {
 /// Runs a test program (or cargo running some), shows its output and counts. A program that fails without
 /// naming a failed test counts as one failure.
 pub(crate) fn run_counted(command: &mut Command) -> Result<Tally> {
+    counted(command, |line| println!("{line}"))
+}
+
+fn counted(command: &mut Command, mut show: impl FnMut(&str)) -> Result<Tally> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -155,7 +173,7 @@ pub(crate) fn run_counted(command: &mut Command) -> Result<Tally> {
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.context("cannot read what the tests say")?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
+        show(&line);
         tally.line(&line);
     }
     let status = child.wait().context("cannot wait for the tests")?;

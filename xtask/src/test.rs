@@ -5,7 +5,7 @@ use std::{env, process::ExitCode};
 use anyhow::{Result, bail};
 
 use crate::{
-    bpf,
+    bpf, lanes, services,
     setup::{
         self,
         packages::{self, Purpose},
@@ -16,9 +16,10 @@ use crate::{
 
 /// Run all tests: unit, property, kernel and end to end
 ///
-/// Tests that need root and BPF are ordinary tests marked `#[ignore = "needs root and BPF"]`. They run one
-/// after the other where root and BPF are there, and are named as skipped where they are not. Ends with the
-/// line `N passed, N failed, N skipped`.
+/// Tests that need root and BPF are ordinary tests marked `#[ignore = "needs root and BPF"]`. Where root and BPF are
+/// there they run after the others, those of one file one after the other, and two files at a time but for those with
+/// bounds of time; where they are not, each is named as skipped. Ends with the line
+/// `N passed, N failed, N skipped`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Take a skipped test for a failure; also on when the environment says CI=true
@@ -38,6 +39,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
 
     let mut sum = Tally::default();
+    let mut in_the_kernel = Vec::new();
     for suite in suites::build()? {
         let tests = suite.tests(names)?;
         if suite.name.starts_with(suites::GUEST) {
@@ -50,12 +52,16 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             println!("\n== {}", suite.title());
             sum.add(suite.run(names, &[])?);
         }
-        match &kernel {
-            _ if tests.kernel.is_empty() => {}
-            Ok(()) => {
-                println!("\n== {}, in the kernel", suite.title());
-                sum.add(suite.run(names, &["--ignored", "--test-threads=1"])?);
-            }
+        if tests.kernel.is_empty() {
+            continue;
+        }
+        // Made only where it is wanted: that takes minutes.
+        let able = kernel.clone().and_then(|()| match suite.name == services::SUITE {
+            true => services::ensure().map_err(|error| format!("{error:#}")),
+            false => Ok(()),
+        });
+        match able {
+            Ok(()) => in_the_kernel.push(suite),
             Err(why) => {
                 println!("\n== {}, in the kernel", suite.title());
                 for test in &tests.kernel {
@@ -65,6 +71,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             }
         }
     }
+    sum.add(lanes::run(&in_the_kernel, names)?);
     if names.is_empty() {
         println!("\n== examples in the documentation");
         sum.add(suites::run_counted(setup::cargo()?.args(["test", "--doc", "--quiet"]))?);

@@ -4,7 +4,6 @@
 //! and no other, a rustup without the library's source, lists of packages that are out of date, and a fresh clone.
 //! Kernel and network are this machine's.
 
-mod files;
 mod lists;
 mod root;
 mod rustup;
@@ -19,9 +18,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use self::{files::copy_file, root::Root};
+use self::root::Root;
 use crate::{
-    bpf, run,
+    bpf,
+    files::copy_file,
+    run,
     setup::packages::{self, Purpose},
 };
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::files::{copy_file, create_dir};
+use crate::files::{copy_file, create_dir};
 use crate::{run, setup::rustup_run, workspace};
 
 /// The programs that rustup is called by.
