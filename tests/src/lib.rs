@@ -26,6 +26,7 @@ pub mod demo;
 pub mod document;
 pub mod error;
 pub mod geo_file;
+pub mod machine;
 pub mod marked;
 pub mod names;
 pub mod netns;

@@ -1,0 +1,65 @@
+//! etcd: a member abroad gets nothing from the moment on that the guard is there, by whatever connection.
+
+use std::time::Duration;
+
+use guard_tests::cgroup::Cgroup;
+use guard_tests::machine::Machine;
+use guard_tests::proc::{Process, retry_until};
+
+use crate::stage::{PATIENCE, Stage, mark, policy_of, unguarded, wait_until};
+
+const PAGE: &str = include_str!("../../../docs/recipes/etcd.md");
+const CLUSTER: &str =
+    "store=http://192.0.2.10:2380,belgium=http://198.51.100.10:2380,us=http://203.0.113.10:2380";
+/// Until a member that was cut off has tried all its ways: it connects anew each 5 s.
+const LONG: Duration = Duration::from_secs(20);
+
+fn member(name: &str, address: &str, machine: &Machine<'_>, within: Option<&Cgroup>) -> Process {
+    let url = |port: u16| format!("http://{address}:{port}");
+    let (peers, clients) = (url(2380), url(2379));
+    #[rustfmt::skip]
+    let words = ["etcd", "--name", name, "--data-dir", "/tmp/etcd", "--initial-cluster", CLUSTER,
+        "--initial-advertise-peer-urls", &peers, "--listen-peer-urls", &peers,
+        "--advertise-client-urls", &clients, "--listen-client-urls", "http://127.0.0.1:2379"];
+    machine.serve("root", within, &words).unwrap()
+}
+
+fn ask(machine: &Machine<'_>, words: &[&str]) -> String {
+    machine.run(&[&["env", "ETCDCTL_API=3", "etcdctl"], words].concat()).unwrap()
+}
+
+/// What this member has of its own.
+fn has(machine: &Machine<'_>, key: &str) -> bool {
+    ask(machine, &["get", "--consistency=s", key]).contains(mark())
+}
+
+fn comes(machine: &Machine<'_>, key: &str) {
+    retry_until(PATIENCE, "the key to come", || has(machine, key).then_some(())).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn etcd() {
+    unguarded("etcd", |stage: &Stage<'_>| {
+        let _members = [
+            member("store", "192.0.2.10", &stage.store, Some(&stage.service)),
+            member("belgium", "198.51.100.10", &stage.belgium, None),
+            member("us", "203.0.113.10", &stage.us, None),
+        ];
+        for machine in [&stage.store, &stage.belgium, &stage.us] {
+            wait_until(machine, &["env", "ETCDCTL_API=3", "etcdctl", "endpoint", "health"]);
+        }
+        ask(&stage.store, &["put", "before", mark()]);
+        comes(&stage.us, "before");
+
+        let _daemon = stage.guard(&policy_of(PAGE, &stage.service));
+        stage.nothing_arrives("replication", || {
+            // The member in the US may have led: the others choose anew.
+            wait_until(&stage.store, &["env", "ETCDCTL_API=3", "etcdctl", "put", "after", mark()]);
+            comes(&stage.belgium, "after");
+            std::thread::sleep(LONG);
+        });
+        assert!(!has(&stage.us, "after"));
+        stage.told(2380);
+    });
+}

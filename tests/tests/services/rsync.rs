@@ -1,0 +1,60 @@
+//! rsync's daemon: what others fetch, and what is pushed to others.
+
+use guard_tests::cgroup::Cgroup;
+use guard_tests::machine::Machine;
+use guard_tests::proc::{Process, Transport};
+
+use crate::stage::{PATIENCE, STORE_ADDRESS, guarded, mails};
+
+const PAGE: &str = include_str!("../../../docs/recipes/rsync.md");
+
+fn server(machine: &Machine<'_>, within: Option<&Cgroup>) -> Process {
+    let config = "use chroot = no\nuid = root\ngid = root\n[mail]\npath = /srv/mail\n[in]\npath = /srv/in\nread only = no\n";
+    machine.write("/etc/rsyncd.conf", config).unwrap();
+    machine.run(&["install", "-d", "/srv/mail", "/srv/in"]).unwrap();
+    let server = machine.serve("root", within, &["rsync", "--daemon", "--no-detach"]).unwrap();
+    server.wait_for_port(machine.netns(), Transport::Tcp, 873, PATIENCE).unwrap();
+    server
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn rsync() {
+    guarded("rsync", PAGE, |stage| {
+        let _servers = [
+            server(&stage.store, Some(&stage.service)),
+            server(&stage.belgium, None),
+            server(&stage.us, None),
+        ];
+        stage.store.write("/srv/mail/box", mails()).unwrap();
+        let copy = |machine: &Machine<'_>, within, from: &str, to: &str| {
+            machine.run_of("root", within, &["rsync", "--contimeout=3", "--timeout=3", "-a", from, to])
+        };
+        let fetched = format!("rsync://{STORE_ADDRESS}/mail/");
+
+        // Clients.
+        copy(&stage.belgium, None, &fetched, "/tmp/copy/").unwrap();
+        assert!(std::fs::read(stage.belgium.path("/tmp/copy/box")).unwrap() == mails());
+        stage.nothing_arrives("a copy", || copy(&stage.us, None, &fetched, "/tmp/copy/").unwrap_err());
+        stage.told(873);
+
+        // What the service pushes, also with a source port that it chooses.
+        for (machine, address) in stage.others() {
+            let to = format!("rsync://{address}/in/");
+            let push = || copy(&stage.store, Some(&stage.service), "/srv/mail/", &to);
+            let there = machine.path("/srv/in/box");
+            if address == "203.0.113.10" {
+                stage.nothing_arrives("a push", push).unwrap_err();
+                assert!(!there.exists());
+            } else {
+                push().unwrap();
+                assert!(std::fs::read(there).unwrap() == mails());
+            }
+        }
+
+        // What another service of the host fetches from there.
+        stage.us.write("/srv/mail/new", "an import").unwrap();
+        copy(&stage.store, Some(&stage.import), "rsync://203.0.113.10/mail/", "/srv/in/").unwrap();
+        assert_eq!(std::fs::read_to_string(stage.store.path("/srv/in/new")).unwrap(), "an import");
+    });
+}
