@@ -194,6 +194,37 @@ fn a_frame_by_a_packet_socket() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn a_frame_that_the_host_forwards_from_its_loopback_interface() {
+    attempt(
+        "loopback",
+        BY_HOST,
+        |bed| {
+            let store = bed.host(STORE).unwrap();
+            store.forward().unwrap();
+            for key in ["all/rp_filter", "lo/rp_filter"] {
+                store.sysctl(&format!("ipv4/conf/{key}"), "0").unwrap();
+            }
+        },
+        |bed, host| {
+            // Of no address of the host, so that it is the host's by where it came from alone.
+            let foreign = Ipv4Addr::new(198, 51, 100, 99);
+            let frame = Packet::new()
+                .with(Ethernet::new([0; 6], [0; 6]))
+                .with(Ipv4::to(v4(host)).from(foreign))
+                .udp(MAIL_PORT, CLIENT_PORT)
+                .payload(MARK)
+                .build();
+            let send = || {
+                let socket = sockopt::packet_socket().unwrap();
+                sockopt::send_frame(&socket, "lo", &frame).unwrap();
+            };
+            bed.host(STORE).unwrap().run(send).unwrap();
+        },
+    );
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_ping_with_a_mail_in_it() {
     attempt(
         "ping",

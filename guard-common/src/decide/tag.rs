@@ -146,16 +146,21 @@ pub(super) fn nonzero_mask(number: u64) -> u64 {
     !mask_if_equal(number, 0)
 }
 
+/// `LOOPBACK_IFINDEX` (include/net/flow.h): the loopback interface's index in every network namespace.
+const LOOPBACK: u64 = 1;
+
 /// The pins that match because the host itself makes the packet, whatever address it has: an address that came a moment
 /// ago is not known yet, and a raw socket sends with any.
 ///
-/// What the host forwards came in by an interface. Nothing that comes in was made here.
+/// What the host forwards came in by an interface. What came in by the loopback interface was sent there by a process of
+/// this host, whatever source it gave it. Nothing that comes in at a guarded interface was made here.
 #[inline(always)]
 pub(super) fn made_here<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
     if policy.dimensions & dimension::HOST == 0 || hook as u8 == Hook::Ingress as u8 {
         return u64::from(policy.zero);
     }
-    policy.from_host & mask_if_equal(u64::from(origin.ingress_ifindex()), 0)
+    let by = u64::from(origin.ingress_ifindex());
+    policy.from_host & (mask_if_equal(by, 0) | mask_if_equal(by, LOOPBACK))
 }
 
 /// The pins that a layer's source address and its ports let match. `made_here`: those that match whatever the address.

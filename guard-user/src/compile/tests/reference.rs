@@ -433,7 +433,8 @@ impl World<'_> {
     fn layer_matches(&self, pin: &Pin, layer: &PlainLayer, packet: &PlainPacket) -> bool {
         let source = layer.src.to_canonical();
         let select = &pin.select;
-        let is_made_here = packet.hook == Hook::Egress && packet.came_in_by == 0;
+        // By no interface, or by the loopback interface.
+        let is_made_here = packet.hook == Hook::Egress && matches!(packet.came_in_by, 0 | 1);
         let is_of_host =
             is_made_here || self.addresses.iter().any(|address| address.to_canonical() == source);
         let has_source = match select.sources.is_empty() && !select.from_host {
