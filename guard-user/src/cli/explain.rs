@@ -21,7 +21,7 @@ use crate::events::event;
 use crate::exemption::{self, Clocks};
 use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
-use crate::explain::frames::{Judge, fields};
+use crate::explain::frames::{Compared, Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, capture};
 use crate::inputs::{self, Inputs};
@@ -272,9 +272,9 @@ fn judge_capture(
         let answer = kernel.map(|kernel| kernel.judge(hook, frame, &origin)).transpose();
         judge.frame(frame, Clocks::read().boot_ns, answer.map_err(io::Error::other)?)
     });
-    let differing = judge.finish(kernel.is_some())?;
+    let compared = judge.finish(kernel.is_some())?;
     match read {
-        Ok(_) if differing.is_empty() => Ok(Exit::Ok),
+        Ok(_) if compared == Compared::Alike => Ok(Exit::Ok),
         Ok(_) => Ok(Exit::Failed),
         Err(capture::CaptureError::Output(error)) => Err(error.into()),
         Err(error) => Err(bad(&error).into()),

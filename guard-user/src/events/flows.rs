@@ -21,6 +21,10 @@ use super::event::Phase;
 /// would send an event for the next packet.
 pub const QUIET_NS: u64 = 1_500_000_000;
 
+/// A daemon that was at work for so long after its last sweep has swept again and kept that, nanoseconds: a sweep is due
+/// each 5 s, and what it came to is kept within a second.
+const UNKNOWN_NS: u64 = 8_000_000_000;
+
 /// Packets and bytes that an event adds to what was reported before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
@@ -39,6 +43,8 @@ pub struct Tracker {
     flows: HashMap<FlowKey, Last>,
     /// An earlier daemon reported events up to here, nanoseconds of `CLOCK_BOOTTIME`; 0 without one.
     resumed_ns: u64,
+    /// An earlier daemon may have reported flows that began up to here.
+    unknown_ns: u64,
     /// Number of the sweep that goes on, or of the last one.
     sweep: u64,
     /// Flows whose records were evicted before they were settled, since the last sweep's end.
@@ -78,10 +84,12 @@ impl Last {
 
 impl Tracker {
     /// Goes on from an earlier daemon, which swept at `swept_ns` of `CLOCK_BOOTTIME` for the last time: the
-    /// flows that were quiet by then were reported.
+    /// flows that were quiet by then were reported. Without that an earlier daemon may have reported whatever there is
+    /// at `now_ns`.
     #[must_use]
-    pub fn resume(swept_ns: u64) -> Self {
-        Self { resumed_ns: swept_ns, ..Self::default() }
+    pub fn resume(swept_ns: Option<u64>, now_ns: u64) -> Self {
+        let unknown_ns = swept_ns.map_or(now_ns, |swept| now_ns.min(swept.saturating_add(UNKNOWN_NS)));
+        Self { resumed_ns: swept_ns.unwrap_or_default(), unknown_ns, ..Self::default() }
     }
 
     /// Takes up one of the kernel's records before the first event, after [`resume`](Self::resume).
@@ -104,9 +112,9 @@ impl Tracker {
     }
 
     /// The phase of a flow of which this daemon has reported nothing. An earlier one may have where it began
-    /// before that one's end; a first packet is always news.
+    /// before that one's end, which is known to some seconds; a first packet is always news.
     fn first_phase(&self, record: &FlowRecord) -> Phase {
-        let may_be_reported = record.first_ns <= self.resumed_ns && record.packets > 1;
+        let may_be_reported = record.first_ns <= self.unknown_ns && record.packets > 1;
         if may_be_reported { Phase::Resumed } else { Phase::New }
     }
 
@@ -318,19 +326,33 @@ mod tests {
         let swept = 100 * QUIET_NS;
         let quiet = (key(1), record(5, swept - QUIET_NS, 7));
         let busy = (key(2), record(5, swept - 1, 7));
-        let mut tracker = Tracker::resume(swept);
+        let later = swept + 10 * QUIET_NS;
+        let mut tracker = Tracker::resume(Some(swept), later);
         for (key, record) in [quiet, busy] {
             tracker.take_up(key, &record);
         }
-        let later = swept + 10 * QUIET_NS;
         assert_eq!(sweep(&mut tracker, &[quiet, busy], later), [rest(busy, Phase::Resumed, 7)]);
         let more = Added { packets: 2, bytes: 200 };
         assert_eq!(tracker.event(&key(1), &record(5, later, 9)), Some((Phase::Continued, more)));
         // While no daemon ran: its first packet's event waited in the ring buffer.
         let first = Added { packets: 1, bytes: 100 };
         assert_eq!(tracker.event(&key(3), &record(swept - 1, swept - 1, 1)), Some((Phase::New, first)));
-        let whole = Some((Phase::New, Added { packets: 4, bytes: 400 }));
-        assert_eq!(tracker.event(&key(4), &record(swept + 1, later, 4)), whole);
+        // It may have reported what began after its last sweep, but not what began after the next one was due.
+        let whole = |phase| Some((phase, Added { packets: 4, bytes: 400 }));
+        assert_eq!(tracker.event(&key(4), &record(swept + 1, later, 4)), whole(Phase::Resumed));
+        assert_eq!(tracker.event(&key(5), &record(swept + UNKNOWN_NS + 1, later, 4)), whole(Phase::New));
+    }
+
+    #[test]
+    fn where_nobody_knows_what_an_earlier_daemon_reported_it_may_be_all_that_there_is() {
+        let now = 100 * QUIET_NS;
+        let mut tracker = Tracker::resume(None, now);
+        let before = (key(1), record(now - 1, now - 1, 5));
+        let first = (key(2), record(now - 1, now - 1, 1));
+        let since = (key(3), record(now + 1, now + 1, 5));
+        let phases: Vec<Phase> =
+            sweep(&mut tracker, &[before, first, since], 2 * now).iter().map(|rest| rest.phase).collect();
+        assert_eq!(phases, [Phase::Resumed, Phase::New, Phase::New]);
     }
 
     #[test]
@@ -385,7 +407,7 @@ mod tests {
         tracker.event(&busy.0, &record(now, now, 1));
         assert_eq!(sweep_all(&mut tracker, &[(busy.0, record(now, now, 1))], 2 * now), (vec![], 1));
         // What an earlier daemon has reported is settled.
-        let mut tracker = Tracker::resume(now);
+        let mut tracker = Tracker::resume(Some(now), now);
         tracker.take_up(quiet.0, &quiet.1);
         assert_eq!(sweep_all(&mut tracker, &[], 2 * now), (vec![], 0));
     }

@@ -8,6 +8,9 @@ use guard_common::interval::build::TableFull;
 use guard_common::packet::Addr;
 
 use super::surroundings::Surroundings;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
 use crate::compile::{
     CgroupFact, CompileError, HostFacts, KernelExemption, VolumeFact, geo_image, policy_table,
 };
@@ -181,9 +184,9 @@ impl Explainer {
     }
 }
 
-/// The index of an interface of this host, or that of none.
+/// The index of an interface of this thread's network namespace (`SIOCGIFINDEX`, netdevice(7)), or that of none. Sysfs has
+/// those of the namespace in which it was mounted, which may be another one.
 fn interface_index(name: &str) -> u32 {
-    let named = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
-    let read = || std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok();
-    named.then(read).flatten().and_then(|text| text.trim().parse().ok()).unwrap_or(ABSENT_INTERFACE)
+    let any = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    any.and_then(|socket| name_to_index(socket, name)).unwrap_or(ABSENT_INTERFACE)
 }

@@ -35,6 +35,17 @@ pub enum KernelAnswer {
     Refused(String),
 }
 
+/// What a comparison with the kernel came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// The kernel was not asked, or judges all that it takes alike.
+    Alike,
+    /// It judges a frame otherwise.
+    Differing,
+    /// It took no frame.
+    Nothing,
+}
+
 /// Judges frames, writes a line for each, and counts.
 pub struct Judge<'a, W: Write> {
     explainer: &'a Explainer,
@@ -82,13 +93,17 @@ impl<'a, W: Write> Judge<'a, W> {
         }
     }
 
-    /// Writes what all frames came to. The answer is the numbers of the frames that the kernel judges
-    /// otherwise.
+    /// Writes what all frames came to.
     ///
     /// # Errors
     /// Where it can't be written.
-    pub fn finish(mut self, compared: bool) -> io::Result<Vec<u64>> {
+    pub fn finish(mut self, compared: bool) -> io::Result<Compared> {
         let frames: u64 = self.counts.values().sum();
+        let outcome = match self.differing.is_empty() {
+            true if compared && frames > 0 && frames == self.unjudged => Compared::Nothing,
+            true => Compared::Alike,
+            false => Compared::Differing,
+        };
         if self.json {
             let counts: Vec<Value> = self
                 .counts
@@ -106,7 +121,7 @@ impl<'a, W: Write> Judge<'a, W> {
                 object.insert("quotas".to_owned(), json!(told));
             }
             writeln!(self.out, "{}", json!({ "summary": summary }))?;
-            return Ok(self.differing);
+            return Ok(outcome);
         }
         writeln!(self.out, "{frames} frames")?;
         for ((verdict, reason), count) in self.counts.iter().rev() {
@@ -119,21 +134,22 @@ impl<'a, W: Write> Judge<'a, W> {
             writeln!(self.out, "{told}")?;
         }
         if compared {
-            match self.differing.is_empty() {
-                true => writeln!(
+            match outcome {
+                Compared::Alike => writeln!(
                     self.out,
                     "the kernel's program decides all {} that it takes alike",
                     frames - self.unjudged
                 )?,
-                false => {
+                Compared::Differing => {
                     writeln!(self.out, "the kernel's program decides otherwise: frames {:?}", self.differing)?
                 }
+                Compared::Nothing => writeln!(self.out, "NOTHING was compared with the kernel's program")?,
             }
             if self.unjudged > 0 {
                 writeln!(self.out, "  {:>8}  not taken by the kernel's test run", self.unjudged)?;
             }
         }
-        Ok(self.differing)
+        Ok(outcome)
     }
 }
 

@@ -30,6 +30,8 @@ const HOP_ID: u16 = 1;
 const HOP_GROUP: u16 = 2;
 const HOP_OUT: u16 = 5;
 const MEMBER: usize = 8;
+/// `LOOPBACK_IFINDEX` (include/net/flow.h): the loopback interface's index in every network namespace.
+const LOOPBACK: u32 = 1;
 /// `RT_TABLE_LOCAL`: what reaches the host itself.
 const LOCAL: u32 = 255;
 
@@ -66,6 +68,8 @@ fn list_within(until: Until) -> io::Result<Routes> {
     if !routes.hops.is_empty() {
         routes.resolve(until, |each| Request::route(GET_NEXT_HOP, &[0; NEXT_HOP]).dump(each))?;
     }
+    // What has addresses there has routes by it, which lead nowhere.
+    routes.out.remove(&LOOPBACK);
     Ok(routes)
 }
 

@@ -106,8 +106,10 @@ impl Reporter {
             Ok(lost) => self.losses.kernel = lost.map(Counted::from),
             Err(error) => self.losses.unreadable = Some(error.to_string()),
         }
-        let Some(resume) = resume else { return };
-        self.tracker = Tracker::resume(resume);
+        self.tracker = Tracker::resume(resume, Clocks::read().boot_ns);
+        if resume.is_none() {
+            return;
+        }
         let taken_up = records.for_each_flow(&mut |key, record| self.tracker.take_up(key, &record));
         if let Err(error) = taken_up {
             warn!("the flow records can't be read, so some flows may be reported twice: {error}");

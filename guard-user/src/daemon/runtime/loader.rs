@@ -152,6 +152,9 @@ pub(super) fn choose(policy: &Policy, read: GeoDb, keeper: &Keeper, patience: Du
     let change = compile::geo_change(policy, &before, &taken.database);
     let Some(pin) = change.largest().filter(|pin| share.is_below(pin.percent())) else { return taken };
     let how = match pin.percent() {
+        percent if percent.is_finite() && percent > 200.0 => {
+            format!("{:.0} times what it permits", percent / 100.0)
+        }
         percent if percent.is_finite() => format!("{percent:.1}% of what it permits"),
         _ => "destinations, and it permits none so far".to_owned(),
     };

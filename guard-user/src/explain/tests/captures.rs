@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::Surroundings;
 use super::super::capture::{CaptureError, Frame, read};
-use super::super::frames::{Judge, KernelAnswer};
+use super::super::frames::{Compared, Judge, KernelAnswer};
 
 type Read = Vec<(u64, Link, Vec<u8>, u32)>;
 
@@ -151,8 +151,33 @@ fn a_frame_that_the_kernel_judges_otherwise_is_named() {
             let frame = Frame { number, link: Link::Ethernet, bytes: &ARP, wire_len: 14 };
             judge.frame(frame, 0, Some(answer)).unwrap();
         }
-        assert_eq!(judge.finish(true).unwrap(), [1]);
+        assert_eq!(judge.finish(true).unwrap(), Compared::Differing);
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains(told), "{out}");
+    }
+}
+
+#[test]
+fn where_the_kernel_takes_no_frame_nothing_was_compared() {
+    let explainer = super::told::explainer();
+    let from = Surroundings::default();
+    for (answers, outcome, told) in [
+        (
+            vec![Some(KernelAnswer::Refused("too short".to_owned()))],
+            Compared::Nothing,
+            "NOTHING was compared",
+        ),
+        (vec![None], Compared::Alike, "1 frames"),
+        (Vec::new(), Compared::Alike, "0 frames"),
+    ] {
+        let compared = answers.iter().all(Option::is_some);
+        let mut out = Vec::new();
+        let mut judge = Judge::new(&explainer, &from, Hook::Egress, false, &mut out);
+        for (number, answer) in (1..).zip(answers) {
+            let frame = Frame { number, link: Link::Ethernet, bytes: &[0; 14], wire_len: 14 };
+            judge.frame(frame, 0, answer).unwrap();
+        }
+        assert_eq!(judge.finish(compared).unwrap(), outcome);
+        assert!(String::from_utf8(out).unwrap().contains(told));
     }
 }
