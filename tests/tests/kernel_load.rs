@@ -30,10 +30,10 @@ const BOUNDS: [(&str, u32); 10] = [
     ("ingress_raw", 250_000),
     ("setsockopt", 10_000),
     ("sock_create", 1_000),
-    ("connect4", 1_000),
-    ("connect6", 1_000),
-    ("sendmsg4", 1_000),
-    ("sendmsg6", 1_000),
+    ("connect4", 250_000),
+    ("connect6", 250_000),
+    ("sendmsg4", 250_000),
+    ("sendmsg6", 250_000),
 ];
 
 #[test]
