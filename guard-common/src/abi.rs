@@ -27,7 +27,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -451,6 +451,12 @@ pub struct PolicyTable {
     pub nat64_len: u32,
     /// Padding up to 8 bytes, zero.
     pub pad: u32,
+    /// Pins that drop and of whose selectors all is known when a process connects or sends: those of no source address
+    /// but the host's, and of no source port, interface, mark or volume.
+    pub known_early: u64,
+    /// Cookie of the network namespace (`SO_NETNS_COOKIE`) in which calls are refused of which every packet would be
+    /// dropped; 0: in none.
+    pub refuse_in: u64,
 }
 
 const _: () = {

@@ -4,6 +4,7 @@
 //! It does no I/O, keeps no state but the charge of an exemption, and takes the clock as a function,
 //! because only packets that need an exemption pay for reading it.
 
+mod early;
 mod exempt;
 mod place;
 mod tag;
@@ -14,6 +15,7 @@ use crate::packet::{Fault, MAX_LAYERS, Packet, Parsed};
 use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
+pub use early::{Call, caller_pins, refusing};
 pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
@@ -335,8 +337,8 @@ pub const fn reason_of(fault: Fault) -> Reason {
 #[inline(always)]
 fn unreadable(hook: Hook, policy: &PolicyTable, by_origin: u64, reason: Reason) -> Decision {
     let verdict = match hook {
-        Hook::Egress => strictest(hook, policy, by_origin),
         Hook::Ingress => Verdict::Pass,
+        Hook::Egress | Hook::Connect | Hook::Sendmsg => strictest(hook, policy, by_origin),
     };
     Decision { verdict, tag: by_origin, denied: by_origin, ..Decision::pass(reason) }
 }
@@ -345,8 +347,8 @@ fn unreadable(hook: Hook, policy: &PolicyTable, by_origin: u64, reason: Reason) 
 #[inline(always)]
 fn strictest(hook: Hook, policy: &PolicyTable, pins: u64) -> Verdict {
     let (drop, flag, mildest) = match hook {
-        Hook::Egress => (policy.drop, policy.flag, Verdict::Observe),
         Hook::Ingress => (policy.ingress_drop, policy.ingress_flag, Verdict::Pass),
+        Hook::Egress | Hook::Connect | Hook::Sendmsg => (policy.drop, policy.flag, Verdict::Observe),
     };
     if pins & drop != 0 {
         Verdict::Drop
@@ -357,8 +359,10 @@ fn strictest(hook: Hook, policy: &PolicyTable, pins: u64) -> Verdict {
     }
 }
 
+/// The reason of what a pin forbids by where it goes.
 #[inline(always)]
-fn forbidden_by(place: Place) -> Reason {
+#[must_use]
+pub fn forbidden_by(place: Place) -> Reason {
     if place.jurisdiction_index() == Jurisdiction::UNKNOWN.index() {
         Reason::PlaceUnknown
     } else if place.jurisdiction_index() == Jurisdiction::UNCERTAIN.index() {

@@ -24,8 +24,8 @@ impl ByOrigin {
     #[must_use]
     pub fn any(hook: Hook, policy: &PolicyTable) -> Self {
         let pins = match hook {
-            Hook::Egress => policy.pins,
             Hook::Ingress => policy.ingress_drop | policy.ingress_flag,
+            Hook::Egress | Hook::Connect | Hook::Sendmsg => policy.pins,
         };
         Self { pins, unplaced: u64::from(policy.zero) }
     }

@@ -4,7 +4,7 @@ use core::mem::offset_of;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{
-    Event, FlowKey, FlowRecord, Hook, Loss, Outcome, event_limit_index, fold_pins, spend_event,
+    Event, FlowKey, FlowRecord, Hook, Loss, Outcome, Process, event_limit_index, fold_pins, spend_event,
 };
 use guard_common::decide;
 use guard_common::packet::{Addr, Layer};
@@ -115,6 +115,26 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
     }
 }
 
+/// Counts one more refused call on a flow's record at a moment and by a generation, and sends the flow's next event where it
+/// is due.
+///
+/// # Safety
+///
+/// `record` must be an element of [`FLOWS`].
+#[inline(always)]
+pub unsafe fn count_again(key: &FlowKey, record: *mut FlowRecord, process: &Process, by: (u64, u64)) {
+    let (now, generation) = by;
+    // SAFETY: the caller vouches for `record`; as in `record`.
+    unsafe {
+        count_on(record, 0, now, 0, generation);
+        let reported = (*record).event_ns;
+        if is_due(record, now) && atomic::replace(&raw mut (*record).event_ns, reported, now) {
+            (*record).process = *process;
+            send(key, &*record, key.dst, now);
+        }
+    }
+}
+
 /// Whether a flow's next event is due at `now`. Another CPU may have made the record after this one read the clock.
 ///
 /// # Safety
@@ -179,7 +199,7 @@ fn key(hook: Hook, addresses: [Addr; 2], ports: [u16; 2], proto: u8, decision: &
 /// has a limit of its own on each CPU, so that a flood of one hides no other's events.
 #[inline(always)]
 fn within_limit(key: &FlowKey, record: &FlowRecord, now: u64) -> bool {
-    let hook = if key.hook == Hook::Egress as u8 { Hook::Egress } else { Hook::Ingress };
+    let Some(hook) = Hook::from_index(key.hook) else { return false };
     let Some(limit) = LIMITS.get_ptr_mut(event_limit_index(hook, record.denied, record.reason)) else {
         return false;
     };
@@ -198,7 +218,7 @@ fn within_limit(key: &FlowKey, record: &FlowRecord, now: u64) -> bool {
 
 /// Sends an event, or counts why it could not be sent.
 #[inline(always)]
-fn send(key: &FlowKey, record: &FlowRecord, outer_dst: Addr, now: u64) {
+pub fn send(key: &FlowKey, record: &FlowRecord, outer_dst: Addr, now: u64) {
     if !within_limit(key, record, now) {
         lost(Loss::Limited);
         return;

@@ -93,16 +93,16 @@ pub struct Scratch {
     pub walk: Walk,
 }
 
-/// The scratches: of each hook by turns, so that a scratch's number modulo 2 is its hook's. The loader makes the map
+/// The scratches: of each hook of packets by turns, so that a scratch's number modulo 2 is its hook's. The loader makes the map
 /// larger where they are shared, to [`SHARED_SCRATCHES`] for each hook.
 #[map(name = "SCRATCH")]
-static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
+static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::PACKET_COUNT as u32, 0);
 
 /// Which scratches of each hook are claimed, a bit each.
 #[map(name = "CLAIMED")]
-static CLAIMED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Hook::COUNT as u32, 0);
+static CLAIMED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Hook::PACKET_COUNT as u32, 0);
 
-const _: () = assert!(Hook::COUNT == 2 && SHARED_SCRATCHES < u64::BITS);
+const _: () = assert!(Hook::PACKET_COUNT == 2 && SHARED_SCRATCHES < u64::BITS);
 
 /// The number of a scratch that nothing else uses until it is released. `None` where all are claimed.
 #[inline(always)]
@@ -122,7 +122,7 @@ pub fn claim(hook: Hook) -> Option<u32> {
         }
         // SAFETY: as above.
         if unsafe { atomic::replace(claimed, before, before | 1 << number) } {
-            return Some(number * Hook::COUNT as u32 + hook as u32);
+            return Some(number * Hook::PACKET_COUNT as u32 + hook as u32);
         }
     }
     None
@@ -134,8 +134,8 @@ pub fn release(number: u32) {
     if !preemptible() {
         return;
     }
-    if let Some(claimed) = CLAIMED.get_ptr_mut(number % Hook::COUNT as u32) {
-        let bit = 1_u64 << ((number / Hook::COUNT as u32) & (u64::BITS - 1));
+    if let Some(claimed) = CLAIMED.get_ptr_mut(number % Hook::PACKET_COUNT as u32) {
+        let bit = 1_u64 << ((number / Hook::PACKET_COUNT as u32) & (u64::BITS - 1));
         // SAFETY: as in `claim`. The bit is set, for this program has set it: taking it off borrows from no other.
         unsafe { atomic::sub(claimed, bit) };
     }
@@ -152,5 +152,5 @@ pub fn get(number: u32) -> Option<*mut Scratch> {
 #[inline(always)]
 #[must_use]
 pub fn hook(number: u32) -> Hook {
-    if number % Hook::COUNT as u32 == Hook::Egress as u32 { Hook::Egress } else { Hook::Ingress }
+    if number % Hook::PACKET_COUNT as u32 == Hook::Egress as u32 { Hook::Egress } else { Hook::Ingress }
 }

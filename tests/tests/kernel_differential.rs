@@ -298,8 +298,8 @@ fn least(hook: Hook) -> usize {
     const ETHERNET: usize = 14;
     const IPV6: usize = 40;
     match hook {
-        Hook::Egress => ETHERNET + IPV6,
         Hook::Ingress => ETHERNET,
+        _ => ETHERNET + IPV6,
     }
 }
 
@@ -343,8 +343,8 @@ impl Both {
         );
         assert_eq!(by_kernel.bytes, frame.len() as u64, "{hook:?} {link:?} {frame:02x?}");
         let lets_through = match hook {
-            Hook::Egress => by_kernel.code == u32::MAX,
             Hook::Ingress => by_kernel.code == 2,
+            _ => by_kernel.code == u32::MAX,
         };
         assert_eq!(lets_through, told.verdict.lets_through(), "code {}", by_kernel.code);
         *self.seen.entry((hook.name(), told.verdict.name(), told.reason.name())).or_insert(0) += 1;

@@ -15,7 +15,7 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// A hook that judges packets.
+/// A hook that judges: packets, or calls of processes of which packets would come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Hook {
@@ -23,13 +23,27 @@ pub enum Hook {
     Egress = 0,
     /// XDP ingress: what comes in and asks for an answer.
     Ingress = 1,
+    /// A process connects a socket: [`decide::refusing`](crate::decide::refusing).
+    Connect = 2,
+    /// A process sends a datagram to an address: likewise.
+    Sendmsg = 3,
 }
 
 impl Hook {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Egress, Self::Ingress];
+    pub const ALL: [Self; 4] = [Self::Egress, Self::Ingress, Self::Connect, Self::Sendmsg];
     /// How many hooks there are.
     pub const COUNT: usize = Self::ALL.len();
+    /// Those of packets, which are on interfaces; their numbers come first.
+    pub const OF_PACKETS: [Self; 2] = [Self::Egress, Self::Ingress];
+    /// How many of these there are.
+    pub const PACKET_COUNT: usize = Self::OF_PACKETS.len();
+
+    /// Whether it judges calls, of which there is no packet yet.
+    #[must_use]
+    pub const fn is_of_calls(self) -> bool {
+        matches!(self, Self::Connect | Self::Sendmsg)
+    }
 
     /// The name in logs and docs.
     #[must_use]
@@ -37,6 +51,8 @@ impl Hook {
         match self {
             Self::Egress => "egress",
             Self::Ingress => "ingress",
+            Self::Connect => "connect",
+            Self::Sendmsg => "sendmsg",
         }
     }
 
@@ -46,6 +62,8 @@ impl Hook {
         match index {
             0 => Some(Self::Egress),
             1 => Some(Self::Ingress),
+            2 => Some(Self::Connect),
+            3 => Some(Self::Sendmsg),
             _ => None,
         }
     }
@@ -85,7 +103,7 @@ pub struct OutcomeKey {
     pub pin: u8,
     /// The jurisdiction's number.
     pub jurisdiction: u8,
-    /// Hook in bit 4, [`Verdict`] in the low bits.
+    /// Hook from bit 4 on, [`Verdict`] in the bits below.
     pub hook_verdict: u8,
     /// The [`Reason`].
     pub reason: u8,

@@ -2,6 +2,7 @@
 //! each.
 
 mod carrier;
+pub mod refusal;
 mod sender;
 mod socket;
 mod sockopt;
@@ -11,6 +12,7 @@ mod xdp;
 use guard_common::abi::{Provenance, SocketFacts};
 
 pub use carrier::{carries, ends, forks, frees, maps, opens, overflowed, uses};
+pub use refusal::{may_go_by_v4, may_go_by_v6};
 pub use sender::sends;
 pub use socket::{made, used};
 pub use sockopt::may_set;

@@ -1,5 +1,5 @@
 //! Who makes a socket and who uses it, noted with the socket in the process's own context. Nothing here refuses
-//! anything.
+//! anything; `refusal.rs` does.
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm,
@@ -21,13 +21,13 @@ pub fn made(context: &SockContext) {
     }
 }
 
-/// Notes the process that connects a socket, or sends a datagram by it to an address.
+/// Notes the process that connects a socket, or sends a datagram by it to an address. True where it is noted.
 #[inline(always)]
-pub fn used(context: &SockAddrContext) {
+pub fn used(context: &SockAddrContext) -> bool {
     // SAFETY: the context is the kernel's.
     let socket = unsafe { (*context.sock_addr).__bindgen_anon_1.sk };
     if socket.is_null() {
-        return;
+        return false;
     }
     // SAFETY: the socket is the kernel's, and zeroes are facts: those of nobody.
     let facts = unsafe {
@@ -37,9 +37,10 @@ pub fn used(context: &SockAddrContext) {
             facts => facts,
         }
     };
-    let Some(facts) = facts else { return };
+    let Some(facts) = facts else { return false };
     // SAFETY: the facts are the value of a map.
     unsafe { note_use(facts) };
+    true
 }
 
 /// Notes the process that asks as one that uses the socket of these facts.
@@ -107,7 +108,7 @@ unsafe fn take_up(facts: *mut SocketFacts, cgroup: u64, uid: u32) {
 
 /// The real user of the process that asks.
 #[inline(always)]
-fn user() -> u32 {
+pub(super) fn user() -> u32 {
     // SAFETY: the helper only reads.
     unsafe { bpf_get_current_uid_gid() as u32 }
 }
@@ -116,9 +117,9 @@ fn user() -> u32 {
 ///
 /// # Safety
 ///
-/// `to` must be in the value of a map.
+/// `to` must be valid for writes: in the value of a map, or on the stack.
 #[inline(always)]
-unsafe fn note(to: *mut Process) {
+pub(super) unsafe fn note(to: *mut Process) {
     // SAFETY: the caller vouches for `to`; the helpers only read, but for the name, which has room.
     unsafe {
         let both = bpf_get_current_pid_tgid();

@@ -9,7 +9,7 @@ use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::{
-    BypassStatus, CarriersStatus, ProcessStatus, Status, UnplacedStatus, UntaggedStatus,
+    BypassStatus, CarriersStatus, ProcessStatus, SocketsStatus, Status, UnplacedStatus, UntaggedStatus,
 };
 use crate::exit::Exit;
 use crate::health::Problem;
@@ -58,6 +58,7 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_head(status, out)?;
     write_interfaces(status, out)?;
     write_bypass(&status.bypass, out)?;
+    write_calls(&status.sockets, out)?;
     write_carriers(&status.carriers, out)?;
     write_pins(status, out)?;
     write_unplaced(status, out)?;
@@ -209,6 +210,16 @@ fn write_bypass(bypass: &BypassStatus, out: &mut impl Write) -> io::Result<()> {
     let counts: String = asked.map(|count| format!("; {count}")).collect();
     writeln!(out, "\nways past the guard")?;
     write_indented(&format!("{state}{but}{counts}"), out)
+}
+
+/// Whether calls of processes are refused: nothing where the config does not ask for it.
+fn write_calls(sockets: &SocketsStatus, out: &mut impl Write) -> io::Result<()> {
+    let text = match &sockets.not_refused {
+        None if !sockets.refused => return Ok(()),
+        None => format!("calls that name a forbidden place: refused to cgroup {}", plain(&sockets.cgroup)),
+        Some(why) => format!("calls that name a forbidden place: left to their packets, for {}", plain(why)),
+    };
+    write_indented(&text, out)
 }
 
 /// Cgroups that were made again: nothing where that never mattered.

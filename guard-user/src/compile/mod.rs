@@ -37,6 +37,8 @@ pub struct HostFacts {
     /// The cgroups that are above any of those and exist: what is made below them from now on may be one of those,
     /// made anew. Empty: nothing that is made later counts as any of those.
     pub parents: Vec<CgroupParentFact>,
+    /// Cookie of the network namespace in which calls are refused of which every packet would be dropped; 0: in none.
+    pub refuse_in: u64,
 }
 
 impl HostFacts {

@@ -38,12 +38,25 @@ pub fn policy_table(
     fill_volumes(&mut table, &policy.pins, host)?;
     fill_marks(&mut table, &policy.pins)?;
     fill_nat64(&mut table, &policy.geo.nat64)?;
+    table.known_early = table.drop & pins_where(&policy.pins, is_known_early);
+    table.refuse_in = if policy.refuses_calls() { host.refuse_in } else { 0 };
     Ok(table)
 }
 
 /// The pins for which something holds, as bits.
 fn pins_where(pins: &[Pin], holds: impl Fn(&Pin) -> bool) -> u64 {
     bits_where(pins, holds)
+}
+
+/// Whether all that the pin selects by is known when a process connects a socket or sends by it. What the host makes itself
+/// is the host's, whatever its address.
+fn is_known_early(pin: &Pin) -> bool {
+    let select = &pin.select;
+    (select.from_host || !select.has_sources())
+        && select.ports.is_empty()
+        && select.interfaces.is_empty()
+        && select.marks.is_empty()
+        && select.volumes.is_empty()
 }
 
 fn bits_where<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {

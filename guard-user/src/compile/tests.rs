@@ -3,6 +3,7 @@
 mod addresses;
 mod budgets;
 mod differential;
+mod early;
 mod examples;
 pub(crate) mod generate;
 mod networks;

@@ -69,6 +69,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         sockets: Sockets {
             note: raw.sockets_note.unwrap_or(true),
             cgroup: one(&raw.sockets_cgroup, "sockets.cgroup", sink, root_or_below).unwrap_or_default(),
+            refuse: raw.sockets_refuse.unwrap_or(false),
         },
         approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
@@ -102,10 +103,13 @@ fn check_bypass(raw: &Raw, sink: &mut Sink<'_>) -> Bypass {
     }
 }
 
-/// Reports pins that go by who uses a socket where that is not noted.
+/// Reports what goes by who uses a socket where that is not noted.
 fn check_noting(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
     if sink.has_errors() || policy.sockets.note {
         return;
+    }
+    if policy.sockets.refuse {
+        sink.error(raw.sockets_at, "sockets.refuse", ErrorKind::RefusesUnnoted);
     }
     for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
         let lists = [

@@ -155,6 +155,9 @@ pub enum ErrorKind {
         /// The pin.
         pin: String,
     },
+    /// Calls are to be refused by who makes them, and that is not noted.
+    #[error("calls are refused by who makes them, and `sockets.note` is false")]
+    RefusesUnnoted,
     /// A user whose number is not known.
     #[error("{reason}")]
     UserMissing {

@@ -28,6 +28,7 @@ impl ErrorKind {
             Self::BadUser { .. } => {
                 "give its number, or its name: letters, digits, hyphen, underscore and dot, at most 32 of them".into()
             }
+            Self::RefusesUnnoted => "leave `sockets.note` out, or `sockets.refuse`".into(),
             Self::UsesUnnoted { .. } => "leave `sockets.note` out, or pin by something else".into(),
             Self::UserMissing { .. } => "give its number; names are looked up in /etc/passwd alone".into(),
             Self::CarrierUnknown { .. } => {
@@ -204,6 +205,7 @@ impl ErrorKind {
             Self::PinPath { .. } => "pin-path",
             Self::BadUser { .. } => "bad-user",
             Self::UsesUnnoted { .. } => "uses-unnoted",
+            Self::RefusesUnnoted => "refuses-unnoted",
             Self::UserMissing { .. } => "user-missing",
             Self::SenderUnknown { .. } => "sender-unknown",
             Self::CarrierUnknown { .. } => "carrier-unknown",

@@ -8,7 +8,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 51] = [
+pub static KEYS: [Key; 52] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -179,6 +179,16 @@ pub static KEYS: [Key; 51] = [
         example: r#""/""#,
         meaning: "Of which sockets: of those that are made in this cgroup and in those below it. A path as in \
                   `pin.select.cgroups`, or `/` for every socket of the host, those in containers among them.",
+    },
+    Key {
+        section: "sockets",
+        name: "refuse",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "true",
+        meaning: "Whether `connect`, and sending a datagram to an address, fail with EPERM where every packet of it would be \
+                  dropped. Else a process learns it with its first packet, see below. Leave it off where anything on this \
+                  host sends packets elsewhere than they were addressed to.",
     },
     Key {
         section: "approval",

@@ -82,6 +82,12 @@ impl Policy {
         self.bypass.refuse && !self.host.observe
     }
 
+    /// Whether calls are refused of which every packet would be dropped: one that only observes refuses nothing.
+    #[must_use]
+    pub const fn refuses_calls(&self) -> bool {
+        self.sockets.refuse && self.sockets.note && !self.host.observe
+    }
+
     /// The names of the pins, each once.
     #[must_use]
     pub fn pin_names(&self) -> Vec<String> {

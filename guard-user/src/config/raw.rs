@@ -33,6 +33,9 @@ pub(super) struct Raw {
     pub(super) bypass_allow: Option<List>,
     pub(super) sockets_note: Option<bool>,
     pub(super) sockets_cgroup: Option<Text>,
+    pub(super) sockets_refuse: Option<bool>,
+    /// Where the section is, bytes from the begin of the file.
+    pub(super) sockets_at: usize,
     pub(super) approval: Option<RawApproval>,
     pub(super) failsafe: Vec<RawFailsafe>,
     pub(super) sites: Vec<RawSite>,
@@ -153,6 +156,8 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         bypass_allow: bypass.list("allow", sink),
         sockets_note: sockets.boolean("note", sink),
         sockets_cgroup: sockets.text("cgroup", sink),
+        sockets_refuse: sockets.boolean("refuse", sink),
+        sockets_at: sockets.at,
         approval: approval::read(&root, sink),
         failsafe: each(&root, "failsafe", sink, read_failsafe),
         sites: each(&root, "site", sink, read_site),

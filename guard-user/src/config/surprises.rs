@@ -57,6 +57,9 @@ pub(super) fn find(
         }
     }
     look_at_bypass(raw, policy, sink);
+    if policy.sockets.refuse {
+        sink.warn(raw.sockets_at, "sockets.refuse", WarningKind::RefusesByName);
+    }
     let permits = raw.pins.iter().flat_map(|pin| &pin.permit).flat_map(|permit| &permit.items);
     let used = groups.used(permits.map(|text| text.get_ref().as_str()));
     for group in &raw.groups {

@@ -144,6 +144,12 @@ pub enum WarningKind {
         /// The first pin that drops.
         pin: String,
     },
+    /// Calls are refused by a destination that packets may not have when they leave.
+    #[error(
+        "calls are refused by the destination that they name: what a rule of this host would send elsewhere (DNAT in an \
+         output chain, a proxy of a service mesh, an IPsec tunnel) fails where that elsewhere is permitted"
+    )]
+    RefusesByName,
     /// A cgroup that may bypass and is made anew at each restart.
     #[error(
         "the cgroup {} is made anew at each restart, and refused until the daemon has seen it",
@@ -326,6 +332,11 @@ impl WarningKind {
             Self::SiteContradictsDatabase { .. } => {
                 "the site wins; make sure that it is right, for the database may be as well".into()
             }
+            Self::RefusesByName => {
+                "look for such rules (`nft list ruleset`, `iptables -t nat -S OUTPUT`, `ip xfrm policy`), and leave \
+                 sockets.refuse out where there are any"
+                    .into()
+            }
             Self::BypassNotRefused { .. } => {
                 "set bypass.refuse = true, and name who needs such sockets in bypass.allow".into()
             }
@@ -395,6 +406,7 @@ impl WarningKind {
             Self::SiteContradictsDatabase { .. } => "site-contradicts-database",
             Self::ShortLivedCgroup { .. } => "short-lived-cgroup",
             Self::BypassNotRefused { .. } => "bypass-not-refused",
+            Self::RefusesByName => "refuses-by-name",
             Self::ShortLivedBypass { .. } => "short-lived-bypass",
             Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",
             Self::UnusedGroup { .. } => "unused-group",

@@ -126,6 +126,10 @@ pub struct SocketsStatus {
     pub cgroup: String,
     /// Whether the hooks that note it are attached to it.
     pub attached: bool,
+    /// Whether calls are refused of which every packet would be dropped.
+    pub refused: bool,
+    /// Why they are not, where `sockets.refuse` is set: null where they are, and where it is not set.
+    pub not_refused: Option<String>,
 }
 
 /// Who carries data of the volumes that pins select: what they send is pinned.

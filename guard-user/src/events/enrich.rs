@@ -35,6 +35,8 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
     let names = context.names.get(record.generation);
     let nameless = key.src == Addr::default() && key.dst == Addr::default();
     let ends = (!nameless).then(|| (endpoint(key.src, key.sport, key), endpoint(key.dst, key.dport, key)));
+    // Of a call only the other end is known.
+    let both = ends.filter(|_| !hook.is_of_calls());
     Event {
         sequence: 0,
         session: context.session,
@@ -48,7 +50,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         rule: names.and_then(|names| rule(names, record.denied, hook)),
         jurisdiction: place.jurisdiction(),
         placed_by: place.placed_by(),
-        source: ends.map(|ends| ends.0),
+        source: both.map(|ends| ends.0),
         destination: ends.map(|ends| ends.1),
         tunnel: (record.layers > 1).then(|| (*outer_dst).into()),
         protocol: key.proto,
@@ -67,7 +69,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         flow_start: wall_time(&context.clock, record.first_ns),
         exemption: (record.exemption != NO_EXEMPTION).then(|| exemption(names, record.exemption)),
         generation: record.generation,
-        community_id: ends.and_then(|(source, destination)| community_id(key.proto, source, destination)),
+        community_id: both.and_then(|(source, destination)| community_id(key.proto, source, destination)),
     }
 }
 
@@ -135,7 +137,8 @@ fn rule(names: &Names, denied: u64, hook: Hook) -> Option<Rule> {
     let strictness = |pin: &PinName| match (hook, pin.action, pin.ingress) {
         (Hook::Egress, Action::Observe, _) | (Hook::Ingress, _, Ingress::Off) => 0,
         (Hook::Egress, Action::Flag, _) | (Hook::Ingress, _, Ingress::Flag) => 1,
-        (Hook::Egress, Action::Drop, _) | (Hook::Ingress, _, Ingress::Drop) => 2,
+        // Of calls none is refused but for pins that drop.
+        (Hook::Egress | Hook::Connect | Hook::Sendmsg, ..) | (Hook::Ingress, _, Ingress::Drop) => 2,
     };
     // Of equals `max_by_key` takes the last.
     let pins: Vec<&PinName> = names.pins_of(denied).collect();
@@ -243,6 +246,22 @@ mod tests {
         assert_eq!((event.packets, event.flow_packets, event.tunnel), (4, 9, None));
         assert_eq!(event.source.unwrap().port, Some(143));
         assert_eq!((event.exemption, event.process), (None, None));
+    }
+
+    #[test]
+    fn of_a_call_only_the_other_end_is_told() {
+        let mut raw = raw();
+        raw.key.hook = Hook::Connect as u8;
+        (raw.key.src, raw.key.sport) = (Addr::from_v4(0), 0);
+        (raw.record.ifindex, raw.record.layers, raw.record.bytes) = (0, 1, 0);
+        let event = told(&raw);
+        assert!(event.source.is_none() && event.interface.is_none() && event.community_id.is_none());
+        assert_eq!(event.destination, Some(endpoint(raw.key.dst, 40_000, &raw.key)));
+        assert_eq!((event.hook.name(), event.action()), ("connect", "refused"));
+        let text = Event { packets: 1, ..told(&raw) }.to_text();
+        let says = "refused tcp to 198.51.100.7:40000 in US, pins observed and mail and backup, 1 call: a pin forbids";
+        assert!(text.contains(says) && !text.contains("interface"), "{text}");
+        assert_eq!(&*told(&raw).rule.unwrap().pin, "observed", "all are as strict");
     }
 
     #[test]

@@ -175,6 +175,7 @@ impl Event {
     #[must_use]
     pub const fn action(&self) -> &'static str {
         match (self.hook, self.verdict, self.reason) {
+            (Hook::Connect | Hook::Sendmsg, Verdict::Drop, _) => "refused",
             (_, Verdict::Drop, _) => "dropped",
             (_, Verdict::Flag, _) => "flagged",
             (_, Verdict::Observe, _) => "would-drop",

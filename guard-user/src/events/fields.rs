@@ -40,7 +40,7 @@ fields! {
         |event| json!(event.sequence);
     "phase": "`new` for the first packet under a verdict, `continued` for more of them, `resumed` for the first event of a flow that an earlier daemon may have reported (it counts from `flow_start`), `settled` for the packets after the last event, once the flow was quiet.",
         |event| json!(event.phase.name());
-    "action": "What happened: `dropped`, `flagged`, `would-drop` (observed), `exempted` or `passed`.",
+    "action": "What happened: `dropped`, `refused` (a call), `flagged`, `would-drop` (observed), `exempted` or `passed`.",
         |event| json!(event.action());
     "verdict": "The verdict: `drop`, `flag`, `observe` or `pass`.",
         |event| json!(event.verdict.name());
@@ -61,7 +61,7 @@ fields! {
         |event| json!(event.jurisdiction.as_str());
     "placed_by": "What placed it: `site`, `database`, `link-scope` or `nothing`.",
         |event| json!(event.placed_by.name());
-    "source": "The pinned storage's end, `ip` and `port`, at both hooks; null where no address could be read, `port` null where there is none.",
+    "source": "The pinned storage's end, `ip` and `port`, at both hooks of packets; null for a call, and where no address could be read, `port` null where there is none.",
         |event| endpoint(event.source);
     "destination": "The peer's end, likewise.",
         |event| endpoint(event.destination);
@@ -73,7 +73,7 @@ fields! {
         |event| json!(event.protocol);
     "tcp_flags": "TCP flags seen in the flow, ORed, as a number; null for other protocols.",
         |event| json!((event.protocol == 6).then_some(event.tcp_flags));
-    "hook": "`egress` for what leaves; `ingress` for what came in and asks for an answer, where the answer is what was judged, or of an ICMP error the packet that it quotes.",
+    "hook": "`egress` for what leaves; `ingress` for what came in and asks for an answer, where the answer is what was judged, or of an ICMP error the packet that it quotes; `connect` and `sendmsg` for a call that is refused, `sendmsg` for that which sends a datagram to an address.",
         |event| json!(event.hook.name());
     "interface": "The interface that the packet leaves or came in by; null where its name is not known.",
         |event| json!(event.interface.as_deref());
@@ -92,7 +92,7 @@ fields! {
         });
     "volumes": "Paths of the volumes whose data the sending socket may carry, because a carrier sent by it; empty where no pin selects by volumes. A slot of an earlier config is `#` and its number.",
         |event| json!(event.volumes.iter().map(|path| &**path).collect::<Vec<_>>());
-    "packets": "Packets since the last event of the flow, GSO segments counted as one.",
+    "packets": "Packets since the last event of the flow, GSO segments counted as one; of a call, how often it was refused.",
         |event| json!(event.packets);
     "bytes": "Bytes on the wire since the last event of the flow.",
         |event| json!(event.bytes);

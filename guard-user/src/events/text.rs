@@ -18,8 +18,14 @@ impl Event {
 }
 
 fn sentence(event: &Event, line: &mut String) -> std::fmt::Result {
-    write!(line, "{} {} ", verb(event.verdict), protocol(event.protocol))?;
+    let is_call = event.hook.is_of_calls();
+    let verb = if is_call { "refused" } else { verb(event.verdict) };
+    write!(line, "{verb} {} ", protocol(event.protocol))?;
     match (event.source, event.destination) {
+        (None, Some(destination)) => {
+            line.push_str("to ");
+            endpoint(destination, line)?;
+        }
         (Some(source), Some(destination)) => {
             endpoint(source, line)?;
             line.push_str(" to ");
@@ -43,14 +49,12 @@ fn sentence(event: &Event, line: &mut String) -> std::fmt::Result {
     if let Some(Process { pid, command, .. }) = &event.process {
         write!(line, ", by {} ({pid})", word(command))?;
     }
-    write!(
-        line,
-        ", {} packet{} of {} bytes: {}",
-        event.packets,
-        if event.packets == 1 { "" } else { "s" },
-        event.bytes,
-        decapitalized(event.reason.meaning())
-    )
+    let (packets, s) = (event.packets, if event.packets == 1 { "" } else { "s" });
+    match is_call {
+        true => write!(line, ", {packets} call{s}")?,
+        false => write!(line, ", {packets} packet{s} of {} bytes", event.bytes)?,
+    }
+    write!(line, ": {}", decapitalized(event.reason.meaning()))
 }
 
 /// What happened to packets of a verdict, as a sentence begins.
@@ -81,6 +85,7 @@ fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
     write!(line, " hook={}", event.hook.name())?;
     match &event.interface {
         Some(name) => write!(line, " interface={}", word(name))?,
+        None if event.hook.is_of_calls() => {}
         None => write!(line, " interface_index={}", event.ifindex)?,
     }
     if !event.volumes.is_empty() {

@@ -11,6 +11,7 @@
 //! - [`frames`] judges a whole capture, and [`kernel_copy`] has the kernel judge it as well.
 
 mod bit_set;
+mod call;
 pub mod capture;
 mod country;
 mod explainer;

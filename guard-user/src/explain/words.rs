@@ -18,7 +18,7 @@ use crate::config::policy::Pin;
 /// One step of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Step {
-    /// Which step: `guard`, `flow`, `tag`, `failsafe`, `place`, `policy`, `exemption`, `verdict`.
+    /// Which step: `guard`, `flow`, `tag`, `failsafe`, `place`, `policy`, `exemption`, `call`, `verdict`.
     pub step: &'static str,
     /// What happened, in one sentence.
     pub says: String,
@@ -85,6 +85,10 @@ impl Renderer<'_> {
                 say("exemption", sentence);
             }
         }
+        let judged = (self.hook, parsed, self.decision.verdict);
+        if let Some(says) = self.explainer.call(self.packet, self.from, judged) {
+            say("call", says);
+        }
         say("verdict", self.verdict());
         steps
     }
@@ -103,7 +107,7 @@ impl Renderer<'_> {
             let answer = match self.hook {
                 Hook::Ingress if self.decision.quoted => "what it quotes: ",
                 Hook::Ingress => "the answer: ",
-                Hook::Egress => "",
+                Hook::Egress | Hook::Connect | Hook::Sendmsg => "",
             };
             said.push(format!("{inside}{answer}{}", LayerWords(layer)));
         }
@@ -111,7 +115,7 @@ impl Renderer<'_> {
             said.push(format!("its source route goes on to {hop}"));
         }
         let by = match self.hook {
-            Hook::Egress => "leaves by",
+            Hook::Egress | Hook::Connect | Hook::Sendmsg => "leaves by",
             Hook::Ingress => "comes in by",
         };
         let interface = self.from.interface.as_deref().map(|name| format!("{by} {name}"));

@@ -189,6 +189,8 @@ pub struct Observed {
     pub failsafe: Option<Vec<FailsafeUse>>,
     /// Why the programs do not know all addresses of the host; `None` where they do.
     pub addresses_unknown: Option<String>,
+    /// Cookie of this network namespace (`SO_NETNS_COOKIE`); `None` where the kernel does not tell it.
+    pub netns: Option<u64>,
     /// Kept links on no interface of this namespace.
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.

@@ -98,7 +98,7 @@ impl LinuxKernel {
     fn make(&mut self, interface: &Interface, hook: Hook, link: Link) -> Result<(), KernelError> {
         let program = self.program_fd(hook, link)?;
         let (mut tried, mut last) = (Vec::new(), None);
-        for way in hooks::row(hook).ways {
+        for way in hooks::row(hook).map_or(&[][..], |row| row.ways) {
             let name = way.name();
             match link::create(program.as_fd(), interface.index, *way) {
                 Ok(new) => return self.keep_new(interface, hook, new.as_fd()),

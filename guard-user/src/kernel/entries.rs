@@ -42,7 +42,7 @@ impl Name {
         let (index, interface, hook) = folder::read_entry_name(name)?;
         // After a plus is the id of a link whose name another link had.
         let (hook, _) = hook.split_once('+').unwrap_or((hook, ""));
-        let hook = Hook::ALL.into_iter().find(|known| known.name() == hook)?;
+        let hook = Hook::OF_PACKETS.into_iter().find(|known| known.name() == hook)?;
         Some(Self { index, interface, hook })
     }
 

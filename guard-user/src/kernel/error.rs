@@ -378,7 +378,7 @@ pub(super) fn refused(interface: &str, hook: Hook, how: &str, source: io::Error)
         (Hook::Egress, Some(libc::EEXIST | libc::EBUSY)) => {
             ". Another classifier has the first place: `tc filter show dev INTERFACE egress` shows it"
         }
-        (Hook::Egress, _) => "",
+        (Hook::Egress | Hook::Connect | Hook::Sendmsg, _) => "",
     };
     KernelError::Attach { interface: interface.to_owned(), hook, how: how.to_owned(), source, hint }
 }

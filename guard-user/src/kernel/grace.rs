@@ -76,6 +76,12 @@ impl GracePeriod {
 }
 
 impl GracePeriod {
+    /// As [`wait`](Self::wait), where programs that judge calls of processes may run too: those give the CPU to others in the
+    /// middle, so that a thread that runs on it knows nothing of them. They run within RCU.
+    pub(super) fn wait_for_calls(&self) -> io::Result<()> {
+        self.rcu.wait()
+    }
+
     /// Sends a visitor out, who reports where it comes through. False where it can't be had, or another one is under
     /// way.
     fn visit(

@@ -27,8 +27,8 @@ pub(super) struct Row {
     pub(super) ways: &'static [LinkHook],
 }
 
-/// Every hook, in the order of their numbers.
-pub(super) static HOOKS: [Row; Hook::COUNT] = [
+/// Every hook on interfaces, in the order of their numbers.
+pub(super) static HOOKS: [Row; Hook::PACKET_COUNT] = [
     Row {
         hook: Hook::Egress,
         ethernet: "egress",
@@ -91,9 +91,9 @@ impl LinkHook {
     }
 }
 
-/// The row of a hook.
-pub(super) const fn row(hook: Hook) -> &'static Row {
-    &HOOKS[hook as usize]
+/// The row of a hook; `None` of one that is not on interfaces.
+pub(super) fn row(hook: Hook) -> Option<&'static Row> {
+    HOOKS.get(hook as usize)
 }
 
 /// The hook whose links are of this type.
@@ -106,11 +106,13 @@ pub(super) fn programs() -> impl Iterator<Item = &'static str> {
     HOOKS.iter().flat_map(|row| [row.ethernet, row.raw])
 }
 
-/// A program's name in the embedded object.
-pub(super) const fn program_name(hook: Hook, link: Link) -> &'static str {
-    match link {
-        Link::Ethernet => row(hook).ethernet,
-        Link::Raw => row(hook).raw,
+/// A program's name in the embedded object; that of a hook that is not on interfaces is its own, which no program of
+/// interfaces has.
+pub(super) fn program_name(hook: Hook, link: Link) -> &'static str {
+    match (row(hook), link) {
+        (Some(row), Link::Ethernet) => row.ethernet,
+        (Some(row), Link::Raw) => row.raw,
+        (None, _) => hook.name(),
     }
 }
 
@@ -123,12 +125,15 @@ mod tests {
     #[test]
     fn rows_are_told_apart_by_programs_and_types_of_links() {
         let names: BTreeSet<&str> = programs().collect();
-        assert_eq!(names.len(), 2 * Hook::COUNT);
+        assert_eq!(names.len(), 2 * Hook::PACKET_COUNT);
         for Row { hook, ethernet, raw, link_type, ways } in &HOOKS {
             assert_eq!(of_link_type(*link_type), Some(*hook));
             assert!(!ways.is_empty());
             assert_eq!(program_name(*hook, Link::Ethernet), *ethernet);
             assert_eq!(program_name(*hook, Link::Raw), *raw);
+        }
+        for hook in [Hook::Connect, Hook::Sendmsg] {
+            assert!(row(hook).is_none() && !names.contains(program_name(hook, Link::Ethernet)));
         }
         assert_eq!(of_link_type(0), None);
         assert_eq!(of_link_type(LINK_TYPE_CGROUP), None);

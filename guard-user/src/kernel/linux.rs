@@ -12,7 +12,7 @@ use super::observe::{self, Scope};
 use super::senders::Task;
 use super::{
     BypassTarget, CgroupHook, CgroupTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed,
-    Published, Stray, View, entries, folder,
+    Published, Stray, View, entries, folder, raw,
 };
 
 impl LinuxKernel {
@@ -57,7 +57,7 @@ impl Kernel for LinuxKernel {
     }
 
     fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError> {
-        if policy.dimensions & dimension::HOST != 0 {
+        if policy.dimensions & dimension::HOST != 0 || policy.refuse_in != 0 {
             // So that its first packet is judged by the addresses of now. What fails is told by the next look.
             let _told_later = self.follow_addresses();
         }
@@ -68,6 +68,7 @@ impl Kernel for LinuxKernel {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
         observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
+        observed.netns = raw::netns_cookie().ok();
         match self.failsafe_uses() {
             Ok(uses) => observed.failsafe = Some(uses),
             Err(error) => {

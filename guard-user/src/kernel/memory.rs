@@ -152,7 +152,8 @@ impl MemoryKernel {
             return;
         };
         let Some(device) = state.interfaces.remove(&index) else { return };
-        let attached = Hook::ALL.into_iter().filter(|hook| device.attachments.contains_key(&(*hook as u8)));
+        let on = &device.attachments;
+        let attached = Hook::OF_PACKETS.into_iter().filter(|hook| on.contains_key(&(*hook as u8)));
         let stray = |hook: Hook| Stray {
             entry: format!("{index}-{name}-{hook:?}"),
             interface: name.to_owned(),
@@ -336,7 +337,7 @@ impl Kernel for MemoryKernel {
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
             has_route: true,
-            attachments: Hook::ALL
+            attachments: Hook::OF_PACKETS
                 .into_iter()
                 .filter_map(|hook| Some((hook, device.attachments.get(&(hook as u8))?)))
                 .map(|(hook, link)| Attachment {
@@ -353,26 +354,25 @@ impl Kernel for MemoryKernel {
             sent_before: device.sent_before,
             other_guards: Vec::new(),
         });
-        let missing_entries =
-            if state.missing_entries { vec!["maps/CONTROL".to_owned()] } else { Vec::new() };
+        let missing_entry = state.missing_entries.then(|| "maps/CONTROL".to_owned());
         let (interfaces, strays) = (interfaces.collect(), state.strays.clone());
-        let (bypass, sockets) =
-            (Some(state.on_cgroups.bypass.clone()), Some(state.on_cgroups.sockets.clone()));
-        let (senders, carriers) = (state.on_cgroups.senders, state.on_cgroups.carriers);
-        let volumes = Some(state.on_cgroups.volumes.clone());
-        let blind = Vec::new();
+        let on_cgroups = &state.on_cgroups;
+        let (bypass, sockets) = (Some(on_cgroups.bypass.clone()), Some(on_cgroups.sockets.clone()));
+        let (senders, carriers) = (on_cgroups.senders, on_cgroups.carriers);
+        let volumes = Some(on_cgroups.volumes.clone());
         Ok(Observed {
+            netns: Some(1),
             interfaces,
-            missing_entries,
+            missing_entries: missing_entry.into_iter().collect(),
             strays,
             bypass,
             sockets,
             senders,
             carriers,
             volumes,
-            blind,
             addresses_unknown,
             failsafe,
+            blind: Vec::new(),
         })
     }
 
@@ -389,7 +389,7 @@ impl Kernel for MemoryKernel {
         let Some(device) = state.interfaces.get_mut(&interface.index) else {
             return Err(KernelError::NoInterface { name: interface.name.clone() });
         };
-        for hook in Hook::ALL {
+        for hook in Hook::OF_PACKETS {
             if hook == Hook::Ingress && !ingress {
                 device.attachments.remove(&(hook as u8));
                 continue;

@@ -148,6 +148,8 @@ pub struct LinuxKernel {
     grace: GracePeriod,
     /// Whether every program that began by another live word than the present one has ended.
     quiet: bool,
+    /// Whether calls may be judged by tables that are live, or were before the last wait.
+    judges_calls: bool,
     /// Test runs, one after the other.
     test_run: Mutex<()>,
     /// Ids of the loaded programs.
@@ -219,7 +221,7 @@ impl LinuxKernel {
             loader.override_global(name, place, true);
         }
         if cpus == CpuUse::Shared {
-            loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::COUNT as u32);
+            loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::PACKET_COUNT as u32);
         }
         let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
         load_programs(&mut ebpf)?;
@@ -251,6 +253,7 @@ impl LinuxKernel {
             grace,
             // Another process may have flipped the word just before, and ended.
             quiet: !adopted,
+            judges_calls: adopted,
             test_run: Mutex::new(()),
             spare: Spare::new()
                 .inspect_err(|error| {
@@ -323,6 +326,7 @@ impl LinuxKernel {
         let fd = match hook {
             Hook::Egress => self.classifier(link)?.fd(),
             Hook::Ingress => self.xdp(link)?.fd(),
+            Hook::Connect | Hook::Sendmsg => return Err(missing_program(hook.name())),
         };
         fd.map_err(|error| KernelError::of_program(program_name(hook, link), error))
     }

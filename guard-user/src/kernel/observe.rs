@@ -189,8 +189,9 @@ impl Chains {
         let is_there = |hook: &Hook| match hook {
             Hook::Egress => self.egress().any(|id| programs.is_of_another_guard(id)),
             Hook::Ingress => self.listed.xdp().is_some_and(|id| programs.is_of_another_guard(id)),
+            Hook::Connect | Hook::Sendmsg => false,
         };
-        Hook::ALL.into_iter().filter(is_there).collect()
+        Hook::OF_PACKETS.into_iter().filter(is_there).collect()
     }
 }
 

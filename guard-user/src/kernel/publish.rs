@@ -49,12 +49,16 @@ impl LinuxKernel {
             return Err(KernelError::OldGeneration { given: policy.generation, live: self.generation });
         }
         let next = idle(self.live, geo.is_some());
+        let (before, will_judge) = (self.judges_calls, policy.refuse_in != 0);
+        self.judges_calls |= will_judge;
         let mut quiet = self.quiet;
         let now = Instant::now();
         let mut slots = KernelSlots { kernel: self, policy, geo, begun: now, filled: now, flipped: now };
         let outcome = switch(&mut slots, next, &mut quiet);
         let KernelSlots { begun, filled, flipped, .. } = slots;
         self.quiet = quiet;
+        // Where it was not flipped, or not waited for, calls may still be judged as before.
+        self.judges_calls = if quiet && outcome.is_ok() { will_judge } else { before || will_judge };
         outcome?;
         Ok(Published {
             generation: self.generation,
@@ -136,7 +140,9 @@ impl Slots for KernelSlots<'_> {
 
     fn wait(&mut self) -> Result<(), KernelError> {
         let generation = self.kernel.generation;
-        self.kernel.grace.wait().map_err(|source| KernelError::GracePeriod { generation, source })
+        let grace = &self.kernel.grace;
+        let waited = if self.kernel.judges_calls { grace.wait_for_calls() } else { grace.wait() };
+        waited.map_err(|source| KernelError::GracePeriod { generation, source })
     }
 
     fn fill(&mut self, next: Live) -> Result<(), KernelError> {

@@ -47,6 +47,28 @@ fn wrong_length() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the bytes do not have the size of the map's keys or values")
 }
 
+/// The cookie of the network namespace that this thread is in.
+///
+/// # Errors
+///
+/// What the kernel says: before Linux 5.14 it tells none.
+pub(super) fn netns_cookie() -> io::Result<u64> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::DGRAM, None)?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the descriptor is open until the call returns, and the value has the room that `length` tells.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
 /// One bpf(2) call.
 ///
 /// # Safety

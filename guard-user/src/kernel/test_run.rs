@@ -13,7 +13,7 @@ use guard_common::verdict::{Reason, Verdict};
 
 use super::counts::TotalCount;
 use super::hooks::program_name;
-use super::{KernelError, LinuxKernel};
+use super::{KernelError, LinuxKernel, missing_program};
 
 /// What the kernel decided for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,7 @@ impl LinuxKernel {
         let run = match hook {
             Hook::Egress => self.classifier(link)?.test_run(options(frame, &skb_context(origin)?)),
             Hook::Ingress => self.xdp(link)?.test_run(options(frame, &xdp_context(frame, origin)?)),
+            Hook::Connect | Hook::Sendmsg => return Err(missing_program(hook.name())),
         };
         let TestRunResult { return_value: code, .. } = run.map_err(|error| match error {
             ProgramError::SyscallError(error) => {

@@ -104,7 +104,13 @@ fn status() -> Status {
                 BypassCount { way: "xdp-umem-reg".into(), refused: 0, allowed: 0 },
             ],
         },
-        sockets: crate::control::status::SocketsStatus { noted: true, cgroup: "/".into(), attached: true },
+        sockets: crate::control::status::SocketsStatus {
+            noted: true,
+            cgroup: "/".into(),
+            attached: true,
+            refused: false,
+            not_refused: None,
+        },
         carriers: carriers(),
         unplaced: crate::control::status::UnplacedStatus {
             times: 1,

@@ -164,7 +164,7 @@ fn tables_decide_as_the_policy_reads() {
         assert!(times(&|outcome| outcome.1 == verdict.name()) > 100, "{} is rare: {seen:#?}", verdict.name());
     }
     assert!(times(&|outcome| *outcome == SHARED) > 5, "sharing is rare: {seen:#?}");
-    for hook in Hook::ALL {
+    for hook in Hook::OF_PACKETS {
         for reason in [Reason::Forbidden, Reason::Exempt, Reason::Failsafe, Reason::Permitted] {
             let both = |outcome: &(&str, &str, &str)| outcome.0 == hook.name() && outcome.2 == reason.name();
             assert!(times(&both) > 10, "{} on {} is rare: {seen:#?}", reason.name(), hook.name());

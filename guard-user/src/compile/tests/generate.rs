@@ -104,6 +104,7 @@ pub(crate) fn host() -> HostFacts {
         parents: parents
             .map(|(path, id, known)| CgroupParentFact { path: path.to_owned(), id, known })
             .to_vec(),
+        refuse_in: 1,
     }
 }
 

@@ -159,15 +159,15 @@ impl World<'_> {
             Content::NotIp => return Answer::pass(Reason::NotIp),
             Content::Broken(fault) => {
                 let verdict = match packet.hook {
-                    Hook::Egress => self.strictest(packet.hook, &by_origin),
                     Hook::Ingress => Verdict::Pass,
+                    _ => self.strictest(packet.hook, &by_origin),
                 };
                 let denied = by_origin.clone();
                 return Answer { verdict, tag: by_origin, denied, ..Answer::pass(fault_reason(*fault)) };
             }
             Content::Ip { layers, hops } => match packet.hook {
-                Hook::Egress => (layers.clone(), hops.clone()),
                 Hook::Ingress => (layers.iter().map(answer_to).collect(), Vec::new()),
+                _ => (layers.clone(), hops.clone()),
             },
         };
         let tag: BTreeSet<usize> = by_origin
@@ -308,13 +308,13 @@ impl World<'_> {
     fn strictest(&self, hook: Hook, pins: &BTreeSet<usize>) -> Verdict {
         let observe = self.policy.host.observe;
         let one = |pin: &Pin| match (hook, pin.action, pin.ingress) {
-            (Hook::Egress, _, _) if observe => Verdict::Observe,
-            (Hook::Egress, Action::Observe, _) => Verdict::Observe,
-            (Hook::Egress, Action::Flag, _) => Verdict::Flag,
-            (Hook::Egress, Action::Drop, _) => Verdict::Drop,
             (Hook::Ingress, _, Ingress::Off) => Verdict::Pass,
             (Hook::Ingress, _, Ingress::Drop) if !observe => Verdict::Drop,
             (Hook::Ingress, _, Ingress::Flag | Ingress::Drop) => Verdict::Flag,
+            _ if observe => Verdict::Observe,
+            (_, Action::Observe, _) => Verdict::Observe,
+            (_, Action::Flag, _) => Verdict::Flag,
+            (_, Action::Drop, _) => Verdict::Drop,
         };
         pins.iter().map(|&pin| one(&self.policy.pins[pin])).max().unwrap()
     }

@@ -216,6 +216,13 @@ const EXAMPLES: &[Example] = &[
         )],
     ),
     (
+        &[("[groups]", "[sockets]\nrefuse = true\n[groups]")],
+        &[(
+            "refuses-by-name",
+            "10:1 sockets.refuse: calls are refused by the destination that they name: what a rule of this host would send elsewhere (DNAT in an output chain, a proxy of a service mesh, an IPsec tunnel) fails where that elsewhere is permitted | look for such rules",
+        )],
+    ),
+    (
         &[("action = \"drop\"", "action = \"observe\"\ningress = \"drop\"")],
         &[(
             "observes-but-drops-ingress",

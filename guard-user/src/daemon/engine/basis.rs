@@ -50,6 +50,7 @@ impl Basis {
             && self.facts.cgroups == other.facts.cgroups
             && self.facts.parents == other.facts.parents
             && self.facts.volumes == other.facts.volumes
+            && self.facts.refuse_in == other.facts.refuse_in
             && (!selects_interfaces || self.facts.interfaces == other.facts.interfaces)
             && self.exemptions.len() == other.exemptions.len()
             && self.exemptions.iter().zip(&other.exemptions).all(|(one, other)| same(one, other))

@@ -141,6 +141,30 @@ impl Interfaces {
         Some(all.map(|it| (it.interface.index, it.interface.name.clone())).collect())
     }
 
+    /// The network namespace in which calls may be refused of which every packet would be dropped.
+    ///
+    /// # Errors
+    /// Why nowhere: a packet might leave by another way than by a program that drops it, or stay on the host.
+    pub(super) fn refuse_in(&self) -> Result<u64, String> {
+        let Some(observed) = &self.observed else {
+            return Err("the interfaces were not looked at yet".into());
+        };
+        if let Some(blind) = observed.blind.first() {
+            return Err(blind.clone());
+        }
+        if let Some(why) = &observed.addresses_unknown {
+            return Err(format!("the host's addresses are not known: {why}"));
+        }
+        let is_first = |it: &ObservedInterface| it.at(Hook::Egress).is_some_and(|at| at.before.is_empty());
+        if let Some(open) = observed.interfaces.iter().find(|it| it.has_route && !is_first(it)) {
+            let name = &open.interface.name;
+            return Err(format!(
+                "packets could leave by {name}, at which no program of the guard is the first"
+            ));
+        }
+        observed.netns.ok_or_else(|| "the kernel does not tell which network namespace this is".into())
+    }
+
     /// Whether the program is on any interface.
     pub(super) fn guard_something(&self) -> bool {
         let guarded = |it: &ObservedInterface| it.at(Hook::Egress).is_some();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use guard_common::abi::Hook;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -182,7 +183,8 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         else {
             continue;
         };
-        if within(day) && hook == "egress" {
+        // What is refused at a call would have been egress.
+        if within(day) && hook != Hook::Ingress.name() {
             let (packets, bytes) = (row.packets, row.bytes);
             traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
         }

@@ -96,6 +96,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "18:11 pin.select.volumes: the pin \"mail\" goes by who uses a socket, and `sockets.note` is false",
     ),
     (
+        "refuses-unnoted",
+        "ports = [\"tcp/143\"]",
+        "ports = [\"tcp/143\"]\n[sockets]\nnote = false\nrefuse = true",
+        "20:1 sockets.refuse: calls are refused by who makes them, and `sockets.note` is false | leave `sockets.note` out, or `sockets.refuse`",
+    ),
+    (
         "relative-path",
         "ports = [\"tcp/143\"]",
         "volumes = [\"srv/mail\"]",

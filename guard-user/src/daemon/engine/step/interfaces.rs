@@ -160,7 +160,7 @@ impl Engine {
                 }
                 continue;
             };
-            for hook in Hook::ALL {
+            for hook in Hook::OF_PACKETS {
                 let is_wanted = hook == Hook::Egress || wants_ingress(&self.config.policy);
                 let was_on = is_wanted
                     && it.at(hook).is_some()

@@ -265,7 +265,7 @@ impl Engine {
         if let Some(why) = self.interface_problem(it) {
             problems.push(Problem::of(ProblemCode::InterfaceNotGuarded, name, why));
         }
-        for hook in Hook::ALL {
+        for hook in Hook::OF_PACKETS {
             let lost = self.interfaces.lost(it.interface.index, hook, now).filter(|_| claim != Claim::None);
             problems.extend(lost.map(|message| Problem::of(ProblemCode::AttachmentLost, name, message)));
         }

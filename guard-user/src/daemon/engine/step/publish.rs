@@ -36,7 +36,11 @@ impl Engine {
             }
         };
         let volumes = self.noting.volumes.facts(self.config.wanted());
-        let facts = HostFacts { interfaces, volumes, ..self.config.wanted_cgroups().clone() };
+        let refuse_in = match self.config.wanted().refuses_calls() {
+            true => self.interfaces.refuse_in().unwrap_or_default(),
+            false => 0,
+        };
+        let facts = HostFacts { interfaces, volumes, refuse_in, ..self.config.wanted_cgroups().clone() };
         Some(Basis { config: self.config.wanted_serial(), clock: self.clock_count, exemptions, facts })
     }
 

@@ -145,7 +145,34 @@ impl Engine {
             noted: wanted.note,
             cgroup: format!("/{}", wanted.cgroup),
             attached: self.noting.is_attached(),
+            refused: self.refuses_calls(),
+            not_refused: self.why_no_call_is_refused(),
         }
+    }
+
+    /// Whether the live tables have calls refused, and the hooks are there that do it.
+    fn refuses_calls(&self) -> bool {
+        let live = self.publishing.live.as_ref();
+        live.is_some_and(|live| live.facts.refuse_in != 0) && self.noting.is_attached()
+    }
+
+    /// The network namespace in which the live tables have calls refused; 0: in none.
+    #[cfg(test)]
+    pub(in crate::daemon::engine) fn refuses_in(&self) -> u64 {
+        self.publishing.live.as_ref().map_or(0, |live| live.facts.refuse_in)
+    }
+
+    fn why_no_call_is_refused(&self) -> Option<String> {
+        let policy = &self.config.policy;
+        if !policy.sockets.refuse || self.refuses_calls() {
+            return None;
+        }
+        Some(match self.interfaces.refuse_in() {
+            _ if policy.host.observe => "while `host.observe` is set, nothing is refused".to_owned(),
+            _ if !self.noting.is_attached() => "the hooks are not attached".to_owned(),
+            Err(why) => why,
+            Ok(_) => "the tables that have them refused are on their way".to_owned(),
+        })
     }
 
     fn untagged_process(&self, noted: &abi::Process) -> Option<ProcessStatus> {

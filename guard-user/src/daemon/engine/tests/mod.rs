@@ -2,6 +2,7 @@
 
 mod begin;
 mod bypass;
+mod calls;
 mod closings;
 mod cuts;
 mod databases;
