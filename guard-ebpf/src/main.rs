@@ -17,7 +17,8 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    carries, ends, forks, frees, made, maps, may_set, opens, overflowed, sends, tc_code, used, uses, xdp_code,
+    carries, connects, ends, forks, frees, made, maps, may_set, opens, overflowed, sends, tc_code, used,
+    uses, xdp_code,
 };
 use guard_ebpf::judge::judge;
 
@@ -61,14 +62,14 @@ pub fn sock_create(context: SockContext) -> i32 {
 /// A process connects an IPv4 socket.
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(context: SockAddrContext) -> i32 {
-    used(&context);
+    connects(&context);
     ALLOWED
 }
 
 /// A process connects an IPv6 socket.
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(context: SockAddrContext) -> i32 {
-    used(&context);
+    connects(&context);
     ALLOWED
 }
 

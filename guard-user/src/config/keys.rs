@@ -8,7 +8,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 51] = [
+pub static KEYS: [Key; 52] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -452,5 +452,15 @@ pub static KEYS: [Key; 51] = [
         example: r#"["0x10/0xff", "7"]"#,
         meaning: "Firewall marks, as a value or `value/mask`, decimal or with `0x`; without a mask all 32 \
                   bits count.",
+    },
+    Key {
+        section: "pin.select",
+        name: "direction",
+        kind: Kind::Text,
+        need: Need::Optional("either"),
+        example: r#""served""#,
+        meaning: "Who opened the connection. `served`: the other end, and a process of this host accepted it. `opened`: \
+                  this host. What nobody can tell it of matches both: all but TCP, what the host forwards, and connections \
+                  from before the guard.",
     },
 ];
