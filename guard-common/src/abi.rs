@@ -336,8 +336,10 @@ pub mod dimension {
     pub const REFUSES_BYPASS: u32 = 8192;
     /// With [`SOURCE`]: the host's own packets and addresses.
     pub const HOST: u32 = 4096;
+    /// Who opened the connection.
+    pub const DIRECTION: u32 = 16_384;
     /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
-    pub const BESIDE_THE_BYTES: u32 = INTERFACE | BY_SENDER | MARK | VOLUME;
+    pub const BESIDE_THE_BYTES: u32 = INTERFACE | BY_SENDER | MARK | VOLUME | DIRECTION;
     /// What of that goes by who sends.
     pub const BY_SENDER: u32 = CGROUP | USER;
 }
@@ -445,6 +447,9 @@ pub struct PolicyTable {
     pub any_volume: u64,
     /// Pins that the volume in each slot lets match.
     pub volume_pins: [u64; MAX_VOLUMES],
+    /// Pins that a connection lets match by who opened it, by the number of its [`Direction`]: those that do not ask among
+    /// them, and where that is not known all.
+    pub direction_pins: [u64; Direction::NUMBERS],
     /// NAT64 prefixes, none of which is in another.
     pub nat64: [Nat64; MAX_NAT64],
     /// NAT64 prefixes in use.
@@ -478,7 +483,7 @@ const _: () = {
     assert!(size_of::<Event>() == 208);
     assert!(offset_of!(Event, outer_dst) == 192);
     assert!(size_of::<Outcome>() == 32);
-    assert!(size_of::<Provenance>() == 184);
+    assert!(size_of::<Provenance>() == 192);
     assert!(size_of::<ExemptionUse>() == 24);
     assert!(size_of::<FailsafeUse>() == 16);
     assert!(offset_of!(ExemptionUse, charged) == 16);

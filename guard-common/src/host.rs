@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
-use crate::abi::{MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_FAILSAFES, PolicyTable};
+use crate::abi::{Direction, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_FAILSAFES, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
 use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
@@ -197,6 +197,8 @@ pub struct HostOrigin {
     pub everybody: bool,
     /// Slots of the volumes whose data the socket may carry, a bit each.
     pub volumes: u64,
+    /// Who opened the connection.
+    pub direction: Direction,
 }
 
 impl HostOrigin {
@@ -237,5 +239,8 @@ impl Origin for HostOrigin {
     }
     fn volumes(&self) -> u64 {
         self.volumes
+    }
+    fn direction(&self) -> u32 {
+        self.direction as u32
     }
 }

@@ -167,6 +167,8 @@ pub trait Origin {
     fn everybody(&self) -> u64;
     /// Slots of the volumes whose data the sending socket may carry, a bit each.
     fn volumes(&self) -> u64;
+    /// Who opened the connection, the number of a [`Direction`](crate::abi::Direction).
+    fn direction(&self) -> u32;
 }
 
 impl Origin for Provenance {
@@ -205,5 +207,9 @@ impl Origin for Provenance {
     #[inline(always)]
     fn volumes(&self) -> u64 {
         self.volumes
+    }
+    #[inline(always)]
+    fn direction(&self) -> u32 {
+        self.direction
     }
 }

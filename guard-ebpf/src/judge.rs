@@ -64,6 +64,9 @@ fn judge_in<S: Source>(
     }
     let by_volume = policy.dimensions & dimension::VOLUME != 0;
     scratch.provenance.volumes = if by_volume { source.volumes() } else { 0 };
+    if policy.dimensions & dimension::DIRECTION != 0 {
+        scratch.provenance.direction = source.direction();
+    }
     parse(number, link, source, scratch);
     if link as u8 == Link::Raw as u8
         && scratch.parsed == Parsed::Ip.code()

@@ -17,7 +17,7 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    carries, ends, forks, frees, made, maps, may_go_by_v4, may_go_by_v6, may_set, opens, overflowed, sends,
+    carries, connects, ends, forks, frees, made, maps, may_go_by_v4, may_go_by_v6, may_set, opens, overflowed, sends,
     tc_code, used, uses, xdp_code,
 };
 use guard_ebpf::judge::judge;
@@ -62,25 +62,25 @@ pub fn sock_create(context: SockContext) -> i32 {
 /// A process connects an IPv4 socket: with an answer of 0 the call fails with `EPERM`.
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(context: SockAddrContext) -> i32 {
-    i32::from(!used(&context) || may_go_by_v4(Hook::Connect, &context))
+    i32::from(!connects(&context) || may_go_by_v4(Hook::Connect, &context))
 }
 
 /// A process connects an IPv6 socket: likewise.
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(context: SockAddrContext) -> i32 {
-    i32::from(!used(&context) || may_go_by_v6(Hook::Connect, &context))
+    i32::from(!connects(&context) || may_go_by_v6(Hook::Connect, &context))
 }
 
 /// A process sends an IPv4 datagram to an address: likewise.
 #[cgroup_sock_addr(sendmsg4)]
 pub fn sendmsg4(context: SockAddrContext) -> i32 {
-    i32::from(!used(&context) || may_go_by_v4(Hook::Sendmsg, &context))
+    i32::from(used(&context).is_none() || may_go_by_v4(Hook::Sendmsg, &context))
 }
 
 /// A process sends an IPv6 datagram to an address: likewise.
 #[cgroup_sock_addr(sendmsg6)]
 pub fn sendmsg6(context: SockAddrContext) -> i32 {
-    i32::from(!used(&context) || may_go_by_v6(Hook::Sendmsg, &context))
+    i32::from(used(&context).is_none() || may_go_by_v6(Hook::Sendmsg, &context))
 }
 
 /// A process sends, where BPF LSM runs: `socket_sendmsg(struct socket *, ...)`. It only looks.

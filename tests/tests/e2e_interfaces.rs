@@ -4,13 +4,16 @@
 mod support;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use guard_tests::bed::{self, Bed, CLIENT_PORT, PIN, STORE, packets};
 use guard_tests::bpffs::BpfFs;
 use guard_tests::proc::retry_until;
+use guard_user::control::client::ask;
+use guard_user::control::protocol::{Request, Response};
 use guard_user::control::status::{InterfaceStatus, Status};
-use guard_user::health::Problem;
+use guard_user::health::{Problem, ProblemCode};
 use guard_user::kernel::{Interface, Kernel as _, LinuxKernel};
 
 /// How soon a new interface must be guarded.
@@ -128,6 +131,76 @@ fn an_interface_whose_hook_is_taken_is_an_alarm() {
     );
     assert!(daemon.stderr().contains("late0 is NOT guarded"), "{}", daemon.log_tail());
     assert_eq!(interface(&status, "eth0").unwrap().problem, None);
+}
+
+/// Whether the status says that another program runs before ours.
+fn is_behind(bed: &Bed) -> bool {
+    let Response::Status { status } = ask(&bed.socket(), &Request::Status {}).unwrap() else {
+        panic!("no status")
+    };
+    status.problems.iter().any(|problem| problem.code == ProblemCode::AttachmentNotFirst)
+}
+
+/// The kernel tells of filters and queueing disciplines, not of TCX links: by TCX the change of a queueing discipline stands
+/// for a filter that comes first where there is no TCX.
+#[test]
+#[ignore = "needs root and BPF"]
+fn another_program_before_ours_is_seen_at_once_where_the_kernel_tells_of_it_and_within_a_look() {
+    const ROUNDS: usize = 6;
+    // The daemon looks every second by itself.
+    const AT_ONCE: Duration = Duration::from_millis(500);
+    let bed = Bed::new("first").unwrap();
+    bed.configure(&config()).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let store = bed.host(STORE).unwrap();
+    let others = BpfFs::new("others").unwrap();
+    let quick = store
+        .run(|| {
+            let mut other = LinuxKernel::open(&others.path().join("other")).unwrap();
+            other.publish(&support::policy(1, "\"IE\""), Some(&support::geo("US"))).unwrap();
+            let interface = Interface::by_name("eth0").unwrap();
+            let seen_after = |limit, expected| {
+                let begin = Instant::now();
+                retry_until(limit, "the status to say so", || (is_behind(&bed) == expected).then_some(()))
+                    .unwrap();
+                begin.elapsed()
+            };
+            // Nobody tells of a TCX link: it is seen at the next look.
+            other.attach(&interface, false).unwrap();
+            seen_after(SOON, true);
+            let mut quick = 0;
+            for _ in 0..ROUNDS {
+                other.release(&interface).unwrap();
+                // Just after a look, so that the next one is a second away.
+                seen_after(SOON, false);
+                other.attach(&interface, false).unwrap();
+                let mut tc = Command::new("tc");
+                tc.args(["qdisc", "replace", "dev", "eth0", "root", "pfifo", "limit", "1000"]);
+                assert!(tc.status().unwrap().success());
+                quick += usize::from(seen_after(SOON, true) < AT_ONCE);
+            }
+            quick
+        })
+        .unwrap();
+    assert!(quick + 1 >= ROUNDS, "{quick} of {ROUNDS} were seen at once");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_new_interface_that_nothing_names_is_shown_once_a_route_leads_by_it() {
+    let bed = Bed::new("unnamed").unwrap();
+    bed.configure(&config()).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().unguarded, Vec::<String>::new());
+    add_link(&bed);
+    let shown = |expected: &[&str]| {
+        retry_until(SOON, "the status to show it", || {
+            (bed.status().unwrap().unguarded == expected).then_some(())
+        })
+    };
+    shown(&["new0"]).unwrap();
+    bed.host(STORE).unwrap().ip(&["link", "delete", "new0"]).unwrap();
+    shown(&[]).unwrap();
 }
 
 #[test]

@@ -86,6 +86,13 @@ ingress = "flag"
 [pin.select]
 sources = ["host"]
 ports = ["tcp/25"]
+[[pin]]
+name = "updates"
+home = "IE"
+action = "observe"
+[pin.select]
+ports = ["udp/5"]
+direction = "opened"
 "#;
 
 fn policy() -> Policy {

@@ -7,10 +7,11 @@ mod support;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 
-use guard_common::abi::{Event, Process, SocketFacts};
+use guard_common::abi::{Direction, Event, Process, SocketFacts};
 use guard_tests::bpffs;
 use guard_tests::cgroup::{self, Cgroup};
 use guard_user::kernel::{CgroupHook, CgroupTarget, Interface, Kernel as _, LinuxKernel, NamedSockets, View};
+use rustix::net::{AddressFamily, SocketType};
 use support::{PinPlace, geo, in_own_network, policy};
 
 fn target(on: &Cgroup) -> CgroupTarget {
@@ -42,6 +43,16 @@ fn own(cgroup: &Cgroup) -> Process {
         pad: 0,
         command,
     }
+}
+
+/// The kernel's number of a socket.
+fn cookie(socket: impl AsFd) -> u64 {
+    rustix::net::sockopt::socket_cookie(socket).unwrap()
+}
+
+/// Who opened the connection of a socket of these facts.
+fn direction(facts: &SocketFacts, socket: impl AsFd) -> Direction {
+    Direction::of_socket(facts.original, facts.connected, cookie(socket))
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -111,12 +122,26 @@ fn an_accepted_socket_has_its_listeners_facts() {
         let to = listener.local_addr().unwrap();
         let client = cgroup::inside(away.path(), || TcpStream::connect(to).unwrap()).unwrap();
         let (served, _) = listener.accept().unwrap();
-        let made = SocketFacts { maker: own(&on), ..SocketFacts::default() };
+        let made = SocketFacts { maker: own(&on), original: cookie(&listener), ..SocketFacts::default() };
         assert_eq!(facts(&kernel, &served), Some(made));
+        assert_eq!(direction(&made, &served), Direction::Served);
         assert_eq!(facts(&kernel, &client), None);
         let client = cgroup::inside(on.path(), || TcpStream::connect(to).unwrap()).unwrap();
-        let expected = SocketFacts { maker: own(&on), sender: own(&on), ..SocketFacts::default() };
+        let (original, connected) = (cookie(&client), cookie(&client));
+        let expected =
+            SocketFacts { maker: own(&on), sender: own(&on), original, connected, ..SocketFacts::default() };
         assert_eq!(facts(&kernel, &client), Some(expected), "its maker alone has used it");
+        assert_eq!(direction(&expected, &client), Direction::Opened);
+        // Of what is not plain TCP nobody can tell.
+        let raw =
+            |protocol| rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(protocol)).unwrap();
+        let raw = cgroup::inside(on.path(), || raw(rustix::net::ipproto::TCP)).unwrap();
+        let udp = cgroup::inside(on.path(), || UdpSocket::bind(loopback(0)).unwrap()).unwrap();
+        udp.connect(loopback(9)).unwrap();
+        for socket in [raw.as_fd(), udp.as_fd()] {
+            let found = facts(&kernel, socket).unwrap();
+            assert_eq!((found.original, direction(&found, socket)), (0, Direction::Unknown));
+        }
     });
 }
 
@@ -129,6 +154,8 @@ fn sockets_that_were_there_before_are_named_once_and_no_others() {
     in_network_with_loopback(|| {
         let sockets = [UdpSocket::bind(loopback(0)).unwrap(), UdpSocket::bind("[::1]:0").unwrap()];
         let listener = TcpListener::bind(loopback(0)).unwrap();
+        let opened = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
         kernel.note_sockets(Some(&target(&on))).unwrap();
         // No process of this one's is below that cgroup.
         assert_eq!(kernel.name_open_sockets(away.path()), NamedSockets::default());
@@ -138,6 +165,15 @@ fn sockets_that_were_there_before_are_named_once_and_no_others() {
             let found = facts(&kernel, socket).unwrap();
             assert_eq!((found.maker.pid, found.maker.cgroup), (std::process::id(), away.id().unwrap()));
             assert!(found.maker.uid == 0 && !found.sender.is_known(), "{found:?}");
+        }
+        // What the listener accepts from now on is served; whether a connection of before was, nobody can tell.
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(direction(&facts(&kernel, &accepted).unwrap(), &accepted), Direction::Served);
+        assert_eq!(facts(&kernel, &client), None, "made elsewhere");
+        drop(client);
+        for end in [&opened, &served] {
+            assert_eq!(direction(&facts(&kernel, end).unwrap(), end), Direction::Unknown);
         }
         // What is known already is not written over.
         let made = cgroup::inside(on.path(), || UdpSocket::bind(loopback(0)).unwrap()).unwrap();

@@ -271,6 +271,11 @@ pub struct Provenance {
     pub mark: u32,
     /// Bytes of the frame.
     pub frame_len: u32,
+    /// Who opened the connection, the number of a [`Direction`](super::Direction). Filled where a selector asks for it,
+    /// else 0.
+    pub direction: u32,
+    /// Padding up to 8 bytes, zero.
+    pub pad: u32,
 }
 
 /// Events of one pin and reason that a CPU may send in a second, on average.

@@ -63,6 +63,54 @@ impl Party {
     pub const READY: u64 = 2;
 }
 
+/// Who opened the connection that a packet is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Direction {
+    /// Nobody can tell: it may be either.
+    #[default]
+    Unknown = 0,
+    /// The other end: a socket of this host listened, and accepts or accepted it.
+    Served = 1,
+    /// This host.
+    Opened = 2,
+}
+
+impl Direction {
+    /// Numbers that tables have a place for: a power of two. Those of no direction are as [`Unknown`](Self::Unknown).
+    pub const NUMBERS: usize = 4;
+
+    /// That of a packet by what is kept with its socket, [`SocketFacts::original`] and [`SocketFacts::connected`], and by
+    /// the socket's own number (`SO_COOKIE`).
+    ///
+    /// An accepted socket has another number than the listener whose facts it has a copy of. So a listener that was
+    /// connected once opens none of those that it accepts, and a socket that is no copy and of which no connect is noted
+    /// is no accepted one. One that was accepted, and is connected elsewhere later, may be either: a packet from before may
+    /// still wait for its way out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_socket(original: u64, connected: u64, cookie: u64) -> Self {
+        if original == 0 {
+            return Self::Unknown;
+        }
+        match (original != cookie, connected == cookie) {
+            (true, false) => Self::Served,
+            (false, true) => Self::Opened,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The direction of this number; of one that none has, that nobody can tell.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Served,
+            2 => Self::Opened,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// What is kept with a socket. An accepted socket has a copy of its listener's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -77,6 +125,11 @@ pub struct SocketFacts {
     pub parties: [Party; MAX_PARTIES],
     /// 1 where there were more of them than have room: then it may be anybody's.
     pub everybody: u64,
+    /// The number (`SO_COOKIE`) of the TCP socket that these facts were first written for: this one's, or that of the
+    /// listener whose copy it is. 0 where it is no TCP socket of a process, or was not there to be noted.
+    pub original: u64,
+    /// The number of the socket that was connected last: likewise this one's or its listener's. 0 where none was.
+    pub connected: u64,
 }
 
 impl SocketFacts {
@@ -93,8 +146,9 @@ const _: () = {
     assert!(core::mem::offset_of!(Process, command) == 24);
     assert!(size_of::<Party>() == 88);
     assert!(core::mem::offset_of!(Party, cgroups) == 24);
-    assert!(size_of::<SocketFacts>() == 264);
+    assert!(size_of::<SocketFacts>() == 280);
     assert!(core::mem::offset_of!(SocketFacts, parties) == 80);
+    assert!(core::mem::offset_of!(SocketFacts, original) == 264);
 };
 
 #[cfg(test)]
@@ -109,5 +163,24 @@ mod tests {
         assert_eq!(made.process(), &maker);
         assert_eq!(SocketFacts { sender, ..made }.process(), &sender);
         assert!(!SocketFacts::default().process().is_known());
+    }
+
+    #[test]
+    fn who_opened_a_connection_is_known_of_copies_and_of_sockets_whose_connect_was_noted() {
+        let of = Direction::of_socket;
+        assert_eq!(
+            (of(0, 0, 7), of(0, 7, 7)),
+            (Direction::Unknown, Direction::Unknown),
+            "it was not seen being made"
+        );
+        assert_eq!(of(7, 0, 7), Direction::Unknown, "its connect was not noted");
+        assert_eq!(of(7, 7, 7), Direction::Opened);
+        assert_eq!(of(7, 0, 8), Direction::Served);
+        assert_eq!(of(7, 7, 8), Direction::Served, "its listener was connected once");
+        assert_eq!(of(7, 8, 8), Direction::Unknown, "it was accepted, and is connected elsewhere");
+        for direction in [Direction::Unknown, Direction::Served, Direction::Opened] {
+            assert_eq!(Direction::from_number(direction as u32), direction);
+        }
+        assert_eq!(Direction::from_number(3), Direction::Unknown);
     }
 }

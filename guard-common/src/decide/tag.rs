@@ -11,7 +11,7 @@ use crate::search::{at, at_ref, less_or_equal, less64, mask_if_equal, partition_
 use crate::tables::{Accounts, ByOrigin, FailsafeAnswer, Origin, Tables};
 use crate::trace::Trace;
 
-/// The pins that the packet's interface, mark, cgroup, user and volumes let match: what needs no header.
+/// The pins that the packet's interface, mark, cgroup, user, volumes and who opened its connection let match: what needs no header.
 #[inline(always)]
 #[must_use]
 pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
@@ -35,6 +35,9 @@ pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByO
     }
     if policy.dimensions & dimension::VOLUME != 0 {
         pins &= policy.any_volume | volume_pins(policy, origin.volumes());
+    }
+    if policy.dimensions & dimension::DIRECTION != 0 {
+        pins &= at(&policy.direction_pins, origin.direction());
     }
     ByOrigin { pins, unplaced: unplaced & pins }
 }

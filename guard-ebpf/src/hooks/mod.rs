@@ -14,7 +14,7 @@ use guard_common::abi::{Provenance, SocketFacts};
 pub use carrier::{carries, ends, forks, frees, maps, opens, overflowed, uses};
 pub use refusal::{may_go_by_v4, may_go_by_v6};
 pub use sender::sends;
-pub use socket::{made, used};
+pub use socket::{connects, made, used};
 pub use sockopt::may_set;
 pub use tc::code as tc_code;
 pub use xdp::code as xdp_code;
@@ -55,6 +55,9 @@ pub trait Source {
 
     /// Slots of the volumes whose data the sending socket may carry, a bit each.
     fn volumes(&self) -> u64;
+
+    /// Who opened the connection of the packet, the number of a [`Direction`](guard_common::abi::Direction).
+    fn direction(&self) -> u32;
 
     /// The owner of the sending socket; [`NO_USER`](guard_common::abi::NO_USER) where there is none.
     fn owner(&self) -> u32;

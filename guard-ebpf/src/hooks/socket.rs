@@ -3,7 +3,7 @@
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm,
-    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_socket_cookie,
 };
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use guard_common::abi::{COMMAND_LEN, MAX_CGROUP_LEVELS, MAX_PARTIES, Party, Process, SocketFacts};
@@ -11,23 +11,55 @@ use guard_common::abi::{COMMAND_LEN, MAX_CGROUP_LEVELS, MAX_PARTIES, Party, Proc
 use crate::atomic;
 use crate::maps::{SOCKET_FACTS, SOCKETS_NAMED};
 
+/// `AF_INET` and `AF_INET6`, `SOCK_STREAM`, `IPPROTO_TCP`.
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const SOCK_STREAM: u32 = 1;
+const IPPROTO_TCP: u32 = 6;
+
 /// Notes the process that makes a socket.
 #[inline(always)]
 pub fn made(context: &SockContext) {
     // SAFETY: the socket is the kernel's, and zeroes are facts: those of nobody.
     if let Some(facts) = unsafe { SOCKET_FACTS.get_or_make(context.sock.cast()) } {
         // SAFETY: nobody else knows the socket yet.
-        unsafe { note(&raw mut (*facts).maker) };
+        unsafe {
+            note(&raw mut (*facts).maker);
+            if is_tcp(context) {
+                (*facts).original = bpf_get_socket_cookie(context.sock.cast());
+            }
+        }
     }
 }
 
-/// Notes the process that connects a socket, or sends a datagram by it to an address. True where it is noted.
+/// Whether the socket is one of plain TCP: of others, such as raw ones, nobody can tell who opened a connection.
 #[inline(always)]
-pub fn used(context: &SockAddrContext) -> bool {
+fn is_tcp(context: &SockContext) -> bool {
+    // SAFETY: the socket is the kernel's.
+    let (family, kind, protocol) =
+        unsafe { ((*context.sock).family, (*context.sock).type_, (*context.sock).protocol) };
+    (family == AF_INET || family == AF_INET6) && kind == SOCK_STREAM && protocol == IPPROTO_TCP
+}
+
+/// Notes the process that connects a socket, and that it was connected. True where it is noted.
+#[inline(always)]
+pub fn connects(context: &SockAddrContext) -> bool {
+    let Some(facts) = used(context) else { return false };
+    // SAFETY: the context is the kernel's, and the facts are the value of a map: an aligned word of it.
+    unsafe {
+        let cookie = bpf_get_socket_cookie(context.sock_addr.cast());
+        core::ptr::write_volatile(&raw mut (*facts).connected, cookie);
+    }
+    true
+}
+
+/// Notes the process that connects a socket, or sends a datagram by it to an address. The facts of the socket.
+#[inline(always)]
+pub fn used(context: &SockAddrContext) -> Option<*mut SocketFacts> {
     // SAFETY: the context is the kernel's.
     let socket = unsafe { (*context.sock_addr).__bindgen_anon_1.sk };
     if socket.is_null() {
-        return false;
+        return None;
     }
     // SAFETY: the socket is the kernel's, and zeroes are facts: those of nobody.
     let facts = unsafe {
@@ -37,10 +69,10 @@ pub fn used(context: &SockAddrContext) -> bool {
             facts => facts,
         }
     };
-    let Some(facts) = facts else { return false };
+    let facts = facts?;
     // SAFETY: the facts are the value of a map.
     unsafe { note_use(facts) };
-    true
+    Some(facts)
 }
 
 /// Notes the process that asks as one that uses the socket of these facts.

@@ -1,13 +1,13 @@
 //! TC egress: what leaves.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{BPF_TCP_NEW_SYN_RECV, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id,
     bpf_skb_load_bytes,
 };
 use aya_ebpf::programs::TcContext;
-use guard_common::abi::{CarrierControl, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
+use guard_common::abi::{CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
 
 use super::Source;
 use super::carrier::control;
@@ -107,6 +107,27 @@ impl Source for TcContext {
             }
             SOCKET_VOLUMES.get(socket.cast()).map_or(0, |kept| core::ptr::read_volatile(kept))
         }
+    }
+
+    #[inline(always)]
+    fn direction(&self) -> u32 {
+        // SAFETY: the context is the kernel's, and so is the socket; its facts are words of a map's value.
+        let direction = unsafe {
+            let socket = (*self.skb.skb).__bindgen_anon_2.sk;
+            if socket.is_null() {
+                Direction::Unknown
+            } else if core::ptr::read_volatile(&raw const (*socket).state) == BPF_TCP_NEW_SYN_RECV {
+                // The answer to a connection that another one opens.
+                Direction::Served
+            } else {
+                SOCKET_FACTS.get(socket.cast()).map_or(Direction::Unknown, |facts| {
+                    let original = core::ptr::read_volatile(&raw const (*facts).original);
+                    let connected = core::ptr::read_volatile(&raw const (*facts).connected);
+                    Direction::of_socket(original, connected, self.cookie())
+                })
+            }
+        };
+        direction as u32
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
-use guard_common::abi::{MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
+use guard_common::abi::{Direction, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
 
 use super::Source;
 
@@ -73,6 +73,11 @@ impl Source for XdpContext {
     #[inline(always)]
     fn volumes(&self) -> u64 {
         0
+    }
+
+    #[inline(always)]
+    fn direction(&self) -> u32 {
+        Direction::Unknown as u32
     }
 
     #[inline(always)]

@@ -8,12 +8,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use guard_common::abi::Hook;
+use guard_common::abi::{Direction, Hook};
 use guard_common::packet::Parsed;
 use serde_json::json;
 
 use super::{CliError, DEFAULT_CONFIG};
-use crate::config::policy::Policy;
+use crate::config::policy::{Policy, Protocol};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::control::users::user_name;
@@ -69,6 +69,15 @@ pub struct Args {
     /// A volume whose data that process carries, by its path; may be given several times.
     #[arg(long, value_name = "PATH")]
     pub volume: Vec<PathBuf>,
+    /// Who opened the TCP connection: served (the other end, and a process of this host accepted it) or opened (this host).
+    /// Without it nobody can tell.
+    #[arg(
+        long,
+        value_name = "DIRECTION",
+        value_parser = direction,
+        conflicts_with_all = ["forwarded", "ingress", "pcap"]
+    )]
+    pub direction: Option<Direction>,
     /// That process itself, where it runs on this host: it has the cgroup and the user, and the running daemon says
     /// which volumes' data it carries.
     #[arg(long, value_name = "PID", conflicts_with_all = ["cgroup", "user"])]
@@ -86,6 +95,14 @@ pub struct Args {
     /// One JSON object, or with --pcap one a frame.
     #[arg(long)]
     pub json: bool,
+}
+
+fn direction(text: &str) -> Result<Direction, String> {
+    match text {
+        "served" => Ok(Direction::Served),
+        "opened" => Ok(Direction::Opened),
+        _ => Err("a direction is served or opened".to_owned()),
+    }
 }
 
 fn mark(text: &str) -> Result<u32, String> {
@@ -125,6 +142,10 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             }
             let packet = flow::packet(source, destination, args.proto)
                 .map_err(|error| CliError::bad_input(error.to_string()))?;
+            if args.direction.is_some() && packet.layers[0].proto != Protocol::Tcp.number() {
+                let what = "--direction is of TCP: of other packets nobody can tell who opened a connection";
+                return Err(CliError::bad_input(what).into());
+            }
             let mut explained =
                 explainer.explain(hook, Parsed::Ip, &packet, &from, WIRE_LEN, Clocks::read().boot_ns);
             if let Some(name) = unguarded {
@@ -152,6 +173,7 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
         interface: args.iface.clone(),
         is_forwarded: args.forwarded,
         mark: args.mark,
+        direction: args.direction.unwrap_or_default(),
         cgroup: args.cgroup.clone(),
         volumes: args.volume.iter().map(|path| path.components().collect()).collect(),
         ..Surroundings::default()

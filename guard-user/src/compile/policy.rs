@@ -1,9 +1,9 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
 use guard_common::abi::{
-    self, CgroupParent, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_CGROUP_LEVELS,
-    MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet, dimension, no_port_key,
-    port_key,
+    self, CgroupParent, Direction, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet,
+    MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet,
+    dimension, no_port_key, port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -37,6 +37,7 @@ pub fn policy_table(
     fill_users(&mut table, &policy.pins)?;
     fill_volumes(&mut table, &policy.pins, host)?;
     fill_marks(&mut table, &policy.pins)?;
+    fill_directions(&mut table, &policy.pins);
     fill_nat64(&mut table, &policy.geo.nat64)?;
     table.known_early = table.drop & pins_where(&policy.pins, is_known_early);
     table.refuse_in = if policy.refuses_calls() { host.refuse_in } else { 0 };
@@ -75,6 +76,7 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
         (any(|pin| !pin.select.users.is_empty()), dimension::USER),
         (any(|pin| !pin.select.volumes.is_empty()), dimension::VOLUME),
         (any(|pin| !pin.select.marks.is_empty()), dimension::MARK),
+        (any(|pin| pin.select.direction != Direction::Unknown), dimension::DIRECTION),
         (!policy.failsafe.is_empty(), dimension::FAILSAFE),
         (!exemptions.is_empty(), dimension::EXEMPTION),
         (policy.host.observe, dimension::UNTAGGED),
@@ -460,6 +462,13 @@ fn fill_marks(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError>
         *place = Mark { value, mask, pins };
     }
     Ok(())
+}
+
+fn fill_directions(table: &mut PolicyTable, pins: &[Pin]) {
+    for (place, number) in table.direction_pins.iter_mut().zip(0..) {
+        let direction = Direction::from_number(number);
+        *place = pins_where(pins, |pin| pin.select.may_be(direction));
+    }
 }
 
 const NAT64: Name = Name { table: "the NAT64 prefixes", hint: "name fewer in geo.nat64" };

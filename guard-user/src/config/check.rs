@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use guard_common::abi::Direction;
 use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
@@ -117,8 +118,10 @@ fn check_noting(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
             ("pin.select.users", &raw.users),
             ("pin.select.volumes", &raw.volumes),
         ];
-        for (field, list) in lists.into_iter().filter_map(|(field, list)| Some((field, list.as_ref()?))) {
-            sink.error(list.at, field, ErrorKind::UsesUnnoted { pin: pin.name.clone() });
+        let lists = lists.into_iter().filter_map(|(field, list)| Some((field, list.as_ref()?.at)));
+        let direction = raw.direction.iter().map(|text| ("pin.select.direction", text.span().start));
+        for (field, at) in lists.chain(direction) {
+            sink.error(at, field, ErrorKind::UsesUnnoted { pin: pin.name.clone() });
         }
     }
 }
@@ -227,6 +230,7 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Vec<Pin> {
 }
 
 fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
+    let directions = [("served", Direction::Served), ("opened", Direction::Opened)];
     let sent_by = [("process", SentBy::Process), ("socket", SentBy::Socket)];
     let ports = each(&raw.ports, "pin.select.ports", sink, values::ports);
     let remote_ports = each(&raw.remote_ports, "pin.select.remote_ports", sink, values::ports);
@@ -250,6 +254,7 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         spread: choice(&raw.spread, "pin.select.spread", &spread, sink).unwrap_or_default(),
         ignores_copies: !raw.copies.unwrap_or(true),
         marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
+        direction: choice(&raw.direction, "pin.select.direction", &directions, sink).unwrap_or_default(),
     }
 }
 

@@ -463,4 +463,14 @@ pub static KEYS: [Key; 52] = [
         meaning: "Firewall marks, as a value or `value/mask`, decimal or with `0x`; without a mask all 32 \
                   bits count.",
     },
+    Key {
+        section: "pin.select",
+        name: "direction",
+        kind: Kind::Text,
+        need: Need::Optional("either"),
+        example: r#""served""#,
+        meaning: "Who opened the connection. `served`: the other end, and a process of this host accepted it. `opened`: \
+                  this host. What nobody can tell it of matches both: all but TCP, what the host forwards, and connections \
+                  from before the guard.",
+    },
 ];

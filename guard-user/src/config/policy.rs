@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use guard_common::abi::Direction;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
@@ -295,6 +296,8 @@ pub struct Selectors {
     pub ignores_copies: bool,
     /// Firewall marks.
     pub marks: Vec<Mark>,
+    /// Who opened the connection; [`Direction::Unknown`]: it does not matter.
+    pub direction: Direction,
 }
 
 impl Selectors {
@@ -320,6 +323,12 @@ impl Selectors {
     #[must_use]
     pub fn asks_for_senders(&self) -> bool {
         self.sent_by == SentBy::Process && !(self.cgroups.is_empty() && self.users.is_empty())
+    }
+
+    /// Whether a connection of this direction may be one of its. One that nobody can tell it of may be either.
+    #[must_use]
+    pub fn may_be(&self, direction: Direction) -> bool {
+        [self.direction, direction].contains(&Direction::Unknown) || self.direction == direction
     }
 }
 

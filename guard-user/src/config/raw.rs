@@ -104,6 +104,7 @@ pub(super) struct RawSelect {
     pub(super) spread: Option<Text>,
     pub(super) copies: Option<bool>,
     pub(super) marks: Option<List>,
+    pub(super) direction: Option<Text>,
 }
 
 impl Raw {
@@ -233,6 +234,7 @@ fn read_select(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSelect {
         spread: section.text("spread", sink),
         copies: section.boolean("copies", sink),
         marks: section.list("marks", sink),
+        direction: section.text("direction", sink),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use guard_common::abi::Direction;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
@@ -43,6 +44,14 @@ pub(super) fn find(
         {
             let kind = WarningKind::PortsAlone { pin: pin.name.clone() };
             sink.warn(raw.selects.first().map_or(raw.at, |select| select.at), "pin.select", kind);
+        } else if let (Some(direction), true) = (only_direction(pin, policy), pin.action != Action::Observe) {
+            let kind = WarningKind::OneDirection { pin: pin.name.clone(), direction };
+            sink.warn(direction_at(raw), "pin.select.direction", kind);
+        }
+        let asks = |way: &&Pin| way.name == pin.name && way.select.direction != Direction::Unknown;
+        if pin.ingress != Ingress::Off && policy.pins.iter().any(|way| asks(&way)) {
+            let kind = WarningKind::IngressDirection { pin: pin.name.clone() };
+            sink.warn(direction_at(raw), "pin.select.direction", kind);
         }
     }
     for ((_, select), pin) in raw.ways().zip(&policy.pins) {
@@ -71,6 +80,20 @@ pub(super) fn find(
     }
 }
 
+/// The direction that every way in which a pin is known asks for; `None` where they differ, or one does not ask.
+fn only_direction(pin: &Pin, policy: &Policy) -> Option<Direction> {
+    let direction = pin.select.direction;
+    let mut ways = policy.pins.iter().filter(|way| way.name == pin.name);
+    (direction != Direction::Unknown && ways.all(|way| way.select.direction == direction))
+        .then_some(direction)
+}
+
+/// Where the first direction of a pin stands.
+fn direction_at(raw: &RawPin) -> usize {
+    let mut directions = raw.selects.iter().filter_map(|select| select.direction.as_ref());
+    directions.next().map_or(raw.at, |text| text.span().start)
+}
+
 fn look_at_pin(raw: &RawPin, pin: &Pin, sink: &mut Sink<'_>) {
     let name = || pin.name.clone();
     let permit_at = raw.permit.as_ref().map_or(raw.at, |permit| permit.at);
@@ -97,7 +120,7 @@ fn look_at_way(
 ) {
     let select = &pin.select;
     let is_by_process = !select.cgroups.is_empty() || !select.users.is_empty() || !select.volumes.is_empty();
-    let narrow = is_by_process || !select.marks.is_empty();
+    let narrow = is_by_process || !select.marks.is_empty() || select.direction != Direction::Unknown;
     let remote = &select.remote_ports;
     let ports = if select.ports.is_empty() { remote } else { &select.ports };
     let is_every_remote = remote.is_empty() || remote.iter().any(is_full);
@@ -109,7 +132,8 @@ fn look_at_way(
         let kind = WarningKind::MatchesEverything { pin: pin.name.clone(), what };
         sink.warn(raw.at, "pin.select", kind);
     }
-    if pin.action == Action::Drop && !narrow {
+    let is_narrow_of_all = is_by_process || !select.marks.is_empty();
+    if pin.action == Action::Drop && !is_narrow_of_all {
         look_at_what_is_cut_off(raw, pin, failsafe, sink);
     }
     warn_of_private(&raw.sources, &select.sources, "pin.select.sources", places, sink);
@@ -151,7 +175,8 @@ fn look_at_what_is_cut_off(raw: &RawSelect, pin: &Pin, failsafe: &[Failsafe], si
     // A client has any port.
     let is_every_client =
         remote.is_empty() || remote.iter().any(|range| range.protocol == Protocol::Tcp && is_full(range));
-    if !ssh_passes && is_every_client && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
+    let is_served = pin.select.may_be(Direction::Served);
+    if is_served && !ssh_passes && is_every_client && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
         sink.warn(raw.at, "pin.select", WarningKind::CutsOffSsh { pin: pin.name.clone() });
     }
     let passes = |port| {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use guard_common::abi::Direction;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
@@ -34,6 +35,29 @@ pub enum WarningKind {
         quoted(pin)
     )]
     PortsAlone {
+        /// The pin.
+        pin: String,
+    },
+    /// A pin that is known in one direction alone.
+    #[error(
+        "the pin {} is known by connections that {} alone: what the storage sends by those that {} is of no pin",
+        quoted(pin),
+        if *direction == Direction::Served { "it serves" } else { "it opens itself" },
+        if *direction == Direction::Served { "it opens itself" } else { "it serves" }
+    )]
+    OneDirection {
+        /// The pin.
+        pin: String,
+        /// The direction.
+        direction: Direction,
+    },
+    /// A pin whose ingress can't go by its direction.
+    #[error(
+        "of packets that come in nobody can tell who opened the connection, so the ingress of the pin {} goes by neither \
+         direction",
+        quoted(pin)
+    )]
+    IngressDirection {
         /// The pin.
         pin: String,
     },
@@ -297,6 +321,17 @@ impl WarningKind {
             Self::PortsAlone { .. } => {
                 "add a [[pin.select]] by users, cgroups or remote_ports, for replication, dumps and backups".into()
             }
+            Self::OneDirection { direction: Direction::Served, .. } => {
+                "add a [[pin.select]] with direction = \"opened\" and its users, cgroups or remote_ports, for replication, \
+                 dumps and backups; without one whoever can have the storage connect somewhere gets the data"
+                    .into()
+            }
+            Self::OneDirection { .. } => {
+                "add a [[pin.select]] with direction = \"served\" and its ports, for what clients fetch".into()
+            }
+            Self::IngressDirection { .. } => {
+                "leave `ingress` out: with `drop` the answers to what the storage opens itself are dropped too".into()
+            }
             Self::EphemeralPorts { .. } => {
                 "narrow it by `sources`, `users` or `cgroups`, or move one of the two ranges (net.ipv4.ip_local_port_range); \
                  else connections of others count as the pin's"
@@ -395,6 +430,8 @@ impl WarningKind {
             Self::NoPin => "no-pin",
             Self::MatchesEverything { .. } => "matches-everything",
             Self::PortsAlone { .. } => "ports-alone",
+            Self::OneDirection { .. } => "one-direction",
+            Self::IngressDirection { .. } => "ingress-direction",
             Self::EphemeralPorts { .. } => "ephemeral-ports",
             Self::PermitsEverything { .. } => "permits-everything",
             Self::PermitsUnknown { .. } => "permits-unknown",

@@ -159,6 +159,7 @@ impl Explainer {
             cgroups: from.cgroup.as_deref().map(|path| self.ancestors(path)).unwrap_or_default(),
             users: from.user.iter().map(|(_, uid)| *uid).collect(),
             volumes: self.slots_of(&from.volumes),
+            direction: from.direction,
             ..HostOrigin::default()
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use guard_common::abi::Hook;
+use guard_common::abi::{Direction, Hook};
 use guard_common::packet::{Addr, Layer};
 
 use super::flow::{protocol_name, transport};
@@ -85,6 +85,19 @@ pub(super) fn look(
             }
         }
     }
+    if select.direction != Direction::Unknown {
+        matched.push(match (select.may_be(from.direction), from.direction) {
+            (true, Direction::Unknown) => format!(
+                "it is not known who opened the connection, which may be {}",
+                direction_words(select.direction)
+            ),
+            (true, direction) => format!("the connection is {}", direction_words(direction)),
+            (false, direction) => {
+                let (is, asked) = (direction_words(direction), direction_words(select.direction));
+                return Err(format!("the connection is {is}, and not {asked}"));
+            }
+        });
+    }
     let Some(layer) = layer else { return Ok(matched) };
     if select.has_sources() {
         matched.push(look_at_source(pin, layer, from, own)?);
@@ -96,6 +109,15 @@ pub(super) fn look(
         matched.push(look_at_ports(&select.remote_ports, ("remote", layer.dport), layer)?);
     }
     Ok(matched)
+}
+
+/// Who opened a connection, in words.
+fn direction_words(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Served => "served (the other end opened it)",
+        Direction::Opened => "opened by this host",
+        Direction::Unknown => "of no known direction",
+    }
 }
 
 fn look_at_source(

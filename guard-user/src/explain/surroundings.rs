@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use guard_common::abi::Direction;
+
 /// Where a packet comes from, as a person says it.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -17,6 +19,8 @@ pub struct Surroundings {
     pub user: Option<(String, u32)>,
     /// Volumes whose data that process carries.
     pub volumes: Vec<PathBuf>,
+    /// Who opened the connection.
+    pub direction: Direction,
     /// That process in words, where it is one of this host.
     pub process: Option<String>,
 }

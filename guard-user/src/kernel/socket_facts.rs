@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use guard_common::abi::{COMMAND_LEN, MAX_CGROUP_LEVELS, Party, Process, SocketFacts};
-use rustix::net::{AddressFamily, sockopt};
+use rustix::net::{AddressFamily, SocketType, ipproto, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::maps::FIRST;
@@ -77,6 +77,8 @@ impl View {
             // It may be another one by now, or closed.
             let Ok(socket) = pidfd_getfd(&*process, descriptor, PidfdGetfdFlags::empty()) else { continue };
             if is_inet(&socket) {
+                // Whether it was opened or accepted can't be told any more, but of what it accepts or opens from now on it can.
+                let facts = SocketFacts { original: tcp_cookie(&socket).unwrap_or(0), ..facts };
                 let noted = self.maps.socket_facts.insert(&key(&socket), bytes_of(&facts));
                 done.named += usize::from(noted.is_ok_and(|is_new| is_new));
             }
@@ -203,6 +205,13 @@ fn key(socket: &impl AsFd) -> [u8; 4] {
 fn is_inet(socket: impl AsFd) -> bool {
     let family = sockopt::socket_domain(socket);
     matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
+}
+
+/// The kernel's number of a TCP socket (`SO_COOKIE`); `None` for others.
+fn tcp_cookie(socket: impl AsFd) -> Option<u64> {
+    let is_tcp = sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
+        && sockopt::socket_protocol(&socket) == Ok(Some(ipproto::TCP));
+    is_tcp.then(|| sockopt::socket_cookie(&socket).ok()).flatten()
 }
 
 /// The numbers of all processes, the lowest first.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use guard_common::abi::{Hook, MAX_PARTIES};
+use guard_common::abi::{Direction, Hook, MAX_PARTIES};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Fault;
 use ipnetwork::IpNetwork;
@@ -164,6 +164,10 @@ fn mark() -> impl Strategy<Value = Mark> + Clone {
         .prop_map(|(value, mask)| Mark { value: value & mask, mask })
 }
 
+/// Mostly none.
+const DIRECTIONS: [Direction; 5] =
+    [Direction::Unknown, Direction::Unknown, Direction::Unknown, Direction::Served, Direction::Opened];
+
 fn pin() -> impl Strategy<Value = Pin> {
     let patterns: Vec<InterfacePattern> = base().host.interfaces.clone();
     let cgroups: Vec<String> = host().cgroups.into_iter().map(|fact| fact.path).collect();
@@ -174,7 +178,7 @@ fn pin() -> impl Strategy<Value = Pin> {
         few(6, select(cgroups)),
         few(6, select(vec![0_u32, 7, 999, 65_534])),
         (few(6, select(vec!["/srv/a", "/srv/b"])), select(vec![Spread::Cgroup, Spread::Process])),
-        few(6, mark()),
+        (few(6, mark()), select(DIRECTIONS.to_vec())),
     )
         .prop_map(
             |(
@@ -184,7 +188,7 @@ fn pin() -> impl Strategy<Value = Pin> {
                 cgroups,
                 users,
                 (volumes, spread),
-                marks,
+                (marks, direction),
             )| {
                 let volumes = volumes.into_iter().map(PathBuf::from).collect();
                 let users =
@@ -203,8 +207,9 @@ fn pin() -> impl Strategy<Value = Pin> {
                     spread,
                     ignores_copies: false,
                     marks,
+                    direction,
                 };
-                match select == (Selectors { spread, ..Selectors::default() }) {
+                match select == (Selectors { spread, direction, ..Selectors::default() }) {
                     // At least one dimension is used.
                     true => Selectors { sources: everywhere(), ..select },
                     false => select,
@@ -393,6 +398,7 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
             few(1, select(vec![0_u32, 7, 8, 999])),
             prop::bool::weighted(0.02),
             few(1, select(vec![0_u32, 1, 31, 63, 7])),
+            select(vec![Direction::Unknown, Direction::Served, Direction::Opened]),
         ),
         40..1500_u64,
         0..100_u64,
@@ -408,6 +414,7 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
             users: sockets.2,
             everybody: sockets.3,
             volumes: sockets.4,
+            direction: sockets.5,
             wire_len,
             now,
         })

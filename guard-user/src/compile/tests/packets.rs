@@ -62,5 +62,6 @@ pub(crate) fn origin(plain: &PlainPacket) -> HostOrigin {
         users: plain.users.clone(),
         everybody: plain.everybody,
         volumes: plain.volumes.iter().fold(0, |slots, slot| slots | 1 << slot),
+        direction: plain.direction,
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use guard_common::abi::{Hook, PlacedBy};
+use guard_common::abi::{Direction, Hook, PlacedBy};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Fault;
 use guard_common::verdict::{Reason, Verdict};
@@ -79,6 +79,8 @@ pub(crate) struct PlainPacket {
     pub(crate) everybody: bool,
     /// Slots of the volumes whose data its socket may carry.
     pub(crate) volumes: Vec<u32>,
+    /// Who opened its connection.
+    pub(crate) direction: Direction,
     pub(crate) wire_len: u64,
     pub(crate) now: u64,
 }
@@ -287,7 +289,12 @@ impl World<'_> {
             || self.host.volumes.iter().filter(is_carried).any(|fact| {
                 fact.volume.spread == select.spread && select.volumes.contains(&fact.volume.path)
             });
-        interface && mark && cgroup && user && volume
+        let direction = match select.direction {
+            Direction::Unknown => true,
+            Direction::Served => packet.direction != Direction::Opened,
+            Direction::Opened => packet.direction != Direction::Served,
+        };
+        interface && mark && cgroup && user && volume && direction
     }
 
     /// Whether a packet is in a cgroup that was made since the parents were read, where this one or one above it

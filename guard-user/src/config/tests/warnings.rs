@@ -60,6 +60,34 @@ const EXAMPLES: &[Example] = &[
         &[("sources = [\"192.0.2.10/32\"]\n", "")],
         &[("ports-alone", "17:1 pin.select: the pin \"mail\" is known by its services' ports alone")],
     ),
+    // Nor is it what the storage serves, and the other way round.
+    (
+        &[("ports = [\"tcp/143\"]", "direction = \"served\""), (SSH, PEERS_AND_TIME)],
+        &[
+            ("cuts-off", "it cuts off DNS (udp/53) to where"),
+            (
+                "one-direction",
+                "23:13 pin.select.direction: the pin \"mail\" is known by connections that it serves alone: what the storage \
+                 sends by those that it opens itself is of no pin | add a [[pin.select]] with direction = \"opened\"",
+            ),
+        ],
+    ),
+    (
+        &[("ports = [\"tcp/143\"]", "ports = [\"tcp/143\"]\ndirection = \"opened\"")],
+        &[(
+            "one-direction",
+            "that it opens itself alone: what the storage sends by those that it serves is of no pin",
+        )],
+    ),
+    // Of what comes in nobody can tell.
+    (
+        &[
+            ("[pin.select]", "[[pin.select]]\nusers = [7]\ndirection = \"opened\"\n[[pin.select]]"),
+            ("action =", "ingress = \"drop\"\naction ="),
+            (SSH, PEERS),
+        ],
+        &[("ingress-direction", "20:13 pin.select.direction: of packets that come in nobody can tell")],
+    ),
     (
         &[
             ("sources = [\"192.0.2.10/32\"]\n", ""),

@@ -1,5 +1,6 @@
-//! Wakes the daemon when network interfaces or their addresses come, go or change: the kernel's notifications
-//! (rtnetlink(7), groups `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR` and `RTNLGRP_IPV6_IFADDR`).
+//! Wakes the daemon when network interfaces, their addresses, or their queueing disciplines and filters come, go or change:
+//! the kernel's notifications (rtnetlink(7), groups `RTNLGRP_LINK`, `RTNLGRP_TC`, `RTNLGRP_IPV4_IFADDR` and
+//! `RTNLGRP_IPV6_IFADDR`). Of TCX and XDP links it sends none.
 //!
 //! What changed is not read from the messages: the daemon looks at all interfaces again, so that a message
 //! that was lost, because there were too many, loses nothing.
@@ -11,8 +12,8 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use tokio::time::{Instant, timeout_at};
 
-/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` (linux/rtnetlink.h).
-const GROUPS: u32 = 1 | 0x10 | 0x100;
+/// `RTMGRP_LINK`, `RTMGRP_TC`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` (linux/rtnetlink.h).
+const GROUPS: u32 = 1 | 8 | 0x10 | 0x100;
 /// Messages come in bursts: an interface that is made and set up sends several.
 const BURST: Duration = Duration::from_millis(20);
 /// Bytes of one read; what is longer is cut, and not looked at anyhow.

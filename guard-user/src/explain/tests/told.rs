@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use guard_common::abi::Hook;
+use guard_common::abi::{Direction, Hook};
 use guard_common::decide::mirror;
 use guard_common::packet::{Addr, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
@@ -327,6 +327,7 @@ fn words_agree_with_the_decision_for_any_policy() {
                     cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
                     user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
                     volumes: carried.map(|fact| fact.volume.path.clone()).collect(),
+                    direction: plain.direction,
                     process: None,
                 };
                 let (parsed, mut packet) = parsed(plain, &Packet::default());
@@ -335,6 +336,7 @@ fn words_agree_with_the_decision_for_any_policy() {
                     mirror(&mut packet);
                     // At XDP there is neither a mark nor a socket yet.
                     (from.mark, from.cgroup, from.user, from.volumes) = (0, None, None, Vec::new());
+                    from.direction = Direction::Unknown;
                 }
                 for step in &explained.steps {
                     prop_assert!(!step.says.ends_with(' ') && !step.says.contains(": ,"), "{}", step.says);

@@ -125,4 +125,16 @@ pub(super) const EXAMPLES: &[Example] = &[
         "ports = [\"tcp/143\"]\nsent_by = \"thread\"",
         "20:11 pin.select.sent_by: \"thread\"",
     ),
+    (
+        "bad-choice",
+        "ports = [\"tcp/143\"]",
+        "ports = [\"tcp/143\"]\ndirection = \"both\"",
+        "20:13 pin.select.direction: \"both\" is none of",
+    ),
+    (
+        "uses-unnoted",
+        "ports = [\"tcp/143\"]",
+        "direction = \"opened\"\n[sockets]\nnote = false",
+        "19:13 pin.select.direction: the pin \"mail\" goes by who uses a socket, and `sockets.note` is false",
+    ),
 ];
