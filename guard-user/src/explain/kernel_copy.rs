@@ -15,7 +15,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use super::capture::Frame;
 use super::explainer::Explainer;
 use super::frames::KernelAnswer;
-use crate::kernel::{CpuUse, FrameSource, KernelError, LinuxKernel};
+use crate::kernel::{Calls, CpuUse, FrameSource, KernelError, LinuxKernel};
 
 /// Where the private BPF file system is, in the mount namespace of this thread alone.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -61,7 +61,7 @@ impl KernelCopy {
         mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
             .map_err(failed("mount a BPF file system of its own"))?;
         let mut kernel =
-            LinuxKernel::open_with(Path::new(PIN_PATH), CpuUse::of_this_kernel(), FrameSource::TestRuns)?;
+            LinuxKernel::open_with(Path::new(PIN_PATH), CpuUse::of_this_kernel(), FrameSource::TestRuns, Calls::Noted)?;
         let tables = explainer.tables();
         kernel.know_addresses(&tables.addresses)?;
         kernel.publish(&tables.policy, Some(&tables.geo))?;

@@ -137,6 +137,15 @@ pub enum FrameSource {
     TestRuns,
 }
 
+/// What the programs at `connect` and `sendmsg` do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// They note who calls.
+    Noted,
+    /// They refuse what the live policy wants refused, too: some 150,000 verified instructions each.
+    Judged,
+}
+
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct LinuxKernel {
@@ -182,6 +191,15 @@ impl LinuxKernel {
         Self::open_for(pin_path, CpuUse::of_this_kernel())
     }
 
+    /// As [`open`](Self::open), with programs that do this at calls.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn open_and(pin_path: &Path, calls: Calls) -> Result<Self, KernelError> {
+        Self::open_with(pin_path, CpuUse::of_this_kernel(), FrameSource::Interfaces, calls)
+    }
+
     /// As [`open`](Self::open), with programs for this use of CPUs. Those for [`CpuUse::Shared`] are right on every
     /// kernel, and cost more for each packet.
     ///
@@ -189,7 +207,7 @@ impl LinuxKernel {
     ///
     /// As for [`open`](Self::open).
     pub fn open_for(pin_path: &Path, cpus: CpuUse) -> Result<Self, KernelError> {
-        Self::open_with(pin_path, cpus, FrameSource::Interfaces)
+        Self::open_with(pin_path, cpus, FrameSource::Interfaces, Calls::Noted)
     }
 
     /// As [`open_for`](Self::open_for), with programs for these frames. Those for [`FrameSource::TestRuns`] must never
@@ -198,7 +216,12 @@ impl LinuxKernel {
     /// # Errors
     ///
     /// As for [`open`](Self::open).
-    pub fn open_with(pin_path: &Path, cpus: CpuUse, frames: FrameSource) -> Result<Self, KernelError> {
+    pub fn open_with(
+        pin_path: &Path,
+        cpus: CpuUse,
+        frames: FrameSource,
+        calls: Calls,
+    ) -> Result<Self, KernelError> {
         check_version()?;
         clock::check()?;
         let folder = Folder::make(pin_path)?;
@@ -208,6 +231,7 @@ impl LinuxKernel {
         }
         let shared = u32::from(cpus == CpuUse::Shared);
         let test_runs = u32::from(frames == FrameSource::TestRuns);
+        let judges_calls = u32::from(calls == Calls::Judged);
         // Where it does not tell, the programs that look there are refused.
         let places = kernel_types::places().map(Option::unwrap_or_default);
         let mut loader = EbpfLoader::new();
@@ -216,7 +240,8 @@ impl LinuxKernel {
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
             .override_global("PREEMPTIBLE", &shared, true)
-            .override_global("TEST_RUNS", &test_runs, true);
+            .override_global("TEST_RUNS", &test_runs, true)
+            .override_global("JUDGES_CALLS", &judges_calls, true);
         for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
             loader.override_global(name, place, true);
         }

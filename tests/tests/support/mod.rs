@@ -25,7 +25,7 @@ use guard_tests::bpffs::BpfFs;
 use guard_tests::packet::{Ipv4, Packet};
 use guard_user::compile::{HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{CpuUse, FrameSource, Interface, Kernel as _, KernelError, LinuxKernel};
+use guard_user::kernel::{Calls, CpuUse, FrameSource, Interface, Kernel as _, KernelError, LinuxKernel};
 use rtnetlink::packet_core::DefaultNla;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 
@@ -67,7 +67,7 @@ pub(crate) fn open(pin_path: &Path) -> Result<LinuxKernel, KernelError> {
 
 /// The same for frames of test runs alone, of which nobody tells the kernel a protocol.
 pub(crate) fn open_to_judge(pin_path: &Path) -> Result<LinuxKernel, KernelError> {
-    LinuxKernel::open_with(pin_path, cpu_use(), FrameSource::TestRuns)
+    LinuxKernel::open_with(pin_path, cpu_use(), FrameSource::TestRuns, Calls::Noted)
 }
 
 fn cpu_use() -> CpuUse {

@@ -98,7 +98,21 @@ impl Config {
                 "they count as they were until the daemon is started again".to_owned(),
             ));
         }
+        if next.sockets.refuse && !first.sockets.refuse {
+            let told = "no call is refused until the daemon is started again";
+            waiting.push(("sockets.refuse", told.to_owned()));
+        }
         waiting
+    }
+
+    /// Whether the programs that were loaded at the start can refuse calls.
+    pub(super) fn first_refuses(&self) -> bool {
+        self.first.sockets.refuse
+    }
+
+    /// Whether the programs that were loaded at the start can refuse calls, and this policy wants it.
+    pub(super) fn refuses_calls(&self) -> bool {
+        self.first_refuses() && self.wanted().refuses_calls()
     }
 
     /// Whether it is being read, or one is on its way to be live. A first one that can't be made live must not keep its

@@ -32,7 +32,7 @@ use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
-use crate::kernel::{Kernel, KernelError, LinuxKernel, ObservedInterface, View};
+use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::store::{Cursor, FILE, PinCounts, Store, StoreError, boot_id};
 use crate::telemetry::{self, diagnostics};
 
@@ -116,7 +116,9 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let Checked { mut policy, warnings } = checked;
     loader::look_up(&mut policy).map_err(|failure| StartError::Input(failure.message))?;
     let (pin_path, state) = (policy.state.pin_path.clone(), policy.state.directory.clone());
-    let mut kernel = LinuxKernel::open(&pin_path).map_err(StartError::Kernel)?;
+    // What a config has that comes by a reload alone counts from the next start on: the programs are much larger.
+    let calls = if policy.sockets.refuse { Calls::Judged } else { Calls::Noted };
+    let mut kernel = LinuxKernel::open_and(&pin_path, calls).map_err(StartError::Kernel)?;
     let adopted = kernel.adopted();
     if adopted {
         info!(generation = Kernel::generation(&kernel), "took over what is guarded already");

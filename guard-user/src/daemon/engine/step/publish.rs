@@ -36,7 +36,7 @@ impl Engine {
             }
         };
         let volumes = self.noting.volumes.facts(self.config.wanted());
-        let refuse_in = match self.config.wanted().refuses_calls() {
+        let refuse_in = match self.config.refuses_calls() {
             true => self.interfaces.refuse_in().unwrap_or_default(),
             false => 0,
         };

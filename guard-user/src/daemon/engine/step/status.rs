@@ -169,6 +169,7 @@ impl Engine {
         }
         Some(match self.interfaces.refuse_in() {
             _ if policy.host.observe => "while `host.observe` is set, nothing is refused".to_owned(),
+            _ if !self.config.first_refuses() => "the daemon has to be started again for it".to_owned(),
             _ if !self.noting.is_attached() => "the hooks are not attached".to_owned(),
             Err(why) => why,
             Ok(_) => "the tables that have them refused are on their way".to_owned(),

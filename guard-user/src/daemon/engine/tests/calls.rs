@@ -3,6 +3,7 @@
 use super::super::Input;
 use super::world::World;
 use crate::control::protocol::Request;
+use crate::health::ProblemCode;
 
 const REFUSING: &str = "[host]\ninterfaces = [\"eth*\"]\n[bypass]\nrefuse = false\n[sockets]\nrefuse = true\n[[pin]]\n\
     name = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
@@ -47,7 +48,18 @@ fn calls_are_left_to_their_packets_without_the_key_and_while_observing() {
     world.rest();
     assert_eq!(world.status().generation, generation, "it costs no generation");
     world.kernel.delete("other0");
-    for (config, refuse_in, why) in [(REFUSING, 1, ""), (OBSERVING, 0, "host.observe"), (LEAVING, 0, "")] {
+    // The programs for it are loaded at the start alone.
+    world.config = REFUSING;
+    world.ask(Request::Reload {});
+    world.rest();
+    assert_eq!(world.engine.refuses_in(), 0);
+    let (refused, why) = state(&mut world);
+    assert!(!refused && why.contains("started again"), "{why}");
+    assert!(world.codes().contains(&ProblemCode::RestartNeeded));
+
+    let mut world = World::new(REFUSING, &["eth0"]);
+    world.rest();
+    for (config, refuse_in, why) in [(OBSERVING, 0, "host.observe"), (LEAVING, 0, ""), (REFUSING, 1, "")] {
         world.config = config;
         world.ask(Request::Reload {});
         world.rest();
