@@ -223,6 +223,56 @@ fn a_container_behind_a_veth() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn a_container_by_a_port_of_a_bridge_that_a_pin_selects() {
+    let bed = Bed::new("bridge-port").unwrap();
+    let container = Netns::new("container").unwrap();
+    let store = bed.host(STORE).unwrap();
+    container.link("eth0", store, "ctr0").unwrap();
+    store.forward().unwrap();
+    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
+    // Before it is a port, packets come in by the interface itself, and by the bridge afterwards.
+    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
+    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
+    let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
+    let [us, belgium] = arrive(&bed, send);
+    assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium}");
+    let pin = BY_HOST.replace("sources = [\"host\"]", "interfaces = [\"ctr0\"]");
+    bed.configure(&pin).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let holds = |when: &str| {
+        let [us, belgium] = arrive(&bed, send);
+        assert_eq!(us, 0, "with the mark in the US, {when}");
+        assert!(belgium > 0, "the twin arrives, {when}");
+    };
+    holds("by the interface");
+    store.ip(&["link", "add", "br0", "type", "bridge", "forward_delay", "0"]).unwrap();
+    store.ip(&["address", "flush", "dev", "ctr0"]).unwrap();
+    store.ip(&["link", "set", "ctr0", "master", "br0"]).unwrap();
+    // What the daemon does about that is to be done before there is a way.
+    let is_known = || {
+        let told = bed.ask(&[
+            "explain",
+            "--from",
+            "192.0.2.130:143",
+            "--to",
+            "203.0.113.10:40000",
+            "--forwarded",
+            "--iface",
+            "br0",
+            "--json",
+        ]);
+        told.ok().filter(|told| told.out.contains("forbidden")).map(drop)
+    };
+    guard_tests::proc::retry_until(Duration::from_secs(5), "explain knows it", is_known).unwrap();
+    store.ip(&["link", "set", "br0", "up"]).unwrap();
+    store.ip(&["address", "add", "192.0.2.129/25", "dev", "br0"]).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    container.ip(&["neigh", "flush", "dev", "eth0"]).unwrap();
+    holds("by the bridge");
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_bridge_whose_port_is_guarded() {
     attempt("bridge", BY_PORT, to_bridge, from_store);
 }

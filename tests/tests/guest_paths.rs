@@ -22,10 +22,11 @@ use rustix::net::{AddressFamily, Protocol, RawProtocol, SendFlags, SocketFlags, 
 use mail::{BY_PORT, COUNT, client, datagram, v4};
 use topology::{Place, bind_to, output, run};
 
-/// What else is the mailbox's: the own ports of two WireGuard devices, SCTP, and what the host's firewall has marked before
-/// it rewrote the source.
+/// What else is the mailbox's: the own ports of two WireGuard devices, SCTP, what the host's firewall has marked before it
+/// rewrote the source, and what comes in by some interfaces.
 const MORE: &str = "[[pin]]\nname = \"more\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
-    [[pin.select]]\nports = [\"udp/51143-51144\", \"sctp/143\"]\n[[pin.select]]\nmarks = [\"0x20/0xff\"]\n";
+    [[pin.select]]\nports = [\"udp/51143-51144\", \"sctp/143\"]\n[[pin.select]]\nmarks = [\"0x20/0xff\"]\n\
+    [[pin.select]]\ninterfaces = [\"c-*\"]\n";
 /// A port that the host publishes for a container.
 const PUBLISHED: u16 = 8143;
 
@@ -142,6 +143,33 @@ fn containers(place: &Place<'_>, store: &Netns, devices: &mut Vec<(&'static str,
         run(store, &format!("link set nk0 netns {}", container.name()));
     });
     devices.push(("a container by netkit", container));
+}
+
+/// Containers by an interface that a pin selects, whose packets come in by one above it: a VLAN, a bond, a VRF.
+fn below_others(place: &Place<'_>, store: &Netns, devices: &mut Vec<(&'static str, Netns)>) {
+    let (container, _) = place.container(["above-vlan", "vlan"], |container| {
+        container.link("eth0", store, "c-vlan").unwrap();
+        run(store, "link add link c-vlan name above-vlan type vlan id 9");
+        run(container, "link add link eth0 name vlan type vlan id 9");
+    });
+    devices.push(("a container by a VLAN on a selected interface", container));
+
+    let (container, _) = place.container(["above-bond", "eth0"], |container| {
+        container.link("eth0", store, "c-bond").unwrap();
+        run(store, "link add above-bond type bond mode balance-rr");
+        run(store, "link set c-bond down");
+        run(store, "link set c-bond master above-bond");
+    });
+    devices.push(("a container by a bond of a selected interface", container));
+
+    let (container, _) = place.container(["c-vrf", "eth0"], |container| {
+        container.link("eth0", store, "c-vrf").unwrap();
+        run(store, "link add above-vrf type vrf table 8");
+        run(store, "link set above-vrf up");
+        run(store, "link set c-vrf master above-vrf");
+        run(store, "route add default via 192.0.2.1 dev eth0 table 8");
+    });
+    devices.push(("a container by a VRF with a selected interface", container));
 }
 
 /// The kernel's version, as far as it tells what devices there are.
@@ -303,6 +331,8 @@ fn a_mail_by_any_device_or_protocol_of_the_kernel() {
     let (place, store) = (Place::of(&bed), bed.host(STORE).unwrap());
     let mut inside = Vec::new();
     containers(&place, store, &mut inside);
+    let mut selected = Vec::new();
+    below_others(&place, store, &mut selected);
     let (behind_nat, own) = place.container(["ctr0", "eth0"], |container| {
         container.link("eth0", store, "ctr0").unwrap();
     });
@@ -310,6 +340,13 @@ fn a_mail_by_any_device_or_protocol_of_the_kernel() {
     stacked(&bed, &place, &mut paths);
     for (name, container) in &inside {
         paths.push(Path::new(name, |host| datagram(container, client(host, Family::V4), MARK, |_| ())));
+    }
+    for (name, container) in &selected {
+        let send = |host: &str| {
+            let socket = container.run(|| UdpSocket::bind(("0.0.0.0", OTHER_PORT))).unwrap().unwrap();
+            let _dropped = socket.send_to(MARK, client(host, Family::V4));
+        };
+        paths.push(Path::new(name, send));
     }
     tunnels(&bed, &place, &mut paths);
     vpns(&bed, &place, &mut paths);

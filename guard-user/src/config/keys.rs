@@ -384,7 +384,9 @@ pub static KEYS: [Key; 51] = [
         kind: Kind::List,
         need: Need::Optional("any"),
         example: r#"["veth-mail"]"#,
-        meaning: "The packet enters or leaves the host by one of these. Written as in `host.interfaces`.",
+        meaning: "The packet enters or leaves the host by one of these, or by an interface above it: the bridge, bond, team or VRF \
+                  that it is a part of, a VLAN or another device that is made on it. All packets of the upper one count. Written \
+                  as in `host.interfaces`.",
     },
     Key {
         section: "pin.select",
