@@ -2,23 +2,22 @@
 //! looks at the US for the mark, whatever it is in, and its Belgian twin arrives.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+#[path = "support/mail.rs"]
+mod mail;
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use guard_tests::bed::{self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, STORE, US};
+use guard_tests::bed::{BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, STORE, US};
 use guard_tests::marked::{MARK, Marked};
 use guard_tests::netns::{HOST_INTERFACE, Netns};
 use guard_tests::packet::{Ethernet, Ipv4, Packet};
 use guard_tests::sockopt;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, SendFlags, SocketFlags, SocketType};
 
-/// Sends of each attempt.
-const COUNT: usize = 3;
+use mail::{BY_PORT, COUNT, client, datagram, v4};
 
-/// The mailbox by its service's port, on every address of the host.
-const BY_PORT: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
-    [pin.select]\nports = [\"udp/143\", \"tcp/143\"]\n";
 /// The mailbox by its host's addresses, whatever the protocol.
 const BY_ADDRESS: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
     [pin.select]\nsources = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n";
@@ -51,26 +50,6 @@ fn attempt(label: &str, config: &str, prepare: impl Fn(&Bed), send: impl Fn(&Bed
     assert!(belgium > 0, "the twin arrives");
     let is_it = |event: &serde_json::Value| event["verdict"] == "drop" && event["pins"][0] == "mail";
     bed.event(Duration::from_secs(5), "an event of the attempt", is_it).unwrap();
-}
-
-fn v4(host: &str) -> Ipv4Addr {
-    match bed::address(host, Family::V4).unwrap() {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => panic!("IPv4 was asked for"),
-    }
-}
-
-fn client(host: &str, family: Family) -> SocketAddr {
-    SocketAddr::new(bed::address(host, family).unwrap(), CLIENT_PORT)
-}
-
-/// A datagram of the mailbox's port, sent from this namespace.
-fn datagram(from: &Netns, to: SocketAddr, payload: &[u8], options: impl Fn(&UdpSocket) + Sync) {
-    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-    let socket = from.run(|| UdpSocket::bind((any, MAIL_PORT))).unwrap().unwrap();
-    options(&socket);
-    // That it is dropped shows as an error here.
-    let _dropped = socket.send_to(payload, to);
 }
 
 fn from_store(bed: &Bed, to: &str) {
@@ -271,6 +250,56 @@ fn a_container_behind_a_veth() {
         drop(daemon);
         bed.tell(&["detach"]).unwrap();
     }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_container_by_a_port_of_a_bridge_that_a_pin_selects() {
+    let bed = Bed::new("bridge-port").unwrap();
+    let container = Netns::new("container").unwrap();
+    let store = bed.host(STORE).unwrap();
+    container.link("eth0", store, "ctr0").unwrap();
+    store.forward().unwrap();
+    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
+    // Before it is a port, packets come in by the interface itself, and by the bridge afterwards.
+    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
+    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
+    let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
+    let [us, belgium] = arrive(&bed, send);
+    assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium}");
+    let pin = BY_HOST.replace("sources = [\"host\"]", "interfaces = [\"ctr0\"]");
+    bed.configure(&pin).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let holds = |when: &str| {
+        let [us, belgium] = arrive(&bed, send);
+        assert_eq!(us, 0, "with the mark in the US, {when}");
+        assert!(belgium > 0, "the twin arrives, {when}");
+    };
+    holds("by the interface");
+    store.ip(&["link", "add", "br0", "type", "bridge", "forward_delay", "0"]).unwrap();
+    store.ip(&["address", "flush", "dev", "ctr0"]).unwrap();
+    store.ip(&["link", "set", "ctr0", "master", "br0"]).unwrap();
+    // What the daemon does about that is to be done before there is a way.
+    let is_known = || {
+        let told = bed.ask(&[
+            "explain",
+            "--from",
+            "192.0.2.130:143",
+            "--to",
+            "203.0.113.10:40000",
+            "--forwarded",
+            "--iface",
+            "br0",
+            "--json",
+        ]);
+        told.ok().filter(|told| told.out.contains("forbidden")).map(drop)
+    };
+    guard_tests::proc::retry_until(Duration::from_secs(5), "explain knows it", is_known).unwrap();
+    store.ip(&["link", "set", "br0", "up"]).unwrap();
+    store.ip(&["address", "add", "192.0.2.129/25", "dev", "br0"]).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    container.ip(&["neigh", "flush", "dev", "eth0"]).unwrap();
+    holds("by the bridge");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::explain::frames::{Compared, Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
 use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, capture};
 use crate::inputs::{self, Inputs};
-use crate::kernel::{host_addresses, running};
+use crate::kernel::{Interface, host_addresses, running};
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 
 /// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
@@ -224,7 +224,13 @@ fn explainer(inputs: Inputs, interface: Option<&str>) -> Result<Explainer> {
         Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
     };
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
+    let selects = inputs.policy.pins.iter().any(|pin| !pin.select.interfaces.is_empty());
+    let below = match interface.filter(|_| selects) {
+        Some(name) => Interface::names_below(name).context("what is below the interface is not known")?,
+        None => Vec::new(),
+    };
     let explainer = Explainer::new(inputs.policy, inputs.database, named, interface)
+        .and_then(|explainer| explainer.with_interfaces_below(below))
         .map_err(|error| CliError::bad_input(error.to_string()))?
         .with_addresses(addresses)
         .with_quotas(quotas);

@@ -25,7 +25,8 @@ use crate::config::policy::{PortRange, Volume};
 /// What a policy's names stand for on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// Every network interface, guarded or not: index and name.
+    /// Every network interface, guarded or not: index and name, and its index once more with the name of each interface
+    /// below it, whose packets it has.
     pub interfaces: Vec<(u32, String)>,
     /// The cgroups that the policy names, those that are absent too.
     pub cgroups: Vec<CgroupFact>,

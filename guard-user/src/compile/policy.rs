@@ -320,18 +320,13 @@ const INTERFACES: Name = Name {
 
 fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
     table.any_interface = pins_where(pins, |pin| pin.select.interfaces.is_empty());
-    let mut selected: Vec<(u32, u64)> = host
-        .interfaces
-        .iter()
-        .map(|(index, name)| {
-            (
-                *index,
-                pins_where(pins, |pin| pin.select.interfaces.iter().any(|pattern| pattern.matches(name))),
-            )
-        })
-        .filter(|(index, pins)| *index != 0 && *pins != 0)
-        .collect();
-    selected.sort_unstable();
+    let mut selected = std::collections::BTreeMap::<u32, u64>::new();
+    for (index, name) in host.interfaces.iter().filter(|(index, _)| *index != 0) {
+        let pins = pins_where(pins, |pin| pin.select.interfaces.iter().any(|it| it.matches(name)));
+        if pins != 0 {
+            *selected.entry(*index).or_default() |= pins;
+        }
+    }
     if selected.len() > table.interfaces.len() {
         return Err(INTERFACES.full(selected.len(), table.interfaces.len()));
     }

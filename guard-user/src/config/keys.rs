@@ -188,7 +188,7 @@ pub static KEYS: [Key; 52] = [
         example: "true",
         meaning: "Whether `connect`, and sending a datagram to an address, fail with EPERM where every packet of it would be \
                   dropped. Else a process learns it with its first packet, see below. Leave it off where anything on this \
-                  host sends packets elsewhere than they were addressed to.",
+                  host sends packets elsewhere than they were addressed to. Turned on by a reload, it counts from the next start.",
     },
     Key {
         section: "approval",
@@ -394,7 +394,9 @@ pub static KEYS: [Key; 52] = [
         kind: Kind::List,
         need: Need::Optional("any"),
         example: r#"["veth-mail"]"#,
-        meaning: "The packet enters or leaves the host by one of these. Written as in `host.interfaces`.",
+        meaning: "The packet enters or leaves the host by one of these, or by an interface above it: the bridge, bond, team or VRF \
+                  that it is a part of, a VLAN or another device that is made on it. All packets of the upper one count. Written \
+                  as in `host.interfaces`.",
     },
     Key {
         section: "pin.select",

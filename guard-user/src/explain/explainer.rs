@@ -108,6 +108,20 @@ impl Explainer {
         self
     }
 
+    /// The same where these interfaces are below the one that the tables were compiled for.
+    ///
+    /// # Errors
+    /// Where a table is too small for the policy or the exemptions.
+    pub fn with_interfaces_below(mut self, names: Vec<String>) -> Result<Self, ExplainError> {
+        let upper = self.facts.interfaces.first().map(|(index, _)| *index);
+        self.facts
+            .interfaces
+            .extend(upper.into_iter().flat_map(|index| names.iter().map(move |it| (index, it.clone()))));
+        let kernel: Vec<KernelExemption> = self.exemptions.iter().map(|named| named.kernel.clone()).collect();
+        self.tables.policy = policy_table(&self.policy, &kernel, &self.facts, 1)?;
+        Ok(self)
+    }
+
     /// Whether exemptions may be open that could not be read.
     #[must_use]
     pub fn has_unread_exemptions(&self) -> bool {

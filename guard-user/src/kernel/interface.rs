@@ -14,6 +14,7 @@ use super::KernelError;
 use super::link_type::LinkType;
 use super::netlink::{Dump, Request, attributes, emit, value};
 use super::routes;
+use super::stacked::{self, Stacked};
 
 /// `RTM_NEWLINK` and `RTM_GETLINK` (linux/rtnetlink.h).
 const NEW_LINK: u16 = 16;
@@ -48,6 +49,8 @@ pub(super) struct Listed {
     pub(super) xdp_native: Option<u32>,
     /// Behind the driver.
     pub(super) xdp_generic: Option<u32>,
+    /// What it is stacked with.
+    pub(super) stacked: Stacked,
 }
 
 impl Listed {
@@ -70,6 +73,20 @@ impl Interface {
     pub fn all() -> Result<Vec<Self>, KernelError> {
         let listed = list().map_err(unlisted)?;
         Ok(listed.interfaces.into_values().map(|listed| listed.interface).collect())
+    }
+
+    /// The names of the interfaces below the one of this name, as [`ObservedInterface::below`] has them; none where it is not
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Netlink`] where the kernel does not answer.
+    ///
+    /// [`ObservedInterface::below`]: super::ObservedInterface::below
+    pub fn names_below(name: &str) -> Result<Vec<String>, KernelError> {
+        let listed = list().map_err(unlisted)?.interfaces;
+        let found = listed.values().find(|it| it.interface.name == name);
+        Ok(found.map(|it| names_below(it.interface.index, &listed)).unwrap_or_default())
     }
 
     /// The numbers of those by which a unicast route of any table but the local one leads, as far as 200 ms are enough to
@@ -134,6 +151,13 @@ pub(super) fn list() -> io::Result<List> {
     Ok(list)
 }
 
+/// The names of all interfaces below one.
+pub(super) fn names_below(index: u32, listed: &BTreeMap<u32, Listed>) -> Vec<String> {
+    let all = listed.iter().map(|(index, it)| (*index, it.stacked)).collect();
+    let below = stacked::below(index, &all);
+    below.iter().filter_map(|lower| listed.get(lower)).map(|it| it.interface.name.clone()).collect()
+}
+
 /// The interface of this index; `None` where the kernel says that there is none (`ENODEV`).
 pub(super) fn by_index(index: u32) -> io::Result<Option<Listed>> {
     let mut found = None;
@@ -174,6 +198,7 @@ fn request(index: u32) -> Vec<u8> {
 fn read(payload: &[u8]) -> Option<Listed> {
     let header = LinkHeader::parse(payload).ok()?;
     let (mut name, mut xdp_native, mut xdp_generic) = (None, None, None);
+    let mut stacked = Stacked::default();
     for attribute in attributes(payload.get(IFINFO..)?) {
         match attribute.kind() {
             IFNAME => name = Some(shown(value(attribute))),
@@ -186,12 +211,12 @@ fn read(payload: &[u8]) -> Option<Listed> {
                     }
                 }
             }
-            _ => {}
+            kind => stacked.take(kind, value(attribute)),
         }
     }
     let link_type = LinkType(header.link_layer_type.into());
     let interface = Interface { index: header.index, name: name?, link_type };
-    Some(Listed { interface, xdp_native, xdp_generic })
+    Some(Listed { interface, xdp_native, xdp_generic, stacked })
 }
 
 /// A name that ends with a zero byte, readable and one to one.

@@ -226,11 +226,6 @@ impl MemoryKernel {
         self.state().failures.clear();
     }
 
-    /// What it has counted.
-    pub(crate) fn set_counters(&self, counters: Counters) {
-        self.state().counters = counters;
-    }
-
     /// What exemptions have let through.
     pub(crate) fn spend(&self, slot: u16, bytes: u64) {
         let mut state = self.state();
@@ -333,9 +328,10 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let program = state.program;
-        let Told { addresses_unknown, failsafe } = state.told.clone();
+        let Told { addresses_unknown, failsafe, below } = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
+            below: below.get(&device.name).cloned().unwrap_or_default(),
             has_route: true,
             attachments: Hook::OF_PACKETS
                 .into_iter()

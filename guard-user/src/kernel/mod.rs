@@ -53,6 +53,7 @@ mod sending;
 mod socket_facts;
 pub mod sockets;
 mod spare;
+mod stacked;
 mod test_run;
 mod untagged;
 mod view;

@@ -77,6 +77,15 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     let named = of_entries.chain(notes.iter().map(|note| note.index));
     let (listed, unsure) = with_omitted(list, named, &memory.known, &mut blind);
     memory.look_at_routes(&mut blind);
+    let mut below: BTreeMap<u32, Vec<String>> =
+        listed.keys().map(|&index| (index, interface::names_below(index, &listed))).collect();
+    if !unsure.is_empty() {
+        // What can't be asked for may lie below as it did.
+        for (index, names) in &mut below {
+            let known = memory.known.get(index).into_iter().flat_map(|known| &known.below);
+            names.extend(known.cloned());
+        }
+    }
     let chains = chains(listed, !notes.is_empty(), &mut blind);
 
     let met = chains.iter().flat_map(Chains::programs).collect();
@@ -96,7 +105,9 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
         }
         let sent_before = memory.sent_before.get(&interface.index).copied();
         let other_guards = chains.other_guards(&memory.programs);
-        let observed = ObservedInterface { interface, has_route, attachments, sent_before, other_guards };
+        let below = below.remove(&interface.index).unwrap_or_default();
+        let observed =
+            ObservedInterface { interface, below, has_route, attachments, sent_before, other_guards };
         interfaces.insert(observed.interface.index, observed);
     }
     for &index in &unsure {
@@ -407,7 +418,7 @@ mod tests {
 
     fn listed(index: u32, name: &str, program: u32) -> Listed {
         let interface = Interface { index, name: name.to_owned(), link_type: LinkType::ETHERNET };
-        Listed { interface, xdp_native: Some(program), xdp_generic: None }
+        Listed { interface, xdp_native: Some(program), xdp_generic: None, stacked: Default::default() }
     }
 
     #[test]

@@ -32,6 +32,8 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Scenario, "tcpdump", "tcpdump"),
     (Purpose::Vm, "ip", "iproute2"),
     (Purpose::Vm, "tc", "iproute2"),
+    (Purpose::Vm, "nft", "nftables"),
+    (Purpose::Vm, "wg", "wireguard-tools"),
     (Purpose::Vm, "xz", "xz-utils"),
     (Purpose::Fresh, "debootstrap", "debootstrap"),
     (Purpose::Fresh, "git", "git"),

@@ -15,7 +15,7 @@ use super::kernel::Kernel;
 use crate::{run, suites::Suite, workspace};
 
 /// Programs of this machine that the tests may call in the guest; busybox has weaker ones.
-const HOST_PROGRAMS: [&str; 2] = ["ip", "tc"];
+const HOST_PROGRAMS: [&str; 4] = ["ip", "nft", "tc", "wg"];
 /// Where names of users and groups come from. Without these files the C library does not say that a user has no name
 /// but that it can't tell, and the daemon loads nothing from a user whom it can't tell.
 const NAMES: [(&str, &str); 2] =

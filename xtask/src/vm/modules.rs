@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// What the suites use: the hooks, the kinds of device that packets pass, the lists of sockets, and a file system that
-/// lies over others.
-const WANTED: [&str; 17] = [
+/// What the suites use: the hooks, the kinds of device and of protocol that packets pass, what rewrites their addresses, the
+/// lists of sockets, and a file system that lies over others.
+const WANTED: [&str; 31] = [
     "sch_ingress",
     "cls_bpf",
     "act_bpf",
@@ -12,13 +12,27 @@ const WANTED: [&str; 17] = [
     "tun",
     "dummy",
     "8021q",
+    "bonding",
     "bridge",
+    "ipvlan",
+    "macvlan",
+    "vrf",
     "vxlan",
     "geneve",
     "ip_gre",
     "ipip",
     "sit",
     "wireguard",
+    "esp4",
+    "xfrm_user",
+    "crypto_null",
+    "authenc",
+    "sctp",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_masq",
+    "nft_nat",
     "tcp_diag",
     "udp_diag",
     "overlay",

@@ -87,7 +87,7 @@ fn base() -> &'static Policy {
 
 /// The host that all policies are for.
 pub(crate) fn host() -> HostFacts {
-    let interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1"), (4, "wg0"), (900_001, "tun1")];
+    let interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1"), (4, "wg0"), (4, "eth1"), (900_001, "tun1")];
     let cgroups = [
         ("a", Some(11), 1),
         ("a/b", Some(1 << 40), 2),

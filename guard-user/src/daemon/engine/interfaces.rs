@@ -138,7 +138,12 @@ impl Interfaces {
     /// Index and name of every interface; `None` before the first look.
     pub(super) fn facts(&self) -> Option<Vec<(u32, String)>> {
         let all = self.observed.as_ref()?.interfaces.iter();
-        Some(all.map(|it| (it.interface.index, it.interface.name.clone())).collect())
+        let names = |it: &ObservedInterface| {
+            let index = it.interface.index;
+            let names = std::iter::once(&it.interface.name).chain(&it.below);
+            names.map(move |name| (index, name.clone())).collect::<Vec<_>>()
+        };
+        Some(all.flat_map(names).collect())
     }
 
     /// The network namespace in which calls may be refused of which every packet would be dropped.

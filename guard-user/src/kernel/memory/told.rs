@@ -1,8 +1,11 @@
 //! What the kernel in memory tells as its test wants it.
 
+use std::collections::BTreeMap;
+
 use guard_common::abi::FailsafeUse;
 
 use super::MemoryKernel;
+use crate::kernel::Counters;
 
 /// What it tells.
 #[derive(Clone, Debug, Default)]
@@ -11,12 +14,24 @@ pub(super) struct Told {
     pub(super) addresses_unknown: Option<String>,
     /// What failsafe rules have let pass.
     pub(super) failsafe: Option<Vec<FailsafeUse>>,
+    /// The names of interfaces below others, by the upper one's name.
+    pub(super) below: BTreeMap<String, Vec<String>>,
 }
 
 impl MemoryKernel {
     /// Why the programs do not know all addresses of the host.
     pub(crate) fn lose_addresses(&self, why: Option<&str>) {
         self.state().told.addresses_unknown = why.map(str::to_owned);
+    }
+
+    /// An interface is put below another one.
+    pub(crate) fn put_below(&self, lower: &str, upper: &str) {
+        self.state().told.below.entry(upper.to_owned()).or_default().push(lower.to_owned());
+    }
+
+    /// What it has counted.
+    pub(crate) fn set_counters(&self, counters: Counters) {
+        self.state().counters = counters;
     }
 
     /// The first failsafe rule had too little left for a packet at this time.

@@ -15,6 +15,9 @@ use crate::geo::{GeoDb, Info, Runs};
 /// A policy with one pin on these interfaces.
 pub(super) const CONFIG: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+/// The same for what comes in or leaves by an interface that is not guarded.
+pub(super) const BY_PORT: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     action = \"drop\"\nselect.interfaces = [\"port0\"]\n";
 /// The same for one interface by its name.
 pub(super) const ONE: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";

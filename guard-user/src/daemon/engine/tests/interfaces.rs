@@ -1,7 +1,7 @@
 //! What is guarded, and what lets it go.
 
 use super::super::{Input, Sight};
-use super::inputs::{CGROUP, CONFIG, ONE, STOR};
+use super::inputs::{BY_PORT, CGROUP, CONFIG, ONE, STOR};
 use super::world::{Part, World};
 use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
@@ -20,6 +20,19 @@ fn interfaces_that_the_config_names_are_guarded_and_others_listed() {
     assert_eq!(guarded(&world), ["eth0", "eth1"]);
     let status = world.status();
     assert_eq!((status.health, status.unguarded), (Health::Guarding, vec!["other0".to_owned()]));
+}
+
+#[test]
+fn a_pin_by_interface_is_published_anew_where_that_comes_to_lie_below_another() {
+    for (config, anew) in [(BY_PORT, 1), (CONFIG, 0)] {
+        let mut world = World::new(config, &["eth0", "port0"]);
+        world.settle();
+        let before = world.kernel.published();
+        world.kernel.put_below("port0", "eth0");
+        world.step(Input::Changed);
+        world.settle();
+        assert_eq!(world.kernel.published() - before, anew);
+    }
 }
 
 #[test]

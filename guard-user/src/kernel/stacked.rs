@@ -1,0 +1,117 @@
+//! Which interfaces are stacked on which: what comes in by a port of a bridge and is for the host comes in by the bridge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::netlink::{attributes, number, value};
+
+/// `IFLA_LINK`, `IFLA_MASTER`, `IFLA_LINKINFO` and `IFLA_LINK_NETNSID` (linux/if_link.h).
+const LINK: u16 = 5;
+const MASTER: u16 = 10;
+const LINKINFO: u16 = 18;
+const LINK_NETNSID: u16 = 37;
+/// `IFLA_INFO_KIND` (linux/if_link.h).
+const INFO_KIND: u16 = 1;
+/// Kinds whose `IFLA_LINK` is the other end of a pair, and nothing below.
+const PAIRS: [&[u8]; 3] = [b"veth", b"netkit", b"vxcan"];
+
+/// What the kernel says of the interfaces above and below one, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stacked {
+    /// The bridge, bond, team or VRF that it is a part of.
+    master: Option<u32>,
+    /// The one that it is made on, as a VLAN is, or the other end of a pair.
+    link: Option<u32>,
+    /// That number is one of another network namespace.
+    is_elsewhere: bool,
+    is_pair: bool,
+}
+
+impl Stacked {
+    /// Takes an attribute of an interface, where it is about this. Numbers are in the host's byte order.
+    pub(super) fn take(&mut self, kind: u16, bytes: &[u8]) {
+        match kind {
+            MASTER => self.master = number(bytes),
+            LINK => self.link = number(bytes),
+            LINK_NETNSID => self.is_elsewhere = true,
+            LINKINFO => {
+                let kinds = attributes(bytes).filter(|attribute| attribute.kind() == INFO_KIND);
+                self.is_pair = kinds
+                    .map(|kind| value(kind).strip_suffix(b"\0").unwrap_or_else(|| value(kind)))
+                    .any(|kind| PAIRS.contains(&kind));
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of the interface that it is made on.
+    const fn made_on(self) -> Option<u32> {
+        if self.is_elsewhere || self.is_pair { None } else { self.link }
+    }
+}
+
+/// The numbers of all interfaces below one: parts of it, what it is made on, and what is below those.
+pub(super) fn below(index: u32, all: &BTreeMap<u32, Stacked>) -> BTreeSet<u32> {
+    let mut below = BTreeSet::new();
+    let mut next = vec![index];
+    while let Some(upper) = next.pop() {
+        let parts = all.iter().filter(|(_, it)| it.master == Some(upper)).map(|(part, _)| *part);
+        let made_on = all.get(&upper).and_then(|it| it.made_on());
+        for lower in parts.chain(made_on).filter(|lower| *lower != index) {
+            if below.insert(lower) {
+                next.push(lower);
+            }
+        }
+    }
+    below
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_is_found_through_all_that_lies_between() {
+        let none = Stacked::default();
+        let part_of = |master| Stacked { master: Some(master), ..none };
+        let on = |link| Stacked { link: Some(link), ..none };
+        let [eth0, eth1, bond, vlan, bridge, tap, elsewhere, veth] = [1, 2, 3, 4, 5, 6, 7, 8];
+        let all = BTreeMap::from([
+            (eth0, part_of(bond)),
+            (eth1, part_of(bond)),
+            (bond, none),
+            (vlan, Stacked { master: Some(bridge), ..on(bond) }),
+            (bridge, none),
+            (tap, part_of(bridge)),
+            (elsewhere, Stacked { is_elsewhere: true, ..on(eth0) }),
+            (veth, Stacked { is_pair: true, ..on(eth0) }),
+        ]);
+        assert_eq!(below(bridge, &all), [eth0, eth1, bond, vlan, tap].into());
+        assert_eq!(below(vlan, &all), [eth0, eth1, bond].into());
+        for nothing in [eth0, eth1, tap, elsewhere, veth, 99] {
+            assert_eq!(below(nothing, &all), [].into(), "{nothing}");
+        }
+        // A circle ends, and an interface is not below itself.
+        let circle = BTreeMap::from([(1, on(2)), (2, on(1)), (3, on(3))]);
+        assert_eq!((below(1, &circle), below(3, &circle)), ([2].into(), [].into()));
+    }
+
+    #[test]
+    fn attributes_of_the_kernel_are_read() {
+        let attribute = |kind: u16, bytes: &[u8]| {
+            let length = u16::try_from(4 + bytes.len()).unwrap().to_ne_bytes();
+            let mut whole = [&length[..], &kind.to_ne_bytes(), bytes].concat();
+            whole.resize(whole.len().next_multiple_of(4), 0);
+            whole
+        };
+        let mut read = Stacked::default();
+        read.take(LINK, &7_u32.to_ne_bytes());
+        read.take(MASTER, &9_u32.to_ne_bytes());
+        read.take(LINKINFO, &attribute(INFO_KIND, b"vlan\0"));
+        assert_eq!((read.made_on(), read.master), (Some(7), Some(9)));
+        read.take(LINKINFO, &attribute(INFO_KIND, b"veth\0"));
+        assert_eq!(read.made_on(), None);
+        read.take(LINKINFO, &attribute(INFO_KIND, b"vlan\0"));
+        read.take(LINK_NETNSID, &0_u32.to_ne_bytes());
+        assert_eq!(read.made_on(), None);
+    }
+}
