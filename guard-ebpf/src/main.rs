@@ -17,8 +17,8 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    carries, connects, ends, forks, frees, made, maps, may_go_by_v4, may_go_by_v6, may_set, opens, overflowed, sends,
-    tc_code, used, uses, xdp_code,
+    carries, connects, ends, forks, frees, made, maps, may_go_by_v4, may_go_by_v6, may_set, opens,
+    overflowed, sends, tc_code, used, uses, xdp_code,
 };
 use guard_ebpf::judge::judge;
 

@@ -16,9 +16,10 @@ use guard_user::config::{self, Surroundings};
 use guard_user::kernel::{KernelError, LinuxKernel};
 use support::{CLIENT, PinPlace, geo};
 
-/// By which interface a packet came in: by none, or by the loopback.
+/// By which interface a packet came in: by none, by the loopback interface, or by another.
 const MADE_HERE: u32 = 0;
-const FORWARDED: u32 = 1;
+const BY_LOOPBACK: u32 = 1;
+const FORWARDED: u32 = 2;
 
 #[test]
 #[ignore = "needs root and BPF"]
@@ -43,6 +44,7 @@ fn the_host_is_known_by_what_it_makes_and_by_its_addresses() {
     };
     // What the host makes is its own before any address is known.
     assert_eq!(leaves(&kernel, own, MADE_HERE), Reason::Forbidden);
+    assert_eq!(leaves(&kernel, own, BY_LOOPBACK), Reason::Forbidden);
     assert_eq!(leaves(&kernel, own, FORWARDED), Reason::Untagged);
     assert_eq!(comes_in(&kernel, own), Reason::Untagged);
     kernel.know_addresses(&[IpAddr::from(own).into()].into()).unwrap();

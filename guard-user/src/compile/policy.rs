@@ -58,6 +58,7 @@ fn is_known_early(pin: &Pin) -> bool {
         && select.interfaces.is_empty()
         && select.marks.is_empty()
         && select.volumes.is_empty()
+        && select.direction == Direction::Unknown
 }
 
 fn bits_where<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {

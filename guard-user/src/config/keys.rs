@@ -8,7 +8,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 52] = [
+pub static KEYS: [Key; 53] = [
     Key {
         section: "host",
         name: "interfaces",

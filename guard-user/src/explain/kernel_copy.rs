@@ -60,8 +60,12 @@ impl KernelCopy {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
             .map_err(failed("mount a BPF file system of its own"))?;
-        let mut kernel =
-            LinuxKernel::open_with(Path::new(PIN_PATH), CpuUse::of_this_kernel(), FrameSource::TestRuns, Calls::Noted)?;
+        let mut kernel = LinuxKernel::open_with(
+            Path::new(PIN_PATH),
+            CpuUse::of_this_kernel(),
+            FrameSource::TestRuns,
+            Calls::Noted,
+        )?;
         let tables = explainer.tables();
         kernel.know_addresses(&tables.addresses)?;
         kernel.publish(&tables.policy, Some(&tables.geo))?;

@@ -14,7 +14,7 @@ use super::KernelError;
 use super::link_type::LinkType;
 use super::netlink::{Dump, Request, attributes, emit, value};
 use super::routes;
-use super::stacked::{self, Stacked};
+use super::stacked::{Stack, Stacked};
 
 /// `RTM_NEWLINK` and `RTM_GETLINK` (linux/rtnetlink.h).
 const NEW_LINK: u16 = 16;
@@ -86,7 +86,7 @@ impl Interface {
     pub fn names_below(name: &str) -> Result<Vec<String>, KernelError> {
         let listed = list().map_err(unlisted)?.interfaces;
         let found = listed.values().find(|it| it.interface.name == name);
-        Ok(found.map(|it| names_below(it.interface.index, &listed)).unwrap_or_default())
+        Ok(found.map(|it| names_below(it.interface.index, &stack(&listed), &listed)).unwrap_or_default())
     }
 
     /// The numbers of those by which a unicast route of any table but the local one leads, as far as 200 ms are enough to
@@ -151,10 +151,14 @@ pub(super) fn list() -> io::Result<List> {
     Ok(list)
 }
 
+/// Which of these lie below which.
+pub(super) fn stack(listed: &BTreeMap<u32, Listed>) -> Stack {
+    Stack::of(listed.iter().map(|(index, it)| (*index, it.stacked)))
+}
+
 /// The names of all interfaces below one.
-pub(super) fn names_below(index: u32, listed: &BTreeMap<u32, Listed>) -> Vec<String> {
-    let all = listed.iter().map(|(index, it)| (*index, it.stacked)).collect();
-    let below = stacked::below(index, &all);
+pub(super) fn names_below(index: u32, stack: &Stack, listed: &BTreeMap<u32, Listed>) -> Vec<String> {
+    let below = stack.below(index);
     below.iter().filter_map(|lower| listed.get(lower)).map(|it| it.interface.name.clone()).collect()
 }
 

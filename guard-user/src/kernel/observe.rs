@@ -77,8 +77,9 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     let named = of_entries.chain(notes.iter().map(|note| note.index));
     let (listed, unsure) = with_omitted(list, named, &memory.known, &mut blind);
     memory.look_at_routes(&mut blind);
+    let stack = interface::stack(&listed);
     let mut below: BTreeMap<u32, Vec<String>> =
-        listed.keys().map(|&index| (index, interface::names_below(index, &listed))).collect();
+        listed.keys().map(|&index| (index, interface::names_below(index, &stack, &listed))).collect();
     if !unsure.is_empty() {
         // What can't be asked for may lie below as it did.
         for (index, names) in &mut below {

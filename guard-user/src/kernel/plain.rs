@@ -108,7 +108,14 @@ mod tests {
         packed!(Event { key: size_of::<FlowKey>(), record: size_of::<FlowRecord>(), outer_dst: 16 });
         packed!(Process { cgroup: 8, pid: 4, thread: 4, uid: 4, pad: 4, command: 16 });
         packed!(Party { state: 8, cgroup: 8, uid: 4, pad: 4, cgroups: 64 });
-        packed!(SocketFacts { maker: 40, sender: 40, parties: 2 * 88, everybody: 8 });
+        packed!(SocketFacts {
+            maker: 40,
+            sender: 40,
+            parties: 2 * 88,
+            everybody: 8,
+            original: 8,
+            connected: 8
+        });
         packed!(Carrier { volumes: 8, since_ns: 8 });
         packed!(FileKey { inode: 8, device: 4, generation: 4 });
         packed!(UntaggedRecord { count: 16, process: 40 });

@@ -49,20 +49,38 @@ impl Stacked {
     }
 }
 
-/// The numbers of all interfaces below one: parts of it, what it is made on, and what is below those.
-pub(super) fn below(index: u32, all: &BTreeMap<u32, Stacked>) -> BTreeSet<u32> {
-    let mut below = BTreeSet::new();
-    let mut next = vec![index];
-    while let Some(upper) = next.pop() {
-        let parts = all.iter().filter(|(_, it)| it.master == Some(upper)).map(|(part, _)| *part);
-        let made_on = all.get(&upper).and_then(|it| it.made_on());
-        for lower in parts.chain(made_on).filter(|lower| *lower != index) {
-            if below.insert(lower) {
-                next.push(lower);
+/// Which interfaces lie directly below each, by number.
+#[derive(Debug, Default)]
+pub(super) struct Stack(BTreeMap<u32, Vec<u32>>);
+
+impl Stack {
+    /// Of what the kernel says of each interface.
+    pub(super) fn of(all: impl Iterator<Item = (u32, Stacked)>) -> Self {
+        let mut stack = Self::default();
+        for (index, it) in all {
+            if let Some(master) = it.master {
+                stack.0.entry(master).or_default().push(index);
+            }
+            if let Some(lower) = it.made_on() {
+                stack.0.entry(index).or_default().push(lower);
             }
         }
+        stack
     }
-    below
+
+    /// The numbers of all interfaces below one: parts of it, what it is made on, and what is below those.
+    pub(super) fn below(&self, index: u32) -> BTreeSet<u32> {
+        let mut below = BTreeSet::new();
+        let mut next = vec![index];
+        while let Some(upper) = next.pop() {
+            for &lower in self.0.get(&upper).into_iter().flatten().filter(|lower| **lower != index) {
+                if below.insert(lower) {
+                    next.push(lower);
+                }
+            }
+        }
+        below
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +93,7 @@ mod tests {
         let part_of = |master| Stacked { master: Some(master), ..none };
         let on = |link| Stacked { link: Some(link), ..none };
         let [eth0, eth1, bond, vlan, bridge, tap, elsewhere, veth] = [1, 2, 3, 4, 5, 6, 7, 8];
-        let all = BTreeMap::from([
+        let all = [
             (eth0, part_of(bond)),
             (eth1, part_of(bond)),
             (bond, none),
@@ -84,15 +102,16 @@ mod tests {
             (tap, part_of(bridge)),
             (elsewhere, Stacked { is_elsewhere: true, ..on(eth0) }),
             (veth, Stacked { is_pair: true, ..on(eth0) }),
-        ]);
-        assert_eq!(below(bridge, &all), [eth0, eth1, bond, vlan, tap].into());
-        assert_eq!(below(vlan, &all), [eth0, eth1, bond].into());
+        ];
+        let stack = Stack::of(all.into_iter());
+        assert_eq!(stack.below(bridge), [eth0, eth1, bond, vlan, tap].into());
+        assert_eq!(stack.below(vlan), [eth0, eth1, bond].into());
         for nothing in [eth0, eth1, tap, elsewhere, veth, 99] {
-            assert_eq!(below(nothing, &all), [].into(), "{nothing}");
+            assert_eq!(stack.below(nothing), [].into(), "{nothing}");
         }
         // A circle ends, and an interface is not below itself.
-        let circle = BTreeMap::from([(1, on(2)), (2, on(1)), (3, on(3))]);
-        assert_eq!((below(1, &circle), below(3, &circle)), ([2].into(), [].into()));
+        let circle = Stack::of([(1, on(2)), (2, on(1)), (3, on(3))].into_iter());
+        assert_eq!((circle.below(1), circle.below(3)), ([2].into(), [].into()));
     }
 
     #[test]
