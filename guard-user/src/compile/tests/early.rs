@@ -86,6 +86,6 @@ fn no_packet_passes_of_a_call_that_is_refused() {
     }
     let seen = seen.into_inner();
     for outcome in [("refused", "drop"), ("left", "drop"), ("left", "pass")] {
-        assert!(seen.get(&outcome).is_some_and(|times| *times > 50), "{outcome:?} is rare: {seen:?}");
+        assert!(seen.get(&outcome).is_some_and(|times| *times > 10), "{outcome:?} is rare: {seen:?}");
     }
 }
