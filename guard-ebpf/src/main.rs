@@ -59,27 +59,55 @@ pub fn sock_create(context: SockContext) -> i32 {
     ALLOWED
 }
 
-/// A process connects an IPv4 socket: with an answer of 0 the call fails with `EPERM`.
+/// A process connects an IPv4 socket.
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(context: SockAddrContext) -> i32 {
+    connects(&context);
+    ALLOWED
+}
+
+/// A process connects an IPv6 socket.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(context: SockAddrContext) -> i32 {
+    connects(&context);
+    ALLOWED
+}
+
+/// A process sends an IPv4 datagram to an address.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(context: SockAddrContext) -> i32 {
+    used(&context);
+    ALLOWED
+}
+
+/// A process sends an IPv6 datagram to an address.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(context: SockAddrContext) -> i32 {
+    used(&context);
+    ALLOWED
+}
+
+/// As [`connect4`], in its place where the config has calls refused: with an answer of 0 the call fails with `EPERM`.
+#[cgroup_sock_addr(connect4)]
+pub fn refuse_connect4(context: SockAddrContext) -> i32 {
     i32::from(!connects(&context) || may_go_by_v4(Hook::Connect, &context))
 }
 
-/// A process connects an IPv6 socket: likewise.
+/// Likewise for [`connect6`].
 #[cgroup_sock_addr(connect6)]
-pub fn connect6(context: SockAddrContext) -> i32 {
+pub fn refuse_connect6(context: SockAddrContext) -> i32 {
     i32::from(!connects(&context) || may_go_by_v6(Hook::Connect, &context))
 }
 
-/// A process sends an IPv4 datagram to an address: likewise.
+/// Likewise for [`sendmsg4`].
 #[cgroup_sock_addr(sendmsg4)]
-pub fn sendmsg4(context: SockAddrContext) -> i32 {
+pub fn refuse_sendmsg4(context: SockAddrContext) -> i32 {
     i32::from(used(&context).is_none() || may_go_by_v4(Hook::Sendmsg, &context))
 }
 
-/// A process sends an IPv6 datagram to an address: likewise.
+/// Likewise for [`sendmsg6`].
 #[cgroup_sock_addr(sendmsg6)]
-pub fn sendmsg6(context: SockAddrContext) -> i32 {
+pub fn refuse_sendmsg6(context: SockAddrContext) -> i32 {
     i32::from(used(&context).is_none() || may_go_by_v6(Hook::Sendmsg, &context))
 }
 

@@ -31,17 +31,6 @@ static PREEMPTIBLE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TEST_RUNS: Global<u32> = Global::new(0);
 
-/// 1 where calls of processes are judged, else 0: then the programs that note who makes them are small.
-#[unsafe(no_mangle)]
-static JUDGES_CALLS: Global<u32> = Global::new(0);
-
-/// Whether calls of processes are judged.
-#[inline(always)]
-#[must_use]
-pub fn judges_calls() -> bool {
-    JUDGES_CALLS.load() != 0
-}
-
 /// Whether frames of test runs alone are judged.
 #[inline(always)]
 #[must_use]

@@ -24,7 +24,6 @@ use crate::counters::{add_shared, lost};
 use crate::generation::Generation;
 use crate::maps::{FLOWS, HOST_ADDRESSES, OUTCOMES, TOTAL_COUNTS};
 use crate::records;
-use crate::scratch::judges_calls;
 use crate::subprograms::{NOTHING, borderguard_place, borderguard_place_through_nat64};
 
 /// Protocols of which calls are refused, TCP and UDP (IANA protocol numbers). What others send is left to the packets.
@@ -57,9 +56,6 @@ pub fn may_go_by_v6(hook: Hook, context: &SockAddrContext) -> bool {
 
 #[inline(always)]
 fn may_go(hook: Hook, context: &SockAddrContext, address: impl FnOnce(*const bpf_sock_addr) -> Addr) -> bool {
-    if !judges_calls() {
-        return true;
-    }
     let call = context.sock_addr;
     let Some(generation) = Generation::live() else { return true };
     let Some(policy) = generation.policy() else { return true };

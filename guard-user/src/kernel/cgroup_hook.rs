@@ -25,7 +25,7 @@ impl CgroupHook {
     pub const OF_SOCKETS: [Self; 5] =
         [Self::SockCreate, Self::Connect4, Self::Connect6, Self::Sendmsg4, Self::Sendmsg6];
 
-    /// The name of its program in the embedded object, which names it in entries and messages too.
+    /// Its name in entries and messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -35,6 +35,17 @@ impl CgroupHook {
             Self::Connect6 => "connect6",
             Self::Sendmsg4 => "sendmsg4",
             Self::Sendmsg6 => "sendmsg6",
+        }
+    }
+
+    /// The name of its program in the embedded object.
+    pub(super) const fn program(self, calls: Calls) -> &'static str {
+        match (calls, self) {
+            (Calls::Judged, Self::Connect4) => "refuse_connect4",
+            (Calls::Judged, Self::Connect6) => "refuse_connect6",
+            (Calls::Judged, Self::Sendmsg4) => "refuse_sendmsg4",
+            (Calls::Judged, Self::Sendmsg6) => "refuse_sendmsg6",
+            _ => self.name(),
         }
     }
 
@@ -54,4 +65,13 @@ impl CgroupHook {
     pub(super) fn of_attach_type(attach_type: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|hook| hook.attach_type() == attach_type)
     }
+}
+
+/// What the programs at `connect` and `sendmsg` do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// They note who calls.
+    Noted,
+    /// They refuse what the live policy wants refused, too: some 150,000 verified instructions each.
+    Judged,
 }

@@ -76,7 +76,7 @@ pub use api::{
     ObservedInterface, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
 };
 pub use carriers::Carriers;
-pub use cgroup_hook::CgroupHook;
+pub use cgroup_hook::{Calls, CgroupHook};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
@@ -138,15 +138,6 @@ pub enum FrameSource {
     TestRuns,
 }
 
-/// What the programs at `connect` and `sendmsg` do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calls {
-    /// They note who calls.
-    Noted,
-    /// They refuse what the live policy wants refused, too: some 150,000 verified instructions each.
-    Judged,
-}
-
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct LinuxKernel {
@@ -164,6 +155,8 @@ pub struct LinuxKernel {
     test_run: Mutex<()>,
     /// Ids of the loaded programs.
     current: BTreeSet<u32>,
+    /// What those at calls do.
+    calls: Calls,
     /// Why the kernel does not take programs of cgroups, by hook.
     refused_on_cgroups: BTreeMap<CgroupHook, String>,
     on_functions: OnFunctions,
@@ -232,7 +225,6 @@ impl LinuxKernel {
         }
         let shared = u32::from(cpus == CpuUse::Shared);
         let test_runs = u32::from(frames == FrameSource::TestRuns);
-        let judges_calls = u32::from(calls == Calls::Judged);
         // Where it does not tell, the programs that look there are refused.
         let places = kernel_types::places().map(Option::unwrap_or_default);
         let mut loader = EbpfLoader::new();
@@ -241,8 +233,7 @@ impl LinuxKernel {
             .btf(None)
             .default_map_pin_directory(folder::maps(pin_path))
             .override_global("PREEMPTIBLE", &shared, true)
-            .override_global("TEST_RUNS", &test_runs, true)
-            .override_global("JUDGES_CALLS", &judges_calls, true);
+            .override_global("TEST_RUNS", &test_runs, true);
         for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
             loader.override_global(name, place, true);
         }
@@ -251,7 +242,7 @@ impl LinuxKernel {
         }
         let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
         load_programs(&mut ebpf)?;
-        let refused_on_cgroups = load_on_cgroups(&mut ebpf);
+        let refused_on_cgroups = load_on_cgroups(&mut ebpf, calls);
         let maps = Maps::open(pin_path)?;
         let live = maps.live()?;
         if found != Found::All {
@@ -269,6 +260,7 @@ impl LinuxKernel {
         let mut kernel = Self {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
+            calls,
             refused_on_cgroups,
             on_functions: OnFunctions::default(),
             ebpf,
@@ -324,9 +316,9 @@ impl LinuxKernel {
         let mut counts = Vec::new();
         let of_cgroups =
             CgroupHook::ALL.into_iter().filter(|hook| !self.refused_on_cgroups.contains_key(hook));
-        let of_cgroups = of_cgroups.map(CgroupHook::name);
-        for name in hooks::programs().chain(of_cgroups) {
-            let count = info(&self.ebpf, name)?.verified_instruction_count();
+        let of_cgroups = of_cgroups.map(|hook| (hook.name(), hook.program(self.calls)));
+        for (name, program) in hooks::programs().map(|name| (name, name)).chain(of_cgroups) {
+            let count = info(&self.ebpf, program)?.verified_instruction_count();
             counts.extend(count.map(|count| (name, count)));
         }
         Ok(counts)
@@ -406,15 +398,16 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), KernelError> {
 
 /// Loads the programs of cgroups; why the kernel refuses some of them, by hook. A kernel that refuses them is guarded
 /// at its interfaces all the same.
-fn load_on_cgroups(ebpf: &mut Ebpf) -> BTreeMap<CgroupHook, String> {
+fn load_on_cgroups(ebpf: &mut Ebpf, calls: Calls) -> BTreeMap<CgroupHook, String> {
     let load = |hook: CgroupHook| {
-        let loaded = match ebpf.program_mut(hook.name()) {
+        let name = hook.program(calls);
+        let loaded = match ebpf.program_mut(name) {
             Some(aya::programs::Program::CgroupSockopt(program)) => program.load(),
             Some(aya::programs::Program::CgroupSock(program)) => program.load(),
             Some(aya::programs::Program::CgroupSockAddr(program)) => program.load(),
-            _ => return Some((hook, missing_program(hook.name()).to_string())),
+            _ => return Some((hook, missing_program(name).to_string())),
         };
-        let refused = loaded.map_err(|error| KernelError::of_program(hook.name(), error)).err()?;
+        let refused = loaded.map_err(|error| KernelError::of_program(name, error)).err()?;
         Some((hook, refused.to_string()))
     };
     CgroupHook::ALL.into_iter().filter_map(load).collect()

@@ -45,7 +45,8 @@ impl LinuxKernel {
     /// Looks at every link of ours of these hooks.
     pub(super) fn look_at_cgroups(&self, hooks: &[CgroupHook]) -> Result<Vec<CgroupAttachment>, KernelError> {
         let attachment = |found: Found| {
-            let current = info(&self.ebpf, found.link.hook.name()).ok().map(|program| program.id());
+            let current =
+                info(&self.ebpf, found.link.hook.program(self.calls)).ok().map(|program| program.id());
             CgroupAttachment {
                 hook: found.link.hook,
                 link: found.link.id,
@@ -213,13 +214,14 @@ impl LinuxKernel {
         if let Some(why) = self.refused_on_cgroups.get(&hook) {
             return Err(KernelError::CgroupProgram { hook: hook.name(), why: why.clone() });
         }
-        let fd = match self.ebpf.program(hook.name()) {
+        let name = hook.program(self.calls);
+        let fd = match self.ebpf.program(name) {
             Some(Program::CgroupSockopt(program)) => program.fd(),
             Some(Program::CgroupSock(program)) => program.fd(),
             Some(Program::CgroupSockAddr(program)) => program.fd(),
-            _ => return Err(missing_program(hook.name())),
+            _ => return Err(missing_program(name)),
         };
-        fd.map_err(|error| KernelError::of_program(hook.name(), error))
+        fd.map_err(|error| KernelError::of_program(name, error))
     }
 }
 
