@@ -457,7 +457,7 @@ pub struct PolicyTable {
     /// Padding up to 8 bytes, zero.
     pub pad: u32,
     /// Pins that drop and of whose selectors all is known when a process connects or sends: those of no source address
-    /// but the host's, and of no source port, interface, mark or volume.
+    /// but the host's, and of no source port, interface, mark, volume or direction.
     pub known_early: u64,
     /// Cookie of the network namespace (`SO_NETNS_COOKIE`) in which calls are refused of which every packet would be
     /// dropped; 0: in none.

@@ -15,7 +15,7 @@ use crate::packet::{Fault, MAX_LAYERS, Packet, Parsed};
 use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
-pub use early::{Call, caller_pins, refusing};
+pub use early::{CALL_PROTOCOLS, Call, caller_pins, refusing};
 pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};

@@ -238,7 +238,7 @@ pub fn ended(context: BtfTracePointContext) -> i32 {
 /// `-ENOBUFS`.
 const NO_BUFFERS: i32 = -105;
 
-/// What the program that notes a new socket answers: it only looks.
+/// What programs of sockets that only note answer.
 const ALLOWED: i32 = 1;
 
 /// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.

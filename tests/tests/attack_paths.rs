@@ -223,21 +223,23 @@ fn a_ping_with_a_mail_in_it() {
     );
 }
 
+/// A container of the storage host, which forwards for it by `ctr0`.
+fn container(bed: &Bed) -> Netns {
+    let container = Netns::new("container").unwrap();
+    let store = bed.host(STORE).unwrap();
+    container.link("eth0", store, "ctr0").unwrap();
+    store.forward().unwrap();
+    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
+    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
+    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
+    container
+}
+
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_container_behind_a_veth() {
-    let inside = |bed: &Bed| {
-        let container = Netns::new("container").unwrap();
-        let store = bed.host(STORE).unwrap();
-        container.link("eth0", store, "ctr0").unwrap();
-        store.forward().unwrap();
-        container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
-        store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
-        container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
-        container
-    };
     let bed = Bed::new("container").unwrap();
-    let container = inside(&bed);
+    let container = container(&bed);
     let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
     let [us, belgium] = arrive(&bed, send);
     assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium}");
@@ -256,14 +258,8 @@ fn a_container_behind_a_veth() {
 #[ignore = "needs root and BPF"]
 fn a_container_by_a_port_of_a_bridge_that_a_pin_selects() {
     let bed = Bed::new("bridge-port").unwrap();
-    let container = Netns::new("container").unwrap();
-    let store = bed.host(STORE).unwrap();
-    container.link("eth0", store, "ctr0").unwrap();
-    store.forward().unwrap();
-    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
     // Before it is a port, packets come in by the interface itself, and by the bridge afterwards.
-    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
-    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
+    let (container, store) = (container(&bed), bed.host(STORE).unwrap());
     let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
     let [us, belgium] = arrive(&bed, send);
     assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium}");
@@ -411,18 +407,12 @@ fn an_address_that_the_host_gets_a_moment_before() {
 #[ignore = "needs root and BPF"]
 fn a_container_that_sends_with_an_address_of_the_host() {
     let bed = Bed::new("host-address").unwrap();
-    let container = Netns::new("container").unwrap();
-    let store = bed.host(STORE).unwrap();
-    container.link("eth0", store, "ctr0").unwrap();
-    store.forward().unwrap();
+    let (container, store) = (container(&bed), bed.host(STORE).unwrap());
     // Who forwards takes packets with its own addresses only so.
     for key in ["all/rp_filter", "ctr0/rp_filter"] {
         store.sysctl(&format!("ipv4/conf/{key}"), "0").unwrap();
     }
     store.sysctl("ipv4/conf/ctr0/accept_local", "1").unwrap();
-    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
-    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
-    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
     // IPPROTO_RAW: the header is the sender's.
     let send_from = |from: Ipv4Addr, host: &str| {
         let packet = Packet::new().with(Ipv4::to(v4(host)).from(from)).udp(MAIL_PORT, CLIENT_PORT);

@@ -11,6 +11,9 @@ use crate::packet::Addr;
 use crate::search::{at, at_ref};
 use crate::tables::Recipient;
 
+/// Protocols of which calls are refused, TCP and UDP (IANA protocol numbers). What others send is left to the packets.
+pub const CALL_PROTOCOLS: [u8; 2] = [6, 17];
+
 /// What is known of a call by which packets would be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {

@@ -26,9 +26,6 @@ use crate::maps::{FLOWS, HOST_ADDRESSES, OUTCOMES, TOTAL_COUNTS};
 use crate::records;
 use crate::subprograms::{NOTHING, borderguard_place, borderguard_place_through_nat64};
 
-/// Protocols of which calls are refused, TCP and UDP (IANA protocol numbers). What others send is left to the packets.
-const PROTOCOLS: [u32; 2] = [6, 17];
-
 /// Whether packets may come of a call by an IPv4 address. The process must have been noted with its socket before.
 #[inline(always)]
 #[must_use]
@@ -66,7 +63,7 @@ fn may_go(hook: Hook, context: &SockAddrContext, address: impl FnOnce(*const bpf
     // SAFETY: as for the address.
     let (protocol, port) =
         unsafe { (read_volatile(&raw const (*call).protocol), read_volatile(&raw const (*call).user_port)) };
-    if !PROTOCOLS.contains(&protocol) {
+    if !decide::CALL_PROTOCOLS.iter().any(|refused| u32::from(*refused) == protocol) {
         return true;
     }
     let (to, port) = (address(call), u16::from_be(port as u16));

@@ -1,5 +1,7 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
+use std::collections::BTreeMap;
+
 use guard_common::abi::{
     self, CgroupParent, Direction, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet,
     MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet,
@@ -321,7 +323,7 @@ const INTERFACES: Name = Name {
 
 fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
     table.any_interface = pins_where(pins, |pin| pin.select.interfaces.is_empty());
-    let mut selected = std::collections::BTreeMap::<u32, u64>::new();
+    let mut selected = BTreeMap::<u32, u64>::new();
     for (index, name) in host.interfaces.iter().filter(|(index, _)| *index != 0) {
         let pins = pins_where(pins, |pin| pin.select.interfaces.iter().any(|it| it.matches(name)));
         if pins != 0 {

@@ -9,9 +9,6 @@ use super::bit_set::in_set;
 use super::explainer::Explainer;
 use super::surroundings::Surroundings;
 
-/// Protocols of which calls are refused: TCP and UDP.
-const PROTOCOLS: [u8; 2] = [6, 17];
-
 impl Explainer {
     /// What becomes of the call of a process of this host that would send the packet, in a sentence; `None` where there is
     /// no such call, or none is ever refused.
@@ -44,7 +41,7 @@ impl Explainer {
     /// The pins for which the kernel refuses the call.
     fn refusing(&self, layer: &Layer, from: &Surroundings) -> u64 {
         let tables = self.tables();
-        if !PROTOCOLS.contains(&layer.proto) || tables.addresses.contains(&layer.dst) {
+        if !decide::CALL_PROTOCOLS.contains(&layer.proto) || tables.addresses.contains(&layer.dst) {
             return 0;
         }
         let mut cgroups = [0; MAX_CGROUP_LEVELS];

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use guard_common::host::{HostOrigin, HostTables};
 use guard_common::interval::build::TableFull;
 use guard_common::packet::Addr;
-
-use super::surroundings::Surroundings;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use super::surroundings::Surroundings;
 use crate::compile::{
     CgroupFact, CompileError, HostFacts, KernelExemption, VolumeFact, geo_image, policy_table,
 };
