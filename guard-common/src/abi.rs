@@ -27,7 +27,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -454,8 +454,11 @@ pub struct PolicyTable {
     pub nat64: [Nat64; MAX_NAT64],
     /// NAT64 prefixes in use.
     pub nat64_len: u32,
-    /// Padding up to 8 bytes, zero.
-    pub pad: u32,
+    /// Interfaces in use that loop back.
+    pub loop_len: u32,
+    /// Indexes of interfaces that loop back, sorted: what comes in by them may have been sent there by a process of this
+    /// host. The loopback interface is known without this.
+    pub loops: [u32; MAX_INTERFACES],
     /// Pins that drop and of whose selectors all is known when a process connects or sends: those of no source address
     /// but the host's, and of no source port, interface, mark, volume or direction.
     pub known_early: u64,

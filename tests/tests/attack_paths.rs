@@ -204,6 +204,59 @@ fn a_frame_that_the_host_forwards_from_its_loopback_interface() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn a_datagram_to_the_hosts_own_vxlan_port() {
+    // `vx0`, or a bridge above it.
+    let made = [
+        &[
+            "link",
+            "add",
+            "vx0",
+            "address",
+            "02:00:00:00:00:07",
+            "type",
+            "vxlan",
+            "id",
+            "7",
+            "dstport",
+            "4789",
+        ][..],
+        &["link", "set", "vx0", "up"],
+        &["link", "add", "br0", "address", "02:00:00:00:00:07", "type", "bridge", "forward_delay", "0"],
+        &["link", "set", "vx0", "master", "br0"],
+        &["link", "set", "br0", "up"],
+    ];
+    for made in [&made[..2], &made[..]] {
+        attempt(
+            "own-vxlan",
+            BY_HOST,
+            |bed| {
+                let store = bed.host(STORE).unwrap();
+                store.forward().unwrap();
+                store.sysctl("ipv4/conf/all/rp_filter", "0").unwrap();
+                for command in made {
+                    store.ip(command).unwrap();
+                }
+                let upper = if made.len() > 2 { "br0" } else { "vx0" };
+                store.sysctl(&format!("ipv4/conf/{upper}/rp_filter"), "0").unwrap();
+                store.ip(&["address", "add", "198.51.100.98/31", "dev", upper]).unwrap();
+            },
+            |bed, host| {
+                // What nobody needs a right for: a datagram to a port of the host, with any source in it.
+                let frame = Packet::new()
+                    .with(Ethernet::new([2, 0, 0, 0, 0, 8], [2, 0, 0, 0, 0, 7]))
+                    .with(Ipv4::to(v4(host)).from(Ipv4Addr::new(198, 51, 100, 99)))
+                    .udp(MAIL_PORT, CLIENT_PORT)
+                    .payload(MARK)
+                    .build();
+                let vxlan = [&[8, 0, 0, 0, 0, 0, 7, 0][..], &frame].concat();
+                datagram(bed.host(STORE).unwrap(), "127.0.0.1:4789".parse().unwrap(), &vxlan, |_| ());
+            },
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_ping_with_a_mail_in_it() {
     attempt(
         "ping",

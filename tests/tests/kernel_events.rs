@@ -13,7 +13,7 @@ use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::Packet;
-use guard_user::compile::{HostFacts, KernelExemption, policy_table};
+use guard_user::compile::{HostFacts, InterfaceFact, KernelExemption, policy_table};
 use guard_user::config::{self, Surroundings};
 use guard_user::events::flows::{QUIET_NS, Tracker};
 use guard_user::kernel::{EventReader, Interface, Kernel as _, LinuxKernel, View};
@@ -202,9 +202,12 @@ fn a_flow_that_two_devices_judge_in_turn_is_not_an_event_a_packet() {
     let mut kernel = pins.open();
     in_own_network(|| {
         add_veth("bgk2", "bgk3");
-        let interfaces: Vec<(u32, String)> =
-            ["bgk0", "bgk2"].map(|name| (Interface::by_name(name).unwrap().index, name.to_owned())).to_vec();
-        let host = HostFacts { interfaces, ..HostFacts::default() };
+        let fact = |name: &str| InterfaceFact {
+            index: Interface::by_name(name).unwrap().index,
+            names: vec![name.to_owned()],
+            loops_back: false,
+        };
+        let host = HostFacts { interfaces: vec![fact("bgk0"), fact("bgk2")], ..HostFacts::default() };
         let table = policy_with("select.interfaces = [\"bgk0\"]", &[], &host, 1);
         kernel.publish(&table, Some(&geo("US"))).unwrap();
         let mut reader = kernel.events().unwrap();

@@ -112,13 +112,19 @@ pub fn unplaced_pins(policy: &PolicyTable, cgroups: &[u64; MAX_CGROUP_LEVELS]) -
 
 #[inline(always)]
 fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
+    let place = place_of(&policy.interfaces, policy.interface_len, ifindex);
+    at(&policy.interface_pins, place.wrapping_sub(1)) & nonzero_mask(place)
+}
+
+/// The place of an interface among sorted ones, counted from 1; 0 where it is none of them.
+#[inline(always)]
+fn place_of(interfaces: &[u32; MAX_INTERFACES], len: u32, ifindex: u32) -> u64 {
     // Interface indexes start at 1, and elements past the known ones are 0: only a known one is equal.
-    let after = partition_point(steps::<MAX_INTERFACES>(), 0, u64::from(policy.interface_len), |index| {
-        less_or_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex))
+    let after = partition_point(steps::<MAX_INTERFACES>(), 0, u64::from(len), |index| {
+        less_or_equal(u64::from(at(interfaces, index)), u64::from(ifindex))
     });
-    let index = after.wrapping_sub(1);
-    let known = mask_if_equal(u64::from(at(&policy.interfaces, index)), u64::from(ifindex));
-    at(&policy.interface_pins, index) & known & nonzero_mask(after)
+    let known = mask_if_equal(u64::from(at(interfaces, after.wrapping_sub(1))), u64::from(ifindex));
+    after & known & nonzero_mask(after)
 }
 
 #[inline(always)]
@@ -156,14 +162,19 @@ const LOOPBACK: u64 = 1;
 /// ago is not known yet, and a raw socket sends with any.
 ///
 /// What the host forwards came in by an interface. What came in by the loopback interface was sent there by a process of
-/// this host, whatever source it gave it. Nothing that comes in at a guarded interface was made here.
+/// this host, whatever source it gave it; what came in by another one that loops back ([`PolicyTable::loops`]) may have been.
+/// Nothing that comes in at a guarded interface was made here.
 #[inline(always)]
 pub(super) fn made_here<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> u64 {
     if policy.dimensions & dimension::HOST == 0 || hook as u8 == Hook::Ingress as u8 {
         return u64::from(policy.zero);
     }
-    let by = u64::from(origin.ingress_ifindex());
-    policy.from_host & (mask_if_equal(by, 0) | mask_if_equal(by, LOOPBACK))
+    let by = origin.ingress_ifindex();
+    let is_own = mask_if_equal(u64::from(by), 0) | mask_if_equal(u64::from(by), LOOPBACK);
+    if is_own != 0 {
+        return policy.from_host;
+    }
+    policy.from_host & nonzero_mask(place_of(&policy.loops, policy.loop_len, by))
 }
 
 /// The pins that a layer's source address and its ports let match. `made_here`: those that match whatever the address.

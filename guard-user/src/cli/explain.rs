@@ -13,6 +13,7 @@ use guard_common::packet::Parsed;
 use serde_json::json;
 
 use super::{CliError, DEFAULT_CONFIG};
+use crate::compile::{InterfaceFact, NeedsInterfaces};
 use crate::config::policy::{Policy, Protocol};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
@@ -23,7 +24,9 @@ use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
 use crate::explain::frames::{Compared, Judge, fields};
 use crate::explain::kernel_copy::KernelCopy;
-use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, capture};
+use crate::explain::{
+    Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, came_in_by, capture, leaves_by,
+};
 use crate::inputs::{self, Inputs};
 use crate::kernel::{Interface, host_addresses, running};
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
@@ -57,6 +60,9 @@ pub struct Args {
     /// itself makes it.
     #[arg(long, conflicts_with_all = ["cgroup", "user", "volume", "pid", "ingress"])]
     pub forwarded: bool,
+    /// The interface by which it came in, where the host only forwards it; --iface is then the one that it leaves by.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["cgroup", "user", "volume", "pid", "ingress", "direction"])]
+    pub in_iface: Option<String>,
     /// Its firewall mark, decimal or after 0x.
     #[arg(long, value_name = "N", value_parser = mark, default_value = "0")]
     pub mark: u32,
@@ -125,7 +131,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
     let from = surroundings(args, &inputs.policy)?;
     let unguarded = args.iface.as_deref().filter(|name| !inputs.policy.guards(name));
-    let explainer = explainer(inputs, args.iface.as_deref())?;
+    let explainer = explainer(inputs, args)?;
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
         (Some(file), ..) => {
@@ -171,7 +177,8 @@ fn words_of_unguarded(name: &str) -> String {
 fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
     let mut from = Surroundings {
         interface: args.iface.clone(),
-        is_forwarded: args.forwarded,
+        is_forwarded: args.forwarded || args.in_iface.is_some(),
+        came_in_by: args.in_iface.clone(),
         mark: args.mark,
         direction: args.direction.unwrap_or_default(),
         cgroup: args.cgroup.clone(),
@@ -213,7 +220,7 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
 }
 
 /// The tables of this host: config, databases and open exemptions.
-fn explainer(inputs: Inputs, interface: Option<&str>) -> Result<Explainer> {
+fn explainer(inputs: Inputs, args: &Args) -> Result<Explainer> {
     let names = inputs.policy.pin_names();
     let addresses = match inputs.policy.pins.iter().any(|pin| pin.select.from_host) {
         true => host_addresses().context("the addresses of this host can't be listed")?,
@@ -224,13 +231,19 @@ fn explainer(inputs: Inputs, interface: Option<&str>) -> Result<Explainer> {
         Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
     };
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
-    let selects = inputs.policy.pins.iter().any(|pin| !pin.select.interfaces.is_empty());
-    let below = match interface.filter(|_| selects) {
-        Some(name) => Interface::names_below(name).context("what is below the interface is not known")?,
-        None => Vec::new(),
-    };
-    let explainer = Explainer::new(inputs.policy, inputs.database, named, interface)
-        .and_then(|explainer| explainer.with_interfaces_below(below))
+    let leaves = args.iface.as_deref().map(leaves_by);
+    let came_in = args.in_iface.as_deref().filter(|_| args.in_iface != args.iface).map(came_in_by);
+    let mut interfaces: Vec<InterfaceFact> = leaves.into_iter().chain(came_in).collect();
+    if NeedsInterfaces::of(&inputs.policy) != NeedsInterfaces::Nothing {
+        for fact in &mut interfaces {
+            let name = fact.names.first().map_or("", String::as_str);
+            let below = Interface::below(name).context("what is below the interface is not known")?;
+            fact.names.extend(below.names);
+            fact.loops_back = below.loops_back;
+        }
+    }
+    let explainer = Explainer::new(inputs.policy, inputs.database, named, None)
+        .and_then(|explainer| explainer.with_interfaces(interfaces))
         .map_err(|error| CliError::bad_input(error.to_string()))?
         .with_addresses(addresses)
         .with_quotas(quotas);

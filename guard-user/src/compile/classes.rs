@@ -93,6 +93,11 @@ impl<S: Copy + Eq + Hash> Sets<S> {
     }
 }
 
+/// Those of the items for which something holds, a bit each by their places.
+pub(super) fn bits_where<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {
+    items.iter().enumerate().filter(|(_, item)| holds(item)).fold(0, |bits, (at, _)| bits | 1 << at)
+}
+
 /// What fills a table, and what to do when it is full.
 #[derive(Clone, Copy)]
 pub(super) struct Name {

@@ -5,6 +5,7 @@
 mod classes;
 mod elsewhere;
 mod geo_change;
+mod interfaces;
 mod overlay;
 mod policy;
 #[cfg(test)]
@@ -20,14 +21,13 @@ use std::path::PathBuf;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use crate::config::policy::{PortRange, Volume};
+use crate::config::policy::{Pin, Policy, PortRange, Volume};
 
 /// What a policy's names stand for on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// Every network interface, guarded or not: index and name, and its index once more with the name of each interface
-    /// below it, whose packets it has.
-    pub interfaces: Vec<(u32, String)>,
+    /// Network interfaces, guarded or not, each once: all that [`NeedsInterfaces`] asks for.
+    pub interfaces: Vec<InterfaceFact>,
     /// The cgroups that the policy names, those that are absent too.
     pub cgroups: Vec<CgroupFact>,
     /// What cgroups of these paths were before they were made anew, at most [`MAX_FORMER`](Self::MAX_FORMER), the
@@ -76,6 +76,41 @@ pub struct VolumeFact {
     pub volume: Volume,
     /// Its slot, below [`MAX_VOLUMES`](guard_common::abi::MAX_VOLUMES): what carriers and sockets have in the kernel.
     pub slot: u32,
+}
+
+/// A network interface of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceFact {
+    /// Its number.
+    pub index: u32,
+    /// Its name, and those of the interfaces below it, whose packets it has.
+    pub names: Vec<String>,
+    /// Whether what comes in by it may have been sent there by a process of this host.
+    pub loops_back: bool,
+}
+
+/// What the tables of a policy are made of that interfaces have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeedsInterfaces {
+    /// Nothing.
+    Nothing,
+    /// Which of them loop back: a pin has the host among its sources.
+    Loops,
+    /// Their names too: a pin selects interfaces.
+    All,
+}
+
+impl NeedsInterfaces {
+    /// What this policy needs.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let any = |holds: fn(&Pin) -> bool| policy.pins.iter().any(holds);
+        match (any(|pin| !pin.select.interfaces.is_empty()), any(|pin| pin.select.from_host)) {
+            (true, _) => Self::All,
+            (false, true) => Self::Loops,
+            (false, false) => Self::Nothing,
+        }
+    }
 }
 
 /// A cgroup that a policy names, as it is on this host.

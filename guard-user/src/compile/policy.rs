@@ -1,7 +1,5 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
-use std::collections::BTreeMap;
-
 use guard_common::abi::{
     self, CgroupParent, Direction, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet,
     MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet,
@@ -10,7 +8,8 @@ use guard_common::abi::{
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
-use super::classes::{Key, Name, Range, Sets, borders, fill, v4_range, v6_range};
+use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, v4_range, v6_range};
+use super::interfaces;
 use super::{CompileError, HostFacts, KernelExemption};
 use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record, Volume};
 
@@ -34,21 +33,16 @@ pub fn policy_table(
     fill_budgets(&mut table, policy);
     fill_ports(&mut table, policy, exemptions)?;
     fill_peers(&mut table, policy, exemptions)?;
-    fill_interfaces(&mut table, &policy.pins, host)?;
+    interfaces::fill(&mut table, &policy.pins, host)?;
     fill_cgroups(&mut table, &policy.pins, host)?;
     fill_users(&mut table, &policy.pins)?;
     fill_volumes(&mut table, &policy.pins, host)?;
     fill_marks(&mut table, &policy.pins)?;
     fill_directions(&mut table, &policy.pins);
     fill_nat64(&mut table, &policy.geo.nat64)?;
-    table.known_early = table.drop & pins_where(&policy.pins, is_known_early);
+    table.known_early = table.drop & bits_where(&policy.pins, is_known_early);
     table.refuse_in = if policy.refuses_calls() { host.refuse_in } else { 0 };
     Ok(table)
-}
-
-/// The pins for which something holds, as bits.
-fn pins_where(pins: &[Pin], holds: impl Fn(&Pin) -> bool) -> u64 {
-    bits_where(pins, holds)
 }
 
 /// Whether all that the pin selects by is known when a process connects a socket or sends by it. What the host makes itself
@@ -61,10 +55,6 @@ fn is_known_early(pin: &Pin) -> bool {
         && select.marks.is_empty()
         && select.volumes.is_empty()
         && select.direction == Direction::Unknown
-}
-
-fn bits_where<T>(items: &[T], holds: impl Fn(&T) -> bool) -> u64 {
-    items.iter().enumerate().filter(|(_, item)| holds(item)).fold(0, |bits, (at, _)| bits | 1 << at)
 }
 
 fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
@@ -94,19 +84,19 @@ fn dimensions(policy: &Policy, exemptions: &[KernelExemption]) -> u32 {
 fn fill_pins(table: &mut PolicyTable, policy: &Policy) {
     let pins = &policy.pins;
     let observe = policy.host.observe;
-    table.pins = pins_where(pins, |_| true);
-    table.drop = pins_where(pins, |pin| !observe && pin.action == Action::Drop);
-    table.flag = pins_where(pins, |pin| !observe && pin.action == Action::Flag);
-    table.ingress_drop = pins_where(pins, |pin| !observe && pin.ingress == Ingress::Drop);
-    table.ingress_flag = pins_where(pins, |pin| match pin.ingress {
+    table.pins = bits_where(pins, |_| true);
+    table.drop = bits_where(pins, |pin| !observe && pin.action == Action::Drop);
+    table.flag = bits_where(pins, |pin| !observe && pin.action == Action::Flag);
+    table.ingress_drop = bits_where(pins, |pin| !observe && pin.ingress == Ingress::Drop);
+    table.ingress_flag = bits_where(pins, |pin| match pin.ingress {
         Ingress::Off => false,
         Ingress::Flag => true,
         Ingress::Drop => observe,
     });
-    table.record_all = pins_where(pins, |pin| pin.record == Record::All);
+    table.record_all = bits_where(pins, |pin| pin.record == Record::All);
     for jurisdiction in Jurisdiction::all() {
         table.permitted[usize::from(jurisdiction.index())] =
-            pins_where(pins, |pin| pin.permitted.contains(jurisdiction));
+            bits_where(pins, |pin| pin.permitted.contains(jurisdiction));
     }
 }
 
@@ -117,9 +107,9 @@ const SOURCES: Name = Name {
 
 fn fill_sources(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
     fn set_of<K: Key>(pins: &[Pin], range: impl Fn(&IpNetwork) -> Option<Range<K>>, key: K) -> u64 {
-        pins_where(pins, |pin| !pin.select.has_sources() || contains(&pin.select.sources, &range, key))
+        bits_where(pins, |pin| !pin.select.has_sources() || contains(&pin.select.sources, &range, key))
     }
-    table.from_host = pins_where(pins, |pin| pin.select.from_host);
+    table.from_host = bits_where(pins, |pin| pin.select.from_host);
     let networks = || pins.iter().flat_map(|pin| &pin.select.sources);
     let mut sets = Sets::new();
     let table4 = borders(networks().filter_map(v4_range));
@@ -179,7 +169,7 @@ fn fill_ports(
         .chain([end]);
     let mut sets = Sets::new();
     let set_of = |key| LocalSet {
-        pins: pins_where(&policy.pins, |pin| {
+        pins: bits_where(&policy.pins, |pin| {
             pin.select.ports.is_empty() || may_have_port(&pin.select.ports, key)
         }),
         // What can't be read passes by no port of a failsafe rule: nobody can tell that it has it.
@@ -195,7 +185,7 @@ fn fill_ports(
     let remote = of_pins(|pin| &pin.select.remote_ports).chain(unpinned).chain([end]);
     let mut sets = Sets::new();
     let set_of = |key| RemoteSet {
-        pins: pins_where(&policy.pins, |pin| {
+        pins: bits_where(&policy.pins, |pin| {
             pin.select.remote_ports.is_empty() || may_have_port(&pin.select.remote_ports, key)
         }),
         failsafes: bits_where(&policy.failsafe, |rule| {
@@ -283,7 +273,7 @@ fn fill_exemptions(
         }
         let mut covered = 0;
         for name in &exemption.pins {
-            let of_name = pins_where(pins, |pin| pin.name == *name);
+            let of_name = bits_where(pins, |pin| pin.name == *name);
             if of_name == 0 {
                 return Err(CompileError::UnknownPin { slot: exemption.slot, pin: name.clone() });
             }
@@ -316,32 +306,6 @@ fn fill_exemptions(
     }
 }
 
-const INTERFACES: Name = Name {
-    table: "the interfaces that pins select",
-    hint: "name them more narrowly in pin.select.interfaces",
-};
-
-fn fill_interfaces(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
-    table.any_interface = pins_where(pins, |pin| pin.select.interfaces.is_empty());
-    let mut selected = BTreeMap::<u32, u64>::new();
-    for (index, name) in host.interfaces.iter().filter(|(index, _)| *index != 0) {
-        let pins = pins_where(pins, |pin| pin.select.interfaces.iter().any(|it| it.matches(name)));
-        if pins != 0 {
-            *selected.entry(*index).or_default() |= pins;
-        }
-    }
-    if selected.len() > table.interfaces.len() {
-        return Err(INTERFACES.full(selected.len(), table.interfaces.len()));
-    }
-    table.interface_len = selected.len() as u32;
-    for ((place, set), (index, pins)) in
-        table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(selected)
-    {
-        (*place, *set) = (index, pins);
-    }
-    Ok(())
-}
-
 const CGROUPS: Name = Name { table: "the cgroups that pins select", hint: "select a cgroup above them" };
 const PARENTS: Name = Name {
     table: "the cgroups above those that pins select",
@@ -349,7 +313,7 @@ const PARENTS: Name = Name {
 };
 
 fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
-    table.any_cgroup = pins_where(pins, |pin| pin.select.cgroups.is_empty());
+    table.any_cgroup = bits_where(pins, |pin| pin.select.cgroups.is_empty());
     let mut selected = std::collections::BTreeMap::new();
     let mut parents = std::collections::BTreeMap::new();
     for (at, pin) in pins.iter().enumerate() {
@@ -382,7 +346,7 @@ fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
     for fact in host.former.iter().rev().take(room) {
         let of_path = |pin: &Pin| pin.select.cgroups.contains(&fact.path);
         if let Some(id) = fact.id {
-            *selected.entry(id).or_insert(0_u64) |= pins_where(pins, of_path);
+            *selected.entry(id).or_insert(0_u64) |= bits_where(pins, of_path);
         }
     }
     if parents.len() > table.parents.len() {
@@ -405,7 +369,7 @@ fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
 const USERS: Name = Name { table: "the users that pins select", hint: "select fewer" };
 
 fn fill_users(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
-    table.any_user = pins_where(pins, |pin| pin.select.users.is_empty());
+    table.any_user = bits_where(pins, |pin| pin.select.users.is_empty());
     let mut selected = std::collections::BTreeMap::new();
     for (at, pin) in pins.iter().enumerate() {
         for user in &pin.select.users {
@@ -424,7 +388,7 @@ fn fill_users(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError>
 }
 
 fn fill_volumes(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
-    table.any_volume = pins_where(pins, |pin| pin.select.volumes.is_empty());
+    table.any_volume = bits_where(pins, |pin| pin.select.volumes.is_empty());
     for (at, pin) in pins.iter().enumerate() {
         for path in &pin.select.volumes {
             let (spread, ignores_copies) = (pin.select.spread, pin.select.ignores_copies);
@@ -445,7 +409,7 @@ const MARKS: Name =
     Name { table: "the firewall marks that pins select", hint: "let one mask cover several marks" };
 
 fn fill_marks(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError> {
-    table.any_mark = pins_where(pins, |pin| pin.select.marks.is_empty());
+    table.any_mark = bits_where(pins, |pin| pin.select.marks.is_empty());
     let mut selected = std::collections::BTreeMap::new();
     for (at, pin) in pins.iter().enumerate() {
         for mark in &pin.select.marks {
@@ -465,7 +429,7 @@ fn fill_marks(table: &mut PolicyTable, pins: &[Pin]) -> Result<(), CompileError>
 fn fill_directions(table: &mut PolicyTable, pins: &[Pin]) {
     for (place, number) in table.direction_pins.iter_mut().zip(0..) {
         let direction = Direction::from_number(number);
-        *place = pins_where(pins, |pin| pin.select.may_be(direction));
+        *place = bits_where(pins, |pin| pin.select.may_be(direction));
     }
 }
 

@@ -395,8 +395,8 @@ pub static KEYS: [Key; 53] = [
         need: Need::Optional("any"),
         example: r#"["veth-mail"]"#,
         meaning: "The packet enters or leaves the host by one of these, or by an interface above it: the bridge, bond, team or VRF \
-                  that it is a part of, a VLAN, macvlan or ipvlan that is made on it. A tunnel device (VXLAN, Geneve, GRE, IP in \
-                  IP) is none: name it too. All packets of the upper one count. Written as in `host.interfaces`.",
+                  that it is a part of, a VLAN, macvlan or ipvlan that is made on it. A tunnel device (VXLAN, GRE, IP in IP) is \
+                  above the one that it is made on (`dev`), and one that is made on none is above none: name it too. All packets of the upper one count. Written as in `host.interfaces`.",
     },
     Key {
         section: "pin.select",

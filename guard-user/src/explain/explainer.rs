@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::surroundings::Surroundings;
 use crate::compile::{
-    CgroupFact, CompileError, HostFacts, KernelExemption, VolumeFact, geo_image, policy_table,
+    CgroupFact, CompileError, HostFacts, InterfaceFact, KernelExemption, VolumeFact, geo_image, policy_table,
 };
 use crate::config::Policy;
 use crate::geo::GeoDb;
@@ -22,8 +22,11 @@ const CGROUP_IDS: u64 = 1 << 63;
 /// The index of an interface that this host does not have.
 const ABSENT_INTERFACE: u32 = i32::MAX as u32;
 
-/// The index of the interface by which a forwarded packet came in: one that no pin selects.
+/// The index of the interface by which a forwarded packet came in, where nobody says which: one that no pin selects.
 const CAME_IN_BY: u32 = ABSENT_INTERFACE - 1;
+
+/// The index of that interface where this host does not have it.
+const ABSENT_CAME_IN_BY: u32 = ABSENT_INTERFACE - 2;
 
 /// Why there are no tables to decide over.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,7 @@ impl Explainer {
                 level: path.split('/').count() as u32,
             })
             .collect();
-        let interfaces = interface.map(|name| (interface_index(name), name.to_owned())).into_iter().collect();
+        let interfaces = interface.map(leaves_by).into_iter().collect();
         let volumes = policy.volumes().into_iter().zip(0..).map(|(volume, slot)| VolumeFact { volume, slot });
         let volumes = volumes.collect();
         let facts = HostFacts { interfaces, cgroups, volumes, ..HostFacts::default() };
@@ -107,15 +110,12 @@ impl Explainer {
         self
     }
 
-    /// The same where these interfaces are below the one that the tables were compiled for.
+    /// The same on a host with these interfaces.
     ///
     /// # Errors
     /// Where a table is too small for the policy or the exemptions.
-    pub fn with_interfaces_below(mut self, names: Vec<String>) -> Result<Self, ExplainError> {
-        let upper = self.facts.interfaces.first().map(|(index, _)| *index);
-        self.facts
-            .interfaces
-            .extend(upper.into_iter().flat_map(|index| names.iter().map(move |it| (index, it.clone()))));
+    pub fn with_interfaces(mut self, interfaces: Vec<InterfaceFact>) -> Result<Self, ExplainError> {
+        self.facts.interfaces = interfaces;
         let kernel: Vec<KernelExemption> = self.exemptions.iter().map(|named| named.kernel.clone()).collect();
         self.tables.policy = policy_table(&self.policy, &kernel, &self.facts, 1)?;
         Ok(self)
@@ -148,10 +148,11 @@ impl Explainer {
         )
     }
 
-    /// Whether this host has the interface that the tables were compiled for, if any.
+    /// Whether this host has the interfaces that the tables were compiled for, if any.
     #[must_use]
     pub fn interface_exists(&self) -> bool {
-        self.facts.interfaces.iter().all(|(index, _)| *index != ABSENT_INTERFACE)
+        let is_there = |fact: &InterfaceFact| ![ABSENT_INTERFACE, ABSENT_CAME_IN_BY].contains(&fact.index);
+        self.facts.interfaces.iter().all(is_there)
     }
 
     /// The tables, as the kernel would get them.
@@ -163,10 +164,11 @@ impl Explainer {
     /// What the tables know of where a packet comes from. `wire_len` is in bytes.
     #[must_use]
     pub fn origin(&self, from: &Surroundings, wire_len: u64) -> HostOrigin {
-        let index_of = |name: &String| self.facts.interfaces.iter().find(|(_, known)| known == name);
+        let index_of = |name: &String| self.interface(name).map(|fact| fact.index);
+        let came_in_by = from.came_in_by.as_ref().and_then(index_of);
         HostOrigin {
-            ifindex: from.interface.as_ref().and_then(index_of).map_or(0, |(index, _)| *index),
-            ingress_ifindex: if from.is_forwarded { CAME_IN_BY } else { 0 },
+            ifindex: from.interface.as_ref().and_then(index_of).unwrap_or(0),
+            ingress_ifindex: if from.is_forwarded { came_in_by.unwrap_or(CAME_IN_BY) } else { 0 },
             mark: from.mark,
             wire_len,
             cgroups: from.cgroup.as_deref().map(|path| self.ancestors(path)).unwrap_or_default(),
@@ -175,6 +177,11 @@ impl Explainer {
             direction: from.direction,
             ..HostOrigin::default()
         }
+    }
+
+    /// What is known of the interface of this name.
+    pub(super) fn interface(&self, name: &str) -> Option<&InterfaceFact> {
+        self.facts.interfaces.iter().find(|fact| fact.names.first().is_some_and(|known| known == name))
     }
 
     /// The slots of these volumes, a bit each, whatever the spread.
@@ -198,9 +205,23 @@ impl Explainer {
     }
 }
 
-/// The index of an interface of this thread's network namespace (`SIOCGIFINDEX`, netdevice(7)), or that of none. Sysfs has
-/// those of the namespace in which it was mounted, which may be another one.
-fn interface_index(name: &str) -> u32 {
+/// The interface of this name by which a packet leaves, with nothing below it.
+#[must_use]
+pub fn leaves_by(name: &str) -> InterfaceFact {
+    let index = interface_index(name).unwrap_or(ABSENT_INTERFACE);
+    InterfaceFact { index, names: vec![name.to_owned()], loops_back: false }
+}
+
+/// The interface of this name by which a packet came in that is forwarded, with nothing below it.
+#[must_use]
+pub fn came_in_by(name: &str) -> InterfaceFact {
+    let index = interface_index(name).unwrap_or(ABSENT_CAME_IN_BY);
+    InterfaceFact { index, names: vec![name.to_owned()], loops_back: false }
+}
+
+/// The index of an interface of this thread's network namespace (`SIOCGIFINDEX`, netdevice(7)). Sysfs has those of the
+/// namespace in which it was mounted, which may be another one.
+fn interface_index(name: &str) -> Option<u32> {
     let any = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    any.and_then(|socket| name_to_index(socket, name)).unwrap_or(ABSENT_INTERFACE)
+    any.and_then(|socket| name_to_index(socket, name)).ok()
 }

@@ -27,7 +27,7 @@ mod tests;
 mod trace;
 mod words;
 
-pub use explainer::{ExplainError, Explainer, NamedExemption, Quotas};
+pub use explainer::{ExplainError, Explainer, NamedExemption, Quotas, came_in_by, leaves_by};
 pub use explanation::Explanation;
 pub use surroundings::Surroundings;
 pub use words::Step;

@@ -1,22 +1,22 @@
 //! Why a pin's selectors match a packet, value by value, or which of them is the first that does not.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
 
 use guard_common::abi::{Direction, Hook};
-use guard_common::packet::{Addr, Layer};
+use guard_common::packet::Layer;
 
+use super::explainer::Explainer;
 use super::flow::{protocol_name, transport};
 use super::surroundings::Surroundings;
-use crate::config::policy::{Failsafe, Pin, PortRange};
+use crate::config::policy::{Failsafe, InterfacePattern, Pin, PortRange};
 
-/// What tells the host's own packets from others.
+/// What a host is, at which a packet is.
 #[derive(Clone, Copy)]
-pub(super) struct OwnPackets<'a> {
+pub(super) struct At<'a> {
     pub(super) hook: Hook,
-    /// The addresses of the host.
-    pub(super) addresses: &'a BTreeSet<Addr>,
+    /// The addresses and the interfaces of the host.
+    pub(super) explainer: &'a Explainer,
 }
 
 /// The values that match, one text for each dimension that the pin uses; or the first dimension that
@@ -25,22 +25,12 @@ pub(super) fn look(
     pin: &Pin,
     layer: Option<&Layer>,
     from: &Surroundings,
-    own: OwnPackets<'_>,
+    at: At<'_>,
 ) -> Result<Vec<String>, String> {
     let select = &pin.select;
     let mut matched = Vec::new();
     if !select.interfaces.is_empty() {
-        let Some(name) = &from.interface else {
-            return Err(format!(
-                "it selects the interface {}, and none is given",
-                any_of(&select.interfaces)
-            ));
-        };
-        match select.interfaces.iter().find(|pattern| pattern.matches(name)) {
-            Some(pattern) if pattern.is_glob() => matched.push(format!("interface {name} by {pattern}")),
-            Some(_) => matched.push(format!("interface {name}")),
-            None => return Err(format!("the interface {name} is not {}", any_of(&select.interfaces))),
-        }
+        matched.push(look_at_interfaces(&select.interfaces, from, at)?);
     }
     if !select.marks.is_empty() {
         match select.marks.iter().find(|mark| from.mark & mark.mask == mark.value) {
@@ -100,7 +90,7 @@ pub(super) fn look(
     }
     let Some(layer) = layer else { return Ok(matched) };
     if select.has_sources() {
-        matched.push(look_at_source(pin, layer, from, own)?);
+        matched.push(look_at_source(pin, layer, from, at)?);
     }
     if !select.ports.is_empty() {
         matched.push(look_at_ports(&select.ports, ("source", layer.sport), layer)?);
@@ -109,6 +99,30 @@ pub(super) fn look(
         matched.push(look_at_ports(&select.remote_ports, ("remote", layer.dport), layer)?);
     }
     Ok(matched)
+}
+
+fn look_at_interfaces(
+    patterns: &[InterfacePattern],
+    from: &Surroundings,
+    at: At<'_>,
+) -> Result<String, String> {
+    let given = [(&from.interface, "interface"), (&from.came_in_by, "came in by")];
+    let given: Vec<_> = given.iter().filter_map(|(name, what)| Some((name.as_ref()?, what))).collect();
+    for (name, what) in &given {
+        let of_fact = at.explainer.interface(name).map(|fact| fact.names.as_slice());
+        for known in of_fact.unwrap_or_else(|| std::slice::from_ref(*name)) {
+            let Some(pattern) = patterns.iter().find(|pattern| pattern.matches(known)) else { continue };
+            let above = if known == *name { String::new() } else { format!(", which is above {known}") };
+            let by = if pattern.is_glob() { format!(" by {pattern}") } else { String::new() };
+            return Ok(format!("{what} {name}{above}{by}"));
+        }
+    }
+    let names: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
+    Err(match names.as_slice() {
+        [] => format!("it selects the interface {}, and none is given", any_of(patterns)),
+        [one] => format!("the interface {one} is not {}", any_of(patterns)),
+        _ => format!("neither the interface {} is {}", names.join(" nor "), any_of(patterns)),
+    })
 }
 
 /// Who opened a connection, in words.
@@ -120,23 +134,25 @@ fn direction_words(direction: Direction) -> &'static str {
     }
 }
 
-fn look_at_source(
-    pin: &Pin,
-    layer: &Layer,
-    from: &Surroundings,
-    own: OwnPackets<'_>,
-) -> Result<String, String> {
+fn look_at_source(pin: &Pin, layer: &Layer, from: &Surroundings, at: At<'_>) -> Result<String, String> {
     let select = &pin.select;
     let source = IpAddr::from(layer.src);
     if let Some(network) = select.sources.iter().find(|network| network.contains(source)) {
         return Ok(format!("source {source} in {network}"));
     }
-    let is_made_here = own.hook == Hook::Egress && !from.is_forwarded;
-    match (select.from_host, own.addresses.contains(&layer.src)) {
+    let is_made_here = at.hook == Hook::Egress && !from.is_forwarded;
+    let loop_back = from.came_in_by.as_ref().filter(|name| {
+        at.hook == Hook::Egress && at.explainer.interface(name).is_some_and(|fact| fact.loops_back)
+    });
+    match (select.from_host, at.explainer.tables().addresses.contains(&layer.src)) {
         (false, _) => Err(format!("the source {source} is not in {}", any_of(&select.sources))),
         (true, true) => Ok(format!("source {source}, an address of this host")),
         (true, false) if is_made_here => Ok(format!(
             "made by this host, whatever its source ({source} is no address of it; --forwarded says that it is not)"
+        )),
+        (true, false) if loop_back.is_some() => Ok(format!(
+            "came in by {}, where a process of this host may have sent it, whatever its source",
+            loop_back.map_or("", String::as_str)
         )),
         (true, false) => {
             let also = if select.sources.is_empty() {
@@ -144,7 +160,7 @@ fn look_at_source(
             } else {
                 format!(" and not in {}", any_of(&select.sources))
             };
-            let how = if own.hook == Hook::Egress { ", which only forwards it," } else { "" };
+            let how = if at.hook == Hook::Egress { ", which only forwards it," } else { "" };
             Err(format!("the source {source} is no address of this host{how}{also}"))
         }
     }

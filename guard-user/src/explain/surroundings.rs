@@ -11,6 +11,8 @@ pub struct Surroundings {
     pub interface: Option<String>,
     /// Whether the host only forwards it: then it did not make it.
     pub is_forwarded: bool,
+    /// The interface by which it came in, where it is forwarded and that is known.
+    pub came_in_by: Option<String>,
     /// Its firewall mark.
     pub mark: u32,
     /// The cgroup of the process that sends it, as a path below the root of cgroup v2.

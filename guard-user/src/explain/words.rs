@@ -10,7 +10,7 @@ use super::bit_set::in_set;
 use super::country::named;
 use super::explainer::{Explainer, NamedExemption};
 use super::flow::LayerWords;
-use super::selectors::{self, OwnPackets};
+use super::selectors::{self, At};
 use super::surroundings::Surroundings;
 use super::trace::Heard;
 use crate::config::policy::Pin;
@@ -123,8 +123,9 @@ impl Renderer<'_> {
         let process = self.from.process.as_deref().map(|process| format!("is sent by {process}"));
         let cgroup = self.from.cgroup.as_deref().map(|path| format!("is sent from the cgroup {path}"));
         let user = self.from.user.as_ref().map(|(name, _)| format!("is sent by the user {name}"));
+        let came_in = self.from.came_in_by.as_deref().map(|name| format!("came in by {name}"));
         let forwarded = self.from.is_forwarded.then(|| "is forwarded by this host".to_owned());
-        let origin = [interface, forwarded, mark, process, cgroup, user];
+        let origin = [came_in, forwarded, interface, mark, process, cgroup, user];
         let origin: Vec<String> = origin.into_iter().flatten().collect();
         if !origin.is_empty() {
             said.push(format!("it {}", origin.join(", ")));
@@ -157,22 +158,22 @@ impl Renderer<'_> {
             _ => None,
         });
         let readable = parsed == Parsed::Ip;
-        let own = OwnPackets { hook: self.hook, addresses: &self.explainer.tables().addresses };
+        let at_host = At { hook: self.hook, explainer: self.explainer };
         match (matching, self.decision.tag >> number & 1) {
             (Some(at), _) => {
                 let inside = if at > 0 { "the packet inside: " } else { "" };
-                let by =
-                    selectors::look(pin, Some(layer(self.packet, at)), self.from, own).unwrap_or_default();
+                let by = selectors::look(pin, Some(layer(self.packet, at)), self.from, at_host)
+                    .unwrap_or_default();
                 format!("{title} matches: {inside}{}", by.join(", "))
             }
             (None, 1) => {
-                let by = selectors::look(pin, None, self.from, own).unwrap_or_default();
+                let by = selectors::look(pin, None, self.from, at_host).unwrap_or_default();
                 let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
                 format!("{title} may match{by}: the packet can't be read")
             }
             _ => {
                 let first = self.packet.layers().first().filter(|_| readable);
-                let why = selectors::look(pin, first, self.from, own).err().unwrap_or_default();
+                let why = selectors::look(pin, first, self.from, at_host).err().unwrap_or_default();
                 format!("{title} does not match: {why}")
             }
         }

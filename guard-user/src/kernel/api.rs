@@ -70,6 +70,9 @@ pub struct ObservedInterface {
     /// The names of all interfaces below it: ports of a bridge, members of a bond or a VRF, what a VLAN is made on, and what is
     /// below those. What comes in by one of them and is for the host comes in by this one.
     pub below: Vec<String>,
+    /// Whether what comes in by it may have been sent there by a process of this host: the loopback interface, a tunnel whose
+    /// packets end at this host, a pair of which both ends are here, and what lies above such a one.
+    pub loops_back: bool,
     /// Whether a unicast route of any table but the local one leads out by it. Routes to link-local and multicast
     /// addresses alone do not count, for every interface with IPv6 has them.
     pub has_route: bool,

@@ -75,18 +75,15 @@ impl Interface {
         Ok(listed.interfaces.into_values().map(|listed| listed.interface).collect())
     }
 
-    /// The names of the interfaces below the one of this name, as [`ObservedInterface::below`] has them; none where it is not
-    /// there.
+    /// What is below the interface of this name; nothing where it is not there.
     ///
     /// # Errors
     ///
     /// [`KernelError::Netlink`] where the kernel does not answer.
-    ///
-    /// [`ObservedInterface::below`]: super::ObservedInterface::below
-    pub fn names_below(name: &str) -> Result<Vec<String>, KernelError> {
+    pub fn below(name: &str) -> Result<Below, KernelError> {
         let listed = list().map_err(unlisted)?.interfaces;
         let found = listed.values().find(|it| it.interface.name == name);
-        Ok(found.map(|it| names_below(it.interface.index, &stack(&listed), &listed)).unwrap_or_default())
+        Ok(found.map(|it| below(it.interface.index, &stack(&listed), &listed)).unwrap_or_default())
     }
 
     /// The numbers of those by which a unicast route of any table but the local one leads, as far as 200 ms are enough to
@@ -156,10 +153,27 @@ pub(super) fn stack(listed: &BTreeMap<u32, Listed>) -> Stack {
     Stack::of(listed.iter().map(|(index, it)| (*index, it.stacked)))
 }
 
-/// The names of all interfaces below one.
-pub(super) fn names_below(index: u32, stack: &Stack, listed: &BTreeMap<u32, Listed>) -> Vec<String> {
+/// What is below an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Below {
+    /// As [`ObservedInterface::below`](super::ObservedInterface::below).
+    pub names: Vec<String>,
+    /// As [`ObservedInterface::loops_back`](super::ObservedInterface::loops_back).
+    pub loops_back: bool,
+}
+
+/// What is below an interface.
+pub(super) fn below(index: u32, stack: &Stack, listed: &BTreeMap<u32, Listed>) -> Below {
     let below = stack.below(index);
-    below.iter().filter_map(|lower| listed.get(lower)).map(|it| it.interface.name.clone()).collect()
+    let loops_back = |it: &Listed| it.interface.link_type == LinkType::LOOPBACK || it.stacked.loops_back();
+    Below {
+        names: below
+            .iter()
+            .filter_map(|lower| listed.get(lower))
+            .map(|it| it.interface.name.clone())
+            .collect(),
+        loops_back: below.iter().chain([&index]).filter_map(|lower| listed.get(lower)).any(loops_back),
+    }
 }
 
 /// The interface of this index; `None` where the kernel says that there is none (`ENODEV`).

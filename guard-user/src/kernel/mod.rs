@@ -82,7 +82,7 @@ pub use detach::Removed;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use held::Marks;
-pub use interface::Interface;
+pub use interface::{Below, Interface};
 pub use link_type::LinkType;
 pub use open_files::FoundCarriers;
 pub use published::Published;

@@ -78,13 +78,14 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     let (listed, unsure) = with_omitted(list, named, &memory.known, &mut blind);
     memory.look_at_routes(&mut blind);
     let stack = interface::stack(&listed);
-    let mut below: BTreeMap<u32, Vec<String>> =
-        listed.keys().map(|&index| (index, interface::names_below(index, &stack, &listed))).collect();
+    let mut stacked: BTreeMap<u32, interface::Below> =
+        listed.keys().map(|&index| (index, interface::below(index, &stack, &listed))).collect();
     if !unsure.is_empty() {
         // What can't be asked for may lie below as it did.
-        for (index, names) in &mut below {
-            let known = memory.known.get(index).into_iter().flat_map(|known| &known.below);
-            names.extend(known.cloned());
+        for (index, below) in &mut stacked {
+            let known = memory.known.get(index);
+            below.names.extend(known.into_iter().flat_map(|known| &known.below).cloned());
+            below.loops_back |= known.is_some_and(|known| known.loops_back);
         }
     }
     let chains = chains(listed, !notes.is_empty(), &mut blind);
@@ -106,9 +107,17 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
         }
         let sent_before = memory.sent_before.get(&interface.index).copied();
         let other_guards = chains.other_guards(&memory.programs);
-        let below = below.remove(&interface.index).unwrap_or_default();
-        let observed =
-            ObservedInterface { interface, below, has_route, attachments, sent_before, other_guards };
+        let interface::Below { names: below, loops_back } =
+            stacked.remove(&interface.index).unwrap_or_default();
+        let observed = ObservedInterface {
+            interface,
+            below,
+            loops_back,
+            has_route,
+            attachments,
+            sent_before,
+            other_guards,
+        };
         interfaces.insert(observed.interface.index, observed);
     }
     for &index in &unsure {

@@ -1,4 +1,5 @@
-//! Which interfaces are stacked on which: what comes in by a port of a bridge and is for the host comes in by the bridge.
+//! Which interfaces are stacked on which: what comes in by a port of a bridge and is for the host comes in by the bridge. And
+//! which loop back: what comes in by them may have been sent there by a process of this host.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +10,31 @@ const LINK: u16 = 5;
 const MASTER: u16 = 10;
 const LINKINFO: u16 = 18;
 const LINK_NETNSID: u16 = 37;
-/// `IFLA_INFO_KIND` (linux/if_link.h).
+/// `IFLA_INFO_KIND` and `IFLA_INFO_DATA` (linux/if_link.h).
 const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+/// `IFLA_VXLAN_LINK` (linux/if_link.h): what `ip link` calls `dev`. Other tunnels tell it by [`LINK`].
+const VXLAN_LINK: u16 = 3;
 /// Kinds whose `IFLA_LINK` is the other end of a pair, and nothing below.
 const PAIRS: [&[u8]; 3] = [b"veth", b"netkit", b"vxcan"];
+/// Kinds of tunnels without keys: an ordinary datagram, or a raw packet, to the host's own end of one comes in by it as
+/// whatever it carries. Tunnels with keys (WireGuard, IPsec) take nothing from who has none.
+const TUNNELS: [&[u8]; 14] = [
+    b"amt",
+    b"bareudp",
+    b"erspan",
+    b"geneve",
+    b"gre",
+    b"gretap",
+    b"gtp",
+    b"ip6erspan",
+    b"ip6gre",
+    b"ip6gretap",
+    b"ip6tnl",
+    b"ipip",
+    b"sit",
+    b"vxlan",
+];
 
 /// What the kernel says of the interfaces above and below one, by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +46,8 @@ pub(super) struct Stacked {
     /// That number is one of another network namespace.
     is_elsewhere: bool,
     is_pair: bool,
+    /// It is one of [`TUNNELS`].
+    is_tunnel: bool,
 }
 
 impl Stacked {
@@ -33,14 +57,28 @@ impl Stacked {
             MASTER => self.master = number(bytes),
             LINK => self.link = number(bytes),
             LINK_NETNSID => self.is_elsewhere = true,
-            LINKINFO => {
-                let kinds = attributes(bytes).filter(|attribute| attribute.kind() == INFO_KIND);
-                self.is_pair = kinds
-                    .map(|kind| value(kind).strip_suffix(b"\0").unwrap_or_else(|| value(kind)))
-                    .any(|kind| PAIRS.contains(&kind));
-            }
+            LINKINFO => self.take_info(bytes),
             _ => {}
         }
+    }
+
+    /// Takes what is told of its kind.
+    fn take_info(&mut self, bytes: &[u8]) {
+        let find = |wanted| attributes(bytes).find(|attribute| attribute.kind() == wanted).map(value);
+        let kind = find(INFO_KIND).unwrap_or_default();
+        let kind = kind.strip_suffix(b"\0").unwrap_or(kind);
+        self.is_pair = PAIRS.contains(&kind);
+        self.is_tunnel = TUNNELS.contains(&kind);
+        if kind == b"vxlan" {
+            let data = find(INFO_DATA).unwrap_or_default();
+            let made_on = attributes(data).find(|attribute| attribute.kind() == VXLAN_LINK);
+            self.link = made_on.and_then(|it| number(value(it))).filter(|link| *link != 0).or(self.link);
+        }
+    }
+
+    /// Whether what comes in by it may have been sent there by a process of this host.
+    pub(super) const fn loops_back(self) -> bool {
+        self.is_tunnel || self.is_pair && !self.is_elsewhere
     }
 
     /// The number of the interface that it is made on.
@@ -132,5 +170,21 @@ mod tests {
         read.take(LINKINFO, &attribute(INFO_KIND, b"vlan\0"));
         read.take(LINK_NETNSID, &0_u32.to_ne_bytes());
         assert_eq!(read.made_on(), None);
+        // As of a VXLAN device with `dev`: its data after its kind.
+        let data = attribute(
+            INFO_DATA,
+            &[attribute(1, &[0; 4]), attribute(VXLAN_LINK, &3_u32.to_ne_bytes())].concat(),
+        );
+        let mut vxlan = Stacked::default();
+        vxlan.take(LINKINFO, &[attribute(INFO_KIND, b"vxlan\0"), data].concat());
+        assert_eq!((vxlan.made_on(), vxlan.loops_back()), (Some(3), true));
+    }
+
+    #[test]
+    fn tunnels_loop_back_and_of_pairs_those_with_both_ends_here() {
+        let none = Stacked::default();
+        let pair = Stacked { is_pair: true, link: Some(4), ..none };
+        assert!(pair.loops_back() && Stacked { is_tunnel: true, is_elsewhere: true, ..none }.loops_back());
+        assert!(!none.loops_back() && !Stacked { is_elsewhere: true, ..pair }.loops_back());
     }
 }

@@ -13,7 +13,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use super::super::{CgroupFact, CgroupParentFact, HostFacts, KernelExemption, VolumeFact};
+use super::super::{CgroupFact, CgroupParentFact, HostFacts, InterfaceFact, KernelExemption, VolumeFact};
 use super::networks::{nat64, network, v4, v6};
 use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
 use crate::config::jurisdiction_set::JurisdictionSet;
@@ -87,7 +87,18 @@ fn base() -> &'static Policy {
 
 /// The host that all policies are for.
 pub(crate) fn host() -> HostFacts {
-    let interfaces = [(1, "lo"), (2, "eth0"), (3, "eth1"), (4, "wg0"), (4, "eth1"), (900_001, "tun1")];
+    let interfaces: [(u32, &[&str], bool); 5] = [
+        (1, &["lo"], true),
+        (2, &["eth0"], false),
+        (3, &["eth1"], true),
+        (4, &["wg0", "eth1"], false),
+        (900_001, &["tun1"], true),
+    ];
+    let interfaces = interfaces.map(|(index, names, loops_back)| InterfaceFact {
+        index,
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        loops_back,
+    });
     let cgroups = [
         ("a", Some(11), 1),
         ("a/b", Some(1 << 40), 2),
@@ -97,7 +108,7 @@ pub(crate) fn host() -> HostFacts {
     ];
     let parents = [("", 1, 30), ("a", 11, 1 << 40), ("c", 13, 15), ("c/d", 14, 17)];
     HostFacts {
-        interfaces: interfaces.map(|(index, name)| (index, name.to_owned())).to_vec(),
+        interfaces: interfaces.to_vec(),
         cgroups: cgroups.map(|(path, id, level)| CgroupFact { path: path.to_owned(), id, level }).to_vec(),
         former: vec![CgroupFact { path: "c".to_owned(), id: Some(9), level: 1 }],
         volumes: volumes(),
@@ -390,7 +401,7 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
         prop_oneof![3 => Just(Hook::Egress), 1 => Just(Hook::Ingress)],
         content,
         select(vec![1, 2, 3, 4, 900_001, 77]),
-        select(vec![0, 0, 0, 1, 2, 4]),
+        select(vec![0, 0, 0, 1, 2, 3, 4, 900_001]),
         select(vec![0, 1, 0x10, 0x110, 0x8000_0001, u32::MAX]),
         (
             select(cgroups.clone()),

@@ -263,9 +263,9 @@ impl World<'_> {
     fn origin_matches(&self, pin: &Pin, packet: &PlainPacket) -> bool {
         let select = &pin.select;
         let interface = select.interfaces.is_empty()
-            || self.host.interfaces.iter().any(|(index, name)| {
-                (*index == packet.interface || *index == packet.came_in_by)
-                    && select.interfaces.iter().any(|pattern| pattern.matches(name))
+            || self.host.interfaces.iter().any(|fact| {
+                (fact.index == packet.interface || fact.index == packet.came_in_by)
+                    && select.interfaces.iter().any(|it| fact.names.iter().any(|name| it.matches(name)))
             });
         let mark =
             select.marks.is_empty() || select.marks.iter().any(|mark| packet.mark & mark.mask == mark.value);
@@ -440,8 +440,10 @@ impl World<'_> {
     fn layer_matches(&self, pin: &Pin, layer: &PlainLayer, packet: &PlainPacket) -> bool {
         let source = layer.src.to_canonical();
         let select = &pin.select;
-        // By no interface, or by the loopback interface.
-        let is_made_here = packet.hook == Hook::Egress && matches!(packet.came_in_by, 0 | 1);
+        // By no interface, by the loopback interface, or by another one that loops back.
+        let by = packet.came_in_by;
+        let loops = self.host.interfaces.iter().any(|fact| fact.index == by && fact.loops_back);
+        let is_made_here = packet.hook == Hook::Egress && (matches!(by, 0 | 1) || loops);
         let is_of_host =
             is_made_here || self.addresses.iter().any(|address| address.to_canonical() == source);
         let has_source = match select.sources.is_empty() && !select.from_host {

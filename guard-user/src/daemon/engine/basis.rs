@@ -43,15 +43,15 @@ pub struct Basis {
 
 impl Basis {
     /// Whether the other judges alike. Windows are compared by the count of the clock alone, for they are never
-    /// computed to the same nanosecond twice; names of interfaces count where the policy selects by them.
+    /// computed to the same nanosecond twice.
     #[must_use]
-    pub fn judges_like(&self, other: &Self, selects_interfaces: bool) -> bool {
+    pub fn judges_like(&self, other: &Self) -> bool {
         (self.config, self.clock) == (other.config, other.clock)
             && self.facts.cgroups == other.facts.cgroups
             && self.facts.parents == other.facts.parents
             && self.facts.volumes == other.facts.volumes
             && self.facts.refuse_in == other.facts.refuse_in
-            && (!selects_interfaces || self.facts.interfaces == other.facts.interfaces)
+            && self.facts.interfaces == other.facts.interfaces
             && self.exemptions.len() == other.exemptions.len()
             && self.exemptions.iter().zip(&other.exemptions).all(|(one, other)| same(one, other))
     }

@@ -6,6 +6,7 @@ use guard_common::abi::Hook;
 
 use super::periods::SECOND;
 use super::tries::Try;
+use crate::compile::{InterfaceFact, NeedsInterfaces};
 use crate::config::policy::{Ingress, Policy};
 use crate::exemption::Clocks;
 use crate::kernel::{Observed, ObservedInterface};
@@ -135,15 +136,27 @@ impl Interfaces {
         self.wanted = true;
     }
 
-    /// Index and name of every interface; `None` before the first look.
-    pub(super) fn facts(&self) -> Option<Vec<(u32, String)>> {
+    /// What a policy's tables need of the interfaces; `None` before the first look.
+    pub(super) fn facts(&self, needs: NeedsInterfaces) -> Option<Vec<InterfaceFact>> {
         let all = self.observed.as_ref()?.interfaces.iter();
-        let names = |it: &ObservedInterface| {
-            let index = it.interface.index;
-            let names = std::iter::once(&it.interface.name).chain(&it.below);
-            names.map(move |name| (index, name.clone())).collect::<Vec<_>>()
+        let fact = |it: &ObservedInterface| {
+            let names = || std::iter::once(&it.interface.name).chain(&it.below).cloned().collect();
+            let (index, loops_back) = (it.interface.index, it.loops_back);
+            match needs {
+                NeedsInterfaces::All => Some(InterfaceFact { index, names: names(), loops_back }),
+                NeedsInterfaces::Loops if loops_back => {
+                    Some(InterfaceFact { index, names: Vec::new(), loops_back })
+                }
+                NeedsInterfaces::Loops | NeedsInterfaces::Nothing => None,
+            }
         };
-        Some(all.flat_map(names).collect())
+        Some(all.filter_map(fact).collect())
+    }
+
+    /// Index and name of every interface.
+    pub(super) fn names(&self) -> impl Iterator<Item = (u32, &str)> {
+        let all = self.observed.iter().flat_map(|observed| &observed.interfaces);
+        all.map(|it| (it.interface.index, it.interface.name.as_str()))
     }
 
     /// The network namespace in which calls may be refused of which every packet would be dropped.

@@ -10,8 +10,9 @@ use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
 
 use super::super::flow::{BadFlow, End, packet};
-use super::super::selectors::OwnPackets;
+use super::super::selectors::At;
 use super::super::{Explainer, Explanation, NamedExemption, Surroundings, selectors};
+use crate::compile::InterfaceFact;
 use crate::compile::tests::generate::{case, host};
 use crate::compile::tests::packets::parsed;
 use crate::compile::tests::reference::Loaded;
@@ -185,6 +186,32 @@ fn whether_an_address_is_the_hosts_is_told() {
 }
 
 #[test]
+fn by_what_a_packet_came_in_is_told() {
+    let pin = "[[pin]]\nname = \"own\"\nhome = \"IE\"\naction = \"drop\"\n[[pin.select]]\nsources = [\"host\"]\n\
+               [[pin.select]]\ninterfaces = [\"port0\"]\n";
+    let fact = |index, names: &[&str], loops_back| InterfaceFact {
+        index,
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        loops_back,
+    };
+    let facts = [fact(2, &["vx0"], true), fact(3, &["br0", "port0"], false), fact(4, &["ctr0"], false)];
+    let explainer =
+        explainer_of(policy_of(&(POLICY.to_owned() + pin))).with_interfaces(facts.to_vec()).unwrap();
+    let packet = packet(end("198.51.100.2:5"), end("203.0.113.30:50000"), None).unwrap();
+    for (name, verdict, expected) in [
+        ("vx0", "drop, forbidden", "came in by vx0, where a process of this host may have sent it"),
+        ("br0", "drop, forbidden", "way 2 of 2, matches: came in by br0, which is above port0"),
+        ("ctr0", "pass, untagged", "the interface ctr0 is not port0"),
+    ] {
+        let came_in_by = Some(name.to_owned());
+        let from = Surroundings { is_forwarded: true, came_in_by, ..Surroundings::default() };
+        let told = text(&explainer.explain(Hook::Egress, Parsed::Ip, &packet, &from, 100, 5));
+        assert!(told.contains(expected) && told.contains(&format!("verdict: {verdict}")), "{told}");
+        assert!(told.contains(&format!("it came in by {name}, is forwarded by this host")), "{told}");
+    }
+}
+
+#[test]
 fn an_exemption_whose_recipient_is_placed_elsewhere_is_named() {
     let explainer = |placed: &str| {
         let kernel = crate::compile::KernelExemption {
@@ -311,18 +338,19 @@ fn words_agree_with_the_decision_for_any_policy() {
             .iter()
             .map(|kernel| NamedExemption { id: format!("E-{}", kernel.slot), kernel: kernel.clone() })
             .collect();
-        for (index, name) in &facts.interfaces {
-            let name = name.as_str();
-            let explainer =
-                Explainer::new(case.policy.clone(), case.db.clone(), exemptions.clone(), Some(name)).unwrap();
+        let name_of = |index| facts.interfaces.iter().find(|fact| fact.index == index).map(|fact| fact.names[0].clone());
+        for fact in &facts.interfaces {
+            let explainer = Explainer::new(case.policy.clone(), case.db.clone(), exemptions.clone(), None).unwrap();
+            let explainer = explainer.with_interfaces(facts.interfaces.clone()).unwrap();
             let addresses: BTreeSet<Addr> = case.addresses.iter().copied().map(Addr::from).collect();
             let explainer = explainer.with_addresses(addresses.clone());
-            for plain in case.packets.iter().filter(|plain| plain.interface == *index) {
+            for plain in case.packets.iter().filter(|plain| plain.interface == fact.index) {
                 let cgroup = facts.cgroups.iter().find(|fact| fact.id.is_some_and(|id| plain.cgroups.contains(&id)));
                 let carried = facts.volumes.iter().filter(|fact| plain.volumes.contains(&fact.slot));
                 let mut from = Surroundings {
-                    interface: Some(name.to_owned()),
+                    interface: Some(fact.names[0].clone()),
                     is_forwarded: plain.came_in_by != 0,
+                    came_in_by: name_of(plain.came_in_by),
                     mark: plain.mark,
                     cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
                     user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
@@ -336,7 +364,7 @@ fn words_agree_with_the_decision_for_any_policy() {
                     mirror(&mut packet);
                     // At XDP there is neither a mark nor a socket yet.
                     (from.mark, from.cgroup, from.user, from.volumes) = (0, None, None, Vec::new());
-                    from.direction = Direction::Unknown;
+                    (from.direction, from.came_in_by) = (Direction::Unknown, None);
                 }
                 for step in &explained.steps {
                     prop_assert!(!step.says.ends_with(' ') && !step.says.contains(": ,"), "{}", step.says);
@@ -348,9 +376,9 @@ fn words_agree_with_the_decision_for_any_policy() {
                 for pin in case.policy.distinct_pins() {
                     let looked_at = plain.hook == Hook::Egress || pin.ingress != Ingress::Off;
                     let matches = |way: &Pin| {
-                        let own = OwnPackets { hook: plain.hook, addresses: &addresses };
+                        let at = At { hook: plain.hook, explainer: &explainer };
                         let mut layers = packet.layers().iter();
-                        layers.any(|layer| selectors::look(way, Some(layer), &from, own).is_ok())
+                        layers.any(|layer| selectors::look(way, Some(layer), &from, at).is_ok())
                     };
                     let mut ways = case.policy.pins.iter().filter(|way| way.name == pin.name);
                     let by_words = looked_at && ways.any(matches);

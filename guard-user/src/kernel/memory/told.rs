@@ -1,6 +1,6 @@
 //! What the kernel in memory tells as its test wants it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::FailsafeUse;
 
@@ -16,6 +16,8 @@ pub(super) struct Told {
     pub(super) failsafe: Option<Vec<FailsafeUse>>,
     /// The names of interfaces below others, by the upper one's name.
     pub(super) below: BTreeMap<String, Vec<String>>,
+    /// The names of interfaces that loop back.
+    pub(super) loops: BTreeSet<String>,
 }
 
 impl MemoryKernel {
@@ -27,6 +29,11 @@ impl MemoryKernel {
     /// An interface is put below another one.
     pub(crate) fn put_below(&self, lower: &str, upper: &str) {
         self.state().told.below.entry(upper.to_owned()).or_default().push(lower.to_owned());
+    }
+
+    /// What comes in by an interface may be the host's own.
+    pub(crate) fn loop_back(&self, name: &str) {
+        self.state().told.loops.insert(name.to_owned());
     }
 
     /// What it has counted.

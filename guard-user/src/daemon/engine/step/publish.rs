@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::compile::{CompileError, HostFacts};
+use crate::compile::{CompileError, HostFacts, NeedsInterfaces};
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::basis::{Basis, Table};
@@ -17,12 +17,11 @@ use crate::exemption::Clocks;
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
     pub(super) fn wanted_basis(&self, now: Clocks) -> Option<Basis> {
-        let interfaces = match self.interfaces.facts() {
+        let needs = NeedsInterfaces::of(self.config.wanted());
+        let interfaces = match self.interfaces.facts(needs) {
             Some(interfaces) => interfaces,
             // What closes does not wait for a look that fails, where no pin is about interfaces.
-            None if self.interfaces.blind.is_some() && !selects_interfaces(self.config.wanted()) => {
-                Vec::new()
-            }
+            None if self.interfaces.blind.is_some() && needs != NeedsInterfaces::All => Vec::new(),
             None => return None,
         };
         let exemptions = match self.ending.closes_exemptions() {
@@ -55,15 +54,14 @@ impl Engine {
         if self.publishing.in_flight.is_some() {
             return Tables::OnTheWay;
         }
-        let selects = selects_interfaces(self.config.wanted());
         if let Some(failed) = &self.publishing.failed
             && !failed.retry
-            && failed.basis.judges_like(&wanted, selects)
+            && failed.basis.judges_like(&wanted)
         {
             return Tables::Failed(failed.why.clone());
         }
         match &self.publishing.live {
-            Some(live) if live.judges_like(&wanted, selects) => Tables::Current,
+            Some(live) if live.judges_like(&wanted) => Tables::Current,
             _ => Tables::OnTheWay,
         }
     }
@@ -77,13 +75,12 @@ impl Engine {
         if self.cut_what_is_over(now) {
             return;
         }
-        let selects = selects_interfaces(self.config.wanted());
-        if self.publishing.live.as_ref().is_some_and(|live| live.judges_like(&wanted, selects)) {
+        if self.publishing.live.as_ref().is_some_and(|live| live.judges_like(&wanted)) {
             self.publishing.failed = None;
             return;
         }
         let failed = self.publishing.failed.as_ref();
-        if failed.is_some_and(|failed| !failed.retry && failed.basis.judges_like(&wanted, selects)) {
+        if failed.is_some_and(|failed| !failed.retry && failed.basis.judges_like(&wanted)) {
             return;
         }
         let policy = Arc::clone(self.config.wanted());
@@ -96,7 +93,7 @@ impl Engine {
     fn table_of(&mut self, basis: &Basis, policy: &Policy) -> Result<Table, CompileError> {
         let generation = self.publishing.generation + 1;
         if let Some((compiled, mut table)) = self.publishing.compiled.take()
-            && compiled.judges_like(basis, true)
+            && compiled.judges_like(basis)
         {
             table.0.generation = generation;
             return Ok(table);
@@ -116,7 +113,7 @@ impl Engine {
         let closings = self.publishing.live.as_ref().map(|live| (live.clone(), wanted.closings_alone(live)));
         self.publishing.failed = Some(Failed::new(wanted, why));
         if let Some((live, closings)) = closings
-            && !closings.judges_like(&live, selects_interfaces(&policy))
+            && !closings.judges_like(&live)
             && let Ok(table) = closings.compile(&policy, self.publishing.generation + 1)
         {
             self.publish(closings, table, policy, now);
@@ -148,9 +145,8 @@ impl Engine {
         let id_of = |slot| self.kept.by_slot(slot).map(|document| document.id.as_str().into());
         names.exemptions =
             basis.exemptions.iter().filter_map(|it| Some((it.slot, id_of(it.slot)?))).collect();
-        let interfaces = basis.facts.interfaces.iter();
-        names.interfaces =
-            interfaces.map(|(index, name)| (*index, name.as_str().into())).collect::<HashMap<_, _>>();
+        let interfaces = self.interfaces.names();
+        names.interfaces = interfaces.map(|(index, name)| (index, name.into())).collect::<HashMap<_, _>>();
         let volumes = basis.facts.volumes.iter();
         names.volumes =
             volumes.map(|it| (it.slot, it.volume.path.to_string_lossy().into())).collect::<HashMap<_, _>>();
@@ -239,9 +235,4 @@ impl Engine {
             self.log(Level::Error, line);
         }
     }
-}
-
-/// Whether a change of the interfaces changes the policy's tables.
-fn selects_interfaces(policy: &Policy) -> bool {
-    policy.pins.iter().any(|pin| !pin.select.interfaces.is_empty())
 }

@@ -36,6 +36,27 @@ fn a_pin_by_interface_is_published_anew_where_that_comes_to_lie_below_another() 
 }
 
 #[test]
+fn a_pin_by_the_host_is_published_anew_for_an_interface_that_loops_back_and_for_no_other() {
+    const BY_HOST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+                           action = \"drop\"\nselect.sources = [\"host\"]\n";
+    for (config, anew) in [(BY_HOST, [0, 1]), (CONFIG, [0, 0])] {
+        let mut world = World::new(config, &["eth0"]);
+        world.settle();
+        let mut before = world.kernel.published();
+        for (name, anew) in ["ctr0", "vx0"].into_iter().zip(anew) {
+            world.kernel.add(name);
+            if name == "vx0" {
+                world.kernel.loop_back(name);
+            }
+            world.step(Input::Changed);
+            world.settle();
+            assert_eq!(world.kernel.published() - before, anew, "{name}");
+            before = world.kernel.published();
+        }
+    }
+}
+
+#[test]
 fn a_new_interface_is_guarded_and_one_that_took_an_index_too() {
     let mut world = World::new(CONFIG, &[]);
     world.settle();

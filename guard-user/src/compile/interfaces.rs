@@ -1,0 +1,63 @@
+//! What a packet's interfaces let match.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guard_common::abi::PolicyTable;
+
+use super::classes::{Name, bits_where};
+use super::{CompileError, HostFacts};
+use crate::config::policy::Pin;
+
+const INTERFACES: Name = Name {
+    table: "the interfaces that pins select",
+    hint: "name them more narrowly in pin.select.interfaces",
+};
+
+pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
+    table.any_interface = bits_where(pins, |pin| pin.select.interfaces.is_empty());
+    let mut selected = BTreeMap::<u32, u64>::new();
+    for fact in host.interfaces.iter().filter(|fact| fact.index != 0) {
+        let is_selected =
+            |pin: &Pin| pin.select.interfaces.iter().any(|it| fact.names.iter().any(|name| it.matches(name)));
+        let pins = bits_where(pins, is_selected);
+        if pins != 0 {
+            *selected.entry(fact.index).or_default() |= pins;
+        }
+    }
+    if selected.len() > table.interfaces.len() {
+        return Err(INTERFACES.full(selected.len(), table.interfaces.len()));
+    }
+    table.interface_len = selected.len() as u32;
+    for ((place, set), (index, pins)) in
+        table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(selected)
+    {
+        (*place, *set) = (index, pins);
+    }
+    fill_loops(table, host)
+}
+
+const LOOPS: Name = Name {
+    table: "the interfaces by which the host's own packets may come in",
+    hint: "name the host's addresses in pin.select.sources in the place of \"host\"",
+};
+
+/// The loopback interface is known without it, [`guard_common::decide::tag::by_origin`]'s other half.
+fn fill_loops(table: &mut PolicyTable, host: &HostFacts) -> Result<(), CompileError> {
+    if table.from_host == 0 {
+        return Ok(());
+    }
+    let loops: BTreeSet<u32> = host
+        .interfaces
+        .iter()
+        .filter(|fact| fact.loops_back && fact.index != 0)
+        .map(|fact| fact.index)
+        .collect();
+    if loops.len() > table.loops.len() {
+        return Err(LOOPS.full(loops.len(), table.loops.len()));
+    }
+    table.loop_len = loops.len() as u32;
+    for (place, index) in table.loops.iter_mut().zip(loops) {
+        *place = index;
+    }
+    Ok(())
+}
