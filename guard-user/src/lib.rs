@@ -20,4 +20,5 @@ pub mod report;
 pub mod store;
 pub mod telemetry;
 pub mod text;
+pub mod unpinned;
 pub mod worker;

@@ -62,6 +62,11 @@ pub const CLIENT_PORT: u16 = 40_000;
 pub const PIN: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
     [pin.select]\nsources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]\nports = [\"udp/143\", \"tcp/143\"]\n";
 
+/// The same, known by the remote port of its replication too: a pin that `check` has nothing to warn of.
+pub const PIN_BOTH_WAYS: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
+    [[pin.select]]\nsources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]\nports = [\"udp/143\", \"tcp/143\"]\n\
+    [[pin.select]]\nsources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]\nremote_ports = [\"tcp/12345\"]\n";
+
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {

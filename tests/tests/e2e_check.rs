@@ -3,15 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-use guard_tests::bed::{Bed, PATIENCE, PIN, STORE};
+use guard_tests::bed::{Bed, PATIENCE, PIN_BOTH_WAYS, STORE};
 use guard_tests::cleanup;
 use guard_tests::proc::run_to_end;
 use guard_tests::program;
 use guard_user::health::ProblemCode;
 use rustix::mount::{MountFlags, UnmountFlags};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What `check` says of the bed's config, and its exit code.
 fn check(bed: &Bed) -> (Option<i32>, Value) {
@@ -37,7 +38,7 @@ fn edit(bed: &Bed, from: &str, to: &str) {
 #[ignore = "needs root and BPF"]
 fn what_keeps_a_start_from_succeeding_is_an_error() {
     let bed = Bed::new("refused").unwrap();
-    let geo = |file: &str| format!("{PIN}[geo]\nfiles = [{file:?}]\n");
+    let geo = |file: &str| format!("{PIN_BOTH_WAYS}[geo]\nfiles = [{file:?}]\n");
     let file = |name: &str| bed.file(name).to_string_lossy().into_owned();
     fs::write(bed.file("none.mmdb"), "this is no database").unwrap();
     let (missing, none, folder) = (file("missing.mmdb"), file("none.mmdb"), file("."));
@@ -46,8 +47,8 @@ fn what_keeps_a_start_from_succeeding_is_an_error() {
         (geo(&missing), None, "geo-file"),
         (geo(&none), None, "geo-file"),
         (geo(&folder), None, "geo-file"),
-        (PIN.to_owned(), Some(file("pins")), "pin-path"),
-        (PIN.to_owned(), Some("/sys/fs/bpf/border.guard".to_owned()), "pin-path"),
+        (PIN_BOTH_WAYS.to_owned(), Some(file("pins")), "pin-path"),
+        (PIN_BOTH_WAYS.to_owned(), Some("/sys/fs/bpf/border.guard".to_owned()), "pin-path"),
     ] {
         bed.configure(&rest).unwrap();
         if let Some(other) = edited {
@@ -68,7 +69,8 @@ fn what_keeps_a_start_from_succeeding_is_an_error() {
 #[ignore = "needs root and BPF"]
 fn what_a_start_goes_on_without_is_a_warning() {
     let bed = Bed::new("without").unwrap();
-    let rest = PIN.replace("ports =", "sent_by = \"socket\"\ncgroups = [\"bg-no-such.slice\"]\nports =")
+    let rest = PIN_BOTH_WAYS
+        .replace("\nports =", "\nsent_by = \"socket\"\ncgroups = [\"bg-no-such.slice\"]\nports =")
         + "[control.groups]\nview = [\"bg-no-such\"]\n[geo]\nmax_age = \"1h\"\n";
     bed.configure_for(&["eth0", "eth9"], &rest).unwrap();
     let state = bed.file("state").to_string_lossy().into_owned();
@@ -101,7 +103,7 @@ fn what_a_start_goes_on_without_is_a_warning() {
 #[ignore = "needs root and BPF"]
 fn a_file_system_that_takes_no_file_is_a_warning() {
     let bed = Bed::new("readonly").unwrap();
-    bed.configure(PIN).unwrap();
+    bed.configure(PIN_BOTH_WAYS).unwrap();
     let mounted = bed.file("readonly");
     fs::create_dir(&mounted).unwrap();
     let at = mounted.clone();
@@ -127,7 +129,7 @@ fn a_file_system_that_takes_no_file_is_a_warning() {
 #[ignore = "needs root and BPF"]
 fn a_socket_that_cannot_be_made_is_a_warning() {
     let bed = Bed::new("socket").unwrap();
-    bed.configure(PIN).unwrap();
+    bed.configure(PIN_BOTH_WAYS).unwrap();
     let open = bed.file("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
@@ -145,7 +147,7 @@ fn a_socket_that_cannot_be_made_is_a_warning() {
 #[ignore = "needs root and BPF"]
 fn of_a_config_without_a_warning_a_daemon_has_no_problem() {
     let bed = Bed::new("good").unwrap();
-    bed.configure(PIN).unwrap();
+    bed.configure(PIN_BOTH_WAYS).unwrap();
     let clean = |bed: &Bed| {
         let (exit, said) = check(bed);
         assert_eq!((exit, codes(&said["warnings"])), (Some(0), BTreeSet::new()), "{said}");
@@ -156,4 +158,27 @@ fn of_a_config_without_a_warning_a_daemon_has_no_problem() {
     assert_eq!(bed.status().unwrap().problems, []);
     // What the daemon holds is not in its own way.
     clean(&bed);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_no_pin_knows_is_listed_by_check_and_by_status() {
+    let bed = Bed::new("unpinned").unwrap();
+    let store = bed.host(STORE).unwrap();
+    store.ip(&["address", "add", "192.0.2.77/24", "dev", "eth0"]).unwrap();
+    let listen = |at: &str| store.run(|| TcpListener::bind(at).unwrap()).unwrap();
+    let (_web, _mail, _own) = (listen("[::]:8080"), listen("192.0.2.10:143"), listen("127.0.0.1:8081"));
+    bed.configure(PIN_BOTH_WAYS).unwrap();
+    let (exit, said) = check(&bed);
+    let _daemon = bed.start(&[]).unwrap();
+    let status = serde_json::to_value(bed.status().unwrap()).unwrap();
+    for unpinned in [&said["unpinned"], &status["unpinned"]] {
+        assert_eq!((exit, &unpinned["addresses"]), (Some(0), &json!(["192.0.2.77"])), "{said}");
+        let sockets: Vec<_> = unpinned["sockets"].as_array().unwrap().iter().collect();
+        let [web] = sockets[..] else { panic!("{unpinned}") };
+        assert_eq!(
+            (&web["protocol"], &web["port"], &web["address"]),
+            (&json!("tcp"), &json!(8080), &json!(null))
+        );
+    }
 }

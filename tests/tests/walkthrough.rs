@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, STORE, US};
+use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN_BOTH_WAYS, STORE, US};
 use guard_tests::pages::blocks;
 use guard_tests::proc::run_to_end;
 use guard_tests::program;
@@ -173,7 +173,7 @@ fn what_is_printed_is_held_against_the_page() {
 #[ignore = "needs root and BPF"]
 fn the_walkthrough_does_what_the_page_says() {
     let bed = Bed::new("walk").unwrap();
-    bed.configure(&PIN.replace("\"mail\"", "\"mail-ie\"")).unwrap();
+    bed.configure(&PIN_BOTH_WAYS.replace("\"mail\"", "\"mail-ie\"")).unwrap();
     let folder = bed.file("work");
     fs::create_dir_all(folder.join(".ssh")).unwrap();
     let etc = folder.parent().unwrap();

@@ -8,10 +8,14 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::table::write_wrapped;
 use crate::config::finding::at;
 use crate::config::{self, Checked, ConfigErrors, Explain, Finding, Surroundings};
+use crate::control::status::UnpinnedStatus;
 use crate::exit::Exit;
 use crate::geo::{Info, embedded};
+use crate::text::visible;
+use crate::unpinned;
 use this_host::ThisHost;
 
 mod databases;
@@ -42,12 +46,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let database = embedded::load();
             let place = |address| Some(database.lookup(address));
             let result = config::load(file, &Surroundings::new(Some(&place)));
-            Outcome { file, result, unseen: Vec::new(), databases: Vec::new() }
+            Outcome { file, result, unseen: Vec::new(), databases: Vec::new(), unpinned: None }
         }
         false => {
             let host = ThisHost::new();
             let result = config::load(file, &Surroundings::of_host(&host));
-            Outcome { file, result, unseen: host.unseen(), databases: host.databases() }
+            let policy = result.as_ref().ok().map(|checked| &checked.policy);
+            let unpinned = policy.filter(|policy| !policy.pins.is_empty()).and_then(|it| host.unpinned(it));
+            Outcome { file, result, unseen: host.unseen(), databases: host.databases(), unpinned }
         }
     };
     match json {
@@ -65,6 +71,8 @@ struct Outcome<'a> {
     unseen: Vec<&'static str>,
     /// The geo databases that were read.
     databases: Vec<Info>,
+    /// What of this host no pin knows.
+    unpinned: Option<UnpinnedStatus>,
 }
 
 impl Outcome<'_> {
@@ -97,6 +105,9 @@ impl Outcome<'_> {
                 writeln!(out, "{name}: {count}; warnings are looked for once there are no errors")?;
             }
         }
+        for sentence in self.unpinned.iter().flat_map(unpinned::sentences) {
+            write_wrapped("", "  ", &visible(&sentence), out)?;
+        }
         match self.unseen.is_empty() {
             true => Ok(()),
             false => writeln!(out, "{name}: not looked at, run it as root: {}", self.unseen.join(", ")),
@@ -115,6 +126,7 @@ impl Outcome<'_> {
                 "warnings": warnings.iter().map(finding_json).collect::<Vec<_>>(),
                 "not_looked_at": self.unseen,
                 "databases": databases,
+                "unpinned": self.unpinned,
                 "pins": policy.distinct_pins().count(),
                 "sites": policy.sites.len(),
                 "failsafe": policy.failsafe.len(),
@@ -176,14 +188,15 @@ mod tests {
     }
 
     const PIN: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-                       action = \"drop\"\nselect.ports = [\"tcp/143\"]\nselect.sources = [\"192.0.2.10/32\"]\n";
+                       action = \"drop\"\n[[pin.select]]\nports = [\"tcp/143\"]\nsources = [\"192.0.2.10/32\"]\n\
+                       [[pin.select]]\ncgroups = [\"mail.slice\"]\n";
 
     #[test]
     fn errors_are_written_as_compilers_write_them() {
         let (code, shown) = check(&PIN.replace("IE", "EU").replace("tcp/143", "143"), false);
         let expected = r#"policy.toml:5:8: error: pin.home: "EU" is a group, and one country is needed here
   hint: name one country, such as "IE"; groups can stand in a pin's permit
-policy.toml:7:17: error: pin.select.ports: "143" is no port with its protocol
+policy.toml:8:10: error: pin.select.ports: "143" is no port with its protocol
   hint: for example "tcp/143" or "udp/5000-5010"; ports are 0 to 65535
 policy.toml: 2 errors; warnings are looked for once there are no errors
 "#;
@@ -192,9 +205,8 @@ policy.toml: 2 errors; warnings are looked for once there are no errors
 
     #[test]
     fn warnings_are_written_and_leave_the_config_usable() {
-        let (code, shown) =
-            check(&PIN.replace("select.ports", "permit = [\"unknown\"]\nselect.ports"), false);
-        let expected = r#"policy.toml:7:10: warning: pin.permit: the pin "mail" permits "unknown", which is wherever no source can say
+        let (code, shown) = check(&PIN.replace("action =", "permit = [\"unknown\"]\naction ="), false);
+        let expected = r#"policy.toml:6:10: warning: pin.permit: the pin "mail" permits "unknown", which is wherever no source can say
   hint: name your own networks as sites instead, and leave "unknown" forbidden
 policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
 "#;
@@ -213,6 +225,7 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
             result,
             unseen: vec!["control.socket", "state.directory"],
             databases: Vec::new(),
+            unpinned: None,
         };
         let mut out = Vec::new();
         outcome.write_text(&mut out).unwrap();

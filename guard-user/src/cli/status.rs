@@ -14,6 +14,7 @@ use crate::control::status::{
 use crate::exit::Exit;
 use crate::health::Problem;
 use crate::report::number::grouped;
+use crate::unpinned;
 
 const AFTER_HELP: &str = "\
 The exit code is the state: 0 guarding, 5 degraded (a problem), 6 observing,
@@ -63,6 +64,7 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_pins(status, out)?;
     write_unplaced(status, out)?;
     write_untagged(status, out)?;
+    write_unpinned(status, out)?;
     write_totals(status, out)?;
     write_database(status, out)?;
     write_exemptions(status, out)?;
@@ -280,6 +282,18 @@ fn write_pins(status: &Status, out: &mut impl Write) -> io::Result<()> {
         words("most bytes to"),
     ];
     write(out, columns, &rows)
+}
+
+/// By what this host can be reached and that no pin knows.
+fn write_unpinned(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let said = match &status.unpinned {
+        Some(unpinned) => unpinned::sentences(unpinned),
+        None => vec!["what is served on this host can't be listed".to_owned()],
+    };
+    if !said.is_empty() {
+        writeln!(out)?;
+    }
+    said.iter().try_for_each(|sentence| write_wrapped("", INDENT, &plain(sentence), out))
 }
 
 /// Egress without a pin: where it went, and what sent most of it.

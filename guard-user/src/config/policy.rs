@@ -313,6 +313,11 @@ impl Selectors {
         !ports.is_empty() && !is_more
     }
 
+    /// Whether it has ports of this end, and not those of connections that the host opens: the kernel chooses these.
+    pub(super) fn has_served_ports_alone(&self) -> bool {
+        !self.ports.is_empty() && !self.ports.iter().any(PortRange::is_full)
+    }
+
     /// Whether it goes by where a packet comes from: by networks, or by the host itself.
     #[must_use]
     pub fn has_sources(&self) -> bool {

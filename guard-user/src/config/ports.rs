@@ -64,6 +64,12 @@ pub struct PortRange {
 }
 
 impl PortRange {
+    /// Whether it has every port, with or without port 0, which nobody serves.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.first <= 1 && self.last == u16::MAX
+    }
+
     /// Whether this port of this protocol is in the range.
     #[must_use]
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {

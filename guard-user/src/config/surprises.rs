@@ -39,14 +39,13 @@ pub(super) fn find(
     }
     for (raw, pin) in raw.pins.iter().zip(policy.distinct_pins()) {
         let mut ways = policy.pins.iter().filter(|way| way.name == pin.name);
-        if pin.action != Action::Observe
-            && ways.all(|way| way.select.interfaces.is_empty() && way.select.has_ports_alone())
-        {
-            let kind = WarningKind::PortsAlone { pin: pin.name.clone() };
-            sink.warn(raw.selects.first().map_or(raw.at, |select| select.at), "pin.select", kind);
-        } else if let (Some(direction), true) = (only_direction(pin, policy), pin.action != Action::Observe) {
+        let enforces = pin.action != Action::Observe;
+        if let (Some(direction), true) = (only_direction(pin, policy), enforces) {
             let kind = WarningKind::OneDirection { pin: pin.name.clone(), direction };
             sink.warn(direction_at(raw), "pin.select.direction", kind);
+        } else if enforces && ways.all(|way| way.select.has_served_ports_alone()) {
+            let kind = WarningKind::PortsAlone { pin: pin.name.clone() };
+            sink.warn(raw.selects.first().map_or(raw.at, |select| select.at), "pin.select", kind);
         }
         let asks = |way: &&Pin| way.name == pin.name && way.select.direction != Direction::Unknown;
         if pin.ingress != Ingress::Off && policy.pins.iter().any(|way| asks(&way)) {
@@ -123,7 +122,7 @@ fn look_at_way(
     let narrow = is_by_process || !select.marks.is_empty() || select.direction != Direction::Unknown;
     let remote = &select.remote_ports;
     let ports = if select.ports.is_empty() { remote } else { &select.ports };
-    let is_every_remote = remote.is_empty() || remote.iter().any(is_full);
+    let is_every_remote = remote.is_empty() || remote.iter().any(PortRange::is_full);
     // What the host forwards is left out, unless networks have it.
     let host_alone = select.from_host && select.sources.is_empty();
     if let (Some(what), true) =
@@ -174,7 +173,7 @@ fn look_at_what_is_cut_off(raw: &RawSelect, pin: &Pin, failsafe: &[Failsafe], si
     });
     // A client has any port.
     let is_every_client =
-        remote.is_empty() || remote.iter().any(|range| range.protocol == Protocol::Tcp && is_full(range));
+        remote.is_empty() || remote.iter().any(|range| range.protocol == Protocol::Tcp && range.is_full());
     let is_served = pin.select.may_be(Direction::Served);
     if is_served && !ssh_passes && is_every_client && (ports.is_empty() || has(ports, Protocol::Tcp, SSH)) {
         sink.warn(raw.at, "pin.select", WarningKind::CutsOffSsh { pin: pin.name.clone() });
@@ -206,7 +205,7 @@ fn look_at_failsafe(
     let all_ports: Vec<PortRange> = rule.local_ports.iter().chain(&rule.remote_ports).copied().collect();
     let both_sides_full = [&rule.local_ports, &rule.remote_ports]
         .into_iter()
-        .all(|ports| ports.is_empty() || ports.iter().any(is_full));
+        .all(|ports| ports.is_empty() || ports.iter().any(PortRange::is_full));
     if let (Some(what), true) = (everything(&rule.peers, &all_ports, &[]), both_sides_full) {
         let kind = WarningKind::FailsafeMatchesEverything { rule: rule.name.clone(), what };
         sink.warn(raw.at, "failsafe", kind);
@@ -235,7 +234,7 @@ fn everything(
     interfaces: &[InterfacePattern],
 ) -> Option<String> {
     let whole: Vec<&IpNetwork> = networks.iter().filter(|network| network.prefix() == 0).collect();
-    let full: Vec<&PortRange> = ports.iter().filter(|range| is_full(range)).collect();
+    let full: Vec<&PortRange> = ports.iter().filter(|range| range.is_full()).collect();
     let any_interface = interfaces.iter().any(|pattern| pattern.as_str().bytes().all(|byte| byte == b'*'));
     let leaves_out = networks.is_empty() != whole.is_empty()
         || ports.is_empty() != full.is_empty()
@@ -255,11 +254,6 @@ fn everything(
         false => format!("{} ", protocols.join(" and ")),
     };
     Some(format!("every {families}{protocols}packet of the host"))
-}
-
-/// Every port, with or without port 0, which nobody serves.
-fn is_full(range: &PortRange) -> bool {
-    range.first <= 1 && range.last == u16::MAX
 }
 
 fn warn_of_private(

@@ -28,10 +28,10 @@ pub enum WarningKind {
         /// What it matches, in words.
         what: String,
     },
-    /// A pin that is known by the ports of its services alone.
+    /// A pin that is known by the ports of its services in every way.
     #[error(
-        "the pin {} is known by its services' ports alone: what the storage sends by connections that it opens itself has \
-         other ports, and is of no pin",
+        "the pin {} is known by its services' ports in every way: what the storage sends by connections that it opens itself \
+         has other ports, and is of no pin",
         quoted(pin)
     )]
     PortsAlone {

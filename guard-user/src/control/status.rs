@@ -43,6 +43,9 @@ pub struct Status {
     pub unplaced: UnplacedStatus,
     /// Egress that no pin tags, and that could go beyond its link.
     pub untagged: UntaggedStatus,
+    /// By what this host can be reached and that no pin knows; null where it can't be listed. A pin by volumes, interfaces or
+    /// marks may know whatever is served.
+    pub unpinned: Option<UnpinnedStatus>,
     /// The pins, in the order of the config.
     pub pins: Vec<PinStatus>,
     /// Every packet of each hook, by verdict and reason; outcomes that never happened are left out.
@@ -211,6 +214,33 @@ pub struct UnplacedStatus {
     pub packets: u64,
     /// Their bytes on the wire.
     pub bytes: u64,
+}
+
+/// By what this host can be reached and that no pin knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpinnedStatus {
+    /// Its addresses, but for those of the loopback and of the link's scope.
+    pub addresses: Vec<String>,
+    /// Its sockets that wait for others: of TCP those that listen, of UDP those without a peer, but for ports that the kernel
+    /// chooses (`net.ipv4.ip_local_port_range`).
+    pub sockets: Vec<UnpinnedSocketStatus>,
+}
+
+/// A socket that waits for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnpinnedSocketStatus {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Its port.
+    pub port: u16,
+    /// The address at which no pin knows it; null: at any.
+    pub address: Option<String>,
+    /// Path of the cgroup that it was made in, below the cgroup v2 root; null where that is the root or gone.
+    pub cgroup: Option<String>,
+    /// The last service, scope or slice on that path; null where there is none.
+    pub unit: Option<String>,
+    /// The user that made it.
+    pub uid: u32,
 }
 
 /// Egress that no pin tags.

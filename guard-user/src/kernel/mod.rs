@@ -34,6 +34,7 @@ mod kernel_types;
 mod link;
 mod link_type;
 mod linux;
+mod listening;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -84,6 +85,7 @@ pub use events::EventReader;
 pub use held::Marks;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
+pub use listening::{Listening, Reachable, ephemeral_ports};
 pub use open_files::FoundCarriers;
 pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};

@@ -30,6 +30,7 @@ pub(super) const LAYERS: &[Layer] = &[
         module: "control",
         may: &["config", "events", "exemption", "exit", "health", "report", "worker"],
     },
+    Layer { module: "unpinned", may: &["config", "control", "events", "kernel"] },
     Layer {
         module: "daemon",
         may: &[
@@ -48,6 +49,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "report",
             "store",
             "telemetry",
+            "unpinned",
             "worker",
         ],
     },
@@ -73,6 +75,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "store",
             "telemetry",
             "text",
+            "unpinned",
         ],
     },
 ];

@@ -18,13 +18,15 @@ use crate::compile;
 use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
 use crate::config::policy::Policy;
 use crate::control::socket::SocketError;
+use crate::control::status::UnpinnedStatus;
 use crate::control::users::{Host, LookupError, NameSource as _};
 use crate::geo::complete;
 use crate::geo::{GeoDb, Info, embedded, merge, mmdb};
 use crate::inputs;
-use crate::kernel::{Interface, KernelError, View};
+use crate::kernel::{Interface, KernelError, Reachable, View, ephemeral_ports};
 use crate::kernel::{Mounts, cgroup, senders};
 use crate::store::{FILE, Reader, StoreError};
+use crate::unpinned;
 
 /// Where init systems mount the BPF file system, and where the daemon does so itself.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -73,6 +75,13 @@ impl ThisHost {
     /// What is known of the geo databases that were read, in the order of the config.
     pub(super) fn databases(&self) -> Vec<Info> {
         self.databases.borrow().clone()
+    }
+
+    /// What of it no pin knows; `None` where it can't be listed.
+    pub(super) fn unpinned(&self, policy: &Policy) -> Option<UnpinnedStatus> {
+        let reachable = Reachable::look().ok()?;
+        let ids = reachable.sockets.iter().map(|socket| socket.cgroup).collect();
+        Some(unpinned::of(policy, &reachable, &cgroup::paths(&ids)))
     }
 
     /// Looks at what only root may see, and notes that it was not where this is another user.
@@ -210,9 +219,7 @@ impl HostView for ThisHost {
     }
 
     fn ephemeral_ports(&self) -> Option<(u16, u16)> {
-        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-        let mut ports = text.split_ascii_whitespace().map(str::parse);
-        Some((ports.next()?.ok()?, ports.next()?.ok()?))
+        ephemeral_ports()
     }
 
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {

@@ -4,8 +4,8 @@ use super::super::table::WIDTH;
 use super::*;
 use crate::control::status::{
     BypassAllowStatus, BypassCount, CarrierCgroupStatus, CarrierStatus, DatabaseStatus, HookStatus,
-    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus, UntaggedFlowStatus, UntaggedStatus,
-    VerdictStatus, VolumeStatus,
+    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus, UnpinnedSocketStatus, UnpinnedStatus,
+    UntaggedFlowStatus, UntaggedStatus, VerdictStatus, VolumeStatus,
 };
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
@@ -91,6 +91,10 @@ fn status() -> Status {
             },
         ],
         unguarded: vec!["docker0".into(), "wlan0".into()],
+        unpinned: Some(UnpinnedStatus {
+            addresses: vec!["198.51.100.7".into()],
+            sockets: vec![UnpinnedSocketStatus { protocol: "tcp".into(), port: 22, ..Default::default() }],
+        }),
         bypass: BypassStatus {
             refused: true,
             cgroup: "/".into(),
@@ -221,6 +225,9 @@ egress without a pin: US 1.2 MiB, IE 180 B
   peer          place  service      interface    bytes  process
   203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  etcd (811) of etcd
       cgroup: system.slice/etcd.service
+
+addresses that no pin knows: 198.51.100.7
+served, and known to no pin: tcp/22 (user 0)
 
 totals
   hook    verdict  reason     packets    bytes

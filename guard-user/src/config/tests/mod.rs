@@ -17,7 +17,7 @@ mod host;
 mod policy;
 mod warnings;
 
-/// A config without errors and without warnings.
+/// A config without errors, and without warnings but one: its pin is known by ports (`ports-alone`).
 const GOOD: &str = r#"[host]
 interfaces = ["eth0"]
 [[failsafe]]

@@ -45,7 +45,7 @@ fn a_full_config_is_read_as_it_is_written() {
     assert_eq!(dublin.cidrs, ["10.1.0.0/16".parse().unwrap(), "2001:db8:1::/48".parse().unwrap()]);
     assert_eq!(ashburn.jurisdiction, code("US"));
 
-    let [mail, backup, archive, _, members] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
+    let [mail, _, backup, archive, _, members] = &policy.pins[..] else { panic!("{:?}", policy.pins) };
     assert_eq!((mail.name.as_str(), mail.home), ("mail-ie", code("IE")));
     assert_eq!((mail.action, mail.ingress, mail.record), (Action::Drop, Ingress::Flag, Record::All));
     let permitted: Vec<String> = mail.permitted.iter().map(|place| place.to_string()).collect();

@@ -58,7 +58,7 @@ const EXAMPLES: &[Example] = &[
     // What the storage opens itself has other ports.
     (
         &[("sources = [\"192.0.2.10/32\"]\n", "")],
-        &[("ports-alone", "17:1 pin.select: the pin \"mail\" is known by its services' ports alone")],
+        &[("ports-alone", "17:1 pin.select: the pin \"mail\" is known by its services' ports in every way")],
     ),
     // Nor is it what the storage serves, and the other way round.
     (
@@ -278,7 +278,11 @@ fn each_kind_of_warning_is_found_with_place_field_and_hint() {
             assert_eq!(text.matches(part).count(), 1, "{part:?}");
             text = text.replace(part, replacement);
         }
-        let found = warnings(&text);
+        let mut found = warnings(&text);
+        // The good config's pin is known by ports, and all that is made of it: of that one example is enough.
+        if expected.iter().all(|(code, _)| *code != "ports-alone") {
+            found.retain(|(code, _)| *code != "ports-alone");
+        }
         let same = found.len() == expected.len()
             && found.iter().zip(expected).all(|((code, shown), e)| *code == e.0 && shown.contains(e.1));
         if !same {
@@ -302,7 +306,8 @@ fn a_pin_that_permits_every_country_is_warned_of() {
     let all = guard_common::jurisdiction::Jurisdiction::all().filter(|place| place.is_country());
     let mut codes: Vec<String> = all.map(|place| format!("\"{place}\"")).collect();
     let permit = |codes: &[String]| good_with("\"EU\"", &codes.join(", "));
-    let found = warnings(&permit(&codes));
+    let mut found = warnings(&permit(&codes));
+    assert_eq!(found.pop().map(|(code, _)| code), Some("ports-alone"));
     assert_eq!(found, [(
         "permits-everything",
         "15:10 pin.permit: the pin \"mail\" permits every country, so that only the marks are left to forbid \
@@ -310,5 +315,5 @@ fn a_pin_that_permits_every_country_is_warned_of() {
             .to_owned()
     )]);
     codes.retain(|code| code != "\"US\"");
-    assert_eq!(warnings(&permit(&codes)), []);
+    assert_eq!(warnings(&permit(&codes)).len(), 1);
 }

@@ -17,7 +17,7 @@ use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
-use crate::kernel::{Carriers, Counters, Interface, Observed, Running, Stray, UntaggedFlow};
+use crate::kernel::{Carriers, Counters, Interface, Observed, Reachable, Running, Stray, UntaggedFlow};
 use crate::store::{Admission, Cursor, Kept, Key, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
@@ -227,7 +227,9 @@ pub struct Sample {
     pub carriers: Carriers,
     /// Those of these processes that still run, at most 100.
     pub carrying: BTreeMap<u32, Running>,
-    /// What the cgroups of those flows, of their processes and of carriers are called, by id.
+    /// By what this host can be reached; `None` where the kernel does not tell.
+    pub reachable: Option<Reachable>,
+    /// What the cgroups of those flows, of their processes, of carriers and of those sockets are called, by id.
     pub cgroups: BTreeMap<u64, String>,
     /// What the users of those processes are called.
     pub users: BTreeMap<u32, String>,

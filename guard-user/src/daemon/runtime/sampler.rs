@@ -12,7 +12,7 @@ use super::worker;
 use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample};
 use crate::events::history::History;
-use crate::kernel::{Running, View, cgroup, running};
+use crate::kernel::{Reachable, Running, View, cgroup, running};
 use crate::store::Cursor;
 use crate::telemetry;
 
@@ -74,7 +74,10 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
             let carrying: BTreeMap<u32, Running> =
                 latest.into_iter().filter_map(is_there).take(CARRIERS).collect();
             let ids = untagged.iter().flat_map(|flow| [flow.cgroup, flow.process.cgroup]);
-            let ids = ids.filter(|id| *id != 0).chain(carriers.cgroups.keys().copied()).collect();
+            let reachable = Reachable::look().ok();
+            let of_sockets = reachable.iter().flat_map(|it| &it.sockets).map(|socket| socket.cgroup);
+            let ids = ids.chain(of_sockets).filter(|id| *id != 0);
+            let ids = ids.chain(carriers.cgroups.keys().copied()).collect();
             let carried = carrying.values().map(|process| process.uid);
             let uids = untagged.iter().filter(|flow| flow.process.is_known()).map(|flow| flow.process.uid);
             let users =
@@ -85,6 +88,7 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
                 untagged,
                 carriers,
                 carrying,
+                reachable,
                 cgroups: cgroup::paths(&ids),
                 users,
                 evicted: losses.evicted(),

@@ -21,6 +21,7 @@ use crate::geo::Info;
 use crate::health::Health;
 use crate::kernel::{Counters, ObservedInterface, TotalCount, UntaggedCount, UntaggedFlow};
 use crate::store::{Judgement, Rows};
+use crate::unpinned;
 
 /// Jurisdictions that a pin's row names.
 const TOP: usize = 5;
@@ -72,6 +73,10 @@ impl Engine {
                     .map(|flow| self.untagged_flow(flow))
                     .collect(),
             },
+            unpinned: sample
+                .reachable
+                .as_ref()
+                .map(|reachable| unpinned::of(policy, reachable, &sample.cgroups)),
             pins: self.pin_rows(&rows),
             totals: counters.totals.iter().map(total).collect(),
             counters: counter_rows(&rows, counters),

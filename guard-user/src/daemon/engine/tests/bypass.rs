@@ -185,12 +185,14 @@ fn a_program_that_a_start_does_not_find_is_told_and_not_recorded() {
 
 #[test]
 fn a_config_that_names_another_cgroup_is_recorded_of_both() {
+    use std::os::unix::fs::DirEntryExt;
+
     const ELSEWHERE: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
          action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\ncgroup = \"OWN\"\n";
-    // Any cgroup of this host but the root.
+    // The oldest cgroup of this host but the root: another test's may go meanwhile.
     let root = crate::kernel::cgroup::root();
-    let folders = std::fs::read_dir(&root).into_iter().flatten().flatten();
-    let Some(own) = folders.filter(|it| it.path().is_dir()).find_map(|it| it.file_name().into_string().ok())
+    let folders = std::fs::read_dir(&root).into_iter().flatten().flatten().filter(|it| it.path().is_dir());
+    let Some(own) = folders.min_by_key(DirEntryExt::ino).and_then(|it| it.file_name().into_string().ok())
     else {
         return println!("this host has no cgroup below the root");
     };

@@ -1,0 +1,184 @@
+//! What of this host no pin knows: addresses, and sockets that wait for others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use guard_common::abi::Direction;
+
+use crate::config::policy::{Pin, Policy, PortRange, Protocol};
+use crate::control::status::{UnpinnedSocketStatus, UnpinnedStatus};
+use crate::events::event::unit;
+use crate::kernel::sockets::Transport;
+use crate::kernel::{Listening, Reachable};
+
+/// What is shown in a line of text; JSON has all.
+const SHOWN: usize = 12;
+
+/// What of a host no pin of the policy can match. `cgroups`: the paths of its sockets' cgroups, by id.
+///
+/// A way of a pin that selects volumes, interfaces or marks may match whatever is served, for nobody can tell before. One that
+/// selects remote ports does not: clients have any.
+#[must_use]
+pub fn of(policy: &Policy, host: &Reachable, cgroups: &BTreeMap<u64, String>) -> UnpinnedStatus {
+    let from = |way: &Pin, address: IpAddr| {
+        let select = &way.select;
+        !select.has_sources() || select.from_host || select.sources.iter().any(|it| it.contains(address))
+    };
+    let is_known = |address: &IpAddr| policy.pins.iter().any(|way| from(way, *address));
+    let addresses = host.addresses.iter().filter(|it| !is_known(it)).map(ToString::to_string).collect();
+    let mut sockets = BTreeSet::new();
+    for socket in &host.sockets {
+        let cgroup = cgroups.get(&socket.cgroup).map(String::as_str);
+        let ways: Vec<&Pin> = policy.pins.iter().filter(|way| may_serve(way, socket, cgroup)).collect();
+        let at = addresses_of(socket, host);
+        let unknown: Vec<IpAddr> =
+            at.iter().copied().filter(|it| !ways.iter().any(|way| from(way, *it))).collect();
+        let is_every = socket.local.ip().is_unspecified() && unknown.len() == at.len();
+        let places: Vec<Option<IpAddr>> = match is_every {
+            true if ways.is_empty() || !at.is_empty() => vec![None],
+            true => Vec::new(),
+            false => unknown.into_iter().map(Some).collect(),
+        };
+        for address in places {
+            sockets.insert(UnpinnedSocketStatus {
+                protocol: protocol(socket).name().to_owned(),
+                port: socket.local.port(),
+                address: address.map(|it| it.to_string()),
+                cgroup: cgroup.map(str::to_owned),
+                unit: cgroup.and_then(unit).map(str::to_owned),
+                uid: socket.uid,
+            });
+        }
+    }
+    UnpinnedStatus { addresses, sockets: sockets.into_iter().collect() }
+}
+
+const fn protocol(socket: &Listening) -> Protocol {
+    match socket.transport {
+        Transport::Tcp => Protocol::Tcp,
+        Transport::Udp => Protocol::Udp,
+    }
+}
+
+/// The addresses of the host at which a socket can be reached.
+fn addresses_of(socket: &Listening, host: &Reachable) -> Vec<IpAddr> {
+    let local = socket.local.ip();
+    let takes = |address: &IpAddr| match local {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.is_ipv6() || !socket.v6_only,
+        _ => false,
+    };
+    match local.is_unspecified() {
+        true => host.addresses.iter().copied().filter(takes).collect(),
+        false => vec![local],
+    }
+}
+
+/// Whether a way in which a pin is known may match what a socket sends, whatever its address.
+fn may_serve(way: &Pin, socket: &Listening, cgroup: Option<&str>) -> bool {
+    let select = &way.select;
+    let in_cgroup = |group: &String| {
+        cgroup
+            .and_then(|path| path.strip_prefix(group.as_str()))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let (protocol, port) = (protocol(socket), socket.local.port());
+    (select.ports.is_empty() || select.ports.iter().any(|range| range.contains(protocol, port)))
+        && (select.cgroups.is_empty() || select.cgroups.iter().any(in_cgroup))
+        && (select.users.is_empty() || select.users.iter().any(|user| user.uid == Some(socket.uid)))
+        && (select.remote_ports.is_empty() || select.remote_ports.iter().any(PortRange::is_full))
+        && (protocol != Protocol::Tcp || select.may_be(Direction::Served))
+}
+
+/// What is unpinned, as sentences; none where all is known.
+#[must_use]
+pub fn sentences(unpinned: &UnpinnedStatus) -> Vec<String> {
+    let UnpinnedStatus { addresses, sockets } = unpinned;
+    let mut said = Vec::new();
+    if !addresses.is_empty() {
+        said.push(format!("addresses that no pin knows: {}", few(addresses.iter().cloned())));
+    }
+    if !sockets.is_empty() {
+        let socket = |it: &UnpinnedSocketStatus| {
+            let at = it.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
+            let who = it.unit.clone().unwrap_or_else(|| format!("user {}", it.uid));
+            format!("{}/{}{at} ({who})", it.protocol, it.port)
+        };
+        said.push(format!("served, and known to no pin: {}", few(sockets.iter().map(socket))));
+    }
+    said
+}
+
+fn few(all: impl Iterator<Item = String>) -> String {
+    let mut all: Vec<String> = all.collect();
+    let more = all.len().saturating_sub(SHOWN);
+    all.truncate(SHOWN);
+    let more = if more > 0 { format!(" and {more} more (--json has them)") } else { String::new() };
+    all.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{self, Surroundings};
+
+    fn told(pins: &str) -> Vec<String> {
+        let text = format!(
+            "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n{pins}"
+        );
+        let policy = config::parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None));
+        let socket = |local: &str, transport, cgroup| Listening {
+            transport,
+            local: local.parse::<SocketAddr>().unwrap(),
+            v6_only: false,
+            uid: 7,
+            cgroup,
+        };
+        let host = Reachable {
+            addresses: ["192.0.2.10", "192.0.2.11", "2001:db8::1"].map(|it| it.parse().unwrap()).into(),
+            sockets: vec![
+                socket("0.0.0.0:22", Transport::Tcp, 1),
+                socket("[::]:143", Transport::Tcp, 2),
+                socket("192.0.2.11:143", Transport::Udp, 2),
+            ],
+        };
+        let cgroups = BTreeMap::from([(2, "mail.slice/imap.service".to_owned())]);
+        sentences(&of(&policy.unwrap().policy, &host, &cgroups))
+    }
+
+    #[test]
+    fn what_no_way_of_any_pin_matches_is_told() {
+        let all = "served, and known to no pin: ";
+        let (ssh, udp) = ("tcp/22 (user 7)", "udp/143 at 192.0.2.11 (imap.service)");
+        let one = "select = { sources = [\"192.0.2.10/32\"], ports = [\"tcp/143\"] }\n";
+        assert_eq!(
+            told(one),
+            [
+                "addresses that no pin knows: 192.0.2.11, 2001:db8::1".to_owned(),
+                format!(
+                    "{all}{ssh}, tcp/143 at 192.0.2.11 (imap.service), tcp/143 at 2001:db8::1 (imap.service), {udp}"
+                ),
+            ]
+        );
+        let (host, served) = ("select.sources = [\"host\"]\n", "select.cgroups = [\"mail.slice\"]\n");
+        assert_eq!(told(host), Vec::<String>::new());
+        assert_eq!(told(served), [format!("{all}{ssh}")]);
+        let by_user = "select.users = [7]\n";
+        assert_eq!(told(by_user), Vec::<String>::new());
+        let opened = "select = { users = [7], direction = \"opened\" }\n";
+        assert_eq!(told(opened), [format!("{all}{ssh}, tcp/143 (imap.service)")]);
+        // Nobody can tell what these match.
+        let volume = "select.volumes = [\"/srv/mail\"]\n";
+        assert_eq!(told(volume), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_many_a_few_are_told() {
+        let addresses = (0..20).map(|it| format!("192.0.2.{it}")).collect();
+        let told = sentences(&UnpinnedStatus { addresses, sockets: Vec::new() });
+        assert!(told[0].ends_with("192.0.2.11 and 8 more (--json has them)"), "{told:?}");
+    }
+}
