@@ -6,6 +6,7 @@
 
 mod account;
 mod bypass;
+pub mod dimension;
 pub mod failsafe;
 mod nat64;
 mod ports;
@@ -305,45 +306,6 @@ pub struct Exemption {
     pub pad: u32,
 }
 
-/// Dimensions that any pin's selectors use, as bits of [`PolicyTable::dimensions`].
-pub mod dimension {
-    /// Source addresses.
-    pub const SOURCE: u32 = 1;
-    /// Source ports.
-    pub const PORT: u32 = 2;
-    /// Interfaces.
-    pub const INTERFACE: u32 = 4;
-    /// Cgroups.
-    pub const CGROUP: u32 = 8;
-    /// Firewall marks.
-    pub const MARK: u32 = 16;
-    /// Not a selector's: any failsafe rule is loaded.
-    pub const FAILSAFE: u32 = 32;
-    /// Not a selector's: any exemption is loaded.
-    pub const EXEMPTION: u32 = 64;
-    /// Not a selector's: flows that no pin tags are kept, [`UntaggedKey`](super::UntaggedKey).
-    pub const UNTAGGED: u32 = 128;
-    /// Not a selector's: any NAT64 prefix is configured.
-    pub const NAT64: u32 = 256;
-    /// Users.
-    pub const USER: u32 = 512;
-    /// Remote ports.
-    pub const REMOTE_PORT: u32 = 1024;
-    /// Volumes.
-    pub const VOLUME: u32 = 2048;
-    /// Not a selector's, and nothing that the kernel program goes by: the daemon has ways past the guard refused, for the next
-    /// one to know whether they should be.
-    pub const REFUSES_BYPASS: u32 = 8192;
-    /// With [`SOURCE`]: the host's own packets and addresses.
-    pub const HOST: u32 = 4096;
-    /// Who opened the connection.
-    pub const DIRECTION: u32 = 16_384;
-    /// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
-    pub const BESIDE_THE_BYTES: u32 = INTERFACE | BY_SENDER | MARK | VOLUME | DIRECTION;
-    /// What of that goes by who sends.
-    pub const BY_SENDER: u32 = CGROUP | USER;
-}
-
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
 #[derive(Clone)]
 #[repr(C)]
@@ -459,6 +421,13 @@ pub struct PolicyTable {
     /// Indexes of interfaces that loop back, sorted: what comes in by them may have been sent there by a process of this
     /// host. The loopback interface is known without this.
     pub loops: [u32; MAX_INTERFACES],
+    /// Indexes of interfaces whose packets leave the host by guarded ones below them, sorted: they are counted and charged
+    /// there.
+    pub above: [u32; MAX_INTERFACES],
+    /// Such interfaces in use.
+    pub above_len: u32,
+    /// Padding up to 8 bytes, zero.
+    pub above_pad: u32,
     /// Pins that drop and of whose selectors all is known when a process connects or sends: those of no source address
     /// but the host's, and of no source port, interface, mark, volume or direction.
     pub known_early: u64,

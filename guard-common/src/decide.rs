@@ -20,7 +20,8 @@ pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candid
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
 pub use tag::{
-    by_origin, by_sender, cgroup_pins, failsafe, remote_pins, source_pins, unplaced_pins, user_pins,
+    by_origin, by_sender, cgroup_pins, failsafe, is_counted_below, remote_pins, source_pins, unplaced_pins,
+    user_pins,
 };
 use tag::{made_here, tag_by_layer};
 
@@ -179,12 +180,9 @@ fn decide_as_it_is<T: Tables, O: Origin, R: Trace>(
 ) -> Decision {
     let mut decision = judge(hook, parsed, packet, tables, origin, trace);
     if decision.exemptable {
-        let wanted = Wanted {
-            destination: decision.destination,
-            place: decision.place,
-            denied: decision.denied,
-            bytes: origin.wire_len(),
-        };
+        let bytes = tables.policy().map_or(0, |policy| charged(hook, policy, origin, decision.tag));
+        let Decision { destination, place, denied, .. } = decision;
+        let wanted = Wanted { destination, place, denied, bytes };
         match exempt(hook, packet, tables, &wanted, now, trace) {
             Ok(slot) => {
                 decision.verdict = Verdict::Pass;
@@ -199,6 +197,13 @@ fn decide_as_it_is<T: Tables, O: Origin, R: Trace>(
         }
     }
     decision
+}
+
+/// The bytes that quotas and budgets are charged with: none where a guarded interface below charges them.
+#[inline(always)]
+#[must_use]
+pub fn charged<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O, tag: u64) -> u64 {
+    if is_counted_below(hook, policy, origin.ifindex(), tag) { 0 } else { origin.wire_len() }
 }
 
 /// The first half of [`decide`]: everything but the exemptions.
@@ -261,7 +266,7 @@ pub fn judge<T: Tables, O: Origin, R: Trace>(
         0 => FailsafeAnswer::None as u32,
         _ => {
             // What comes in takes nothing from a budget.
-            let bytes = if hook as u8 == Hook::Egress as u8 { origin.wire_len() } else { 0 };
+            let bytes = if hook as u8 == Hook::Egress as u8 { charged(hook, policy, origin, tag) } else { 0 };
             tables.failsafe(policy, packet, bytes, trace) as u32
         }
     };

@@ -3,6 +3,7 @@
 use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
 use guard_common::decide::{self, Decision, NoTrace, Wanted};
 use guard_common::packet::{self, Fault, Link, Packet, Parsed, contradicts};
+use guard_common::tables::Tables as _;
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::accounting::account;
@@ -89,6 +90,10 @@ fn judge_in<S: Source>(
     if hook as u8 == Hook::Ingress as u8 && scratch.outcome.verdict != Verdict::Pass as u8 {
         judge_quoted(number, generation, link, source, scratch);
     }
+    let passes = scratch.outcome.verdict != Verdict::Drop as u8;
+    if passes && decide::is_counted_below(hook, policy, scratch.provenance.ifindex, scratch.outcome.tag) {
+        return true;
+    }
     let is_untagged = hook as u8 == Hook::Egress as u8 && scratch.outcome.reason == Reason::Untagged as u8;
     if is_untagged && policy.dimensions & dimension::UNTAGGED != 0 {
         describe_sender(source, &mut scratch.provenance, false);
@@ -98,7 +103,7 @@ fn judge_in<S: Source>(
     if is_untagged && !untagged::count_again(scratch, policy) {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
-    scratch.outcome.verdict != Verdict::Drop as u8
+    passes
 }
 
 /// Writes the cgroup, the socket and the process that the packet is told with. Byte by byte from map to map: the stack
@@ -222,13 +227,15 @@ pub extern "C" fn borderguard_exempt(number: u32, live: u32) -> u32 {
     let tables = KernelTables::of(live, number);
     scratch.now = boot_ns();
     let now = scratch.now;
+    let hook = scratch::hook(number);
+    let Some(policy) = tables.policy() else { return 0 };
     let wanted = Wanted {
         destination: u32::from(scratch.outcome.destination),
         place: Place(scratch.outcome.place),
         denied: scratch.outcome.denied,
-        bytes: scratch.provenance.wire_len,
+        bytes: decide::charged(hook, policy, &scratch.provenance, scratch.outcome.tag),
     };
-    match decide::exempt(scratch::hook(number), &scratch.packet, &tables, &wanted, || now, &mut NoTrace) {
+    match decide::exempt(hook, &scratch.packet, &tables, &wanted, || now, &mut NoTrace) {
         Ok(slot) => EXEMPT | u32::from(slot),
         Err(Some(reason)) => reason as u32,
         Err(None) => 0,

@@ -7,7 +7,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use guard_tests::bed::{self, Bed, CLIENT_PORT, Connection, Family, MAIL_PORT, PATIENCE, PIN, US, exemption};
+use guard_tests::bed::{
+    self, BELGIUM, Bed, CLIENT_PORT, Connection, Family, MAIL_PORT, PATIENCE, PIN, STORE, US, exemption,
+};
 use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::retry_until;
 use guard_tests::wire::Received;
@@ -280,4 +282,37 @@ fn a_window_that_ends_closes_the_sockets_of_its_live_flows() {
     };
     assert_eq!(end, std::io::ErrorKind::ConnectionAborted, "closed by the daemon");
     assert_eq!(bed.exemption("short").unwrap().state, State::Expired);
+}
+
+/// A packet passes two guarded interfaces, one above the other, and is one.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_packet_is_counted_and_charged_once_however_interfaces_are_stacked() {
+    const COUNT: u64 = 20;
+    let bed = Bed::new("stacked").unwrap();
+    let store = bed.host(STORE).unwrap();
+    store.ip(&["link", "add", "mv0", "link", HOST_INTERFACE, "type", "macvlan", "mode", "bridge"]).unwrap();
+    store.ip(&["link", "set", "mv0", "up"]).unwrap();
+    for host in ["203.0.113.10/32", "198.51.100.10/32"] {
+        store.ip(&["route", "add", host, "via", "192.0.2.1", "dev", "mv0", "onlink"]).unwrap();
+    }
+    bed.configure_for(&[HOST_INTERFACE, "mv0"], PIN).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    bed.exempt("once", &["203.0.113.10/32"], 3600, Some(1_000_000)).unwrap();
+    let us = bed.host(US).unwrap();
+    let before = Received::by(us).unwrap();
+    assert_eq!(bed.send(COUNT, MAIL_PORT, US, Family::V4).unwrap(), COUNT);
+    assert_eq!(bed.send(COUNT, MAIL_PORT, BELGIUM, Family::V4).unwrap(), COUNT);
+    let status = bed.status().unwrap();
+    let counted = |reason| bed::packets(&status, "egress", "pass", reason);
+    assert_eq!((counted("exempt"), counted("permitted")), (COUNT, COUNT), "{:?}", status.totals);
+    let received = Received::by(us).unwrap().since(before);
+    let shown = retry_until(PATIENCE, "what was used", || {
+        Some(bed.exemption("once").unwrap()).filter(|shown| shown.used_bytes > 0)
+    });
+    assert_eq!(shown.unwrap().used_bytes, received.wire_bytes());
+    // What is dropped at the upper one is counted there, for it never comes to the lower one.
+    bed.tell(&["exemption", "revoke", "once", "--why", "over"]).unwrap();
+    assert_eq!(bed.send(COUNT, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    assert_eq!(bed::packets(&bed.status().unwrap(), "egress", "drop", "forbidden"), COUNT);
 }

@@ -205,7 +205,7 @@ fn a_flow_that_two_devices_judge_in_turn_is_not_an_event_a_packet() {
         let fact = |name: &str| InterfaceFact {
             index: Interface::by_name(name).unwrap().index,
             names: vec![name.to_owned()],
-            loops_back: false,
+            ..InterfaceFact::default()
         };
         let host = HostFacts { interfaces: vec![fact("bgk0"), fact("bgk2")], ..HostFacts::default() };
         let table = policy_with("select.interfaces = [\"bgk0\"]", &[], &host, 1);

@@ -116,6 +116,18 @@ fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
     at(&policy.interface_pins, place.wrapping_sub(1)) & nonzero_mask(place)
 }
 
+/// Whether a packet that leaves by this interface is counted and charged by a guarded one below it, by which it leaves the host.
+///
+/// Not where its pins go by interfaces or marks: below it may have others, and be of other pins.
+#[inline(always)]
+#[must_use]
+pub fn is_counted_below(hook: Hook, policy: &PolicyTable, ifindex: u32, tag: u64) -> bool {
+    policy.above_len != 0
+        && hook as u8 == Hook::Egress as u8
+        && tag & !(policy.any_interface & policy.any_mark) == 0
+        && place_of(&policy.above, policy.above_len, ifindex) != 0
+}
+
 /// The place of an interface among sorted ones, counted from 1; 0 where it is none of them.
 #[inline(always)]
 fn place_of(interfaces: &[u32; MAX_INTERFACES], len: u32, ifindex: u32) -> u64 {

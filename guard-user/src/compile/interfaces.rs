@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::PolicyTable;
 
 use super::classes::{Name, bits_where};
-use super::{CompileError, HostFacts};
+use super::{CompileError, HostFacts, InterfaceFact};
 use crate::config::policy::Pin;
 
 const INTERFACES: Name = Name {
@@ -33,6 +33,7 @@ pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> R
     {
         (*place, *set) = (index, pins);
     }
+    fill_above(table, host);
     fill_loops(table, host)
 }
 
@@ -41,23 +42,24 @@ const LOOPS: Name = Name {
     hint: "name the host's addresses in pin.select.sources in the place of \"host\"",
 };
 
-/// The loopback interface is known without it, [`guard_common::decide::tag::by_origin`]'s other half.
+/// The loopback interface is known without it, `guard_common::decide`.
 fn fill_loops(table: &mut PolicyTable, host: &HostFacts) -> Result<(), CompileError> {
-    if table.from_host == 0 {
-        return Ok(());
-    }
-    let loops: BTreeSet<u32> = host
-        .interfaces
-        .iter()
-        .filter(|fact| fact.loops_back && fact.index != 0)
-        .map(|fact| fact.index)
-        .collect();
+    let loops = indexes_where(host, |fact| table.from_host != 0 && fact.loops_back);
     if loops.len() > table.loops.len() {
         return Err(LOOPS.full(loops.len(), table.loops.len()));
     }
     table.loop_len = loops.len() as u32;
-    for (place, index) in table.loops.iter_mut().zip(loops) {
-        *place = index;
-    }
+    table.loops.iter_mut().zip(loops).for_each(|(place, index)| *place = index);
     Ok(())
+}
+
+/// Those for which there is no room are charged by each interface that a packet leaves by: more than once, and never less.
+fn fill_above(table: &mut PolicyTable, host: &HostFacts) {
+    let above = indexes_where(host, |fact| fact.is_counted_below);
+    table.above_len = above.len().min(table.above.len()) as u32;
+    table.above.iter_mut().zip(above).for_each(|(place, index)| *place = index);
+}
+
+fn indexes_where(host: &HostFacts, holds: impl Fn(&InterfaceFact) -> bool) -> BTreeSet<u32> {
+    host.interfaces.iter().filter(|fact| fact.index != 0 && holds(fact)).map(|fact| fact.index).collect()
 }

@@ -26,7 +26,8 @@ use crate::config::policy::{Pin, Policy, PortRange, Volume};
 /// What a policy's names stand for on this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// Network interfaces, guarded or not, each once: all that [`NeedsInterfaces`] asks for.
+    /// Network interfaces, guarded or not, each once: all that [`NeedsInterfaces`] asks for, and those that are counted
+    /// below.
     pub interfaces: Vec<InterfaceFact>,
     /// The cgroups that the policy names, those that are absent too.
     pub cgroups: Vec<CgroupFact>,
@@ -87,6 +88,8 @@ pub struct InterfaceFact {
     pub names: Vec<String>,
     /// Whether what comes in by it may have been sent there by a process of this host.
     pub loops_back: bool,
+    /// Whether all that leaves by it leaves the host by guarded interfaces below it.
+    pub is_counted_below: bool,
 }
 
 /// What the tables of a policy are made of that interfaces have.

@@ -8,4 +8,5 @@ mod examples;
 pub(crate) mod generate;
 mod networks;
 pub(crate) mod packets;
+mod plain;
 pub(crate) mod reference;

@@ -209,14 +209,14 @@ impl Explainer {
 #[must_use]
 pub fn leaves_by(name: &str) -> InterfaceFact {
     let index = interface_index(name).unwrap_or(ABSENT_INTERFACE);
-    InterfaceFact { index, names: vec![name.to_owned()], loops_back: false }
+    InterfaceFact { index, names: vec![name.to_owned()], ..InterfaceFact::default() }
 }
 
 /// The interface of this name by which a packet came in that is forwarded, with nothing below it.
 #[must_use]
 pub fn came_in_by(name: &str) -> InterfaceFact {
     let index = interface_index(name).unwrap_or(ABSENT_CAME_IN_BY);
-    InterfaceFact { index, names: vec![name.to_owned()], loops_back: false }
+    InterfaceFact { index, names: vec![name.to_owned()], ..InterfaceFact::default() }
 }
 
 /// The index of an interface of this thread's network namespace (`SIOCGIFINDEX`, netdevice(7)). Sysfs has those of the

@@ -102,12 +102,11 @@ impl LinuxKernel {
             let name = way.name();
             match link::create(program.as_fd(), interface.index, *way) {
                 Ok(new) => return self.keep_new(interface, hook, new.as_fd()),
-                // Another program is there, in whatever way.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) =>
-                {
+                // Another program is there, in whatever way, or nobody may.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EPERM)) => {
                     return Err(refused(&interface.name, hook, name, error));
                 }
+                // A bond whose members have programs takes none in the driver, and one behind it.
                 Err(error) => {
                     tried.push(name);
                     last = Some(error);

@@ -371,8 +371,8 @@ pub(super) fn refused(interface: &str, hook: Hook, how: &str, source: io::Error)
     let hint = match (hook, source.raw_os_error()) {
         (_, Some(libc::ENODEV)) => ". The interface is gone",
         (Hook::Ingress, Some(libc::EBUSY | libc::EEXIST)) => {
-            ". Another XDP program is there: take it off (`ip link set dev INTERFACE xdp off`), or leave \
-             ingress off"
+            ". Another XDP program is there (take it off: `ip link set dev INTERFACE xdp off`), or one is at an interface \
+             above it that was guarded before (guard that one alone, or start anew: what is below comes first)"
         }
         (Hook::Ingress, _) => ". Leave ingress off on this interface, or give it a driver with XDP",
         (Hook::Egress, Some(libc::EEXIST | libc::EBUSY)) => {

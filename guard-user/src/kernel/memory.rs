@@ -328,11 +328,12 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let program = state.program;
-        let Told { addresses_unknown, failsafe, below, loops } = state.told.clone();
+        let Told { addresses_unknown, failsafe, below, loops, leaves_by } = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
             below: below.get(&device.name).cloned().unwrap_or_default(),
             loops_back: loops.contains(&device.name),
+            leaves_by: leaves_by.get(&device.name).cloned().unwrap_or_default(),
             has_route: true,
             attachments: Hook::OF_PACKETS
                 .into_iter()

@@ -109,10 +109,12 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
         let other_guards = chains.other_guards(&memory.programs);
         let interface::Below { names: below, loops_back } =
             stacked.remove(&interface.index).unwrap_or_default();
+        let leaves_by = stack.leaves_by(interface.index);
         let observed = ObservedInterface {
             interface,
             below,
             loops_back,
+            leaves_by,
             has_route,
             attachments,
             sent_before,

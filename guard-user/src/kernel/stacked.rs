@@ -15,6 +15,9 @@ const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 /// `IFLA_VXLAN_LINK` (linux/if_link.h): what `ip link` calls `dev`. Other tunnels tell it by [`LINK`].
 const VXLAN_LINK: u16 = 3;
+/// `IFLA_BOND_MODE` (linux/if_link.h) and `BOND_MODE_BROADCAST` (linux/if_bonding.h).
+const BOND_MODE: u16 = 1;
+const BOND_MODE_BROADCAST: u8 = 3;
 /// Kinds whose `IFLA_LINK` is the other end of a pair, and nothing below.
 const PAIRS: [&[u8]; 3] = [b"veth", b"netkit", b"vxcan"];
 /// Kinds of tunnels without keys: an ordinary datagram, or a raw packet, to the host's own end of one comes in by it as
@@ -48,6 +51,20 @@ pub(super) struct Stacked {
     is_pair: bool,
     /// It is one of [`TUNNELS`].
     is_tunnel: bool,
+    /// How what leaves by it leaves by those below.
+    passing: Passing,
+}
+
+/// How what leaves by an interface leaves by those below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Passing {
+    /// Otherwise: as copies, inside other packets, or not at all.
+    #[default]
+    Other,
+    /// As it is, by the one that it is made on.
+    ByLink,
+    /// As it is, by one of its parts.
+    ByOnePart,
 }
 
 impl Stacked {
@@ -69,11 +86,20 @@ impl Stacked {
         let kind = kind.strip_suffix(b"\0").unwrap_or(kind);
         self.is_pair = PAIRS.contains(&kind);
         self.is_tunnel = TUNNELS.contains(&kind);
+        let data = find(INFO_DATA).unwrap_or_default();
+        let of_data = |wanted| attributes(data).find(|attribute| attribute.kind() == wanted).map(value);
         if kind == b"vxlan" {
-            let data = find(INFO_DATA).unwrap_or_default();
-            let made_on = attributes(data).find(|attribute| attribute.kind() == VXLAN_LINK);
-            self.link = made_on.and_then(|it| number(value(it))).filter(|link| *link != 0).or(self.link);
+            let made_on = of_data(VXLAN_LINK).and_then(number);
+            self.link = made_on.filter(|link| *link != 0).or(self.link);
         }
+        self.passing = match kind {
+            b"vlan" | b"macvlan" => Passing::ByLink,
+            // In broadcast mode each member gets a copy.
+            b"bond" if of_data(BOND_MODE).is_some_and(|mode| mode != [BOND_MODE_BROADCAST]) => {
+                Passing::ByOnePart
+            }
+            _ => Passing::Other,
+        };
     }
 
     /// Whether what comes in by it may have been sent there by a process of this host.
@@ -87,9 +113,12 @@ impl Stacked {
     }
 }
 
-/// Which interfaces lie directly below each, by number.
+/// Which interfaces lie directly below each, by number, and how what leaves by it leaves by them.
 #[derive(Debug, Default)]
-pub(super) struct Stack(BTreeMap<u32, Vec<u32>>);
+pub(super) struct Stack {
+    below: BTreeMap<u32, Vec<u32>>,
+    passing: BTreeMap<u32, Passing>,
+}
 
 impl Stack {
     /// Of what the kernel says of each interface.
@@ -97,13 +126,28 @@ impl Stack {
         let mut stack = Self::default();
         for (index, it) in all {
             if let Some(master) = it.master {
-                stack.0.entry(master).or_default().push(index);
+                stack.below.entry(master).or_default().push(index);
             }
             if let Some(lower) = it.made_on() {
-                stack.0.entry(index).or_default().push(lower);
+                stack.below.entry(index).or_default().push(lower);
             }
+            // A VLAN of another namespace's interface has nothing below it here, and a bond has parts alone.
+            let is_known = match it.passing {
+                Passing::ByLink => it.made_on().is_some(),
+                Passing::ByOnePart => it.made_on().is_none(),
+                Passing::Other => false,
+            };
+            stack.passing.insert(index, if is_known { it.passing } else { Passing::Other });
         }
         stack
+    }
+
+    /// The numbers of the interfaces directly below one by which all that leaves by it leaves, as it is; none where it does not.
+    pub(super) fn leaves_by(&self, index: u32) -> Vec<u32> {
+        match self.passing.get(&index) {
+            Some(Passing::ByLink | Passing::ByOnePart) => self.below.get(&index).cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        }
     }
 
     /// The numbers of all interfaces below one: parts of it, what it is made on, and what is below those.
@@ -111,7 +155,7 @@ impl Stack {
         let mut below = BTreeSet::new();
         let mut next = vec![index];
         while let Some(upper) = next.pop() {
-            for &lower in self.0.get(&upper).into_iter().flatten().filter(|lower| **lower != index) {
+            for &lower in self.below.get(&upper).into_iter().flatten().filter(|lower| **lower != index) {
                 if below.insert(lower) {
                     next.push(lower);
                 }
@@ -153,6 +197,27 @@ mod tests {
     }
 
     #[test]
+    fn by_what_a_packet_leaves_is_known_where_it_is_the_same_one_there() {
+        let none = Stacked::default();
+        let [eth0, eth1, bond, vlan, bridge, elsewhere] = [1, 2, 3, 4, 5, 6];
+        let by_link = |link| Stacked { link: Some(link), passing: Passing::ByLink, ..none };
+        let member = Stacked { master: Some(bond), ..none };
+        let all = [
+            (eth0, member),
+            (eth1, member),
+            (bond, Stacked { passing: Passing::ByOnePart, master: Some(bridge), ..none }),
+            (vlan, by_link(bond)),
+            (bridge, none),
+            (elsewhere, Stacked { is_elsewhere: true, ..by_link(eth0) }),
+        ];
+        let stack = Stack::of(all.into_iter());
+        assert_eq!((stack.leaves_by(bond), stack.leaves_by(vlan)), (vec![eth0, eth1], vec![bond]));
+        for other in [eth0, bridge, elsewhere, 99] {
+            assert_eq!(stack.leaves_by(other), Vec::<u32>::new(), "{other}");
+        }
+    }
+
+    #[test]
     fn attributes_of_the_kernel_are_read() {
         let attribute = |kind: u16, bytes: &[u8]| {
             let length = u16::try_from(4 + bytes.len()).unwrap().to_ne_bytes();
@@ -178,6 +243,20 @@ mod tests {
         let mut vxlan = Stacked::default();
         vxlan.take(LINKINFO, &[attribute(INFO_KIND, b"vxlan\0"), data].concat());
         assert_eq!((vxlan.made_on(), vxlan.loops_back()), (Some(3), true));
+        let passing = |kind: &[u8], data: Option<u8>| {
+            let data =
+                data.map(|mode| attribute(INFO_DATA, &attribute(BOND_MODE, &[mode]))).unwrap_or_default();
+            let mut read = Stacked::default();
+            read.take(LINKINFO, &[attribute(INFO_KIND, kind), data].concat());
+            read.passing
+        };
+        assert_eq!(
+            (passing(b"vlan\0", None), passing(b"bond\0", Some(1))),
+            (Passing::ByLink, Passing::ByOnePart)
+        );
+        for (kind, data) in [(&b"bond\0"[..], Some(3)), (b"bond\0", None), (b"bridge\0", None)] {
+            assert_eq!(passing(kind, data), Passing::Other);
+        }
     }
 
     #[test]

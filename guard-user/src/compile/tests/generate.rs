@@ -98,6 +98,7 @@ pub(crate) fn host() -> HostFacts {
         index,
         names: names.iter().map(|&name| name.to_owned()).collect(),
         loops_back,
+        is_counted_below: index == 3,
     });
     let cgroups = [
         ("a", Some(11), 1),

@@ -141,16 +141,25 @@ impl Interfaces {
         let all = self.observed.as_ref()?.interfaces.iter();
         let fact = |it: &ObservedInterface| {
             let names = || std::iter::once(&it.interface.name).chain(&it.below).cloned().collect();
-            let (index, loops_back) = (it.interface.index, it.loops_back);
-            match needs {
-                NeedsInterfaces::All => Some(InterfaceFact { index, names: names(), loops_back }),
-                NeedsInterfaces::Loops if loops_back => {
-                    Some(InterfaceFact { index, names: Vec::new(), loops_back })
-                }
-                NeedsInterfaces::Loops | NeedsInterfaces::Nothing => None,
-            }
+            let is_all = needs == NeedsInterfaces::All;
+            let loops_back = it.loops_back && needs != NeedsInterfaces::Nothing;
+            let is_counted_below = self.is_counted_below(it);
+            (is_all || loops_back || is_counted_below).then(|| InterfaceFact {
+                index: it.interface.index,
+                names: if is_all { names() } else { Vec::new() },
+                loops_back,
+                is_counted_below,
+            })
         };
         Some(all.filter_map(fact).collect())
+    }
+
+    /// Whether all that leaves by an interface leaves the host by guarded ones below it, as of the last look.
+    fn is_counted_below(&self, it: &ObservedInterface) -> bool {
+        let all = self.observed.iter().flat_map(|observed| &observed.interfaces);
+        let is_guarded =
+            |lower: &u32| all.clone().any(|it| it.interface.index == *lower && it.at(Hook::Egress).is_some());
+        !it.leaves_by.is_empty() && it.leaves_by.iter().all(is_guarded)
     }
 
     /// Index and name of every interface.

@@ -193,6 +193,7 @@ fn by_what_a_packet_came_in_is_told() {
         index,
         names: names.iter().map(|&name| name.to_owned()).collect(),
         loops_back,
+        ..InterfaceFact::default()
     };
     let facts = [fact(2, &["vx0"], true), fact(3, &["br0", "port0"], false), fact(4, &["ctr0"], false)];
     let explainer =

@@ -16,6 +16,8 @@ pub(super) struct Told {
     pub(super) failsafe: Option<Vec<FailsafeUse>>,
     /// The names of interfaces below others, by the upper one's name.
     pub(super) below: BTreeMap<String, Vec<String>>,
+    /// By which interfaces what leaves by others leaves, by the upper one's name.
+    pub(super) leaves_by: BTreeMap<String, Vec<u32>>,
     /// The names of interfaces that loop back.
     pub(super) loops: BTreeSet<String>,
 }
@@ -29,6 +31,11 @@ impl MemoryKernel {
     /// An interface is put below another one.
     pub(crate) fn put_below(&self, lower: &str, upper: &str) {
         self.state().told.below.entry(upper.to_owned()).or_default().push(lower.to_owned());
+    }
+
+    /// What leaves by an interface leaves by these below it.
+    pub(crate) fn leave_by(&self, upper: &str, lower: &[u32]) {
+        self.state().told.leaves_by.insert(upper.to_owned(), lower.to_vec());
     }
 
     /// What comes in by an interface may be the host's own.

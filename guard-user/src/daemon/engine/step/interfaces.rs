@@ -226,10 +226,14 @@ impl Engine {
             return;
         }
         let Some(observed) = self.interfaces.observed.take() else { return };
-        // Those by which something can leave come first.
+        // Those by which something can leave come first, and before each what is below it: XDP is refused below where it is
+        // above, and not the other way round.
         let (routed, others): (Vec<_>, Vec<_>) = observed.interfaces.iter().partition(|it| it.has_route);
         for it in routed.into_iter().chain(others) {
-            self.attach_where_needed(it, now);
+            let mut below: Vec<_> =
+                observed.interfaces.iter().filter(|lower| it.below.contains(&lower.interface.name)).collect();
+            below.sort_by_key(|lower| lower.below.len());
+            below.into_iter().chain([it]).for_each(|it| self.attach_where_needed(it, now));
         }
         for stray in observed.strays.iter().filter(|stray| !stray.is_alive) {
             if self.interfaces.forgetting.insert(stray.entry.clone()) {

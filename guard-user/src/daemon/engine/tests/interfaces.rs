@@ -57,6 +57,26 @@ fn a_pin_by_the_host_is_published_anew_for_an_interface_that_loops_back_and_for_
 }
 
 #[test]
+fn what_leaves_by_guarded_interfaces_below_is_counted_there_as_long_as_all_are_guarded() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    let upper = world.kernel.add("bond0");
+    let lower = [world.kernel.add("eth1"), world.kernel.add("eth2")];
+    world.kernel.leave_by("bond0", &lower);
+    world.settle();
+    let above = |world: &World| {
+        let live = world.engine.publishing.live().unwrap();
+        live.facts.interfaces.iter().filter(|it| it.is_counted_below).map(|it| it.index).collect::<Vec<_>>()
+    };
+    assert_eq!(above(&world), [upper]);
+    // One that nobody guards.
+    let other = world.kernel.add("port0");
+    world.kernel.leave_by("bond0", &[lower[0], other]);
+    world.step(Input::Changed);
+    world.settle();
+    assert_eq!(above(&world), [0; 0]);
+}
+
+#[test]
 fn a_new_interface_is_guarded_and_one_that_took_an_index_too() {
     let mut world = World::new(CONFIG, &[]);
     world.settle();
