@@ -138,7 +138,9 @@ fn is_behind(bed: &Bed) -> bool {
     let Response::Status { status } = ask(&bed.socket(), &Request::Status {}).unwrap() else {
         panic!("no status")
     };
-    status.problems.iter().any(|problem| problem.code == ProblemCode::AttachmentNotFirst)
+    // That it was is told for a while.
+    let is_now = |problem: &Problem| problem.message.contains("is not the first program");
+    status.problems.iter().any(|it| it.code == ProblemCode::AttachmentNotFirst && is_now(it))
 }
 
 /// The kernel tells of filters and queueing disciplines, not of TCX links: by TCX the change of a queueing discipline stands

@@ -328,12 +328,12 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let program = state.program;
-        let Told { addresses_unknown, failsafe, below, loops, leaves_by } = state.told.clone();
+        let told = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
-            below: below.get(&device.name).cloned().unwrap_or_default(),
-            loops_back: loops.contains(&device.name),
-            leaves_by: leaves_by.get(&device.name).cloned().unwrap_or_default(),
+            below: told.below.get(&device.name).cloned().unwrap_or_default(),
+            loops_back: told.loops.contains(&device.name),
+            leaves_by: told.leaves_by.get(&device.name).cloned().unwrap_or_default(),
             has_route: true,
             attachments: Hook::OF_PACKETS
                 .into_iter()
@@ -346,7 +346,7 @@ impl Kernel for MemoryKernel {
                     program: link.program,
                     is_current: link.program == program,
                     is_kept: link.is_kept,
-                    before: Vec::new(),
+                    before: told.before(&device.name, hook),
                 })
                 .collect(),
             sent_before: device.sent_before,
@@ -368,8 +368,8 @@ impl Kernel for MemoryKernel {
             senders,
             carriers,
             volumes,
-            addresses_unknown,
-            failsafe,
+            addresses_unknown: told.addresses_unknown,
+            failsafe: told.failsafe,
             blind: Vec::new(),
         })
     }

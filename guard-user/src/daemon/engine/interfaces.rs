@@ -40,6 +40,8 @@ pub(super) struct Interfaces {
     pub(super) unreleased: BTreeMap<u32, Try>,
     /// Where something took the program off: until it is there again, and for a while after that.
     pub(super) lost: BTreeMap<(u32, u8), Lost>,
+    /// Where another program ran first, by index and hook: as long as it does, and for a while after that.
+    pub(super) passed: BTreeMap<(u32, u8), Passed>,
     /// When the last look was.
     pub(super) looked: Option<Clocks>,
     /// What was on interfaces when the daemon started: that it is taken over is no news.
@@ -103,6 +105,35 @@ impl Lost {
         let since = last.map_or_else(String::new, |last| format!("after {:.3} and ", last.wall));
         let now = if *is_back { "it is there again" } else { "it is being attached again" };
         Some(format!("{what} at {hook} {since}before {:.3}; {now}. {meant}", first.wall))
+    }
+}
+
+/// That another program ran before the guard's.
+pub(super) struct Passed {
+    /// Which.
+    pub(super) programs: String,
+    /// How the guard's is attached, and at which hook.
+    pub(super) at: (&'static str, &'static str),
+    /// The first look that showed it, and the first that did not any more.
+    pub(super) first: Clocks,
+    pub(super) over: Option<Clocks>,
+}
+
+impl Passed {
+    /// What is told of it, as long as it is.
+    pub(super) fn told(&self, now: Clocks) -> Option<String> {
+        let Self { programs, at: (how, hook), first, over } = self;
+        match over {
+            None => Some(format!(
+                "{how} is not the first program at {hook}: {programs} can let packets pass that it never sees"
+            )),
+            Some(over) if now.boot_ns <= over.boot_ns + LOST_NS => Some(format!(
+                "{how} was not the first program at {hook} at {:.3}, until some time before {:.3}: {programs} could let \
+                 packets pass that it never saw",
+                first.wall, over.wall
+            )),
+            Some(_) => None,
+        }
     }
 }
 
@@ -238,6 +269,36 @@ impl Interfaces {
         let after = self.came_after.remove(&index).filter(|after| !is_soon(after));
         let is_late = after.map(|after| self.late.insert(index, Late { sent, between: (after, now) }));
         is_late.is_some()
+    }
+
+    /// What is told of a hook at which another program runs first, or ran a moment ago.
+    pub(super) fn passed(&self, index: u32, hook: Hook, now: Clocks) -> Option<String> {
+        self.passed.get(&(index, hook as u8))?.told(now)
+    }
+
+    /// Notes where other programs run first.
+    pub(super) fn note_passed(&mut self, observed: &Observed, now: Clocks) {
+        for it in &observed.interfaces {
+            for hook in Hook::OF_PACKETS {
+                let key = (it.interface.index, hook as u8);
+                let first = it.at(hook).filter(|attachment| !attachment.before.is_empty());
+                match (first, self.passed.get_mut(&key)) {
+                    (Some(attachment), known) => {
+                        let programs = attachment.before.join(", ");
+                        let is_going_on =
+                            known.filter(|known| known.over.is_none() && known.programs == programs);
+                        if is_going_on.is_none() {
+                            let at = (attachment.how.name(), hook.name());
+                            self.passed.insert(key, Passed { programs, at, first: now, over: None });
+                        }
+                    }
+                    (None, Some(known)) if known.over.is_none() => known.over = Some(now),
+                    (None, _) => {}
+                }
+            }
+        }
+        let is_there = |index: u32| observed.interfaces.iter().any(|it| it.interface.index == index);
+        self.passed.retain(|(index, _), passed| is_there(*index) && passed.told(now).is_some());
     }
 
     /// What is told of an interface whose guard began late.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guard_common::abi::FailsafeUse;
+use guard_common::abi::{FailsafeUse, Hook};
 
 use super::MemoryKernel;
 use crate::kernel::Counters;
@@ -18,8 +18,17 @@ pub(super) struct Told {
     pub(super) below: BTreeMap<String, Vec<String>>,
     /// By which interfaces what leaves by others leaves, by the upper one's name.
     pub(super) leaves_by: BTreeMap<String, Vec<u32>>,
+    /// Programs that run before those at egress, by the interface's name.
+    pub(super) before: BTreeMap<String, Vec<String>>,
     /// The names of interfaces that loop back.
     pub(super) loops: BTreeSet<String>,
+}
+
+impl Told {
+    /// The programs that run before the one at this hook.
+    pub(super) fn before(&self, name: &str, hook: Hook) -> Vec<String> {
+        self.before.get(name).filter(|_| hook == Hook::Egress).cloned().unwrap_or_default()
+    }
 }
 
 impl MemoryKernel {
@@ -36,6 +45,12 @@ impl MemoryKernel {
     /// What leaves by an interface leaves by these below it.
     pub(crate) fn leave_by(&self, upper: &str, lower: &[u32]) {
         self.state().told.leaves_by.insert(upper.to_owned(), lower.to_vec());
+    }
+
+    /// These programs run before those at egress.
+    pub(crate) fn run_before(&self, name: &str, programs: &[&str]) {
+        let programs = programs.iter().map(|&program| program.to_owned()).collect();
+        self.state().told.before.insert(name.to_owned(), programs);
     }
 
     /// What comes in by an interface may be the host's own.

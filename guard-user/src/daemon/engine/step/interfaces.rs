@@ -99,6 +99,7 @@ impl Engine {
         self.interfaces.tried.retain(|index, _| !news.contains(index));
         self.interfaces.lost.retain(|(index, _), _| !news.contains(index));
         self.note_lost(before.as_ref(), &observed, now);
+        self.interfaces.note_passed(&observed, now);
         self.interfaces.looked = Some(now);
         for it in &observed.interfaces {
             if it.at(Hook::Egress).is_some()

@@ -280,15 +280,10 @@ impl Engine {
             let message = format!("another Border Guard is at {} as well", hooks.join(" and "));
             problems.push(Problem::of(ProblemCode::SecondGuard, name, message));
         }
-        for attachment in it.attachments.iter().filter(|attachment| !attachment.before.is_empty()) {
-            let message = format!(
-                "{} is not the first program at {}: {} can let packets pass that it never sees",
-                attachment.how.name(),
-                attachment.hook.name(),
-                attachment.before.join(", ")
-            );
-            problems.push(Problem::of(ProblemCode::AttachmentNotFirst, name, message));
-        }
+        let passed = Hook::OF_PACKETS
+            .into_iter()
+            .filter_map(|hook| self.interfaces.passed(it.interface.index, hook, now));
+        problems.extend(passed.map(|message| Problem::of(ProblemCode::AttachmentNotFirst, name, message)));
     }
 
     /// Why an interface that the config claims is not guarded as it should be.

@@ -1,7 +1,7 @@
 //! What is guarded, and what lets it go.
 
 use super::super::{Input, Sight};
-use super::inputs::{BY_PORT, CGROUP, CONFIG, ONE, STOR};
+use super::inputs::{CGROUP, CONFIG, ONE, STOR};
 use super::world::{Part, World};
 use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
@@ -20,60 +20,6 @@ fn interfaces_that_the_config_names_are_guarded_and_others_listed() {
     assert_eq!(guarded(&world), ["eth0", "eth1"]);
     let status = world.status();
     assert_eq!((status.health, status.unguarded), (Health::Guarding, vec!["other0".to_owned()]));
-}
-
-#[test]
-fn a_pin_by_interface_is_published_anew_where_that_comes_to_lie_below_another() {
-    for (config, anew) in [(BY_PORT, 1), (CONFIG, 0)] {
-        let mut world = World::new(config, &["eth0", "port0"]);
-        world.settle();
-        let before = world.kernel.published();
-        world.kernel.put_below("port0", "eth0");
-        world.step(Input::Changed);
-        world.settle();
-        assert_eq!(world.kernel.published() - before, anew);
-    }
-}
-
-#[test]
-fn a_pin_by_the_host_is_published_anew_for_an_interface_that_loops_back_and_for_no_other() {
-    const BY_HOST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
-                           action = \"drop\"\nselect.sources = [\"host\"]\n";
-    for (config, anew) in [(BY_HOST, [0, 1]), (CONFIG, [0, 0])] {
-        let mut world = World::new(config, &["eth0"]);
-        world.settle();
-        let mut before = world.kernel.published();
-        for (name, anew) in ["ctr0", "vx0"].into_iter().zip(anew) {
-            world.kernel.add(name);
-            if name == "vx0" {
-                world.kernel.loop_back(name);
-            }
-            world.step(Input::Changed);
-            world.settle();
-            assert_eq!(world.kernel.published() - before, anew, "{name}");
-            before = world.kernel.published();
-        }
-    }
-}
-
-#[test]
-fn what_leaves_by_guarded_interfaces_below_is_counted_there_as_long_as_all_are_guarded() {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    let upper = world.kernel.add("bond0");
-    let lower = [world.kernel.add("eth1"), world.kernel.add("eth2")];
-    world.kernel.leave_by("bond0", &lower);
-    world.settle();
-    let above = |world: &World| {
-        let live = world.engine.publishing.live().unwrap();
-        live.facts.interfaces.iter().filter(|it| it.is_counted_below).map(|it| it.index).collect::<Vec<_>>()
-    };
-    assert_eq!(above(&world), [upper]);
-    // One that nobody guards.
-    let other = world.kernel.add("port0");
-    world.kernel.leave_by("bond0", &[lower[0], other]);
-    world.step(Input::Changed);
-    world.settle();
-    assert_eq!(above(&world), [0; 0]);
 }
 
 #[test]
@@ -373,6 +319,31 @@ fn what_took_the_program_off_is_a_problem_until_it_is_back() {
     assert_eq!(problem.code, ProblemCode::AttachmentLost);
     assert!(problem.message.contains("2026-11-26T12:00:00.000Z and before"), "{problem}");
     assert!(problem.message.contains("it is there again"), "{problem}");
+}
+
+#[test]
+fn a_program_that_ran_first_is_a_problem_for_a_minute_after_it_is_gone() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let mut after = |programs: &[&str]| {
+        world.kernel.run_before("eth0", programs);
+        world.step(Input::Changed);
+        world.settle();
+        world.problems()
+    };
+    let [problem] = &after(&["other (7)"])[..] else { panic!("one problem") };
+    assert_eq!(problem.code, ProblemCode::AttachmentNotFirst);
+    assert!(
+        problem.message.contains("tcx is not the first program at egress: other (7) can let"),
+        "{problem}"
+    );
+    let told = after(&[]);
+    assert!(
+        told.iter().any(|it| it.message.contains("tcx was not the first program at egress at")),
+        "{told:?}"
+    );
+    world.pass(61_000_000_000);
+    assert_eq!(world.problems(), vec![]);
 }
 
 #[test]

@@ -12,5 +12,6 @@ mod noting;
 mod properties;
 mod reads;
 mod reloads;
+mod stacked;
 mod store;
 mod world;

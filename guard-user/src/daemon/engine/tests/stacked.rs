@@ -1,0 +1,59 @@
+//! Interfaces above and below others.
+
+use super::inputs::{BY_PORT, CONFIG};
+use super::world::World;
+use crate::daemon::engine::Input;
+
+#[test]
+fn a_pin_by_interface_is_published_anew_where_that_comes_to_lie_below_another() {
+    for (config, anew) in [(BY_PORT, 1), (CONFIG, 0)] {
+        let mut world = World::new(config, &["eth0", "port0"]);
+        world.settle();
+        let before = world.kernel.published();
+        world.kernel.put_below("port0", "eth0");
+        world.step(Input::Changed);
+        world.settle();
+        assert_eq!(world.kernel.published() - before, anew);
+    }
+}
+
+#[test]
+fn a_pin_by_the_host_is_published_anew_for_an_interface_that_loops_back_and_for_no_other() {
+    const BY_HOST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+                           action = \"drop\"\nselect.sources = [\"host\"]\n";
+    for (config, anew) in [(BY_HOST, [0, 1]), (CONFIG, [0, 0])] {
+        let mut world = World::new(config, &["eth0"]);
+        world.settle();
+        let mut before = world.kernel.published();
+        for (name, anew) in ["ctr0", "vx0"].into_iter().zip(anew) {
+            world.kernel.add(name);
+            if name == "vx0" {
+                world.kernel.loop_back(name);
+            }
+            world.step(Input::Changed);
+            world.settle();
+            assert_eq!(world.kernel.published() - before, anew, "{name}");
+            before = world.kernel.published();
+        }
+    }
+}
+
+#[test]
+fn what_leaves_by_guarded_interfaces_below_is_counted_there_as_long_as_all_are_guarded() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    let upper = world.kernel.add("bond0");
+    let lower = [world.kernel.add("eth1"), world.kernel.add("eth2")];
+    world.kernel.leave_by("bond0", &lower);
+    world.settle();
+    let above = |world: &World| {
+        let live = world.engine.publishing.live().unwrap();
+        live.facts.interfaces.iter().filter(|it| it.is_counted_below).map(|it| it.index).collect::<Vec<_>>()
+    };
+    assert_eq!(above(&world), [upper]);
+    // One that nobody guards.
+    let other = world.kernel.add("port0");
+    world.kernel.leave_by("bond0", &[lower[0], other]);
+    world.step(Input::Changed);
+    world.settle();
+    assert_eq!(above(&world), [0; 0]);
+}
