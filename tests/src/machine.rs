@@ -21,6 +21,8 @@ use crate::proc::{Process, run_to_end};
 
 /// Where the machines' file systems are mounted.
 const BASE: &str = "/run/borderguard-tests-machines";
+/// The root file system in a guest, where it is on a disk.
+const OF_A_GUEST: &str = "/services";
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -69,6 +71,17 @@ impl<'a> Machine<'a> {
     /// Where the machine has no such user.
     pub fn folder(&self, user: &str, folder: &str) -> Result<()> {
         self.run(&["install", "-d", "-o", user, "-m", "700", folder]).map(drop)
+    }
+
+    /// Mounts a file system of its own at a folder, which all may read and write.
+    ///
+    /// # Errors
+    /// Without root.
+    pub fn mount(&self, folder: &str) -> Result<()> {
+        let path = self.path(folder);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let on = || format!("cannot mount a file system on {}", path.display());
+        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(c"mode=1777")).with_context(on)
     }
 
     /// A command on this machine, as root; [`as_user`] makes it another user's.
@@ -142,7 +155,10 @@ fn finish(words: &[&str], command: Command) -> Result<String> {
 
 /// The root file system with the services.
 fn debian() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/services/root");
+    let root = match std::env::var_os("BORDERGUARD_GUEST") {
+        Some(_) => PathBuf::from(OF_A_GUEST),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/services/root"),
+    };
     if !root.join("etc/debian_version").is_file() {
         bail!("no root file system with real services: `cargo xtask services` makes it");
     }
