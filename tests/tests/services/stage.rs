@@ -125,6 +125,12 @@ impl Stage<'_> {
         outcome
     }
 
+    /// Likewise, of what is to fail by that.
+    pub(crate) fn is_cut(&self, what: &str, work: impl FnOnce() -> anyhow::Result<String>) {
+        // What it printed may be the whole mailbox.
+        assert!(self.nothing_arrives(what, work).is_err(), "{what} did not fail");
+    }
+
     /// TCP segments that the machine in the US ever got in answer to one of its own.
     pub(crate) fn segments_in_the_us(&self) -> u64 {
         let text =
