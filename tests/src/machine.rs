@@ -3,7 +3,7 @@
 //! Its programs come from one root file system that `cargo xtask services` makes; each machine writes to memory of its
 //! own above that, which is gone with it.
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -73,13 +73,17 @@ impl<'a> Machine<'a> {
         self.run(&["install", "-d", "-o", user, "-m", "700", folder]).map(drop)
     }
 
-    /// Mounts a file system of its own at a folder, which all may read and write.
+    /// Mounts a file system of its own at a folder, which all may read and write, unless that is one already.
     ///
     /// # Errors
     /// Without root.
     pub fn mount(&self, folder: &str) -> Result<()> {
         let path = self.path(folder);
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+        if device(&path)? != device(&self.root)? {
+            return Ok(());
+        }
         let on = || format!("cannot mount a file system on {}", path.display());
         mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(c"mode=1777")).with_context(on)
     }

@@ -24,7 +24,8 @@ use self::{
     tools::Tools,
 };
 use crate::{
-    run, services,
+    run,
+    services::{self, Extent},
     setup::{
         self,
         packages::{self, Purpose},
@@ -60,7 +61,8 @@ pub(crate) struct Arguments {
     /// Only this kernel
     #[arg(long, value_parser = VERSIONS)]
     kernel: Option<String>,
-    /// Only tests whose name, or whose file's name, contains one of these; also of the e2e suites then
+    /// Only tests whose name, or whose file's name, contains one of these; also of the e2e suites then, and of the
+    /// services of the long run by `more::`
     names: Vec<String>,
 }
 
@@ -131,6 +133,9 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     {
         if suite.name == suites::SERVICES {
             suite.skipped = vec![suites::BY_SLICE];
+            if !is_long(names) {
+                suite.skipped.push(suites::LONG);
+            }
         }
         let tests = suite.tests(names)?;
         if !tests.plain.is_empty() || !tests.kernel.is_empty() {
@@ -141,6 +146,11 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
         bail!("no test to run in tests/tests/{}*.rs", PREFIXES.join("*.rs, tests/tests/"));
     }
     Ok(suites)
+}
+
+/// Whether services of the long run are named.
+fn is_long(names: &[String]) -> bool {
+    names.iter().any(|name| name.starts_with(suites::LONG))
 }
 
 fn is_for_the_guest(suite: &str, names: &[String]) -> bool {
@@ -176,13 +186,15 @@ fn on_kernel(
     let mut suites = suites.to_vec();
     let mut disk = None;
     if let Some(place) = suites.iter().position(|suite| suite.name == suites::SERVICES) {
-        match services::image() {
-            Ok(image) => disk = Some(image),
-            Err(why) => {
-                let suite = suites.remove(place);
-                skipped = suite.tests(names)?.kernel;
-                println!("Linux {version}: {} skipped: {why:#}", suite.title());
-            }
+        let extent = if is_long(names) { Extent::All } else { Extent::Usual };
+        disk = services::image(extent)?;
+        if disk.is_none() {
+            let suite = suites.remove(place);
+            skipped = suite.tests(names)?.kernel;
+            println!(
+                "Linux {version}: {} skipped: they come by debootstrap, as root on Debian",
+                suite.title()
+            );
         }
     }
     let initramfs =

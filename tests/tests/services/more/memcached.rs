@@ -41,6 +41,13 @@ fn scenario(stage: &Stage<'_>) {
     set(&stage.store, "mail", &mails());
     let is_whole = |answer: &str| answer.contains(std::str::from_utf8(&mails()).unwrap());
 
+    // What another service of the host fetches from there.
+    set(&stage.us, "new", b"an import");
+    let import =
+        format!("printf 'get new\\r\\nquit\\r\\n' | nc 203.0.113.10 11211 | {AS_SET} | nc 127.0.0.1 11211");
+    sh(&stage.store, Some(&stage.import), &import).unwrap();
+    assert!(get(&stage.store, None, "127.0.0.1", "new").unwrap().contains("an import"));
+
     // Clients.
     assert!(is_whole(&get(&stage.belgium, None, STORE_ADDRESS, "mail").unwrap()));
     stage.is_cut("a read", || get(&stage.us, None, STORE_ADDRESS, "mail"));
@@ -61,11 +68,4 @@ fn scenario(stage: &Stage<'_>) {
             assert!(is_whole(&there()));
         }
     }
-
-    // What another service of the host fetches from there.
-    set(&stage.us, "new", b"an import");
-    let import =
-        format!("printf 'get new\\r\\nquit\\r\\n' | nc 203.0.113.10 11211 | {AS_SET} | nc 127.0.0.1 11211");
-    sh(&stage.store, Some(&stage.import), &import).unwrap();
-    assert!(get(&stage.store, None, "127.0.0.1", "new").unwrap().contains("an import"));
 }

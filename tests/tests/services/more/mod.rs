@@ -2,10 +2,12 @@
 
 mod dovecot;
 mod memcached;
+mod nfs;
 mod nginx;
 mod restic;
 mod rsyslog;
 mod samba;
+mod swift;
 mod tgt;
 mod vsftpd;
 

@@ -37,6 +37,13 @@ fn by_slice() {
 fn scenario(stage: &Stage<'_>) {
     let _server = server(&stage.store, Some(&stage.service));
 
+    // What another service of the host fetches from there.
+    let sender = stage.us.serve("root", None, &["sh", "-c", "echo an import | nc -N -l 9001"]).unwrap();
+    sender.wait_for_port(stage.us.netns(), Transport::Tcp, 9001, PATIENCE).unwrap();
+    let import = "timeout 3 nc 203.0.113.10 9001 > /srv/new";
+    sh(&stage.store, Some(&stage.import), import).unwrap();
+    assert_eq!(std::fs::read_to_string(stage.store.path("/srv/new")).unwrap(), "an import\n");
+
     // Clients: one that reads the disk for a second.
     let read = format!("timeout 5 iscsi-perf --runtime 1 --blocks 64 iscsi://{STORE_ADDRESS}/{NAME}/1");
     let seen = Marked::at(stage.belgium.netns()).unwrap();
@@ -60,11 +67,4 @@ fn scenario(stage: &Stage<'_>) {
             assert!(there() == std::fs::read(stage.store.path("/srv/disks/mail")).unwrap());
         }
     }
-
-    // What another service of the host fetches from there.
-    let sender = stage.us.serve("root", None, &["sh", "-c", "echo an import | nc -N -l 9001"]).unwrap();
-    sender.wait_for_port(stage.us.netns(), Transport::Tcp, 9001, PATIENCE).unwrap();
-    let import = "timeout 3 nc 203.0.113.10 9001 > /srv/new";
-    sh(&stage.store, Some(&stage.import), import).unwrap();
-    assert_eq!(std::fs::read_to_string(stage.store.path("/srv/new")).unwrap(), "an import\n");
 }
