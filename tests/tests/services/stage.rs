@@ -11,8 +11,8 @@ use guard_tests::proc::{Process, retry_until};
 use guard_user::control::status::CarrierCgroupStatus;
 use serde_json::Value;
 
-/// How long a server may take until it answers.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take until it answers; in a guest, beside others, that is long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The storage host's address.
 pub(crate) const STORE_ADDRESS: &str = "192.0.2.10";
 
