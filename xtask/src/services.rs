@@ -151,6 +151,7 @@ pub(crate) fn image(extent: Extent) -> Result<Option<PathBuf>> {
     if image.is_file() && read(&made_of).is_ok_and(|made| made == packages) {
         return Ok(Some(image));
     }
+    packages::ensure(Purpose::Fresh)?;
     let _none_there = fs::remove_file(&image);
     let kibibytes = run::output(Command::new("du").args(["--summarize", "--block-size=1K"]).arg(&root))?;
     let kibibytes: u64 = kibibytes.split_whitespace().next().context("du has no number")?.parse()?;
