@@ -3,7 +3,7 @@
 //! Its programs come from one root file system that `cargo xtask services` makes; each machine writes to memory of its
 //! own above that, which is gone with it.
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,6 +21,8 @@ use crate::proc::{Process, run_to_end};
 
 /// Where the machines' file systems are mounted.
 const BASE: &str = "/run/borderguard-tests-machines";
+/// The root file system in a guest, where it is on a disk.
+const OF_A_GUEST: &str = "/services";
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -69,6 +71,21 @@ impl<'a> Machine<'a> {
     /// Where the machine has no such user.
     pub fn folder(&self, user: &str, folder: &str) -> Result<()> {
         self.run(&["install", "-d", "-o", user, "-m", "700", folder]).map(drop)
+    }
+
+    /// Mounts a file system of its own at a folder, which all may read and write, unless that is one already.
+    ///
+    /// # Errors
+    /// Without root.
+    pub fn mount(&self, folder: &str) -> Result<()> {
+        let path = self.path(folder);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+        if device(&path)? != device(&self.root)? {
+            return Ok(());
+        }
+        let on = || format!("cannot mount a file system on {}", path.display());
+        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(c"mode=1777")).with_context(on)
     }
 
     /// A command on this machine, as root; [`as_user`] makes it another user's.
@@ -142,7 +159,10 @@ fn finish(words: &[&str], command: Command) -> Result<String> {
 
 /// The root file system with the services.
 fn debian() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/services/root");
+    let root = match std::env::var_os("BORDERGUARD_GUEST") {
+        Some(_) => PathBuf::from(OF_A_GUEST),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/services/root"),
+    };
     if !root.join("etc/debian_version").is_file() {
         bail!("no root file system with real services: `cargo xtask services` makes it");
     }

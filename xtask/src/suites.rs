@@ -20,6 +20,8 @@ pub(crate) struct Suite {
     /// Whether it is a file of `PACKAGE/tests/`.
     pub(crate) integration: bool,
     pub(crate) executable: PathBuf,
+    /// Tests whose names have one of these in them are not for here.
+    pub(crate) skipped: Vec<&'static str>,
     /// The package's folder, from which cargo would run it.
     dir: PathBuf,
 }
@@ -33,6 +35,15 @@ pub(crate) struct Tests {
 /// Test files of this kind change what belongs to the whole machine, such as its clock: they run in the guests
 /// of `cargo xtask vm` alone.
 pub(crate) const GUEST: &str = "guest_";
+
+/// The tests of real services, in tests/tests/services.
+pub(crate) const SERVICES: &str = "services";
+/// In the names of those that a guest alone can run.
+pub(crate) const BY_VOLUME: &str = "by_volume";
+/// In the names of those that are for this machine.
+pub(crate) const BY_SLICE: &str = "by_slice";
+/// At the begin of the names of those of the long run.
+pub(crate) const LONG: &str = "more::";
 
 /// Builds the test programs of all packages but the kernel program's, and the programs that they run; cargo
 /// shows its own progress.
@@ -86,8 +97,14 @@ impl Suite {
         if !profile.test {
             return None;
         }
+        // What is for a guest, or for a long run, is asked for by who runs it.
+        let skipped = match target.name == SERVICES {
+            true => vec![BY_VOLUME, LONG],
+            false => Vec::new(),
+        };
         Some(Self {
             name: target.name,
+            skipped,
             integration: target.kind.iter().any(|kind| kind == "test"),
             executable: executable?,
             dir: manifest_path.parent().map(Path::to_path_buf)?,
@@ -102,7 +119,7 @@ impl Suite {
 
     /// What to give this suite's program as names: none, which means all of its tests, where one of `names`
     /// is part of the suite's own name.
-    pub(crate) fn filters<'a>(&self, names: &'a [String]) -> &'a [String] {
+    fn filters<'a>(&self, names: &'a [String]) -> &'a [String] {
         if names.iter().any(|name| self.name.contains(name.as_str())) { &[] } else { names }
     }
 
@@ -117,9 +134,15 @@ impl Suite {
         Ok(Tests { plain, kernel })
     }
 
+    /// What to give this suite's program: names, and what it is not to run.
+    pub(crate) fn choice<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a str> {
+        let skipped = self.skipped.iter().flat_map(|part| ["--skip", *part]);
+        self.filters(names).iter().map(String::as_str).chain(skipped)
+    }
+
     fn list(&self, names: &[String], options: &[&str]) -> Result<Vec<String>> {
         let text = run::output(
-            self.command().args(["--list", "--format", "terse"]).args(options).args(self.filters(names)),
+            self.command().args(["--list", "--format", "terse"]).args(options).args(self.choice(names)),
         )
         .with_context(|| format!("cannot list {}", self.title()))?;
         Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
@@ -141,7 +164,7 @@ impl Suite {
     }
 
     fn run_with(&self, names: &[String], options: &[&str], show: impl FnMut(&str)) -> Result<Tally> {
-        let mut tally = counted(self.command().args(options).args(self.filters(names)), show)?;
+        let mut tally = counted(self.command().args(options).args(self.choice(names)), show)?;
         for failure in &mut tally.failures {
             *failure = format!("{}: {failure}", self.name);
         }
@@ -204,11 +227,13 @@ mod tests {
     #[test]
     fn a_name_picks_tests_and_a_suites_own_name_all_of_them() {
         let (name, executable, dir) = ("story".to_owned(), PathBuf::new(), PathBuf::new());
-        let suite = Suite { name, integration: true, executable, dir };
+        let mut suite = Suite { name, integration: true, executable, skipped: Vec::new(), dir };
         // The beginning of every story's name is none of the suite's: other suites with it are filtered alike.
         let names = ["story_".to_owned()];
         assert_eq!(suite.filters(&names), names);
         assert_eq!(suite.filters(&["sto".to_owned()]), [""; 0]);
+        suite.skipped = vec!["long"];
+        assert_eq!(suite.choice(&names).collect::<Vec<_>>(), ["story_", "--skip", "long"]);
     }
 
     #[test]

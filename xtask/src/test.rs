@@ -56,8 +56,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             continue;
         }
         // Made only where it is wanted: that takes minutes.
-        let able = kernel.clone().and_then(|()| match suite.name == services::SUITE {
-            true => services::ensure().map_err(|error| format!("{error:#}")),
+        let able = kernel.clone().and_then(|()| match suite.name == suites::SERVICES {
+            true => services::ensure(services::Extent::Usual).map_err(|error| format!("{error:#}")),
             false => Ok(()),
         });
         match able {

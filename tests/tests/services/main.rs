@@ -7,6 +7,7 @@
 )]
 
 mod etcd;
+mod more;
 mod postgresql;
 mod redis;
 mod rsync;

@@ -4,9 +4,9 @@ use guard_tests::cgroup::Cgroup;
 use guard_tests::machine::Machine;
 use guard_tests::proc::{Process, Transport};
 
-use crate::stage::{PATIENCE, STORE_ADDRESS, guarded, mails};
+use crate::stage::{PATIENCE, Page, STORE_ADDRESS, Stage, Way, guarded, mails};
 
-const PAGE: &str = include_str!("../../../docs/recipes/rsync.md");
+const PAGE: Page = Page { name: "rsync", text: include_str!("../../../docs/recipes/rsync.md") };
 
 fn server(machine: &Machine<'_>, within: Option<&Cgroup>) -> Process {
     let config = "use chroot = no\nuid = root\ngid = root\n[mail]\npath = /srv/mail\n[in]\npath = /srv/in\nread only = no\n";
@@ -19,42 +19,48 @@ fn server(machine: &Machine<'_>, within: Option<&Cgroup>) -> Process {
 
 #[test]
 #[ignore = "needs root and BPF"]
-fn rsync() {
-    guarded("rsync", PAGE, |stage| {
-        let _servers = [
-            server(&stage.store, Some(&stage.service)),
-            server(&stage.belgium, None),
-            server(&stage.us, None),
-        ];
-        stage.store.write("/srv/mail/box", mails()).unwrap();
-        let copy = |machine: &Machine<'_>, within, from: &str, to: &str| {
-            machine.run_of("root", within, &["rsync", "--contimeout=3", "--timeout=3", "-a", from, to])
-        };
-        let fetched = format!("rsync://{STORE_ADDRESS}/mail/");
+fn by_slice() {
+    guarded(&PAGE, Way::Slice, scenario);
+}
 
-        // Clients.
-        copy(&stage.belgium, None, &fetched, "/tmp/copy/").unwrap();
-        assert!(std::fs::read(stage.belgium.path("/tmp/copy/box")).unwrap() == mails());
-        stage.nothing_arrives("a copy", || copy(&stage.us, None, &fetched, "/tmp/copy/").unwrap_err());
-        stage.told(873);
+#[test]
+#[ignore = "needs root and BPF"]
+fn by_volume() {
+    guarded(&PAGE, Way::Volume, scenario);
+}
 
-        // What the service pushes, also with a source port that it chooses.
-        for (machine, address) in stage.others() {
-            let to = format!("rsync://{address}/in/");
-            let push = || copy(&stage.store, Some(&stage.service), "/srv/mail/", &to);
-            let there = machine.path("/srv/in/box");
-            if address == "203.0.113.10" {
-                stage.nothing_arrives("a push", push).unwrap_err();
-                assert!(!there.exists());
-            } else {
-                push().unwrap();
-                assert!(std::fs::read(there).unwrap() == mails());
-            }
+fn scenario(stage: &Stage<'_>) {
+    let _servers =
+        [server(&stage.store, Some(&stage.service)), server(&stage.belgium, None), server(&stage.us, None)];
+    stage.store.write("/srv/mail/box", mails()).unwrap();
+    let timeouts = ["contimeout", "timeout"].map(|option| format!("--{option}={}", stage.seconds));
+    let copy = |machine: &Machine<'_>, within, from: &str, to: &str| {
+        machine.run_of("root", within, &["rsync", &timeouts[0], &timeouts[1], "-a", from, to])
+    };
+    let fetched = format!("rsync://{STORE_ADDRESS}/mail/");
+
+    // What another service of the host fetches from there.
+    stage.us.write("/srv/mail/new", "an import").unwrap();
+    copy(&stage.store, Some(&stage.import), "rsync://203.0.113.10/mail/", "/srv/in/").unwrap();
+    assert_eq!(std::fs::read_to_string(stage.store.path("/srv/in/new")).unwrap(), "an import");
+
+    // Clients.
+    copy(&stage.belgium, None, &fetched, "/tmp/copy/").unwrap();
+    assert!(std::fs::read(stage.belgium.path("/tmp/copy/box")).unwrap() == mails());
+    stage.is_cut("a copy", || copy(&stage.us, None, &fetched, "/tmp/copy/"));
+    stage.told(873);
+
+    // What the service pushes, also with a source port that it chooses.
+    for (machine, address) in stage.others() {
+        let to = format!("rsync://{address}/in/");
+        let push = || copy(&stage.store, Some(&stage.service), "/srv/mail/", &to);
+        let there = machine.path("/srv/in/box");
+        if address == "203.0.113.10" {
+            stage.is_cut("a push", push);
+            assert!(!there.exists());
+        } else {
+            push().unwrap();
+            assert!(std::fs::read(there).unwrap() == mails());
         }
-
-        // What another service of the host fetches from there.
-        stage.us.write("/srv/mail/new", "an import").unwrap();
-        copy(&stage.store, Some(&stage.import), "rsync://203.0.113.10/mail/", "/srv/in/").unwrap();
-        assert_eq!(std::fs::read_to_string(stage.store.path("/srv/in/new")).unwrap(), "an import");
-    });
+    }
 }

@@ -4,9 +4,9 @@ use guard_tests::cgroup::Cgroup;
 use guard_tests::machine::Machine;
 use guard_tests::proc::{Process, Transport};
 
-use crate::stage::{PATIENCE, STORE_ADDRESS, guarded, mails};
+use crate::stage::{PATIENCE, Page, STORE_ADDRESS, Stage, Way, guarded, mails};
 
-const PAGE: &str = include_str!("../../../docs/recipes/sftp.md");
+const PAGE: Page = Page { name: "sftp", text: include_str!("../../../docs/recipes/sftp.md") };
 
 /// A server, and a key with which everybody may come in.
 fn server(machine: &Machine<'_>, key: &[u8], within: Option<&Cgroup>) -> Process {
@@ -39,43 +39,45 @@ fn copy(machine: &Machine<'_>, within: Option<&Cgroup>, from: &str, to: &str) ->
 
 #[test]
 #[ignore = "needs root and BPF"]
-fn sftp() {
-    guarded("sftp", PAGE, |stage| {
-        stage.store.run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/tmp/key"]).unwrap();
-        let key = std::fs::read(stage.store.path("/tmp/key")).unwrap();
-        let _servers = [
-            server(&stage.store, &key, Some(&stage.service)),
-            server(&stage.belgium, &key, None),
-            server(&stage.us, &key, None),
-        ];
-        stage.store.write("/srv/mail/box", mails()).unwrap();
-        let fetched = format!("root@{STORE_ADDRESS}:/srv/mail/box");
+fn by_slice() {
+    guarded(&PAGE, Way::Slice, scenario);
+}
 
-        // Clients. What goes over the wire is encrypted: what has come is told by the file.
-        copy(&stage.belgium, None, &fetched, "/tmp/box").unwrap();
-        assert!(std::fs::read(stage.belgium.path("/tmp/box")).unwrap() == mails());
-        copy(&stage.us, None, &fetched, "/tmp/box").unwrap_err();
-        assert!(!stage.us.path("/tmp/box").exists());
-        assert_eq!(stage.segments_in_the_us(), 0, "not even the server's version");
-        stage.told(22);
+fn scenario(stage: &Stage<'_>) {
+    stage.store.run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/tmp/key"]).unwrap();
+    let key = std::fs::read(stage.store.path("/tmp/key")).unwrap();
+    let _servers = [
+        server(&stage.store, &key, Some(&stage.service)),
+        server(&stage.belgium, &key, None),
+        server(&stage.us, &key, None),
+    ];
+    stage.store.write("/srv/mail/box", mails()).unwrap();
+    let fetched = format!("root@{STORE_ADDRESS}:/srv/mail/box");
 
-        // What the service pushes.
-        for (machine, address) in stage.others() {
-            let to = format!("root@{address}:/tmp/pushed");
-            let push = || copy(&stage.store, Some(&stage.service), "/srv/mail/box", &to);
-            if address == "203.0.113.10" {
-                push().unwrap_err();
-                assert!(!machine.path("/tmp/pushed").exists());
-                assert_eq!(stage.segments_in_the_us(), 0);
-            } else {
-                push().unwrap();
-                assert!(std::fs::read(machine.path("/tmp/pushed")).unwrap() == mails());
-            }
+    // Clients. What goes over the wire is encrypted: what has come is told by the file.
+    copy(&stage.belgium, None, &fetched, "/tmp/box").unwrap();
+    assert!(std::fs::read(stage.belgium.path("/tmp/box")).unwrap() == mails());
+    copy(&stage.us, None, &fetched, "/tmp/box").unwrap_err();
+    assert!(!stage.us.path("/tmp/box").exists());
+    assert_eq!(stage.segments_in_the_us(), 0, "not even the server's version");
+    stage.told(22);
+
+    // What the service pushes.
+    for (machine, address) in stage.others() {
+        let to = format!("root@{address}:/tmp/pushed");
+        let push = || copy(&stage.store, Some(&stage.service), "/srv/mail/box", &to);
+        if address == "203.0.113.10" {
+            push().unwrap_err();
+            assert!(!machine.path("/tmp/pushed").exists());
+            assert_eq!(stage.segments_in_the_us(), 0);
+        } else {
+            push().unwrap();
+            assert!(std::fs::read(machine.path("/tmp/pushed")).unwrap() == mails());
         }
+    }
 
-        // What another service of the host fetches from there.
-        stage.us.write("/tmp/new", "an import").unwrap();
-        copy(&stage.store, Some(&stage.import), "root@203.0.113.10:/tmp/new", "/srv/new").unwrap();
-        assert_eq!(std::fs::read_to_string(stage.store.path("/srv/new")).unwrap(), "an import");
-    });
+    // What another service of the host fetches from there.
+    stage.us.write("/tmp/new", "an import").unwrap();
+    copy(&stage.store, Some(&stage.import), "root@203.0.113.10:/tmp/new", "/srv/new").unwrap();
+    assert_eq!(std::fs::read_to_string(stage.store.path("/srv/new")).unwrap(), "an import");
 }

@@ -37,6 +37,7 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Vm, "xz", "xz-utils"),
     (Purpose::Fresh, "debootstrap", "debootstrap"),
     (Purpose::Fresh, "git", "git"),
+    (Purpose::Fresh, "mke2fs", "e2fsprogs"),
     (Purpose::Unit, "systemd-analyze", "systemd"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];

@@ -37,14 +37,17 @@ pub(super) struct Outcome {
 /// Boots the kernel, shows each suite's result, and keeps the whole console in `log`. A guest that falls before it began
 /// is booted once more: none of our code ran in it, and emulated processors now and then fall over code that the kernel
 /// changes under them while it boots.
-pub(super) fn run(
-    qemu: Command,
-    version: &str,
-    kernel: &Kernel,
-    initramfs: &Path,
-    log: &Path,
-) -> Result<Outcome> {
-    boot_twice(&mut with_guest(qemu, kernel, initramfs), version, log)
+pub(super) fn run(mut qemu: Command, version: &str, files: &Files<'_>, log: &Path) -> Result<Outcome> {
+    boot_twice(with_guest(&mut qemu, files), version, log)
+}
+
+/// What a guest is started from.
+pub(super) struct Files<'a> {
+    pub(super) kernel: &'a Kernel,
+    /// Its file system in memory.
+    pub(super) initramfs: &'a Path,
+    /// A disk that it only reads, where it has one.
+    pub(super) disk: Option<&'a Path>,
 }
 
 fn boot_twice(qemu: &mut Command, version: &str, log: &Path) -> Result<Outcome> {
@@ -120,18 +123,22 @@ const PROCESSOR: &str = "Nehalem";
 const KERNEL_LINE: &str =
     "console=ttyS0 panic=-1 oops=panic loglevel=4 mitigations=off init_on_alloc=0 lsm=yama,bpf";
 
-fn with_guest(mut qemu: Command, kernel: &Kernel, initramfs: &Path) -> Command {
+fn with_guest<'a>(qemu: &'a mut Command, files: &Files<'_>) -> &'a mut Command {
+    if let Some(disk) = files.disk {
+        // A comma in a path is written twice for qemu.
+        let disk = disk.to_string_lossy().replace(',', ",,");
+        qemu.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,readonly=on"));
+    }
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2", "-m", MEMORY])
         .args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio"])
         .arg("-kernel")
-        .arg(&kernel.image)
+        .arg(&files.kernel.image)
         .arg("-initrd")
-        .arg(initramfs)
+        .arg(files.initramfs)
         .args(["-append", KERNEL_LINE])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    qemu
+        .stdout(Stdio::piped())
 }
 
 /// The suite that runs at present, and what it has printed.

@@ -15,7 +15,7 @@ use super::kernel::Kernel;
 use crate::{run, suites::Suite, workspace};
 
 /// Programs of this machine that the tests may call in the guest; busybox has weaker ones.
-const HOST_PROGRAMS: [&str; 4] = ["ip", "nft", "tc", "wg"];
+const HOST_PROGRAMS: [&str; 5] = ["chroot", "ip", "nft", "tc", "wg"];
 /// Where names of users and groups come from. Without these files the C library does not say that a user has no name
 /// but that it can't tell, and the daemon loads nothing from a user whom it can't tell.
 const NAMES: [(&str, &str); 2] =
@@ -39,7 +39,7 @@ pub(super) fn build(
         // As cargo lays them out, by which a suite finds the program that it tests.
         layout.program(&suite.executable, &format!("programs/deps/{}", suite.name))?;
         layout.strip(&format!("programs/deps/{}", suite.name))?;
-        let names = suite.filters(names).join(" ");
+        let names = suite.choice(names).collect::<Vec<_>>().join(" ");
         layout.write(&format!("names/{}", suite.name), names.as_bytes(), 0o644)?;
     }
     layout.program(&workspace::target_dir().join("debug/borderguard"), "programs/borderguard")?;

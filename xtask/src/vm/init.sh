@@ -23,6 +23,11 @@ mount -t tracefs tracefs /sys/kernel/tracing
 for module in $(cat /modules/order); do
     insmod "/modules/$module" || echo "BORDERGUARD-VM-NOTE $module was refused"
 done
+# A disk has a Debian with real services.
+if [ -b /dev/vda ]; then
+    mkdir -p /services
+    mount -t ext4 -o ro /dev/vda /services || echo "BORDERGUARD-VM-NOTE the disk with the services was refused"
+fi
 ip link set lo up
 echo "BORDERGUARD-VM-READY $(uname -r)"
 code=0

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: the kernel suites on other kernels, in an emulated machine.
 //!
-//! The guest has no network and no disk: a kernel of Debian's, and an initial file system in memory with
-//! busybox, the kernel's modules, and the test programs with their libraries.
+//! The guest has no network: a kernel of Debian's, and an initial file system in memory with busybox, the kernel's
+//! modules, and the test programs with their libraries. One has a disk, which it only reads, with real services.
 
 mod backports;
 mod guest;
@@ -18,9 +18,14 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use self::{guest::Outcome, kernel::Kernel, tools::Tools};
+use self::{
+    guest::{Files, Outcome},
+    kernel::Kernel,
+    tools::Tools,
+};
 use crate::{
     run,
+    services::{self, Extent},
     setup::{
         self,
         packages::{self, Purpose},
@@ -43,6 +48,8 @@ const RT_ONLY: &str = "kernel_preempt";
 const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
 /// Test files of this kind run there when they are named.
 const DAEMON: &str = "e2e_";
+/// The kernel on which real services run, by volume: they are slow to start there.
+const SERVICES_ON: &str = "6.12";
 
 /// Run the kernel suites on Debian's 6.1, 6.12 and real-time 6.18 kernels, in an emulated machine
 ///
@@ -54,7 +61,8 @@ pub(crate) struct Arguments {
     /// Only this kernel
     #[arg(long, value_parser = VERSIONS)]
     kernel: Option<String>,
-    /// Only tests whose name, or whose file's name, contains one of these; also of the e2e suites then
+    /// Only tests whose name, or whose file's name, contains one of these; also of the e2e suites then, and of the
+    /// services of the long run by `more::`
     names: Vec<String>,
 }
 
@@ -66,12 +74,17 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     packages::ensure(Purpose::Vm)?;
     let tools = Tools::get()?;
     let suites = suites_with(suites::build()?, &arguments.names)?;
-    let versions = VERSIONS
-        .into_iter()
-        .filter(|version| arguments.kernel.as_deref().is_none_or(|only| only == *version));
+    // What is named may be for some kernels alone.
+    let versions = VERSIONS.into_iter().filter(|version| {
+        arguments.kernel.as_deref().is_none_or(|only| only == *version)
+            && !suites_of(version, &suites, &arguments.names).is_empty()
+    });
     // One after the other, for they share a log and a lock of apt's.
     let kernels: Vec<(&str, Result<Kernel>)> =
         versions.map(|version| (version, Kernel::get(version, &dir()))).collect();
+    if kernels.is_empty() {
+        bail!("what is named is for another kernel: real services run on {SERVICES_ON} alone");
+    }
     let (tools, suites) = (&tools, &suites[..]);
     // A guest keeps one processor busy: its tests run one after the other.
     let tallies: Vec<(&str, Result<Tally>)> = thread::scope(|scope| {
@@ -119,7 +132,14 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 /// those of the whole daemon too, which take long in an emulated machine.
 fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
-    for suite in all.into_iter().filter(|suite| suite.integration && is_for_the_guest(&suite.name, names)) {
+    for mut suite in all.into_iter().filter(|suite| suite.integration && is_for_the_guest(&suite.name, names))
+    {
+        if suite.name == suites::SERVICES {
+            suite.skipped = vec![suites::BY_SLICE];
+            if !is_long(names) {
+                suite.skipped.push(suites::LONG);
+            }
+        }
         let tests = suite.tests(names)?;
         if !tests.plain.is_empty() || !tests.kernel.is_empty() {
             suites.push(suite);
@@ -131,14 +151,20 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
+/// Whether services of the long run are named.
+fn is_long(names: &[String]) -> bool {
+    names.iter().any(|name| name.starts_with(suites::LONG))
+}
+
 fn is_for_the_guest(suite: &str, names: &[String]) -> bool {
-    let always = PREFIXES.iter().any(|prefix| suite.starts_with(prefix));
+    let always = suite == suites::SERVICES || PREFIXES.iter().any(|prefix| suite.starts_with(prefix));
     always || (!names.is_empty() && suite.starts_with(DAEMON))
 }
 
 /// The suites for this kernel: all that are named, else those that are for it.
 fn suites_of(version: &str, suites: &[Suite], names: &[String]) -> Vec<Suite> {
     let is_for_it = |suite: &&Suite| match version.ends_with(kernel::RT) {
+        _ if suite.name == suites::SERVICES => version == SERVICES_ON,
         _ if names.iter().any(|name| suite.name.contains(name.as_str()) && name != "kernel_") => true,
         true => RT_SUITES.contains(&suite.name.as_str()),
         false => suite.name != RT_ONLY,
@@ -159,11 +185,33 @@ fn on_kernel(
     names: &[String],
 ) -> Result<Tally> {
     let dir = dir();
+    let mut skipped = Vec::new();
+    let mut suites = suites.to_vec();
+    let mut disk = None;
+    if let Some(place) = suites.iter().position(|suite| suite.name == suites::SERVICES) {
+        let extent = if is_long(names) { Extent::All } else { Extent::Usual };
+        disk = services::image(extent)?;
+        if disk.is_none() {
+            let suite = suites.remove(place);
+            skipped = suite.tests(names)?.kernel;
+            println!(
+                "Linux {version}: {} skipped: they come by debootstrap, as root on Debian",
+                suite.title()
+            );
+        }
+    }
+    if suites.is_empty() {
+        return Ok(Tally { skipped: skipped.len() as u64, ..Tally::default() });
+    }
     let initramfs =
-        image::build(kernel, &tools.busybox, suites, names, &dir.join(format!("{version}-image")))?;
+        image::build(kernel, &tools.busybox, &suites, names, &dir.join(format!("{version}-image")))?;
     let log = dir.join(format!("{version}.log"));
-    let Outcome { release, booted, took, tally } =
-        guest::run(tools.qemu(), version, kernel, &initramfs, &log)?;
+    let Outcome { release, booted, took, tally } = guest::run(
+        tools.qemu(),
+        version,
+        &Files { kernel, initramfs: &initramfs, disk: disk.as_deref() },
+        &log,
+    )?;
     println!(
         "Linux {release}: up after {}, ended after {}, console in {}",
         run::duration(booted),
@@ -171,6 +219,7 @@ fn on_kernel(
         log.display()
     );
     let mut tally = tally;
+    tally.skipped += skipped.len() as u64;
     for failure in &mut tally.failures {
         *failure = format!("Linux {version}: {failure}");
     }

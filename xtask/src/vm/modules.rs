@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 /// What the suites use: the hooks, the kinds of device and of protocol that packets pass, what rewrites their addresses, the
-/// lists of sockets, and a file system that lies over others.
-const WANTED: [&str; 31] = [
+/// lists of sockets, a file system that lies over others, and a disk.
+const WANTED: [&str; 32] = [
     "sch_ingress",
     "cls_bpf",
     "act_bpf",
@@ -36,6 +36,7 @@ const WANTED: [&str; 31] = [
     "tcp_diag",
     "udp_diag",
     "overlay",
+    "virtio_blk",
 ];
 
 /// The files of the wanted modules and of everything that they depend on, each after what it needs, as
