@@ -7,9 +7,10 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
     BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FailsafeUse, FileKey,
-    FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES,
-    MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES, MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES,
-    MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable, SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
+    FlowKey, FlowRecord, Handed, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES,
+    MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES, MAX_PINS, MAX_RELAYS, MAX_UNTAGGED_FLOWS,
+    MAX_VOLUME_DEVICES, MAX_VOLUMES, MAX_WAYS, OutcomeKey, PERMITTED_COUNTS, PolicyTable, Relay, RelayKey,
+    SocketFacts, TOTALS, UntaggedKey, UntaggedRecord, WayKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
@@ -144,6 +145,18 @@ pub static CARRIER_CONTROL: Array<u64> = Array::pinned(CarrierControl::COUNT as 
 /// Slots of the volumes whose data a socket may carry, a bit each: kept with the socket itself, and gone with it.
 #[btf_map(name = "SOCKET_VOLUMES")]
 pub static SOCKET_VOLUMES: SocketStorage<u64> = SocketStorage::pinned();
+
+/// What a Unix socket was handed by carriers, for who receives by it: kept with the socket.
+#[btf_map(name = "UNIX_HANDED")]
+pub static UNIX_HANDED: SocketStorage<Handed> = SocketStorage::pinned();
+
+/// What was handed on by other ways.
+#[map(name = "WAYS")]
+pub static WAYS: LruHashMap<WayKey, Handed> = LruHashMap::pinned(MAX_WAYS as u32, 0);
+
+/// Who received what carriers handed on, and carried nothing of it before.
+#[map(name = "RELAYS")]
+pub static RELAYS: LruHashMap<RelayKey, Relay> = LruHashMap::pinned(MAX_RELAYS as u32, 0);
 
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]

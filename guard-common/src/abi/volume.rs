@@ -53,11 +53,15 @@ pub enum CarrierControl {
     /// How many carriers found no room. Where any did, every sender counts as a carrier of all volumes: nobody knows
     /// who it was.
     Overflowed = 2,
+    /// Volumes whose data makes carriers of those to whom it is handed on, a bit each. Others are told.
+    Tagged = 5,
+    /// Not 0 once a carrier has handed data on: before, no receiver is looked at.
+    Handed = 6,
 }
 
 impl CarrierControl {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 7;
 }
 
 const _: () = {

@@ -13,19 +13,18 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::maps::HashMap;
 use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey, MAX_CGROUP_LEVELS};
 
-use super::sender::{can_leave, sock_of};
 use crate::atomic;
 use crate::clock::boot_ns;
-use crate::maps::{CARRIER_CGROUPS, CARRIER_CONTROL, CARRIERS, COPIES, SOCKET_VOLUMES, VOLUMES};
+use crate::maps::{CARRIER_CGROUPS, CARRIER_CONTROL, CARRIERS, COPIES, VOLUMES};
 
 /// Where the kernel's structs have their members: bytes from the begin. Written by the loader, as those of
 /// [`super::sender`] are.
 #[unsafe(no_mangle)]
-static FILE_INODE: Global<u32> = Global::new(0);
+pub(super) static FILE_INODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static FILE_MODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static INODE_MODE: Global<u32> = Global::new(0);
+pub(super) static INODE_MODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static INODE_SB: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -51,12 +50,12 @@ static SIGNAL_LIVE: Global<u32> = Global::new(0);
 const FMODE_READ: u32 = 1;
 const FMODE_WRITE: u32 = 2;
 /// `MAY_WRITE` and `MAY_READ` (linux/fs.h).
-const MAY_WRITE: u64 = 2;
+pub(super) const MAY_WRITE: u64 = 2;
 const MAY_READ: u64 = 4;
 /// `MAP_SHARED` (linux/mman.h).
 const MAP_SHARED: u64 = 1;
 /// `S_IFMT`, `S_IFREG` and `S_IFBLK` (linux/stat.h).
-const TYPE: u16 = 0o170_000;
+pub(super) const TYPE: u16 = 0o170_000;
 const REGULAR: u16 = 0o100_000;
 const BLOCK_DEVICE: u16 = 0o060_000;
 /// `PF_WQ_WORKER` (linux/sched.h).
@@ -199,33 +198,6 @@ pub unsafe fn ends(task: *const c_void) {
     }
 }
 
-/// A process sends by a socket: what it carries is noted with the socket. False where that can't be kept.
-///
-/// # Safety
-///
-/// `socket` must be the `struct socket` that the kernel gave this program.
-#[inline(always)]
-pub unsafe fn carries(socket: *const c_void) -> bool {
-    let volumes = of_process(process()) | of_cgroups();
-    if volumes == 0 {
-        return true;
-    }
-    // SAFETY: the caller vouches for the socket, and zeroes are a set of volumes: the empty one.
-    unsafe {
-        let Some(sk) = sock_of(socket) else { return true };
-        if !can_leave(sk) {
-            return true;
-        }
-        match SOCKET_VOLUMES.get_or_make(sk) {
-            Some(kept) => {
-                add_to(kept, volumes);
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 /// Counts a carrier that found no room: from now on every sender counts as one.
 #[inline(always)]
 pub fn overflowed() {
@@ -237,7 +209,7 @@ pub fn overflowed() {
 
 /// Notes the process that asks as a carrier of these volumes.
 #[inline(always)]
-fn takes_up(volumes: u64) {
+pub(super) fn takes_up(volumes: u64) {
     if volumes == 0 || is_of_a_workqueue() {
         return;
     }
@@ -256,8 +228,7 @@ fn takes_up(volumes: u64) {
 /// Notes that the process that asks writes to a file: what it carries is in there, but for what the file's own volume is.
 #[inline(always)]
 fn puts_down(key: FileKey) {
-    let carried = of_process(process()) | of_cgroups();
-    let volumes = carried & control(CarrierControl::Copied) & !volumes_on(key.device);
+    let volumes = carried() & control(CarrierControl::Copied) & !volumes_on(key.device);
     if volumes == 0 {
         return;
     }
@@ -301,7 +272,7 @@ fn copied(key: &FileKey) -> u64 {
 ///
 /// `inode` must be a `struct inode` that the kernel gave this program or that a file leads to.
 #[inline(always)]
-unsafe fn key_of(inode: *const c_void) -> FileKey {
+pub(super) unsafe fn key_of(inode: *const c_void) -> FileKey {
     // SAFETY: the caller vouches for the inode.
     unsafe {
         FileKey {
@@ -314,7 +285,7 @@ unsafe fn key_of(inode: *const c_void) -> FileKey {
 
 /// Whether a thread of the kernel asks that works for anybody: what it reads is nobody's of those whom it works for next.
 #[inline(always)]
-fn is_of_a_workqueue() -> bool {
+pub(super) fn is_of_a_workqueue() -> bool {
     // SAFETY: the helper answers with the running task.
     unsafe { read::<u32>(bpf_get_current_task_btf() as *const c_void, &TASK_FLAGS) & OF_A_WORKQUEUE != 0 }
 }
@@ -328,9 +299,15 @@ pub(super) fn control(word: CarrierControl) -> u64 {
 
 /// The process that asks.
 #[inline(always)]
-fn process() -> u32 {
+pub(super) fn process() -> u32 {
     // SAFETY: the helper only reads.
     unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 }
+}
+
+/// Volumes that the process that asks carries, by itself and with its cgroup.
+#[inline(always)]
+pub(super) fn carried() -> u64 {
+    of_process(process()) | of_cgroups()
 }
 
 /// Volumes that a process carries.
@@ -388,7 +365,7 @@ fn add<K>(map: &HashMap<K, Carrier>, key: K, volumes: u64) {
 ///
 /// `set` must be an aligned word of a map's value.
 #[inline(always)]
-unsafe fn add_to(set: *mut u64, volumes: u64) {
+pub(super) unsafe fn add_to(set: *mut u64, volumes: u64) {
     // SAFETY: the caller vouches for `set`. Nearly always they are in it, and reading costs less than writing.
     unsafe {
         if core::ptr::read_volatile(set) & volumes != volumes {
@@ -435,14 +412,14 @@ fn volumes_on(device: u32) -> u64 {
 ///
 /// `of` must be a struct that the kernel gave this program or that another one leads to, and the place that of a `T`.
 #[inline(always)]
-unsafe fn read<T: Copy>(of: *const c_void, place: &Global<u32>) -> T {
+pub(super) unsafe fn read<T: Copy>(of: *const c_void, place: &Global<u32>) -> T {
     // SAFETY: the caller vouches for it, and the verifier holds it against the kernel's types.
     unsafe { *of.byte_add(place.load() as usize).cast::<T>() }
 }
 
 /// As [`read`], of what may not be there.
 #[inline(always)]
-unsafe fn probe<T: Copy>(of: *const c_void, place: &Global<u32>) -> Option<T> {
+pub(super) unsafe fn probe<T: Copy>(of: *const c_void, place: &Global<u32>) -> Option<T> {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(of.byte_add(place.load() as usize).cast::<T>()).ok() }
 }

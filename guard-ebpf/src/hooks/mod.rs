@@ -3,6 +3,7 @@
 
 mod carrier;
 pub mod refusal;
+mod relay;
 mod sender;
 mod socket;
 mod sockopt;
@@ -11,8 +12,9 @@ mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
-pub use carrier::{carries, ends, forks, frees, maps, opens, overflowed, uses};
+pub use carrier::{ends, forks, frees, maps, opens, overflowed, uses};
 pub use refusal::{may_go_by_v4, may_go_by_v6};
+pub use relay::{carries, hands_over, pipes, reads, receives};
 pub use sender::sends;
 pub use socket::{connects, made, used};
 pub use sockopt::may_set;

@@ -14,9 +14,21 @@ const UNION: u32 = 5;
 const MOST_DEEP: u32 = 8;
 
 /// Where the programs look in the kernel's structs: the name of the constant, the struct and its member.
-pub(super) static PLACES: [(&str, &str, &str); 15] = [
+pub(super) static PLACES: [(&str, &str, &str); 27] = [
     ("SOCKET_SK", "socket", "sk"),
     ("SOCK_FAMILY", "sock_common", "skc_family"),
+    ("SOCK_TYPE", "sock", "sk_type"),
+    ("SOCK_PROTOCOL", "sock", "sk_protocol"),
+    ("SOCK_NET", "sock_common", "skc_net"),
+    ("SOCK_DADDR", "sock_common", "skc_daddr"),
+    ("SOCK_RCV_SADDR", "sock_common", "skc_rcv_saddr"),
+    ("SOCK_V6_DADDR", "sock_common", "skc_v6_daddr"),
+    ("SOCK_V6_RCV_SADDR", "sock_common", "skc_v6_rcv_saddr"),
+    ("SOCK_DPORT", "sock_common", "skc_dport"),
+    ("SOCK_NUM", "sock_common", "skc_num"),
+    ("UNIX_PEER", "unix_sock", "peer"),
+    ("MSG_NAME", "msghdr", "msg_name"),
+    ("KIOCB_FILE", "kiocb", "ki_filp"),
     ("FILE_INODE", "file", "f_inode"),
     ("FILE_MODE", "file", "f_mode"),
     ("INODE_MODE", "inode", "i_mode"),

@@ -46,6 +46,7 @@ mod programs;
 mod publish;
 mod published;
 mod raw;
+mod relays;
 mod restore;
 mod routes;
 pub mod senders;
@@ -73,7 +74,7 @@ use guard_common::packet::Link;
 pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
+    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
 };
 pub use carriers::Carriers;
 pub use cgroup_hook::{Calls, CgroupHook};
@@ -160,6 +161,8 @@ pub struct LinuxKernel {
     /// Why the kernel does not take programs of cgroups, by hook.
     refused_on_cgroups: BTreeMap<CgroupHook, String>,
     on_functions: OnFunctions,
+    /// The paths of the cgroups of relays, by their ids.
+    relay_cgroups: BTreeMap<u64, Option<String>>,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -263,6 +266,7 @@ impl LinuxKernel {
             calls,
             refused_on_cgroups,
             on_functions: OnFunctions::default(),
+            relay_cgroups: BTreeMap::new(),
             ebpf,
             view,
             adopted,
@@ -378,6 +382,7 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
         Some(aya::programs::Program::CgroupSockAddr(program)) => program.info(),
         Some(aya::programs::Program::Lsm(program)) => program.info(),
         Some(aya::programs::Program::FEntry(program)) => program.info(),
+        Some(aya::programs::Program::FExit(program)) => program.info(),
         Some(aya::programs::Program::BtfTracePoint(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };

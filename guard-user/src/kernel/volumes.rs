@@ -161,10 +161,12 @@ impl View {
             devices,
             spread: self.carrier_control(CarrierControl::Spread)?,
             copied: self.carrier_control(CarrierControl::Copied)?,
+            tagged: self.carrier_control(CarrierControl::Tagged)?,
             init_scope: self.carrier_control(CarrierControl::InitScope)?,
             slots: self.volume_slots()?,
         };
-        Ok(ObservedVolumes { known, overflowed: self.carrier_control(CarrierControl::Overflowed)? })
+        let overflowed = self.carrier_control(CarrierControl::Overflowed)?;
+        Ok(ObservedVolumes { known, overflowed, relays: Vec::new() })
     }
 
     /// Which volume is in which slot: the hash of its name, 0 for none.
@@ -224,6 +226,7 @@ impl LinuxKernel {
         }
         self.view.set_control(CarrierControl::Spread, target.spread)?;
         self.view.set_control(CarrierControl::Copied, target.copied)?;
+        self.view.set_control(CarrierControl::Tagged, target.tagged)?;
         self.view.set_control(CarrierControl::InitScope, target.init_scope)?;
         for (device, volumes) in &target.devices {
             maps.volumes.update(&device.to_ne_bytes(), bytes_of(volumes)).map_err(writing("VOLUMES"))?;
@@ -252,7 +255,9 @@ impl LinuxKernel {
         for file in self.copies()? {
             maps.copies.remove(bytes_of(&file)).map_err(writing("COPIES"))?;
         }
-        for word in [CarrierControl::Spread, CarrierControl::Copied, CarrierControl::Copies] {
+        self.view.forget_relays()?;
+        use CarrierControl::{Copied, Copies, Handed, Spread, Tagged};
+        for word in [Spread, Copied, Copies, Tagged, Handed] {
             self.view.set_control(word, 0)?;
         }
         self.view.set_control(CarrierControl::Overflowed, 0)
