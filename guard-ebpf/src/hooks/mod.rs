@@ -2,6 +2,8 @@
 //! each.
 
 mod carrier;
+mod copy;
+mod file;
 pub mod refusal;
 mod relay;
 mod sender;
@@ -12,7 +14,9 @@ mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
-pub use carrier::{ends, forks, frees, maps, opens, overflowed, uses};
+pub use carrier::{ends, forks, overflowed};
+pub use copy::frees;
+pub use file::{maps, opens, uses};
 pub use refusal::{may_go_by_v4, may_go_by_v6};
 pub use relay::{carries, hands_over, pipes, reads, receives};
 pub use sender::sends;

@@ -12,9 +12,9 @@ use guard_common::abi::{COMMAND_LEN, CarrierControl, FileKey, Handed, Relay, Rel
 use guard_common::packet::Addr;
 
 use super::carrier::{
-    FILE_INODE, INODE_MODE, MAY_WRITE, TYPE, add_to, carried, control, is_of_a_workqueue, key_of, overflowed,
-    probe, process, read, takes_up,
+    add_to, carried, control, is_of_a_workqueue, key_of, overflowed, probe, process, read, takes_up,
 };
+use super::file::{FILE_INODE, INODE_MODE, MAY_WRITE, TYPE};
 use super::sender::{can_leave, family_of, sock_of};
 use crate::clock::boot_ns;
 use crate::maps::{CARRIER_CONTROL, HOST_ADDRESSES, RELAYS, SOCKET_VOLUMES, UNIX_HANDED, WAYS};

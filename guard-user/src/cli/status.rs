@@ -155,6 +155,10 @@ fn write_carriers(carriers: &CarriersStatus, out: &mut impl Write) -> io::Result
         0 => {}
         files => write_indented(&format!("{} files elsewhere have data of them", grouped(files)), out)?,
     }
+    if carriers.copy_events > 0 {
+        let line = format!("writes elsewhere that were reported: {}", grouped(carriers.copy_events));
+        write_indented(&line, out)?;
+    }
     for relay in carriers.relays.iter().take(CARRIERS) {
         let of = |unit: &Option<String>| {
             unit.as_ref().map(|unit| format!(" of {}", plain(unit))).unwrap_or_default()

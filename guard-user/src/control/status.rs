@@ -143,6 +143,9 @@ pub struct CarriersStatus {
     pub processes: Vec<CarrierStatus>,
     /// How many files elsewhere have data of the volumes, written by carriers.
     pub copies: u64,
+    /// How many events of kind `pinned-copy` were sent since the first of these volumes was selected.
+    #[serde(default)]
+    pub copy_events: u64,
     /// The cgroups, all of whose processes are.
     pub cgroups: Vec<CarrierCgroupStatus>,
     /// To whom carriers have handed data on within the last day.

@@ -87,6 +87,8 @@ maps! {
     bypasses = "BYPASSES";
     /// Volumes by device.
     volumes = "VOLUMES";
+    /// Devices that may have volumes.
+    device_bits = "DEVICE_BITS";
     /// Which volume is in which slot.
     volume_slots = "VOLUME_SLOTS";
     /// Processes that carry data of volumes.
@@ -95,6 +97,10 @@ maps! {
     carrier_cgroups = "CARRIER_CGROUPS";
     /// Files elsewhere that have data of volumes.
     copies = "COPIES";
+    /// Files that may be among them.
+    copy_bits = "COPY_BITS";
+    /// Whose writes to such files were reported.
+    writers = "WRITERS";
     /// What the hooks of carriers go by.
     carrier_control = "CARRIER_CONTROL";
     /// What was handed on by other ways.

@@ -81,7 +81,7 @@ pub use cgroup_hook::{Calls, CgroupHook};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
-pub use events::EventReader;
+pub use events::{EventReader, RingEntry};
 pub use held::Marks;
 pub use interface::Interface;
 pub use link_type::LinkType;

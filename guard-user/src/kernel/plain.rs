@@ -2,7 +2,8 @@
 
 use guard_common::abi::{
     Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed,
-    OutcomeKey, PolicyTable, Relay, RelayKey, SocketFacts, UntaggedKey, UntaggedRecord, WayKey,
+    OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts, UntaggedKey, UntaggedRecord, WayKey,
+    WriterKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Addr;
@@ -52,6 +53,8 @@ plain!(
     Relay,
     RelayKey,
     WayKey,
+    PinnedCopy,
+    WriterKey,
 );
 
 /// The bytes of a value.

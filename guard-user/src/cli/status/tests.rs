@@ -210,6 +210,7 @@ carriers of volumes
   imap (4711), dovecot.service         /srv/mail-ie  2026-11-23T11:59:00Z
     and 11 more processes
     1,234 files elsewhere have data of them
+    writes elsewhere that were reported: 56
     handed on: /srv/mail-ie to nginx (812) of nginx.service, by 4711 of
     dovecot.service, last 2026-11-23T11:59:30Z: reported
 
@@ -381,6 +382,7 @@ fn carriers() -> CarriersStatus {
         ],
         count: 12,
         copies: 1234,
+        copy_events: 56,
         processes: vec![CarrierStatus { volumes: volumes.clone(), since: since.clone(), process }],
         cgroups: vec![CarrierCgroupStatus {
             volumes,

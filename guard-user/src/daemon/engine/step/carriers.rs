@@ -53,6 +53,7 @@ impl Engine {
         CarriersStatus {
             volumes: self.config.policy.volumes().into_iter().map(volume).collect(),
             copies: sample.carriers.copies,
+            copy_events: sample.carriers.reported,
             count: sample.carriers.processes.len(),
             processes: sample.carriers.processes.iter().filter_map(process).collect(),
             cgroups: sample.carriers.cgroups.iter().map(cgroup).collect(),
