@@ -37,14 +37,41 @@ pub(super) struct Outcome {
 /// Boots the kernel, shows each suite's result, and keeps the whole console in `log`. A guest that falls before it began
 /// is booted once more: none of our code ran in it, and emulated processors now and then fall over code that the kernel
 /// changes under them while it boots.
-pub(super) fn run(
-    qemu: Command,
-    version: &str,
-    kernel: &Kernel,
-    initramfs: &Path,
-    log: &Path,
-) -> Result<Outcome> {
-    boot_twice(&mut with_guest(qemu, kernel, initramfs), version, log)
+pub(super) fn run(qemu: Command, version: &str, guest: &Guest<'_>, log: &Path) -> Result<Outcome> {
+    boot_twice(&mut with_guest(qemu, guest), version, log)
+}
+
+/// What boots.
+pub(super) struct Guest<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) initramfs: &'a Path,
+    pub(super) machine: Machine,
+}
+
+/// How the machine is emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// As fast as it can be, with two processors.
+    Fast,
+    /// With one processor, whose time stamp counter goes on by one for each instruction.
+    Counted,
+}
+
+impl Machine {
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Fast => &["-accel", "tcg,thread=multi", "-smp", "2"],
+            Self::Counted => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
+        }
+    }
+
+    /// The kernel gives its first process what it does not know of this line as environment.
+    fn kernel_line(self) -> String {
+        match self {
+            Self::Fast => KERNEL_LINE.to_owned(),
+            Self::Counted => format!("{KERNEL_LINE} BORDERGUARD_COUNTED=1"),
+        }
+    }
 }
 
 fn boot_twice(qemu: &mut Command, version: &str, log: &Path) -> Result<Outcome> {
@@ -120,15 +147,17 @@ const PROCESSOR: &str = "Nehalem";
 const KERNEL_LINE: &str =
     "console=ttyS0 panic=-1 oops=panic loglevel=4 mitigations=off init_on_alloc=0 lsm=yama,bpf";
 
-fn with_guest(mut qemu: Command, kernel: &Kernel, initramfs: &Path) -> Command {
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2", "-m", MEMORY])
+fn with_guest(mut qemu: Command, guest: &Guest<'_>) -> Command {
+    let Guest { kernel, initramfs, machine } = guest;
+    qemu.args(machine.arguments())
+        .args(["-cpu", PROCESSOR, "-m", MEMORY])
         .args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio"])
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", KERNEL_LINE])
+        .args(["-append", &machine.kernel_line()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     qemu
