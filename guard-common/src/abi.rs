@@ -10,6 +10,7 @@ pub mod dimension;
 pub mod failsafe;
 mod nat64;
 mod ports;
+mod relay;
 mod socket;
 mod untagged;
 mod volume;
@@ -23,12 +24,13 @@ pub use bypass::*;
 pub use failsafe::{FailsafeUse, MAX_BUDGET};
 pub use nat64::*;
 pub use ports::*;
+pub use relay::*;
 pub use socket::*;
 pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

@@ -8,17 +8,17 @@
 )]
 
 use aya_ebpf::macros::{
-    btf_tracepoint, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, fentry, lsm, xdp,
+    btf_tracepoint, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, fentry, fexit, lsm, xdp,
 };
 use aya_ebpf::programs::{
-    BtfTracePointContext, FEntryContext, LsmContext, SockAddrContext, SockContext, SockoptContext, TcContext,
-    XdpContext,
+    BtfTracePointContext, FEntryContext, FExitContext, LsmContext, SockAddrContext, SockContext,
+    SockoptContext, TcContext, XdpContext,
 };
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    carries, connects, ends, forks, frees, made, maps, may_go_by_v4, may_go_by_v6, may_set, opens,
-    overflowed, sends, tc_code, used, uses, xdp_code,
+    carries, connects, ends, forks, frees, hands_over, made, maps, may_go_by_v4, may_go_by_v6, may_set,
+    opens, overflowed, pipes, reads, receives, sends, tc_code, used, uses, xdp_code,
 };
 use guard_ebpf::judge::judge;
 
@@ -156,7 +156,10 @@ pub fn fentry_open(context: FEntryContext) -> i32 {
 #[lsm(hook = "file_permission")]
 pub fn lsm_read(context: LsmContext) -> i32 {
     // SAFETY: the first argument is the file, the second one the mask.
-    unsafe { uses(context.arg(0), context.arg(1)) };
+    unsafe {
+        uses(context.arg(0), context.arg(1));
+        pipes(context.arg(0), context.arg(1));
+    }
     0
 }
 
@@ -164,7 +167,10 @@ pub fn lsm_read(context: LsmContext) -> i32 {
 #[fentry(function = "security_file_permission")]
 pub fn fentry_read(context: FEntryContext) -> i32 {
     // SAFETY: as above.
-    unsafe { uses(context.arg(0), context.arg(1)) };
+    unsafe {
+        uses(context.arg(0), context.arg(1));
+        pipes(context.arg(0), context.arg(1));
+    }
     0
 }
 
@@ -195,15 +201,15 @@ pub fn fentry_free(context: FEntryContext) -> i32 {
 /// A carrier sends: refused where the kernel has no memory to note it.
 #[lsm(hook = "socket_sendmsg")]
 pub fn lsm_carry(context: LsmContext) -> i32 {
-    // SAFETY: the first argument is the socket.
-    if unsafe { carries(context.arg(0)) } { 0 } else { NO_BUFFERS }
+    // SAFETY: the first argument is the socket, the second one the message.
+    if unsafe { carries(context.arg(0), context.arg(1)) } { 0 } else { NO_BUFFERS }
 }
 
 /// A carrier sends. This program can't refuse it: then every sender counts as a carrier.
 #[fentry(function = "security_socket_sendmsg")]
 pub fn fentry_carry(context: FEntryContext) -> i32 {
     // SAFETY: as above.
-    if !unsafe { carries(context.arg(0)) } {
+    if !unsafe { carries(context.arg(0), context.arg(1)) } {
         overflowed();
     }
     0
@@ -213,9 +219,107 @@ pub fn fentry_carry(context: FEntryContext) -> i32 {
 #[fentry(function = "kernel_sendpage")]
 pub fn fentry_carry_page(context: FEntryContext) -> i32 {
     // SAFETY: as above.
-    if !unsafe { carries(context.arg(0)) } {
+    if !unsafe { carries(context.arg(0), core::ptr::null()) } {
         overflowed();
     }
+    0
+}
+
+/// A process sends a datagram to a Unix socket: `unix_may_send(struct socket *, struct socket *other)`. Refused where the
+/// kernel has no memory to note that a carrier does.
+#[lsm(hook = "unix_may_send")]
+pub fn lsm_hand_over(context: LsmContext) -> i32 {
+    // SAFETY: the second argument is the socket that is sent to.
+    if unsafe { hands_over(context.arg(1)) } { 0 } else { NO_BUFFERS }
+}
+
+/// A process sends a datagram to a Unix socket. This program can't refuse it.
+#[fentry(function = "security_unix_may_send")]
+pub fn fentry_hand_over(context: FEntryContext) -> i32 {
+    // SAFETY: as above.
+    if !unsafe { hands_over(context.arg(1)) } {
+        overflowed();
+    }
+    0
+}
+
+/// A process has received by a Unix socket.
+#[fexit(function = "unix_stream_recvmsg")]
+pub fn fexit_unix(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(4)) };
+    0
+}
+
+/// A process has received a datagram by a Unix socket.
+#[fexit(function = "unix_dgram_recvmsg")]
+pub fn fexit_unix_datagram(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(4)) };
+    0
+}
+
+/// A process has received a packet by a Unix socket.
+#[fexit(function = "unix_seqpacket_recvmsg")]
+pub fn fexit_unix_packet(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(4)) };
+    0
+}
+
+/// A process has taken the pages that a Unix socket received.
+#[fexit(function = "unix_stream_splice_read")]
+pub fn fexit_unix_splice(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(5)) };
+    0
+}
+
+/// A process has received by a socket of IPv4.
+#[fexit(function = "inet_recvmsg")]
+pub fn fexit_inet(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(4)) };
+    0
+}
+
+/// A process has received by a socket of IPv6.
+#[fexit(function = "inet6_recvmsg")]
+pub fn fexit_inet6(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(4)) };
+    0
+}
+
+/// A process has taken the pages that a TCP socket received.
+#[fexit(function = "tcp_splice_read")]
+pub fn fexit_tcp_splice(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the socket; what the function answers follows the last one.
+    unsafe { receives(context.arg(0), context.arg(5)) };
+    0
+}
+
+/// A process has read from a pipe or a FIFO.
+#[fexit(function = "pipe_read")]
+pub fn fexit_pipe(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the request; what the function answers follows the last one.
+    unsafe { reads(context.arg(0), context.arg(2)) };
+    0
+}
+
+/// A process has read from a pipe, since Linux 6.16.
+#[fexit(function = "anon_pipe_read")]
+pub fn fexit_pipe_anon(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the request; what the function answers follows the last one.
+    unsafe { reads(context.arg(0), context.arg(2)) };
+    0
+}
+
+/// A process has read from a FIFO, since Linux 6.16.
+#[fexit(function = "fifo_pipe_read")]
+pub fn fexit_pipe_fifo(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the request; what the function answers follows the last one.
+    unsafe { reads(context.arg(0), context.arg(2)) };
     0
 }
 

@@ -6,10 +6,12 @@
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    BYPASS_COUNTS, Carrier, CarrierControl, Control, Count, EVENT_LIMITS, ExemptionUse, FailsafeUse, FileKey,
-    FlowKey, FlowRecord, Loss, MAX_BYPASS_ALLOWED, MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES,
-    MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES, MAX_PINS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES,
-    MAX_VOLUMES, OutcomeKey, PERMITTED_COUNTS, PolicyTable, SocketFacts, TOTALS, UntaggedKey, UntaggedRecord,
+    BYPASS_COUNTS, COPY_WORDS, Carrier, CarrierControl, Control, Count, DEVICE_WORDS, EVENT_LIMITS,
+    ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed, Loss, MAX_BYPASS_ALLOWED,
+    MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES,
+    MAX_PINS, MAX_RELAYS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, MAX_WAYS, MAX_WRITERS,
+    OutcomeKey, PERMITTED_COUNTS, PolicyTable, Relay, RelayKey, SocketFacts, TOTALS, UntaggedKey,
+    UntaggedRecord, WayKey, WriterKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::jurisdiction;
@@ -119,6 +121,10 @@ pub static SOCKETS_NAMED: Array<u64> = Array::pinned(1, 0);
 #[map(name = "VOLUMES")]
 pub static VOLUMES: HashMap<u32, u64> = HashMap::pinned(MAX_VOLUME_DEVICES as u32, 0);
 
+/// Devices that may be in [`VOLUMES`], [`guard_common::abi::device_bit`]: asked first.
+#[map(name = "DEVICE_BITS")]
+pub static DEVICE_BITS: Array<u64> = Array::pinned(DEVICE_WORDS as u32, 0);
+
 /// Which volume is in which slot: the hash of its name, or 0. No program reads it: it is kept here for a daemon that
 /// starts again, for what carriers and sockets have are slots.
 #[map(name = "VOLUME_SLOTS")]
@@ -137,6 +143,18 @@ pub static CARRIER_CGROUPS: HashMap<u64, Carrier> = HashMap::pinned(MAX_CARRIER_
 #[map(name = "COPIES")]
 pub static COPIES: HashMap<FileKey, u64> = HashMap::pinned(MAX_COPIES as u32, NO_PREALLOC);
 
+/// Files that may be in [`COPIES`], [`guard_common::abi::copy_bit`]: asked first.
+#[map(name = "COPY_BITS")]
+pub static COPY_BITS: Array<u64> = Array::pinned(COPY_WORDS as u32, 0);
+
+/// Processes whose writes to files off their volumes were reported, and of which volumes.
+#[map(name = "WRITERS")]
+pub static WRITERS: LruHashMap<WriterKey, u64> = LruHashMap::pinned(MAX_WRITERS as u32, 0);
+
+/// What is left of each volume's limit of such reports, [`guard_common::abi::spend`].
+#[map(name = "COPY_LIMITS")]
+pub static COPY_LIMITS: Array<u64> = Array::with_max_entries(MAX_VOLUMES as u32, 0);
+
 /// What the hooks of carriers go by, by [`CarrierControl`].
 #[map(name = "CARRIER_CONTROL")]
 pub static CARRIER_CONTROL: Array<u64> = Array::pinned(CarrierControl::COUNT as u32, 0);
@@ -144,6 +162,18 @@ pub static CARRIER_CONTROL: Array<u64> = Array::pinned(CarrierControl::COUNT as 
 /// Slots of the volumes whose data a socket may carry, a bit each: kept with the socket itself, and gone with it.
 #[btf_map(name = "SOCKET_VOLUMES")]
 pub static SOCKET_VOLUMES: SocketStorage<u64> = SocketStorage::pinned();
+
+/// What a Unix socket was handed by carriers, for who receives by it: kept with the socket.
+#[btf_map(name = "UNIX_HANDED")]
+pub static UNIX_HANDED: SocketStorage<Handed> = SocketStorage::pinned();
+
+/// What was handed on by other ways.
+#[map(name = "WAYS")]
+pub static WAYS: LruHashMap<WayKey, Handed> = LruHashMap::pinned(MAX_WAYS as u32, 0);
+
+/// Who received what carriers handed on, and carried nothing of it before.
+#[map(name = "RELAYS")]
+pub static RELAYS: LruHashMap<RelayKey, Relay> = LruHashMap::pinned(MAX_RELAYS as u32, 0);
 
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]

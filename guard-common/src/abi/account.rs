@@ -307,9 +307,16 @@ pub const fn event_limit_index(hook: Hook, denied: u64, reason: u8) -> u32 {
 #[inline(always)]
 #[must_use]
 pub const fn spend_event(spent_until: u64, now: u64) -> Option<u64> {
-    const INTERVAL_NS: u64 = 1_000_000_000 / EVENT_RATE;
+    spend(spent_until, now, [EVENT_RATE, EVENT_BURST])
+}
+
+/// [`spend_event`] of a limit of so many a second, and so many at once.
+#[inline(always)]
+#[must_use]
+pub const fn spend(spent_until: u64, now: u64, [rate, burst]: [u64; 2]) -> Option<u64> {
+    let interval_ns = 1_000_000_000 / rate;
     let begin = if spent_until > now { spent_until } else { now };
-    if begin - now > (EVENT_BURST - 1) * INTERVAL_NS { None } else { Some(begin + INTERVAL_NS) }
+    if begin - now > (burst - 1) * interval_ns { None } else { Some(begin + interval_ns) }
 }
 
 /// What an exemption has let through, kept over generations and daemon restarts.
@@ -337,13 +344,16 @@ pub enum Loss {
     Outcomes = 2,
     /// Events that were held back because too many of their pin and reason came at once, see [`EVENT_RATE`].
     Limited = 3,
+    /// Writes of carriers to files off their volumes that had no event, see [`COPY_EVENT_RATE`](super::COPY_EVENT_RATE).
+    Copies = 4,
 }
 
 impl Loss {
     /// How many kinds there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; Self::COUNT] = [Self::Events, Self::Flows, Self::Outcomes, Self::Limited];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Events, Self::Flows, Self::Outcomes, Self::Limited, Self::Copies];
 
     /// The name in status, metrics and docs.
     #[must_use]
@@ -353,6 +363,7 @@ impl Loss {
             Self::Flows => "flows",
             Self::Outcomes => "outcomes",
             Self::Limited => "limited",
+            Self::Copies => "copies",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Who carries data of pinned volumes: a process that opens, reads or maps a file there, its children, and where a pin
-//! says so its cgroup. What it sends is noted with the socket before any protocol has the bytes.
+//! Who carries data of pinned volumes: a process that has read a file there ([`super::file`]), its children, and where a pin
+//! says so its cgroup. What it sends is noted with the socket before any protocol has the bytes ([`super::relay`]).
 
 use core::ffi::c_void;
 
@@ -11,33 +11,22 @@ use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf,
 };
 use aya_ebpf::maps::HashMap;
-use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey, MAX_CGROUP_LEVELS};
+use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey, MAX_CGROUP_LEVELS, device_bit};
 
-use super::sender::{can_leave, sock_of};
 use crate::atomic;
 use crate::clock::boot_ns;
-use crate::maps::{CARRIER_CGROUPS, CARRIER_CONTROL, CARRIERS, COPIES, SOCKET_VOLUMES, VOLUMES};
+use crate::maps::{CARRIER_CGROUPS, CARRIER_CONTROL, CARRIERS, DEVICE_BITS, VOLUMES};
 
 /// Where the kernel's structs have their members: bytes from the begin. Written by the loader, as those of
 /// [`super::sender`] are.
 #[unsafe(no_mangle)]
-static FILE_INODE: Global<u32> = Global::new(0);
+pub(super) static INODE_SB: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static FILE_MODE: Global<u32> = Global::new(0);
+pub(super) static INODE_NUMBER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static INODE_MODE: Global<u32> = Global::new(0);
+pub(super) static INODE_GENERATION: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static INODE_SB: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static INODE_NUMBER: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static INODE_GENERATION: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static INODE_LINKS: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static INODE_RDEV: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SB_DEV: Global<u32> = Global::new(0);
+pub(super) static SB_DEV: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_FLAGS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -47,116 +36,8 @@ static TASK_SIGNAL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SIGNAL_LIVE: Global<u32> = Global::new(0);
 
-/// `FMODE_READ` and `FMODE_WRITE` (linux/fs.h).
-const FMODE_READ: u32 = 1;
-const FMODE_WRITE: u32 = 2;
-/// `MAY_WRITE` and `MAY_READ` (linux/fs.h).
-const MAY_WRITE: u64 = 2;
-const MAY_READ: u64 = 4;
-/// `MAP_SHARED` (linux/mman.h).
-const MAP_SHARED: u64 = 1;
-/// `S_IFMT`, `S_IFREG` and `S_IFBLK` (linux/stat.h).
-const TYPE: u16 = 0o170_000;
-const REGULAR: u16 = 0o100_000;
-const BLOCK_DEVICE: u16 = 0o060_000;
 /// `PF_WQ_WORKER` (linux/sched.h).
 const OF_A_WORKQUEUE: u32 = 0x20;
-
-/// A process opens a file.
-///
-/// # Safety
-///
-/// `file` must be the `struct file` that the kernel gave this program.
-#[inline(always)]
-pub unsafe fn opens(file: *const c_void) {
-    // SAFETY: the caller vouches for the file, and the verifier holds the places against the kernel's types.
-    unsafe {
-        if read::<u32>(file, &FILE_MODE) & FMODE_READ != 0 {
-            takes_up(volumes_of(file));
-        }
-    }
-}
-
-/// A process reads or writes a file or is about to: whoever opened it, and whatever call it makes.
-///
-/// # Safety
-///
-/// As for [`opens`].
-#[inline(always)]
-pub unsafe fn uses(file: *const c_void, mask: u64) {
-    // SAFETY: the caller vouches for the file.
-    unsafe {
-        if mask & MAY_READ != 0 {
-            takes_up(volumes_of(file));
-        }
-        if mask & MAY_WRITE != 0 {
-            let inode = read::<*const c_void>(file, &FILE_INODE);
-            // Nearly nothing that is written to is a file of a disk: sockets, pipes and terminals are left here.
-            if read::<u16>(inode, &INODE_MODE) & TYPE == REGULAR && control(CarrierControl::Copied) != 0 {
-                puts_down(key_of(inode));
-            }
-        }
-    }
-}
-
-/// A process maps a file, or memory without one.
-///
-/// Before Linux 6.13 the verifier takes it for granted that there is a file, so that what is read of it is read by a
-/// helper, which answers nothing where there is none.
-///
-/// # Safety
-///
-/// `file` must be null, or as for [`opens`].
-#[inline(always)]
-pub unsafe fn maps(file: *const c_void, flags: u64) {
-    if file.is_null() {
-        return;
-    }
-    // SAFETY: the helper reads nothing that is not there.
-    unsafe {
-        let Some(inode) = probe::<*const c_void>(file, &FILE_INODE) else { return };
-        let Some(mode) = probe::<u16>(inode, &INODE_MODE) else { return };
-        match mode & TYPE {
-            REGULAR => {
-                let Some(sb) = probe::<*const c_void>(inode, &INODE_SB) else { return };
-                let key = FileKey {
-                    inode: probe(inode, &INODE_NUMBER).unwrap_or_default(),
-                    device: probe(sb, &SB_DEV).unwrap_or_default(),
-                    generation: probe(inode, &INODE_GENERATION).unwrap_or_default(),
-                };
-                takes_up(volumes_on(key.device) | copied(&key));
-                // A private mapping's writes reach no file. One that may not be written to yet may be later, where its file
-                // was opened for that (mprotect(2)), and no hook is asked then.
-                let may_write = probe::<u32>(file, &FILE_MODE).is_some_and(|mode| mode & FMODE_WRITE != 0);
-                let is_written = may_write && flags & MAP_SHARED != 0;
-                if is_written && control(CarrierControl::Copied) != 0 {
-                    puts_down(key);
-                }
-            }
-            BLOCK_DEVICE => takes_up(probe::<u32>(inode, &INODE_RDEV).map_or(0, volumes_on)),
-            _ => {}
-        }
-    }
-}
-
-/// An inode leaves the kernel's memory: with the last name of its file goes what is known of it. Of one that only is not
-/// used just now all stays.
-///
-/// # Safety
-///
-/// `inode` must be the `struct inode` that the kernel gave this program.
-#[inline(always)]
-pub unsafe fn frees(inode: *const c_void) {
-    // SAFETY: the caller vouches for the inode.
-    unsafe {
-        if control(CarrierControl::Copies) != 0 && read::<u32>(inode, &INODE_LINKS) == 0 {
-            let key = key_of(inode);
-            if COPIES.get_ptr(key).is_some() && COPIES.remove(key).is_ok() {
-                count_copies(u64::MAX);
-            }
-        }
-    }
-}
 
 /// A process has made another one, which does not run yet: it carries what this one carries. A number is given to
 /// others in the course of time: so that what was known of an earlier one goes.
@@ -199,33 +80,6 @@ pub unsafe fn ends(task: *const c_void) {
     }
 }
 
-/// A process sends by a socket: what it carries is noted with the socket. False where that can't be kept.
-///
-/// # Safety
-///
-/// `socket` must be the `struct socket` that the kernel gave this program.
-#[inline(always)]
-pub unsafe fn carries(socket: *const c_void) -> bool {
-    let volumes = of_process(process()) | of_cgroups();
-    if volumes == 0 {
-        return true;
-    }
-    // SAFETY: the caller vouches for the socket, and zeroes are a set of volumes: the empty one.
-    unsafe {
-        let Some(sk) = sock_of(socket) else { return true };
-        if !can_leave(sk) {
-            return true;
-        }
-        match SOCKET_VOLUMES.get_or_make(sk) {
-            Some(kept) => {
-                add_to(kept, volumes);
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 /// Counts a carrier that found no room: from now on every sender counts as one.
 #[inline(always)]
 pub fn overflowed() {
@@ -237,7 +91,7 @@ pub fn overflowed() {
 
 /// Notes the process that asks as a carrier of these volumes.
 #[inline(always)]
-fn takes_up(volumes: u64) {
+pub(super) fn takes_up(volumes: u64) {
     if volumes == 0 || is_of_a_workqueue() {
         return;
     }
@@ -253,55 +107,13 @@ fn takes_up(volumes: u64) {
     }
 }
 
-/// Notes that the process that asks writes to a file: what it carries is in there, but for what the file's own volume is.
-#[inline(always)]
-fn puts_down(key: FileKey) {
-    let carried = of_process(process()) | of_cgroups();
-    let volumes = carried & control(CarrierControl::Copied) & !volumes_on(key.device);
-    if volumes == 0 {
-        return;
-    }
-    // As for carriers: where another process has made the entry in between, it is found at the second look.
-    for _ in 0..2 {
-        if let Some(known) = COPIES.get_ptr_mut(key) {
-            // SAFETY: the value is the map's own, and the word is aligned.
-            unsafe { add_to(known, volumes) };
-            return;
-        }
-        if COPIES.insert(key, volumes, u64::from(BPF_NOEXIST)).is_ok() {
-            count_copies(1);
-            return;
-        }
-    }
-    overflowed();
-}
-
-/// Counts files that have data of volumes: one more, or (all bits set) one less.
-#[inline(always)]
-fn count_copies(by: u64) {
-    if let Some(count) = CARRIER_CONTROL.get_ptr_mut(CarrierControl::Copies as u32) {
-        // SAFETY: the element is the map's own, and the word is aligned.
-        unsafe { atomic::fetch_add(count, by) };
-    }
-}
-
-/// Slots of the volumes whose data a file elsewhere has.
-#[inline(always)]
-fn copied(key: &FileKey) -> u64 {
-    if control(CarrierControl::Copies) == 0 {
-        return 0;
-    }
-    // SAFETY: the value is the map's own, and is read as a whole.
-    COPIES.get_ptr(key).map_or(0, |volumes| unsafe { core::ptr::read_volatile(volumes) })
-}
-
 /// The key of an inode.
 ///
 /// # Safety
 ///
 /// `inode` must be a `struct inode` that the kernel gave this program or that a file leads to.
 #[inline(always)]
-unsafe fn key_of(inode: *const c_void) -> FileKey {
+pub(super) unsafe fn key_of(inode: *const c_void) -> FileKey {
     // SAFETY: the caller vouches for the inode.
     unsafe {
         FileKey {
@@ -314,7 +126,7 @@ unsafe fn key_of(inode: *const c_void) -> FileKey {
 
 /// Whether a thread of the kernel asks that works for anybody: what it reads is nobody's of those whom it works for next.
 #[inline(always)]
-fn is_of_a_workqueue() -> bool {
+pub(super) fn is_of_a_workqueue() -> bool {
     // SAFETY: the helper answers with the running task.
     unsafe { read::<u32>(bpf_get_current_task_btf() as *const c_void, &TASK_FLAGS) & OF_A_WORKQUEUE != 0 }
 }
@@ -328,9 +140,15 @@ pub(super) fn control(word: CarrierControl) -> u64 {
 
 /// The process that asks.
 #[inline(always)]
-fn process() -> u32 {
+pub(super) fn process() -> u32 {
     // SAFETY: the helper only reads.
     unsafe { (bpf_get_current_pid_tgid() >> 32) as u32 }
+}
+
+/// Volumes that the process that asks carries, by itself and with its cgroup.
+#[inline(always)]
+pub(super) fn carried() -> u64 {
+    of_process(process()) | of_cgroups()
 }
 
 /// Volumes that a process carries.
@@ -388,7 +206,7 @@ fn add<K>(map: &HashMap<K, Carrier>, key: K, volumes: u64) {
 ///
 /// `set` must be an aligned word of a map's value.
 #[inline(always)]
-unsafe fn add_to(set: *mut u64, volumes: u64) {
+pub(super) unsafe fn add_to(set: *mut u64, volumes: u64) {
     // SAFETY: the caller vouches for `set`. Nearly always they are in it, and reading costs less than writing.
     unsafe {
         if core::ptr::read_volatile(set) & volumes != volumes {
@@ -405,26 +223,14 @@ fn forget(key: u32) {
     }
 }
 
-/// Slots of the volumes of a file, or of the volume that is on this block device.
-#[inline(always)]
-unsafe fn volumes_of(file: *const c_void) -> u64 {
-    // SAFETY: the caller vouches for the file.
-    unsafe {
-        let inode = read::<*const c_void>(file, &FILE_INODE);
-        match read::<u16>(inode, &INODE_MODE) & TYPE {
-            REGULAR => {
-                let key = key_of(inode);
-                volumes_on(key.device) | copied(&key)
-            }
-            BLOCK_DEVICE => volumes_on(read::<u32>(inode, &INODE_RDEV)),
-            _ => 0,
-        }
-    }
-}
-
 /// Slots of the volumes on a device.
 #[inline(always)]
-fn volumes_on(device: u32) -> u64 {
+pub(super) fn volumes_on(device: u32) -> u64 {
+    let (word, bit) = device_bit(device);
+    // SAFETY: the element is the map's own, and is read as a whole.
+    if DEVICE_BITS.get_ptr(word).is_some_and(|bits| unsafe { core::ptr::read_volatile(bits) } & bit == 0) {
+        return 0;
+    }
     // SAFETY: the value is the map's own, and is read as a whole.
     VOLUMES.get_ptr(device).map_or(0, |volumes| unsafe { core::ptr::read_volatile(volumes) })
 }
@@ -435,14 +241,14 @@ fn volumes_on(device: u32) -> u64 {
 ///
 /// `of` must be a struct that the kernel gave this program or that another one leads to, and the place that of a `T`.
 #[inline(always)]
-unsafe fn read<T: Copy>(of: *const c_void, place: &Global<u32>) -> T {
+pub(super) unsafe fn read<T: Copy>(of: *const c_void, place: &Global<u32>) -> T {
     // SAFETY: the caller vouches for it, and the verifier holds it against the kernel's types.
     unsafe { *of.byte_add(place.load() as usize).cast::<T>() }
 }
 
 /// As [`read`], of what may not be there.
 #[inline(always)]
-unsafe fn probe<T: Copy>(of: *const c_void, place: &Global<u32>) -> Option<T> {
+pub(super) unsafe fn probe<T: Copy>(of: *const c_void, place: &Global<u32>) -> Option<T> {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(of.byte_add(place.load() as usize).cast::<T>()).ok() }
 }

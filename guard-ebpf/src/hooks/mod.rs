@@ -2,7 +2,10 @@
 //! each.
 
 mod carrier;
+mod copy;
+mod file;
 pub mod refusal;
+mod relay;
 mod sender;
 mod socket;
 mod sockopt;
@@ -11,8 +14,11 @@ mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
-pub use carrier::{carries, ends, forks, frees, maps, opens, overflowed, uses};
+pub use carrier::{ends, forks, overflowed};
+pub use copy::frees;
+pub use file::{maps, opens, uses};
 pub use refusal::{may_go_by_v4, may_go_by_v6};
+pub use relay::{carries, hands_over, pipes, reads, receives};
 pub use sender::sends;
 pub use socket::{connects, made, used};
 pub use sockopt::may_set;

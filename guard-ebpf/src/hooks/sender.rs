@@ -61,6 +61,16 @@ pub(super) unsafe fn sock_of(socket: *const c_void) -> Option<*mut c_void> {
 #[inline(always)]
 pub(super) unsafe fn can_leave(sk: *const c_void) -> bool {
     // SAFETY: as for `sends`.
-    let family = unsafe { *sk.byte_add(SOCK_FAMILY.load() as usize).cast::<u16>() };
-    FAMILIES.contains(&family)
+    FAMILIES.contains(&unsafe { family_of(sk) })
+}
+
+/// The family of a socket.
+///
+/// # Safety
+///
+/// As for [`can_leave`].
+#[inline(always)]
+pub(super) unsafe fn family_of(sk: *const c_void) -> u16 {
+    // SAFETY: the caller vouches for the socket.
+    unsafe { *sk.byte_add(SOCK_FAMILY.load() as usize).cast::<u16>() }
 }

@@ -154,8 +154,32 @@ fn write_carriers(carriers: &CarriersStatus, out: &mut impl Write) -> io::Result
         more => write_indented(&format!("and {more} more processes"), out)?,
     }
     match carriers.copies {
+        0 => {}
+        files => write_indented(&format!("{} files elsewhere have data of them", grouped(files)), out)?,
+    }
+    if carriers.copy_events > 0 {
+        let line = format!("writes elsewhere that were reported: {}", grouped(carriers.copy_events));
+        write_indented(&line, out)?;
+    }
+    for relay in carriers.relays.iter().take(CARRIERS) {
+        let of = |unit: &Option<String>| {
+            unit.as_ref().map(|unit| format!(" of {}", plain(unit))).unwrap_or_default()
+        };
+        let (at, by) = (of(&relay.unit), of(&relay.from_unit));
+        let line = format!(
+            "{} to {} ({}){at}, by {}{by}, last {}: {}",
+            paths(&relay.volumes),
+            plain(&relay.command),
+            relay.pid,
+            relay.from_pid,
+            relay.last,
+            relay.state
+        );
+        write_indented(&format!("handed on: {line}"), out)?;
+    }
+    match carriers.relays.len().saturating_sub(CARRIERS) {
         0 => Ok(()),
-        files => write_indented(&format!("{} files elsewhere have data of them", grouped(files)), out),
+        more => write_indented(&format!("and to {more} more"), out),
     }
 }
 

@@ -11,7 +11,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, v4_range, v6_range};
 use super::interfaces;
 use super::{CompileError, HostFacts, KernelExemption};
-use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record, Volume};
+use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
 
 /// The policy table of one generation.
 ///
@@ -391,8 +391,7 @@ fn fill_volumes(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Resu
     table.any_volume = bits_where(pins, |pin| pin.select.volumes.is_empty());
     for (at, pin) in pins.iter().enumerate() {
         for path in &pin.select.volumes {
-            let (spread, ignores_copies) = (pin.select.spread, pin.select.ignores_copies);
-            let volume = Volume { path: path.clone(), spread, ignores_copies };
+            let volume = pin.select.volume(path);
             let fact = host.volumes.iter().find(|it| it.volume == volume);
             let place = fact.and_then(|fact| table.volume_pins.get_mut(fact.slot as usize));
             let Some(place) = place else {

@@ -16,7 +16,7 @@ use super::limits;
 use super::places::{self, CARRIERS};
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, Pin, Policy, PortRange,
-    Record, Selectors, SentBy, Site, Spread, State,
+    Record, Relays, Selectors, SentBy, Site, Spread, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -241,6 +241,13 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
     }
     let sources = each(&raw.sources, "pin.select.sources", sink, values::source);
     let spread = [Spread::Cgroup, Spread::Process].map(|spread| (spread.name(), spread));
+    let relays = [Relays::Tell, Relays::Tag].map(|relays| (relays.name(), relays));
+    let relays = choice(&raw.relays, "pin.select.relays", &relays, sink).unwrap_or_default();
+    if relays == Relays::Tag
+        && let Some(list) = &raw.accept_relays
+    {
+        sink.error(list.at, "pin.select.accept_relays", ErrorKind::AcceptsTagged);
+    }
     Selectors {
         from_host: sources.contains(&None),
         sources: sources.into_iter().flatten().collect(),
@@ -253,6 +260,8 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
         volumes: each(&raw.volumes, "pin.select.volumes", sink, values::volume),
         spread: choice(&raw.spread, "pin.select.spread", &spread, sink).unwrap_or_default(),
         ignores_copies: !raw.copies.unwrap_or(true),
+        relays,
+        accept_relays: each(&raw.accept_relays, "pin.select.accept_relays", sink, values::cgroup),
         marks: each(&raw.marks, "pin.select.marks", sink, values::mark),
         direction: choice(&raw.direction, "pin.select.direction", &directions, sink).unwrap_or_default(),
     }

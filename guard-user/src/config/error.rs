@@ -158,6 +158,9 @@ pub enum ErrorKind {
     /// Calls are to be refused by who makes them, and that is not noted.
     #[error("calls are refused by who makes them, and `sockets.note` is false")]
     RefusesUnnoted,
+    /// Relays are accepted that are carriers.
+    #[error("relays are accepted, and by `relays = \"tag\"` they are carriers")]
+    AcceptsTagged,
     /// A user whose number is not known.
     #[error("{reason}")]
     UserMissing {

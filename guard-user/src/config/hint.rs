@@ -29,6 +29,7 @@ impl ErrorKind {
                 "give its number, or its name: letters, digits, hyphen, underscore and dot, at most 32 of them".into()
             }
             Self::RefusesUnnoted => "leave `sockets.note` out, or `sockets.refuse`".into(),
+            Self::AcceptsTagged => "leave `accept_relays` out, or `relays`".into(),
             Self::UsesUnnoted { .. } => "leave `sockets.note` out, or pin by something else".into(),
             Self::UserMissing { .. } => "give its number; names are looked up in /etc/passwd alone".into(),
             Self::CarrierUnknown { .. } => {
@@ -204,6 +205,7 @@ impl ErrorKind {
             Self::GeoTooLarge { .. } => "geo-too-large",
             Self::PinPath { .. } => "pin-path",
             Self::BadUser { .. } => "bad-user",
+            Self::AcceptsTagged => "accepts-tagged",
             Self::UsesUnnoted { .. } => "uses-unnoted",
             Self::RefusesUnnoted => "refuses-unnoted",
             Self::UserMissing { .. } => "user-missing",

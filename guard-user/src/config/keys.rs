@@ -8,7 +8,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 53] = [
+pub static KEYS: [Key; 55] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -455,6 +455,25 @@ pub static KEYS: [Key; 53] = [
         example: "false",
         meaning: "Whether data of `volumes` is followed into files elsewhere on the host: what a carrier writes to has it, and \
                   whoever reads that is a carrier too.",
+    },
+    Key {
+        section: "pin.select",
+        name: "relays",
+        kind: Kind::Text,
+        need: Need::Default(r#""tell""#),
+        example: r#""tag""#,
+        meaning: "What becomes of those to whom a carrier hands data of `volumes` on, by a Unix socket, a pipe, or TCP or UDP \
+                  on this host. `tell`: `status` has the problem `relay`, and what they send is not the pin's. `tag`: they \
+                  are carriers.",
+    },
+    Key {
+        section: "pin.select",
+        name: "accept_relays",
+        kind: Kind::List,
+        need: Need::Optional("none"),
+        example: r#"["system.slice/systemd-journald.service"]"#,
+        meaning: "Cgroups whose processes, and those of the cgroups below them, are no problem `relay`: what they are handed \
+                  may leave by them. Written as `cgroups`; not with `relays = \"tag\"`.",
     },
     Key {
         section: "pin.select",

@@ -38,6 +38,7 @@ pub(crate) mod syntax;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod values;
+pub mod volume;
 pub mod warning;
 
 pub use error::{ConfigErrors, ErrorKind};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use guard_common::abi::Direction;
 use guard_common::jurisdiction::Jurisdiction;
@@ -17,6 +17,7 @@ use super::jurisdiction_set::JurisdictionSet;
 pub use super::ports::{PortRange, Protocol};
 use super::share::Share;
 use super::sockets::Sockets;
+pub use super::volume::{Relays, Spread, Volume};
 use crate::approval::Signer;
 
 /// A whole config file, checked.
@@ -64,9 +65,7 @@ impl Policy {
     #[must_use]
     pub fn volumes(&self) -> BTreeSet<Volume> {
         let of = |select: &Selectors| -> Vec<Volume> {
-            let (spread, ignores_copies) = (select.spread, select.ignores_copies);
-            let volume = |path: &PathBuf| Volume { path: path.clone(), spread, ignores_copies };
-            select.volumes.iter().map(volume).collect()
+            select.volumes.iter().map(|path| select.volume(path)).collect()
         };
         self.pins.iter().flat_map(|pin| of(&pin.select)).collect()
     }
@@ -294,6 +293,10 @@ pub struct Selectors {
     pub spread: Spread,
     /// Whether data of `volumes` is not followed into files elsewhere.
     pub ignores_copies: bool,
+    /// What becomes of those to whom carriers hand data of `volumes` on.
+    pub relays: Relays,
+    /// Cgroups whose relays are none that is reported, written as `cgroups` are.
+    pub accept_relays: Vec<String>,
     /// Firewall marks.
     pub marks: Vec<Mark>,
     /// Who opened the connection; [`Direction::Unknown`]: it does not matter.
@@ -301,6 +304,17 @@ pub struct Selectors {
 }
 
 impl Selectors {
+    /// One of its volumes, with who carries its data.
+    #[must_use]
+    pub fn volume(&self, path: &Path) -> Volume {
+        Volume {
+            path: path.to_owned(),
+            spread: self.spread,
+            ignores_copies: self.ignores_copies,
+            relays: self.relays,
+        }
+    }
+
     /// Whether it has ports of this end and, but for interfaces, nothing else.
     pub(super) fn has_ports_alone(&self) -> bool {
         let Self { ports, remote_ports, cgroups, users, volumes, marks, .. } = self;
@@ -334,38 +348,6 @@ impl Selectors {
     #[must_use]
     pub fn may_be(&self, direction: Direction) -> bool {
         [self.direction, direction].contains(&Direction::Unknown) || self.direction == direction
-    }
-}
-
-/// A volume with who carries its data: each has a slot of its own in the kernel's tables.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Volume {
-    /// Where it is mounted.
-    pub path: PathBuf,
-    /// Who carries its data, beside the process that read it.
-    pub spread: Spread,
-    /// Whether its data is not followed into files elsewhere.
-    pub ignores_copies: bool,
-}
-
-/// Who carries data of a volume, beside the process that read it and its children.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Spread {
-    /// All processes of its cgroup and of those below it, but for the root's and `init.scope`'s.
-    #[default]
-    Cgroup,
-    /// Nobody.
-    Process,
-}
-
-impl Spread {
-    /// The name that a config uses.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cgroup => "cgroup",
-            Self::Process => "process",
-        }
     }
 }
 

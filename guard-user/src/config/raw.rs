@@ -103,6 +103,8 @@ pub(super) struct RawSelect {
     pub(super) volumes: Option<List>,
     pub(super) spread: Option<Text>,
     pub(super) copies: Option<bool>,
+    pub(super) relays: Option<Text>,
+    pub(super) accept_relays: Option<List>,
     pub(super) marks: Option<List>,
     pub(super) direction: Option<Text>,
 }
@@ -233,6 +235,8 @@ fn read_select(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawSelect {
         volumes: section.list("volumes", sink),
         spread: section.text("spread", sink),
         copies: section.boolean("copies", sink),
+        relays: section.text("relays", sink),
+        accept_relays: section.list("accept_relays", sink),
         marks: section.list("marks", sink),
         direction: section.text("direction", sink),
     }

@@ -146,8 +146,42 @@ pub struct CarriersStatus {
     pub processes: Vec<CarrierStatus>,
     /// How many files elsewhere have data of the volumes, written by carriers.
     pub copies: u64,
+    /// How many events of kind `pinned-copy` were sent since the first of these volumes was selected.
+    #[serde(default)]
+    pub copy_events: u64,
     /// The cgroups, all of whose processes are.
     pub cgroups: Vec<CarrierCgroupStatus>,
+    /// To whom carriers have handed data on within the last day.
+    #[serde(default)]
+    pub relays: Vec<RelayStatus>,
+}
+
+/// A process to which a carrier has handed data on, by a socket or a pipe of this host: the last one of its command and
+/// cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayStatus {
+    /// Paths of the volumes.
+    pub volumes: Vec<String>,
+    /// `reported`, `accepted` or `carrier`.
+    pub state: String,
+    /// When that was first, RFC 3339.
+    pub since: String,
+    /// When that was last, RFC 3339.
+    pub last: String,
+    /// Its id.
+    pub pid: u32,
+    /// The name of its command, or of its thread, at most 15 bytes.
+    pub command: String,
+    /// The path of its cgroup below the cgroup v2 root; null where that is the root or gone.
+    pub cgroup: Option<String>,
+    /// The last service, scope or slice on that path; null where there is none.
+    pub unit: Option<String>,
+    /// The process that handed over last.
+    pub from_pid: u32,
+    /// The cgroup of the one that handed over first; null where that is the root or gone.
+    pub from_cgroup: Option<String>,
+    /// The last service, scope or slice on that path; null where there is none.
+    pub from_unit: Option<String>,
 }
 
 /// A volume that pins select.

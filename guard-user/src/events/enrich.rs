@@ -74,7 +74,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
 }
 
 /// The wall clock's time at a moment of the boot clock, as the wall clock stands now.
-fn wall_time(clock: &Clocks, boot_ns: u64) -> Timestamp {
+pub(super) fn wall_time(clock: &Clocks, boot_ns: u64) -> Timestamp {
     let difference = i128::from(boot_ns) - i128::from(clock.boot_ns);
     let nanosecond = clock.wall.as_nanosecond().saturating_add(difference);
     let bounded = nanosecond.clamp(Timestamp::MIN.as_nanosecond(), Timestamp::MAX.as_nanosecond());
@@ -103,7 +103,7 @@ fn pin_names(names: Option<&Arc<Names>>, set: u64) -> Vec<Arc<str>> {
 }
 
 /// The volumes in these slots; those that the generation does not name by their numbers.
-fn volumes(names: Option<&Arc<Names>>, slots: u64) -> Vec<Arc<str>> {
+pub(super) fn volumes(names: Option<&Arc<Names>>, slots: u64) -> Vec<Arc<str>> {
     // Where carriers found no room, every sender has all bits: then those that have names are all there are.
     let known = |slot: &u32| names.and_then(|names| names.volumes.get(slot).cloned());
     let set = (0..64).filter(|slot| slots >> slot & 1 == 1);

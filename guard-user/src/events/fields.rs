@@ -4,8 +4,9 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 use serde_json::{Value, json};
 
-use super::event::{Endpoint, Event, protocol};
+use super::event::{Endpoint, Event, Process, protocol};
 use super::lost::Lost;
+use super::pinned_copy::PinnedCopy;
 use super::summary::Summary;
 
 /// One key of the object.
@@ -84,12 +85,7 @@ fields! {
     "cgroup": "Path of the sending socket's cgroup below the cgroup v2 root. Null where no socket of this host sent it, and where the cgroup is the root, or was gone before it was looked for.",
         |event| json!(event.cgroup.as_deref());
     "process": "Who connected the sending socket last or sent a datagram by it to an address, else who made it (of an accepted connection, its listener), when the last event was sent: `pid`, `command` (of its thread, at most 15 bytes), `user`, `uid`, `cgroup` and `unit` (the last service, scope or slice on the cgroup's path). Names that are not known are null. All of it is null where no socket of this host sent, for answers in a handshake, and where `sockets` notes nothing.",
-        |event| event.process.as_ref().map_or(Value::Null, |process| {
-            json!({
-                "pid": process.pid, "command": &*process.command, "uid": process.uid, "user": process.user.as_deref(),
-                "cgroup": process.cgroup.as_deref(), "unit": process.unit(),
-            })
-        });
+        |event| process(event.process.as_ref());
     "volumes": "Paths of the volumes whose data the sending socket may carry, because a carrier sent by it; empty where no pin selects by volumes. A slot of an earlier config is `#` and its number.",
         |event| json!(event.volumes.iter().map(|path| &**path).collect::<Vec<_>>());
     "packets": "Packets since the last event of the flow, GSO segments counted as one; of a call, how often it was refused.",
@@ -108,6 +104,31 @@ fields! {
         |event| json!(event.generation);
     "community_id": "Community ID of the flow (version 1, seed 0), as other network tools compute it; null where it has none.",
         |event| json!(event.community_id.as_deref());
+}
+
+fields! {
+    /// Every key of the JSON object of a carrier that wrote elsewhere, in the order in which they are written.
+    PINNED_COPY of PinnedCopy;
+    "kind": "`pinned-copy`: a process that carries data of volumes wrote to a file off them.",
+        |_| json!("pinned-copy");
+    "time": "When it did so first, RFC 3339 in UTC with nanoseconds.",
+        |copy| json!(copy.time.to_string());
+    "session": "When the daemon started, RFC 3339.",
+        |copy| json!(copy.session.to_string());
+    "sequence": "Number of the event, as of the others: both are numbered together.",
+        |copy| json!(copy.sequence);
+    "volumes": "Paths of the volumes whose data the process carries, but for those that the file is on.",
+        |copy| json!(copy.volumes.iter().map(|path| &**path).collect::<Vec<_>>());
+    "followed": "Those of them whose data is followed: who reads the file is a carrier too. Empty with `copies = false`.",
+        |copy| json!(copy.followed.iter().map(|path| &**path).collect::<Vec<_>>());
+    "file": "Path of the file below the root of its file system, not of the host: the last 8 names, of 63 bytes at most; it begins with `...` where there may be more folders.",
+        |copy| json!(copy.file);
+    "device": "Device of its file system, as `major:minor`, as /proc/self/mountinfo has it.",
+        |copy| json!(copy.device);
+    "inode": "Number of its inode.",
+        |copy| json!(copy.inode);
+    "process": "Who wrote, as of the others.",
+        |copy| process(copy.process.as_ref());
 }
 
 fields! {
@@ -154,6 +175,23 @@ fn endpoint(endpoint: Option<Endpoint>) -> Value {
     endpoint.map_or(Value::Null, |end| json!({ "ip": end.ip.to_string(), "port": end.port }))
 }
 
+fn process(process: Option<&Process>) -> Value {
+    process.map_or(Value::Null, |process| {
+        json!({
+            "pid": process.pid, "command": &*process.command, "uid": process.uid, "user": process.user.as_deref(),
+            "cgroup": process.cgroup.as_deref(), "unit": process.unit(),
+        })
+    })
+}
+
+impl PinnedCopy {
+    /// The event as one JSON object in one line, without a line break; see [`PINNED_COPY`].
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        object(PINNED_COPY, self)
+    }
+}
+
 impl Event {
     /// The event as one JSON object in one line, without a line break; see [`FIELDS`].
     #[must_use]
@@ -197,7 +235,7 @@ mod tests {
             table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
         });
         let shown: Vec<Vec<String>> = tables.collect();
-        assert_eq!(shown, [rows(FIELDS), rows(SUMMARY), rows(LOST)]);
+        assert_eq!(shown, [rows(FIELDS), rows(PINNED_COPY), rows(SUMMARY), rows(LOST)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::Event;
+use super::Entry;
 
 /// How many events are kept.
 pub const CAPACITY: usize = 10_000;
@@ -13,7 +13,7 @@ pub const CAPACITY: usize = 10_000;
 /// The last events, each with a number that is one above that of the event before it.
 #[derive(Debug)]
 pub struct History {
-    events: Mutex<VecDeque<Arc<Event>>>,
+    events: Mutex<VecDeque<Arc<Entry>>>,
     /// The number that the next event gets.
     next: watch::Sender<u64>,
     capacity: usize,
@@ -34,21 +34,22 @@ impl History {
 
     /// Numbers the events and takes them up; the oldest give way where there are too many. Readers are woken
     /// once for all of them.
-    pub fn push(&self, new: Vec<Event>) -> Vec<Arc<Event>> {
+    pub fn push<T: Into<Entry>>(&self, new: Vec<T>) -> Vec<Arc<Entry>> {
         if new.is_empty() {
             return Vec::new();
         }
         let mut events = self.lock();
         let mut next = *self.next.borrow();
-        let numbered = |mut event: Event| {
-            event.sequence = next;
+        let numbered = |event: T| {
+            let mut entry: Entry = event.into();
+            entry.set_sequence(next);
             next += 1;
-            Arc::new(event)
+            Arc::new(entry)
         };
-        let new: Vec<Arc<Event>> = new.into_iter().map(numbered).collect();
+        let new: Vec<Arc<Entry>> = new.into_iter().map(numbered).collect();
         events.extend(new.iter().cloned());
         let excess = events.len().saturating_sub(self.capacity);
-        let old: Vec<Arc<Event>> = events.drain(..excess).collect();
+        let old: Vec<Arc<Entry>> = events.drain(..excess).collect();
         // Under the lock, so that a reader of the number finds the event.
         self.next.send_replace(next);
         drop(events);
@@ -79,7 +80,7 @@ impl History {
 
     /// At most `most` events from this number on, and how many of those asked for are not kept any more.
     #[must_use]
-    pub fn from(&self, sequence: u64, most: usize) -> (u64, Vec<Arc<Event>>) {
+    pub fn from(&self, sequence: u64, most: usize) -> (u64, Vec<Arc<Entry>>) {
         let events = self.lock();
         let first = *self.next.borrow() - events.len() as u64;
         let missed = first.saturating_sub(sequence);
@@ -87,7 +88,7 @@ impl History {
         (missed, events.iter().skip(skip).take(most).cloned().collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Entry>>> {
         // Nobody panics between two changes that belong together.
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,7 +111,7 @@ mod tests {
         assert!(reader.has_changed().unwrap());
         let (missed, events) = history.from(1, 10);
         assert_eq!(
-            (missed, events.iter().map(|event| event.sequence).collect::<Vec<_>>()),
+            (missed, events.iter().map(|event| event.sequence()).collect::<Vec<_>>()),
             (2, vec![3, 4, 5])
         );
         assert_eq!(history.first_of_last(Some(2)), 4);
@@ -133,7 +134,7 @@ mod tests {
                 let (missed, events) = history.from(next, 3);
                 next += missed;
                 for event in events {
-                    prop_assert_eq!(event.sequence, next);
+                    prop_assert_eq!(event.sequence(), next);
                     next += 1;
                 }
             }

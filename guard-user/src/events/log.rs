@@ -155,7 +155,7 @@ pub(crate) mod tests {
     }
 
     fn event() -> Record {
-        Record::Event(Arc::new(dropped()))
+        Record::Event(Arc::new(dropped().into()))
     }
 
     #[test]
@@ -163,8 +163,8 @@ pub(crate) mod tests {
         let memory = Memory::default();
         let log = EventLog::start(memory.clone()).unwrap();
         let event = dropped();
-        log.write(Record::Event(Arc::new(event.clone())), LogFormat::Text);
-        log.write(Record::Event(Arc::new(event.clone())), LogFormat::Json);
+        log.write(Record::Event(Arc::new(event.clone().into())), LogFormat::Text);
+        log.write(Record::Event(Arc::new(event.clone().into())), LogFormat::Json);
         drop(log);
         let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
         assert_eq!(written, format!("{}\n{}\n", event.to_text(), event.to_json()));

@@ -1,4 +1,4 @@
-//! Events: what the kernel program says of flows, as people and machines read it.
+//! Events: what the kernel program says of flows, and of carriers that write elsewhere, as people and machines read it.
 //!
 //! The kernel sends an event for the first packet of a flow's verdict and then at most one a second
 //! ([`guard_common::abi::Event`]). Here it gets names, places and wall-clock time ([`enrich`]), a number
@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod enrich;
+pub mod entry;
 pub mod event;
 pub mod fields;
 pub mod flows;
@@ -14,10 +15,12 @@ pub mod history;
 pub mod log;
 pub mod lost;
 pub mod names;
+pub mod pinned_copy;
 pub mod record;
 pub mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
 
+pub use entry::Entry;
 pub use event::Event;

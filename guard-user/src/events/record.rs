@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::Event;
+use super::Entry;
 use super::fields;
 use super::lost::Lost;
 use super::summary::Summary;
@@ -13,8 +13,8 @@ use crate::config::policy::LogFormat;
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// An event.
-    Event(Arc<Event>),
+    /// An event of either kind.
+    Event(Arc<Entry>),
     /// Events above the log's budget, summed up.
     Summary(Summary),
     /// Lines that the log did not take.
@@ -72,6 +72,7 @@ mod tests {
     use guard_common::verdict::{Reason, Verdict};
     use serde_json::Value;
 
+    use super::super::pinned_copy::tests::dumped;
     use super::super::tests::dropped;
     use super::*;
 
@@ -94,10 +95,15 @@ mod tests {
         Lost { time: "2026-11-23T12:00:03Z".parse().unwrap(), lines: 17 }
     }
 
+    fn records() -> [Record; 4] {
+        let [flow, copy] = [Entry::Flow(dropped()), Entry::Copy(dumped())].map(|it| Record::Event(it.into()));
+        [flow, copy, Record::Summary(summary()), Record::Lost(lost())]
+    }
+
     #[test]
     fn the_docs_show_each_kind_of_line_as_it_is() {
         let docs = include_str!("../../../docs/events.md");
-        for record in [Record::Event(dropped().into()), Record::Summary(summary()), Record::Lost(lost())] {
+        for record in records() {
             let line = record.to_line(LogFormat::Text);
             assert!(docs.lines().any(|shown| shown == line.trim_end()), "{line}");
         }
@@ -105,13 +111,12 @@ mod tests {
 
     #[test]
     fn every_line_of_json_says_what_kind_it_is() {
-        let records = [Record::Event(dropped().into()), Record::Summary(summary()), Record::Lost(lost())];
-        let kinds = records.map(|record| {
+        let kinds = records().map(|record| {
             let line = record.to_line(LogFormat::Json);
             assert_eq!(line.matches('\n').count(), 1, "{line}");
             serde_json::from_str::<Value>(&line).unwrap()["kind"].as_str().unwrap().to_owned()
         });
-        assert_eq!(kinds, ["event", "summary", "lost"]);
+        assert_eq!(kinds, ["event", "pinned-copy", "summary", "lost"]);
     }
 
     #[test]

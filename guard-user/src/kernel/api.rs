@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable};
+use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable, Relay, RelayKey};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
@@ -318,6 +318,8 @@ pub struct VolumeTarget {
     pub spread: u64,
     /// Slots of those whose data is followed into files elsewhere.
     pub copied: u64,
+    /// Slots of those whose data makes carriers of those to whom it is handed on.
+    pub tagged: u64,
     /// Id of the cgroup `init.scope`; 0 where there is none.
     pub init_scope: u64,
     /// Which volume is in which slot: the hash of its name, 0 for none.
@@ -331,4 +333,28 @@ pub struct ObservedVolumes {
     pub known: VolumeTarget,
     /// How many carriers found no room since the maps were made. Where any did, every sender counts as one.
     pub overflowed: u64,
+    /// To whom carriers have handed data on.
+    pub relays: Vec<ObservedRelay>,
+}
+
+/// Somebody to whom a carrier has handed data on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedRelay {
+    /// By what it is known.
+    pub key: RelayKey,
+    /// What it was handed.
+    pub relay: Relay,
+    /// The path of its cgroup below the root; `None` where that was gone when it was looked for.
+    pub cgroup: Option<String>,
+    /// That of the one who handed over first.
+    pub from_cgroup: Option<String>,
+}
+
+impl ObservedRelay {
+    /// The name of its command.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let name = self.key.command.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey};
+use guard_common::abi::{Carrier, CarrierControl, FOUND, FileKey, WriterKey};
 
 use super::plain::{bytes_of, read};
 use super::volumes::{reading, writing};
@@ -19,6 +19,8 @@ pub struct Carriers {
     pub cgroups: BTreeMap<u64, Carrier>,
     /// How many files elsewhere have such data.
     pub copies: u64,
+    /// How many writes to files off their volumes were reported, each process's to each file once.
+    pub reported: u64,
 }
 
 impl View {
@@ -37,7 +39,16 @@ impl View {
         });
         each.map_err(reading("CARRIERS"))?;
         let copies = self.carrier_control(CarrierControl::Copies)?;
-        Ok(Carriers { processes, cgroups: self.carrier_cgroups()?, copies })
+        let reported = self.carrier_control(CarrierControl::Reported)?;
+        Ok(Carriers { processes, cgroups: self.carrier_cgroups()?, copies, reported })
+    }
+
+    /// Whose writes to files off their volumes were reported.
+    pub(super) fn writers(&self) -> Result<Vec<WriterKey>, KernelError> {
+        let mut writers = Vec::new();
+        let each = self.maps.writers.for_each(|key, _| writers.extend(read::<WriterKey>(key)));
+        each.map_err(reading("WRITERS"))?;
+        Ok(writers)
     }
 
     /// The files elsewhere that have data of volumes.

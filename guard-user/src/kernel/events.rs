@@ -4,18 +4,33 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use guard_common::abi::Event;
+use guard_common::abi::{Event, PinnedCopy};
 
 use super::plain::read;
 use super::{KernelError, LinuxKernel, folder};
 
-/// Reads the ring buffer. An iterator that ends when the buffer is empty, and goes on when there are
-/// events again: the descriptor is readable then.
+/// An entry of the ring buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RingEntry {
+    /// An event of a flow.
+    Flow(Event),
+    /// A carrier has begun to write to a file off its volumes.
+    Copy(Box<PinnedCopy>),
+}
+
+/// Reads the ring buffer. An iterator over the events of flows, which passes over other entries and ends when the
+/// buffer is empty, and goes on when there are events again: the descriptor is readable then.
 pub struct EventReader {
     ring: RingBuf<MapData>,
     capacity: usize,
     malformed: u64,
 }
+
+/// The kinds' sizes, by which they are known.
+const FLOW: usize = size_of::<Event>();
+const COPY: usize = size_of::<PinnedCopy>();
+// So that the buffer holds no more entries than so many of the smaller kind.
+const _: () = assert!(FLOW < COPY);
 
 impl LinuxKernel {
     /// A reader of events. Every event goes to one reader only: take one.
@@ -33,7 +48,7 @@ impl LinuxKernel {
         let bytes = map.info().map_err(error)?.max_entries() as usize;
         let ring = Map::from_map_data(map).and_then(RingBuf::try_from).map_err(error)?;
         // Each entry has a header of 8 bytes (Documentation/bpf/ringbuf.rst).
-        let capacity = bytes / (size_of::<Event>() + 8);
+        let capacity = bytes / (FLOW + 8);
         Ok(EventReader { ring, capacity, malformed: 0 })
     }
 }
@@ -43,6 +58,23 @@ impl EventReader {
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// The next entry of either kind.
+    pub fn entry(&mut self) -> Option<RingEntry> {
+        loop {
+            let entry = self.ring.next()?;
+            let found = match entry.len() {
+                FLOW => read::<Event>(&entry).map(RingEntry::Flow),
+                COPY => read::<PinnedCopy>(&entry).map(|copy| RingEntry::Copy(Box::new(copy))),
+                _ => None,
+            };
+            if found.is_some() {
+                return found;
+            }
+            drop(entry);
+            self.malformed += 1;
+        }
     }
 
     /// Entries that did not have the size of an event. The kernel program writes none.
@@ -57,14 +89,9 @@ impl Iterator for EventReader {
 
     fn next(&mut self) -> Option<Event> {
         loop {
-            let entry = self.ring.next()?;
-            if entry.len() == size_of::<Event>()
-                && let Some(event) = read::<Event>(&entry)
-            {
+            if let RingEntry::Flow(event) = self.entry()? {
                 return Some(event);
             }
-            drop(entry);
-            self.malformed += 1;
         }
     }
 }

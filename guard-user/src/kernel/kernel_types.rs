@@ -14,11 +14,28 @@ const UNION: u32 = 5;
 const MOST_DEEP: u32 = 8;
 
 /// Where the programs look in the kernel's structs: the name of the constant, the struct and its member.
-pub(super) static PLACES: [(&str, &str, &str); 15] = [
+pub(super) static PLACES: [(&str, &str, &str); 34] = [
     ("SOCKET_SK", "socket", "sk"),
     ("SOCK_FAMILY", "sock_common", "skc_family"),
+    ("SOCK_TYPE", "sock", "sk_type"),
+    ("SOCK_PROTOCOL", "sock", "sk_protocol"),
+    ("SOCK_NET", "sock_common", "skc_net"),
+    ("SOCK_DADDR", "sock_common", "skc_daddr"),
+    ("SOCK_RCV_SADDR", "sock_common", "skc_rcv_saddr"),
+    ("SOCK_V6_DADDR", "sock_common", "skc_v6_daddr"),
+    ("SOCK_V6_RCV_SADDR", "sock_common", "skc_v6_rcv_saddr"),
+    ("SOCK_DPORT", "sock_common", "skc_dport"),
+    ("SOCK_NUM", "sock_common", "skc_num"),
+    ("UNIX_PEER", "unix_sock", "peer"),
+    ("MSG_NAME", "msghdr", "msg_name"),
+    ("KIOCB_FILE", "kiocb", "ki_filp"),
     ("FILE_INODE", "file", "f_inode"),
     ("FILE_MODE", "file", "f_mode"),
+    ("FILE_PATH", "file", "f_path"),
+    ("PATH_DENTRY", "path", "dentry"),
+    ("DENTRY_NAME", "dentry", "d_name"),
+    ("DENTRY_PARENT", "dentry", "d_parent"),
+    ("QSTR_NAME", "qstr", "name"),
     ("INODE_MODE", "inode", "i_mode"),
     ("INODE_SB", "inode", "i_sb"),
     ("INODE_RDEV", "inode", "i_rdev"),
@@ -28,6 +45,8 @@ pub(super) static PLACES: [(&str, &str, &str); 15] = [
     ("SB_DEV", "super_block", "s_dev"),
     ("TASK_FLAGS", "task_struct", "flags"),
     ("TASK_TGID", "task_struct", "tgid"),
+    ("TASK_LEADER", "task_struct", "group_leader"),
+    ("TASK_BEGAN", "task_struct", "start_boottime"),
     ("TASK_SIGNAL", "task_struct", "signal"),
     ("SIGNAL_LIVE", "signal_struct", "live"),
 ];

@@ -8,6 +8,7 @@ use guard_common::interval::build::GeoImage;
 use guard_common::packet::Addr;
 
 use super::addresses::host_addresses;
+use super::api::ObservedVolumes;
 use super::observe::{self, Scope};
 use super::senders::Task;
 use super::{
@@ -80,7 +81,8 @@ impl Kernel for LinuxKernel {
         if let Err(error) = self.forget_empty_cgroups() {
             observed.blind.push(format!("cgroups that carry data of volumes can't be looked at: {error}"));
         }
-        match self.look_at_volumes() {
+        let volumes = self.look_at_volumes();
+        match volumes.and_then(|it| Ok(ObservedVolumes { relays: self.look_at_relays()?, ..it })) {
             Ok(volumes) => observed.volumes = Some(volumes),
             Err(error) => {
                 observed.blind.push(format!("what is known of volumes can't be looked at: {error}"))

@@ -47,6 +47,7 @@ mod programs;
 mod publish;
 mod published;
 mod raw;
+mod relays;
 mod restore;
 mod routes;
 pub mod senders;
@@ -74,14 +75,14 @@ use guard_common::packet::Link;
 pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
+    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
 };
 pub use carriers::Carriers;
 pub use cgroup_hook::{Calls, CgroupHook};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
-pub use events::EventReader;
+pub use events::{EventReader, RingEntry};
 pub use held::Marks;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
@@ -162,6 +163,8 @@ pub struct LinuxKernel {
     /// Why the kernel does not take programs of cgroups, by hook.
     refused_on_cgroups: BTreeMap<CgroupHook, String>,
     on_functions: OnFunctions,
+    /// The paths of the cgroups of relays, by their ids.
+    relay_cgroups: BTreeMap<u64, Option<String>>,
     kept_maps: KeptMaps,
     /// The links that this process keeps; `None` where it can't.
     spare: Option<Spare>,
@@ -265,6 +268,7 @@ impl LinuxKernel {
             calls,
             refused_on_cgroups,
             on_functions: OnFunctions::default(),
+            relay_cgroups: BTreeMap::new(),
             ebpf,
             view,
             adopted,
@@ -380,6 +384,7 @@ fn info(ebpf: &Ebpf, name: &'static str) -> Result<ProgramInfo, KernelError> {
         Some(aya::programs::Program::CgroupSockAddr(program)) => program.info(),
         Some(aya::programs::Program::Lsm(program)) => program.info(),
         Some(aya::programs::Program::FEntry(program)) => program.info(),
+        Some(aya::programs::Program::FExit(program)) => program.info(),
         Some(aya::programs::Program::BtfTracePoint(program)) => program.info(),
         _ => return Err(missing_program(name)),
     };

@@ -1,8 +1,9 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{
-    Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, OutcomeKey,
-    PolicyTable, SocketFacts, UntaggedKey, UntaggedRecord,
+    Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed,
+    OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts, UntaggedKey, UntaggedRecord, WayKey,
+    WriterKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Addr;
@@ -48,6 +49,12 @@ plain!(
     SocketFacts,
     UntaggedKey,
     UntaggedRecord,
+    Handed,
+    Relay,
+    RelayKey,
+    WayKey,
+    PinnedCopy,
+    WriterKey,
 );
 
 /// The bytes of a value.
@@ -117,6 +124,10 @@ mod tests {
             connected: 8
         });
         packed!(Carrier { volumes: 8, since_ns: 8 });
+        packed!(WayKey { from: 16, to: 16, network: 8, from_port: 2, to_port: 2, kind: 4 });
+        packed!(Handed { volumes: 8, cgroup: 8, process: 4, pad: 4 });
+        packed!(RelayKey { cgroup: 8, command: 16 });
+        packed!(Relay { volumes: 8, since_ns: 8, last_ns: 8, from_cgroup: 8, process: 4, from: 4 });
         packed!(FileKey { inode: 8, device: 4, generation: 4 });
         packed!(UntaggedRecord { count: 16, process: 40 });
         packed!(OutcomeKey { pin: 1, jurisdiction: 1, hook_verdict: 1, reason: 1 });

@@ -22,16 +22,20 @@ pub(super) enum Way {
     Lsm,
     /// A tracing program at the function's entry.
     Fentry,
+    /// A tracing program where the function returns.
+    Fexit,
     /// A tracing program at a tracepoint.
     Tracepoint,
 }
 
 impl Way {
-    /// `BPF_PROG_TYPE_LSM` with `BPF_LSM_MAC`, and `BPF_PROG_TYPE_TRACING` with `BPF_TRACE_FENTRY` or `BPF_TRACE_RAW_TP`.
+    /// `BPF_PROG_TYPE_LSM` with `BPF_LSM_MAC`, and `BPF_PROG_TYPE_TRACING` with `BPF_TRACE_FENTRY`, `BPF_TRACE_FEXIT` or
+    /// `BPF_TRACE_RAW_TP`.
     const fn program_type(self) -> (u32, u32) {
         match self {
             Self::Lsm => (29, 27),
             Self::Fentry => (26, 24),
+            Self::Fexit => (26, 25),
             Self::Tracepoint => (26, 23),
         }
     }
@@ -39,7 +43,7 @@ impl Way {
     /// What the kernel's type information has of what it is for.
     const fn kind(self) -> BtfKind {
         match self {
-            Self::Lsm | Self::Fentry => BtfKind::Func,
+            Self::Lsm | Self::Fentry | Self::Fexit => BtfKind::Func,
             Self::Tracepoint => BtfKind::Typedef,
         }
     }
@@ -81,6 +85,10 @@ impl FunctionProgram {
         Self { name, way: Way::Fentry, function, task }
     }
 
+    const fn by_fexit(name: &'static str, function: &'static str) -> Self {
+        Self { name, way: Way::Fexit, function, task: Task::Carriers }
+    }
+
     const fn at_tracepoint(task: Task, name: &'static str, function: &'static str) -> Self {
         Self { name, way: Way::Tracepoint, function, task }
     }
@@ -111,32 +119,49 @@ static SENDERS_OF_PAGES: FunctionProgram =
     FunctionProgram::by_fentry(Task::Senders, "fentry_sendpage", "kernel_sendpage");
 
 /// The programs that note who carries data of volumes.
-static CARRIERS_BY_LSM: [FunctionProgram; 4] = [
+static CARRIERS_BY_LSM: [FunctionProgram; 5] = [
     FunctionProgram::by_lsm(Task::Carriers, "lsm_open", "bpf_lsm_file_open"),
     FunctionProgram::by_lsm(Task::Carriers, "lsm_read", "bpf_lsm_file_permission"),
     FunctionProgram::by_lsm(Task::Carriers, "lsm_map", "bpf_lsm_mmap_file"),
     FunctionProgram::by_lsm(Task::Carriers, "lsm_carry", "bpf_lsm_socket_sendmsg"),
+    FunctionProgram::by_lsm(Task::Carriers, "lsm_hand_over", "bpf_lsm_unix_may_send"),
 ];
-static CARRIERS_BY_FENTRY: [FunctionProgram; 4] = [
+static CARRIERS_BY_FENTRY: [FunctionProgram; 5] = [
     FunctionProgram::by_fentry(Task::Carriers, "fentry_open", "security_file_open"),
     FunctionProgram::by_fentry(Task::Carriers, "fentry_read", "security_file_permission"),
     FunctionProgram::by_fentry(Task::Carriers, "fentry_map", "security_mmap_file"),
     FunctionProgram::by_fentry(Task::Carriers, "fentry_carry", "security_socket_sendmsg"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_hand_over", "security_unix_may_send"),
 ];
 static CARRIERS_OF_PAGES: FunctionProgram =
     FunctionProgram::by_fentry(Task::Carriers, "fentry_carry_page", "kernel_sendpage");
-/// Whatever the way: files that have data of volumes are removed, and processes that carry it have children, and end.
-static CARRIERS_ALWAYS: [FunctionProgram; 3] = [
+/// Whatever the way: files that have data of volumes are removed, processes that carry it have children, and end, and others
+/// receive what was handed on.
+static CARRIERS_ALWAYS: [FunctionProgram; 9] = [
     FunctionProgram::by_fentry(Task::Carriers, "fentry_free", "security_inode_free"),
     FunctionProgram::at_tracepoint(Task::Carriers, "forked", "btf_trace_sched_process_fork"),
     FunctionProgram::at_tracepoint(Task::Carriers, "ended", "btf_trace_sched_process_exit"),
+    FunctionProgram::by_fexit("fexit_unix", "unix_stream_recvmsg"),
+    FunctionProgram::by_fexit("fexit_unix_datagram", "unix_dgram_recvmsg"),
+    FunctionProgram::by_fexit("fexit_unix_packet", "unix_seqpacket_recvmsg"),
+    FunctionProgram::by_fexit("fexit_unix_splice", "unix_stream_splice_read"),
+    FunctionProgram::by_fexit("fexit_inet", "inet_recvmsg"),
+    FunctionProgram::by_fexit("fexit_tcp_splice", "tcp_splice_read"),
+];
+
+/// Where the kernel has them: pipes are read by one function, since Linux 6.16 by two; IPv6 may be left out.
+static CARRIERS_SOMETIMES: [FunctionProgram; 4] = [
+    FunctionProgram::by_fexit("fexit_inet6", "inet6_recvmsg"),
+    FunctionProgram::by_fexit("fexit_pipe", "pipe_read"),
+    FunctionProgram::by_fexit("fexit_pipe_anon", "anon_pipe_read"),
+    FunctionProgram::by_fexit("fexit_pipe_fifo", "fifo_pipe_read"),
 ];
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static FunctionProgram> {
     let of_senders = SENDERS_BY_LSM.iter().chain(&SENDERS_BY_FENTRY).chain([&SENDERS_OF_PAGES]);
     let of_carriers = CARRIERS_BY_LSM.iter().chain(&CARRIERS_BY_FENTRY).chain([&CARRIERS_OF_PAGES]);
-    of_senders.chain(of_carriers).chain(&CARRIERS_ALWAYS)
+    of_senders.chain(of_carriers).chain(&CARRIERS_ALWAYS).chain(&CARRIERS_SOMETIMES)
 }
 
 /// The programs by which this kernel tells who sends: each was tried out by one that does nothing.
@@ -157,9 +182,13 @@ pub fn carrier_programs() -> Result<Vec<&'static FunctionProgram>, String> {
 
 /// The programs for a task.
 pub(super) fn programs_of(task: Task) -> Result<Vec<&'static FunctionProgram>, String> {
-    let (by_lsm, by_fentry, of_pages, always): (&'static [_], &'static [_], _, &'static [_]) = match task {
-        Task::Senders => (&SENDERS_BY_LSM, &SENDERS_BY_FENTRY, &SENDERS_OF_PAGES, &[]),
-        Task::Carriers => (&CARRIERS_BY_LSM, &CARRIERS_BY_FENTRY, &CARRIERS_OF_PAGES, &CARRIERS_ALWAYS),
+    let (by_lsm, by_fentry): (&'static [_], &'static [_]) = match task {
+        Task::Senders => (&SENDERS_BY_LSM, &SENDERS_BY_FENTRY),
+        Task::Carriers => (&CARRIERS_BY_LSM, &CARRIERS_BY_FENTRY),
+    };
+    let (of_pages, always, sometimes): (_, &'static [_], &'static [FunctionProgram]) = match task {
+        Task::Senders => (&SENDERS_OF_PAGES, &[], &[]),
+        Task::Carriers => (&CARRIERS_OF_PAGES, &CARRIERS_ALWAYS, &CARRIERS_SOMETIMES),
     };
     let btf = kernel_types::btf()?;
     let mut why = Vec::new();
@@ -170,8 +199,10 @@ pub(super) fn programs_of(task: Task) -> Result<Vec<&'static FunctionProgram>, S
     });
     let Some(first) = first else { return Err(why.join("; ")) };
     let mut programs: Vec<&'static FunctionProgram> = first.iter().collect();
-    let has_pages = btf.id_by_type_name_kind(of_pages.function, BtfKind::Func).is_ok();
-    for program in has_pages.then_some(of_pages).into_iter().chain(always) {
+    let is_there =
+        |program: &&FunctionProgram| btf.id_by_type_name_kind(program.function, BtfKind::Func).is_ok();
+    let there = [of_pages].into_iter().chain(sometimes).filter(is_there);
+    for program in there.chain(always) {
         try_out(program, btf).map_err(|error| format!("{}: {error}", program.function))?;
         programs.push(program);
     }

@@ -140,6 +140,7 @@ impl LinuxKernel {
             let loaded = match self.ebpf.program_mut(program.name) {
                 Some(Program::Lsm(lsm)) => lsm.load(function, btf),
                 Some(Program::FEntry(fentry)) => fentry.load(function, btf),
+                Some(Program::FExit(fexit)) => fexit.load(function, btf),
                 Some(Program::BtfTracePoint(tracepoint)) => tracepoint.load(function, btf),
                 _ => return Err(missing_program(program.name)),
             };
@@ -152,6 +153,7 @@ impl LinuxKernel {
         let fd = match self.ebpf.program(program.name) {
             Some(Program::Lsm(lsm)) => lsm.fd(),
             Some(Program::FEntry(fentry)) => fentry.fd(),
+            Some(Program::FExit(fexit)) => fexit.fd(),
             Some(Program::BtfTracePoint(tracepoint)) => tracepoint.fd(),
             _ => return Err(missing_program(program.name)),
         };

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use guard_common::abi::{CarrierControl, FOUND, MAX_VOLUMES};
+use guard_common::abi::{COPY_WORDS, CarrierControl, DEVICE_WORDS, FOUND, MAX_VOLUMES, device_bit};
 
 use super::api::{ObservedVolumes, VolumeTarget};
 use super::plain::{bytes_of, read};
@@ -161,10 +161,12 @@ impl View {
             devices,
             spread: self.carrier_control(CarrierControl::Spread)?,
             copied: self.carrier_control(CarrierControl::Copied)?,
+            tagged: self.carrier_control(CarrierControl::Tagged)?,
             init_scope: self.carrier_control(CarrierControl::InitScope)?,
             slots: self.volume_slots()?,
         };
-        Ok(ObservedVolumes { known, overflowed: self.carrier_control(CarrierControl::Overflowed)? })
+        let overflowed = self.carrier_control(CarrierControl::Overflowed)?;
+        Ok(ObservedVolumes { known, overflowed, relays: Vec::new() })
     }
 
     /// Which volume is in which slot: the hash of its name, 0 for none.
@@ -224,14 +226,19 @@ impl LinuxKernel {
         }
         self.view.set_control(CarrierControl::Spread, target.spread)?;
         self.view.set_control(CarrierControl::Copied, target.copied)?;
+        self.view.set_control(CarrierControl::Tagged, target.tagged)?;
         self.view.set_control(CarrierControl::InitScope, target.init_scope)?;
+        // A bit is there before its device, and goes after it.
+        let of = |devices: &BTreeMap<u32, u64>| bits(devices.keys().copied());
+        let (before, after) = (of(&known.known.devices), of(&target.devices));
+        self.view.set_device_bits(&before.iter().zip(&after).map(|(a, b)| a | b).collect::<Vec<u64>>())?;
         for (device, volumes) in &target.devices {
             maps.volumes.update(&device.to_ne_bytes(), bytes_of(volumes)).map_err(writing("VOLUMES"))?;
         }
         for device in known.known.devices.keys().filter(|device| !target.devices.contains_key(device)) {
             maps.volumes.remove(&device.to_ne_bytes()).map_err(writing("VOLUMES"))?;
         }
-        Ok(())
+        self.view.set_device_bits(&after)
     }
 
     /// Forgets volumes and carriers, once no hook notes them any more. What sockets have stays with them.
@@ -241,6 +248,7 @@ impl LinuxKernel {
         for device in known.known.devices.keys() {
             maps.volumes.remove(&device.to_ne_bytes()).map_err(writing("VOLUMES"))?;
         }
+        self.view.set_device_bits(&bits([]))?;
         for process in carriers.processes.keys() {
             for key in [*process, process | FOUND] {
                 maps.carriers.remove(&key.to_ne_bytes()).map_err(writing("CARRIERS"))?;
@@ -252,14 +260,45 @@ impl LinuxKernel {
         for file in self.copies()? {
             maps.copies.remove(bytes_of(&file)).map_err(writing("COPIES"))?;
         }
-        for word in [CarrierControl::Spread, CarrierControl::Copied, CarrierControl::Copies] {
+        if known.known.copied != 0 || carriers.copies != 0 {
+            for word in 0..COPY_WORDS as u32 {
+                maps.copy_bits.update(&word.to_ne_bytes(), &[0; 8]).map_err(writing("COPY_BITS"))?;
+            }
+        }
+        for writer in self.writers()? {
+            maps.writers.remove(bytes_of(&writer)).map_err(writing("WRITERS"))?;
+        }
+        self.view.forget_relays()?;
+        use CarrierControl::{Copied, Copies, Handed, Reported, Spread, Tagged};
+        for word in [Spread, Copied, Copies, Tagged, Handed, Reported] {
             self.view.set_control(word, 0)?;
         }
         self.view.set_control(CarrierControl::Overflowed, 0)
     }
 }
 
+/// The words of [`device_bit`] for these devices.
+fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
+    let mut words = vec![0; DEVICE_WORDS];
+    for device in devices {
+        let (word, bit) = device_bit(device);
+        if let Some(word) = words.get_mut(word as usize) {
+            *word |= bit;
+        }
+    }
+    words
+}
+
 impl View {
+    /// Writes the bits that stand for devices of volumes.
+    fn set_device_bits(&self, words: &[u64]) -> Result<(), KernelError> {
+        for (word, bits) in (0_u32..).zip(words) {
+            let set = self.maps.device_bits.update(&word.to_ne_bytes(), bytes_of(bits));
+            set.map_err(writing("DEVICE_BITS"))?;
+        }
+        Ok(())
+    }
+
     /// Writes a word that the hooks of carriers go by.
     pub(super) fn set_control(&self, word: CarrierControl, value: u64) -> Result<(), KernelError> {
         let key = (word as u32).to_ne_bytes();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{EVENT_RATE, Loss};
+use guard_common::abi::{COPY_EVENT_RATE, EVENT_RATE, Loss};
 
 use crate::health::{Problem, ProblemCode};
 
@@ -15,6 +15,10 @@ pub(super) fn fate(loss: Loss) -> String {
         Loss::Limited => format!(
             "events were held back in the kernel, being more than {EVENT_RATE} a second of one hook, pin and reason on \
              one processor"
+        ),
+        Loss::Copies => format!(
+            "writes of carriers to files off their volumes had no event, being more than {COPY_EVENT_RATE} a second of a \
+             volume, or finding the ring buffer full"
         ),
     }
 }

@@ -15,16 +15,17 @@ use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
 use super::users::UserNames;
 use crate::config::policy::LogFormat;
-use crate::events::Event;
 use crate::events::budget::{Budget, Limits};
 use crate::events::enrich::{Context, enrich};
 use crate::events::flows::{self, Tracker};
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
+use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
+use crate::events::{Entry, Event};
 use crate::exemption::Clocks;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, RingEntry};
 
 /// Events that are taken at once, and records that are swept, before the thread looks for something else to do:
 /// a few milliseconds.
@@ -132,6 +133,14 @@ impl Reporter {
                 continue;
             };
             events += 1;
+            let event = match event {
+                RingEntry::Flow(event) => event,
+                RingEntry::Copy(copy) => {
+                    let context = Context { names: &names, clock, session: self.session };
+                    new.push(Entry::Copy(PinnedCopy::of(&copy, context)));
+                    continue;
+                }
+            };
             (self.rest.flow)(&event.key, &event.record);
             let Some((phase, added)) = self.tracker.event(&event.key, &event.record) else { continue };
             if names.get(event.record.generation).is_none() {
@@ -139,21 +148,29 @@ impl Reporter {
                 names = self.rest.names.get();
             }
             let context = Context { names: &names, clock, session: self.session };
-            new.push(enrich(&event, phase, added, context));
+            new.push(Entry::Flow(enrich(&event, phase, added, context)));
         }
         self.emit(new);
         self.shared.beat(self.tracker.len());
         Taken { events, is_all }
     }
 
-    fn emit(&mut self, mut new: Vec<Event>) {
-        for event in &mut new {
-            self.name(event);
+    fn emit(&mut self, mut new: Vec<Entry>) {
+        for entry in &mut new {
+            match entry {
+                Entry::Flow(event) => self.name(event),
+                Entry::Copy(copy) => {
+                    let Some(process) = &mut copy.process else { continue };
+                    process.user = self.rest.users.name(process.uid);
+                    process.cgroup = self.cgroups.path(process.cgroup_id);
+                }
+            }
         }
         let now = Instant::now();
-        for event in self.rest.history.push(new) {
-            if self.budget.take(&event, now) {
-                self.rest.log.write(Record::Event(event), self.rest.format);
+        for entry in self.rest.history.push(new) {
+            // Of copies the kernel sends no more than the log may have.
+            if entry.flow().is_none_or(|event| self.budget.take(event, now)) {
+                self.rest.log.write(Record::Event(entry), self.rest.format);
             }
         }
     }
@@ -256,7 +273,7 @@ impl Reporter {
         let event = |rest: flows::Rest| {
             // Where its tunnel goes is in events alone.
             let raw = abi::Event { key: rest.key, record: rest.record, ..abi::Event::default() };
-            enrich(&raw, rest.phase, rest.added, context)
+            Entry::Flow(enrich(&raw, rest.phase, rest.added, context))
         };
         let new = rests.drain(..).map(event).collect();
         self.emit(new);

@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use guard_common::abi::{Event, FlowKey, FlowRecord, Loss};
+use guard_common::abi::{FlowKey, FlowRecord, Loss};
 
-use crate::kernel::{EventReader, KernelError, View};
+use crate::kernel::{EventReader, KernelError, RingEntry, View};
 
 /// Takes the flow of an event, and its record.
 pub type TakeFlow = Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>;
@@ -12,7 +12,7 @@ pub type TakeFlow = Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>;
 /// Events as they come, each once.
 pub trait Events: Send {
     /// The next event, if there is one.
-    fn next(&mut self) -> Option<Event>;
+    fn next(&mut self) -> Option<RingEntry>;
 
     /// Readable when there are events.
     fn fd(&self) -> BorrowedFd<'_>;
@@ -43,8 +43,8 @@ pub trait Records: Send {
 }
 
 impl Events for EventReader {
-    fn next(&mut self) -> Option<Event> {
-        Iterator::next(self)
+    fn next(&mut self) -> Option<RingEntry> {
+        self.entry()
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -6,20 +6,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{self, FlowKey, FlowRecord, Loss};
+use guard_common::abi::{self, COPY_NAME_LEN, COPY_NAMES, FlowKey, FlowRecord, Loss};
 use guard_common::verdict::{Reason, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::worker::{Parts, Worker};
 use super::{Events, Records};
 use crate::config::policy::{Action, Ingress, LogFormat};
+use crate::events::Entry;
 use crate::events::budget::Limits;
 use crate::events::event::Phase;
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::{Names, PinName, SharedNames};
 use crate::health::ProblemCode;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, RingEntry};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,7 +36,7 @@ struct Shared {
 
 struct State {
     generation: u64,
-    ring: VecDeque<abi::Event>,
+    ring: VecDeque<RingEntry>,
     flows: HashMap<FlowKey, FlowRecord>,
     order: VecDeque<FlowKey>,
     lost: [u64; Loss::COUNT],
@@ -102,15 +103,23 @@ impl Memory {
         if event_is_lost {
             state.lost[Loss::Events as usize] += 1;
         } else {
-            state.ring.push_back(event);
+            state.ring.push_back(RingEntry::Flow(event));
         }
         drop(state);
         rustix::io::write(&self.0.readable, &1_u64.to_ne_bytes()).unwrap();
     }
 }
 
+impl Memory {
+    /// A carrier writes elsewhere.
+    fn copy(&self, copy: abi::PinnedCopy) {
+        self.state().ring.push_back(RingEntry::Copy(Box::new(copy)));
+        rustix::io::write(&self.0.readable, &1_u64.to_ne_bytes()).unwrap();
+    }
+}
+
 impl Events for Memory {
-    fn next(&mut self) -> Option<abi::Event> {
+    fn next(&mut self) -> Option<RingEntry> {
         let next = self.state().ring.pop_front();
         if next.is_none() {
             let _empty = rustix::io::read(&self.0.readable, &mut [0_u8; 8]);
@@ -188,7 +197,7 @@ impl Bed {
 
     /// Packets that all events so far report.
     fn reported(&self) -> u64 {
-        self.history.from(1, usize::MAX).1.iter().map(|event| event.packets).sum()
+        self.history.from(1, usize::MAX).1.iter().filter_map(|event| Some(event.flow()?.packets)).sum()
     }
 }
 
@@ -213,7 +222,8 @@ fn what_was_in_the_ring_buffer_is_in_the_history_after_a_flush() {
         assert_eq!(bed.history.next_sequence() - 1, u64::from(round) * 1000);
     }
     let (_, events) = bed.history.from(1, 1);
-    assert_eq!((&*events[0].pins[0], events[0].phase), ("mail", Phase::New));
+    let event = events[0].flow().unwrap();
+    assert_eq!((&*event.pins[0], event.phase), ("mail", Phase::New));
     assert!(bed.worker.problems(Instant::now()).is_empty());
 }
 
@@ -229,6 +239,26 @@ fn an_event_is_reported_without_a_request() {
 }
 
 #[test]
+fn a_copy_is_an_event_with_the_names_of_volumes_and_users() {
+    let bed = Bed::new(100);
+    let volumes = [(0, "/srv/mail-ie".into())].into();
+    bed.names.add(Names { volumes, ..generation(2, "mail") });
+    let mut names = [[0; COPY_NAME_LEN]; COPY_NAMES];
+    names[0][..4].copy_from_slice(b"dump");
+    let process = abi::Process { pid: 7, uid: 999, ..abi::Process::default() };
+    let file = abi::FileKey { inode: 5, device: 8 << 20 | 1, generation: 0 };
+    bed.kernel.copy(abi::PinnedCopy { volumes: 1, followed: 1, at_ns: 1, file, process, names });
+    bed.kernel.packet(1, false);
+    assert!(bed.worker.flush_within(PATIENCE));
+    let (_, events) = bed.history.from(1, 9);
+    let Entry::Copy(copy) = &*events[0] else { panic!("{events:?}") };
+    assert_eq!((copy.sequence, &*copy.volumes[0], &*copy.followed[0]), (1, "/srv/mail-ie", "/srv/mail-ie"));
+    assert_eq!((copy.file.as_str(), copy.device.as_str(), copy.inode), ("/dump", "8:1", 5));
+    assert_eq!(copy.process.as_ref().unwrap().user.as_deref(), Some("postgres"));
+    assert_eq!((events.len(), events[1].sequence()), (2, 2));
+}
+
+#[test]
 fn events_have_the_names_of_the_generation_that_judged_them() {
     let bed = Bed::new(100);
     bed.names.add(generation(2, "backup"));
@@ -238,7 +268,8 @@ fn events_have_the_names_of_the_generation_that_judged_them() {
     bed.kernel.packet(2, false);
     assert!(bed.worker.flush_within(PATIENCE));
     let (_, events) = bed.history.from(2, 1);
-    assert_eq!((&*events[0].pins[0], events[0].generation), ("backup", 2));
+    let event = events[0].flow().unwrap();
+    assert_eq!((&*event.pins[0], event.generation), ("backup", 2));
 }
 
 #[test]
@@ -249,7 +280,8 @@ fn packets_whose_events_were_lost_are_reported_at_the_end_at_the_latest() {
     }
     let Bed { kernel, history, worker, .. } = bed;
     assert!(worker.stop(PATIENCE));
-    let reported: u64 = history.from(1, usize::MAX).1.iter().map(|event| event.packets).sum();
+    let reported: u64 =
+        history.from(1, usize::MAX).1.iter().filter_map(|event| Some(event.flow()?.packets)).sum();
     assert_eq!(reported, 9000);
     assert_eq!(kernel.state().kept.len(), 1, "that everything was reported by then is kept");
 }
@@ -268,7 +300,7 @@ fn losses_are_a_problem_with_their_count() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!((found.code, found.subject.as_deref()), (ProblemCode::EventsLost, Some("events")));
-    assert_eq!(bed.worker.losses().kernel(), [1, 0, 0, 0]);
+    assert_eq!(bed.worker.losses().kernel(), [1, 0, 0, 0, 0]);
 }
 
 #[test]

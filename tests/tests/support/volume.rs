@@ -78,6 +78,7 @@ pub(crate) fn target(on: &Cgroup, volume: &Volume, spread: &str) -> CgroupTarget
         devices: volume.devices(),
         spread: u64::from(spread == "cgroup"),
         copied: 1,
+        tagged: 0,
         init_scope: 0,
         slots: vec![0; 64],
     };

@@ -37,17 +37,44 @@ pub(super) struct Outcome {
 /// Boots the kernel, shows each suite's result, and keeps the whole console in `log`. A guest that falls before it began
 /// is booted once more: none of our code ran in it, and emulated processors now and then fall over code that the kernel
 /// changes under them while it boots.
-pub(super) fn run(mut qemu: Command, version: &str, files: &Files<'_>, log: &Path) -> Result<Outcome> {
-    boot_twice(with_guest(&mut qemu, files), version, log)
+pub(super) fn run(qemu: Command, version: &str, guest: &Guest<'_>, log: &Path) -> Result<Outcome> {
+    boot_twice(&mut with_guest(qemu, guest), version, log)
 }
 
-/// What a guest is started from.
-pub(super) struct Files<'a> {
+/// What boots.
+pub(super) struct Guest<'a> {
     pub(super) kernel: &'a Kernel,
     /// Its file system in memory.
     pub(super) initramfs: &'a Path,
     /// A disk that it only reads, where it has one.
     pub(super) disk: Option<&'a Path>,
+    pub(super) machine: Machine,
+}
+
+/// How the machine is emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// As fast as it can be, with two processors.
+    Fast,
+    /// With one processor, whose time stamp counter goes on by one for each instruction.
+    Counted,
+}
+
+impl Machine {
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Fast => &["-accel", "tcg,thread=multi", "-smp", "2"],
+            Self::Counted => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
+        }
+    }
+
+    /// The kernel gives its first process what it does not know of this line as environment.
+    fn kernel_line(self) -> String {
+        match self {
+            Self::Fast => KERNEL_LINE.to_owned(),
+            Self::Counted => format!("{KERNEL_LINE} BORDERGUARD_COUNTED=1"),
+        }
+    }
 }
 
 fn boot_twice(qemu: &mut Command, version: &str, log: &Path) -> Result<Outcome> {
@@ -123,22 +150,25 @@ const PROCESSOR: &str = "Nehalem";
 const KERNEL_LINE: &str =
     "console=ttyS0 panic=-1 oops=panic loglevel=4 mitigations=off init_on_alloc=0 lsm=yama,bpf";
 
-fn with_guest<'a>(qemu: &'a mut Command, files: &Files<'_>) -> &'a mut Command {
-    if let Some(disk) = files.disk {
+fn with_guest(mut qemu: Command, guest: &Guest<'_>) -> Command {
+    let Guest { kernel, initramfs, disk, machine } = guest;
+    if let Some(disk) = disk {
         // A comma in a path is written twice for qemu.
         let disk = disk.to_string_lossy().replace(',', ",,");
         qemu.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,readonly=on"));
     }
-    qemu.args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", "2", "-m", MEMORY])
+    qemu.args(machine.arguments())
+        .args(["-cpu", PROCESSOR, "-m", MEMORY])
         .args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio"])
         .arg("-kernel")
-        .arg(&files.kernel.image)
+        .arg(&kernel.image)
         .arg("-initrd")
-        .arg(files.initramfs)
-        .args(["-append", KERNEL_LINE])
+        .arg(initramfs)
+        .args(["-append", &machine.kernel_line()])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::piped());
+    qemu
 }
 
 /// The suite that runs at present, and what it has printed.

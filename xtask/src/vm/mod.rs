@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use self::{
-    guest::{Files, Outcome},
+    guest::{Guest, Machine, Outcome},
     kernel::Kernel,
     tools::Tools,
 };
@@ -41,6 +41,8 @@ const VERSIONS: [&str; 3] = ["6.1", "6.12", "6.18-rt"];
 /// Suites for a kernel with `PREEMPT_RT` where none are named: what depends on how programs share a CPU.
 /// `kernel_preempt` has verdicts and attachments among it.
 const RT_SUITES: [&str; 3] = ["kernel_load", "kernel_events", "kernel_preempt"];
+/// It counts instructions, in a machine of its own that does.
+const COUNTED: &str = "guest_cost";
 /// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
 const RT_ONLY: &str = "kernel_preempt";
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
@@ -184,6 +186,24 @@ fn on_kernel(
     suites: &[Suite],
     names: &[String],
 ) -> Result<Tally> {
+    let (counted, others): (Vec<Suite>, Vec<Suite>) =
+        suites.iter().cloned().partition(|suite| suite.name == COUNTED);
+    let mut sum = Tally::default();
+    for (machine, suites) in [(Machine::Fast, others), (Machine::Counted, counted)] {
+        if !suites.is_empty() {
+            sum.add(on_machine(machine, (version, kernel), tools, &suites, names)?);
+        }
+    }
+    Ok(sum)
+}
+
+fn on_machine(
+    machine: Machine,
+    (version, kernel): (&str, &Kernel),
+    tools: &Tools,
+    suites: &[Suite],
+    names: &[String],
+) -> Result<Tally> {
     let dir = dir();
     let mut skipped = Vec::new();
     let mut suites = suites.to_vec();
@@ -203,15 +223,14 @@ fn on_kernel(
     if suites.is_empty() {
         return Ok(Tally { skipped: skipped.len() as u64, ..Tally::default() });
     }
-    let initramfs =
-        image::build(kernel, &tools.busybox, &suites, names, &dir.join(format!("{version}-image")))?;
-    let log = dir.join(format!("{version}.log"));
-    let Outcome { release, booted, took, tally } = guest::run(
-        tools.qemu(),
-        version,
-        &Files { kernel, initramfs: &initramfs, disk: disk.as_deref() },
-        &log,
-    )?;
+    let name = match machine {
+        Machine::Fast => version.to_owned(),
+        Machine::Counted => format!("{version}-counted"),
+    };
+    let initramfs = image::build(kernel, &tools.busybox, &suites, names, &dir.join(format!("{name}-image")))?;
+    let log = dir.join(format!("{name}.log"));
+    let guest = Guest { kernel, initramfs: &initramfs, disk: disk.as_deref(), machine };
+    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), version, &guest, &log)?;
     println!(
         "Linux {release}: up after {}, ended after {}, console in {}",
         run::duration(booted),

@@ -4,8 +4,8 @@ use super::super::table::WIDTH;
 use super::*;
 use crate::control::status::{
     BypassAllowStatus, BypassCount, CarrierCgroupStatus, CarrierStatus, DatabaseStatus, HookStatus,
-    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, TotalStatus, UnpinnedSocketStatus, UnpinnedStatus,
-    UntaggedFlowStatus, UntaggedStatus, VerdictStatus, VolumeStatus,
+    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, RelayStatus, TotalStatus, UnpinnedSocketStatus,
+    UnpinnedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus, VolumeStatus,
 };
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
@@ -214,6 +214,9 @@ carriers of volumes
   imap (4711), dovecot.service         /srv/mail-ie  2026-11-23T11:59:00Z
     and 11 more processes
     1,234 files elsewhere have data of them
+    writes elsewhere that were reported: 56
+    handed on: /srv/mail-ie to nginx (812) of nginx.service, by 4711 of
+    dovecot.service, last 2026-11-23T11:59:30Z: reported
 
 pins, packets
   name  home  action  ingress    pass  observe  flag  drop  most bytes to
@@ -386,12 +389,26 @@ fn carriers() -> CarriersStatus {
         ],
         count: 12,
         copies: 1234,
+        copy_events: 56,
         processes: vec![CarrierStatus { volumes: volumes.clone(), since: since.clone(), process }],
         cgroups: vec![CarrierCgroupStatus {
             volumes,
             since,
             cgroup: Some("system.slice/dovecot.service".into()),
             unit: Some("dovecot.service".into()),
+        }],
+        relays: vec![RelayStatus {
+            volumes: vec!["/srv/mail-ie".into()],
+            state: "reported".into(),
+            since: "2026-11-23T11:59:00Z".into(),
+            last: "2026-11-23T11:59:30Z".into(),
+            pid: 812,
+            command: "nginx".into(),
+            cgroup: Some("system.slice/nginx.service".into()),
+            unit: Some("nginx.service".into()),
+            from_pid: 4711,
+            from_cgroup: Some("system.slice/dovecot.service".into()),
+            from_unit: Some("dovecot.service".into()),
         }],
     }
 }

@@ -18,8 +18,8 @@ use super::networks::{nat64, network, v4, v6};
 use super::reference::{Content, Loaded, PlainLayer, PlainPacket};
 use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::{
-    Action, Failsafe, Ingress, InterfacePattern, Mark, Pin, Policy, PortRange, Protocol, Record, Selectors,
-    SentBy, Site, Spread, User, Volume,
+    Action, Failsafe, Ingress, InterfacePattern, Mark, Pin, Policy, PortRange, Protocol, Record, Relays,
+    Selectors, SentBy, Site, Spread, User, Volume,
 };
 use crate::config::{Surroundings, parse};
 use crate::geo::{Address, GeoDb, Info, Runs};
@@ -129,7 +129,7 @@ fn volumes() -> Vec<VolumeFact> {
         ("/srv/b", Spread::Cgroup, 63),
     ];
     let fact = |(path, spread, slot): (&str, _, _)| VolumeFact {
-        volume: Volume { path: path.into(), spread, ignores_copies: false },
+        volume: Volume { path: path.into(), spread, ignores_copies: false, relays: Relays::Tell },
         slot,
     };
     volumes.map(fact).to_vec()
@@ -218,6 +218,8 @@ fn pin() -> impl Strategy<Value = Pin> {
                     volumes,
                     spread,
                     ignores_copies: false,
+                    relays: Relays::Tell,
+                    accept_relays: Vec::new(),
                     marks,
                     direction,
                 };

@@ -8,7 +8,7 @@ use guard_common::abi::MAX_VOLUMES;
 use super::input::VolumeFacts;
 use crate::compile::VolumeFact;
 use crate::config::fingerprint;
-use crate::config::policy::{Policy, Spread, Volume};
+use crate::config::policy::{Policy, Relays, Spread, Volume};
 use crate::kernel::{ObservedSenders, ObservedVolumes, VolumeTarget};
 
 /// What is known of them.
@@ -77,10 +77,13 @@ impl Volumes {
         let spread = spreads.fold(0, |slots, fact| slots | 1 << fact.slot);
         let copied = facts.iter().filter(|fact| !fact.volume.ignores_copies);
         let copied = copied.fold(0, |slots, fact| slots | 1 << fact.slot);
+        let tagged = facts.iter().filter(|fact| fact.volume.relays == Relays::Tag);
+        let tagged = tagged.fold(0, |slots, fact| slots | 1 << fact.slot);
         Some(VolumeTarget {
             devices,
             spread,
             copied,
+            tagged,
             init_scope: mounted.init_scope,
             slots: self.slots.clone(),
         })
@@ -104,7 +107,7 @@ impl Volumes {
 /// The hash that stands for a volume; never 0, which stands for none.
 fn name(volume: &Volume) -> u64 {
     let (path, copies) = (volume.path.as_os_str().as_encoded_bytes(), [u8::from(volume.ignores_copies)]);
-    let text = [path, volume.spread.name().as_bytes(), &copies].join(&0);
+    let text = [path, volume.spread.name().as_bytes(), &copies, volume.relays.name().as_bytes()].join(&0);
     fingerprint(&text).max(1)
 }
 
@@ -166,10 +169,20 @@ mod tests {
 
     #[test]
     fn a_spread_of_its_own_is_a_slot_of_its_own() {
-        let volume = |spread, ignores_copies| Volume { path: "/srv/a".into(), spread, ignores_copies };
-        let names = [(Spread::Cgroup, false), (Spread::Process, false), (Spread::Cgroup, true)];
-        let names = names.map(|(spread, ignores_copies)| name(&volume(spread, ignores_copies)));
-        assert_eq!(std::collections::BTreeSet::from(names).len(), 3);
+        let told = Volume {
+            path: "/srv/a".into(),
+            spread: Spread::Cgroup,
+            ignores_copies: false,
+            relays: Relays::Tell,
+        };
+        let volumes = [
+            Volume { spread: Spread::Process, ..told.clone() },
+            Volume { ignores_copies: true, ..told.clone() },
+            Volume { relays: Relays::Tag, ..told.clone() },
+            told,
+        ];
+        let names = volumes.map(|volume| name(&volume));
+        assert_eq!(std::collections::BTreeSet::from(names).len(), 4);
         let mut volumes = Volumes::begin(Vec::new());
         let policy = policy(&paths(0..2));
         volumes.place(&policy, &policy);
@@ -177,7 +190,8 @@ mod tests {
         let devices = devices.map(|(path, devices)| (path.to_owned(), devices.into_iter().collect()));
         let mounted = VolumeFacts { devices: devices.into(), init_scope: 5, blind: None };
         let target = volumes.target(&policy, &mounted).unwrap();
-        assert_eq!((target.devices, target.spread, target.copied), ([(7, 1), (8, 3)].into(), 3, 3));
+        assert_eq!((target.devices, target.spread), ([(7, 1), (8, 3)].into(), 3));
+        assert_eq!((target.copied, target.tagged), (3, 0));
         assert_eq!(volumes.target(&super::tests::policy(&[]), &mounted), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::MemoryKernel;
 use crate::kernel::{
-    BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, ObservedBypass, ObservedSenders,
+    BypassTarget, CgroupAttachment, CgroupHook, CgroupTarget, ObservedBypass, ObservedRelay, ObservedSenders,
     ObservedVolumes, VolumeTarget,
 };
 
@@ -78,6 +78,11 @@ impl MemoryKernel {
     /// Whether who sends is noted.
     pub(crate) fn notes_senders(&self) -> bool {
         self.state().on_cgroups.senders.is_whole
+    }
+
+    /// Somebody is handed data of volumes by a carrier.
+    pub(crate) fn hand_on(&self, relay: ObservedRelay) {
+        self.state().on_cgroups.volumes.relays.push(relay);
     }
 
     /// What is known of volumes, while carriers are noted.

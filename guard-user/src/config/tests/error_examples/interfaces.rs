@@ -122,6 +122,18 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "bad-choice",
         "ports = [\"tcp/143\"]",
+        "volumes = [\"/srv/mail\"]\nrelays = \"drop\"",
+        "20:10 pin.select.relays: \"drop\" is none of",
+    ),
+    (
+        "accepts-tagged",
+        "ports = [\"tcp/143\"]",
+        "volumes = [\"/srv/mail\"]\nrelays = \"tag\"\naccept_relays = [\"log.slice\"]",
+        "21:17 pin.select.accept_relays: relays are accepted, and by `relays = \"tag\"` they are carriers",
+    ),
+    (
+        "bad-choice",
+        "ports = [\"tcp/143\"]",
         "ports = [\"tcp/143\"]\nsent_by = \"thread\"",
         "20:11 pin.select.sent_by: \"thread\"",
     ),

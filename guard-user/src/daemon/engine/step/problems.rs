@@ -48,7 +48,7 @@ impl Engine {
         self.problems_of_tables(&mut problems, now);
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_bypass(&mut problems, now);
-        self.problems_of_volumes(&mut problems);
+        self.problems_of_volumes(&mut problems, now);
         self.problems_of_failsafe(&mut problems, now);
         let unnoted = self.noting.difference(&self.config.policy);
         problems.extend(unnoted.map(|how| {
@@ -150,7 +150,7 @@ impl Engine {
         }
     }
 
-    fn problems_of_volumes(&self, problems: &mut Vec<Problem>) {
+    fn problems_of_volumes(&self, problems: &mut Vec<Problem>, now: Clocks) {
         let facts = self.noting.facts.as_ref().filter(|facts| facts.volumes.blind.is_none());
         let absent = |path: &Path| {
             facts.is_some_and(|facts| facts.volumes.devices.get(path).is_some_and(BTreeSet::is_empty))
@@ -168,6 +168,19 @@ impl Engine {
                  sender counts as one, of all volumes"
             );
             problems.push(Problem::new(ProblemCode::CarriersFull, message));
+        }
+        // What is said of one stays the same while it is there, so that the log has it once.
+        for relay in self.relays(now) {
+            let volumes = self.volumes_told_of(relay);
+            if !volumes.is_empty() {
+                let by = relay.from_cgroup.as_deref().unwrap_or("the root cgroup, or one that is gone");
+                let at = relay.cgroup.as_deref().unwrap_or("the root cgroup, or one that is gone");
+                let message = format!(
+                    "a process of {at} was handed data of {} by a carrier of {by}, and what it sends is not the pin's",
+                    volumes.join(", ")
+                );
+                problems.push(Problem::of(ProblemCode::Relay, relay.command(), message));
+            }
         }
     }
 

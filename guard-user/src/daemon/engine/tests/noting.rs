@@ -1,6 +1,7 @@
 //! Who makes and uses sockets: noted where the config says so, told while it is not, and noted again.
 
 use guard_common::abi::failsafe::minute_at;
+use guard_common::abi::{Relay, RelayKey};
 
 use super::super::noting::wants_senders;
 use super::super::{Input, NotingFacts};
@@ -9,8 +10,8 @@ use super::world::World;
 use crate::control::protocol::Request;
 use crate::daemon::runtime;
 use crate::health::ProblemCode;
-use crate::kernel::CgroupHook;
 use crate::kernel::memory::Operation;
+use crate::kernel::{CgroupHook, ObservedRelay};
 
 /// What the world's log has where sockets that were open already were to be named.
 pub(super) const NAMED: &str = "open sockets are named";
@@ -202,4 +203,48 @@ fn carriers_are_noted_while_a_pin_selects_a_volume() {
     assert_eq!(world.problems(), vec![]);
     reload(&mut world, VOLUMES);
     assert_eq!(world.kernel.noted_volumes().unwrap().slots, more.slots);
+}
+
+#[test]
+fn who_is_handed_data_by_a_carrier_is_a_problem_until_it_is_answered() {
+    let mut world = World::new(VOLUMES, &["eth0"]);
+    world.settle();
+    let handed = |volumes, command: &[u8], cgroup: &str| {
+        let mut key = RelayKey::default();
+        key.command[..command.len()].copy_from_slice(command);
+        let relay = Relay { volumes, process: 7, from: 8, ..Relay::default() };
+        let cgroup = Some(cgroup.to_owned()).filter(|it| !it.is_empty());
+        ObservedRelay { key, relay, cgroup, from_cgroup: Some("db.slice/db.service".to_owned()) }
+    };
+    // Both volumes, one that the config does not name, and in no cgroup that is there.
+    world.kernel.hand_on(handed(0b11, b"proxy", "web.slice/proxy.service"));
+    world.kernel.hand_on(handed(1 << 40, b"other", "web.slice"));
+    world.kernel.hand_on(handed(0b1, b"gone", ""));
+    world.rest();
+    let relays = |world: &mut World| {
+        let problems = world.problems().into_iter().filter(|problem| problem.code == ProblemCode::Relay);
+        let told = problems.map(|problem| problem.subject.unwrap()).collect::<Vec<_>>();
+        let shown = world.status().carriers.relays;
+        (told, shown.into_iter().map(|relay| (relay.command, relay.state)).collect::<Vec<_>>())
+    };
+    let state = |command: &str, state: &str| (command.to_owned(), state.to_owned());
+    let shown = vec![state("proxy", "reported"), state("gone", "reported")];
+    assert_eq!(relays(&mut world), (vec!["gone".to_owned(), "proxy".to_owned()], shown));
+    let message =
+        world.problems().into_iter().find(|it| it.subject.as_deref() == Some("proxy")).unwrap().message;
+    for part in ["web.slice/proxy.service", "db.slice/db.service", "/proc, /srv/absent-volume"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // One whose cgroup is not known can't be accepted.
+    reload(&mut world, format!("{VOLUMES}accept_relays = [\"web.slice\"]\n").leak());
+    let shown = vec![state("proxy", "accepted"), state("gone", "reported")];
+    assert_eq!(relays(&mut world), (vec!["gone".to_owned()], shown));
+    // A carrier is nobody who is told of, and has slots of its own.
+    reload(&mut world, format!("{VOLUMES}relays = \"tag\"\n").leak());
+    assert_eq!(relays(&mut world), (vec![], vec![]));
+    let tagged = world.kernel.noted_volumes().unwrap().tagged;
+    assert_eq!(tagged.count_ones(), 2);
+    world.kernel.hand_on(handed(tagged, b"proxy", "web.slice/proxy.service"));
+    world.rest();
+    assert_eq!(relays(&mut world), (vec![], vec![state("proxy", "carrier")]));
 }
