@@ -36,9 +36,20 @@ impl Engine {
             Ok(prepared) => {
                 self.config.databases.refused = None;
                 self.config.databases.waits = prepared.database_waits;
+                self.nothing_to_accept();
                 self.load_once_more();
             }
             Err(failure) => self.databases_failed(failure),
+        }
+    }
+
+    /// Answers those who said yes to databases that are live already: a reload took them meanwhile.
+    fn nothing_to_accept(&mut self) {
+        let (generation, source) = (self.publishing.generation(), &self.config.database.source);
+        let message = format!("the geo databases are live already: {source}");
+        for (ticket, _) in std::mem::take(&mut self.config.databases.accepting) {
+            let message = message.clone();
+            self.answer(ticket, Response::Done { message, generation, exemptions: Vec::new() });
         }
     }
 
