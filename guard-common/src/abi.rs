@@ -50,6 +50,9 @@ pub const MAX_PEERS: usize = 4096;
 pub const MAX_PORTS: usize = 1024;
 /// Interfaces that selectors name.
 pub const MAX_INTERFACES: usize = 256;
+
+/// [`PolicyTable::loop_len`] where every interface counts as one that loops back.
+pub const EVERY_LOOP: u32 = u32::MAX;
 /// Cgroups that selectors name.
 pub const MAX_CGROUPS: usize = 256;
 /// Users that selectors name.
@@ -418,7 +421,7 @@ pub struct PolicyTable {
     pub nat64: [Nat64; MAX_NAT64],
     /// NAT64 prefixes in use.
     pub nat64_len: u32,
-    /// Interfaces in use that loop back.
+    /// Interfaces in use that loop back; [`EVERY_LOOP`] where there are more than fit, and every interface counts as one.
     pub loop_len: u32,
     /// Indexes of interfaces that loop back, sorted: what comes in by them may have been sent there by a process of this
     /// host. The loopback interface is known without this.

@@ -24,8 +24,13 @@ pub fn of(policy: &Policy, host: &Reachable, cgroups: &BTreeMap<u64, String>) ->
         let select = &way.select;
         !select.has_sources() || select.from_host || select.sources.iter().any(|it| it.contains(address))
     };
-    let is_known = |address: &IpAddr| policy.pins.iter().any(|way| from(way, *address));
+    // A way without addresses says nothing of them.
+    let by_address: Vec<&Pin> = policy.pins.iter().filter(|way| way.select.has_sources()).collect();
+    let is_known = |it: &IpAddr| by_address.is_empty() || by_address.iter().any(|way| from(way, *it));
     let addresses = host.addresses.iter().filter(|it| !is_known(it)).map(ToString::to_string).collect();
+    let mut may_be_of: Vec<String> =
+        policy.pins.iter().filter(|way| is_unforeseen(way)).map(|way| way.name.clone()).collect();
+    may_be_of.dedup();
     let mut sockets = BTreeSet::new();
     for socket in &host.sockets {
         let cgroup = cgroups.get(&socket.cgroup).map(String::as_str);
@@ -50,7 +55,7 @@ pub fn of(policy: &Policy, host: &Reachable, cgroups: &BTreeMap<u64, String>) ->
             });
         }
     }
-    UnpinnedStatus { addresses, sockets: sockets.into_iter().collect() }
+    UnpinnedStatus { addresses, sockets: sockets.into_iter().collect(), may_be_of }
 }
 
 const fn protocol(socket: &Listening) -> Protocol {
@@ -74,6 +79,12 @@ fn addresses_of(socket: &Listening, host: &Reachable) -> Vec<IpAddr> {
     }
 }
 
+/// Whether nobody can tell before what served by this host a way matches.
+fn is_unforeseen(way: &Pin) -> bool {
+    let select = &way.select;
+    !select.volumes.is_empty() || !select.interfaces.is_empty() || !select.marks.is_empty()
+}
+
 /// Whether a way in which a pin is known may match what a socket sends, whatever its address.
 fn may_serve(way: &Pin, socket: &Listening, cgroup: Option<&str>) -> bool {
     let select = &way.select;
@@ -93,18 +104,25 @@ fn may_serve(way: &Pin, socket: &Listening, cgroup: Option<&str>) -> bool {
 /// What is unpinned, as sentences; none where all is known.
 #[must_use]
 pub fn sentences(unpinned: &UnpinnedStatus) -> Vec<String> {
-    let UnpinnedStatus { addresses, sockets } = unpinned;
+    let UnpinnedStatus { addresses, sockets, may_be_of } = unpinned;
     let mut said = Vec::new();
     if !addresses.is_empty() {
-        said.push(format!("addresses that no pin knows: {}", few(addresses.iter().cloned())));
+        said.push(format!("addresses that no pin has among its sources: {}", few(addresses.iter().cloned())));
     }
     if !sockets.is_empty() {
         let socket = |it: &UnpinnedSocketStatus| {
             let at = it.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
-            let who = it.unit.clone().unwrap_or_else(|| format!("user {}", it.uid));
+            let who =
+                it.unit.clone().or_else(|| it.cgroup.clone()).unwrap_or_else(|| format!("user {}", it.uid));
             format!("{}/{}{at} ({who})", it.protocol, it.port)
         };
         said.push(format!("served, and known to no pin: {}", few(sockets.iter().map(socket))));
+    }
+    if !may_be_of.is_empty() {
+        said.push(format!(
+            "what else is served may be of {}, by volumes, interfaces or marks: it is not listed",
+            few(may_be_of.iter().cloned())
+        ));
     }
     said
 }
@@ -157,7 +175,7 @@ mod tests {
         assert_eq!(
             told(one),
             [
-                "addresses that no pin knows: 192.0.2.11, 2001:db8::1".to_owned(),
+                "addresses that no pin has among its sources: 192.0.2.11, 2001:db8::1".to_owned(),
                 format!(
                     "{all}{ssh}, tcp/143 at 192.0.2.11 (imap.service), tcp/143 at 2001:db8::1 (imap.service), {udp}"
                 ),
@@ -172,13 +190,20 @@ mod tests {
         assert_eq!(told(opened), [format!("{all}{ssh}, tcp/143 (imap.service)")]);
         // Nobody can tell what these match.
         let volume = "select.volumes = [\"/srv/mail\"]\n";
-        assert_eq!(told(volume), Vec::<String>::new());
+        assert_eq!(
+            told(volume),
+            ["what else is served may be of mail, by volumes, interfaces or marks: it is not listed"]
+        );
+        // A way by ports says nothing of addresses.
+        let two =
+            "[[pin.select]]\nsources = [\"192.0.2.10/32\"]\n[[pin.select]]\nremote_ports = [\"tcp/2380\"]\n";
+        assert_eq!(told(two)[0], "addresses that no pin has among its sources: 192.0.2.11, 2001:db8::1");
     }
 
     #[test]
     fn of_many_a_few_are_told() {
         let addresses = (0..20).map(|it| format!("192.0.2.{it}")).collect();
-        let told = sentences(&UnpinnedStatus { addresses, sockets: Vec::new() });
+        let told = sentences(&UnpinnedStatus { addresses, ..Default::default() });
         assert!(told[0].ends_with("192.0.2.11 and 8 more (--json has them)"), "{told:?}");
     }
 }

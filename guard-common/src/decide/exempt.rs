@@ -70,7 +70,8 @@ pub fn exempt<T: Tables, R: Trace>(
     }
     let last = charged as u16;
     for _ in 0..MAX_SHARING {
-        if hook as u8 == Hook::Egress as u8 && charged as u16 != 0 {
+        // What a guarded interface below charges has no bytes here.
+        if hook as u8 == Hook::Egress as u8 && charged as u16 != 0 && wanted.bytes != 0 {
             match open {
                 0 => tables.book(charged as u16 - 1, wanted.bytes),
                 _ => tables.refund(charged as u16 - 1, wanted.bytes),

@@ -183,7 +183,7 @@ pub(super) fn made_here<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O)
     }
     let by = origin.ingress_ifindex();
     let is_own = mask_if_equal(u64::from(by), 0) | mask_if_equal(u64::from(by), LOOPBACK);
-    if is_own != 0 {
+    if is_own != 0 || policy.loop_len == abi::EVERY_LOOP {
         return policy.from_host;
     }
     policy.from_host & nonzero_mask(place_of(&policy.loops, policy.loop_len, by))

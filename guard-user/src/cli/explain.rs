@@ -157,6 +157,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             if let Some(name) = unguarded {
                 explained.steps.insert(0, Step { step: "guard", says: words_of_unguarded(name) });
             }
+            if let Some(name) = args.in_iface.as_deref().filter(|name| !explainer.has_interface(name)) {
+                explained.steps.insert(0, Step { step: "guard", says: words_of_absent(name) });
+            }
             tell(&explained, args.json, out)?;
             // An exemption that could not be looked at might let it pass.
             let may_be_exempt = explainer.has_unread_exemptions() && explained.is_forbidden();
@@ -164,6 +167,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         }
         _ => Err(CliError::bad_input("nothing to explain: give --from and --to, or --pcap").into()),
     }
+}
+
+fn words_of_absent(name: &str) -> String {
+    format!(
+        "this host has no interface {name}: whether a process of the host could send by it is not known, and its name alone is"
+    )
 }
 
 fn words_of_unguarded(name: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guard_common::abi::PolicyTable;
+use guard_common::abi::{EVERY_LOOP, PolicyTable};
 
 use super::classes::{Name, bits_where};
 use super::{CompileError, HostFacts, InterfaceFact};
@@ -34,23 +34,16 @@ pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> R
         (*place, *set) = (index, pins);
     }
     fill_above(table, host);
-    fill_loops(table, host)
+    fill_loops(table, host);
+    Ok(())
 }
 
-const LOOPS: Name = Name {
-    table: "the interfaces by which the host's own packets may come in",
-    hint: "name the host's addresses in pin.select.sources in the place of \"host\"",
-};
-
-/// The loopback interface is known without it, `guard_common::decide`.
-fn fill_loops(table: &mut PolicyTable, host: &HostFacts) -> Result<(), CompileError> {
+/// The loopback interface is known without it, `guard_common::decide`. Where there are more than fit, what comes in by any
+/// interface counts as the host's: a table that can't be made would leave the one before live.
+fn fill_loops(table: &mut PolicyTable, host: &HostFacts) {
     let loops = indexes_where(host, |fact| table.from_host != 0 && fact.loops_back);
-    if loops.len() > table.loops.len() {
-        return Err(LOOPS.full(loops.len(), table.loops.len()));
-    }
-    table.loop_len = loops.len() as u32;
+    table.loop_len = if loops.len() > table.loops.len() { EVERY_LOOP } else { loops.len() as u32 };
     table.loops.iter_mut().zip(loops).for_each(|(place, index)| *place = index);
-    Ok(())
 }
 
 /// Those for which there is no room are charged by each interface that a packet leaves by: more than once, and never less.

@@ -62,6 +62,9 @@ pub trait HostView {
     /// The first and the last port that the kernel gives to a connection that is opened; `None` where that is not known.
     fn ephemeral_ports(&self) -> Option<(u16, u16)>;
 
+    /// Whether it forwards packets.
+    fn forwards(&self) -> bool;
+
     /// Every network interface; `None` where they can't be listed.
     fn interfaces(&self) -> Option<Vec<SeenInterface>>;
 }
@@ -208,6 +211,9 @@ pub(super) fn find_warnings(
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
     }
+    if host.forwards() {
+        look_at_forwarding(raw, policy, sink);
+    }
     if let Some(ephemeral) = host.ephemeral_ports() {
         look_at_ports(raw, policy, ephemeral, sink);
     }
@@ -240,6 +246,15 @@ fn look_at_cgroups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut S
             let kind = WarningKind::CgroupMissing { cgroup: cgroup.clone() };
             sink.warn(item.span().start, field, kind);
         }
+    }
+}
+
+/// Looks for pins that go by the host where that forwards: what a process sends to itself by way of another network namespace
+/// comes back as another's.
+fn look_at_forwarding(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
+    for ((_, raw), pin) in raw.ways().zip(&policy.pins).filter(|(_, pin)| pin.select.from_host) {
+        let at = raw.sources.as_ref().map_or(raw.at, |list| list.at);
+        sink.warn(at, "pin.select.sources", WarningKind::HostForwards { pin: pin.name.clone() });
     }
 }
 

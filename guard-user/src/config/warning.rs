@@ -74,6 +74,16 @@ pub enum WarningKind {
         /// The last one.
         last: u16,
     },
+    /// A pin goes by the host, which forwards packets too.
+    #[error(
+        "the pin {} goes by the host, which forwards packets: what a process sends by way of another network namespace of the \
+         host, such as an overlay network of containers, comes back as another's and is of no pin",
+        quoted(pin)
+    )]
+    HostForwards {
+        /// The pin.
+        pin: String,
+    },
     /// Every country is permitted.
     #[error("the pin {} permits every country, so that only the marks are left to forbid", quoted(pin))]
     PermitsEverything {
@@ -337,6 +347,10 @@ impl WarningKind {
                  else connections of others count as the pin's"
                     .into()
             }
+            Self::HostForwards { .. } => {
+                "add a [[pin.select]] with the interfaces by which containers' packets come in, or have no containers here"
+                    .into()
+            }
             Self::PermitsEverything { .. } => {
                 "permit only what the data may reach, or take the pin out".into()
             }
@@ -433,6 +447,7 @@ impl WarningKind {
             Self::OneDirection { .. } => "one-direction",
             Self::IngressDirection { .. } => "ingress-direction",
             Self::EphemeralPorts { .. } => "ephemeral-ports",
+            Self::HostForwards { .. } => "host-forwards",
             Self::PermitsEverything { .. } => "permits-everything",
             Self::PermitsUnknown { .. } => "permits-unknown",
             Self::PrivateInNoSite { .. } => "private-in-no-site",

@@ -43,8 +43,7 @@ pub struct Status {
     pub unplaced: UnplacedStatus,
     /// Egress that no pin tags, and that could go beyond its link.
     pub untagged: UntaggedStatus,
-    /// By what this host can be reached and that no pin knows; null where it can't be listed. A pin by volumes, interfaces or
-    /// marks may know whatever is served.
+    /// By what this host can be reached and that no pin knows; null where it can't be listed.
     pub unpinned: Option<UnpinnedStatus>,
     /// The pins, in the order of the config.
     pub pins: Vec<PinStatus>,
@@ -253,11 +252,14 @@ pub struct UnplacedStatus {
 /// By what this host can be reached and that no pin knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpinnedStatus {
-    /// Its addresses, but for those of the loopback and of the link's scope.
+    /// Its addresses that no pin has among its sources, where any pin goes by sources; not those of the loopback and of the link's
+    /// scope.
     pub addresses: Vec<String>,
     /// Its sockets that wait for others: of TCP those that listen, of UDP those without a peer, but for ports that the kernel
     /// chooses (`net.ipv4.ip_local_port_range`).
     pub sockets: Vec<UnpinnedSocketStatus>,
+    /// The pins that go by volumes, interfaces or marks: whatever is served may be theirs, so that it is not listed.
+    pub may_be_of: Vec<String>,
 }
 
 /// A socket that waits for others.

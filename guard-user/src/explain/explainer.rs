@@ -151,7 +151,6 @@ impl Explainer {
     /// Whether this host has the interfaces that the tables were compiled for, if any.
     #[must_use]
     pub fn interface_exists(&self) -> bool {
-        let is_there = |fact: &InterfaceFact| ![ABSENT_INTERFACE, ABSENT_CAME_IN_BY].contains(&fact.index);
         self.facts.interfaces.iter().all(is_there)
     }
 
@@ -179,6 +178,12 @@ impl Explainer {
         }
     }
 
+    /// Whether this host has an interface of this name, where the tables were compiled for one.
+    #[must_use]
+    pub fn has_interface(&self, name: &str) -> bool {
+        self.interface(name).is_some_and(is_there)
+    }
+
     /// What is known of the interface of this name.
     pub(super) fn interface(&self, name: &str) -> Option<&InterfaceFact> {
         self.facts.interfaces.iter().find(|fact| fact.names.first().is_some_and(|known| known == name))
@@ -203,6 +208,10 @@ impl Explainer {
         let named = self.exemptions.iter().find(|named| named.kernel.slot == slot);
         named.map_or_else(|| format!("slot {slot}"), |named| named.id.clone())
     }
+}
+
+fn is_there(fact: &InterfaceFact) -> bool {
+    ![ABSENT_INTERFACE, ABSENT_CAME_IN_BY].contains(&fact.index)
 }
 
 /// The interface of this name by which a packet leaves, with nothing below it.

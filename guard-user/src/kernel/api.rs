@@ -73,8 +73,8 @@ pub struct ObservedInterface {
     /// Whether what comes in by it may have been sent there by a process of this host: the loopback interface, a tunnel whose
     /// packets end at this host, a pair of which both ends are here, and what lies above such a one.
     pub loops_back: bool,
-    /// The numbers of the interfaces directly below it by which all that leaves by it leaves, as it is: what a VLAN or macvlan is
-    /// made on, the members of a bond. Empty for others: a bridge's ports may get copies, and a tunnel's packets are others.
+    /// The numbers of the interfaces directly below it by which all that leaves by it leaves, as it is: what a VLAN is made on,
+    /// or a macvlan that is not in bridge mode, and the members of a bond. Empty for others: a bridge's ports may get copies, and a tunnel's packets are others.
     pub leaves_by: Vec<u32>,
     /// Whether a unicast route of any table but the local one leads out by it. Routes to link-local and multicast
     /// addresses alone do not count, for every interface with IPv6 has them.

@@ -303,7 +303,9 @@ pub enum KernelError {
         interface: String,
     },
     /// A kept link that is still on an interface is not forgotten.
-    #[error("the link of {entry} is on an interface of another network namespace, and guards it there")]
+    #[error(
+        "the link of {entry} can't be forgotten: it is not on an interface of this network namespace, and may guard one of another"
+    )]
     StillAttached {
         /// The entry in bpffs.
         entry: String,
@@ -372,7 +374,7 @@ pub(super) fn refused(interface: &str, hook: Hook, how: &str, source: io::Error)
         (_, Some(libc::ENODEV)) => ". The interface is gone",
         (Hook::Ingress, Some(libc::EBUSY | libc::EEXIST)) => {
             ". Another XDP program is there (take it off: `ip link set dev INTERFACE xdp off`), or one is at an interface \
-             above it that was guarded before (guard that one alone, or start anew: what is below comes first)"
+             above it that was guarded before (guard that one alone, or `borderguard detach` and start anew: what is below comes first)"
         }
         (Hook::Ingress, _) => ". Leave ingress off on this interface, or give it a driver with XDP",
         (Hook::Egress, Some(libc::EEXIST | libc::EBUSY)) => {

@@ -74,7 +74,9 @@ impl Reachable {
             let is_chosen = |(first, last): (u16, u16)| (first..=last).contains(&it.local.port());
             it.transport == Transport::Udp && ephemeral.is_some_and(is_chosen)
         };
-        sockets.retain(|it| leaves_the_link(it.local.ip()) && it.local.port() != 0 && !is_client(it));
+        // One that is bound to a multicast address answers from another one.
+        let is_outside = |it: &Listening| it.local.ip().is_multicast() || leaves_the_link(it.local.ip());
+        sockets.retain(|it| is_outside(it) && it.local.port() != 0 && !is_client(it));
         Ok(Self { addresses, sockets })
     }
 }

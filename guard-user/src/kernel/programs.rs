@@ -41,7 +41,10 @@ impl Programs {
                 Ok(program) => {
                     let is_ours = is_ours(&program, control);
                     let is_of_another_guard = !is_ours && is_of_another_guard(&program);
-                    let name = program.name_as_str().filter(|name| !name.is_empty()).unwrap_or("unnamed");
+                    let name = program
+                        .name_as_str()
+                        .filter(|name| !name.is_empty())
+                        .unwrap_or("a program without a name");
                     known.insert(
                         program.id(),
                         Program { name: name.to_owned(), is_ours, is_of_another_guard },

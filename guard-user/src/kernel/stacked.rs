@@ -18,6 +18,9 @@ const VXLAN_LINK: u16 = 3;
 /// `IFLA_BOND_MODE` (linux/if_link.h) and `BOND_MODE_BROADCAST` (linux/if_bonding.h).
 const BOND_MODE: u16 = 1;
 const BOND_MODE_BROADCAST: u8 = 3;
+/// `IFLA_MACVLAN_MODE` and `MACVLAN_MODE_BRIDGE` (linux/if_link.h).
+const MACVLAN_MODE: u16 = 1;
+const MACVLAN_MODE_BRIDGE: u32 = 4;
 /// Kinds whose `IFLA_LINK` is the other end of a pair, and nothing below.
 const PAIRS: [&[u8]; 3] = [b"veth", b"netkit", b"vxcan"];
 /// Kinds of tunnels without keys: an ordinary datagram, or a raw packet, to the host's own end of one comes in by it as
@@ -93,7 +96,13 @@ impl Stacked {
             self.link = made_on.filter(|link| *link != 0).or(self.link);
         }
         self.passing = match kind {
-            b"vlan" | b"macvlan" => Passing::ByLink,
+            b"vlan" => Passing::ByLink,
+            // In bridge mode what goes to another one on the same interface does not pass that.
+            b"macvlan"
+                if of_data(MACVLAN_MODE).and_then(number).is_some_and(|it| it != MACVLAN_MODE_BRIDGE) =>
+            {
+                Passing::ByLink
+            }
             // In broadcast mode each member gets a copy.
             b"bond" if of_data(BOND_MODE).is_some_and(|mode| mode != [BOND_MODE_BROADCAST]) => {
                 Passing::ByOnePart
@@ -254,6 +263,13 @@ mod tests {
             (passing(b"vlan\0", None), passing(b"bond\0", Some(1))),
             (Passing::ByLink, Passing::ByOnePart)
         );
+        let macvlan = |mode: u32| {
+            let mode = attribute(MACVLAN_MODE, &mode.to_ne_bytes());
+            let mut read = Stacked::default();
+            read.take(LINKINFO, &[attribute(INFO_KIND, b"macvlan\0"), attribute(INFO_DATA, &mode)].concat());
+            read.passing
+        };
+        assert_eq!((macvlan(1), macvlan(4)), (Passing::ByLink, Passing::Other));
         for (kind, data) in [(&b"bond\0"[..], Some(3)), (b"bond\0", None), (b"bridge\0", None)] {
             assert_eq!(passing(kind, data), Passing::Other);
         }

@@ -222,6 +222,11 @@ impl HostView for ThisHost {
         ephemeral_ports()
     }
 
+    fn forwards(&self) -> bool {
+        let is_on = |key: &str| fs::read_to_string(key).is_ok_and(|text| text.trim() != "0");
+        is_on("/proc/sys/net/ipv4/ip_forward") || is_on("/proc/sys/net/ipv6/conf/all/forwarding")
+    }
+
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {
         let Ok(interfaces) = Interface::all() else {
             self.unseen.borrow_mut().insert("host.interfaces");

@@ -94,6 +94,7 @@ fn status() -> Status {
         unpinned: Some(UnpinnedStatus {
             addresses: vec!["198.51.100.7".into()],
             sockets: vec![UnpinnedSocketStatus { protocol: "tcp".into(), port: 22, ..Default::default() }],
+            may_be_of: vec!["mail".into()],
         }),
         bypass: BypassStatus {
             refused: true,
@@ -229,8 +230,10 @@ egress without a pin: US 1.2 MiB, IE 180 B
   203.0.113.30  US     to tcp/2380  eth0       1.2 MiB  etcd (811) of etcd
       cgroup: system.slice/etcd.service
 
-addresses that no pin knows: 198.51.100.7
+addresses that no pin has among its sources: 198.51.100.7
 served, and known to no pin: tcp/22 (user 0)
+what else is served may be of mail, by volumes, interfaces or marks: it is not
+    listed
 
 totals
   hook    verdict  reason     packets    bytes

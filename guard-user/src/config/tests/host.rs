@@ -25,12 +25,13 @@ pub(super) const ERRORS: [&str; 8] = [
 ];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 14] = [
+pub(super) const WARNINGS: [&str; 15] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
     "ephemeral-ports",
     "group-unresolved",
+    "host-forwards",
     "interface-missing",
     "interface-unguarded",
     "interface-unread",
@@ -64,6 +65,7 @@ enum Wrong {
     User,
     Sender,
     Ports,
+    Forwards,
     Carrier,
     NoVolume,
     PartVolume,
@@ -153,6 +155,10 @@ impl HostView for Wrong {
 
     fn ephemeral_ports(&self) -> Option<(u16, u16)> {
         (*self == Self::Ports).then_some((32768, 60999))
+    }
+
+    fn forwards(&self) -> bool {
+        *self == Self::Forwards
     }
 
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {
@@ -320,6 +326,14 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             ],
         ),
         (
+            Wrong::Forwards,
+            "sources = [\"192.0.2.10/32\"]",
+            "sources = [\"host\"]",
+            &[
+                "host-forwards 18:11 pin.select.sources: the pin \"mail\" goes by the host, which forwards packets: what a",
+            ],
+        ),
+        (
             Wrong::Carrier,
             "ports = [\"tcp/143\"]",
             "volumes = [\"/srv/mail\"]",
@@ -449,6 +463,9 @@ fn sites_are_held_against_the_database_of_the_host() {
         }
         fn ephemeral_ports(&self) -> Option<(u16, u16)> {
             None
+        }
+        fn forwards(&self) -> bool {
+            false
         }
         fn carrier_fault(&self) -> Option<String> {
             None

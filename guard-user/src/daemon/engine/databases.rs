@@ -20,3 +20,11 @@ pub(super) struct Databases {
     /// What waits for a yes.
     pub(super) waits: Option<String>,
 }
+
+impl Databases {
+    /// What somebody said yes to is to be read once more, when what is on its way is done.
+    pub(super) fn accept_again(&mut self) {
+        self.again |= !self.accepting.is_empty();
+        self.late.append(&mut self.accepting);
+    }
+}

@@ -168,13 +168,14 @@ impl Interfaces {
     }
 
     /// What a policy's tables need of the interfaces; `None` before the first look.
-    pub(super) fn facts(&self, needs: NeedsInterfaces) -> Option<Vec<InterfaceFact>> {
+    pub(super) fn facts(&self, policy: &Policy) -> Option<Vec<InterfaceFact>> {
+        let needs = NeedsInterfaces::of(policy);
         let all = self.observed.as_ref()?.interfaces.iter();
         let fact = |it: &ObservedInterface| {
             let names = || std::iter::once(&it.interface.name).chain(&it.below).cloned().collect();
             let is_all = needs == NeedsInterfaces::All;
             let loops_back = it.loops_back && needs != NeedsInterfaces::Nothing;
-            let is_counted_below = self.is_counted_below(it);
+            let is_counted_below = self.is_counted_below(it, policy);
             (is_all || loops_back || is_counted_below).then(|| InterfaceFact {
                 index: it.interface.index,
                 names: if is_all { names() } else { Vec::new() },
@@ -185,11 +186,13 @@ impl Interfaces {
         Some(all.filter_map(fact).collect())
     }
 
-    /// Whether all that leaves by an interface leaves the host by guarded ones below it, as of the last look.
-    fn is_counted_below(&self, it: &ObservedInterface) -> bool {
+    /// Whether all that leaves by an interface leaves the host by guarded ones below it, as of the last look. One that the policy
+    /// does not name is let go when it is live.
+    fn is_counted_below(&self, it: &ObservedInterface, policy: &Policy) -> bool {
         let all = self.observed.iter().flat_map(|observed| &observed.interfaces);
-        let is_guarded =
-            |lower: &u32| all.clone().any(|it| it.interface.index == *lower && it.at(Hook::Egress).is_some());
+        let stays =
+            |it: &ObservedInterface| it.at(Hook::Egress).is_some() && policy.guards(&it.interface.name);
+        let is_guarded = |lower: &u32| all.clone().any(|it| it.interface.index == *lower && stays(it));
         !it.leaves_by.is_empty() && it.leaves_by.iter().all(is_guarded)
     }
 

@@ -41,6 +41,10 @@ impl Engine {
         }
         match result {
             Ok(prepared) => {
+                // Databases that somebody said yes to, and that were to be live, are not in this one.
+                if self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_of_databases) {
+                    self.config.databases.accept_again();
+                }
                 self.take_up(*prepared, true);
             }
             Err(failure) => self.config_refused(failure),

@@ -17,11 +17,15 @@ use crate::exemption::Clocks;
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
     pub(super) fn wanted_basis(&self, now: Clocks) -> Option<Basis> {
-        let needs = NeedsInterfaces::of(self.config.wanted());
-        let interfaces = match self.interfaces.facts(needs) {
+        let policy = self.config.wanted();
+        let interfaces = match self.interfaces.facts(policy) {
             Some(interfaces) => interfaces,
             // What closes does not wait for a look that fails, where no pin is about interfaces.
-            None if self.interfaces.blind.is_some() && needs != NeedsInterfaces::All => Vec::new(),
+            None if self.interfaces.blind.is_some()
+                && NeedsInterfaces::of(policy) != NeedsInterfaces::All =>
+            {
+                Vec::new()
+            }
             None => return None,
         };
         let exemptions = match self.ending.closes_exemptions() {

@@ -2,6 +2,7 @@
 
 use super::inputs::{BY_PORT, CONFIG};
 use super::world::World;
+use crate::control::protocol::Request;
 use crate::daemon::engine::Input;
 
 #[test]
@@ -49,6 +50,15 @@ fn what_leaves_by_guarded_interfaces_below_is_counted_there_as_long_as_all_are_g
         let live = world.engine.publishing.live().unwrap();
         live.facts.interfaces.iter().filter(|it| it.is_counted_below).map(|it| it.index).collect::<Vec<_>>()
     };
+    assert_eq!(above(&world), [upper]);
+    // What a reload lets go is charged above from the moment on in which it is live.
+    world.config = String::leak(CONFIG.replace("[\"eth*\"]", "[\"eth0\", \"eth1\", \"bond0\"]"));
+    world.ask(Request::Reload {});
+    world.settle();
+    assert_eq!(above(&world), [0; 0]);
+    world.config = CONFIG;
+    world.ask(Request::Reload {});
+    world.settle();
     assert_eq!(above(&world), [upper]);
     // One that nobody guards.
     let other = world.kernel.add("port0");
