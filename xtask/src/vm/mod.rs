@@ -43,6 +43,14 @@ const VERSIONS: [&str; 3] = ["6.1", "6.12", "6.18-rt"];
 const RT_SUITES: [&str; 3] = ["kernel_load", "kernel_events", "kernel_preempt"];
 /// It counts instructions, in a machine of its own that does.
 const COUNTED: &str = "guest_cost";
+/// What one kernel shows for both where nothing is named.
+const ON_ONE: [&str; 2] = [COUNTED, "guest_bonds"];
+/// Suites that try all once by BPF LSM and once by tracing programs, which takes minutes: where nothing is named, a kernel
+/// tries one of the two.
+const BY_BOTH: [&str; 2] = ["guest_copies", "guest_relays"];
+/// How their tests by tracing programs begin, and those by BPF LSM.
+const BY_TRACING: &str = "without_bpf_lsm";
+const BY_LSM: [&str; 2] = ["a_carrier_that_writes", "who_is_handed"];
 /// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
 const RT_ONLY: &str = "kernel_preempt";
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
@@ -50,8 +58,8 @@ const RT_ONLY: &str = "kernel_preempt";
 const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
 /// Test files of this kind run there when they are named.
 const DAEMON: &str = "e2e_";
-/// The kernel on which real services run, by volume: they are slow to start there.
-const SERVICES_ON: &str = "6.12";
+/// The kernel on which real services run, by volume, and what one kernel shows for all.
+const ONE: &str = "6.12";
 
 /// Run the kernel suites on Debian's 6.1, 6.12 and real-time 6.18 kernels, in an emulated machine
 ///
@@ -85,7 +93,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     let kernels: Vec<(&str, Result<Kernel>)> =
         versions.map(|version| (version, Kernel::get(version, &dir()))).collect();
     if kernels.is_empty() {
-        bail!("what is named is for another kernel: real services run on {SERVICES_ON} alone");
+        bail!("what is named is for another kernel: real services run on {ONE} alone");
     }
     let (tools, suites) = (&tools, &suites[..]);
     // A guest keeps one processor busy: its tests run one after the other.
@@ -166,12 +174,20 @@ fn is_for_the_guest(suite: &str, names: &[String]) -> bool {
 /// The suites for this kernel: all that are named, else those that are for it.
 fn suites_of(version: &str, suites: &[Suite], names: &[String]) -> Vec<Suite> {
     let is_for_it = |suite: &&Suite| match version.ends_with(kernel::RT) {
-        _ if suite.name == suites::SERVICES => version == SERVICES_ON,
+        // They take minutes to start there.
+        _ if suite.name == suites::SERVICES => version == ONE && !names.is_empty(),
+        _ if names.is_empty() && ON_ONE.contains(&suite.name.as_str()) => version == ONE,
         _ if names.iter().any(|name| suite.name.contains(name.as_str()) && name != "kernel_") => true,
         true => RT_SUITES.contains(&suite.name.as_str()),
         false => suite.name != RT_ONLY,
     };
-    suites.iter().filter(is_for_it).cloned().collect()
+    let part = |mut suite: Suite| {
+        if names.is_empty() && BY_BOTH.contains(&suite.name.as_str()) {
+            suite.skipped = if version == ONE { vec![BY_TRACING] } else { BY_LSM.to_vec() };
+        }
+        suite
+    };
+    suites.iter().filter(is_for_it).cloned().map(part).collect()
 }
 
 /// Where kernels, images and consoles are.
