@@ -11,6 +11,7 @@ mod figures;
 mod generation;
 mod policies;
 mod programs;
+mod throughput;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
     progress("judging packets");
     bench.measure(&mut kernel, arguments.rounds, arguments.repeat, &mut figures)?;
     drop(kernel);
+    progress("sending by TCP");
+    throughput::measure(&mut figures).context("measure a TCP connection")?;
     progress("starting the daemon");
     let daemon = daemon::measure(&mut figures);
     if !arguments.json {
