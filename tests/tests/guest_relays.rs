@@ -9,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::time::Duration;
 
 use guard_common::abi::{Place, PlacedBy};
 use guard_common::interval::build::GeoImage;
@@ -162,7 +163,13 @@ fn relays_are_seen(label: &str) {
         later.generation = 2;
         kernel.publish(&later, Some(&at_home())).unwrap();
         let count = |kernel: &mut LinuxKernel| kernel.observe().unwrap().volumes.unwrap().relays.len();
+        // Who has received is known by its command and cgroup, and those are the same for each way.
+        let last = |kernel: &mut LinuxKernel| {
+            let volumes = kernel.observe().unwrap().volumes.unwrap();
+            volumes.relays.iter().map(|it| it.relay.last_ns).max()
+        };
         for (name, make, take) in ways() {
+            let before = last(&mut kernel);
             let by_carrier = |end: &OwnedFd| {
                 in_a_process(|| {
                     read_of(&volume.mail());
@@ -172,20 +179,22 @@ fn relays_are_seen(label: &str) {
             // Who talks with one that carries nothing is never a relay.
             let (near, far) = make();
             let seen = leaves_by_relay(&far, take, &|| in_a_process(|| put(near.as_fd())));
-            assert_eq!((seen, count(&mut kernel)), ([true, true], 0), "{name} of nobody");
-            // What is only told leaves.
+            assert_eq!((seen, last(&mut kernel)), ([true, true], before), "{name} of nobody");
+            // What is only told leaves. When that was last is kept to a second.
+            std::thread::sleep(Duration::from_secs(1));
             let (near, far) = make();
             let seen = leaves_by_relay(&far, take, &|| by_carrier(&near));
             assert_eq!((seen, count(&mut kernel)), ([true, true], 1), "{name}, told");
+            assert!(last(&mut kernel) > before, "{name}, told");
             set_tagged(&mut kernel, &on, &volume, 1);
             let (near, far) = make();
             let seen = leaves_by_relay(&far, take, &|| by_carrier(&near));
             assert_eq!(seen, [false, false], "{name}, tagged");
-            // All is forgotten with the volume.
-            kernel.note_sockets(None).unwrap();
-            assert_eq!(count(&mut kernel), 0);
             set_tagged(&mut kernel, &on, &volume, 0);
         }
+        // All is forgotten with the volume.
+        kernel.note_sockets(None).unwrap();
+        assert_eq!(count(&mut kernel), 0);
         set_tagged(&mut kernel, &on, &volume, 1);
         let end = unix_before_accept(&|near| {
             in_a_process(|| {
