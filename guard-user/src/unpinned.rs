@@ -1,11 +1,11 @@
 //! What of this host no pin knows: addresses, and sockets that wait for others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use guard_common::abi::Direction;
 
-use crate::config::policy::{Pin, Policy, PortRange, Protocol};
+use crate::config::policy::{Pin, Policy, PortRange, Protocol, is_in_cgroup};
 use crate::control::status::{UnpinnedSocketStatus, UnpinnedStatus};
 use crate::events::event::unit;
 use crate::kernel::sockets::Transport;
@@ -14,12 +14,12 @@ use crate::kernel::{Listening, Reachable};
 /// What is shown in a line of text; JSON has all.
 const SHOWN: usize = 12;
 
-/// What of a host no pin of the policy can match. `cgroups`: the paths of its sockets' cgroups, by id.
+/// What of a host no pin of the policy can match.
 ///
 /// A way of a pin that selects volumes, interfaces or marks may match whatever is served, for nobody can tell before. One that
 /// selects remote ports does not: clients have any.
 #[must_use]
-pub fn of(policy: &Policy, host: &Reachable, cgroups: &BTreeMap<u64, String>) -> UnpinnedStatus {
+pub fn of(policy: &Policy, host: &Reachable) -> UnpinnedStatus {
     let from = |way: &Pin, address: IpAddr| {
         let select = &way.select;
         !select.has_sources() || select.from_host || select.sources.iter().any(|it| it.contains(address))
@@ -33,7 +33,7 @@ pub fn of(policy: &Policy, host: &Reachable, cgroups: &BTreeMap<u64, String>) ->
     may_be_of.dedup();
     let mut sockets = BTreeSet::new();
     for socket in &host.sockets {
-        let cgroup = cgroups.get(&socket.cgroup).map(String::as_str);
+        let cgroup = host.cgroups.get(&socket.cgroup).map(String::as_str);
         let ways: Vec<&Pin> = policy.pins.iter().filter(|way| may_serve(way, socket, cgroup)).collect();
         let at = addresses_of(socket, host);
         let unknown: Vec<IpAddr> =
@@ -88,11 +88,7 @@ fn is_unforeseen(way: &Pin) -> bool {
 /// Whether a way in which a pin is known may match what a socket sends, whatever its address.
 fn may_serve(way: &Pin, socket: &Listening, cgroup: Option<&str>) -> bool {
     let select = &way.select;
-    let in_cgroup = |group: &String| {
-        cgroup
-            .and_then(|path| path.strip_prefix(group.as_str()))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let in_cgroup = |group: &String| cgroup.is_some_and(|path| is_in_cgroup(path, group));
     let (protocol, port) = (protocol(socket), socket.local.port());
     (select.ports.is_empty() || select.ports.iter().any(|range| range.contains(protocol, port)))
         && (select.cgroups.is_empty() || select.cgroups.iter().any(in_cgroup))
@@ -137,6 +133,7 @@ fn few(all: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::net::SocketAddr;
     use std::path::Path;
 
@@ -162,9 +159,9 @@ mod tests {
                 socket("[::]:143", Transport::Tcp, 2),
                 socket("192.0.2.11:143", Transport::Udp, 2),
             ],
+            cgroups: BTreeMap::from([(2, "mail.slice/imap.service".to_owned())]),
         };
-        let cgroups = BTreeMap::from([(2, "mail.slice/imap.service".to_owned())]);
-        sentences(&of(&policy.unwrap().policy, &host, &cgroups))
+        sentences(&of(&policy.unwrap().policy, &host))
     }
 
     #[test]

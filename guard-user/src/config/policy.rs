@@ -303,6 +303,13 @@ pub struct Selectors {
     pub direction: Direction,
 }
 
+/// Whether a cgroup is another one or below it, by their paths below the cgroup v2 root. Slashes at the ends do not count.
+#[must_use]
+pub fn is_in_cgroup(cgroup: &str, other: &str) -> bool {
+    let (cgroup, other) = (cgroup.trim_matches('/'), other.trim_matches('/'));
+    cgroup.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Selectors {
     /// One of its volumes, with who carries its data.
     #[must_use]

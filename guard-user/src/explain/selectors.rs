@@ -9,7 +9,7 @@ use guard_common::packet::Layer;
 use super::explainer::Explainer;
 use super::flow::{protocol_name, transport};
 use super::surroundings::Surroundings;
-use crate::config::policy::{Failsafe, InterfacePattern, Pin, PortRange};
+use crate::config::policy::{Failsafe, InterfacePattern, Pin, PortRange, is_in_cgroup};
 
 /// What a host is, at which a packet is.
 #[derive(Clone, Copy)]
@@ -42,11 +42,7 @@ pub(super) fn look(
         let Some(path) = &from.cgroup else {
             return Err(format!("it selects the cgroup {}, and none is given", any_of(&select.cgroups)));
         };
-        let trimmed = path.trim_matches('/');
-        let inside = |group: &&String| {
-            trimmed.strip_prefix(group.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        match select.cgroups.iter().find(inside) {
+        match select.cgroups.iter().find(|group| is_in_cgroup(path, group)) {
             Some(group) => matched.push(format!("cgroup {group}")),
             None => return Err(format!("the cgroup {path} is not in {}", any_of(&select.cgroups))),
         }

@@ -1,6 +1,6 @@
 //! By what this host can be reached: its addresses, and the sockets that wait for others, by sock_diag(7).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -12,6 +12,7 @@ use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHe
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::addresses::host_addresses;
+use super::cgroup;
 use super::netlink::{Request, attributes, emit, value};
 use super::sockets::Transport;
 
@@ -44,6 +45,8 @@ pub struct Reachable {
     /// Its sockets that wait, but for those that are bound to such an address, and those of UDP at a port that the kernel
     /// chooses (`net.ipv4.ip_local_port_range`): these are clients.
     pub sockets: Vec<Listening>,
+    /// What their cgroups are called, by id: paths below the cgroup v2 root, whose own is left out.
+    pub cgroups: BTreeMap<u64, String>,
 }
 
 /// The ports that the kernel gives to sockets that ask for none, the first and the last: `net.ipv4.ip_local_port_range` of
@@ -77,7 +80,8 @@ impl Reachable {
         // One that is bound to a multicast address answers from another one.
         let is_outside = |it: &Listening| it.local.ip().is_multicast() || leaves_the_link(it.local.ip());
         sockets.retain(|it| is_outside(it) && it.local.port() != 0 && !is_client(it));
-        Ok(Self { addresses, sockets })
+        let cgroups = cgroup::paths(&sockets.iter().map(|socket| socket.cgroup).collect());
+        Ok(Self { addresses, sockets, cgroups })
     }
 }
 

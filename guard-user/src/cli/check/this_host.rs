@@ -79,9 +79,7 @@ impl ThisHost {
 
     /// What of it no pin knows; `None` where it can't be listed.
     pub(super) fn unpinned(&self, policy: &Policy) -> Option<UnpinnedStatus> {
-        let reachable = Reachable::look().ok()?;
-        let ids = reachable.sockets.iter().map(|socket| socket.cgroup).collect();
-        Some(unpinned::of(policy, &reachable, &cgroup::paths(&ids)))
+        Some(unpinned::of(policy, &Reachable::look().ok()?))
     }
 
     /// Looks at what only root may see, and notes that it was not where this is another user.

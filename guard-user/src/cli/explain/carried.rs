@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::CliError;
-use crate::config::policy::Policy;
+use crate::config::policy::{Policy, is_in_cgroup};
 use crate::control::client::{ClientError, ask};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::CarriersStatus;
@@ -49,7 +49,7 @@ fn has_all(known: &CarriersStatus, selected: &[PathBuf]) -> Result<(), String> {
 fn of(known: &CarriersStatus, pid: u32, cgroup: &str) -> Result<Vec<PathBuf>, String> {
     let by_process = known.processes.iter().filter(|it| it.process.pid == pid).flat_map(|it| &it.volumes);
     let by_cgroup =
-        known.cgroups.iter().filter(|it| it.cgroup.as_deref().is_some_and(|path| is_in(cgroup, path)));
+        known.cgroups.iter().filter(|it| it.cgroup.as_deref().is_some_and(|path| is_in_cgroup(cgroup, path)));
     let mut volumes: Vec<PathBuf> =
         by_process.chain(by_cgroup.flat_map(|it| &it.volumes)).map(PathBuf::from).collect();
     volumes.sort_unstable();
@@ -64,12 +64,6 @@ fn of(known: &CarriersStatus, pid: u32, cgroup: &str) -> Result<Vec<PathBuf>, St
         ));
     }
     Ok(volumes)
-}
-
-/// Whether a cgroup is another one or below it.
-fn is_in(cgroup: &str, other: &str) -> bool {
-    let (cgroup, other) = (cgroup.trim_matches('/'), other.trim_matches('/'));
-    cgroup.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

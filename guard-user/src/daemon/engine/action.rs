@@ -18,6 +18,15 @@ use crate::exemption::record::Use;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
 use crate::store::{Change, Cursor, PinCounts, Target};
 
+/// For what the counters are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleFor {
+    /// To book what crossed, every few seconds: the counters alone.
+    Book,
+    /// For an answer: also by what the host can be reached.
+    Answer,
+}
+
 /// One thing to do.
 #[derive(Debug)]
 pub enum Action {
@@ -26,7 +35,7 @@ pub enum Action {
     /// For the worker that owns the store.
     Store(StoreId, Box<StoreJob>),
     /// Read the kernel's counters and what was lost: answered by [`Input::Sampled`](super::Input::Sampled).
-    Sample,
+    Sample(SampleFor),
     /// Read config and databases again.
     Load,
     /// Read the databases of this policy again, and not the config.

@@ -227,9 +227,9 @@ pub struct Sample {
     pub carriers: Carriers,
     /// Those of these processes that still run, at most 100.
     pub carrying: BTreeMap<u32, Running>,
-    /// By what this host can be reached; `None` where the kernel does not tell.
+    /// By what this host can be reached; `None` where the kernel does not tell, and where nobody asked.
     pub reachable: Option<Reachable>,
-    /// What the cgroups of those flows, of their processes, of carriers and of those sockets are called, by id.
+    /// What the cgroups of those flows, of their processes and of carriers are called, by id.
     pub cgroups: BTreeMap<u64, String>,
     /// What the users of those processes are called.
     pub users: BTreeMap<u32, String>,

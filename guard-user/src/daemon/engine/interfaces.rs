@@ -171,11 +171,14 @@ impl Interfaces {
     pub(super) fn facts(&self, policy: &Policy) -> Option<Vec<InterfaceFact>> {
         let needs = NeedsInterfaces::of(policy);
         let all = self.observed.as_ref()?.interfaces.iter();
+        let stay = self.staying(policy);
         let fact = |it: &ObservedInterface| {
             let names = || std::iter::once(&it.interface.name).chain(&it.below).cloned().collect();
             let is_all = needs == NeedsInterfaces::All;
             let loops_back = it.loops_back && needs != NeedsInterfaces::Nothing;
-            let is_counted_below = self.is_counted_below(it, policy);
+            let leaves_by = &it.leaves_by;
+            let is_counted_below =
+                !leaves_by.is_empty() && leaves_by.iter().all(|lower| stay.contains(lower));
             (is_all || loops_back || is_counted_below).then(|| InterfaceFact {
                 index: it.interface.index,
                 names: if is_all { names() } else { Vec::new() },
@@ -186,14 +189,17 @@ impl Interfaces {
         Some(all.filter_map(fact).collect())
     }
 
-    /// Whether all that leaves by an interface leaves the host by guarded ones below it, as of the last look. One that the policy
-    /// does not name is let go when it is live.
-    fn is_counted_below(&self, it: &ObservedInterface, policy: &Policy) -> bool {
-        let all = self.observed.iter().flat_map(|observed| &observed.interfaces);
-        let stays =
-            |it: &ObservedInterface| it.at(Hook::Egress).is_some() && policy.guards(&it.interface.name);
-        let is_guarded = |lower: &u32| all.clone().any(|it| it.interface.index == *lower && stays(it));
-        !it.leaves_by.is_empty() && it.leaves_by.iter().all(is_guarded)
+    /// The guarded interfaces by which what leaves by others may leave, as of the last look. One that the policy does not name is
+    /// let go when it is live.
+    fn staying(&self, policy: &Policy) -> BTreeSet<u32> {
+        let all = || self.observed.iter().flat_map(|observed| &observed.interfaces);
+        let lower: BTreeSet<u32> = all().flat_map(|it| it.leaves_by.iter().copied()).collect();
+        let stays = |it: &&ObservedInterface| {
+            lower.contains(&it.interface.index)
+                && it.at(Hook::Egress).is_some()
+                && policy.guards(&it.interface.name)
+        };
+        all().filter(stays).map(|it| it.interface.index).collect()
     }
 
     /// Index and name of every interface.

@@ -38,7 +38,9 @@ mod tests;
 mod tries;
 mod volumes;
 
-pub use action::{Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, State, StoreJob};
+pub use action::{
+    Action, Cut, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, SampleFor, State, StoreJob,
+};
 pub use basis::{Basis, Geo, Table};
 pub use cut::{is_cut, may_be_cut};
 pub use error_kind::kind_of;

@@ -321,7 +321,7 @@ impl Daemon {
             match action {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
-                Action::Sample => self.parts.sampler.sample(),
+                Action::Sample(purpose) => self.parts.sampler.sample(purpose),
                 Action::Load => {
                     let Parts { options, reading, inputs, .. } = &self.parts;
                     loader::load(options, reading, inputs);

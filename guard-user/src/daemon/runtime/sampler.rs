@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::queue::{Receiver, Urgency};
 use super::worker;
 use crate::control::users::Names;
-use crate::daemon::engine::{Input, Sample};
+use crate::daemon::engine::{Input, Sample, SampleFor};
 use crate::events::history::History;
 use crate::kernel::{Reachable, Running, View, cgroup, running};
 use crate::store::Cursor;
@@ -39,7 +39,7 @@ pub(super) struct Sources {
 }
 
 /// The way to the worker.
-pub(super) struct Worker(worker::Worker<()>);
+pub(super) struct Worker(worker::Worker<SampleFor>);
 
 impl Worker {
     /// Starts it over a view of its own.
@@ -50,8 +50,8 @@ impl Worker {
         worker::Worker::start("sampler", move |jobs| work(&view, &sources, &jobs, &inputs)).map(Self)
     }
 
-    pub(super) fn sample(&self) {
-        self.0.put((), Urgency::Ordinary);
+    pub(super) fn sample(&self, purpose: SampleFor) {
+        self.0.put(purpose, Urgency::Ordinary);
     }
 
     pub(super) fn end(&mut self, deadline: Instant) {
@@ -59,8 +59,8 @@ impl Worker {
     }
 }
 
-fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedSender<Input>) {
-    while jobs.take().is_some() {
+fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &UnboundedSender<Input>) {
+    while let Some(purpose) = jobs.take() {
         // What is in the ring buffer by now is an event before it is counted.
         let _in_time = sources.telemetry.flush_within(EVENTS);
         let sample = view
@@ -74,10 +74,8 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<()>, inputs: &UnboundedS
             let carrying: BTreeMap<u32, Running> =
                 latest.into_iter().filter_map(is_there).take(CARRIERS).collect();
             let ids = untagged.iter().flat_map(|flow| [flow.cgroup, flow.process.cgroup]);
-            let reachable = Reachable::look().ok();
-            let of_sockets = reachable.iter().flat_map(|it| &it.sockets).map(|socket| socket.cgroup);
-            let ids = ids.chain(of_sockets).filter(|id| *id != 0);
-            let ids = ids.chain(carriers.cgroups.keys().copied()).collect();
+            let ids = ids.filter(|id| *id != 0).chain(carriers.cgroups.keys().copied()).collect();
+            let reachable = (purpose == SampleFor::Answer).then(Reachable::look).and_then(Result::ok);
             let carried = carrying.values().map(|process| process.uid);
             let uids = untagged.iter().filter(|flow| flow.process.is_known()).map(|flow| flow.process.uid);
             let users =

@@ -5,7 +5,7 @@ use std::path::Path;
 use guard_common::abi::{Carrier, MAX_VOLUMES};
 use jiff::SignedDuration;
 
-use crate::config::policy::Relays;
+use crate::config::policy::{Relays, is_in_cgroup};
 use crate::control::status::{
     CarrierCgroupStatus, CarrierStatus, CarriersStatus, ProcessStatus, RelayStatus, VolumeStatus,
 };
@@ -78,7 +78,8 @@ impl Engine {
             let selects = policy.pins.iter().map(|pin| &pin.select);
             let accepted = selects.filter(|select| select.volumes.iter().any(|it| it == path));
             let mut accepted = accepted.flat_map(|select| &select.accept_relays);
-            accepted.any(|accepted| relay.cgroup.as_deref().is_some_and(|cgroup| is_in(cgroup, accepted)))
+            accepted
+                .any(|accepted| relay.cgroup.as_deref().is_some_and(|cgroup| is_in_cgroup(cgroup, accepted)))
         };
         let facts = self.noting.volumes.facts(policy).into_iter();
         let told = facts.filter(|fact| {
@@ -129,11 +130,6 @@ impl Engine {
         names.dedup();
         names
     }
-}
-
-/// Whether a cgroup is another one or below it.
-fn is_in(cgroup: &str, other: &str) -> bool {
-    cgroup.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Since when it is one, as the wall clock stands now.

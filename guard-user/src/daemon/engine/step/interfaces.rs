@@ -3,7 +3,7 @@
 //! An attachment is what the kernel shows on an interface, at each look anew. An interface is let go by one thing
 //! alone: a config that was read and names it no more. One that was renamed stays guarded until then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::Hook;
 use serde_json::json;
@@ -230,9 +230,11 @@ impl Engine {
         // Those by which something can leave come first, and before each what is below it: XDP is refused below where it is
         // above, and not the other way round.
         let (routed, others): (Vec<_>, Vec<_>) = observed.interfaces.iter().partition(|it| it.has_route);
+        let by_name: BTreeMap<&str, &ObservedInterface> =
+            observed.interfaces.iter().map(|it| (it.interface.name.as_str(), it)).collect();
         for it in routed.into_iter().chain(others) {
             let mut below: Vec<_> =
-                observed.interfaces.iter().filter(|lower| it.below.contains(&lower.interface.name)).collect();
+                it.below.iter().filter_map(|name| by_name.get(name.as_str()).copied()).collect();
             below.sort_by_key(|lower| lower.below.len());
             below.into_iter().chain([it]).for_each(|it| self.attach_where_needed(it, now));
         }

@@ -6,7 +6,9 @@ use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::daemon::engine::input::Sample;
 use crate::daemon::engine::reads::{Ask, Asked, Want};
 use crate::daemon::engine::state::{Engine, Purpose, Switch};
-use crate::daemon::engine::{Action, Asker, Judged, Level, Query, ReadJob, StoreId, StoreJob, Ticket};
+use crate::daemon::engine::{
+    Action, Asker, Judged, Level, Query, ReadJob, SampleFor, StoreId, StoreJob, Ticket,
+};
 use crate::exemption::{Clocks, Summary};
 use crate::store::PinCounts;
 
@@ -45,9 +47,11 @@ impl Engine {
 
     pub(super) fn sample_where_wanted(&mut self) {
         if self.reads.on_its_way.is_none() && !self.reads.wanted.is_empty() {
-            self.reads.on_its_way = Some(std::mem::take(&mut self.reads.wanted));
+            let wanted = std::mem::take(&mut self.reads.wanted);
+            let purpose = sample_for(&wanted);
+            self.reads.on_its_way = Some(wanted);
             self.reads.sampling_since = Some(self.now.boot_ns);
-            self.actions.push(Action::Sample);
+            self.actions.push(Action::Sample(purpose));
         }
     }
 
@@ -55,7 +59,10 @@ impl Engine {
         let wants = self.reads.on_its_way.take().unwrap_or_default();
         self.reads.sampling_since = None;
         match sample {
-            Ok(sample) => {
+            Ok(mut sample) => {
+                if sample_for(&wants) == SampleFor::Book {
+                    sample.reachable = self.reads.sample.reachable.take();
+                }
                 self.reads.sample = *sample;
                 self.reads.unreadable = None;
             }
@@ -199,4 +206,12 @@ impl Engine {
 fn shown(exemptions: Vec<Summary>, sees_all: bool) -> Vec<Summary> {
     let one = |it: Summary| if sees_all { it } else { it.redacted() };
     exemptions.into_iter().map(one).collect()
+}
+
+/// For what a look is that these wait for.
+fn sample_for(wants: &[Want]) -> SampleFor {
+    match wants.iter().any(|want| matches!(want, Want::Answer(_))) {
+        true => SampleFor::Answer,
+        false => SampleFor::Book,
+    }
 }

@@ -73,10 +73,7 @@ impl Engine {
                     .map(|flow| self.untagged_flow(flow))
                     .collect(),
             },
-            unpinned: sample
-                .reachable
-                .as_ref()
-                .map(|reachable| unpinned::of(policy, reachable, &sample.cgroups)),
+            unpinned: sample.reachable.as_ref().map(|reachable| unpinned::of(policy, reachable)),
             pins: self.pin_rows(&rows),
             totals: counters.totals.iter().map(total).collect(),
             counters: counter_rows(&rows, counters),

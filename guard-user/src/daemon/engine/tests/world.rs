@@ -252,7 +252,7 @@ impl World {
                     let is_urgent = job.is_urgent();
                     put(&mut self.store_jobs, (id, *job), is_urgent, |(_, job)| job.is_urgent());
                 }
-                Action::Sample => self.samples += 1,
+                Action::Sample(_) => self.samples += 1,
                 Action::Load => self.loads.push_back(Load::Config),
                 Action::LoadDatabases { policy, accepted } => {
                     self.loads.push_back(Load::Databases(policy, accepted));
