@@ -17,11 +17,12 @@ use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
 use aya_ebpf::programs::TcContext;
-use guard_common::abi::Hook;
+use guard_common::abi::{Hook, NO_USER, Provenance, SocketFacts};
 use guard_common::interval::{place_v4, place_v6};
 use guard_common::packet::{Addr, Link};
 use guard_common::search::at;
 use guard_ebpf::generation::Generation;
+use guard_ebpf::hooks::{Source, tcp_owner};
 use guard_ebpf::judge::{judge, judge_with};
 use guard_ebpf::maps::SOCKET_FACTS;
 
@@ -48,6 +49,9 @@ static TRIE_V4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(TRIE_ENTRIES, 
 /// The yardstick: IPv6 prefixes, keys in network order.
 #[map(name = "TRIE_V6")]
 static TRIE_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(TRIE_ENTRIES, 1);
+
+/// A place in a `struct sock` that is always there, as that of its owner is: no such socket is found in a test run.
+const OWNER: usize = 8;
 
 /// The next destination of the list.
 #[inline(always)]
@@ -113,7 +117,77 @@ fn note_maker(context: &TcContext) {
         }
         if let Some(facts) = SOCKET_FACTS.get_or_make(socket.cast()) {
             (*facts).maker.pid = 1;
+            (*facts).noted = 1;
         }
+    }
+}
+
+/// A packet whose socket is taken for one of TCP: that of a test run is of no protocol. The owner is asked for in the way of
+/// such a socket, and is the same.
+struct OfTcp<'a>(&'a TcContext);
+
+impl Source for OfTcp<'_> {
+    #[inline(always)]
+    fn owner(&self) -> u32 {
+        // SAFETY: the context is the kernel's, and so is the socket.
+        unsafe {
+            let socket = (*self.0.skb.skb).__bindgen_anon_2.sk;
+            if socket.is_null() { NO_USER } else { tcp_owner(socket.cast(), OWNER).unwrap_or(0) }
+        }
+    }
+
+    #[inline(always)]
+    fn linear(&self) -> (usize, usize) {
+        self.0.linear()
+    }
+    #[inline(always)]
+    fn told_ethertype(&self) -> Option<u16> {
+        self.0.told_ethertype()
+    }
+    #[inline(always)]
+    fn frame_len(&self) -> u32 {
+        self.0.frame_len()
+    }
+    #[inline(always)]
+    fn wire_len(&self) -> u64 {
+        self.0.wire_len()
+    }
+    #[inline(always)]
+    fn segment_size(&self) -> u32 {
+        self.0.segment_size()
+    }
+    #[inline(always)]
+    unsafe fn copy(&self, at: u32, to: *mut u8, len: u32) -> bool {
+        // SAFETY: the caller vouches for `to`.
+        unsafe { self.0.copy(at, to, len) }
+    }
+    #[inline(always)]
+    fn describe(&self, to: &mut Provenance) {
+        Source::describe(self.0, to);
+    }
+    #[inline(always)]
+    fn describe_cgroups(&self, levels: u32, to: &mut Provenance) {
+        self.0.describe_cgroups(levels, to);
+    }
+    #[inline(always)]
+    fn facts(&self) -> Option<*mut SocketFacts> {
+        self.0.facts()
+    }
+    #[inline(always)]
+    fn volumes(&self) -> u64 {
+        self.0.volumes()
+    }
+    #[inline(always)]
+    fn direction(&self) -> u32 {
+        self.0.direction()
+    }
+    #[inline(always)]
+    fn cgroup(&self) -> u64 {
+        Source::cgroup(self.0)
+    }
+    #[inline(always)]
+    fn cookie(&self) -> u64 {
+        Source::cookie(self.0)
     }
 }
 
@@ -127,6 +201,12 @@ pub fn bench_facts(context: TcContext) -> i32 {
 pub fn bench_egress_facts(context: TcContext) -> i32 {
     note_maker(&context);
     code(judge(Hook::Egress, Link::Ethernet, &context))
+}
+
+#[classifier]
+pub fn bench_egress_facts_of_tcp(context: TcContext) -> i32 {
+    note_maker(&context);
+    code(judge(Hook::Egress, Link::Ethernet, &OfTcp(&context)))
 }
 
 #[classifier]

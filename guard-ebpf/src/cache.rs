@@ -81,6 +81,42 @@ impl LastUser {
     }
 }
 
+/// What the facts of a socket let match, in one generation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastFacts {
+    /// Number of the generation; 0 before the first, which no generation has.
+    pub generation: u64,
+    /// Number of the facts, [`SocketFacts::noted`](guard_common::abi::SocketFacts::noted).
+    pub noted: u64,
+    /// Which parties are written, and who owns the socket, as [`key`](Self::key) has them.
+    pub key: u64,
+    /// The pins that cgroups let match.
+    pub cgroup_pins: u64,
+    /// Those that select a cgroup which may be one of them.
+    pub unplaced: u64,
+    /// The pins that users let match.
+    pub user_pins: u64,
+}
+
+impl LastFacts {
+    /// Facts that are remembered at once. Accepted sockets have their listener's number until somebody else uses them, so
+    /// that a service is one of them.
+    pub const COUNT: usize = 64;
+
+    /// Which parties are written, two bits each, and the owner, as one number.
+    #[inline(always)]
+    pub(crate) const fn key(states: u64, owner: u32) -> u64 {
+        states << 32 | owner as u64
+    }
+
+    /// Whether this is the answer for these facts in this generation.
+    #[inline(always)]
+    pub(crate) fn answers(&self, noted: u64, key: u64, generation: u64) -> bool {
+        (self.noted ^ noted) | (self.key ^ key) | (self.generation ^ generation) == 0
+    }
+}
+
 /// The pins that a cgroup lets match, in one generation. The cgroups above it are always the same: a cgroup can't be moved
 /// below another one, and no id is given twice.
 #[derive(Clone, Copy)]

@@ -113,6 +113,10 @@ pub static BYPASSES: Array<u64> = Array::pinned(BYPASS_COUNTS as u32, 0);
 #[btf_map(name = "SOCKET_FACTS")]
 pub static SOCKET_FACTS: SocketStorage<SocketFacts> = SocketStorage::pinned();
 
+/// How many times a socket's facts were changed: each change has a number that no other has, [`SocketFacts::noted`].
+#[map(name = "SOCKET_CHANGES")]
+pub static SOCKET_CHANGES: Array<u64> = Array::pinned(1, 0);
+
 /// 1 once the holders of sockets were noted that were open before the hooks were attached, else 0.
 #[map(name = "SOCKETS_NAMED")]
 pub static SOCKETS_NAMED: Array<u64> = Array::pinned(1, 0);

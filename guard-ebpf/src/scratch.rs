@@ -16,7 +16,7 @@ use guard_common::packet::segment::SEGMENT_LEN;
 use guard_common::packet::{HEADER_LEN, Layer, Packet, Walk};
 
 use crate::atomic;
-use crate::cache::{LastCgroup, LastLookup, LastRecipient, LastUser};
+use crate::cache::{LastCgroup, LastFacts, LastLookup, LastRecipient, LastUser};
 
 /// Tries to claim a scratch. One fails only where another task came in between.
 const TRIES: u32 = 8;
@@ -64,6 +64,10 @@ pub struct Scratch {
     pub last_destination: LastLookup,
     /// The last peer that no pin tagged, and its [`Place`](guard_common::abi::Place).
     pub last_untagged: LastLookup,
+    /// What the last facts of sockets let match, by the lowest bits of their numbers.
+    pub last_facts: [LastFacts; LastFacts::COUNT],
+    /// What is being found out for the facts of a socket: the stack has no room for it.
+    pub finding: LastFacts,
     /// The last users of sockets: the owner, the maker, and each party.
     pub last_users: [LastUser; 2 + MAX_PARTIES],
     /// The last cgroups: the socket's own, and each party's.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 
@@ -84,14 +85,20 @@ fn a_socket_has_who_made_it_and_who_used_it() {
         // No process of this one's is below that cgroup.
         assert_eq!(kernel.name_open_sockets(away.path()), NamedSockets::default());
         let socket = cgroup::inside(inside.path(), || UdpSocket::bind(loopback(0)).unwrap()).unwrap();
-        let made = SocketFacts { maker: own(&inside), ..SocketFacts::default() };
-        assert_eq!(facts(&kernel, &socket), Some(made));
+        let made = |socket: &UdpSocket| {
+            Some(SocketFacts { maker: own(&inside), noted: cookie(socket), ..SocketFacts::default() })
+        };
+        assert_eq!(facts(&kernel, &socket), made(&socket));
 
         // Another process uses it, and one made elsewhere.
+        let mut numbers = BTreeSet::from([cookie(&socket)]);
         for (socket, maker) in [(&socket, own(&inside)), (&before, Process::default())] {
             cgroup::inside(user.path(), || socket.send_to(b"x", loopback(9)).unwrap()).unwrap();
             let found = facts(&kernel, socket).unwrap();
             assert_eq!((found.maker, found.sender), (maker, own(&user)));
+            assert!(found.noted >= SocketFacts::FIRST_OF_CHANGES && numbers.insert(found.noted));
+            cgroup::inside(user.path(), || socket.send_to(b"x", loopback(9)).unwrap()).unwrap();
+            assert_eq!(facts(&kernel, socket).unwrap().noted, found.noted, "nothing has changed");
         }
         cgroup::inside(inside.path(), || socket.connect(loopback(9)).unwrap()).unwrap();
         assert_eq!(facts(&kernel, &socket).unwrap().sender, own(&inside));
@@ -103,7 +110,7 @@ fn a_socket_has_who_made_it_and_who_used_it() {
 
         // By IPv6 too.
         let six = cgroup::inside(inside.path(), || UdpSocket::bind("[::1]:0").unwrap()).unwrap();
-        assert_eq!(facts(&kernel, &six), Some(made));
+        assert_eq!(facts(&kernel, &six), made(&six));
         cgroup::inside(user.path(), || six.send_to(b"x", "[::1]:9").unwrap()).unwrap();
         assert_eq!(facts(&kernel, &six).unwrap().sender, own(&user));
         cgroup::inside(inside.path(), || six.connect("[::1]:9").unwrap()).unwrap();
@@ -122,14 +129,15 @@ fn an_accepted_socket_has_its_listeners_facts() {
         let to = listener.local_addr().unwrap();
         let client = cgroup::inside(away.path(), || TcpStream::connect(to).unwrap()).unwrap();
         let (served, _) = listener.accept().unwrap();
-        let made = SocketFacts { maker: own(&on), original: cookie(&listener), ..SocketFacts::default() };
+        let (original, noted) = (cookie(&listener), cookie(&listener));
+        let made = SocketFacts { maker: own(&on), original, noted, ..SocketFacts::default() };
         assert_eq!(facts(&kernel, &served), Some(made));
         assert_eq!(direction(&made, &served), Direction::Served);
         assert_eq!(facts(&kernel, &client), None);
         let client = cgroup::inside(on.path(), || TcpStream::connect(to).unwrap()).unwrap();
         let (original, connected) = (cookie(&client), cookie(&client));
-        let expected =
-            SocketFacts { maker: own(&on), sender: own(&on), original, connected, ..SocketFacts::default() };
+        let (maker, sender, noted) = (own(&on), own(&on), cookie(&client));
+        let expected = SocketFacts { maker, sender, original, connected, noted, ..SocketFacts::default() };
         assert_eq!(facts(&kernel, &client), Some(expected), "its maker alone has used it");
         assert_eq!(direction(&expected, &client), Direction::Opened);
         // Of what is not plain TCP nobody can tell.

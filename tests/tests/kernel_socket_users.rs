@@ -4,8 +4,12 @@
 
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use guard_common::abi::{PolicyTable, SocketFacts};
 use guard_common::verdict::{Reason, Verdict};
@@ -14,6 +18,8 @@ use guard_tests::user::as_user;
 use guard_user::compile::{CgroupFact, HostFacts, policy_table};
 use guard_user::config::{self, Surroundings};
 use guard_user::kernel::{CgroupTarget, Interface, Kernel as _, LinuxKernel, View};
+use rustix::fs::Uid;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use support::{PinPlace, geo, in_own_network};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
@@ -69,13 +75,14 @@ impl Host {
     /// Packets that were judged as pinned and dropped.
     fn dropped(&self) -> u64 {
         let totals = self.kernel.totals().unwrap();
+        let of_pin = [Reason::Forbidden, Reason::PlaceUnknown];
         let forbidden =
-            totals.iter().filter(|row| (row.reason, row.verdict) == (Reason::Forbidden, Verdict::Drop));
+            totals.iter().filter(|row| row.verdict == Verdict::Drop && of_pin.contains(&row.reason));
         forbidden.map(|row| row.count.packets).sum()
     }
 
     /// Whether what `send` sends is dropped, all of it; and none of it otherwise.
-    fn drops(&self, send: impl Fn()) -> bool {
+    fn drops(&self, mut send: impl FnMut()) -> bool {
         let before = self.dropped();
         (0..5).for_each(|_| send());
         match self.dropped() - before {
@@ -212,6 +219,97 @@ fn sockets_that_send_by_turns_are_each_judged_by_their_own_user_and_cgroup() {
         assert_eq!(within(&other, || dropped(&host)), [3, 0, 0, 0]);
         host.publish(by_user);
         assert_eq!(within(&other, || dropped(&host)), [0, 3, 0, 3]);
+    });
+}
+
+/// A connection of the host's to itself: who listens, who connected, who was accepted. `accept` accepts it.
+fn connection(listener: &TcpListener, accept: impl FnOnce() -> TcpStream) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, accept())
+}
+
+/// The owner of a TCP socket is read by each packet, whatever is remembered of its facts.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_socket_that_another_user_gets_is_that_users() {
+    let pins = PinPlace::new("owners");
+    let on = Cgroup::new("owners").unwrap();
+    in_own_network(|| {
+        support::set_up("lo");
+        let mut host = Host::new(&pins, &on, &policy(&format!("users = [{USER}]"), &[], 1));
+        host.kernel.attach(&Interface::by_name("lo").unwrap(), false).unwrap();
+        let listener = within(&on, || TcpListener::bind((HOST, 0)).unwrap());
+        for _ in 0..2 {
+            let (mut client, mut by_root) = connection(&listener, || listener.accept().unwrap().0);
+            assert!(!host.drops(|| by_root.write_all(b"a mail").unwrap()));
+            // Packets of the handshake were the listener's owner's. Once it is accepted, they are this user's.
+            let (mut other_client, mut by_user) =
+                connection(&listener, || as_user("mailer", USER, || listener.accept().unwrap().0));
+            let before = host.dropped();
+            by_user.write_all(b"a mail").unwrap();
+            assert!(host.dropped() > before, "accepted by the pinned user");
+            assert!(!host.drops(|| client.write_all(b"a question").unwrap()));
+            assert!(!host.drops(|| by_root.write_all(b"a mail").unwrap()), "beside it");
+            drop((other_client.write_all(b"a question"), by_user));
+        }
+        // Root gives it away (fchown(2)).
+        for socket in [OwnedFd::from(within(&on, bind)), OwnedFd::from(within(&on, connects))] {
+            let send = || rustix::net::send(&socket, b"a mail", SendFlags::DONTWAIT).ok();
+            rustix::net::connect(&socket, &SocketAddr::from((CLIENT, 50_000))).ok();
+            let before = host.dropped();
+            send();
+            assert_eq!(host.dropped(), before);
+            rustix::fs::fchown(&socket, Some(Uid::from_raw(USER)), None).unwrap();
+            // TCP sends its first packet anew, when it was not answered.
+            let until = Instant::now() + Duration::from_secs(5);
+            while host.dropped() == before {
+                assert!(Instant::now() < until, "it was given to the pinned user");
+                send();
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    });
+}
+
+/// A TCP socket that is not connected yet, and does not wait for that.
+fn connects() -> OwnedFd {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
+}
+
+/// What a listener accepts has its facts, and what is remembered of them, until somebody else uses it.
+#[test]
+#[ignore = "needs root and BPF"]
+fn accepted_sockets_of_one_listener_are_each_judged_by_who_used_them() {
+    let pins = PinPlace::new("accepted");
+    let on = Cgroup::new("accepted").unwrap();
+    let (pinned, other) = (on.child("pinned").unwrap(), on.child("other").unwrap());
+    in_own_network(|| {
+        support::set_up("lo");
+        let select = format!("cgroups = [{:?}]", pinned.name());
+        let mut host = Host::new(&pins, &on, &policy(&select, &[&pinned], 1));
+        host.kernel.attach(&Interface::by_name("lo").unwrap(), false).unwrap();
+        let nobody = within(&on, || UdpSocket::bind((HOST, 0)).unwrap());
+        let to = nobody.local_addr().unwrap();
+        let tcp = within(&on, || TcpListener::bind((HOST, 0)).unwrap());
+        let accept = || tcp.accept().unwrap().0;
+        let (_clients, mut served): (Vec<_>, Vec<_>) = (0..3).map(|_| connection(&tcp, accept)).unzip();
+        assert!(served.iter_mut().all(|served| !host.drops(|| served.write_all(b"a mail").unwrap())));
+        // What was accepted is connected elsewhere by others, as any process may that has it open.
+        let again = |of: &Cgroup, served: &TcpStream| {
+            within(of, || {
+                rustix::net::connect_unspec(served).unwrap();
+                rustix::net::connect(served, &to).ok();
+            });
+        };
+        again(&pinned, &served[0]);
+        let of_pinned = host.dropped();
+        assert!(of_pinned > 0, "the pinned cgroup has used it");
+        again(&other, &served[1]);
+        assert_eq!(host.dropped(), of_pinned, "another one has used this");
+        assert!(!host.drops(|| served[2].write_all(b"a mail").unwrap()), "nobody has");
+        again(&other, &served[0]);
+        assert!(host.dropped() > of_pinned, "it stays pinned");
     });
 }
 

@@ -130,9 +130,17 @@ pub struct SocketFacts {
     pub original: u64,
     /// The number of the socket that was connected last: likewise this one's or its listener's. 0 where none was.
     pub connected: u64,
+    /// The number of what is written here that pins go by: facts with the same one, and as many parties that are written,
+    /// have the same maker and parties, and sockets of the same cgroup. It is the cookie of the socket for which they were
+    /// first written, and from the first party that is added on a new number, [`FIRST_OF_CHANGES`](Self::FIRST_OF_CHANGES)
+    /// or higher, which no others ever have. 0 where there is none: then nothing is remembered of them.
+    pub noted: u64,
 }
 
 impl SocketFacts {
+    /// The lowest [`noted`](Self::noted) of facts that were changed: past all cookies, which count from 1.
+    pub const FIRST_OF_CHANGES: u64 = 1 << 63;
+
     /// The process that a packet of the socket is told with.
     #[inline(always)]
     #[must_use]
@@ -146,7 +154,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Process, command) == 24);
     assert!(size_of::<Party>() == 88);
     assert!(core::mem::offset_of!(Party, cgroups) == 24);
-    assert!(size_of::<SocketFacts>() == 280);
+    assert!(size_of::<SocketFacts>() == 288);
     assert!(core::mem::offset_of!(SocketFacts, parties) == 80);
     assert!(core::mem::offset_of!(SocketFacts, original) == 264);
 };

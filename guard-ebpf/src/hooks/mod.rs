@@ -22,7 +22,7 @@ pub use relay::{carries, hands_over, pipes, reads, receives};
 pub use sender::sends;
 pub use socket::{connects, made, used};
 pub use sockopt::may_set;
-pub use tc::code as tc_code;
+pub use tc::{code as tc_code, tcp_owner};
 pub use xdp::code as xdp_code;
 
 /// A packet as a hook sees it.

@@ -9,7 +9,7 @@ use aya_ebpf::programs::{SockAddrContext, SockContext};
 use guard_common::abi::{COMMAND_LEN, MAX_CGROUP_LEVELS, MAX_PARTIES, Party, Process, SocketFacts};
 
 use crate::atomic;
-use crate::maps::{SOCKET_FACTS, SOCKETS_NAMED};
+use crate::maps::{SOCKET_CHANGES, SOCKET_FACTS, SOCKETS_NAMED};
 
 /// `AF_INET` and `AF_INET6`, `SOCK_STREAM`, `IPPROTO_TCP`.
 const AF_INET: u32 = 2;
@@ -25,8 +25,10 @@ pub fn made(context: &SockContext) {
         // SAFETY: nobody else knows the socket yet.
         unsafe {
             note(&raw mut (*facts).maker);
+            let cookie = bpf_get_socket_cookie(context.sock.cast());
+            (*facts).noted = cookie;
             if is_tcp(context) {
-                (*facts).original = bpf_get_socket_cookie(context.sock.cast());
+                (*facts).original = cookie;
             }
         }
     }
@@ -129,12 +131,33 @@ unsafe fn take_up(facts: *mut SocketFacts, cgroup: u64, uid: u32) {
                 for level in 1..=MAX_CGROUP_LEVELS {
                     (*party).cgroups[level - 1] = bpf_get_current_ancestor_cgroup_id(level as i32);
                 }
+                // Before anybody takes the party for written: what was remembered of the facts before is not theirs any more.
+                change(facts);
                 // From FILLING to READY, and all that was written before it is seen with it.
                 atomic::fetch_add(&raw mut (*party).state, Party::READY - Party::FILLING);
                 return;
             }
         }
         core::ptr::write_volatile(&raw mut (*facts).everybody, 1);
+    }
+}
+
+/// Gives facts that were changed a number that no others have. Where there is none to be had they have none, and nothing is
+/// remembered of them.
+///
+/// # Safety
+///
+/// `facts` must be the value of a map.
+#[inline(always)]
+unsafe fn change(facts: *mut SocketFacts) {
+    // SAFETY: the caller vouches for `facts`; the element is an aligned word, which is changed by atomic operations alone.
+    // Such an operation is a full barrier: what was written before it is seen where the number is.
+    unsafe {
+        let number = match SOCKET_CHANGES.get_ptr_mut(0) {
+            Some(count) => SocketFacts::FIRST_OF_CHANGES | atomic::fetch_add(count, 1),
+            None => 0,
+        };
+        core::ptr::write_volatile(&raw mut (*facts).noted, number);
     }
 }
 

@@ -14,10 +14,11 @@ const UNION: u32 = 5;
 const MOST_DEEP: u32 = 8;
 
 /// Where the programs look in the kernel's structs: the name of the constant, the struct and its member.
-pub(super) static PLACES: [(&str, &str, &str); 34] = [
+pub(super) static PLACES: [(&str, &str, &str); 35] = [
     ("SOCKET_SK", "socket", "sk"),
     ("SOCK_FAMILY", "sock_common", "skc_family"),
     ("SOCK_TYPE", "sock", "sk_type"),
+    ("SOCK_UID", "sock", "sk_uid"),
     ("SOCK_PROTOCOL", "sock", "sk_protocol"),
     ("SOCK_NET", "sock_common", "skc_net"),
     ("SOCK_DADDR", "sock_common", "skc_daddr"),

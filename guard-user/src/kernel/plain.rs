@@ -121,7 +121,8 @@ mod tests {
             parties: 2 * 88,
             everybody: 8,
             original: 8,
-            connected: 8
+            connected: 8,
+            noted: 8,
         });
         packed!(Carrier { volumes: 8, since_ns: 8 });
         packed!(WayKey { from: 16, to: 16, network: 8, from_port: 2, to_port: 2, kind: 4 });

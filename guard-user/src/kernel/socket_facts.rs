@@ -78,7 +78,9 @@ impl View {
             let Ok(socket) = pidfd_getfd(&*process, descriptor, PidfdGetfdFlags::empty()) else { continue };
             if is_inet(&socket) {
                 // Whether it was opened or accepted can't be told any more, but of what it accepts or opens from now on it can.
-                let facts = SocketFacts { original: tcp_cookie(&socket).unwrap_or(0), ..facts };
+                let noted = sockopt::socket_cookie(&socket).unwrap_or(0);
+                let original = if is_tcp(&socket) { noted } else { 0 };
+                let facts = SocketFacts { original, noted, ..facts };
                 let noted = self.maps.socket_facts.insert(&key(&socket), bytes_of(&facts));
                 done.named += usize::from(noted.is_ok_and(|is_new| is_new));
             }
@@ -207,11 +209,10 @@ fn is_inet(socket: impl AsFd) -> bool {
     matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
 }
 
-/// The kernel's number of a TCP socket (`SO_COOKIE`); `None` for others.
-fn tcp_cookie(socket: impl AsFd) -> Option<u64> {
-    let is_tcp = sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
-        && sockopt::socket_protocol(&socket) == Ok(Some(ipproto::TCP));
-    is_tcp.then(|| sockopt::socket_cookie(&socket).ok()).flatten()
+/// Whether it is a socket of plain TCP.
+fn is_tcp(socket: impl AsFd) -> bool {
+    sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
+        && sockopt::socket_protocol(&socket) == Ok(Some(ipproto::TCP))
 }
 
 /// The numbers of all processes, the lowest first.

@@ -20,10 +20,17 @@ pub(crate) enum Kind {
     Users,
     /// Likewise with a ninth pin by cgroup.
     Cgroups,
+    /// Likewise with a ninth pin by volume.
+    Volumes,
+    /// Likewise with a ninth pin by who opened the connection.
+    Directions,
 }
 
 /// A cgroup that no process of the bench is in.
 pub(crate) const CGROUP: &str = "bench.slice/mail.service";
+
+/// A volume whose data no process of the bench has.
+const VOLUME: &str = "/srv/bench";
 
 /// A policy of eight pins by source address, the first of which is the bench packet's.
 pub(crate) fn policy(kind: Kind) -> Result<Policy> {
@@ -31,7 +38,9 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
         Jurisdiction::all().map(|jurisdiction| format!("\"{jurisdiction}\"")).collect();
     let everywhere = everywhere.join(", ");
     let (permit, record) = match kind {
-        Kind::Permit | Kind::Users | Kind::Cgroups => (everywhere.as_str(), "forbidden"),
+        Kind::Permit | Kind::Users | Kind::Cgroups | Kind::Volumes | Kind::Directions => {
+            (everywhere.as_str(), "forbidden")
+        }
         Kind::Record => (everywhere.as_str(), "all"),
         Kind::Forbid => ("", "forbidden"),
     };
@@ -44,14 +53,16 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
         ));
     }
     let by_sender = match kind {
-        Kind::Users => Some("users = [4242]".to_owned()),
-        Kind::Cgroups => Some(format!("cgroups = [\"{CGROUP}\"]")),
-        _ => None,
+        Kind::Users => Some("users = [4242]\nsent_by = \"socket\"".to_owned()),
+        Kind::Cgroups => Some(format!("cgroups = [\"{CGROUP}\"]\nsent_by = \"socket\"")),
+        Kind::Volumes => Some(format!("volumes = [\"{VOLUME}\"]")),
+        Kind::Directions => Some("sources = [\"198.51.100.9\"]\ndirection = \"opened\"".to_owned()),
+        Kind::Permit | Kind::Record | Kind::Forbid => None,
     };
     if let Some(select) = by_sender {
         text.push_str(&format!(
             "\n[[pin]]\nname = \"by-sender\"\nhome = \"IE\"\naction = \"drop\"\n\
-             [pin.select]\n{select}\nsent_by = \"socket\"\n",
+             [pin.select]\n{select}\n",
         ));
     }
     let checked = parse(Path::new("bench.toml"), text.as_bytes(), &Surroundings::new(None))

@@ -11,7 +11,7 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::MAX_EXEMPTIONS;
 use guard_common::packet::Addr;
-use guard_user::compile::{CgroupFact, HostFacts, KernelExemption, policy_table};
+use guard_user::compile::{CgroupFact, HostFacts, KernelExemption, VolumeFact, policy_table};
 use guard_user::geo::{GeoDb, Runs, embedded};
 use guard_user::kernel::LinuxKernel;
 use ipnetwork::IpNetwork;
@@ -176,16 +176,23 @@ impl Bench {
         figures: &mut Figures,
         frame: &[u8],
     ) -> Result<()> {
-        let mut over = [Vec::new(), Vec::new()];
-        let mut extra = [Vec::new(), Vec::new()];
+        let kinds = [
+            (Kind::Users, "bench_egress_facts_of_tcp"),
+            (Kind::Users, "bench_egress_facts"),
+            (Kind::Cgroups, "bench_egress_facts"),
+            (Kind::Volumes, "bench_egress_facts"),
+            (Kind::Directions, "bench_egress_facts"),
+        ];
+        let mut over = [const { Vec::new() }; 5];
+        let mut extra = over.clone();
         for round in 0..=rounds {
             publish(kernel, Kind::Permit)?;
             let plain =
                 self.time("bench_egress", frame, repeat)? - self.time("bench_empty", frame, repeat)?;
-            for (at, kind) in [Kind::Users, Kind::Cgroups].into_iter().enumerate() {
+            for (at, (kind, program)) in kinds.into_iter().enumerate() {
                 publish(kernel, kind)?;
                 let facts = self.time("bench_facts", frame, repeat)?;
-                let time = self.time("bench_egress_facts", frame, repeat)? - facts;
+                let time = self.time(program, frame, repeat)? - facts;
                 // The first round only warms up.
                 if round > 0 {
                     over[at].push(time);
@@ -193,12 +200,17 @@ impl Bench {
                 }
             }
         }
-        let [users, cgroups] = over;
-        let [users_extra, cgroups_extra] = extra;
-        figures.set("egress_v4_fixed_users_ns", median(users));
-        figures.set("egress_v4_fixed_cgroups_ns", median(cgroups));
-        figures.set("users_extra_ns", median(users_extra));
-        figures.set("cgroups_extra_ns", median(cgroups_extra));
+        let names = [
+            ("egress_v4_fixed_users_ns", "users_extra_ns"),
+            ("egress_v4_fixed_users_udp_ns", "users_udp_extra_ns"),
+            ("egress_v4_fixed_cgroups_ns", "cgroups_extra_ns"),
+            ("egress_v4_fixed_volumes_ns", "volumes_extra_ns"),
+            ("egress_v4_fixed_directions_ns", "directions_extra_ns"),
+        ];
+        for ((whole, more), (over, extra)) in names.into_iter().zip(over.into_iter().zip(extra)) {
+            figures.set(whole, median(over));
+            figures.set(more, median(extra));
+        }
         Ok(())
     }
 
@@ -257,17 +269,19 @@ fn publish(kernel: &mut LinuxKernel, kind: Kind) -> Result<()> {
 }
 
 fn publish_with(kernel: &mut LinuxKernel, kind: Kind, exemptions: &[KernelExemption]) -> Result<()> {
-    let facts = if kind == Kind::Cgroups { of_cgroup() } else { HostFacts::default() };
-    let table = policy_table(&policy(kind)?, exemptions, &facts, kernel.generation() + 1)?;
+    let policy = policy(kind)?;
+    let volumes = policy.volumes().into_iter().map(|volume| VolumeFact { volume, slot: 1 }).collect();
+    let cgroups = if kind == Kind::Cgroups { vec![of_no_host()] } else { Vec::new() };
+    let facts = HostFacts { volumes, cgroups, ..HostFacts::default() };
+    let table = policy_table(&policy, exemptions, &facts, kernel.generation() + 1)?;
     kernel.publish(&table, None)?;
     Ok(())
 }
 
 /// The cgroup that a pin selects, as no host has it.
-fn of_cgroup() -> HostFacts {
+fn of_no_host() -> CgroupFact {
     const ABOVE_ALL: u64 = u64::MAX >> 2;
-    let cgroup = CgroupFact { path: CGROUP.to_owned(), id: Some(ABOVE_ALL), level: 2 };
-    HostFacts { cgroups: vec![cgroup], ..HostFacts::default() }
+    CgroupFact { path: CGROUP.to_owned(), id: Some(ABOVE_ALL), level: 2 }
 }
 
 /// As many exemptions as the kernel holds, each with networks of both families and a quota; the last one has
