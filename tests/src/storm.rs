@@ -12,6 +12,7 @@ use guard_user::control::client::ask;
 use guard_user::control::protocol::{Request, Response};
 use guard_user::control::status::Status;
 use guard_user::kernel::View;
+use guard_user::store::Target;
 
 use crate::bed::{Bed, PIN, STORE, UNIT_NICE, US, packets};
 use crate::proc::{Process, retry_until};
@@ -167,8 +168,12 @@ fn dropped(status: &Status) -> u64 {
 fn stay(bed: &Bed, view: &View) -> Result<f64> {
     let socket = bed.socket();
     let before = view.live_generation()?;
-    let request =
-        Request::ExemptionStay { id: "storm".to_owned(), order: "High Court 1".to_owned(), dry_run: false };
+    let request = Request::ExemptionStay {
+        target: Target::Id("storm".to_owned()),
+        order: "High Court 1".to_owned(),
+        not_loaded: false,
+        dry_run: false,
+    };
     let asked = Instant::now();
     let asking = std::thread::spawn(move || ask(&socket, &request));
     let in_the_kernel = soon("a generation without the exemption", || {
@@ -178,8 +183,12 @@ fn stay(bed: &Bed, view: &View) -> Result<f64> {
         Ok(Ok(Response::Done { .. })) => {}
         other => bail!("the stay was not done: {other:?}"),
     }
-    let request =
-        Request::ExemptionResume { id: "storm".to_owned(), why: "lifted".to_owned(), dry_run: false };
+    let request = Request::ExemptionResume {
+        target: Target::Id("storm".to_owned()),
+        order: None,
+        why: "lifted".to_owned(),
+        dry_run: false,
+    };
     let resumed = ask(&bed.socket(), &request)?;
     ensure!(matches!(resumed, Response::Done { .. }), "not resumed: {resumed:?}");
     Ok(millis(in_the_kernel))

@@ -10,6 +10,7 @@ use guard_tests::slow::{self, Part};
 use guard_user::control::client::{ClientError, ask};
 use guard_user::control::protocol::{Request, Response};
 use guard_user::health::ProblemCode;
+use guard_user::store::Target;
 
 /// Bounds for a debug build on a machine that does other things, too; the storm's test has the figures.
 const SOON: Duration = Duration::from_secs(5);
@@ -22,7 +23,12 @@ fn store(bed: &Bed) -> &Netns {
 fn stay(bed: &Bed, id: &str) -> std::thread::JoinHandle<Result<Response, ClientError>> {
     let (socket, id) = (bed.socket(), id.to_owned());
     std::thread::spawn(move || {
-        let request = Request::ExemptionStay { id, order: "High Court 1".to_owned(), dry_run: false };
+        let request = Request::ExemptionStay {
+            target: Target::Id(id),
+            order: "High Court 1".to_owned(),
+            not_loaded: false,
+            dry_run: false,
+        };
         ask(&socket, &request)
     })
 }

@@ -18,11 +18,13 @@ const PAGE: &str = include_str!("../../docs/exemptions.md");
 const LEFT_OUT: &str = "...";
 
 /// Commands after which packets to the recipient pass, or do not.
-const PASSES: [(&str, bool); 7] = [
+const PASSES: [(&str, bool); 9] = [
     ("borderguard exemption sign mlat-2026-0142.toml --key ~/.ssh/brian", false),
     ("borderguard exemption load mlat-2026-0142.toml --dry-run", false),
     ("borderguard exemption load mlat-2026-0142.toml\n", true),
-    ("borderguard exemption stay", false),
+    ("borderguard exemption stay mlat-2026-0142", false),
+    ("borderguard exemption stay --pin", false),
+    ("borderguard exemption resume mlat-2026-0142 --order", false),
     ("borderguard exemption load mlat-2026-0142.v2.toml", true),
     ("borderguard exemption revoke", false),
     ("borderguard instrument invalidate", false),

@@ -23,6 +23,7 @@ use super::target::Target;
 use crate::control::protocol::Request;
 use crate::exemption::State;
 use crate::exit::Exit;
+use crate::store;
 
 /// Arguments of `exemption`.
 #[derive(Clone, Debug, clap::Args)]
@@ -86,29 +87,44 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Let nothing through by an exemption until it is resumed
+    /// Let nothing through by what an order covers, until the order is lifted
     Stay {
-        /// Its id
-        #[arg(value_name = "ID")]
-        id: String,
-        /// The order that stays it, which is kept
+        /// What it covers.
+        #[command(flatten)]
+        covers: Covers,
+        /// The order's reference, by which it is lifted
         #[arg(long, value_name = "REF")]
         order: String,
+        /// Keep it also where nothing that was ever loaded is covered: what is loaded later is
+        #[arg(long)]
+        not_loaded: bool,
         /// How.
         #[command(flatten)]
         how: How,
     },
-    /// Lift the stay of an exemption
+    /// Lift an order; what no other order covers passes again
     Resume {
-        /// Its id
-        #[arg(value_name = "ID")]
-        id: String,
+        /// What it covers.
+        #[command(flatten)]
+        covers: Covers,
+        /// The order's reference [default: the only one that covers this]
+        #[arg(long, value_name = "REF")]
+        order: Option<String>,
         /// The reason, which is kept
         #[arg(long, value_name = "TEXT")]
         why: String,
         /// How.
         #[command(flatten)]
         how: How,
+    },
+    /// Show the orders that stand, also those that cover nothing that is loaded
+    Orders {
+        /// One JSON array
+        #[arg(long)]
+        json: bool,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
     },
     /// Write the next version of a document, to take the place of this one
     Renew(renew::Args),
@@ -124,6 +140,38 @@ pub enum Command {
         #[command(flatten)]
         how: How,
     },
+}
+
+/// What an order covers.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Covers {
+    /// The exemption of this id, whatever its version
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// Every exemption for this pin
+    #[arg(long, value_name = "NAME")]
+    pin: Option<String>,
+    /// Every exemption with this recipient, as the documents name it
+    #[arg(long, value_name = "NAME")]
+    recipient: Option<String>,
+    /// Every exemption that rests on this instrument, as the documents name it
+    #[arg(long, value_name = "NAME")]
+    instrument: Option<String>,
+    /// Every exemption
+    #[arg(long)]
+    all: bool,
+}
+
+impl Covers {
+    fn target(&self) -> store::Target {
+        let Self { id, pin, recipient, instrument, all: _ } = self;
+        let id = id.clone().map(store::Target::Id);
+        let pin = pin.clone().map(store::Target::Pin);
+        let recipient = recipient.clone().map(store::Target::Recipient);
+        let instrument = instrument.clone().map(store::Target::Instrument);
+        id.or(pin).or(recipient).or(instrument).unwrap_or(store::Target::All)
+    }
 }
 
 /// Does it.
@@ -145,14 +193,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::Show { id, version, json, target } => {
             ask::show(id, *version, *json, &target.socket()?, now, out)
         }
-        Command::Stay { id, order, how } => {
-            let (id, order) = (id.clone(), order.clone());
-            let request = Request::ExemptionStay { id, order, dry_run: how.dry_run };
+        Command::Orders { json, target } => ask::orders(*json, &target.socket()?, now, out),
+        Command::Stay { covers, order, not_loaded, how } => {
+            let (target, order, not_loaded) = (covers.target(), order.clone(), *not_loaded);
+            let request = Request::ExemptionStay { target, order, not_loaded, dry_run: how.dry_run };
             ask::change(&how.target.socket()?, &request, how, CUT, now, out)
         }
-        Command::Resume { id, why, how } => {
-            let (id, why) = (id.clone(), why.clone());
-            let request = Request::ExemptionResume { id, why, dry_run: how.dry_run };
+        Command::Resume { covers, order, why, how } => {
+            let (target, order, why) = (covers.target(), order.clone(), why.clone());
+            let request = Request::ExemptionResume { target, order, why, dry_run: how.dry_run };
             ask::change(&how.target.socket()?, &request, how, PASSES, now, out)
         }
         Command::Revoke { id, why, how } => {

@@ -31,7 +31,7 @@ pub fn wants_json(cli: &Cli) -> bool {
             Of::Sign(args) => args.json,
             Of::Verify(args) => args.json,
             Of::Renew(args) => args.json,
-            Of::List { json, .. } | Of::Show { json, .. } => *json,
+            Of::List { json, .. } | Of::Show { json, .. } | Of::Orders { json, .. } => *json,
             Of::Load { how, .. } | Of::Stay { how, .. } | Of::Resume { how, .. } | Of::Revoke { how, .. } => {
                 how.json
             }
@@ -88,6 +88,7 @@ mod tests {
         &["exemption", "verify", "f"],
         &["exemption", "renew", "f", "--until", "2027-01-15T00:00:00Z"],
         &["exemption", "list"],
+        &["exemption", "orders"],
         &["exemption", "show", "i"],
         &["exemption", "load", "f"],
         &["exemption", "stay", "i", "--order", "o"],

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::status::Status;
 use crate::exemption::Summary;
+use crate::exemption::Target;
 use crate::exemption::record::ApprovedBy;
+use crate::exemption::summary::OrderSummary;
 use crate::report::Report;
 
 /// What a client asks of the daemon.
@@ -54,21 +56,29 @@ pub enum Request {
     },
     /// The exemptions that are open, as the kernel judges by them.
     ExemptionOpen {},
-    /// Let nothing through by an exemption until it is resumed.
+    /// The orders that stand.
+    ExemptionOrders {},
+    /// Let nothing through by what an order covers until it is lifted.
     ExemptionStay {
-        /// Its id.
-        id: String,
-        /// The order that stays it, for the record.
+        /// What it covers.
+        target: Target,
+        /// The order's reference, by which it is lifted.
         #[serde(default)]
         order: String,
+        /// Whether it may cover nothing that was ever loaded.
+        #[serde(default)]
+        not_loaded: bool,
         /// Only say what it would come to.
         #[serde(default)]
         dry_run: bool,
     },
-    /// Lift the stay of an exemption.
+    /// Lift an order.
     ExemptionResume {
-        /// Its id.
-        id: String,
+        /// What it covers.
+        target: Target,
+        /// The order's reference; without it the only one that covers this.
+        #[serde(default)]
+        order: Option<String>,
         /// Why, for the record.
         #[serde(default)]
         why: String,
@@ -195,6 +205,11 @@ pub enum Response {
     Audit {
         /// The lines, oldest first, without their breaks.
         lines: Vec<String>,
+    },
+    /// To `exemption-orders`.
+    Orders {
+        /// Each that stands, in the order of what they cover.
+        orders: Vec<OrderSummary>,
     },
     /// To `audit-checkpoint`.
     Checkpoint {
@@ -356,13 +371,24 @@ mod tests {
                 Request::ExemptionShow { id: "x".into(), version: None },
             ),
             (json!({"request": "exemption-open"}), Request::ExemptionOpen {}),
+            (json!({"request": "exemption-orders"}), Request::ExemptionOrders {}),
             (
-                json!({"request": "exemption-stay", "id": "x", "order": "y"}),
-                Request::ExemptionStay { id: "x".into(), order: "y".into(), dry_run: false },
+                json!({"request": "exemption-stay", "target": {"id": "x"}, "order": "y"}),
+                Request::ExemptionStay {
+                    target: Target::Id("x".into()),
+                    order: "y".into(),
+                    not_loaded: false,
+                    dry_run: false,
+                },
             ),
             (
-                json!({"request": "exemption-resume", "id": "x", "why": "y", "dry_run": true}),
-                Request::ExemptionResume { id: "x".into(), why: "y".into(), dry_run: true },
+                json!({"request": "exemption-resume", "target": "all", "order": "z", "why": "y", "dry_run": true}),
+                Request::ExemptionResume {
+                    target: Target::All,
+                    order: Some("z".into()),
+                    why: "y".into(),
+                    dry_run: true,
+                },
             ),
             (
                 json!({"request": "exemption-revoke", "id": "x", "why": "y"}),

@@ -66,6 +66,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Report { .. } => ("report", Right::View),
         Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
         Request::ExemptionOpen {} => ("exemption-open", Right::Exemptions),
+        Request::ExemptionOrders {} => ("exemption-orders", Right::Exemptions),
         Request::ExemptionLoad { .. } => ("exemption-load", Right::Exemptions),
         Request::ExemptionStay { .. } => ("exemption-stay", Right::Exemptions),
         Request::ExemptionResume { .. } => ("exemption-resume", Right::Exemptions),
@@ -124,6 +125,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::exemption::Target;
 
     /// One request of each kind.
     fn requests() -> Vec<Request> {
@@ -136,14 +138,20 @@ mod tests {
             Request::Report { from: None, until: None },
             Request::AuditCheckpoint {},
             Request::ExemptionOpen {},
+            Request::ExemptionOrders {},
             Request::ExemptionLoad {
                 document: String::new(),
                 name: String::new(),
                 signatures: Vec::new(),
                 dry_run: false,
             },
-            Request::ExemptionStay { id: String::new(), order: String::new(), dry_run: false },
-            Request::ExemptionResume { id: String::new(), why: String::new(), dry_run: false },
+            Request::ExemptionStay {
+                target: Target::All,
+                order: String::new(),
+                not_loaded: false,
+                dry_run: false,
+            },
+            Request::ExemptionResume { target: Target::All, order: None, why: String::new(), dry_run: false },
             Request::ExemptionRevoke { id: String::new(), why: String::new(), dry_run: false },
             Request::InstrumentInvalidate { name: String::new(), why: String::new(), dry_run: false },
             Request::Reload {},
@@ -176,6 +184,7 @@ mod tests {
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "exemption-open",
+            "exemption-orders",
             "exemption-load",
             "exemption-stay",
             "exemption-resume",

@@ -123,7 +123,11 @@ impl State {
         let reason = match (self, event) {
             (Self::Draft, Event::Approve) => return Ok(Self::Approved),
             (Self::Approved, Event::Activate) | (Self::Stayed, Event::Resume) => return Ok(Self::Active),
-            (Self::Active | Self::NotYetValid, Event::Stay) => return Ok(Self::Stayed),
+            (Self::Active | Self::NotYetValid | Self::Stayed, Event::Stay) => return Ok(Self::Stayed),
+            // What is over may be revoked all the same: the record has the order.
+            (Self::Revoked | Self::Expired | Self::Exhausted, Event::Revoke | Event::Invalidate) => {
+                return Ok(Self::Revoked);
+            }
             // Packets on their way when a stay came are counted after it.
             (Self::Active | Self::NotYetValid | Self::Stayed, Event::Exhaust) => return Ok(Self::Exhausted),
             (
@@ -158,7 +162,6 @@ impl State {
             (Self::Active | Self::NotYetValid, Event::Activate) => "it is loaded already",
             (Self::Active | Self::NotYetValid, Event::Resume) => "no order holds it",
             (Self::Stayed, Event::Activate) => "an order holds it; resume it when the order is lifted",
-            (Self::Stayed, Event::Stay) => "an order holds it already",
             // A new version would open what the order closed.
             (Self::Stayed, Event::Supersede) => {
                 "an order holds it; resume it when the order is lifted, or revoke it"
@@ -226,10 +229,10 @@ mod tests {
         draft     approved  -        -       -       revoked  revoked    expired  -          revoked
         approved  -         active   -       -       revoked  revoked    expired  -          revoked
         active    -         -        stayed  -       revoked  revoked    expired  exhausted  revoked
-        stayed    -         -        -       active  revoked  revoked    expired  exhausted  -
-        revoked   -         -        -       -       -        -          -        -          -
-        expired   -         -        -       -       -        -          -        -          -
-        exhausted -         -        -       -       -        -          -        -          -
+        stayed    -         -        stayed  active  revoked  revoked    expired  exhausted  -
+        revoked   -         -        -       -       revoked  revoked    -        -          -
+        expired   -         -        -       -       revoked  revoked    -        -          -
+        exhausted -         -        -       -       revoked  revoked    -        -          -
     ";
 
     #[test]
@@ -295,7 +298,7 @@ mod tests {
                 let before = state;
                 match state.after(event) {
                     Ok(next) => {
-                        prop_assert!(!before.is_closed());
+                        prop_assert!(!before.is_closed() || next == State::Revoked);
                         happened.push(event);
                         state = next;
                     }

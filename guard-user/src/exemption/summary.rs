@@ -56,8 +56,12 @@ pub struct Summary {
     pub loaded_by: Option<u32>,
     /// When, why and by whom it was revoked; null where it was not.
     pub revoked: Option<RevokedSummary>,
-    /// When, by which order and by whom it was stayed; null where it is not.
+    /// When, by which order and by whom it was stayed; null where it is not. Of several orders the oldest.
     pub stayed: Option<RevokedSummary>,
+    /// The orders that cover it, the oldest first: it passes again when none is left, and no further version is loaded
+    /// before that.
+    #[serde(default)]
+    pub orders: Vec<OrderSummary>,
     /// The identities of those who approved it; empty where approvals were not verified.
     pub approved_by: Vec<String>,
 }
@@ -144,6 +148,21 @@ pub struct RevokedSummary {
     pub by: u32,
 }
 
+/// An order that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderSummary {
+    /// Its reference.
+    pub order: String,
+    /// What it covers: `exemption`, `pin`, `recipient`, `instrument` or `all`.
+    pub covers: String,
+    /// The name of that; empty for all.
+    pub name: String,
+    /// When it was given.
+    pub at: Timestamp,
+    /// The Unix user that gave it.
+    pub by: u32,
+}
+
 impl Summary {
     /// A document that is not loaded.
     #[must_use]
@@ -195,6 +214,7 @@ impl Summary {
             loaded_by: None,
             revoked: None,
             stayed: None,
+            orders: Vec::new(),
             approved_by: Vec::new(),
         }
     }
@@ -267,6 +287,11 @@ impl Summary {
                 .collect(),
             revoked: self.revoked.map(|revoked| RevokedSummary { why: hidden(), ..revoked }),
             stayed: self.stayed.map(|stayed| RevokedSummary { why: hidden(), ..stayed }),
+            orders: self
+                .orders
+                .into_iter()
+                .map(|it| OrderSummary { order: hidden(), name: hidden(), ..it })
+                .collect(),
             ..self
         }
     }

@@ -98,6 +98,10 @@ impl Kept {
                 return Err(StoreError::State { id: document.id.clone(), refused }.into());
             }
         }
+        if let Some(order) = self.order_over(&document) {
+            let order = order.to_string();
+            return Err(StoreError::HeldByOrder { id: document.id, order }.into());
+        }
         let approvals = (submission.approve)(&document)?;
         let slots = self.free_slots(groups(&document).len())?;
         Ok(Admission {
@@ -173,6 +177,10 @@ impl Store {
         let Admission { document, approvals, slots, bytes, signatures, versions } = admission;
         if self.kept.states(&key.0) != *versions || !slots.iter().all(|slot| self.kept.is_free(*slot)) {
             return Err(StoreError::Outdated { id: key.0 });
+        }
+        // It may have come since.
+        if let Some(order) = self.kept.order_over(document) {
+            return Err(StoreError::HeldByOrder { id: key.0, order: order.to_string() });
         }
         let granted = document.quota_bytes.map_or(u64::MAX, quota::slice);
         let loaded_by = (now, who.uid);

@@ -1,47 +1,33 @@
 //! What becomes of exemptions: stays, resumptions, and ends.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
 use super::read::sha256;
+use super::standing::Standing;
+use super::tables::ORDERS;
 use super::{Kept, Key, Store, StoreError, quota};
-use crate::audit::{Kind, Who};
+use crate::audit::{self, Kind, Who};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
+use crate::exemption::{StandingOrder, Target};
 use crate::text::Unseen;
-
-/// Which exemptions a change is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The one of this id that is not closed.
-    Id(String),
-    /// Every one that rests on the instrument of this name and is not closed.
-    Instrument(String),
-}
-
-impl Target {
-    /// The id of the exemption, or the name of the instrument.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Id(name) | Self::Instrument(name) => name,
-        }
-    }
-}
 
 /// What is to become of exemptions. Texts are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing passes until it is resumed.
+    /// Nothing passes until the order is lifted, and nothing that it covers is loaded.
     Stay {
         /// The order that stays it.
         order: String,
     },
-    /// The stay is lifted.
+    /// An order is lifted: what no other one covers passes again.
     Resume {
+        /// The order's reference; `None` where there is one alone.
+        order: Option<String>,
         /// Why.
         why: String,
     },
@@ -87,9 +73,8 @@ impl Change {
     /// Whether the exemption is what this makes of it already, and the disk did not take that.
     fn is_repeated_for(&self, entry: &Entry) -> bool {
         let wanted = match self {
-            Self::Stay { .. } => matches!(entry.record.status, Status::Stayed { .. }),
             Self::Revoke { .. } | Self::Invalidate { .. } => entry.record.is_closed(),
-            Self::Resume { .. } => false,
+            Self::Stay { .. } | Self::Resume { .. } => false,
         };
         wanted && entry.unsaved
     }
@@ -110,7 +95,7 @@ impl Change {
     pub fn why(&self) -> &str {
         match self {
             Self::Stay { order } => order,
-            Self::Resume { why } | Self::Revoke { why } | Self::Invalidate { why } => why,
+            Self::Resume { why, .. } | Self::Revoke { why } | Self::Invalidate { why } => why,
         }
     }
 }
@@ -128,23 +113,10 @@ impl Kept {
         if let Some(unseen) = Unseen::find(change.why()) {
             return Err(StoreError::UnseenInReason(unseen));
         }
-        let keys: Vec<Key> = match target {
-            Target::Id(id) => vec![self.version_of(id)?],
-            Target::Instrument(name) => {
-                let rests = |entry: &Entry| {
-                    entry.can_be_closed()
-                        && entry.document.as_ref().is_some_and(|it| it.instrument.name == *name)
-                };
-                let found = self.entries().filter(|(_, entry)| rests(entry));
-                let found: Vec<Key> = found.map(|(key, _)| key.clone()).collect();
-                if found.is_empty() {
-                    return Err(StoreError::NoSuchInstrument {
-                        name: name.to_owned(),
-                        near: self.near(name),
-                    });
-                }
-                found
-            }
+        let keys = match change {
+            Change::Stay { order } => self.stayed_by(target, order)?,
+            Change::Resume { order, .. } => self.held_by_alone(self.order_to_lift(target, order.as_deref())?),
+            Change::Revoke { .. } | Change::Invalidate { .. } => self.closed_by(target)?,
         };
         for key in &keys {
             if let Some(entry) = self.entry(key) {
@@ -152,6 +124,48 @@ impl Kept {
             }
         }
         Ok(keys)
+    }
+
+    /// What an order would stay that is not closed: nothing, where all that it covers is closed or still to be loaded.
+    fn stayed_by(&self, target: &Target, order: &str) -> Result<Vec<Key>, StoreError> {
+        if self.stands(target, order) {
+            return Err(StoreError::OrderStands { target: target.clone(), order: order.to_owned() });
+        }
+        let is_covered = |(id, _): &Key, entry: &Entry| match (target, &entry.document) {
+            (Target::Id(its), _) => its == id,
+            (target, Some(document)) => target.covers(document),
+            (target, None) => *target == Target::All,
+        };
+        let covered = self.entries().filter(|(key, entry)| is_covered(key, entry));
+        let open = covered.filter(|(_, entry)| !entry.record.is_closed());
+        Ok(open.map(|(key, _)| key.clone()).collect())
+    }
+
+    /// Whether any version that was ever loaded is meant: an order on a name with a slip in it stays nothing.
+    #[must_use]
+    pub fn is_known(&self, target: &Target) -> bool {
+        let is_it = |(id, _): &Key, entry: &Entry| match target {
+            Target::Id(its) => its == id,
+            _ => entry.document.as_ref().is_some_and(|document| target.covers(document)),
+        };
+        *target == Target::All || self.entries().any(|(key, entry)| is_it(key, entry))
+    }
+
+    /// What a revocation, or a fallen instrument, closes for good.
+    fn closed_by(&self, target: &Target) -> Result<Vec<Key>, StoreError> {
+        if let Target::Id(id) = target {
+            return Ok(vec![self.version_of(id)?]);
+        }
+        let rests = |entry: &Entry| {
+            entry.can_be_closed() && entry.document.as_ref().is_some_and(|it| target.covers(it))
+        };
+        let found: Vec<Key> =
+            self.entries().filter(|(_, entry)| rests(entry)).map(|(key, _)| key.clone()).collect();
+        if found.is_empty() {
+            let name = target.name().to_owned();
+            return Err(StoreError::NoSuchInstrument { near: self.near(&name), name });
+        }
+        Ok(found)
     }
 
     fn allowed(
@@ -217,8 +231,14 @@ impl Store {
         // What closes is closed here, also where the disk still can't be asked.
         let _commit_says_it = self.leave_doubt();
         let keys = self.affected(target, change, now)?;
+        let lifted = match change {
+            Change::Resume { order, .. } => Some(self.kept.order_to_lift(target, order.as_deref())?.clone()),
+            _ => None,
+        };
+        let rows = lifted.as_ref().map(|order| self.kept.rows_of(order)).unwrap_or_default();
+        let is_repeated = matches!(change, Change::Stay { order } if self.kept.has_order(target, order));
         let (mut records, mut lines) = (Vec::new(), Vec::new());
-        for key in &keys {
+        for key in keys.iter().filter(|_| !is_repeated) {
             // One that is only to be kept is written with everything else that the disk did not take.
             let Some(entry) = self.kept.entry(key).filter(|entry| !change.is_repeated_for(entry)) else {
                 continue;
@@ -229,16 +249,45 @@ impl Store {
             records.push((key.clone(), record));
             // What cannot be read may be confidential.
             let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
-            let (why, detail) = match (confidential, target) {
-                (true, _) => (HIDDEN, json!({"why_sha256": sha256(change.why().as_bytes())})),
-                (false, Target::Id(_)) => (change.why(), json!({})),
-                (false, Target::Instrument(name)) => (change.why(), json!({"instrument": name})),
+            let mut detail = match (confidential, target) {
+                (true, _) => json!({"why_sha256": sha256(change.why().as_bytes())}),
+                (false, Target::Id(_)) => json!({}),
+                (false, _) => json!({target.kind(): target.name()}),
             };
+            if let (Some(lifted), false) = (&lifted, confidential) {
+                detail["order"] = lifted.order.clone().into();
+            }
+            let why = if confidential { HIDDEN } else { change.why() };
             lines.push(Self::record_of(change.kind(), key, who, now, why, detail));
         }
-        let kept = self.commit(&records, lines.clone(), |_| Ok(()));
-        if kept.is_err() && matches!(change, Change::Resume { .. }) {
-            return kept.map(|()| keys);
+        if keys.is_empty() && !is_repeated {
+            let order = lifted.as_ref().map(|lifted| lifted.order.as_str());
+            lines.push(self.kept.order_record(target, change, order, (who, now)));
+        }
+        let given = match change {
+            Change::Stay { order } if !is_repeated => Some(StandingOrder::new(target, order, (now, who.uid))),
+            _ => None,
+        };
+        let kept = self.commit(&records, lines.clone(), |batch| {
+            let mut orders = batch.open_table(ORDERS)?;
+            if let Some(order) = &given {
+                let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;
+                orders.insert(order.row().as_str(), bytes.as_slice())?;
+            }
+            for row in &rows {
+                orders.remove(row.as_str())?;
+            }
+            Ok(())
+        });
+        if let Some(order) = given {
+            let unsaved = kept.is_err();
+            self.kept.inner_mut().orders.insert(order.row(), Standing { order, unsaved });
+        }
+        if let Some(order) = lifted {
+            if kept.is_err() {
+                return kept.map(|()| keys);
+            }
+            self.kept.inner_mut().orders.retain(|_, it| it.order != order);
         }
         self.take_closings(records, lines, kept.is_ok());
         kept.map(|()| keys)
@@ -255,8 +304,16 @@ impl Store {
         let (at, by) = (now, who.uid);
         let record = entry.record.clone();
         Ok(match change {
+            // What several orders hold has the first of them.
+            Change::Stay { .. } if matches!(record.status, Status::Stayed { .. }) => record,
             Change::Stay { order } => {
                 Record { status: Status::Stayed { at, order: order.clone(), by }, ..record }
+            }
+            // It was revoked before; the reason is added to those that were given.
+            Change::Revoke { .. } | Change::Invalidate { .. }
+                if matches!(record.status, Status::Revoked { .. }) =>
+            {
+                record
             }
             Change::Revoke { why } | Change::Invalidate { why } => {
                 Record { status: Status::Revoked { at, why: why.clone(), by }, ..record }
@@ -302,5 +359,51 @@ impl Store {
         let kept = self.commit(&over, lines.clone(), |_| Ok(()));
         self.take_closings(over, lines, kept.is_ok());
         kept.map(|()| closed)
+    }
+}
+
+impl Kept {
+    /// The line of the trail for an order, given or lifted, that changes nothing which is loaded.
+    fn order_record(
+        &self,
+        target: &Target,
+        change: &Change,
+        lifted: Option<&str>,
+        (who, now): (&Who, Timestamp),
+    ) -> audit::Record {
+        // Whoever reads the trail may not be meant to know of it: what is loaded later may be confidential. Pins stand in
+        // the config, and ids in every list.
+        let subject = match target {
+            Target::Id(name) | Target::Pin(name) => name.clone(),
+            Target::Instrument(name) | Target::Recipient(name) if !self.is_public(target) => {
+                sha256(name.as_bytes())
+            }
+            target => target.name().to_owned(),
+        };
+        let mut detail = Map::from_iter([("covers".to_owned(), target.kind().into())]);
+        let mut why = HIDDEN;
+        if self.is_public(target) {
+            why = change.why();
+            detail.extend(lifted.map(|order| ("order".to_owned(), order.into())));
+        } else {
+            detail.insert("why_sha256".to_owned(), sha256(change.why().as_bytes()).into());
+            let lifted = lifted.map(|order| sha256(order.as_bytes()));
+            detail.extend(lifted.map(|order| ("order_sha256".to_owned(), order.into())));
+        }
+        audit::Record {
+            time: now,
+            kind: change.kind(),
+            who: who.clone(),
+            subject,
+            why: why.to_owned(),
+            detail,
+        }
+    }
+
+    /// Whether everybody who may look may read of this: exemptions were loaded that are covered, none of them confidential.
+    fn is_public(&self, target: &Target) -> bool {
+        let documents = || self.entries().filter_map(|(_, entry)| entry.document.as_deref());
+        let mut covered = documents().filter(|document| target.covers(document)).peekable();
+        covered.peek().is_some() && covered.all(|document| !document.confidential)
     }
 }

@@ -8,8 +8,8 @@ use guard_common::abi::MAX_EXEMPTIONS;
 use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
-use crate::exemption::ErrorKind;
 use crate::exemption::lifecycle;
+use crate::exemption::{ErrorKind, Target};
 use crate::text::Unseen;
 
 /// Something in the store that can't be used. Its exemption is closed.
@@ -83,6 +83,47 @@ pub enum StoreError {
         /// Why not.
         refused: lifecycle::Refusal,
     },
+    /// Nothing that was ever loaded is covered.
+    #[error(
+        "no exemption that was ever loaded is one of {target}: look at the name; with --not-loaded the order is kept for \
+             what is loaded later"
+    )]
+    NothingCovered {
+        /// What was to be covered.
+        target: Target,
+    },
+    /// This order stands already.
+    #[error("the order \"{order}\" on {target} stands already", order = .order.escape_debug())]
+    OrderStands {
+        /// What it covers.
+        target: Target,
+        /// Its reference.
+        order: String,
+    },
+    /// No such order stands.
+    #[error("no such order stands on {target}; {standing}", standing = listed(.standing))]
+    NoSuchOrder {
+        /// On what it was to stand.
+        target: Target,
+        /// Those that do.
+        standing: Vec<String>,
+    },
+    /// Several orders could be meant.
+    #[error("several orders hold {target}: name the one that is lifted by --order; {standing}", standing = listed(.standing))]
+    OrderUnclear {
+        /// On what they stand.
+        target: Target,
+        /// Those that do.
+        standing: Vec<String>,
+    },
+    /// An order covers a document that was to be loaded.
+    #[error("an order holds the exemption \"{id}\", so that it can't be loaded until that is lifted: {order}", id = .id.escape_debug())]
+    HeldByOrder {
+        /// Its id.
+        id: String,
+        /// The order.
+        order: String,
+    },
     /// Since it was admitted, another version of it was loaded or changed, or its slots were given away.
     #[error(
         "the exemption \"{id}\" or its slots in the kernel's table changed after it was checked: load it again",
@@ -117,6 +158,14 @@ pub enum StoreError {
     },
 }
 
+/// The orders that stand, in a sentence.
+fn listed(standing: &[String]) -> String {
+    match standing {
+        [] => "none stands there".to_owned(),
+        standing => format!("these stand: {}", standing.join("; ")),
+    }
+}
+
 /// What to do about a disk that refused.
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
@@ -138,6 +187,11 @@ impl StoreError {
             Self::NotFound { .. } => Some("no-such-exemption"),
             Self::NoSuchInstrument { .. } => Some("no-such-instrument"),
             Self::State { .. } => Some("wrong-state"),
+            Self::NothingCovered { .. } => Some("nothing-covered"),
+            Self::OrderStands { .. } => Some("order-stands"),
+            Self::NoSuchOrder { .. } => Some("no-such-order"),
+            Self::OrderUnclear { .. } => Some("order-unclear"),
+            Self::HeldByOrder { .. } => Some("held-by-order"),
             Self::Outdated { .. } => Some("outdated"),
             Self::NotResumable { .. } => Some("not-resumable"),
             Self::BadReason => Some("bad-reason"),
@@ -152,6 +206,11 @@ impl StoreError {
     pub fn without_names(&self) -> String {
         match self {
             Self::NoSuchInstrument { .. } => "no open exemption rests on this instrument".to_owned(),
+            Self::NothingCovered { .. } => "no exemption that was ever loaded is covered".to_owned(),
+            Self::OrderStands { .. } => "this order stands already".to_owned(),
+            Self::NoSuchOrder { .. } => "no such order stands".to_owned(),
+            Self::OrderUnclear { .. } => "several orders could be meant".to_owned(),
+            Self::HeldByOrder { .. } => "an order holds it".to_owned(),
             other => other.to_string(),
         }
     }

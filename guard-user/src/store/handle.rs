@@ -52,7 +52,7 @@ impl Store {
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
         };
-        let Found { entries, unreadable, problems } = found;
+        let Found { entries, orders, unreadable, problems } = found;
         let unclean = slots::unclean(&entries, &unreadable);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
         let kept = Inner {
@@ -60,6 +60,7 @@ impl Store {
             usable: true,
             is_damaged: false,
             entries,
+            orders,
             unreadable,
             unclean,
             problems,
@@ -99,6 +100,7 @@ impl Store {
             usable: false,
             is_damaged,
             entries: BTreeMap::new(),
+            orders: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             // The kernel's counts are of exemptions that are not known now.
             unclean: slots::every_slot().collect(),

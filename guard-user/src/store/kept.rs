@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::entry::Entry;
 use super::instruments::{Near, is_nearly};
 use super::slots::every_slot;
+use super::standing::Orders;
 use super::{Key, Problem, StoreError};
 use crate::audit::Kind;
 use crate::compile::KernelExemption;
@@ -35,6 +36,7 @@ pub(super) struct Inner {
     /// Where it is not: whether what is in it is at fault.
     pub(super) is_damaged: bool,
     pub(super) entries: BTreeMap<Key, Arc<Entry>>,
+    pub(super) orders: Orders,
     /// Versions whose record can't be read: they are not loaded again.
     pub(super) unreadable: BTreeSet<Key>,
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
@@ -74,6 +76,10 @@ impl Kept {
         self.0.entries.get(key).map(AsRef::as_ref)
     }
 
+    pub(super) fn standing(&self) -> &Orders {
+        &self.0.orders
+    }
+
     /// Whether the database could be read when it was opened. Without it nothing is open, and nothing is taken.
     #[must_use]
     pub fn is_usable(&self) -> bool {
@@ -99,6 +105,12 @@ impl Kept {
         unsaved.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether something is closed here, or an order stands here, which the disk refused to keep.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.entries().any(|(_, entry)| entry.unsaved) || self.unsaved_orders().next().is_some()
+    }
+
     /// Whether it holds any exemption that can be read.
     #[must_use]
     pub fn has_any(&self) -> bool {
@@ -116,11 +128,11 @@ impl Kept {
     /// [saved](super::Store::checkpoint_use) yet.
     #[must_use]
     pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
-        let readable = self.entries().filter_map(|(_, entry)| Some((entry.document.as_ref()?, entry)));
+        let readable = self.entries().filter_map(|(key, entry)| Some((key, entry.document.as_ref()?, entry)));
         readable
-            .map(|(document, entry)| {
+            .map(|(key, document, entry)| {
                 let record = Record { counted: entry.counted(counts), ..entry.record.clone() };
-                Summary::of_loaded(document, &record, now)
+                self.with_orders(key, Summary::of_loaded(document, &record, now))
             })
             .collect()
     }

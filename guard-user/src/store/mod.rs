@@ -33,6 +33,7 @@ mod key;
 pub mod last_database;
 mod new_file;
 mod offline;
+mod orders;
 pub mod pin_counts;
 mod place;
 mod progress;
@@ -41,14 +42,16 @@ mod read;
 mod restore;
 mod rollup;
 mod slots;
+mod standing;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trail;
 
 pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
+pub use crate::exemption::{StandingOrder, Target};
 pub use admission::{Admission, Submission};
-pub use change::{Change, Target};
+pub use change::Change;
 pub use cursor::{Cursor, boot_id};
 pub use days::{DayCount, DayUse, Judged};
 pub use disk::FILE;

@@ -9,8 +9,10 @@ use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use sha2::{Digest, Sha256};
 
 use super::entry::Entry;
+use super::standing::{self, Orders, Standing};
 use super::tables::{
-    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, META, NOW, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY,
+    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, META, NOW, ORDERS, PIN_COUNTS, RECORDS, SIGNATURES,
+    USE_BY_DAY,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use crate::compile::KernelExemption;
@@ -56,6 +58,7 @@ pub struct Stored {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) entries: BTreeMap<Key, Entry>,
+    pub(super) orders: Orders,
     /// Versions whose record can't be read.
     pub(super) unreadable: BTreeSet<Key>,
     pub(super) problems: Vec<Problem>,
@@ -73,7 +76,10 @@ impl Reader {
     /// Every exemption, and what can't be used.
     pub(super) fn exemptions(&self) -> Result<Found, StoreError> {
         let mut found = Found::default();
-        let Some(records) = self.table(RECORDS)? else { return Ok(found) };
+        let Some(records) = self.table(RECORDS)? else {
+            self.add_orders(&mut found)?;
+            return Ok(found);
+        };
         for row in records.iter().map_err(|error| self.unreadable(error))? {
             let (key, value) = row.map_err(|error| self.unreadable(error))?;
             let key: Key = (key.value().0.to_owned(), key.value().1);
@@ -99,7 +105,21 @@ impl Reader {
             }
         }
         found.problems.extend(slots::close_shared(&mut found.entries));
+        self.add_orders(&mut found)?;
         Ok(found)
+    }
+
+    fn add_orders(&self, found: &mut Found) -> Result<(), StoreError> {
+        if let Some(table) = self.table(ORDERS)? {
+            for row in table.iter().map_err(|error| self.unreadable(error))? {
+                let (row, value) = row.map_err(|error| self.unreadable(error))?;
+                let (order, problem) = standing::read(row.value(), value.value());
+                found.problems.extend(problem);
+                found.orders.insert(row.value().to_owned(), Standing { order, unsaved: false });
+            }
+        }
+        standing::add_those_of_records(&mut found.orders, &found.entries);
+        Ok(())
     }
 
     /// What became of an exemption, where that can be read.

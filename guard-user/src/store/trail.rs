@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::doubt::Doubt;
 use super::entry::Entry;
-use super::read::{OpenDocument, Stored};
-use super::tables::{AUDIT, RECORDS};
+use super::read::{Found, OpenDocument, Stored};
+use super::tables::{AUDIT, ORDERS, RECORDS};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
+use crate::exemption::StandingOrder;
 use crate::exemption::record::{Record, Status};
 
 /// Why something is closed that was opened by a write that was reported as failed.
@@ -81,6 +82,13 @@ impl Store {
         let unsaved = unsaved.map(|(key, entry)| (key.clone(), entry.record.clone()));
         // A later record of the same exemption goes over an earlier one.
         let records: Vec<(Key, Record)> = unsaved.chain(records.iter().cloned()).collect();
+        let orders: Vec<(String, StandingOrder)> = self
+            .kept
+            .standing()
+            .iter()
+            .filter(|(_, it)| it.unsaved)
+            .map(|(row, it)| (row.clone(), it.order.clone()))
+            .collect();
         let written = disk.write(|batch| {
             let mut table = batch.open_table(RECORDS)?;
             for ((id, version), record) in &records {
@@ -91,6 +99,12 @@ impl Store {
             let mut table = batch.open_table(AUDIT)?;
             for (sequence, line) in &lines {
                 table.insert(*sequence, line.as_str())?;
+            }
+            drop(table);
+            let mut table = batch.open_table(ORDERS)?;
+            for (row, order) in &orders {
+                let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;
+                table.insert(row.as_str(), bytes.as_slice())?;
             }
             drop(table);
             more(batch)
@@ -112,6 +126,9 @@ impl Store {
         self.unrecorded.clear();
         for key in self.kept.unsaved() {
             self.change_entry(&key, |entry| entry.unsaved = false);
+        }
+        if !orders.is_empty() {
+            self.kept.inner_mut().orders.values_mut().for_each(|it| it.unsaved = false);
         }
         Ok(())
     }
@@ -156,11 +173,19 @@ impl Store {
     fn take_what_landed(&mut self, doubt: &Doubt) -> Result<(), StoreError> {
         let reader = self.reader()?;
         let last_line = reader.last_line()?;
-        let mut found = reader.exemptions()?.entries;
+        let Found { entries: mut found, orders, .. } = reader.exemptions()?;
         let written =
             self.unrecorded.iter().zip(&doubt.lines).take_while(|(one, other)| one == other).count();
         self.unrecorded.drain(..written);
         self.last_line = last_line;
+        // An order that it took stands, and one that it lifted does: whoever asked for that went on as if it stood.
+        let here = &mut self.kept.inner_mut().orders;
+        for (row, it) in here.iter_mut() {
+            it.unsaved = !orders.contains_key(row);
+        }
+        for (row, it) in orders {
+            here.entry(row).or_insert(it);
+        }
         for (key, _) in &doubt.records {
             // One that can't be read any more stays what it is here, which is no more open.
             let Some(there) = found.remove(key) else { continue };
@@ -199,7 +224,7 @@ impl Store {
 
     /// Whether this process has changes that the disk did not take.
     pub(super) fn is_ahead(&self) -> bool {
-        !self.unrecorded.is_empty() || self.kept.entries().any(|(_, entry)| entry.unsaved)
+        !self.unrecorded.is_empty() || self.kept.is_ahead()
     }
 
     /// Takes up closings, of which the disk may not know.

@@ -101,7 +101,8 @@ pub(crate) fn change(
                 });
                 writeln!(out, "{object}")?;
             } else {
-                sentence(&format!("{message} (generation {generation}){done}"), out)?;
+                let live = format!(" (generation {generation}){done}");
+                sentence(&format!("{message}{}", if exemptions.is_empty() { "" } else { &live }), out)?;
                 each(&exemptions, now, out)?;
             }
         }
@@ -110,6 +111,7 @@ pub(crate) fn change(
                 let object = json!({"changed": false, "message": message, "exemptions": exemptions});
                 writeln!(out, "{object}")?;
             } else {
+                let planned = if exemptions.is_empty() { "" } else { planned };
                 sentence(&format!("nothing was changed: {message}{planned}"), out)?;
                 each(&exemptions, now, out)?;
             }
@@ -174,6 +176,24 @@ fn listed(
             writeln!(out, "none of {} is in such a state and for such a pin", counted(all, "exemption"))?;
         }
         false => show::list(&exemptions, now, out)?,
+    }
+    Ok(Exit::Ok)
+}
+
+/// `exemption orders`
+pub(super) fn orders(json: bool, socket: &Path, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let Response::Orders { orders } = ask(socket, &Request::ExemptionOrders {})? else {
+        return Err(unexpected(socket).into());
+    };
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&orders)?)?;
+    } else if orders.is_empty() {
+        writeln!(out, "no order stands")?;
+    } else {
+        for order in &orders {
+            let on = if order.covers == "exemption" { format!(", on {}", order.name) } else { String::new() };
+            sentence(&format!("{}{on}", show::of_order(order, now)), out)?;
+        }
     }
     Ok(Exit::Ok)
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use crate::cli::table::{plain, write_wrapped};
-use crate::exemption::Summary;
-use crate::exemption::summary::{InstrumentSummary, RecipientSummary};
+use crate::exemption::summary::{InstrumentSummary, OrderSummary, RecipientSummary};
+use crate::exemption::{State, Summary};
 use crate::report::number::grouped;
 
 /// Before the lines that follow the first one of a fact.
@@ -60,13 +60,25 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     if !summary.approved_by.is_empty() {
         line("approved", &format!("by {}", summary.approved_by.join(" and ")))?;
     }
-    if let Some(stayed) = &summary.stayed {
-        line("stayed", &format!("{} by the user {}: {}", moment(stayed.at, now), stayed.by, stayed.why))?;
+    for order in &summary.orders {
+        let title = if summary.state == State::Stayed { "stayed" } else { "order" };
+        line(title, &of_order(order, now))?;
     }
     if let Some(revoked) = &summary.revoked {
         line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
     }
     Ok(())
+}
+
+/// When an order was given and by whom, its reference, and what it covers beside this exemption.
+pub(super) fn of_order(order: &OrderSummary, now: Timestamp) -> String {
+    let OrderSummary { order, covers, name, at, by } = order;
+    let on = match covers.as_str() {
+        "exemption" => String::new(),
+        "all" => ", on every exemption".to_owned(),
+        covers => format!(", on the {covers} \"{name}\""),
+    };
+    format!("{} by the user {by}: {order}{on}", moment(*at, now))
 }
 
 /// Writes one line of what is known of an exemption.
@@ -212,6 +224,7 @@ pub(super) mod tests {
             loaded_by: Some(1001),
             revoked: None,
             stayed: None,
+            orders: Vec::new(),
             approved_by: Vec::new(),
         }
     }

@@ -8,7 +8,8 @@ use crate::control::status::{
     UnpinnedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus, VolumeStatus,
 };
 use crate::exemption::summary::{
-    AssessmentSummary, ExporterSummary, InstrumentSummary, RecipientSummary, RequiredSummary, RevokedSummary,
+    AssessmentSummary, ExporterSummary, InstrumentSummary, OrderSummary, RecipientSummary, RequiredSummary,
+    RevokedSummary,
 };
 use crate::exemption::{State, Summary};
 use crate::health::{Enforcement, Health, ProblemCode};
@@ -40,6 +41,13 @@ fn exemption() -> Summary {
         loaded_by: Some(0),
         revoked: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
         stayed: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+        orders: vec![OrderSummary {
+            order: "x".into(),
+            covers: "pin".into(),
+            name: "mail".into(),
+            at: at("2026-11-23T00:00:00Z"),
+            by: 0,
+        }],
         approved_by: vec!["aoife@example.org".into()],
     }
 }

@@ -34,10 +34,7 @@ impl Closings {
 
     /// Whether an order that is on its way means this exemption.
     pub(super) fn means(&self, document: &Document) -> bool {
-        self.orders.values().any(|target| match target {
-            Target::Id(id) => *id == document.id,
-            Target::Instrument(name) => *name == document.instrument.name,
-        })
+        self.orders.values().any(|target| target.covers(document))
     }
 
     /// An order is on its way to the store.

@@ -7,8 +7,14 @@ use crate::store::StoreError;
 #[must_use]
 pub fn kind_of(error: &StoreError) -> ErrorKind {
     match error {
-        StoreError::NotFound { .. } | StoreError::NoSuchInstrument { .. } => ErrorKind::NotFound,
+        StoreError::NotFound { .. }
+        | StoreError::NoSuchInstrument { .. }
+        | StoreError::NothingCovered { .. } => ErrorKind::NotFound,
         StoreError::State { .. }
+        | StoreError::NoSuchOrder { .. }
+        | StoreError::OrderStands { .. }
+        | StoreError::OrderUnclear { .. }
+        | StoreError::HeldByOrder { .. }
         | StoreError::NotResumable { .. }
         | StoreError::BadReason
         | StoreError::UnseenInReason(_) => ErrorKind::BadInput,

@@ -4,7 +4,7 @@ use super::model::{End, ModelDisk};
 use super::{
     GOOD, NOW, OVER, clocks, good_with, kinds, load, named, now, open_ids, pins, submit, time, trail, who,
 };
-use crate::exemption::record::Use;
+use crate::exemption::record::{Status, Use};
 use crate::exemption::{Clocks, State, Summary};
 use crate::store::{Change, LoadError, Store, StoreError, Target, kernel_entries};
 
@@ -13,7 +13,7 @@ fn stay_order() -> Change {
 }
 
 fn resume_order() -> Change {
-    Change::Resume { why: "order 8".into() }
+    Change::Resume { order: None, why: "order 8".into() }
 }
 
 fn revocation() -> Change {
@@ -182,13 +182,17 @@ fn what_is_open_cannot_be_loaded_again_and_what_was_revoked_needs_a_new_version(
     let mut store = disk.open_store();
     assert_eq!(code(&load(&mut store, &named("a", 1)).unwrap_err()), "old-version");
     assert!(open_ids(&store).is_empty());
+    // The order outlives what it stayed.
+    let held = load(&mut store, &named("a", 2)).unwrap_err();
+    assert!(matches!(held, LoadError::Store(StoreError::HeldByOrder { .. })), "{held}");
+    assert_eq!(change(&mut store, "a", resume_order()).unwrap(), []);
     load(&mut store, &named("a", 2)).unwrap();
     assert_eq!(states(&store, NOW), [State::Revoked, State::Active]);
     let unknown = named("b", 1).replace("\"mail\"", "\"web\"");
     assert_eq!(code(&load(&mut store, &unknown).unwrap_err()), "unknown-pin");
     let late = submit(&named("b", 1), |it| store.load(it, &who(), time("2027-01-01T00:00:00Z")));
     assert_eq!(code(&late.unwrap_err()), "expired");
-    assert_eq!(kinds(&store).len(), 8, "what was refused is not the store's to tell");
+    assert_eq!(kinds(&store).len(), 9, "what was refused is not the store's to tell");
 }
 
 #[test]
@@ -243,16 +247,16 @@ fn changes_that_make_no_sense_are_refused() {
     for why in ["", " \n", long.as_str()] {
         for it in [
             Change::Stay { order: why.into() },
-            Change::Resume { why: why.into() },
+            Change::Resume { order: None, why: why.into() },
             Change::Revoke { why: why.into() },
             Change::Invalidate { why: why.into() },
         ] {
             assert!(matches!(change(&mut store, "a", it.clone()), Err(StoreError::BadReason)), "{it:?}");
         }
     }
-    assert!(matches!(change(&mut store, "a", resume_order()), Err(StoreError::State { .. })));
+    assert!(matches!(change(&mut store, "a", resume_order()), Err(StoreError::NoSuchOrder { .. })));
     stay(&mut store, "a");
-    assert!(matches!(change(&mut store, "a", stay_order()), Err(StoreError::State { .. })));
+    assert!(matches!(change(&mut store, "a", stay_order()), Err(StoreError::OrderStands { .. })));
     for (odd, found) in [("\u{1b}[31m", "U+001B as character 1"), ("case \u{202e}5", "U+202E as character 6")]
     {
         let error = change(&mut store, "a", Change::Revoke { why: odd.into() }).unwrap_err();
@@ -264,9 +268,14 @@ fn changes_that_make_no_sense_are_refused() {
     let odd = "\"quoted\", <b>, Éire\\";
     change(&mut store, "a", Change::Revoke { why: odd.into() }).unwrap();
     assert_eq!(trail(&store).last().unwrap().why, odd);
-    for it in [stay_order(), resume_order(), revocation(), Change::Invalidate { why: "x".into() }] {
-        assert!(matches!(change(&mut store, "a", it.clone()), Err(StoreError::State { .. })), "{it:?}");
-    }
+    // It is kept that it was revoked once more, and the order stands beside that.
+    change(&mut store, "a", revocation()).unwrap();
+    let record = store.kept.record(&("a".to_owned(), 1)).unwrap();
+    assert_eq!(record.reasons.last().unwrap().why, "the request was withdrawn");
+    assert!(matches!(&record.status, Status::Revoked { why, .. } if why == odd), "{:?}", record.status);
+    assert!(matches!(change(&mut store, "a", stay_order()), Err(StoreError::OrderStands { .. })));
+    assert_eq!(change(&mut store, "a", resume_order()).unwrap(), []);
+    assert_eq!(states(&store, NOW), [State::Revoked]);
 }
 
 #[test]

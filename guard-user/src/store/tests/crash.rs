@@ -62,12 +62,13 @@ proptest! {
 /// Every step of each event, one after the other, rather than some by chance.
 #[test]
 fn each_single_step_of_each_event_can_be_the_last() {
-    let before = [Event::Load(0), Event::Load(1), Event::Stay(1), Event::Publish, Event::Charge(0, 999_000)];
+    let before =
+        [Event::Load(0), Event::Load(1), Event::Stay(1, 0), Event::Publish, Event::Charge(0, 999_000)];
     let events = [
         Event::Load(2),
         Event::Replace(0),
-        Event::Stay(0),
-        Event::Resume(1),
+        Event::Stay(0, 0),
+        Event::Resume(1, 0),
         Event::Revoke(0),
         Event::Invalidate(0),
         Event::Look(0),

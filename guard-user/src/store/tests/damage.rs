@@ -108,8 +108,12 @@ fn a_document_that_is_not_the_one_that_was_loaded_is_closed() {
         assert_eq!(open_ids(&store), ["b"], "{reason}");
         let [problem] = store.kept.problems() else { panic!("{reason}: {:?}", store.kept.problems()) };
         assert!(problem.reason.contains(reason) && problem.reason.contains("it is closed"), "{problem}");
-        let resumed =
-            store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now());
+        let resumed = store.change(
+            &Target::Id("a".into()),
+            &Change::Resume { order: None, why: "x".into() },
+            &who(),
+            now(),
+        );
         assert!(resumed.is_err());
         // A higher version takes its place.
         load(&mut store, &named("a", 2)).unwrap();

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::world::{IDS, Is, document, quota, told};
+use super::told::{Is, told};
+use super::world::{IDS, document, quota};
 use super::{clocks, load, now, pins, who};
 use crate::exemption::record::Use;
 use crate::store::{Change, Key, Store, Target};
@@ -91,7 +92,11 @@ impl Child {
     fn change(&mut self, index: usize, doing: &str, done: &str, change: &Change) {
         let target = &Target::Id(IDS[index].into());
         let Ok(keys) = self.store.affected(target, change, now()) else { return };
-        let (id, version) = &keys[0];
+        // An order that covers nothing open is kept, and nothing is to be said of it.
+        let Some((id, version)) = keys.first() else {
+            self.store.change(target, change, &who(), now()).unwrap();
+            return;
+        };
         say(format_args!("{doing} {id} {version}"));
         self.store.change(target, change, &who(), now()).unwrap();
         say(format_args!("{done} {id} {version}"));
@@ -104,6 +109,9 @@ impl Child {
         let text = document(index, version, None);
         let open = self.store.kept.find(id, None).ok().and_then(|key| self.store.kept.record(&key).cloned());
         if open.is_none_or(|record| record.is_closed()) {
+            if self.store.kept.orders().any(|order| order.covers == Target::Id(id.into())) {
+                return;
+            }
             say(format_args!("loading {id} {version}"));
             load(&mut self.store, &text).unwrap();
             say(format_args!("loaded {id} {version}"));
@@ -134,7 +142,9 @@ fn child_that_is_killed() {
         match child.below(12) {
             0..3 => child.load(index),
             3..5 => child.change(index, "staying", "stayed", &Change::Stay { order: "x".into() }),
-            5..7 => child.change(index, "resuming", "resumed", &Change::Resume { why: "x".into() }),
+            5..7 => {
+                child.change(index, "resuming", "resumed", &Change::Resume { order: None, why: "x".into() })
+            }
             7 => child.change(index, "revoking", "revoked", &Change::Revoke { why: "x".into() }),
             8 => {
                 child.store.grant().unwrap();

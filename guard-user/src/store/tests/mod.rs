@@ -17,11 +17,13 @@ mod failure;
 mod kept;
 mod killed;
 pub(crate) mod model;
+mod orders;
 mod place;
 mod progress;
 mod quotas;
 mod reader;
 mod slots;
+mod told;
 mod world;
 
 /// A document for two recipients that have ports of their own, so that the kernel needs two entries for it.

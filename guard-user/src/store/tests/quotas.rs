@@ -96,7 +96,9 @@ fn a_grant_is_due_by_what_the_kernel_has_counted() {
         "nothing is granted to what is stayed"
     );
     store.slots_were_reset(&[0]).unwrap();
-    store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now()).unwrap();
+    store
+        .change(&Target::Id("a".into()), &Change::Resume { order: None, why: "x".into() }, &who(), now())
+        .unwrap();
     assert!(store.kept.has_more_to_grant() && !due(&store, SMALLEST / 2 - 1), "the count began anew");
     look(&mut store, SMALLEST / 2);
     assert!(store.grant().unwrap());
@@ -157,7 +159,9 @@ fn what_was_granted_and_not_used_is_given_back_in_good_order() {
     store.counters_began_anew().unwrap();
     assert_eq!(store.kept.list(now())[0].used_bytes, 1300);
     assert!(!store.grant().unwrap(), "nothing is granted to what is stayed");
-    store.change(&Target::Id("a".into()), &Change::Resume { why: "x".into() }, &who(), now()).unwrap();
+    store
+        .change(&Target::Id("a".into()), &Change::Resume { order: None, why: "x".into() }, &who(), now())
+        .unwrap();
     assert_eq!(quotas(&store), [GIB / 2]);
 }
 

@@ -81,7 +81,12 @@ fn what_is_stayed_gives_its_places_away_and_gets_others() {
     store.slots_were_reset(&[0, 1]).unwrap();
     assert_eq!(load(&mut store, &named("b", 1)).unwrap().slots, [0]);
     store
-        .change(&Target::Id("mlat-1".into()), &Change::Resume { why: "lifted".into() }, &who(), now())
+        .change(
+            &Target::Id("mlat-1".into()),
+            &Change::Resume { order: None, why: "lifted".into() },
+            &who(),
+            now(),
+        )
         .unwrap();
     let entries = store.kept.kernel_exemptions(&clocks(), &pins());
     let entries: Vec<_> = entries.iter().map(|it| (it.slot, it.account, it.quota)).collect();
@@ -99,7 +104,7 @@ fn what_is_stayed_is_not_resumed_in_places_that_may_have_been_reset() {
     stay(&mut store, "a");
     disk.restart(End::Killed);
     let mut store = disk.open_store();
-    let resume = Change::Resume { why: "lifted".into() };
+    let resume = Change::Resume { order: None, why: "lifted".into() };
     let error = store.change(&Target::Id("a".into()), &resume, &who(), now()).unwrap_err();
     assert!(error.to_string().contains("reload"), "{error}");
     store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
@@ -117,7 +122,11 @@ fn without_a_free_place_nothing_is_resumed() {
     for number in 0..MAX_EXEMPTIONS {
         load(&mut store, &named(&number.to_string(), 1)).unwrap();
     }
-    let resumed =
-        store.change(&Target::Id("stayed".into()), &Change::Resume { why: "lifted".into() }, &who(), now());
+    let resumed = store.change(
+        &Target::Id("stayed".into()),
+        &Change::Resume { order: None, why: "lifted".into() },
+        &who(),
+        now(),
+    );
     assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1 })), "{resumed:?}");
 }

@@ -1,14 +1,15 @@
 //! The store with everything around it: a kernel that charges as much as it was told it may, a daemon that
 //! may end at any step, and what was said to the users.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 use proptest::prelude::*;
 
 use super::model::{End, ModelDisk};
-use super::{OVER, clocks, good_with, load, named, now, pins, time, trail, who};
-use crate::exemption::record::{Record, Status, Use};
+use super::told::{Is, told};
+use super::{OVER, clocks, good_with, load, named, now, pins, time, who};
+use crate::exemption::record::Use;
 use crate::store::{Change, Key, LoadError, Store, StoreError, Target};
 
 pub(super) const IDS: [&str; 4] = ["a", "b.v1", "..c", "d"];
@@ -19,8 +20,9 @@ const INSTRUMENTS: [&str; 2] = ["US-Ireland MLAT 2001", "SCC with Example Inc."]
 pub(super) enum Event {
     Load(usize),
     Replace(usize),
-    Stay(usize),
-    Resume(usize),
+    /// An order of these, [`order`].
+    Stay(usize, usize),
+    Resume(usize, usize),
     Revoke(usize),
     Invalidate(usize),
     /// The kernel lets packets through.
@@ -33,6 +35,19 @@ pub(super) enum Event {
     CloseWhatIsOver(bool),
     /// Everything is detached in good order.
     Detach,
+}
+
+/// How many orders there are on each exemption.
+const ORDERS: usize = 3;
+
+/// What an order covers, and its reference: two on one exemption, and one that covers two of them.
+fn order(index: usize, which: usize) -> (Target, String) {
+    let id = || Target::Id(IDS[index].into());
+    match which {
+        0 => (id(), "an order".into()),
+        1 => (id(), "another order".into()),
+        _ => (Target::Instrument(INSTRUMENTS[index % 2].into()), "an order".into()),
+    }
 }
 
 /// Each document has a quota that its slices do not divide, but for the last, which has none.
@@ -67,8 +82,8 @@ pub(super) fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         5 => id().prop_map(Event::Load),
         1 => id().prop_map(Event::Replace),
-        2 => id().prop_map(Event::Stay),
-        2 => id().prop_map(Event::Resume),
+        3 => (id(), 0..ORDERS).prop_map(|(id, order)| Event::Stay(id, order)),
+        3 => (id(), 0..ORDERS).prop_map(|(id, order)| Event::Resume(id, order)),
         1 => id().prop_map(Event::Revoke),
         1 => (0..2_usize).prop_map(Event::Invalidate),
         5 => (id(), prop_oneof![1..2000_u64, 1..(1_u64 << 33)]).prop_map(|(id, n)| Event::Charge(id, n)),
@@ -89,8 +104,8 @@ pub(super) fn spending() -> impl Strategy<Value = Vec<Event>> {
         2 => Just(Event::Look(0)),
         2 => Just(Event::Grant),
         4 => Just(Event::Publish),
-        1 => id().prop_map(Event::Stay),
-        1 => id().prop_map(Event::Resume),
+        1 => id().prop_map(|id| Event::Stay(id, 0)),
+        1 => id().prop_map(|id| Event::Resume(id, 0)),
         1 => Just(Event::Detach),
     ];
     prop::collection::vec(event, 1..16)
@@ -98,23 +113,6 @@ pub(super) fn spending() -> impl Strategy<Value = Vec<Event>> {
 
 pub(super) fn end() -> impl Strategy<Value = End> {
     prop_oneof![Just(End::Killed), any::<u64>().prop_map(End::PowerLoss)]
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Is {
-    Open,
-    Stayed,
-    Closed,
-}
-
-impl Is {
-    pub(super) fn of(record: &Record) -> Self {
-        match record.status {
-            Status::Active {} => Self::Open,
-            Status::Stayed { .. } => Self::Stayed,
-            _ => Self::Closed,
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +133,10 @@ struct Account {
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
     said: BTreeMap<Key, Said>,
+    /// The orders that were said to stand.
+    orders: BTreeSet<(Target, String)>,
+    /// An order that was given or lifted without an answer: it may stand or not.
+    order_question: Option<(Target, String)>,
     /// What was asked for without an answer: what each may be now beside what was said.
     open_question: BTreeMap<Key, (Is, String)>,
     /// The kernel's table, by account.
@@ -168,6 +170,7 @@ impl World {
     /// One event; false where the disk did not let it come to its end.
     pub(super) fn happen(&mut self, store: &mut Store, event: Event, disk: &ModelDisk) -> bool {
         self.open_question.clear();
+        self.order_question = None;
         let answer = self.try_to(store, event);
         if let Err(error) = &answer {
             assert!(disk.has_struck(), "{event:?}: {error}");
@@ -179,11 +182,13 @@ impl World {
         match event {
             Event::Load(index) => self.load(store, index, false),
             Event::Replace(index) => self.load(store, index, true),
-            Event::Stay(index) => {
-                self.change(store, &Target::Id(IDS[index].into()), &Change::Stay { order: "an order".into() })
+            Event::Stay(index, which) => {
+                let (target, order) = order(index, which);
+                self.change(store, &target, &Change::Stay { order })
             }
-            Event::Resume(index) => {
-                self.change(store, &Target::Id(IDS[index].into()), &Change::Resume { why: "lifted".into() })
+            Event::Resume(index, which) => {
+                let (target, order) = order(index, which);
+                self.change(store, &target, &Change::Resume { order: Some(order), why: "lifted".into() })
             }
             Event::Revoke(index) => {
                 self.change(store, &Target::Id(IDS[index].into()), &Change::Revoke { why: "over".into() })
@@ -210,7 +215,12 @@ impl World {
         if open != replace {
             return Ok(());
         }
-        let held = latest.as_ref().is_some_and(|(_, said)| said.is == Is::Stayed);
+        let covers = |(target, _): &(Target, String)| match target {
+            Target::Id(id) => *id == IDS[index],
+            target => *target == order(index, 2).0,
+        };
+        let held = self.orders.iter().any(covers);
+        assert!(held || latest.as_ref().is_none_or(|(_, said)| said.is != Is::Stayed), "no order stays it");
         let old = latest.map(|((_, version), _)| version);
         let key: Key = (IDS[index].to_owned(), old.map_or(1, |old| old + 1));
         let text = document(index, key.1, old.filter(|_| replace));
@@ -221,7 +231,11 @@ impl World {
         if held {
             // A new version may not open what an order holds.
             let refused = load(store, &text);
-            assert!(matches!(refused, Err(LoadError::Store(StoreError::State { .. }))), "{refused:?}");
+            let is_held = matches!(
+                refused,
+                Err(LoadError::Store(StoreError::State { .. } | StoreError::HeldByOrder { .. }))
+            );
+            assert!(is_held, "{refused:?}");
             return Ok(());
         }
         let loaded = load(store, &text);
@@ -244,6 +258,8 @@ impl World {
                 StoreError::State { .. }
                 | StoreError::NotFound { .. }
                 | StoreError::NoSuchInstrument { .. }
+                | StoreError::OrderStands { .. }
+                | StoreError::NoSuchOrder { .. }
                 | StoreError::NotResumable { .. },
             ) => return Ok(()),
             Err(other) => return Err(other),
@@ -255,6 +271,25 @@ impl World {
         };
         let became: Vec<_> = keys.into_iter().map(|key| (key, is, String::new())).collect();
         let done = store.change(target, change, &who(), now()).map(drop);
+        let given = match change {
+            Change::Stay { order } => Some((order, true)),
+            Change::Resume { order, .. } => order.as_ref().map(|order| (order, false)),
+            _ => None,
+        };
+        if let Some((order, stands)) = given {
+            let order = (target.clone(), order.clone());
+            let here = store.kept.orders().any(|it| (&it.covers, &it.order) == (&order.0, &order.1));
+            assert_eq!(
+                here,
+                stands || done.is_err(),
+                "in this process an order stands whatever the disk did"
+            );
+            match (&done, stands) {
+                (Err(_), _) => self.order_question = Some(order),
+                (Ok(()), true) => drop(self.orders.insert(order)),
+                (Ok(()), false) => drop(self.orders.remove(&order)),
+            }
+        }
         for (key, is, _) in &became {
             let here = Is::of(store.kept.record(key).unwrap());
             let held = if done.is_err() && *is == Is::Open { self.said[key].is } else { *is };
@@ -383,6 +418,7 @@ impl World {
     /// One step has failed, and the process goes on: what opens is not done, and what closes is. Where the kernel's
     /// counters began anew, the store learns of it before anything is published, as at a start of the daemon.
     pub(super) fn go_on(&mut self, store: &mut Store) {
+        self.orders.extend(self.order_question.take());
         let questions = std::mem::take(&mut self.open_question);
         if questions.values().all(|(is, _)| *is != Is::Open) {
             for (key, (is, _)) in questions {
@@ -413,6 +449,12 @@ impl World {
                 self.said.entry(key.clone()).or_insert(said).is = *is;
             }
         }
+        if let Some(order) = self.order_question.take() {
+            match store.kept.orders().any(|it| (&it.covers, &it.order) == (&order.0, &order.1)) {
+                true => drop(self.orders.insert(order)),
+                false => drop(self.orders.remove(&order)),
+            }
+        }
         self.compare_answered(store);
         if self.anew {
             self.begin_anew(store).unwrap();
@@ -434,38 +476,11 @@ impl World {
             assert!(stored.bytes == said.text.as_bytes(), "{key:?} is byte for byte what was loaded");
             assert_eq!(stored.signatures, ["one", "two"].map(Vec::from));
         }
+        let stand: BTreeSet<_> =
+            store.kept.orders().map(|it| (it.covers.clone(), it.order.clone())).collect();
+        assert_eq!(stand, self.orders, "each order stands until it is lifted");
         let told: BTreeMap<Key, Is> = told(store);
         let is: BTreeMap<Key, Is> = self.said.iter().map(|(key, said)| (key.clone(), said.is)).collect();
         assert_eq!(told, is, "the trail tells what is");
     }
-}
-
-/// What the trail says that each exemption is.
-pub(super) fn told(store: &Store) -> BTreeMap<Key, Is> {
-    let mut told = BTreeMap::new();
-    let mut approvals = 0;
-    for record in trail(store) {
-        let key: Key = (record.subject, u32::try_from(record.detail["version"].as_u64().unwrap()).unwrap());
-        let (from, to): (&[Option<Is>], Is) = match record.kind.as_str() {
-            "approval" => {
-                approvals += 1;
-                continue;
-            }
-            "load" => {
-                assert_eq!(std::mem::take(&mut approvals), 2, "the approvals of a load come before it");
-                (&[None], Is::Open)
-            }
-            "stay" => (&[Some(Is::Open)], Is::Stayed),
-            "resume" => (&[Some(Is::Stayed)], Is::Open),
-            "exhaust" => (&[Some(Is::Open)], Is::Closed),
-            "revoke" | "invalidate" | "expire" | "supersede" => {
-                (&[Some(Is::Open), Some(Is::Stayed)], Is::Closed)
-            }
-            other => panic!("nobody did that: {other}"),
-        };
-        let before = told.insert(key.clone(), to);
-        assert!(from.contains(&before), "{key:?}: {} came after {before:?}", record.kind);
-    }
-    assert_eq!(approvals, 0, "no approval without its load");
-    told
 }

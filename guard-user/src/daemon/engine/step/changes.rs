@@ -23,9 +23,11 @@ impl Engine {
     }
 
     fn change(&mut self, ticket: Ticket, request: &Request, who: Who, (now, may_wait): (Clocks, bool)) {
-        let Some((target, change, dry_run)) = change_of(request) else { return };
+        let Some(asked) = change_of(request) else { return };
+        let meant = self.meant(&asked, now);
+        let Asked { target, change, dry_run, .. } = asked;
         let is_closing = !matches!(change, Change::Resume { .. });
-        let keys = match self.kept.affected(&target, &change, now.wall) {
+        let keys = match meant {
             Ok(keys) => keys,
             Err(StoreError::NotResumable { .. }) if self.is_settling(&target) && may_wait => {
                 self.changes.unsettled.push((now.boot_ns + SETTLING_NS, ticket, request.clone(), who));
@@ -82,6 +84,16 @@ impl Engine {
         });
     }
 
+    /// Which exemptions a change would be made to.
+    fn meant(&self, asked: &Asked, now: Clocks) -> Result<Vec<Key>, StoreError> {
+        let Asked { target, change, not_loaded, .. } = asked;
+        let keys = self.kept.affected(target, change, now.wall)?;
+        if matches!(change, Change::Stay { .. }) && !not_loaded && !self.kept.is_known(target) {
+            return Err(self.kept.unknown(target));
+        }
+        Ok(keys)
+    }
+
     /// Whether the last counts of what the target means are being settled, after which it can be resumed.
     fn is_settling(&self, target: &Target) -> bool {
         let Target::Id(id) = target else { return false };
@@ -92,7 +104,7 @@ impl Engine {
     /// Takes up resumptions whose exemption is settled, or that have waited long enough.
     pub(super) fn take_up_unsettled(&mut self, now: Clocks) {
         for (until, ticket, request, who) in std::mem::take(&mut self.changes.unsettled) {
-            let Some((target, ..)) = change_of(&request) else { continue };
+            let Some(Asked { target, .. }) = change_of(&request) else { continue };
             match now.boot_ns < until && self.is_settling(&target) {
                 true => self.changes.unsettled.push((until, ticket, request, who)),
                 false => self.change(ticket, &request, who, (now, false)),
@@ -107,11 +119,11 @@ impl Engine {
                 && it.kept.is_none()
                 && match target {
                     Target::Id(id) => it.keys.iter().any(|(its, _)| its == id),
-                    Target::Instrument(_) => true,
+                    _ => true,
                 }
         };
         let waits = |(_, _, request, _): &(u64, Ticket, Request, Who)| match (change_of(request), target) {
-            (Some((Target::Id(its), ..)), Target::Id(id)) => its == *id,
+            (Some(Asked { target: Target::Id(its), .. }), Target::Id(id)) => its == *id,
             _ => true,
         };
         self.changes.pending.iter().any(resumed)
@@ -120,7 +132,10 @@ impl Engine {
     }
 
     fn plan_change(&mut self, ticket: Ticket, change: &Change, keys: Vec<Key>, now: Clocks) {
-        let message = format!("would be {}: {}", done_word(change), ids(&keys));
+        let message = match keys.as_slice() {
+            [] => "nothing that is open is covered".to_owned(),
+            keys => format!("would be {}: {}", done_word(change), ids(keys)),
+        };
         if matches!(change, Change::Resume { .. }) {
             let exemptions = self.summaries(&keys, now);
             return self.answer(ticket, Response::Planned { message, exemptions });
@@ -201,6 +216,8 @@ impl Engine {
         };
         match &result {
             Ok(keys) if !pending.is_closing() => self.reopened(&keys.clone()),
+            // What was loaded while an order was on its way is stayed with it.
+            Ok(keys) => pending.keys.clone_from(keys),
             // Another version took the place of the one that was meant, while the order was on its way: it is the
             // one that the order means now.
             Err(_) if pending.is_closing() && self.means_another(&pending, now) => {
@@ -262,9 +279,9 @@ impl Engine {
     /// Takes up closings of what was about to be opened, once it is there, or once it will not be.
     pub(super) fn take_up_deferred(&mut self, now: Clocks) {
         for it in std::mem::take(&mut self.changes.deferred) {
-            let Some((target, change, _)) = change_of(&it.request) else { continue };
-            let is_there = self.kept.affected(&target, &change, now.wall).is_ok();
-            if !is_there && (self.is_being_opened(&target) || !self.kept.is_usable()) {
+            let Some(asked) = change_of(&it.request) else { continue };
+            let is_there = self.meant(&asked, now).is_ok();
+            if !is_there && (self.is_being_opened(&asked.target) || !self.kept.is_usable()) {
                 self.changes.deferred.push(it);
                 continue;
             }
@@ -281,7 +298,7 @@ impl Engine {
             self.changes.deferred.iter_mut().filter(|it| it.until.is_some_and(|until| now.boot_ns >= until))
         {
             it.until = None;
-            let Some((target, change, _)) = change_of(&it.request) else { continue };
+            let Some(Asked { target, change, .. }) = change_of(&it.request) else { continue };
             answers.push((it.ticket, format!("{} {}", change.name(), target.name())));
         }
         let why = match self.kept.is_usable() {
@@ -382,23 +399,65 @@ impl Engine {
                  tried again every few seconds"
             ),
             (_, Ok(()), Ok(())) => {
-                self.log(super::Level::Info, format!("{word}: {names}"));
+                if !it.keys.is_empty() {
+                    self.log(super::Level::Info, format!("{word}: {names}"));
+                }
                 let exemptions = self.summaries(&it.keys, now);
                 let generation = self.publishing.generation();
-                return Response::Done { message: format!("{word}: {names}"), generation, exemptions };
+                let message = self.done_message(it);
+                return Response::Done { message, generation, exemptions };
             }
         };
         Response::error(ErrorKind::Failed, message)
     }
 }
 
-fn change_of(request: &Request) -> Option<(Target, Change, bool)> {
-    Some(match request {
-        Request::ExemptionStay { id, order, dry_run } => {
-            (Target::Id(id.clone()), Change::Stay { order: order.clone() }, *dry_run)
+impl Engine {
+    /// What was done, and what still holds or still passes beside it.
+    fn done_message(&self, it: &Pending) -> String {
+        let mut message = match (it.keys.as_slice(), &it.change) {
+            ([], Change::Stay { .. }) => {
+                let covered = &it.target;
+                format!(
+                    "the order is kept; nothing that is open is covered, and nothing of {covered} is loaded until it \
+                         is lifted"
+                )
+            }
+            ([], Change::Resume { .. }) => "the order is lifted; nothing passes again by that".to_owned(),
+            (keys, change) => format!("{}: {}", done_word(change), ids(keys)),
+        };
+        if matches!(it.change, Change::Resume { .. }) {
+            let still = self.kept.still_held(&it.target);
+            if !still.is_empty() {
+                message += &format!("; other orders still hold: {}", still.join("; "));
+            }
+        } else {
+            let beside = self.kept.open_beside(&it.keys);
+            if !beside.is_empty() {
+                message +=
+                    &format!("; to the same recipients data of these pins STILL PASSES by: {}", ids(&beside));
+            }
         }
-        Request::ExemptionResume { id, why, dry_run } => {
-            (Target::Id(id.clone()), Change::Resume { why: why.clone() }, *dry_run)
+        message
+    }
+}
+
+/// A change that is asked for.
+struct Asked {
+    target: Target,
+    change: Change,
+    /// Whether it may mean nothing that was ever loaded.
+    not_loaded: bool,
+    dry_run: bool,
+}
+
+fn change_of(request: &Request) -> Option<Asked> {
+    let (target, change, dry_run) = match request {
+        Request::ExemptionStay { target, order, dry_run, .. } => {
+            (target.clone(), Change::Stay { order: order.clone() }, *dry_run)
+        }
+        Request::ExemptionResume { target, order, why, dry_run } => {
+            (target.clone(), Change::Resume { order: order.clone(), why: why.clone() }, *dry_run)
         }
         Request::ExemptionRevoke { id, why, dry_run } => {
             (Target::Id(id.clone()), Change::Revoke { why: why.clone() }, *dry_run)
@@ -407,7 +466,9 @@ fn change_of(request: &Request) -> Option<(Target, Change, bool)> {
             (Target::Instrument(name.clone()), Change::Invalidate { why: why.clone() }, *dry_run)
         }
         _ => return None,
-    })
+    };
+    let not_loaded = matches!(request, Request::ExemptionStay { not_loaded: true, .. });
+    Some(Asked { target, change, not_loaded, dry_run })
 }
 
 /// What a change is called once it is made.

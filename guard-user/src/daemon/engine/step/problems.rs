@@ -327,6 +327,15 @@ impl Engine {
                            every few seconds";
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
         }
+        // What is loaded and open of what they cover is named above.
+        let orders = self.kept.unsaved_orders().count();
+        if orders > 0 {
+            let message = format!(
+                "{orders} standing here alone: the disk has not taken that yet; it is tried again every few seconds, and after a \
+                 restart what they cover could be loaded and resumed"
+            );
+            problems.push(Problem::new(ProblemCode::OrderNotKept, message));
+        }
         // Without a name, which may be of what nobody may read.
         let noted = self.changes.deferred.iter().filter(|it| it.until.is_none()).count();
         if noted > 0 {

@@ -70,7 +70,7 @@ impl Engine {
         let due = purpose.tend
             && (self.quotas.counts != self.quotas.saved
                 || !self.kept.is_over(now.wall).is_empty()
-                || !self.kept.unsaved().is_empty());
+                || self.kept.is_ahead());
         if !(grant || due) || self.quotas.tending || self.ending.has_begun() {
             return;
         }

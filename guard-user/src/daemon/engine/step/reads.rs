@@ -11,6 +11,7 @@ use crate::daemon::engine::{
 };
 use crate::exemption::{Clocks, Summary};
 use crate::store::PinCounts;
+use crate::store::StandingOrder;
 
 impl Engine {
     pub(super) fn read(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
@@ -22,6 +23,11 @@ impl Engine {
             }
             Request::ExemptionList {} => Ask::List,
             Request::ExemptionShow { id, version } => Ask::Store(Query::Show { id, version }),
+            Request::ExemptionOrders {} if self.kept.is_usable() => {
+                let orders = self.kept.orders().map(StandingOrder::summary).collect();
+                return self.answer(ticket, Response::Orders { orders });
+            }
+            Request::ExemptionOrders {} => Ask::List,
             Request::ExemptionOpen {} => Ask::Store(Query::Open),
             Request::Report { from, until } => Ask::Store(Query::Report { from, until }),
             Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None),

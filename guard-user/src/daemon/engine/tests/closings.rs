@@ -1,11 +1,12 @@
 //! What closes does not wait, and nothing but an order on the disk opens it again.
 
 use super::super::Ticket;
-use super::inputs::CONFIG;
+use super::inputs::{CONFIG, document};
 use super::world::{Part, World};
-use crate::control::protocol::Response;
+use crate::control::protocol::{Request, Response};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
+use crate::store::Target;
 
 /// A stay that the kernel has and the disk has just refused.
 fn refused_stay() -> (World, Ticket) {
@@ -197,4 +198,57 @@ fn a_resumption_right_after_a_stay_waits_until_its_counts_are_settled() {
     world.settle();
     assert!(world.is_done(resumed), "{:?}", world.answer(resumed));
     assert_eq!(world.open(), ["a"]);
+}
+
+#[test]
+fn what_two_orders_hold_passes_when_the_last_is_lifted_and_nothing_is_loaded_before() {
+    let mut world = World::with_one();
+    let order = |world: &mut World, target: Target, order: &str| {
+        let order = order.to_owned();
+        let asked = Request::ExemptionStay { target, order, not_loaded: false, dry_run: false };
+        let ticket = world.ask(asked);
+        world.rest();
+        world.answer(ticket).clone()
+    };
+    let lift = |world: &mut World, target: Target, order: Option<&str>| {
+        let (order, why) = (order.map(str::to_owned), "lifted".to_owned());
+        let ticket = world.ask(Request::ExemptionResume { target, order, why, dry_run: false });
+        world.rest();
+        world.answer(ticket).clone()
+    };
+    let a = || Target::Id("a".to_owned());
+    let pin = || Target::Pin("mail".to_owned());
+    let refused = order(&mut world, Target::Pin("no pin".to_owned()), "High Court 1");
+    assert!(
+        matches!(&refused, Response::Error { message, .. } if message.contains("--not-loaded")),
+        "{refused:?}"
+    );
+    assert!(matches!(order(&mut world, a(), "High Court 1"), Response::Done { .. }));
+    assert!(matches!(order(&mut world, pin(), "Court of Appeal 2"), Response::Done { .. }));
+    assert_eq!(world.open(), Vec::<String>::new());
+    let answer = lift(&mut world, a(), Some("High Court 1"));
+    assert!(
+        matches!(&answer, Response::Done { message, .. } if message.contains("Court of Appeal 2")),
+        "{answer:?}"
+    );
+    assert_eq!(world.open(), Vec::<String>::new());
+    let document = document("b", 1, world.clocks().wall);
+    let load = |dry_run| Request::ExemptionLoad {
+        document: document.clone(),
+        name: "b".into(),
+        signatures: Vec::new(),
+        dry_run,
+    };
+    for dry_run in [true, false] {
+        let ticket = world.ask(load(dry_run));
+        world.rest();
+        let answer = world.answer(ticket);
+        assert!(
+            matches!(answer, Response::Error { message, .. } if message.contains("Court of Appeal 2")),
+            "{answer:?}"
+        );
+    }
+    assert!(matches!(lift(&mut world, pin(), None), Response::Done { .. }));
+    assert_eq!(world.open(), ["a"]);
+    assert_eq!(world.problems(), []);
 }

@@ -19,7 +19,7 @@ use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::{MemoryKernel, open_slots};
 use crate::kernel::{Counters, Kernel};
 use crate::store::tests::model::ModelDisk;
-use crate::store::{Key, Store, StoreError};
+use crate::store::{Key, Store, StoreError, Target};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -194,8 +194,10 @@ impl World {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         match &request {
-            Request::ExemptionResume { id, .. } => drop(self.resuming.insert(ticket, id.clone())),
-            Request::ExemptionStay { id, dry_run: false, .. }
+            Request::ExemptionResume { target: Target::Id(id), .. } => {
+                drop(self.resuming.insert(ticket, id.clone()))
+            }
+            Request::ExemptionStay { target: Target::Id(id), dry_run: false, .. }
             | Request::ExemptionRevoke { id, dry_run: false, .. } => {
                 // Accepted where it is not refused in the same step, before any worker has done anything.
                 let id = id.clone();
@@ -224,14 +226,20 @@ impl World {
 
     pub(super) fn stay(&mut self, id: &str) -> Ticket {
         self.ask(Request::ExemptionStay {
-            id: id.to_owned(),
+            target: Target::Id(id.to_owned()),
             order: "High Court 1".to_owned(),
+            not_loaded: false,
             dry_run: false,
         })
     }
 
     pub(super) fn resume(&mut self, id: &str) -> Ticket {
-        self.ask(Request::ExemptionResume { id: id.to_owned(), why: "lifted".to_owned(), dry_run: false })
+        self.ask(Request::ExemptionResume {
+            target: Target::Id(id.to_owned()),
+            order: None,
+            why: "lifted".to_owned(),
+            dry_run: false,
+        })
     }
 
     pub(super) fn revoke(&mut self, id: &str) -> Ticket {

@@ -1,0 +1,118 @@
+//! An order that stays exemptions, and what it covers.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::document::Document;
+use super::summary::OrderSummary;
+
+/// Version of the form of an order's row.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Which exemptions a change is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// The one of this id that is not closed.
+    Id(String),
+    /// Every one that rests on the instrument of this name and is not closed.
+    Instrument(String),
+    /// Every one that covers the pin of this name and is not closed. Of orders alone.
+    Pin(String),
+    /// Every one with a recipient of this name that is not closed. Of orders alone.
+    Recipient(String),
+    /// Every one that is not closed. Of orders alone.
+    All,
+}
+
+impl Target {
+    /// The name of the exemption, instrument, pin or recipient; empty for all.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Id(name) | Self::Instrument(name) | Self::Pin(name) | Self::Recipient(name) => name,
+            Self::All => "",
+        }
+    }
+
+    /// What it names.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Id(_) => "exemption",
+            Self::Instrument(_) => "instrument",
+            Self::Pin(_) => "pin",
+            Self::Recipient(_) => "recipient",
+            Self::All => "all",
+        }
+    }
+
+    /// Whether it means this exemption.
+    #[must_use]
+    pub fn covers(&self, document: &Document) -> bool {
+        match self {
+            Self::Id(id) => *id == document.id,
+            Self::Instrument(name) => *name == document.instrument.name,
+            Self::Pin(name) => document.pins.contains(name),
+            Self::Recipient(name) => document.recipients.iter().any(|it| it.name == *name),
+            Self::All => true,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("every exemption"),
+            _ => write!(f, "the {} \"{}\"", self.kind(), self.name().escape_debug()),
+        }
+    }
+}
+
+/// An order that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandingOrder {
+    /// Version of this form.
+    pub(crate) format: u32,
+    /// What it covers.
+    pub covers: Target,
+    /// Its reference, as it was given.
+    pub order: String,
+    /// When it was given.
+    pub at: Timestamp,
+    /// The Unix user that gave it.
+    pub by: u32,
+}
+
+impl StandingOrder {
+    pub(crate) fn new(covers: &Target, order: &str, (at, by): (Timestamp, u32)) -> Self {
+        Self { format: FORMAT, covers: covers.clone(), order: order.to_owned(), at, by }
+    }
+
+    /// As lists show it.
+    #[must_use]
+    pub fn summary(&self) -> OrderSummary {
+        let Self { covers, order, at, by, .. } = self;
+        let (covers, name) = (covers.kind().to_owned(), covers.name().to_owned());
+        OrderSummary { order: order.clone(), covers, name, at: *at, by: *by }
+    }
+
+    /// The key of its row: what it covers, and its reference.
+    pub(crate) fn row(&self) -> String {
+        row(&self.covers, &self.order)
+    }
+}
+
+/// The key of the row of an order of this reference that covers this.
+pub(crate) fn row(covers: &Target, order: &str) -> String {
+    format!("{} {} {order}", covers.kind(), serde_json::Value::from(covers.name()))
+}
+
+impl fmt::Display for StandingOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" on {}", self.order.escape_debug(), self.covers)
+    }
+}

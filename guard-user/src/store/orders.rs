@@ -1,0 +1,151 @@
+//! Orders that stay exemptions. Each is kept by its reference until it is lifted by that, whatever becomes of the
+//! exemptions meanwhile: one that is covered by several passes again when the last of them is lifted, and nothing that a
+//! standing order covers is loaded.
+
+use super::entry::Entry;
+use super::standing::covers;
+use super::{Kept, Key, StoreError};
+use crate::exemption::order::row;
+use crate::exemption::record::Status;
+use crate::exemption::summary::{OrderSummary, RevokedSummary};
+use crate::exemption::{Document, StandingOrder, State, Summary, Target};
+
+impl Kept {
+    /// The orders that stand, in the order of what they cover.
+    pub fn orders(&self) -> impl Iterator<Item = &StandingOrder> {
+        self.standing().values().map(|it| &it.order)
+    }
+
+    /// The orders that cover this version of an exemption.
+    pub fn orders_of(&self, key: &Key) -> Vec<&StandingOrder> {
+        let Some(entry) = self.entry(key) else { return Vec::new() };
+        self.orders().filter(|order| covers(order, key, entry)).collect()
+    }
+
+    /// A summary with the orders that cover the exemption.
+    pub(super) fn with_orders(&self, key: &Key, summary: Summary) -> Summary {
+        let mut orders: Vec<OrderSummary> =
+            self.orders_of(key).into_iter().map(StandingOrder::summary).collect();
+        orders.sort_by_key(|order| order.at);
+        let oldest = orders.first().filter(|_| summary.state == State::Stayed);
+        let stayed = oldest.map(|it| RevokedSummary { at: it.at, why: it.order.clone(), by: it.by });
+        Summary { stayed: stayed.or(summary.stayed), orders, ..summary }
+    }
+
+    /// The first order that covers a document, which is not loaded as long as that stands.
+    pub(super) fn order_over(&self, document: &Document) -> Option<&StandingOrder> {
+        self.orders().find(|order| order.covers.covers(document))
+    }
+
+    /// Whether this order stands already, and the disk has it: one that it did not take may be given again.
+    pub(super) fn stands(&self, target: &Target, order: &str) -> bool {
+        self.standing().get(&row(target, order)).is_some_and(|it| !it.unsaved)
+    }
+
+    /// Whether this order stands here, on the disk or not.
+    pub(super) fn has_order(&self, target: &Target, order: &str) -> bool {
+        self.standing().contains_key(&row(target, order))
+    }
+
+    /// Orders that stand here, which the disk refused to keep.
+    pub fn unsaved_orders(&self) -> impl Iterator<Item = &StandingOrder> {
+        self.standing().values().filter(|it| it.unsaved).map(|it| &it.order)
+    }
+
+    /// The keys of the rows of an order: of several where they can't be read, and are alike.
+    pub(super) fn rows_of(&self, order: &StandingOrder) -> Vec<String> {
+        let rows = self.standing().iter().filter(|(_, it)| it.order == *order);
+        rows.map(|(row, _)| row.clone()).collect()
+    }
+
+    /// The order that is to be lifted: that of this reference, or the only one on this target.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchOrder`], and [`StoreError::OrderUnclear`] where several could be meant.
+    pub(super) fn order_to_lift(
+        &self,
+        target: &Target,
+        order: Option<&str>,
+    ) -> Result<&StandingOrder, StoreError> {
+        let on_it = || self.orders().filter(|it| it.covers == *target);
+        let of_it = || {
+            let of_id = match target {
+                Target::Id(id) => self.version_of(id).map(|key| self.orders_of(&key)).unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            let others = of_id.into_iter().filter(|it| it.covers != *target);
+            on_it().chain(others).map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let lacks = |standing: Vec<String>| match standing.is_empty() && !self.is_known(target) {
+            true => self.unknown(target),
+            false => StoreError::NoSuchOrder { target: target.clone(), standing },
+        };
+        let Some(order) = order else {
+            // Where another one holds it too, whoever lifts "the order" may mean that.
+            return match (on_it().next(), of_it()) {
+                (Some(order), all) if all.len() == 1 => Ok(order),
+                (Some(_), standing) => Err(StoreError::OrderUnclear { target: target.clone(), standing }),
+                (None, standing) => Err(lacks(standing)),
+            };
+        };
+        on_it().find(|it| it.order == order).ok_or_else(|| lacks(of_it()))
+    }
+
+    /// The stayed exemptions that pass again once this order is lifted: those that no other one covers.
+    pub(super) fn held_by_alone(&self, order: &StandingOrder) -> Vec<Key> {
+        let is_stayed = |entry: &Entry| matches!(entry.record.status, Status::Stayed { .. });
+        let alone = |key: &Key| self.orders_of(key).into_iter().all(|it| it == order);
+        let held = self.entries().filter(|(key, entry)| is_stayed(entry) && covers(order, key, entry));
+        held.map(|(key, _)| key.clone()).filter(alone).collect()
+    }
+
+    /// What is stayed of a target, each with the orders that hold it.
+    #[must_use]
+    pub fn still_held(&self, target: &Target) -> Vec<String> {
+        let is_stayed = |entry: &Entry| matches!(entry.record.status, Status::Stayed { .. });
+        let of_target = |key: &Key, entry: &Entry| match target {
+            Target::Id(id) => key.0 == *id,
+            _ => entry.document.as_ref().is_some_and(|document| target.covers(document)),
+        };
+        let held = self.entries().filter(|(key, entry)| is_stayed(entry) && of_target(key, entry));
+        held.map(|(key, _)| {
+            let orders: Vec<String> = self.orders_of(key).into_iter().map(ToString::to_string).collect();
+            format!("{} ({})", key.0, orders.join(", "))
+        })
+        .collect()
+    }
+
+    /// The open exemptions by which data of the same pins may go to recipients of these, which are closed now.
+    #[must_use]
+    pub fn open_beside(&self, closed: &[Key]) -> Vec<Key> {
+        let documents: Vec<&Document> =
+            closed.iter().filter_map(|key| self.entry(key)?.document.as_deref()).collect();
+        let overlaps = |document: &Document| documents.iter().any(|closed| overlap(closed, document));
+        let open = self.entries().filter(|(_, entry)| entry.is_active());
+        let beside = open.filter(|(_, entry)| entry.document.as_deref().is_some_and(overlaps));
+        beside.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// That nothing which was ever loaded is meant.
+    #[must_use]
+    pub fn unknown(&self, target: &Target) -> StoreError {
+        match target {
+            Target::Id(id) => StoreError::NotFound { id: id.clone() },
+            target => StoreError::NothingCovered { target: target.clone() },
+        }
+    }
+}
+
+/// Whether data of one pin may go to one recipient by both: where one of them names no networks, everybody in its country
+/// is meant.
+fn overlap(one: &Document, other: &Document) -> bool {
+    one.pins.iter().any(|pin| other.pins.contains(pin))
+        && one.recipients.iter().any(|a| {
+            other.recipients.iter().any(|b| match (a.networks.as_slice(), b.networks.as_slice()) {
+                ([], _) | (_, []) => a.jurisdiction == b.jurisdiction,
+                (a, b) => {
+                    a.iter().any(|a| b.iter().any(|b| a.contains(b.network()) || b.contains(a.network())))
+                }
+            })
+        })
+}

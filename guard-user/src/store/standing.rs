@@ -1,0 +1,67 @@
+//! The orders that stand, in memory and in their rows.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::entry::Entry;
+use super::error::Problem;
+use super::key::Key;
+use crate::exemption::order::FORMAT;
+use crate::exemption::record::Status;
+use crate::exemption::{StandingOrder, Target};
+
+/// The reference of an order whose row can't be read. It covers everything.
+const UNREADABLE: &str = "an order that can't be read";
+
+/// An order in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) order: StandingOrder,
+    /// It stands here, and the disk did not take that.
+    pub(super) unsaved: bool,
+}
+
+/// Orders by the keys of their rows.
+pub(super) type Orders = BTreeMap<String, Standing>;
+
+/// The order in a row. One that can't be read covers everything, and is a problem.
+pub(super) fn read(row: &str, bytes: &[u8]) -> (StandingOrder, Option<Problem>) {
+    let read = serde_json::from_slice::<StandingOrder>(bytes).map_err(|error| error.to_string());
+    let read = read.and_then(|order| match order.format {
+        FORMAT => Ok(order),
+        other => Err(format!("its format is {other}, and this version reads {FORMAT}")),
+    });
+    match read {
+        Ok(order) => (order, None),
+        Err(reason) => {
+            let order = StandingOrder::new(&Target::All, UNREADABLE, (Timestamp::UNIX_EPOCH, 0));
+            let place = format!("the order {}", row.escape_debug());
+            let reason = format!(
+                "it can't be read: {reason}; until it is lifted nothing is resumed or loaded: `borderguard exemption \
+                 resume --all --order \"{UNREADABLE}\"`"
+            );
+            (order, Some(Problem { place, reason }))
+        }
+    }
+}
+
+/// Adds the orders of stayed exemptions that no row has: an earlier version kept them with the exemption alone.
+pub(super) fn add_those_of_records(orders: &mut Orders, entries: &BTreeMap<Key, Entry>) {
+    for (key, entry) in entries {
+        let Status::Stayed { at, order, by } = &entry.record.status else { continue };
+        if !orders.values().any(|it| covers(&it.order, key, entry)) {
+            let order = StandingOrder::new(&Target::Id(key.0.clone()), order, (*at, *by));
+            orders.insert(order.row(), Standing { order, unsaved: false });
+        }
+    }
+}
+
+/// Whether an order covers an exemption. Of one whose document can't be read nothing but its id is known; it is closed.
+pub(super) fn covers(order: &StandingOrder, (id, _): &Key, entry: &Entry) -> bool {
+    match (&order.covers, &entry.document) {
+        (Target::Id(its), _) => its == id,
+        (covers, Some(document)) => covers.covers(document),
+        (covers, None) => *covers == Target::All,
+    }
+}

@@ -1,0 +1,152 @@
+//! Orders that stay exemptions: each stands until it is lifted by its reference, whatever else happens.
+
+use super::model::{End, ModelDisk};
+use super::{NOW, OVER, good_with, load, named, now, open_ids, time, trail, who};
+use crate::exemption::State;
+use crate::store::{Change, Key, LoadError, Store, StoreError, Target};
+
+fn id(id: &str) -> Target {
+    Target::Id(id.into())
+}
+
+fn stay(store: &mut Store, target: &Target, order: &str) -> Result<Vec<Key>, StoreError> {
+    let keys = store.change(target, &Change::Stay { order: order.into() }, &who(), now());
+    store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
+    keys
+}
+
+fn lift(store: &mut Store, target: &Target, order: Option<&str>) -> Result<Vec<Key>, StoreError> {
+    let order = order.map(str::to_owned);
+    store.change(target, &Change::Resume { order, why: "lifted".into() }, &who(), now())
+}
+
+fn state(store: &Store, moment: &str) -> State {
+    store.kept.list(time(moment)).last().unwrap().state
+}
+
+fn is_held(store: &mut Store, text: &str) -> bool {
+    matches!(load(store, text), Err(LoadError::Store(StoreError::HeldByOrder { .. })))
+}
+
+#[test]
+fn what_two_courts_stayed_passes_when_both_have_lifted_it() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let a = ("a".to_owned(), 1);
+    assert_eq!(stay(&mut store, &id("a"), "High Court 1").unwrap(), [a.clone()]);
+    assert_eq!(stay(&mut store, &id("a"), "Court of Appeal 2").unwrap(), [a.clone()]);
+    disk.restart(End::PowerLoss(3));
+    let mut store = disk.open_store();
+    let orders = |store: &Store| {
+        let list = store.kept.list(now());
+        let of = |order: &crate::exemption::summary::OrderSummary| order.order.clone();
+        list[0].orders.iter().map(of).collect::<Vec<_>>()
+    };
+    let mut both = orders(&store);
+    both.sort();
+    assert_eq!(both, ["Court of Appeal 2", "High Court 1"]);
+    let error = lift(&mut store, &id("a"), None).unwrap_err();
+    assert!(matches!(error, StoreError::OrderUnclear { .. }), "{error}");
+    assert!(error.to_string().contains("High Court 1") && error.to_string().contains("Appeal 2"), "{error}");
+    let error = lift(&mut store, &id("a"), Some("High Court 2")).unwrap_err();
+    assert!(matches!(error, StoreError::NoSuchOrder { .. }), "{error}");
+    assert_eq!(lift(&mut store, &id("a"), Some("High Court 1")).unwrap(), []);
+    assert_eq!((state(&store, NOW), open_ids(&store)), (State::Stayed, vec![]));
+    assert_eq!(store.kept.list(now())[0].stayed.as_ref().unwrap().why, "Court of Appeal 2");
+    assert_eq!(lift(&mut store, &id("a"), None).unwrap(), [a]);
+    assert_eq!((state(&store, NOW), orders(&store).len()), (State::Active, 0));
+    let lifted: Vec<String> =
+        trail(&store).into_iter().rev().take(2).map(|it| it.detail["order"].to_string()).collect();
+    assert_eq!(lifted, ["\"Court of Appeal 2\"", "\"High Court 1\""]);
+}
+
+#[test]
+fn an_order_covers_what_it_names_now_and_what_is_loaded_later() {
+    let covers = [
+        (Target::Pin("mail".into()), true),
+        (Target::Pin("mai".into()), false),
+        (Target::Recipient("Department".into()), true),
+        (Target::Recipient("department".into()), false),
+        (Target::Instrument("US-Ireland MLAT 2001".into()), true),
+        (Target::Instrument("SCC".into()), false),
+        (Target::All, true),
+    ];
+    let text = good_with(&[("\"mlat-1\"", "\"a\"")]);
+    for (target, is_covered) in covers {
+        let mut store = ModelDisk::new().open_store();
+        let key = load(&mut store, &text).unwrap().key();
+        assert_eq!(store.kept.is_known(&target), is_covered, "{target}");
+        let expected = if is_covered { vec![key.clone()] } else { vec![] };
+        assert_eq!(stay(&mut store, &target, "order").unwrap(), expected, "{target}");
+        assert_eq!(open_ids(&store).is_empty(), is_covered, "{target}");
+        let next = text.replace("\"a\"", "\"b\"");
+        assert_eq!(is_held(&mut store, &next), is_covered, "{target}");
+        // By its id alone it is not lifted.
+        let error = lift(&mut store, &id("a"), Some("order")).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::NoSuchOrder { standing, .. } if standing.is_empty() != is_covered)
+        );
+        assert_eq!(lift(&mut store, &target, None).unwrap(), expected, "{target}");
+        assert!(!is_held(&mut store, &next) && open_ids(&store).contains(&"a".to_owned()), "{target}");
+    }
+}
+
+#[test]
+fn orders_are_taken_in_every_state_and_outlive_what_they_stay() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    // Before there is anything of that name.
+    assert!(!store.kept.is_known(&id("a")));
+    assert_eq!(stay(&mut store, &id("a"), "first").unwrap(), []);
+    assert!(is_held(&mut store, &named("a", 1)));
+    assert_eq!(lift(&mut store, &id("a"), Some("first")).unwrap(), []);
+    load(&mut store, &named("a", 1)).unwrap();
+    // When it is over.
+    store.close_what_is_over(&who(), time(OVER)).unwrap();
+    assert_eq!(state(&store, NOW), State::Expired);
+    assert_eq!(stay(&mut store, &id("a"), "second").unwrap(), []);
+    assert_eq!(state(&store, NOW), State::Expired);
+    assert!(is_held(&mut store, &named("a", 2)));
+    let revoke = Change::Revoke { why: "withdrawn".into() };
+    store.change(&id("a"), &revoke, &who(), now()).unwrap();
+    assert_eq!(state(&store, NOW), State::Revoked);
+    disk.restart(End::Killed);
+    let mut store = disk.open_store();
+    assert!(is_held(&mut store, &named("a", 2)));
+    assert_eq!(lift(&mut store, &id("a"), None).unwrap(), []);
+    assert_eq!(state(&store, NOW), State::Revoked);
+    load(&mut store, &named("a", 2)).unwrap();
+    assert_eq!(open_ids(&store), ["a"]);
+}
+
+#[test]
+fn an_order_that_comes_after_a_document_was_admitted_still_keeps_it_out() {
+    let mut store = ModelDisk::new().open_store();
+    let admission = super::submit(&named("a", 1), |it| store.admit(it, now()).unwrap());
+    stay(&mut store, &Target::All, "order").unwrap();
+    let refused = store.load_admitted(&admission, &who(), now());
+    assert!(matches!(refused, Err(StoreError::HeldByOrder { .. })), "{refused:?}");
+}
+
+#[test]
+fn an_order_that_the_disk_refused_stands_here_and_is_kept_with_the_next_write() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    disk.fail_after(0);
+    assert!(store.change(&Target::All, &Change::Stay { order: "order".into() }, &who(), now()).is_err());
+    assert!(store.kept.is_ahead() && is_held(&mut store, &named("a", 1)));
+    stay(&mut store, &Target::All, "order").unwrap();
+    assert!(!store.kept.is_ahead());
+    disk.restart(End::PowerLoss(7));
+    assert!(is_held(&mut disk.open_store(), &named("a", 1)));
+}
+
+#[test]
+fn the_text_of_an_order_on_what_may_be_confidential_is_in_the_trail_as_a_hash_alone() {
+    let mut store = ModelDisk::new().open_store();
+    stay(&mut store, &Target::Recipient("a secret recipient".into()), "a secret order").unwrap();
+    lift(&mut store, &Target::Recipient("a secret recipient".into()), None).unwrap();
+    let lines = store.audit_lines(0, 10).unwrap();
+    assert!(lines.len() == 2 && !lines.iter().any(|line| line.contains("secret")), "{lines:?}");
+}
