@@ -75,14 +75,21 @@ impl Stage {
         self.ask_all(&requests, Some(guard))
     }
 
-    /// A stay cuts a transfer that is under way, and its lifting lets the next one through.
+    /// A stay cuts a transfer that is under way, a second court's is kept beside it, and when both are lifted the next one
+    /// goes through.
     pub(in crate::demo) fn a_stay_cuts_a_transfer(&mut self, guard: &Guard) -> Result<()> {
-        self.open_act("A court stays the request during a transfer, and lifts the stay");
+        self.open_act("Two courts stay the request, one during a transfer, and lift their stays");
         self.cut_a_transfer(guard, "stayed", &["exemption", "stay", EXEMPTION, "--order", "2013/514 JR"])?;
         let stayed = [(Request::new(&US, Item::Mailbox, Family::V4)?, Expected::Forbidden)];
         self.ask_all(&stayed, Some(guard))?;
-        guard.ask(&["exemption", "resume", EXEMPTION, "--why", "the appeal was dismissed"])?;
-        self.screen.line(&format!("   {}", self.screen.paint("the stay is lifted", Style::Good)));
+        guard.ask(&["exemption", "stay", "--all", "--order", "2013/777 CA"])?;
+        self.screen.line(&format!("   {}", self.screen.paint("stayed by a second court", Style::Bad)));
+        let why = "the appeal was dismissed";
+        guard.ask(&["exemption", "resume", EXEMPTION, "--order", "2013/514 JR", "--why", why])?;
+        self.screen.line(&format!("   {}", self.screen.paint("the first stay is lifted", Style::Good)));
+        self.ask_all(&stayed, Some(guard))?;
+        guard.ask(&["exemption", "resume", "--all", "--why", "the second one was dismissed"])?;
+        self.screen.line(&format!("   {}", self.screen.paint("the second stay is lifted", Style::Good)));
         let resumed = [(Request::new(&US, Item::Mailbox, Family::V6)?, Expected::Exempt)];
         self.ask_all(&resumed, Some(guard))
     }
