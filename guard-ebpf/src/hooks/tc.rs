@@ -1,17 +1,27 @@
 //! TC egress: what leaves.
 
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{BPF_TCP_NEW_SYN_RECV, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::{BPF_TCP_NEW_SYN_RECV, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_sock};
 use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id,
-    bpf_skb_load_bytes,
+    bpf_get_socket_cookie, bpf_get_socket_uid, bpf_sk_fullsock, bpf_skb_ancestor_cgroup_id,
+    bpf_skb_cgroup_id, bpf_skb_load_bytes, bpf_skc_to_mptcp_sock,
 };
 use aya_ebpf::programs::TcContext;
+use aya_ebpf::{EbpfContext as _, Global};
 use guard_common::abi::{CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
 
 use super::Source;
 use super::carrier::control;
 use crate::maps::{SOCKET_FACTS, SOCKET_VOLUMES};
+
+/// Not 0 where the kernel has Multipath TCP, written by the loader: elsewhere it refuses programs that ask for it.
+#[unsafe(no_mangle)]
+static MPTCP: Global<u32> = Global::new(0);
+
+/// `SOCK_STREAM` (linux/net.h) and `IPPROTO_TCP` (linux/in.h).
+const STREAM: u32 = 1;
+const TCP: u32 = 6;
 
 impl Source for TcContext {
     #[inline(always)]
@@ -105,7 +115,9 @@ impl Source for TcContext {
             if control(CarrierControl::Overflowed) != 0 {
                 return u64::MAX;
             }
-            SOCKET_VOLUMES.get(socket.cast()).map_or(0, |kept| core::ptr::read_volatile(kept))
+            let of = |socket| SOCKET_VOLUMES.get(socket).map_or(0, |kept| core::ptr::read_volatile(kept));
+            let volumes = of(socket.cast());
+            if volumes == 0 { of_path(socket).map_or(0, of) } else { volumes }
         }
     }
 
@@ -137,6 +149,29 @@ impl Source for TcContext {
             let is_sent = !(*self.skb.skb).__bindgen_anon_2.sk.is_null();
             if is_sent { bpf_get_socket_uid(self.skb.skb) } else { NO_USER }
         }
+    }
+}
+
+/// The connection of a path of Multipath TCP, which has a socket of the kernel's own: what carriers send is noted with the
+/// connection's.
+///
+/// # Safety
+///
+/// `socket` must be that of the context, and not null.
+#[inline(always)]
+unsafe fn of_path(socket: *mut bpf_sock) -> Option<*mut c_void> {
+    if MPTCP.load() == 0 {
+        return None;
+    }
+    // SAFETY: the caller vouches for the socket, and helpers answer with what is whole or null. The last one takes every
+    // socket of this protocol for a connection and reads beyond those that are smaller: raw ones, the kernel's for resets.
+    unsafe {
+        let whole = bpf_sk_fullsock(socket);
+        if whole.is_null() || (*whole).type_ != STREAM || (*whole).protocol != TCP {
+            return None;
+        }
+        let connection: *mut c_void = bpf_skc_to_mptcp_sock(whole.cast()).cast();
+        if connection.is_null() { None } else { Some(connection) }
     }
 }
 

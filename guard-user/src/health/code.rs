@@ -111,7 +111,7 @@ codes! {
         "More processes, cgroups or copied files have data of volumes than there is room for, or the kernel had no memory to note one. Nobody knows which, so that every local sender counts as a carrier of all volumes.",
         "See `status` for who they are. It ends when no pin selects a volume any more, or the host starts anew: narrow what reads the volume, its `spread`, or set `copies = false`.";
     Relay = "relay",
-        "A carrier of a volume's data has handed some to a process that is none: by a Unix socket, a pipe, or TCP or UDP on this host. What that one sends is not the volume's pin's. Reported for a day after the last time.",
+        "A carrier of a volume's data has handed some to a process that is none: by a Unix socket, a pipe, a terminal, or TCP or UDP on this host. What that one sends is not the volume's pin's. Reported for a day after the last time.",
         "See `carriers.relays` of `status`. Pin that service too, or set `relays = \"tag\"`; where it sends nothing on, name its cgroup in `accept_relays`.";
     DatabaseRefused = "database-refused",
         "The geo databases that are on the disk now can't be used, or one is being written. Those that were read before stay in force.",
