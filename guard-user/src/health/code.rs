@@ -62,6 +62,9 @@ codes! {
     InterfaceNotReleased = "interface-not-released",
         "The config does not name an interface any more, and the kernel does not let go of it. It stays guarded.",
         "See the message. It is tried again every few seconds.";
+    NamespaceUnguarded = "namespace-unguarded",
+        "Another network namespace of this host has a device by which packets leave, and nobody judges them: hardware, or what is made on an interface that is not guarded. Or other namespaces can't be looked at. They are looked at every ten seconds.",
+        "Move the device back, guard the interface that it is made on, or have the pinned processes have no way into that namespace.";
     BypassOpen = "bypass-open",
         "The config has ways past the guard refused (`[bypass]`), and the hook that refuses them is not attached: a process can open sockets whose packets are never judged.",
         "See the message for what the kernel refused. It is tried again every few seconds.";
