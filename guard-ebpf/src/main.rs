@@ -17,8 +17,9 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    carries, connects, ends, forks, frees, hands_over, made, maps, may_go_by_v4, may_go_by_v6, may_set,
-    opens, overflowed, pipes, reads, receives, sends, tc_code, used, uses, xdp_code,
+    MAY_READ, carries, connects, ends, forks, frees, hands_over, made, maps, may_go_by_v4, may_go_by_v6,
+    may_set, opens, opens_terminal, overflowed, parts, pipes, reads, receives, sends, shows, splices,
+    tc_code, types, used, uses, xdp_code,
 };
 use guard_ebpf::judge::judge;
 
@@ -159,6 +160,7 @@ pub fn lsm_read(context: LsmContext) -> i32 {
     unsafe {
         uses(context.arg(0), context.arg(1));
         pipes(context.arg(0), context.arg(1));
+        types(context.arg(0), context.arg(1));
     }
     0
 }
@@ -170,6 +172,7 @@ pub fn fentry_read(context: FEntryContext) -> i32 {
     unsafe {
         uses(context.arg(0), context.arg(1));
         pipes(context.arg(0), context.arg(1));
+        types(context.arg(0), context.arg(1));
     }
     0
 }
@@ -320,6 +323,54 @@ pub fn fexit_pipe_anon(context: FExitContext) -> i32 {
 pub fn fexit_pipe_fifo(context: FExitContext) -> i32 {
     // SAFETY: the first argument is the request; what the function answers follows the last one.
     unsafe { reads(context.arg(0), context.arg(2)) };
+    0
+}
+
+/// A process has read from a terminal: `tty_read(struct kiocb *, ...)`.
+#[fexit(function = "tty_read")]
+pub fn fexit_terminal(context: FExitContext) -> i32 {
+    // SAFETY: the first argument is the request; what the function answers follows the last one.
+    unsafe { shows(context.arg(0), context.arg(2)) };
+    0
+}
+
+/// A terminal is made: `tty_init_dev(struct tty_driver *, int)`, which answers with it.
+#[fexit(function = "tty_init_dev")]
+pub fn fexit_terminal_made(context: FExitContext) -> i32 {
+    // SAFETY: what the function answers follows the last argument.
+    unsafe { opens_terminal(context.arg(2)) };
+    0
+}
+
+/// A process moves pages into a pipe or out of it: `get_pipe_info(struct file *, bool for_splice)`.
+#[fentry(function = "get_pipe_info")]
+pub fn fentry_splice(context: FEntryContext) -> i32 {
+    // SAFETY: the first argument is the file, the second one a byte.
+    unsafe {
+        if context.arg::<u64>(1) & 0xff != 0 {
+            splices(context.arg(0));
+        }
+    }
+    0
+}
+
+/// A process moves pages between a file and a pipe: `do_splice(struct file *in, ...)`. It has read the file then, which is
+/// asked only after the pipe was looked at.
+#[fentry(function = "do_splice")]
+pub fn fentry_splice_file(context: FEntryContext) -> i32 {
+    // SAFETY: the first argument is the file; the mask is that of reading.
+    unsafe { uses(context.arg(0), MAY_READ) };
+    0
+}
+
+/// SCTP makes a socket of one association of another: `security_sctp_sk_clone(struct sctp_association *, struct sock *,
+/// struct sock *newsk)`.
+#[fentry(function = "security_sctp_sk_clone")]
+pub fn fentry_part(context: FEntryContext) -> i32 {
+    // SAFETY: the second argument is the socket, the third one the new one.
+    if !unsafe { parts(context.arg(1), context.arg(2)) } {
+        overflowed();
+    }
     0
 }
 

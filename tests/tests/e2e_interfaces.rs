@@ -151,6 +151,7 @@ fn another_program_before_ours_is_seen_at_once_where_the_kernel_tells_of_it_and_
     const ROUNDS: usize = 6;
     // The daemon looks every second by itself.
     const AT_ONCE: Duration = Duration::from_millis(500);
+    const A_LOOK: Duration = Duration::from_millis(1_200);
     let bed = Bed::new("first").unwrap();
     bed.configure(&config()).unwrap();
     let _daemon = bed.start(&[]).unwrap();
@@ -167,7 +168,15 @@ fn another_program_before_ours_is_seen_at_once_where_the_kernel_tells_of_it_and_
                     .unwrap();
                 begin.elapsed()
             };
-            // Nobody tells of a TCX link: it is seen at the next look.
+            // Nobody tells of a TCX link: it is seen at the next look. Of three one may be late on a busy machine.
+            let in_time = [(); 3].map(|()| {
+                other.attach(&interface, false).unwrap();
+                let took = seen_after(SOON, true);
+                other.release(&interface).unwrap();
+                seen_after(SOON, false);
+                took < A_LOOK
+            });
+            assert!(in_time.into_iter().filter(|it| *it).count() >= 2, "{in_time:?}");
             other.attach(&interface, false).unwrap();
             seen_after(SOON, true);
             let mut quick = 0;

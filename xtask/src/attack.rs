@@ -17,9 +17,9 @@ use crate::{
     suites, workspace,
 };
 
-/// The page with the table, from the workspace's root.
+/// The page with the tables, from the workspace's root.
 const PAGE: &str = "docs/limits.md";
-/// What begins the table.
+/// What begins each table.
 const HEADER: &str = "| way past | is | how | shown by |";
 /// What a way can be.
 const STATES: [&str; 5] = ["covered", "blocked", "told", "partly", NOT_COVERED];
@@ -187,10 +187,11 @@ fn ways() -> Result<Vec<Way>> {
     Ok(ways)
 }
 
-/// The rows of a page's table.
+/// The rows of a page's tables.
 fn read(page: &str) -> Result<Vec<Way>> {
-    let rows = page.split_once(HEADER).with_context(|| format!("{PAGE} has no table {HEADER:?}"))?.1;
-    let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
+    ensure!(page.contains(HEADER), "{PAGE} has no table {HEADER:?}");
+    let tables = page.split(HEADER).skip(1);
+    let rows = tables.flat_map(|table| table.lines().skip(2).take_while(|line| line.starts_with('|')));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let ["", name, is, _, tests, ""] = cells[..] else {
@@ -211,6 +212,12 @@ fn read(page: &str) -> Result<Vec<Way>> {
 mod tests {
     use super::*;
 
+    /// Suites of the guests whose every test is an attempt.
+    const OF_GUESTS: [&str; 6] =
+        ["guest_volumes", "guest_copies", "guest_relays", "guest_ways", "guest_paths", "guest_bonds"];
+    /// What stands before such a test.
+    const IGNORED: &str = "#[ignore = \"needs root and BPF\"]";
+
     #[test]
     fn the_page_names_tests_that_are_there() {
         let ways = ways().unwrap();
@@ -219,6 +226,31 @@ mod tests {
             assert!(ways.iter().any(|way| way.is == is), "no way is {is}");
         }
         assert!(ways.iter().filter(|way| !way.shown_by.is_empty()).count() > 10);
+    }
+
+    #[test]
+    fn every_attempt_of_the_guests_is_evidence_of_a_way() {
+        let named: BTreeSet<String> = ways().unwrap().into_iter().flat_map(|way| way.shown_by).collect();
+        for suite in OF_GUESTS {
+            let source =
+                fs::read_to_string(workspace::root().join(format!("tests/tests/{suite}.rs"))).unwrap();
+            let tests =
+                source.split(IGNORED).skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+            let mut count = 0;
+            for (test, _) in tests {
+                count += 1;
+                assert!(named.contains(&format!("{suite}::{test}")), "{PAGE} does not name {suite}::{test}");
+            }
+            assert!(count > 0, "{suite} has no attempt");
+        }
+    }
+
+    #[test]
+    fn each_table_of_the_page_is_read() {
+        let table =
+            |name: &str| format!("{HEADER}\n| --- | --- | --- | --- |\n| {name} | told | | |\n\ntext\n");
+        let ways = read(&format!("text\n{}## more\n{}", table("one"), table("other"))).unwrap();
+        assert_eq!(ways.iter().map(|way| way.name.as_str()).collect::<Vec<_>>(), ["one", "other"]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub enum WayKind {
     Connection = 2,
     /// Datagrams to a port of UDP, whatever the address: who receives them need not know to which they were sent.
     Datagrams = 3,
+    /// What is written to a terminal (`pts`), for who has the other end of it: by a number of that end in `from` that means
+    /// nothing else.
+    Terminal = 4,
 }
 
 /// A way from one process of the host to another.
@@ -38,7 +41,7 @@ pub struct WayKey {
     pub kind: u32,
 }
 
-/// What was handed on by a way.
+/// What was handed on by a way. With no volumes it says who waits at a pipe for pages that others put there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Handed {

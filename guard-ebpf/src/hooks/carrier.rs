@@ -107,6 +107,14 @@ pub(super) fn takes_up(volumes: u64) {
     }
 }
 
+/// Notes another process as a carrier of these volumes: one that waits for what it is about to be handed.
+#[inline(always)]
+pub(super) fn has_taken_up(process: u32, volumes: u64) {
+    if volumes != 0 {
+        add(&CARRIERS, process, volumes);
+    }
+}
+
 /// The key of an inode.
 ///
 /// # Safety

@@ -19,14 +19,15 @@ static FILE_MODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(super) static INODE_MODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static INODE_RDEV: Global<u32> = Global::new(0);
+pub(super) static INODE_RDEV: Global<u32> = Global::new(0);
 
 /// `FMODE_READ` and `FMODE_WRITE` (linux/fs.h).
 const FMODE_READ: u32 = 1;
 const FMODE_WRITE: u32 = 2;
-/// `MAY_WRITE` and `MAY_READ` (linux/fs.h).
+/// `MAY_WRITE` (linux/fs.h).
 pub(super) const MAY_WRITE: u64 = 2;
-const MAY_READ: u64 = 4;
+/// `MAY_READ` (linux/fs.h).
+pub const MAY_READ: u64 = 4;
 /// `MAP_SHARED` (linux/mman.h).
 const MAP_SHARED: u64 = 1;
 /// `S_IFMT`, `S_IFREG` and `S_IFBLK` (linux/stat.h).

@@ -10,19 +10,22 @@ mod sender;
 mod socket;
 mod sockopt;
 mod tc;
+mod terminal;
+mod way;
 mod xdp;
 
 use guard_common::abi::{Provenance, SocketFacts};
 
 pub use carrier::{ends, forks, overflowed};
 pub use copy::frees;
-pub use file::{maps, opens, uses};
+pub use file::{MAY_READ, maps, opens, uses};
 pub use refusal::{may_go_by_v4, may_go_by_v6};
-pub use relay::{carries, hands_over, pipes, reads, receives};
+pub use relay::{carries, hands_over, parts, pipes, reads, receives, splices};
 pub use sender::sends;
 pub use socket::{connects, made, used};
 pub use sockopt::may_set;
 pub use tc::{code as tc_code, tcp_owner};
+pub use terminal::{opens_terminal, shows, types};
 pub use xdp::code as xdp_code;
 
 /// A packet as a hook sees it.

@@ -5,63 +5,34 @@ use core::ffi::c_void;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_probe_read_kernel, bpf_skc_to_unix_sock,
-};
-use guard_common::abi::{COMMAND_LEN, CarrierControl, FileKey, Handed, Relay, RelayKey, WayKey, WayKind};
-use guard_common::packet::Addr;
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_skc_to_unix_sock};
+use guard_common::abi::{COMMAND_LEN, CarrierControl, Handed, Relay, RelayKey, WayKey};
 
 use super::carrier::{
-    add_to, carried, control, is_of_a_workqueue, key_of, overflowed, probe, process, read, takes_up,
+    add_to, carried, control, has_taken_up, is_of_a_workqueue, key_of, overflowed, process, read, takes_up,
 };
 use super::file::{FILE_INODE, INODE_MODE, MAY_WRITE, TYPE};
 use super::sender::{can_leave, family_of, sock_of};
+use super::way::{INET, INET6, connection, datagrams, far, is_of_this_host, is_udp, named, near, pipe};
 use crate::clock::boot_ns;
-use crate::maps::{CARRIER_CONTROL, HOST_ADDRESSES, RELAYS, SOCKET_VOLUMES, UNIX_HANDED, WAYS};
+use crate::maps::{CARRIER_CONTROL, RELAYS, SOCKET_VOLUMES, UNIX_HANDED, WAYS};
 
 /// As those of [`super::carrier`].
 #[unsafe(no_mangle)]
 static SOCK_TYPE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static SOCK_PROTOCOL: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_NET: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_DADDR: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_RCV_SADDR: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_V6_DADDR: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_V6_RCV_SADDR: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_DPORT: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static SOCK_NUM: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
 static UNIX_PEER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static MSG_NAME: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static KIOCB_FILE: Global<u32> = Global::new(0);
+pub(super) static KIOCB_FILE: Global<u32> = Global::new(0);
 
-/// `AF_UNIX`, `AF_INET` and `AF_INET6` (linux/socket.h).
+/// `AF_UNIX` (linux/socket.h).
 const UNIX: u16 = 1;
-const INET: u16 = 2;
-const INET6: u16 = 10;
 /// `S_IFIFO` (linux/stat.h).
 const PIPE: u16 = 0o010_000;
 /// `SOCK_DGRAM` (linux/net.h).
 const DATAGRAM: u16 = 2;
-/// `IPPROTO_UDP` and `IPPROTO_UDPLITE` (linux/in.h).
-const UDP: u16 = 17;
-const UDPLITE: u16 = 136;
 /// How often the last time of a relay is written.
 const SECOND_NS: u64 = 1_000_000_000;
-
-/// An address and a port, as a way has them; the port is 0 where there is none. No option: of that the compiler may carry on what
-/// was never written, which the verifier refuses.
-type End = ([u64; 2], u16);
 
 /// A process sends by a socket: what it carries is noted with the socket, and with the way to who receives on this host.
 /// False where that can't be kept.
@@ -181,6 +152,63 @@ pub unsafe fn pipes(file: *const c_void, mask: u64) {
     }
 }
 
+/// A process asks for a file's pipe, to move pages into it or out of it (`splice`, `tee`, `vmsplice`, `sendfile`): of these
+/// no security module is asked. Which of the two is not known here: a carrier's pipe is marked either way. Who carries
+/// nothing and may have to wait for pages is noted, so that it is a carrier before they come ([`mark`]).
+///
+/// # Safety
+///
+/// `file` must be the `struct file` that the kernel gave this program.
+#[inline(always)]
+pub unsafe fn splices(file: *const c_void) {
+    // SAFETY: the caller vouches for the file, and the verifier holds the places against the kernel's types.
+    unsafe {
+        let inode = read::<*const c_void>(file, &FILE_INODE);
+        if read::<u16>(inode, &INODE_MODE) & TYPE != PIPE {
+            return;
+        }
+        let key = pipe(key_of(inode));
+        match WAYS.get_ptr_mut(key) {
+            Some(handed) if core::ptr::read_volatile(&raw const (*handed).volumes) != 0 => takes_over(handed),
+            Some(handed) => (*handed).process = process(),
+            None => {
+                let waits =
+                    Handed { volumes: 0, cgroup: bpf_get_current_cgroup_id(), process: process(), pad: 0 };
+                // Where another one is faster, that one is noted.
+                let _there_already = WAYS.insert(key, waits, u64::from(BPF_NOEXIST));
+            }
+        }
+        let volumes = carried();
+        if volumes != 0 && !mark(key, volumes) {
+            overflowed();
+        }
+    }
+}
+
+/// A socket is made of one part of another one, as SCTP does for an association: what the first may carry, and has not sent
+/// yet, goes by the second. False where that can't be kept.
+///
+/// # Safety
+///
+/// Both must be a `struct sock` that the kernel gave this program.
+#[inline(always)]
+pub unsafe fn parts(from: *mut c_void, to: *mut c_void) -> bool {
+    // SAFETY: the caller vouches for both, and zeroes are a set of volumes: the empty one.
+    unsafe {
+        let volumes = SOCKET_VOLUMES.get(from).map_or(0, |kept| core::ptr::read_volatile(kept));
+        if volumes == 0 {
+            return true;
+        }
+        match SOCKET_VOLUMES.get_or_make(to) {
+            Some(kept) => {
+                add_to(kept, volumes);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 /// A process has received so many bytes by a socket, or an error.
 ///
 /// # Safety
@@ -237,7 +265,7 @@ pub unsafe fn reads(request: *const c_void, got: u64) {
 ///
 /// `handed` must be the value of a map.
 #[inline(always)]
-unsafe fn takes_over(handed: *const Handed) {
+pub(super) unsafe fn takes_over(handed: *const Handed) {
     // SAFETY: the caller vouches for it, and each word is read as a whole.
     let (volumes, from_cgroup, from) = unsafe {
         let volumes = core::ptr::read_volatile(&raw const (*handed).volumes);
@@ -308,14 +336,21 @@ unsafe fn give(sk: *mut c_void, volumes: u64) -> bool {
     }
 }
 
-/// Marks another way likewise.
+/// Marks another way likewise, and who waits at it.
 #[inline(always)]
-fn mark(key: WayKey, volumes: u64) -> bool {
+pub(super) fn mark(key: WayKey, volumes: u64) -> bool {
     begins();
     for _ in 0..2 {
         if let Some(handed) = WAYS.get_ptr_mut(key) {
             // SAFETY: the value is the map's own.
-            unsafe { add(handed, volumes) };
+            unsafe {
+                let (known, waits) =
+                    (core::ptr::read_volatile(&raw const (*handed).volumes), (*handed).process);
+                if known == 0 && waits != process() {
+                    has_taken_up(waits, volumes & control(CarrierControl::Tagged));
+                }
+                add(handed, volumes);
+            }
             return true;
         }
         // SAFETY: the helper only reads.
@@ -354,132 +389,4 @@ fn begins() {
         // SAFETY: the element is the map's own, and nobody writes another value but the daemon, once no hook is left.
         unsafe { core::ptr::write_volatile(word, 1) };
     }
-}
-
-#[inline(always)]
-fn pipe(file: FileKey) -> WayKey {
-    let number = u64::from(file.device) << 32 | u64::from(file.generation);
-    WayKey { from: [file.inode, number], kind: WayKind::Pipe as u32, ..WayKey::default() }
-}
-
-/// # Safety
-///
-/// `sk` must be a `struct sock`.
-#[inline(always)]
-unsafe fn connection(sk: *const c_void, from: End, to: End) -> WayKey {
-    let network = match is_own(from.0) || is_own(to.0) {
-        // SAFETY: the caller vouches for the socket.
-        true => unsafe { network_of(sk) },
-        false => 0,
-    };
-    let kind = WayKind::Connection as u32;
-    WayKey { from: from.0, to: to.0, network, from_port: from.1, to_port: to.1, kind }
-}
-
-/// # Safety
-///
-/// `sk` must be a `struct sock`.
-#[inline(always)]
-unsafe fn datagrams(sk: *const c_void, to_port: u16) -> WayKey {
-    // SAFETY: the caller vouches for the socket.
-    let network = unsafe { network_of(sk) };
-    WayKey { network, to_port, kind: WayKind::Datagrams as u32, ..WayKey::default() }
-}
-
-/// The network namespace of a socket, as a number.
-#[inline(always)]
-unsafe fn network_of(sk: *const c_void) -> u64 {
-    // SAFETY: the helper checks the address.
-    unsafe { probe(sk, &SOCK_NET).unwrap_or_default() }
-}
-
-#[inline(always)]
-unsafe fn is_udp(sk: *const c_void) -> bool {
-    // SAFETY: the helper checks the address.
-    matches!(unsafe { probe::<u16>(sk, &SOCK_PROTOCOL) }, Some(UDP | UDPLITE))
-}
-
-/// The other end of a socket.
-#[inline(always)]
-unsafe fn far(sk: *const c_void) -> End {
-    // SAFETY: the helper checks the addresses.
-    unsafe {
-        let port = probe(sk, &SOCK_DPORT).unwrap_or_default();
-        (address(sk, &SOCK_DADDR, &SOCK_V6_DADDR), u16::from_be(port))
-    }
-}
-
-/// This end of a socket.
-#[inline(always)]
-unsafe fn near(sk: *const c_void) -> End {
-    // SAFETY: the helper checks the addresses.
-    unsafe {
-        let port = probe(sk, &SOCK_NUM).unwrap_or_default();
-        (address(sk, &SOCK_RCV_SADDR, &SOCK_V6_RCV_SADDR), port)
-    }
-}
-
-#[inline(always)]
-unsafe fn address(sk: *const c_void, v4: &Global<u32>, v6: &Global<u32>) -> [u64; 2] {
-    // SAFETY: the caller vouches for the socket; the helper checks the addresses.
-    unsafe {
-        match family_of(sk) {
-            INET => mapped(probe(sk, v4).unwrap_or_default()),
-            INET6 => probe(sk, v6).unwrap_or_default(),
-            _ => [0; 2],
-        }
-    }
-}
-
-/// To where a message is sent, where it says so.
-#[inline(always)]
-unsafe fn named(message: *const c_void) -> End {
-    let nowhere = ([0; 2], 0);
-    if message.is_null() {
-        return nowhere;
-    }
-    // SAFETY: the helper checks the addresses.
-    unsafe {
-        let name = probe::<usize>(message, &MSG_NAME).unwrap_or_default() as *const c_void;
-        if name.is_null() {
-            return nowhere;
-        }
-        let address = match at::<u16>(name, 0) {
-            INET => mapped(at(name, 4)),
-            INET6 => at(name, 8),
-            _ => return nowhere,
-        };
-        (address, u16::from_be(at(name, 2)))
-    }
-}
-
-#[inline(always)]
-unsafe fn at<T: Copy + Default>(name: *const c_void, place: usize) -> T {
-    let mut value = T::default();
-    // SAFETY: the helper checks the address, and writes the whole value, which is of integers.
-    unsafe {
-        bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, name.byte_add(place));
-    }
-    value
-}
-
-/// An IPv4 address in its mapped form: both in network byte order.
-#[inline(always)]
-const fn mapped(address: u32) -> [u64; 2] {
-    let [a, b, c, d] = address.to_ne_bytes();
-    [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])]
-}
-
-/// Whether an address is of one network namespace alone: loopback, and what stands for it.
-#[inline(always)]
-fn is_own(address: [u64; 2]) -> bool {
-    let (hi, lo) = (u64::from_be(address[0]), u64::from_be(address[1]));
-    hi == 0 && (lo <= 1 || lo >> 24 == 0x00ff_ff7f || lo == 0xffff << 32)
-}
-
-/// Whether this host has an address.
-#[inline(always)]
-fn is_of_this_host(address: [u64; 2]) -> bool {
-    let key = Addr { hi: u64::from_be(address[0]), lo: u64::from_be(address[1]) };
-    is_own(address) || HOST_ADDRESSES.get_ptr(key).is_some()
 }

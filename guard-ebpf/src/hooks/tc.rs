@@ -2,10 +2,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::{BPF_TCP_NEW_SYN_RECV, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{BPF_TCP_NEW_SYN_RECV, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_sock};
 use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_get_socket_uid, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id,
-    bpf_skb_load_bytes, bpf_skc_to_tcp_sock,
+    bpf_get_socket_cookie, bpf_get_socket_uid, bpf_sk_fullsock, bpf_skb_ancestor_cgroup_id,
+    bpf_skb_cgroup_id, bpf_skb_load_bytes, bpf_skc_to_mptcp_sock, bpf_skc_to_tcp_sock,
 };
 use aya_ebpf::programs::TcContext;
 use aya_ebpf::{EbpfContext as _, Global};
@@ -14,6 +14,14 @@ use guard_common::abi::{CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, P
 use super::Source;
 use super::carrier::control;
 use crate::maps::{SOCKET_FACTS, SOCKET_VOLUMES};
+
+/// Not 0 where the kernel has Multipath TCP, written by the loader: elsewhere it refuses programs that ask for it.
+#[unsafe(no_mangle)]
+static MPTCP: Global<u32> = Global::new(0);
+
+/// `SOCK_STREAM` (linux/net.h) and `IPPROTO_TCP` (linux/in.h).
+const STREAM: u32 = 1;
+const TCP: u32 = 6;
 
 impl Source for TcContext {
     #[inline(always)]
@@ -107,7 +115,9 @@ impl Source for TcContext {
             if control(CarrierControl::Overflowed) != 0 {
                 return u64::MAX;
             }
-            SOCKET_VOLUMES.get(socket.cast()).map_or(0, |kept| core::ptr::read_volatile(kept))
+            let of = |socket| SOCKET_VOLUMES.get(socket).map_or(0, |kept| core::ptr::read_volatile(kept));
+            let volumes = of(socket.cast());
+            if volumes == 0 { of_path(socket).map_or(0, of) } else { volumes }
         }
     }
 
@@ -162,11 +172,34 @@ static SOCK_UID: Global<u32> = Global::new(0);
 /// `socket` must be a socket that the kernel gave this program, and not null.
 #[inline(always)]
 pub unsafe fn tcp_owner(socket: *mut c_void, place: usize) -> Option<u32> {
-    // SAFETY: the caller vouches for the socket. A `struct tcp_sock` begins with its `struct sock`, and the verifier holds
-    // the place against the kernel's types.
+    // SAFETY: the caller vouches for the socket. A `struct tcp_sock` begins with its `struct sock`, as every socket does, also
+    // a raw one of that protocol, which the helper takes for one; the verifier holds the place against the kernel's types.
     unsafe {
         let socket = bpf_skc_to_tcp_sock(socket);
         if socket.is_null() { None } else { Some(*socket.byte_add(place).cast::<u32>()) }
+    }
+}
+
+/// The connection of a path of Multipath TCP, which has a socket of the kernel's own: what carriers send is noted with the
+/// connection's.
+///
+/// # Safety
+///
+/// `socket` must be that of the context, and not null.
+#[inline(always)]
+unsafe fn of_path(socket: *mut bpf_sock) -> Option<*mut c_void> {
+    if MPTCP.load() == 0 {
+        return None;
+    }
+    // SAFETY: the caller vouches for the socket, and helpers answer with what is whole or null. The last one takes every
+    // socket of this protocol for a connection and reads beyond those that are smaller: raw ones, the kernel's for resets.
+    unsafe {
+        let whole = bpf_sk_fullsock(socket);
+        if whole.is_null() || (*whole).type_ != STREAM || (*whole).protocol != TCP {
+            return None;
+        }
+        let connection: *mut c_void = bpf_skc_to_mptcp_sock(whole.cast()).cast();
+        if connection.is_null() { None } else { Some(connection) }
     }
 }
 

@@ -434,8 +434,8 @@ pub static KEYS: [Key; 55] = [
         example: r#"["/srv/mail-ie"]"#,
         meaning: "Volumes whose data is pinned: absolute paths at which file systems are mounted. Whoever opens, reads or \
                   maps a file there is a carrier until it ends, and so are the processes that it makes; what a carrier \
-                  sends, by whatever socket but one of Multipath TCP, is the pin's. A kernel without BPF LSM and tracing \
-                  programs can't tell, and there it is refused.",
+                  sends, by whatever socket, is the pin's. A kernel without BPF LSM and tracing programs can't tell, \
+                  and there it is refused.",
     },
     Key {
         section: "pin.select",
@@ -462,9 +462,9 @@ pub static KEYS: [Key; 55] = [
         kind: Kind::Text,
         need: Need::Default(r#""tell""#),
         example: r#""tag""#,
-        meaning: "What becomes of those to whom a carrier hands data of `volumes` on, by a Unix socket, a pipe, or TCP or UDP \
-                  on this host. `tell`: `status` has the problem `relay`, and what they send is not the pin's. `tag`: they \
-                  are carriers.",
+        meaning: "What becomes of those to whom a carrier hands data of `volumes` on, by a Unix socket, a pipe, a terminal, \
+                  or TCP or UDP on this host. `tell`: `status` has the problem `relay`, and what they send is not the \
+                  pin's. `tag`: they are carriers.",
     },
     Key {
         section: "pin.select",

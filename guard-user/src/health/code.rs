@@ -62,6 +62,9 @@ codes! {
     InterfaceNotReleased = "interface-not-released",
         "The config does not name an interface any more, and the kernel does not let go of it. It stays guarded.",
         "See the message. It is tried again every few seconds.";
+    NamespaceUnguarded = "namespace-unguarded",
+        "Another network namespace of this host has a device by which packets leave, and nobody judges them: hardware, or what is made on an interface that is not guarded. Or other namespaces can't be looked at. They are looked at every ten seconds.",
+        "Move the device back, guard the interface that it is made on, or have the pinned processes have no way into that namespace.";
     BypassOpen = "bypass-open",
         "The config has ways past the guard refused (`[bypass]`), and the hook that refuses them is not attached: a process can open sockets whose packets are never judged.",
         "See the message for what the kernel refused. It is tried again every few seconds.";
@@ -111,7 +114,7 @@ codes! {
         "More processes, cgroups or copied files have data of volumes than there is room for, or the kernel had no memory to note one. Nobody knows which, so that every local sender counts as a carrier of all volumes.",
         "See `status` for who they are. It ends when no pin selects a volume any more, or the host starts anew: narrow what reads the volume, its `spread`, or set `copies = false`.";
     Relay = "relay",
-        "A carrier of a volume's data has handed some to a process that is none: by a Unix socket, a pipe, or TCP or UDP on this host. What that one sends is not the volume's pin's. Reported for a day after the last time.",
+        "A carrier of a volume's data has handed some to a process that is none: by a Unix socket, a pipe, a terminal, or TCP or UDP on this host. What that one sends is not the volume's pin's. Reported for a day after the last time.",
         "See `carriers.relays` of `status`. Pin that service too, or set `relays = \"tag\"`; where it sends nothing on, name its cgroup in `accept_relays`.";
     DatabaseRefused = "database-refused",
         "The geo databases that are on the disk now can't be used, or one is being written. Those that were read before stay in force.",

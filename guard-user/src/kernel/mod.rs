@@ -38,6 +38,7 @@ mod listening;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
+mod namespaces;
 mod netlink;
 mod observe;
 mod on_cgroups;
@@ -87,6 +88,7 @@ pub use held::Marks;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
 pub use listening::{Listening, Reachable, ephemeral_ports};
+pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
 pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};

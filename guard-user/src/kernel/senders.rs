@@ -137,7 +137,7 @@ static CARRIERS_OF_PAGES: FunctionProgram =
     FunctionProgram::by_fentry(Task::Carriers, "fentry_carry_page", "kernel_sendpage");
 /// Whatever the way: files that have data of volumes are removed, processes that carry it have children, and end, and others
 /// receive what was handed on.
-static CARRIERS_ALWAYS: [FunctionProgram; 9] = [
+static CARRIERS_ALWAYS: [FunctionProgram; 14] = [
     FunctionProgram::by_fentry(Task::Carriers, "fentry_free", "security_inode_free"),
     FunctionProgram::at_tracepoint(Task::Carriers, "forked", "btf_trace_sched_process_fork"),
     FunctionProgram::at_tracepoint(Task::Carriers, "ended", "btf_trace_sched_process_exit"),
@@ -147,6 +147,11 @@ static CARRIERS_ALWAYS: [FunctionProgram; 9] = [
     FunctionProgram::by_fexit("fexit_unix_splice", "unix_stream_splice_read"),
     FunctionProgram::by_fexit("fexit_inet", "inet_recvmsg"),
     FunctionProgram::by_fexit("fexit_tcp_splice", "tcp_splice_read"),
+    FunctionProgram::by_fexit("fexit_terminal", "tty_read"),
+    FunctionProgram::by_fexit("fexit_terminal_made", "tty_init_dev"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_splice", "get_pipe_info"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_splice_file", "do_splice"),
+    FunctionProgram::by_fentry(Task::Carriers, "fentry_part", "security_sctp_sk_clone"),
 ];
 
 /// Where the kernel has them: pipes are read by one function, since Linux 6.16 by two; IPv6 may be left out.

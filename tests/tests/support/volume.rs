@@ -36,6 +36,11 @@ impl Volume {
     pub(crate) fn at(path: PathBuf) -> Self {
         fs::create_dir_all(&path).unwrap();
         mount("none", &path, "tmpfs", MountFlags::empty(), None).unwrap();
+        Self::mounted(path)
+    }
+
+    /// What is mounted there already.
+    pub(crate) fn mounted(path: PathBuf) -> Self {
         // Nobody becomes a carrier by writing.
         fs::write(path.join("mail"), "a mail of some bytes").unwrap();
         Self(path)

@@ -12,6 +12,8 @@ export BORDERGUARD_TEST_EVERY=11
 export BORDERGUARD_GUEST=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+mkdir -p /dev/pts
+mount -t devpts -o ptmxmode=0666 devpts /dev/pts
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
 ln -s /run /var/run

@@ -47,10 +47,10 @@ const COUNTED: &str = "guest_cost";
 const ON_ONE: [&str; 2] = [COUNTED, "guest_bonds"];
 /// Suites that try all once by BPF LSM and once by tracing programs, which takes minutes: where nothing is named, a kernel
 /// tries one of the two.
-const BY_BOTH: [&str; 2] = ["guest_copies", "guest_relays"];
+const BY_BOTH: [&str; 3] = ["guest_copies", "guest_relays", "guest_ways"];
 /// How their tests by tracing programs begin, and those by BPF LSM.
 const BY_TRACING: &str = "without_bpf_lsm";
-const BY_LSM: [&str; 2] = ["a_carrier_that_writes", "who_is_handed"];
+const BY_LSM: [&str; 3] = ["a_carrier_that_writes", "who_is_handed", "what_is_handed_on"];
 /// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
 const RT_ONLY: &str = "kernel_preempt";
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine

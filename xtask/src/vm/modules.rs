@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 /// What the suites use: the hooks, the kinds of device and of protocol that packets pass, what rewrites their addresses, the
-/// lists of sockets, a file system that lies over others, and a disk.
-const WANTED: [&str; 32] = [
+/// lists of sockets, a file system that lies over others, a disk, and ones in memory.
+const WANTED: [&str; 33] = [
     "sch_ingress",
     "cls_bpf",
     "act_bpf",
@@ -37,6 +37,7 @@ const WANTED: [&str; 32] = [
     "udp_diag",
     "overlay",
     "virtio_blk",
+    "brd",
 ];
 
 /// The files of the wanted modules and of everything that they depend on, each after what it needs, as

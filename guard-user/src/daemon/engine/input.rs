@@ -17,7 +17,9 @@ use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::geo::Info;
 use crate::health::Problem;
-use crate::kernel::{Carriers, Counters, Interface, Observed, Reachable, Running, Stray, UntaggedFlow};
+use crate::kernel::{
+    Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, UntaggedFlow,
+};
 use crate::store::{Admission, Cursor, Kept, Key, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
@@ -350,4 +352,6 @@ pub enum Surroundings {
     LastDatabase(Option<String>),
     /// The geo databases: which of them somebody writes for long already.
     DatabaseWritten(Option<String>),
+    /// Other network namespaces: their devices by which packets leave.
+    Elsewhere(Elsewhere),
 }

@@ -16,6 +16,7 @@ mod links;
 mod loader;
 mod memory;
 mod mounts;
+mod namespaces;
 mod naming;
 mod notify;
 mod queue;

@@ -16,7 +16,7 @@ use super::last_database::Keeper;
 use super::loader::{self, Chosen, Options, Reading};
 use super::naming::Naming;
 use super::sampler::Sources;
-use super::{counts, kernel, memory, sampler, sockets, store};
+use super::{counts, kernel, memory, namespaces, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy};
@@ -180,6 +180,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let control =
         Setup { path: control.socket, groups: control.groups, names: users, history, requests: sender };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;
+    namespaces::start(inputs.clone()).context("cannot start the thread that looks at network namespaces")?;
     let parts = Parts {
         telemetry: Arc::clone(&sources.telemetry),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,

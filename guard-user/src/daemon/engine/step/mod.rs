@@ -42,6 +42,7 @@ use crate::daemon::engine::{
 };
 use crate::exemption::Clocks;
 use crate::health::ProblemCode;
+use crate::kernel::Elsewhere;
 use crate::store::Kept;
 
 impl Engine {
@@ -221,6 +222,7 @@ impl Engine {
             Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
             Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
             Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),
+            Surroundings::Elsewhere(found) => ("elsewhere", *found == Elsewhere::default()),
         };
         match is_well {
             true => drop(self.surroundings.remove(key)),

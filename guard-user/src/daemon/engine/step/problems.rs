@@ -15,7 +15,7 @@ use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, StoreFault, Surroundings};
 use crate::exemption::Clocks;
 use crate::health::{Enforcement, Problem, ProblemCode};
-use crate::kernel::ObservedInterface;
+use crate::kernel::{DeviceElsewhere, Elsewhere, ObservedInterface};
 
 /// How long a new generation may be on its way before that is a problem, nanoseconds: it takes milliseconds.
 const ON_THE_WAY_NS: u64 = SECOND / 4;
@@ -398,6 +398,40 @@ impl Engine {
         problems.extend(self.reads.sample.problems.iter().cloned());
     }
 
+    /// Devices of other network namespaces by which packets leave that nobody judges.
+    fn problems_of_namespaces(&self, found: &Elsewhere, problems: &mut Vec<Problem>) {
+        let here = |index: &u32| {
+            let mut observed = self.interfaces.observed.iter().flat_map(|it| &it.interfaces);
+            observed.find(|it| it.interface.index == *index)
+        };
+        for DeviceElsewhere { name, made_on, command, process } in &found.devices {
+            let below = made_on.as_ref().and_then(here);
+            if below.is_some_and(|it| self.is_judged_below(it)) {
+                continue;
+            }
+            let by = match (made_on, below) {
+                (None, _) => "is hardware there".to_owned(),
+                (Some(_), Some(it)) => format!("is made on {}, which is not guarded", it.interface.name),
+                (Some(_), None) => "is made on an interface that is not guarded".to_owned(),
+            };
+            let message = format!("{by}, in the network namespace of process {process} ({command})");
+            problems.push(Problem::of(ProblemCode::NamespaceUnguarded, name, message));
+        }
+        problems.extend(found.unseen.iter().map(|why| {
+            let message = format!("other network namespaces are not looked at, or not all of them: {why}");
+            Problem::new(ProblemCode::NamespaceUnguarded, message)
+        }));
+    }
+
+    /// Whether what leaves by an interface is judged: at itself, or at all below it by which it may leave.
+    fn is_judged_below(&self, it: &ObservedInterface) -> bool {
+        let is_guarded = |it: &ObservedInterface| it.at(Hook::Egress).is_some_and(|at| at.is_current);
+        let observed = self.interfaces.observed.iter().flat_map(|it| &it.interfaces);
+        let mut lowest =
+            observed.filter(|lower| it.below.contains(&lower.interface.name) && lower.below.is_empty());
+        is_guarded(it) || (!it.below.is_empty() && lowest.all(is_guarded))
+    }
+
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
         for found in self.surroundings.values() {
             match found {
@@ -426,6 +460,7 @@ impl Engine {
                 Surroundings::Carriers(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::CarriersUnseen, why));
                 }
+                Surroundings::Elsewhere(found) => self.problems_of_namespaces(found, problems),
                 Surroundings::Loop(Some(why)) => problems.push(Problem::new(ProblemCode::LoopSlow, why)),
                 Surroundings::Loop(None)
                 | Surroundings::Carriers(None)

@@ -1,13 +1,13 @@
 //! What is guarded, and what lets it go.
 
-use super::super::{Input, Sight};
+use super::super::{Input, Sight, Surroundings};
 use super::inputs::{CGROUP, CONFIG, ONE, STOR};
 use super::world::{Part, World};
 use crate::compile::{CgroupFact, HostFacts};
 use crate::control::protocol::Request;
 use crate::health::{Health, ProblemCode};
-use crate::kernel::Kernel;
 use crate::kernel::memory::Operation;
+use crate::kernel::{DeviceElsewhere, Elsewhere, Kernel};
 
 fn guarded(world: &World) -> Vec<String> {
     world.kernel.guarded()
@@ -448,4 +448,35 @@ fn a_look_that_does_not_come_back_is_a_problem() {
     world.work(Part::Kernel);
     world.settle();
     assert_eq!(codes(&world), []);
+}
+
+#[test]
+fn a_device_in_another_namespace_is_told_of_unless_what_it_is_made_on_is_guarded() {
+    let mut world = World::new(ONE, &["eth0"]);
+    let (other, bridge) = (world.kernel.add("eth5"), world.kernel.add("br0"));
+    world.settle();
+    let guarded_index = world.status().interfaces.iter().find_map(|it| it.index).unwrap();
+    let mut codes = |made_on| {
+        let device =
+            DeviceElsewhere { name: "mv0".to_owned(), made_on, command: "sh".to_owned(), process: 7 };
+        let found = Elsewhere { devices: vec![device], unseen: None };
+        world.step(Input::Surroundings(Surroundings::Elsewhere(found)));
+        world.settle();
+        world.codes()
+    };
+    let told = [ProblemCode::NamespaceUnguarded];
+    assert_eq!(codes(None), told, "hardware");
+    assert_eq!(codes(Some(guarded_index)), []);
+    assert_eq!(codes(Some(other)), told);
+    assert_eq!(codes(Some(bridge)), told);
+    assert_eq!(codes(Some(99)), told, "one that nobody has seen");
+    world.kernel.put_below("eth0", "br0");
+    world.step(Input::Changed);
+    let mut found = Elsewhere { devices: Vec::new(), unseen: None };
+    world.step(Input::Surroundings(Surroundings::Elsewhere(found.clone())));
+    world.settle();
+    assert_eq!(world.codes(), []);
+    found.unseen = Some("refused".to_owned());
+    world.step(Input::Surroundings(Surroundings::Elsewhere(found)));
+    assert_eq!(world.codes(), told);
 }
