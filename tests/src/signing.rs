@@ -73,6 +73,8 @@ impl Signers {
         for (identity, role) in SIGNERS {
             text += &format!("\n[[approval.signer]]\nidentity = {identity:?}\nroles = [{role:?}]\n");
         }
+        let needed = SIGNERS.map(|(_, role)| format!("{{ role = {role:?}, count = 1 }}"));
+        text += &format!("\n[[approval.rule]]\nrequired = [{}]\n", needed.join(", "));
         text
     }
 }

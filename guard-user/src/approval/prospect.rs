@@ -33,7 +33,7 @@ impl fmt::Display for Hopeless {
             NotEnough::NobodyElse => f.write_str(
                 "nobody can approve it: of those who can sign it in its roles there is nobody but who wrote it",
             )?,
-            NotEnough::NothingRequired | NotEnough::NoSubmitter => write!(f, "nobody can approve it: {}", self.why)?,
+            NotEnough::NothingRequired | NotEnough::NoRule { .. } | NotEnough::NoSubmitter => write!(f, "nobody can approve it: {}", self.why)?,
             why => write!(f, "nobody can approve it, also when all signers of the config have signed: {why}")?,
         }
         match self.without_key.as_slice() {
