@@ -119,6 +119,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Result<(Vec<Approval>, Quorum), NotApproved> {
     let approvals = verify_all(candidate.bytes, signatures, signers, allowed, now)?;
+    quorum::check_submitter(signers, candidate.submitter, loader)?;
     let quorum = quorum::count(&approvals, signers, candidate.required, candidate.submitter, loader)?;
     Ok((approvals, quorum))
 }

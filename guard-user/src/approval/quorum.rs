@@ -59,6 +59,12 @@ pub enum NotEnough {
     /// The document does not say who wrote it.
     #[error("the document does not say who wrote it (approval.submitter), who can't be its only approver")]
     NoSubmitter,
+    /// Whoever is said to have written the document is nobody that is known.
+    #[error("\"{}\", who is said to have written the document (approval.submitter), is no signer of the config and not the user who loads it", submitter.escape_debug())]
+    UnknownSubmitter {
+        /// Who is said to have.
+        submitter: String,
+    },
     /// A role that too few have for the document ever to be approved.
     #[error("{needed} signers are asked for as \"{}\", and {there} of the config's signers have this role", role.escape_debug())]
     TooFewSigners {
@@ -107,6 +113,7 @@ impl NotEnough {
             Self::NothingRequired => "nothing-required",
             Self::NoRule { .. } => "no-rule",
             Self::NoSubmitter => "no-submitter",
+            Self::UnknownSubmitter { .. } => "unknown-submitter",
             Self::TooFewSigners { .. } => "too-few-signers",
             Self::NotASigner { .. } => "not-a-signer",
             Self::TwiceByOne { .. } => "twice-by-one",
@@ -166,6 +173,24 @@ pub fn count(
             .map(|(role, person)| Seat { role: (*role).to_owned(), identity: person.identity.clone() })
             .collect(),
     })
+}
+
+/// Whether the one who is said to have written a document is known: a signer of the config, or the Unix user who loads it.
+/// By a made-up name its writer could be its only approver.
+///
+/// # Errors
+/// Where nobody is named, or nobody that is known.
+pub fn check_submitter(
+    signers: &[Signer],
+    submitter: Option<&str>,
+    loader: Option<&str>,
+) -> Result<(), NotEnough> {
+    let submitter = submitter.ok_or(NotEnough::NoSubmitter)?;
+    let is_signer = signers.iter().any(|signer| signer.identity.eq_ignore_ascii_case(submitter));
+    match is_signer || loader == Some(submitter) {
+        true => Ok(()),
+        false => Err(NotEnough::UnknownSubmitter { submitter: submitter.to_owned() }),
+    }
 }
 
 /// Whether these signers could fill every seat together.

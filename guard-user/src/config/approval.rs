@@ -116,7 +116,8 @@ pub(super) fn check(
 }
 
 fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
-    let mut first_lines = BTreeMap::new();
+    let (mut first_lines, mut users) = (BTreeMap::new(), BTreeMap::new());
+    let mut seen: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let signers = raw.signers.iter().filter_map(|raw| {
         let identity = one(&raw.identity, "approval.signer.identity", sink, values::identity);
         let roles = each(&raw.roles, "approval.signer.roles", sink, values::name);
@@ -128,10 +129,29 @@ fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
         if first_line != line {
             let kind = ErrorKind::DuplicateName { name: identity.clone(), first_line };
             sink.error(at, "approval.signer.identity", kind);
+        } else if let Some((other, first_line)) = looks(&identity).iter().find_map(|look| seen.get(look)) {
+            let (identity, other, first_line) = (identity.clone(), other.clone(), *first_line);
+            let fault = ApprovalFault::LooksAlike { identity, other, first_line };
+            sink.error(at, "approval.signer.identity", fault);
+        }
+        seen.extend(looks(&identity).map(|look| (look, (identity.clone(), line))));
+        if let (Some(user), Some(text)) = (&user, &raw.user) {
+            let at = text.span().start;
+            let line = sink.line(at);
+            let first_line = *users.entry(user.clone()).or_insert(line);
+            if first_line != line {
+                let fault = ApprovalFault::SharedUser { user: user.clone(), first_line };
+                sink.error(at, "approval.signer.user", fault);
+            }
         }
         Some(Signer { identity, roles, user })
     });
     signers.collect()
+}
+
+/// What people see of an identity (the skeleton of Unicode TR39), as it is written and in small letters.
+fn looks(identity: &str) -> [String; 2] {
+    [identity, &identity.to_lowercase()].map(|text| unicode_security::skeleton(text).collect())
 }
 
 fn check_rule(raw: &RawRule, pins: &BTreeSet<&str>, sink: &mut Sink<'_>) -> Rule {

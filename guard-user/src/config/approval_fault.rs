@@ -30,6 +30,24 @@ pub enum ApprovalFault {
         /// The number.
         number: i128,
     },
+    /// Two signers with one Unix user.
+    #[error("{} is the user of the signer on line {first_line} already", quoted(user))]
+    SharedUser {
+        /// The user.
+        user: String,
+        /// Where the first of the two names it.
+        first_line: usize,
+    },
+    /// Two identities that people can't tell apart (Unicode TR39).
+    #[error("\"{}\" looks like \"{}\" on line {first_line}", identity.escape_default(), other.escape_default())]
+    LooksAlike {
+        /// The identity.
+        identity: String,
+        /// The one before it.
+        other: String,
+        /// Where that one stands.
+        first_line: usize,
+    },
     /// A rule that all signers together can't meet.
     #[error("nobody could approve by this rule: {why}")]
     RuleUnmet {
@@ -54,6 +72,8 @@ impl ApprovalFault {
             ),
             Self::NoSuchPin { .. } => "name a pin as its `name` does, or leave `pins` out for all of them".into(),
             Self::BadCount { .. } => "from 1 to as many as the role has signers".into(),
+            Self::SharedUser { .. } => "one person is one signer, with all their roles: who loads a document is known by the user".into(),
+            Self::LooksAlike { .. } => "one person is one signer; give another person a name that nobody takes for it".into(),
             Self::RuleUnmet { .. } => "name more signers with this role, or ask for fewer; one person counts once".into(),
         }
     }
@@ -66,6 +86,8 @@ impl ApprovalFault {
             Self::PinWithoutRule { .. } => "pin-without-rule",
             Self::NoSuchPin { .. } => "no-such-pin",
             Self::BadCount { .. } => "bad-count",
+            Self::SharedUser { .. } => "shared-user",
+            Self::LooksAlike { .. } => "looks-alike",
             Self::RuleUnmet { .. } => "rule-unmet",
         }
     }

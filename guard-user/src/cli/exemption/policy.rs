@@ -50,6 +50,8 @@ pub(super) struct Prospect {
     pub(super) unread: Option<String>,
     /// Whom it needs, where the rules of the config ask for more than it does.
     due: Option<String>,
+    /// Who is said to have written it, where that is no signer.
+    written_by: Option<String>,
     /// Whether the config asks for no approval.
     is_unasked: bool,
 }
@@ -94,11 +96,20 @@ impl Against {
         let candidate =
             Candidate { bytes: &[], submitter: document.approval.submitter.as_deref(), required: &required };
         let cannot_load = approval::prospect(&candidate, signers, allowed.as_ref().ok(), now)?;
+        let submitter = document.approval.submitter.as_deref();
+        let is_signer = approval::quorum::check_submitter(signers, submitter, None).is_ok();
+        let written_by = submitter.filter(|_| !is_signer).map(str::to_owned);
         let own = document.requirements();
         let added = required.iter().filter(|one| !own.contains(one));
         let due = required.iter().map(|one| format!("{} as {}", one.count, one.role)).collect::<Vec<_>>();
         let due = added.count().gt(&0).then(|| due.join(", "));
-        Ok(Prospect { cannot_load, unread: allowed.as_ref().err().cloned(), due, is_unasked: false })
+        Ok(Prospect {
+            cannot_load,
+            unread: allowed.as_ref().err().cloned(),
+            due,
+            written_by,
+            is_unasked: false,
+        })
     }
 
     /// The same, as an error in the document.
@@ -135,6 +146,9 @@ impl Prospect {
         };
         let due = self.due.iter().map(|due| format!("by the rules of the config it needs signatures, {due}"));
         let unasked = self.is_unasked.then(|| format!("by the config {}", approval::NONE_REQUIRED));
-        unasked.into_iter().chain(due).chain(unread).chain(cannot).collect()
+        let by = self.written_by.iter().map(|name| {
+            format!("it says that {name} wrote it, who is no signer of the config: only a user of that name can load it")
+        });
+        unasked.into_iter().chain(by).chain(due).chain(unread).chain(cannot).collect()
     }
 }

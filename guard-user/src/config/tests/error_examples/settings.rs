@@ -191,4 +191,23 @@ pub(super) const EXAMPLES: &[Example] = &[
         "",
         "25:1 approval.rule.required: required, but missing | for example required = [{ role = \"legal\", count = 1 }]",
     ),
+    (
+        "looks-alike",
+        "roles = [\"legal\"]\n",
+        "roles = [\"legal\"]\n[[approval.signer]]\nidentity = \"аnne@example.org\"\nroles = [\"dpo\"]\n",
+        "26:12 approval.signer.identity: \"\\u{430}nne@example.org\" looks like \"anne@example.org\" on line 23",
+    ),
+    (
+        "looks-alike",
+        "roles = [\"legal\"]\n",
+        "roles = [\"legal\"]\n[[approval.signer]]\nidentity = \"anne@exarnple.org\"\nroles = [\"dpo\"]\n",
+        "26:12 approval.signer.identity: \"anne@exarnple.org\" looks like \"anne@example.org\" on line 23",
+    ),
+    (
+        "shared-user",
+        "roles = [\"legal\"]\n",
+        "roles = [\"legal\"]\nuser = \"anne\"\n[[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"dpo\"]\n\
+         user = \"anne\"\n",
+        "29:8 approval.signer.user: \"anne\" is the user of the signer on line 25 already | one person is one signer",
+    ),
 ];
