@@ -151,7 +151,7 @@ mod tests {
         file
     }
 
-    const POLICY: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+    const POLICY: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
                           action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 
     #[test]

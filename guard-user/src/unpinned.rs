@@ -142,7 +142,7 @@ mod tests {
 
     fn told(pins: &str) -> Vec<String> {
         let text = format!(
-            "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n{pins}"
+            "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n{pins}"
         );
         let policy = config::parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None));
         let socket = |local: &str, transport, cgroup| Listening {

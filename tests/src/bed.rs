@@ -182,8 +182,10 @@ impl Bed {
     pub fn configure_for(&self, interfaces: &[&str], rest: &str) -> Result<()> {
         let state = self.file("state");
         fs::create_dir_all(&state)?;
+        // No test but those of approvals is about who opens.
+        let approval = if rest.contains("[approval]") { "" } else { "approval = \"none\"\n" };
         let mut text = format!(
-            "[host]\ninterfaces = {interfaces:?}\n[control]\nsocket = {:?}\n[state]\ndirectory = {state:?}\n\
+            "{approval}[host]\ninterfaces = {interfaces:?}\n[control]\nsocket = {:?}\n[state]\ndirectory = {state:?}\n\
              pin_path = {:?}\n",
             self.socket(),
             self.pin_path(),

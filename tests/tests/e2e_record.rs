@@ -216,7 +216,7 @@ fn a_signed_checkpoint_shows_an_end_that_was_cut_off() {
     let signers = bed.write("allowed_signers", format!("officer@example.org {option} {public}")).unwrap();
     bed.configure(&format!(
         "[approval]\nallowed_signers = {signers:?}\n[[approval.signer]]\nidentity = \"officer@example.org\"\n\
-         roles = [\"legal\"]\n{PIN}"
+         roles = [\"legal\"]\n[[approval.rule]]\nrequired = [{{ role = \"legal\", count = 1 }}]\n{PIN}"
     ))
     .unwrap();
     let lines: Vec<&str> = export.lines().collect();

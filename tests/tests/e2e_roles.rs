@@ -240,6 +240,8 @@ fn who_may_only_look_reads_nothing_of_a_confidential_exemption() {
     let why = format!("the order of {SECRET}");
     bed.tell(&["exemption", "stay", "closed", "--order", &why]).unwrap();
     assert_eq!(bed.send(3, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    let listed = bed.tell(&["exemption", "list"]).unwrap();
+    assert!(listed.ends_with("\nno approval is required: one person may open\n"), "{listed}");
     // Refusals about it, too, must not tell.
     assert!(!bed.ask(&["exemption", "stay", "closed", "--order", &why]).unwrap().status.success());
     std::thread::sleep(Duration::from_secs(1));

@@ -14,7 +14,8 @@ use guard_user::exit::Exit;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const POLICY: &str = r#"[host]
+const POLICY: &str = r#"approval = "none"
+[host]
 interfaces = ["eth0"]
 [state]
 directory = "/nonexistent/borderguard"

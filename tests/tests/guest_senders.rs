@@ -33,7 +33,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 /// A pin with these selectors, which goes by who sends.
 fn policy(select: &str, cgroups: &[&Cgroup]) -> Box<PolicyTable> {
     let text = format!(
-        "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
          [pin.select]\n{select}\n"
     );
     let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();

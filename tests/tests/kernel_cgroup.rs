@@ -48,7 +48,7 @@ fn facts(paths: &[&str]) -> HostFacts {
 /// A pin of this cgroup, which may not send to the client.
 fn policy_of(path: &str, generation: u64) -> Box<PolicyTable> {
     let text = format!(
-        "[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
          select.cgroups = [\"{path}\"]\n"
     );
     let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();

@@ -25,7 +25,8 @@ use guard_user::geo::embedded;
 use guard_user::kernel::{KernelError, LinuxKernel};
 use support::mutation::Numbers;
 
-const POLICY: &str = r#"[host]
+const POLICY: &str = r#"approval = "none"
+[host]
 interfaces = ["lo"]
 [geo]
 nat64 = ["2001:db8:64::/96", "2001:db8:6500::/40", "2001:db8:66:100::/56"]

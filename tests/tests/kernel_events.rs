@@ -31,7 +31,7 @@ fn policy_with(
     generation: u64,
 ) -> Box<PolicyTable> {
     let text = format!(
-        "[host]\ninterfaces = [\"bgk*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"bgk*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
          select.sources = [\"192.0.2.10/32\"]\n[[pin]]\nname = \"records\"\nhome = \"IE\"\naction = \"flag\"\n{select}\n"
     );
     let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();

@@ -27,7 +27,7 @@ fn the_host_is_known_by_what_it_makes_and_by_its_addresses() {
     can_bpf().unwrap();
     let pins = PinPlace::new("host");
     let mut kernel = pins.open();
-    let text = "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"host\"\nhome = \"IE\"\naction = \"flag\"\ningress = \"flag\"\n\
+    let text = "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"host\"\nhome = \"IE\"\naction = \"flag\"\ningress = \"flag\"\n\
                 [pin.select]\nsources = [\"host\"]\nports = [\"tcp/25\"]\n";
     let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
     let table = policy_table(&checked.policy, &[], &HostFacts::default(), 1).unwrap();

@@ -69,7 +69,7 @@ fn frame(port: u16, size: u64) -> Vec<u8> {
 fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
     let place = PinPlace::new("quota");
     let mut kernel = place.open();
-    let text = "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+    let text = "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
         [pin.select]\nsources = [\"192.0.2.0/24\"]\n";
     let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
     let entries = [entry(ACCOUNT, PORTS[0]), entry(200, PORTS[1])];
@@ -152,7 +152,7 @@ fn all_cpus_at_once_spend_a_budget_of_a_minute_and_no_more() {
     let place = PinPlace::new("budget");
     let mut kernel = place.open();
     let text = format!(
-        "[host]\ninterfaces = [\"lo\"]\n[[failsafe]]\nname = \"rescue\"\npeers = [\"203.0.113.0/24\"]\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[failsafe]]\nname = \"rescue\"\npeers = [\"203.0.113.0/24\"]\n\
          bytes_per_minute = {BUDGET}\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n\
          sources = [\"192.0.2.0/24\"]\n"
     );

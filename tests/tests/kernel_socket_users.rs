@@ -31,7 +31,7 @@ const USER: u32 = 4711;
 /// A pin with these selectors, which may not send to the client.
 fn policy(select: &str, cgroups: &[&Cgroup], generation: u64) -> Box<PolicyTable> {
     let text = format!(
-        "[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
          [pin.select]\nsent_by = \"socket\"\n{select}\n"
     );
     let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();

@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_millis(100);
 const SLOT: u32 = 40;
 
 fn publish(kernel: &mut LinuxKernel) {
-    let text = "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+    let text = "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
                 [pin.select]\nvolumes = [\"/srv/mail\"]\n";
     let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();
     let volume = checked.policy.volumes().pop_first().unwrap();

@@ -201,6 +201,17 @@ fn story_4_a_treaty_request_is_nothing_without_its_approvals() {
     assert_eq!(story.bed.status().unwrap().exemptions, []);
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
 
+    // Documents that ask for less than the config, with all that they ask for.
+    let one = approved.replace("\n[[approval.required]]\nrole = \"compliance\"\ncount = 1\n", "");
+    let none = one.replace("\n[[approval.required]]\nrole = \"legal\"\ncount = 1\n", "");
+    for (name, text) in [("one", one), ("none", none)] {
+        assert!(text.len() < approved.len(), "{text}");
+        let less = story.written(name, &text).unwrap();
+        story.sign(&less, LEGAL).unwrap();
+        is_refused(&less, "approvals are missing: 1 as \"compliance\"");
+    }
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
+
     std::fs::write(&file, approved).unwrap();
     let loaded = story.try_load(&file).unwrap();
     assert!(loaded.status.success(), "{loaded:?}");

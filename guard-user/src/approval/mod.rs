@@ -13,6 +13,7 @@ pub mod pattern;
 mod prospect;
 pub mod quorum;
 mod refusal;
+mod rule;
 pub mod signature;
 mod signer;
 #[cfg(test)]
@@ -26,12 +27,15 @@ pub use allowed_signers::AllowedSigners;
 pub use prospect::{Hopeless, prospect};
 pub use quorum::{NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
+pub use rule::{ACTS, Needed, Rule, due};
 pub use signer::Signer;
 pub use verify::{Approval, verify};
 
 /// What a signature over an exemption's document is made for; one made for anything else never counts
 /// (PROTOCOL.sshsig, "namespace").
 pub const EXEMPTION: &str = "borderguard-exemption";
+/// What is said wherever a config asks for nobody's approval.
+pub const NONE_REQUIRED: &str = "no approval is required: one person may open";
 /// What a signature over a checkpoint of the audit trail is made for.
 pub const AUDIT: &str = "borderguard-audit";
 
@@ -115,6 +119,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Result<(Vec<Approval>, Quorum), NotApproved> {
     let approvals = verify_all(candidate.bytes, signatures, signers, allowed, now)?;
+    quorum::check_submitter(signers, candidate.submitter, loader)?;
     let quorum = quorum::count(&approvals, signers, candidate.required, candidate.submitter, loader)?;
     Ok((approvals, quorum))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::allowed_signers::AllowedSigners;
-use super::quorum::{NotEnough, Requirement, count};
+use super::quorum::{NotEnough, Requirement, check_submitter, count};
 use super::signer::Signer;
 use super::verify::{Approval, can_sign};
 use super::{Candidate, EXEMPTION};
@@ -33,7 +33,7 @@ impl fmt::Display for Hopeless {
             NotEnough::NobodyElse => f.write_str(
                 "nobody can approve it: of those who can sign it in its roles there is nobody but who wrote it",
             )?,
-            NotEnough::NothingRequired | NotEnough::NoSubmitter => write!(f, "nobody can approve it: {}", self.why)?,
+            NotEnough::NothingRequired | NotEnough::NoRule { .. } | NotEnough::NoSubmitter => write!(f, "nobody can approve it: {}", self.why)?,
             why => write!(f, "nobody can approve it, also when all signers of the config have signed: {why}")?,
         }
         match self.without_key.as_slice() {
@@ -63,8 +63,13 @@ pub fn prospect(
     let (able, unable): (Vec<&Signer>, Vec<&Signer>) = signers.iter().partition(has_key);
     let able: Vec<Signer> = able.into_iter().cloned().collect();
     let all: Vec<Approval> = able.iter().zip(0..).map(signed).collect();
-    let with = |loader: Option<&str>| count(&all, &able, candidate.required, candidate.submitter, loader);
-    with(None).map_err(|why| {
+    let with = |loader: Option<&str>| {
+        check_submitter(signers, candidate.submitter, loader)?;
+        count(&all, &able, candidate.required, candidate.submitter, loader)
+    };
+    // One who is no signer may be the user who loads it, and nobody else then.
+    let alone = candidate.submitter.filter(|_| check_submitter(signers, candidate.submitter, None).is_err());
+    with(alone).map_err(|why| {
         let asked = |role: &str| candidate.required.iter().any(|it: &Requirement<'_>| it.role == role);
         let without = unable.into_iter().filter(|signer| signer.roles.iter().any(|role| asked(role)));
         let without_key = without.map(|signer| signer.identity.clone()).collect();
@@ -134,6 +139,8 @@ mod tests {
         refused(&[("dpo", 1)], Some(ANNE), "nobody-else");
         refused(&[("dpo", 1)], None, "no-submitter");
         refused(&[], Some(ANNE), "nothing-required");
+        // Who is no signer has to be the one who loads it.
+        assert_eq!(told(&[("board", 1)], Some("dora"), None), Ok(vec!["anne".to_owned(), "bob".to_owned()]));
     }
 
     #[test]

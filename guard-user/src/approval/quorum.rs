@@ -45,18 +45,32 @@ pub struct Missing {
 /// Why good approvals are not the ones that a document needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotEnough {
-    /// The document asks for nobody's approval.
-    #[error("the document asks for nobody's approval: [[approval.required]] must name a role")]
+    /// Nobody's approval is asked for.
+    #[error("nobody's approval is asked for: [[approval.rule]] of the config must name a role")]
     NothingRequired,
+    /// No rule of the config is for the document.
+    #[error("no rule of the config's [approval] is for the pin \"{}\" with {acts}: [[approval.rule]] must say whose approval it needs", pin.escape_debug())]
+    NoRule {
+        /// The first pin of the document without a rule.
+        pin: String,
+        /// What the document rests on.
+        acts: String,
+    },
     /// The document does not say who wrote it.
     #[error("the document does not say who wrote it (approval.submitter), who can't be its only approver")]
     NoSubmitter,
+    /// Whoever is said to have written the document is nobody that is known.
+    #[error("\"{}\", who is said to have written the document (approval.submitter), is no signer of the config and not the user who loads it", submitter.escape_debug())]
+    UnknownSubmitter {
+        /// Who is said to have.
+        submitter: String,
+    },
     /// A role that too few have for the document ever to be approved.
-    #[error("the document asks for {needed} signers as \"{}\", and {there} of the config's signers have this role", role.escape_debug())]
+    #[error("{needed} signers are asked for as \"{}\", and {there} of the config's signers have this role", role.escape_debug())]
     TooFewSigners {
         /// The role.
         role: String,
-        /// How many the document asks for.
+        /// How many are asked for.
         needed: u64,
         /// How many signers of the config have it.
         there: usize,
@@ -97,7 +111,9 @@ impl NotEnough {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NothingRequired => "nothing-required",
+            Self::NoRule { .. } => "no-rule",
             Self::NoSubmitter => "no-submitter",
+            Self::UnknownSubmitter { .. } => "unknown-submitter",
             Self::TooFewSigners { .. } => "too-few-signers",
             Self::NotASigner { .. } => "not-a-signer",
             Self::TwiceByOne { .. } => "twice-by-one",
@@ -157,6 +173,35 @@ pub fn count(
             .map(|(role, person)| Seat { role: (*role).to_owned(), identity: person.identity.clone() })
             .collect(),
     })
+}
+
+/// Whether the one who is said to have written a document is known: a signer of the config, or the Unix user who loads it.
+/// By a made-up name its writer could be its only approver.
+///
+/// # Errors
+/// Where nobody is named, or nobody that is known.
+pub fn check_submitter(
+    signers: &[Signer],
+    submitter: Option<&str>,
+    loader: Option<&str>,
+) -> Result<(), NotEnough> {
+    let submitter = submitter.ok_or(NotEnough::NoSubmitter)?;
+    let is_signer = signers.iter().any(|signer| signer.identity.eq_ignore_ascii_case(submitter));
+    match is_signer || loader == Some(submitter) {
+        true => Ok(()),
+        false => Err(NotEnough::UnknownSubmitter { submitter: submitter.to_owned() }),
+    }
+}
+
+/// Whether these signers could fill every seat together.
+///
+/// # Errors
+/// What would be missing also when all of them have approved.
+pub fn can_fill(signers: &[Signer], required: &[Requirement<'_>]) -> Result<(), NotEnough> {
+    let seats = seats(signers, required)?;
+    let persons: Vec<&Signer> = signers.iter().collect();
+    let missing = empty_seats(&seats, &fill(&seats, &persons), required);
+    if missing.is_empty() { Ok(()) } else { Err(NotEnough::Missing { missing }) }
 }
 
 /// One entry for each seat: its role. There are never more seats of a role than signers who have it.

@@ -187,16 +187,16 @@ mod tests {
         (exit.code(), String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "policy.toml"))
     }
 
-    const PIN: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+    const PIN: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
                        action = \"drop\"\n[[pin.select]]\nports = [\"tcp/143\"]\nsources = [\"192.0.2.10/32\"]\n\
                        [[pin.select]]\ncgroups = [\"mail.slice\"]\n";
 
     #[test]
     fn errors_are_written_as_compilers_write_them() {
         let (code, shown) = check(&PIN.replace("IE", "EU").replace("tcp/143", "143"), false);
-        let expected = r#"policy.toml:5:8: error: pin.home: "EU" is a group, and one country is needed here
+        let expected = r#"policy.toml:6:8: error: pin.home: "EU" is a group, and one country is needed here
   hint: name one country, such as "IE"; groups can stand in a pin's permit
-policy.toml:8:10: error: pin.select.ports: "143" is no port with its protocol
+policy.toml:9:10: error: pin.select.ports: "143" is no port with its protocol
   hint: for example "tcp/143" or "udp/5000-5010"; ports are 0 to 65535
 policy.toml: 2 errors; warnings are looked for once there are no errors
 "#;
@@ -206,7 +206,7 @@ policy.toml: 2 errors; warnings are looked for once there are no errors
     #[test]
     fn warnings_are_written_and_leave_the_config_usable() {
         let (code, shown) = check(&PIN.replace("action =", "permit = [\"unknown\"]\naction ="), false);
-        let expected = r#"policy.toml:6:10: warning: pin.permit: the pin "mail" permits "unknown", which is wherever no source can say
+        let expected = r#"policy.toml:7:10: warning: pin.permit: the pin "mail" permits "unknown", which is wherever no source can say
   hint: name your own networks as sites instead, and leave "unknown" forbidden
 policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
 "#;
@@ -242,7 +242,7 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
             "file": "policy.toml",
             "usable": false,
             "errors": [{
-                "line": 5,
+                "line": 6,
                 "column": 8,
                 "field": "pin.home",
                 "code": "bad-jurisdiction",

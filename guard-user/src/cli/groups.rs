@@ -129,7 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.toml");
         let text = format!(
-            "[host]\ninterfaces = [\"eth0\"]\n{config}[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+            "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n{config}[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
              select.ports = [\"tcp/143\"]\n"
         );
         std::fs::write(&file, text).unwrap();

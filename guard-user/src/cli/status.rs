@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::table::{numbers, plain, words, write, write_wrapped};
 use super::target::Target;
+use crate::approval;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::control::status::{
@@ -117,6 +118,9 @@ fn write_head(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_wrapped("", INDENT, &live, out)?;
     if status.observe {
         writeln!(out, "OBSERVING: nothing is dropped, everything is counted")?;
+    }
+    if !status.approval_required {
+        writeln!(out, "EXEMPTIONS: {}", approval::NONE_REQUIRED)?;
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_network_is_elsewhere_where_any_address_of_it_is() {
-        let text = "[host]\ninterfaces = [\"eth0\"]\n[geo]\nnat64 = [\"2001:db8:64::/96\"]\n[[site]]\nname = \"dc\"\n\
+        let text = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[geo]\nnat64 = [\"2001:db8:64::/96\"]\n[[site]]\nname = \"dc\"\n\
                     jurisdiction = \"US\"\ncidrs = [\"198.51.100.128/25\", \"2001:db8:1::/48\"]\n";
         let policy =
             parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy;

@@ -170,7 +170,7 @@ mod tests {
 
     fn policy(sites: &str) -> Policy {
         let text = format!(
-            "[host]\ninterfaces = [\"eth0\"]\n[geo]\nnat64 = [\"2001:db8:0:20::/64\"]\n{sites}\
+            "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[geo]\nnat64 = [\"2001:db8:0:20::/64\"]\n{sites}\
              [[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"BE\"]\naction = \"drop\"\n\
              [[pin.select]]\nports = [\"tcp/143\"]\n[[pin.select]]\nports = [\"tcp/993\"]\n\
              [[pin]]\nname = \"files\"\nhome = \"IE\"\npermit = [\"unknown\"]\naction = \"drop\"\nselect.ports = [\"tcp/20\"]\n"

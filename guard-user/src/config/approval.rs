@@ -1,19 +1,24 @@
-//! `[approval]`: who may approve exemptions. From the raw section to the checked one.
+//! `[approval]`: who has to approve exemptions. From the raw section to the checked one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::each::{each, one};
+use toml::Spanned;
+
+use super::approval_fault::ApprovalFault;
+use super::each::{checked, choice, each, one};
 use super::error::ErrorKind;
-use super::policy::Approvals;
+use super::policy::{Action, Approvals, Policy};
 use super::read::{List, Section, Text};
 use super::sink::{Report, Sink};
 use super::values;
-use crate::approval::Signer;
+use crate::approval::quorum::can_fill;
+use crate::approval::{ACTS, Needed, Rule, Signer};
 
 #[derive(Debug)]
 pub(super) struct RawApproval {
     pub(super) allowed_signers: Option<Text>,
     signers: Vec<RawSigner>,
+    rules: Vec<RawRule>,
 }
 
 impl RawApproval {
@@ -30,30 +35,89 @@ struct RawSigner {
     user: Option<Text>,
 }
 
-/// The section, where the config has it.
+#[derive(Debug)]
+struct RawRule {
+    /// Its header.
+    at: usize,
+    pins: Option<List>,
+    instruments: Option<List>,
+    required: Vec<RawNeeded>,
+}
+
+#[derive(Debug)]
+struct RawNeeded {
+    role: Option<Text>,
+    count: Option<Spanned<i128>>,
+}
+
+/// The section, where the config has it and no word in its place.
 pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> Option<RawApproval> {
+    if root.word("approval").is_some() {
+        return None;
+    }
     let section = root.table("approval", sink);
     if !section.is_there() {
         return None;
     }
-    let entries = section.entries("approval.signer", sink);
-    if section.lacks("signer") || section.is_empty_list("signer") {
-        let example = "[[approval.signer]] with identity = \"aoife@example.org\" and roles = [\"legal\"]";
-        let kind = ErrorKind::Missing { example: example.to_owned() };
-        sink.report(section.at, "approval.signer".to_owned(), kind);
-    }
-    let signers = entries.iter().map(|entry| RawSigner {
+    let signers = section.entries("approval.signer", sink);
+    let example = "[[approval.signer]] with identity = \"aoife@example.org\" and roles = [\"legal\"]";
+    require(&section, ("signer", "approval.signer"), example, sink);
+    let rules = section.entries("approval.rule", sink);
+    let example = "[[approval.rule]] with required = [{ role = \"legal\", count = 1 }]";
+    require(&section, ("rule", "approval.rule"), example, sink);
+    let signers = signers.iter().map(|entry| RawSigner {
         identity: entry.text("identity", sink),
         roles: entry.list("roles", sink),
         user: entry.text("user", sink),
     });
     let signers = signers.collect();
-    Some(RawApproval { allowed_signers: section.text("allowed_signers", sink), signers })
+    let rules = rules.iter().map(|entry| read_rule(entry, sink)).collect();
+    Some(RawApproval { allowed_signers: section.text("allowed_signers", sink), signers, rules })
 }
 
-/// Checks the section; what is wrong is left out, and `None` is right only where the sink has errors.
-pub(super) fn check(raw: &RawApproval, sink: &mut Sink<'_>) -> Option<Approvals> {
-    let mut first_lines = BTreeMap::new();
+/// Reports a section without any entry of this name; the path is the one of the entries.
+fn require(section: &Section<'_, '_>, (name, path): (&str, &str), example: &str, sink: &mut dyn Report) {
+    if section.lacks(name) || section.is_empty_list(name) {
+        let kind = ErrorKind::Missing { example: example.to_owned() };
+        sink.report(section.at, path.to_owned(), kind);
+    }
+}
+
+fn read_rule(entry: &Section<'_, '_>, sink: &mut dyn Report) -> RawRule {
+    let required = entry.entries("approval.rule.required", sink);
+    let example = "required = [{ role = \"legal\", count = 1 }]";
+    require(entry, ("required", "approval.rule.required"), example, sink);
+    let required = required
+        .iter()
+        .map(|needed| RawNeeded { role: needed.text("role", sink), count: needed.integer("count", sink) });
+    let required = required.collect();
+    RawRule {
+        at: entry.at,
+        pins: entry.list("pins", sink),
+        instruments: entry.list("instruments", sink),
+        required,
+    }
+}
+
+/// Checks the section, or the word in its place, with the names of the pins; what is wrong is left out, and `None` is
+/// right only where the sink has errors or nobody has to approve.
+pub(super) fn check(
+    raw: Option<&RawApproval>,
+    word: &Option<Text>,
+    pins: &BTreeSet<&str>,
+    sink: &mut Sink<'_>,
+) -> Option<Approvals> {
+    choice(word, "approval", &[("none", ())], sink);
+    let raw = raw?;
+    let signers = check_signers(raw, sink);
+    let rules = raw.rules.iter().map(|rule| check_rule(rule, pins, sink)).collect();
+    let allowed_signers = one(&raw.allowed_signers, "approval.allowed_signers", sink, values::path);
+    Some(Approvals { allowed_signers: allowed_signers?, signers, rules })
+}
+
+fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
+    let (mut first_lines, mut users) = (BTreeMap::new(), BTreeMap::new());
+    let mut seen: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let signers = raw.signers.iter().filter_map(|raw| {
         let identity = one(&raw.identity, "approval.signer.identity", sink, values::identity);
         let roles = each(&raw.roles, "approval.signer.roles", sink, values::name);
@@ -65,10 +129,83 @@ pub(super) fn check(raw: &RawApproval, sink: &mut Sink<'_>) -> Option<Approvals>
         if first_line != line {
             let kind = ErrorKind::DuplicateName { name: identity.clone(), first_line };
             sink.error(at, "approval.signer.identity", kind);
+        } else if let Some((other, first_line)) = looks(&identity).iter().find_map(|look| seen.get(look)) {
+            let (identity, other, first_line) = (identity.clone(), other.clone(), *first_line);
+            let fault = ApprovalFault::LooksAlike { identity, other, first_line };
+            sink.error(at, "approval.signer.identity", fault);
+        }
+        seen.extend(looks(&identity).map(|look| (look, (identity.clone(), line))));
+        if let (Some(user), Some(text)) = (&user, &raw.user) {
+            let at = text.span().start;
+            let line = sink.line(at);
+            let first_line = *users.entry(user.clone()).or_insert(line);
+            if first_line != line {
+                let fault = ApprovalFault::SharedUser { user: user.clone(), first_line };
+                sink.error(at, "approval.signer.user", fault);
+            }
         }
         Some(Signer { identity, roles, user })
     });
-    let signers = signers.collect();
-    let allowed_signers = one(&raw.allowed_signers, "approval.allowed_signers", sink, values::path);
-    Some(Approvals { allowed_signers: allowed_signers?, signers })
+    signers.collect()
+}
+
+/// What people see of an identity (the skeleton of Unicode TR39), as it is written and in small letters.
+fn looks(identity: &str) -> [String; 2] {
+    [identity, &identity.to_lowercase()].map(|text| unicode_security::skeleton(text).collect())
+}
+
+fn check_rule(raw: &RawRule, pins: &BTreeSet<&str>, sink: &mut Sink<'_>) -> Rule {
+    let pin = |text: &str| match pins.contains(text) {
+        true => Ok(text.to_owned()),
+        false => Err(ApprovalFault::NoSuchPin { pin: text.to_owned() }),
+    };
+    let act = |text: &str| {
+        let known = ACTS.into_iter().find(|act| *act == text);
+        known.ok_or_else(|| ErrorKind::BadChoice { text: text.to_owned(), choices: ACTS.to_vec() })
+    };
+    let count = |number: &i128| {
+        let count = u32::try_from(*number).ok().filter(|count| *count > 0);
+        count.ok_or(ApprovalFault::BadCount { number: *number })
+    };
+    let required = raw.required.iter().filter_map(|needed| {
+        let role = one(&needed.role, "approval.rule.required.role", sink, values::name);
+        let number = needed.count.as_ref()?;
+        let count = checked(number, "approval.rule.required.count", sink, count)?;
+        Some(Needed { role: role?, count })
+    });
+    let required = required.collect();
+    Rule {
+        pins: each(&raw.pins, "approval.rule.pins", sink, pin),
+        acts: each(&raw.instruments, "approval.rule.instruments", sink, act),
+        required,
+    }
+}
+
+/// Reports pins that drop without a word on whose approval opens them, and rules that the signers can't meet. With other
+/// errors that can't be told. The places are those of the pins.
+pub(super) fn check_pins(
+    raw: Option<&RawApproval>,
+    places: impl Iterator<Item = usize>,
+    policy: &Policy,
+    sink: &mut Sink<'_>,
+) {
+    if sink.has_errors() {
+        return;
+    }
+    for (at, pin) in places.zip(policy.distinct_pins()).filter(|(_, pin)| pin.action == Action::Drop) {
+        let name = pin.name.clone();
+        match &policy.approval {
+            None => sink.error(at, "pin", ApprovalFault::Unsaid { pin: name }),
+            Some(approval) if !approval.rules.iter().any(|rule| rule.is_for(&name)) => {
+                sink.error(at, "pin", ApprovalFault::PinWithoutRule { pin: name });
+            }
+            Some(_) => {}
+        }
+    }
+    let (Some(raw), Some(approval)) = (raw, &policy.approval) else { return };
+    for (raw, rule) in raw.rules.iter().zip(&approval.rules) {
+        if let Err(why) = can_fill(&approval.signers, &rule.requirements()) {
+            sink.error(raw.at, "approval.rule.required", ApprovalFault::RuleUnmet { why });
+        }
+    }
 }

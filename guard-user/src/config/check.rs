@@ -72,7 +72,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             cgroup: one(&raw.sockets_cgroup, "sockets.cgroup", sink, root_or_below).unwrap_or_default(),
             refuse: raw.sockets_refuse.unwrap_or(false),
         },
-        approval: raw.approval.as_ref().and_then(|raw| approval::check(raw, sink)),
+        approval: approval::check(raw.approval.as_ref(), &raw.approval_word, &raw.pin_names(), sink),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         groups: groups.of_config(raw),
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
@@ -84,6 +84,9 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     places::check_sites(raw, &policy.geo.nat64, groups, sink);
     check_noting(raw, &policy, sink);
     check_open_failsafes(raw, &policy, sink);
+    if raw.approval_word.is_none() {
+        approval::check_pins(raw.approval.as_ref(), raw.pins.iter().map(|pin| pin.at), &policy, sink);
+    }
     policy
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ipnetwork::{IpNetwork, Ipv6Network};
 
+use super::approval_fault::ApprovalFault;
 use super::finding::{Errors, quoted};
 use super::limits;
 use super::no_effect::NoEffect;
@@ -419,6 +420,9 @@ pub enum ErrorKind {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// `[approval]` does not say well enough who approves what.
+    #[error(transparent)]
+    Approval(#[from] ApprovalFault),
     /// None of the words that the key takes.
     #[error("{} is none of {}", quoted(text), words(choices))]
     BadChoice {

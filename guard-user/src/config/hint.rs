@@ -43,7 +43,7 @@ impl ErrorKind {
             Self::FileTooLong => "a config has a few hundred lines; is this the right file?".into(),
             Self::NotUtf8 => "save the file as UTF-8".into(),
             Self::Syntax { reason } if reason.contains("duplicate key") => {
-                "a key and a [table] can be given once; only [[failsafe]], [[site]], [[pin]] and [[pin.select]] repeat".into()
+                "a key and a [table] can be given once; only sections in [[ ]], such as [[pin]], repeat".into()
             }
             Self::Syntax { reason } if reason.contains("missing comma") => {
                 "put a comma between the values, or close the list with ] before this".into()
@@ -187,6 +187,7 @@ impl ErrorKind {
                 Some(nearest) => format!("did you mean \"{nearest}\"?"),
                 None => format!("write one of {}", words(choices)),
             },
+            Self::Approval(fault) => fault.hint(),
             Self::OverLimit { what, limit, count } => {
                 format!("the file has {count}; join or take out {} of the {what}", count - limit)
             }
@@ -256,6 +257,7 @@ impl ErrorKind {
             Self::BadIdentity { .. } => "bad-identity",
             Self::BadDuration { .. } => "bad-duration",
             Self::BadChoice { .. } => "bad-choice",
+            Self::Approval(fault) => fault.code(),
             Self::OverLimit { .. } => "over-limit",
         }
     }

@@ -1,6 +1,7 @@
 //! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
 //! made from. Other documents have a [`Schema`] of their own.
 
+use super::approval_keys;
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
 
@@ -8,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 55] = [
+pub static KEYS: [Key; 59] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -190,40 +191,14 @@ pub static KEYS: [Key; 55] = [
                   dropped. Else a process learns it with its first packet, see below. Leave it off where anything on this \
                   host sends packets elsewhere than they were addressed to. Turned on by a reload, it counts from the next start.",
     },
-    Key {
-        section: "approval",
-        name: "allowed_signers",
-        kind: Kind::Text,
-        need: Need::Required,
-        example: r#""/etc/borderguard/allowed_signers""#,
-        meaning: "OpenSSH's file of allowed signers (ssh-keygen(1), ALLOWED SIGNERS), as an absolute path: \
-                  which key speaks for whom, for what and when. Root alone may be able to write it.",
-    },
-    Key {
-        section: "approval.signer",
-        name: "identity",
-        kind: Kind::Text,
-        need: Need::Required,
-        example: r#""aoife@example.org""#,
-        meaning: "By this identity the file of allowed signers has the signer's keys. Unique, whatever is \
-                  written in capitals; no blanks and none of `,`, `*`, `?`, `!` and `\"`; at most 254 bytes.",
-    },
-    Key {
-        section: "approval.signer",
-        name: "roles",
-        kind: Kind::List,
-        need: Need::Required,
-        example: r#"["legal", "dpo"]"#,
-        meaning: "As what the signer may approve: names as a pin's. A document names the roles that it needs.",
-    },
-    Key {
-        section: "approval.signer",
-        name: "user",
-        kind: Kind::Text,
-        need: Need::Optional("the signer has no account on this host"),
-        example: r#""aoife""#,
-        meaning: "The signer's Unix user. A user who loads a document can't be its only approver.",
-    },
+    approval_keys::ALLOWED_SIGNERS,
+    approval_keys::SIGNER_IDENTITY,
+    approval_keys::SIGNER_ROLES,
+    approval_keys::SIGNER_USER,
+    approval_keys::RULE_PINS,
+    approval_keys::RULE_INSTRUMENTS,
+    approval_keys::REQUIRED_ROLE,
+    approval_keys::REQUIRED_COUNT,
     Key {
         section: "failsafe",
         name: "name",

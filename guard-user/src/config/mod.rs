@@ -10,6 +10,8 @@ use std::io::Read;
 use std::path::Path;
 
 mod approval;
+pub mod approval_fault;
+mod approval_keys;
 pub mod bypass;
 mod check;
 pub(crate) mod each;

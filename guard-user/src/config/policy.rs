@@ -18,7 +18,7 @@ pub use super::ports::{PortRange, Protocol};
 use super::share::Share;
 use super::sockets::Sockets;
 pub use super::volume::{Relays, Spread, Volume};
-use crate::approval::Signer;
+use crate::approval::{Rule, Signer};
 
 /// A whole config file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Policy {
     pub bypass: Bypass,
     /// Whether it is noted who makes and uses sockets.
     pub sockets: Sockets,
-    /// Who may approve exemptions; `None`: signatures are not verified.
+    /// Who has to approve exemptions; `None`: nobody, signatures are not verified.
     pub approval: Option<Approvals>,
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of
     /// the file.
@@ -177,6 +177,8 @@ pub struct Approvals {
     pub allowed_signers: PathBuf,
     /// Never empty; no two of one identity.
     pub signers: Vec<Signer>,
+    /// The least that documents need; never empty, and each pin that drops has one.
+    pub rules: Vec<Rule>,
 }
 
 /// A `[[failsafe]]` rule: egress that always passes, and is counted. The dimensions that are used are

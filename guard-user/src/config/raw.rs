@@ -1,6 +1,8 @@
 //! The raw config: the file's values as they stand there, each with its place, none of them checked
 //! beyond its TOML type.
 
+use std::collections::BTreeSet;
+
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -37,6 +39,8 @@ pub(super) struct Raw {
     /// Where the section is, bytes from the begin of the file.
     pub(super) sockets_at: usize,
     pub(super) approval: Option<RawApproval>,
+    /// What stands in its place.
+    pub(super) approval_word: Option<Text>,
     pub(super) failsafe: Vec<RawFailsafe>,
     pub(super) sites: Vec<RawSite>,
     pub(super) groups: Vec<RawGroup>,
@@ -110,6 +114,11 @@ pub(super) struct RawSelect {
 }
 
 impl Raw {
+    /// The names of the pins, as they stand there.
+    pub(super) fn pin_names(&self) -> BTreeSet<&str> {
+        self.pins.iter().filter_map(|pin| Some(pin.name.as_ref()?.get_ref().as_str())).collect()
+    }
+
     /// Each way in which a pin is known, with its pin: as the policy has them, where it is free of errors.
     pub(super) fn ways(&self) -> impl Iterator<Item = (&RawPin, &RawSelect)> {
         self.pins.iter().flat_map(|pin| pin.selects.iter().map(move |select| (pin, select)))
@@ -161,6 +170,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         sockets_cgroup: sockets.text("cgroup", sink),
         sockets_refuse: sockets.boolean("refuse", sink),
         sockets_at: sockets.at,
+        approval_word: root.word("approval"),
         approval: approval::read(&root, sink),
         failsafe: each(&root, "failsafe", sink, read_failsafe),
         sites: each(&root, "site", sink, read_site),

@@ -61,6 +61,13 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
+    /// The string that stands in the place of the section with this path, where one does.
+    pub(crate) fn word(&self, path: &str) -> Option<Text> {
+        let value = self.table?.get(last(path))?;
+        let text = value.get_ref().as_str()?;
+        Some(Spanned::new(value.span(), text.to_owned()))
+    }
+
     /// The section `[path]` in this one, or every entry `[[path]]`; each one's keys are checked.
     pub(crate) fn table_or_entries(&self, path: &'static str, sink: &mut dyn Report) -> Vec<Self> {
         let value = self.table.and_then(|table| table.get(last(path)));

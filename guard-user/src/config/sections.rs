@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 15] = [
+pub static SECTIONS: [Section; 17] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -39,13 +39,27 @@ pub static SECTIONS: [Section; 15] = [
     Section {
         path: "approval",
         shape: Shape::Table,
-        meaning: "Who may approve exemptions. Without this section signatures are not verified, and a user who may load a \
-                  document decides alone.",
+        meaning: "Who has to approve exemptions. A config with a pin that drops has this section with a rule for the pin, or \
+                  `approval = \"none\"` in its place, above the first header: then no signature is verified, and a user who \
+                  may load a document decides alone.",
     },
     Section {
         path: "approval.signer",
         shape: Shape::Entries,
         meaning: "Somebody whose approval counts, and as what; at least one.",
+    },
+    Section {
+        path: "approval.rule",
+        shape: Shape::Entries,
+        meaning: "The least that documents need, whatever they say themselves; at least one. All rules that fit a \
+                  document are due together: of each role the greatest count, theirs and the document's own. Each pin that \
+                  drops needs a rule, and a document with a pin that no rule fits is refused.",
+    },
+    Section {
+        path: "approval.rule.required",
+        shape: Shape::Entries,
+        meaning: "The signers that the rule asks for, by role; at least one. In one line: \
+                  `required = [{ role = \"legal\", count = 1 }]`.",
     },
     Section {
         path: "failsafe",

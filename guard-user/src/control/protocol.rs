@@ -184,6 +184,8 @@ pub enum Response {
     Exemptions {
         /// All of them, in the order of ids and versions.
         exemptions: Vec<Summary>,
+        /// Whether the config in force asks for anybody's approval of one.
+        approval_required: bool,
     },
     /// To `exemption-show`.
     Exemption {

@@ -26,6 +26,8 @@ pub struct Status {
     pub since: String,
     /// Whether every action counts as `observe`.
     pub observe: bool,
+    /// Whether an exemption needs approval by the rules of the config; false: one person may open.
+    pub approval_required: bool,
     /// What is not as the config and the store want it, the worst first; empty when all is well.
     pub problems: Vec<Problem>,
     /// The guarded interfaces, and those that should be.

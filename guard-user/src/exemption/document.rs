@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
-use crate::approval::Requirement;
+use crate::approval::{self, NotEnough, Requirement, Rule};
 use crate::config::policy::PortRange;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
@@ -51,6 +51,15 @@ impl Document {
     pub fn requirements(&self) -> Vec<Requirement<'_>> {
         let required = self.approval.required.iter();
         required.map(|required| Requirement { role: &required.role, count: required.count }).collect()
+    }
+
+    /// The approvals that it needs by these rules of a config, with those that it asks for itself.
+    ///
+    /// # Errors
+    /// Where no rule fits one of its pins.
+    pub fn due<'a>(&'a self, rules: &'a [Rule]) -> Result<Vec<Requirement<'a>>, NotEnough> {
+        let acts = [self.instrument.kind.name(), self.instrument.ground.name()];
+        approval::due(rules, &self.pins, &acts, self.requirements())
     }
 
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment

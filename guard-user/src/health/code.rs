@@ -153,10 +153,10 @@ codes! {
         "The audit trail lacks a record that could not be kept.",
         "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one. The problem stays until the daemon is restarted.";
     ApprovalsOff = "approvals-off",
-        "There are exemptions, and their approvals are not verified: the config has no `[approval]`.",
-        "Add `[approval]` to the config. See docs/approvals.md. What was loaded without is told as `approvals-missing` from then on.";
+        "There are exemptions, and their approvals are not verified: the config requires none.",
+        "Write `[approval]` with rules in the place of `approval = \"none\"`. See docs/approvals.md. What was loaded without is told as `approvals-missing` from then on.";
     ApprovalsMissing = "approvals-missing",
-        "An exemption is open that nobody approved: it was loaded while the config had no `[approval]`.",
+        "An exemption is open that nobody approved: it was loaded while the config required no approval.",
         "Revoke it, and load a new version that has the approvals.";
     ExemptionWithoutPin = "exemption-without-pin",
         "An exemption is active and names a pin that the config does not have. No packet of such a pin passes by it.",

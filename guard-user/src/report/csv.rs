@@ -142,6 +142,11 @@ fn write_exemption(exemption: &ExemptionEntry, table: &mut Writer<impl Write>) -
         Row { section: "recipient", exemption: exempt, jurisdiction, name, value, ..Row::default() }
             .write(table)?;
     }
+    if exemption.approvals.is_empty() {
+        let value = "no approval was required when it was loaded".to_owned();
+        Row { section: "approval", exemption: exempt, name: "nobody", value, ..Row::default() }
+            .write(table)?;
+    }
     for approval in &exemption.approvals {
         let value = format!("{}; {}", approval.roles.join(", "), approval.key);
         let name = approval.identity.as_str();

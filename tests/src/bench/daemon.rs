@@ -35,7 +35,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     fs::write(
         &config,
         format!(
-            "[host]\ninterfaces = [\"{HOST_INTERFACE}\"]\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n\
+            "approval = \"none\"\n[host]\ninterfaces = [\"{HOST_INTERFACE}\"]\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n\
              pin_path = \"{}\"\n{}[[site]]\nname = \"boston\"\njurisdiction = \"US\"\n\
              cidrs = [\"203.0.113.0/24\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n\
              sources = [\"192.0.2.10/32\"]\n",

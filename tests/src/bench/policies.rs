@@ -44,7 +44,7 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
         Kind::Record => (everywhere.as_str(), "all"),
         Kind::Forbid => ("", "forbidden"),
     };
-    let mut text = String::from("[host]\ninterfaces = [\"bench0\"]\n");
+    let mut text = String::from("approval = \"none\"\n[host]\ninterfaces = [\"bench0\"]\n");
     for pin in 1..=8 {
         text.push_str(&format!(
             "\n[[pin]]\nname = \"pin-{pin}\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\n\

@@ -88,7 +88,7 @@ pub(crate) fn guarded(pins: &PinPlace, permit: &str, ingress: bool) -> LinuxKern
 /// A pin of the storage host's network that permits these jurisdictions and drops else.
 pub(crate) fn policy(generation: u64, permit: &str) -> Box<PolicyTable> {
     let text = format!(
-        "[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"bgk0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\n\
          action = \"drop\"\n[pin.select]\nsources = [\"192.0.2.0/24\"]\n"
     );
     let checked = config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();

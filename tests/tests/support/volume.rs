@@ -68,7 +68,7 @@ impl Drop for Volume {
 /// A pin by this volume.
 pub(crate) fn policy(volume: &Volume, spread: &str) -> Box<PolicyTable> {
     let text = format!(
-        "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
          [pin.select]\nvolumes = [{:?}]\nspread = \"{spread}\"\n",
         volume.0
     );

@@ -17,7 +17,8 @@ fn file() -> String {
 }
 
 fn signers() -> Vec<Signer> {
-    vec![signer(ANNE, &["legal", "dpo"], Some("anne")), signer(BOB, &["legal"], None)]
+    let carl = signer("carl@example.org", &["press"], None);
+    vec![signer(ANNE, &["legal", "dpo"], Some("anne")), signer(BOB, &["legal"], None), carl]
 }
 
 fn signed(key: &Key) -> Signature {
@@ -136,6 +137,12 @@ fn the_submitter_or_the_loader_alone_is_refused() {
     assert_eq!(by("Anne@Example.org", None), Err("nobody-else"));
     assert_eq!(by("carl@example.org", Some("anne")), Err("nobody-else"));
     assert_eq!(by("carl@example.org", Some("root")), Ok(()));
+    // A made-up name is nobody's, and a user who loads what they wrote is one.
+    assert_eq!(by("dora@example.org", None), Err("unknown-submitter"));
+    assert_eq!(by("dora@example.org", Some("root")), Err("unknown-submitter"));
+    assert_eq!(by("root", Some("root")), Ok(()));
+    assert_eq!(by("root", Some("anne")), Err("unknown-submitter"));
+    assert_eq!(by("anne", Some("anne")), Err("nobody-else"));
     let both = [signed(key(ED25519)), signed(key(OTHER_ED25519))];
     assert_eq!(code_of(DOCUMENT, &both, ONE_LEGAL, ANNE, Some("anne"), &file()), Ok(()));
     // An approval in a role that nobody asked for is none.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{show, signatures};
-use crate::approval::Signature;
+use crate::approval::{self, Signature};
 use crate::cli::CliError;
 use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
@@ -155,10 +155,15 @@ pub(super) fn list(
     now: Timestamp,
     out: &mut impl Write,
 ) -> Result<Exit> {
-    let Response::Exemptions { exemptions } = ask(socket, &Request::ExemptionList {})? else {
+    let Response::Exemptions { exemptions, approval_required } = ask(socket, &Request::ExemptionList {})?
+    else {
         return Err(unexpected(socket).into());
     };
-    listed(exemptions, only, json, now, out)
+    let exit = listed(exemptions, only, json, now, out)?;
+    if !json && !approval_required {
+        writeln!(out, "{}", approval::NONE_REQUIRED)?;
+    }
+    Ok(exit)
 }
 
 fn listed(

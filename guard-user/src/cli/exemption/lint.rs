@@ -151,7 +151,7 @@ mod tests {
         let config = pin.map(|pin| {
             let config = folder.path().join("policy.toml");
             let text = format!(
-                "[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"court\"\njurisdiction = \"US\"\ncidrs = [\"198.51.100.0/24\"]\n[[pin]]\nname = \"{pin}\"\nhome = \"IE\"\naction = \"drop\"\n\
+                "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"court\"\njurisdiction = \"US\"\ncidrs = [\"198.51.100.0/24\"]\n[[pin]]\nname = \"{pin}\"\nhome = \"IE\"\naction = \"drop\"\n\
                  select.ports = [\"tcp/143\"]\n"
             );
             std::fs::write(&config, text).unwrap();
@@ -176,7 +176,8 @@ mod tests {
                         \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
                         \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
                         \x20 bytes    without bound\n\
-                        \x20 needs    signatures, 1 as legal, 1 as dpo\n";
+                        \x20 needs    signatures, 1 as legal, 1 as dpo\n\
+                        by the config no approval is required: one person may open\n";
         assert_eq!((code, shown.as_str()), (Exit::Ok, expected));
         let (_, shown) = lint(DOCUMENT, None, false);
         assert!(shown.ends_with("--config CONFIG` does\n"), "{shown}");

@@ -36,6 +36,7 @@ pub(super) struct Against {
 
 struct Approvers {
     signers: Vec<approval::Signer>,
+    rules: Vec<approval::Rule>,
     /// Or why they are not known: on an approver's machine the file need not be there.
     allowed: Result<AllowedSigners, String>,
 }
@@ -47,6 +48,12 @@ pub(super) struct Prospect {
     pub(super) cannot_load: Vec<String>,
     /// Why keys were not looked at.
     pub(super) unread: Option<String>,
+    /// Whom it needs, where the rules of the config ask for more than it does.
+    due: Option<String>,
+    /// Who is said to have written it, where that is no signer.
+    written_by: Option<String>,
+    /// Whether the config asks for no approval.
+    is_unasked: bool,
 }
 
 impl Against {
@@ -62,7 +69,7 @@ impl Against {
                 Err(error @ LoadError::Unreadable { .. }) => Err(error.to_string()),
                 Err(error) => return Err(CliError::bad_input(error.to_string())),
             };
-            Ok(Approvers { signers: approvals.signers.clone(), allowed })
+            Ok(Approvers { signers: approvals.signers.clone(), rules: approvals.rules.clone(), allowed })
         });
         Ok(Self { pins: pin_names(&policy), approval: approval.transpose()?, policy })
     }
@@ -76,17 +83,33 @@ impl Against {
         Ok(Places::new(&self.policy, &database))
     }
 
-    /// Whether the signers can approve a document at all. Without `[approval]` nothing has to be approved.
+    /// Whether the signers can approve a document at all. A config may ask for no approval.
     ///
     /// # Errors
     /// What is missing also when all of them sign.
     pub(super) fn prospect(&self, document: &Document, now: Timestamp) -> Result<Prospect, Hopeless> {
-        let Some(Approvers { signers, allowed }) = &self.approval else { return Ok(Prospect::default()) };
-        let required = document.requirements();
+        let Some(Approvers { signers, rules, allowed }) = &self.approval else {
+            return Ok(Prospect { is_unasked: true, ..Prospect::default() });
+        };
+        let hopeless = |why| Hopeless { why, without_key: Vec::new() };
+        let required = document.due(rules).map_err(hopeless)?;
         let candidate =
             Candidate { bytes: &[], submitter: document.approval.submitter.as_deref(), required: &required };
         let cannot_load = approval::prospect(&candidate, signers, allowed.as_ref().ok(), now)?;
-        Ok(Prospect { cannot_load, unread: allowed.as_ref().err().cloned() })
+        let submitter = document.approval.submitter.as_deref();
+        let is_signer = approval::quorum::check_submitter(signers, submitter, None).is_ok();
+        let written_by = submitter.filter(|_| !is_signer).map(str::to_owned);
+        let own = document.requirements();
+        let added = required.iter().filter(|one| !own.contains(one));
+        let due = required.iter().map(|one| format!("{} as {}", one.count, one.role)).collect::<Vec<_>>();
+        let due = added.count().gt(&0).then(|| due.join(", "));
+        Ok(Prospect {
+            cannot_load,
+            unread: allowed.as_ref().err().cloned(),
+            due,
+            written_by,
+            is_unasked: false,
+        })
     }
 
     /// The same, as an error in the document.
@@ -121,6 +144,11 @@ impl Prospect {
                 Some(format!("it can't be loaded by {}: nobody else could have approved it", some.join(", ")))
             }
         };
-        unread.chain(cannot).collect()
+        let due = self.due.iter().map(|due| format!("by the rules of the config it needs signatures, {due}"));
+        let unasked = self.is_unasked.then(|| format!("by the config {}", approval::NONE_REQUIRED));
+        let by = self.written_by.iter().map(|name| {
+            format!("it says that {name} wrote it, who is no signer of the config: only a user of that name can load it")
+        });
+        unasked.into_iter().chain(by).chain(due).chain(unread).chain(cannot).collect()
     }
 }

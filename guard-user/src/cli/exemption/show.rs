@@ -59,6 +59,8 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     }
     if !summary.approved_by.is_empty() {
         line("approved", &format!("by {}", summary.approved_by.join(" and ")))?;
+    } else if summary.loaded_at.is_some() {
+        line("approved", "by nobody: no approval was required when it was loaded")?;
     }
     for order in &summary.orders {
         let title = if summary.state == State::Stayed { "stayed" } else { "order" };
@@ -255,12 +257,14 @@ pub(super) mod tests {
   assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
   needs    signatures, 2 as legal
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+  approved by nobody: no approval was required when it was loaded
 
 a, version 2: revoked, scc, Clauses with Partner, clauses of 2026-05-01
 {common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
   assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
   needs    signatures, 2 as legal
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+  approved by nobody: no approval was required when it was loaded
   revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
 
 1 open, 1 closed

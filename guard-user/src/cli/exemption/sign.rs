@@ -69,7 +69,10 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "this {what}:")?;
         show::one(&Summary::of_document(&document, now), now, out)?;
         if document.approval.required.is_empty() {
-            writeln!(out, "it asks for nobody's approval: where approvals are verified it is refused")?;
+            writeln!(
+                out,
+                "it asks for nobody's approval itself: the rules of the config alone say whose it needs"
+            )?;
         }
         warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?;
         // Before ssh-keygen asks for a passphrase or a touch.

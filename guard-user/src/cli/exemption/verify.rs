@@ -56,12 +56,13 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let (document, bytes) =
         exemption::load(&args.file, &surroundings).map_err(|errors| CliError::errors(&errors))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
-    let required = document.requirements();
-    let candidate =
-        Candidate { bytes: &bytes, submitter: document.approval.submitter.as_deref(), required: &required };
-    let judged =
-        approval::judge(&candidate, &signatures, &approvals.signers, &allowed, args.loader.as_deref(), now)
-            .map(|(_, quorum)| quorum);
+    let judged = document.due(&approvals.rules).map_err(NotApproved::from).and_then(|required| {
+        let submitter = document.approval.submitter.as_deref();
+        let candidate = Candidate { bytes: &bytes, submitter, required: &required };
+        let loader = args.loader.as_deref();
+        approval::judge(&candidate, &signatures, &approvals.signers, &allowed, loader, now)
+    });
+    let judged = judged.map(|(_, quorum)| quorum);
     let each = each(&bytes, &signatures, &approvals.signers, &allowed, now);
     let stranger = args.loader.as_deref().and_then(|name| stranger(name, &approvals.signers));
     if args.json {
@@ -85,7 +86,7 @@ fn approvals(config: &Path) -> Result<(Vec<String>, Approvals)> {
     let approvals = policy.approval.ok_or_else(|| {
         let config = config.display();
         CliError::bad_input(format!(
-            "{config} has no [approval], so that no signature counts and none is needed: name the signers there"
+            "{config} asks for no approval, so that no signature counts and one person may open: write [approval] there"
         ))
     })?;
     Ok((pins, approvals))
@@ -248,7 +249,8 @@ cidrs = ["198.51.100.20/32"]
                 "[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"court\"\njurisdiction = \"US\"\ncidrs = [\"198.51.100.0/24\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
                  select.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = {:?}\n[[approval.signer]]\n\
                  identity = \"anne@example.org\"\nroles = [\"legal\", \"dpo\"]\nuser = \"anne\"\n\
-                 [[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"legal\"]\nuser = \"bob\"\n",
+                 [[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"legal\"]\nuser = \"bob\"\n\
+                 [[approval.rule]]\nrequired = [{{ role = \"legal\", count = 1 }}]\n",
                 bed.file("allowed_signers")
             );
             for (name, text) in
@@ -368,15 +370,42 @@ cidrs = ["198.51.100.20/32"]
     }
 
     #[test]
+    fn what_the_config_asks_for_is_needed_whatever_the_document_says() {
+        let bed = Bed::new();
+        let config = std::fs::read_to_string(bed.file("policy.toml")).unwrap();
+        let with = |rule: &str| std::fs::write(bed.file("policy.toml"), config.clone() + rule).unwrap();
+        bed.sign("m.toml.sig", ED25519);
+        bed.sign("m.toml.bob.sig", OTHER_ED25519);
+        assert_eq!(verdict(&bed, &bed.args()).0, Exit::Ok);
+        with("[[approval.rule]]\ninstruments = [\"scc\"]\nrequired = [{ role = \"legal\", count = 2 }]\n");
+        assert_eq!(verdict(&bed, &bed.args()).0, Exit::Ok, "that rule is for another instrument");
+        with(
+            "[[approval.rule]]\ninstruments = [\"treaty-request\"]\nrequired = [{ role = \"legal\", count = 2 }]\n",
+        );
+        let missing = "m.toml: not approved: approvals are missing: 1 as \"dpo\"";
+        assert_eq!(verdict(&bed, &bed.args()), (Exit::Failed, missing.to_owned()));
+        std::fs::write(
+            bed.file("policy.toml"),
+            config.replace("[[approval.rule]]\n", "[[approval.rule]]\ninstruments = [\"scc\"]\n"),
+        )
+        .unwrap();
+        let none = verdict(&bed, &bed.args()).1;
+        assert!(
+            none.starts_with("m.toml: not approved: no rule of the config's [approval] is for the pin"),
+            "{none}"
+        );
+    }
+
+    #[test]
     fn what_can_t_be_used_is_bad_input() {
         let bed = Bed::new();
         let exit = |args: &Args| exit_of(&bed.verify(args).unwrap_err());
         let config = std::fs::read_to_string(bed.file("policy.toml")).unwrap();
         let (without, _) = config.split_once("[approval]").unwrap();
-        std::fs::write(bed.file("without.toml"), without).unwrap();
+        std::fs::write(bed.file("without.toml"), format!("approval = \"none\"\n{without}")).unwrap();
         let without = Args { config: bed.file("without.toml"), ..bed.args() };
         assert_eq!(exit(&without), Exit::BadInput);
-        assert!(bed.verify(&without).unwrap_err().to_string().contains("has no [approval]"));
+        assert!(bed.verify(&without).unwrap_err().to_string().contains("asks for no approval"));
         std::fs::write(bed.file("bad.toml"), DOCUMENT.replace("\"mail\"", "\"files\"")).unwrap();
         assert_eq!(exit(&Args { file: bed.file("bad.toml"), ..bed.args() }), Exit::BadInput);
         std::fs::write(bed.file("allowed_signers"), "anne@example.org\n").unwrap();

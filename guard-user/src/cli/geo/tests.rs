@@ -18,7 +18,7 @@ impl Bed {
         let state = bed.file("state");
         fs::create_dir(&state).unwrap();
         let text = format!(
-            "[host]\ninterfaces = [\"eth0\"]\n[state]\ndirectory = {state:?}\n[geo]\nfiles = [{:?}]\n{geo}\n[[pin]]\n\
+            "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[state]\ndirectory = {state:?}\n[geo]\nfiles = [{:?}]\n{geo}\n[[pin]]\n\
              name = \"mail\"\nhome = \"IE\"\npermit = [\"BE\"]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n",
             bed.file("files.mmdb")
         );

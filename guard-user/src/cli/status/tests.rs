@@ -98,6 +98,7 @@ fn status() -> Status {
                 ..Default::default()
             },
         ],
+        approval_required: true,
         unguarded: vec!["docker0".into(), "wlan0".into()],
         unpinned: Some(UnpinnedStatus {
             addresses: vec!["198.51.100.7".into()],
@@ -322,6 +323,17 @@ fn kinds_of_which_nothing_was_lost_are_left_out() {
     let mut out = Vec::new();
     write_text(&Status { losses: Vec::new(), ..status() }, &mut out).unwrap();
     assert!(String::from_utf8(out).unwrap().ends_with("lost: nothing; events reported: 1,234\n"));
+}
+
+#[test]
+fn it_says_where_one_person_may_open() {
+    for approval_required in [true, false] {
+        let mut out = Vec::new();
+        write_text(&Status { approval_required, ..status() }, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let says = text.contains("\nEXEMPTIONS: no approval is required: one person may open\n");
+        assert_eq!(says, !approval_required, "{text}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::config::{Policy, Surroundings, parse};
 use crate::geo::{GeoDb, Info, Runs};
 
 fn policy(pins: &str) -> Policy {
-    let head = "[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"ashburn\"\njurisdiction = \"US\"\n\
+    let head = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"ashburn\"\njurisdiction = \"US\"\n\
                 cidrs = [\"203.0.113.0/24\"]\n";
     parse(Path::new("policy.toml"), format!("{head}{pins}").as_bytes(), &Surroundings::new(None))
         .unwrap()

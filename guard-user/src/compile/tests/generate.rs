@@ -79,7 +79,7 @@ pub(crate) fn case(packets: usize) -> impl Strategy<Value = Case> {
 fn base() -> &'static Policy {
     static BASE: OnceLock<Policy> = OnceLock::new();
     BASE.get_or_init(|| {
-        let text = "[host]\ninterfaces = [\"eth0\", \"eth*\", \"wg?\", \"tun1\", \"nothing*\"]\n\
+        let text = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\", \"eth*\", \"wg?\", \"tun1\", \"nothing*\"]\n\
                     [[pin]]\nname = \"any\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/1\"]\n";
         parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
     })

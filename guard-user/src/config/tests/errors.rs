@@ -25,7 +25,8 @@ fn every_kind_of_error_has_an_example() {
     let elsewhere = ["unreadable", "file-too-long", "not-utf8", "over-limit"];
     let examples = examples().map(|example| example.0);
     let shown: BTreeSet<&str> = examples.chain(elsewhere).chain(super::host::ERRORS).collect();
-    let all: BTreeSet<&str> = codes_in(include_str!("../hint.rs")).into_iter().collect();
+    let sources = [include_str!("../hint.rs"), include_str!("../approval_fault.rs")];
+    let all: BTreeSet<&str> = sources.into_iter().flat_map(codes_in).collect();
     assert!(all.len() > 30);
     assert_eq!(shown, all);
 }

@@ -42,6 +42,10 @@ allowed_signers = "/etc/borderguard/allowed_signers"
 [[approval.signer]]
 identity = "anne@example.org"
 roles = ["legal"]
+[[approval.rule]]
+[[approval.rule.required]]
+role = "legal"
+count = 1
 "#;
 
 /// The one dimension of its failsafe rule, by which no packet of its pin passes.

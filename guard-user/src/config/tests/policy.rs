@@ -107,6 +107,27 @@ fn a_pin_that_is_known_in_several_ways_is_there_once_for_each() {
 }
 
 #[test]
+fn it_says_whose_approval_exemptions_need() {
+    let rules = policy(include_str!("../../../../docs/example.toml")).approval.unwrap().rules;
+    let [every, mail] = &rules[..] else { panic!("{rules:?}") };
+    assert!(every.is_for("any") && every.acts.is_empty());
+    assert_eq!(
+        (&mail.pins[..], &mail.acts[..]),
+        (&["mail-ie".to_owned()][..], &["treaty-request", "art-49-1-e"][..])
+    );
+    assert_eq!((mail.required[0].role.as_str(), mail.required[0].count), ("dpo", 1));
+    let (before, _) = GOOD.split_once("[approval]").unwrap();
+    assert!(check(before).is_err());
+    assert_eq!(policy(&format!("approval = \"none\"\n{before}")).approval, None);
+    // Where nothing is dropped there is nothing to open.
+    assert_eq!(policy(&before.replace("\"drop\"", "\"flag\"")).approval, None);
+    for text in ["approval = \"nobody\"\n", "approval = true\n", "approval = []\n"] {
+        assert!(check(&format!("{text}{before}")).is_err(), "{text}");
+    }
+    assert!(check(&format!("approval = \"none\"\n{GOOD}")).is_err(), "one of the two");
+}
+
+#[test]
 fn the_marks_can_be_permitted() {
     let policy = policy(&good_with(r#"["EU", "nordics"]"#, r#"["uncertain", "unknown", "nordics"]"#));
     let permitted: Vec<String> = policy.pins[0].permitted.iter().map(|place| place.to_string()).collect();

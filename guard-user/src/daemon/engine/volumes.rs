@@ -123,7 +123,7 @@ mod tests {
         let select =
             if volumes.is_empty() { "ports = [\"tcp/1\"]".to_owned() } else { format!("volumes = [{list}]") };
         let text = format!(
-            "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"a\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n{select}\n"
+            "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"a\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\n{select}\n"
         );
         config::parse(Path::new("a.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
     }

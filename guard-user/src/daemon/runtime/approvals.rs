@@ -10,8 +10,8 @@ use crate::exemption::document::Document;
 use crate::exemption::record::ApprovedBy;
 use crate::store::ApprovalError;
 
-/// Says who approves a document, as the config wants it. Without `[approval]` in the config nobody does, and
-/// nobody has to.
+/// Says who approves a document, as the rules of the config and the document itself want it. Where the config asks
+/// for no approval nobody does, and nobody has to.
 pub(super) fn approver<'a>(
     config: Option<&'a Approvals>,
     bytes: &'a [u8],
@@ -23,7 +23,7 @@ pub(super) fn approver<'a>(
         let Some(config) = config else { return Ok(Vec::new()) };
         // Read anew each time: a key that was taken out of the file counts no more.
         let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
-        let required = document.requirements();
+        let required = document.due(&config.rules).map_err(approval::NotApproved::from)?;
         let candidate =
             Candidate { bytes, submitter: document.approval.submitter.as_deref(), required: &required };
         let loader = who.user.as_deref();

@@ -126,3 +126,12 @@ fn every_documented_key_is_read_and_so_is_its_example() {
         }
     }
 }
+
+#[test]
+fn rules_of_a_config_can_name_each_act_that_carries_a_transfer() {
+    use crate::exemption::ground::Ground;
+    use crate::exemption::instrument::InstrumentKind;
+    let kinds = InstrumentKind::ALL.into_iter().filter(|kind| *kind != InstrumentKind::ForeignOrder);
+    let acts: Vec<&str> = kinds.map(InstrumentKind::name).chain(Ground::ALL.map(Ground::name)).collect();
+    assert_eq!(acts, crate::approval::ACTS);
+}

@@ -10,7 +10,8 @@ use super::super::{Explainer, Surroundings};
 use crate::config;
 use crate::geo::{GeoDb, Info, Runs};
 
-const POLICY: &str = r#"[host]
+const POLICY: &str = r#"approval = "none"
+[host]
 interfaces = ["eth0"]
 [sockets]
 refuse = true

@@ -11,7 +11,8 @@ use super::super::{Explainer, Explanation, Surroundings};
 use crate::config;
 use crate::geo::{GeoDb, Info, Runs};
 
-const POLICY: &str = r#"[host]
+const POLICY: &str = r#"approval = "none"
+[host]
 interfaces = ["eth0"]
 [[failsafe]]
 name = "ssh"

@@ -20,7 +20,8 @@ use crate::config::policy::{Ingress, Pin};
 use crate::config::{self, Policy};
 use crate::geo::{GeoDb, Info, Runs};
 
-const POLICY: &str = r#"[host]
+const POLICY: &str = r#"approval = "none"
+[host]
 interfaces = ["eth0"]
 [[failsafe]]
 name = "ssh"
@@ -93,7 +94,7 @@ tag: the pin "mail" matches: source 192.0.2.10 in 192.0.2.10/32, source port tcp
 tag: the pin "backup" does not match: the mark 0x0 is not 0x10/0xff
 failsafe: no rule covers it
 place: 203.0.113.30 is in US (United States of America), by the site "ashburn" (203.0.113.0/24)
-policy: the pin "mail" (line 11) forbids US for 203.0.113.30: it permits IE (Ireland) and 1 other jurisdiction; its action is drop
+policy: the pin "mail" (line 12) forbids US for 203.0.113.30: it permits IE (Ireland) and 1 other jurisdiction; its action is drop
 exemption: no exemption is open
 verdict: drop, forbidden: A pin forbids the destination's jurisdiction and no exemption covers it."#;
     assert_eq!(text(&explained), expected);

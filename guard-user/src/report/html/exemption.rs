@@ -31,12 +31,15 @@ pub(super) fn article(exemption: &ExemptionEntry) -> Markup {
                     td { (visible(&recipient.jurisdiction)) }
                     td { (visible(&facts::reach(recipient))) }
                 })), exemption.recipients.is_empty()))
-            (part("Approvals", table(None, "Who approved", &["identity", "roles", "key"],
+            @if exemption.approvals.is_empty() {
+                h4 { "Approvals" }
+                p { "By nobody: no approval was required when it was loaded." }
+            } @else { (part("Approvals", table(None, "Who approved", &["identity", "roles", "key"],
                 exemption.approvals.iter().map(|approval| html! {
                     td { (visible(&approval.identity)) }
                     td { (visible(&approval.roles.join(", "))) }
                     td { (visible(&approval.key)) }
-                })), exemption.approvals.is_empty()))
+                })), false)) }
             (part("History", table(None, "What became of it", &["when", "what", "who", "why"],
                 exemption.changes.iter().map(|change| html! {
                     td { (change.at) }

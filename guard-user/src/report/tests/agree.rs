@@ -135,3 +135,17 @@ fn the_bars_add_up_to_the_tables() {
         page.all("rect").iter().map(|bar| bar.attribute("height").unwrap().parse().unwrap()).collect();
     assert!(heights.iter().all(|height| (0.0..=230.0).contains(height)), "{heights:?}");
 }
+
+#[test]
+fn what_nobody_approved_is_told_as_such_in_each_form() {
+    let mut report = sample();
+    report.exemptions.iter_mut().for_each(|exemption| exemption.approvals.clear());
+    let words = "no approval was required when it was loaded";
+    assert!(rendered(&report, Format::Html).contains(words));
+    let told = super::rows(&report).into_iter().filter(|row| row["section"] == "approval");
+    let told: Vec<_> = told.map(|row| (row["name"].clone(), row["value"].clone())).collect();
+    assert_eq!(told.len(), report.exemptions.len());
+    assert!(!told.is_empty() && told.iter().all(|(name, value)| name == "nobody" && value == words));
+    let approved = rendered(&sample(), Format::Html);
+    assert!(!approved.contains(words));
+}

@@ -24,7 +24,7 @@ fn pins(names: &[&str]) -> Vec<Pin> {
 }
 
 fn policy(names: &[&str]) -> Policy {
-    let mut text = "[host]\ninterfaces = [\"eth0\"]\n".to_owned();
+    let mut text = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n".to_owned();
     for name in names {
         text += &format!(
             "[[pin]]\nname = \"{name}\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n"
@@ -75,7 +75,7 @@ fn pins_are_known_for_their_own_generation_alone() {
     assert_eq!(counts.pins_of(0), None);
     switched(&mut counts, &["mail"], 4, &[]);
     let [mail] = counts.pins_of(4).unwrap() else { panic!() };
-    assert_eq!((mail.name.as_str(), mail.line), ("mail", 3));
+    assert_eq!((mail.name.as_str(), mail.line), ("mail", 4));
     assert_eq!(counts.pins_of(5), None);
 }
 

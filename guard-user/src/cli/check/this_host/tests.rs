@@ -15,7 +15,7 @@ fn host() -> ThisHost {
 }
 
 fn policy(rest: &str) -> Policy {
-    let text = format!("[host]\ninterfaces = [\"eth0\"]\n{rest}");
+    let text = format!("approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n{rest}");
     parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
 }
 

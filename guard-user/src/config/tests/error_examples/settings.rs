@@ -142,4 +142,72 @@ pub(super) const EXAMPLES: &[Example] = &[
         "[log]\nformat = \"xml\"\n[groups]",
         "11:10 log.format: \"xml\" is none of \"text\", \"json\"",
     ),
+    (
+        "no-approval",
+        "[approval]\nallowed_signers = \"/etc/borderguard/allowed_signers\"\n[[approval.signer]]\n\
+         identity = \"anne@example.org\"\nroles = [\"legal\"]\n[[approval.rule]]\n[[approval.rule.required]]\n\
+         role = \"legal\"\ncount = 1\n",
+        "",
+        "12:1 pin: the pin \"mail\" drops, and nothing says whose approval an exemption from it needs | write \
+         [approval] with signers and rules (docs/approvals.md), or, above the first header, approval = \"none\"",
+    ),
+    (
+        "pin-without-rule",
+        "[[approval.rule]]\n",
+        "[[pin]]\nname = \"files\"\nhome = \"IE\"\naction = \"flag\"\nselect.ports = [\"tcp/445\"]\n\
+         [[approval.rule]]\npins = [\"files\"]\n",
+        "12:1 pin: the pin \"mail\" drops, and no rule of [approval] is for it | for example [[approval.rule]] with \
+         pins = [\"mail\"]",
+    ),
+    (
+        "no-such-pin",
+        "[[approval.rule]]\n",
+        "[[approval.rule]]\npins = [\"mail\", \"mial\"]\n",
+        "26:17 approval.rule.pins: there is no pin \"mial\"",
+    ),
+    (
+        "bad-choice",
+        "[[approval.rule]]\n",
+        "[[approval.rule]]\ninstruments = [\"sccs\"]\n",
+        "26:16 approval.rule.instruments: \"sccs\" is none of ",
+    ),
+    ("bad-count", "count = 1", "count = 0", "28:9 approval.rule.required.count: 0 is no number of signers"),
+    (
+        "rule-unmet",
+        "count = 1",
+        "count = 2",
+        "25:1 approval.rule.required: nobody could approve by this rule: 2 signers are asked for as \"legal\", and 1 of \
+         the config's signers have this role | name more signers with this role, or ask for fewer",
+    ),
+    (
+        "missing",
+        "[[approval.rule]]\n[[approval.rule.required]]\nrole = \"legal\"\ncount = 1\n",
+        "",
+        "20:1 approval.rule: required, but missing | for example [[approval.rule]] with required = [{ role",
+    ),
+    (
+        "missing",
+        "[[approval.rule.required]]\nrole = \"legal\"\ncount = 1\n",
+        "",
+        "25:1 approval.rule.required: required, but missing | for example required = [{ role = \"legal\", count = 1 }]",
+    ),
+    (
+        "looks-alike",
+        "roles = [\"legal\"]\n",
+        "roles = [\"legal\"]\n[[approval.signer]]\nidentity = \"аnne@example.org\"\nroles = [\"dpo\"]\n",
+        "26:12 approval.signer.identity: \"\\u{430}nne@example.org\" looks like \"anne@example.org\" on line 23",
+    ),
+    (
+        "looks-alike",
+        "roles = [\"legal\"]\n",
+        "roles = [\"legal\"]\n[[approval.signer]]\nidentity = \"anne@exarnple.org\"\nroles = [\"dpo\"]\n",
+        "26:12 approval.signer.identity: \"anne@exarnple.org\" looks like \"anne@example.org\" on line 23",
+    ),
+    (
+        "shared-user",
+        "roles = [\"legal\"]\n",
+        "roles = [\"legal\"]\nuser = \"anne\"\n[[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"dpo\"]\n\
+         user = \"anne\"\n",
+        "29:8 approval.signer.user: \"anne\" is the user of the signer on line 25 already | one person is one signer",
+    ),
 ];

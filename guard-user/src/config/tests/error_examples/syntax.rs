@@ -8,7 +8,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "syntax",
         "home = \"IE\"",
         "name = \"b\"",
-        "14:1 not TOML: duplicate key | a key and a [table] can be given once; only [[failsafe]], [[site]], [[pin]] and [[pin.select]] repeat",
+        "14:1 not TOML: duplicate key | a key and a [table] can be given once; only sections in [[ ]], such as [[pin]], repeat",
     ),
     (
         "syntax",

@@ -113,7 +113,7 @@ impl Engine {
 fn approved_words(admission: &Admission) -> String {
     let names: Vec<&str> = admission.approvals().iter().map(|approval| approval.identity.as_str()).collect();
     if names.is_empty() {
-        "; nobody's approval was verified, for the config has no [approval]".to_owned()
+        "; nobody's approval was verified, for the config requires none".to_owned()
     } else {
         format!(", approved by {}", names.join(" and "))
     }

@@ -362,10 +362,12 @@ impl Engine {
         }
         if self.config.policy.approval.is_some() {
             let unapproved = self.kept.without_approvals();
-            let message = "nobody approved it: it was loaded while the config had no [approval], and is open";
+            let message =
+                "nobody approved it: it was loaded while the config required no approval, and is open";
             problems.extend(unapproved.map(|id| Problem::of(ProblemCode::ApprovalsMissing, id, message)));
         } else if self.kept.has_any() {
-            let message = "approvals of exemptions are not verified: the config has no [approval]";
+            let message =
+                "approvals of exemptions are not verified, for the config requires none: one person may open";
             problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
         }
     }

@@ -168,7 +168,8 @@ impl Engine {
             }
             Ask::List => {
                 let exemptions = shown(self.all_summaries(now), asker.sees_all);
-                self.answer(ticket, Response::Exemptions { exemptions });
+                let approval_required = self.config.policy.approval.is_some();
+                self.answer(ticket, Response::Exemptions { exemptions, approval_required });
             }
             Ask::Store(query) => {
                 let judged = matches!(query, Query::Report { .. })

@@ -50,6 +50,7 @@ impl Engine {
             generation: self.publishing.generation(),
             since,
             observe: policy.host.observe,
+            approval_required: policy.approval.is_some(),
             health: Health::of(self.enforcement(), &problems),
             problems,
             interfaces: self.interface_rows(),

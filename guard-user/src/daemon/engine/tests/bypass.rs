@@ -58,7 +58,7 @@ fn they_are_refused_from_the_start_and_as_a_reload_says() {
 
 #[test]
 fn a_host_that_is_only_observed_has_nothing_refused() {
-    const OBSERVED: &str = "[host]\ninterfaces = [\"eth*\"]\nobserve = true\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+    const OBSERVED: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\nobserve = true\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
          action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = true\n";
     let mut world = World::new(OBSERVED, &["eth0"]);
     world.rest();
@@ -187,7 +187,7 @@ fn a_program_that_a_start_does_not_find_is_told_and_not_recorded() {
 fn a_config_that_names_another_cgroup_is_recorded_of_both() {
     use std::os::unix::fs::DirEntryExt;
 
-    const ELSEWHERE: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+    const ELSEWHERE: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
          action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\ncgroup = \"OWN\"\n";
     // The oldest cgroup of this host but the root: another test's may go meanwhile.
     let root = crate::kernel::cgroup::root();

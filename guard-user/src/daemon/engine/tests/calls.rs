@@ -5,11 +5,11 @@ use super::world::World;
 use crate::control::protocol::Request;
 use crate::health::ProblemCode;
 
-const REFUSING: &str = "[host]\ninterfaces = [\"eth*\"]\n[bypass]\nrefuse = false\n[sockets]\nrefuse = true\n[[pin]]\n\
+const REFUSING: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[bypass]\nrefuse = false\n[sockets]\nrefuse = true\n[[pin]]\n\
     name = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
-const OBSERVING: &str = "[host]\ninterfaces = [\"eth*\"]\nobserve = true\n[bypass]\nrefuse = false\n[sockets]\n\
+const OBSERVING: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\nobserve = true\n[bypass]\nrefuse = false\n[sockets]\n\
     refuse = true\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
-const LEAVING: &str = "[host]\ninterfaces = [\"eth*\"]\n[bypass]\nrefuse = false\n[[pin]]\n\
+const LEAVING: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[bypass]\nrefuse = false\n[[pin]]\n\
     name = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
 
 /// Whether calls are refused, and why not.

@@ -13,37 +13,38 @@ use crate::daemon::runtime;
 use crate::geo::{GeoDb, Info, Runs};
 
 /// A policy with one pin on these interfaces.
-pub(super) const CONFIG: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const CONFIG: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 /// The same for what comes in or leaves by an interface that is not guarded.
-pub(super) const BY_PORT: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const BY_PORT: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.interfaces = [\"port0\"]\n";
 /// The same for one interface by its name.
-pub(super) const ONE: &str = "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const ONE: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 /// One with another pin beside that one.
-pub(super) const TWO: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const TWO: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[[pin]]\nname = \"files\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/445\"]\n";
 /// One with a pin on a cgroup that is not on this host.
-pub(super) const CGROUP: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const CGROUP: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.cgroups = [\"absent.slice/mail.service\"]\n";
 /// The same for one by another name.
-pub(super) const STOR: &str = "[host]\ninterfaces = [\"stor0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const STOR: &str = "approval = \"none\"\n[host]\ninterfaces = [\"stor0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 /// [`CONFIG`] with another name for its pin.
-pub(super) const POST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"post\"\nhome = \"IE\"\n\
+pub(super) const POST: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"post\"\nhome = \"IE\"\n\
     action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 /// [`CONFIG`] with approvals asked for.
 pub(super) const APPROVED: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = \"/etc/borderguard/signers\"\n\
-     [[approval.signer]]\nidentity = \"aoife@example.org\"\nuser = \"aoife\"\nroles = [\"legal\"]\n";
+     [[approval.signer]]\nidentity = \"aoife@example.org\"\nuser = \"aoife\"\nroles = [\"legal\"]\n\
+     [[approval.rule]]\nrequired = [{ role = \"legal\", count = 1 }]\n";
 /// [`CONFIG`] without a refusal of ways past the guard, and without noting who uses sockets.
-pub(super) const OPEN: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const OPEN: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[bypass]\nrefuse = false\n\
      [sockets]\nnote = false\n";
 /// [`CONFIG`] with other values of keys that count from the start alone.
-pub(super) const MOVED: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+pub(super) const MOVED: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[state]\npin_path = \"/sys/fs/bpf/elsewhere\"\n\
      [control.groups]\nview = [\"sre\"]\n";
 /// A config that can't be used.

@@ -404,16 +404,16 @@ fn a_cgroup_that_was_made_again_is_told_until_it_is_in_the_tables() {
 
 #[test]
 fn a_host_without_a_pin_is_not_guarded() {
-    let mut world = World::new("[host]\ninterfaces = [\"eth*\"]\n", &["eth0"]);
+    let mut world = World::new("approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n", &["eth0"]);
     world.rest();
     assert_eq!(world.codes(), [ProblemCode::NothingGuarded]);
 }
 
 #[test]
 fn what_a_reload_takes_off_is_not_called_another_programs_work() {
-    const INGRESS: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+    const INGRESS: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
                            ingress = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
-    const EGRESS: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+    const EGRESS: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
                           select.ports = [\"tcp/143\"]\n";
     let mut world = World::new(INGRESS, &["eth0"]);
     world.settle();

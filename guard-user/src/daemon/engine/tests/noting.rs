@@ -56,7 +56,7 @@ fn reload(world: &mut World, config: &'static str) {
 
 #[test]
 fn addresses_that_the_kernel_does_not_know_are_told_where_a_pin_asks_for_them() {
-    const BY_HOST: &str = "[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[pin]]\nname = \"mail\"\n\
+    const BY_HOST: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[pin]]\nname = \"mail\"\n\
         home = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"host\"]\n";
     let mut world = World::new(CONFIG, &["eth0"]);
     world.kernel.lose_addresses(Some("3 addresses of the host are not known"));
@@ -73,7 +73,7 @@ fn addresses_that_the_kernel_does_not_know_are_told_where_a_pin_asks_for_them() 
 
 #[test]
 fn a_budget_that_is_used_up_is_told_until_the_minute_is_over() {
-    const BUDGET: &str = "[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[failsafe]]\nname = \"ssh\"\n\
+    const BUDGET: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[bypass]\nrefuse = false\n[[failsafe]]\nname = \"ssh\"\n\
         local_ports = [\"tcp/22\"]\npeers = [\"192.0.2.0/24\"]\nbytes_per_minute = 1000\n[[pin]]\nname = \"mail\"\n\
         home = \"IE\"\naction = \"drop\"\n[pin.select]\nports = [\"tcp/143\"]\n";
     let mut world = World::new(BUDGET, &["eth0"]);
@@ -109,7 +109,7 @@ fn they_are_noted_from_the_start_and_as_a_reload_says() {
 }
 
 /// [`CONFIG`] with a pin that goes by who sends.
-const SENDERS: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+const SENDERS: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\n[pin.select]\nports = [\"tcp/143\"]\nusers = [999]\n";
 
 #[test]
@@ -172,7 +172,7 @@ fn the_next_daemon_takes_the_hooks_over() {
 }
 
 /// [`CONFIG`] with a pin by volumes: something is mounted at one of them.
-const VOLUMES: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+const VOLUMES: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\n[pin.select]\nvolumes = [\"/proc\", \"/srv/absent-volume\"]\n";
 
 #[test]

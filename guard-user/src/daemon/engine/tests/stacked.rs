@@ -20,7 +20,7 @@ fn a_pin_by_interface_is_published_anew_where_that_comes_to_lie_below_another() 
 
 #[test]
 fn a_pin_by_the_host_is_published_anew_for_an_interface_that_loops_back_and_for_no_other() {
-    const BY_HOST: &str = "[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+    const BY_HOST: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
                            action = \"drop\"\nselect.sources = [\"host\"]\n";
     for (config, anew) in [(BY_HOST, [0, 1]), (CONFIG, [0, 0])] {
         let mut world = World::new(config, &["eth0"]);
