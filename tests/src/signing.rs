@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::proc::run_to_end;
 
-/// Who writes the documents, and signs none: a signer without a key.
+/// Who writes the documents and loads them, and signs none: a signer without a key, the user root.
 pub const SUBMITTER: &str = "aoife@example.org";
 /// Who approves as `legal`.
 pub const LEGAL: &str = "niamh@example.org";
@@ -73,7 +73,9 @@ impl Signers {
         for (identity, role) in SIGNERS {
             text += &format!("\n[[approval.signer]]\nidentity = {identity:?}\nroles = [{role:?}]\n");
         }
-        text += &format!("\n[[approval.signer]]\nidentity = {SUBMITTER:?}\nroles = [\"drafting\"]\n");
+        text += &format!(
+            "\n[[approval.signer]]\nidentity = {SUBMITTER:?}\nroles = [\"drafting\"]\nuser = \"root\"\n"
+        );
         let needed = SIGNERS.map(|(_, role)| format!("{{ role = {role:?}, count = 1 }}"));
         text += &format!("\n[[approval.rule]]\nrequired = [{}]\n", needed.join(", "));
         text

@@ -121,5 +121,6 @@ pub fn judge(
     let approvals = verify_all(candidate.bytes, signatures, signers, allowed, now)?;
     quorum::check_submitter(signers, candidate.submitter, loader)?;
     let quorum = quorum::count(&approvals, signers, candidate.required, candidate.submitter, loader)?;
+    quorum::check_took_part(&approvals, signers, candidate.submitter, loader)?;
     Ok((approvals, quorum))
 }

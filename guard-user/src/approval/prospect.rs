@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::allowed_signers::AllowedSigners;
-use super::quorum::{NotEnough, Requirement, check_submitter, count};
+use super::quorum::{NotEnough, Requirement, check_submitter, check_took_part, count};
 use super::signer::Signer;
 use super::verify::{Approval, can_sign};
 use super::{Candidate, EXEMPTION};
@@ -65,10 +65,13 @@ pub fn prospect(
     let all: Vec<Approval> = able.iter().zip(0..).map(signed).collect();
     let with = |loader: Option<&str>| {
         check_submitter(signers, candidate.submitter, loader)?;
-        count(&all, &able, candidate.required, candidate.submitter, loader)
+        let quorum = count(&all, &able, candidate.required, candidate.submitter, loader)?;
+        check_took_part(&all, signers, candidate.submitter, loader).map(|()| quorum)
     };
-    // One who is no signer may be the user who loads it, and nobody else then.
-    let alone = candidate.submitter.filter(|_| check_submitter(signers, candidate.submitter, None).is_err());
+    // One who can't sign may be the user who loads it, and nobody else then.
+    let is_absent = check_submitter(signers, candidate.submitter, None).is_err()
+        || check_took_part(&all, signers, candidate.submitter, None).is_err();
+    let alone = candidate.submitter.filter(|_| is_absent);
     with(alone).map_err(|why| {
         let asked = |role: &str| candidate.required.iter().any(|it: &Requirement<'_>| it.role == role);
         let without = unable.into_iter().filter(|signer| signer.roles.iter().any(|role| asked(role)));

@@ -65,6 +65,12 @@ pub enum NotEnough {
         /// Who is said to have.
         submitter: String,
     },
+    /// Whoever is said to have written the document took no part in it: another one may have named them.
+    #[error("\"{}\", who is said to have written the document (approval.submitter), has not signed it and is not the user who loads it: anybody could have named them", submitter.escape_debug())]
+    AbsentSubmitter {
+        /// Who is said to have.
+        submitter: String,
+    },
     /// A role that too few have for the document ever to be approved.
     #[error("{needed} signers are asked for as \"{}\", and {there} of the config's signers have this role", role.escape_debug())]
     TooFewSigners {
@@ -114,6 +120,7 @@ impl NotEnough {
             Self::NoRule { .. } => "no-rule",
             Self::NoSubmitter => "no-submitter",
             Self::UnknownSubmitter { .. } => "unknown-submitter",
+            Self::AbsentSubmitter { .. } => "absent-submitter",
             Self::TooFewSigners { .. } => "too-few-signers",
             Self::NotASigner { .. } => "not-a-signer",
             Self::TwiceByOne { .. } => "twice-by-one",
@@ -190,6 +197,28 @@ pub fn check_submitter(
     match is_signer || loader == Some(submitter) {
         true => Ok(()),
         false => Err(NotEnough::UnknownSubmitter { submitter: submitter.to_owned() }),
+    }
+}
+
+/// Whether the one who is said to have written a document took part: by a signature of their own, or by loading it. Else
+/// the one who signs alone could have written it, and named somebody else.
+///
+/// # Errors
+/// Where they did not.
+pub fn check_took_part(
+    approvals: &[Approval],
+    signers: &[Signer],
+    submitter: Option<&str>,
+    loader: Option<&str>,
+) -> Result<(), NotEnough> {
+    let submitter = submitter.ok_or(NotEnough::NoSubmitter)?;
+    let signed = approvals.iter().any(|approval| approval.identity.eq_ignore_ascii_case(submitter));
+    let is_theirs = |signer: &&Signer| signer.identity.eq_ignore_ascii_case(submitter);
+    let user = signers.iter().find(is_theirs).and_then(|signer| signer.user.as_deref());
+    let loads = loader.is_some_and(|loader| loader == submitter || Some(loader) == user);
+    match signed || loads {
+        true => Ok(()),
+        false => Err(NotEnough::AbsentSubmitter { submitter: submitter.to_owned() }),
     }
 }
 

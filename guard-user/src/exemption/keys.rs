@@ -214,7 +214,7 @@ static KEYS: [Key; 33] = [
         Kind::Text,
         "not recorded",
         r#""aoife@example.org""#,
-        "Who wrote the document, as the identity that signatures go by: a signer of the config, or the Unix user who \
+        "Who wrote the document, as the identity that signatures go by: one who signs it too, or the Unix user who \
          loads it. The submitter is never the only approver.",
     ),
     key(

@@ -17,7 +17,7 @@ fn file() -> String {
 }
 
 fn signers() -> Vec<Signer> {
-    let carl = signer("carl@example.org", &["press"], None);
+    let carl = signer("carl@example.org", &["press"], Some("carl"));
     vec![signer(ANNE, &["legal", "dpo"], Some("anne")), signer(BOB, &["legal"], None), carl]
 }
 
@@ -27,7 +27,7 @@ fn signed(key: &Key) -> Signature {
 
 /// What becomes of the document, with what Anne signs of it and Carl wrote.
 fn code(signatures: &[Signature], required: &[Requirement<'_>], file: &str) -> Result<(), &'static str> {
-    code_of(DOCUMENT, signatures, required, "carl@example.org", None, file)
+    code_of(DOCUMENT, signatures, required, "carl@example.org", Some("carl"), file)
 }
 
 fn code_of(
@@ -111,7 +111,8 @@ fn a_signature_by_an_expired_or_not_yet_valid_key_is_refused() {
 #[test]
 fn an_altered_document_is_refused() {
     let signatures = [signed(key(ED25519))];
-    let altered = |bytes: &[u8]| code_of(bytes, &signatures, ONE_LEGAL, "carl@example.org", None, &file());
+    let altered =
+        |bytes: &[u8]| code_of(bytes, &signatures, ONE_LEGAL, "carl@example.org", Some("carl"), &file());
     assert_eq!(altered(DOCUMENT), Ok(()));
     assert_eq!(altered(&DOCUMENT[1..]), Err("altered"));
     assert_eq!(altered(&[DOCUMENT, b"\n"].concat()), Err("altered"));
@@ -136,7 +137,9 @@ fn the_submitter_or_the_loader_alone_is_refused() {
     assert_eq!(by(ANNE, None), Err("nobody-else"));
     assert_eq!(by("Anne@Example.org", None), Err("nobody-else"));
     assert_eq!(by("carl@example.org", Some("anne")), Err("nobody-else"));
-    assert_eq!(by("carl@example.org", Some("root")), Ok(()));
+    // Anne signs alone, and names Carl as the writer: he took no part.
+    assert_eq!(by("carl@example.org", Some("root")), Err("absent-submitter"));
+    assert_eq!(by("carl@example.org", None), Err("absent-submitter"));
     // A made-up name is nobody's, and a user who loads what they wrote is one.
     assert_eq!(by("dora@example.org", None), Err("unknown-submitter"));
     assert_eq!(by("dora@example.org", Some("root")), Err("unknown-submitter"));

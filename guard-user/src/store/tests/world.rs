@@ -260,6 +260,7 @@ impl World {
                 | StoreError::NoSuchInstrument { .. }
                 | StoreError::OrderStands { .. }
                 | StoreError::NoSuchOrder { .. }
+                | StoreError::NothingCovered { .. }
                 | StoreError::NotResumable { .. },
             ) => return Ok(()),
             Err(other) => return Err(other),
