@@ -123,6 +123,9 @@ impl Kept {
                 self.allowed(key, entry, change, now)?;
             }
         }
+        if matches!(change, Change::Resume { .. }) {
+            self.slots_to_open(&keys)?;
+        }
         Ok(keys)
     }
 
@@ -200,9 +203,18 @@ impl Kept {
                     "what it let through is not settled with the kernel yet; reload, and resume it then",
                 );
             }
-            self.free_slots(groups(document).len())?;
         }
         Ok(())
+    }
+
+    /// The places in the kernel's tables that each of these needs to be open again, none of them twice.
+    fn slots_to_open(&self, keys: &[Key]) -> Result<Vec<Vec<u16>>, StoreError> {
+        let wanted = |key: &Key| {
+            let document = self.entry(key).and_then(|entry| entry.document.as_ref());
+            document.map_or(0, |document| groups(document).len())
+        };
+        let mut free = self.free_slots(keys.iter().map(wanted).sum())?.into_iter();
+        Ok(keys.iter().map(|key| free.by_ref().take(wanted(key)).collect()).collect())
     }
 }
 
@@ -237,13 +249,19 @@ impl Store {
         };
         let rows = lifted.as_ref().map(|order| self.kept.rows_of(order)).unwrap_or_default();
         let is_repeated = matches!(change, Change::Stay { order } if self.kept.has_order(target, order));
+        let mut slots = match change {
+            // Their places were given back when they were stayed.
+            Change::Resume { .. } => self.kept.slots_to_open(&keys)?.into_iter(),
+            _ => Vec::new().into_iter(),
+        };
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for key in keys.iter().filter(|_| !is_repeated) {
+            let slots = slots.next().unwrap_or_default();
             // One that is only to be kept is written with everything else that the disk did not take.
             let Some(entry) = self.kept.entry(key).filter(|entry| !change.is_repeated_for(entry)) else {
                 continue;
             };
-            let mut record = self.changed(entry, change, who, now)?;
+            let mut record = changed(entry, change, slots, (now, who.uid));
             let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
             record.reasons.push(GivenReason { at: now, what, why });
             records.push((key.clone(), record));
@@ -291,46 +309,6 @@ impl Store {
         }
         self.take_closings(records, lines, kept.is_ok());
         kept.map(|()| keys)
-    }
-
-    /// The record after a change that is allowed.
-    fn changed(
-        &self,
-        entry: &Entry,
-        change: &Change,
-        who: &Who,
-        now: Timestamp,
-    ) -> Result<Record, StoreError> {
-        let (at, by) = (now, who.uid);
-        let record = entry.record.clone();
-        Ok(match change {
-            // What several orders hold has the first of them.
-            Change::Stay { .. } if matches!(record.status, Status::Stayed { .. }) => record,
-            Change::Stay { order } => {
-                Record { status: Status::Stayed { at, order: order.clone(), by }, ..record }
-            }
-            // It was revoked before; the reason is added to those that were given.
-            Change::Revoke { .. } | Change::Invalidate { .. }
-                if matches!(record.status, Status::Revoked { .. }) =>
-            {
-                record
-            }
-            Change::Revoke { why } | Change::Invalidate { why } => {
-                Record { status: Status::Revoked { at, why: why.clone(), by }, ..record }
-            }
-            Change::Resume { .. } => {
-                // Its places were given back when it was stayed.
-                let wanted = entry.document.as_ref().map_or(0, |document| groups(document).len());
-                let slots = self.kept.free_slots(wanted)?;
-                let granted = match entry.document.as_ref().and_then(|document| document.quota_bytes) {
-                    Some(quota) => {
-                        record.granted.max(record.used().bytes.saturating_add(quota::slice(quota)).min(quota))
-                    }
-                    None => u64::MAX,
-                };
-                Record { status: Status::Active {}, slots, granted, ..record }
-            }
-        })
     }
 
     /// Closes for good what has expired by now or has spent its quota, and says which those were. Packets do
@@ -405,5 +383,35 @@ impl Kept {
         let documents = || self.entries().filter_map(|(_, entry)| entry.document.as_deref());
         let mut covered = documents().filter(|document| target.covers(document)).peekable();
         covered.peek().is_some() && covered.all(|document| !document.confidential)
+    }
+}
+
+/// The record after a change that is allowed, in these places where it is open again.
+fn changed(entry: &Entry, change: &Change, slots: Vec<u16>, (at, by): (Timestamp, u32)) -> Record {
+    let record = entry.record.clone();
+    match change {
+        // What several orders hold has the first of them.
+        Change::Stay { .. } if matches!(record.status, Status::Stayed { .. }) => record,
+        Change::Stay { order } => {
+            Record { status: Status::Stayed { at, order: order.clone(), by }, ..record }
+        }
+        // It was revoked before; the reason is added to those that were given.
+        Change::Revoke { .. } | Change::Invalidate { .. }
+            if matches!(record.status, Status::Revoked { .. }) =>
+        {
+            record
+        }
+        Change::Revoke { why } | Change::Invalidate { why } => {
+            Record { status: Status::Revoked { at, why: why.clone(), by }, ..record }
+        }
+        Change::Resume { .. } => {
+            let granted = match entry.document.as_ref().and_then(|document| document.quota_bytes) {
+                Some(quota) => {
+                    record.granted.max(record.used().bytes.saturating_add(quota::slice(quota)).min(quota))
+                }
+                None => u64::MAX,
+            };
+            Record { status: Status::Active {}, slots, granted, ..record }
+        }
     }
 }

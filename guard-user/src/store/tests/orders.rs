@@ -150,3 +150,19 @@ fn the_text_of_an_order_on_what_may_be_confidential_is_in_the_trail_as_a_hash_al
     let lines = store.audit_lines(0, 10).unwrap();
     assert!(lines.len() == 2 && !lines.iter().any(|line| line.contains("secret")), "{lines:?}");
 }
+
+#[test]
+fn exemptions_that_pass_again_together_have_places_of_their_own() {
+    let mut store = ModelDisk::new().open_store();
+    for id in ["a", "b", "c"] {
+        load(&mut store, &named(id, 1)).unwrap();
+    }
+    stay(&mut store, &Target::All, "order").unwrap();
+    assert_eq!(lift(&mut store, &Target::All, None).unwrap().len(), 3);
+    let slots: Vec<u16> = ["a", "b", "c"]
+        .iter()
+        .flat_map(|id| store.kept.record(&((*id).to_owned(), 1)).unwrap().slots.clone())
+        .collect();
+    let each: std::collections::BTreeSet<u16> = slots.iter().copied().collect();
+    assert_eq!((slots.len(), each.len()), (3, 3), "{slots:?}");
+}
