@@ -87,7 +87,8 @@ impl Stage {
         let why = "the appeal was dismissed";
         guard.ask(&["exemption", "resume", EXEMPTION, "--order", "2013/514 JR", "--why", why])?;
         self.screen.line(&format!("   {}", self.screen.paint("the first stay is lifted", Style::Good)));
-        self.ask_all(&stayed, Some(guard))?;
+        let still = [(Request::new(&US, Item::Mailbox, Family::V4)?, Expected::Forbidden)];
+        self.ask_all(&still, Some(guard))?;
         guard.ask(&["exemption", "resume", "--all", "--why", "the second one was dismissed"])?;
         self.screen.line(&format!("   {}", self.screen.paint("the second stay is lifted", Style::Good)));
         let resumed = [(Request::new(&US, Item::Mailbox, Family::V6)?, Expected::Exempt)];
