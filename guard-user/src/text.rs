@@ -68,6 +68,21 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Whether people take two names for the same: in letters and digits alone, however they are written, and in signs that look
+/// alike (the skeleton of Unicode TR39).
+#[must_use]
+pub fn look_alike(one: &str, other: &str) -> bool {
+    // Small letters may look like others than capitals do.
+    let small = |name: &str| seen(&name.to_lowercase());
+    seen(one) == seen(other) || small(one) == small(other)
+}
+
+/// What people see of a name's letters and digits.
+fn seen(name: &str) -> String {
+    let signs = unicode_security::skeleton(name).flat_map(char::to_lowercase);
+    signs.filter(|sign| sign.is_alphanumeric()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

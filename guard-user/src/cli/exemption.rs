@@ -193,7 +193,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::Show { id, version, json, target } => {
             ask::show(id, *version, *json, &target.socket()?, now, out)
         }
-        Command::Orders { json, target } => ask::orders(*json, &target.socket()?, now, out),
+        Command::Orders { json, target } => ask::orders(None, *json, &target.socket()?, now, out),
         Command::Stay { covers, order, not_loaded, how } => {
             let (target, order, not_loaded) = (covers.target(), order.clone(), *not_loaded);
             let request = Request::ExemptionStay { target, order, not_loaded, dry_run: how.dry_run };
@@ -223,4 +223,4 @@ fn state(text: &str) -> std::result::Result<State, String> {
 /// What is shown of something that is cut: done, and planned.
 pub(crate) const CUT: (&str, &str) = ("; no packet passes any more by:", "; these are:");
 /// What is shown of something that passes again.
-const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");
+pub(crate) const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");

@@ -5,10 +5,15 @@ use std::io::Write;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::exemption::CUT;
-use super::exemption::ask::{How, change};
+use super::CliError;
+use super::exemption::ask::{self, How, change};
+use super::exemption::{CUT, PASSES};
+use super::target::Target;
 use crate::control::protocol::Request;
+use crate::exemption::OrderKind;
+use crate::exemption::summary::OrderSummary;
 use crate::exit::Exit;
+use crate::store;
 
 /// Arguments of `instrument`.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +26,27 @@ pub struct Args {
 /// What to do with instruments.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Show the instruments that have fallen
+    List {
+        /// One JSON array
+        #[arg(long)]
+        json: bool,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let documents rest again on an instrument that has fallen; what was closed with it stays closed
+    Restore {
+        /// The instrument's name, as it was invalidated
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The reason, which is kept
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
     /// Close every exemption that rests on an instrument, at once and for good
     Invalidate {
         /// The instrument's name, as the documents have it
@@ -40,8 +66,29 @@ pub enum Command {
 /// # Errors
 /// Where no open exemption rests on it, no daemon answers or it refuses, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
-    let Command::Invalidate { name, why, how } = &args.command;
-    let (name, why) = (name.clone(), why.clone());
-    let request = Request::InstrumentInvalidate { name, why, dry_run: how.dry_run };
-    change(&how.target.socket()?, &request, how, CUT, Timestamp::now(), out)
+    let now = Timestamp::now();
+    match &args.command {
+        Command::List { json, target } => {
+            ask::orders(Some(OrderKind::Fallen), *json, &target.socket()?, now, out)
+        }
+        Command::Restore { name, why, how } => {
+            let socket = how.target.socket()?;
+            let is_it = |it: &OrderSummary| it.kind == OrderKind::Fallen.name() && it.name == *name;
+            let fallen = ask::standing(&socket)?.into_iter().find(is_it);
+            let order = fallen.map(|it| it.order).ok_or_else(|| {
+                CliError::bad_input(format!(
+                    "no instrument \"{}\" has fallen; `borderguard instrument list` names those that have",
+                    name.escape_debug()
+                ))
+            })?;
+            let (target, why) = (store::Target::Instrument(name.clone()), why.clone());
+            let request = Request::ExemptionResume { target, order: Some(order), why, dry_run: how.dry_run };
+            change(&socket, &request, how, PASSES, now, out)
+        }
+        Command::Invalidate { name, why, how } => {
+            let (name, why) = (name.clone(), why.clone());
+            let request = Request::InstrumentInvalidate { name, why, dry_run: how.dry_run };
+            change(&how.target.socket()?, &request, how, CUT, now, out)
+        }
+    }
 }

@@ -17,10 +17,12 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Events(args) => args.json,
         Command::Explain(args) => args.json,
         Command::Report(args) => args.format == Format::Json,
-        Command::Instrument(args) => {
-            let instrument::Command::Invalidate { how, .. } = &args.command;
-            how.json
-        }
+        Command::Instrument(args) => match &args.command {
+            instrument::Command::List { json, .. } => *json,
+            instrument::Command::Restore { how, .. } | instrument::Command::Invalidate { how, .. } => {
+                how.json
+            }
+        },
         Command::Audit(args) => match &args.command {
             audit::Command::Show { json, .. } | audit::Command::Verify { json, .. } => *json,
             audit::Command::Export { .. } | audit::Command::Checkpoint { .. } => false,
@@ -79,6 +81,8 @@ mod tests {
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
         &["geo", "diff"],
         &["groups"],
+        &["instrument", "list"],
+        &["instrument", "restore", "n", "--why", "w"],
         &["instrument", "invalidate", "n", "--why", "w"],
         &["audit", "show"],
         &["audit", "verify"],

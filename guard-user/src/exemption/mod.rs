@@ -35,7 +35,7 @@ pub use error::ErrorKind;
 pub use ground::{Basis, Ground};
 pub use instrument::InstrumentKind;
 pub use lifecycle::State;
-pub use order::{StandingOrder, Target};
+pub use order::{OrderKind, StandingOrder, Target};
 pub use parse::{load, parse, read};
 pub use summary::Summary;
 pub use surroundings::{Earlier, EarlierOf, Standing, Surroundings};

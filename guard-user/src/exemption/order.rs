@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::summary::OrderSummary;
+use crate::text::look_alike;
 
 /// Version of the form of an order's row.
 pub(crate) const FORMAT: u32 = 1;
@@ -71,6 +72,28 @@ impl fmt::Display for Target {
     }
 }
 
+/// What an order came of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderKind {
+    /// A court or an authority has what it covers stayed.
+    #[default]
+    Stay,
+    /// The instrument that it covers has fallen: names that look alike are covered too.
+    Fallen,
+}
+
+impl OrderKind {
+    /// The name in lists.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stay => "stay",
+            Self::Fallen => "fallen",
+        }
+    }
+}
+
 /// An order that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,8 +102,11 @@ pub struct StandingOrder {
     pub(crate) format: u32,
     /// What it covers.
     pub covers: Target,
-    /// Its reference, as it was given.
+    /// Its reference, as it was given; of a fallen instrument why it fell.
     pub order: String,
+    /// What it came of.
+    #[serde(default)]
+    pub kind: OrderKind,
     /// When it was given.
     pub at: Timestamp,
     /// The Unix user that gave it.
@@ -89,15 +115,31 @@ pub struct StandingOrder {
 
 impl StandingOrder {
     pub(crate) fn new(covers: &Target, order: &str, (at, by): (Timestamp, u32)) -> Self {
-        Self { format: FORMAT, covers: covers.clone(), order: order.to_owned(), at, by }
+        let (covers, order) = (covers.clone(), order.to_owned());
+        Self { format: FORMAT, covers, order, kind: OrderKind::Stay, at, by }
+    }
+
+    /// That an instrument has fallen.
+    pub(crate) fn fallen(instrument: &str, why: &str, given: (Timestamp, u32)) -> Self {
+        let covers = Target::Instrument(instrument.to_owned());
+        Self { kind: OrderKind::Fallen, ..Self::new(&covers, why, given) }
+    }
+
+    /// Whether it covers this exemption.
+    #[must_use]
+    pub fn covers(&self, document: &Document) -> bool {
+        match (self.kind, &self.covers) {
+            (OrderKind::Fallen, Target::Instrument(name)) => look_alike(name, &document.instrument.name),
+            (_, covers) => covers.covers(document),
+        }
     }
 
     /// As lists show it.
     #[must_use]
     pub fn summary(&self) -> OrderSummary {
-        let Self { covers, order, at, by, .. } = self;
+        let Self { covers, order, kind, at, by, .. } = self;
         let (covers, name) = (covers.kind().to_owned(), covers.name().to_owned());
-        OrderSummary { order: order.clone(), covers, name, at: *at, by: *by }
+        OrderSummary { order: order.clone(), kind: kind.name().to_owned(), covers, name, at: *at, by: *by }
     }
 
     /// The key of its row: what it covers, and its reference.
@@ -113,6 +155,10 @@ pub(crate) fn row(covers: &Target, order: &str) -> String {
 
 impl fmt::Display for StandingOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" on {}", self.order.escape_debug(), self.covers)
+        let order = self.order.escape_debug();
+        match self.kind {
+            OrderKind::Stay => write!(f, "\"{order}\" on {}", self.covers),
+            OrderKind::Fallen => write!(f, "{} has fallen: \"{order}\"", self.covers),
+        }
     }
 }

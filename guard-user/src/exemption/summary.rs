@@ -151,8 +151,10 @@ pub struct RevokedSummary {
 /// An order that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderSummary {
-    /// Its reference.
+    /// Its reference; of a fallen instrument why it fell.
     pub order: String,
+    /// What it came of: `stay` or `fallen`.
+    pub kind: String,
     /// What it covers: `exemption`, `pin`, `recipient`, `instrument` or `all`.
     pub covers: String,
     /// The name of that; empty for all.

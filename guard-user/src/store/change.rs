@@ -284,6 +284,11 @@ impl Store {
         }
         let given = match change {
             Change::Stay { order } if !is_repeated => Some(StandingOrder::new(target, order, (now, who.uid))),
+            // Nothing that rests on a name like it is loaded any more.
+            Change::Invalidate { why } => match target {
+                Target::Instrument(name) => Some(StandingOrder::fallen(name, why, (now, who.uid))),
+                _ => None,
+            },
             _ => None,
         };
         let kept = self.commit(&records, lines.clone(), |batch| {
@@ -379,7 +384,8 @@ impl Kept {
     }
 
     /// Whether everybody who may look may read of this: exemptions were loaded that are covered, none of them confidential.
-    fn is_public(&self, target: &Target) -> bool {
+    #[must_use]
+    pub fn is_public(&self, target: &Target) -> bool {
         let documents = || self.entries().filter_map(|(_, entry)| entry.document.as_deref());
         let mut covered = documents().filter(|document| target.covers(document)).peekable();
         covered.peek().is_some() && covered.all(|document| !document.confidential)

@@ -34,7 +34,7 @@ impl Kept {
 
     /// The first order that covers a document, which is not loaded as long as that stands.
     pub(super) fn order_over(&self, document: &Document) -> Option<&StandingOrder> {
-        self.orders().find(|order| order.covers.covers(document))
+        self.orders().find(|order| order.covers(document))
     }
 
     /// Whether this order stands already, and the disk has it: one that it did not take may be given again.

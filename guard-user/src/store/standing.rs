@@ -61,7 +61,7 @@ pub(super) fn add_those_of_records(orders: &mut Orders, entries: &BTreeMap<Key, 
 pub(super) fn covers(order: &StandingOrder, (id, _): &Key, entry: &Entry) -> bool {
     match (&order.covers, &entry.document) {
         (Target::Id(its), _) => its == id,
-        (covers, Some(document)) => covers.covers(document),
+        (_, Some(document)) => order.covers(document),
         (covers, None) => *covers == Target::All,
     }
 }

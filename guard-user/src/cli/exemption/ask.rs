@@ -17,7 +17,8 @@ use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText};
 use crate::exemption::limits::DOCUMENT_BYTES;
-use crate::exemption::{self, ErrorKind, State, Summary, Surroundings};
+use crate::exemption::summary::OrderSummary;
+use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// How a change is asked for, and its answer shown.
@@ -185,15 +186,29 @@ fn listed(
     Ok(Exit::Ok)
 }
 
-/// `exemption orders`
-pub(super) fn orders(json: bool, socket: &Path, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let Response::Orders { orders } = ask(socket, &Request::ExemptionOrders {})? else {
-        return Err(unexpected(socket).into());
-    };
+/// The orders that stand.
+pub(crate) fn standing(socket: &Path) -> Result<Vec<OrderSummary>> {
+    match ask(socket, &Request::ExemptionOrders {})? {
+        Response::Orders { orders } => Ok(orders),
+        _ => Err(unexpected(socket).into()),
+    }
+}
+
+/// `exemption orders`, and of one kind alone `instrument list`
+pub(crate) fn orders(
+    kind: Option<OrderKind>,
+    json: bool,
+    socket: &Path,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
+    let mut orders = standing(socket)?;
+    orders.retain(|order| kind.is_none_or(|kind| kind.name() == order.kind));
     if json {
         writeln!(out, "{}", serde_json::to_string(&orders)?)?;
     } else if orders.is_empty() {
-        writeln!(out, "no order stands")?;
+        let none = if kind.is_some() { "no instrument has fallen" } else { "no order stands" };
+        writeln!(out, "{none}")?;
     } else {
         for order in &orders {
             let on = if order.covers == "exemption" { format!(", on {}", order.name) } else { String::new() };

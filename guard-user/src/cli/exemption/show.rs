@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::summary::{InstrumentSummary, OrderSummary, RecipientSummary};
-use crate::exemption::{State, Summary};
+use crate::exemption::{OrderKind, State, Summary};
 use crate::report::number::grouped;
 
 /// Before the lines that follow the first one of a fact.
@@ -74,7 +74,13 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
 
 /// When an order was given and by whom, its reference, and what it covers beside this exemption.
 pub(super) fn of_order(order: &OrderSummary, now: Timestamp) -> String {
-    let OrderSummary { order, covers, name, at, by } = order;
+    let OrderSummary { order, kind, covers, name, at, by } = order;
+    if kind == OrderKind::Fallen.name() {
+        return format!(
+            "{} by the user {by}: the instrument \"{name}\" has fallen: {order}",
+            moment(*at, now)
+        );
+    }
     let on = match covers.as_str() {
         "exemption" => String::new(),
         "all" => ", on every exemption".to_owned(),

@@ -43,6 +43,7 @@ fn exemption() -> Summary {
         stayed: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
         orders: vec![OrderSummary {
             order: "x".into(),
+            kind: "stay".into(),
             covers: "pin".into(),
             name: "mail".into(),
             at: at("2026-11-23T00:00:00Z"),

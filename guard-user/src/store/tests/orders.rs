@@ -166,3 +166,38 @@ fn exemptions_that_pass_again_together_have_places_of_their_own() {
     let each: std::collections::BTreeSet<u16> = slots.iter().copied().collect();
     assert_eq!((slots.len(), each.len()), (3, 3), "{slots:?}");
 }
+
+#[test]
+fn an_instrument_that_fell_carries_nothing_more_by_a_name_like_it_until_it_is_restored() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let name = "US-Ireland MLAT 2001";
+    let fell = Change::Invalidate { why: "it was denounced".into() };
+    let target = Target::Instrument(name.into());
+    store.change(&target, &fell, &who(), now()).unwrap();
+    assert_eq!(state(&store, NOW), State::Revoked);
+    disk.restart(End::PowerLoss(2));
+    let mut store = disk.open_store();
+    let by = |name: &str, id: &str| named(id, 1).replace("US-Ireland MLAT 2001", name);
+    let alike = [
+        name,
+        "us ireland mlat 2001",
+        "US\u{2013}Ireland MLAT (2001)",
+        "US-lreland MLAT 2001",
+        "US-Ireland \u{39c}LAT 2001",
+    ];
+    for alike in alike {
+        assert!(is_held(&mut store, &by(alike, "b")), "{alike}");
+    }
+    load(&mut store, &by("US-Ireland MLAT 2003", "c")).unwrap();
+    // It is no stay that is lifted with others.
+    assert_eq!(stay(&mut store, &target, "a court's").unwrap(), []);
+    let unclear = lift(&mut store, &target, None).unwrap_err();
+    assert!(matches!(unclear, StoreError::OrderUnclear { .. }), "{unclear}");
+    assert_eq!(lift(&mut store, &target, Some("it was denounced")).unwrap(), []);
+    assert!(is_held(&mut store, &by(name, "b")), "the court's order stands");
+    lift(&mut store, &target, None).unwrap();
+    load(&mut store, &by(name, "b")).unwrap();
+    assert_eq!(store.kept.list(now())[0].state, State::Revoked, "what was closed with it stays closed");
+}

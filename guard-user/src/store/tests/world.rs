@@ -275,7 +275,9 @@ impl World {
         let given = match change {
             Change::Stay { order } => Some((order, true)),
             Change::Resume { order, .. } => order.as_ref().map(|order| (order, false)),
-            _ => None,
+            // A name that has fallen is not loaded any more.
+            Change::Invalidate { why } => Some((why, true)),
+            Change::Revoke { .. } => None,
         };
         if let Some((order, stands)) = given {
             let order = (target.clone(), order.clone());

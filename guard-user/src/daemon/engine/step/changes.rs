@@ -170,6 +170,13 @@ impl Engine {
             Target::Instrument(name) if !self.kept.is_public_instrument(name) => {
                 records::refusal_without_name(self.now.wall, who, of, &error.without_names())
             }
+            Target::Recipient(_) if !self.kept.is_public(target) => {
+                records::refusal_without_name(self.now.wall, who, of, &error.without_names())
+            }
+            // Orders that stand there are named by the message.
+            target if !self.kept.is_public(target) => {
+                records::refusal(self.now.wall, who, of, &error.without_names())
+            }
             _ => records::refusal(self.now.wall, who, of, &error.to_string()),
         };
         // The words may be confidential, or be what was refused: their hash proves them to who has them.
