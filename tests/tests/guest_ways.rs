@@ -58,7 +58,7 @@ fn followed(pins: &PinPlace, on: &Cgroup, volume: &Volume) -> LinuxKernel {
     target.volumes.as_mut().unwrap().tagged = 1;
     kernel.note_sockets(Some(&target)).unwrap();
     let text = format!(
-        "[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
+        "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
          [pin.select]\nvolumes = [{:?}]\nspread = \"process\"\n",
         volume.0
     );

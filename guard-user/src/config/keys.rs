@@ -95,7 +95,7 @@ pub static KEYS: [Key; 59] = [
         kind: Kind::List,
         need: Need::Optional("no group"),
         example: r#"["bg-compliance"]"#,
-        meaning: "May look, and load and close exemptions.",
+        meaning: "May look, load and close exemptions, and lift orders.",
     },
     Key {
         section: "control.groups",

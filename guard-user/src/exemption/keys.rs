@@ -214,8 +214,8 @@ static KEYS: [Key; 33] = [
         Kind::Text,
         "not recorded",
         r#""aoife@example.org""#,
-        "Who wrote the document, as the identity that signatures go by: one who signs it too, or the Unix user who \
-         loads it. The submitter is never the only approver.",
+        "Who wrote the document, as the identity that signatures go by: a signer of the config, who signs it too or whose \
+         Unix user loads it. The submitter is never the only approver.",
     ),
     key(
         "approval.required",

@@ -50,14 +50,14 @@ impl Target {
         }
     }
 
-    /// Whether it means this exemption.
+    /// Whether it means this exemption. Names of instruments and recipients are free text: those that look alike are one.
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
         match self {
             Self::Id(id) => *id == document.id,
-            Self::Instrument(name) => *name == document.instrument.name,
+            Self::Instrument(name) => look_alike(name, &document.instrument.name),
             Self::Pin(name) => document.pins.contains(name),
-            Self::Recipient(name) => document.recipients.iter().any(|it| it.name == *name),
+            Self::Recipient(name) => document.recipients.iter().any(|it| look_alike(name, &it.name)),
             Self::All => true,
         }
     }
@@ -79,7 +79,7 @@ pub enum OrderKind {
     /// A court or an authority has what it covers stayed.
     #[default]
     Stay,
-    /// The instrument that it covers has fallen: names that look alike are covered too.
+    /// The instrument that it covers has fallen.
     Fallen,
 }
 
@@ -128,10 +128,7 @@ impl StandingOrder {
     /// Whether it covers this exemption.
     #[must_use]
     pub fn covers(&self, document: &Document) -> bool {
-        match (self.kind, &self.covers) {
-            (OrderKind::Fallen, Target::Instrument(name)) => look_alike(name, &document.instrument.name),
-            (_, covers) => covers.covers(document),
-        }
+        self.covers.covers(document)
     }
 
     /// As lists show it.

@@ -13,7 +13,7 @@ use crate::audit::{self, Kind, Who};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
-use crate::exemption::{StandingOrder, Target};
+use crate::exemption::{Document, StandingOrder, Target};
 use crate::text::Unseen;
 
 /// What is to become of exemptions. Texts are kept.
@@ -159,9 +159,8 @@ impl Kept {
         if let Target::Id(id) = target {
             return Ok(vec![self.version_of(id)?]);
         }
-        let rests = |entry: &Entry| {
-            entry.can_be_closed() && entry.document.as_ref().is_some_and(|it| target.covers(it))
-        };
+        let is_its = |document: &Document| document.instrument.name == target.name();
+        let rests = |entry: &Entry| entry.can_be_closed() && entry.document.as_deref().is_some_and(is_its);
         let found: Vec<Key> =
             self.entries().filter(|(_, entry)| rests(entry)).map(|(key, _)| key.clone()).collect();
         if found.is_empty() {

@@ -85,8 +85,8 @@ pub enum StoreError {
     },
     /// Nothing that was ever loaded is covered.
     #[error(
-        "no exemption that was ever loaded is one of {target}: look at the name; with --not-loaded the order is kept for \
-             what is loaded later"
+        "{target} covers no exemption that was ever loaded: look at the name. With --not-loaded the order is kept, and covers \
+         what is loaded later"
     )]
     NothingCovered {
         /// What was to be covered.
@@ -101,7 +101,7 @@ pub enum StoreError {
         order: String,
     },
     /// No such order stands.
-    #[error("no such order stands on {target}; {standing}", standing = listed(.standing))]
+    #[error("no such order stands on {target}{standing}", standing = listed(.standing))]
     NoSuchOrder {
         /// On what it was to stand.
         target: Target,
@@ -109,7 +109,7 @@ pub enum StoreError {
         standing: Vec<String>,
     },
     /// Several orders could be meant.
-    #[error("several orders hold {target}: name the one that is lifted by --order; {standing}", standing = listed(.standing))]
+    #[error("several orders hold {target}: name the one that is lifted by --order{standing}", standing = listed(.standing))]
     OrderUnclear {
         /// On what they stand.
         target: Target,
@@ -142,10 +142,10 @@ pub enum StoreError {
         why: &'static str,
     },
     /// A reason that says nothing, or too much.
-    #[error("a reason of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
+    #[error("a reason, or an order's reference, of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
     BadReason,
     /// A reason with a character that its readers would not see, or not alike.
-    #[error("the reason {0}: write it without")]
+    #[error("the reason or the order's reference {0}: write it without")]
     UnseenInReason(Unseen),
     /// Every slot of the kernel's table is taken.
     #[error(
@@ -161,8 +161,8 @@ pub enum StoreError {
 /// The orders that stand, in a sentence.
 fn listed(standing: &[String]) -> String {
     match standing {
-        [] => "none stands there".to_owned(),
-        standing => format!("these stand: {}", standing.join("; ")),
+        [] => String::new(),
+        standing => format!("; these hold it: {}", standing.join("; ")),
     }
 }
 

@@ -126,6 +126,18 @@ impl Kept {
         beside.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The ids of stayed exemptions by which data of the same pins may go to recipients of this one.
+    #[must_use]
+    pub fn stayed_beside(&self, document: &Document) -> Vec<String> {
+        let is_stayed = |entry: &Entry| matches!(entry.record.status, Status::Stayed { .. });
+        let beside = self.entries().filter(|((id, _), entry)| {
+            *id != document.id
+                && is_stayed(entry)
+                && entry.document.as_deref().is_some_and(|stayed| overlap(stayed, document))
+        });
+        beside.map(|((id, _), _)| id.clone()).collect()
+    }
+
     /// That nothing which was ever loaded is meant.
     #[must_use]
     pub fn unknown(&self, target: &Target) -> StoreError {

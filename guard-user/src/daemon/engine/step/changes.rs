@@ -441,8 +441,9 @@ impl Engine {
         } else {
             let beside = self.kept.open_beside(&it.keys);
             if !beside.is_empty() {
-                message +=
-                    &format!("; to the same recipients data of these pins STILL PASSES by: {}", ids(&beside));
+                let still = ids(&beside);
+                message =
+                    format!("data of these pins STILL PASSES to the same recipients by {still}; {message}");
             }
         }
         message

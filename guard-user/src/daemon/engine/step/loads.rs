@@ -57,7 +57,12 @@ impl Engine {
             }
         };
         let id = &admission.document().id;
-        let approved = approved_words(&admission);
+        let held = self.kept.stayed_beside(admission.document());
+        let held = match held.as_slice() {
+            [] => String::new(),
+            ids => format!("; orders HOLD data of these pins to the same recipients: {}", ids.join(", ")),
+        };
+        let approved = approved_words(&admission) + &held;
         if asked.dry_run {
             let summary = Summary::of_document(admission.document(), now.wall);
             let message = format!("exemption {id} would be loaded{approved}");
