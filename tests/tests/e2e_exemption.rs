@@ -170,6 +170,8 @@ fn every_change_says_first_what_it_would_do() {
         assert_eq!(bed.send(3, MAIL_PORT, US, family).unwrap(), 0, "{family:?}");
     }
     let file = bed.write("three.toml", exemption("three", "mail", &[TO_US], 600, None)).unwrap();
+    running.refused(&["exemption", "load", &file], 2, "has fallen");
+    bed.tell(&["instrument", "restore", name, "--why", "in force again"]).unwrap();
     running.change(&["exemption", "load", &file]);
     let made = running.change(&["exemption", "revoke", "three", "--why", "withdrawn"]);
     assert_eq!(states(&made), [("three".to_owned(), 1, State::Revoked)]);
@@ -290,6 +292,9 @@ fn what_is_cut_is_closed_on_both_ends_and_nothing_else() {
             kept.passes().unwrap();
             if cut == "stay" {
                 bed.tell(&["exemption", "revoke", &id, "--why", "x"]).unwrap();
+            }
+            if cut == "invalidate" {
+                bed.tell(&["instrument", "restore", "US-Ireland MLAT 2001", "--why", "x"]).unwrap();
             }
         }
     }

@@ -253,7 +253,7 @@ fn a_socket_that_another_user_gets_is_that_users() {
             drop((other_client.write_all(b"a question"), by_user));
         }
         // Root gives it away (fchown(2)).
-        for socket in [OwnedFd::from(within(&on, bind)), OwnedFd::from(within(&on, connects))] {
+        for socket in [OwnedFd::from(within(&on, bind)), within(&on, connects)] {
             let send = || rustix::net::send(&socket, b"a mail", SendFlags::DONTWAIT).ok();
             rustix::net::connect(&socket, &SocketAddr::from((CLIENT, 50_000))).ok();
             let before = host.dropped();

@@ -44,9 +44,9 @@ kinds! {
     Refusal = "refusal";
     /// A signature was verified and counts; the detail has the key's fingerprint and the role.
     Approval = "approval";
-    /// An exemption was stayed by an order; its live flows are cut.
+    /// An exemption was stayed by an order; its live flows are cut. Where the order covers nothing that is open, the detail has what it `covers` in the place of a version.
     Stay = "stay";
-    /// A stay was lifted.
+    /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that.
     Resume = "resume";
     /// An exemption was revoked, for good.
     Revoke = "revoke";

@@ -36,29 +36,23 @@ pub enum Command {
         target: Target,
     },
     /// Let documents rest again on an instrument that has fallen; what was closed with it stays closed
-    Restore {
-        /// The instrument's name, as it was invalidated
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// The reason, which is kept
-        #[arg(long, value_name = "TEXT")]
-        why: String,
-        /// How.
-        #[command(flatten)]
-        how: How,
-    },
+    Restore(Change),
     /// Close every exemption that rests on an instrument, at once and for good
-    Invalidate {
-        /// The instrument's name, as the documents have it
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// The reason, which is kept
-        #[arg(long, value_name = "TEXT")]
-        why: String,
-        /// How.
-        #[command(flatten)]
-        how: How,
-    },
+    Invalidate(Change),
+}
+
+/// What becomes of an instrument.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Change {
+    /// The instrument's name, as the documents have it
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The reason, which is kept
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
 }
 
 /// Does it.
@@ -71,7 +65,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::List { json, target } => {
             ask::orders(Some(OrderKind::Fallen), *json, &target.socket()?, now, out)
         }
-        Command::Restore { name, why, how } => {
+        Command::Restore(Change { name, why, how }) => {
             let socket = how.target.socket()?;
             let is_it = |it: &OrderSummary| it.kind == OrderKind::Fallen.name() && it.name == *name;
             let fallen = ask::standing(&socket)?.into_iter().find(is_it);
@@ -85,7 +79,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let request = Request::ExemptionResume { target, order: Some(order), why, dry_run: how.dry_run };
             change(&socket, &request, how, PASSES, now, out)
         }
-        Command::Invalidate { name, why, how } => {
+        Command::Invalidate(Change { name, why, how }) => {
             let (name, why) = (name.clone(), why.clone());
             let request = Request::InstrumentInvalidate { name, why, dry_run: how.dry_run };
             change(&how.target.socket()?, &request, how, CUT, now, out)

@@ -19,9 +19,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
             instrument::Command::List { json, .. } => *json,
-            instrument::Command::Restore { how, .. } | instrument::Command::Invalidate { how, .. } => {
-                how.json
-            }
+            instrument::Command::Restore(change) | instrument::Command::Invalidate(change) => change.how.json,
         },
         Command::Audit(args) => match &args.command {
             audit::Command::Show { json, .. } | audit::Command::Verify { json, .. } => *json,

@@ -125,12 +125,6 @@ impl StandingOrder {
         Self { kind: OrderKind::Fallen, ..Self::new(&covers, why, given) }
     }
 
-    /// Whether it covers this exemption.
-    #[must_use]
-    pub fn covers(&self, document: &Document) -> bool {
-        self.covers.covers(document)
-    }
-
     /// As lists show it.
     #[must_use]
     pub fn summary(&self) -> OrderSummary {
@@ -141,13 +135,14 @@ impl StandingOrder {
 
     /// The key of its row: what it covers, and its reference.
     pub(crate) fn row(&self) -> String {
-        row(&self.covers, &self.order)
+        row(self.kind, &self.covers, &self.order)
     }
 }
 
-/// The key of the row of an order of this reference that covers this.
-pub(crate) fn row(covers: &Target, order: &str) -> String {
-    format!("{} {} {order}", covers.kind(), serde_json::Value::from(covers.name()))
+/// The key of the row of an order of this kind and reference that covers this. Words may be the same for what a court has
+/// stayed and for what has fallen.
+pub(crate) fn row(kind: OrderKind, covers: &Target, order: &str) -> String {
+    format!("{} {} {} {order}", kind.name(), covers.kind(), serde_json::Value::from(covers.name()))
 }
 
 impl fmt::Display for StandingOrder {

@@ -6,14 +6,14 @@ use serde_json::{Map, json};
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
 use super::read::sha256;
-use super::standing::Standing;
+use super::standing::{Standing, covers};
 use super::tables::ORDERS;
 use super::{Kept, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
-use crate::exemption::{Document, StandingOrder, Target};
+use crate::exemption::{StandingOrder, Target};
 use crate::text::Unseen;
 
 /// What is to become of exemptions. Texts are kept.
@@ -134,12 +134,7 @@ impl Kept {
         if self.stands(target, order) {
             return Err(StoreError::OrderStands { target: target.clone(), order: order.to_owned() });
         }
-        let is_covered = |(id, _): &Key, entry: &Entry| match (target, &entry.document) {
-            (Target::Id(its), _) => its == id,
-            (target, Some(document)) => target.covers(document),
-            (target, None) => *target == Target::All,
-        };
-        let covered = self.entries().filter(|(key, entry)| is_covered(key, entry));
+        let covered = self.entries().filter(|(key, entry)| covers(target, key, entry));
         let open = covered.filter(|(_, entry)| !entry.record.is_closed());
         Ok(open.map(|(key, _)| key.clone()).collect())
     }
@@ -147,11 +142,7 @@ impl Kept {
     /// Whether any version that was ever loaded is meant: an order on a name with a slip in it stays nothing.
     #[must_use]
     pub fn is_known(&self, target: &Target) -> bool {
-        let is_it = |(id, _): &Key, entry: &Entry| match target {
-            Target::Id(its) => its == id,
-            _ => entry.document.as_ref().is_some_and(|document| target.covers(document)),
-        };
-        *target == Target::All || self.entries().any(|(key, entry)| is_it(key, entry))
+        *target == Target::All || self.entries().any(|(key, entry)| covers(target, key, entry))
     }
 
     /// What a revocation, or a fallen instrument, closes for good.
@@ -159,10 +150,10 @@ impl Kept {
         if let Target::Id(id) = target {
             return Ok(vec![self.version_of(id)?]);
         }
-        let is_its = |document: &Document| document.instrument.name == target.name();
-        let rests = |entry: &Entry| entry.can_be_closed() && entry.document.as_deref().is_some_and(is_its);
+        // All that the name covers from now on: what a fallen instrument carries is not open beside it.
+        let rests = |key: &Key, entry: &Entry| entry.can_be_closed() && covers(target, key, entry);
         let found: Vec<Key> =
-            self.entries().filter(|(_, entry)| rests(entry)).map(|(key, _)| key.clone()).collect();
+            self.entries().filter(|(key, entry)| rests(key, entry)).map(|(key, _)| key.clone()).collect();
         if found.is_empty() {
             let name = target.name().to_owned();
             return Err(StoreError::NoSuchInstrument { near: self.near(&name), name });

@@ -9,9 +9,9 @@ use ipnetwork::IpNetwork;
 use super::quota;
 use crate::compile::KernelExemption;
 use crate::config::policy::PortRange;
-use crate::exemption::Clocks;
 use crate::exemption::document::Document;
 use crate::exemption::record::{Record, Use};
+use crate::exemption::{Clocks, State};
 
 /// One version of an exemption.
 #[derive(Clone, Debug)]
@@ -27,6 +27,11 @@ impl Entry {
     /// Whether packets pass by it.
     pub(super) fn is_active(&self) -> bool {
         self.document.is_some() && self.record.is_active()
+    }
+
+    /// Whether orders hold it.
+    pub(super) fn is_stayed(&self) -> bool {
+        self.record.status.state() == State::Stayed
     }
 
     /// Whether an order closes it, or closes it again.

@@ -2,13 +2,11 @@
 //! exemptions meanwhile: one that is covered by several passes again when the last of them is lifted, and nothing that a
 //! standing order covers is loaded.
 
-use super::entry::Entry;
 use super::standing::covers;
 use super::{Kept, Key, StoreError};
 use crate::exemption::order::row;
-use crate::exemption::record::Status;
 use crate::exemption::summary::{OrderSummary, RevokedSummary};
-use crate::exemption::{Document, StandingOrder, State, Summary, Target};
+use crate::exemption::{Document, OrderKind, StandingOrder, State, Summary, Target};
 
 impl Kept {
     /// The orders that stand, in the order of what they cover.
@@ -19,7 +17,7 @@ impl Kept {
     /// The orders that cover this version of an exemption.
     pub fn orders_of(&self, key: &Key) -> Vec<&StandingOrder> {
         let Some(entry) = self.entry(key) else { return Vec::new() };
-        self.orders().filter(|order| covers(order, key, entry)).collect()
+        self.orders().filter(|order| covers(&order.covers, key, entry)).collect()
     }
 
     /// A summary with the orders that cover the exemption.
@@ -34,17 +32,17 @@ impl Kept {
 
     /// The first order that covers a document, which is not loaded as long as that stands.
     pub(super) fn order_over(&self, document: &Document) -> Option<&StandingOrder> {
-        self.orders().find(|order| order.covers(document))
+        self.orders().find(|order| order.covers.covers(document))
     }
 
     /// Whether this order stands already, and the disk has it: one that it did not take may be given again.
     pub(super) fn stands(&self, target: &Target, order: &str) -> bool {
-        self.standing().get(&row(target, order)).is_some_and(|it| !it.unsaved)
+        self.standing().get(&row(OrderKind::Stay, target, order)).is_some_and(|it| !it.unsaved)
     }
 
     /// Whether this order stands here, on the disk or not.
     pub(super) fn has_order(&self, target: &Target, order: &str) -> bool {
-        self.standing().contains_key(&row(target, order))
+        self.standing().contains_key(&row(OrderKind::Stay, target, order))
     }
 
     /// Orders that stand here, which the disk refused to keep.
@@ -93,21 +91,16 @@ impl Kept {
 
     /// The stayed exemptions that pass again once this order is lifted: those that no other one covers.
     pub(super) fn held_by_alone(&self, order: &StandingOrder) -> Vec<Key> {
-        let is_stayed = |entry: &Entry| matches!(entry.record.status, Status::Stayed { .. });
         let alone = |key: &Key| self.orders_of(key).into_iter().all(|it| it == order);
-        let held = self.entries().filter(|(key, entry)| is_stayed(entry) && covers(order, key, entry));
+        let held =
+            self.entries().filter(|(key, entry)| entry.is_stayed() && covers(&order.covers, key, entry));
         held.map(|(key, _)| key.clone()).filter(alone).collect()
     }
 
     /// What is stayed of a target, each with the orders that hold it.
     #[must_use]
     pub fn still_held(&self, target: &Target) -> Vec<String> {
-        let is_stayed = |entry: &Entry| matches!(entry.record.status, Status::Stayed { .. });
-        let of_target = |key: &Key, entry: &Entry| match target {
-            Target::Id(id) => key.0 == *id,
-            _ => entry.document.as_ref().is_some_and(|document| target.covers(document)),
-        };
-        let held = self.entries().filter(|(key, entry)| is_stayed(entry) && of_target(key, entry));
+        let held = self.entries().filter(|(key, entry)| entry.is_stayed() && covers(target, key, entry));
         held.map(|(key, _)| {
             let orders: Vec<String> = self.orders_of(key).into_iter().map(ToString::to_string).collect();
             format!("{} ({})", key.0, orders.join(", "))
@@ -129,10 +122,9 @@ impl Kept {
     /// The ids of stayed exemptions by which data of the same pins may go to recipients of this one.
     #[must_use]
     pub fn stayed_beside(&self, document: &Document) -> Vec<String> {
-        let is_stayed = |entry: &Entry| matches!(entry.record.status, Status::Stayed { .. });
         let beside = self.entries().filter(|((id, _), entry)| {
             *id != document.id
-                && is_stayed(entry)
+                && entry.is_stayed()
                 && entry.document.as_deref().is_some_and(|stayed| overlap(stayed, document))
         });
         beside.map(|((id, _), _)| id.clone()).collect()

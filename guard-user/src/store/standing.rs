@@ -50,18 +50,18 @@ pub(super) fn read(row: &str, bytes: &[u8]) -> (StandingOrder, Option<Problem>) 
 pub(super) fn add_those_of_records(orders: &mut Orders, entries: &BTreeMap<Key, Entry>) {
     for (key, entry) in entries {
         let Status::Stayed { at, order, by } = &entry.record.status else { continue };
-        if !orders.values().any(|it| covers(&it.order, key, entry)) {
+        if !orders.values().any(|it| covers(&it.order.covers, key, entry)) {
             let order = StandingOrder::new(&Target::Id(key.0.clone()), order, (*at, *by));
             orders.insert(order.row(), Standing { order, unsaved: false });
         }
     }
 }
 
-/// Whether an order covers an exemption. Of one whose document can't be read nothing but its id is known; it is closed.
-pub(super) fn covers(order: &StandingOrder, (id, _): &Key, entry: &Entry) -> bool {
-    match (&order.covers, &entry.document) {
+/// Whether this means an exemption. Of one whose document can't be read nothing but its id is known; it is closed.
+pub(super) fn covers(target: &Target, (id, _): &Key, entry: &Entry) -> bool {
+    match (target, &entry.document) {
         (Target::Id(its), _) => its == id,
-        (_, Some(document)) => order.covers(document),
-        (covers, None) => *covers == Target::All,
+        (target, Some(document)) => target.covers(document),
+        (target, None) => *target == Target::All,
     }
 }
