@@ -56,7 +56,7 @@ pub(crate) fn policy(kind: Kind) -> Result<Policy> {
         Kind::Users => Some("users = [4242]\nsent_by = \"socket\"".to_owned()),
         Kind::Cgroups => Some(format!("cgroups = [\"{CGROUP}\"]\nsent_by = \"socket\"")),
         Kind::Volumes => Some(format!("volumes = [\"{VOLUME}\"]")),
-        Kind::Directions => Some("sources = [\"198.51.100.9\"]\ndirection = \"opened\"".to_owned()),
+        Kind::Directions => Some("sources = [\"198.51.100.9/32\"]\ndirection = \"opened\"".to_owned()),
         Kind::Permit | Kind::Record | Kind::Forbid => None,
     };
     if let Some(select) = by_sender {
