@@ -8,6 +8,7 @@ mod account;
 mod bypass;
 pub mod dimension;
 pub mod failsafe;
+mod high_water;
 mod nat64;
 mod ports;
 mod relay;
@@ -22,6 +23,7 @@ use crate::jurisdiction::{self, Jurisdiction};
 pub use account::*;
 pub use bypass::*;
 pub use failsafe::{FailsafeUse, MAX_BUDGET};
+pub use high_water::*;
 pub use nat64::*;
 pub use ports::*;
 pub use relay::*;
@@ -30,7 +32,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 14;
+pub const ABI_VERSION: u32 = 15;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

@@ -7,7 +7,7 @@ use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
     BYPASS_COUNTS, COPY_WORDS, Carrier, CarrierControl, Control, Count, DEVICE_WORDS, EVENT_LIMITS,
-    ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed, Loss, MAX_BYPASS_ALLOWED,
+    ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed, HighWater, Loss, MAX_BYPASS_ALLOWED,
     MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES,
     MAX_PINS, MAX_RELAYS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, MAX_WAYS, MAX_WRITERS,
     OutcomeKey, PERMITTED_COUNTS, PolicyTable, Relay, RelayKey, SocketFacts, TOTALS, UntaggedKey,
@@ -62,6 +62,10 @@ pub static FAILSAFE_USE: Array<FailsafeUse> = Array::pinned(MAX_FAILSAFES as u32
 /// kept here for a daemon that starts again.
 #[map(name = "HELD")]
 pub static HELD: Array<u64> = Array::pinned(MAX_EXEMPTIONS as u32, 0);
+
+/// The end of the audit trail as the disk had it last. No program reads it.
+#[map(name = "HIGH_WATER")]
+pub static HIGH_WATER: Array<HighWater> = Array::pinned(1, 0);
 
 /// All packets by hook, verdict and reason.
 #[map(name = "TOTALS")]

@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::{
-    self, CliError, audit, check, detach, events, exemption, explain, geo, groups, instrument, refused,
-    reload, run, status,
+    self, CliError, approval, audit, check, detach, events, exemption, explain, geo, groups, instrument,
+    refused, reload, run, status,
 };
 use guard_user::exit::Exit;
 
@@ -41,6 +41,7 @@ fn execute(command: &Command) -> Result<Exit> {
         Command::Events(args) => events::run(args, &mut out, &mut io::stderr())?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,
         Command::Instrument(args) => instrument::run(args, &mut out)?,
+        Command::Approval(args) => approval::run(args, &mut out)?,
         Command::Audit(args) => audit::run(args, &mut out)?,
         Command::Report(args) => guard_user::cli::report::run(args, &mut out)?,
         Command::Explain(args) => explain::run(args, &mut out)?,

@@ -395,6 +395,7 @@ fn all_bad_input(running: &Running) {
             name: "sent.toml".to_owned(),
             signatures: Vec::new(),
             dry_run: false,
+            refused: false,
         };
         let refusal = ask(&bed.socket(), &request).unwrap_err();
         assert!(matches!(refusal, ClientError::Refused { kind: ErrorKind::BadInput, .. }), "{refusal}");

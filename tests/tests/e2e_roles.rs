@@ -19,6 +19,8 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// What stands in every text of the confidential exemption, and nowhere else.
+/// The fingerprint of a key that approved nothing.
+const KEY: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 const SECRET: &str = "zqxjk";
 
 /// Somebody with one right, or none.
@@ -132,6 +134,7 @@ fn each_group_may_do_its_part_and_refusals_are_kept() {
             Right::Exemptions,
             "instrument-invalidate",
         ),
+        (vec!["approval", "revoke", KEY, "--why", "x", dry], Right::Exemptions, "approval-revoke"),
         (vec!["reload"], Right::Policy, "reload"),
     ];
     for user in running.users.clone() {

@@ -5,6 +5,7 @@
 use base64ct::{Base64, Encoding};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use ssh_key::HashAlg;
 use ssh_key::public::KeyData;
 
 use super::pattern::PatternList;
@@ -113,6 +114,12 @@ impl AllowedSigners {
     #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    /// The fingerprints of the keys that speak for somebody, whatever they may sign and when.
+    pub fn of_identity(&self, identity: &str) -> impl Iterator<Item = String> {
+        let lines = self.lines.iter().filter(move |line| line.principals.matches(identity));
+        lines.map(|line| line.key.fingerprint(HashAlg::Sha256).to_string())
     }
 
     /// The lines that have the key.

@@ -44,6 +44,8 @@ kinds! {
     Refusal = "refusal";
     /// A signature was verified and counts; the detail has the key's fingerprint and the role.
     Approval = "approval";
+    /// The keys that may approve, as the file of allowed signers has them from now on: the detail has each as identity and fingerprint. Recorded at a start and where they change.
+    Signers = "signers";
     /// An exemption was stayed by an order; its live flows are cut. Where the order covers nothing that is open, the detail has what it `covers` in the place of a version.
     Stay = "stay";
     /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that.
@@ -52,12 +54,16 @@ kinds! {
     Revoke = "revoke";
     /// A legal instrument fell, and with it this exemption; the detail names the instrument.
     Invalidate = "invalidate";
+    /// A key was revoked, and with it this exemption, which it had approved; the detail has the key's fingerprint. Where it had approved nothing that is open, the subject is the fingerprint.
+    RevokeKey = "revoke-key";
     /// An exemption's time is over.
     Expire = "expire";
     /// An exemption's bytes are used up.
     Exhaust = "exhaust";
     /// A newer version took an exemption's place.
     Supersede = "supersede";
+    /// An older store was put back, or another one: what it had open is revoked. The detail has the sequence number of the last record that it has (`has`) and of the one that it had before (`had`).
+    OlderStore = "older-store";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.

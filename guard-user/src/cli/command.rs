@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    audit, check, detach, events, exemption, explain, geo, groups, instrument, reload, report, run, status,
+    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, reload, report, run,
+    status,
 };
 
 /// Keeps region-pinned data in its region.
@@ -42,6 +43,8 @@ pub enum Command {
     Exemption(exemption::Args),
     /// Close every exemption that rests on a legal instrument
     Instrument(instrument::Args),
+    /// Revoke a signer's key, and close all that it approved
+    Approval(approval::Args),
     /// Show, verify and export the audit trail
     Audit(audit::Args),
     /// Write the record of transfers, on what ground, and of refusals

@@ -4,6 +4,7 @@
 //! is given and says how it ended as an [`Exit`](crate::exit::Exit). An error that has no exit code of its own
 //! ([`CliError`]) ends with [`Exit::Failed`](crate::exit::Exit::Failed).
 
+pub mod approval;
 pub mod audit;
 pub mod check;
 pub mod command;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Cli, Command};
-use super::{CliError, audit, exemption, exit_of, geo, instrument};
+use super::{CliError, approval, audit, exemption, exit_of, geo, instrument};
 use crate::control::client::ClientError;
 use crate::report::Format;
 
@@ -20,6 +20,10 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Instrument(args) => match &args.command {
             instrument::Command::List { json, .. } => *json,
             instrument::Command::Restore(change) | instrument::Command::Invalidate(change) => change.how.json,
+        },
+        Command::Approval(args) => match &args.command {
+            approval::Command::List { json, .. } => *json,
+            approval::Command::Revoke { how, .. } => how.json,
         },
         Command::Audit(args) => match &args.command {
             audit::Command::Show { json, .. } | audit::Command::Verify { json, .. } => *json,
@@ -82,6 +86,8 @@ mod tests {
         &["instrument", "list"],
         &["instrument", "restore", "n", "--why", "w"],
         &["instrument", "invalidate", "n", "--why", "w"],
+        &["approval", "list"],
+        &["approval", "revoke", "k", "--why", "w"],
         &["audit", "show"],
         &["audit", "verify"],
         &["exemption", "new", "f"],

@@ -61,9 +61,15 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
                 everything: unix_groups(&raw.control_groups.everything, "control.groups.everything", sink),
             },
         },
-        state: State {
-            directory: path(&raw.state_directory, "state.directory", DEFAULT_STATE, sink),
-            pin_path: path(&raw.pin_path, "state.pin_path", DEFAULT_PIN_PATH, sink),
+        state: {
+            let directory = path(&raw.state_directory, "state.directory", DEFAULT_STATE, sink);
+            // Beside it where none is named: it is not in what a restored state directory brings back.
+            let beside = format!("{}-mark", directory.display());
+            State {
+                mark_directory: path(&raw.mark_directory, "state.mark_directory", &beside, sink),
+                directory,
+                pin_path: path(&raw.pin_path, "state.pin_path", DEFAULT_PIN_PATH, sink),
+            }
         },
         log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
         bypass: check_bypass(raw, sink),

@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 59] = [
+pub static KEYS: [Key; 60] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -120,6 +120,14 @@ pub static KEYS: [Key; 59] = [
         need: Need::Default(r#""/var/lib/borderguard""#),
         example: r#""/var/lib/borderguard""#,
         meaning: "The folder that exemptions are kept in, as an absolute path.",
+    },
+    Key {
+        section: "state",
+        name: "mark_directory",
+        kind: Kind::Text,
+        need: Need::Optional("`state.directory` with `-mark` behind it"),
+        example: r#""/var/lib/borderguard-mark""#,
+        meaning: "The folder for the mark of how far the store had come, by which an older one that is put back is seen, as an absolute path. Not on what a backup of `state.directory` restores.",
     },
     Key {
         section: "state",

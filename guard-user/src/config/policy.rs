@@ -150,6 +150,8 @@ pub struct ControlGroups {
 pub struct State {
     /// The folder that exemptions are kept in, an absolute path.
     pub directory: PathBuf,
+    /// The folder for the mark of how far the store had come, an absolute path.
+    pub mark_directory: PathBuf,
     /// The folder for pinned links and maps, an absolute path on a bpffs.
     pub pin_path: PathBuf,
 }

@@ -152,9 +152,8 @@ impl Exchange {
         let stream = self.stream.get_mut();
         stream.set_write_timeout(Some(TRANSFER_TIMEOUT))?;
         stream.set_read_timeout(self.waits)?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        match stream.write_all(&line) {
+        let line = request.to_line()?;
+        match stream.write_all(line.as_bytes()) {
             // The daemon may refuse before it has read all; its answer says why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,

@@ -12,9 +12,10 @@ use tokio::time::{timeout, timeout_at};
 use tracing::warn;
 
 use super::access::Peer;
+use super::line::parse_request;
 use super::message::{Command, Message};
 use super::places::{Kind, Place};
-use super::protocol::{ErrorKind, Request, Response, parse_request};
+use super::protocol::{ErrorKind, Request, Response};
 use super::refusals::{Refusal, Step};
 use super::right::{Right, needed};
 use super::shared::Shared;

@@ -3,7 +3,8 @@
 //! A Unix stream socket at `control.socket`. The client sends one [`Request`](protocol::Request) as a JSON
 //! object on one line, of at most [`MAX_REQUEST_BYTES`] bytes; the daemon answers with one or more
 //! [`Response`](protocol::Response) objects, a line each, and closes the connection. So the whole exchange
-//! can be typed by hand:
+//! can be typed by hand; what changes something has the version of the requests too, `"api":1`
+//! ([`line::API`]):
 //!
 //! ```text
 //! $ echo '{"request":"status"}' | socat - UNIX-CONNECT:/run/borderguard/control.sock
@@ -27,6 +28,7 @@
 pub mod access;
 pub mod client;
 mod connection;
+pub mod line;
 mod message;
 pub mod peer;
 mod places;

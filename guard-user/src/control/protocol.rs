@@ -9,6 +9,9 @@ use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::OrderSummary;
 use crate::report::Report;
 
+/// The code of a document in which the daemon finds no error, and its client did.
+pub const REFUSED_BY_CLIENT: &str = "refused-by-client";
+
 /// What a client asks of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
@@ -43,6 +46,9 @@ pub enum Request {
         /// Only say what it would come to.
         #[serde(default)]
         dry_run: bool,
+        /// The client has found it at fault: only record that it is refused.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        refused: bool,
     },
     /// Which exemptions there are.
     ExemptionList {},
@@ -101,6 +107,17 @@ pub enum Request {
     InstrumentInvalidate {
         /// The instrument's name in the documents.
         name: String,
+        /// Why, for the record.
+        #[serde(default)]
+        why: String,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Let a key approve nothing any more, and end every exemption that it approved.
+    ApprovalRevoke {
+        /// The key's fingerprint, `SHA256:` and Base64.
+        key: String,
         /// Why, for the record.
         #[serde(default)]
         why: String,
@@ -312,27 +329,13 @@ impl Response {
     }
 }
 
-/// Reads a request.
-///
-/// # Errors
-/// What is wrong with it, as the response to send.
-pub fn parse_request(line: &[u8]) -> Result<Request, Response> {
-    serde_json::from_slice(line).map_err(|error| {
-        Response::error(
-            ErrorKind::BadRequest,
-            format!(
-                "the request can't be read: {error}; it is one JSON object such as {{\"request\":\"status\"}}"
-            ),
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::control::line::{API, parse_request};
 
     #[test]
     fn requests_look_as_documented() {
@@ -355,6 +358,7 @@ mod tests {
                     name: "b".into(),
                     signatures: Vec::new(),
                     dry_run: false,
+                    refused: false,
                 },
             ),
             (
@@ -365,6 +369,7 @@ mod tests {
                     name: "b".into(),
                     signatures: vec![SignatureText { name: "c".into(), text: "d".into() }],
                     dry_run: true,
+                    refused: false,
                 },
             ),
             (json!({"request": "exemption-list"}), Request::ExemptionList {}),
@@ -400,6 +405,10 @@ mod tests {
                 json!({"request": "instrument-invalidate", "name": "x", "why": "y"}),
                 Request::InstrumentInvalidate { name: "x".into(), why: "y".into(), dry_run: false },
             ),
+            (
+                json!({"request": "approval-revoke", "key": "x", "why": "y"}),
+                Request::ApprovalRevoke { key: "x".into(), why: "y".into(), dry_run: false },
+            ),
             (json!({"request": "audit", "from": 7}), Request::Audit { from: 7 }),
             (json!({"request": "audit-checkpoint"}), Request::AuditCheckpoint {}),
             (
@@ -408,9 +417,11 @@ mod tests {
             ),
         ];
         for (text, request) in cases {
+            let mut text = text;
+            text["api"] = API.into();
             assert_eq!(parse_request(text.to_string().as_bytes()).unwrap(), request);
-            let written = serde_json::to_vec(&request).unwrap();
-            assert_eq!(parse_request(&written).unwrap(), request);
+            let written = request.to_line().unwrap();
+            assert_eq!(parse_request(written.as_bytes()).unwrap(), request);
         }
     }
 
@@ -450,9 +461,9 @@ mod tests {
         #[test]
         fn documents_come_through_whole(document in any::<String>(), name in any::<String>()) {
             let signatures = vec![SignatureText { name: name.clone(), text: document.clone() }];
-            let request = Request::ExemptionLoad { document, name, signatures, dry_run: false };
-            let line = serde_json::to_string(&request).unwrap();
-            prop_assert!(!line.contains('\n'));
+            let request = Request::ExemptionLoad { document, name, signatures, dry_run: false, refused: false };
+            let line = request.to_line().unwrap();
+            prop_assert_eq!(line.matches('\n').count(), 1);
             prop_assert_eq!(parse_request(line.as_bytes()).unwrap(), request);
         }
     }

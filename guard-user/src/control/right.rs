@@ -72,6 +72,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::ExemptionResume { .. } => ("exemption-resume", Right::Exemptions),
         Request::ExemptionRevoke { .. } => ("exemption-revoke", Right::Exemptions),
         Request::InstrumentInvalidate { .. } => ("instrument-invalidate", Right::Exemptions),
+        Request::ApprovalRevoke { .. } => ("approval-revoke", Right::Exemptions),
         Request::Reload {} => ("reload", Right::Policy),
         Request::GeoAccept {} => ("geo-accept", Right::Policy),
     }
@@ -144,6 +145,7 @@ mod tests {
                 name: String::new(),
                 signatures: Vec::new(),
                 dry_run: false,
+                refused: false,
             },
             Request::ExemptionStay {
                 target: Target::All,
@@ -154,6 +156,7 @@ mod tests {
             Request::ExemptionResume { target: Target::All, order: None, why: String::new(), dry_run: false },
             Request::ExemptionRevoke { id: String::new(), why: String::new(), dry_run: false },
             Request::InstrumentInvalidate { name: String::new(), why: String::new(), dry_run: false },
+            Request::ApprovalRevoke { key: String::new(), why: String::new(), dry_run: false },
             Request::Reload {},
             Request::GeoAccept {},
         ]
@@ -190,6 +193,7 @@ mod tests {
             "exemption-resume",
             "exemption-revoke",
             "instrument-invalidate",
+            "approval-revoke",
         ];
         const POLICY: &[&str] = &["reload", "geo-accept"];
         let may = |right| match right {

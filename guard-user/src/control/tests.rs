@@ -297,6 +297,7 @@ fn a_source_of_names_that_hangs_holds_up_no_request() {
         name: String::new(),
         signatures: Vec::new(),
         dry_run: false,
+        refused: false,
     };
     let refused = ask(&served.socket, &load).unwrap_err().to_string();
     assert!(refused.contains("nothing was loaded") && refused.contains("no server"), "{refused}");

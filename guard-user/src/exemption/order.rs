@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::document::Document;
+use super::record::ApprovedBy;
 use super::summary::OrderSummary;
 use crate::text::look_alike;
 
@@ -24,16 +25,22 @@ pub enum Target {
     Pin(String),
     /// Every one with a recipient of this name that is not closed. Of orders alone.
     Recipient(String),
+    /// Every one that has a signature of the key of this fingerprint and is not closed. Of orders alone.
+    Key(String),
     /// Every one that is not closed. Of orders alone.
     All,
 }
 
 impl Target {
-    /// The name of the exemption, instrument, pin or recipient; empty for all.
+    /// The name of the exemption, instrument, pin or recipient, or the key's fingerprint; empty for all.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Id(name) | Self::Instrument(name) | Self::Pin(name) | Self::Recipient(name) => name,
+            Self::Id(name)
+            | Self::Instrument(name)
+            | Self::Pin(name)
+            | Self::Recipient(name)
+            | Self::Key(name) => name,
             Self::All => "",
         }
     }
@@ -46,18 +53,21 @@ impl Target {
             Self::Instrument(_) => "instrument",
             Self::Pin(_) => "pin",
             Self::Recipient(_) => "recipient",
+            Self::Key(_) => "key",
             Self::All => "all",
         }
     }
 
-    /// Whether it means this exemption. Names of instruments and recipients are free text: those that look alike are one.
+    /// Whether it means an exemption of this document and these approvals. Names of instruments and recipients are free
+    /// text: those that look alike are one.
     #[must_use]
-    pub fn covers(&self, document: &Document) -> bool {
+    pub fn covers(&self, document: &Document, approvals: &[ApprovedBy]) -> bool {
         match self {
             Self::Id(id) => *id == document.id,
             Self::Instrument(name) => look_alike(name, &document.instrument.name),
             Self::Pin(name) => document.pins.contains(name),
             Self::Recipient(name) => document.recipients.iter().any(|it| look_alike(name, &it.name)),
+            Self::Key(fingerprint) => approvals.iter().any(|it| it.fingerprint == *fingerprint),
             Self::All => true,
         }
     }
@@ -81,6 +91,8 @@ pub enum OrderKind {
     Stay,
     /// The instrument that it covers has fallen.
     Fallen,
+    /// The key that it covers approves nothing any more. It is never lifted.
+    RevokedKey,
 }
 
 impl OrderKind {
@@ -90,6 +102,7 @@ impl OrderKind {
         match self {
             Self::Stay => "stay",
             Self::Fallen => "fallen",
+            Self::RevokedKey => "revoked-key",
         }
     }
 }
@@ -102,7 +115,7 @@ pub struct StandingOrder {
     pub(crate) format: u32,
     /// What it covers.
     pub covers: Target,
-    /// Its reference, as it was given; of a fallen instrument why it fell.
+    /// Its reference, as it was given; of a fallen instrument or a revoked key why that is.
     pub order: String,
     /// What it came of.
     #[serde(default)]
@@ -123,6 +136,11 @@ impl StandingOrder {
     pub(crate) fn fallen(instrument: &str, why: &str, given: (Timestamp, u32)) -> Self {
         let covers = Target::Instrument(instrument.to_owned());
         Self { kind: OrderKind::Fallen, ..Self::new(&covers, why, given) }
+    }
+
+    /// That a key approves nothing any more.
+    pub(crate) fn revoked_key(fingerprint: &str, why: &str, given: (Timestamp, u32)) -> Self {
+        Self { kind: OrderKind::RevokedKey, ..Self::new(&Target::Key(fingerprint.to_owned()), why, given) }
     }
 
     /// As lists show it.
@@ -151,6 +169,7 @@ impl fmt::Display for StandingOrder {
         match self.kind {
             OrderKind::Stay => write!(f, "\"{order}\" on {}", self.covers),
             OrderKind::Fallen => write!(f, "{} has fallen: \"{order}\"", self.covers),
+            OrderKind::RevokedKey => write!(f, "{} is revoked: \"{order}\"", self.covers),
         }
     }
 }

@@ -152,12 +152,21 @@ codes! {
     AuditGap = "audit-gap",
         "The audit trail lacks a record that could not be kept.",
         "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one. The problem stays until the daemon is restarted.";
+    StoreOlder = "store-older",
+        "An older store was put back, or another one, since the daemon ended: it lacks records that the mark of it has. What was open in it is revoked.",
+        "See the message, and docs/audit.md. Load what is still needed as higher versions, approved anew. The audit trail has it (`older-store`); the problem stays until the next start.";
+    MarkUnwritable = "mark-unwritable",
+        "How far the store has come can't be kept or read apart from it: an older store that is put back may not be seen.",
+        "See the message: make room, or mend the rights of `state.mark_directory`. It is tried again every few seconds. A file that can't be read is written anew with the next change.";
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config requires none.",
         "Write `[approval]` with rules in the place of `approval = \"none\"`. See docs/approvals.md. What was loaded without is told as `approvals-missing` from then on.";
     ApprovalsMissing = "approvals-missing",
-        "An exemption is open that nobody approved: it was loaded while the config required no approval.",
-        "Revoke it, and load a new version that has the approvals.";
+        "An exemption is open that would not be by the config and the allowed signers of now: nobody approved it while the config required no approval, or a rule asks for more, or a signer or a key that approved it is gone.",
+        "Revoke it, and load a new version that has the approvals; `borderguard approval revoke` closes all that a key approved. Where a key is gone by mistake, give it back.";
+    SignersUnreadable = "signers-unreadable",
+        "The file of allowed signers can't be used: no exemption can be loaded, and whether keys that approved what is open are gone is not known.",
+        "See the message. What is open stays so, and can be stayed and revoked.";
     ExemptionWithoutPin = "exemption-without-pin",
         "An exemption is active and names a pin that the config does not have. No packet of such a pin passes by it.",
         "Give the pin its name back and reload, or revoke the exemption and load one for the pin's new name.";

@@ -61,6 +61,8 @@ maps! {
     failsafe_use = "FAILSAFE_USE";
     /// Slots that an order closes which the disk has not taken.
     held = "HELD";
+    /// How far the audit trail had come.
+    high_water = "HIGH_WATER";
     /// All packets by hook, verdict and reason.
     totals = "TOTALS";
     /// Permitted egress by pin and jurisdiction.

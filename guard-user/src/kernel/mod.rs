@@ -27,6 +27,7 @@ mod filter;
 mod folder;
 mod grace;
 mod held;
+mod high_water;
 mod hooks;
 mod interface;
 mod kept_maps;

@@ -2,8 +2,8 @@
 
 use guard_common::abi::{
     Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed,
-    OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts, UntaggedKey, UntaggedRecord, WayKey,
-    WriterKey,
+    HighWater, OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts, UntaggedKey,
+    UntaggedRecord, WayKey, WriterKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Addr;
@@ -50,6 +50,7 @@ plain!(
     UntaggedKey,
     UntaggedRecord,
     Handed,
+    HighWater,
     Relay,
     RelayKey,
     WayKey,

@@ -98,11 +98,17 @@ impl Kept {
                 return Err(StoreError::State { id: document.id.clone(), refused }.into());
             }
         }
-        if let Some(order) = self.order_over(&document) {
-            let order = order.to_string();
-            return Err(StoreError::HeldByOrder { id: document.id, order }.into());
+        let held = |approvals: &[ApprovedBy]| {
+            let order = self.order_over(&document, approvals)?.to_string();
+            Some(StoreError::HeldByOrder { id: document.id.clone(), order })
+        };
+        if let Some(error) = held(&[]) {
+            return Err(error.into());
         }
         let approvals = (submission.approve)(&document)?;
+        if let Some(error) = held(&approvals) {
+            return Err(error.into());
+        }
         let slots = self.free_slots(groups(&document).len())?;
         Ok(Admission {
             versions: self.states(&document.id),
@@ -179,7 +185,7 @@ impl Store {
             return Err(StoreError::Outdated { id: key.0 });
         }
         // It may have come since.
-        if let Some(order) = self.kept.order_over(document) {
+        if let Some(order) = self.kept.order_over(document, approvals) {
             return Err(StoreError::HeldByOrder { id: key.0, order: order.to_string() });
         }
         let granted = document.quota_bytes.map_or(u64::MAX, quota::slice);

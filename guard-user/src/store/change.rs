@@ -1,5 +1,6 @@
 //! What becomes of exemptions: stays, resumptions, and ends.
 
+use base64ct::{Base64Unpadded, Encoding};
 use jiff::Timestamp;
 use serde_json::{Map, json};
 
@@ -41,6 +42,11 @@ pub enum Change {
         /// Why.
         why: String,
     },
+    /// A key that approved it approves nothing any more: it is closed for good.
+    RevokeKey {
+        /// Why.
+        why: String,
+    },
 }
 
 impl Change {
@@ -58,6 +64,7 @@ impl Change {
             Self::Resume { .. } => Event::Resume,
             Self::Revoke { .. } => Event::Revoke,
             Self::Invalidate { .. } => Event::Invalidate,
+            Self::RevokeKey { .. } => Event::Revoke,
         }
     }
 
@@ -67,13 +74,16 @@ impl Change {
             Self::Resume { .. } => Kind::Resume,
             Self::Revoke { .. } => Kind::Revoke,
             Self::Invalidate { .. } => Kind::Invalidate,
+            Self::RevokeKey { .. } => Kind::RevokeKey,
         }
     }
 
     /// Whether the exemption is what this makes of it already, and the disk did not take that.
     fn is_repeated_for(&self, entry: &Entry) -> bool {
         let wanted = match self {
-            Self::Revoke { .. } | Self::Invalidate { .. } => entry.record.is_closed(),
+            Self::Revoke { .. } | Self::Invalidate { .. } | Self::RevokeKey { .. } => {
+                entry.record.is_closed()
+            }
             Self::Stay { .. } | Self::Resume { .. } => false,
         };
         wanted && entry.unsaved
@@ -87,6 +97,7 @@ impl Change {
             Self::Resume { .. } => "exemption-resume",
             Self::Revoke { .. } => "exemption-revoke",
             Self::Invalidate { .. } => "instrument-invalidate",
+            Self::RevokeKey { .. } => "approval-revoke",
         }
     }
 
@@ -95,7 +106,10 @@ impl Change {
     pub fn why(&self) -> &str {
         match self {
             Self::Stay { order } => order,
-            Self::Resume { why, .. } | Self::Revoke { why } | Self::Invalidate { why } => why,
+            Self::Resume { why, .. }
+            | Self::Revoke { why }
+            | Self::Invalidate { why }
+            | Self::RevokeKey { why } => why,
         }
     }
 }
@@ -117,6 +131,7 @@ impl Kept {
             Change::Stay { order } => self.stayed_by(target, order)?,
             Change::Resume { order, .. } => self.held_by_alone(self.order_to_lift(target, order.as_deref())?),
             Change::Revoke { .. } | Change::Invalidate { .. } => self.closed_by(target)?,
+            Change::RevokeKey { why } => self.approved_by(target, why)?,
         };
         for key in &keys {
             if let Some(entry) = self.entry(key) {
@@ -159,6 +174,19 @@ impl Kept {
             return Err(StoreError::NoSuchInstrument { near: self.near(&name), name });
         }
         Ok(found)
+    }
+
+    /// What the revocation of a key closes for good: nothing, where it has approved nothing that is open.
+    fn approved_by(&self, target: &Target, why: &str) -> Result<Vec<Key>, StoreError> {
+        if !is_fingerprint(target.name()) {
+            return Err(StoreError::BadFingerprint { given: target.name().to_owned() });
+        }
+        if self.has_revoked_key(target.name()) {
+            return Err(StoreError::OrderStands { target: target.clone(), order: why.to_owned() });
+        }
+        let approved =
+            self.entries().filter(|(key, entry)| entry.can_be_closed() && covers(target, key, entry));
+        Ok(approved.map(|(key, _)| key.clone()).collect())
     }
 
     fn allowed(
@@ -279,6 +307,7 @@ impl Store {
                 Target::Instrument(name) => Some(StandingOrder::fallen(name, why, (now, who.uid))),
                 _ => None,
             },
+            Change::RevokeKey { why } => Some(StandingOrder::revoked_key(target.name(), why, (now, who.uid))),
             _ => None,
         };
         let kept = self.commit(&records, lines.clone(), |batch| {
@@ -347,7 +376,7 @@ impl Kept {
         // Whoever reads the trail may not be meant to know of it: what is loaded later may be confidential. Pins stand in
         // the config, and ids in every list.
         let subject = match target {
-            Target::Id(name) | Target::Pin(name) => name.clone(),
+            Target::Id(name) | Target::Pin(name) | Target::Key(name) => name.clone(),
             Target::Instrument(name) | Target::Recipient(name) if !self.is_public(target) => {
                 sha256(name.as_bytes())
             }
@@ -376,10 +405,19 @@ impl Kept {
     /// Whether everybody who may look may read of this: exemptions were loaded that are covered, none of them confidential.
     #[must_use]
     pub fn is_public(&self, target: &Target) -> bool {
-        let documents = || self.entries().filter_map(|(_, entry)| entry.document.as_deref());
-        let mut covered = documents().filter(|document| target.covers(document)).peekable();
+        let covered = self.entries().filter_map(|(_, entry)| {
+            let document = entry.document.as_deref()?;
+            target.covers(document, &entry.record.approvals).then_some(document)
+        });
+        let mut covered = covered.peekable();
         covered.peek().is_some() && covered.all(|document| !document.confidential)
     }
+}
+
+/// Whether this is written as `ssh-keygen -l` writes a key's fingerprint: SHA-256 in Base64 without padding.
+fn is_fingerprint(text: &str) -> bool {
+    text.strip_prefix("SHA256:")
+        .is_some_and(|hash| Base64Unpadded::decode_vec(hash).is_ok_and(|it| it.len() == 32))
 }
 
 /// The record after a change that is allowed, in these places where it is open again.
@@ -392,12 +430,12 @@ fn changed(entry: &Entry, change: &Change, slots: Vec<u16>, (at, by): (Timestamp
             Record { status: Status::Stayed { at, order: order.clone(), by }, ..record }
         }
         // It was revoked before; the reason is added to those that were given.
-        Change::Revoke { .. } | Change::Invalidate { .. }
+        Change::Revoke { .. } | Change::Invalidate { .. } | Change::RevokeKey { .. }
             if matches!(record.status, Status::Revoked { .. }) =>
         {
             record
         }
-        Change::Revoke { why } | Change::Invalidate { why } => {
+        Change::Revoke { why } | Change::Invalidate { why } | Change::RevokeKey { why } => {
             Record { status: Status::Revoked { at, why: why.clone(), by }, ..record }
         }
         Change::Resume { .. } => {

@@ -144,6 +144,12 @@ pub enum StoreError {
     /// A reason that says nothing, or too much.
     #[error("a reason, or an order's reference, of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
     BadReason,
+    /// What was given for a key is no fingerprint.
+    #[error("\"{}\" is no fingerprint of a key: `exemption show` and `ssh-keygen -lf KEY.pub` write one, SHA256:...", given.escape_debug())]
+    BadFingerprint {
+        /// What was given.
+        given: String,
+    },
     /// A reason with a character that its readers would not see, or not alike.
     #[error("the reason or the order's reference {0}: write it without")]
     UnseenInReason(Unseen),
@@ -195,6 +201,7 @@ impl StoreError {
             Self::Outdated { .. } => Some("outdated"),
             Self::NotResumable { .. } => Some("not-resumable"),
             Self::BadReason => Some("bad-reason"),
+            Self::BadFingerprint { .. } => Some("bad-fingerprint"),
             Self::UnseenInReason(_) => Some("unseen-in-reason"),
             Self::NoSlot { .. } => Some("no-room"),
             Self::Held { .. } | Self::Disk { .. } | Self::Misplaced { .. } | Self::Damaged { .. } => None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::disk::{Disk, FILE};
 use super::doubt::Doubt;
 use super::kept::{BySlot, Inner, Kept};
+use super::marks::Marks;
 use super::read::{Found, Reader};
 use super::{Problem, StoreError, slots};
 use crate::audit::Record;
@@ -24,6 +25,8 @@ pub struct Store {
     pub(super) unrecorded: Vec<Record>,
     /// The transaction that failed last, until it is known what became of it.
     pub(super) doubt: Option<Doubt>,
+    /// Where it is kept how far this store had come.
+    pub(super) marks: Marks,
 }
 
 impl Store {
@@ -52,7 +55,7 @@ impl Store {
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
         };
-        let Found { entries, orders, unreadable, problems } = found;
+        let Found { entries, orders, unreadable, lost, problems } = found;
         let unclean = slots::unclean(&entries, &unreadable);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
         let kept = Inner {
@@ -62,6 +65,7 @@ impl Store {
             entries,
             orders,
             unreadable,
+            lost,
             unclean,
             problems,
             by_slot: BySlot::default(),
@@ -73,6 +77,7 @@ impl Store {
             last_line,
             unrecorded: Vec::new(),
             doubt: None,
+            marks: Marks::default(),
         })
     }
 
@@ -102,13 +107,22 @@ impl Store {
             entries: BTreeMap::new(),
             orders: BTreeMap::new(),
             unreadable: BTreeSet::new(),
+            lost: BTreeMap::new(),
             // The kernel's counts are of exemptions that are not known now.
             unclean: slots::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],
             by_slot: BySlot::default(),
         };
         let kept = Kept::new(kept);
-        Self { path, disk: None, kept, last_line: None, unrecorded: Vec::new(), doubt: None }
+        Self {
+            path,
+            disk: None,
+            kept,
+            last_line: None,
+            unrecorded: Vec::new(),
+            doubt: None,
+            marks: Marks::default(),
+        }
     }
 
     /// The exemptions as the disk has them now.

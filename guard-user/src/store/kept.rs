@@ -10,7 +10,7 @@ use super::entry::Entry;
 use super::instruments::{Near, is_nearly};
 use super::slots::every_slot;
 use super::standing::Orders;
-use super::{Key, Problem, StoreError};
+use super::{Key, Problem, StoreError, Target};
 use crate::audit::Kind;
 use crate::compile::KernelExemption;
 use crate::exemption::record::{Record, Use};
@@ -39,6 +39,8 @@ pub(super) struct Inner {
     pub(super) orders: Orders,
     /// Versions whose record can't be read: they are not loaded again.
     pub(super) unreadable: BTreeSet<Key>,
+    /// The highest version of an id that was loaded once and is not here.
+    pub(super) lost: BTreeMap<String, u32>,
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
     pub(super) unclean: BTreeSet<u16>,
     pub(super) problems: Vec<Problem>,
@@ -78,6 +80,14 @@ impl Kept {
 
     pub(super) fn standing(&self) -> &Orders {
         &self.0.orders
+    }
+
+    pub(super) fn lost(&self) -> &BTreeMap<String, u32> {
+        &self.0.lost
+    }
+
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = &Key> {
+        self.0.unreadable.iter()
     }
 
     /// Whether the database could be read when it was opened. Without it nothing is open, and nothing is taken.
@@ -140,6 +150,19 @@ impl Kept {
     /// The document behind the slot of an event or a flow.
     #[must_use]
     pub fn by_slot(&self, slot: u16) -> Option<&Document> {
+        self.entry_by_slot(slot)?.document.as_deref()
+    }
+
+    /// Whether a target means the exemption in this slot.
+    #[must_use]
+    pub fn is_meant_in(&self, slot: u16, target: &Target) -> bool {
+        let means = |entry: &Entry| {
+            entry.document.as_deref().is_some_and(|it| target.covers(it, &entry.record.approvals))
+        };
+        self.entry_by_slot(slot).is_some_and(means)
+    }
+
+    fn entry_by_slot(&self, slot: u16) -> Option<&Entry> {
         let all = self.0.by_slot.0.get_or_init(|| {
             let mut all = BTreeMap::new();
             for entry in self.0.entries.values() {
@@ -149,7 +172,7 @@ impl Kept {
             }
             all
         });
-        all.get(&slot)?.document.as_deref()
+        all.get(&slot).map(AsRef::as_ref)
     }
 
     /// What became of an exemption.
@@ -203,8 +226,9 @@ impl Kept {
             (*version, standing)
         });
         let unreadable = self.0.unreadable.iter().filter(|(its_id, _)| its_id == id);
+        let gone = unreadable.map(|(_, version)| *version).chain(self.0.lost.get(id).copied());
         let all: Vec<(u32, Standing)> =
-            loaded.chain(unreadable.map(|(_, version)| (*version, Standing::Closed))).collect();
+            loaded.chain(gone.map(|version| (version, Standing::Closed))).collect();
         let &(version, last) = all.iter().max_by_key(|(version, _)| *version)?;
         let is_open = all.iter().any(|(_, standing)| *standing == Standing::Open);
         Some(Earlier { version, standing: if is_open { Standing::Open } else { last } })
@@ -230,11 +254,10 @@ impl Kept {
         lacking.collect()
     }
 
-    /// The active exemptions that nobody approved, by id: they were loaded while no approvals were asked for.
-    pub fn without_approvals(&self) -> impl Iterator<Item = &str> {
-        let active =
-            self.entries().filter(|(_, entry)| entry.is_active() && entry.record.approvals.is_empty());
-        active.filter_map(|(_, entry)| entry.document.as_deref().map(|document| document.id.as_str()))
+    /// The active exemptions, with what became of them.
+    pub fn open(&self) -> impl Iterator<Item = (&Document, &Record)> {
+        let active = self.entries().filter(|(_, entry)| entry.is_active());
+        active.filter_map(|(_, entry)| Some((entry.document.as_deref()?, &entry.record)))
     }
 
     /// What [`Store::close_what_is_over`](super::Store::close_what_is_over) would close.

@@ -2,9 +2,10 @@
 //! exemptions meanwhile: one that is covered by several passes again when the last of them is lifted, and nothing that a
 //! standing order covers is loaded.
 
-use super::standing::covers;
+use super::standing::{Standing, covers};
 use super::{Kept, Key, StoreError};
 use crate::exemption::order::row;
+use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::{OrderSummary, RevokedSummary};
 use crate::exemption::{Document, OrderKind, StandingOrder, State, Summary, Target};
 
@@ -30,9 +31,17 @@ impl Kept {
         Summary { stayed: stayed.or(summary.stayed), orders, ..summary }
     }
 
-    /// The first order that covers a document, which is not loaded as long as that stands.
-    pub(super) fn order_over(&self, document: &Document) -> Option<&StandingOrder> {
-        self.orders().find(|order| order.covers.covers(document))
+    /// The first order that covers a document of these approvals, which is not loaded as long as that stands.
+    pub(super) fn order_over(&self, document: &Document, approvals: &[ApprovedBy]) -> Option<&StandingOrder> {
+        self.orders().find(|order| order.covers.covers(document, approvals))
+    }
+
+    /// Whether the key of this fingerprint is revoked, and the disk has that.
+    pub(super) fn has_revoked_key(&self, fingerprint: &str) -> bool {
+        let is_it = |it: &&Standing| {
+            it.order.kind == OrderKind::RevokedKey && it.order.covers.name() == fingerprint && !it.unsaved
+        };
+        self.standing().values().any(|it| is_it(&it))
     }
 
     /// Whether this order stands already, and the disk has it: one that it did not take may be given again.
@@ -65,7 +74,9 @@ impl Kept {
         target: &Target,
         order: Option<&str>,
     ) -> Result<&StandingOrder, StoreError> {
-        let on_it = || self.orders().filter(|it| it.covers == *target);
+        // A key that was revoked approves nothing any more, whoever wants it back.
+        let can_be_lifted = |it: &&StandingOrder| it.covers == *target && it.kind != OrderKind::RevokedKey;
+        let on_it = || self.orders().filter(can_be_lifted);
         let of_it = || {
             let of_id = match target {
                 Target::Id(id) => self.version_of(id).map(|key| self.orders_of(&key)).unwrap_or_default(),

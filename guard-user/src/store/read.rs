@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use super::entry::Entry;
 use super::standing::{self, Orders, Standing};
 use super::tables::{
-    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, META, NOW, ORDERS, PIN_COUNTS, RECORDS, SIGNATURES,
-    USE_BY_DAY,
+    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LOST, META, NOW, ORDERS, PIN_COUNTS, RECORDS,
+    SIGNATURES, USE_BY_DAY,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use crate::compile::KernelExemption;
@@ -61,6 +61,8 @@ pub(super) struct Found {
     pub(super) orders: Orders,
     /// Versions whose record can't be read.
     pub(super) unreadable: BTreeSet<Key>,
+    /// The highest version of an id that was loaded once and is not here.
+    pub(super) lost: BTreeMap<String, u32>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -76,6 +78,12 @@ impl Reader {
     /// Every exemption, and what can't be used.
     pub(super) fn exemptions(&self) -> Result<Found, StoreError> {
         let mut found = Found::default();
+        if let Some(table) = self.table(LOST)? {
+            for row in table.iter().map_err(|error| self.unreadable(error))? {
+                let (id, version) = row.map_err(|error| self.unreadable(error))?;
+                found.lost.insert(id.value().to_owned(), version.value());
+            }
+        }
         let Some(records) = self.table(RECORDS)? else {
             self.add_orders(&mut found)?;
             return Ok(found);

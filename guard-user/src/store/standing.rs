@@ -61,7 +61,8 @@ pub(super) fn add_those_of_records(orders: &mut Orders, entries: &BTreeMap<Key, 
 pub(super) fn covers(target: &Target, (id, _): &Key, entry: &Entry) -> bool {
     match (target, &entry.document) {
         (Target::Id(its), _) => its == id,
-        (target, Some(document)) => target.covers(document),
+        (Target::Key(_), None) => entry.record.approvals.iter().any(|it| it.fingerprint == target.name()),
+        (target, Some(document)) => target.covers(document, &entry.record.approvals),
         (target, None) => *target == Target::All,
     }
 }

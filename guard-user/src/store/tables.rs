@@ -11,6 +11,8 @@ pub(super) const SIGNATURES: TableDefinition<'_, (&str, u32, u32), &[u8]> =
 pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("records");
 /// Orders that stand: a [`StandingOrder`](super::StandingOrder) as JSON, by what it covers and its reference.
 pub(super) const ORDERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("orders");
+/// The highest version of an id that was loaded once and is not here, because an older database was put back.
+pub(super) const LOST: TableDefinition<'_, &str, u32> = TableDefinition::new("lost");
 /// The audit trail, line by line.
 pub(super) const AUDIT: TableDefinition<'_, u64, &str> = TableDefinition::new("audit");
 /// Bytes and packets that an exemption let through, by day, id and version.

@@ -88,6 +88,7 @@ fn revoke(socket: &Path) -> Result<f64> {
             name: id(number),
             signatures: Vec::new(),
             dry_run: false,
+            refused: false,
         };
         ask(socket, &request)?;
     }

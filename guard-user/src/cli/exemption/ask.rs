@@ -15,7 +15,7 @@ use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
-use crate::control::protocol::{Request, Response, SignatureText};
+use crate::control::protocol::{self, REFUSED_BY_CLIENT, Request, Response, SignatureText};
 use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::summary::OrderSummary;
 use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings};
@@ -57,7 +57,8 @@ pub(super) fn load(
     let signatures = signatures::collect(file, signatures)?;
     let texts: Result<Vec<SignatureText>> = signatures.into_iter().map(text).collect();
     let name = file.to_string_lossy().into_owned();
-    let request = Request::ExemptionLoad { document, name, signatures: texts?, dry_run: how.dry_run };
+    let request =
+        Request::ExemptionLoad { document, name, signatures: texts?, dry_run: how.dry_run, refused: false };
     let begins = if known.valid_from > now { "once it begins" } else { "from now on" };
     let done = format!("; the kernel lets through {begins}:");
     change(&socket, &request, how, (&done, "; loaded, the kernel would let through:"), now, out)
@@ -74,15 +75,23 @@ fn without_half_a_letter(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Has a daemon that runs refuse a document with errors, so that its audit trail has the refusal.
+/// Has a daemon that runs record that a document with errors is refused, and takes its words, which know of its config
+/// too. It loads nothing by that, also where it finds no error.
 fn recorded(socket: &Path, file: &Path, document: String, errors: CliError) -> anyhow::Error {
     let name = file.to_string_lossy().into_owned();
     // Signatures are of no use to a document with errors.
-    let request = Request::ExemptionLoad { document, name, signatures: Vec::new(), dry_run: false };
+    let request =
+        Request::ExemptionLoad { document, name, signatures: Vec::new(), dry_run: false, refused: true };
     match ask(socket, &request) {
-        Err(refusal @ ClientError::Refused { .. }) => refusal.into(),
+        Err(refusal) if knows_better(&refusal) => refusal.into(),
         _ => errors.into(),
     }
+}
+
+/// Whether a refusal names errors in the document.
+fn knows_better(refusal: &ClientError) -> bool {
+    let ClientError::Refused { kind, codes, .. } = refusal else { return false };
+    *kind == protocol::ErrorKind::BadInput && codes.iter().any(|code| code != REFUSED_BY_CLIENT)
 }
 
 /// A request for a change, and its answer as it is shown.
@@ -207,7 +216,11 @@ pub(crate) fn orders(
     if json {
         writeln!(out, "{}", serde_json::to_string(&orders)?)?;
     } else if orders.is_empty() {
-        let none = if kind.is_some() { "no instrument has fallen" } else { "no order stands" };
+        let none = match kind {
+            Some(OrderKind::Fallen) => "no instrument has fallen",
+            Some(OrderKind::RevokedKey) => "no key is revoked",
+            Some(OrderKind::Stay) | None => "no order stands",
+        };
         writeln!(out, "{none}")?;
     } else {
         for order in &orders {

@@ -81,6 +81,9 @@ pub(super) fn of_order(order: &OrderSummary, now: Timestamp) -> String {
             moment(*at, now)
         );
     }
+    if kind == OrderKind::RevokedKey.name() {
+        return format!("{} by the user {by}: the key {name} is revoked: {order}", moment(*at, now));
+    }
     let on = match covers.as_str() {
         "exemption" => String::new(),
         "all" => ", on every exemption".to_owned(),

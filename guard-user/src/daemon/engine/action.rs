@@ -213,6 +213,8 @@ pub enum StoreJob {
     Read(ReadJob),
     /// Look whether the database is still where it belongs.
     CheckPlace,
+    /// Read this file of allowed signers.
+    LookAtSigners(PathBuf),
 }
 
 impl StoreJob {

@@ -87,7 +87,10 @@ impl Changes {
 
     /// Whether an order on its way revokes this one.
     pub(super) fn is_being_revoked(&self, key: &Key) -> bool {
-        let revokes = |it: &Pending| matches!(it.change, Change::Revoke { .. } | Change::Invalidate { .. });
+        let revokes = |it: &Pending| {
+            let change = &it.change;
+            matches!(change, Change::Revoke { .. } | Change::Invalidate { .. } | Change::RevokeKey { .. })
+        };
         self.pending.iter().any(|it| revokes(it) && it.keys.contains(key))
     }
 

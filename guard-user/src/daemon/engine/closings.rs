@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::periods::SECOND;
-use crate::exemption::{Clocks, Document};
-use crate::store::{Key, Target};
+use crate::exemption::Clocks;
+use crate::store::{Kept, Key, Target};
 
 /// How long after a failure a mark is tried again, nanoseconds.
 const RETRY_NS: u64 = SECOND;
@@ -32,9 +32,9 @@ impl Closings {
         Self { undecided: held, marks, ..Self::default() }
     }
 
-    /// Whether an order that is on its way means this exemption.
-    pub(super) fn means(&self, document: &Document) -> bool {
-        self.orders.values().any(|target| target.covers(document))
+    /// Whether an order that is on its way means the exemption in this slot.
+    pub(super) fn means(&self, slot: u16, kept: &Kept) -> bool {
+        self.orders.values().any(|target| kept.is_meant_in(slot, target))
     }
 
     /// An order is on its way to the store.

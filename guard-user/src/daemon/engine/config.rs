@@ -86,6 +86,7 @@ impl Config {
         let paths = [
             ("control.socket", &first.control.socket, &next.control.socket),
             ("state.directory", &first.state.directory, &next.state.directory),
+            ("state.mark_directory", &first.state.mark_directory, &next.state.mark_directory),
             ("state.pin_path", &first.state.pin_path, &next.state.pin_path),
         ];
         let paths = paths.into_iter().filter(|(_, now, next)| now != next);

@@ -8,6 +8,7 @@ use guard_common::abi::ExemptionUse;
 
 use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
+use crate::approval::AllowedSigners;
 use crate::audit::{Kind, Record, Who};
 use crate::compile::HostFacts;
 use crate::config::Warning;
@@ -291,6 +292,8 @@ pub enum StoreOutcome {
     Saved(Result<(), StoreError>),
     /// Whose the counts were that an earlier daemon left, or why that can't be read.
     WhoseCounts(Result<PinCounts, String>),
+    /// The file of allowed signers, or why it can't be used.
+    Signers(Result<AllowedSigners, String>),
     /// The answer to a request that only reads.
     Answered(Response),
 }
@@ -340,6 +343,8 @@ pub enum Surroundings {
     Start(Vec<Problem>),
     /// The state directory: why it is not the one that is open.
     State(Option<String>),
+    /// The mark of how far the store has come: why it can't be kept.
+    Mark(Option<String>),
     /// The database of exemptions: why it can't be used at all.
     Store(Option<StoreFault>),
     /// Who had files of volumes open before: why that is not known of all.

@@ -18,7 +18,18 @@ pub(super) struct Asked {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) who: Who,
-    pub(super) dry_run: bool,
+    pub(super) wanted: Wanted,
+}
+
+/// What is to come of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It is loaded.
+    Load,
+    /// It is said what loading it would come to.
+    Plan,
+    /// It is recorded that it is refused.
+    Refusal,
 }
 
 pub(super) struct Loaded {
@@ -34,12 +45,12 @@ pub(super) struct Handed {
     pub(super) document: String,
     pub(super) name: String,
     pub(super) signatures: Vec<SignatureText>,
-    pub(super) dry_run: bool,
+    pub(super) wanted: Wanted,
 }
 
 impl Loads {
     /// Whether the store may be about to open one.
     pub(super) fn are_on_their_way(&self) -> bool {
-        self.asked.iter().any(|(_, asked)| !asked.dry_run)
+        self.asked.iter().any(|(_, asked)| asked.wanted == Wanted::Load)
     }
 }

@@ -31,6 +31,7 @@ mod publishing;
 mod quotas;
 mod reads;
 mod records;
+mod signers;
 mod state;
 mod step;
 #[cfg(test)]

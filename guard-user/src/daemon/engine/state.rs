@@ -20,6 +20,7 @@ use super::publishing::Publishing;
 use super::quotas::Quotas;
 use super::reads::Reads;
 use super::records::Gap;
+use super::signers::Signers;
 use crate::audit::Who;
 use crate::config::policy::Policy;
 use crate::control::protocol::Response;
@@ -68,6 +69,7 @@ pub struct Engine {
     pub(super) quotas: Quotas,
     pub(super) changes: Changes,
     pub(super) loads: Loads,
+    pub(super) signers: Signers,
     pub(super) reads: Reads,
     pub(super) ending: Ending,
     /// Whether an earlier daemon had left tables in the kernel.
@@ -128,6 +130,7 @@ pub(super) enum Purpose {
     ReadCounts,
     Read(Ticket),
     CheckPlace,
+    LookAtSigners,
 }
 
 impl Engine {
@@ -170,8 +173,9 @@ impl Engine {
     }
 
     pub(super) fn ask_store(&mut self, purpose: Purpose, job: StoreJob) {
-        // One look at its place is enough while a slow disk has not answered the last.
-        if purpose == Purpose::CheckPlace && self.asked.values().any(|(_, asked)| *asked == purpose) {
+        // One look is enough while a slow disk has not answered the last.
+        let looks = matches!(purpose, Purpose::CheckPlace | Purpose::LookAtSigners);
+        if looks && self.asked.values().any(|(_, asked)| *asked == purpose) {
             return;
         }
         self.next_store += 1;

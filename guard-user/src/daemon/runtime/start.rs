@@ -16,10 +16,11 @@ use super::last_database::Keeper;
 use super::loader::{self, Chosen, Options, Reading};
 use super::naming::Naming;
 use super::sampler::Sources;
+use super::store::StoreAt;
 use super::{counts, kernel, memory, namespaces, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::config::Checked;
-use crate::config::policy::{LogFormat, Policy};
+use crate::config::policy::{LogFormat, Policy, State};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
 use crate::daemon::engine::{
@@ -115,7 +116,7 @@ pub fn what_goes_on(pin_path: &Path) -> String {
 async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSender<Input>) -> Result<Started> {
     let Checked { mut policy, warnings } = checked;
     loader::look_up(&mut policy).map_err(|failure| StartError::Input(failure.message))?;
-    let (pin_path, state) = (policy.state.pin_path.clone(), policy.state.directory.clone());
+    let State { directory: state, mark_directory: mark, pin_path } = policy.state.clone();
     // What a config has that comes by a reload alone counts from the next start on: the programs are much larger.
     let calls = if policy.sockets.refuse { Calls::Judged } else { Calls::Noted };
     let mut kernel = LinuxKernel::open_and(&pin_path, calls).map_err(StartError::Kernel)?;
@@ -123,8 +124,9 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if adopted {
         info!(generation = Kernel::generation(&kernel), "took over what is guarded already");
     }
-    let Opened { store, fault: store_problem, counts, cursor } =
-        open_store(&state, Kernel::generation(&kernel), adopted);
+    let is_anew = Kernel::generation(&kernel) == 0;
+    let at = StoreAt { state: state.clone(), mark, pin_path: pin_path.clone(), is_anew };
+    let Opened { store, fault: store_problem, older, counts, cursor } = open_store(&at, adopted);
     let keeper = Keeper::new(state.clone(), inputs.clone());
     let databases =
         Databases::new().context("cannot make what wakes the thread that watches geo databases")?;
@@ -156,7 +158,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     let control = begin.prepared.policy.control.clone();
     let format = begin.prepared.policy.log.format;
-    let mut gone: Vec<Problem> = store::is_begun_beside(&store, generation).into_iter().collect();
+    let mut gone: Vec<Problem> =
+        store::is_begun_beside(&store, generation).into_iter().chain(older).collect();
     if !adopted {
         gone.extend(guard_that_was_lost(&store, &mut kernel));
     }
@@ -187,7 +190,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
-        store: store::Worker::start(store, (state, generation == 0), keeper, inputs.clone())?,
+        store: store::Worker::start(store, at, keeper, inputs.clone())?,
         options,
         inputs,
         reading,
@@ -262,6 +265,8 @@ fn guard_that_was_lost(store: &Store, kernel: &mut LinuxKernel) -> Option<Proble
 struct Opened {
     store: Store,
     fault: Option<StoreFault>,
+    /// That it is an older one.
+    older: Option<Problem>,
     /// Whose counts the kernel's are; `None` where that is to be read yet.
     counts: Option<PinCounts>,
     cursor: Option<Cursor>,
@@ -269,11 +274,11 @@ struct Opened {
 
 /// Opens the store, but waits no longer for the disk than [`DISK`]: nothing is guarded by this process before. A thread
 /// that the disk holds up ends by itself.
-fn open_store(state: &Path, generation: u64, adopted: bool) -> Opened {
+fn open_store(at: &StoreAt, adopted: bool) -> Opened {
     let (sender, opened) = std::sync::mpsc::channel();
-    let place = state.to_owned();
+    let (place, state) = (at.clone(), at.state.as_path());
     let work = move || {
-        let _nobody_waits_any_more = sender.send(open_store_now(&place, generation, adopted));
+        let _nobody_waits_any_more = sender.send(open_store_now(&place, adopted));
     };
     let error = match std::thread::Builder::new().name("open-store".to_owned()).spawn(work) {
         Ok(_) => match opened.recv_timeout(DISK) {
@@ -290,10 +295,10 @@ fn open_store(state: &Path, generation: u64, adopted: bool) -> Opened {
     without_store(state, &error)
 }
 
-fn open_store_now(state: &Path, generation: u64, adopted: bool) -> Opened {
-    let mut store = match store::open(state, generation == 0) {
-        Ok(store) => store,
-        Err(error) => return without_store(state, &error),
+fn open_store_now(at: &StoreAt, adopted: bool) -> Opened {
+    let (mut store, older) = match store::open(at) {
+        Ok(opened) => opened,
+        Err(error) => return without_store(&at.state, &error),
     };
     for problem in store.kept().problems() {
         error!("an exemption can't be used and is closed: {problem}");
@@ -306,13 +311,19 @@ fn open_store_now(state: &Path, generation: u64, adopted: bool) -> Opened {
         warn!("after this start some flows may be reported twice: {error}");
         None
     });
-    Opened { store, fault: None, counts, cursor }
+    Opened { store, fault: None, older, counts, cursor }
 }
 
 /// A store that holds nothing, so that every exemption is closed.
 fn without_store(state: &Path, error: &StoreError) -> Opened {
     error!("the store can't be used, so every exemption is closed: {error}");
-    Opened { store: Store::closed(state, error), fault: Some(error.into()), counts: None, cursor: None }
+    Opened {
+        store: Store::closed(state, error),
+        fault: Some(error.into()),
+        older: None,
+        counts: None,
+        cursor: None,
+    }
 }
 
 /// Which pins the kernel's counts are of.

@@ -6,24 +6,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use guard_common::abi::HighWater;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
 use super::{approvals, reads, worker};
+use crate::approval;
+use crate::audit;
 use crate::compile::Places;
 use crate::config::Errors;
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{
-    self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings,
+    self, Input, LoadJob, LoadedExemption, RefusedLoad, StoreId, StoreJob, StoreOutcome, Surroundings, daemon,
 };
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
-use crate::store::{ApprovalError, FILE, LoadError, Progress, Store, StoreError, Submission};
+use crate::kernel::View;
+use crate::store::{ApprovalError, FILE, Head, LoadError, Marks, Progress, Store, StoreError, Submission};
 
 /// Why a store is given up.
 const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
@@ -47,15 +52,15 @@ impl Worker {
     /// Where no thread can be had.
     pub(super) fn start(
         store: Store,
-        (state, is_anew): (PathBuf, bool),
+        at: StoreAt,
         keeper: Keeper,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
         // What takes long to read is read beside: a change does not wait for a report.
         let answers = inputs.clone();
-        let place = state.clone();
+        let place = at.state.clone();
         let reader = Reader::start("reader", move |jobs| read(&jobs, &place, &answers))?;
-        let work = move |jobs: Jobs| work(store, (&state, is_anew), (&jobs, &reader), (&inputs, &keeper));
+        let work = move |jobs: Jobs| work(store, &at, (&jobs, &reader), (&inputs, &keeper));
         worker::Worker::start("store", work).map(Self)
     }
 
@@ -89,6 +94,7 @@ fn refusal_of(job: &StoreJob) -> fn(StoreError) -> StoreOutcome {
         }
         StoreJob::ReadCounts => |error| StoreOutcome::WhoseCounts(Err(error.to_string())),
         StoreJob::Read(_) => |error| StoreOutcome::Answered(reads::failed(&error)),
+        StoreJob::LookAtSigners(_) => |error| StoreOutcome::Signers(Err(error.to_string())),
         _ => |error| StoreOutcome::Saved(Err(error)),
     }
 }
@@ -104,12 +110,14 @@ fn read(jobs: &Receiver<(StoreId, Box<Read>)>, state: &Path, inputs: &UnboundedS
 
 fn work(
     mut store: Store,
-    (state, is_anew): (&Path, bool),
+    at: &StoreAt,
     (jobs, reader): (&Jobs, &Reader),
     (inputs, keeper): (&UnboundedSender<Input>, &Keeper),
 ) {
     // Databases that were given up. Each is left as it is and not even closed: its lock keeps it from being opened again.
     let mut given_up = Vec::new();
+    let state = at.state.as_path();
+    let mut mark_fault = None;
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
         let refusal = refusal_of(&job);
@@ -117,7 +125,7 @@ fn work(
             if matches!(job, StoreJob::CheckPlace) {
                 keeper.look();
                 if !store.kept().is_usable() {
-                    open_again(&mut store, (state, is_anew), given_up.is_empty(), inputs);
+                    open_again(&mut store, at, given_up.is_empty(), inputs);
                 }
             }
             match job {
@@ -146,6 +154,12 @@ fn work(
                 refusal(error)
             }
         };
+        store.keep_marks();
+        if store.mark_fault() != mark_fault {
+            mark_fault = store.mark_fault();
+            let fault = Surroundings::Mark(mark_fault.clone());
+            let _nobody_is_left = inputs.send(Input::Surroundings(fault));
+        }
         if begin.elapsed() > SLOW {
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
         }
@@ -165,14 +179,71 @@ pub(super) fn is_begun_beside(store: &Store, generation: u64) -> Option<Problem>
     Some(Problem::new(ProblemCode::StoreMoved, message))
 }
 
-/// Opens the store, ready for what the kernel counts from now on.
+/// Where the store is.
+#[derive(Clone, Debug)]
+pub(super) struct StoreAt {
+    /// Its folder.
+    pub(super) state: PathBuf,
+    /// The folder of the mark of how far it had come.
+    pub(super) mark: PathBuf,
+    /// Where the kernel's maps are pinned.
+    pub(super) pin_path: PathBuf,
+    /// Whether the kernel's counters began with this daemon.
+    pub(super) is_anew: bool,
+}
+
+impl StoreAt {
+    fn marks(&self) -> Marks {
+        let kernel = View::open(&self.pin_path);
+        let kernel: Box<dyn Head + Send> = match kernel {
+            Ok(view) => Box::new(InKernel(view)),
+            Err(error) => Box::new(Unreachable(error.to_string())),
+        };
+        Marks::new(self.mark.clone(), Some(kernel))
+    }
+}
+
+/// The mark in the kernel.
+struct InKernel(View);
+
+impl Head for InKernel {
+    fn read(&self) -> Result<Option<audit::Head>, String> {
+        let HighWater { sequence, hash } = self.0.high_water().map_err(|error| error.to_string())?;
+        Ok((sequence > 0).then_some(audit::Head { sequence, hash }))
+    }
+
+    fn write(&self, head: &audit::Head) -> Result<(), String> {
+        let audit::Head { sequence, hash } = *head;
+        self.0.keep_high_water(&HighWater { sequence, hash }).map_err(|error| error.to_string())
+    }
+}
+
+/// A mark in the kernel that can't be had.
+struct Unreachable(String);
+
+impl Head for Unreachable {
+    fn read(&self) -> Result<Option<audit::Head>, String> {
+        Err(self.0.clone())
+    }
+
+    fn write(&self, _: &audit::Head) -> Result<(), String> {
+        Err(self.0.clone())
+    }
+}
+
+/// Opens the store, ready for what the kernel counts from now on, and holds it against the mark of how far it had come.
 ///
 /// # Errors
 /// As [`Store::open`], and where the disk refuses.
-pub(super) fn open(state: &Path, is_anew: bool) -> Result<Store, StoreError> {
-    let mut store = Store::open(state)?;
-    make_ready(&mut store, is_anew)?;
-    Ok(store)
+pub(super) fn open(at: &StoreAt) -> Result<(Store, Option<Problem>), StoreError> {
+    let mut store = Store::open(&at.state)?;
+    let older = store.mark_by(at.marks(), &daemon(None), Timestamp::now())?;
+    make_ready(&mut store, at.is_anew)?;
+    let problem = older.map(|older| {
+        error!("{older}");
+        Problem::new(ProblemCode::StoreOlder, older.to_string())
+    });
+    Ok((store, problem))
 }
 
 /// Before its first generation the kernel has counted nothing, also where a start that was cut short has left its
@@ -187,18 +258,15 @@ pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<
 
 /// A database that could not be used is tried again: what it holds is open only when it was read.
 /// Who holds it is another process only where this one has given none up.
-fn open_again(
-    store: &mut Store,
-    (state, is_anew): (&Path, bool),
-    is_held_by_others: bool,
-    inputs: &UnboundedSender<Input>,
-) {
-    match open(state, is_anew) {
-        Ok(opened) if opened.kept().is_usable() => {
+fn open_again(store: &mut Store, at: &StoreAt, is_held_by_others: bool, inputs: &UnboundedSender<Input>) {
+    match open(at) {
+        Ok((opened, older)) if opened.kept().is_usable() => {
             *store = opened;
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
-            if let Some(begun) = is_begun_beside(store, u64::from(!is_anew)) {
-                let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Start(vec![begun])));
+            let begun = is_begun_beside(store, u64::from(!at.is_anew));
+            let found: Vec<Problem> = begun.into_iter().chain(older).collect();
+            if !found.is_empty() {
+                let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Start(found)));
             }
         }
         Ok(_) => {}
@@ -245,6 +313,10 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         }
         StoreJob::Read(job) => StoreOutcome::Answered(reads::answer(store, job, now).read()),
         StoreJob::CheckPlace => StoreOutcome::Saved(store.restore_place()),
+        StoreJob::LookAtSigners(file) => {
+            let read = approval::load::load(&file, &TimeZone::system());
+            StoreOutcome::Signers(read.map_err(|error| error.to_string()))
+        }
     }
 }
 
@@ -329,7 +401,9 @@ mod tests {
         let disk = ModelDisk::new();
         let (inputs, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
         let keeper = Keeper::new("state".into(), inputs.clone());
-        let mut worker = Worker::start(disk.open_store(), ("state".into(), false), keeper, inputs).unwrap();
+        let at =
+            StoreAt { state: "state".into(), mark: "mark".into(), pin_path: "pins".into(), is_anew: false };
+        let mut worker = Worker::start(disk.open_store(), at, keeper, inputs).unwrap();
         let record = || {
             StoreJob::Record(Record {
                 time: Timestamp::UNIX_EPOCH,

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use base64ct::{Base64Unpadded, Encoding};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::{Admission, ApprovalError, ApprovedBy, LoadError, Store, Submission};
 use crate::approval::Signature;
@@ -14,6 +16,7 @@ mod crash;
 mod damage;
 mod days;
 mod failure;
+mod high_water;
 mod kept;
 mod killed;
 pub(crate) mod model;
@@ -107,13 +110,21 @@ fn named(id: &str, version: u32) -> String {
 }
 
 /// Two approvals, as the signatures of [`signatures`] would give.
-fn approve(_: &Document) -> Result<Vec<ApprovedBy>, ApprovalError> {
-    let by = |identity: &str, role: Option<&str>| ApprovedBy {
+fn approve(document: &Document) -> Result<Vec<ApprovedBy>, ApprovalError> {
+    let by = |identity: &str, role: Option<&str>, fingerprint: String| ApprovedBy {
         identity: identity.to_owned(),
         role: role.map(str::to_owned),
-        fingerprint: "SHA256:47DEQpj8HBSa".to_owned(),
+        fingerprint,
     };
-    Ok(vec![by("brian@example.org", Some("legal")), by("ciara@example.org", None)])
+    Ok(vec![
+        by("brian@example.org", Some("legal"), "SHA256:47DEQpj8HBSa".to_owned()),
+        by("ciara@example.org", None, key_of(&document.id)),
+    ])
+}
+
+/// The fingerprint of the key that approves the document of this id, and no other one.
+fn key_of(id: &str) -> String {
+    format!("SHA256:{}", Base64Unpadded::encode_string(&Sha256::digest(id)))
 }
 
 fn signatures() -> Vec<Signature> {

@@ -1,7 +1,7 @@
 //! Orders that stay exemptions: each stands until it is lifted by its reference, whatever else happens.
 
 use super::model::{End, ModelDisk};
-use super::{NOW, OVER, good_with, load, named, now, open_ids, time, trail, who};
+use super::{NOW, OVER, good_with, key_of, load, named, now, open_ids, time, trail, who};
 use crate::exemption::State;
 use crate::store::{Change, Key, LoadError, Store, StoreError, Target};
 
@@ -220,4 +220,51 @@ fn what_fell_and_what_a_court_stayed_are_two_orders_also_with_the_same_words() {
         lift(&mut store, &target, Some("it was denounced")).unwrap();
     }
     load(&mut store, &named("b", 1)).unwrap();
+}
+
+#[test]
+fn a_revoked_key_closes_what_it_approved_and_approves_nothing_more() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    for id in ["a", "b"] {
+        load(&mut store, &named(id, 1)).unwrap();
+    }
+    stay(&mut store, &id("b"), "a court's").unwrap();
+    let revoke = |store: &mut Store, key: &str| {
+        let change = Change::RevokeKey { why: "it was lost".into() };
+        store.change(&Target::Key(key.into()), &change, &who(), now())
+    };
+    for wrong in ["", "SHA256:47DEQpj8HBSa", "MD5:00", "brian@example.org", " SHA256:"] {
+        let error = revoke(&mut store, wrong).unwrap_err();
+        assert!(matches!(error, StoreError::BadFingerprint { .. }), "{error}");
+    }
+    let key = key_of("a");
+    assert_eq!(revoke(&mut store, &key).unwrap(), [("a".to_owned(), 1)]);
+    assert_eq!(revoke(&mut store, &key_of("b")).unwrap(), [("b".to_owned(), 1)], "stayed ones too");
+    assert_eq!(revoke(&mut store, &key_of("c")).unwrap(), [], "also before it approved anything");
+    assert!(matches!(revoke(&mut store, &key).unwrap_err(), StoreError::OrderStands { .. }));
+    disk.restart(End::PowerLoss(3));
+    let mut store = disk.open_store();
+    assert_eq!(open_ids(&store), Vec::<String>::new());
+    for (id, version) in [("a", 2), ("b", 2), ("c", 1)] {
+        assert!(is_held(&mut store, &named(id, version)), "{id}");
+    }
+    load(&mut store, &named("d", 1)).unwrap();
+    // Nobody gives it back.
+    for order in [None, Some("it was lost")] {
+        let error = lift(&mut store, &Target::Key(key.clone()), order).unwrap_err();
+        assert!(matches!(error, StoreError::NoSuchOrder { .. }), "{error}");
+    }
+    let kinds: Vec<(String, String)> = trail(&store)
+        .into_iter()
+        .filter(|record| record.kind == "revoke-key")
+        .map(|record| {
+            (
+                record.subject,
+                record.detail.get("key").and_then(|key| key.as_str()).unwrap_or_default().to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(kinds[0], ("a".to_owned(), key.clone()));
+    assert_eq!(kinds[2].0, key_of("c"));
 }

@@ -47,7 +47,9 @@ pub(super) fn told(store: &Store) -> BTreeMap<Key, Is> {
             "resume" => (&[Some(Is::Stayed)], Is::Open),
             "exhaust" => (&[Some(Is::Open)], Is::Closed),
             "revoke" => (&[Some(Is::Open), Some(Is::Stayed), Some(Is::Closed)], Is::Closed),
-            "invalidate" | "expire" | "supersede" => (&[Some(Is::Open), Some(Is::Stayed)], Is::Closed),
+            "invalidate" | "revoke-key" | "expire" | "supersede" => {
+                (&[Some(Is::Open), Some(Is::Stayed)], Is::Closed)
+            }
             other => panic!("nobody did that: {other}"),
         };
         let before = told.insert(key.clone(), to);

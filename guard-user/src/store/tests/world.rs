@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::MAX_EXEMPTIONS;
 use proptest::prelude::*;
 
+use super::key_of;
 use super::model::{End, ModelDisk};
 use super::told::{Is, told};
 use super::{OVER, clocks, good_with, load, named, now, pins, time, who};
@@ -25,6 +26,8 @@ pub(super) enum Event {
     Resume(usize, usize),
     Revoke(usize),
     Invalidate(usize),
+    /// The key that approved this one is revoked.
+    RevokeKey(usize),
     /// The kernel lets packets through.
     Charge(usize, u64),
     /// The daemon looks at the kernel's counts; at worst while a charge of so much is taken back.
@@ -86,6 +89,7 @@ pub(super) fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => (id(), 0..ORDERS).prop_map(|(id, order)| Event::Resume(id, order)),
         1 => id().prop_map(Event::Revoke),
         1 => (0..2_usize).prop_map(Event::Invalidate),
+        1 => id().prop_map(Event::RevokeKey),
         5 => (id(), prop_oneof![1..2000_u64, 1..(1_u64 << 33)]).prop_map(|(id, n)| Event::Charge(id, n)),
         3 => prop_oneof![Just(0), 1..1600_u64].prop_map(Event::Look),
         2 => Just(Event::Grant),
@@ -197,6 +201,10 @@ impl World {
                 let target = Target::Instrument(INSTRUMENTS[which].into());
                 self.change(store, &target, &Change::Invalidate { why: "it fell".into() })
             }
+            Event::RevokeKey(index) => {
+                let target = Target::Key(key_of(IDS[index]));
+                self.change(store, &target, &Change::RevokeKey { why: "it was lost".into() })
+            }
             Event::Charge(index, bytes) => {
                 self.charge(index, bytes);
                 Ok(())
@@ -217,6 +225,7 @@ impl World {
         }
         let covers = |(target, _): &(Target, String)| match target {
             Target::Id(id) => *id == IDS[index],
+            Target::Key(key) => *key == key_of(IDS[index]),
             target => *target == order(index, 2).0,
         };
         let held = self.orders.iter().any(covers);
@@ -268,7 +277,7 @@ impl World {
         let is = match change {
             Change::Stay { .. } => Is::Stayed,
             Change::Resume { .. } => Is::Open,
-            Change::Revoke { .. } | Change::Invalidate { .. } => Is::Closed,
+            Change::Revoke { .. } | Change::Invalidate { .. } | Change::RevokeKey { .. } => Is::Closed,
         };
         let became: Vec<_> = keys.into_iter().map(|key| (key, is, String::new())).collect();
         let done = store.change(target, change, &who(), now()).map(drop);
@@ -276,7 +285,7 @@ impl World {
             Change::Stay { order } => Some((order, true)),
             Change::Resume { order, .. } => order.as_ref().map(|order| (order, false)),
             // A name that has fallen is not loaded any more.
-            Change::Invalidate { why } => Some((why, true)),
+            Change::Invalidate { why } | Change::RevokeKey { why } => Some((why, true)),
             Change::Revoke { .. } => None,
         };
         if let Some((order, stands)) = given {

@@ -10,6 +10,7 @@ use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKE
 use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids};
 use crate::daemon::engine::{Action, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
 use crate::store::{Change, Key, StoreError, Target};
@@ -36,7 +37,10 @@ impl Engine {
             Err(error) => {
                 // What is about to be opened is closed as soon as it is.
                 // What is wrong with its words is wrong whatever the store has.
-                let is_of_words = matches!(error, StoreError::BadReason | StoreError::UnseenInReason(_));
+                let is_of_words = matches!(
+                    error,
+                    StoreError::BadReason | StoreError::UnseenInReason(_) | StoreError::BadFingerprint { .. }
+                );
                 let may_open = !is_of_words && (self.is_being_opened(&target) || !self.kept.is_usable());
                 if is_closing && !dry_run && may_open {
                     let id = self.changes.next_id();
@@ -430,6 +434,10 @@ impl Engine {
                          is lifted"
                 )
             }
+            ([], Change::RevokeKey { .. }) => {
+                let key = &it.target;
+                format!("{key} approves nothing any more; it had approved nothing that is open")
+            }
             ([], Change::Resume { .. }) => "the order is lifted; nothing passes again by that".to_owned(),
             (keys, change) => format!("{}: {}", done_word(change), ids(keys)),
         };
@@ -448,47 +456,4 @@ impl Engine {
         }
         message
     }
-}
-
-/// A change that is asked for.
-struct Asked {
-    target: Target,
-    change: Change,
-    /// Whether it may mean nothing that was ever loaded.
-    not_loaded: bool,
-    dry_run: bool,
-}
-
-fn change_of(request: &Request) -> Option<Asked> {
-    let (target, change, dry_run) = match request {
-        Request::ExemptionStay { target, order, dry_run, .. } => {
-            (target.clone(), Change::Stay { order: order.clone() }, *dry_run)
-        }
-        Request::ExemptionResume { target, order, why, dry_run } => {
-            (target.clone(), Change::Resume { order: order.clone(), why: why.clone() }, *dry_run)
-        }
-        Request::ExemptionRevoke { id, why, dry_run } => {
-            (Target::Id(id.clone()), Change::Revoke { why: why.clone() }, *dry_run)
-        }
-        Request::InstrumentInvalidate { name, why, dry_run } => {
-            (Target::Instrument(name.clone()), Change::Invalidate { why: why.clone() }, *dry_run)
-        }
-        _ => return None,
-    };
-    let not_loaded = matches!(request, Request::ExemptionStay { not_loaded: true, .. });
-    Some(Asked { target, change, not_loaded, dry_run })
-}
-
-/// What a change is called once it is made.
-fn done_word(change: &Change) -> &'static str {
-    match change {
-        Change::Stay { .. } => "stayed",
-        Change::Resume { .. } => "resumed",
-        Change::Revoke { .. } => "revoked",
-        Change::Invalidate { .. } => "closed with its instrument",
-    }
-}
-
-fn ids(keys: &[Key]) -> String {
-    keys.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -57,7 +57,7 @@ impl Engine {
     pub(super) fn is_closed_by_order(&self, slot: u16) -> bool {
         self.closings.undecided.contains(&slot)
             || self.is_of_a_closing(slot)
-            || self.kept.by_slot(slot).is_some_and(|document| self.closings.means(document))
+            || self.closings.means(slot, &self.kept)
     }
 
     /// What an exemption is that an order closed which is not on the disk.

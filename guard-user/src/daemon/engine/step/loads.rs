@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::approval::Signature;
 use crate::audit::Who;
-use crate::control::protocol::{ErrorKind, Response};
+use crate::control::protocol::{ErrorKind, REFUSED_BY_CLIENT, Response};
 use crate::daemon::engine::input::{LoadedExemption, RefusedLoad};
-use crate::daemon::engine::loads::{Asked, Handed, Loaded};
+use crate::daemon::engine::loads::{Asked, Handed, Loaded, Wanted};
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, LoadJob, StoreJob, Ticket, records};
@@ -15,7 +15,7 @@ use crate::store::Admission;
 
 impl Engine {
     pub(super) fn load_exemption(&mut self, ticket: Ticket, handed: Handed, who: Who, now: Clocks) {
-        let Handed { document, name, signatures, dry_run } = handed;
+        let Handed { document, name, signatures, wanted } = handed;
         let Some(mut basis) = self.wanted_basis(now) else {
             let message = "the daemon has not looked at this host yet: try again in a moment";
             return self.answer(ticket, Response::error(ErrorKind::Busy, message));
@@ -25,11 +25,12 @@ impl Engine {
             .into_iter()
             .map(|signature| Signature { name: signature.name, bytes: signature.text.into_bytes() })
             .collect();
-        let asked = Asked { name: name.clone(), bytes: bytes.clone(), who: who.clone(), dry_run };
+        let asked = Asked { name: name.clone(), bytes: bytes.clone(), who: who.clone(), wanted };
         self.loads.asked.push((ticket, asked));
         // It is judged by the policy that is live, and its table is one of that policy: never of the next one.
         basis.config = self.config.serial;
         let policy = Arc::clone(&self.config.policy);
+        let dry_run = wanted != Wanted::Load;
         let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy };
         self.ask_store(Purpose::Load(ticket), StoreJob::Load(job));
     }
@@ -45,17 +46,19 @@ impl Engine {
         let LoadedExemption { admission, compiled } = match result {
             Ok(loaded) => *loaded,
             Err(RefusedLoad { kind, message, codes }) => {
-                if !asked.dry_run {
-                    self.record(records::load_refused(
-                        now.wall,
-                        &asked.who,
-                        (&asked.name, &asked.bytes),
-                        &codes,
-                    ));
+                if asked.wanted != Wanted::Plan {
+                    self.record_refused_load(&asked, &codes, now);
                 }
                 return self.answer(ticket, Response::error_with(kind, message, &codes));
             }
         };
+        if asked.wanted == Wanted::Refusal {
+            // Its errors are those of another version's rules.
+            let codes = [REFUSED_BY_CLIENT];
+            self.record_refused_load(&asked, &codes, now);
+            let message = "the client found errors in it: it is not loaded";
+            return self.answer(ticket, Response::error_with(ErrorKind::BadInput, message, &codes));
+        }
         let id = &admission.document().id;
         let held = self.kept.stayed_beside(admission.document());
         let held = match held.as_slice() {
@@ -63,7 +66,7 @@ impl Engine {
             ids => format!("; orders HOLD data of these pins to the same recipients: {}", ids.join(", ")),
         };
         let approved = approved_words(&admission) + &held;
-        if asked.dry_run {
+        if asked.wanted == Wanted::Plan {
             let summary = Summary::of_document(admission.document(), now.wall);
             let message = format!("exemption {id} would be loaded{approved}");
             return self.answer(ticket, Response::Planned { message, exemptions: vec![summary] });
@@ -72,6 +75,10 @@ impl Engine {
         let message = format!("exemption {id} is loaded{approved}");
         let key = admission.key();
         self.loads.kept.push(Loaded { ticket, key, message, reading: false });
+    }
+
+    fn record_refused_load(&mut self, asked: &Asked, codes: &[&'static str], now: Clocks) {
+        self.record(records::load_refused(now.wall, &asked.who, (&asked.name, &asked.bytes), codes));
     }
 
     /// Answers what is live, and what could not be made so.

@@ -1,5 +1,6 @@
 //! The steps of the engine: what each input does to the state, and what is asked for then.
 
+mod asked;
 mod bypass;
 mod carriers;
 mod cgroups;
@@ -18,6 +19,7 @@ mod quotas;
 mod reads;
 mod reconcile;
 mod records;
+mod signers;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,12 +32,13 @@ use crate::daemon::engine::closings::Closings;
 use crate::daemon::engine::config::Config;
 use crate::daemon::engine::ending::Ending;
 use crate::daemon::engine::interfaces::{Interfaces, LOST_NS};
-use crate::daemon::engine::loads::{Handed, Loads};
+use crate::daemon::engine::loads::{Handed, Loads, Wanted};
 use crate::daemon::engine::noting::Noting;
 use crate::daemon::engine::periods::{EACH_DAY, EACH_SECOND, WATCHDOG};
 use crate::daemon::engine::publishing::Publishing;
 use crate::daemon::engine::quotas::Quotas;
 use crate::daemon::engine::reads::Reads;
+use crate::daemon::engine::signers::Signers;
 use crate::daemon::engine::state::{Begin, Due, Engine, Purpose};
 use crate::daemon::engine::{
     Action, Asker, Input, Level, StoreId, StoreJob, StoreOutcome, Surroundings, Ticket,
@@ -75,6 +78,7 @@ impl Engine {
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),
+            signers: Signers::default(),
             reads: Reads::default(),
             ending: Ending::default(),
             has_taken_over: generation > 0,
@@ -153,15 +157,19 @@ impl Engine {
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
             Request::GeoAccept {} => self.load_databases(Some((ticket, asker.who))),
-            Request::ExemptionLoad { document, name, signatures, dry_run } => {
-                self.load_exemption(ticket, Handed { document, name, signatures, dry_run }, asker.who, now);
+            Request::ExemptionLoad { document, name, signatures, dry_run, refused } => {
+                let wanted = match (dry_run, refused) {
+                    (true, _) => Wanted::Plan,
+                    (false, true) => Wanted::Refusal,
+                    (false, false) => Wanted::Load,
+                };
+                self.load_exemption(ticket, Handed { document, name, signatures, wanted }, asker.who, now);
             }
             Request::ExemptionStay { .. }
             | Request::ExemptionResume { .. }
             | Request::ExemptionRevoke { .. }
-            | Request::InstrumentInvalidate { .. } => {
-                self.change_exemptions(ticket, &request, asker.who, now)
-            }
+            | Request::InstrumentInvalidate { .. }
+            | Request::ApprovalRevoke { .. } => self.change_exemptions(ticket, &request, asker.who, now),
             request => self.read(ticket, request, asker, now),
         }
     }
@@ -193,6 +201,7 @@ impl Engine {
             self.publishing.try_again();
             self.reads.book();
             self.ask_store(Purpose::CheckPlace, StoreJob::CheckPlace);
+            self.look_at_signers();
         }
         if now.boot_ns >= self.due.day {
             self.due.day = now.boot_ns + EACH_DAY;
@@ -216,6 +225,7 @@ impl Engine {
             Surroundings::Control(problems) => ("control", problems.is_empty()),
             Surroundings::Start(problems) => ("start", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
+            Surroundings::Mark(why) => ("mark", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::Carriers(why) => ("carriers", why.is_none()),
             Surroundings::Loop(why) => ("loop", why.is_none()),
@@ -243,6 +253,7 @@ impl Engine {
             (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
             (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
             (Purpose::ReadCounts, StoreOutcome::WhoseCounts(read)) => self.whose_counts(read),
+            (Purpose::LookAtSigners, StoreOutcome::Signers(read)) => self.signers_are(read),
             (purpose, StoreOutcome::Saved(result)) => {
                 self.saved(purpose, result.map_err(|it| it.to_string()))
             }
@@ -286,6 +297,7 @@ impl Engine {
             Purpose::Load(_)
             | Purpose::Change(_)
             | Purpose::Tend
+            | Purpose::LookAtSigners
             | Purpose::ReadCounts
             | Purpose::Read(_) => {}
         }

@@ -360,16 +360,7 @@ impl Engine {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
         }
-        if self.config.policy.approval.is_some() {
-            let unapproved = self.kept.without_approvals();
-            let message =
-                "nobody approved it: it was loaded while the config required no approval, and is open";
-            problems.extend(unapproved.map(|id| Problem::of(ProblemCode::ApprovalsMissing, id, message)));
-        } else if self.kept.has_any() {
-            let message =
-                "approvals of exemptions are not verified, for the config requires none: one person may open";
-            problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
-        }
+        self.problems_of_approvals(problems);
     }
 
     fn problems_of_workers(&self, problems: &mut Vec<Problem>, now: Clocks) {
@@ -450,6 +441,9 @@ impl Engine {
                     };
                     problems.push(Problem::new(code, why));
                 }
+                Surroundings::Mark(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::MarkUnwritable, why));
+                }
                 Surroundings::LastDatabase(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastDatabase, why));
                 }
@@ -467,6 +461,7 @@ impl Engine {
                 Surroundings::Loop(None)
                 | Surroundings::Carriers(None)
                 | Surroundings::State(None)
+                | Surroundings::Mark(None)
                 | Surroundings::Store(None)
                 | Surroundings::DatabaseNotKept(None)
                 | Surroundings::DatabaseWritten(None)

@@ -238,6 +238,7 @@ fn what_two_orders_hold_passes_when_the_last_is_lifted_and_nothing_is_loaded_bef
         name: "b".into(),
         signatures: Vec::new(),
         dry_run,
+        refused: false,
     };
     for dry_run in [true, false] {
         let ticket = world.ask(load(dry_run));

@@ -148,7 +148,13 @@ fn a_second_stay_wins_over_a_resumption_that_waits() {
 fn an_instrument_that_falls_right_after_a_load_closes_what_was_loaded() {
     let mut world = World::with_one();
     let document = document("b", 1, world.clocks().wall);
-    world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });
+    world.ask(Request::ExemptionLoad {
+        document,
+        name: "b".into(),
+        signatures: Vec::new(),
+        dry_run: false,
+        refused: false,
+    });
     let name = "US-Ireland MLAT 2001".to_owned();
     world.ask(Request::InstrumentInvalidate { name, why: "it fell".to_owned(), dry_run: false });
     world.rest();
@@ -219,7 +225,13 @@ fn no_refusal_in_the_trail_names_a_confidential_instrument() {
     let document = document("b", 1, world.clocks().wall)
         .replace("pins = ", "confidential = true\npins = ")
         .replace("US-Ireland MLAT 2001", "Harbour case treaty");
-    world.ask(Request::ExemptionLoad { document, name: "b".into(), signatures: Vec::new(), dry_run: false });
+    world.ask(Request::ExemptionLoad {
+        document,
+        name: "b".into(),
+        signatures: Vec::new(),
+        dry_run: false,
+        refused: false,
+    });
     world.rest();
     let mut invalidate = |name: &str| {
         let request = Request::InstrumentInvalidate {

@@ -221,6 +221,7 @@ impl World {
             name: id.to_owned(),
             signatures: Vec::new(),
             dry_run: false,
+            refused: false,
         })
     }
 

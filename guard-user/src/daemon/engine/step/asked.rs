@@ -1,0 +1,51 @@
+//! What a request asks to be changed, and its words.
+
+use crate::control::protocol::Request;
+use crate::store::{Change, Key, Target};
+
+/// A change that is asked for.
+pub(super) struct Asked {
+    pub(super) target: Target,
+    pub(super) change: Change,
+    /// Whether it may mean nothing that was ever loaded.
+    pub(super) not_loaded: bool,
+    pub(super) dry_run: bool,
+}
+
+pub(super) fn change_of(request: &Request) -> Option<Asked> {
+    let (target, change, dry_run) = match request {
+        Request::ExemptionStay { target, order, dry_run, .. } => {
+            (target.clone(), Change::Stay { order: order.clone() }, *dry_run)
+        }
+        Request::ExemptionResume { target, order, why, dry_run } => {
+            (target.clone(), Change::Resume { order: order.clone(), why: why.clone() }, *dry_run)
+        }
+        Request::ExemptionRevoke { id, why, dry_run } => {
+            (Target::Id(id.clone()), Change::Revoke { why: why.clone() }, *dry_run)
+        }
+        Request::InstrumentInvalidate { name, why, dry_run } => {
+            (Target::Instrument(name.clone()), Change::Invalidate { why: why.clone() }, *dry_run)
+        }
+        Request::ApprovalRevoke { key, why, dry_run } => {
+            (Target::Key(key.clone()), Change::RevokeKey { why: why.clone() }, *dry_run)
+        }
+        _ => return None,
+    };
+    let not_loaded = matches!(request, Request::ExemptionStay { not_loaded: true, .. });
+    Some(Asked { target, change, not_loaded, dry_run })
+}
+
+/// What a change is called once it is made.
+pub(super) fn done_word(change: &Change) -> &'static str {
+    match change {
+        Change::Stay { .. } => "stayed",
+        Change::Resume { .. } => "resumed",
+        Change::Revoke { .. } => "revoked",
+        Change::Invalidate { .. } => "closed with its instrument",
+        Change::RevokeKey { .. } => "closed with a key that approved it",
+    }
+}
+
+pub(super) fn ids(keys: &[Key]) -> String {
+    keys.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,104 @@
+//! Whether what is open is still approved: by the rules, the signers and the keys of now.
+
+use serde_json::json;
+
+use crate::approval::{self, AllowedSigners, NotEnough};
+use crate::audit::Kind;
+use crate::daemon::engine::StoreJob;
+use crate::daemon::engine::signers::keys;
+use crate::daemon::engine::state::{Engine, Purpose};
+use crate::exemption::Document;
+use crate::exemption::record::{ApprovedBy, Record};
+use crate::health::{Problem, ProblemCode};
+
+impl Engine {
+    /// Has the file of allowed signers read, where the config has one.
+    pub(super) fn look_at_signers(&mut self) {
+        match &self.config.policy.approval {
+            Some(approvals) => {
+                let job = StoreJob::LookAtSigners(approvals.allowed_signers.clone());
+                self.ask_store(Purpose::LookAtSigners, job);
+            }
+            None => self.signers.file = None,
+        }
+    }
+
+    /// The file was read. What it lets approve is recorded where that changed, so that a key which was there for an hour
+    /// is in the trail.
+    pub(super) fn signers_are(&mut self, read: Result<AllowedSigners, String>) {
+        if let (Ok(file), Some(approvals)) = (&read, &self.config.policy.approval) {
+            let keys = keys(file, &approvals.signers);
+            if self.signers.recorded.as_ref() != Some(&keys) {
+                let file = approvals.allowed_signers.display().to_string();
+                self.signers.recorded = Some(keys.clone());
+                self.record_of(Kind::Signers, &file, "", json!({ "keys": keys }));
+            }
+        }
+        self.signers.file = Some(read);
+    }
+
+    /// What is open and would not be approved today.
+    pub(super) fn problems_of_approvals(&self, problems: &mut Vec<Problem>) {
+        let Some(approvals) = &self.config.policy.approval else {
+            if self.kept.has_any() {
+                let message = "approvals of exemptions are not verified, for the config requires none: one person may open";
+                problems.push(Problem::new(ProblemCode::ApprovalsOff, message));
+            }
+            return;
+        };
+        let file = match &self.signers.file {
+            Some(Ok(file)) => Some(file),
+            Some(Err(why)) => {
+                let message = format!("nothing can be loaded, and whose keys approve is not known: {why}");
+                problems.push(Problem::new(ProblemCode::SignersUnreadable, message));
+                None
+            }
+            None => None,
+        };
+        for (document, record) in self.kept.open() {
+            let message = if record.approvals.is_empty() {
+                "nobody approved it: it was loaded while the config required no approval, and is open"
+                    .to_owned()
+            } else if let Err((why, gone)) = holds(document, record, approvals, file) {
+                let gone =
+                    if gone.is_empty() { String::new() } else { format!(" (gone: {})", gone.join(", ")) };
+                format!(
+                    "it is open, and by the config and the allowed signers of now it would not be: {why}{gone}"
+                )
+            } else {
+                continue;
+            };
+            problems.push(Problem::of(ProblemCode::ApprovalsMissing, &document.id, message));
+        }
+    }
+}
+
+/// Whether those who approved an exemption could approve it now. A key whose time is over approved it while it was not.
+/// Else why not, and whose approvals count no more.
+fn holds(
+    document: &Document,
+    record: &Record,
+    approvals: &crate::config::policy::Approvals,
+    file: Option<&AllowedSigners>,
+) -> Result<(), (NotEnough, Vec<String>)> {
+    let is_signer = |by: &ApprovedBy| approvals.signers.iter().any(|it| it.identity == by.identity);
+    let has_key = |by: &ApprovedBy| {
+        file.is_none_or(|file| file.of_identity(&by.identity).any(|key| key == by.fingerprint))
+    };
+    let (there, gone): (Vec<&ApprovedBy>, Vec<&ApprovedBy>) =
+        record.approvals.iter().partition(|by| is_signer(by) && has_key(by));
+    let gone = || gone.iter().map(|by| format!("{} with {}", by.identity, by.fingerprint)).collect();
+    let required = document.due(&approvals.rules).map_err(|why| (why, gone()))?;
+    let there: Vec<approval::Approval> = there
+        .into_iter()
+        .map(|by| approval::Approval {
+            identity: by.identity.clone(),
+            fingerprint: by.fingerprint.clone(),
+            algorithm: String::new(),
+            line: 0,
+        })
+        .collect();
+    let submitter = document.approval.submitter.as_deref();
+    let counted = approval::quorum::count(&there, &approvals.signers, &required, submitter, None);
+    counted.map(drop).map_err(|why| (why, gone()))
+}

@@ -1,0 +1,217 @@
+//! The mark of how far the store had come, kept apart from it: in a file and in the kernel.
+//!
+//! Whoever copies an old database over the present one would open again what was stayed, revoked or fell in between. So
+//! after each change the end of the audit trail is kept in two other places, and in the file also which versions were
+//! loaded and which orders stand. A store whose trail does not have that record is an older one, or another: what it has
+//! open is revoked, and what the file knows is written into it. Where the file is lost too, nothing is loaded
+//! until somebody lifts the order that is made for that.
+//!
+//! A mark that is behind the store is none: it is written after the store, and not at every power cut. Where all of it
+//! is put back at once, a checkpoint on another host is needed (docs/audit.md).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::marks::{Mark, Marks};
+use super::slots::every_slot;
+use super::standing::Standing;
+use super::tables::{LOST, ORDERS};
+use super::{Kept, Key, Store, StoreError};
+use crate::audit::{self, Kind, Who};
+use crate::exemption::record::{Record, Status};
+use crate::exemption::{StandingOrder, Target};
+
+/// The reference of the order that is made where nobody knows what an older store lacks.
+const UNKNOWN: &str = "an older store was put back, and what it lacks is not known";
+
+/// What the file of the mark is to have.
+fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {
+    Mark::new(head, kept.highest_versions(), kept.orders().cloned().collect())
+}
+
+/// An older store, or another one, in the place of the one that was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Older {
+    /// The last record that the store has, by its number.
+    pub has: u64,
+    /// The record that it had before.
+    pub had: u64,
+    /// What was open in it, and is revoked.
+    pub revoked: Vec<Key>,
+    /// Whether it is known what it lacks: which orders, which versions.
+    pub is_known: bool,
+}
+
+impl std::fmt::Display for Older {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { has, had, revoked, is_known } = self;
+        write!(f, "the store is an older one, or another: it ends with record {has} and had record {had}. ")?;
+        match revoked.len() {
+            0 => f.write_str("Nothing was open in it")?,
+            count => write!(f, "What was open in it is revoked ({count})")?,
+        }
+        match is_known {
+            true => f.write_str("; orders and versions that it lacks were taken from the mark beside it"),
+            false => write!(
+                f,
+                "; what it lacks is not known, so nothing is loaded until somebody lifts the order: `borderguard exemption \
+                 resume --all --order \"{UNKNOWN}\" --why ...`"
+            ),
+        }
+    }
+}
+
+impl Kept {
+    /// The highest version of each id that was ever loaded.
+    fn highest_versions(&self) -> BTreeMap<String, u32> {
+        let mut highest = self.lost().clone();
+        for (id, version) in self.entries().map(|(key, _)| key).chain(self.unreadable()) {
+            let known = highest.entry(id.clone()).or_default();
+            *known = (*known).max(*version);
+        }
+        highest
+    }
+}
+
+impl Store {
+    /// Holds the store against these marks, which are kept from now on. Says so where it is an older one, or another:
+    /// then what is open in it is revoked, and what the file of the marks knows beyond it stands. `who` is the daemon.
+    ///
+    /// # Errors
+    /// Where the disk refuses; then the store is not to be used.
+    pub fn mark_by(&mut self, marks: Marks, who: &Who, now: Timestamp) -> Result<Option<Older>, StoreError> {
+        self.marks = marks;
+        if !self.kept.is_usable() {
+            return Ok(None);
+        }
+        let (file, kernel) = (self.marks.read_file(), self.marks.read_kernel());
+        let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
+        let of_kernel = kernel.as_ref().map(|it| (it.sequence, it.hash_text()));
+        let mut had = 0;
+        for (sequence, hash) in of_file.iter().chain(&of_kernel) {
+            if !self.has_record(*sequence, hash)? {
+                had = had.max(*sequence);
+            }
+        }
+        let older = match had {
+            0 => None,
+            had => {
+                // What the file has is all that there was only where the kernel had not come further.
+                let is_known = match (&of_file, &of_kernel) {
+                    (Some(file), Some(kernel)) => file.0 > kernel.0 || file == kernel,
+                    (Some(_), None) => true,
+                    (None, _) => false,
+                };
+                Some(self.close_older((had, is_known), file, who, now)?)
+            }
+        };
+        self.keep_marks();
+        Ok(older)
+    }
+
+    /// Keeps how far the store has come, where that has changed since. What can't be kept is the marks'
+    /// [`fault`](Marks::fault), and tried again.
+    pub fn keep_marks(&mut self) {
+        let Some(head) = self.last_line.as_deref().and_then(|line| audit::Head::of_line(line).ok()) else {
+            return;
+        };
+        // Closings that the disk refused are not in the store, and their records are not in its trail.
+        if self.marks.written != Some(head) && self.kept.is_usable() {
+            let mark = mark_of(&self.kept, &head);
+            self.marks.write(&mark, head);
+        }
+    }
+
+    /// The marks, for another store in the place of this one.
+    #[must_use]
+    pub fn take_marks(&mut self) -> Marks {
+        std::mem::take(&mut self.marks)
+    }
+
+    /// Why the mark of this store can't be kept.
+    #[must_use]
+    pub fn mark_fault(&self) -> Option<String> {
+        self.marks.fault().map(str::to_owned)
+    }
+
+    fn has_record(&self, sequence: u64, hash: &str) -> Result<bool, StoreError> {
+        if sequence == 0 {
+            return Ok(true);
+        }
+        let line = self.reader()?.audit_lines(sequence, 1)?.pop();
+        let head = line.and_then(|line| audit::Head::of_line(&line).ok());
+        Ok(head.is_some_and(|head| head.sequence == sequence && head.hash_text() == hash))
+    }
+
+    /// One transaction: everything is closed, and what the file knows is in the store.
+    fn close_older(
+        &mut self,
+        (had, is_known): (u64, bool),
+        file: Option<Mark>,
+        who: &Who,
+        now: Timestamp,
+    ) -> Result<Older, StoreError> {
+        let (versions, mut orders) = file.map(|mark| (mark.versions, mark.orders)).unwrap_or_default();
+        let own = self.kept.highest_versions();
+        let lost: Vec<(String, u32)> = versions
+            .into_iter()
+            .filter(|(id, version)| own.get(id).is_none_or(|own| own < version))
+            .collect();
+        if !is_known {
+            orders.push(StandingOrder::new(&Target::All, UNKNOWN, (now, who.uid)));
+        }
+        orders.retain(|order| !self.kept.standing().contains_key(&order.row()));
+        let why = "an older store was put back";
+        let open = self.kept.entries().filter(|(_, entry)| !entry.record.is_closed());
+        let revoked: Vec<(Key, Record)> = open
+            .map(|(key, entry)| {
+                let status = Status::Revoked { at: now, why: why.to_owned(), by: who.uid };
+                (key.clone(), Record { status, ..entry.record.clone() })
+            })
+            .collect();
+        let has = self.last_line.as_deref().and_then(|line| audit::Head::of_line(line).ok());
+        let older = Older {
+            has: has.map_or(0, |head| head.sequence),
+            had,
+            revoked: revoked.iter().map(|(key, _)| key.clone()).collect(),
+            is_known,
+        };
+        let record_of =
+            |(key, _): &(Key, Record)| Self::record_of(Kind::Revoke, key, who, now, why, json!({}));
+        let mut lines: Vec<audit::Record> = revoked.iter().map(record_of).collect();
+        let detail = json!({"has": older.has, "had": had, "orders": orders.len(), "lost": lost.len(), "known": is_known});
+        lines.push(audit::Record {
+            time: now,
+            kind: Kind::OlderStore,
+            who: who.clone(),
+            subject: String::new(),
+            why: String::new(),
+            detail: detail.as_object().cloned().unwrap_or_default(),
+        });
+        self.commit(&revoked, lines, |batch| {
+            let mut table = batch.open_table(ORDERS)?;
+            for order in &orders {
+                let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;
+                table.insert(order.row().as_str(), bytes.as_slice())?;
+            }
+            drop(table);
+            let mut table = batch.open_table(LOST)?;
+            for (id, version) in &lost {
+                table.insert(id.as_str(), *version)?;
+            }
+            Ok(())
+        })?;
+        self.take(revoked);
+        let inner = self.kept.inner_mut();
+        inner
+            .orders
+            .extend(orders.into_iter().map(|order| (order.row(), Standing { order, unsaved: false })));
+        inner.lost.extend(lost);
+        // The kernel's counts there may be those of exemptions that this store does not know.
+        let held: Vec<u16> = self.kept.slots_in_use();
+        self.kept.inner_mut().unclean.extend(every_slot().filter(|slot| !held.contains(slot)));
+        Ok(older)
+    }
+}

@@ -1,0 +1,144 @@
+//! Where it is kept how far the store had come: a file apart from it, and another place.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit;
+use crate::exemption::StandingOrder;
+
+/// The file's name in its folder.
+const FILE: &str = "high-water.json";
+/// Version of the file's form.
+const FORMAT: u32 = 1;
+/// The most bytes of the file that are read.
+const FILE_BYTES: u64 = 64 << 20;
+/// Where the end of the trail is kept that is no file.
+pub trait Head {
+    /// The end that was kept last; `None` where none was.
+    ///
+    /// # Errors
+    /// Why it can't be read.
+    fn read(&self) -> Result<Option<audit::Head>, String>;
+
+    /// Keeps this one.
+    ///
+    /// # Errors
+    /// Why it can't be written.
+    fn write(&self, head: &audit::Head) -> Result<(), String>;
+}
+
+/// The places of the mark.
+#[derive(Default)]
+pub struct Marks {
+    folder: Option<PathBuf>,
+    kernel: Option<Box<dyn Head + Send>>,
+    /// The end that both have.
+    pub(super) written: Option<audit::Head>,
+    fault: Option<String>,
+}
+
+impl Marks {
+    /// A file in this folder, and another place.
+    #[must_use]
+    pub fn new(folder: PathBuf, kernel: Option<Box<dyn Head + Send>>) -> Self {
+        Self { folder: Some(folder), kernel, ..Self::default() }
+    }
+
+    /// Why the mark can't be kept, or could not be read.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    pub(super) fn read_file(&mut self) -> Option<Mark> {
+        let file = self.folder.as_ref()?.join(FILE);
+        match read(&file) {
+            Ok(mark) => mark,
+            Err(why) => {
+                self.fault = Some(format!("{} can't be read: {why}", file.display()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn read_kernel(&mut self) -> Option<audit::Head> {
+        match self.kernel.as_ref()?.read() {
+            Ok(head) => head,
+            Err(why) => {
+                self.fault = Some(format!("the kernel's mark can't be read: {why}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, mark: &Mark, head: audit::Head) {
+        let mut faults = Vec::new();
+        if let Some(folder) = &self.folder
+            && let Err(error) = write(folder, mark)
+        {
+            faults.push(format!("{} can't be written: {error}", folder.join(FILE).display()));
+        }
+        if let Some(kernel) = &self.kernel
+            && let Err(why) = kernel.write(&head)
+        {
+            faults.push(format!("the kernel's mark can't be written: {why}"));
+        }
+        // What failed is tried again.
+        self.written = faults.is_empty().then_some(head);
+        self.fault = (!faults.is_empty()).then(|| faults.join("; "));
+    }
+}
+
+/// The content of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    format: u32,
+    /// Of the last record.
+    pub(super) sequence: u64,
+    /// SHA-256 of its line, 64 hexadecimal digits.
+    pub(super) hash: String,
+    /// The highest version of each id that was ever loaded.
+    pub(super) versions: BTreeMap<String, u32>,
+    /// The orders that stand.
+    pub(super) orders: Vec<StandingOrder>,
+}
+
+impl Mark {
+    pub(super) fn new(
+        head: &audit::Head,
+        versions: BTreeMap<String, u32>,
+        orders: Vec<StandingOrder>,
+    ) -> Self {
+        Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders }
+    }
+}
+
+fn read(file: &Path) -> Result<Option<Mark>, String> {
+    let bytes = match fs::metadata(file) {
+        Ok(metadata) if metadata.len() > FILE_BYTES => return Err("it is too long".to_owned()),
+        Ok(_) => fs::read(file).map_err(|error| error.to_string())?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mark: Mark = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    match mark.format {
+        FORMAT => Ok(Some(mark)),
+        other => Err(format!("its form is {other}, and this version reads {FORMAT}")),
+    }
+}
+
+/// Writes the file whole or not at all. It need not be on the disk at once: one that is behind the store says nothing.
+fn write(folder: &Path, mark: &Mark) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let beside = folder.join(format!("{FILE}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    serde_json::to_writer(&mut file, mark)?;
+    file.write_all(b"\n")?;
+    fs::rename(&beside, folder.join(FILE))
+}

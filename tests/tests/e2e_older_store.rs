@@ -1,0 +1,86 @@
+//! An older store that is put back, judged by what a client in the US gets.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use guard_tests::bed::{US, exemption};
+use guard_tests::proc::Process;
+use guard_tests::service::Item;
+use guard_tests::signing::APPROVAL;
+use guard_tests::story::{Fetched, Story};
+use guard_user::health::ProblemCode;
+
+const WHOLE: [Fetched; 2] = [Fetched::Whole; 2];
+const NOTHING: [Fetched; 2] = [Fetched::Nothing; 2];
+
+fn request(id: &str, version: u32) -> String {
+    let cidrs = ["203.0.113.10/32", "2001:db8:3::10/128"];
+    let text = exemption(id, "mail", &cidrs, 600, None) + APPROVAL;
+    text.replace("version = 1", &format!("version = {version}"))
+}
+
+/// A host whose exemption `one` was open, and is revoked since; the store of before is put back. The daemon is started
+/// after `more` was done as well.
+fn put_back(label: &str, more: impl FnOnce(&Story)) -> (Story, Process) {
+    let story = Story::new(label).unwrap();
+    let store: PathBuf = story.bed.file("state").join("store.redb");
+    let copy = story.bed.file("copy.redb");
+    let daemon = story.bed.start(&[]).unwrap();
+    story.load("one", &request("one", 1)).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE);
+    drop(daemon);
+    fs::copy(&store, &copy).unwrap();
+    let daemon = story.bed.start(&[]).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE, "a restart changes nothing");
+    story.bed.tell(&["exemption", "revoke", "one", "--why", "the case is closed"]).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
+    drop(daemon);
+    fs::copy(&copy, &store).unwrap();
+    more(&story);
+    let daemon = story.bed.start(&[]).unwrap();
+    (story, daemon)
+}
+
+fn older(story: &Story) -> Option<String> {
+    let problems = story.bed.status().unwrap().problems;
+    problems.into_iter().find(|it| it.code == ProblemCode::StoreOlder).map(|it| it.message)
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_was_revoked_is_not_open_again_by_an_older_store() {
+    let (story, daemon) = put_back("older-known", |_| {});
+    let message = older(&story).unwrap();
+    assert!(message.contains("revoked (1)"), "{message}");
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
+    let answer = story.try_load(&story.bed.file("one.toml").to_string_lossy()).unwrap();
+    assert_eq!(answer.status.code(), Some(2), "the same document is not loaded again: {answer:?}");
+    let record = story.audit("older-store").unwrap();
+    assert_eq!((record.len(), &record[0]["detail"]["known"]), (1, &true.into()), "{record:?}");
+    story.load("two", &request("two", 1)).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE, "what is approved anew passes");
+    drop(daemon);
+    let _daemon = story.bed.start(&[]).unwrap();
+    assert_eq!((older(&story), story.fetch(US, Item::Mailbox).unwrap()), (None, WHOLE));
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn without_the_file_of_the_mark_nothing_is_loaded_until_somebody_lifts_that() {
+    let (story, _daemon) = put_back("older-unknown", |story| {
+        fs::remove_dir_all(story.bed.file("state-mark")).unwrap();
+    });
+    let message = older(&story).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
+    let file = story.approved("two", &request("two", 1)).unwrap();
+    let answer = story.try_load(&file).unwrap();
+    assert_eq!(answer.status.code(), Some(2), "{answer:?}");
+    assert!(answer.complaint.contains("an older store was put back"), "{answer:?}");
+    // As the problem says it.
+    let order = message.split('"').nth(1).unwrap();
+    story.bed.tell(&["exemption", "resume", "--all", "--order", order, "--why", "looked at it"]).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING, "that opens nothing");
+    story.bed.tell(&["exemption", "load", &file]).unwrap();
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE);
+}
