@@ -247,6 +247,11 @@ impl Bed {
         Ok(Process::spawn("borderguard", command)?)
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs the command line on the guarded host.
     ///
     /// # Errors

@@ -242,6 +242,25 @@ fn a_signed_checkpoint_shows_an_end_that_was_cut_off() {
     let stored: Value = serde_json::from_str(&stored).unwrap();
     assert_eq!((&stored["whole"], &stored["checkpoints"]), (&true.into(), &1.into()), "{stored}");
 
+    // One of another host's trail says nothing of this one, whoever signed it.
+    let own = host_of(&fs::read_to_string(&*checkpoint).unwrap());
+    for (words, is_taken) in [(["--host", own.as_str()], true), (["--host", "other.example.org"], false)] {
+        let answer =
+            bed.ask(&[&["audit", "verify", "--checkpoint", &checkpoint], &words[..]].concat()).unwrap();
+        assert_eq!(answer.is_done(), is_taken, "{answer:?}");
+        assert!(is_taken || answer.complaint.contains("is of the host"), "{answer:?}");
+    }
+    // Each has a name of its own where the timer puts them.
+    let folder = bed.file("checkpoints");
+    fs::create_dir(&folder).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    for _ in 0..2 {
+        bed.tell(&["audit", "checkpoint", "--into", &folder.to_string_lossy()]).unwrap();
+    }
+    drop(daemon);
+    let names = guard_tests::bed::names(&folder);
+    assert!(names.len() == 2 && names.iter().all(|name| name.starts_with(&format!("{own}-0"))), "{names:?}");
+
     // A checkpoint that was changed, or signed for something else, or by nobody, is none.
     let text = fs::read_to_string(&*checkpoint).unwrap();
     fs::write(&*checkpoint, text.replace("sequence", "sequence ")).unwrap();
@@ -252,6 +271,11 @@ fn a_signed_checkpoint_shows_an_end_that_was_cut_off() {
     assert!(code != Some(0) && said.contains("--unsigned"), "{said}");
     keygen(&["-Y", "sign", "-n", "borderguard-exemption", "-f", &key, &checkpoint]);
     assert_eq!(verify(&lines).0, Some(2));
+}
+
+/// The host that a checkpoint names.
+fn host_of(checkpoint: &str) -> String {
+    checkpoint.lines().nth(1).unwrap().strip_prefix("host ").unwrap().to_owned()
 }
 
 /// The rows of one section of the table, by the names of its columns.

@@ -19,6 +19,8 @@ use crate::{
 };
 
 const UNIT: &str = "borderguard.service";
+/// What goes with it.
+const OTHERS: [&str; 2] = ["borderguard-checkpoint.service", "borderguard-checkpoint.timer"];
 /// Debian's packages with the other units.
 const PACKAGES: [&str; 4] = ["systemd", "udev", "cloud-init", "ifupdown"];
 /// What is enabled beside: the target that wants it, and the unit.
@@ -40,6 +42,12 @@ pub(crate) fn check() -> Result<()> {
     let file = workspace::root().join("packaging").join(UNIT);
     let unit = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let root = make_root()?;
+    for other in OTHERS {
+        let from = workspace::root().join("packaging").join(other);
+        fs::copy(&from, root.join("usr/lib/systemd/system").join(other))
+            .with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    enable(&root, "timers.target", OTHERS[1])?;
     let complaints = verify(&root, &unit)?;
     if !complaints.is_empty() {
         bail!("systemd complains of {}:\n  {}", file.display(), complaints.join("\n  "));

@@ -13,6 +13,6 @@ pub mod record;
 mod tests;
 
 pub use chain::{Broken, Fault, Head, next_line, verify};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use kind::Kind;
 pub use record::{Record, Stored, Who};

@@ -15,7 +15,7 @@ use super::table::{plain, write_wrapped};
 use super::target::Target;
 use super::trail::{self, unreadable};
 use crate::approval::load;
-use crate::audit::{Checkpoint, Head, Stored, verify};
+use crate::audit::{Checkpoint, CheckpointError, Head, Stored, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
@@ -52,6 +52,9 @@ pub enum Command {
         /// A checkpoint that was kept elsewhere: it shows whether the end is still there
         #[arg(long, value_name = "FILE")]
         checkpoint: Vec<PathBuf>,
+        /// The host whose trail it is, instead of this one: a checkpoint of another is refused
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
         /// Take checkpoints that have no signature (FILE.sig) by a signer of the config
         #[arg(long)]
         unsigned: bool,
@@ -78,6 +81,9 @@ pub enum Command {
         /// Into a new file, instead of standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Into a new file of this folder, whose name has the host and the last record's number
+        #[arg(long, value_name = "FOLDER", conflicts_with = "out")]
+        into: Option<PathBuf>,
         /// The daemon.
         #[command(flatten)]
         target: Target,
@@ -91,14 +97,16 @@ pub enum Command {
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     match &args.command {
         Command::Show { from, json, target } => show(&trail::lines(target, *from)?, *json, out),
-        Command::Verify { file, checkpoint, unsigned, json, target } => {
+        Command::Verify { file, checkpoint, host, unsigned, json, target } => {
             let lines = match file {
                 Some(file) => trail::exported(file)?,
                 None => trail::lines(target, 0)?.into_iter().map(String::into_bytes).collect(),
             };
             let known: Result<Vec<Checkpoint>> =
                 checkpoint.iter().map(|file| read_checkpoint(file, *unsigned, target)).collect();
-            report_on(&lines, &known?, *json, out)
+            let known = known?;
+            of_one_host(&known, (file.is_some(), host.as_deref()))?;
+            report_on(&lines, &known, *json, out)
         }
         Command::Export { out: file, target } => {
             let mut text = trail::lines(target, 0)?.join("\n");
@@ -107,10 +115,17 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             }
             put(file.as_deref(), &text, out)
         }
-        Command::Checkpoint { out: file, target } => {
+        Command::Checkpoint { out: file, into, target } => {
             let socket = target.socket()?;
             match ask(&socket, &Request::AuditCheckpoint {})? {
-                Response::Checkpoint { text } => put(file.as_deref(), &text, out),
+                Response::Checkpoint { text } => {
+                    let in_folder = into.as_ref().map(|folder| Ok(folder.join(name_of(&text)?)));
+                    let in_folder: Option<PathBuf> =
+                        in_folder.transpose().map_err(|error: CheckpointError| {
+                            anyhow::Error::new(error).context("the daemon's answer can't be used")
+                        })?;
+                    put(file.as_deref().or(in_folder.as_deref()), &text, out)
+                }
                 _ => Err(unexpected(&socket).into()),
             }
         }
@@ -195,6 +210,33 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
         write_wrapped("", REST, &told, out)?;
     }
     Ok(if verified.is_ok() { Exit::Ok } else { Exit::Failed })
+}
+
+/// The name of a checkpoint's file.
+fn name_of(text: &str) -> Result<String, CheckpointError> {
+    let checkpoint: Checkpoint = text.parse()?;
+    Ok(format!("{}-{:010}.checkpoint", checkpoint.host(), checkpoint.head.sequence))
+}
+
+/// Refuses a checkpoint of another host's trail: it says nothing of this one. Of an export it is not known which host it
+/// is of, unless that is said; its checkpoints are of one.
+fn of_one_host(known: &[Checkpoint], (is_export, named): (bool, Option<&str>)) -> Result<()> {
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = match (named, is_export) {
+        (Some(name), _) => Some(name.to_owned()),
+        (None, false) => Some(own),
+        (None, true) => known.first().map(|first| first.host().to_owned()),
+    };
+    let other = known
+        .iter()
+        .find(|it| host.as_ref().is_some_and(|host| Checkpoint::new(host, it.time, it.head) != **it));
+    let Some((other, host)) = other.zip(host) else { return Ok(()) };
+    let message = format!(
+        "a checkpoint is of the host \"{}\", and the trail of \"{}\": leave it out, or give --host",
+        other.host().escape_debug(),
+        host.escape_debug()
+    );
+    Err(CliError::bad_input(message).into())
 }
 
 /// Reads a checkpoint, and its signature beside it.

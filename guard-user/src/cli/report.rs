@@ -1,7 +1,8 @@
 //! `borderguard report`: the record of transfers, as Art. 30 GDPR asks for it.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -60,7 +61,10 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         return Ok(Exit::Ok);
     };
     let failed = || format!("cannot write {}", path.display());
-    let mut file = BufWriter::new(File::create_new(path).with_context(failed)?);
+    let mut file = BufWriter::new(
+        // What is confidential in it is its owner's alone.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?,
+    );
     render(&report, args.format, &mut file).with_context(failed)?;
     file.flush().with_context(failed)?;
     writeln!(out, "{} is written", path.display())?;

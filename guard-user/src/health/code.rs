@@ -89,6 +89,9 @@ codes! {
     EntriesMissing = "entries-missing",
         "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
+    PinsPrivate = "pins-private",
+        "The entries in bpffs are in a mount namespace that the host's first process does not see: what guards ends with the daemon.",
+        "Mount bpffs at /sys/fs/bpf of the host before the daemon starts, and do not start it by `ip netns exec`, which gives it a /sys of its own: use `nsenter --net=...` or the unit's `NetworkNamespacePath=`.";
     TablesBehind = "tables-behind",
         "The live generation is not what the config and the store want: a change is not in the kernel yet.",
         "See the message. It is tried again every few seconds; exemptions that should be closed may still be open.";
@@ -158,6 +161,9 @@ codes! {
     MarkUnwritable = "mark-unwritable",
         "How far the store has come can't be kept or read apart from it: an older store that is put back may not be seen.",
         "See the message: make room, or mend the rights of `state.mark_directory`. It is tried again every few seconds. A file that can't be read is written anew with the next change.";
+    AuditBroken = "audit-broken",
+        "The audit trail is not whole: a record was altered, removed or inserted. It is looked at after each start and once a day.",
+        "`borderguard audit verify` says where, and with checkpoints that are kept elsewhere since when. Keep the store as it is for whoever looks into it. The problem stays until a later look finds the trail whole.";
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config requires none.",
         "Write `[approval]` with rules in the place of `approval = \"none\"`. See docs/approvals.md. What was loaded without is told as `approvals-missing` from then on.";

@@ -117,6 +117,17 @@ impl Folder {
     }
 }
 
+/// Whether the host's first process sees another folder at the path, or none: then the mount ends with the processes of this
+/// mount namespace, and the pins with it. Where that can't be looked at, it is taken to see it.
+pub fn is_private(path: &Path) -> bool {
+    let of_first = Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path));
+    let Ok(own) = fs::metadata(path) else { return false };
+    match fs::metadata(of_first) {
+        Ok(its) => (its.dev(), its.ino()) != (own.dev(), own.ino()),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Where maps are pinned.
 pub(super) fn maps(path: &Path) -> PathBuf {
     path.join("maps")

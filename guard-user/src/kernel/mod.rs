@@ -85,6 +85,7 @@ pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCou
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::{EventReader, RingEntry};
+pub use folder::is_private;
 pub use held::Marks;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;

@@ -343,6 +343,10 @@ pub enum Surroundings {
     Start(Vec<Problem>),
     /// The state directory: why it is not the one that is open.
     State(Option<String>),
+    /// The audit trail: where it is not whole.
+    Trail(Option<String>),
+    /// Entries in bpffs: why they end with the daemon.
+    Pins(Option<String>),
     /// The mark of how far the store has come: why it can't be kept.
     Mark(Option<String>),
     /// The database of exemptions: why it can't be used at all.

@@ -26,6 +26,7 @@ mod shutdown;
 mod sockets;
 mod start;
 pub(in crate::daemon) mod store;
+mod trail;
 mod watchdog;
 mod worker;
 

@@ -171,11 +171,15 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         cursor,
         format,
     )?;
+    let private = crate::kernel::is_private(&pin_path);
     let (engine, actions) = Engine::new(begin, Clocks::read());
     for problem in [
         Surroundings::Store(store_problem),
         Surroundings::LastDatabase(database_problem),
         Surroundings::Start(gone),
+        Surroundings::Pins(
+            private.then(|| format!("the host's first process does not see {}", pin_path.display())),
+        ),
     ] {
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
-use super::{approvals, reads, worker};
+use super::{approvals, reads, trail, worker};
 use crate::approval;
 use crate::audit;
 use crate::compile::Places;
@@ -28,7 +28,9 @@ use crate::daemon::engine::{
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::View;
-use crate::store::{ApprovalError, FILE, Head, LoadError, Marks, Progress, Store, StoreError, Submission};
+use crate::store::{
+    self, ApprovalError, FILE, Head, LoadError, Marks, Progress, Store, StoreError, Submission,
+};
 
 /// Why a store is given up.
 const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
@@ -39,7 +41,15 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Jobs of the store.
 type Jobs = Receiver<(StoreId, StoreJob)>;
 /// The way to the thread that reads what takes long.
-type Reader = worker::Worker<(StoreId, Box<Read>)>;
+type Reader = worker::Worker<Beside>;
+
+/// What takes long to read.
+enum Beside {
+    /// For an answer.
+    Answer(StoreId, Box<Read>),
+    /// Whether the audit trail is whole.
+    Verify(Box<store::Reader>),
+}
 
 /// The way to the worker.
 pub(super) struct Worker(worker::Worker<(StoreId, StoreJob)>);
@@ -99,10 +109,20 @@ fn refusal_of(job: &StoreJob) -> fn(StoreError) -> StoreOutcome {
     }
 }
 
-fn read(jobs: &Receiver<(StoreId, Box<Read>)>, state: &Path, inputs: &UnboundedSender<Input>) {
-    while let Some((id, read)) = jobs.take() {
-        let response = unless_broken(|| read.answer()).unwrap_or_else(|| reads::failed(&broken(state)));
-        if inputs.send(Input::Read { id, response }).is_err() {
+fn read(jobs: &Receiver<Beside>, state: &Path, inputs: &UnboundedSender<Input>) {
+    while let Some(job) = jobs.take() {
+        let input = match job {
+            Beside::Answer(id, read) => {
+                let response = unless_broken(|| read.answer());
+                Input::Read { id, response: response.unwrap_or_else(|| reads::failed(&broken(state))) }
+            }
+            Beside::Verify(reader) => {
+                let found = unless_broken(|| trail::fault(&reader));
+                let fault = found.unwrap_or_else(|| Some(broken(state).to_string()));
+                Input::Surroundings(Surroundings::Trail(fault))
+            }
+        };
+        if inputs.send(input).is_err() {
             return;
         }
     }
@@ -117,13 +137,19 @@ fn work(
     // Databases that were given up. Each is left as it is and not even closed: its lock keeps it from being opened again.
     let mut given_up = Vec::new();
     let state = at.state.as_path();
-    let mut mark_fault = None;
+    let (mut mark_fault, mut verified) = (None, None::<Instant>);
     while let Some((id, job)) = jobs.take() {
         let begin = Instant::now();
         let refusal = refusal_of(&job);
         let done = unless_broken(|| {
             if matches!(job, StoreJob::CheckPlace) {
                 keeper.look();
+                if verified.is_none_or(|at| at.elapsed() >= trail::PERIOD)
+                    && let Ok(it) = store.reader()
+                {
+                    verified = Some(Instant::now());
+                    reader.put(Beside::Verify(Box::new(it)), Urgency::Last);
+                }
                 if !store.kept().is_usable() {
                     open_again(&mut store, at, given_up.is_empty(), inputs);
                 }
@@ -132,7 +158,7 @@ fn work(
                 StoreJob::Read(job) => match reads::answer(&mut store, job, Timestamp::now()) {
                     Answer::Now(response) => Some(StoreOutcome::Answered(response)),
                     Answer::Beside(read) => {
-                        reader.put((id, read), Urgency::Ordinary);
+                        reader.put(Beside::Answer(id, read), Urgency::Ordinary);
                         None
                     }
                 },

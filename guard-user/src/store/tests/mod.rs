@@ -4,11 +4,13 @@ use std::path::Path;
 
 use base64ct::{Base64Unpadded, Encoding};
 use jiff::Timestamp;
+use redb::ReadableTable;
 use sha2::{Digest, Sha256};
 
+use super::tables::AUDIT;
 use super::{Admission, ApprovalError, ApprovedBy, LoadError, Store, Submission};
 use crate::approval::Signature;
-use crate::audit::{self, Head, Who};
+use crate::audit::{self, Head, Kind, Who};
 use crate::exemption::{Clocks, Document};
 
 mod changes;
@@ -165,4 +167,21 @@ fn trail(store: &Store) -> Vec<audit::Stored> {
 /// The kinds of all records of the trail.
 fn kinds(store: &Store) -> Vec<String> {
     trail(store).into_iter().map(|record| record.kind).collect()
+}
+
+/// A store with so many records in its trail, one of them altered behind the store's back.
+pub(crate) fn with_trail(count: u64, altered: Option<u64>) -> Store {
+    let mut store = model::ModelDisk::new().open_store();
+    let record =
+        |_| Store::record_of(Kind::Start, &("x".to_owned(), 1), &who(), now(), "", serde_json::json!({}));
+    store
+        .commit(&[], (0..count).map(record).collect(), |batch| {
+            let Some(at) = altered else { return Ok(()) };
+            let mut table = batch.open_table(AUDIT)?;
+            let line = table.get(at)?.unwrap().value().replace("\"subject\":\"x\"", "\"subject\":\"y\"");
+            table.insert(at, line.as_str())?;
+            Ok(())
+        })
+        .unwrap();
+    store
 }

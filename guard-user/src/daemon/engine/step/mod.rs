@@ -225,6 +225,8 @@ impl Engine {
             Surroundings::Control(problems) => ("control", problems.is_empty()),
             Surroundings::Start(problems) => ("start", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
+            Surroundings::Trail(why) => ("trail", why.is_none()),
+            Surroundings::Pins(why) => ("pins", why.is_none()),
             Surroundings::Mark(why) => ("mark", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::Carriers(why) => ("carriers", why.is_none()),

@@ -441,6 +441,8 @@ impl Engine {
                     };
                     problems.push(Problem::new(code, why));
                 }
+                Surroundings::Trail(Some(why)) => problems.push(Problem::new(ProblemCode::AuditBroken, why)),
+                Surroundings::Pins(Some(why)) => problems.push(Problem::new(ProblemCode::PinsPrivate, why)),
                 Surroundings::Mark(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::MarkUnwritable, why));
                 }
@@ -462,6 +464,8 @@ impl Engine {
                 | Surroundings::Carriers(None)
                 | Surroundings::State(None)
                 | Surroundings::Mark(None)
+                | Surroundings::Trail(None)
+                | Surroundings::Pins(None)
                 | Surroundings::Store(None)
                 | Surroundings::DatabaseNotKept(None)
                 | Surroundings::DatabaseWritten(None)
