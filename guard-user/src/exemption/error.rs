@@ -9,6 +9,7 @@ use super::limits::{DOCUMENT_BYTES, MAX_SIGNERS};
 use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
+use crate::text::Unseen;
 
 /// What is wrong. Its `Display` is one sentence for the compliance officer; [`hint`](Self::hint) says
 /// what to do.
@@ -39,6 +40,20 @@ pub enum ErrorKind {
         text: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A text, or a key, with a character that nobody sees.
+    #[error("{} {what}", quoted(text))]
+    Unseen {
+        /// What is there.
+        text: String,
+        /// The first such character.
+        what: Unseen,
+    },
+    /// A comment, or what stands between the keys, has a character that nobody sees.
+    #[error("this line {what}")]
+    UnseenInLine {
+        /// The first such character of the line.
+        what: Unseen,
     },
     /// A time that is another one in each zone.
     #[error("{text} has no zone, and is another moment in each")]
@@ -167,6 +182,10 @@ impl ErrorKind {
                 "write the bytes that may leave, such as 5_000_000_000; leave out the key for no bound".into()
             }
             Self::BadLine { .. } => "write one line of text".into(),
+            Self::Unseen { .. } => {
+                "write it without: who signs the document has to see all of it, and each reader the same".into()
+            }
+            Self::UnseenInLine { .. } => "remove it: who signs the document signs this line as well".into(),
             Self::NoZone { text } if !text.contains(':') => {
                 format!("write the moment with its zone, such as {text}T00:00:00Z")
             }
@@ -218,6 +237,7 @@ impl ErrorKind {
             Self::BadVersion { .. } => "bad-version",
             Self::BadQuota { .. } => "bad-quota",
             Self::BadLine { .. } => "bad-line",
+            Self::Unseen { .. } | Self::UnseenInLine { .. } => "unseen-character",
             Self::NoZone { .. } => "no-zone",
             Self::NoSuchTime { .. } => "no-such-time",
             Self::BadCount { .. } => "bad-count",

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 pub struct Surroundings<'a> {
     /// The names of the config's pins; `None`: pins are not looked at.
     pub pins: Option<&'a [String]>,
-    /// A document that has expired by now, or whose assessment had to be looked at again, is refused;
-    /// `None`: neither is looked at.
+    /// A document that has expired by now, or whose assessment had to be looked at again, is refused, and one with
+    /// characters that nobody sees; `None`: it was loaded before, and none of that is looked at.
     pub now: Option<Timestamp>,
     /// What was loaded under an id before; `None`: this is not looked at.
     pub earlier: Option<EarlierOf<'a>>,

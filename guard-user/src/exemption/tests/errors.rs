@@ -126,10 +126,42 @@ const EXAMPLES: &[Example] = &[
         "17:13 instrument.reference: \"  \" is empty | write one line of text",
     ),
     (
-        "bad-line",
+        "unseen-character",
         "Translation office",
         "a\\nb",
         "39:8 recipient.name: \"a\\nb\" has a control character or a line break, U+000A as character 2",
+    ),
+    (
+        "unseen-character",
+        "reference = \"case 2026/0142\"",
+        "reference = \"case\\u00A02026\"",
+        "17:13 instrument.reference: \"case\\u{a0}2026\" has a character that nobody sees, or that turns text around, U+00A0 as \
+         character 5 | write it without",
+    ),
+    ("unseen-character", "\"mail\"", "\"ma\u{202e}il\"", "3:9 pins: \"ma\\u{202e}il\" has a character"),
+    (
+        "unseen-character",
+        "\"US\"",
+        "\"U\u{200d}S\"",
+        "35:16 recipient.jurisdiction: \"U\\u{200d}S\" has a character",
+    ),
+    (
+        "unseen-character",
+        "tcp/443",
+        "tcp/44\u{fe0f}3",
+        "37:10 recipient.ports: \"tcp/44\\u{fe0f}3\" has a character",
+    ),
+    (
+        "unseen-character",
+        "aoife@example",
+        "aoife\u{378}@example",
+        "29:13 approval.submitter: \"aoife\\u{378}@example.org\" has a character that Unicode does not have, or leaves to each font, U+0378",
+    ),
+    (
+        "unseen-character",
+        "count = 1",
+        "count = 1 # of\u{2067} two",
+        "32:15 this line has a character that nobody sees, or that turns text around, U+2067 as character 15 | remove it",
     ),
     ("bad-line", "encryption in transit", "", "27:13 assessment.measures: \"\" is empty"),
     (
@@ -331,6 +363,16 @@ cidrs = ["0.0.0.0/0"]
         "13:10 recipient.cidrs",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn what_nobody_sees_is_looked_for_when_a_document_is_new_and_never_of_one_that_was_loaded() {
+    let odd = good_with("count = 1", "count = 1 # \u{2067}");
+    assert!(parse(Path::new("x.toml"), odd.as_bytes(), &Surroundings::default()).is_ok());
+    assert_eq!(errors(&odd).len(), 1);
+    // Line breaks and tabs between the keys are TOML's own.
+    let tabbed = GOOD.replace(" = ", "\t=\t").replace('\n', "\r\n");
+    assert_eq!(errors(&tabbed), []);
 }
 
 #[test]

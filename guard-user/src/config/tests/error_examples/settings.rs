@@ -37,7 +37,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "bad-path",
         "[groups]",
         "[state]\npin_path = \"/a\\u0000\"\n[groups]",
-        "11:12 state.pin_path: the path \"/a\\0\" has a control character | write the path without it",
+        "11:12 state.pin_path: the path \"/a\\u{0}\" has a control character | write the path without it",
     ),
     (
         "bad-path",

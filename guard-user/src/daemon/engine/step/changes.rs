@@ -36,7 +36,13 @@ impl Engine {
             Err(error) => {
                 // What is about to be opened is closed as soon as it is.
                 // What is wrong with its words is wrong whatever the store has.
-                let is_of_words = matches!(error, StoreError::BadReason | StoreError::UnseenInReason(_));
+                let is_of_words = matches!(
+                    error,
+                    StoreError::BadReason
+                        | StoreError::UnseenInReason(_)
+                        | StoreError::BlankInReference { .. }
+                        | StoreError::NoSuchName { .. }
+                );
                 let may_open = !is_of_words && (self.is_being_opened(&target) || !self.kept.is_usable());
                 if is_closing && !dry_run && may_open {
                     let id = self.changes.next_id();
