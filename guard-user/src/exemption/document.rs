@@ -43,6 +43,8 @@ pub struct Document {
     pub approval: Approval,
     /// Who may receive; never empty, and no two of them overlap.
     pub recipients: Vec<Recipient>,
+    /// SHA-256 of its bytes, comments and all, 64 digits in small letters: what signatures are over.
+    pub sha256: String,
 }
 
 impl Document {

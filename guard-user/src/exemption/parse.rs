@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use super::check;
 use super::document::Document;
 use super::error::ErrorKind;
@@ -41,6 +43,11 @@ pub fn read(file: &Path) -> Result<Vec<u8>, Errors<ErrorKind>> {
     }
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Checks the content of a document; `file` is its name in errors.
 ///
 /// # Errors
@@ -70,7 +77,7 @@ pub fn parse(
         matches!(error.kind, ErrorKind::Unseen { .. }) || !error.place.is_some_and(|at| unseen.contains(&at))
     });
     match document {
-        Some(document) if errors.is_empty() => Ok(document),
+        Some(document) if errors.is_empty() => Ok(Document { sha256: sha256(bytes), ..document }),
         _ => Err(Errors { file: file.to_owned(), errors }),
     }
 }

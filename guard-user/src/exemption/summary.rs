@@ -62,6 +62,9 @@ pub struct Summary {
     /// before that.
     #[serde(default)]
     pub orders: Vec<OrderSummary>,
+    /// SHA-256 of the document, as `sha256sum` prints it; empty where the daemon is older than this.
+    #[serde(default)]
+    pub sha256: String,
     /// The identities of those who approved it; empty where approvals were not verified.
     pub approved_by: Vec<String>,
 }
@@ -217,6 +220,7 @@ impl Summary {
             revoked: None,
             stayed: None,
             orders: Vec::new(),
+            sha256: document.sha256.clone(),
             approved_by: Vec::new(),
         }
     }
@@ -282,6 +286,7 @@ impl Summary {
                 measures: each(&assessment.measures),
             }),
             submitter: self.submitter.map(|_| hidden()),
+            sha256: hidden(),
             recipients: self
                 .recipients
                 .into_iter()

@@ -167,17 +167,29 @@ mod tests {
     fn a_good_document_says_what_it_would_allow() {
         let (code, shown) = lint(DOCUMENT, Some("mail"), false);
         let expected = "m.toml: no errors; it would allow:\n\
-                        m-1, version 1: treaty-request, MLAT 2001, case 5\n\
+                        m-1, version 1: treaty-request\n\
+                        \x20 act      MLAT 2001\n\
+                        \x20 article  Art. 48\n\
+                        \x20 case     case 5\n\
+                        \x20 issuer   Department\n\
+                        \x20 under    Treaty of 2001\n\
+                        \x20 ground   art-46-2-a and art-6-1-c\n\
                         \x20 for      Evidence in case 5\n\
-                        \x20 ground   art-46-2-a and art-6-1-c; Department, under Treaty of 2001\n\
-                        \x20 data     e-mail of the pin mail\n\
-                        \x20 sender   Example Mail Ireland Ltd (controller), privacy@example.org\n\
-                        \x20 to       Court: 198.51.100.20/32 in US, any port\n\
+                        \x20 data     e-mail\n\
+                        \x20 pin      mail\n\
+                        \x20 sender   controller, Example Mail Ireland Ltd\n\
+                        \x20 contact  privacy@example.org\n\
+                        \x20 to       Court\n\
+                        \x20 at       198.51.100.20/32 in US, any port\n\
                         \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
                         \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
                         \x20 bytes    without bound\n\
+                        \x20 author   anne@example.org\n\
                         \x20 needs    signatures, 1 as legal, 1 as dpo\n\
+                        \x20 sha256   SHA256\n\
                         by the config no approval is required: one person may open\n";
+        let digest = shown.split_once("sha256   ").and_then(|(_, rest)| rest.get(..64)).unwrap();
+        let shown = shown.replace(digest, "SHA256");
         assert_eq!((code, shown.as_str()), (Exit::Ok, expected));
         let (_, shown) = lint(DOCUMENT, None, false);
         assert!(shown.ends_with("--config CONFIG` does\n"), "{shown}");

@@ -72,6 +72,8 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         assessment,
         approval: Approval { submitter, required },
         recipients: recipients.into_iter().collect::<Option<_>>()?,
+        // Of the bytes, which are not known here.
+        sha256: String::new(),
     })
 }
 
