@@ -154,6 +154,8 @@ pub struct Recipient {
     pub networks: Vec<IpNetwork>,
     /// Whether its networks count wherever they are placed, and not in the jurisdiction alone.
     pub anywhere: bool,
+    /// Why its networks are large, one line; `None` where they are not.
+    pub large_network: Option<String>,
     /// Its ports, destination ports of egress; empty: any, of any protocol.
     pub ports: Vec<PortRange>,
 }

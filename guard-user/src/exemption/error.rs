@@ -2,6 +2,7 @@
 
 use std::io;
 
+use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::law::Breach;
@@ -101,6 +102,30 @@ pub enum ErrorKind {
         /// The network.
         network: IpNetwork,
     },
+    /// Networks of all addresses together.
+    #[error("the networks of the recipients are {network} together, which is everybody")]
+    EverybodyTogether {
+        /// The network.
+        network: IpNetwork,
+    },
+    /// A network that is larger than one may be without a word on why.
+    #[error("{network} is larger than a /{bits}, and nothing says why")]
+    LargeNetwork {
+        /// The network.
+        network: IpNetwork,
+        /// The shortest prefix.
+        bits: u8,
+    },
+    /// Networks that have more addresses together than one may have without a word on why.
+    #[error(
+        "the {family} networks of the recipients are larger together than a /{bits}, and nothing says why"
+    )]
+    LargeTogether {
+        /// The family of addresses.
+        family: &'static str,
+        /// The shortest prefix.
+        bits: u8,
+    },
     /// The id is in use.
     #[error("an exemption {} is open already, in version {version}", quoted(id))]
     StillOpen {
@@ -139,7 +164,7 @@ pub enum ErrorKind {
     },
     /// A recipient's network is placed in another jurisdiction than the recipient.
     #[error(
-        "{network} of {} is not all in {jurisdiction}: {address} is placed in {place}",
+        "{network} of {} is not all in {jurisdiction}, {amount} elsewhere: {address} is placed in {place}",
         quoted(recipient)
     )]
     PlacedElsewhere {
@@ -148,11 +173,13 @@ pub enum ErrorKind {
         /// The recipient.
         recipient: String,
         /// The recipient's jurisdiction.
-        jurisdiction: String,
+        jurisdiction: Jurisdiction,
+        /// How much of it is elsewhere.
+        amount: String,
         /// An address of the network.
         address: std::net::IpAddr,
         /// Where it is placed.
-        place: String,
+        place: Jurisdiction,
     },
     /// Nobody can approve it by this config.
     #[error(transparent)]
@@ -201,7 +228,12 @@ impl ErrorKind {
             }
             Self::UnknownPin { known, .. } if known.is_empty() => "the config has no pins".into(),
             Self::UnknownPin { known, .. } => format!("the config has {}", names(known)),
-            Self::Everybody { .. } => "name the recipient's own networks".into(),
+            Self::LargeNetwork { .. } | Self::LargeTogether { .. } => {
+                "name the recipient's own hosts or networks; where it has as many, say why by large_network = \"...\" in the \
+                 [[recipient]], which approvers sign"
+                    .into()
+            }
+            Self::Everybody { .. } | Self::EverybodyTogether { .. } => "name the recipient's own networks".into(),
             Self::StillOpen { id, version } => {
                 let next = u64::from(*version) + 1;
                 format!("renew it with replaces = {version}, or revoke it and load this as version {next} of {id}")
@@ -244,7 +276,8 @@ impl ErrorKind {
             Self::BadDigest { .. } => "bad-digest",
             Self::BadIdentity { .. } => "bad-identity",
             Self::UnknownPin { .. } => "unknown-pin",
-            Self::Everybody { .. } => "everybody",
+            Self::Everybody { .. } | Self::EverybodyTogether { .. } => "everybody",
+            Self::LargeNetwork { .. } | Self::LargeTogether { .. } => "large-network",
             Self::StillOpen { .. } => "still-open",
             Self::OldVersion { .. } => "old-version",
             Self::ReplacesLater { .. } => "replaces-later",

@@ -136,6 +136,9 @@ pub struct RecipientSummary {
     /// Whether these count wherever they are placed.
     #[serde(default)]
     pub anywhere: bool,
+    /// Why its networks are large; null where they are not.
+    #[serde(default)]
+    pub large_network: Option<String>,
     /// Its ports; empty: any, of any protocol.
     pub ports: Vec<String>,
 }
@@ -290,7 +293,12 @@ impl Summary {
             recipients: self
                 .recipients
                 .into_iter()
-                .map(|it| RecipientSummary { name: hidden(), cidrs: each(&it.cidrs), ..it })
+                .map(|it| RecipientSummary {
+                    name: hidden(),
+                    cidrs: each(&it.cidrs),
+                    large_network: it.large_network.map(|_| hidden()),
+                    ..it
+                })
                 .collect(),
             revoked: self.revoked.map(|revoked| RevokedSummary { why: hidden(), ..revoked }),
             stayed: self.stayed.map(|stayed| RevokedSummary { why: hidden(), ..stayed }),
@@ -313,6 +321,7 @@ fn recipient(recipient: &Recipient) -> RecipientSummary {
         jurisdiction: recipient.jurisdiction.to_string(),
         cidrs: words(&recipient.networks),
         anywhere: recipient.anywhere,
+        large_network: recipient.large_network.clone(),
         ports: words(&recipient.ports),
     }
 }

@@ -36,7 +36,9 @@ pub struct Args {
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let loaded = exemption::load(&args.file, &surroundings(pins, now)).map(|(document, _)| document);
+    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
+    let loaded = exemption::load(&args.file, &Surroundings { widest, ..surroundings(pins, now) })
+        .map(|(document, _)| document);
     let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
     let (checked, unplaced) = placed(&args.file, checked, against.as_ref());
     let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).collect();
@@ -87,7 +89,7 @@ fn placed(file: &Path, checked: Checked, against: Option<&Against>) -> (Checked,
 pub(super) type Checked = std::result::Result<Document, Errors<ErrorKind>>;
 
 pub(super) fn surroundings(pins: Option<&[String]>, now: Timestamp) -> Surroundings<'_> {
-    Surroundings { pins, now: Some(now), earlier: None }
+    Surroundings { pins, now: Some(now), ..Surroundings::default() }
 }
 
 pub(super) fn exit(checked: &Checked) -> Exit {
@@ -275,8 +277,8 @@ mod tests {
         let british = DOCUMENT.replacen("jurisdiction = \"US\"", "jurisdiction = \"GB\"", 1);
         assert_ne!(british, DOCUMENT);
         let (code, shown) = lint(&british, Some("mail"), false);
-        let expected = "m.toml: error: recipient.cidrs: 198.51.100.20/32 of \"Court\" is not all in GB: 198.51.100.20 is \
-                        placed in US\n  hint: name the country";
+        let expected = "m.toml: error: recipient.cidrs: 198.51.100.20/32 of \"Court\" is not all in GB, all of it \
+                        elsewhere: 198.51.100.20 is placed in US\n  hint: name the country";
         assert!(code == Exit::BadInput && shown.starts_with(expected), "{shown}");
         let (_, shown) = lint(&british, Some("mail"), true);
         let object: Value = serde_json::from_str(&shown).unwrap();

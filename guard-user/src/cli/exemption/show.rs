@@ -71,6 +71,7 @@ fn signed(
     for recipient in &summary.recipients {
         line("to", &recipient.name)?;
         line("at", &reach(recipient))?;
+        recipient.large_network.iter().try_for_each(|why| line("large", why))?;
     }
     line("from", &exactly(summary.valid_from, now))?;
     line("until", &exactly(summary.valid_until, now))?;
@@ -118,7 +119,7 @@ pub(super) fn fact(title: &str, value: &str, out: &mut impl Write) -> io::Result
 }
 
 fn reach(recipient: &RecipientSummary) -> String {
-    let RecipientSummary { name: _, jurisdiction, cidrs, anywhere, ports } = recipient;
+    let RecipientSummary { name: _, jurisdiction, cidrs, anywhere, large_network: _, ports } = recipient;
     let whom = match cidrs.is_empty() {
         true => format!("anybody in {jurisdiction}"),
         false if *anywhere => {
@@ -216,6 +217,7 @@ pub(super) mod tests {
             jurisdiction: country.to_owned(),
             cidrs: texts(cidrs),
             anywhere: false,
+            large_network: None,
             ports: texts(ports),
         };
         Summary {

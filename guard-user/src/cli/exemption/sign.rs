@@ -64,7 +64,8 @@ fn run_with(
 ) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let surroundings = Surroundings { pins, now: Some(now), earlier: None };
+    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
+    let surroundings = Surroundings { pins, now: Some(now), widest, ..Surroundings::default() };
     let (document, bytes) = exemption::load(&args.file, &surroundings).map_err(|errors| {
         let CliError { codes, .. } = CliError::errors(&errors);
         CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::verify::tests::{DOCUMENT, now};
+use super::verify::tests::{Bed, DOCUMENT, now};
 use super::{lint, show};
 use crate::cli::seen::{Form, Seen};
 use crate::exemption::{Summary, parse};
@@ -110,7 +110,7 @@ fn document(texts: &[String], (quota, count, minute): (u32, u32, u32), confident
          [exporter]\nname = {}\nrole = \"processor\"\ncontact = {}\n[assessment]\nreference = {}\nreview_by = 2027-06-01\n\
          measures = [{}, {}]\n[approval]\nsubmitter = \"a{quota}@example.org\"\n[[approval.required]]\nrole = \"legal\"\n\
          count = {count}\n[[recipient]]\nname = {}\njurisdiction = \"US\"\ncidrs = [\"198.51.100.{count}/32\", \"2001:db8:{count}::/48\"]\n\
-         anywhere = {confidential}\nports = [\"tcp/443\", \"udp/{count}-500\"]\n[[recipient]]\nname = {}\njurisdiction = \"JP\"\n\
+         anywhere = {confidential}\nlarge_network = {}\nports = [\"tcp/443\", \"udp/{count}-500\"]\n[[recipient]]\nname = {}\njurisdiction = \"JP\"\n\
          cidrs = [\"203.0.113.{count}/32\"]\n",
         text(0),
         text(1),
@@ -127,6 +127,7 @@ fn document(texts: &[String], (quota, count, minute): (u32, u32, u32), confident
         text(11),
         text(12),
         text(13),
+        text(15),
         text(14),
         version = count + 1,
     )
@@ -178,12 +179,38 @@ fn spaced(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+#[test]
+fn a_network_that_is_too_large_for_the_config_is_refused_and_what_is_said_of_it_is_shown() {
+    let bed = Bed::new();
+    let config = std::fs::read_to_string(bed.file("policy.toml")).unwrap();
+    std::fs::write(
+        bed.file("policy.toml"),
+        config.replace("allowed_signers =", "widest_ipv4 = 25\nallowed_signers ="),
+    )
+    .unwrap();
+    let large = DOCUMENT.replace("198.51.100.20/32", "198.51.100.0/24");
+    let linted = |text: &str, config: Option<&str>| {
+        std::fs::write(bed.file("m.toml"), text).unwrap();
+        let config = config.map(|name| bed.file(name));
+        let args = lint::Args { file: bed.file("m.toml"), config, json: false };
+        printed(Form::Lines, |out| {
+            lint::run(&args, now(), out).unwrap();
+        })
+    };
+    assert!(linted(&large, None).contains("no errors"));
+    let refused = linted(&large, Some("policy.toml"));
+    assert!(refused.contains("198.51.100.0/24 is larger than a /25, and nothing says why"), "{refused}");
+    let said = large.replace("/24\"]", "/24\"]\nlarge_network = \"the whole office\"");
+    let shown = linted(&said, Some("policy.toml"));
+    assert!(shown.contains("no errors") && shown.contains("\n  large    the whole office\n"), "{shown}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn every_value_that_is_signed_is_shown_and_stands_for_itself(
-        texts in prop::collection::vec(line(), 15),
+        texts in prop::collection::vec(line(), 16),
         numbers in (any::<u32>(), 1..60_u32, 0..60_u32),
         flag: bool,
     ) {
@@ -197,7 +224,7 @@ proptest! {
         let facts = facts(&shown);
         let mut wanted = Vec::new();
         leaves(&text.parse::<toml::Table>().unwrap().into(), "", &mut wanted);
-        prop_assert!(wanted.len() >= 38);
+        prop_assert!(wanted.len() >= 39);
         for value in wanted {
             let value = spaced(&value);
             prop_assert!(facts.iter().any(|fact| fact.contains(&value)), "{} is not in\n{}", value, shown);
@@ -206,6 +233,7 @@ proptest! {
         let titles = [
             "for", "data", "data", "act", "article", "issuer", "case", "under", "sender processor,", "contact", "assessed",
             "measure", "measure", "to", "to",
+            "large",
         ];
         for (title, value) in titles.iter().zip(&texts) {
             let fact = format!("{title} {}", spaced(value));

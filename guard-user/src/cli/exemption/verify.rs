@@ -52,7 +52,12 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let (pins, approvals) = approvals(&args.config)?;
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
-    let surroundings = Surroundings { pins: Some(&pins), now: Some(now), earlier: None };
+    let surroundings = Surroundings {
+        pins: Some(&pins),
+        now: Some(now),
+        widest: approvals.widest,
+        ..Surroundings::default()
+    };
     let (document, bytes) =
         exemption::load(&args.file, &surroundings).map_err(|errors| CliError::errors(&errors))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;

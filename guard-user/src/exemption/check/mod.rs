@@ -2,6 +2,7 @@
 
 mod law;
 mod overlap;
+mod width;
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,9 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         check_earlier(raw, id, (number, replaces), surroundings, sink);
     }
     let review_by = assessment.as_ref().and_then(|assessment| assessment.review_by);
+    if surroundings.now.is_some() {
+        width::check(&receivers, surroundings.widest, sink);
+    }
     let window = (valid_from, valid_until);
     law::check(&Facts { raw, kind, ground, window, review_by, receivers, now: surroundings.now }, sink);
     Some(Document {
@@ -158,6 +162,7 @@ fn check_recipient<'r>(raw: &'r RawRecipient, sink: &mut Sink<'_>) -> (Receiver<
         })
         .collect();
     let ports = each(&raw.ports, "recipient.ports", sink, values::ports);
+    let large_network = one(&raw.large_network, "recipient.large_network", sink, line);
     let networks = placed.iter().map(|&(_, network)| network).collect();
     let shown = name.clone().unwrap_or_default();
     let whole = || {
@@ -166,6 +171,7 @@ fn check_recipient<'r>(raw: &'r RawRecipient, sink: &mut Sink<'_>) -> (Receiver<
             jurisdiction: jurisdiction?,
             networks,
             anywhere: raw.anywhere.unwrap_or(false),
+            large_network,
             ports,
         })
     };

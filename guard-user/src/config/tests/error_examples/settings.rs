@@ -171,6 +171,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "[[approval.rule]]\ninstruments = [\"sccs\"]\n",
         "26:16 approval.rule.instruments: \"sccs\" is none of ",
     ),
+    (
+        "bad-widest",
+        "allowed_signers = \"/etc/borderguard/allowed_signers\"\n",
+        "allowed_signers = \"/etc/borderguard/allowed_signers\"\nwidest_ipv4 = 15\n",
+        "approval.widest_ipv4: 15 is no shortest prefix | write the bits of a prefix, from 16 to 32",
+    ),
     ("bad-count", "count = 1", "count = 0", "28:9 approval.rule.required.count: 0 is no number of signers"),
     (
         "rule-unmet",
