@@ -6,7 +6,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::law::Breach;
-use super::limits::{DOCUMENT_BYTES, MAX_SIGNERS};
+use super::limits::{DOCUMENT_BYTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
 use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
@@ -49,6 +49,24 @@ pub enum ErrorKind {
         text: String,
         /// The first such character.
         what: Unseen,
+    },
+    /// A text that stands for none.
+    #[error("{} says nothing", quoted(text))]
+    SaysNothing {
+        /// What is there.
+        text: String,
+    },
+    /// A quota that no packet of a transfer fits into.
+    #[error("no packet fits into a quota of {number} bytes")]
+    SmallQuota {
+        /// The quota.
+        number: u64,
+    },
+    /// A window that is longer than anybody approves.
+    #[error("the window has {days} days, and {WINDOW_DAYS} are the most")]
+    LongWindow {
+        /// How long it is.
+        days: i64,
     },
     /// A comment, or what stands between the keys, has a character that nobody sees.
     #[error("this line {what}")]
@@ -212,6 +230,11 @@ impl ErrorKind {
             Self::Unseen { .. } => {
                 "write it without: who signs the document has to see all of it, and each reader the same".into()
             }
+            Self::SaysNothing { .. } => "write what an auditor can look up, or leave out a key that is not required".into(),
+            Self::SmallQuota { .. } => {
+                format!("write what the transfer needs, at least {LEAST_QUOTA} bytes, the length of a full packet")
+            }
+            Self::LongWindow { .. } => "end it earlier, and renew it: each time it is approved again".into(),
             Self::UnseenInLine { .. } => "remove it: who signs the document signs this line as well".into(),
             Self::NoZone { text } if !text.contains(':') => {
                 format!("write the moment with its zone, such as {text}T00:00:00Z")
@@ -270,6 +293,9 @@ impl ErrorKind {
             Self::BadQuota { .. } => "bad-quota",
             Self::BadLine { .. } => "bad-line",
             Self::Unseen { .. } | Self::UnseenInLine { .. } => "unseen-character",
+            Self::SaysNothing { .. } => "says-nothing",
+            Self::SmallQuota { .. } => "small-quota",
+            Self::LongWindow { .. } => "long-window",
             Self::NoZone { .. } => "no-zone",
             Self::NoSuchTime { .. } => "no-such-time",
             Self::BadCount { .. } => "bad-count",

@@ -1,5 +1,5 @@
 //! Characters in a document that a reader would not see, or not see alike: whoever signs it would sign another text than
-//! it seems to be.
+//! it seems to be. And texts that say nothing.
 
 use std::ops::Range;
 
@@ -10,6 +10,32 @@ use super::error::ErrorKind;
 use super::sink::Sink;
 use crate::text::{Unseen, is_unseen};
 
+/// The keys of free texts.
+const FREE_TEXTS: [&str; 13] = [
+    "purpose",
+    "data_categories",
+    "instrument.name",
+    "instrument.article",
+    "instrument.authority",
+    "instrument.reference",
+    "instrument.agreement",
+    "exporter.name",
+    "exporter.contact",
+    "assessment.reference",
+    "assessment.measures",
+    "recipient.name",
+    "recipient.large_network",
+];
+
+/// Whether a text is what people write where they have nothing to say yet. One that is empty is another error.
+fn says_nothing(text: &str) -> bool {
+    const WORDS: [&str; 11] =
+        ["none", "n/a", "nil", "null", "todo", "tbd", "tbc", "tba", "xxx", "unknown", "not applicable"];
+    let outside = |letter: char| !letter.is_alphanumeric();
+    let word = text.trim_matches(outside).to_lowercase();
+    !text.trim().is_empty() && (word.is_empty() || WORDS.contains(&word.as_str()))
+}
+
 /// Reports each text, key and comment of the document with such a character, and says where these texts begin.
 pub(super) fn check(text: &str, document: &DeTable<'_>, sink: &mut Sink<'_>) -> Vec<usize> {
     let mut found = Found::default();
@@ -17,6 +43,9 @@ pub(super) fn check(text: &str, document: &DeTable<'_>, sink: &mut Sink<'_>) -> 
     let mut reported = Vec::new();
     for (at, field, kind) in found.unseen {
         reported.push(at);
+        sink.error(at, field, kind);
+    }
+    for (at, field, kind) in found.empty {
         sink.error(at, field, kind);
     }
     found.texts.sort_by_key(|span| span.start);
@@ -55,6 +84,8 @@ struct Found {
     /// Where each text and each key stands.
     texts: Vec<Range<usize>>,
     unseen: Vec<(usize, String, ErrorKind)>,
+    /// Texts that say nothing.
+    empty: Vec<(usize, String, ErrorKind)>,
 }
 
 impl Found {
@@ -80,6 +111,8 @@ impl Found {
         if let Some(what) = Unseen::find(text) {
             let kind = ErrorKind::Unseen { text: text.to_owned(), what };
             self.unseen.push((span.start, field.to_owned(), kind));
+        } else if FREE_TEXTS.contains(&field) && says_nothing(text) {
+            self.empty.push((span.start, field.to_owned(), ErrorKind::SaysNothing { text: text.to_owned() }));
         }
         self.texts.push(span);
     }

@@ -41,7 +41,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         .map(|(document, _)| document);
     let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
     let (checked, unplaced) = placed(&args.file, checked, against.as_ref());
-    let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).collect();
+    let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
+    let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).chain(doubts).collect();
     if args.json {
         let mut object = report_json(&args.file, &checked, now);
         object["notes"] = json!(notes);

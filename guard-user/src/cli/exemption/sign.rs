@@ -74,11 +74,12 @@ fn run_with(
     must_be_free(&signature)?;
     agreed_before(args, &document.sha256)?;
     // A warning: the config of this machine need not be the one by which the document is loaded.
-    let warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
+    let mut warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
         Some(Ok(prospect)) => prospect.notes(),
         Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
         None => Vec::new(),
     };
+    warnings.extend(document.doubts());
     if !args.json {
         let what = if args.dry_run { "would be signed" } else { "is to be signed" };
         writeln!(out, "this {what}:")?;

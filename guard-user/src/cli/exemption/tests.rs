@@ -95,7 +95,7 @@ fn line() -> impl Strategy<Value = String> {
         1 => prop::sample::select(vec!["any port", "in US,", "to", "SHA-256", "  ", "and", "never", "under"]).prop_map(str::to_owned),
     ];
     prop::collection::vec(word, 1..12)
-        .prop_map(|words| words.join(" ").trim().to_owned())
+        .prop_map(|words| format!("re {}", words.join(" ")).trim().to_owned())
         .prop_filter("a line", |line| (1..=200).contains(&line.len()))
 }
 

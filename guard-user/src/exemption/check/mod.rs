@@ -6,6 +6,7 @@ mod width;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -16,6 +17,7 @@ use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::law::Breach;
+use super::limits::{LEAST_QUOTA, WINDOW_DAYS};
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
 use super::sink::Sink;
 use super::surroundings::{Standing, Surroundings};
@@ -57,6 +59,7 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
     let review_by = assessment.as_ref().and_then(|assessment| assessment.review_by);
     if surroundings.now.is_some() {
         width::check(&receivers, surroundings.widest, sink);
+        check_bounds(raw, quota_bytes, (valid_from, valid_until), sink);
     }
     let window = (valid_from, valid_until);
     law::check(&Facts { raw, kind, ground, window, review_by, receivers, now: surroundings.now }, sink);
@@ -79,6 +82,24 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         // Of the bytes, which are not known here.
         sha256: String::new(),
     })
+}
+
+/// Refuses a quota and a window that nobody can mean.
+fn check_bounds(
+    raw: &Raw,
+    quota: Option<u64>,
+    window: (Option<Timestamp>, Option<Timestamp>),
+    sink: &mut Sink<'_>,
+) {
+    if let (Some(number), Some(place)) = (quota.filter(|quota| *quota < LEAST_QUOTA), &raw.quota_bytes) {
+        sink.error(place.span().start, "quota_bytes", ErrorKind::SmallQuota { number });
+    }
+    if let ((Some(from), Some(until)), Some(place)) = (window, &raw.valid_until) {
+        let days = until.duration_since(from).as_hours() / 24;
+        if days > WINDOW_DAYS {
+            sink.error(place.span().start, "valid_until", ErrorKind::LongWindow { days });
+        }
+    }
 }
 
 fn check_instrument(

@@ -46,3 +46,26 @@ fn what_nobody_sees_is_looked_for_when_a_document_is_new_and_never_of_one_that_w
     let tabbed = GOOD.replace(" = ", "\t=\t").replace('\n', "\r\n");
     assert_eq!(errors(&tabbed), []);
 }
+
+#[test]
+fn what_nobody_can_mean_is_refused_of_new_documents_alone() {
+    let empty = good_with("TIA-2026-07", "tbd");
+    assert!(parse(Path::new("x.toml"), empty.as_bytes(), &Surroundings::default()).is_ok());
+    // The bounds themselves, and words that only look like none.
+    for (part, instead) in [
+        ("1_000_000", "1514"),
+        ("2026-12-15T00:00:00Z", "2031-12-02T08:00:00Z"),
+        ("TIA-2026-07", "N/A-7"),
+        ("Translation office", "None Such Records"),
+        ("Translation office", "漢字"),
+    ] {
+        // The assessment outlasts none of these windows.
+        assert_eq!(errors(&good_with(part, instead)), [], "{instead}");
+    }
+    let nat64 = errors(&good_with("2001:db8:20::/48", "64:ff9b::/96"));
+    assert!(nat64.len() == 1 && nat64[0].1.contains("64:ff9b::/96 is larger than a /112"), "{nat64:?}");
+    assert_eq!(errors(&good_with("e-mail content", "TBD"))[0].0, "says-nothing");
+    let one_word = super::check(&good_with("Evidence in case 2026/0142", "Evidence")).unwrap();
+    assert!(one_word.doubts()[0].starts_with("its purpose is one word"));
+    assert_eq!(super::check(GOOD).unwrap().doubts(), Vec::<String>::new());
+}

@@ -178,12 +178,6 @@ const EXAMPLES: &[Example] = &[
     (
         "large-network",
         "2001:db8:20::/48",
-        "64:ff9b::/96",
-        "36:30 recipient.cidrs: 64:ff9b::/96 is larger than a /112",
-    ),
-    (
-        "large-network",
-        "2001:db8:20::/48",
         "2001:0:1::/48",
         "36:30 recipient.cidrs: 2001:0:1::/48 is larger than a /112",
     ),
@@ -192,6 +186,31 @@ const EXAMPLES: &[Example] = &[
         "[\"203.0.113.0/24\"]",
         "[\"203.0.0.0/17\", \"203.0.64.0/18\", \"203.0.128.0/17\"]",
         "41:43 recipient.cidrs: the IPv4 networks of the recipients are larger together than a /16",
+    ),
+    (
+        "says-nothing",
+        "TIA-2026-07",
+        "N/A",
+        "25:13 assessment.reference: \"N/A\" says nothing | write what an auditor can",
+    ),
+    ("says-nothing", "Treaty of 18 January 2001", ".", "18:13 instrument.agreement: \".\" says nothing"),
+    (
+        "says-nothing",
+        "encryption in transit",
+        "- None -",
+        "27:13 assessment.measures: \"- None -\" says nothing",
+    ),
+    (
+        "small-quota",
+        "1_000_000",
+        "1513",
+        "8:15 quota_bytes: no packet fits into a quota of 1513 bytes | write what the",
+    ),
+    (
+        "long-window",
+        "2026-12-15T00:00:00Z",
+        "9999-12-15T00:00:00Z",
+        "7:15 valid_until: the window has 2912091 days, and 1827 are the most | end it earlier, and renew it",
     ),
     ("bad-line", "encryption in transit", "", "27:13 assessment.measures: \"\" is empty"),
     (
