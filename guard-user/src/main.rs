@@ -1,36 +1,69 @@
 //! The `borderguard` program.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
+use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, approval, audit, check, detach, events, exemption, explain, geo, groups, instrument,
     refused, reload, run, status,
 };
 use guard_user::exit::Exit;
+use guard_user::report::Format;
+use guard_user::text::visible_lines;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match execute(&cli.command) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
+    match execute(&cli) {
         Ok(exit) => exit.into(),
         Err(error) if cli::is_closed_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             report(&error);
             if refused::wants_json(&cli) {
                 // Nobody can be told that standard output is closed; the exit code says the rest.
-                let _closed = writeln!(io::stdout(), "{}", refused::object(&error));
+                let mut out = Seen::new(io::stdout(), Form::Json);
+                let _closed = writeln!(out, "{}", refused::object(&error));
             }
             cli::exit_of(&error).into()
         }
     }
 }
 
-fn execute(command: &Command) -> Result<Exit> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let exit = match command {
+/// Says what is wrong with the command line, which may have any characters in it, or shows the help.
+fn misread(error: &clap::Error) -> ExitCode {
+    let shown = error.render().to_string();
+    match visible_lines(&shown) {
+        // With its colours.
+        Cow::Borrowed(_) => error.exit(),
+        Cow::Owned(shown) => {
+            // Nobody can be told that standard error is closed.
+            let _closed = write!(io::stderr(), "{shown}");
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+        }
+    }
+}
+
+/// What a command prints.
+fn form(cli: &Cli) -> Form {
+    match &cli.command {
+        // Bound by a hash, or with escapes of their own.
+        Command::Audit(args) if args.is_of_bytes() => Form::Bytes,
+        Command::Report(args) if args.format != Format::Json => Form::Bytes,
+        _ if refused::wants_json(cli) => Form::Json,
+        _ => Form::Lines,
+    }
+}
+
+fn execute(cli: &Cli) -> Result<Exit> {
+    let mut out = io::BufWriter::new(Seen::new(io::stdout().lock(), form(cli)));
+    let exit = match &cli.command {
         Command::Run(args) => {
             // The daemon's log of events is written by a thread of its own.
             drop(out);
@@ -38,7 +71,7 @@ fn execute(command: &Command) -> Result<Exit> {
         }
         Command::Check(args) => check::run(args, &mut out)?,
         Command::Status(args) => status::run(args, &mut out)?,
-        Command::Events(args) => events::run(args, &mut out, &mut io::stderr())?,
+        Command::Events(args) => events::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,
         Command::Instrument(args) => instrument::run(args, &mut out)?,
         Command::Approval(args) => approval::run(args, &mut out)?,
@@ -57,9 +90,10 @@ fn execute(command: &Command) -> Result<Exit> {
 fn report(error: &anyhow::Error) {
     let of_document =
         error.chain().any(|cause| cause.downcast_ref::<CliError>().is_some_and(|error| error.of_document));
+    let mut out = Seen::new(io::stderr(), Form::Lines);
     // Nobody can be told that standard error is closed.
     let _closed = match of_document {
-        true => writeln!(io::stderr(), "{error:#}"),
-        false => writeln!(io::stderr(), "borderguard: {error:#}"),
+        true => writeln!(out, "{error:#}"),
+        false => writeln!(out, "borderguard: {error:#}"),
     };
 }

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
+use unicode_general_category::{GeneralCategory, get_general_category};
+
 /// A character that is not seen, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unseen {
@@ -25,30 +27,41 @@ impl Unseen {
 impl fmt::Display for Unseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, at) = (u32::from(self.letter), self.at);
-        match self.letter.is_control() {
-            true => write!(f, "has a control character or a line break, U+{number:04X} as character {at}"),
-            false => write!(
-                f,
-                "has a character that nobody sees, or that turns text around, U+{number:04X} as character {at}"
-            ),
-        }
+        let what = match get_general_category(self.letter) {
+            GeneralCategory::Control => "has a control character or a line break",
+            GeneralCategory::Unassigned | GeneralCategory::PrivateUse => {
+                "has a character that Unicode does not have, or leaves to each font"
+            }
+            _ => "has a character that nobody sees, or that turns text around",
+        };
+        write!(f, "{what}, U+{number:04X} as character {at}")
     }
 }
 
-/// Whether nobody sees this character, or it turns the text around it (Unicode, UAX 9, general category Cf and
-/// Default_Ignorable_Code_Point), or it is a blank that is none of the keyboard's, or none at all (noncharacters, which
-/// HTML counts as errors).
-fn is_unseen(letter: char) -> bool {
-    let is_odd_blank = letter.is_whitespace() && letter != ' ';
-    let is_none = matches!(letter, '\u{fdd0}'..='\u{fdef}') || u32::from(letter) & 0xfffe == 0xfffe;
-    letter.is_control()
-        || is_odd_blank
-        || is_none
+/// Whether nobody sees this character, or not everybody the same: control characters, what turns text around or is no
+/// sign of its own (Cf, which has all of Bidi_Control), line breaks, blanks that are none of the keyboard's, what
+/// Unicode does not have and what it leaves to fonts, by their general categories; and those of
+/// Default_Ignorable_Code_Point and the empty signs that have another category.
+#[must_use]
+pub fn is_unseen(letter: char) -> bool {
+    use GeneralCategory as Of;
+    let by_category = match get_general_category(letter) {
+        Of::Control
+        | Of::Format
+        | Of::Surrogate
+        | Of::PrivateUse
+        | Of::Unassigned
+        | Of::LineSeparator
+        | Of::ParagraphSeparator => true,
+        Of::SpaceSeparator => letter != ' ',
+        _ => false,
+    };
+    by_category
         || matches!(letter,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+            // Variation selectors, and the joiner of graphemes.
+            '\u{34f}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+            // Letters without a shape: fillers of Hangul, vowels of Khmer; and the empty cell of braille.
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}')
 }
 
 /// The text with every character made visible that a reader would not see, as Rust escapes it.
@@ -60,9 +73,46 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
         match is_unseen(letter) {
-            // Writing to a string does not fail.
-            true => drop(write!(shown, "{}", letter.escape_default())),
+            true => shown.extend(letter.escape_default()),
             false => shown.push(letter),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The same for text of several lines: line breaks and tabs stay.
+#[must_use]
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    let stays = |letter: char| matches!(letter, '\n' | '\t') || !is_unseen(letter);
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match stays(letter) {
+            true => shown.push(letter),
+            false => shown.extend(letter.escape_default()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// JSON in which every character that a reader would not see is escaped, as JSON has it: the values stay what they are.
+#[must_use]
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    if json.chars().all(|letter| letter == '\n' || !is_unseen(letter)) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for letter in json.chars() {
+        match letter == '\n' || !is_unseen(letter) {
+            true => shown.push(letter),
+            false => {
+                for unit in letter.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string does not fail.
+                    let _written = write!(shown, "\\u{unit:04x}");
+                }
+            }
         }
     }
     Cow::Owned(shown)
@@ -97,6 +147,56 @@ mod tests {
         {
             assert_eq!(visible(&letter.to_string()), format!("\\u{{{:x}}}", u32::from(letter)));
         }
+    }
+
+    #[test]
+    fn no_character_of_the_categories_is_missed() {
+        // Each is of one of the categories, or of Default_Ignorable_Code_Point, in Unicode 16.
+        for letter in [
+            '\u{600}',
+            '\u{6dd}',
+            '\u{70f}',
+            '\u{8e2}',
+            '\u{110bd}',
+            '\u{13430}',
+            '\u{1680}',
+            '\u{2007}',
+            '\u{202f}',
+            '\u{205f}',
+            '\u{3000}',
+            '\u{378}',
+            '\u{e000}',
+            '\u{f8ff}',
+            '\u{10fffd}',
+            '\u{e0101}',
+            '\u{180e}',
+            '\u{200d}',
+            '\u{2066}',
+            '\u{61c}',
+            '\u{34f}',
+            '\u{1d173}',
+            '\u{fff0}',
+            '\u{e0fff}',
+            '\u{85}',
+            '\u{7f}',
+        ] {
+            assert!(is_unseen(letter), "U+{:04X}", u32::from(letter));
+        }
+        for letter in "azAZ09 ~é\u{301}ßЖ漢字한ａ€𝄞🙂".chars() {
+            assert!(!is_unseen(letter), "U+{:04X}", u32::from(letter));
+        }
+        let told = |letter: char| Unseen::find(&letter.to_string()).unwrap().to_string();
+        assert!(told('\u{378}').starts_with("has a character that Unicode does not have"));
+    }
+
+    #[test]
+    fn lines_and_json_keep_what_they_say() {
+        assert_eq!(visible_lines("a\tb\n\u{202e}c\r\n"), "a\tb\n\\u{202e}c\\r\n");
+        let value = serde_json::json!({"a\u{2066}": "\u{e0041}\u{202e}\u{85}é\n"});
+        let shown = format!("{value}\n");
+        let shown = visible_json(&shown);
+        assert!(shown.trim_end().chars().all(|letter| !is_unseen(letter)), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
     }
 
     #[test]

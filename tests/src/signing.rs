@@ -24,6 +24,18 @@ pub const APPROVAL: &str = "\n[approval]\nsubmitter = \"aoife@example.org\"\n\n\
     [[approval.required]]\nrole = \"legal\"\ncount = 1\n\n\
     [[approval.required]]\nrole = \"compliance\"\ncount = 1\n";
 
+/// The SHA-256 of a file as `sha256sum` prints it, by which a script says which document is signed.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn sha256_of(file: &Path) -> Result<String> {
+    let mut command = Command::new("sha256sum");
+    command.arg(file);
+    let (status, printed, complaint) = run_to_end("sha256sum", command, std::time::Duration::from_secs(60))?;
+    ensure!(status.success(), "sha256sum: {complaint}");
+    Ok(printed.split(' ').next().unwrap_or_default().to_owned())
+}
+
 /// Keys of the signers and of one stranger, in a folder.
 #[derive(Debug)]
 pub struct Signers {

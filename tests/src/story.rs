@@ -15,7 +15,7 @@ use crate::bed::{self, Answer, Bed, Family, PATIENCE, STORE};
 use crate::netns::Netns;
 use crate::proc::{Process, retry_until};
 use crate::service::{Item, MAILBOX_PORT, Service};
-use crate::signing::{COMPLIANCE, LEGAL, Signers};
+use crate::signing::{COMPLIANCE, LEGAL, Signers, sha256_of};
 
 /// How long a client tries to reach the service, in seconds: a dropped answer is never heard of.
 const CONNECTS_FOR: &str = "2";
@@ -110,7 +110,9 @@ impl Story {
     /// Where it can't be signed.
     pub fn sign(&self, file: &str, who: &str) -> Result<()> {
         let key = self.signers.key(who);
-        self.bed.tell(&["exemption", "sign", file, "--key", &key.to_string_lossy()]).map(drop)
+        let shown = sha256_of(Path::new(file))?;
+        let args = ["exemption", "sign", file, "--key", &key.to_string_lossy(), "--yes", &shown];
+        self.bed.tell(&args).map(drop)
     }
 
     /// Has both sign a document, and loads it.

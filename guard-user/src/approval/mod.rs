@@ -20,6 +20,7 @@ mod signer;
 pub(crate) mod tests;
 mod validity;
 pub mod verify;
+mod widest;
 
 use jiff::Timestamp;
 
@@ -30,6 +31,7 @@ pub use refusal::Refusal;
 pub use rule::{ACTS, Needed, Rule, due};
 pub use signer::Signer;
 pub use verify::{Approval, verify};
+pub use widest::Widest;
 
 /// What a signature over an exemption's document is made for; one made for anything else never counts
 /// (PROTOCOL.sshsig, "namespace").

@@ -90,6 +90,18 @@ pub enum Command {
     },
 }
 
+impl Args {
+    /// Whether what is printed is bound by a hash, and has to stay as it is stored.
+    #[must_use]
+    pub const fn is_of_bytes(&self) -> bool {
+        match &self.command {
+            Command::Export { .. } | Command::Checkpoint { .. } => true,
+            Command::Show { json, .. } => *json,
+            Command::Verify { .. } => false,
+        }
+    }
+}
+
 /// Does it.
 ///
 /// # Errors

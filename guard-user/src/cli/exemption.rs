@@ -10,6 +10,8 @@ pub mod renew;
 pub mod show;
 pub mod sign;
 mod signatures;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 
 use std::io::Write;

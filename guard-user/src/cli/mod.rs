@@ -19,6 +19,7 @@ pub mod refused;
 pub mod reload;
 pub mod report;
 pub mod run;
+pub mod seen;
 pub mod status;
 pub mod table;
 pub mod target;

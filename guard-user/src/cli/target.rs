@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::seen::{Form, Seen};
 use super::{CliError, DEFAULT_CONFIG};
 
 /// The control socket where the config names none.
@@ -43,7 +44,7 @@ impl Target {
         if let Some(fault) = fault {
             // Nobody can be told that standard error is closed.
             let _closed = writeln!(
-                io::stderr(),
+                Seen::new(io::stderr(), Form::Lines),
                 "borderguard: {fault}; asking the daemon on the default socket {}, --socket PATH names another",
                 socket.display()
             );

@@ -21,6 +21,8 @@ pub struct Elsewhere {
     pub address: std::net::IpAddr,
     /// Where that is placed.
     pub place: Jurisdiction,
+    /// How many addresses of the network are not in the recipient's jurisdiction.
+    pub count: u128,
 }
 
 /// The places of a policy: its sites over a database.
@@ -46,14 +48,16 @@ impl Places {
         let placed = document.recipients.iter().filter(|recipient| !recipient.anywhere);
         let networks = placed.flat_map(|it| it.networks.iter().map(move |network| (it, *network)));
         let errors = networks.filter_map(|(recipient, network)| {
-            let Elsewhere { network, address, place } = self.elsewhere(network, recipient.jurisdiction)?;
-            let (recipient, jurisdiction) = (recipient.name.clone(), recipient.jurisdiction.to_string());
+            let Elsewhere { network, address, place, count } =
+                self.elsewhere(network, recipient.jurisdiction)?;
+            let (recipient, jurisdiction) = (recipient.name.clone(), recipient.jurisdiction);
             let kind = ErrorKind::PlacedElsewhere {
                 network,
                 recipient,
                 jurisdiction,
+                amount: amount(count, network),
                 address,
-                place: place.to_string(),
+                place,
             };
             Some(Finding { place: None, field: "recipient.cidrs".to_owned(), kind })
         });
@@ -68,23 +72,53 @@ impl Places {
         if self.by_ipv4.iter().any(has) {
             return None;
         }
-        let v4 = v4_range(&network).and_then(|range| first_elsewhere(&self.v4, range, jurisdiction));
-        let v6 = || v6_range(&network).and_then(|range| first_elsewhere(&self.v6, range, jurisdiction));
-        let found = v4.map(|(address, place)| (Ipv4Addr::from(address).into(), place));
-        let found = found.or_else(|| v6().map(|(address, place)| (Ipv6Addr::from(address).into(), place)));
-        found.map(|(address, place)| Elsewhere { network, address, place })
+        let v4 = v4_range(&network).and_then(|range| not_in(&self.v4, range, jurisdiction));
+        let v6 = || v6_range(&network).and_then(|range| not_in(&self.v6, range, jurisdiction));
+        let found = v4.map(|(address, place, count)| (Ipv4Addr::from(address).into(), place, count));
+        let found = found
+            .or_else(|| v6().map(|(address, place, count)| (Ipv6Addr::from(address).into(), place, count)));
+        found.map(|(address, place, count)| Elsewhere { network, address, place, count })
     }
 }
 
-fn first_elsewhere<K: Address>(
+/// The first address of a range that is not in this jurisdiction, where it is, and how many there are.
+fn not_in<K: Address + Into<u128>>(
     runs: &Runs<K>,
     (first, last): Range<K>,
     jurisdiction: Jurisdiction,
-) -> Option<(K, Jurisdiction)> {
+) -> Option<(K, Jurisdiction, u128)> {
     let at_first = std::iter::once((first, runs.lookup(first)));
     let from = runs.starts.partition_point(|start| *start <= first);
     let inner = runs.starts.iter().zip(&runs.places).skip(from).map(|(start, place)| (*start, *place));
-    at_first.chain(inner.take_while(|(start, _)| *start <= last)).find(|(_, place)| *place != jurisdiction)
+    let mut parts = at_first.chain(inner.take_while(|(start, _)| *start <= last)).peekable();
+    let (mut found, mut count) = (None, 0_u128);
+    while let Some((start, place)) = parts.next() {
+        if place == jurisdiction {
+            continue;
+        }
+        let end: u128 =
+            parts.peek().map_or_else(|| last.into().saturating_add(1), |(next, _)| (*next).into());
+        count = count.saturating_add(end.saturating_sub(start.into()));
+        found = found.or(Some((start, place)));
+    }
+    found.map(|(address, place)| (address, place, count))
+}
+
+/// So many addresses of a network, in words.
+fn amount(count: u128, network: IpNetwork) -> String {
+    /// As many as people count.
+    const COUNTED: u128 = 1 << 32;
+    let bits = u32::from(if network.is_ipv4() { 32 - network.prefix() } else { 128 - network.prefix() });
+    let all = 1_u128.checked_shl(bits).unwrap_or(u128::MAX);
+    match (count >= all, all <= COUNTED) {
+        (true, _) => "all of it".to_owned(),
+        (false, true) => format!("{count} of its {all} addresses"),
+        // In thousandths, rounded up: what is there is never none.
+        (false, false) => {
+            let thousandths = (count / (all / 1000).max(1)).saturating_add(1).min(999);
+            format!("{}.{} % of it", thousandths / 10, thousandths % 10)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,15 +144,21 @@ mod tests {
         let places = Places::new(&policy, &GeoDb { v4, v6, info: Info::default() });
         let found = |network: &str, jurisdiction| {
             let found = places.elsewhere(network.parse().unwrap(), jurisdiction);
-            found.map(|it| format!("{} in {}", it.address, it.place))
+            found.map(|it| format!("{} in {}, {}", it.address, it.place, amount(it.count, it.network)))
         };
         assert_eq!(found("198.51.100.0/25", gb), None);
-        assert_eq!(found("198.51.100.0/24", gb).as_deref(), Some("198.51.100.128 in US"));
+        assert_eq!(
+            found("198.51.100.0/24", gb).as_deref(),
+            Some("198.51.100.128 in US, 128 of its 256 addresses")
+        );
         assert_eq!(found("198.51.100.128/25", us), None);
-        assert_eq!(found("198.51.100.0/24", us).as_deref(), Some("198.51.100.0 in GB"));
-        assert_eq!(found("203.0.113.0/24", us).as_deref(), Some("203.0.113.0 in unknown"));
-        assert_eq!(found("255.255.255.255/32", us).as_deref(), Some("255.255.255.255 in unknown"));
-        assert_eq!(found("2001:db8::/32", gb).as_deref(), Some("2001:db8:1:: in US"));
+        assert_eq!(
+            found("198.51.100.0/24", us).as_deref(),
+            Some("198.51.100.0 in GB, 128 of its 256 addresses")
+        );
+        assert_eq!(found("203.0.113.0/24", us).as_deref(), Some("203.0.113.0 in unknown, all of it"));
+        assert_eq!(found("255.255.255.255/32", us).as_deref(), Some("255.255.255.255 in unknown, all of it"));
+        assert_eq!(found("2001:db8::/32", gb).as_deref(), Some("2001:db8:1:: in US, 0.1 % of it"));
         assert_eq!(found("2001:db8:1:2::/64", us), None);
         // What is placed by an IPv4 address is not looked up by its own.
         assert_eq!(found("2001:db8:64::c633:6400/120", us), None);

@@ -12,11 +12,13 @@ use super::read::{List, Section, Text};
 use super::sink::{Report, Sink};
 use super::values;
 use crate::approval::quorum::can_fill;
-use crate::approval::{ACTS, Needed, Rule, Signer};
+use crate::approval::{ACTS, Needed, Rule, Signer, Widest};
 
 #[derive(Debug)]
 pub(super) struct RawApproval {
     pub(super) allowed_signers: Option<Text>,
+    widest_ipv4: Option<Spanned<i128>>,
+    widest_ipv6: Option<Spanned<i128>>,
     signers: Vec<RawSigner>,
     rules: Vec<RawRule>,
 }
@@ -72,7 +74,13 @@ pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> Option<RawA
     });
     let signers = signers.collect();
     let rules = rules.iter().map(|entry| read_rule(entry, sink)).collect();
-    Some(RawApproval { allowed_signers: section.text("allowed_signers", sink), signers, rules })
+    Some(RawApproval {
+        allowed_signers: section.text("allowed_signers", sink),
+        widest_ipv4: section.integer("widest_ipv4", sink),
+        widest_ipv6: section.integer("widest_ipv6", sink),
+        signers,
+        rules,
+    })
 }
 
 /// Reports a section without any entry of this name; the path is the one of the entries.
@@ -112,7 +120,18 @@ pub(super) fn check(
     let signers = check_signers(raw, sink);
     let rules = raw.rules.iter().map(|rule| check_rule(rule, pins, sink)).collect();
     let allowed_signers = one(&raw.allowed_signers, "approval.allowed_signers", sink, values::path);
-    Some(Approvals { allowed_signers: allowed_signers?, signers, rules })
+    let bits = |number: &Option<Spanned<i128>>, field, (least, most), sink: &mut Sink<'_>| {
+        let fits = |number: &i128| {
+            let bits = u8::try_from(*number).ok().filter(|bits| (least..=most).contains(bits));
+            bits.ok_or(ApprovalFault::BadWidest { number: *number, least, most })
+        };
+        number.as_ref().and_then(|number| checked(number, field, sink, fits)).unwrap_or(least)
+    };
+    let widest = Widest {
+        ipv4: bits(&raw.widest_ipv4, "approval.widest_ipv4", (Widest::IPV4, 32), sink),
+        ipv6: bits(&raw.widest_ipv6, "approval.widest_ipv6", (Widest::IPV6, 128), sink),
+    };
+    Some(Approvals { allowed_signers: allowed_signers?, widest, signers, rules })
 }
 
 fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {

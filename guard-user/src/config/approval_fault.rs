@@ -30,6 +30,16 @@ pub enum ApprovalFault {
         /// The number.
         number: i128,
     },
+    /// No prefix of a recipient's networks.
+    #[error("{number} is no shortest prefix")]
+    BadWidest {
+        /// The number.
+        number: i128,
+        /// The least that it can be.
+        least: u8,
+        /// The most.
+        most: u8,
+    },
     /// Two signers with one Unix user.
     #[error("{} is the user of the signer on line {first_line} already", quoted(user))]
     SharedUser {
@@ -72,6 +82,7 @@ impl ApprovalFault {
             ),
             Self::NoSuchPin { .. } => "name a pin as its `name` does, or leave `pins` out for all of them".into(),
             Self::BadCount { .. } => "from 1 to as many as the role has signers".into(),
+            Self::BadWidest { least, most, .. } => format!("write the bits of a prefix, from {least} to {most}"),
             Self::SharedUser { .. } => "one person is one signer, with all their roles: who loads a document is known by the user".into(),
             Self::LooksAlike { .. } => "one person is one signer; give another person a name that nobody takes for it".into(),
             Self::RuleUnmet { .. } => "name more signers with this role, or ask for fewer; one person counts once".into(),
@@ -86,6 +97,7 @@ impl ApprovalFault {
             Self::PinWithoutRule { .. } => "pin-without-rule",
             Self::NoSuchPin { .. } => "no-such-pin",
             Self::BadCount { .. } => "bad-count",
+            Self::BadWidest { .. } => "bad-widest",
             Self::SharedUser { .. } => "shared-user",
             Self::LooksAlike { .. } => "looks-alike",
             Self::RuleUnmet { .. } => "rule-unmet",

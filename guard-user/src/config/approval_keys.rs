@@ -12,6 +12,25 @@ pub(super) const ALLOWED_SIGNERS: Key = Key {
               which key speaks for whom, for what and when. Root alone may be able to write it.",
 };
 
+pub(super) const WIDEST_IPV4: Key = Key {
+    section: "approval",
+    name: "widest_ipv4",
+    kind: Kind::Integer,
+    need: Need::Default("16"),
+    example: "24",
+    meaning: "The shortest prefix of an IPv4 network of a recipient, from 16 to 32: a document with a larger one, or with more \
+              addresses in all, has to say why (`recipient.large_network`).",
+};
+
+pub(super) const WIDEST_IPV6: Key = Key {
+    section: "approval",
+    name: "widest_ipv6",
+    kind: Kind::Integer,
+    need: Need::Default("32"),
+    example: "48",
+    meaning: "The same for IPv6, from 32 to 128.",
+};
+
 pub(super) const SIGNER_IDENTITY: Key = Key {
     section: "approval.signer",
     name: "identity",

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::text::{is_unseen, visible};
+
 /// What can be found in a document. Its `Display` is one sentence.
 pub trait Explain: fmt::Display {
     /// What to do next, in one line.
@@ -34,7 +36,7 @@ pub struct Finding<K> {
 impl<K: fmt::Display> fmt::Display for Finding<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+            write!(f, "{}: ", visible(&self.field))?;
         }
         self.kind.fmt(f)
     }
@@ -78,11 +80,17 @@ pub(crate) fn at(file: &Path, place: Option<Place>) -> String {
     }
 }
 
-/// Text from the file as a message may show it: in quotes, control characters escaped (it may end up on
+/// Text from the file as a message may show it: in quotes, characters that nobody sees escaped (it may end up on
 /// a terminal), and not longer than a line.
 pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for letter in text.chars().take(SHOWN) {
+        match is_unseen(letter) {
+            true => shown.extend(letter.escape_default()),
+            false => shown.extend(letter.escape_debug()),
+        }
+    }
     if text.chars().nth(SHOWN).is_some() {
         shown.push_str("...");
     }

@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 60] = [
+pub static KEYS: [Key; 62] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -200,6 +200,8 @@ pub static KEYS: [Key; 60] = [
                   host sends packets elsewhere than they were addressed to. Turned on by a reload, it counts from the next start.",
     },
     approval_keys::ALLOWED_SIGNERS,
+    approval_keys::WIDEST_IPV4,
+    approval_keys::WIDEST_IPV6,
     approval_keys::SIGNER_IDENTITY,
     approval_keys::SIGNER_ROLES,
     approval_keys::SIGNER_USER,

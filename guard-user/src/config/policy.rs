@@ -18,7 +18,7 @@ pub use super::ports::{PortRange, Protocol};
 use super::share::Share;
 use super::sockets::Sockets;
 pub use super::volume::{Relays, Spread, Volume};
-use crate::approval::{Rule, Signer};
+use crate::approval::{Rule, Signer, Widest};
 
 /// A whole config file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +177,8 @@ pub enum LogFormat {
 pub struct Approvals {
     /// OpenSSH's file of allowed signers, an absolute path.
     pub allowed_signers: PathBuf,
+    /// How large recipients' networks may be without a word on why.
+    pub widest: Widest,
     /// Never empty; no two of one identity.
     pub signers: Vec<Signer>,
     /// The least that documents need; never empty, and each pin that drops has one.

@@ -1,7 +1,7 @@
 //! Where errors and warnings are put as they are found, so that one run finds them all.
 
 use super::error::ErrorKind;
-use super::finding::{Finding, Lines};
+use super::finding::{Finding, Lines, Place};
 use super::warning::WarningKind;
 
 /// The errors `E` and warnings `W` of one document.
@@ -50,6 +50,11 @@ impl<'t, E, W> Sink<'t, E, W> {
     /// The line of a byte offset, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.lines.place(at).line
+    }
+
+    /// The place of a byte offset.
+    pub(crate) fn place(&self, at: usize) -> Place {
+        self.lines.place(at)
     }
 
     pub(crate) fn has_errors(&self) -> bool {

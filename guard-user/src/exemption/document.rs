@@ -8,6 +8,7 @@ use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use crate::approval::{self, NotEnough, Requirement, Rule};
 use crate::config::policy::PortRange;
+use crate::text::visible;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
 /// document, and the document every rule of law.
@@ -43,6 +44,8 @@ pub struct Document {
     pub approval: Approval,
     /// Who may receive; never empty, and no two of them overlap.
     pub recipients: Vec<Recipient>,
+    /// SHA-256 of its bytes, comments and all, 64 digits in small letters: what signatures are over.
+    pub sha256: String,
 }
 
 impl Document {
@@ -60,6 +63,18 @@ impl Document {
     pub fn due<'a>(&'a self, rules: &'a [Rule]) -> Result<Vec<Requirement<'a>>, NotEnough> {
         let acts = [self.instrument.kind.name(), self.instrument.ground.name()];
         approval::due(rules, &self.pins, &acts, self.requirements())
+    }
+
+    /// What a reader may doubt, a sentence each: no error, for somebody may mean it.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let is_word = |text: &str| !text.trim().contains(' ');
+        let purpose = is_word(&self.purpose)
+            .then(|| "its purpose is one word: will a reader know what it is for?".to_owned());
+        let large = self.recipients.iter().filter(|it| it.large_network.as_deref().is_some_and(is_word));
+        let large =
+            large.map(|it| format!("why the networks of \"{}\" are large is one word", visible(&it.name)));
+        purpose.into_iter().chain(large).collect()
     }
 
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment
@@ -152,6 +167,8 @@ pub struct Recipient {
     pub networks: Vec<IpNetwork>,
     /// Whether its networks count wherever they are placed, and not in the jurisdiction alone.
     pub anywhere: bool,
+    /// Why its networks are large, one line; `None` where they are not.
+    pub large_network: Option<String>,
     /// Its ports, destination ports of egress; empty: any, of any protocol.
     pub ports: Vec<PortRange>,
 }

@@ -2,13 +2,15 @@
 
 use std::io;
 
+use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::law::Breach;
-use super::limits::{DOCUMENT_BYTES, MAX_SIGNERS};
+use super::limits::{DOCUMENT_BYTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
 use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
+use crate::text::Unseen;
 
 /// What is wrong. Its `Display` is one sentence for the compliance officer; [`hint`](Self::hint) says
 /// what to do.
@@ -39,6 +41,38 @@ pub enum ErrorKind {
         text: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A text, or a key, with a character that nobody sees.
+    #[error("{} {what}", quoted(text))]
+    Unseen {
+        /// What is there.
+        text: String,
+        /// The first such character.
+        what: Unseen,
+    },
+    /// A text that stands for none.
+    #[error("{} says nothing", quoted(text))]
+    SaysNothing {
+        /// What is there.
+        text: String,
+    },
+    /// A quota that no packet of a transfer fits into.
+    #[error("no packet fits into a quota of {number} bytes")]
+    SmallQuota {
+        /// The quota.
+        number: u64,
+    },
+    /// A window that is longer than anybody approves.
+    #[error("the window has {days} days, and {WINDOW_DAYS} are the most")]
+    LongWindow {
+        /// How long it is.
+        days: i64,
+    },
+    /// A comment, or what stands between the keys, has a character that nobody sees.
+    #[error("this line {what}")]
+    UnseenInLine {
+        /// The first such character of the line.
+        what: Unseen,
     },
     /// A time that is another one in each zone.
     #[error("{text} has no zone, and is another moment in each")]
@@ -86,6 +120,30 @@ pub enum ErrorKind {
         /// The network.
         network: IpNetwork,
     },
+    /// Networks of all addresses together.
+    #[error("the networks of the recipients are {network} together, which is everybody")]
+    EverybodyTogether {
+        /// The network.
+        network: IpNetwork,
+    },
+    /// A network that is larger than one may be without a word on why.
+    #[error("{network} is larger than a /{bits}, and nothing says why")]
+    LargeNetwork {
+        /// The network.
+        network: IpNetwork,
+        /// The shortest prefix.
+        bits: u8,
+    },
+    /// Networks that have more addresses together than one may have without a word on why.
+    #[error(
+        "the {family} networks of the recipients are larger together than a /{bits}, and nothing says why"
+    )]
+    LargeTogether {
+        /// The family of addresses.
+        family: &'static str,
+        /// The shortest prefix.
+        bits: u8,
+    },
     /// The id is in use.
     #[error("an exemption {} is open already, in version {version}", quoted(id))]
     StillOpen {
@@ -124,7 +182,7 @@ pub enum ErrorKind {
     },
     /// A recipient's network is placed in another jurisdiction than the recipient.
     #[error(
-        "{network} of {} is not all in {jurisdiction}: {address} is placed in {place}",
+        "{network} of {} is not all in {jurisdiction}, {amount} elsewhere: {address} is placed in {place}",
         quoted(recipient)
     )]
     PlacedElsewhere {
@@ -133,11 +191,13 @@ pub enum ErrorKind {
         /// The recipient.
         recipient: String,
         /// The recipient's jurisdiction.
-        jurisdiction: String,
+        jurisdiction: Jurisdiction,
+        /// How much of it is elsewhere.
+        amount: String,
         /// An address of the network.
         address: std::net::IpAddr,
         /// Where it is placed.
-        place: String,
+        place: Jurisdiction,
     },
     /// Nobody can approve it by this config.
     #[error(transparent)]
@@ -167,6 +227,15 @@ impl ErrorKind {
                 "write the bytes that may leave, such as 5_000_000_000; leave out the key for no bound".into()
             }
             Self::BadLine { .. } => "write one line of text".into(),
+            Self::Unseen { .. } => {
+                "write it without: who signs the document has to see all of it, and each reader the same".into()
+            }
+            Self::SaysNothing { .. } => "write what an auditor can look up, or leave out a key that is not required".into(),
+            Self::SmallQuota { .. } => {
+                format!("write what the transfer needs, at least {LEAST_QUOTA} bytes, the length of a full packet")
+            }
+            Self::LongWindow { .. } => "end it earlier, and renew it: each time it is approved again".into(),
+            Self::UnseenInLine { .. } => "remove it: who signs the document signs this line as well".into(),
             Self::NoZone { text } if !text.contains(':') => {
                 format!("write the moment with its zone, such as {text}T00:00:00Z")
             }
@@ -182,7 +251,12 @@ impl ErrorKind {
             }
             Self::UnknownPin { known, .. } if known.is_empty() => "the config has no pins".into(),
             Self::UnknownPin { known, .. } => format!("the config has {}", names(known)),
-            Self::Everybody { .. } => "name the recipient's own networks".into(),
+            Self::LargeNetwork { .. } | Self::LargeTogether { .. } => {
+                "name the recipient's own hosts or networks; where it has as many, say why by large_network = \"...\" in the \
+                 [[recipient]], which approvers sign"
+                    .into()
+            }
+            Self::Everybody { .. } | Self::EverybodyTogether { .. } => "name the recipient's own networks".into(),
             Self::StillOpen { id, version } => {
                 let next = u64::from(*version) + 1;
                 format!("renew it with replaces = {version}, or revoke it and load this as version {next} of {id}")
@@ -218,13 +292,18 @@ impl ErrorKind {
             Self::BadVersion { .. } => "bad-version",
             Self::BadQuota { .. } => "bad-quota",
             Self::BadLine { .. } => "bad-line",
+            Self::Unseen { .. } | Self::UnseenInLine { .. } => "unseen-character",
+            Self::SaysNothing { .. } => "says-nothing",
+            Self::SmallQuota { .. } => "small-quota",
+            Self::LongWindow { .. } => "long-window",
             Self::NoZone { .. } => "no-zone",
             Self::NoSuchTime { .. } => "no-such-time",
             Self::BadCount { .. } => "bad-count",
             Self::BadDigest { .. } => "bad-digest",
             Self::BadIdentity { .. } => "bad-identity",
             Self::UnknownPin { .. } => "unknown-pin",
-            Self::Everybody { .. } => "everybody",
+            Self::Everybody { .. } | Self::EverybodyTogether { .. } => "everybody",
+            Self::LargeNetwork { .. } | Self::LargeTogether { .. } => "large-network",
             Self::StillOpen { .. } => "still-open",
             Self::OldVersion { .. } => "old-version",
             Self::ReplacesLater { .. } => "replaces-later",

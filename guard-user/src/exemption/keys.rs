@@ -43,7 +43,7 @@ static SECTIONS: [Section; 7] = [
     },
 ];
 
-static KEYS: [Key; 33] = [
+static KEYS: [Key; 34] = [
     key(
         "",
         "id",
@@ -259,6 +259,15 @@ static KEYS: [Key; 33] = [
                   passes only where its destination is placed in `jurisdiction`, and a document with a network that is \
                   placed elsewhere is refused.",
     },
+    optional(
+        "recipient",
+        "large_network",
+        Kind::Text,
+        "its networks are small",
+        r#""the provider assigns addresses of its whole network""#,
+        "Why its networks are larger than an IPv4 `/16`, an IPv6 `/32`, or what the config allows, alone or together with those \
+         of the other recipients. Approvers sign it. Networks that are everybody together are refused all the same.",
+    ),
     optional(
         "recipient",
         "ports",

@@ -27,6 +27,7 @@ pub mod summary;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod values;
 
 pub use clock::Clocks;

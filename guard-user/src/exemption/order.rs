@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::document::Document;
+use super::error::ErrorKind;
 use super::record::ApprovedBy;
 use super::summary::OrderSummary;
+use super::values;
+use crate::config;
 use crate::text::look_alike;
 
 /// Version of the form of an order's row.
@@ -55,6 +58,24 @@ impl Target {
             Self::Recipient(_) => "recipient",
             Self::Key(_) => "key",
             Self::All => "all",
+        }
+    }
+
+    /// What is wrong with its name, where no document can have it: an order on it would cover nothing for ever.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        match self {
+            Self::Id(name) | Self::Pin(name) => {
+                let of = config::values::name(name).err();
+                of.map(|_| {
+                    "is none that one can have: use a to z, 0 to 9, hyphen, underscore and dot".to_owned()
+                })
+            }
+            Self::Instrument(name) | Self::Recipient(name) => match values::line(name).err()? {
+                ErrorKind::BadLine { reason, .. } => Some(reason),
+                other => Some(other.to_string()),
+            },
+            Self::Key(_) | Self::All => None,
         }
     }
 

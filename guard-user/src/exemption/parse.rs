@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use super::check;
 use super::document::Document;
 use super::error::ErrorKind;
@@ -11,6 +13,7 @@ use super::limits::DOCUMENT_BYTES;
 use super::raw;
 use super::sink::Sink;
 use super::surroundings::Surroundings;
+use super::unseen;
 use crate::config::Errors;
 use crate::config::syntax;
 
@@ -40,6 +43,11 @@ pub fn read(file: &Path) -> Result<Vec<u8>, Errors<ErrorKind>> {
     }
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Checks the content of a document; `file` is its name in errors.
 ///
 /// # Errors
@@ -54,13 +62,22 @@ pub fn parse(
     }
     let text = syntax::text(bytes);
     let mut sink = Sink::new(text.utf8);
+    let mut unseen = Vec::new();
     let document = text.parse(&mut sink).and_then(|document| {
+        if surroundings.now.is_some() {
+            unseen = unseen::check(text.utf8, document.get_ref(), &mut sink);
+        }
         let raw = raw::read(document.get_ref(), &mut sink);
         check::check(&raw, surroundings, &mut sink)
     });
-    let (errors, _no_warnings) = sink.finish();
+    let unseen: Vec<_> = unseen.into_iter().map(|at| sink.place(at)).collect();
+    let (mut errors, _no_warnings) = sink.finish();
+    // What else is wrong with such a text comes of the character, and need not say so.
+    errors.retain(|error| {
+        matches!(error.kind, ErrorKind::Unseen { .. }) || !error.place.is_some_and(|at| unseen.contains(&at))
+    });
     match document {
-        Some(document) if errors.is_empty() => Ok(document),
+        Some(document) if errors.is_empty() => Ok(Document { sha256: sha256(bytes), ..document }),
         _ => Err(Errors { file: file.to_owned(), errors }),
     }
 }

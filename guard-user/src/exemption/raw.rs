@@ -83,6 +83,7 @@ pub(super) struct RawRecipient {
     pub(super) lacks_cidrs: bool,
     pub(super) cidrs: Option<List>,
     pub(super) anywhere: Option<bool>,
+    pub(super) large_network: Option<Text>,
     pub(super) ports: Option<List>,
 }
 
@@ -159,6 +160,7 @@ fn read_recipient(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecipi
         lacks_cidrs: section.lacks("cidrs"),
         cidrs: section.list("cidrs", sink),
         anywhere: section.boolean("anywhere", sink),
+        large_network: section.text("large_network", sink),
         ports: section.list("ports", sink),
     }
 }

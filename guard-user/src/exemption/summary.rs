@@ -62,6 +62,9 @@ pub struct Summary {
     /// before that.
     #[serde(default)]
     pub orders: Vec<OrderSummary>,
+    /// SHA-256 of the document, as `sha256sum` prints it; empty where the daemon is older than this.
+    #[serde(default)]
+    pub sha256: String,
     /// The identities of those who approved it; empty where approvals were not verified.
     pub approved_by: Vec<String>,
 }
@@ -133,6 +136,9 @@ pub struct RecipientSummary {
     /// Whether these count wherever they are placed.
     #[serde(default)]
     pub anywhere: bool,
+    /// Why its networks are large; null where they are not.
+    #[serde(default)]
+    pub large_network: Option<String>,
     /// Its ports; empty: any, of any protocol.
     pub ports: Vec<String>,
 }
@@ -217,6 +223,7 @@ impl Summary {
             revoked: None,
             stayed: None,
             orders: Vec::new(),
+            sha256: document.sha256.clone(),
             approved_by: Vec::new(),
         }
     }
@@ -282,10 +289,16 @@ impl Summary {
                 measures: each(&assessment.measures),
             }),
             submitter: self.submitter.map(|_| hidden()),
+            sha256: hidden(),
             recipients: self
                 .recipients
                 .into_iter()
-                .map(|it| RecipientSummary { name: hidden(), cidrs: each(&it.cidrs), ..it })
+                .map(|it| RecipientSummary {
+                    name: hidden(),
+                    cidrs: each(&it.cidrs),
+                    large_network: it.large_network.map(|_| hidden()),
+                    ..it
+                })
                 .collect(),
             revoked: self.revoked.map(|revoked| RevokedSummary { why: hidden(), ..revoked }),
             stayed: self.stayed.map(|stayed| RevokedSummary { why: hidden(), ..stayed }),
@@ -308,6 +321,7 @@ fn recipient(recipient: &Recipient) -> RecipientSummary {
         jurisdiction: recipient.jurisdiction.to_string(),
         cidrs: words(&recipient.networks),
         anywhere: recipient.anywhere,
+        large_network: recipient.large_network.clone(),
         ports: words(&recipient.ports),
     }
 }

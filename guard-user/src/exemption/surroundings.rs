@@ -2,15 +2,19 @@
 
 use jiff::Timestamp;
 
+use crate::approval::Widest;
+
 /// What a document is checked against beside its own text. Each is left out where it makes no sense: a
 /// check without a config knows no pins, and a stored document may have expired since it was loaded.
 #[derive(Clone, Copy, Default)]
 pub struct Surroundings<'a> {
     /// The names of the config's pins; `None`: pins are not looked at.
     pub pins: Option<&'a [String]>,
-    /// A document that has expired by now, or whose assessment had to be looked at again, is refused;
-    /// `None`: neither is looked at.
+    /// A document that has expired by now, or whose assessment had to be looked at again, is refused, and one with
+    /// characters that nobody sees; `None`: it was loaded before, and none of that is looked at.
     pub now: Option<Timestamp>,
+    /// How large the networks of recipients may be without a word on why, where `now` is given.
+    pub widest: Widest,
     /// What was loaded under an id before; `None`: this is not looked at.
     pub earlier: Option<EarlierOf<'a>>,
 }

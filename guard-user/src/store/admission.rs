@@ -11,7 +11,7 @@ use super::error::ApprovalError;
 use super::read::sha256;
 use super::tables::{DOCUMENTS, SIGNATURES};
 use super::{Kept, Key, LoadError, Store, StoreError, kernel_entries, quota};
-use crate::approval::Signature;
+use crate::approval::{Signature, Widest};
 use crate::audit::{Kind, Who};
 use crate::compile::KernelExemption;
 use crate::exemption::Clocks;
@@ -28,6 +28,8 @@ pub struct Submission<'a> {
     pub bytes: &'a [u8],
     /// The signatures over them.
     pub signatures: &'a [Signature],
+    /// How large the networks of recipients may be without a word on why.
+    pub widest: Widest,
     /// Names of the config's pins.
     pub pins: &'a [String],
     /// Returns the approvals that these signatures give the document.
@@ -89,8 +91,12 @@ impl Kept {
     /// Every error in the document, or that it is not approved, or that too few slots are free.
     pub fn admit(&self, submission: &Submission<'_>, now: Timestamp) -> Result<Admission, LoadError> {
         let earlier = |id: &str| self.earlier(id);
-        let surroundings =
-            Surroundings { pins: Some(submission.pins), now: Some(now), earlier: Some(&earlier) };
+        let surroundings = Surroundings {
+            pins: Some(submission.pins),
+            now: Some(now),
+            widest: submission.widest,
+            earlier: Some(&earlier),
+        };
         let document = exemption::parse(submission.name, submission.bytes, &surroundings)?;
         let open = self.versions(&document.id).filter(|(_, entry)| !entry.record.is_closed());
         for (_, entry) in open {

@@ -127,6 +127,9 @@ impl Kept {
         if let Some(unseen) = Unseen::find(change.why()) {
             return Err(StoreError::UnseenInReason(unseen));
         }
+        if let Change::Stay { order } = change {
+            self.refuse_slips(target, order)?;
+        }
         let keys = match change {
             Change::Stay { order } => self.stayed_by(target, order)?,
             Change::Resume { order, .. } => self.held_by_alone(self.order_to_lift(target, order.as_deref())?),
@@ -142,6 +145,21 @@ impl Kept {
             self.slots_to_open(&keys)?;
         }
         Ok(keys)
+    }
+
+    /// Refuses what looks like a reference or a name and is another one: an order is lifted by the very words that it was
+    /// given by, and covers by the name that documents can have.
+    fn refuse_slips(&self, target: &Target, order: &str) -> Result<(), StoreError> {
+        if order.trim() != order {
+            return Err(StoreError::BlankInReference { order: order.to_owned() });
+        }
+        match target.fault() {
+            // What was loaded has to be stayed by its name, whatever the rules for names were then.
+            Some(reason) if !self.is_known(target) => {
+                Err(StoreError::NoSuchName { target: target.clone(), reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What an order would stay that is not closed: nothing, where all that it covers is closed or still to be loaded.

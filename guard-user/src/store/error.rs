@@ -10,7 +10,7 @@ use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::lifecycle;
 use crate::exemption::{ErrorKind, Target};
-use crate::text::Unseen;
+use crate::text::{Unseen, visible};
 
 /// Something in the store that can't be used. Its exemption is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +153,20 @@ pub enum StoreError {
     /// A reason with a character that its readers would not see, or not alike.
     #[error("the reason or the order's reference {0}: write it without")]
     UnseenInReason(Unseen),
+    /// A reference that begins or ends with a blank, which nobody sees who has to lift the order by it.
+    #[error("the order's reference begins or ends with a blank: write it as \"{}\"", visible(order.trim()))]
+    BlankInReference {
+        /// The reference.
+        order: String,
+    },
+    /// A name that no document can have.
+    #[error("{target} is not covered: this name {reason}")]
+    NoSuchName {
+        /// What was named.
+        target: Target,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Every slot of the kernel's table is taken.
     #[error(
         "the kernel's {} places for exemptions do not have {wanted} free: revoke one that is not needed",
@@ -203,6 +217,8 @@ impl StoreError {
             Self::BadReason => Some("bad-reason"),
             Self::BadFingerprint { .. } => Some("bad-fingerprint"),
             Self::UnseenInReason(_) => Some("unseen-in-reason"),
+            Self::BlankInReference { .. } => Some("blank-in-reference"),
+            Self::NoSuchName { .. } => Some("no-such-name"),
             Self::NoSlot { .. } => Some("no-room"),
             Self::Held { .. } | Self::Disk { .. } | Self::Misplaced { .. } | Self::Damaged { .. } => None,
         }
@@ -215,6 +231,8 @@ impl StoreError {
             Self::NoSuchInstrument { .. } => "no open exemption rests on this instrument".to_owned(),
             Self::NothingCovered { .. } => "no exemption that was ever loaded is covered".to_owned(),
             Self::OrderStands { .. } => "this order stands already".to_owned(),
+            Self::BlankInReference { .. } => "the order's reference begins or ends with a blank".to_owned(),
+            Self::NoSuchName { .. } => "no document can have this name".to_owned(),
             Self::NoSuchOrder { .. } => "no such order stands".to_owned(),
             Self::OrderUnclear { .. } => "several orders could be meant".to_owned(),
             Self::HeldByOrder { .. } => "an order holds it".to_owned(),

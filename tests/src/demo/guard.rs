@@ -19,7 +19,7 @@ use crate::cgroup::Cgroup;
 use crate::error::SetupError;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
-use crate::signing::Signers;
+use crate::signing::{Signers, sha256_of};
 
 /// How long any one command may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -259,8 +259,9 @@ impl Guard {
     /// Has somebody sign it.
     pub(super) fn sign(&self, file: &Path, who: &str) -> Result<()> {
         let key = self.signers.key(who);
+        let shown = sha256_of(file)?;
         let (file, key) = (file.to_string_lossy(), key.to_string_lossy());
-        self.ask(&["exemption", "sign", &file, "--key", &key]).map(drop)
+        self.ask(&["exemption", "sign", &file, "--key", &key, "--yes", &shown]).map(drop)
     }
 
     /// Loads it with the signatures that lie beside it; the inner error is what the guard says against it.

@@ -16,7 +16,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "exit", may: &["health"] },
     Layer { module: "approval", may: &[] },
     Layer { module: "worker", may: &[] },
-    Layer { module: "config", may: &["approval", "geo", "groups"] },
+    Layer { module: "config", may: &["approval", "geo", "groups", "text"] },
     Layer { module: "exemption", may: &["approval", "config", "groups", "text"] },
     Layer { module: "audit", may: &["approval"] },
     Layer { module: "inputs", may: &["config", "geo"] },

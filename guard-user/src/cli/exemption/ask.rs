@@ -1,5 +1,6 @@
 //! What the command line asks of the daemon about exemptions.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::summary::OrderSummary;
 use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings};
 use crate::exit::Exit;
+use crate::text::visible_lines;
 
 /// How a change is asked for, and its answer shown.
 #[derive(Clone, Debug, clap::Args)]
@@ -261,7 +263,16 @@ pub(super) fn show(
         writeln!(out, "  approved by nobody: approvals were not verified when it was loaded")?;
     }
     match document {
-        Some(document) => writeln!(out, "\nthe document, byte for byte:\n\n{}", document.trim_end())?,
+        Some(document) => {
+            // TOML's own line breaks; what else would not be seen was refused when it was loaded, or is older than that.
+            let text = document.trim_end().replace("\r\n", "\n");
+            let shown = visible_lines(&text);
+            let but = match &shown {
+                Cow::Borrowed(_) => "byte for byte",
+                Cow::Owned(_) => "with characters escaped that nobody sees",
+            };
+            writeln!(out, "\nthe document, {but}:\n\n{shown}")?;
+        }
         None => writeln!(out, "\nthe document is confidential, and not shown to you")?,
     }
     Ok(Exit::Ok)

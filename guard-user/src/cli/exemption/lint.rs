@@ -36,10 +36,13 @@ pub struct Args {
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let loaded = exemption::load(&args.file, &surroundings(pins, now)).map(|(document, _)| document);
+    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
+    let loaded = exemption::load(&args.file, &Surroundings { widest, ..surroundings(pins, now) })
+        .map(|(document, _)| document);
     let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
     let (checked, unplaced) = placed(&args.file, checked, against.as_ref());
-    let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).collect();
+    let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
+    let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).chain(doubts).collect();
     if args.json {
         let mut object = report_json(&args.file, &checked, now);
         object["notes"] = json!(notes);
@@ -87,7 +90,7 @@ fn placed(file: &Path, checked: Checked, against: Option<&Against>) -> (Checked,
 pub(super) type Checked = std::result::Result<Document, Errors<ErrorKind>>;
 
 pub(super) fn surroundings(pins: Option<&[String]>, now: Timestamp) -> Surroundings<'_> {
-    Surroundings { pins, now: Some(now), earlier: None }
+    Surroundings { pins, now: Some(now), ..Surroundings::default() }
 }
 
 pub(super) fn exit(checked: &Checked) -> Exit {
@@ -167,17 +170,29 @@ mod tests {
     fn a_good_document_says_what_it_would_allow() {
         let (code, shown) = lint(DOCUMENT, Some("mail"), false);
         let expected = "m.toml: no errors; it would allow:\n\
-                        m-1, version 1: treaty-request, MLAT 2001, case 5\n\
+                        m-1, version 1: treaty-request\n\
+                        \x20 act      MLAT 2001\n\
+                        \x20 article  Art. 48\n\
+                        \x20 case     case 5\n\
+                        \x20 issuer   Department\n\
+                        \x20 under    Treaty of 2001\n\
+                        \x20 ground   art-46-2-a and art-6-1-c\n\
                         \x20 for      Evidence in case 5\n\
-                        \x20 ground   art-46-2-a and art-6-1-c; Department, under Treaty of 2001\n\
-                        \x20 data     e-mail of the pin mail\n\
-                        \x20 sender   Example Mail Ireland Ltd (controller), privacy@example.org\n\
-                        \x20 to       Court: 198.51.100.20/32 in US, any port\n\
+                        \x20 data     e-mail\n\
+                        \x20 pin      mail\n\
+                        \x20 sender   controller, Example Mail Ireland Ltd\n\
+                        \x20 contact  privacy@example.org\n\
+                        \x20 to       Court\n\
+                        \x20 at       198.51.100.20/32 in US, any port\n\
                         \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
                         \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
                         \x20 bytes    without bound\n\
+                        \x20 author   anne@example.org\n\
                         \x20 needs    signatures, 1 as legal, 1 as dpo\n\
+                        \x20 sha256   SHA256\n\
                         by the config no approval is required: one person may open\n";
+        let digest = shown.split_once("sha256   ").and_then(|(_, rest)| rest.get(..64)).unwrap();
+        let shown = shown.replace(digest, "SHA256");
         assert_eq!((code, shown.as_str()), (Exit::Ok, expected));
         let (_, shown) = lint(DOCUMENT, None, false);
         assert!(shown.ends_with("--config CONFIG` does\n"), "{shown}");
@@ -263,8 +278,8 @@ mod tests {
         let british = DOCUMENT.replacen("jurisdiction = \"US\"", "jurisdiction = \"GB\"", 1);
         assert_ne!(british, DOCUMENT);
         let (code, shown) = lint(&british, Some("mail"), false);
-        let expected = "m.toml: error: recipient.cidrs: 198.51.100.20/32 of \"Court\" is not all in GB: 198.51.100.20 is \
-                        placed in US\n  hint: name the country";
+        let expected = "m.toml: error: recipient.cidrs: 198.51.100.20/32 of \"Court\" is not all in GB, all of it \
+                        elsewhere: 198.51.100.20 is placed in US\n  hint: name the country";
         assert!(code == Exit::BadInput && shown.starts_with(expected), "{shown}");
         let (_, shown) = lint(&british, Some("mail"), true);
         let object: Value = serde_json::from_str(&shown).unwrap();

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::policy::Against;
 use super::{file, lint};
 use crate::cli::CliError;
+use crate::cli::seen::{Form, Seen};
 use crate::config::schema::{Key, Need, Section, Shape};
 use crate::exemption;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
@@ -54,7 +55,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
             return Err(CliError::bad_input(message).into());
         }
         // Standard output is for what comes of it.
-        ask(&mut draft, &mut io::stdin().lock(), &mut io::stderr())?;
+        ask(&mut draft, &mut io::stdin().lock(), &mut Seen::new(io::stderr(), Form::Lines))?;
     }
     finish(args, draft, now, out)
 }

@@ -74,6 +74,11 @@ impl Against {
         Ok(Self { pins: pin_names(&policy), approval: approval.transpose()?, policy })
     }
 
+    /// How large the networks of recipients may be without a word on why.
+    pub(super) fn widest(&self) -> approval::Widest {
+        self.policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default()
+    }
+
     /// Where its sites and databases place addresses.
     ///
     /// # Errors

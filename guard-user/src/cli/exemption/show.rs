@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use crate::cli::table::{plain, write_wrapped};
-use crate::exemption::summary::{InstrumentSummary, OrderSummary, RecipientSummary};
+use crate::exemption::summary::{OrderSummary, RecipientSummary};
 use crate::exemption::{OrderKind, State, Summary};
 use crate::report::number::grouped;
 
@@ -23,37 +23,13 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         None => String::new(),
     };
     let secret = if summary.confidential { ", confidential" } else { "" };
-    let act = format!("{}, {}, {}", instrument.kind, instrument.name, instrument.reference);
-    let head = format!("{id}, version {version}{secret}: {state}{}", plain(&act));
-    write_wrapped("", REST, &head, out)?;
+    let head = format!("{id}, version {version}{secret}: {state}{}", instrument.kind);
+    write_wrapped("", REST, &plain(&head), out)?;
     let mut line = |title: &str, value: &str| fact(title, value, out);
     if let Some(replaced) = summary.replaces {
         line("renews", &format!("version {replaced}"))?;
     }
-    line("for", &summary.purpose)?;
-    let InstrumentSummary { ground, basis, authority, agreement, .. } = instrument;
-    let under = agreement.as_ref().map(|agreement| format!(", under {agreement}")).unwrap_or_default();
-    line("ground", &format!("{ground} and {basis}; {authority}{under}"))?;
-    let of = if summary.pins.len() == 1 { "of the pin" } else { "of the pins" };
-    line("data", &format!("{} {of} {}", summary.data_categories.join(", "), summary.pins.join(", ")))?;
-    line(
-        "sender",
-        &format!("{} ({}), {}", summary.exporter.name, summary.exporter.role, summary.exporter.contact),
-    )?;
-    for (at, recipient) in summary.recipients.iter().enumerate() {
-        line(if at == 0 { "to" } else { "" }, &receiver(recipient))?;
-    }
-    line("from", &moment(summary.valid_from, now))?;
-    line("until", &moment(summary.valid_until, now))?;
-    line("bytes", &bytes(summary))?;
-    if let Some(assessment) = &summary.assessment {
-        let review = assessment.review_by.map(|by| format!(", to be looked at again by {}", moment(by, now)));
-        line("assessed", &format!("{}{}", assessment.reference, review.unwrap_or_default()))?;
-    }
-    if !summary.required.is_empty() {
-        let signers = summary.required.iter().map(|it| format!("{} as {}", it.count, it.role));
-        line("needs", &format!("signatures, {}", signers.collect::<Vec<_>>().join(", ")))?;
-    }
+    signed(summary, now, &mut line)?;
     if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
         line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
     }
@@ -70,6 +46,51 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
     }
     Ok(())
+}
+
+/// All that a document says and approvers sign. Each free text ends its line, and each of several has a line of its own, so
+/// that none can look like what stands beside it.
+fn signed(
+    summary: &Summary,
+    now: Timestamp,
+    line: &mut impl FnMut(&str, &str) -> io::Result<()>,
+) -> io::Result<()> {
+    let act = &summary.instrument;
+    line("act", &act.name)?;
+    line("article", &act.article)?;
+    line("case", &act.reference)?;
+    line("issuer", &act.authority)?;
+    act.agreement.iter().try_for_each(|agreement| line("under", agreement))?;
+    act.document_sha256.iter().try_for_each(|digest| line("act hash", digest))?;
+    line("ground", &format!("{} and {}", act.ground, act.basis))?;
+    line("for", &summary.purpose)?;
+    summary.data_categories.iter().try_for_each(|category| line("data", category))?;
+    line(if summary.pins.len() == 1 { "pin" } else { "pins" }, &summary.pins.join(", "))?;
+    line("sender", &format!("{}, {}", summary.exporter.role, summary.exporter.name))?;
+    line("contact", &summary.exporter.contact)?;
+    for recipient in &summary.recipients {
+        line("to", &recipient.name)?;
+        line("at", &reach(recipient))?;
+        recipient.large_network.iter().try_for_each(|why| line("large", why))?;
+    }
+    line("from", &exactly(summary.valid_from, now))?;
+    line("until", &exactly(summary.valid_until, now))?;
+    line("bytes", &bytes(summary))?;
+    if let Some(assessment) = &summary.assessment {
+        line("assessed", &assessment.reference)?;
+        assessment.measures.iter().try_for_each(|measure| line("measure", measure))?;
+        let review = assessment.review_by.map(|by| exactly(by, now));
+        review.iter().try_for_each(|by| line("review", &format!("before {by}")))?;
+    }
+    summary.submitter.iter().try_for_each(|author| line("author", author))?;
+    if !summary.required.is_empty() {
+        let signers = summary.required.iter().map(|it| format!("{} as {}", it.count, it.role));
+        line("needs", &format!("signatures, {}", signers.collect::<Vec<_>>().join(", ")))?;
+    }
+    match summary.sha256.as_str() {
+        "" => Ok(()),
+        digest => line("sha256", digest),
+    }
 }
 
 /// When an order was given and by whom, its reference, and what it covers beside this exemption.
@@ -100,8 +121,8 @@ pub(super) fn fact(title: &str, value: &str, out: &mut impl Write) -> io::Result
     write_wrapped(&format!("  {title:<8} "), REST, &plain(value), out)
 }
 
-fn receiver(recipient: &RecipientSummary) -> String {
-    let RecipientSummary { name, jurisdiction, cidrs, anywhere, ports } = recipient;
+fn reach(recipient: &RecipientSummary) -> String {
+    let RecipientSummary { name: _, jurisdiction, cidrs, anywhere, large_network: _, ports } = recipient;
     let whom = match cidrs.is_empty() {
         true => format!("anybody in {jurisdiction}"),
         false if *anywhere => {
@@ -110,8 +131,8 @@ fn receiver(recipient: &RecipientSummary) -> String {
         false => format!("{} in {jurisdiction}", cidrs.join(", ")),
     };
     match ports.is_empty() {
-        true => format!("{name}: {whom}, any port"),
-        false => format!("{name}: {whom}, {}", ports.join(", ")),
+        true => format!("{whom}, any port"),
+        false => format!("{whom}, {}", ports.join(", ")),
     }
 }
 
@@ -153,6 +174,15 @@ fn bytes(summary: &Summary) -> String {
 
 /// A moment in UTC, and how far from now it is.
 fn moment(moment: Timestamp, now: Timestamp) -> String {
+    told(moment, "%Y-%m-%d %H:%M:%S", now)
+}
+
+/// The same with parts of a second, where a document has them.
+fn exactly(moment: Timestamp, now: Timestamp) -> String {
+    told(moment, "%Y-%m-%d %H:%M:%S%.f", now)
+}
+
+fn told(moment: Timestamp, form: &str, now: Timestamp) -> String {
     let seconds = moment.as_second().saturating_sub(now.as_second());
     let far = distance(seconds.unsigned_abs());
     let relative = match seconds {
@@ -160,7 +190,7 @@ fn moment(moment: Timestamp, now: Timestamp) -> String {
         1.. => format!("in {far}"),
         _ => format!("{far} ago"),
     };
-    format!("{} UTC ({relative})", moment.strftime("%Y-%m-%d %H:%M:%S"))
+    format!("{} UTC ({relative})", moment.strftime(form))
 }
 
 /// A length of time in the largest unit that it has one of; days at most.
@@ -175,7 +205,9 @@ fn distance(seconds: u64) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::exemption::State;
-    use crate::exemption::summary::{AssessmentSummary, ExporterSummary, RequiredSummary, RevokedSummary};
+    use crate::exemption::summary::{
+        AssessmentSummary, ExporterSummary, InstrumentSummary, RequiredSummary, RevokedSummary,
+    };
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -188,6 +220,7 @@ pub(super) mod tests {
             jurisdiction: country.to_owned(),
             cidrs: texts(cidrs),
             anywhere: false,
+            large_network: None,
             ports: texts(ports),
         };
         Summary {
@@ -204,7 +237,8 @@ pub(super) mod tests {
                 authority: "European Commission".into(),
                 reference: "clauses of 2026-05-01".into(),
                 agreement: Some("Agreement 7".into()),
-                ..InstrumentSummary::default()
+                article: "Art. 46(2)(c)".into(),
+                document_sha256: None,
             },
             purpose: "Support".into(),
             data_categories: texts(&["tickets", "logs"]),
@@ -216,9 +250,9 @@ pub(super) mod tests {
             assessment: Some(AssessmentSummary {
                 reference: "TIA-7".into(),
                 review_by: Some(time("2026-12-04T00:00:00Z")),
-                measures: Vec::new(),
+                measures: texts(&["encryption", "split processing"]),
             }),
-            submitter: None,
+            submitter: Some("aoife@example.org".into()),
             required: vec![RequiredSummary { role: "legal".into(), count: 2 }],
             pins: vec!["mail".into(), "files".into()],
             recipients: vec![
@@ -236,6 +270,7 @@ pub(super) mod tests {
             revoked: None,
             stayed: None,
             orders: Vec::new(),
+            sha256: "07".repeat(32),
             approved_by: Vec::new(),
         }
     }
@@ -251,30 +286,42 @@ pub(super) mod tests {
         let mut out = Vec::new();
         list(&[revoked, summary()], time("2026-12-02T00:00:00Z"), &mut out).unwrap();
         let common = "  renews   version 1
+  act      Clauses with Partner
+  article  Art. 46(2)(c)
+  case     clauses of 2026-05-01
+  issuer   European Commission
+  under    Agreement 7
+  ground   art-46-2-c and art-6-1-f
   for      Support
-  ground   art-46-2-c and art-6-1-f; European Commission, under Agreement 7
-  data     tickets, logs of the pins mail, files
-  sender   Example Ltd (controller), privacy@example.org
-  to       Partner: 198.51.100.0/24, 2001:db8:20::/48 in US, tcp/443, udp/443
-           Offices: anybody in CH, any port
+  data     tickets
+  data     logs
+  pins     mail, files
+  sender   controller, Example Ltd
+  contact  privacy@example.org
+  to       Partner
+  at       198.51.100.0/24, 2001:db8:20::/48 in US, tcp/443, udp/443
+  to       Offices
+  at       anybody in CH, any port
   from     2026-12-01 08:00:00 UTC (16 hours ago)
   until    2026-12-02 00:45:10 UTC (in 45 minutes)
 ";
+        let assessed = "  assessed TIA-7
+  measure  encryption
+  measure  split processing
+  review   before 2026-12-04 00:00:00 UTC (in 2 days)
+  author   aoife@example.org
+  needs    signatures, 2 as legal
+  sha256   0707070707070707070707070707070707070707070707070707070707070707
+  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+  approved by nobody: no approval was required when it was loaded
+";
         let expected = format!(
-            "m-1, version 2: active, scc, Clauses with Partner, clauses of 2026-05-01
+            "m-1, version 2: active, scc
 {common}  bytes    1,234,567 of 5,000,000 on the wire used, in 890 packets
-  assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
-  needs    signatures, 2 as legal
-  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
-  approved by nobody: no approval was required when it was loaded
-
-a, version 2: revoked, scc, Clauses with Partner, clauses of 2026-05-01
+{assessed}
+a, version 2: revoked, scc
 {common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
-  assessed TIA-7, to be looked at again by 2026-12-04 00:00:00 UTC (in 2 days)
-  needs    signatures, 2 as legal
-  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
-  approved by nobody: no approval was required when it was loaded
-  revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
+{assessed}  revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
 
 1 open, 1 closed
 "

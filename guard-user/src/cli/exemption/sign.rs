@@ -36,6 +36,9 @@ pub struct Args {
     /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Sign the document of this SHA-256, as `sha256sum FILE` prints it, without asking: for scripts that have shown it
+    #[arg(long, value_name = "SHA256")]
+    pub yes: Option<String>,
     /// Check the document and print the command, and sign nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -49,21 +52,34 @@ pub struct Args {
 /// # Errors
 /// Where the document has errors, the signature's file is there already, or `ssh-keygen` can't sign.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    run_with(args, now, &mut terminal::answer, out)
+}
+
+/// The same, with who is asked whether what was shown is to be signed.
+fn run_with(
+    args: &Args,
+    now: Timestamp,
+    ask: &mut dyn FnMut(&str) -> Result<String>,
+    out: &mut impl Write,
+) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let surroundings = Surroundings { pins, now: Some(now), earlier: None };
+    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
+    let surroundings = Surroundings { pins, now: Some(now), widest, ..Surroundings::default() };
     let (document, bytes) = exemption::load(&args.file, &surroundings).map_err(|errors| {
         let CliError { codes, .. } = CliError::errors(&errors);
         CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
     })?;
     let signature = signatures::file_for(&args.file, &label(args)?)?;
     must_be_free(&signature)?;
+    agreed_before(args, &document.sha256)?;
     // A warning: the config of this machine need not be the one by which the document is loaded.
-    let warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
+    let mut warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
         Some(Ok(prospect)) => prospect.notes(),
         Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
         None => Vec::new(),
     };
+    warnings.extend(document.doubts());
     if !args.json {
         let what = if args.dry_run { "would be signed" } else { "is to be signed" };
         writeln!(out, "this {what}:")?;
@@ -75,8 +91,15 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
             )?;
         }
         warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?;
-        // Before ssh-keygen asks for a passphrase or a touch.
+        // Before anything is asked.
         out.flush()?;
+    }
+    if !args.dry_run && args.yes.is_none() {
+        // Before any key is touched: an agent's key may sign without asking.
+        let answer = ask(&format!("sign this with {}? Type yes: ", plain(&args.key.to_string_lossy())))?;
+        if answer.trim() != "yes" {
+            anyhow::bail!("nothing was signed: the answer was not yes");
+        }
     }
     let made = match args.dry_run {
         true => None,
@@ -89,6 +112,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     if args.json {
         let object = json!({
             "file": args.file.to_string_lossy(),
+            "sha256": document.sha256,
+            "exemption": Summary::of_document(&document, now),
             "signature": signature.to_string_lossy(),
             "signed": fingerprint.is_some(),
             "key": fingerprint,
@@ -102,6 +127,25 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "nothing was signed; this would sign:\n  {}", command_line(args, &signature))?;
     }
     Ok(Exit::Ok)
+}
+
+/// Holds what was agreed to beforehand against the document, as it was read.
+fn agreed_before(args: &Args, sha256: &str) -> Result<()> {
+    match &args.yes {
+        Some(agreed) if agreed.trim().eq_ignore_ascii_case(sha256) => Ok(()),
+        Some(_) => Err(CliError::bad_input(format!(
+            "--yes has another SHA-256 than {}, which has {sha256}, and nothing was signed: have the document shown, by \
+             --dry-run, and give the SHA-256 of what was shown",
+            args.file.display()
+        ))
+        .with_codes(["other-document"])
+        .into()),
+        None if args.json && !args.dry_run => Err(CliError::bad_input(
+            "with --json nobody is shown what would be signed, and nothing was signed: give --yes SHA256",
+        )
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// What the signature is called by: the key's file name without `.pub`, where nothing else was said.
@@ -183,6 +227,42 @@ fn quoted(path: impl AsRef<Path>) -> String {
     }
 }
 
+/// Whoever sits at the terminal, whatever standard input is.
+mod terminal {
+    use std::fs::OpenOptions;
+    use std::io::{BufRead, BufReader, IsTerminal, Write};
+
+    use anyhow::{Context, Result};
+
+    use crate::cli::CliError;
+
+    /// More than a word is no answer.
+    const LONGEST: u64 = 256;
+
+    /// The line that is typed to this question.
+    pub(super) fn answer(question: &str) -> Result<String> {
+        if !std::io::stdout().is_terminal() {
+            return Err(CliError::bad_input(
+                "standard output is no terminal, so that nobody sees what is to be signed, and nothing was signed: have it \
+                 shown, or give --yes SHA256 with the SHA-256 of what was shown",
+            )
+            .into());
+        }
+        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
+            CliError::bad_input(
+                "there is no terminal to ask whether this is to be signed, and nothing was signed: type yes there, or give \
+                 --yes SHA256 with the SHA-256 of what was shown",
+            )
+        })?;
+        let unread = "cannot ask on the terminal, and nothing was signed";
+        (&terminal).write_all(question.as_bytes()).context(unread)?;
+        let mut line = Vec::new();
+        let mut input = BufReader::new(std::io::Read::take(&terminal, LONGEST));
+        input.read_until(b'\n', &mut line).context(unread)?;
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -198,15 +278,74 @@ mod tests {
             key: key.file.clone(),
             label: Some("anne".to_owned()),
             config: None,
+            yes: Some(sha256_of(&bed.file("m.toml"))),
             dry_run: false,
             json: false,
         }
     }
 
+    /// As `sha256sum` prints it.
+    fn sha256_of(file: &Path) -> String {
+        let out = Command::new("sha256sum").arg(file).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().split(' ').next().unwrap().to_owned()
+    }
+
     fn signed(args: &Args) -> Result<String> {
+        answered(args, &mut |_| panic!("nobody is asked"))
+    }
+
+    fn answered(args: &Args, ask: &mut dyn FnMut(&str) -> Result<String>) -> Result<String> {
         let mut out = Vec::new();
-        assert_eq!(run(args, now(), &mut out)?, Exit::Ok);
+        assert_eq!(run_with(args, now(), ask, &mut out)?, Exit::Ok);
         Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_signed_before_somebody_says_yes_to_what_was_shown() {
+        let bed = Bed::new();
+        let asking = Args { yes: None, ..args(&bed, key(ED25519)) };
+        // No key is touched before: with one that is not there the answer comes first.
+        let keyless = Args { key: bed.file("no-key"), ..asking.clone() };
+        for no in ["", "\n", "y\n", "no\n", "YES\n", "yes please\n"] {
+            let error = answered(&keyless, &mut |_| Ok(no.to_owned())).unwrap_err();
+            assert_eq!(error.to_string(), "nothing was signed: the answer was not yes");
+            assert_eq!(exit_of(&error), Exit::Failed);
+        }
+        assert!(!bed.file("m.toml.anne.sig").exists());
+        // What is signed is what was shown, also where the file is another one by then.
+        let shown = answered(&asking, &mut |question| {
+            assert!(
+                question.starts_with("sign this with ") && question.ends_with("? Type yes: "),
+                "{question}"
+            );
+            fs::write(bed.file("m.toml"), DOCUMENT.replace("case 5", "case 6")).unwrap();
+            Ok("yes\n".to_owned())
+        })
+        .unwrap();
+        assert!(shown.contains("Evidence in case 5") && !shown.contains("case 6"), "{shown}");
+        let made = Parsed::read(&fs::read(bed.file("m.toml.anne.sig")).unwrap()).unwrap();
+        made.verify(DOCUMENT.as_bytes()).unwrap();
+        assert!(made.verify(&fs::read(bed.file("m.toml")).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_script_says_yes_to_one_document_alone() {
+        let bed = Bed::new();
+        let good = args(&bed, key(ED25519));
+        let shown = signed(&Args { dry_run: true, ..good.clone() }).unwrap();
+        let line = format!("  sha256   {}\n", sha256_of(&bed.file("m.toml")));
+        assert!(shown.contains(&line), "{shown}");
+        fs::write(bed.file("m.toml"), format!("{DOCUMENT}\n# more\n")).unwrap();
+        for yes in [good.yes.clone(), Some("yes".into()), Some(String::new())] {
+            let error = signed(&Args { yes, ..good.clone() }).unwrap_err();
+            assert_eq!(exit_of(&error), Exit::BadInput);
+            assert!(error.to_string().contains(&sha256_of(&bed.file("m.toml"))), "{error}");
+        }
+        let error = signed(&Args { yes: None, json: true, ..good.clone() }).unwrap_err();
+        assert!(error.to_string().ends_with("give --yes SHA256"), "{error}");
+        assert!(!bed.file("m.toml.anne.sig").exists());
+        let yes = Some(sha256_of(&bed.file("m.toml")).to_uppercase());
+        signed(&Args { yes, ..good }).unwrap();
     }
 
     #[test]
@@ -214,7 +353,7 @@ mod tests {
         let bed = Bed::new();
         let args = args(&bed, key(ED25519));
         let shown = signed(&args).unwrap();
-        assert!(shown.starts_with("this is to be signed:\nm-1, version 1: "), "{shown}");
+        assert!(shown.starts_with("this is to be signed:\nm-1, version 1: treaty-request\n"), "{shown}");
         assert!(shown.contains("\nsigned with ssh-ed25519 SHA256:"), "{shown}");
         let made = fs::read(bed.file("m.toml.anne.sig")).unwrap();
         Parsed::read(&made).unwrap().verify(DOCUMENT.as_bytes()).unwrap();
@@ -254,7 +393,8 @@ mod tests {
         let bed = Bed::new();
         let good = args(&bed, key(ED25519));
         fs::write(bed.file("bad.toml"), DOCUMENT.replace("treaty-request", "foreign-order")).unwrap();
-        let bad = Args { file: bed.file("bad.toml"), ..good.clone() };
+        let yes = Some(sha256_of(&bed.file("bad.toml")));
+        let bad = Args { file: bed.file("bad.toml"), yes, ..good.clone() };
         let error = signed(&bad).unwrap_err();
         assert_eq!(exit_of(&error), Exit::BadInput);
         assert!(error.to_string().ends_with("nothing was signed"), "{error}");

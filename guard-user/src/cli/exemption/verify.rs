@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{policy, signatures};
+use super::{policy, show, signatures};
 use crate::approval::{
     self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal, Signature,
     Signer,
@@ -18,7 +18,7 @@ use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG};
 use crate::config::policy::Approvals;
 use crate::control::users::is_user;
-use crate::exemption::{self, Surroundings};
+use crate::exemption::{self, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption verify`.
@@ -52,7 +52,12 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let (pins, approvals) = approvals(&args.config)?;
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
-    let surroundings = Surroundings { pins: Some(&pins), now: Some(now), earlier: None };
+    let surroundings = Surroundings {
+        pins: Some(&pins),
+        now: Some(now),
+        widest: approvals.widest,
+        ..Surroundings::default()
+    };
     let (document, bytes) =
         exemption::load(&args.file, &surroundings).map_err(|errors| CliError::errors(&errors))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
@@ -69,11 +74,14 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         let mut object = report_json(&args.file, &each, &judged);
         object["loader"] = json!(args.loader);
         object["warning"] = json!(stranger);
+        object["exemption"] = json!(Summary::of_document(&document, now));
         writeln!(out, "{object}")?;
     } else {
         if let Some(warning) = stranger {
             writeln!(out, "warning: {warning}")?;
         }
+        writeln!(out, "this is what signatures are looked for of:")?;
+        show::one(&Summary::of_document(&document, now), now, out)?;
         report(&args.file, &each, &judged, out)?;
     }
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
@@ -310,8 +318,9 @@ cidrs = ["198.51.100.20/32"]
         let both = "m.toml: approved, by bob@example.org as legal, anne@example.org as dpo";
         assert_eq!(verdict(&bed, &bed.args()), (Exit::Ok, both.to_owned()));
         let (_, shown) = bed.verify(&bed.args()).unwrap();
+        assert!(shown.contains("\n  for      Evidence in case 5\n"), "{shown}");
         assert!(
-            shown.starts_with("m.toml.bob.sig: good, by bob@example.org with ssh-ed25519 SHA256:"),
+            shown.contains("\nm.toml.bob.sig: good, by bob@example.org with ssh-ed25519 SHA256:"),
             "{shown}"
         );
         // A loader of another host is told, for a misspelt one would exclude nobody.

@@ -40,6 +40,7 @@ fn exemption() -> Summary {
         loaded_at: Some(at("2026-11-23T00:00:00Z")),
         loaded_by: Some(0),
         revoked: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+        sha256: "07".repeat(32),
         stayed: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
         orders: vec![OrderSummary {
             order: "x".into(),

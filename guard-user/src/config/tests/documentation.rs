@@ -135,7 +135,7 @@ fn every_documented_key_is_read_and_so_is_its_example() {
 fn documented_defaults_are_the_ones_that_count() {
     let written: String = SECTIONS
         .iter()
-        .filter(|section| !["host", "pin", "failsafe", "pin.select"].contains(&section.path))
+        .filter(|section| !["host", "pin", "failsafe", "pin.select", "approval"].contains(&section.path))
         .map(|section| {
             let defaults = KEYS.iter().filter(|key| key.section == section.path).filter_map(|key| {
                 let Need::Default(value) = key.need else { return None };
@@ -157,6 +157,14 @@ fn documented_defaults_are_the_ones_that_count() {
     let text = format!("{GOOD}{written}")
         .replace("[host]\n", &format!("[host]\n{}", default("host", "observe")))
         .replace("[[failsafe]]\n", &format!("[[failsafe]]\n{}", default("failsafe", "anywhere")))
+        .replace(
+            "[approval]\n",
+            &format!(
+                "[approval]\n{}{}",
+                default("approval", "widest_ipv4"),
+                default("approval", "widest_ipv6")
+            ),
+        )
         .replace("[[pin]]\n", &format!("[[pin]]\n{}{}", default("pin", "ingress"), default("pin", "record")));
     let (mut explicit, mut implicit) = (check(&text).unwrap().policy, check(GOOD).unwrap().policy);
     for policy in [&mut explicit, &mut implicit] {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::config::{Errors, Explain};
+use crate::text::is_unseen;
 
 /// An example: the error's short name, the part of the good text that is replaced, what by, and the one error
 /// that comes of it.
@@ -50,7 +51,7 @@ pub(crate) fn can_be_shown<K: Explain>(errors: &Errors<K>, bytes: &[u8]) {
         assert!(error.place.is_none_or(|place| (1..=lines).contains(&place.line)), "{errors}");
         assert!(!error.kind.hint().is_empty() && !error.to_string().is_empty());
     }
-    assert!(!errors.to_string().chars().any(|c| c.is_control() && c != '\n'), "{errors}");
+    assert!(!errors.to_string().chars().any(|c| is_unseen(c) && c != '\n'), "{errors}");
 }
 
 /// A value of any TOML type, right or wrong: one of these texts or any other, a list of them, or one of the

@@ -17,7 +17,9 @@ pub fn kind_of(error: &StoreError) -> ErrorKind {
         | StoreError::HeldByOrder { .. }
         | StoreError::NotResumable { .. }
         | StoreError::BadReason
-        | StoreError::UnseenInReason(_) => ErrorKind::BadInput,
+        | StoreError::UnseenInReason(_)
+        | StoreError::BlankInReference { .. }
+        | StoreError::NoSuchName { .. } => ErrorKind::BadInput,
         _ => ErrorKind::Failed,
     }
 }

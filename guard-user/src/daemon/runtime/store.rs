@@ -377,6 +377,7 @@ fn load(
         bytes: &bytes,
         signatures: &signatures,
         pins: &pins,
+        widest: policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default(),
         approve: &approve,
     };
     let kept = store.kept();

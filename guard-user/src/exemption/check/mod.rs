@@ -2,9 +2,11 @@
 
 mod law;
 mod overlap;
+mod width;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -15,6 +17,7 @@ use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::law::Breach;
+use super::limits::{LEAST_QUOTA, WINDOW_DAYS};
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
 use super::sink::Sink;
 use super::surroundings::{Standing, Surroundings};
@@ -54,6 +57,10 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         check_earlier(raw, id, (number, replaces), surroundings, sink);
     }
     let review_by = assessment.as_ref().and_then(|assessment| assessment.review_by);
+    if surroundings.now.is_some() {
+        width::check(&receivers, surroundings.widest, sink);
+        check_bounds(raw, quota_bytes, (valid_from, valid_until), sink);
+    }
     let window = (valid_from, valid_until);
     law::check(&Facts { raw, kind, ground, window, review_by, receivers, now: surroundings.now }, sink);
     Some(Document {
@@ -72,7 +79,27 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         assessment,
         approval: Approval { submitter, required },
         recipients: recipients.into_iter().collect::<Option<_>>()?,
+        // Of the bytes, which are not known here.
+        sha256: String::new(),
     })
+}
+
+/// Refuses a quota and a window that nobody can mean.
+fn check_bounds(
+    raw: &Raw,
+    quota: Option<u64>,
+    window: (Option<Timestamp>, Option<Timestamp>),
+    sink: &mut Sink<'_>,
+) {
+    if let (Some(number), Some(place)) = (quota.filter(|quota| *quota < LEAST_QUOTA), &raw.quota_bytes) {
+        sink.error(place.span().start, "quota_bytes", ErrorKind::SmallQuota { number });
+    }
+    if let ((Some(from), Some(until)), Some(place)) = (window, &raw.valid_until) {
+        let days = until.duration_since(from).as_hours() / 24;
+        if days > WINDOW_DAYS {
+            sink.error(place.span().start, "valid_until", ErrorKind::LongWindow { days });
+        }
+    }
 }
 
 fn check_instrument(
@@ -156,6 +183,7 @@ fn check_recipient<'r>(raw: &'r RawRecipient, sink: &mut Sink<'_>) -> (Receiver<
         })
         .collect();
     let ports = each(&raw.ports, "recipient.ports", sink, values::ports);
+    let large_network = one(&raw.large_network, "recipient.large_network", sink, line);
     let networks = placed.iter().map(|&(_, network)| network).collect();
     let shown = name.clone().unwrap_or_default();
     let whole = || {
@@ -164,6 +192,7 @@ fn check_recipient<'r>(raw: &'r RawRecipient, sink: &mut Sink<'_>) -> (Receiver<
             jurisdiction: jurisdiction?,
             networks,
             anywhere: raw.anywhere.unwrap_or(false),
+            large_network,
             ports,
         })
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::schema::Need;
 use crate::config::tests::documentation::described;
 use crate::exemption::keys::DOCUMENT;
-use crate::exemption::{Basis, Ground, InstrumentKind, State, Surroundings, lifecycle, parse};
+use crate::exemption::{Basis, Document, Ground, InstrumentKind, State, Surroundings, lifecycle, parse};
 
 use super::{GOOD, check, with_value};
 
@@ -113,7 +113,8 @@ fn every_documented_key_is_read_and_so_is_its_example() {
         let example = with(Some(key.example)).replace("mail-ie", "mail");
         check(&example).unwrap_or_else(|errors| panic!("{key:?}: {errors}"));
         if let Need::Default(value) = key.need {
-            assert_eq!(check(&with(Some(value))), check(&with(None)), "{key:?}");
+            let meant = |value| check(&with(value)).map(|it| Document { sha256: String::new(), ..it });
+            assert_eq!(meant(Some(value)), meant(None), "{key:?}");
         }
         let errors = check(&with(Some("1.5"))).expect_err("a float is no value of any key").errors;
         assert_eq!(errors.len(), 1, "{errors:?}");

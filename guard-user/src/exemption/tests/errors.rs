@@ -126,10 +126,91 @@ const EXAMPLES: &[Example] = &[
         "17:13 instrument.reference: \"  \" is empty | write one line of text",
     ),
     (
-        "bad-line",
+        "unseen-character",
         "Translation office",
         "a\\nb",
         "39:8 recipient.name: \"a\\nb\" has a control character or a line break, U+000A as character 2",
+    ),
+    (
+        "unseen-character",
+        "reference = \"case 2026/0142\"",
+        "reference = \"case\\u00A02026\"",
+        "17:13 instrument.reference: \"case\\u{a0}2026\" has a character that nobody sees, or that turns text around, U+00A0 as \
+         character 5 | write it without",
+    ),
+    ("unseen-character", "\"mail\"", "\"ma\u{202e}il\"", "3:9 pins: \"ma\\u{202e}il\" has a character"),
+    (
+        "unseen-character",
+        "\"US\"",
+        "\"U\u{200d}S\"",
+        "35:16 recipient.jurisdiction: \"U\\u{200d}S\" has a character",
+    ),
+    (
+        "unseen-character",
+        "tcp/443",
+        "tcp/44\u{fe0f}3",
+        "37:10 recipient.ports: \"tcp/44\\u{fe0f}3\" has a character",
+    ),
+    (
+        "unseen-character",
+        "aoife@example",
+        "aoife\u{378}@example",
+        "29:13 approval.submitter: \"aoife\\u{378}@example.org\" has a character that Unicode does not have, or leaves to each font, U+0378",
+    ),
+    (
+        "unseen-character",
+        "count = 1",
+        "count = 1 # of\u{2067} two",
+        "32:15 this line has a character that nobody sees, or that turns text around, U+2067 as character 15 | remove it",
+    ),
+    (
+        "large-network",
+        "203.0.113.0/24",
+        "203.0.0.0/15",
+        "41:10 recipient.cidrs: 203.0.0.0/15 is larger than a /16, and nothing says why | name the recipient's own hosts",
+    ),
+    (
+        "large-network",
+        "2001:db8:20::/48",
+        "2a00::/31",
+        "36:30 recipient.cidrs: 2a00::/31 is larger than a /32",
+    ),
+    (
+        "large-network",
+        "2001:db8:20::/48",
+        "2001:0:1::/48",
+        "36:30 recipient.cidrs: 2001:0:1::/48 is larger than a /112",
+    ),
+    (
+        "large-network",
+        "[\"203.0.113.0/24\"]",
+        "[\"203.0.0.0/17\", \"203.0.64.0/18\", \"203.0.128.0/17\"]",
+        "41:43 recipient.cidrs: the IPv4 networks of the recipients are larger together than a /16",
+    ),
+    (
+        "says-nothing",
+        "TIA-2026-07",
+        "N/A",
+        "25:13 assessment.reference: \"N/A\" says nothing | write what an auditor can",
+    ),
+    ("says-nothing", "Treaty of 18 January 2001", ".", "18:13 instrument.agreement: \".\" says nothing"),
+    (
+        "says-nothing",
+        "encryption in transit",
+        "- None -",
+        "27:13 assessment.measures: \"- None -\" says nothing",
+    ),
+    (
+        "small-quota",
+        "1_000_000",
+        "1513",
+        "8:15 quota_bytes: no packet fits into a quota of 1513 bytes | write what the",
+    ),
+    (
+        "long-window",
+        "2026-12-15T00:00:00Z",
+        "9999-12-15T00:00:00Z",
+        "7:15 valid_until: the window has 2912091 days, and 1827 are the most | end it earlier, and renew it",
     ),
     ("bad-line", "encryption in transit", "", "27:13 assessment.measures: \"\" is empty"),
     (
@@ -351,7 +432,12 @@ fn an_id_that_is_open_and_a_version_that_was_loaded_are_refused() {
     let with = |version: &str, earlier: Option<Earlier>| {
         let pins = pins();
         let earlier = |id: &str| earlier.filter(|_| id == "mlat-1");
-        let surroundings = Surroundings { pins: Some(&pins), now: Some(time(NOW)), earlier: Some(&earlier) };
+        let surroundings = Surroundings {
+            pins: Some(&pins),
+            now: Some(time(NOW)),
+            earlier: Some(&earlier),
+            ..Surroundings::default()
+        };
         let text = GOOD.replace("version = 1", version);
         let result = parse(Path::new("x.toml"), text.as_bytes(), &surroundings);
         result.err().map(|errors| errors.to_string())

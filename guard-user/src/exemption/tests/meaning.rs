@@ -48,6 +48,7 @@ fn every_value_is_what_the_document_says() {
         jurisdiction: country.parse().unwrap(),
         networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
         anywhere: false,
+        large_network: None,
         ports: vec![PortRange { protocol: Protocol::Tcp, first: port, last: port }],
     };
     let recipients = [

@@ -184,3 +184,19 @@ fn luminance(colour: &str) -> f64 {
     };
     0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4)
 }
+
+#[test]
+fn no_form_shows_what_nobody_sees() {
+    let mut report = sample();
+    let odd = "a\u{202e}\u{1b}\u{200b}\u{fe0f}\u{a0}\u{378}\u{e000}";
+    report.host = odd.into();
+    report.exemptions.push(exemption("m-9", odd));
+    for format in [Format::Html, Format::Csv] {
+        let shown = rendered(&report, format);
+        let unseen: Vec<char> = shown
+            .chars()
+            .filter(|&letter| !matches!(letter, '\n' | '\r' | '\t') && crate::text::is_unseen(letter))
+            .collect();
+        assert_eq!(unseen, [], "{format:?}");
+    }
+}

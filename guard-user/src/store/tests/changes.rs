@@ -265,6 +265,26 @@ fn changes_that_make_no_sense_are_refused() {
             "{error}"
         );
     }
+    for (it, told) in [(" case 5", "write it as \"case 5\""), ("case 5 ", "write it as \"case 5\"")] {
+        let error = change(&mut store, "a", Change::Stay { order: it.into() }).unwrap_err();
+        assert!(error.code() == Some("blank-in-reference") && error.to_string().ends_with(told), "{error}");
+    }
+    let slips = [
+        (Target::Id("A".into()), "use a to z"),
+        (Target::Id("a ".into()), "use a to z"),
+        (Target::Pin("".into()), "use a to z"),
+        (Target::Recipient("Court ".into()), "begins or ends with a blank"),
+        (Target::Instrument("\u{202e}Treaty".into()), "U+202E as character 1"),
+        (Target::Recipient("x".repeat(201)), "more than 200 bytes"),
+    ];
+    for (target, told) in slips {
+        let error =
+            store.kept.affected(&target, &Change::Stay { order: "case 5".into() }, now()).unwrap_err();
+        assert!(error.code() == Some("no-such-name") && error.to_string().contains(told), "{error}");
+        // What was given before there was this rule can be lifted.
+        let resumed = store.kept.affected(&target, &resume_order(), now()).unwrap_err();
+        assert_ne!(resumed.code(), Some("no-such-name"));
+    }
     let odd = "\"quoted\", <b>, Éire\\";
     change(&mut store, "a", Change::Revoke { why: odd.into() }).unwrap();
     assert_eq!(trail(&store).last().unwrap().why, odd);

@@ -140,6 +140,7 @@ fn submit<T>(text: &str, then: impl FnOnce(&Submission<'_>) -> T) -> T {
         bytes: text.as_bytes(),
         signatures: &signatures,
         pins: &pins,
+        widest: Default::default(),
         approve: &approve,
     })
 }

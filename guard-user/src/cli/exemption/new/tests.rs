@@ -215,7 +215,7 @@ fn json_is_one_object_with_the_document() {
 const TYPED: &str = "mlat-1\nmail\nEvidence\ne-mail\nsoon\n2026-12-01T00:00:00Z\n2026-12-15T00:00:00Z\n\nno\n\
                      warrant\ntreaty-request\nMLAT\nArt. 48\nart-47\nart-46-2-a\nart-6-1-c\nDepartment\ncase 5\nTreaty\n\n\
                      Example Ltd\ncontroller\nprivacy@example.org\nn\ny\naoife@example.org\ny\nlegal\n1\nn\n\
-                     Court\nUS\n198.51.100.20/32\n\n\ny\nTranslator\nJP\n203.0.113.0/24\n\ntcp/443\n";
+                     Court\nUS\n198.51.100.20/32\n\n\n\ny\nTranslator\nJP\n203.0.113.0/24\n\n\ntcp/443\n";
 
 #[test]
 fn a_terminal_is_asked_for_everything_and_asked_again_where_an_answer_makes_no_sense() {

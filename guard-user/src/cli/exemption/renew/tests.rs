@@ -103,6 +103,7 @@ fn the_next_version_differs_in_what_was_renewed_and_in_nothing_else() {
         replaces: None,
         valid_until: before.valid_until,
         assessment: before.assessment.clone(),
+        sha256: before.sha256.clone(),
         ..after
     };
     assert_eq!(same, before);

@@ -37,7 +37,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "bad-path",
         "[groups]",
         "[state]\npin_path = \"/a\\u0000\"\n[groups]",
-        "11:12 state.pin_path: the path \"/a\\0\" has a control character | write the path without it",
+        "11:12 state.pin_path: the path \"/a\\u{0}\" has a control character | write the path without it",
     ),
     (
         "bad-path",
@@ -170,6 +170,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "[[approval.rule]]\n",
         "[[approval.rule]]\ninstruments = [\"sccs\"]\n",
         "26:16 approval.rule.instruments: \"sccs\" is none of ",
+    ),
+    (
+        "bad-widest",
+        "allowed_signers = \"/etc/borderguard/allowed_signers\"\n",
+        "allowed_signers = \"/etc/borderguard/allowed_signers\"\nwidest_ipv4 = 15\n",
+        "approval.widest_ipv4: 15 is no shortest prefix | write the bits of a prefix, from 16 to 32",
     ),
     ("bad-count", "count = 1", "count = 0", "28:9 approval.rule.required.count: 0 is no number of signers"),
     (

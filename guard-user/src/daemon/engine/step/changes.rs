@@ -39,7 +39,11 @@ impl Engine {
                 // What is wrong with its words is wrong whatever the store has.
                 let is_of_words = matches!(
                     error,
-                    StoreError::BadReason | StoreError::UnseenInReason(_) | StoreError::BadFingerprint { .. }
+                    StoreError::BadReason
+                        | StoreError::UnseenInReason(_)
+                        | StoreError::BadFingerprint { .. }
+                        | StoreError::BlankInReference { .. }
+                        | StoreError::NoSuchName { .. }
                 );
                 let may_open = !is_of_words && (self.is_being_opened(&target) || !self.kept.is_usable());
                 if is_closing && !dry_run && may_open {

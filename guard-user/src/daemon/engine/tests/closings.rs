@@ -218,7 +218,7 @@ fn what_two_orders_hold_passes_when_the_last_is_lifted_and_nothing_is_loaded_bef
     };
     let a = || Target::Id("a".to_owned());
     let pin = || Target::Pin("mail".to_owned());
-    let refused = order(&mut world, Target::Pin("no pin".to_owned()), "High Court 1");
+    let refused = order(&mut world, Target::Pin("no-pin".to_owned()), "High Court 1");
     assert!(
         matches!(&refused, Response::Error { message, .. } if message.contains("--not-loaded")),
         "{refused:?}"

@@ -41,6 +41,7 @@ fn recipient(networks: &[&str], ports: &[(Protocol, u16)]) -> Recipient {
         jurisdiction: Jurisdiction::from_alpha2(*b"US").unwrap(),
         networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
         anywhere: false,
+        large_network: None,
         ports: ports.iter().map(range).collect(),
     }
 }
