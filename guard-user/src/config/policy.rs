@@ -424,8 +424,14 @@ impl InterfacePattern {
     /// Whether the interface of this name is meant.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        glob(self.0.as_bytes(), name.as_bytes())
+        matches_interface(&self.0, name)
     }
+}
+
+/// Whether the interface of this name is meant by the text of an [`InterfacePattern`].
+#[must_use]
+pub fn matches_interface(pattern: &str, name: &str) -> bool {
+    glob(pattern.as_bytes(), name.as_bytes())
 }
 
 impl fmt::Display for InterfacePattern {

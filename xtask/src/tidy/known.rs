@@ -23,6 +23,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "compile", may: &["config", "exemption", "geo"] },
     Layer { module: "store", may: &["approval", "audit", "config", "exemption", "geo", "text"] },
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
+    Layer { module: "openings", may: &["compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "text"] },
     Layer { module: "events", may: &["config", "exemption", "worker"] },
     Layer { module: "telemetry", may: &["config", "events", "exemption", "health", "kernel", "worker"] },
