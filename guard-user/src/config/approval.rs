@@ -12,13 +12,22 @@ use super::read::{List, Section, Text};
 use super::sink::{Report, Sink};
 use super::values;
 use crate::approval::quorum::can_fill;
-use crate::approval::{ACTS, Needed, Rule, Signer};
+use crate::approval::{ACTS, Needed, Rule, Signer, requirements};
 
 #[derive(Debug)]
 pub(super) struct RawApproval {
     pub(super) allowed_signers: Option<Text>,
     signers: Vec<RawSigner>,
     rules: Vec<RawRule>,
+    policy: Option<RawPolicy>,
+}
+
+/// Whom a config asks for that opens anything.
+#[derive(Debug)]
+struct RawPolicy {
+    /// Its header.
+    at: usize,
+    required: Vec<RawNeeded>,
 }
 
 impl RawApproval {
@@ -72,7 +81,12 @@ pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> Option<RawA
     });
     let signers = signers.collect();
     let rules = rules.iter().map(|entry| read_rule(entry, sink)).collect();
-    Some(RawApproval { allowed_signers: section.text("allowed_signers", sink), signers, rules })
+    let policy = section.table("approval.policy", sink);
+    let policy = policy.is_there().then(|| RawPolicy {
+        at: policy.at,
+        required: read_required(&policy, "approval.policy.required", sink),
+    });
+    Some(RawApproval { allowed_signers: section.text("allowed_signers", sink), signers, rules, policy })
 }
 
 /// Reports a section without any entry of this name; the path is the one of the entries.
@@ -83,14 +97,18 @@ fn require(section: &Section<'_, '_>, (name, path): (&str, &str), example: &str,
     }
 }
 
-fn read_rule(entry: &Section<'_, '_>, sink: &mut dyn Report) -> RawRule {
-    let required = entry.entries("approval.rule.required", sink);
+fn read_required(section: &Section<'_, '_>, path: &'static str, sink: &mut dyn Report) -> Vec<RawNeeded> {
+    let required = section.entries(path, sink);
     let example = "required = [{ role = \"legal\", count = 1 }]";
-    require(entry, ("required", "approval.rule.required"), example, sink);
-    let required = required
+    require(section, ("required", path), example, sink);
+    let needed = required
         .iter()
         .map(|needed| RawNeeded { role: needed.text("role", sink), count: needed.integer("count", sink) });
-    let required = required.collect();
+    needed.collect()
+}
+
+fn read_rule(entry: &Section<'_, '_>, sink: &mut dyn Report) -> RawRule {
+    let required = read_required(entry, "approval.rule.required", sink);
     RawRule {
         at: entry.at,
         pins: entry.list("pins", sink),
@@ -112,7 +130,10 @@ pub(super) fn check(
     let signers = check_signers(raw, sink);
     let rules = raw.rules.iter().map(|rule| check_rule(rule, pins, sink)).collect();
     let allowed_signers = one(&raw.allowed_signers, "approval.allowed_signers", sink, values::path);
-    Some(Approvals { allowed_signers: allowed_signers?, signers, rules })
+    let keys = ("approval.policy.required.role", "approval.policy.required.count");
+    let policy = raw.policy.as_ref().map(|policy| check_required(&policy.required, keys, sink));
+    let policy = policy.unwrap_or_default();
+    Some(Approvals { allowed_signers: allowed_signers?, signers, rules, policy })
 }
 
 fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
@@ -154,6 +175,20 @@ fn looks(identity: &str) -> [String; 2] {
     [identity, &identity.to_lowercase()].map(|text| unicode_security::skeleton(text).collect())
 }
 
+fn check_required(raw: &[RawNeeded], (role, count): (&str, &str), sink: &mut Sink<'_>) -> Vec<Needed> {
+    let number_of = |number: &i128| {
+        let count = u32::try_from(*number).ok().filter(|count| *count > 0);
+        count.ok_or(ApprovalFault::BadCount { number: *number })
+    };
+    let required = raw.iter().filter_map(|needed| {
+        let role = one(&needed.role, role, sink, values::name);
+        let number = needed.count.as_ref()?;
+        let count = checked(number, count, sink, number_of)?;
+        Some(Needed { role: role?, count })
+    });
+    required.collect()
+}
+
 fn check_rule(raw: &RawRule, pins: &BTreeSet<&str>, sink: &mut Sink<'_>) -> Rule {
     let pin = |text: &str| match pins.contains(text) {
         true => Ok(text.to_owned()),
@@ -163,17 +198,8 @@ fn check_rule(raw: &RawRule, pins: &BTreeSet<&str>, sink: &mut Sink<'_>) -> Rule
         let known = ACTS.into_iter().find(|act| *act == text);
         known.ok_or_else(|| ErrorKind::BadChoice { text: text.to_owned(), choices: ACTS.to_vec() })
     };
-    let count = |number: &i128| {
-        let count = u32::try_from(*number).ok().filter(|count| *count > 0);
-        count.ok_or(ApprovalFault::BadCount { number: *number })
-    };
-    let required = raw.required.iter().filter_map(|needed| {
-        let role = one(&needed.role, "approval.rule.required.role", sink, values::name);
-        let number = needed.count.as_ref()?;
-        let count = checked(number, "approval.rule.required.count", sink, count)?;
-        Some(Needed { role: role?, count })
-    });
-    let required = required.collect();
+    let required =
+        check_required(&raw.required, ("approval.rule.required.role", "approval.rule.required.count"), sink);
     Rule {
         pins: each(&raw.pins, "approval.rule.pins", sink, pin),
         acts: each(&raw.instruments, "approval.rule.instruments", sink, act),
@@ -207,5 +233,10 @@ pub(super) fn check_pins(
         if let Err(why) = can_fill(&approval.signers, &rule.requirements()) {
             sink.error(raw.at, "approval.rule.required", ApprovalFault::RuleUnmet { why });
         }
+    }
+    if let Some(raw) = &raw.policy
+        && let Err(why) = can_fill(&approval.signers, &requirements(&approval.policy))
+    {
+        sink.error(raw.at, "approval.policy.required", ApprovalFault::RuleUnmet { why });
     }
 }

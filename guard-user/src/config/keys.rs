@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 59] = [
+pub static KEYS: [Key; 61] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -199,6 +199,8 @@ pub static KEYS: [Key; 59] = [
     approval_keys::RULE_INSTRUMENTS,
     approval_keys::REQUIRED_ROLE,
     approval_keys::REQUIRED_COUNT,
+    approval_keys::POLICY_ROLE,
+    approval_keys::POLICY_COUNT,
     Key {
         section: "failsafe",
         name: "name",
