@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::{
-    self, CliError, audit, check, detach, events, exemption, explain, geo, groups, instrument, refused,
-    reload, run, status,
+    self, CliError, audit, check, detach, events, exemption, explain, geo, groups, instrument, policy,
+    refused, reload, run, status,
 };
 use guard_user::exit::Exit;
 
@@ -45,6 +45,7 @@ fn execute(command: &Command) -> Result<Exit> {
         Command::Report(args) => guard_user::cli::report::run(args, &mut out)?,
         Command::Explain(args) => explain::run(args, &mut out)?,
         Command::Geo(args) => geo::run(args, &mut out)?,
+        Command::Policy(args) => policy::run(args, &mut out)?,
         Command::Groups(args) => groups::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,

@@ -1,4 +1,4 @@
-//! Destinations: every address of a family, in classes of those that both generations judge alike.
+//! Destinations: every address, in classes of those that both generations judge and place alike.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,28 +8,54 @@ use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Addr;
 use ipnetwork::IpNetwork;
 
-use super::dimensions::{Both, Family, Lets};
-use super::{Destinations, KEPT, World};
+use super::cidr::Cidrs;
+use super::dimensions::{Dimension, Family, Lets, Tables, classes};
+use super::world::World;
 use crate::compile::{by_ipv4, jurisdictions};
 
-/// Destinations that both tables judge alike.
-#[derive(Clone, Debug)]
-pub(super) struct To {
-    /// Pins that permit them, in each table.
-    pub(super) permitted: [u64; 2],
-    /// What their addresses and places let match: every pin.
-    pub(super) lets: Both,
-    pub(super) destinations: Vec<Destinations>,
+/// Runs of addresses that are kept of [`Destinations`].
+pub const KEPT: usize = 256;
+
+/// Destinations that are judged alike, and were placed and are placed alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destinations {
+    /// Where the old tables have them.
+    pub from: Jurisdiction,
+    /// Where the new tables have them.
+    pub to: Jurisdiction,
+    /// What moved them.
+    pub moved: Moved,
+    /// How many IPv4 addresses.
+    pub v4: u128,
+    /// How many IPv6 addresses, but for those that are placed by the IPv4 address in them.
+    pub v6: u128,
+    /// The first runs of them, at most [`KEPT`].
+    pub first: Vec<Cidrs>,
+    /// IPv6 networks some of whose addresses are among them, by the IPv4 address in them; at most [`KEPT`].
+    pub carriers: Vec<Cidrs>,
+}
+
+/// What moved a destination from one jurisdiction to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Moved {
+    /// Nothing: it is where it was.
+    No,
+    /// Another database.
+    Database,
+    /// Other sites.
+    Sites,
+    /// Other NAT64 prefixes.
+    Nat64,
 }
 
 /// What holds from each start on.
-struct Steps<T> {
-    steps: Vec<(u128, T)>,
+struct Steps<'a, T> {
+    steps: &'a [(u128, T)],
     at: usize,
 }
 
-impl<T: Copy> Steps<T> {
-    const fn new(steps: Vec<(u128, T)>) -> Self {
+impl<'a, T: Copy> Steps<'a, T> {
+    const fn new(steps: &'a [(u128, T)]) -> Self {
         Self { steps, at: 0 }
     }
 
@@ -57,71 +83,76 @@ impl Placed {
     }
 }
 
-/// Where an address was and is, and the numbers of its sets of peers.
-type Key = (Jurisdiction, Jurisdiction, [u16; 2]);
+/// Where an address was and is, and by what.
+type Way = (Jurisdiction, Jurisdiction, Moved);
 
-/// All destinations of IPv4 and of IPv6.
-pub(super) fn all(worlds: [&World<'_>; 2], tables: &[Box<PolicyTable>; 2]) -> [Vec<To>; 2] {
+/// All destinations.
+pub(super) fn all(worlds: [&World<'_>; 2], tables: &Tables) -> Dimension<Destinations> {
     let placed = Placed::of(worlds);
     let peers = |family| tables.each_ref().map(|table| peers(table, family));
-    let v4 = cut(Family::V4, &placed.v4, &peers(Family::V4), &[]);
+    let v4 = cut(worlds, Family::V4, &placed.v4, &peers(Family::V4), &[]);
     let carriers = worlds.map(|world| ranges(&by_ipv4(world.policy)));
     let starts = carriers.iter().flatten().flat_map(|(first, last)| [Some(*first), last.checked_add(1)]);
     let starts: Vec<u128> = starts.flatten().collect();
-    let v6 = cut(Family::V6, &placed.v6, &peers(Family::V6), &starts);
+    let v6 = cut(worlds, Family::V6, &placed.v6, &peers(Family::V6), &starts);
 
+    // What an IPv4 address does, for the addresses that carry one. Such an address is on no link, whatever it carries.
+    let mut by_v4: Vec<Way> = v4.iter().map(|piece| piece.way).collect();
+    by_v4.sort_unstable_by_key(order);
+    by_v4.dedup();
     let mut found = HashMap::new();
-    for piece in &v4 {
-        add(&mut found, (piece.places[0], piece.places[1], piece.peers), Family::V4, piece);
+    // What stays on the link passes by both.
+    for piece in v4.iter().filter(|piece| !piece.is_on_link) {
+        add(&mut found, piece.way, Family::V4, piece, false);
     }
-    let by_v4 = group(found, tables);
-    // The pairs of places that an IPv4 address has, for the addresses that carry one.
-    let mut pairs: Vec<[Jurisdiction; 2]> = v4.iter().map(|piece| piece.places).collect();
-    pairs.sort_unstable_by_key(|pair| pair.map(Jurisdiction::index));
-    pairs.dedup();
-    let mut found = HashMap::new();
-    for piece in &v6 {
+    for piece in v6.iter().filter(|piece| !piece.is_on_link) {
         let carried =
             carriers.each_ref().map(|it| it.iter().find(|range| (range.0..=range.1).contains(&piece.first)));
-        for [from, to] in places(piece, carried, &pairs) {
-            add(&mut found, (from, to, piece.peers), Family::V6, piece);
+        match carried {
+            [None, None] => add(&mut found, piece.way, Family::V6, piece, false),
+            _ => ways_of_carried(piece.way, carried, &by_v4)
+                .into_iter()
+                .for_each(|way| add(&mut found, way, Family::V6, piece, true)),
         }
     }
-    [by_v4, group(found, tables)]
+    group(found, tables)
 }
 
-/// The places that a run may have had and may have. One that carries IPv4 addresses has the pairs of those; where
-/// it does so by one world alone, or in two ways, any of them may go with any.
-fn places(
-    piece: &Piece,
-    carried: [Option<&(u128, u128)>; 2],
-    pairs: &[[Jurisdiction; 2]],
-) -> Vec<[Jurisdiction; 2]> {
-    let side = |side: usize| match carried[side] {
-        None => vec![piece.places[side]],
-        Some(_) => {
-            let mut places: Vec<_> = pairs.iter().map(|pair| pair[side]).collect();
-            places.sort_unstable_by_key(|place| place.index());
-            places.dedup();
-            places
-        }
-    };
-    match carried {
-        [None, None] => vec![piece.places],
-        [Some(old), Some(new)] if old == new => pairs.to_vec(),
-        _ => side(0).into_iter().flat_map(|from| side(1).into_iter().map(move |to| [from, to])).collect(),
+fn order((from, to, moved): &Way) -> (u16, u16, Moved) {
+    (from.index().into(), to.index().into(), *moved)
+}
+
+/// What the addresses of a run may do that carry IPv4 addresses: what those do. Where they do so by one world alone, or
+/// in two ways, any place may become any.
+fn ways_of_carried((from, to, _): Way, carried: [Option<&(u128, u128)>; 2], by_v4: &[Way]) -> Vec<Way> {
+    if carried[0] == carried[1] {
+        return by_v4.to_vec();
     }
+    let places = |own: Jurisdiction, carried: Option<&(u128, u128)>, of: fn(&Way) -> Jurisdiction| {
+        if carried.is_none() {
+            return vec![own];
+        }
+        let mut places: Vec<_> = by_v4.iter().map(of).collect();
+        places.sort_unstable_by_key(|place| place.index());
+        places.dedup();
+        places
+    };
+    let (from, to) = (places(from, carried[0], |way| way.0), places(to, carried[1], |way| way.1));
+    from.into_iter().flat_map(|from| to.iter().map(move |to| (from, *to, Moved::Nat64))).collect()
 }
 
 /// A run of addresses for which nothing changes in between.
 struct Piece {
+    /// Whether it stays on the link, as written.
+    is_on_link: bool,
     first: u128,
     last: u128,
-    places: [Jurisdiction; 2],
+    way: Way,
     peers: [u16; 2],
 }
 
 fn cut(
+    worlds: [&World<'_>; 2],
     family: Family,
     placed: &[Vec<(u128, Jurisdiction)>; 2],
     peers: &[Vec<(u128, u16)>; 2],
@@ -134,21 +165,36 @@ fn cut(
     borders.extend(link_scope(family));
     borders.sort_unstable();
     borders.dedup();
-    let mut placed = placed.each_ref().map(|steps| Steps::new(steps.clone()));
-    let mut peers = peers.each_ref().map(|steps| Steps::new(steps.clone()));
+    let mut placed = placed.each_ref().map(|steps| Steps::new(steps));
+    let mut peers = peers.each_ref().map(|steps| Steps::new(steps));
     let ends = borders.iter().skip(1).map(|next| next - 1).chain([family.last()]);
     let mut pieces = Vec::with_capacity(borders.len());
     for (first, last) in borders.iter().copied().zip(ends) {
-        let places = placed.each_mut().map(|it| it.value(first).unwrap_or(Jurisdiction::UNKNOWN));
+        let [from, to] = placed.each_mut().map(|it| it.value(first).unwrap_or(Jurisdiction::UNKNOWN));
         let peers = peers.each_mut().map(|it| it.value(first).unwrap_or_default());
         let address = Addr::from(family.address(first));
-        // What stays on the link passes by both. IPv4-mapped addresses are those of IPv4.
-        if address.is_link_scope() || family == Family::V6 && address.v4().is_some() {
+        // IPv4-mapped addresses are those of IPv4.
+        if family == Family::V6 && address.v4().is_some() {
             continue;
         }
-        pieces.push(Piece { first, last, places, peers });
+        let moved = if from == to { Moved::No } else { moved(worlds, family, first) };
+        pieces.push(Piece {
+            is_on_link: address.is_link_scope(),
+            first,
+            last,
+            way: (from, to, moved),
+            peers,
+        });
     }
     pieces
+}
+
+fn moved(worlds: [&World<'_>; 2], family: Family, address: u128) -> Moved {
+    let [old, new] = worlds.map(|world| match family {
+        Family::V4 => world.geo.v4.lookup(address as u32),
+        Family::V6 => world.geo.v6.lookup(address),
+    });
+    if old == new { Moved::Sites } else { Moved::Database }
 }
 
 /// Where link scope begins and ends: [`Addr::is_link_scope`].
@@ -190,40 +236,44 @@ fn peers(table: &PolicyTable, family: Family) -> Vec<(u128, u16)> {
     }
 }
 
-fn add(found: &mut HashMap<Key, Destinations>, key: Key, family: Family, piece: &Piece) {
-    let (from, to, _) = key;
-    let destinations =
-        found.entry(key).or_insert_with(|| Destinations { from, to, addresses: 0, first: Vec::new() });
-    let addresses = (piece.last - piece.first).saturating_add(1);
-    destinations.addresses = destinations.addresses.saturating_add(addresses);
-    let (first, last) = (family.address(piece.first), family.address(piece.last));
-    if destinations.first.len() < KEPT {
-        destinations.first.push((first, last));
+/// What is told apart: where an address was and is, and its sets of peers.
+type Key = (Way, [u16; 2]);
+
+fn add(found: &mut HashMap<Key, Destinations>, way: Way, family: Family, piece: &Piece, is_carried: bool) {
+    let (from, to, moved) = way;
+    let none = || Destinations { from, to, moved, v4: 0, v6: 0, first: Vec::new(), carriers: Vec::new() };
+    let destinations = found.entry((way, piece.peers)).or_insert_with(none);
+    let run = Cidrs { first: family.address(piece.first), last: family.address(piece.last) };
+    let sum = match family {
+        Family::V4 => &mut destinations.v4,
+        Family::V6 => &mut destinations.v6,
+    };
+    let runs = match is_carried {
+        true => &mut destinations.carriers,
+        false => {
+            *sum = sum.saturating_add(run.addresses());
+            &mut destinations.first
+        }
+    };
+    if runs.len() < KEPT {
+        runs.push(run);
     }
 }
 
-/// Those that are judged alike, together.
-fn group(found: HashMap<Key, Destinations>, tables: &[Box<PolicyTable>; 2]) -> Vec<To> {
+/// Those that are judged and placed alike, together.
+fn group(found: HashMap<Key, Destinations>, tables: &Tables) -> Dimension<Destinations> {
     let mut found: Vec<(Key, Destinations)> = found.into_iter().collect();
-    found.sort_unstable_by_key(|((from, to, peers), _)| (from.index(), to.index(), *peers));
-    let mut groups: Vec<To> = Vec::new();
-    let mut numbers = HashMap::new();
-    for ((from, to, peers), destinations) in found {
-        let sides = [(&tables[0], from, peers[0]), (&tables[1], to, peers[1])];
-        let permitted = sides.map(|(table, place, _)| table.permitted[usize::from(place.index())]);
+    found.sort_unstable_by_key(|((way, peers), _)| (order(way), *peers));
+    classes(found.into_iter().map(|((way, peers), destinations)| {
+        let sides = [(&tables[0], way.0, peers[0]), (&tables[1], way.1, peers[1])];
         let lets = sides.map(|(table, place, peers)| {
             let place = usize::from(place.index());
             let peer = table.peer_sets.get(usize::from(peers)).copied().unwrap_or_default();
             let mut exemptions = table.exempt_jurisdictions[place];
             let by_address = peer.exemptions.iter().zip(table.exempt_places[place]);
             exemptions.iter_mut().zip(by_address).for_each(|(word, (peer, placed))| *word |= peer & placed);
-            Lets { failsafes: peer.failsafes, exemptions, ..Lets::ALL }
+            Lets { pins: !table.permitted[place], failsafes: peer.failsafes, exemptions }
         });
-        let number = *numbers.entry((permitted, lets)).or_insert_with(|| {
-            groups.push(To { permitted, lets, destinations: Vec::new() });
-            groups.len() - 1
-        });
-        groups[number].destinations.push(destinations);
-    }
-    groups
+        ((way.0.index(), way.1.index(), way.2), lets, destinations)
+    }))
 }
