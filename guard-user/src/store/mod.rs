@@ -31,6 +31,7 @@ mod instruments;
 mod kept;
 mod key;
 pub mod last_database;
+pub mod last_policy;
 mod new_file;
 mod offline;
 mod orders;
