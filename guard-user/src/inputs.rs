@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crate::config::policy::{Geo, Policy};
-use crate::config::{self, Checked, ConfigErrors, ErrorKind, Surroundings, Warning};
+use crate::config::{self, Checked, ConfigErrors, Surroundings, Warning};
 use crate::geo::complete::{self, Lack};
 use crate::geo::{GeoDb, embedded, merge, mmdb};
 
@@ -98,18 +98,6 @@ fn find_uid(users: &str, name: &str) -> Option<u32> {
     })
 }
 
-/// Loads a config that was read before and may be something else by now: a pipe would be waited for.
-///
-/// # Errors
-/// [`InputError::Config`].
-pub fn load_config_again(file: &Path, observe: bool) -> Result<Checked, InputError> {
-    if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
-        let reason = "it is not a regular file".to_owned();
-        return Err(ConfigErrors::whole_file(file, ErrorKind::Unreadable { reason }).into());
-    }
-    load_config(file, observe)
-}
-
 /// Loads the databases of a config as one.
 ///
 /// # Errors
@@ -171,22 +159,6 @@ mod tests {
         look_up_users(&mut policy).unwrap();
         let uids: Vec<_> = policy.pins[0].select.users.iter().map(|user| user.uid).collect();
         assert_eq!(uids, [Some(0), Some(12)]);
-    }
-
-    #[test]
-    fn a_pipe_is_refused_and_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("policy.toml");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
-        let error = load_config_again(&pipe, false).unwrap_err().to_string();
-        assert!(error.contains("not a regular file"), "{error}");
     }
 
     #[test]

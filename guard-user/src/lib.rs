@@ -16,6 +16,7 @@ pub mod groups;
 pub mod health;
 pub mod inputs;
 pub mod kernel;
+pub mod openings;
 pub mod report;
 pub mod store;
 pub mod telemetry;

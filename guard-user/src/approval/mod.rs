@@ -7,6 +7,7 @@
 //! verify`, it refuses more: docs/approvals.md lists where, and the tests hold it against that program.
 
 pub mod allowed_signers;
+pub mod beside;
 mod bounds;
 pub mod load;
 pub mod pattern;
@@ -28,7 +29,7 @@ pub use allowed_signers::AllowedSigners;
 pub use prospect::{Hopeless, prospect};
 pub use quorum::{NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
-pub use rule::{ACTS, Needed, Rule, due};
+pub use rule::{ACTS, Needed, Rule, due, requirements};
 pub use signer::Signer;
 pub use verify::{Approval, verify};
 pub use widest::Widest;
@@ -38,6 +39,8 @@ pub use widest::Widest;
 pub const EXEMPTION: &str = "borderguard-exemption";
 /// What is said wherever a config asks for nobody's approval.
 pub const NONE_REQUIRED: &str = "no approval is required: one person may open";
+/// What a signature over a config is made for, which newly lets anything pass.
+pub const POLICY: &str = "borderguard-policy";
 /// What a signature over a checkpoint of the audit trail is made for.
 pub const AUDIT: &str = "borderguard-audit";
 
@@ -105,6 +108,29 @@ pub fn verify_all(
             .map_err(|refusal| NotApproved::Refused { signature: signature.name.clone(), refusal })
     });
     verified.collect()
+}
+
+/// Whether a config is approved that opens something: every signature is good, and together they are what the config in force
+/// asks for. Nobody is known to have written it: signatures of whoever did count as well.
+///
+/// # Errors
+/// What is bad, or what is missing.
+pub fn judge_policy(
+    bytes: &[u8],
+    signatures: &[Signature],
+    (signers, required): (&[Signer], &[Needed]),
+    allowed: &AllowedSigners,
+    now: Timestamp,
+) -> Result<(Vec<Approval>, Quorum), NotApproved> {
+    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
+    let verified = signatures.iter().map(|signature| {
+        verify(bytes, &signature.bytes, POLICY, &identities, allowed, now)
+            .map_err(|refusal| NotApproved::Refused { signature: signature.name.clone(), refusal })
+    });
+    let approvals = verified.collect::<Result<Vec<Approval>, _>>()?;
+    // No signer has an empty identity.
+    let quorum = quorum::count(&approvals, signers, &requirements(required), Some(""), None)?;
+    Ok((approvals, quorum))
 }
 
 /// Whether a document is approved: every signature is good, and together they are what it asks for.

@@ -62,8 +62,14 @@ impl Rule {
     /// Whom it asks for.
     #[must_use]
     pub fn requirements(&self) -> Vec<Requirement<'_>> {
-        self.required.iter().map(|needed| Requirement { role: &needed.role, count: needed.count }).collect()
+        requirements(&self.required)
     }
+}
+
+/// The same as requirements.
+#[must_use]
+pub fn requirements(needed: &[Needed]) -> Vec<Requirement<'_>> {
+    needed.iter().map(|needed| Requirement { role: &needed.role, count: needed.count }).collect()
 }
 
 /// Whose approvals a document needs that covers these pins, rests on these acts, and itself asks for `own`: of each role

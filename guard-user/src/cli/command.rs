@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, reload, report, run,
-    status,
+    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, policy, reload,
+    report, run, status,
 };
 
 /// Keeps region-pinned data in its region.
@@ -53,6 +53,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Compare geo databases, and say yes to one that changes much
     Geo(geo::Args),
+    /// Compare configs: what another one would newly let pass
+    Policy(policy::Args),
     /// List groups of jurisdictions: members, sources, dates
     Groups(groups::Args),
     /// Have the daemon read config and geo databases again

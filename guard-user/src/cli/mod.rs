@@ -15,6 +15,7 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod instrument;
+pub mod policy;
 pub mod refused;
 pub mod reload;
 pub mod report;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Cli, Command};
-use super::{CliError, approval, audit, exemption, exit_of, geo, instrument};
+use super::{CliError, approval, audit, exemption, exit_of, geo, instrument, policy};
 use crate::control::client::ClientError;
 use crate::report::Format;
 
@@ -41,6 +41,10 @@ pub fn wants_json(cli: &Cli) -> bool {
             }
         },
         Command::Groups(args) => args.json,
+        Command::Policy(args) => match &args.command {
+            policy::Command::Diff(args) => args.json,
+            policy::Command::Verify(args) => args.json,
+        },
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_) | Command::Reload(_) | Command::Detach(_) => false,
     }
@@ -82,6 +86,8 @@ mod tests {
         &["events"],
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
         &["geo", "diff"],
+        &["policy", "diff", "o", "n"],
+        &["policy", "verify", "n"],
         &["groups"],
         &["instrument", "list"],
         &["instrument", "restore", "n", "--why", "w"],

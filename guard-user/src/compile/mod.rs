@@ -14,6 +14,7 @@ pub(crate) mod tests;
 pub use elsewhere::{Elsewhere, Places};
 pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change};
 pub use overlay::geo_image;
+pub(crate) use overlay::{by_ipv4, jurisdictions};
 pub use policy::policy_table;
 
 use std::path::PathBuf;

@@ -25,14 +25,14 @@ pub fn geo_image(db: &GeoDb, sites: &[Site]) -> Result<GeoImage, TableFull> {
 
 /// Where a database and the sites of a policy place each address, as packets are judged. Nothing is said of IPv6
 /// addresses that are placed by the IPv4 address in them.
-pub(super) fn jurisdictions(db: &GeoDb, policy: &Policy) -> (Runs<u32>, Runs<u128>) {
+pub(crate) fn jurisdictions(db: &GeoDb, policy: &Policy) -> (Runs<u32>, Runs<u128>) {
     let v4 = held_runs(&policy.sites, &[], v4_range);
     let v6 = held_runs(&policy.sites, &by_ipv4(policy), v6_range);
     (runs(Overlay::new(db.v4.iter(), v4)), runs(Overlay::new(db.v6.iter(), v6)))
 }
 
 /// IPv6 networks whose addresses are placed by the IPv4 address in them.
-pub(super) fn by_ipv4(policy: &Policy) -> Vec<IpNetwork> {
+pub(crate) fn by_ipv4(policy: &Policy) -> Vec<IpNetwork> {
     let carriers =
         CARRIERS.into_iter().filter_map(|(first, prefix)| IpNetwork::new(first.into(), prefix).ok());
     carriers.chain(policy.geo.nat64.iter().map(|prefix| IpNetwork::V6(*prefix))).collect()

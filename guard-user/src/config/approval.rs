@@ -12,7 +12,7 @@ use super::read::{List, Section, Text};
 use super::sink::{Report, Sink};
 use super::values;
 use crate::approval::quorum::can_fill;
-use crate::approval::{ACTS, Needed, Rule, Signer, Widest};
+use crate::approval::{ACTS, Needed, Rule, Signer, Widest, requirements};
 
 #[derive(Debug)]
 pub(super) struct RawApproval {
@@ -21,6 +21,15 @@ pub(super) struct RawApproval {
     widest_ipv6: Option<Spanned<i128>>,
     signers: Vec<RawSigner>,
     rules: Vec<RawRule>,
+    policy: Option<RawPolicy>,
+}
+
+/// Whom a config asks for that opens anything.
+#[derive(Debug)]
+struct RawPolicy {
+    /// Its header.
+    at: usize,
+    required: Vec<RawNeeded>,
 }
 
 impl RawApproval {
@@ -74,12 +83,18 @@ pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> Option<RawA
     });
     let signers = signers.collect();
     let rules = rules.iter().map(|entry| read_rule(entry, sink)).collect();
+    let policy = section.table("approval.policy", sink);
+    let policy = policy.is_there().then(|| RawPolicy {
+        at: policy.at,
+        required: read_required(&policy, "approval.policy.required", sink),
+    });
     Some(RawApproval {
         allowed_signers: section.text("allowed_signers", sink),
         widest_ipv4: section.integer("widest_ipv4", sink),
         widest_ipv6: section.integer("widest_ipv6", sink),
         signers,
         rules,
+        policy,
     })
 }
 
@@ -91,14 +106,18 @@ fn require(section: &Section<'_, '_>, (name, path): (&str, &str), example: &str,
     }
 }
 
-fn read_rule(entry: &Section<'_, '_>, sink: &mut dyn Report) -> RawRule {
-    let required = entry.entries("approval.rule.required", sink);
+fn read_required(section: &Section<'_, '_>, path: &'static str, sink: &mut dyn Report) -> Vec<RawNeeded> {
+    let required = section.entries(path, sink);
     let example = "required = [{ role = \"legal\", count = 1 }]";
-    require(entry, ("required", "approval.rule.required"), example, sink);
-    let required = required
+    require(section, ("required", path), example, sink);
+    let needed = required
         .iter()
         .map(|needed| RawNeeded { role: needed.text("role", sink), count: needed.integer("count", sink) });
-    let required = required.collect();
+    needed.collect()
+}
+
+fn read_rule(entry: &Section<'_, '_>, sink: &mut dyn Report) -> RawRule {
+    let required = read_required(entry, "approval.rule.required", sink);
     RawRule {
         at: entry.at,
         pins: entry.list("pins", sink),
@@ -131,7 +150,10 @@ pub(super) fn check(
         ipv4: bits(&raw.widest_ipv4, "approval.widest_ipv4", (Widest::IPV4, 32), sink),
         ipv6: bits(&raw.widest_ipv6, "approval.widest_ipv6", (Widest::IPV6, 128), sink),
     };
-    Some(Approvals { allowed_signers: allowed_signers?, widest, signers, rules })
+    let keys = ("approval.policy.required.role", "approval.policy.required.count");
+    let policy = raw.policy.as_ref().map(|policy| check_required(&policy.required, keys, sink));
+    let policy = policy.unwrap_or_default();
+    Some(Approvals { allowed_signers: allowed_signers?, widest, signers, rules, policy })
 }
 
 fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
@@ -173,6 +195,20 @@ fn looks(identity: &str) -> [String; 2] {
     [identity, &identity.to_lowercase()].map(|text| unicode_security::skeleton(text).collect())
 }
 
+fn check_required(raw: &[RawNeeded], (role, count): (&str, &str), sink: &mut Sink<'_>) -> Vec<Needed> {
+    let number_of = |number: &i128| {
+        let count = u32::try_from(*number).ok().filter(|count| *count > 0);
+        count.ok_or(ApprovalFault::BadCount { number: *number })
+    };
+    let required = raw.iter().filter_map(|needed| {
+        let role = one(&needed.role, role, sink, values::name);
+        let number = needed.count.as_ref()?;
+        let count = checked(number, count, sink, number_of)?;
+        Some(Needed { role: role?, count })
+    });
+    required.collect()
+}
+
 fn check_rule(raw: &RawRule, pins: &BTreeSet<&str>, sink: &mut Sink<'_>) -> Rule {
     let pin = |text: &str| match pins.contains(text) {
         true => Ok(text.to_owned()),
@@ -182,17 +218,8 @@ fn check_rule(raw: &RawRule, pins: &BTreeSet<&str>, sink: &mut Sink<'_>) -> Rule
         let known = ACTS.into_iter().find(|act| *act == text);
         known.ok_or_else(|| ErrorKind::BadChoice { text: text.to_owned(), choices: ACTS.to_vec() })
     };
-    let count = |number: &i128| {
-        let count = u32::try_from(*number).ok().filter(|count| *count > 0);
-        count.ok_or(ApprovalFault::BadCount { number: *number })
-    };
-    let required = raw.required.iter().filter_map(|needed| {
-        let role = one(&needed.role, "approval.rule.required.role", sink, values::name);
-        let number = needed.count.as_ref()?;
-        let count = checked(number, "approval.rule.required.count", sink, count)?;
-        Some(Needed { role: role?, count })
-    });
-    let required = required.collect();
+    let required =
+        check_required(&raw.required, ("approval.rule.required.role", "approval.rule.required.count"), sink);
     Rule {
         pins: each(&raw.pins, "approval.rule.pins", sink, pin),
         acts: each(&raw.instruments, "approval.rule.instruments", sink, act),
@@ -226,5 +253,10 @@ pub(super) fn check_pins(
         if let Err(why) = can_fill(&approval.signers, &rule.requirements()) {
             sink.error(raw.at, "approval.rule.required", ApprovalFault::RuleUnmet { why });
         }
+    }
+    if let Some(raw) = &raw.policy
+        && let Err(why) = can_fill(&approval.signers, &requirements(&approval.policy))
+    {
+        sink.error(raw.at, "approval.policy.required", ApprovalFault::RuleUnmet { why });
     }
 }

@@ -95,3 +95,7 @@ pub(super) const REQUIRED_COUNT: Key = Key {
     example: r#"1"#,
     meaning: "How many signers, each another person; at least 1.",
 };
+
+pub(super) const POLICY_ROLE: Key = Key { section: "approval.policy.required", ..REQUIRED_ROLE };
+
+pub(super) const POLICY_COUNT: Key = Key { section: "approval.policy.required", ..REQUIRED_COUNT };

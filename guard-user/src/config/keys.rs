@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 62] = [
+pub static KEYS: [Key; 64] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -209,6 +209,8 @@ pub static KEYS: [Key; 62] = [
     approval_keys::RULE_INSTRUMENTS,
     approval_keys::REQUIRED_ROLE,
     approval_keys::REQUIRED_COUNT,
+    approval_keys::POLICY_ROLE,
+    approval_keys::POLICY_COUNT,
     Key {
         section: "failsafe",
         name: "name",

@@ -24,6 +24,7 @@ pub mod jurisdiction_set;
 pub mod keys;
 pub mod limits;
 pub mod no_effect;
+pub mod pattern;
 mod places;
 pub mod policy;
 pub mod ports;

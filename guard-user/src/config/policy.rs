@@ -14,11 +14,12 @@ use jiff::SignedDuration;
 
 use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
+pub use super::pattern::{InterfacePattern, covers};
 pub use super::ports::{PortRange, Protocol};
 use super::share::Share;
 use super::sockets::Sockets;
 pub use super::volume::{Relays, Spread, Volume};
-use crate::approval::{Rule, Signer, Widest};
+use crate::approval::{Needed, Rule, Signer, Widest};
 
 /// A whole config file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +184,8 @@ pub struct Approvals {
     pub signers: Vec<Signer>,
     /// The least that documents need; never empty, and each pin that drops has one.
     pub rules: Vec<Rule>,
+    /// Whose signatures a config needs that opens anything; empty: nobody's.
+    pub policy: Vec<Needed>,
 }
 
 /// A `[[failsafe]]` rule: egress that always passes, and is counted. The dimensions that are used are
@@ -398,96 +401,6 @@ impl fmt::Display for Mark {
         match self.mask {
             u32::MAX => write!(f, "{:#x}", self.value),
             mask => write!(f, "{:#x}/{mask:#x}", self.value),
-        }
-    }
-}
-
-/// The name of a network interface, or a glob over names in which `*` stands for any characters and
-/// `?` for exactly one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InterfacePattern(String);
-
-impl InterfacePattern {
-    /// A pattern whose text was checked.
-    pub(super) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The pattern as the config has it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether this is a glob and not the name of one interface.
-    #[must_use]
-    pub fn is_glob(&self) -> bool {
-        self.0.contains(['*', '?'])
-    }
-
-    /// Whether the interface of this name is meant.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        glob(self.0.as_bytes(), name.as_bytes())
-    }
-}
-
-impl fmt::Display for InterfacePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Whether `name` is matched by a glob of `*` and `?`. Only the last `*` is ever tried again, so that
-/// the time is at most the product of the lengths.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at, mut read) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(&byte) = name.get(read) {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, read));
-                at += 1;
-            }
-            Some(&wanted) if wanted == b'?' || wanted == byte => {
-                at += 1;
-                read += 1;
-            }
-            _ => match star {
-                Some((after, taken)) => {
-                    star = Some((after, taken + 1));
-                    at = after + 1;
-                    read = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(at).all(|&byte| byte == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The obvious glob, exponential in the number of stars.
-    fn slow_glob(pattern: &[u8], name: &[u8]) -> bool {
-        match (pattern, name) {
-            ([], []) => true,
-            ([b'*', rest @ ..], _) => (0..=name.len()).any(|taken| slow_glob(rest, &name[taken..])),
-            ([b'?', rest @ ..], [_, name @ ..]) => slow_glob(rest, name),
-            ([wanted, rest @ ..], [byte, name @ ..]) => wanted == byte && slow_glob(rest, name),
-            _ => false,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn globs_match_what_the_obvious_glob_matches(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
-            let fast = InterfacePattern::new(pattern.clone()).matches(&name);
-            prop_assert_eq!(fast, slow_glob(pattern.as_bytes(), name.as_bytes()));
         }
     }
 }

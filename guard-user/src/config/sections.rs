@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 17] = [
+pub static SECTIONS: [Section; 19] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -60,6 +60,18 @@ pub static SECTIONS: [Section; 17] = [
         shape: Shape::Entries,
         meaning: "The signers that the rule asks for, by role; at least one. In one line: \
                   `required = [{ role = \"legal\", count = 1 }]`.",
+    },
+    Section {
+        path: "approval.policy",
+        shape: Shape::Table,
+        meaning: "Whose signatures a config needs that newly lets anything pass, as `borderguard policy diff` has it. They lie \
+                  beside the file, as `FILE.NAME.sig`, and are made over its bytes for `borderguard-policy`. Those whom the \
+                  config in force asks for decide on the next one. Without the section nobody is asked.",
+    },
+    Section {
+        path: "approval.policy.required",
+        shape: Shape::Entries,
+        meaning: "So many signers of one role; at least one entry.",
     },
     Section {
         path: "failsafe",

@@ -32,6 +32,7 @@ mod instruments;
 mod kept;
 mod key;
 pub mod last_database;
+pub mod last_policy;
 mod marks;
 mod new_file;
 mod offline;

@@ -96,7 +96,9 @@ mod tests {
     fn the_exemption_is_free_of_errors() {
         let now = Some(jiff::Timestamp::now());
         let surroundings = Surroundings { now, ..Surroundings::default() };
-        for text in [exemption().unwrap(), crate::bed::exemption("a", "b", &["192.0.2.0/24"], 60, Some(9))] {
+        for text in
+            [exemption().unwrap(), crate::bed::exemption("a", "b", &["192.0.2.0/24"], 60, Some(9_000))]
+        {
             exemption::parse(Path::new("x.toml"), text.as_bytes(), &surroundings)
                 .unwrap_or_else(|errors| panic!("{errors}"));
         }

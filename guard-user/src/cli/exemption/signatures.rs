@@ -1,21 +1,17 @@
 //! The files of a document's signatures: beside it, `FILE.LABEL.sig` for each signer, and `FILE.sig`, which
 //! is what `ssh-keygen -Y sign` itself writes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::approval::Signature;
+use crate::approval::beside::{self, SIGNATURES};
 use crate::approval::signature::SIGNATURE_BYTES;
 use crate::cli::CliError;
-
-/// Signatures of one document; more are refused.
-pub(super) const SIGNATURES: usize = 64;
-const ENDING: &[u8] = b".sig";
 
 /// The file for a signer's signature; the label is made of `a`-`z`, `A`-`Z`, `0`-`9`, `@`, `.`, `-` and `_`.
 pub(super) fn file_for(document: &Path, label: &str) -> Result<PathBuf> {
@@ -35,34 +31,16 @@ pub(super) fn file_for(document: &Path, label: &str) -> Result<PathBuf> {
 
 /// The signatures that are named, or, where none is, those beside the document, by name.
 pub(super) fn collect(document: &Path, named: &[PathBuf]) -> Result<Vec<Signature>> {
-    let files = if named.is_empty() { beside(document)? } else { named.to_vec() };
+    let files = match named {
+        [] => beside::paths(document)
+            .with_context(|| format!("cannot look for signatures beside {}", document.display()))?,
+        named => named.to_vec(),
+    };
     if files.len() > SIGNATURES {
         let message = format!("there are {} signatures, and {SIGNATURES} are accepted", files.len());
         return Err(CliError::bad_input(message).into());
     }
     files.iter().map(|file| read(file)).collect()
-}
-
-fn beside(document: &Path) -> Result<Vec<PathBuf>> {
-    let Some(name) = document.file_name() else { return Ok(Vec::new()) };
-    let folder = match document.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let entries = folder.read_dir().and_then(|entries| {
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-        names.collect::<io::Result<Vec<OsString>>>()
-    });
-    let mut names = entries.with_context(|| format!("cannot look for signatures in {}", folder.display()))?;
-    names.retain(|other| is_signature_of(name, other));
-    names.sort();
-    Ok(names.into_iter().map(|name| document.with_file_name(name)).collect())
-}
-
-fn is_signature_of(document: &OsStr, other: &OsStr) -> bool {
-    let rest = other.as_bytes().strip_prefix(document.as_bytes());
-    let middle = rest.and_then(|rest| rest.strip_suffix(ENDING));
-    middle.is_some_and(|label| label.is_empty() || label.len() > 1 && label.starts_with(b"."))
 }
 
 fn read(file: &Path) -> Result<Signature> {

@@ -16,18 +16,25 @@ const END: &str = "<!-- keys: end -->";
 
 /// The part of a document's documentation that describes its keys.
 pub(crate) fn described(schema: &Schema) -> String {
-    schema.sections.iter().map(|section| {
-        let rows: String =
-            schema.keys.iter().filter(|key| key.section == section.path).map(describe_key).collect();
-        let header = match section.shape {
-            Shape::Root => "Before the first header".to_owned(),
-            _ => format!("`{}`", schema.header(section.path)),
-        };
-        format!(
-            "\n### {header}\n\n{}\n\n| key | type | without it | meaning |\n| --- | --- | --- | --- |\n{rows}",
-            section.meaning
-        )
-    }).collect()
+    schema
+        .sections
+        .iter()
+        .map(|section| {
+            let rows: String =
+                schema.keys.iter().filter(|key| key.section == section.path).map(describe_key).collect();
+            let header = match section.shape {
+                Shape::Root => "Before the first header".to_owned(),
+                _ => format!("`{}`", schema.header(section.path)),
+            };
+            let rows = match rows.is_empty() {
+                true => rows,
+                false => {
+                    format!("\n| key | type | without it | meaning |\n| --- | --- | --- | --- |\n{rows}")
+                }
+            };
+            format!("\n### {header}\n\n{}\n{rows}", section.meaning)
+        })
+        .collect()
 }
 
 fn describe_key(key: &Key) -> String {
@@ -106,8 +113,10 @@ fn every_documented_key_is_read_and_so_is_its_example() {
             let head = CONFIG.header(key.section);
             let mut lines: Vec<String> = GOOD.lines().map(str::to_owned).collect();
             let at = lines.iter().position(|line| *line == head).unwrap_or_else(|| {
+                let needed = KEYS.iter().filter(|it| it.section == key.section && it.need == Need::Required);
                 lines.push(head);
-                lines.len() - 1
+                lines.extend(needed.map(|it| format!("{} = {}", it.name, it.example)));
+                lines.iter().rposition(|line| line.starts_with('[')).unwrap()
             });
             let section_ends = lines.iter().skip(at + 1).position(|line| line.starts_with('['));
             let end = section_ends.map_or(lines.len(), |length| at + 1 + length);

@@ -1,6 +1,6 @@
 //! The geo database that was good last: kept for a start that can't read the config's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +42,11 @@ impl Keeper {
     /// For this state directory; what comes of it goes to the engine.
     pub(super) fn new(state: PathBuf, inputs: UnboundedSender<Input>) -> Self {
         Self(Arc::new(Shared { state, inputs, waiting: Mutex::default() }))
+    }
+
+    /// The state directory.
+    pub(super) fn state(&self) -> &Path {
+        &self.0.state
     }
 
     /// The one that is kept, or is about to be; `None` where there is none. Waits no longer for the disk than this: a

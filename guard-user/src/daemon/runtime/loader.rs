@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use super::databases::{Databases, identities};
+use super::gate::{Candidate, InForce};
 use super::last_database::Keeper;
 use super::{facts, memory};
 use crate::compile;
@@ -79,11 +80,18 @@ fn in_a_thread(
 }
 
 fn read(file: &Path, observe: bool, reading: &Reading) -> Result<Prepared, LoadFailure> {
-    let Checked { mut policy, warnings } = inputs::load_config_again(file, observe).map_err(failure)?;
+    let candidate = Candidate::read(file, observe)?;
+    let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
     let Chosen { database, waits } =
         choose(&policy, whole(&policy.geo, &reading.databases)?, &reading.keeper, PATIENCE);
+    let state = reading.keeper.state();
+    if let Some(in_force) = InForce::read(state)? {
+        let before = || reading.keeper.last(PATIENCE).ok().flatten();
+        in_force.admit(file, (&candidate, &policy), &database, before)?;
+    }
     let prepared = prepare(policy, &database)?;
+    candidate.keep(state)?;
     if waits.is_none() {
         reading.keeper.keep(database);
     }

@@ -10,6 +10,7 @@ mod counts;
 mod databases;
 mod dropped;
 pub(in crate::daemon) mod facts;
+mod gate;
 pub(in crate::daemon) mod kernel;
 mod last_database;
 mod links;

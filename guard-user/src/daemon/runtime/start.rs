@@ -17,7 +17,7 @@ use super::loader::{self, Chosen, Options, Reading};
 use super::naming::Naming;
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{counts, kernel, memory, namespaces, sampler, sockets, store};
+use super::{counts, gate, kernel, memory, namespaces, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy, State};
@@ -131,6 +131,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let databases =
         Databases::new().context("cannot make what wakes the thread that watches geo databases")?;
     let reading = Reading { keeper: keeper.clone(), databases };
+    let last = || reading.keeper.last(DISK).ok().flatten();
+    let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
+    gate::admit_at_start(&state, (&options.config, options.observe), &policy, read, last)
+        .map_err(|failure| StartError::Input(failure.message))?;
     let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &reading)?;
     let prepared = Prepared { warnings, ..prepared };
     let names = SharedNames::default();

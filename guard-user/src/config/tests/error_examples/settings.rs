@@ -186,6 +186,18 @@ pub(super) const EXAMPLES: &[Example] = &[
          the config's signers have this role | name more signers with this role, or ask for fewer",
     ),
     (
+        "rule-unmet",
+        "[[approval.rule]]\n",
+        "[approval.policy]\nrequired = [{ role = \"dpo\", count = 1 }]\n[[approval.rule]]\n",
+        "25:1 approval.policy.required: nobody could approve by this rule: 1 signers are asked for as \"dpo\", and 0 of",
+    ),
+    (
+        "missing",
+        "[[approval.rule]]\n",
+        "[approval.policy]\n[[approval.rule]]\n",
+        "25:1 approval.policy.required: required, but missing | for example required = [{ role",
+    ),
+    (
         "missing",
         "[[approval.rule]]\n[[approval.rule.required]]\nrole = \"legal\"\ncount = 1\n",
         "",

@@ -115,6 +115,7 @@ impl Engine {
         if is_first {
             let facts = self.config_facts();
             self.record_of(Kind::Start, "", "", facts);
+            self.look_at_signers();
         }
         // A first one that is still being read again is answered by what comes of that.
         if self.config.loading.is_none() {
@@ -137,6 +138,7 @@ impl Engine {
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
         let facts = self.config_facts();
         self.record(records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts));
+        self.look_at_signers();
         for (ticket, _) in waiting {
             let response = match &settled {
                 Ok(()) => {

@@ -1,0 +1,40 @@
+//! `borderguard policy`: what another policy would newly let pass, and who signed one.
+
+pub mod diff;
+mod json;
+pub mod verify;
+
+use std::io::Write;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use crate::exit::Exit;
+
+/// Arguments of `policy`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done with policies.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Compare two configs with their databases: what newly passes
+    Diff(diff::Args),
+    /// Say who signed a config, and whose signature is missing
+    Verify(verify::Args),
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where an input can't be used, or `out` can't be written.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    match &args.command {
+        Command::Diff(args) => diff::run(args, out),
+        Command::Verify(args) => verify::run(args, Timestamp::now(), out),
+    }
+}

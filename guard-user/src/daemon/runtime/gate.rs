@@ -1,0 +1,198 @@
+//! Whether a config may be taken: one that newly lets anything pass needs the signatures that the config in force asks for.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tracing::{error, info};
+
+use crate::approval::{self, beside};
+use crate::config::policy::{Approvals, Policy};
+use crate::config::{self, Checked, Surroundings, limits};
+use crate::control::protocol::ErrorKind;
+use crate::daemon::engine::LoadFailure;
+use crate::geo::GeoDb;
+use crate::inputs;
+use crate::openings::{Openings, World, openings};
+use crate::store::last_policy::{self, LastPolicy};
+
+/// A config that was read.
+pub(super) struct Candidate {
+    /// The file's bytes, which signatures are made over.
+    bytes: Vec<u8>,
+    observe: bool,
+    /// What they say.
+    pub(super) checked: Checked,
+}
+
+impl Candidate {
+    /// Reads a config that was read before and may be something else by now: a pipe would be waited for.
+    ///
+    /// # Errors
+    /// Every error in it, or that it can't be read.
+    pub(super) fn read(file: &Path, observe: bool) -> Result<Self, LoadFailure> {
+        let unreadable = |error: std::io::Error| bad_input(format!("{}: {error}", file.display()));
+        if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(bad_input(format!("{}: it is not a regular file", file.display())));
+        }
+        let mut bytes = Vec::new();
+        let opened = File::open(file).map_err(unreadable)?;
+        opened.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        let checked = config::parse(file, &bytes, &Surroundings::new(None));
+        let mut checked = checked.map_err(|errors| bad_input(errors.to_string()))?;
+        checked.policy.host.observe |= observe;
+        Ok(Self { bytes, observe, checked })
+    }
+
+    /// Keeps it as the one that the next is held against, where it asks for signatures of that.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub(super) fn keep(&self, state: &Path) -> Result<(), LoadFailure> {
+        let kept = match asks(&self.checked.policy) {
+            Some(_) => {
+                last_policy::write(state, &LastPolicy { bytes: self.bytes.clone(), observe: self.observe })
+            }
+            None => last_policy::forget(state),
+        };
+        kept.map_err(|error| LoadFailure {
+            kind: ErrorKind::Failed,
+            message: format!("what the next config is held against can't be kept: {}: {error}", path(state)),
+        })
+    }
+}
+
+/// The config that the next one is held against.
+pub(super) struct InForce {
+    last: LastPolicy,
+    policy: Policy,
+    approvals: Approvals,
+}
+
+impl InForce {
+    /// Of this state directory; `None` where it asks for no signatures.
+    ///
+    /// # Errors
+    /// Where it can't be read: nobody knows then what opens.
+    pub(super) fn read(state: &Path) -> Result<Option<Self>, LoadFailure> {
+        let unusable = |why: String| {
+            bad_input(format!(
+                "the config that asks for signatures of this one can't be read, so that nobody knows what this one \
+                 opens: {}: {why}. Restore the file, or remove it where all that opens is meant",
+                path(state)
+            ))
+        };
+        let last = last_policy::read(state).map_err(|error| unusable(error.to_string()))?;
+        let Some(last) = last else { return Ok(None) };
+        let parsed = config::parse(Path::new(last_policy::FILE), &last.bytes, &Surroundings::new(None));
+        let mut policy = parsed.map_err(|errors| unusable(errors.to_string()))?.policy;
+        policy.host.observe |= last.observe;
+        // Users that are gone meanwhile are compared by their names.
+        let _unknown = inputs::look_up_users(&mut policy);
+        let approvals = asks(&policy).cloned();
+        Ok(approvals.map(|approvals| Self { last, policy, approvals }))
+    }
+
+    /// Whether a config may take its place. `file` is where its signatures lie beside; `policy` is the one that it says with
+    /// its users looked up. Databases are compared where it names others than this one; `before` is what this one has then.
+    ///
+    /// # Errors
+    /// What it newly lets pass, and whose signature is bad or missing.
+    pub(super) fn admit(
+        &self,
+        file: &Path,
+        (candidate, policy): (&Candidate, &Policy),
+        database: &GeoDb,
+        before: impl FnOnce() -> Option<GeoDb>,
+    ) -> Result<(), LoadFailure> {
+        if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
+            return Ok(());
+        }
+        let before = if policy.geo.files == self.policy.geo.files { None } else { before() };
+        let old = World { policy: &self.policy, geo: before.as_ref().unwrap_or(database), exemptions: &[] };
+        let new = World { policy, geo: database, exemptions: &[] };
+        let found = openings(&old, &new).map_err(|error| bad_input(error.to_string()))?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let signed = self.signed(file, &candidate.bytes);
+        match signed {
+            Ok(by) => {
+                info!("the config opens, signed by {by}: {found}");
+                Ok(())
+            }
+            Err(why) => Err(self.refusal(file, &found, &why)),
+        }
+    }
+
+    fn signed(&self, file: &Path, bytes: &[u8]) -> Result<String, String> {
+        let signatures = beside::read(file).map_err(|error| error.to_string())?;
+        let allowed = approval::load::load(&self.approvals.allowed_signers, &TimeZone::system());
+        let allowed = allowed.map_err(|error| error.to_string())?;
+        let of = (self.approvals.signers.as_slice(), self.approvals.policy.as_slice());
+        let judged = approval::judge_policy(bytes, &signatures, of, &allowed, Timestamp::now());
+        let (_, quorum) = judged.map_err(|error| error.to_string())?;
+        let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
+        Ok(seats.collect::<Vec<_>>().join(", "))
+    }
+
+    fn refusal(&self, file: &Path, found: &Openings, why: &str) -> LoadFailure {
+        let file = file.display();
+        bad_input(format!(
+            "{file} newly lets pass: {found}. The config in force asks for signatures of that ([approval.policy]), and \
+             all of the new one waits for them: {why}. `borderguard policy diff` says more of it; a signature is \
+             {file}.NAME.sig, as `ssh-keygen -Y sign -n {}` makes it",
+            approval::POLICY
+        ))
+    }
+}
+
+/// What a start holds its config against: the same as a reload does, with the databases that it can read.
+///
+/// # Errors
+/// As [`InForce::admit`].
+pub(super) fn admit_at_start(
+    state: &Path,
+    (file, observe): (&Path, bool),
+    policy: &Policy,
+    database: impl FnOnce() -> Option<GeoDb>,
+    before: impl FnOnce() -> Option<GeoDb>,
+) -> Result<(), LoadFailure> {
+    let in_force = InForce::read(state)?;
+    if in_force.is_none() && asks(policy).is_none() {
+        return Ok(());
+    }
+    let candidate = Candidate::read(file, observe)?;
+    if candidate.checked.policy.fingerprint != policy.fingerprint {
+        return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
+    }
+    if let Some(in_force) = &in_force {
+        let database = database().ok_or_else(|| {
+            bad_input("no geo database can be read, so that nobody knows what the config opens".to_owned())
+        })?;
+        in_force.admit(file, (&candidate, policy), &database, before)?;
+    }
+    if let Err(failure) = candidate.keep(state) {
+        // What opens later is held against the one before it then, which opened no more than this one does.
+        error!("{}", failure.message);
+    }
+    Ok(())
+}
+
+/// What a config asks for, of the next one.
+fn asks(policy: &Policy) -> Option<&Approvals> {
+    policy.approval.as_ref().filter(|approvals| !approvals.policy.is_empty())
+}
+
+fn path(state: &Path) -> String {
+    state.join(last_policy::FILE).display().to_string()
+}
+
+const fn bad_input(message: String) -> LoadFailure {
+    LoadFailure { kind: ErrorKind::BadInput, message }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Configs after each other, as a start and reloads hold them.
+
+use super::*;
+use crate::approval::POLICY;
+use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, key, sign};
+use crate::geo::embedded;
+
+/// A state directory, a config file, and the file of allowed signers.
+struct Bed(tempfile::TempDir);
+
+impl Bed {
+    fn new() -> Self {
+        let bed = Self(tempfile::tempdir().unwrap());
+        let allowed = format!(
+            "anne@example.org {}\nbob@example.org {}\n",
+            key(ED25519).public,
+            key(OTHER_ED25519).public
+        );
+        std::fs::write(bed.0.path().join("allowed"), allowed).unwrap();
+        bed
+    }
+
+    fn config(&self, permit: &str, required: &str) -> String {
+        format!(
+            "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\n\
+             action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = {:?}\n\
+             [[approval.signer]]\nidentity = \"anne@example.org\"\nroles = [\"dpo\"]\n[[approval.signer]]\n\
+             identity = \"bob@example.org\"\nroles = [\"legal\"]\n[[approval.rule]]\n\
+             required = [{{ role = \"legal\", count = 1 }}]\n{required}",
+            self.0.path().join("allowed")
+        )
+    }
+
+    fn sign(&self, text: &str, which: usize, namespace: &str) {
+        let signature = sign(key(which), namespace, "sha512", text.as_bytes());
+        std::fs::write(self.0.path().join("policy.toml.anne.sig"), signature).unwrap();
+    }
+
+    /// Takes a config, as a reload does.
+    fn reload(&self, text: &str, observe: bool) -> Result<(), String> {
+        let (state, file) = (self.0.path(), self.0.path().join("policy.toml"));
+        std::fs::write(&file, text).unwrap();
+        let taken = || {
+            let candidate = Candidate::read(&file, observe)?;
+            let policy = candidate.checked.policy.clone();
+            if let Some(in_force) = InForce::read(state)? {
+                in_force.admit(&file, (&candidate, &policy), &embedded::load(), || None)?;
+            }
+            candidate.keep(state)
+        };
+        taken().map_err(|failure: LoadFailure| failure.message)
+    }
+}
+
+const ASKED: &str = "[approval.policy]\nrequired = [{ role = \"dpo\", count = 1 }]\n";
+
+#[test]
+fn what_opens_waits_for_the_signatures_that_the_config_in_force_asks_for() {
+    let bed = Bed::new();
+    let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
+    assert_eq!(bed.reload(&narrow, false), Ok(()), "the first is compared with nothing");
+    let refused = bed.reload(&wide, false).unwrap_err();
+    assert!(refused.contains("newly lets pass: the pin mail (permit)"), "{refused}");
+    assert!(refused.contains("approvals are missing: 1 as \"dpo\""), "{refused}");
+    // What closes goes on; what was refused counts as nothing.
+    assert_eq!(bed.reload(&bed.config("", ASKED), false), Ok(()));
+    assert!(bed.reload(&narrow, false).is_err(), "and what was closed is not opened again");
+    bed.sign(&wide, OTHER_ED25519, POLICY);
+    assert!(bed.reload(&wide, false).is_err(), "of another role");
+    bed.sign(&wide, ED25519, approval::EXEMPTION);
+    assert!(bed.reload(&wide, false).is_err(), "made for something else");
+    bed.sign(&narrow, ED25519, POLICY);
+    assert!(bed.reload(&wide, false).is_err(), "over another config");
+    bed.sign(&wide, ED25519, POLICY);
+    assert_eq!(bed.reload(&wide, false), Ok(()));
+    assert_eq!(bed.reload(&wide, false), Ok(()), "the same again needs no look at it");
+    assert_eq!(bed.reload(&narrow, false), Ok(()));
+}
+
+#[test]
+fn the_way_around_is_an_opening_itself() {
+    let bed = Bed::new();
+    let narrow = bed.config("\"BE\"", ASKED);
+    bed.reload(&narrow, false).unwrap();
+    // To ask for nobody, to ask another signer, to be approved by none, and to observe.
+    let of_anne = "identity = \"anne@example.org\"\nroles = [\"dpo\"]";
+    for (text, key) in [
+        (bed.config("\"BE\"", ""), "approval.policy"),
+        (narrow.replace(of_anne, "identity = \"eve@example.org\"\nroles = [\"dpo\"]"), "approval.signer"),
+        (format!("approval = \"none\"\n{}", narrow.split_once("[approval]").unwrap().0), "approval"),
+        (narrow.replace("/allowed\"", "/policy.toml\""), "approval.allowed_signers"),
+    ] {
+        let refused = bed.reload(&text, false).unwrap_err();
+        assert!(refused.contains(key), "{key}: {refused}");
+    }
+    let refused = bed.reload(&narrow, true).unwrap_err();
+    assert!(refused.contains("host.observe"), "{refused}");
+    // Who has to sign is what the config in force says, and not the one that would come.
+    bed.sign(&bed.config("\"BE\"", ""), ED25519, POLICY);
+    assert_eq!(bed.reload(&bed.config("\"BE\"", ""), false), Ok(()));
+    assert_eq!(bed.reload(&bed.config("\"US\"", ""), false), Ok(()), "nobody is asked any more");
+}
+
+#[test]
+fn a_start_is_held_against_what_was_taken_last_and_a_damaged_one_is_told() {
+    let bed = Bed::new();
+    let (state, file) = (bed.0.path(), bed.0.path().join("policy.toml"));
+    let start = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let policy = Candidate::read(&file, false).unwrap().checked.policy;
+        let admitted = admit_at_start(state, (&file, false), &policy, || Some(embedded::load()), || None);
+        admitted.map_err(|failure| failure.message)
+    };
+    let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
+    assert_eq!(start(&narrow), Ok(()));
+    assert!(start(&wide).unwrap_err().contains("the pin mail (permit)"));
+    bed.sign(&wide, ED25519, POLICY);
+    assert_eq!(start(&wide), Ok(()));
+    std::fs::write(state.join(last_policy::FILE), "nonsense").unwrap();
+    assert!(start(&narrow).unwrap_err().contains("policy.last: it is damaged"));
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("policy.toml");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let error = Candidate::read(&pipe, false).err().unwrap().message;
+    assert!(error.contains("not a regular file"), "{error}");
+}

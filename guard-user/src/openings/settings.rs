@@ -1,0 +1,214 @@
+//! What is no matter of a single packet: pins by name, what is guarded and refused at all, who may open.
+
+use std::collections::BTreeSet;
+
+use super::text::{joined, listed};
+use crate::approval::{ACTS, Needed, Signer, due};
+use crate::config::policy::{Approvals, Policy, covers, is_in_cgroup};
+
+/// A change that opens something, whatever the tables say of single packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key of the config, or `pin`; empty for what can't be compared.
+    pub key: String,
+    /// What it was.
+    pub was: String,
+    /// What it is.
+    pub is: String,
+    /// What that opens.
+    pub opens: String,
+}
+
+/// What the new policy opens beside single packets.
+pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
+    let gone = old.pin_names().into_iter().filter(|name| new.pins.iter().all(|pin| pin.name != *name));
+    let mut changes: Vec<Change> =
+        gone.map(|name| change("pin", &name, "", "there is no pin of this name any more")).collect();
+    changes.extend(of_guard(old, new));
+    changes.extend(of_bypass(old, new));
+    changes.extend(of_databases(old, new));
+    changes.extend(of_control(old, new));
+    changes.extend(of_approval(old, new));
+    changes
+}
+
+fn change(key: &str, was: &str, is: &str, opens: impl Into<String>) -> Change {
+    Change { key: key.to_owned(), was: was.to_owned(), is: is.to_owned(), opens: opens.into() }
+}
+
+fn of_guard(old: &Policy, new: &Policy) -> Vec<Change> {
+    let is_guarded = |pattern: &str| new.host.interfaces.iter().any(|it| covers(it.as_str(), pattern));
+    let unguarded = old.host.interfaces.iter().filter(|pattern| !is_guarded(pattern.as_str()));
+    let (was, is) = (joined(&old.host.interfaces), joined(&new.host.interfaces));
+    let told = |pattern| change("host.interfaces", &was, &is, format!("{pattern} is guarded no more"));
+    let mut changes: Vec<Change> = unguarded.map(told).collect();
+    if !old.host.observe && new.host.observe {
+        changes.push(change("host.observe", "false", "true", "nothing is dropped or flagged"));
+    }
+    let paths = [
+        ("state.directory", &old.state.directory, &new.state.directory),
+        ("state.pin_path", &old.state.pin_path, &new.state.pin_path),
+    ];
+    let moved = paths.into_iter().filter(|(_, was, is)| was != is);
+    changes.extend(moved.map(|(key, was, is)| {
+        let (was, is) = (was.display().to_string(), is.display().to_string());
+        change(key, &was, &is, "what was stayed and revoked is kept in the old folder")
+    }));
+    changes
+}
+
+fn of_bypass(old: &Policy, new: &Policy) -> Vec<Change> {
+    let word = |is: bool| if is { "true" } else { "false" };
+    let switches = [
+        (
+            "bypass.refuse",
+            old.refuses_bypass(),
+            new.refuses_bypass(),
+            "ways past the hooks are refused no more",
+        ),
+        ("sockets.note", old.sockets.note, new.sockets.note, "it is noted no more who uses a socket"),
+        ("sockets.refuse", old.refuses_calls(), new.refuses_calls(), "calls are refused no more"),
+    ];
+    let off = switches.into_iter().filter(|(_, was, is, _)| *was && !*is);
+    let mut changes: Vec<Change> =
+        off.map(|(key, was, is, opens)| change(key, word(was), word(is), opens)).collect();
+    let cgroups = [
+        ("bypass.cgroup", new.refuses_bypass(), &old.bypass.cgroup, &new.bypass.cgroup),
+        ("sockets.cgroup", new.sockets.note, &old.sockets.cgroup, &new.sockets.cgroup),
+    ];
+    let is_outside = |was: &str, is: &str| !is.trim_matches('/').is_empty() && !is_in_cgroup(was, is);
+    let smaller = cgroups.into_iter().filter(|(_, is_on, was, is)| *is_on && is_outside(was, is));
+    changes.extend(smaller.map(|(key, _, was, is)| change(key, was, is, "it holds for fewer cgroups")));
+    if old.refuses_bypass() && new.refuses_bypass() {
+        let was_allowed = |cgroup: &str| old.bypass.allow.iter().any(|it| is_in_cgroup(cgroup, it));
+        let allowed = new.bypass.allow.iter().filter(|cgroup| !was_allowed(cgroup));
+        let (was, is) = (joined(&old.bypass.allow), joined(&new.bypass.allow));
+        let told =
+            |cgroup| change("bypass.allow", &was, &is, format!("{cgroup} may use ways past the hooks"));
+        changes.extend(allowed.map(told));
+    }
+    changes
+}
+
+/// What the databases that come later may open without a yes.
+fn of_databases(old: &Policy, new: &Policy) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if !old.geo.incomplete && new.geo.incomplete {
+        changes.push(change("geo.incomplete", "false", "true", "databases that lack much are taken"));
+    }
+    let is_less = match (old.geo.ask_above, new.geo.ask_above) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(was), Some(is)) => was < is,
+    };
+    if is_less {
+        let word = |share: Option<crate::config::share::Share>| {
+            share.map_or_else(|| "never".to_owned(), |share| share.to_string())
+        };
+        let (was, is) = (word(old.geo.ask_above), word(new.geo.ask_above));
+        changes.push(change(
+            "geo.ask_above",
+            &was,
+            &is,
+            "databases that change more are taken without a yes",
+        ));
+    }
+    changes
+}
+
+/// Who may load exemptions and policies.
+fn of_control(old: &Policy, new: &Policy) -> Vec<Change> {
+    let (was, is) = (&old.control.groups, &new.control.groups);
+    let rights = [
+        ("control.groups.exemptions", &was.exemptions, &is.exemptions),
+        ("control.groups.policy", &was.policy, &is.policy),
+        ("control.groups.everything", &was.everything, &is.everything),
+    ];
+    let mut changes = Vec::new();
+    for (key, own, is) in rights {
+        for group in is.iter().filter(|group| !own.contains(group) && !was.everything.contains(group)) {
+            let opens = format!("the group {group} has the right to it");
+            changes.push(change(key, &joined(own), &joined(is), opens));
+        }
+    }
+    changes
+}
+
+fn of_approval(before: &Policy, new: &Policy) -> Vec<Change> {
+    // Where nobody has to approve, nobody less has to.
+    let Some(old) = before.approval.as_ref() else { return Vec::new() };
+    let Some(is) = new.approval.as_ref() else {
+        return vec![change("approval", "required", "none", "exemptions are loaded without approval")];
+    };
+    let mut changes = Vec::new();
+    if old.allowed_signers != is.allowed_signers {
+        let paths = [old, is].map(|it| it.allowed_signers.display().to_string());
+        changes.push(change("approval.allowed_signers", &paths[0], &paths[1], "other keys may count"));
+    }
+    changes.extend(is.signers.iter().filter_map(|signer| of_signer(&old.signers, signer)));
+    let is_less = |one: &Needed| {
+        let count = |needed: &[Needed]| -> u32 {
+            let of = needed.iter().filter(|it| it.role == one.role);
+            of.fold(0, |sum, it| sum.saturating_add(it.count))
+        };
+        count(&is.policy) < count(&old.policy)
+    };
+    if old.policy.iter().any(is_less) {
+        let text = |needed: &[Needed]| listed(needed.iter().map(|it| format!("{} {}", it.count, it.role)));
+        let (was, is) = (text(&old.policy), text(&is.policy));
+        changes.push(change("approval.policy", &was, &is, "configs that open need fewer signatures"));
+    }
+    let weaker: BTreeSet<String> =
+        before.pin_names().into_iter().filter(|pin| is_weaker(old, is, pin)).collect();
+    let rules = |approvals: &Approvals, pin: &str| {
+        let rules = approvals.rules.iter().filter(|rule| rule.is_for(pin));
+        let required = |rule: &crate::approval::Rule| {
+            let needed = rule.required.iter().map(|it| format!("{} {}", it.count, it.role));
+            let acts = if rule.acts.is_empty() { "any act".to_owned() } else { rule.acts.join(" or ") };
+            format!("{} for {acts}", listed(needed))
+        };
+        listed(rules.map(required))
+    };
+    changes.extend(weaker.into_iter().map(|pin| {
+        let opens = format!("some exemptions of the pin {pin} need fewer approvals");
+        change("approval.rule", &rules(old, &pin), &rules(is, &pin), opens)
+    }));
+    changes
+}
+
+fn of_signer(old: &[Signer], signer: &Signer) -> Option<Change> {
+    let text = |signer: &Signer| {
+        let user = signer.user.as_ref().map(|user| format!(", the user {user}")).unwrap_or_default();
+        format!("{} as {}{user}", signer.identity, signer.roles.join(", "))
+    };
+    let before = old.iter().find(|it| it.identity.eq_ignore_ascii_case(&signer.identity));
+    let opens = match before {
+        None => "one more may approve",
+        Some(was) if signer.roles.iter().any(|role| !was.roles.contains(role)) => {
+            "the signer approves in a role more"
+        }
+        Some(was) if was.user.is_some() && was.user != signer.user => {
+            "who loads is held against another user of the signer"
+        }
+        Some(_) => return None,
+    };
+    Some(change("approval.signer", &before.map(text).unwrap_or_default(), &text(signer), opens))
+}
+
+/// Whether any exemption of a pin may need fewer approvals. Each act is asked for by itself: what a document that rests on
+/// several acts needs is the most that any of them needs. An act that is refused now asks for nothing beside others.
+fn is_weaker(old: &Approvals, new: &Approvals, pin: &str) -> bool {
+    let pins = [pin.to_owned()];
+    let acts = ACTS.iter().map(std::slice::from_ref).chain([[].as_slice()]);
+    acts.into_iter().any(|acts| {
+        let was = due(&old.rules, &pins, acts, Vec::new());
+        let is = due(&new.rules, &pins, acts, Vec::new());
+        match (was, is) {
+            (Err(_), is) => is.is_ok(),
+            (Ok(was), Err(_)) => !was.is_empty(),
+            (Ok(was), Ok(is)) => {
+                was.iter().any(|one| is.iter().all(|it| it.role != one.role || it.count < one.count))
+            }
+        }
+    })
+}

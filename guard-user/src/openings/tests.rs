@@ -1,0 +1,7 @@
+//! What is said to open, against the decision itself.
+
+mod examples;
+mod mutation;
+mod oracle;
+mod point;
+mod speed;

@@ -1,0 +1,282 @@
+//! Changes of a policy one by one, each with what it opens.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::slice::from_ref;
+
+use guard_common::verdict::Verdict;
+
+use super::super::{Moved, Opening, Openings, Packets, World, openings};
+use crate::compile::KernelExemption;
+use crate::config::policy::Policy;
+use crate::config::{Surroundings, parse};
+use crate::geo::{GeoDb, Info, Runs};
+
+const MAIL: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
+                    select.sources = [\"192.0.2.0/24\", \"2001:db8::/64\"]\nselect.ports = [\"tcp/993\"]\n";
+
+fn policy(text: &str) -> Policy {
+    parsed(&format!("approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n{text}"))
+}
+
+fn parsed(text: &str) -> Policy {
+    parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
+}
+
+/// What is between these numbers of 9.0.0.0 and of 2a00:: is Irish, and the rest of both Belgian or American.
+fn database(irish: (u32, u32), rest: &str) -> GeoDb {
+    let (mut v4, mut v6) = (Runs::unknown(), Runs::unknown());
+    let rest = rest.parse().unwrap();
+    for (at, place) in [(0, rest), (irish.0, "IE".parse().unwrap()), (irish.1, rest)] {
+        v4.push(0x0900_0000 + at, place);
+        v6.push((0x2a00 << 112) + u128::from(at), place);
+    }
+    GeoDb { v4, v6, info: Info::default() }
+}
+
+fn american() -> GeoDb {
+    database((100, 200), "US")
+}
+
+fn between(old: &str, new: &str) -> Openings {
+    let (old, new, geo) = (policy(old), policy(new), american());
+    let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+    openings(&world(&old), &world(&new)).unwrap()
+}
+
+#[test]
+fn what_opens_nothing_is_not_told() {
+    let same = [
+        MAIL.to_owned(),
+        // Another but equal split, another order, and a place more that is closed.
+        MAIL.replace("\"192.0.2.0/24\"", "\"192.0.2.128/25\", \"192.0.2.0/25\""),
+        MAIL.replace("tcp/993", "tcp/993-1000"),
+        MAIL.replace("[\"EU\"]", "[\"IE\"]"),
+        format!("[[site]]\nname = \"dc\"\njurisdiction = \"US\"\ncidrs = [\"9.0.0.128/25\"]\n{MAIL}"),
+        format!(
+            "{MAIL}[[pin]]\nname = \"more\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/80\"]\n"
+        ),
+    ];
+    for new in same {
+        let found = between(MAIL, &new);
+        assert!(found.is_empty(), "{new}: {found:?}");
+    }
+}
+
+#[test]
+fn each_change_that_opens_is_told() {
+    let opening = [
+        MAIL.replace("[\"EU\"]", "[\"EU\", \"US\"]"),
+        MAIL.replace("[\"EU\"]", "[\"EU\", \"unknown\"]"),
+        MAIL.replace("192.0.2.0/24", "192.0.2.0/25"),
+        MAIL.replace("tcp/993", "tcp/994"),
+        MAIL.replace("\"drop\"", "\"flag\""),
+        MAIL.replace("\"drop\"", "\"observe\""),
+        format!("{MAIL}select.cgroups = [\"mail.slice\"]\n"),
+        format!("{MAIL}select.users = [\"7\"]\n"),
+        format!("{MAIL}select.marks = [\"7\"]\n"),
+        format!("{MAIL}select.remote_ports = [\"tcp/1-65534\"]\n"),
+        format!("{MAIL}select.volumes = [\"/srv/mail\"]\n"),
+        format!("[[site]]\nname = \"dc\"\njurisdiction = \"IE\"\ncidrs = [\"9.0.1.0/32\"]\n{MAIL}"),
+        format!(
+            "[[failsafe]]\nname = \"ssh\"\npeers = [\"9.0.1.0/32\"]\nlocal_ports = [\"tcp/993\"]\n{MAIL}"
+        ),
+    ];
+    for new in opening {
+        let found = between(MAIL, &new);
+        assert!(!found.flows.is_empty(), "{new}: {found:?}");
+        assert!(found.flows.iter().all(|flow| flow.pin == "mail"), "{found:?}");
+        // Where no pin drops, ways past the guard are refused no more.
+        assert!(found.changes.iter().all(|it| it.key == "bypass.refuse"), "{found:?}");
+        assert!(between(&new, &new).is_empty(), "{new}");
+    }
+}
+
+#[test]
+fn one_address_that_a_database_moves_is_found() {
+    for (start, end) in [(99, 200), (100, 201)] {
+        let (policy, old, new) = (policy(MAIL), american(), database((start, end), "US"));
+        let world = |geo| World { policy: &policy, geo, exemptions: &[] };
+        let found = openings(&world(&old), &world(&new)).unwrap();
+        let moved: Vec<_> = found.flows.iter().flat_map(|flow| flow.to.iter().flatten()).collect();
+        assert!(moved.iter().all(|it| it.moved == Moved::Database && it.to.to_string() == "IE"), "{moved:?}");
+        let at = if start == 99 { 99 } else { 200 };
+        let v4: IpAddr = Ipv4Addr::from(0x0900_0000 + at).into();
+        let v6: IpAddr = Ipv6Addr::from((0x2a00 << 112) + u128::from(at)).into();
+        assert_eq!(moved.iter().map(|it| (it.v4, it.v6)).next(), Some((1, 1)));
+        for address in [v4, v6] {
+            let of = moved
+                .iter()
+                .filter(|it| it.first.iter().any(|run| run.first == address && run.last == address));
+            assert!(of.count() > 0, "{address}: {found:?}");
+        }
+        assert!(openings(&world(&new), &world(&old)).unwrap().is_empty(), "closing opens nothing");
+    }
+}
+
+#[test]
+fn a_pin_that_is_gone_or_has_another_name_opens() {
+    let keys = |found: &Openings| -> Vec<String> { found.changes.iter().map(|it| it.key.clone()).collect() };
+    let other = "[[pin]]\nname = \"other\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/80\"]\n";
+    let found = between(MAIL, other);
+    assert!(keys(&found) == ["pin"] && !found.flows.is_empty());
+    let found = between(MAIL, &MAIL.replace("\"mail\"", "\"post\""));
+    assert!(keys(&found) == ["pin"] && found.flows.is_empty());
+}
+
+/// The keys of all that is told.
+fn keys(found: &Openings) -> Vec<&str> {
+    let flows = found.flows.iter().flat_map(|flow| &flow.changes).map(|it| it.key);
+    flows.chain(found.changes.iter().map(|it| it.key.as_str())).collect()
+}
+
+#[test]
+fn what_carries_and_who_sends_is_told_by_its_key() {
+    let volume = format!("{MAIL}select.volumes = [\"/srv/mail\"]\nselect.relays = \"tag\"\n");
+    let cgroup = format!("{MAIL}select.cgroups = [\"mail.slice\"]\n");
+    let carries = "select.spread, copies or relays";
+    let cases = [
+        (&volume, volume.replace("\"tag\"", "\"tell\""), carries),
+        (&volume, format!("{volume}select.spread = \"process\"\n"), carries),
+        (&volume, format!("{volume}select.copies = false\n"), carries),
+        (&cgroup, format!("{cgroup}select.sent_by = \"socket\"\n"), "select.sent_by"),
+        (&cgroup, cgroup.replace("mail.slice", "mail.slice/imap"), "select.cgroups"),
+    ];
+    for (old, new, key) in cases {
+        assert!(keys(&between(old, &new)).iter().all(|it| *it == key), "{key}: {:?}", between(old, &new));
+        assert!(!between(old, &new).is_empty() && between(&new, old).is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn one_way_of_several_that_is_narrower_is_told_and_no_other() {
+    let two = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
+               [[pin.select]]\nports = [\"tcp/993\"]\n[[pin.select]]\ncgroups = [\"mail.slice\"]\n";
+    let found = between(two, &two.replace("mail.slice", "post.slice"));
+    let [flow, rest @ ..] = found.flows.as_slice() else { panic!("{found:?}") };
+    assert!(keys(&found).iter().all(|it| ["select.cgroups", "select.ports"].contains(it)), "{found:?}");
+    assert!(
+        flow.packets == Packets::Any && rest.iter().all(|it| it.packets == Packets::Unreadable),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn rules_that_become_one_open_what_carries_something_else() {
+    let rule = |name: &str, peers: &str| format!("[[failsafe]]\nname = \"{name}\"\npeers = [{peers}]\n");
+    let two = format!("{}{}{MAIL}", rule("a", "\"9.0.1.0/24\""), rule("b", "\"9.0.2.0/24\""));
+    let one = format!("{}{MAIL}", rule("a", "\"9.0.1.0/24\", \"9.0.2.0/24\""));
+    let found = between(&two, &one);
+    assert!(found.flows.iter().all(|it: &Opening| it.packets == Packets::Layered), "{found:?}");
+    assert!(!found.is_empty() && between(&one, &two).is_empty());
+    let bounded = |bytes| one.replace("[[pin]]", &format!("bytes_per_minute = {bytes}\n[[pin]]"));
+    assert!(between(&one, &bounded(1000)).is_empty() && !between(&bounded(1000), &one).is_empty());
+    assert!(!between(&bounded(1000), &bounded(1001)).is_empty());
+    assert!(between(&bounded(1001), &bounded(1000)).is_empty());
+}
+
+#[test]
+fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
+    let host = "[host]\ninterfaces = [\"eth0\"]\n";
+    let signer =
+        |name: &str, roles: &str| format!("[[approval.signer]]\nidentity = \"{name}\"\nroles = [{roles}]\n");
+    let rule =
+        |count: u32| format!("[[approval.rule]]\nrequired = [{{ role = \"legal\", count = {count} }}]\n");
+    let approved = format!(
+        "[approval]\nallowed_signers = \"/etc/signers\"\n{}{}{}",
+        signer("a@example.org", "\"legal\""),
+        signer("b@example.org", "\"legal\""),
+        rule(2)
+    );
+    let old = format!("{approved}[bypass]\nallow = [\"vm.slice\"]\n{MAIL}");
+    let cases = [
+        (old.replace("allow = [\"vm.slice\"]", "refuse = false"), "bypass.refuse"),
+        (old.replace("\"vm.slice\"]", "\"vm.slice\", \"ct.slice\"]"), "bypass.allow"),
+        (old.replace("[bypass]", "[sockets]\nnote = false\n[bypass]"), "sockets.note"),
+        (old.replace("[bypass]", "[geo]\nnat64 = [\"2001:db8:64::/96\"]\n[bypass]"), "geo.nat64"),
+        (old.replace("count = 2", "count = 1"), "approval.rule"),
+        (
+            old.replace(&rule(2), &format!("{}{}", signer("c@example.org", "\"legal\""), rule(2))),
+            "approval.signer",
+        ),
+        (old.replace("/etc/signers", "/etc/other"), "approval.allowed_signers"),
+        (old.replace(&approved, "approval = \"none\"\n"), "approval"),
+        (old.replace("[bypass]", "[control.groups]\npolicy = [\"ops\"]\n[bypass]"), "control.groups.policy"),
+    ];
+    let whole = |text: &str| match text.starts_with("approval") {
+        true => text.replacen('\n', &format!("\n{host}"), 1),
+        false => format!("{host}{text}"),
+    };
+    for (new, key) in cases {
+        let (was, is) = (parsed(&whole(&old)), parsed(&whole(&new)));
+        let geo = american();
+        let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+        let found = openings(&world(&was), &world(&is)).unwrap();
+        assert!(keys(&found).contains(&key), "{key}: {found:?}");
+        let found = openings(&world(&is), &world(&was)).unwrap();
+        let is_path = ["approval.allowed_signers", "geo.nat64"].contains(&key);
+        assert!(is_path || found.is_empty(), "{key}: {found:?}");
+    }
+    let interfaces =
+        |text: &str| parsed(&format!("approval = \"none\"\n[host]\ninterfaces = [{text}]\n{MAIL}"));
+    let geo = american();
+    let between = |old: &Policy, new: &Policy| {
+        let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+        openings(&world(old), &world(new)).unwrap()
+    };
+    let (two, one, all) = (interfaces("\"eth0\", \"eth1\""), interfaces("\"eth0\""), interfaces("\"eth*\""));
+    assert_eq!(keys(&between(&two, &one)), ["host.interfaces"]);
+    assert!(
+        between(&one, &two).is_empty() && between(&two, &all).is_empty() && !between(&all, &two).is_empty()
+    );
+}
+
+fn exemption(slot: u16) -> KernelExemption {
+    KernelExemption {
+        slot,
+        account: slot,
+        pins: vec!["mail".to_owned()],
+        jurisdictions: Vec::new(),
+        networks: vec!["9.0.1.0/24".parse().unwrap()],
+        placed: None,
+        ports: Vec::new(),
+        valid_from_ns: 0,
+        valid_until_ns: 1000,
+        quota: 5000,
+    }
+}
+
+#[test]
+fn exemptions_open_by_window_quota_recipient_and_port_and_not_by_slot() {
+    let (policy, geo) = (policy(MAIL), american());
+    let opens = |old: &[KernelExemption], new: &[KernelExemption]| {
+        let world = |exemptions| World { policy: &policy, geo: &geo, exemptions };
+        let found = openings(&world(old), &world(new)).unwrap();
+        assert!(
+            found.changes.is_empty()
+                && found.flows.iter().all(|flow| flow.hooks.iter().all(|it| it.1 == Verdict::Drop))
+        );
+        !found.flows.is_empty()
+    };
+    let old = exemption(3);
+    assert!(opens(&[], from_ref(&old)) && !opens(from_ref(&old), &[]));
+    assert!(!opens(from_ref(&old), &[exemption(9)]));
+    let wider: [fn(&mut KernelExemption); 4] = [
+        |it| it.valid_until_ns = 1001,
+        |it| it.quota = 5001,
+        |it| it.networks.push("9.0.2.0/32".parse().unwrap()),
+        |it| it.jurisdictions.push("US".parse().unwrap()),
+    ];
+    for widen in wider {
+        let mut new = exemption(3);
+        widen(&mut new);
+        assert!(opens(from_ref(&old), from_ref(&new)), "{new:?}");
+        assert!(!opens(&[new], from_ref(&old)));
+    }
+    let mut by_port = exemption(3);
+    by_port.ports = crate::config::policy::Protocol::ALL
+        .iter()
+        .map(|protocol| crate::config::policy::PortRange { protocol: *protocol, first: 25, last: 25 })
+        .collect();
+    assert!(opens(from_ref(&by_port), from_ref(&old)) && !opens(&[old], &[by_port]));
+}

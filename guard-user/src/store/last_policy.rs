@@ -1,0 +1,120 @@
+//! The config that was taken last and that asks for signatures of the next one, in a file beside the store: what the next
+//! one is held against, by a reload and by a start.
+//!
+//! The file is written beside and then renamed, so that a crash leaves the old or the new one, and it ends with a SHA-256
+//! of all before it. A file that is damaged is an error and never used.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::new_file;
+
+/// The file's name in the state directory.
+pub const FILE: &str = "policy.last";
+
+/// How every file begins, with the version of its form.
+const MAGIC: &[u8; 22] = b"border guard policy 1\n";
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 16 << 20;
+/// Bytes of the sum at the end.
+const SUM: usize = 32;
+
+/// A config as it was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastPolicy {
+    /// The file's bytes.
+    pub bytes: Vec<u8>,
+    /// Whether the daemon was told to observe only, whatever the config says.
+    pub observe: bool,
+}
+
+/// Keeps a config in the place of the one before.
+///
+/// # Errors
+/// Where the disk refuses. The one before is kept then.
+pub fn write(state_directory: &Path, policy: &LastPolicy) -> io::Result<()> {
+    let (path, beside) = (state_directory.join(FILE), state_directory.join(format!("{FILE}.new")));
+    new_file::remove_left(&beside)?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.push(u8::from(policy.observe));
+    bytes.extend(&policy.bytes);
+    let sum = Sha256::digest(&bytes);
+    bytes.extend(sum);
+    let mut file = new_file::private().open(&beside)?;
+    if let Err(error) = file.write_all(&bytes).and_then(|()| file.sync_all()) {
+        // On a full disk the room that it takes is the store's.
+        let _left_for_the_next_try = fs::remove_file(&beside);
+        return Err(error);
+    }
+    fs::rename(&beside, &path)?;
+    File::open(state_directory)?.sync_all()
+}
+
+/// Keeps none: the config in force asks for no signatures.
+///
+/// # Errors
+/// Where the disk refuses.
+pub fn forget(state_directory: &Path) -> io::Result<()> {
+    match fs::remove_file(state_directory.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The one that is kept; `None` where none is.
+///
+/// # Errors
+/// Where the file can't be read, or is damaged.
+pub fn read(state_directory: &Path) -> io::Result<Option<LastPolicy>> {
+    let path = state_directory.join(FILE);
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    parse(&bytes).map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is damaged"))
+}
+
+fn parse(bytes: &[u8]) -> Option<LastPolicy> {
+    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM)?)?;
+    if Sha256::digest(content).as_slice() != sum {
+        return None;
+    }
+    let (observe, bytes) = content.strip_prefix(MAGIC)?.split_first()?;
+    Some(LastPolicy { bytes: bytes.to_vec(), observe: *observe != 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_again_and_what_is_damaged_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path();
+        assert_eq!(read(state).unwrap(), None);
+        for (bytes, observe) in [("", false), ("[host]\n", true)] {
+            let policy = LastPolicy { bytes: bytes.into(), observe };
+            write(state, &policy).unwrap();
+            assert_eq!(read(state).unwrap(), Some(policy));
+        }
+        let whole = fs::read(state.join(FILE)).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(state.join(FILE), &damaged).unwrap();
+            assert!(read(state).is_err(), "byte {at}");
+            fs::write(state.join(FILE), &whole[..at]).unwrap();
+            assert!(read(state).is_err(), "{at} bytes");
+        }
+        forget(state).unwrap();
+        forget(state).unwrap();
+        assert_eq!(read(state).unwrap(), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! A config that newly lets anything pass waits for the signatures that the one in force asks for, at a reload and at a start:
+//! judged by what a client elsewhere receives.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::fs;
+use std::process::Command;
+
+use guard_tests::bed::{BELGIUM, Bed, PATIENCE, US};
+use guard_tests::proc::run_to_end;
+use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
+use guard_user::health::ProblemCode;
+
+/// A pin that permits these, whose next config compliance has to sign where it opens.
+fn configure(bed: &Bed, signers: &Signers, permit: &str) {
+    let pin = format!(
+        "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\n\
+         select.sources = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\nselect.ports = [\"udp/143\"]\n"
+    );
+    let asked = "[approval.policy]\nrequired = [{ role = \"compliance\", count = 1 }]\n";
+    bed.configure(&format!("{pin}{}{asked}", signers.config())).unwrap();
+}
+
+fn sign(bed: &Bed, signers: &Signers, who: &str) {
+    let config = bed.config();
+    let _none_yet = fs::remove_file(config.with_added_extension("sig"));
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-Y", "sign", "-n", "borderguard-policy", "-f"]).arg(signers.key(who)).arg(&config);
+    let (status, _, complaint) = run_to_end("ssh-keygen", command, PATIENCE).unwrap();
+    assert!(status.success(), "{complaint}");
+}
+
+/// Where packets pass: to Belgium, to the United States.
+fn passes(bed: &Bed) -> [bool; 2] {
+    [BELGIUM, US].map(|to| bed.passes(to).unwrap())
+}
+
+fn refused(bed: &Bed) -> Option<String> {
+    let problems = bed.status().unwrap().problems;
+    problems.into_iter().find(|it| it.code == ProblemCode::ConfigRefused).map(|it| it.message)
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
+    let bed = Bed::new("e2e-policy").unwrap();
+    let signers = Signers::new(&bed.file("")).unwrap();
+    configure(&bed, &signers, "\"BE\"");
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(passes(&bed), [true, false]);
+
+    configure(&bed, &signers, "\"BE\", \"US\"");
+    let answer = bed.ask(&["reload"]).unwrap();
+    assert!(!answer.is_done(), "{answer:?}");
+    let told = refused(&bed).unwrap();
+    assert!(told.contains("the pin mail (permit)") && told.contains("1 as \"compliance\""), "{told}");
+    assert_eq!(passes(&bed), [true, false]);
+    // By who may approve something else, and over what was there before.
+    sign(&bed, &signers, LEGAL);
+    assert!(!bed.ask(&["reload"]).unwrap().is_done());
+    assert_eq!(passes(&bed), [true, false]);
+    sign(&bed, &signers, COMPLIANCE);
+    bed.tell(&["reload"]).unwrap();
+    assert!(refused(&bed).is_none());
+    assert_eq!(passes(&bed), [true, true]);
+
+    // What closes asks nobody, and what it closed needs a signature again; the old one is over other bytes.
+    configure(&bed, &signers, "");
+    bed.tell(&["reload"]).unwrap();
+    assert_eq!(passes(&bed), [false, false]);
+    configure(&bed, &signers, "\"BE\"");
+    assert!(!bed.ask(&["reload"]).unwrap().is_done());
+    assert_eq!(passes(&bed), [false, false]);
+
+    // A start by it is refused as well, and the kernel goes on.
+    daemon.kill(PATIENCE).unwrap();
+    let late = bed.spawn(&[]).unwrap();
+    assert!(!late.wait(PATIENCE).unwrap().success());
+    assert!(late.stderr().contains("newly lets pass: the pin mail (permit)"), "{}", late.stderr());
+    assert_eq!(passes(&bed), [false, false]);
+    sign(&bed, &signers, COMPLIANCE);
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(passes(&bed), [true, false]);
+}
