@@ -239,7 +239,7 @@ fn a_start_that_finds_no_store_beside_an_earlier_guard_tells_it() {
     let _again = bed.start(&[]).unwrap();
     let problems = bed.status().unwrap().problems;
     assert!(
-        problems.iter().any(|it| it.code == ProblemCode::StoreMoved && it.message.contains("no store")),
+        problems.iter().any(|it| it.code == ProblemCode::StoreOlder && it.message.contains("no store")),
         "{problems:?}"
     );
     assert!(!bed.passes(US).unwrap(), "what is not known is closed");

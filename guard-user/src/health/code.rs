@@ -98,6 +98,9 @@ codes! {
     ConfigRefused = "config-refused",
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload.";
+    ConfigUnheld = "config-unheld",
+        "The start could not read the config that was in force before (`policy.last` in `state.directory`). So the config that is live was held against none: whether it opens anything without the signatures that [approval.policy] asks for is not known.",
+        "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Mend what the message names, and reload.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
         "Restart the daemon, or give the key its value back and reload. Where it is `control.socket`, commands find the daemon by `--socket` and the old path until then. Where it is `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path OLD` with its old value, and start it.";

@@ -87,6 +87,7 @@ pub use error::KernelError;
 pub use events::{EventReader, RingEntry};
 pub use folder::is_private;
 pub use held::Marks;
+pub use high_water::KeptHead;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
 pub use listening::{Listening, Reachable, ephemeral_ports};

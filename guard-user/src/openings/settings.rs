@@ -47,6 +47,7 @@ fn of_guard(old: &Policy, new: &Policy) -> Vec<Change> {
     }
     let paths = [
         ("state.directory", &old.state.directory, &new.state.directory),
+        ("state.mark_directory", &old.state.mark_directory, &new.state.mark_directory),
         ("state.pin_path", &old.state.pin_path, &new.state.pin_path),
     ];
     let moved = paths.into_iter().filter(|(_, was, is)| was != is);

@@ -47,10 +47,20 @@ pub struct Older {
 impl std::fmt::Display for Older {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { has, had, revoked, is_known } = self;
-        write!(f, "the store is an older one, or another: it ends with record {has} and had record {had}. ")?;
-        match revoked.len() {
-            0 => f.write_str("Nothing was open in it")?,
-            count => write!(f, "What was open in it is revoked ({count})")?,
+        match has {
+            0 => write!(
+                f,
+                "there was no store, and one with record {had} was there before: a new one was begun"
+            )?,
+            has => write!(
+                f,
+                "the store is an older one, or another: it ends with record {has} and had record {had}"
+            )?,
+        }
+        match (has, revoked.len()) {
+            (0, _) => {}
+            (_, 0) => f.write_str(". Nothing was open in it")?,
+            (_, count) => write!(f, ". What was open in it is revoked ({count})")?,
         }
         match is_known {
             true => f.write_str("; orders and versions that it lacks were taken from the mark beside it"),

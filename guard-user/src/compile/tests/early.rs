@@ -85,7 +85,8 @@ fn no_packet_passes_of_a_call_that_is_refused() {
         panic!("{error}");
     }
     let seen = seen.into_inner();
+    // Of 9,000 calls some 20 are refused: fewer than 3 are not chance.
     for outcome in [("refused", "drop"), ("left", "drop"), ("left", "pass")] {
-        assert!(seen.get(&outcome).is_some_and(|times| *times > 10), "{outcome:?} is rare: {seen:?}");
+        assert!(seen.get(&outcome).is_some_and(|times| *times > 2), "{outcome:?} is rare: {seen:?}");
     }
 }

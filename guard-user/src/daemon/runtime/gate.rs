@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -149,36 +150,75 @@ impl InForce {
     }
 }
 
-/// What a start holds its config against: the same as a reload does, with the databases that it can read.
+/// By which config a start goes on. It goes on in any case: a host that guards nothing lets everything pass.
+pub(super) enum AtStart {
+    /// By the one that it was given.
+    Given,
+    /// By the one that it was given, which was held against none, for this reason.
+    Unheld(String),
+    /// By the one in force, for what this says of the other.
+    InForce(Box<Policy>, String),
+}
+
+/// What a start holds its config against: the same as a reload does, with the databases that it can read. It waits no longer
+/// than so long for the disk.
 ///
 /// # Errors
-/// As [`InForce::admit`].
-pub(super) fn admit_at_start(
-    state: &Path,
+/// Where the config can't be read any more.
+pub(super) fn at_start(
+    (state, patience): (&Path, Duration),
     (file, observe): (&Path, bool),
     policy: &Policy,
     database: impl FnOnce() -> Option<GeoDb>,
     before: impl FnOnce() -> Option<GeoDb>,
-) -> Result<(), LoadFailure> {
-    let in_force = InForce::read(state)?;
+) -> Result<AtStart, LoadFailure> {
+    let folder = state.to_owned();
+    let in_force = match within(patience, move || InForce::read(&folder)) {
+        Ok(Ok(in_force)) => in_force,
+        // Whoever makes it unreadable could as well remove it.
+        Ok(Err(failure)) => return Ok(AtStart::Unheld(failure.message)),
+        Err(why) => return Ok(AtStart::Unheld(format!("{}: {why}", path(state)))),
+    };
     if in_force.is_none() && asks(policy).is_none() {
-        return Ok(());
+        return Ok(AtStart::Given);
     }
     let candidate = Candidate::read(file, observe)?;
     if candidate.checked.policy.fingerprint != policy.fingerprint {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
     }
-    if let Some(in_force) = &in_force {
-        let database = database().ok_or_else(|| {
+    if let Some(in_force) = in_force {
+        let no_database = || {
             bad_input("no geo database can be read, so that nobody knows what the config opens".to_owned())
-        })?;
-        in_force.admit(file, (&candidate, policy), &database, before)?;
+        };
+        let database = database().ok_or_else(no_database);
+        let admitted = database.and_then(|it| in_force.admit(file, (&candidate, policy), &it, before));
+        if let Err(failure) = admitted {
+            return Ok(AtStart::InForce(Box::new(in_force.policy), failure.message));
+        }
     }
-    if let Err(failure) = candidate.keep(state) {
-        // What opens later is held against the one before it then, which opened no more than this one does.
-        error!("{}", failure.message);
+    let folder = state.to_owned();
+    let kept = within(patience, move || candidate.keep(&folder));
+    // What opens later is held against the one before it then, which opened no more than this one does.
+    match kept {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => error!("{}", failure.message),
+        Err(why) => error!("what the next config is held against can't be kept: {}: {why}", path(state)),
     }
-    Ok(())
+    Ok(AtStart::Given)
+}
+
+/// What this comes to, where it is done in time. A thread that the disk holds up ends by itself.
+fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (sender, done) = std::sync::mpsc::channel();
+    let work = move || {
+        let _nobody_waits_any_more = sender.send(work());
+    };
+    let started = std::thread::Builder::new().name("last-policy".to_owned()).spawn(work);
+    started.map_err(|error| format!("no thread can be had: {error}"))?;
+    done.recv_timeout(patience).map_err(|_| format!("the disk has not answered for {} s", patience.as_secs()))
 }
 
 /// What a config asks for, of the next one.

@@ -12,12 +12,13 @@ use tracing::{error, info, warn};
 
 use super::databases::Databases;
 use super::dropped::Dropped;
+use super::gate::{self, AtStart};
 use super::last_database::Keeper;
 use super::loader::{self, Chosen, Options, Reading};
 use super::naming::Naming;
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{counts, gate, kernel, memory, namespaces, sampler, sockets, store};
+use super::{counts, kernel, memory, namespaces, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy, State};
@@ -133,8 +134,18 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let reading = Reading { keeper: keeper.clone(), databases };
     let last = || reading.keeper.last(DISK).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
-    gate::admit_at_start(&state, (&options.config, options.observe), &policy, read, last)
-        .map_err(|failure| StartError::Input(failure.message))?;
+    let given = (options.config.as_path(), options.observe);
+    let (policy, of_config) = match gate::at_start((&state, DISK), given, &policy, read, last) {
+        Ok(AtStart::Given) => (policy, None),
+        Ok(AtStart::Unheld(why)) => (policy, Some(Problem::new(ProblemCode::ConfigUnheld, why))),
+        Ok(AtStart::InForce(in_force, why)) => {
+            (*in_force, Some(Problem::new(ProblemCode::ConfigRefused, why)))
+        }
+        Err(failure) => return Err(StartError::Input(failure.message).into()),
+    };
+    if let Some(problem) = &of_config {
+        error!("{problem}");
+    }
     let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &reading)?;
     let prepared = Prepared { warnings, ..prepared };
     let names = SharedNames::default();
@@ -163,7 +174,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let control = begin.prepared.policy.control.clone();
     let format = begin.prepared.policy.log.format;
     let mut gone: Vec<Problem> =
-        store::is_begun_beside(&store, generation).into_iter().chain(older).collect();
+        store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
     if !adopted {
         gone.extend(guard_that_was_lost(&store, &mut kernel));
     }

@@ -27,7 +27,7 @@ use crate::daemon::engine::{
 };
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
-use crate::kernel::View;
+use crate::kernel::KeptHead;
 use crate::store::{
     self, ApprovalError, FILE, Head, LoadError, Marks, Progress, Store, StoreError, Submission,
 };
@@ -220,9 +220,9 @@ pub(super) struct StoreAt {
 
 impl StoreAt {
     fn marks(&self) -> Marks {
-        let kernel = View::open(&self.pin_path);
+        let kernel = KeptHead::open(&self.pin_path);
         let kernel: Box<dyn Head + Send> = match kernel {
-            Ok(view) => Box::new(InKernel(view)),
+            Ok(kept) => Box::new(InKernel(kept)),
             Err(error) => Box::new(Unreachable(error.to_string())),
         };
         Marks::new(self.mark.clone(), Some(kernel))
@@ -230,17 +230,17 @@ impl StoreAt {
 }
 
 /// The mark in the kernel.
-struct InKernel(View);
+struct InKernel(KeptHead);
 
 impl Head for InKernel {
     fn read(&self) -> Result<Option<audit::Head>, String> {
-        let HighWater { sequence, hash } = self.0.high_water().map_err(|error| error.to_string())?;
+        let HighWater { sequence, hash } = self.0.read().map_err(|error| error.to_string())?;
         Ok((sequence > 0).then_some(audit::Head { sequence, hash }))
     }
 
     fn write(&self, head: &audit::Head) -> Result<(), String> {
         let audit::Head { sequence, hash } = *head;
-        self.0.keep_high_water(&HighWater { sequence, hash }).map_err(|error| error.to_string())
+        self.0.write(&HighWater { sequence, hash }).map_err(|error| error.to_string())
     }
 }
 

@@ -10,8 +10,9 @@ use crate::daemon::engine::config::Candidate;
 use crate::daemon::engine::input::{LoadFailure, Prepared};
 use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::Engine;
-use crate::daemon::engine::{Action, KernelJob, Level, State, Ticket, records};
+use crate::daemon::engine::{Action, KernelJob, Level, State, Surroundings, Ticket, records};
 use crate::exemption::Clocks;
+use crate::health::ProblemCode;
 
 impl Engine {
     pub(super) fn begin_with(&mut self, prepared: Prepared) {
@@ -102,6 +103,9 @@ impl Engine {
             return self.databases_are_live(settled);
         }
         self.config.refused = None;
+        if !is_first {
+            self.forget_the_starts_config();
+        }
         (self.config.databases.refused, self.config.databases.waits) = (None, database_waits);
         if let Some((_, info)) = geo {
             self.config.database = info;
@@ -206,6 +210,14 @@ impl Engine {
             return self.databases_failed(LoadFailure { kind, message });
         }
         self.config_refused(LoadFailure { kind, message });
+    }
+
+    /// What was wrong with the config of the start is so no more: another one was read, and held against the one in force.
+    fn forget_the_starts_config(&mut self) {
+        let of_config = |code| matches!(code, ProblemCode::ConfigRefused | ProblemCode::ConfigUnheld);
+        if let Some(Surroundings::Start(problems)) = self.surroundings.get_mut("start") {
+            problems.retain(|problem| !of_config(problem.code));
+        }
     }
 
     fn config_refused(&mut self, failure: LoadFailure) {

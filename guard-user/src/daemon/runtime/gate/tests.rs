@@ -102,22 +102,33 @@ fn the_way_around_is_an_opening_itself() {
 }
 
 #[test]
-fn a_start_is_held_against_what_was_taken_last_and_a_damaged_one_is_told() {
+fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_is_told() {
     let bed = Bed::new();
     let (state, file) = (bed.0.path(), bed.0.path().join("policy.toml"));
     let start = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
-        let admitted = admit_at_start(state, (&file, false), &policy, || Some(embedded::load()), || None);
-        admitted.map_err(|failure| failure.message)
+        let patience = Duration::from_secs(10);
+        match at_start((state, patience), (&file, false), &policy, || Some(embedded::load()), || None)
+            .unwrap()
+        {
+            AtStart::Given => "given".to_owned(),
+            AtStart::Unheld(why) => format!("unheld: {why}"),
+            AtStart::InForce(policy, why) => format!("{:?}: {why}", policy.pins[0].permitted),
+        }
     };
     let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
-    assert_eq!(start(&narrow), Ok(()));
-    assert!(start(&wide).unwrap_err().contains("the pin mail (permit)"));
+    assert_eq!(start(&narrow), "given");
+    for _ in 0..2 {
+        let by = start(&wide);
+        assert!(by.contains("the pin mail (permit)") && by.contains("BE"), "{by}");
+        assert!(!by.split(':').next().unwrap().contains("US"), "{by}");
+    }
     bed.sign(&wide, ED25519, POLICY);
-    assert_eq!(start(&wide), Ok(()));
+    assert_eq!(start(&wide), "given");
     std::fs::write(state.join(last_policy::FILE), "nonsense").unwrap();
-    assert!(start(&narrow).unwrap_err().contains("policy.last: it is damaged"));
+    let by = start(&narrow);
+    assert!(by.starts_with("unheld: ") && by.contains("policy.last: it is damaged"), "{by}");
 }
 
 #[test]
