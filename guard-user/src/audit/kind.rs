@@ -42,7 +42,7 @@ kinds! {
     Load = "load";
     /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.
     Refusal = "refusal";
-    /// A signature was verified and counts; the detail has the key's fingerprint and the role.
+    /// A signature was verified and counts; the detail has the key's fingerprint and the role. Of a config that opens, its path is the subject, and the detail has its `sha256` and what it `opens`.
     Approval = "approval";
     /// The keys that may approve, as the file of allowed signers has them from now on: the detail has each as identity and fingerprint. Recorded at a start and where they change.
     Signers = "signers";

@@ -101,6 +101,9 @@ codes! {
     ConfigUnheld = "config-unheld",
         "The start could not read the config that was in force before (`policy.last` in `state.directory`). So the config that is live was held against none: whether it opens anything without the signatures that [approval.policy] asks for is not known.",
         "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Mend what the message names, and reload.";
+    ConfigUnkept = "config-unkept",
+        "The config that is live could not be kept as the one that the next is held against (`policy.last` in `state.directory`): a later one is held against the one before it, which may let more pass.",
+        "Make room, or mend the folder, and reload.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
         "Restart the daemon, or give the key its value back and reload. Where it is `control.socket`, commands find the daemon by `--socket` and the old path until then. Where it is `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path OLD` with its old value, and start it.";

@@ -47,14 +47,22 @@ pub struct Older {
 impl std::fmt::Display for Older {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { has, had, revoked, is_known } = self;
-        match has {
-            0 => write!(
+        match (*has, *had) {
+            (has, 0) => {
+                write!(
+                    f,
+                    "the store ends with record {has}, and there is no mark of it: it may be an older one"
+                )?;
+            }
+            (0, had) => {
+                write!(
+                    f,
+                    "there was no store, and one with record {had} was there before: a new one was begun"
+                )?;
+            }
+            (has, had) => write!(
                 f,
-                "there was no store, and one with record {had} was there before: a new one was begun"
-            )?,
-            has => write!(
-                f,
-                "the store is an older one, or another: it ends with record {has} and had record {had}"
+                "the store is an older one, or another: it ends with record {has}, and the mark of it had seen record {had}"
             )?,
         }
         match (has, revoked.len()) {
@@ -105,9 +113,13 @@ impl Store {
                 had = had.max(*sequence);
             }
         }
-        let older = match had {
-            0 => None,
-            had => {
+        let has = self.last_line.as_deref().and_then(|line| audit::Head::of_line(line).ok());
+        let is_unmarked = of_file.is_none() && of_kernel.is_none() && has.is_some();
+        let older = match (had, is_unmarked) {
+            (0, false) => None,
+            // A store that was in use has a mark: without one nobody knows whether it is the newest.
+            (0, true) => Some(self.close_older((0, false), None, who, now)?),
+            (had, _) => {
                 // What the file has is all that there was only where the kernel had not come further.
                 let is_known = match (&of_file, &of_kernel) {
                     (Some(file), Some(kernel)) => file.0 > kernel.0 || file == kernel,
@@ -124,8 +136,13 @@ impl Store {
     /// Keeps how far the store has come, where that has changed since. What can't be kept is the marks'
     /// [`fault`](Marks::fault), and tried again.
     pub fn keep_marks(&mut self) {
-        let Some(head) = self.last_line.as_deref().and_then(|line| audit::Head::of_line(line).ok()) else {
-            return;
+        let head = match self.last_line.as_deref() {
+            // A store that begins has its mark before its first record.
+            None => audit::Head::START,
+            Some(line) => match audit::Head::of_line(line) {
+                Ok(head) => head,
+                Err(_) => return,
+            },
         };
         // Closings that the disk refused are not in the store, and their records are not in its trail.
         if self.marks.written != Some(head) && self.kept.is_usable() {

@@ -36,6 +36,13 @@ impl Kept {
         self.orders().find(|order| order.covers.covers(document, approvals))
     }
 
+    /// The fingerprints of keys that are revoked, on the disk or not.
+    #[must_use]
+    pub fn revoked_keys(&self) -> Vec<String> {
+        let revoked = self.orders().filter(|order| order.kind == OrderKind::RevokedKey);
+        revoked.map(|order| order.covers.name().to_owned()).collect()
+    }
+
     /// Whether the key of this fingerprint is revoked, and the disk has that.
     pub(super) fn has_revoked_key(&self, fingerprint: &str) -> bool {
         let is_it = |it: &&Standing| {

@@ -36,8 +36,8 @@ pub enum Action {
     Store(StoreId, Box<StoreJob>),
     /// Read the kernel's counters and what was lost: answered by [`Input::Sampled`](super::Input::Sampled).
     Sample(SampleFor),
-    /// Read config and databases again.
-    Load,
+    /// Read config and databases again; keys of these fingerprints sign none.
+    Load(Vec<String>),
     /// Read the databases of this policy again, and not the config.
     LoadDatabases {
         /// The policy.

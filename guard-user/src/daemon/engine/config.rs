@@ -29,6 +29,8 @@ pub(super) struct Config {
     pub(super) candidate: Option<Candidate>,
     /// Why the config as it is on the disk is not live.
     pub(super) refused: Option<String>,
+    /// Why the one that is live could not be kept as the one that the next is held against.
+    pub(super) unkept: Option<String>,
     /// Since when it is being read, nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) loading: Option<u64>,
     /// Who waits for it.
@@ -67,6 +69,7 @@ impl Config {
             cgroups: HostFacts::default(),
             candidate: None,
             refused: None,
+            unkept: None,
             loading: None,
             waiting: Vec::new(),
             late: Vec::new(),

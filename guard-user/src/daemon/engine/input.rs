@@ -21,7 +21,7 @@ use crate::health::Problem;
 use crate::kernel::{
     Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, UntaggedFlow,
 };
-use crate::store::{Admission, Cursor, Kept, Key, PinCounts, StoreError};
+use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,6 +263,28 @@ pub struct Prepared {
     pub database_waits: Option<String>,
     /// The cgroups that it names.
     pub cgroups: HostFacts,
+    /// What came of holding it against the one before.
+    pub held: Held,
+}
+
+/// What came of holding a config against the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Who signed it, where it opens.
+    pub signed: Option<SignedConfig>,
+    /// Why it could not be kept as the one that the next is held against.
+    pub unkept: Option<String>,
+}
+
+/// A config that opens, and that has the signatures which that needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedConfig {
+    /// SHA-256 of the file's bytes, 64 hexadecimal digits.
+    pub sha256: String,
+    /// What it opens, in a sentence.
+    pub opens: String,
+    /// Who signed.
+    pub by: Vec<ApprovedBy>,
 }
 
 /// Why config or databases can't be used.

@@ -47,8 +47,8 @@ pub use cut::{is_cut, may_be_cut};
 pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
-    Asker, BypassFacts, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
-    RefusedLoad, Sample, Sight, StoreFault, StoreOutcome, Surroundings, VolumeFacts,
+    Asker, BypassFacts, Held, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
+    RefusedLoad, Sample, Sight, SignedConfig, StoreFault, StoreOutcome, Surroundings, VolumeFacts,
 };
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

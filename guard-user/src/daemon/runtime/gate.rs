@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::approval::{self, beside};
 use crate::config::policy::{Approvals, Policy};
 use crate::config::{self, Checked, Surroundings, limits};
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::LoadFailure;
+use crate::daemon::engine::{Held, LoadFailure, SignedConfig};
+use crate::exemption::record::ApprovedBy;
 use crate::geo::GeoDb;
 use crate::inputs;
 use crate::openings::{Openings, World, openings};
 use crate::store::last_policy::{self, LastPolicy};
+use crate::store::sha256;
 
 /// A config that was read.
 pub(super) struct Candidate {
@@ -103,40 +105,51 @@ impl InForce {
     /// What it newly lets pass, and whose signature is bad or missing.
     pub(super) fn admit(
         &self,
-        file: &Path,
+        (file, revoked): (&Path, &[String]),
         (candidate, policy): (&Candidate, &Policy),
         database: &GeoDb,
         before: impl FnOnce() -> Option<GeoDb>,
-    ) -> Result<(), LoadFailure> {
+    ) -> Result<Option<SignedConfig>, LoadFailure> {
         if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
-            return Ok(());
+            return Ok(None);
         }
         let before = if policy.geo.files == self.policy.geo.files { None } else { before() };
         let old = World { policy: &self.policy, geo: before.as_ref().unwrap_or(database), exemptions: &[] };
         let new = World { policy, geo: database, exemptions: &[] };
         let found = openings(&old, &new).map_err(|error| bad_input(error.to_string()))?;
         if found.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let signed = self.signed(file, &candidate.bytes);
-        match signed {
+        match self.signed((file, revoked), &candidate.bytes) {
             Ok(by) => {
-                info!("the config opens, signed by {by}: {found}");
-                Ok(())
+                let names: Vec<&str> = by.iter().map(|it| it.identity.as_str()).collect();
+                info!("the config opens, signed by {}: {found}", names.join(" and "));
+                Ok(Some(SignedConfig { sha256: sha256(&candidate.bytes), opens: found.to_string(), by }))
             }
             Err(why) => Err(self.refusal(file, &found, &why)),
         }
     }
 
-    fn signed(&self, file: &Path, bytes: &[u8]) -> Result<String, String> {
+    fn signed(&self, (file, revoked): (&Path, &[String]), bytes: &[u8]) -> Result<Vec<ApprovedBy>, String> {
         let signatures = beside::read(file).map_err(|error| error.to_string())?;
         let allowed = approval::load::load(&self.approvals.allowed_signers, &TimeZone::system());
         let allowed = allowed.map_err(|error| error.to_string())?;
         let of = (self.approvals.signers.as_slice(), self.approvals.policy.as_slice());
         let judged = approval::judge_policy(bytes, &signatures, of, &allowed, Timestamp::now());
-        let (_, quorum) = judged.map_err(|error| error.to_string())?;
-        let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
-        Ok(seats.collect::<Vec<_>>().join(", "))
+        let (approvals, quorum) = judged.map_err(|error| error.to_string())?;
+        if let Some(by) = approvals.iter().find(|by| revoked.contains(&by.fingerprint)) {
+            let approval::Approval { identity, fingerprint, .. } = by;
+            return Err(format!(
+                "the key {fingerprint} of {identity} is revoked (`borderguard approval list`): take its signature away"
+            ));
+        }
+        let role_of = |identity: &str| quorum.seats.iter().find(|seat| seat.identity == identity);
+        let by = approvals.into_iter().map(|it| ApprovedBy {
+            role: role_of(&it.identity).map(|seat| seat.role.clone()),
+            identity: it.identity,
+            fingerprint: it.fingerprint,
+        });
+        Ok(by.collect())
     }
 
     fn refusal(&self, file: &Path, found: &Openings, why: &str) -> LoadFailure {
@@ -153,7 +166,7 @@ impl InForce {
 /// By which config a start goes on. It goes on in any case: a host that guards nothing lets everything pass.
 pub(super) enum AtStart {
     /// By the one that it was given.
-    Given,
+    Given(Held),
     /// By the one that it was given, which was held against none, for this reason.
     Unheld(String),
     /// By the one in force, for what this says of the other.
@@ -167,7 +180,7 @@ pub(super) enum AtStart {
 /// Where the config can't be read any more.
 pub(super) fn at_start(
     (state, patience): (&Path, Duration),
-    (file, observe): (&Path, bool),
+    ((file, observe), revoked): ((&Path, bool), &[String]),
     policy: &Policy,
     database: impl FnOnce() -> Option<GeoDb>,
     before: impl FnOnce() -> Option<GeoDb>,
@@ -180,8 +193,9 @@ pub(super) fn at_start(
         Err(why) => return Ok(AtStart::Unheld(format!("{}: {why}", path(state)))),
     };
     if in_force.is_none() && asks(policy).is_none() {
-        return Ok(AtStart::Given);
+        return Ok(AtStart::Given(Held::default()));
     }
+    let mut held = Held::default();
     let candidate = Candidate::read(file, observe)?;
     if candidate.checked.policy.fingerprint != policy.fingerprint {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
@@ -191,20 +205,24 @@ pub(super) fn at_start(
             bad_input("no geo database can be read, so that nobody knows what the config opens".to_owned())
         };
         let database = database().ok_or_else(no_database);
-        let admitted = database.and_then(|it| in_force.admit(file, (&candidate, policy), &it, before));
-        if let Err(failure) = admitted {
-            return Ok(AtStart::InForce(Box::new(in_force.policy), failure.message));
+        let admitted =
+            database.and_then(|it| in_force.admit((file, revoked), (&candidate, policy), &it, before));
+        match admitted {
+            Ok(signed) => held.signed = signed,
+            Err(failure) => return Ok(AtStart::InForce(Box::new(in_force.policy), failure.message)),
         }
     }
     let folder = state.to_owned();
     let kept = within(patience, move || candidate.keep(&folder));
     // What opens later is held against the one before it then, which opened no more than this one does.
-    match kept {
-        Ok(Ok(())) => {}
-        Ok(Err(failure)) => error!("{}", failure.message),
-        Err(why) => error!("what the next config is held against can't be kept: {}: {why}", path(state)),
-    }
-    Ok(AtStart::Given)
+    held.unkept = match kept {
+        Ok(Ok(())) => None,
+        Ok(Err(failure)) => Some(failure.message),
+        Err(why) => {
+            Some(format!("what the next config is held against can't be kept: {}: {why}", path(state)))
+        }
+    };
+    Ok(AtStart::Given(held))
 }
 
 /// What this comes to, where it is done in time. A thread that the disk holds up ends by itself.

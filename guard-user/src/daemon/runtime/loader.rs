@@ -15,7 +15,7 @@ use crate::compile;
 use crate::config::policy::{self, Policy};
 use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::{Geo, Input, LoadFailure, Prepared};
+use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared};
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
@@ -46,9 +46,14 @@ const TRIES: u32 = 5;
 const BETWEEN: Duration = Duration::from_millis(500);
 
 /// Reads both again in a thread of its own, and hands over what came of it.
-pub(super) fn load(options: &Options, reading: &Reading, inputs: &UnboundedSender<Input>) {
+pub(super) fn load(
+    options: &Options,
+    reading: &Reading,
+    revoked: Vec<String>,
+    inputs: &UnboundedSender<Input>,
+) {
     let (options, reading) = (options.clone(), reading.clone());
-    in_a_thread(inputs, move || read(&options.config, options.observe, &reading));
+    in_a_thread(inputs, move || read((&options.config, options.observe), &reading, &revoked));
 }
 
 /// Likewise the databases of this policy alone.
@@ -79,23 +84,34 @@ fn in_a_thread(
     }
 }
 
-fn read(file: &Path, observe: bool, reading: &Reading) -> Result<Prepared, LoadFailure> {
+fn read(
+    (file, observe): (&Path, bool),
+    reading: &Reading,
+    revoked: &[String],
+) -> Result<Prepared, LoadFailure> {
     let candidate = Candidate::read(file, observe)?;
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
     let Chosen { database, waits } =
         choose(&policy, whole(&policy.geo, &reading.databases)?, &reading.keeper, PATIENCE);
     let state = reading.keeper.state();
+    let mut held = Held::default();
     if let Some(in_force) = InForce::read(state)? {
         let before = || reading.keeper.last(PATIENCE).ok().flatten();
-        in_force.admit(file, (&candidate, &policy), &database, before)?;
+        held.signed = in_force.admit((file, revoked), (&candidate, &policy), &database, before)?;
     }
     let prepared = prepare(policy, &database)?;
-    candidate.keep(state)?;
+    if let Err(failure) = candidate.keep(state) {
+        if held.signed.is_some() {
+            return Err(failure);
+        }
+        // What closes does not wait for the disk.
+        held.unkept = Some(failure.message);
+    }
     if waits.is_none() {
         reading.keeper.keep(database);
     }
-    Ok(Prepared { warnings, database_waits: waits, ..prepared })
+    Ok(Prepared { warnings, database_waits: waits, held, ..prepared })
 }
 
 fn read_databases(policy: Policy, accepted: bool, reading: &Reading) -> Result<Prepared, LoadFailure> {
@@ -221,5 +237,12 @@ pub(super) fn prepare(policy: Policy, database: &GeoDb) -> Result<Prepared, Load
 pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);
-    Prepared { policy: Arc::new(policy), warnings: Vec::new(), geo, database_waits: None, cgroups }
+    Prepared {
+        policy: Arc::new(policy),
+        warnings: Vec::new(),
+        geo,
+        database_waits: None,
+        cgroups,
+        held: Held::default(),
+    }
 }

@@ -325,9 +325,9 @@ impl Daemon {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample(purpose) => self.parts.sampler.sample(purpose),
-                Action::Load => {
+                Action::Load(revoked) => {
                     let Parts { options, reading, inputs, .. } = &self.parts;
-                    loader::load(options, reading, inputs);
+                    loader::load(options, reading, revoked, inputs);
                 }
                 Action::LoadDatabases { policy, accepted } => {
                     loader::load_databases(policy, accepted, &self.parts.reading, &self.parts.inputs);

@@ -25,7 +25,7 @@ use crate::config::policy::{LogFormat, Policy, State};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
 use crate::daemon::engine::{
-    self, Action, Begin, Engine, Input, LoadFailure, Prepared, StoreFault, Surroundings,
+    self, Action, Begin, Engine, Held, Input, LoadFailure, Prepared, StoreFault, Surroundings,
 };
 use crate::events::budget::Limits;
 use crate::events::history::History;
@@ -135,19 +135,22 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let last = || reading.keeper.last(DISK).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
     let given = (options.config.as_path(), options.observe);
-    let (policy, of_config) = match gate::at_start((&state, DISK), given, &policy, read, last) {
-        Ok(AtStart::Given) => (policy, None),
-        Ok(AtStart::Unheld(why)) => (policy, Some(Problem::new(ProblemCode::ConfigUnheld, why))),
-        Ok(AtStart::InForce(in_force, why)) => {
-            (*in_force, Some(Problem::new(ProblemCode::ConfigRefused, why)))
-        }
-        Err(failure) => return Err(StartError::Input(failure.message).into()),
-    };
+    let (policy, held_config, of_config) =
+        match gate::at_start((&state, DISK), (given, &store.kept().revoked_keys()), &policy, read, last) {
+            Ok(AtStart::Given(held)) => (policy, held, None),
+            Ok(AtStart::Unheld(why)) => {
+                (policy, Held::default(), Some(Problem::new(ProblemCode::ConfigUnheld, why)))
+            }
+            Ok(AtStart::InForce(in_force, why)) => {
+                (*in_force, Held::default(), Some(Problem::new(ProblemCode::ConfigRefused, why)))
+            }
+            Err(failure) => return Err(StartError::Input(failure.message).into()),
+        };
     if let Some(problem) = &of_config {
         error!("{problem}");
     }
     let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &reading)?;
-    let prepared = Prepared { warnings, ..prepared };
+    let prepared = Prepared { warnings, held: held_config, ..prepared };
     let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
     if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {

@@ -182,6 +182,24 @@ fn without_the_file_nothing_is_loaded_before_somebody_says_so() {
 }
 
 #[test]
+fn a_store_without_any_mark_may_be_an_older_one() {
+    let mut host = closed_since();
+    host.put_back("state", "old");
+    fs::remove_dir_all(host.at("mark")).unwrap();
+    host.kernel = Some(Memory::default());
+    let (store, older) = host.open();
+    let older = older.unwrap();
+    assert!(older.had == 0 && !older.is_known && older.revoked.len() == 4, "{older:?}");
+    assert!(is_held(&store, &named("d", 2)));
+    // A store that begins has its mark before its first record: it is not taken for one of these.
+    drop(store);
+    let new = Host::new();
+    drop(new.newest());
+    assert!(new.at("mark/high-water.json").exists());
+    new.newest();
+}
+
+#[test]
 fn a_store_that_came_further_by_another_way_is_seen() {
     let host = closed_since();
     host.put_back("state", "old");

@@ -7,11 +7,12 @@ use serde_json::json;
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
-use crate::daemon::engine::input::{LoadFailure, Prepared};
+use crate::daemon::engine::input::{Held, LoadFailure, Prepared, SignedConfig};
 use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::{Action, KernelJob, Level, State, Surroundings, Ticket, records};
 use crate::exemption::Clocks;
+use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
 
 impl Engine {
@@ -31,7 +32,7 @@ impl Engine {
         // It reads the databases too.
         self.config.databases.again &= !self.config.databases.late.is_empty();
         self.actions.push(Action::Notify(State::Reloading));
-        self.actions.push(Action::Load);
+        self.actions.push(Action::Load(self.kept.revoked_keys()));
     }
 
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
@@ -63,11 +64,12 @@ impl Engine {
     }
 
     fn take_up(&mut self, prepared: Prepared, is_reload: bool) {
-        let Prepared { policy, warnings, geo, cgroups, database_waits } = prepared;
+        let Prepared { policy, warnings, geo, cgroups, database_waits, held } = prepared;
         let file = self.config.file.display().to_string();
         for warning in &warnings {
             self.log(Level::Warn, format!("{file}: {warning}"));
         }
+        self.take_up_held(held);
         self.config.taken_up += 1;
         let (serial, is_first) = (self.config.taken_up, self.config.serial == 0);
         if is_first {
@@ -210,6 +212,20 @@ impl Engine {
             return self.databases_failed(LoadFailure { kind, message });
         }
         self.config_refused(LoadFailure { kind, message });
+    }
+
+    /// Who signed what opens is on record, and what could not be kept is told.
+    fn take_up_held(&mut self, held: Held) {
+        let file = self.config.file.display().to_string();
+        if let Some(SignedConfig { sha256, opens, by }) = held.signed {
+            for ApprovedBy { identity, role, fingerprint } in by {
+                let detail = json!({
+                    "identity": identity, "role": role, "key": fingerprint, "sha256": sha256, "opens": opens,
+                });
+                self.record_of(Kind::Approval, &file, "", detail);
+            }
+        }
+        self.config.unkept = held.unkept;
     }
 
     /// What was wrong with the config of the start is so no more: another one was read, and held against the one in force.

@@ -113,6 +113,8 @@ impl Engine {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
         }
+        let unkept = self.config.unkept.iter();
+        problems.extend(unkept.map(|why| Problem::new(ProblemCode::ConfigUnkept, why)));
         let databases = &self.config.databases;
         let refused = databases.refused.iter().map(|why| (ProblemCode::DatabaseRefused, why));
         let waits = databases.waits.iter().map(|why| (ProblemCode::DatabaseWaits, why));

@@ -9,6 +9,7 @@ use super::super::{Geo, Prepared};
 use crate::compile;
 use crate::config::policy::Policy;
 use crate::control::protocol::Response;
+use crate::daemon::engine::Held;
 use crate::daemon::runtime;
 use crate::geo::{GeoDb, Info, Runs};
 
@@ -72,7 +73,14 @@ pub(super) fn prepared(text: &str) -> Result<Prepared, String> {
     let policy = Arc::new(policy(text)?);
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = runtime::facts::cgroups(&paths);
-    Ok(Prepared { policy, warnings: Vec::new(), geo: Some(geo()), database_waits: None, cgroups })
+    Ok(Prepared {
+        policy,
+        warnings: Vec::new(),
+        geo: Some(geo()),
+        database_waits: None,
+        cgroups,
+        held: Held::default(),
+    })
 }
 
 /// The text of an exemption that is open for an hour.

@@ -6,11 +6,11 @@ use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, key, sign};
 use crate::geo::embedded;
 
 /// A state directory, a config file, and the file of allowed signers.
-struct Bed(tempfile::TempDir);
+struct Bed(tempfile::TempDir, Vec<String>);
 
 impl Bed {
     fn new() -> Self {
-        let bed = Self(tempfile::tempdir().unwrap());
+        let bed = Self(tempfile::tempdir().unwrap(), Vec::new());
         let allowed = format!(
             "anne@example.org {}\nbob@example.org {}\n",
             key(ED25519).public,
@@ -44,7 +44,7 @@ impl Bed {
             let candidate = Candidate::read(&file, observe)?;
             let policy = candidate.checked.policy.clone();
             if let Some(in_force) = InForce::read(state)? {
-                in_force.admit(&file, (&candidate, &policy), &embedded::load(), || None)?;
+                in_force.admit((&file, &self.1), (&candidate, &policy), &embedded::load(), || None)?;
             }
             candidate.keep(state)
         };
@@ -75,6 +75,20 @@ fn what_opens_waits_for_the_signatures_that_the_config_in_force_asks_for() {
     assert_eq!(bed.reload(&wide, false), Ok(()));
     assert_eq!(bed.reload(&wide, false), Ok(()), "the same again needs no look at it");
     assert_eq!(bed.reload(&narrow, false), Ok(()));
+}
+
+#[test]
+fn a_revoked_key_signs_no_config() {
+    let mut bed = Bed::new();
+    let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
+    bed.reload(&narrow, false).unwrap();
+    bed.sign(&wide, ED25519, POLICY);
+    let allowed = approval::load::load(&bed.0.path().join("allowed"), &TimeZone::UTC).unwrap();
+    bed.1 = allowed.of_identity("anne@example.org").collect();
+    let refused = bed.reload(&wide, false).unwrap_err();
+    assert!(refused.contains(&bed.1[0]) && refused.contains("is revoked"), "{refused}");
+    bed.1.clear();
+    bed.reload(&wide, false).unwrap();
 }
 
 #[test]
@@ -109,10 +123,10 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         std::fs::write(&file, text).unwrap();
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
         let patience = Duration::from_secs(10);
-        match at_start((state, patience), (&file, false), &policy, || Some(embedded::load()), || None)
+        match at_start((state, patience), ((&file, false), &[]), &policy, || Some(embedded::load()), || None)
             .unwrap()
         {
-            AtStart::Given => "given".to_owned(),
+            AtStart::Given(_) => "given".to_owned(),
             AtStart::Unheld(why) => format!("unheld: {why}"),
             AtStart::InForce(policy, why) => format!("{:?}: {why}", policy.pins[0].permitted),
         }
