@@ -97,7 +97,7 @@ codes! {
         "See the message. It is tried again every few seconds; exemptions that should be closed may still be open.";
     ConfigRefused = "config-refused",
         "The config on the disk can't be used. The generation before it stays live.",
-        "Run `borderguard check` on the file, correct what it names, and reload.";
+        "Run `borderguard check` on the file, correct what it names, and reload. Where it waits for signatures, have it signed (docs/policy.md) or put the one in force back.";
     ConfigUnheld = "config-unheld",
         "The start could not read the config that was in force before (`policy.last` in `state.directory`). So the config that is live was held against none: whether it opens anything without the signatures that [approval.policy] asks for is not known.",
         "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Mend what the message names, and reload.";
