@@ -25,6 +25,7 @@ pub mod status;
 pub mod table;
 pub mod target;
 mod trail;
+mod verified;
 
 use std::fmt;
 

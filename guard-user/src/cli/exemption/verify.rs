@@ -10,12 +10,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::{policy, show, signatures};
-use crate::approval::{
-    self, AllowedSigners, Approval, Candidate, EXEMPTION, NotApproved, NotEnough, Quorum, Refusal, Signature,
-    Signer,
-};
+use crate::approval::{self, Candidate, EXEMPTION, NotApproved, Signer};
 use crate::cli::table::plain;
-use crate::cli::{CliError, DEFAULT_CONFIG};
+use crate::cli::{CliError, DEFAULT_CONFIG, verified};
 use crate::config::policy::Approvals;
 use crate::control::users::is_user;
 use crate::exemption::{self, Summary, Surroundings};
@@ -41,9 +38,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// What became of one signature.
-type Verified = Result<Approval, Refusal>;
-
 /// Does it, at this moment; [`Exit::Ok`] only where every approval is there and every signature good.
 ///
 /// # Errors
@@ -68,10 +62,15 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         approval::judge(&candidate, &signatures, &approvals.signers, &allowed, loader, now)
     });
     let judged = judged.map(|(_, quorum)| quorum);
-    let each = each(&bytes, &signatures, &approvals.signers, &allowed, now);
+    let each = verified::each(&bytes, &signatures, (&approvals.signers, EXEMPTION), &allowed, now);
+    let file = (args.file.as_path(), "approved");
     let stranger = args.loader.as_deref().and_then(|name| stranger(name, &approvals.signers));
     if args.json {
-        let mut object = report_json(&args.file, &each, &judged);
+        let mut object = verified::report_json(file, &each, &judged);
+        let seats = judged.iter().flat_map(|quorum| &quorum.seats);
+        let seats: Vec<Value> =
+            seats.map(|seat| json!({ "role": seat.role, "identity": seat.identity })).collect();
+        object["seats"] = json!(seats);
         object["loader"] = json!(args.loader);
         object["warning"] = json!(stranger);
         object["exemption"] = json!(Summary::of_document(&document, now));
@@ -82,7 +81,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         }
         writeln!(out, "this is what signatures are looked for of:")?;
         show::one(&Summary::of_document(&document, now), now, out)?;
-        report(&args.file, &each, &judged, out)?;
+        verified::report(file, &each, &judged, out)?;
     }
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
 }
@@ -115,83 +114,6 @@ fn stranger(name: &str, signers: &[Signer]) -> Option<String> {
     Some(plain(&format!(
         "the loader \"{name}\" {here}; {of_config}. Where another host loads the document, it must be the user's name there"
     )))
-}
-
-/// Each signature by itself, so that every bad one is told at once.
-fn each<'s>(
-    document: &[u8],
-    signatures: &'s [Signature],
-    signers: &[Signer],
-    allowed: &AllowedSigners,
-    now: Timestamp,
-) -> Vec<(&'s str, Verified)> {
-    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
-    let verified = signatures.iter().map(|signature| {
-        let verified = approval::verify(document, &signature.bytes, EXEMPTION, &identities, allowed, now);
-        (signature.name.as_str(), verified)
-    });
-    verified.collect()
-}
-
-fn report(
-    file: &Path,
-    each: &[(&str, Verified)],
-    judged: &Result<Quorum, NotApproved>,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
-    for (name, verified) in each {
-        let name = plain(name);
-        match verified {
-            Ok(Approval { identity, fingerprint, algorithm, .. }) => {
-                writeln!(out, "{name}: good, by {} with {algorithm} {fingerprint}", plain(identity))?;
-            }
-            Err(refusal) => writeln!(out, "{name}: bad: {}", plain(&refusal.to_string()))?,
-        }
-    }
-    let file = file.display();
-    match judged {
-        Ok(quorum) => {
-            let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
-            writeln!(out, "{file}: approved, by {}", plain(&seats.collect::<Vec<_>>().join(", ")))
-        }
-        Err(NotApproved::Refused { .. }) => writeln!(out, "{file}: not approved: a signature is bad"),
-        Err(NotApproved::NotEnough(why)) => {
-            writeln!(out, "{file}: not approved: {}", plain(&why.to_string()))
-        }
-    }
-}
-
-fn report_json(file: &Path, each: &[(&str, Verified)], judged: &Result<Quorum, NotApproved>) -> Value {
-    let signatures = each.iter().map(|(name, verified)| match verified {
-        Ok(Approval { identity, fingerprint, algorithm, .. }) => json!({
-            "file": name, "good": true, "identity": identity, "algorithm": algorithm,
-            "fingerprint": fingerprint, "code": null, "message": null,
-        }),
-        Err(refusal) => json!({
-            "file": name, "good": false, "identity": null, "algorithm": null, "fingerprint": null,
-            "code": refusal.code(), "message": refusal.to_string(),
-        }),
-    });
-    let signatures: Vec<Value> = signatures.collect();
-    let seats = judged.iter().flat_map(|quorum| &quorum.seats);
-    let seats: Vec<Value> =
-        seats.map(|seat| json!({ "role": seat.role, "identity": seat.identity })).collect();
-    let missing: Vec<Value> = match judged {
-        Err(NotApproved::NotEnough(NotEnough::Missing { missing })) => {
-            missing.iter().map(|one| json!({ "role": one.role, "count": one.count })).collect()
-        }
-        _ => Vec::new(),
-    };
-    let error = judged.as_ref().err();
-    json!({
-        "file": file.to_string_lossy(),
-        "approved": judged.is_ok(),
-        "signatures": signatures,
-        "seats": seats,
-        "missing": missing,
-        "code": error.map(NotApproved::code),
-        "message": error.map(ToString::to_string),
-    })
 }
 
 #[cfg(test)]

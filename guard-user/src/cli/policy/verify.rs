@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::approval::{self, Approval, NotApproved, NotEnough, POLICY, Quorum, Refusal, beside};
+use crate::approval::{self, POLICY, beside};
 use crate::cli::table::plain;
-use crate::cli::{CliError, DEFAULT_CONFIG};
+use crate::cli::{CliError, DEFAULT_CONFIG, verified};
 use crate::config::{self, Surroundings};
 use crate::exit::Exit;
+use crate::store::sha256;
 
 const AFTER_HELP: &str = "\
 Signatures are those beside the config: NEW.sig and every NEW.*.sig, as
@@ -55,90 +54,27 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let signatures = beside::read(&args.new)
         .with_context(|| format!("cannot read the signatures of {}", args.new.display()))?;
-    let identities: Vec<&str> = approvals.signers.iter().map(|it| it.identity.as_str()).collect();
-    let each = signatures.iter().map(|it| {
-        let verified = approval::verify(&bytes, &it.bytes, POLICY, &identities, &allowed, now);
-        (it.name.as_str(), verified)
-    });
-    let each: Vec<(&str, Result<Approval, Refusal>)> = each.collect();
+    let each = verified::each(&bytes, &signatures, (&approvals.signers, POLICY), &allowed, now);
     let of = (approvals.signers.as_slice(), approvals.policy.as_slice());
     let judged = approval::judge_policy(&bytes, &signatures, of, &allowed, now).map(|(_, quorum)| quorum);
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let file = args.new.to_string_lossy();
-    match args.json {
-        true => writeln!(out, "{}", report_json(&file, &sha256, &each, &judged))?,
-        false => report(&file, &sha256, &each, &judged, out)?,
+    let (file, sha256) = ((args.new.as_path(), "signed"), sha256(&bytes));
+    if args.json {
+        let mut object = verified::report_json(file, &each, &judged);
+        object["sha256"] = sha256.into();
+        writeln!(out, "{object}")?;
+    } else {
+        writeln!(out, "{sha256}  {}", plain(&args.new.to_string_lossy()))?;
+        verified::report(file, &each, &judged, out)?;
     }
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
-}
-
-type Verified<'a> = (&'a str, Result<Approval, Refusal>);
-
-fn report(
-    file: &str,
-    sha256: &str,
-    each: &[Verified<'_>],
-    judged: &Result<Quorum, NotApproved>,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
-    writeln!(out, "{sha256}  {}", plain(file))?;
-    for (name, verified) in each {
-        let name = plain(name);
-        match verified {
-            Ok(Approval { identity, fingerprint, algorithm, .. }) => {
-                writeln!(out, "{name}: good, by {} with {algorithm} {fingerprint}", plain(identity))?;
-            }
-            Err(refusal) => writeln!(out, "{name}: bad: {}", plain(&refusal.to_string()))?,
-        }
-    }
-    let file = plain(file);
-    match judged {
-        Ok(quorum) => {
-            let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
-            writeln!(out, "{file}: signed, by {}", plain(&seats.collect::<Vec<_>>().join(", ")))
-        }
-        Err(NotApproved::Refused { .. }) => writeln!(out, "{file}: not signed: a signature is bad"),
-        Err(NotApproved::NotEnough(why)) => writeln!(out, "{file}: not signed: {}", plain(&why.to_string())),
-    }
-}
-
-fn report_json(
-    file: &str,
-    sha256: &str,
-    each: &[Verified<'_>],
-    judged: &Result<Quorum, NotApproved>,
-) -> Value {
-    let signatures = each.iter().map(|(name, verified)| match verified {
-        Ok(Approval { identity, fingerprint, algorithm, .. }) => json!({
-            "file": name, "good": true, "identity": identity, "algorithm": algorithm,
-            "fingerprint": fingerprint, "code": null, "message": null,
-        }),
-        Err(refusal) => json!({
-            "file": name, "good": false, "identity": null, "algorithm": null, "fingerprint": null,
-            "code": refusal.code(), "message": refusal.to_string(),
-        }),
-    });
-    let missing: Vec<Value> = match judged {
-        Err(NotApproved::NotEnough(NotEnough::Missing { missing })) => {
-            missing.iter().map(|one| json!({ "role": one.role, "count": one.count })).collect()
-        }
-        _ => Vec::new(),
-    };
-    let error = judged.as_ref().err();
-    json!({
-        "file": file,
-        "sha256": sha256,
-        "signed": judged.is_ok(),
-        "signatures": signatures.collect::<Vec<_>>(),
-        "missing": missing,
-        "code": error.map(NotApproved::code),
-        "message": error.map(ToString::to_string),
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use serde_json::{Value, json};
+    use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, P256, key, sign};

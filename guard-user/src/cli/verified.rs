@@ -1,0 +1,91 @@
+//! What the signatures of a file came to, as lines and as JSON: of a document and of a config alike.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::table::plain;
+use crate::approval::{
+    self, AllowedSigners, Approval, NotApproved, NotEnough, Quorum, Refusal, Signature, Signer,
+};
+
+/// A signature's file, and whose it is or why it does not count.
+pub(super) type Verified<'s> = (&'s str, Result<Approval, Refusal>);
+
+/// Each signature by itself, so that every bad one is told at once. `namespace` is what they are made for.
+pub(super) fn each<'s>(
+    bytes: &[u8],
+    signatures: &'s [Signature],
+    (signers, namespace): (&[Signer], &str),
+    allowed: &AllowedSigners,
+    now: Timestamp,
+) -> Vec<Verified<'s>> {
+    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
+    let verified = signatures.iter().map(|signature| {
+        let verified = approval::verify(bytes, &signature.bytes, namespace, &identities, allowed, now);
+        (signature.name.as_str(), verified)
+    });
+    verified.collect()
+}
+
+/// Writes a line for each, and whether the file is `word` ("approved", "signed") by them.
+pub(super) fn report(
+    (file, word): (&Path, &str),
+    each: &[Verified<'_>],
+    judged: &Result<Quorum, NotApproved>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    for (name, verified) in each {
+        let name = plain(name);
+        match verified {
+            Ok(Approval { identity, fingerprint, algorithm, .. }) => {
+                writeln!(out, "{name}: good, by {} with {algorithm} {fingerprint}", plain(identity))?;
+            }
+            Err(refusal) => writeln!(out, "{name}: bad: {}", plain(&refusal.to_string()))?,
+        }
+    }
+    let file = plain(&file.to_string_lossy());
+    match judged {
+        Ok(quorum) => {
+            let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
+            writeln!(out, "{file}: {word}, by {}", plain(&seats.collect::<Vec<_>>().join(", ")))
+        }
+        Err(NotApproved::Refused { .. }) => writeln!(out, "{file}: not {word}: a signature is bad"),
+        Err(NotApproved::NotEnough(why)) => writeln!(out, "{file}: not {word}: {}", plain(&why.to_string())),
+    }
+}
+
+/// The same as an object, with `word` as a key of it.
+pub(super) fn report_json(
+    (file, word): (&Path, &str),
+    each: &[Verified<'_>],
+    judged: &Result<Quorum, NotApproved>,
+) -> Value {
+    let signatures = each.iter().map(|(name, verified)| match verified {
+        Ok(Approval { identity, fingerprint, algorithm, .. }) => json!({
+            "file": name, "good": true, "identity": identity, "algorithm": algorithm,
+            "fingerprint": fingerprint, "code": null, "message": null,
+        }),
+        Err(refusal) => json!({
+            "file": name, "good": false, "identity": null, "algorithm": null, "fingerprint": null,
+            "code": refusal.code(), "message": refusal.to_string(),
+        }),
+    });
+    let missing: Vec<Value> = match judged {
+        Err(NotApproved::NotEnough(NotEnough::Missing { missing })) => {
+            missing.iter().map(|one| json!({ "role": one.role, "count": one.count })).collect()
+        }
+        _ => Vec::new(),
+    };
+    let error = judged.as_ref().err();
+    json!({
+        "file": file.to_string_lossy(),
+        word: judged.is_ok(),
+        "signatures": signatures.collect::<Vec<_>>(),
+        "missing": missing,
+        "code": error.map(NotApproved::code),
+        "message": error.map(ToString::to_string),
+    })
+}
