@@ -221,6 +221,12 @@ impl Engine {
     }
 
     fn surroundings_are(&mut self, found: Surroundings) {
+        // A store that opens late finds more, and what was found before still is so.
+        if let (Surroundings::Start(more), Some(Surroundings::Start(before))) =
+            (&found, self.surroundings.get_mut("start"))
+        {
+            return before.extend(more.iter().cloned());
+        }
         let (key, is_well) = match &found {
             Surroundings::Control(problems) => ("control", problems.is_empty()),
             Surroundings::Start(problems) => ("start", problems.is_empty()),
