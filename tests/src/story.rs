@@ -15,7 +15,7 @@ use crate::bed::{self, Answer, Bed, Family, PATIENCE, STORE};
 use crate::netns::Netns;
 use crate::proc::{Process, retry_until};
 use crate::service::{Item, MAILBOX_PORT, Service};
-use crate::signing::{COMPLIANCE, LEGAL, Signers, sha256_of};
+use crate::signing::{APPROVAL, COMPLIANCE, LEGAL, Signers, sha256_of};
 
 /// How long a client tries to reach the service, in seconds: a dropped answer is never heard of.
 const CONNECTS_FOR: &str = "2";
@@ -57,6 +57,14 @@ pub struct Outcome {
 /// The pin of the stories: the mailbox of the Dublin host, which may reach the EU.
 pub fn pin() -> String {
     bed::PIN.replace("\"udp/143\", \"tcp/143\"", &format!("\"tcp/{MAILBOX_PORT}\""))
+}
+
+/// A treaty request for the mail, for ten minutes, by which one US host gets it when both signers have approved it.
+#[must_use]
+pub fn request(id: &str, version: u32) -> String {
+    let cidrs = ["203.0.113.10/32", "2001:db8:3::10/128"];
+    let text = bed::exemption(id, "mail", &cidrs, 600, None) + APPROVAL;
+    text.replace("version = 1", &format!("version = {version}"))
 }
 
 impl Story {

@@ -5,23 +5,17 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use guard_tests::bed::{Family, US, exemption};
+use guard_tests::bed::{Family, US};
 use guard_tests::proc::retry_until;
 use guard_tests::service::Item;
-use guard_tests::signing::{APPROVAL, COMPLIANCE, LEGAL};
-use guard_tests::story::{Fetched, Story};
+use guard_tests::signing::{COMPLIANCE, LEGAL};
+use guard_tests::story::{Fetched, Story, request};
 use guard_user::health::ProblemCode;
 
 /// How long the daemon may take to see that the file of allowed signers was changed.
 const LOOKS: Duration = Duration::from_secs(20);
 const WHOLE: [Fetched; 2] = [Fetched::Whole; 2];
 const NOTHING: [Fetched; 2] = [Fetched::Nothing; 2];
-
-fn request(id: &str, version: u32) -> String {
-    let cidrs = ["203.0.113.10/32", "2001:db8:3::10/128"];
-    let text = exemption(id, "mail", &cidrs, 600, None) + APPROVAL;
-    text.replace("version = 1", &format!("version = {version}"))
-}
 
 /// The fingerprint of a signer's key, as OpenSSH says it.
 fn fingerprint(story: &Story, who: &str) -> String {

@@ -4,21 +4,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use guard_tests::bed::{US, exemption};
+use guard_tests::bed::US;
 use guard_tests::proc::Process;
 use guard_tests::service::Item;
-use guard_tests::signing::APPROVAL;
-use guard_tests::story::{Fetched, Story};
+use guard_tests::story::{Fetched, Story, request};
 use guard_user::health::ProblemCode;
 
 const WHOLE: [Fetched; 2] = [Fetched::Whole; 2];
 const NOTHING: [Fetched; 2] = [Fetched::Nothing; 2];
-
-fn request(id: &str, version: u32) -> String {
-    let cidrs = ["203.0.113.10/32", "2001:db8:3::10/128"];
-    let text = exemption(id, "mail", &cidrs, 600, None) + APPROVAL;
-    text.replace("version = 1", &format!("version = {version}"))
-}
 
 /// A host whose exemption `one` was open, and is revoked since; the store of before is put back. The daemon is started
 /// after `more` was done as well.

@@ -6,8 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::exemption::CUT;
-use super::exemption::ask::{self, How, change};
-use super::target::Target;
+use super::exemption::ask::{self, AsList, How, change};
 use crate::control::protocol::Request;
 use crate::exemption::OrderKind;
 use crate::exit::Exit;
@@ -24,14 +23,7 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Show the keys that are revoked
-    List {
-        /// One JSON array
-        #[arg(long)]
-        json: bool,
-        /// The daemon.
-        #[command(flatten)]
-        target: Target,
-    },
+    List(AsList),
     /// Let a key approve nothing any more, and close every exemption that it approved, at once and for good
     Revoke {
         /// The key's fingerprint, as `exemption show` and `ssh-keygen -lf KEY.pub` write it
@@ -53,9 +45,7 @@ pub enum Command {
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let now = Timestamp::now();
     match &args.command {
-        Command::List { json, target } => {
-            ask::orders(Some(OrderKind::RevokedKey), *json, &target.socket()?, now, out)
-        }
+        Command::List(list) => ask::orders(Some(OrderKind::RevokedKey), list, now, out),
         Command::Revoke { key, why, how } => {
             let (key, why) = (key.clone(), why.clone());
             let request = Request::ApprovalRevoke { key, why, dry_run: how.dry_run };

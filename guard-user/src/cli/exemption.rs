@@ -120,14 +120,7 @@ pub enum Command {
         how: How,
     },
     /// Show the orders that stand, also those that cover nothing that is loaded
-    Orders {
-        /// One JSON array
-        #[arg(long)]
-        json: bool,
-        /// The daemon.
-        #[command(flatten)]
-        target: Target,
-    },
+    Orders(ask::AsList),
     /// Write the next version of a document, to take the place of this one
     Renew(renew::Args),
     /// Close an exemption for good; a transfer under way is cut
@@ -195,7 +188,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::Show { id, version, json, target } => {
             ask::show(id, *version, *json, &target.socket()?, now, out)
         }
-        Command::Orders { json, target } => ask::orders(None, *json, &target.socket()?, now, out),
+        Command::Orders(list) => ask::orders(None, list, now, out),
         Command::Stay { covers, order, not_loaded, how } => {
             let (target, order, not_loaded) = (covers.target(), order.clone(), *not_loaded);
             let request = Request::ExemptionStay { target, order, not_loaded, dry_run: how.dry_run };

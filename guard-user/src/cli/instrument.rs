@@ -6,9 +6,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::CliError;
-use super::exemption::ask::{self, How, change};
+use super::exemption::ask::{self, AsList, How, change};
 use super::exemption::{CUT, PASSES};
-use super::target::Target;
 use crate::control::protocol::Request;
 use crate::exemption::OrderKind;
 use crate::exemption::summary::OrderSummary;
@@ -27,14 +26,7 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Show the instruments that have fallen
-    List {
-        /// One JSON array
-        #[arg(long)]
-        json: bool,
-        /// The daemon.
-        #[command(flatten)]
-        target: Target,
-    },
+    List(AsList),
     /// Let documents rest again on an instrument that has fallen; what was closed with it stays closed
     Restore(Change),
     /// Close every exemption that rests on an instrument, at once and for good
@@ -62,9 +54,7 @@ pub struct Change {
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let now = Timestamp::now();
     match &args.command {
-        Command::List { json, target } => {
-            ask::orders(Some(OrderKind::Fallen), *json, &target.socket()?, now, out)
-        }
+        Command::List(list) => ask::orders(Some(OrderKind::Fallen), list, now, out),
         Command::Restore(Change { name, why, how }) => {
             let socket = how.target.socket()?;
             let is_it = |it: &OrderSummary| it.kind == OrderKind::Fallen.name() && it.name == *name;

@@ -18,11 +18,11 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Explain(args) => args.json,
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
-            instrument::Command::List { json, .. } => *json,
+            instrument::Command::List(list) => list.json,
             instrument::Command::Restore(change) | instrument::Command::Invalidate(change) => change.how.json,
         },
         Command::Approval(args) => match &args.command {
-            approval::Command::List { json, .. } => *json,
+            approval::Command::List(list) => list.json,
             approval::Command::Revoke { how, .. } => how.json,
         },
         Command::Audit(args) => match &args.command {
@@ -35,7 +35,8 @@ pub fn wants_json(cli: &Cli) -> bool {
             Of::Sign(args) => args.json,
             Of::Verify(args) => args.json,
             Of::Renew(args) => args.json,
-            Of::List { json, .. } | Of::Show { json, .. } | Of::Orders { json, .. } => *json,
+            Of::List { json, .. } | Of::Show { json, .. } => *json,
+            Of::Orders(list) => list.json,
             Of::Load { how, .. } | Of::Stay { how, .. } | Of::Resume { how, .. } | Of::Revoke { how, .. } => {
                 how.json
             }

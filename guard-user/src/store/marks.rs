@@ -18,7 +18,7 @@ const FORMAT: u32 = 1;
 /// The most bytes of the file that are read.
 const FILE_BYTES: u64 = 64 << 20;
 /// Where the end of the trail is kept that is no file.
-pub trait Head {
+pub trait HeadKeeper {
     /// The end that was kept last; `None` where none was.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ pub trait Head {
 #[derive(Default)]
 pub struct Marks {
     folder: Option<PathBuf>,
-    kernel: Option<Box<dyn Head + Send>>,
+    kernel: Option<Box<dyn HeadKeeper + Send>>,
     /// The end that both have.
     pub(super) written: Option<audit::Head>,
     fault: Option<String>,
@@ -45,7 +45,7 @@ pub struct Marks {
 impl Marks {
     /// A file in this folder, and another place.
     #[must_use]
-    pub fn new(folder: PathBuf, kernel: Option<Box<dyn Head + Send>>) -> Self {
+    pub fn new(folder: PathBuf, kernel: Option<Box<dyn HeadKeeper + Send>>) -> Self {
         Self { folder: Some(folder), kernel, ..Self::default() }
     }
 

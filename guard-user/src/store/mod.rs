@@ -65,7 +65,7 @@ pub use high_water::Older;
 pub use instruments::Near;
 pub use kept::Kept;
 pub use key::Key;
-pub use marks::{Head, Marks};
+pub use marks::{HeadKeeper, Marks};
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use place::Misplaced;
 pub use progress::Progress;

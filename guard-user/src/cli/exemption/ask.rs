@@ -37,6 +37,17 @@ pub struct How {
     pub target: Target,
 }
 
+/// How a list is asked for, and shown.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AsList {
+    /// One JSON array
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
 /// `exemption load FILE [SIGNATURE]...`; without signatures those that lie beside the file.
 pub(super) fn load(
     file: &Path,
@@ -208,14 +219,13 @@ pub(crate) fn standing(socket: &Path) -> Result<Vec<OrderSummary>> {
 /// `exemption orders`, and of one kind alone `instrument list`
 pub(crate) fn orders(
     kind: Option<OrderKind>,
-    json: bool,
-    socket: &Path,
+    AsList { json, target }: &AsList,
     now: Timestamp,
     out: &mut impl Write,
 ) -> Result<Exit> {
-    let mut orders = standing(socket)?;
+    let mut orders = standing(&target.socket()?)?;
     orders.retain(|order| kind.is_none_or(|kind| kind.name() == order.kind));
-    if json {
+    if *json {
         writeln!(out, "{}", serde_json::to_string(&orders)?)?;
     } else if orders.is_empty() {
         let none = match kind {

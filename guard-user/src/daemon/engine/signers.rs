@@ -1,24 +1,26 @@
 //! The keys of the config's signers, as the file of allowed signers had them when it was last looked at.
 
+use std::collections::BTreeSet;
+
 use crate::approval::{AllowedSigners, Signer};
+
+/// Each signer's identity with the fingerprint of a key of theirs.
+pub(super) type Keys = BTreeSet<(String, String)>;
 
 /// What is known of the keys.
 #[derive(Default)]
 pub(super) struct Signers {
-    /// The file, or why it can't be used; `None` before it was looked at, or where the config requires no approvals.
-    pub(super) file: Option<Result<AllowedSigners, String>>,
-    /// What the audit trail has of the keys.
-    pub(super) recorded: Option<Vec<String>>,
+    /// The keys, or why the file can't be used; `None` before it was looked at, or where the config requires no approvals.
+    pub(super) keys: Option<Result<Keys, String>>,
+    /// What the audit trail has of them.
+    pub(super) recorded: Option<Keys>,
 }
 
-/// Each signer's keys, as `IDENTITY FINGERPRINT`, sorted.
-pub(super) fn keys(file: &AllowedSigners, signers: &[Signer]) -> Vec<String> {
+/// The keys that the file has for these signers.
+pub(super) fn keys(file: &AllowedSigners, signers: &[Signer]) -> Keys {
     let of = |signer: &Signer| {
         let identity = signer.identity.clone();
-        file.of_identity(&signer.identity).map(move |key| format!("{identity} {key}")).collect::<Vec<_>>()
+        file.of_identity(&signer.identity).map(move |key| (identity.clone(), key)).collect::<Vec<_>>()
     };
-    let mut keys: Vec<String> = signers.iter().flat_map(of).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
+    signers.iter().flat_map(of).collect()
 }

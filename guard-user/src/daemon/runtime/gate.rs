@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::info;
 
+use super::patience::within;
 use crate::approval::{self, beside};
 use crate::config::policy::{Approvals, Policy};
 use crate::config::{self, Checked, Surroundings, limits};
@@ -186,7 +187,7 @@ pub(super) fn at_start(
     before: impl FnOnce() -> Option<GeoDb>,
 ) -> Result<AtStart, LoadFailure> {
     let folder = state.to_owned();
-    let in_force = match within(patience, move || InForce::read(&folder)) {
+    let in_force = match within(patience, "last-policy", move || InForce::read(&folder)) {
         Ok(Ok(in_force)) => in_force,
         // Whoever makes it unreadable could as well remove it.
         Ok(Err(failure)) => return Ok(AtStart::Unheld(failure.message)),
@@ -213,7 +214,7 @@ pub(super) fn at_start(
         }
     }
     let folder = state.to_owned();
-    let kept = within(patience, move || candidate.keep(&folder));
+    let kept = within(patience, "last-policy", move || candidate.keep(&folder));
     // What opens later is held against the one before it then, which opened no more than this one does.
     held.unkept = match kept {
         Ok(Ok(())) => None,
@@ -223,20 +224,6 @@ pub(super) fn at_start(
         }
     };
     Ok(AtStart::Given(held))
-}
-
-/// What this comes to, where it is done in time. A thread that the disk holds up ends by itself.
-fn within<T: Send + 'static>(
-    patience: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, String> {
-    let (sender, done) = std::sync::mpsc::channel();
-    let work = move || {
-        let _nobody_waits_any_more = sender.send(work());
-    };
-    let started = std::thread::Builder::new().name("last-policy".to_owned()).spawn(work);
-    started.map_err(|error| format!("no thread can be had: {error}"))?;
-    done.recv_timeout(patience).map_err(|_| format!("the disk has not answered for {} s", patience.as_secs()))
 }
 
 /// What a config asks for, of the next one.

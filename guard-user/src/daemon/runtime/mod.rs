@@ -20,6 +20,7 @@ mod mounts;
 mod namespaces;
 mod naming;
 mod notify;
+mod patience;
 mod queue;
 mod reads;
 mod sampler;

@@ -2,7 +2,6 @@
 //! to guard nothing.
 
 use std::path::Path;
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use super::gate::{self, AtStart};
 use super::last_database::Keeper;
 use super::loader::{self, Chosen, Options, Reading};
 use super::naming::Naming;
+use super::patience::{NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
 use super::{counts, kernel, memory, namespaces, sampler, sockets, store};
@@ -297,21 +297,12 @@ struct Opened {
 /// Opens the store, but waits no longer for the disk than [`DISK`]: nothing is guarded by this process before. A thread
 /// that the disk holds up ends by itself.
 fn open_store(at: &StoreAt, adopted: bool) -> Opened {
-    let (sender, opened) = std::sync::mpsc::channel();
     let (place, state) = (at.clone(), at.state.as_path());
-    let work = move || {
-        let _nobody_waits_any_more = sender.send(open_store_now(&place, adopted));
-    };
-    let error = match std::thread::Builder::new().name("open-store".to_owned()).spawn(work) {
-        Ok(_) => match opened.recv_timeout(DISK) {
-            Ok(opened) => return opened,
-            Err(RecvTimeoutError::Disconnected) => return without_store(state, &store::broken(state)),
-            Err(RecvTimeoutError::Timeout) => std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("the disk has not answered for {} s", DISK.as_secs()),
-            ),
-        },
-        Err(error) => error,
+    let error = match within(DISK, "open-store", move || open_store_now(&place, adopted)) {
+        Ok(opened) => return opened,
+        Err(NoOutcome::Broken) => return without_store(state, &store::broken(state)),
+        Err(NoOutcome::NoThread(error)) => error,
+        Err(late) => std::io::Error::new(std::io::ErrorKind::TimedOut, late.to_string()),
     };
     let error = StoreError::Disk { path: state.join(FILE), step: "opening it", source: error };
     without_store(state, &error)

@@ -29,7 +29,7 @@ use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::KeptHead;
 use crate::store::{
-    self, ApprovalError, FILE, Head, LoadError, Marks, Progress, Store, StoreError, Submission,
+    self, ApprovalError, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
 };
 
 /// Why a store is given up.
@@ -221,7 +221,7 @@ pub(super) struct StoreAt {
 impl StoreAt {
     fn marks(&self) -> Marks {
         let kernel = KeptHead::open(&self.pin_path);
-        let kernel: Box<dyn Head + Send> = match kernel {
+        let kernel: Box<dyn HeadKeeper + Send> = match kernel {
             Ok(kept) => Box::new(InKernel(kept)),
             Err(error) => Box::new(Unreachable(error.to_string())),
         };
@@ -232,7 +232,7 @@ impl StoreAt {
 /// The mark in the kernel.
 struct InKernel(KeptHead);
 
-impl Head for InKernel {
+impl HeadKeeper for InKernel {
     fn read(&self) -> Result<Option<audit::Head>, String> {
         let HighWater { sequence, hash } = self.0.read().map_err(|error| error.to_string())?;
         Ok((sequence > 0).then_some(audit::Head { sequence, hash }))
@@ -247,7 +247,7 @@ impl Head for InKernel {
 /// A mark in the kernel that can't be had.
 struct Unreachable(String);
 
-impl Head for Unreachable {
+impl HeadKeeper for Unreachable {
     fn read(&self) -> Result<Option<audit::Head>, String> {
         Err(self.0.clone())
     }

@@ -9,13 +9,13 @@ use tempfile::TempDir;
 
 use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
-use crate::store::{Change, FILE, Head, LoadError, Marks, Older, Store, StoreError, Target};
+use crate::store::{Change, FILE, HeadKeeper, LoadError, Marks, Older, Store, StoreError, Target};
 
 /// What outlives the store and its files, as the kernel's map does.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Option<audit::Head>>>);
 
-impl Head for Memory {
+impl HeadKeeper for Memory {
     fn read(&self) -> Result<Option<audit::Head>, String> {
         Ok(*self.0.lock().unwrap())
     }
@@ -43,7 +43,7 @@ impl Host {
     /// Starts a daemon's store.
     fn open(&self) -> (Store, Option<Older>) {
         let mut store = Store::open(&self.at("state")).unwrap();
-        let kernel = self.kernel.clone().map(|it| Box::new(it) as Box<dyn Head + Send>);
+        let kernel = self.kernel.clone().map(|it| Box::new(it) as Box<dyn HeadKeeper + Send>);
         let older = store.mark_by(Marks::new(self.at("mark"), kernel), &who(), now()).unwrap();
         (store, older)
     }

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use crate::approval::{self, AllowedSigners, NotEnough};
 use crate::audit::Kind;
+use crate::config::policy::Approvals;
 use crate::daemon::engine::StoreJob;
-use crate::daemon::engine::signers::keys;
+use crate::daemon::engine::signers::{Keys, keys};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::exemption::Document;
 use crate::exemption::record::{ApprovedBy, Record};
@@ -19,22 +20,24 @@ impl Engine {
                 let job = StoreJob::LookAtSigners(approvals.allowed_signers.clone());
                 self.ask_store(Purpose::LookAtSigners, job);
             }
-            None => self.signers.file = None,
+            None => self.signers.keys = None,
         }
     }
 
     /// The file was read. What it lets approve is recorded where that changed, so that a key which was there for an hour
     /// is in the trail.
     pub(super) fn signers_are(&mut self, read: Result<AllowedSigners, String>) {
-        if let (Ok(file), Some(approvals)) = (&read, &self.config.policy.approval) {
-            let keys = keys(file, &approvals.signers);
-            if self.signers.recorded.as_ref() != Some(&keys) {
-                let file = approvals.allowed_signers.display().to_string();
-                self.signers.recorded = Some(keys.clone());
-                self.record_of(Kind::Signers, &file, "", json!({ "keys": keys }));
-            }
+        let Some(approvals) = &self.config.policy.approval else { return };
+        let keys = read.map(|file| keys(&file, &approvals.signers));
+        if let Ok(keys) = &keys
+            && self.signers.recorded.as_ref() != Some(keys)
+        {
+            let file = approvals.allowed_signers.display().to_string();
+            let words: Vec<String> = keys.iter().map(|(identity, key)| format!("{identity} {key}")).collect();
+            self.signers.recorded = Some(keys.clone());
+            self.record_of(Kind::Signers, &file, "", json!({ "keys": words }));
         }
-        self.signers.file = Some(read);
+        self.signers.keys = Some(keys);
     }
 
     /// What is open and would not be approved today.
@@ -46,8 +49,8 @@ impl Engine {
             }
             return;
         };
-        let file = match &self.signers.file {
-            Some(Ok(file)) => Some(file),
+        let keys = match &self.signers.keys {
+            Some(Ok(keys)) => Some(keys),
             Some(Err(why)) => {
                 let message = format!("nothing can be loaded, and whose keys approve is not known: {why}");
                 problems.push(Problem::new(ProblemCode::SignersUnreadable, message));
@@ -59,7 +62,7 @@ impl Engine {
             let message = if record.approvals.is_empty() {
                 "nobody approved it: it was loaded while the config required no approval, and is open"
                     .to_owned()
-            } else if let Err((why, gone)) = holds(document, record, approvals, file) {
+            } else if let Err((why, gone)) = holds(document, record, approvals, keys) {
                 let gone =
                     if gone.is_empty() { String::new() } else { format!(" (gone: {})", gone.join(", ")) };
                 format!(
@@ -78,12 +81,12 @@ impl Engine {
 fn holds(
     document: &Document,
     record: &Record,
-    approvals: &crate::config::policy::Approvals,
-    file: Option<&AllowedSigners>,
+    approvals: &Approvals,
+    keys: Option<&Keys>,
 ) -> Result<(), (NotEnough, Vec<String>)> {
     let is_signer = |by: &ApprovedBy| approvals.signers.iter().any(|it| it.identity == by.identity);
     let has_key = |by: &ApprovedBy| {
-        file.is_none_or(|file| file.of_identity(&by.identity).any(|key| key == by.fingerprint))
+        keys.is_none_or(|keys| keys.contains(&(by.identity.clone(), by.fingerprint.clone())))
     };
     let (there, gone): (Vec<&ApprovedBy>, Vec<&ApprovedBy>) =
         record.approvals.iter().partition(|by| is_signer(by) && has_key(by));

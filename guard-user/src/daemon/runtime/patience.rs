@@ -1,0 +1,36 @@
+//! Work that the disk may hold up, and that nobody waits for longer than so.
+
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Why work has no outcome.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoOutcome {
+    /// No thread can be had for it.
+    #[error("no thread can be had: {0}")]
+    NoThread(#[from] io::Error),
+    /// It panicked.
+    #[error("it ended in an error that nothing was prepared for")]
+    Broken,
+    /// It was not done in time, and ends by itself.
+    #[error("the disk has not answered for {} s", .0.as_secs())]
+    Late(Duration),
+}
+
+/// What this comes to, on a thread of its own, where it is done in time.
+pub(super) fn within<T: Send + 'static>(
+    patience: Duration,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoOutcome> {
+    let (sender, done) = channel();
+    let work = move || {
+        let _nobody_waits_any_more = sender.send(work());
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+    done.recv_timeout(patience).map_err(|error| match error {
+        RecvTimeoutError::Disconnected => NoOutcome::Broken,
+        RecvTimeoutError::Timeout => NoOutcome::Late(patience),
+    })
+}
