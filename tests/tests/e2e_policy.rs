@@ -81,6 +81,8 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
         let why = refused(&bed).unwrap();
         assert!(why.contains("newly lets pass: the pin mail (permit)"), "{why}");
         assert_eq!(passes(&bed), [false, false]);
+        let last = bed.trail().unwrap().into_iter().rfind(|record| record.kind == "refusal").unwrap();
+        assert_eq!(last.detail["request"], "start", "{last:?}");
         daemon.kill(PATIENCE).unwrap();
     }
     let daemon = bed.start(&[]).unwrap();
@@ -90,9 +92,21 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
     assert_eq!(passes(&bed), [true, false]);
     daemon.kill(PATIENCE).unwrap();
     // Nobody knows what was in force: it guards all the same, and says so.
-    std::fs::write(bed.file("state/policy.last"), "nonsense").unwrap();
+    let is_unheld = || {
+        let problems = bed.status().unwrap().problems;
+        problems.iter().any(|it| it.code == ProblemCode::ConfigUnheld)
+    };
+    let last = bed.file("state/policy.last");
+    for is_removed in [false, true] {
+        match is_removed {
+            false => fs::write(&last, "nonsense").unwrap(),
+            true => fs::remove_file(&last).unwrap(),
+        }
+        let daemon = bed.start(&[]).unwrap();
+        assert!(is_unheld(), "removed: {is_removed}");
+        assert_eq!(passes(&bed), [true, false]);
+        daemon.kill(PATIENCE).unwrap();
+    }
     let _daemon = bed.start(&[]).unwrap();
-    let problems = bed.status().unwrap().problems;
-    assert!(problems.iter().any(|it| it.code == ProblemCode::ConfigUnheld), "{problems:?}");
-    assert_eq!(passes(&bed), [true, false]);
+    assert!(!is_unheld(), "it is kept since");
 }

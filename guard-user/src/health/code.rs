@@ -99,7 +99,7 @@ codes! {
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload. Where it waits for signatures, have it signed (docs/policy.md) or put the one in force back.";
     ConfigUnheld = "config-unheld",
-        "The start could not read the config that was in force before (`policy.last` in `state.directory`). So the config that is live was held against none: whether it opens anything without the signatures that [approval.policy] asks for is not known.",
+        "The start could not read the config that was in force before (`policy.last` in `state.directory`), or there is none. So the config that is live was held against none: whether it opens anything without the signatures that [approval.policy] asks for is not known.",
         "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Mend what the message names, and reload.";
     ConfigUnkept = "config-unkept",
         "The config that is live could not be kept as the one that the next is held against (`policy.last` in `state.directory`): a later one is held against the one before it, which may let more pass.",

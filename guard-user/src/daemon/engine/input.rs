@@ -274,6 +274,8 @@ pub struct Held {
     pub signed: Option<SignedConfig>,
     /// Why it could not be kept as the one that the next is held against.
     pub unkept: Option<String>,
+    /// Why the one that a start was given is refused, where this one is the one in force.
+    pub refused: Option<String>,
 }
 
 /// A config that opens, and that has the signatures which that needs.

@@ -168,6 +168,8 @@ impl InForce {
 pub(super) enum AtStart {
     /// By the one that it was given.
     Given(Held),
+    /// Likewise, which asks for signatures of the next one, and no config is kept that it could be held against.
+    First(Held),
     /// By the one that it was given, which was held against none, for this reason.
     Unheld(String),
     /// By the one in force, for what this says of the other.
@@ -196,7 +198,7 @@ pub(super) fn at_start(
     if in_force.is_none() && asks(policy).is_none() {
         return Ok(AtStart::Given(Held::default()));
     }
-    let mut held = Held::default();
+    let (mut held, is_first) = (Held::default(), in_force.is_none());
     let candidate = Candidate::read(file, observe)?;
     if candidate.checked.policy.fingerprint != policy.fingerprint {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
@@ -223,12 +225,21 @@ pub(super) fn at_start(
             Some(format!("what the next config is held against can't be kept: {}: {why}", path(state)))
         }
     };
-    Ok(AtStart::Given(held))
+    Ok(if is_first { AtStart::First(held) } else { AtStart::Given(held) })
 }
 
 /// What a config asks for, of the next one.
 fn asks(policy: &Policy) -> Option<&Approvals> {
     policy.approval.as_ref().filter(|approvals| !approvals.policy.is_empty())
+}
+
+/// What is told of a config that was held against none because none is kept, though a daemon was at work before.
+pub(super) fn none_is_kept(state: &Path) -> String {
+    format!(
+        "{} is not there: it was removed, or no config before this one asked for signatures of the next \
+         ([approval.policy])",
+        path(state)
+    )
 }
 
 fn path(state: &Path) -> String {

@@ -138,11 +138,18 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let (policy, held_config, of_config) =
         match gate::at_start((&state, DISK), (given, &store.kept().revoked_keys()), &policy, read, last) {
             Ok(AtStart::Given(held)) => (policy, held, None),
+            // Where no daemon was at work yet there is none to hold it against.
+            Ok(AtStart::First(held)) if store.last_audit_line().is_none() => (policy, held, None),
+            Ok(AtStart::First(held)) => {
+                let why = gate::none_is_kept(&state);
+                (policy, held, Some(Problem::new(ProblemCode::ConfigUnheld, why)))
+            }
             Ok(AtStart::Unheld(why)) => {
                 (policy, Held::default(), Some(Problem::new(ProblemCode::ConfigUnheld, why)))
             }
             Ok(AtStart::InForce(in_force, why)) => {
-                (*in_force, Held::default(), Some(Problem::new(ProblemCode::ConfigRefused, why)))
+                let held = Held { refused: Some(why.clone()), ..Held::default() };
+                (*in_force, held, Some(Problem::new(ProblemCode::ConfigRefused, why)))
             }
             Err(failure) => return Err(StartError::Input(failure.message).into()),
         };

@@ -225,6 +225,10 @@ impl Engine {
                 self.record_of(Kind::Approval, &file, "", detail);
             }
         }
+        if let Some(why) = held.refused {
+            let of = ("start", file.as_str());
+            self.record(records::refusal(self.now.wall, &self.daemon, of, &why));
+        }
         self.config.unkept = held.unkept;
     }
 

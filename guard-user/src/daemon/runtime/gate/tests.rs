@@ -127,11 +127,13 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
             .unwrap()
         {
             AtStart::Given(_) => "given".to_owned(),
+            AtStart::First(_) => "first".to_owned(),
             AtStart::Unheld(why) => format!("unheld: {why}"),
             AtStart::InForce(policy, why) => format!("{:?}: {why}", policy.pins[0].permitted),
         }
     };
     let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
+    assert_eq!(start(&narrow), "first", "no config is kept yet");
     assert_eq!(start(&narrow), "given");
     for _ in 0..2 {
         let by = start(&wide);
