@@ -98,13 +98,12 @@ pub(super) fn new(space: &Space, [old, new]: &[Vec<Grant>; 2]) -> Vec<(usize, Pa
         let unbounded: Vec<Area> = unbounded.flat_map(|it| it.areas.clone()).collect();
         let left = space.without(grant.areas.clone(), &unbounded);
         let left = left.unwrap_or_else(|| grant.areas.clone());
-        match (left.is_empty(), grant.of) {
-            (false, _) => more.push((number, Packets::Any, left)),
-            // Several rules had together what one has now: what carries a packet passes only by one rule.
-            (true, Of::Failsafe(_)) if of[number].is_empty() => {
-                more.push((number, Packets::Layered, grant.areas.clone()));
-            }
-            (true, _) => {}
+        if !left.is_empty() {
+            more.push((number, Packets::Any, left));
+        }
+        // No old rule alone has all that this one has: what carries a packet passes only by a rule that covers both.
+        if grant.is_failsafe() && of[number].is_empty() {
+            more.push((number, Packets::Layered, grant.areas.clone()));
         }
     }
     more

@@ -190,7 +190,13 @@ impl<'a> Comparison<'a> {
         for (number, packets, areas) in
             granted.iter().filter(|(it, ..)| self.grants[1][*it].is_for(&pin.name))
         {
-            let but = if *packets == Packets::Layered { Vec::new() } else { before.to_vec() };
+            let is_layered = *packets == Packets::Layered;
+            let is_told = |it: &Found| it.by == By::Grant(*number) && it.packets == Packets::Any;
+            // Whatever newly passes by it is told without what it carries.
+            if is_layered && found.iter().any(is_told) {
+                continue;
+            }
+            let but = if is_layered { Vec::new() } else { before.to_vec() };
             for area in areas.iter().filter_map(|area| self.space.shared(area, &self.ways[0][way])) {
                 for hook in [Hook::Egress, Hook::Ingress] {
                     let verdicts = [was[at(hook)], Verdict::Pass];

@@ -72,6 +72,8 @@ fn of(comparison: &Comparison<'_>, found: &Found) -> Vec<Opening> {
     let is_everywhere = found.packets == Packets::Unreadable
         || found.area.0[number::DESTINATION] == base.0[number::DESTINATION];
     let to = (!is_everywhere).then(|| summed(comparison, &found.area));
+    // What is to everywhere can be so because all is newly permitted: that is told by its destinations.
+    let all = || summed(comparison, &found.area);
     let [was, is] = found.verdicts;
     let opening = |changes: Vec<Changed>, to: Option<Vec<Destinations>>| Opening {
         pin: pin.name.clone(),
@@ -88,7 +90,7 @@ fn of(comparison: &Comparison<'_>, found: &Found) -> Vec<Opening> {
         By::Grant(number) => vec![granted(comparison, number)],
         By::Narrower => {
             let dimensions = causes(comparison, &found.area, &own, found.packets);
-            let to = to.clone().unwrap_or_default();
+            let to = to.clone().unwrap_or_else(all);
             if dimensions == [number::DESTINATION] {
                 // Each by itself: destinations are there by one of them.
                 let by = moved(comparison, (found, &own), &to).into_iter();

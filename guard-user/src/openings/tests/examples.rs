@@ -176,6 +176,30 @@ fn rules_that_become_one_open_what_carries_something_else() {
 }
 
 #[test]
+fn a_pin_that_permits_all_that_it_forbade_is_told() {
+    // Every place that the database has.
+    let all = MAIL.replace("[\"EU\"]", "[\"EU\", \"US\", \"unknown\"]");
+    let found = between(MAIL, &all);
+    assert!(!found.is_empty() && keys(&found).iter().all(|it| *it == "permit"), "{found:?}");
+    assert!(between(&all, MAIL).is_empty());
+}
+
+#[test]
+fn a_rule_that_covers_nothing_more_of_a_pin_opens_what_carries_more() {
+    let pin = "[[pin]]\nname = \"web\"\nhome = \"IE\"\naction = \"drop\"\n\
+               [pin.select]\nremote_ports = [\"tcp/80\"]\n";
+    let rule = |name: &str, ports: &str| {
+        format!("[[failsafe]]\nname = \"{name}\"\nanywhere = true\nremote_ports = [{ports}]\n")
+    };
+    let one = format!("{}{pin}", rule("a", "\"tcp/0-80\""));
+    let two = format!("{}{}{pin}", rule("a", "\"tcp/0-80\""), rule("b", "\"tcp/22-443\""));
+    // Of the pin's packets rule "b" covers those that "a" lets pass as well; but one of them may carry another to tcp/443.
+    let found = between(&one, &two);
+    assert!(!found.is_empty() && found.flows.iter().all(|it| it.packets == Packets::Layered), "{found:?}");
+    assert!(between(&two, &one).is_empty());
+}
+
+#[test]
 fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
     let host = "[host]\ninterfaces = [\"eth0\"]\n";
     let signer =
