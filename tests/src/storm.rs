@@ -187,6 +187,7 @@ fn stay(bed: &Bed, view: &View) -> Result<f64> {
         target: Target::Id("storm".to_owned()),
         order: None,
         why: "lifted".to_owned(),
+        lift: None,
         dry_run: false,
     };
     let resumed = ask(&bed.socket(), &request)?;

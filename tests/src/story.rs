@@ -15,7 +15,7 @@ use crate::bed::{self, Answer, Bed, Family, PATIENCE, STORE};
 use crate::netns::Netns;
 use crate::proc::{Process, retry_until};
 use crate::service::{Item, MAILBOX_PORT, Service};
-use crate::signing::{APPROVAL, COMPLIANCE, LEGAL, Signers, sha256_of};
+use crate::signing::{APPROVAL, COMPLIANCE, LEGAL, SUBMITTER, Signers, sha256_of};
 
 /// How long a client tries to reach the service, in seconds: a dropped answer is never heard of.
 const CONNECTS_FOR: &str = "2";
@@ -130,6 +130,29 @@ impl Story {
     pub fn load(&self, name: &str, text: &str) -> Result<String> {
         let file = self.approved(name, text)?;
         self.bed.tell(&["exemption", "load", &file])
+    }
+
+    /// Has a command write the document that lifts an order, both sign it, and lifts the order by it.
+    ///
+    /// # Errors
+    /// Where any of it is refused.
+    pub fn lift(&self, name: &str, command: &[&str]) -> Result<String> {
+        let file = self.lift_document(name, command)?;
+        for who in [LEGAL, COMPLIANCE] {
+            self.sign(&file, who)?;
+        }
+        self.bed.tell(&["exemption", "lift", &file])
+    }
+
+    /// Has a command write the document that lifts an order; returns its path.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub fn lift_document(&self, name: &str, command: &[&str]) -> Result<String> {
+        let file = self.bed.file(&format!("{name}.toml")).to_string_lossy().into_owned();
+        let write = ["--write", &file, "--submitter", SUBMITTER];
+        self.bed.tell(&[command, &write].concat())?;
+        Ok(file)
     }
 
     /// Loads a document as it is.

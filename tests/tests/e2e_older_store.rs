@@ -72,7 +72,7 @@ fn without_the_file_of_the_mark_nothing_is_loaded_until_somebody_lifts_that() {
     assert!(answer.complaint.contains("an older store was put back"), "{answer:?}");
     // As the problem says it.
     let order = message.split('"').nth(1).unwrap();
-    story.bed.tell(&["exemption", "resume", "--all", "--order", order, "--why", "looked at it"]).unwrap();
+    story.lift("lift", &["exemption", "resume", "--all", "--order", order, "--why", "looked at it"]).unwrap();
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING, "that opens nothing");
     story.bed.tell(&["exemption", "load", &file]).unwrap();
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE);

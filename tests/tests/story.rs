@@ -306,7 +306,7 @@ fn story_5_a_stay_cuts_the_live_flow_and_its_lifting_restores_it() {
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING, "while it is stayed");
     assert_eq!(story.counted("exempt").unwrap(), at_stay, "not a packet since the stay");
 
-    story.bed.tell(&["exemption", "resume", "mlat-2013", "--why", "the stay was lifted"]).unwrap();
+    story.lift("lift", &["exemption", "resume", "mlat-2013", "--why", "the stay was lifted"]).unwrap();
     assert_eq!(state(&story, "mlat-2013"), "active");
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE, "and a new transfer passes");
     let stays = story.audit("stay").unwrap();

@@ -29,7 +29,7 @@ pub use allowed_signers::AllowedSigners;
 pub use prospect::{Hopeless, prospect};
 pub use quorum::{NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
-pub use rule::{ACTS, Needed, Rule, due, requirements};
+pub use rule::{ACTS, Needed, Rule, due, greatest, of_every_rule, requirements};
 pub use signer::Signer;
 pub use verify::{Approval, verify};
 pub use widest::Widest;
@@ -37,6 +37,8 @@ pub use widest::Widest;
 /// What a signature over an exemption's document is made for; one made for anything else never counts
 /// (PROTOCOL.sshsig, "namespace").
 pub const EXEMPTION: &str = "borderguard-exemption";
+/// What a signature over a document is made for that lifts an order.
+pub const ORDER: &str = "borderguard-order";
 /// What is said wherever a config asks for nobody's approval.
 pub const NONE_REQUIRED: &str = "no approval is required: one person may open";
 /// What a signature over a config is made for, which newly lets anything pass.
@@ -49,6 +51,8 @@ pub const AUDIT: &str = "borderguard-audit";
 pub struct Candidate<'a> {
     /// The file's bytes, to the last one.
     pub bytes: &'a [u8],
+    /// What its signatures are made for: [`EXEMPTION`], or [`ORDER`].
+    pub namespace: &'static str,
     /// Who wrote it.
     pub submitter: Option<&'a str>,
     /// Who has to approve it.
@@ -83,7 +87,7 @@ pub enum NotApproved {
 impl NotApproved {
     /// A short name that stays the same from release to release.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub const fn code(&self) -> &'static str {
         match self {
             Self::Refused { refusal, .. } => refusal.code(),
             Self::NotEnough(not_enough) => not_enough.code(),
@@ -91,12 +95,12 @@ impl NotApproved {
     }
 }
 
-/// Every signature of a document, each of them good.
+/// Every signature of a document, each of them good and made for this namespace.
 ///
 /// # Errors
 /// The first bad one: a document to which somebody attached something bad is to be looked at, not loaded.
 pub fn verify_all(
-    bytes: &[u8],
+    (bytes, namespace): (&[u8], &str),
     signatures: &[Signature],
     signers: &[Signer],
     allowed: &AllowedSigners,
@@ -104,7 +108,7 @@ pub fn verify_all(
 ) -> Result<Vec<Approval>, NotApproved> {
     let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
     let verified = signatures.iter().map(|signature| {
-        verify(bytes, &signature.bytes, EXEMPTION, &identities, allowed, now)
+        verify(bytes, &signature.bytes, namespace, &identities, allowed, now)
             .map_err(|refusal| NotApproved::Refused { signature: signature.name.clone(), refusal })
     });
     verified.collect()
@@ -122,12 +126,7 @@ pub fn judge_policy(
     allowed: &AllowedSigners,
     now: Timestamp,
 ) -> Result<(Vec<Approval>, Quorum), NotApproved> {
-    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
-    let verified = signatures.iter().map(|signature| {
-        verify(bytes, &signature.bytes, POLICY, &identities, allowed, now)
-            .map_err(|refusal| NotApproved::Refused { signature: signature.name.clone(), refusal })
-    });
-    let approvals = verified.collect::<Result<Vec<Approval>, _>>()?;
+    let approvals = verify_all((bytes, POLICY), signatures, signers, allowed, now)?;
     // No signer has an empty identity.
     let quorum = quorum::count(&approvals, signers, &requirements(required), Some(""), None)?;
     Ok((approvals, quorum))
@@ -146,7 +145,7 @@ pub fn judge(
     loader: Option<&str>,
     now: Timestamp,
 ) -> Result<(Vec<Approval>, Quorum), NotApproved> {
-    let approvals = verify_all(candidate.bytes, signatures, signers, allowed, now)?;
+    let approvals = verify_all((candidate.bytes, candidate.namespace), signatures, signers, allowed, now)?;
     quorum::check_submitter(signers, candidate.submitter, loader)?;
     let quorum = quorum::count(&approvals, signers, candidate.required, candidate.submitter, loader)?;
     quorum::check_took_part(&approvals, signers, candidate.submitter, loader)?;

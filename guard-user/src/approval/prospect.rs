@@ -122,7 +122,7 @@ mod tests {
         let required: Vec<Requirement<'_>> =
             required.iter().map(|&(role, count)| Requirement { role, count }).collect();
         let allowed = allowed.map(|text| AllowedSigners::parse(text.as_bytes(), &TimeZone::UTC).unwrap());
-        let candidate = Candidate { bytes: b"", submitter, required: &required };
+        let candidate = Candidate { bytes: b"", namespace: super::EXEMPTION, submitter, required: &required };
         prospect(&candidate, &signers, allowed.as_ref(), now())
             .map_err(|hopeless| format!("{}: {hopeless}", hopeless.code()))
     }

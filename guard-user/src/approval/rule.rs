@@ -87,16 +87,26 @@ pub fn due<'a>(
         return Err(NotEnough::NoRule { pin: pin.clone(), acts: acts.join(", ") });
     }
     let fitting = rules.iter().filter(|rule| pins.iter().any(|pin| rule.fits(pin, acts)));
+    Ok(greatest(std::iter::once(own).chain(fitting.map(Rule::requirements))))
+}
+
+/// What every rule together asks for: of each role the greatest count. For what may open whatever any of them is for.
+#[must_use]
+pub fn of_every_rule(rules: &[Rule]) -> Vec<Requirement<'_>> {
+    greatest(rules.iter().map(Rule::requirements))
+}
+
+/// Of each role the greatest count that is asked for at once.
+#[must_use]
+pub fn greatest<'a>(each: impl IntoIterator<Item = Vec<Requirement<'a>>>) -> Vec<Requirement<'a>> {
     let mut due: Vec<Requirement<'a>> = Vec::new();
-    for asked in std::iter::once(own).chain(fitting.map(Rule::requirements)) {
-        for one in summed(asked) {
-            match due.iter_mut().find(|earlier| earlier.role == one.role) {
-                Some(earlier) => earlier.count = earlier.count.max(one.count),
-                None => due.push(one),
-            }
+    for one in each.into_iter().flat_map(summed) {
+        match due.iter_mut().find(|earlier| earlier.role == one.role) {
+            Some(earlier) => earlier.count = earlier.count.max(one.count),
+            None => due.push(one),
         }
     }
-    Ok(due)
+    due
 }
 
 /// Each role once, with all that is asked for of it.

@@ -3,6 +3,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod file;
+pub mod lift;
 pub mod lint;
 pub mod new;
 mod policy;
@@ -115,10 +116,15 @@ pub enum Command {
         /// The reason, which is kept
         #[arg(long, value_name = "TEXT")]
         why: String,
+        /// As a document.
+        #[command(flatten)]
+        document: lift::AsDocument,
         /// How.
         #[command(flatten)]
         how: How,
     },
+    /// Lift an order by a signed document, which `resume --write` makes
+    Lift(lift::Args),
     /// Show the orders that stand, also those that cover nothing that is loaded
     Orders(ask::AsList),
     /// Write the next version of a document, to take the place of this one
@@ -194,11 +200,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let request = Request::ExemptionStay { target, order, not_loaded, dry_run: how.dry_run };
             ask::change(&how.target.socket()?, &request, how, CUT, now, out)
         }
-        Command::Resume { covers, order, why, how } => {
+        Command::Resume { covers, order, why, document, how } => {
             let (target, order, why) = (covers.target(), order.clone(), why.clone());
-            let request = Request::ExemptionResume { target, order, why, dry_run: how.dry_run };
-            ask::change(&how.target.socket()?, &request, how, PASSES, now, out)
+            let request = Request::ExemptionResume { target, order, why, lift: None, dry_run: how.dry_run };
+            lift::resume(&request, document, how, now, out)
         }
+        Command::Lift(args) => lift::run(args, now, out),
         Command::Revoke { id, why, how } => {
             let (id, why) = (id.clone(), why.clone());
             let request = Request::ExemptionRevoke { id, why, dry_run: how.dry_run };

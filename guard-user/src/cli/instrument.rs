@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::CliError;
 use super::exemption::ask::{self, AsList, How, change};
-use super::exemption::{CUT, PASSES};
+use super::exemption::{CUT, lift};
 use crate::control::protocol::Request;
 use crate::exemption::OrderKind;
 use crate::exemption::summary::OrderSummary;
@@ -28,7 +28,7 @@ pub enum Command {
     /// Show the instruments that have fallen
     List(AsList),
     /// Let documents rest again on an instrument that has fallen; what was closed with it stays closed
-    Restore(Change),
+    Restore(Restore),
     /// Close every exemption that rests on an instrument, at once and for good
     Invalidate(Change),
 }
@@ -47,6 +47,17 @@ pub struct Change {
     pub how: How,
 }
 
+/// A fallen instrument that is to be restored.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Restore {
+    /// Which, and why.
+    #[command(flatten)]
+    pub change: Change,
+    /// As a document.
+    #[command(flatten)]
+    document: lift::AsDocument,
+}
+
 /// Does it.
 ///
 /// # Errors
@@ -55,7 +66,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let now = Timestamp::now();
     match &args.command {
         Command::List(list) => ask::orders(Some(OrderKind::Fallen), list, now, out),
-        Command::Restore(Change { name, why, how }) => {
+        Command::Restore(Restore { change: Change { name, why, how }, document }) => {
             let socket = how.target.socket()?;
             let is_it = |it: &OrderSummary| it.kind == OrderKind::Fallen.name() && it.name == *name;
             let fallen = ask::standing(&socket)?.into_iter().find(is_it);
@@ -66,8 +77,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
                 ))
             })?;
             let (target, why) = (store::Target::Instrument(name.clone()), why.clone());
-            let request = Request::ExemptionResume { target, order: Some(order), why, dry_run: how.dry_run };
-            change(&socket, &request, how, PASSES, now, out)
+            let (order, lift) = (Some(order), None);
+            let request = Request::ExemptionResume { target, order, why, lift, dry_run: how.dry_run };
+            lift::resume(&request, document, how, now, out)
         }
         Command::Invalidate(Change { name, why, how }) => {
             let (name, why) = (name.clone(), why.clone());

@@ -19,7 +19,8 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
             instrument::Command::List(list) => list.json,
-            instrument::Command::Restore(change) | instrument::Command::Invalidate(change) => change.how.json,
+            instrument::Command::Restore(restore) => restore.change.how.json,
+            instrument::Command::Invalidate(change) => change.how.json,
         },
         Command::Approval(args) => match &args.command {
             approval::Command::List(list) => list.json,
@@ -37,6 +38,7 @@ pub fn wants_json(cli: &Cli) -> bool {
             Of::Renew(args) => args.json,
             Of::List { json, .. } | Of::Show { json, .. } => *json,
             Of::Orders(list) => list.json,
+            Of::Lift(args) => args.how.json,
             Of::Load { how, .. } | Of::Stay { how, .. } | Of::Resume { how, .. } | Of::Revoke { how, .. } => {
                 how.json
             }

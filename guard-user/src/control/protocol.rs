@@ -88,6 +88,9 @@ pub enum Request {
         /// Why, for the record.
         #[serde(default)]
         why: String,
+        /// The signed document that says the same; needed where the config asks for approvals.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lift: Option<SignedText>,
         /// Only say what it would come to.
         #[serde(default)]
         dry_run: bool,
@@ -152,6 +155,17 @@ pub struct SignatureText {
     pub name: String,
     /// What `ssh-keygen -Y sign` wrote.
     pub text: String,
+}
+
+/// A document with the signatures over it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedText {
+    /// Its text.
+    pub document: String,
+    /// The detached signatures over it.
+    #[serde(default)]
+    pub signatures: Vec<SignatureText>,
 }
 
 /// An exemption that is open, as the kernel judges by it.
@@ -394,7 +408,22 @@ mod tests {
                     target: Target::All,
                     order: Some("z".into()),
                     why: "y".into(),
+                    lift: None,
                     dry_run: true,
+                },
+            ),
+            (
+                json!({"request": "exemption-resume", "target": {"id": "x"},
+                    "lift": {"document": "d", "signatures": [{"name": "c", "text": "t"}]}}),
+                Request::ExemptionResume {
+                    target: Target::Id("x".into()),
+                    order: None,
+                    why: String::new(),
+                    lift: Some(SignedText {
+                        document: "d".into(),
+                        signatures: vec![SignatureText { name: "c".into(), text: "t".into() }],
+                    }),
+                    dry_run: false,
                 },
             ),
             (

@@ -6,6 +6,7 @@ use serde_json::{Map, json};
 
 use super::entry::{Entry, groups};
 use super::error::WHY_BYTES;
+use super::lifted::Lifted;
 use super::read::sha256;
 use super::standing::{Standing, covers};
 use super::tables::ORDERS;
@@ -276,6 +277,31 @@ impl Store {
         who: &Who,
         now: Timestamp,
     ) -> Result<Vec<Key>, StoreError> {
+        self.change_by(target, change, None, (who, now))
+    }
+
+    /// The same for an order that is lifted by a document.
+    ///
+    /// # Errors
+    /// As of [`change`](Self::change).
+    pub fn lift(
+        &mut self,
+        target: &Target,
+        change: &Change,
+        lifted: &Lifted,
+        who: &Who,
+        now: Timestamp,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.change_by(target, change, Some(lifted), (who, now))
+    }
+
+    fn change_by(
+        &mut self,
+        target: &Target,
+        change: &Change,
+        document: Option<&Lifted>,
+        (who, now): (&Who, Timestamp),
+    ) -> Result<Vec<Key>, StoreError> {
         // What closes is closed here, also where the disk still can't be asked.
         let _commit_says_it = self.leave_doubt();
         let keys = self.affected(target, change, now)?;
@@ -328,6 +354,9 @@ impl Store {
             Change::RevokeKey { why } => Some(StandingOrder::revoked_key(target.name(), why, (now, who.uid))),
             _ => None,
         };
+        if let Some(document) = document {
+            lines.iter_mut().for_each(|line| document.add_to(&mut line.detail));
+        }
         let kept = self.commit(&records, lines.clone(), |batch| {
             let mut orders = batch.open_table(ORDERS)?;
             if let Some(order) = &given {

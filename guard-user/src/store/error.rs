@@ -9,7 +9,7 @@ use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::lifecycle;
-use crate::exemption::{ErrorKind, Target};
+use crate::exemption::{ErrorKind, LiftError, Target};
 use crate::text::{Unseen, visible};
 
 /// Something in the store that can't be used. Its exemption is closed.
@@ -141,6 +141,17 @@ pub enum StoreError {
         /// Why not, and what to do.
         why: &'static str,
     },
+    /// By the config an order is lifted by a signed document alone.
+    #[error(
+        "by the config this takes signatures, for it opens: write the document with --write FILE, have it signed          (`borderguard exemption sign FILE`), and then `borderguard exemption lift FILE`"
+    )]
+    LiftNeeded,
+    /// The document that was to lift an order does not.
+    #[error(transparent)]
+    Lift(#[from] LiftError),
+    /// The document that was to lift an order is not approved.
+    #[error(transparent)]
+    LiftNotApproved(#[from] ApprovalError),
     /// A reason that says nothing, or too much.
     #[error("a reason, or an order's reference, of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
     BadReason,
@@ -214,6 +225,9 @@ impl StoreError {
             Self::HeldByOrder { .. } => Some("held-by-order"),
             Self::Outdated { .. } => Some("outdated"),
             Self::NotResumable { .. } => Some("not-resumable"),
+            Self::LiftNeeded => Some("lift-needed"),
+            Self::Lift(error) => Some(error.code()),
+            Self::LiftNotApproved(error) => Some(error.code()),
             Self::BadReason => Some("bad-reason"),
             Self::BadFingerprint { .. } => Some("bad-fingerprint"),
             Self::UnseenInReason(_) => Some("unseen-in-reason"),
@@ -294,6 +308,17 @@ pub enum ApprovalError {
     /// The signatures are not what is needed.
     #[error("not approved: {0}")]
     NotApproved(#[from] NotApproved),
+}
+
+impl ApprovalError {
+    /// A short name that stays the same from release to release.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotApproved(not) => not.code(),
+            Self::Signers(_) => "allowed-signers",
+        }
+    }
 }
 
 /// Bytes of a reason.

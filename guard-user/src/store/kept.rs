@@ -181,6 +181,12 @@ impl Kept {
         self.entry(key).map(|entry| &entry.record)
     }
 
+    /// What an exemption's document says; `None` where it can't be read.
+    #[must_use]
+    pub fn document_of(&self, key: &Key) -> Option<&Document> {
+        self.entry(key)?.document.as_deref()
+    }
+
     /// The version that is open of the exemption whose document is in a slot: an order means every version, and the
     /// disk may have taken a newer one before it.
     #[must_use]

@@ -76,7 +76,7 @@ impl Kept {
     ///
     /// # Errors
     /// [`StoreError::NoSuchOrder`], and [`StoreError::OrderUnclear`] where several could be meant.
-    pub(super) fn order_to_lift(
+    pub(crate) fn order_to_lift(
         &self,
         target: &Target,
         order: Option<&str>,

@@ -19,7 +19,7 @@ use crate::cgroup::Cgroup;
 use crate::error::SetupError;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
-use crate::signing::{Signers, sha256_of};
+use crate::signing::{COMPLIANCE, LEGAL, SUBMITTER, Signers, sha256_of};
 
 /// How long any one command may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -268,6 +268,22 @@ impl Guard {
     pub(super) fn load(&self, file: &Path) -> Result<Result<(), String>> {
         let (status, _, complaint) = self.run(&["exemption", "load", &file.to_string_lossy()])?;
         Ok(if status.success() { Ok(()) } else { Err(complaint) })
+    }
+
+    /// What the guard says against a command; `None` where it does it.
+    pub(super) fn refusal_of(&self, command: &[&str]) -> Result<Option<String>> {
+        let (status, _, complaint) = self.run(command)?;
+        Ok((!status.success()).then_some(complaint))
+    }
+
+    /// Lifts an order by a document that both have signed.
+    pub(super) fn lift(&self, name: &str, command: &[&str]) -> Result<()> {
+        let file = self.file(name);
+        let path = file.to_string_lossy();
+        self.ask(&[command, &["--write", &path, "--submitter", SUBMITTER]].concat())?;
+        self.sign(&file, LEGAL)?;
+        self.sign(&file, COMPLIANCE)?;
+        self.ask(&["exemption", "lift", &path]).map(drop)
     }
 
     /// Who approved the exemption, and as what.

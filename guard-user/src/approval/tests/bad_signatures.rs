@@ -38,7 +38,7 @@ fn code_of(
     loader: Option<&str>,
     file: &str,
 ) -> Result<(), &'static str> {
-    let candidate = Candidate { bytes, submitter: Some(submitter), required };
+    let candidate = Candidate { bytes, namespace: EXEMPTION, submitter: Some(submitter), required };
     let judged = judge(&candidate, signatures, &signers(), &allowed(file), loader, now());
     judged.map(drop).map_err(|error: NotApproved| {
         assert!(!error.to_string().is_empty());
@@ -151,7 +151,7 @@ fn the_submitter_or_the_loader_alone_is_refused() {
     // An approval in a role that nobody asked for is none.
     let dpo = [Requirement { role: "dpo", count: 1 }];
     assert_eq!(code_of(DOCUMENT, &both, &dpo, ANNE, None, &file()), Err("nobody-else"));
-    let unsaid = Candidate { bytes: DOCUMENT, submitter: None, required: ONE_LEGAL };
+    let unsaid = Candidate { bytes: DOCUMENT, namespace: EXEMPTION, submitter: None, required: ONE_LEGAL };
     let judged = judge(&unsaid, &one, &signers(), &allowed(&file()), None, now());
     assert_eq!(judged.unwrap_err().code(), "no-submitter");
 }

@@ -289,7 +289,7 @@ pub(super) fn show(
 }
 
 /// A signature as the daemon takes it; what is no text is no signature either.
-fn text(signature: Signature) -> Result<SignatureText> {
+pub(super) fn text(signature: Signature) -> Result<SignatureText> {
     let Signature { name, bytes } = signature;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(SignatureText { name, text }),

@@ -98,8 +98,12 @@ impl Against {
         };
         let hopeless = |why| Hopeless { why, without_key: Vec::new() };
         let required = document.due(rules).map_err(hopeless)?;
-        let candidate =
-            Candidate { bytes: &[], submitter: document.approval.submitter.as_deref(), required: &required };
+        let candidate = Candidate {
+            bytes: &[],
+            namespace: approval::EXEMPTION,
+            submitter: document.approval.submitter.as_deref(),
+            required: &required,
+        };
         let cannot_load = approval::prospect(&candidate, signers, allowed.as_ref().ok(), now)?;
         let submitter = document.approval.submitter.as_deref();
         let is_signer = approval::quorum::check_submitter(signers, submitter, None).is_ok();

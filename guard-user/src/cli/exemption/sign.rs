@@ -10,15 +10,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::policy::Against;
-use super::{show, signatures};
+use super::{lift, show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
 use crate::cli::table::plain;
-use crate::exemption::{self, Summary, Surroundings};
+use crate::exemption::{self, Lift, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption sign`.
@@ -62,35 +62,19 @@ fn run_with(
     ask: &mut dyn FnMut(&str) -> Result<String>,
     out: &mut impl Write,
 ) -> Result<Exit> {
-    let against = args.config.as_deref().map(Against::load).transpose()?;
-    let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
-    let surroundings = Surroundings { pins, now: Some(now), widest, ..Surroundings::default() };
-    let (document, bytes) = exemption::load(&args.file, &surroundings).map_err(|errors| {
-        let CliError { codes, .. } = CliError::errors(&errors);
-        CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
-    })?;
+    let bytes = exemption::read(&args.file).map_err(|errors| CliError::errors(&errors))?;
+    let signable = match Lift::is_meant(&bytes) {
+        true => lift::signable(&args.file, bytes)?,
+        false => document(args, bytes, now)?,
+    };
     let signature = signatures::file_for(&args.file, &label(args)?)?;
     must_be_free(&signature)?;
-    agreed_before(args, &document.sha256)?;
-    // A warning: the config of this machine need not be the one by which the document is loaded.
-    let mut warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
-        Some(Ok(prospect)) => prospect.notes(),
-        Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
-        None => Vec::new(),
-    };
-    warnings.extend(document.doubts());
+    agreed_before(args, &signable.sha256)?;
     if !args.json {
         let what = if args.dry_run { "would be signed" } else { "is to be signed" };
         writeln!(out, "this {what}:")?;
-        show::one(&Summary::of_document(&document, now), now, out)?;
-        if document.approval.required.is_empty() {
-            writeln!(
-                out,
-                "it asks for nobody's approval itself: the rules of the config alone say whose it needs"
-            )?;
-        }
-        warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?;
+        out.write_all(&signable.shown)?;
+        signable.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?;
         // Before anything is asked.
         out.flush()?;
     }
@@ -103,30 +87,82 @@ fn run_with(
     }
     let made = match args.dry_run {
         true => None,
-        false => Some(sign(&args.key, &bytes).context("nothing was signed")?),
+        false => {
+            let made = sign(&args.key, (&signable.bytes, signable.namespace));
+            Some(made.context("nothing was signed")?)
+        }
     };
     if let Some((armoured, _)) = &made {
         write(&signature, armoured)?;
     }
     let fingerprint = made.map(|(_, fingerprint)| fingerprint);
     if args.json {
+        let (what, object) = signable.object;
         let object = json!({
             "file": args.file.to_string_lossy(),
-            "sha256": document.sha256,
-            "exemption": Summary::of_document(&document, now),
+            "sha256": signable.sha256,
+            what: object,
             "signature": signature.to_string_lossy(),
             "signed": fingerprint.is_some(),
             "key": fingerprint,
-            "warnings": warnings,
-            "command": command_line(args, &signature),
+            "warnings": signable.warnings,
+            "command": command_line(args, &signature, signable.namespace),
         });
         writeln!(out, "{object}")?;
     } else if let Some(fingerprint) = fingerprint {
         writeln!(out, "signed with {fingerprint}: {}", signature.display())?;
     } else {
-        writeln!(out, "nothing was signed; this would sign:\n  {}", command_line(args, &signature))?;
+        writeln!(
+            out,
+            "nothing was signed; this would sign:\n  {}",
+            command_line(args, &signature, signable.namespace)
+        )?;
     }
     Ok(Exit::Ok)
+}
+
+/// What is to be signed, once it was checked.
+pub(super) struct Signable {
+    /// The very bytes.
+    pub(super) bytes: Vec<u8>,
+    /// SHA-256 of them.
+    pub(super) sha256: String,
+    /// What a signature over them is made for.
+    pub(super) namespace: &'static str,
+    /// All that they say, as it is shown.
+    pub(super) shown: Vec<u8>,
+    /// The same for programs, and what it is.
+    pub(super) object: (&'static str, Value),
+    /// What is to be told beside it, and is no error.
+    pub(super) warnings: Vec<String>,
+}
+
+/// An exemption's document.
+fn document(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
+    let against = args.config.as_deref().map(Against::load).transpose()?;
+    let pins = against.as_ref().map(|against| against.pins.as_slice());
+    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
+    let surroundings = Surroundings { pins, now: Some(now), widest, ..Surroundings::default() };
+    let document = exemption::parse(&args.file, &bytes, &surroundings).map_err(|errors| {
+        let CliError { codes, .. } = CliError::errors(&errors);
+        CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
+    })?;
+    // A warning: the config of this machine need not be the one by which the document is loaded.
+    let mut warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
+        Some(Ok(prospect)) => prospect.notes(),
+        Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
+        None => Vec::new(),
+    };
+    warnings.extend(document.doubts());
+    let summary = Summary::of_document(&document, now);
+    let mut shown = Vec::new();
+    show::one(&summary, now, &mut shown)?;
+    if document.approval.required.is_empty() {
+        let words = "it asks for nobody's approval itself: the rules of the config alone say whose it needs";
+        writeln!(shown, "{words}")?;
+    }
+    let object = ("exemption", serde_json::to_value(summary)?);
+    Ok(Signable { bytes, sha256: document.sha256, namespace: EXEMPTION, shown, object, warnings })
 }
 
 /// Holds what was agreed to beforehand against the document, as it was read.
@@ -175,9 +211,9 @@ fn taken(signature: &Path) -> anyhow::Error {
 }
 
 /// The signature's file, and the key as `ssh-keygen -l` names it.
-fn sign(key: &Path, document: &[u8]) -> Result<(Vec<u8>, String)> {
+fn sign(key: &Path, (document, namespace): (&[u8], &str)) -> Result<(Vec<u8>, String)> {
     let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-Y", "sign", "-n", EXEMPTION, "-f"]).arg(key);
+    command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -212,9 +248,9 @@ fn write(file: &Path, signature: &[u8]) -> Result<()> {
 }
 
 /// The command as one would type it.
-fn command_line(args: &Args, signature: &Path) -> String {
+fn command_line(args: &Args, signature: &Path, namespace: &str) -> String {
     let [key, file, signature] = [&args.key, &args.file, signature].map(quoted);
-    format!("ssh-keygen -Y sign -n {EXEMPTION} -f {key} < {file} > {signature}")
+    format!("ssh-keygen -Y sign -n {namespace} -f {key} < {file} > {signature}")
 }
 
 /// A path as a shell reads it.

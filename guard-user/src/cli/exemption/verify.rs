@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::{policy, show, signatures};
+use super::{lift, policy, show, signatures};
 use crate::approval::{self, Candidate, EXEMPTION, NotApproved, Signer};
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG, verified};
 use crate::config::policy::Approvals;
 use crate::control::users::is_user;
-use crate::exemption::{self, Summary, Surroundings};
+use crate::exemption::{self, Lift, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption verify`.
@@ -44,6 +44,10 @@ pub struct Args {
 /// Where the config, the document or a file of signatures can't be used, or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let (pins, approvals) = approvals(&args.config)?;
+    let bytes = exemption::read(&args.file).map_err(|errors| CliError::errors(&errors))?;
+    if Lift::is_meant(&bytes) {
+        return lift::verify(args, bytes, &approvals, now, out);
+    }
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let surroundings = Surroundings {
@@ -52,12 +56,12 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         widest: approvals.widest,
         ..Surroundings::default()
     };
-    let (document, bytes) =
-        exemption::load(&args.file, &surroundings).map_err(|errors| CliError::errors(&errors))?;
+    let document =
+        exemption::parse(&args.file, &bytes, &surroundings).map_err(|errors| CliError::errors(&errors))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
     let judged = document.due(&approvals.rules).map_err(NotApproved::from).and_then(|required| {
         let submitter = document.approval.submitter.as_deref();
-        let candidate = Candidate { bytes: &bytes, submitter, required: &required };
+        let candidate = Candidate { bytes: &bytes, namespace: EXEMPTION, submitter, required: &required };
         let loader = args.loader.as_deref();
         approval::judge(&candidate, &signatures, &approvals.signers, &allowed, loader, now)
     });

@@ -183,6 +183,8 @@ pub enum StoreJob {
         /// Who asked.
         who: Who,
     },
+    /// Lift an order by a signed document.
+    Lift(Box<LiftJob>),
     /// Save uses, extend quotas and close what is over.
     Tend {
         /// What the kernel has counted, by account.
@@ -222,7 +224,7 @@ impl StoreJob {
     /// and in the order of the requests: an order means what was loaded before it.
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
-        matches!(self, Self::Load(_) | Self::Change { .. })
+        matches!(self, Self::Load(_) | Self::Change { .. } | Self::Lift(_))
     }
 }
 
@@ -244,6 +246,25 @@ pub struct LoadJob {
     pub dry_run: bool,
     /// What the tables are made of now, to see whether they have room for it.
     pub basis: Basis,
+    /// The policy that is live.
+    pub policy: Arc<Policy>,
+}
+
+/// An order that is to be lifted, with the document that says so.
+#[derive(Debug)]
+pub struct LiftJob {
+    /// What the order covers.
+    pub target: Target,
+    /// The order's reference; `None` where there is one alone.
+    pub order: Option<String>,
+    /// Why.
+    pub why: String,
+    /// The document's bytes.
+    pub bytes: Vec<u8>,
+    /// The signatures over them.
+    pub signatures: Vec<Signature>,
+    /// Who asks for it.
+    pub who: Who,
     /// The policy that is live.
     pub policy: Arc<Policy>,
 }

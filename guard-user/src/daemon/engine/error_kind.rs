@@ -16,6 +16,9 @@ pub fn kind_of(error: &StoreError) -> ErrorKind {
         | StoreError::OrderUnclear { .. }
         | StoreError::HeldByOrder { .. }
         | StoreError::NotResumable { .. }
+        | StoreError::LiftNeeded
+        | StoreError::Lift(_)
+        | StoreError::LiftNotApproved(_)
         | StoreError::BadReason
         | StoreError::UnseenInReason(_)
         | StoreError::BlankInReference { .. }

@@ -21,23 +21,40 @@ pub(super) fn approver<'a>(
 ) -> impl Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError> + 'a {
     move |document| {
         let Some(config) = config else { return Ok(Vec::new()) };
-        // Read anew each time: a key that was taken out of the file counts no more.
-        let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
         let required = document.due(&config.rules).map_err(approval::NotApproved::from)?;
-        let candidate =
-            Candidate { bytes, submitter: document.approval.submitter.as_deref(), required: &required };
-        let loader = who.user.as_deref();
-        let (approvals, quorum) =
-            approval::judge(&candidate, signatures, &config.signers, &allowed, loader, now)?;
-        let seat_of = |identity: &str| {
-            let seat = quorum.seats.iter().find(|seat| seat.identity == identity);
-            seat.map(|seat| seat.role.clone())
+        let candidate = Candidate {
+            bytes,
+            namespace: approval::EXEMPTION,
+            submitter: document.approval.submitter.as_deref(),
+            required: &required,
         };
-        let approved = approvals.into_iter().map(|approval| ApprovedBy {
-            role: seat_of(&approval.identity),
-            identity: approval.identity,
-            fingerprint: approval.fingerprint,
-        });
-        Ok(approved.collect())
+        judged(config, &candidate, signatures, who, now)
     }
+}
+
+/// Who approves it, by signatures that are all good and together enough.
+///
+/// # Errors
+/// Where the allowed signers can't be read, or what is bad or missing.
+pub(super) fn judged(
+    config: &Approvals,
+    candidate: &Candidate<'_>,
+    signatures: &[Signature],
+    who: &Who,
+    now: Timestamp,
+) -> Result<Vec<ApprovedBy>, ApprovalError> {
+    // Read anew each time: a key that was taken out of the file counts no more.
+    let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
+    let loader = who.user.as_deref();
+    let (approvals, quorum) = approval::judge(candidate, signatures, &config.signers, &allowed, loader, now)?;
+    let seat_of = |identity: &str| {
+        let seat = quorum.seats.iter().find(|seat| seat.identity == identity);
+        seat.map(|seat| seat.role.clone())
+    };
+    let approved = approvals.into_iter().map(|approval| ApprovedBy {
+        role: seat_of(&approval.identity),
+        identity: approval.identity,
+        fingerprint: approval.fingerprint,
+    });
+    Ok(approved.collect())
 }

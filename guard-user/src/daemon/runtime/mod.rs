@@ -13,6 +13,7 @@ pub(in crate::daemon) mod facts;
 mod gate;
 pub(in crate::daemon) mod kernel;
 mod last_database;
+mod lifts;
 mod links;
 mod loader;
 mod memory;

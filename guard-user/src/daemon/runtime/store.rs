@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
-use super::{approvals, reads, trail, worker};
+use super::{approvals, lifts, reads, trail, worker};
 use crate::approval;
 use crate::audit;
 use crate::compile::Places;
@@ -28,9 +28,7 @@ use crate::daemon::engine::{
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::KeptHead;
-use crate::store::{
-    self, ApprovalError, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
-};
+use crate::store::{self, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission};
 
 /// Why a store is given up.
 const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
@@ -98,7 +96,7 @@ pub(super) fn broken(state: &Path) -> StoreError {
 fn refusal_of(job: &StoreJob) -> fn(StoreError) -> StoreOutcome {
     match job {
         StoreJob::Load(_) => |error| StoreOutcome::Loaded(Err(LoadError::from(error).into())),
-        StoreJob::Change { .. } => |error| StoreOutcome::Changed(Err(error)),
+        StoreJob::Change { .. } | StoreJob::Lift(_) => |error| StoreOutcome::Changed(Err(error)),
         StoreJob::Tend { .. } => {
             |error| StoreOutcome::Tended { closed: Vec::new(), refused: vec![error.to_string()] }
         }
@@ -311,6 +309,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         StoreJob::Change { target, change, who } => {
             StoreOutcome::Changed(store.change(&target, &change, &who, now))
         }
+        StoreJob::Lift(job) => StoreOutcome::Changed(lifts::lift(store, *job, now)),
         StoreJob::Tend { counts, who } => {
             let mut refused = Vec::new();
             if let Err(error) = store.checkpoint_use(&counts, now) {
@@ -408,8 +407,7 @@ impl From<LoadError> for RefusedLoad {
             LoadError::Document(errors) => {
                 (ErrorKind::BadInput, errors.errors.iter().map(|error| error.kind.code()).collect())
             }
-            LoadError::Approval(ApprovalError::NotApproved(not)) => (ErrorKind::BadInput, vec![not.code()]),
-            LoadError::Approval(ApprovalError::Signers(_)) => (ErrorKind::BadInput, vec!["allowed-signers"]),
+            LoadError::Approval(error) => (ErrorKind::BadInput, vec![error.code()]),
             LoadError::Store(error) => (engine::kind_of(error), vec!["store"]),
         };
         Self { kind, message: error.to_string(), codes }

@@ -85,12 +85,17 @@ impl Stage {
         guard.ask(&["exemption", "stay", "--all", "--order", "2013/777 CA"])?;
         self.screen.line(&format!("   {}", self.screen.paint("stayed by a second court", Style::Bad)));
         let why = "the appeal was dismissed";
-        guard.ask(&["exemption", "resume", EXEMPTION, "--order", "2013/514 JR", "--why", why])?;
-        self.screen.line(&format!("   {}", self.screen.paint("the first stay is lifted", Style::Good)));
+        let resume = ["exemption", "resume", EXEMPTION, "--order", "2013/514 JR", "--why", why];
+        let alone = guard.refusal_of(&resume)?;
+        self.refusal("the loader alone, who lifts the first stay", alone, "takes signatures")?;
+        guard.lift("first", &resume)?;
+        let signed = "the first stay is lifted, signed by both";
+        self.screen.line(&format!("   {}", self.screen.paint(signed, Style::Good)));
         let still = [(Request::new(&US, Item::Mailbox, Family::V4)?, Expected::Forbidden)];
         self.ask_all(&still, Some(guard))?;
-        guard.ask(&["exemption", "resume", "--all", "--why", "the second one was dismissed"])?;
-        self.screen.line(&format!("   {}", self.screen.paint("the second stay is lifted", Style::Good)));
+        guard.lift("second", &["exemption", "resume", "--all", "--why", "the second one was dismissed"])?;
+        let signed = "the second stay is lifted, signed by both";
+        self.screen.line(&format!("   {}", self.screen.paint(signed, Style::Good)));
         let resumed = [(Request::new(&US, Item::Mailbox, Family::V6)?, Expected::Exempt)];
         self.ask_all(&resumed, Some(guard))
     }

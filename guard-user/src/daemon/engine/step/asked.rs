@@ -17,7 +17,7 @@ pub(super) fn change_of(request: &Request) -> Option<Asked> {
         Request::ExemptionStay { target, order, dry_run, .. } => {
             (target.clone(), Change::Stay { order: order.clone() }, *dry_run)
         }
-        Request::ExemptionResume { target, order, why, dry_run } => {
+        Request::ExemptionResume { target, order, why, dry_run, .. } => {
             (target.clone(), Change::Resume { order: order.clone(), why: why.clone() }, *dry_run)
         }
         Request::ExemptionRevoke { id, why, dry_run } => {

@@ -4,19 +4,30 @@
 //! their packets still pass, so that the other ends learn of it; then a generation without it goes live, while the
 //! disk takes the change. The answer waits for both. A resumption is on the disk first.
 
+use std::sync::Arc;
+
 use crate::audit::Who;
-use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::control::protocol::{ErrorKind, Request, Response, SignedText};
 use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKETS_NS};
 use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids};
-use crate::daemon::engine::{Action, StoreJob, Ticket, records};
+use crate::daemon::engine::step::loads::signatures;
+use crate::daemon::engine::{Action, LiftJob, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
 use crate::store::{Change, Key, StoreError, Target};
 
 /// How long a resumption waits for the last counts of what was closed just now, nanoseconds.
 const SETTLING_NS: u64 = 2_000_000_000;
+
+/// The signed document of a resumption.
+const fn lift_of(request: &Request) -> Option<&SignedText> {
+    match request {
+        Request::ExemptionResume { lift, .. } => lift.as_ref(),
+        _ => None,
+    }
+}
 
 impl Engine {
     pub(super) fn change_exemptions(&mut self, ticket: Ticket, request: &Request, who: Who, now: Clocks) {
@@ -28,6 +39,14 @@ impl Engine {
         let meant = self.meant(&asked, now);
         let Asked { target, change, dry_run, .. } = asked;
         let is_closing = !matches!(change, Change::Resume { .. });
+        let lift = lift_of(request);
+        let meant = match &meant {
+            // Closing is easy, and opening takes others.
+            Ok(_) if !is_closing && !dry_run && lift.is_none() && self.config.policy.approval.is_some() => {
+                Err(StoreError::LiftNeeded)
+            }
+            _ => meant,
+        };
         let keys = match meant {
             Ok(keys) => keys,
             Err(StoreError::NotResumable { .. }) if self.is_settling(&target) && may_wait => {
@@ -75,7 +94,18 @@ impl Engine {
             // Before the disk has it: a disk that hangs is no reason to open it at the next start.
             self.mark_where_needed(now);
         }
-        let job = StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() };
+        let job = match (&change, lift) {
+            (Change::Resume { order, why }, Some(lift)) => StoreJob::Lift(Box::new(LiftJob {
+                target: target.clone(),
+                order: order.clone(),
+                why: why.clone(),
+                bytes: lift.document.clone().into_bytes(),
+                signatures: signatures(lift.signatures.clone()),
+                who: who.clone(),
+                policy: Arc::clone(&self.config.policy),
+            })),
+            _ => StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() },
+        };
         self.ask_store(Purpose::Change(ChangeId(id)), job);
         self.changes.pending.push(Pending {
             id,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::approval::Signature;
 use crate::audit::Who;
-use crate::control::protocol::{ErrorKind, REFUSED_BY_CLIENT, Response};
+use crate::control::protocol::{ErrorKind, REFUSED_BY_CLIENT, Response, SignatureText};
 use crate::daemon::engine::input::{LoadedExemption, RefusedLoad};
 use crate::daemon::engine::loads::{Asked, Handed, Loaded, Wanted};
 use crate::daemon::engine::publishing::Tables;
@@ -21,10 +21,7 @@ impl Engine {
             return self.answer(ticket, Response::error(ErrorKind::Busy, message));
         };
         let bytes = document.into_bytes();
-        let signatures = signatures
-            .into_iter()
-            .map(|signature| Signature { name: signature.name, bytes: signature.text.into_bytes() })
-            .collect();
+        let signatures = self::signatures(signatures);
         let asked = Asked { name: name.clone(), bytes: bytes.clone(), who: who.clone(), wanted };
         self.loads.asked.push((ticket, asked));
         // It is judged by the policy that is live, and its table is one of that policy: never of the next one.
@@ -129,4 +126,10 @@ fn approved_words(admission: &Admission) -> String {
     } else {
         format!(", approved by {}", names.join(" and "))
     }
+}
+
+/// Signatures as they came over the socket.
+pub(super) fn signatures(texts: Vec<SignatureText>) -> Vec<Signature> {
+    let signature = |it: SignatureText| Signature { name: it.name, bytes: it.text.into_bytes() };
+    texts.into_iter().map(signature).collect()
 }

@@ -239,6 +239,7 @@ impl World {
             target: Target::Id(id.to_owned()),
             order: None,
             why: "lifted".to_owned(),
+            lift: None,
             dry_run: false,
         })
     }

@@ -1,0 +1,204 @@
+//! `borderguard exemption lift FILE`: lifts an order by a signed document, which `resume --write` and `instrument restore
+//! --write` make.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::ask::{self, How, change, text};
+use super::sign::Signable;
+use super::{PASSES, show, signatures, verify};
+use crate::approval::{self, ORDER};
+use crate::cli::table::plain;
+use crate::cli::{CliError, verified};
+use crate::config::policy::Approvals;
+use crate::control::client::{ask, unexpected};
+use crate::control::protocol::{Request, Response, SignatureText, SignedText};
+use crate::exemption::summary::OrderSummary;
+use crate::exemption::{self, Lift, Opens};
+use crate::exit::Exit;
+use crate::store::sha256;
+
+/// Arguments of `exemption lift`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The document
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Its signatures [default: FILE.sig and every FILE.*.sig beside it]
+    #[arg(long = "signature", value_name = "SIG")]
+    signatures: Vec<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Where the document is written that lifts an order, and by whom.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AsDocument {
+    /// Lift nothing, and write the document that is to be signed for it
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    write: Option<PathBuf>,
+    /// Who writes it, as the identity that signatures go by
+    #[arg(long, value_name = "IDENTITY", requires = "write")]
+    submitter: Option<String>,
+}
+
+/// Lifts an order by words alone, or writes the document that is to be signed for it.
+///
+/// # Errors
+/// Where no daemon answers, it refuses, or a file can't be written.
+pub(in crate::cli) fn resume(
+    request: &Request,
+    document: &AsDocument,
+    how: &How,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
+    let socket = how.target.socket()?;
+    let Some(file) = &document.write else { return change(&socket, request, how, PASSES, now, out) };
+    let Request::ExemptionResume { target, order, why, .. } = request else {
+        anyhow::bail!("only an order that is lifted has such a document");
+    };
+    let planned = Request::ExemptionResume {
+        target: target.clone(),
+        order: order.clone(),
+        why: why.clone(),
+        lift: None,
+        dry_run: true,
+    };
+    // What is wrong with the words is said by this, and by this it is known what passes again.
+    let Response::Planned { exemptions, .. } = ask(&socket, &planned)? else {
+        return Err(unexpected(&socket).into());
+    };
+    let opens = exemptions.into_iter().map(|it| Opens { id: it.id, version: it.version, sha256: it.sha256 });
+    let is_it = |it: &OrderSummary| {
+        it.covers == target.kind()
+            && it.name == target.name()
+            && order.as_ref().is_none_or(|order| *order == it.order)
+    };
+    let standing = ask::standing(&socket)?.into_iter().find(is_it).ok_or_else(|| {
+        CliError::bad_input(
+            "the order's words are not shown to you, so that the document can't be written: ask somebody with the right \
+             `exemptions`",
+        )
+    })?;
+    let lift = Lift::of(&standing, why, document.submitter.clone(), opens.collect())
+        .map_err(|error| CliError::bad_input(error.to_string()))?;
+    let bytes = lift.to_toml();
+    let mut opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    opened.write_all(bytes.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
+    let sha256 = sha256(bytes.as_bytes());
+    if how.json {
+        writeln!(
+            out,
+            "{}",
+            json!({"file": file.to_string_lossy(), "sha256": sha256, "lift": object(&lift)})
+        )?;
+    } else {
+        writeln!(out, "{} is written, and is to be signed; it would lift:", plain(&file.to_string_lossy()))?;
+        write_facts(&lift, &sha256, out)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where the document is none, no daemon answers, or it refuses.
+pub(super) fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let bytes = exemption::read(&args.file).map_err(|errors| CliError::errors(&errors))?;
+    let lift = parsed(&args.file, &bytes)?;
+    let signatures = signatures::collect(&args.file, &args.signatures)?;
+    let texts: Result<Vec<SignatureText>> = signatures.into_iter().map(text).collect();
+    let document = String::from_utf8(bytes).context("the document is no text")?;
+    let request = Request::ExemptionResume {
+        target: lift.covers,
+        order: Some(lift.order),
+        why: lift.why,
+        lift: Some(SignedText { document, signatures: texts? }),
+        dry_run: args.how.dry_run,
+    };
+    change(&args.how.target.socket()?, &request, &args.how, PASSES, now, out)
+}
+
+fn parsed(file: &Path, bytes: &[u8]) -> Result<Lift> {
+    Lift::parse(bytes).map_err(|error| {
+        let message = format!("{}: {error}", file.display());
+        CliError::bad_input(message).with_codes([error.code()]).into()
+    })
+}
+
+/// The document as it is shown to whoever signs it.
+pub(super) fn signable(file: &Path, bytes: Vec<u8>) -> Result<Signable> {
+    let lift = parsed(file, &bytes)?;
+    let sha256 = sha256(&bytes);
+    let mut shown = Vec::new();
+    write_facts(&lift, &sha256, &mut shown)?;
+    let object = ("lift", object(&lift));
+    Ok(Signable { bytes, sha256, namespace: ORDER, shown, object, warnings: Vec::new() })
+}
+
+fn write_facts(lift: &Lift, sha256: &str, out: &mut impl Write) -> Result<()> {
+    let facts = lift.facts();
+    let all = facts.iter().map(|(title, value)| (*title, value.as_str())).chain([("sha256", sha256)]);
+    Ok(all.into_iter().try_for_each(|(title, value)| show::fact(title, value, out))?)
+}
+
+fn object(lift: &Lift) -> Value {
+    let opens = lift.opens.iter();
+    let opens = opens.map(|it| json!({"id": it.id, "version": it.version, "sha256": it.sha256}));
+    json!({
+        "lifts": lift.kind.name(),
+        "covers": lift.covers.kind(),
+        "name": lift.covers.name(),
+        "order": lift.order,
+        "given": lift.given,
+        "why": lift.why,
+        "submitter": lift.submitter,
+        "opens": opens.collect::<Vec<_>>(),
+    })
+}
+
+/// Says whose its signatures are. Whether they are enough hangs on what passes again: the daemon says it.
+pub(super) fn verify(
+    args: &verify::Args,
+    bytes: Vec<u8>,
+    approvals: &Approvals,
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
+    let lift = parsed(&args.file, &bytes)?;
+    let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
+        .map_err(|error| CliError::bad_input(error.to_string()))?;
+    let signatures = signatures::collect(&args.file, &args.signatures)?;
+    // In any case enough is what every rule asks for.
+    let required = approval::of_every_rule(&approvals.rules);
+    let submitter = lift.submitter.as_deref();
+    let candidate = approval::Candidate { bytes: &bytes, namespace: ORDER, submitter, required: &required };
+    let loader = args.loader.as_deref();
+    let judged = approval::judge(&candidate, &signatures, &approvals.signers, &allowed, loader, now)
+        .map(|(_, quorum)| quorum);
+    let each = verified::each(&bytes, &signatures, (&approvals.signers, ORDER), &allowed, now);
+    let file = (args.file.as_path(), "approved");
+    if args.json {
+        let mut report = verified::report_json(file, &each, &judged);
+        report["lift"] = object(&lift);
+        writeln!(out, "{report}")?;
+    } else {
+        writeln!(out, "this is what signatures are looked for of:")?;
+        write_facts(&lift, &sha256(&bytes), out)?;
+        writeln!(out, "it is held against what all rules of the config ask for together")?;
+        verified::report(file, &each, &judged, out)?;
+    }
+    Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
+}
