@@ -38,8 +38,10 @@ pub fn exemption_within(
 ) -> String {
     let Range { start: from, end: until } = window;
     let quota = quota.map(|bytes| format!("quota_bytes = {bytes}\n")).unwrap_or_default();
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
     format!(
-        "id = {id:?}\nversion = 1\npins = [{pin:?}]\npurpose = \"Evidence in case 2026/0142\"\n\
+        "id = {id:?}\nversion = 1\npins = [{pin:?}]\nhosts = [{host:?}]\npurpose = \"Evidence in case 2026/0142\"\n\
          data_categories = [\"e-mail content\"]\nvalid_from = {from}\nvalid_until = {until}\n{quota}\n\
          {INSTRUMENT}\n[[recipient]]\nname = \"Requesting authority, Boston\"\njurisdiction = \"US\"\n\
          cidrs = {cidrs:?}\n"

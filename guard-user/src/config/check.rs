@@ -42,6 +42,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         host: Host {
             interfaces: each(&raw.interfaces, "host.interfaces", sink, values::interface),
             observe: raw.observe.unwrap_or(false),
+            fleet: one(&raw.fleet, "host.fleet", sink, values::name),
         },
         geo: Geo {
             files: each(&raw.geo_files, "geo.files", sink, values::path),

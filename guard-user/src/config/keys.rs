@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 64] = [
+pub static KEYS: [Key; 65] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -27,6 +27,15 @@ pub static KEYS: [Key; 64] = [
         example: "true",
         meaning: "Every pin's action becomes `observe`: nothing is dropped, everything is counted. For a \
                   first rollout.",
+    },
+    Key {
+        section: "host",
+        name: "fleet",
+        kind: Kind::Text,
+        need: Need::Optional("none"),
+        example: r#""mail-eu""#,
+        meaning: "The fleet that this host is of: exemptions that name it in `hosts` are for this host too. Written like \
+                  an id.",
     },
     Key {
         section: "geo",

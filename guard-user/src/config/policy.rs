@@ -103,6 +103,8 @@ pub struct Host {
     pub interfaces: Vec<InterfacePattern>,
     /// Every pin's action counts as [`Action::Observe`], and its ingress at most flags.
     pub observe: bool,
+    /// The fleet that it is of.
+    pub fleet: Option<String>,
 }
 
 /// `[geo]`

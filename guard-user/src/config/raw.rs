@@ -18,6 +18,7 @@ use super::sink::Report;
 pub(super) struct Raw {
     pub(super) interfaces: Option<List>,
     pub(super) observe: Option<bool>,
+    pub(super) fleet: Option<Text>,
     pub(super) geo_files: Option<List>,
     pub(super) max_age: Option<Text>,
     pub(super) ask_above: Option<Text>,
@@ -148,6 +149,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     Raw {
         interfaces: host.list("interfaces", sink),
         observe: host.boolean("observe", sink),
+        fleet: host.text("fleet", sink),
         geo_files: geo.list("files", sink),
         max_age: geo.text("max_age", sink),
         ask_above: geo.text("ask_above", sink),

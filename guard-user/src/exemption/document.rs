@@ -22,6 +22,8 @@ pub struct Document {
     pub replaces: Option<u32>,
     /// Names of the pins that it covers; never empty.
     pub pins: Vec<String>,
+    /// Names of the hosts and fleets that it is for; empty where it names none.
+    pub hosts: Vec<String>,
     /// What it is for, one line.
     pub purpose: String,
     /// What kinds of data leave; never empty.
@@ -65,6 +67,12 @@ impl Document {
         approval::due(rules, &self.pins, &acts, self.requirements())
     }
 
+    /// Whether it names a host, by its own name or by its fleet's.
+    #[must_use]
+    pub fn names_host(&self, host: &str, fleet: Option<&str>) -> bool {
+        self.hosts.iter().any(|name| name == host || Some(name.as_str()) == fleet)
+    }
+
     /// What a reader may doubt, a sentence each: no error, for somebody may mean it.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
@@ -74,7 +82,11 @@ impl Document {
         let large = self.recipients.iter().filter(|it| it.large_network.as_deref().is_some_and(is_word));
         let large =
             large.map(|it| format!("why the networks of \"{}\" are large is one word", visible(&it.name)));
-        purpose.into_iter().chain(large).collect()
+        let hosts = self.hosts.is_empty().then(|| {
+            "it names no host that it is for (`hosts`): a host whose config asks for approvals refuses it"
+                .to_owned()
+        });
+        purpose.into_iter().chain(hosts).chain(large).collect()
     }
 
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment

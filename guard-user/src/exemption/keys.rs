@@ -43,7 +43,7 @@ static SECTIONS: [Section; 7] = [
     },
 ];
 
-static KEYS: [Key; 34] = [
+static KEYS: [Key; 35] = [
     key(
         "",
         "id",
@@ -75,6 +75,15 @@ static KEYS: [Key; 34] = [
         r#"["mail-ie"]"#,
         "The pins of the config whose flows may go. A packet that several pins forbid passes only when each \
          of them is covered.",
+    ),
+    optional(
+        "",
+        "hosts",
+        Kind::List,
+        "no host is named",
+        r#"["mail-ie-1", "mail-eu"]"#,
+        "The hosts that it is for, as `uname -n` writes their names, or their fleets (`host.fleet` of the config): another \
+         host refuses it. A host whose config asks for approvals refuses a document that names none.",
     ),
     key(
         "",

@@ -22,6 +22,9 @@ pub struct Summary {
     pub confidential: bool,
     /// The legal act.
     pub instrument: InstrumentSummary,
+    /// The hosts and fleets that it is for; empty where it names none.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// What it is for.
     pub purpose: String,
     /// What kinds of data leave.
@@ -200,6 +203,7 @@ impl Summary {
                 agreement: act.agreement.clone(),
                 document_sha256: act.document_sha256.clone(),
             },
+            hosts: document.hosts.clone(),
             purpose: document.purpose.clone(),
             data_categories: document.data_categories.clone(),
             exporter: ExporterSummary {

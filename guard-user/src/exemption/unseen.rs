@@ -11,7 +11,8 @@ use super::sink::Sink;
 use crate::text::{Unseen, is_unseen};
 
 /// The keys of free texts.
-const FREE_TEXTS: [&str; 13] = [
+const FREE_TEXTS: [&str; 14] = [
+    "hosts",
     "purpose",
     "data_categories",
     "instrument.name",

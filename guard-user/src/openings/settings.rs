@@ -45,6 +45,10 @@ fn of_guard(old: &Policy, new: &Policy) -> Vec<Change> {
     if !old.host.observe && new.host.observe {
         changes.push(change("host.observe", "false", "true", "nothing is dropped or flagged"));
     }
+    if let Some(fleet) = new.host.fleet.as_ref().filter(|_| old.host.fleet != new.host.fleet) {
+        let was = old.host.fleet.as_deref().unwrap_or("none");
+        changes.push(change("host.fleet", was, fleet, "documents that are for this fleet are for this host"));
+    }
     let paths = [
         ("state.directory", &old.state.directory, &new.state.directory),
         ("state.mark_directory", &old.state.mark_directory, &new.state.mark_directory),

@@ -20,6 +20,7 @@ pub(super) fn of(exemption: &ExemptionEntry) -> Vec<(&'static str, String)> {
         ("purpose", exemption.purpose.clone()),
         ("data categories", exemption.data_categories.join(", ")),
         ("pins", exemption.pins.join(", ")),
+        ("hosts", exemption.hosts.join(", ")),
         ("exporter", exporter.name.clone()),
         ("exporter is", exporter.role.clone()),
         ("exporter contact", exporter.contact.clone()),

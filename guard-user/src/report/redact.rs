@@ -23,6 +23,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         state: _,
         confidential: _,
         pins: _,
+        hosts: _,
         purpose,
         data_categories,
         instrument,

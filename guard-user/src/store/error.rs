@@ -305,6 +305,25 @@ pub enum ApprovalError {
     /// The allowed signers can't be read, so no signature can be attributed.
     #[error(transparent)]
     Signers(#[from] load::LoadError),
+    /// It is for other hosts.
+    #[error("the document is for {hosts}, and this host is {this}: {hint}")]
+    OtherHost {
+        /// Those that it names.
+        hosts: String,
+        /// This host, and its fleet.
+        this: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// It names no host, so that it would be approved for every one.
+    #[error(
+        "the document does not say which hosts it is for, and would be approved for each that has these signers: write          `hosts = [{}]`, and have it signed again",
+        crate::config::finding::quoted(host)
+    )]
+    NoHosts {
+        /// This host.
+        host: String,
+    },
     /// The signatures are not what is needed.
     #[error("not approved: {0}")]
     NotApproved(#[from] NotApproved),
@@ -317,6 +336,8 @@ impl ApprovalError {
         match self {
             Self::NotApproved(not) => not.code(),
             Self::Signers(_) => "allowed-signers",
+            Self::OtherHost { .. } => "other-host",
+            Self::NoHosts { .. } => "no-hosts",
         }
     }
 }

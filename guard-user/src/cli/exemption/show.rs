@@ -66,6 +66,9 @@ fn signed(
     line("for", &summary.purpose)?;
     summary.data_categories.iter().try_for_each(|category| line("data", category))?;
     line(if summary.pins.len() == 1 { "pin" } else { "pins" }, &summary.pins.join(", "))?;
+    if !summary.hosts.is_empty() {
+        line(if summary.hosts.len() == 1 { "host" } else { "hosts" }, &summary.hosts.join(", "))?;
+    }
     line("sender", &format!("{}, {}", summary.exporter.role, summary.exporter.name))?;
     line("contact", &summary.exporter.contact)?;
     for recipient in &summary.recipients {

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::approval::{self, Candidate, Signature};
 use crate::audit::Who;
+use crate::config::Policy;
 use crate::config::policy::Approvals;
 use crate::exemption::document::Document;
 use crate::exemption::record::ApprovedBy;
@@ -13,14 +14,15 @@ use crate::store::ApprovalError;
 /// Says who approves a document, as the rules of the config and the document itself want it. Where the config asks
 /// for no approval nobody does, and nobody has to.
 pub(super) fn approver<'a>(
-    config: Option<&'a Approvals>,
+    policy: &'a Policy,
     bytes: &'a [u8],
     signatures: &'a [Signature],
     who: &'a Who,
     now: Timestamp,
 ) -> impl Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError> + 'a {
     move |document| {
-        let Some(config) = config else { return Ok(Vec::new()) };
+        check_host(document, policy)?;
+        let Some(config) = &policy.approval else { return Ok(Vec::new()) };
         let required = document.due(&config.rules).map_err(approval::NotApproved::from)?;
         let candidate = Candidate {
             bytes,
@@ -29,6 +31,22 @@ pub(super) fn approver<'a>(
             required: &required,
         };
         judged(config, &candidate, signatures, who, now)
+    }
+}
+
+/// Refuses a document for other hosts, and one for no certain host where it has to be approved: whoever signed it for one
+/// host would have signed it for all.
+fn check_host(document: &Document, policy: &Policy) -> Result<(), ApprovalError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let fleet = policy.host.fleet.as_deref();
+    match document.hosts.as_slice() {
+        [] if policy.approval.is_some() => Err(ApprovalError::NoHosts { host }),
+        hosts if !hosts.is_empty() && !document.names_host(&host, fleet) => Err(ApprovalError::OtherHost {
+            hosts: hosts.join(", "),
+            this: fleet.map_or_else(|| host.clone(), |fleet| format!("{host} of the fleet {fleet}")),
+            hint: "load it there, or have one signed that names this host or its fleet (host.fleet of the config)",
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -331,6 +331,7 @@ fn exemption(
         pins: summary.pins,
         purpose: summary.purpose,
         data_categories: summary.data_categories,
+        hosts: summary.hosts,
         instrument: InstrumentEntry {
             kind: act.kind,
             name: act.name,

@@ -370,7 +370,7 @@ fn load(
 ) -> Result<Box<LoadedExemption>, RefusedLoad> {
     let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
     let pins = policy.pin_names();
-    let approve = approvals::approver(policy.approval.as_ref(), &bytes, &signatures, &who, now);
+    let approve = approvals::approver(&policy, &bytes, &signatures, &who, now);
     let submission = Submission {
         name: Path::new(&name),
         bytes: &bytes,

@@ -32,6 +32,7 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
     let number = raw.version.as_ref().and_then(|number| checked(number, "version", sink, version));
     let replaces = check_replaces(raw, number, sink);
     let pins = each(&raw.pins, "pins", sink, |name| pin(name, surroundings.pins));
+    let hosts = each(&raw.hosts, "hosts", sink, line);
     let purpose = one(&raw.purpose, "purpose", sink, line);
     let data_categories = each(&raw.data_categories, "data_categories", sink, line);
     let time = |time: &Option<Spanned<Datetime>>, field, sink: &mut Sink<'_>| {
@@ -68,6 +69,7 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         version: number?,
         replaces,
         pins,
+        hosts,
         purpose: purpose?,
         data_categories,
         valid_from: valid_from?,
