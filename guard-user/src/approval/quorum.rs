@@ -56,6 +56,11 @@ pub enum NotEnough {
         /// What the document rests on.
         acts: String,
     },
+    /// It says that it is an emergency, and the config has none.
+    #[error(
+        "the config has no quorum for an emergency ([approval.emergency]): have the document approved by its rules"
+    )]
+    NoEmergency,
     /// The document does not say who wrote it.
     #[error("the document does not say who wrote it (approval.submitter), who can't be its only approver")]
     NoSubmitter,
@@ -118,6 +123,7 @@ impl NotEnough {
         match self {
             Self::NothingRequired => "nothing-required",
             Self::NoRule { .. } => "no-rule",
+            Self::NoEmergency => "no-emergency",
             Self::NoSubmitter => "no-submitter",
             Self::UnknownSubmitter { .. } => "unknown-submitter",
             Self::AbsentSubmitter { .. } => "absent-submitter",

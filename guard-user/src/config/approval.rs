@@ -21,12 +21,13 @@ pub(super) struct RawApproval {
     widest_ipv6: Option<Spanned<i128>>,
     signers: Vec<RawSigner>,
     rules: Vec<RawRule>,
-    policy: Option<RawPolicy>,
+    policy: Option<RawQuorum>,
+    emergency: Option<RawQuorum>,
 }
 
-/// Whom a config asks for that opens anything.
+/// Whom a config that opens, or an emergency, asks for.
 #[derive(Debug)]
-struct RawPolicy {
+struct RawQuorum {
     /// Its header.
     at: usize,
     required: Vec<RawNeeded>,
@@ -83,11 +84,12 @@ pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> Option<RawA
     });
     let signers = signers.collect();
     let rules = rules.iter().map(|entry| read_rule(entry, sink)).collect();
-    let policy = section.table("approval.policy", sink);
-    let policy = policy.is_there().then(|| RawPolicy {
-        at: policy.at,
-        required: read_required(&policy, "approval.policy.required", sink),
-    });
+    let mut quorum = |name, required| {
+        let table = section.table(name, sink);
+        table.is_there().then(|| RawQuorum { at: table.at, required: read_required(&table, required, sink) })
+    };
+    let policy = quorum("approval.policy", "approval.policy.required");
+    let emergency = quorum("approval.emergency", "approval.emergency.required");
     Some(RawApproval {
         allowed_signers: section.text("allowed_signers", sink),
         widest_ipv4: section.integer("widest_ipv4", sink),
@@ -95,6 +97,7 @@ pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> Option<RawA
         signers,
         rules,
         policy,
+        emergency,
     })
 }
 
@@ -150,10 +153,13 @@ pub(super) fn check(
         ipv4: bits(&raw.widest_ipv4, "approval.widest_ipv4", (Widest::IPV4, 32), sink),
         ipv6: bits(&raw.widest_ipv6, "approval.widest_ipv6", (Widest::IPV6, 128), sink),
     };
-    let keys = ("approval.policy.required.role", "approval.policy.required.count");
-    let policy = raw.policy.as_ref().map(|policy| check_required(&policy.required, keys, sink));
-    let policy = policy.unwrap_or_default();
-    Some(Approvals { allowed_signers: allowed_signers?, widest, signers, rules, policy })
+    let mut quorum = |raw: &Option<RawQuorum>, keys| {
+        raw.as_ref().map(|raw| check_required(&raw.required, keys, sink)).unwrap_or_default()
+    };
+    let policy = quorum(&raw.policy, ("approval.policy.required.role", "approval.policy.required.count"));
+    let emergency =
+        quorum(&raw.emergency, ("approval.emergency.required.role", "approval.emergency.required.count"));
+    Some(Approvals { allowed_signers: allowed_signers?, widest, signers, rules, policy, emergency })
 }
 
 fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
@@ -254,9 +260,15 @@ pub(super) fn check_pins(
             sink.error(raw.at, "approval.rule.required", ApprovalFault::RuleUnmet { why });
         }
     }
-    if let Some(raw) = &raw.policy
-        && let Err(why) = can_fill(&approval.signers, &requirements(&approval.policy))
-    {
-        sink.error(raw.at, "approval.policy.required", ApprovalFault::RuleUnmet { why });
+    let quorums = [
+        (&raw.policy, &approval.policy, "approval.policy.required"),
+        (&raw.emergency, &approval.emergency, "approval.emergency.required"),
+    ];
+    for (raw, needed, field) in quorums {
+        if let Some(raw) = raw
+            && let Err(why) = can_fill(&approval.signers, &requirements(needed))
+        {
+            sink.error(raw.at, field, ApprovalFault::RuleUnmet { why });
+        }
     }
 }

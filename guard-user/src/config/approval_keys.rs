@@ -99,3 +99,7 @@ pub(super) const REQUIRED_COUNT: Key = Key {
 pub(super) const POLICY_ROLE: Key = Key { section: "approval.policy.required", ..REQUIRED_ROLE };
 
 pub(super) const POLICY_COUNT: Key = Key { section: "approval.policy.required", ..REQUIRED_COUNT };
+
+pub(super) const EMERGENCY_ROLE: Key = Key { section: "approval.emergency.required", ..REQUIRED_ROLE };
+
+pub(super) const EMERGENCY_COUNT: Key = Key { section: "approval.emergency.required", ..REQUIRED_COUNT };

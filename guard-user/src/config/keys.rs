@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 65] = [
+pub static KEYS: [Key; 67] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -220,6 +220,8 @@ pub static KEYS: [Key; 65] = [
     approval_keys::REQUIRED_COUNT,
     approval_keys::POLICY_ROLE,
     approval_keys::POLICY_COUNT,
+    approval_keys::EMERGENCY_ROLE,
+    approval_keys::EMERGENCY_COUNT,
     Key {
         section: "failsafe",
         name: "name",

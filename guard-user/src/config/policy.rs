@@ -188,6 +188,8 @@ pub struct Approvals {
     pub rules: Vec<Rule>,
     /// Whose signatures a config needs that opens anything; empty: nobody's.
     pub policy: Vec<Needed>,
+    /// Whose approvals an emergency needs; empty: there is none.
+    pub emergency: Vec<Needed>,
 }
 
 /// A `[[failsafe]]` rule: egress that always passes, and is counted. The dimensions that are used are

@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 19] = [
+pub static SECTIONS: [Section; 21] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -70,6 +70,18 @@ pub static SECTIONS: [Section; 19] = [
     },
     Section {
         path: "approval.policy.required",
+        shape: Shape::Entries,
+        meaning: "So many signers of one role; at least one entry.",
+    },
+    Section {
+        path: "approval.emergency",
+        shape: Shape::Table,
+        meaning: "Whose approvals an exemption needs that says it is an emergency (`emergency`), in the place of those that the \
+                  rules ask for. It lasts at most 30 minutes, and no other emergency opens a pin of it for 24 hours. Without \
+                  the section there is no such opening.",
+    },
+    Section {
+        path: "approval.emergency.required",
         shape: Shape::Entries,
         meaning: "So many signers of one role; at least one entry.",
     },

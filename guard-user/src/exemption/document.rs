@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
-use crate::approval::{self, NotEnough, Requirement, Rule};
-use crate::config::policy::PortRange;
+use crate::approval::{self, NotEnough, Requirement};
+use crate::config::policy::{Approvals, PortRange};
 use crate::text::visible;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
@@ -34,6 +34,8 @@ pub struct Document {
     pub valid_until: Timestamp,
     /// Bytes on the wire that it may let through, at least 1; `None` for no bound.
     pub quota_bytes: Option<u64>,
+    /// Why it can't wait for the approvals of the rules, one line; `None` where it does.
+    pub emergency: Option<String>,
     /// Whether its text stays out of the logs and lists that others read.
     pub confidential: bool,
     /// The legal act.
@@ -58,11 +60,19 @@ impl Document {
         required.map(|required| Requirement { role: &required.role, count: required.count }).collect()
     }
 
-    /// The approvals that it needs by these rules of a config, with those that it asks for itself.
+    /// The approvals that it needs by a config, with those that it asks for itself: those of the rules that fit it, or of the
+    /// emergency that it says it is.
     ///
     /// # Errors
-    /// Where no rule fits one of its pins.
-    pub fn due<'a>(&'a self, rules: &'a [Rule]) -> Result<Vec<Requirement<'a>>, NotEnough> {
+    /// Where no rule fits one of its pins, or there is no emergency.
+    pub fn due<'a>(&'a self, approvals: &'a Approvals) -> Result<Vec<Requirement<'a>>, NotEnough> {
+        let rules = approvals.rules.as_slice();
+        if self.emergency.is_some() {
+            return match approvals.emergency.as_slice() {
+                [] => Err(NotEnough::NoEmergency),
+                needed => Ok(approval::greatest([self.requirements(), approval::requirements(needed)])),
+            };
+        }
         let acts = [self.instrument.kind.name(), self.instrument.ground.name()];
         approval::due(rules, &self.pins, &acts, self.requirements())
     }

@@ -6,7 +6,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::law::Breach;
-use super::limits::{DOCUMENT_BYTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
+use super::limits::{DOCUMENT_BYTES, EMERGENCY_MINUTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
 use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
@@ -67,6 +67,12 @@ pub enum ErrorKind {
     LongWindow {
         /// How long it is.
         days: i64,
+    },
+    /// An emergency that lasts longer than one.
+    #[error("the window of an emergency has {minutes} minutes, and {EMERGENCY_MINUTES} are the most")]
+    LongEmergency {
+        /// How long it is.
+        minutes: i64,
     },
     /// A comment, or what stands between the keys, has a character that nobody sees.
     #[error("this line {what}")]
@@ -234,6 +240,7 @@ impl ErrorKind {
             Self::SmallQuota { .. } => {
                 format!("write what the transfer needs, at least {LEAST_QUOTA} bytes, the length of a full packet")
             }
+            Self::LongEmergency { .. } => "end it earlier, or have it approved by the rules: leave out `emergency`".into(),
             Self::LongWindow { .. } => "end it earlier, and renew it: each time it is approved again".into(),
             Self::UnseenInLine { .. } => "remove it: who signs the document signs this line as well".into(),
             Self::NoZone { text } if !text.contains(':') => {
@@ -295,6 +302,7 @@ impl ErrorKind {
             Self::Unseen { .. } | Self::UnseenInLine { .. } => "unseen-character",
             Self::SaysNothing { .. } => "says-nothing",
             Self::SmallQuota { .. } => "small-quota",
+            Self::LongEmergency { .. } => "long-emergency",
             Self::LongWindow { .. } => "long-window",
             Self::NoZone { .. } => "no-zone",
             Self::NoSuchTime { .. } => "no-such-time",

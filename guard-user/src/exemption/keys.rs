@@ -43,7 +43,7 @@ static SECTIONS: [Section; 7] = [
     },
 ];
 
-static KEYS: [Key; 35] = [
+static KEYS: [Key; 36] = [
     key(
         "",
         "id",
@@ -121,6 +121,15 @@ static KEYS: [Key; 35] = [
         "5_000_000_000",
         "Bytes on the wire, headers included, that may leave by this exemption to \
          all recipients together. A ground of Art. 49 needs it.",
+    ),
+    optional(
+        "",
+        "emergency",
+        Kind::Text,
+        "no emergency",
+        r#""a patient in Boston, whose records are here""#,
+        "Why it can't wait: it is approved by `[approval.emergency]` of the config in the place of its rules, lasts at most 30 \
+         minutes, and is reported as such. No other emergency opens one of its pins for 24 hours.",
     ),
     Key {
         section: "",

@@ -6,5 +6,7 @@ pub const DOCUMENT_BYTES: usize = 256 << 10;
 pub(super) const LEAST_QUOTA: u64 = 1514;
 /// Days of the longest window, five years: what is to last longer is approved again before that.
 pub(super) const WINDOW_DAYS: i64 = 1827;
+/// Minutes of the longest window of an emergency.
+pub(super) const EMERGENCY_MINUTES: i64 = 30;
 /// Signers of one role.
 pub(super) const MAX_SIGNERS: u32 = 64;

@@ -26,6 +26,7 @@ pub(super) struct Raw {
     /// Whether the key is there, be its value right or wrong.
     pub(super) has_quota: bool,
     pub(super) quota_bytes: Option<Spanned<i128>>,
+    pub(super) emergency: Option<Text>,
     pub(super) confidential: bool,
     pub(super) instrument: RawInstrument,
     pub(super) exporter: RawExporter,
@@ -116,6 +117,7 @@ pub(super) fn read(document: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         valid_until: root.time("valid_until", sink),
         has_quota: !root.lacks("quota_bytes"),
         quota_bytes: root.integer("quota_bytes", sink),
+        emergency: root.text("emergency", sink),
         confidential: root.boolean("confidential", sink).unwrap_or(false),
         instrument: read_instrument(&instrument, sink),
         exporter: RawExporter {

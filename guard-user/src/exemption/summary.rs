@@ -25,6 +25,9 @@ pub struct Summary {
     /// The hosts and fleets that it is for; empty where it names none.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// Why it could not wait for the approvals of the rules; null where it is no emergency.
+    #[serde(default)]
+    pub emergency: Option<String>,
     /// What it is for.
     pub purpose: String,
     /// What kinds of data leave.
@@ -204,6 +207,7 @@ impl Summary {
                 document_sha256: act.document_sha256.clone(),
             },
             hosts: document.hosts.clone(),
+            emergency: document.emergency.clone(),
             purpose: document.purpose.clone(),
             data_categories: document.data_categories.clone(),
             exporter: ExporterSummary {
@@ -284,6 +288,7 @@ impl Summary {
                 ground: act.ground,
                 basis: act.basis,
             },
+            emergency: self.emergency.map(|_| hidden()),
             purpose: hidden(),
             data_categories: each(&self.data_categories),
             exporter: ExporterSummary { name: hidden(), contact: hidden(), role: self.exporter.role },

@@ -11,7 +11,8 @@ use super::sink::Sink;
 use crate::text::{Unseen, is_unseen};
 
 /// The keys of free texts.
-const FREE_TEXTS: [&str; 14] = [
+const FREE_TEXTS: [&str; 15] = [
+    "emergency",
     "hosts",
     "purpose",
     "data_categories",

@@ -173,6 +173,9 @@ codes! {
     ApprovalsOff = "approvals-off",
         "There are exemptions, and their approvals are not verified: the config requires none.",
         "Write `[approval]` with rules in the place of `approval = \"none\"`. See docs/approvals.md. What was loaded without is told as `approvals-missing` from then on.";
+    EmergencyOpen = "emergency-open",
+        "An exemption is open that was approved as an emergency: by fewer or by others than the rules ask for. It ends by itself within 30 minutes.",
+        "Look at why (`borderguard exemption list`). What has to go on is approved by the rules.";
     ApprovalsMissing = "approvals-missing",
         "An exemption is open that would not be by the config and the allowed signers of now: nobody approved it while the config required no approval, or a rule asks for more, or a signer or a key that approved it is gone.",
         "Revoke it, and load a new version that has the approvals; `borderguard approval revoke` closes all that a key approved. Where a key is gone by mistake, give it back.";

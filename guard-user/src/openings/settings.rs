@@ -151,17 +151,15 @@ fn of_approval(before: &Policy, new: &Policy) -> Vec<Change> {
         changes.push(change("approval.allowed_signers", &paths[0], &paths[1], "other keys may count"));
     }
     changes.extend(is.signers.iter().filter_map(|signer| of_signer(&old.signers, signer)));
-    let is_less = |one: &Needed| {
-        let count = |needed: &[Needed]| -> u32 {
-            let of = needed.iter().filter(|it| it.role == one.role);
-            of.fold(0, |sum, it| sum.saturating_add(it.count))
-        };
-        count(&is.policy) < count(&old.policy)
-    };
-    if old.policy.iter().any(is_less) {
-        let text = |needed: &[Needed]| listed(needed.iter().map(|it| format!("{} {}", it.count, it.role)));
+    let text = |needed: &[Needed]| listed(needed.iter().map(|it| format!("{} {}", it.count, it.role)));
+    if asks_less(&old.policy, &is.policy) {
         let (was, is) = (text(&old.policy), text(&is.policy));
         changes.push(change("approval.policy", &was, &is, "configs that open need fewer signatures"));
+    }
+    // Where there was no emergency, there is one.
+    if !is.emergency.is_empty() && (old.emergency.is_empty() || asks_less(&old.emergency, &is.emergency)) {
+        let (was, is) = (text(&old.emergency), text(&is.emergency));
+        changes.push(change("approval.emergency", &was, &is, "an emergency opens by fewer approvals"));
     }
     let weaker: BTreeSet<String> =
         before.pin_names().into_iter().filter(|pin| is_weaker(old, is, pin)).collect();
@@ -179,6 +177,15 @@ fn of_approval(before: &Policy, new: &Policy) -> Vec<Change> {
         change("approval.rule", &rules(old, &pin), &rules(is, &pin), opens)
     }));
     changes
+}
+
+/// Whether of any role fewer are asked for.
+fn asks_less(old: &[Needed], new: &[Needed]) -> bool {
+    let count = |needed: &[Needed], role: &str| -> u32 {
+        let of = needed.iter().filter(|it| it.role == role);
+        of.fold(0, |sum, it| sum.saturating_add(it.count))
+    };
+    old.iter().any(|it| count(new, &it.role) < count(old, &it.role))
 }
 
 fn of_signer(old: &[Signer], signer: &Signer) -> Option<Change> {

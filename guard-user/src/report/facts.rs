@@ -17,6 +17,7 @@ pub(super) fn of(exemption: &ExemptionEntry) -> Vec<(&'static str, String)> {
         ("issuing authority", instrument.authority.clone()),
         ("case reference", instrument.reference.clone()),
         ("international agreement", instrument.agreement.clone()),
+        ("opened as an emergency", exemption.emergency.clone()),
         ("purpose", exemption.purpose.clone()),
         ("data categories", exemption.data_categories.join(", ")),
         ("pins", exemption.pins.join(", ")),

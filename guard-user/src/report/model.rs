@@ -76,6 +76,8 @@ pub struct ExemptionEntry {
     pub purpose: String,
     /// What kinds of data.
     pub data_categories: Vec<String>,
+    /// Why it was opened as an emergency; empty where it was not.
+    pub emergency: String,
     /// The hosts and fleets that the document names.
     pub hosts: Vec<String>,
     /// The legal act.

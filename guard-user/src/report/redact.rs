@@ -24,6 +24,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         confidential: _,
         pins: _,
         hosts: _,
+        emergency,
         purpose,
         data_categories,
         instrument,
@@ -44,6 +45,9 @@ fn withhold(exemption: &mut ExemptionEntry) {
     let hide = |text: &mut String| *text = WITHHELD.to_owned();
     for text in [purpose, document_sha256] {
         hide(text);
+    }
+    if !emergency.is_empty() {
+        hide(emergency);
     }
     for text in [
         &mut instrument.name,

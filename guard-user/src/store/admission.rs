@@ -210,7 +210,10 @@ impl Store {
         lines.extend(replaced.iter().map(|(old, _)| {
             Self::record_of(Kind::Supersede, old, who, now, "", json!({"by_version": key.1}))
         }));
-        let loaded = json!({"sha256": record.sha256, "slots": record.slots});
+        let mut loaded = json!({"sha256": record.sha256, "slots": record.slots});
+        if document.emergency.is_some() {
+            loaded["emergency"] = true.into();
+        }
         lines.push(Self::record_of(Kind::Load, &key, who, now, "", loaded));
 
         let mut records = replaced.clone();

@@ -315,6 +315,20 @@ pub enum ApprovalError {
         /// What to do.
         hint: &'static str,
     },
+    /// An emergency opened one of its pins not long ago.
+    #[error(
+        "the emergency {id} opened the pin \"{pin}\" as well, and until {until} no other does: have the document approved by \
+         the rules, without `emergency`",
+        id = .id.escape_debug(), pin = .pin.escape_debug()
+    )]
+    EmergencyAgain {
+        /// The other one.
+        id: String,
+        /// The pin.
+        pin: String,
+        /// Until when.
+        until: jiff::Timestamp,
+    },
     /// It names no host, so that it would be approved for every one.
     #[error(
         "the document does not say which hosts it is for, and would be approved for each that has these signers: write          `hosts = [{}]`, and have it signed again",
@@ -336,6 +350,7 @@ impl ApprovalError {
         match self {
             Self::NotApproved(not) => not.code(),
             Self::Signers(_) => "allowed-signers",
+            Self::EmergencyAgain { .. } => "emergency-again",
             Self::OtherHost { .. } => "other-host",
             Self::NoHosts { .. } => "no-hosts",
         }

@@ -187,6 +187,17 @@ impl Kept {
         self.entry(key)?.document.as_deref()
     }
 
+    /// The emergency that opened any of these pins last: its id, the pin, and when it was loaded.
+    #[must_use]
+    pub fn last_emergency(&self, pins: &[String]) -> Option<(String, String, Timestamp)> {
+        let emergencies = self.entries().filter_map(|((id, _), entry)| {
+            let document = entry.document.as_deref().filter(|it| it.emergency.is_some())?;
+            let pin = document.pins.iter().find(|pin| pins.contains(pin))?;
+            Some((id.clone(), pin.clone(), entry.record.loaded_at))
+        });
+        emergencies.max_by_key(|(.., loaded_at)| *loaded_at)
+    }
+
     /// The version that is open of the exemption whose document is in a slot: an order means every version, and the
     /// disk may have taken a newer one before it.
     #[must_use]

@@ -10,6 +10,7 @@ use crate::approval::load::LoadError;
 use crate::approval::{self, AllowedSigners, Candidate, Hopeless};
 use crate::cli::CliError;
 use crate::compile::Places;
+use crate::config::policy::Approvals;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
 use crate::exemption::{Document, ErrorKind};
 use crate::inputs;
@@ -35,8 +36,7 @@ pub(super) struct Against {
 }
 
 struct Approvers {
-    signers: Vec<approval::Signer>,
-    rules: Vec<approval::Rule>,
+    approvals: Approvals,
     /// Or why they are not known: on an approver's machine the file need not be there.
     allowed: Result<AllowedSigners, String>,
 }
@@ -69,7 +69,7 @@ impl Against {
                 Err(error @ LoadError::Unreadable { .. }) => Err(error.to_string()),
                 Err(error) => return Err(CliError::bad_input(error.to_string())),
             };
-            Ok(Approvers { signers: approvals.signers.clone(), rules: approvals.rules.clone(), allowed })
+            Ok(Approvers { approvals: approvals.clone(), allowed })
         });
         Ok(Self { pins: pin_names(&policy), approval: approval.transpose()?, policy })
     }
@@ -93,11 +93,12 @@ impl Against {
     /// # Errors
     /// What is missing also when all of them sign.
     pub(super) fn prospect(&self, document: &Document, now: Timestamp) -> Result<Prospect, Hopeless> {
-        let Some(Approvers { signers, rules, allowed }) = &self.approval else {
+        let Some(Approvers { approvals, allowed }) = &self.approval else {
             return Ok(Prospect { is_unasked: true, ..Prospect::default() });
         };
         let hopeless = |why| Hopeless { why, without_key: Vec::new() };
-        let required = document.due(rules).map_err(hopeless)?;
+        let signers = approvals.signers.as_slice();
+        let required = document.due(approvals).map_err(hopeless)?;
         let candidate = Candidate {
             bytes: &[],
             namespace: approval::EXEMPTION,

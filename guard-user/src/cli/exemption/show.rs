@@ -63,6 +63,7 @@ fn signed(
     act.agreement.iter().try_for_each(|agreement| line("under", agreement))?;
     act.document_sha256.iter().try_for_each(|digest| line("act hash", digest))?;
     line("ground", &format!("{} and {}", act.ground, act.basis))?;
+    summary.emergency.iter().try_for_each(|why| line("urgent", why))?;
     line("for", &summary.purpose)?;
     summary.data_categories.iter().try_for_each(|category| line("data", category))?;
     line(if summary.pins.len() == 1 { "pin" } else { "pins" }, &summary.pins.join(", "))?;

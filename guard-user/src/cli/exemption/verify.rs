@@ -59,7 +59,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let document =
         exemption::parse(&args.file, &bytes, &surroundings).map_err(|errors| CliError::errors(&errors))?;
     let signatures = signatures::collect(&args.file, &args.signatures)?;
-    let judged = document.due(&approvals.rules).map_err(NotApproved::from).and_then(|required| {
+    let judged = document.due(&approvals).map_err(NotApproved::from).and_then(|required| {
         let submitter = document.approval.submitter.as_deref();
         let candidate = Candidate { bytes: &bytes, namespace: EXEMPTION, submitter, required: &required };
         let loader = args.loader.as_deref();

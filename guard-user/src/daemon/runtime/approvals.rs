@@ -1,7 +1,7 @@
 //! Who approves a document that is loaded: the config's signers, by their signatures.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::approval::{self, Candidate, Signature};
 use crate::audit::Who;
@@ -9,11 +9,12 @@ use crate::config::Policy;
 use crate::config::policy::Approvals;
 use crate::exemption::document::Document;
 use crate::exemption::record::ApprovedBy;
-use crate::store::ApprovalError;
+use crate::store::{ApprovalError, Kept};
 
 /// Says who approves a document, as the rules of the config and the document itself want it. Where the config asks
 /// for no approval nobody does, and nobody has to.
 pub(super) fn approver<'a>(
+    kept: &'a Kept,
     policy: &'a Policy,
     bytes: &'a [u8],
     signatures: &'a [Signature],
@@ -23,7 +24,8 @@ pub(super) fn approver<'a>(
     move |document| {
         check_host(document, policy)?;
         let Some(config) = &policy.approval else { return Ok(Vec::new()) };
-        let required = document.due(&config.rules).map_err(approval::NotApproved::from)?;
+        check_emergency(document, kept, now)?;
+        let required = document.due(config).map_err(approval::NotApproved::from)?;
         let candidate = Candidate {
             bytes,
             namespace: approval::EXEMPTION,
@@ -31,6 +33,23 @@ pub(super) fn approver<'a>(
             required: &required,
         };
         judged(config, &candidate, signatures, who, now)
+    }
+}
+
+/// Hours for which an emergency's pins can't be opened by another one: what goes on is approved by the rules.
+const BETWEEN_EMERGENCIES: i64 = 24;
+
+/// Refuses an emergency where one opened one of its pins just before.
+fn check_emergency(document: &Document, kept: &Kept, now: Timestamp) -> Result<(), ApprovalError> {
+    if document.emergency.is_none() {
+        return Ok(());
+    }
+    let Some((id, pin, loaded_at)) = kept.last_emergency(&document.pins) else { return Ok(()) };
+    // Seconds are added to a moment that was: no calendar ends there.
+    let until = loaded_at.saturating_add(SignedDuration::from_hours(BETWEEN_EMERGENCIES)).unwrap_or(now);
+    match now < until {
+        true => Err(ApprovalError::EmergencyAgain { id, pin, until }),
+        false => Ok(()),
     }
 }
 

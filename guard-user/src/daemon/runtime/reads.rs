@@ -332,6 +332,7 @@ fn exemption(
         purpose: summary.purpose,
         data_categories: summary.data_categories,
         hosts: summary.hosts,
+        emergency: summary.emergency.unwrap_or_default(),
         instrument: InstrumentEntry {
             kind: act.kind,
             name: act.name,

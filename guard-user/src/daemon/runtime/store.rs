@@ -370,7 +370,8 @@ fn load(
 ) -> Result<Box<LoadedExemption>, RefusedLoad> {
     let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
     let pins = policy.pin_names();
-    let approve = approvals::approver(&policy, &bytes, &signatures, &who, now);
+    let kept = store.kept();
+    let approve = approvals::approver(&kept, &policy, &bytes, &signatures, &who, now);
     let submission = Submission {
         name: Path::new(&name),
         bytes: &bytes,
@@ -379,7 +380,6 @@ fn load(
         widest: policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default(),
         approve: &approve,
     };
-    let kept = store.kept();
     let admission = kept.admit(&submission, now)?;
     if admission.document().recipients.iter().any(|it| !it.networks.is_empty() && !it.anywhere) {
         let errors = places(&policy).map(|places| places.errors(admission.document())).unwrap_or_default();

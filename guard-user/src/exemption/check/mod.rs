@@ -6,7 +6,7 @@ mod width;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use toml::Spanned;
 use toml::value::Datetime;
 
@@ -17,7 +17,7 @@ use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::law::Breach;
-use super::limits::{LEAST_QUOTA, WINDOW_DAYS};
+use super::limits::{EMERGENCY_MINUTES, LEAST_QUOTA, WINDOW_DAYS};
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
 use super::sink::Sink;
 use super::surroundings::{Standing, Surroundings};
@@ -41,6 +41,7 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
     let valid_from = time(&raw.valid_from, "valid_from", sink);
     let valid_until = time(&raw.valid_until, "valid_until", sink);
     let quota_bytes = raw.quota_bytes.as_ref().and_then(|number| checked(number, "quota_bytes", sink, quota));
+    let emergency = one(&raw.emergency, "emergency", sink, line);
     let role = choice(&raw.exporter.role, "exporter.role", &Role::ALL.map(|it| (it.name(), it)), sink);
     let exporter = Exporter {
         name: one(&raw.exporter.name, "exporter.name", sink, line).unwrap_or_default(),
@@ -75,6 +76,7 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         valid_from: valid_from?,
         valid_until: valid_until?,
         quota_bytes,
+        emergency,
         confidential: raw.confidential,
         instrument: instrument?,
         exporter,
@@ -97,6 +99,11 @@ fn check_bounds(
         sink.error(place.span().start, "quota_bytes", ErrorKind::SmallQuota { number });
     }
     if let ((Some(from), Some(until)), Some(place)) = (window, &raw.valid_until) {
+        let minutes = until.duration_since(from).as_secs().div_euclid(60);
+        let has_more = until.duration_since(from) > SignedDuration::from_mins(EMERGENCY_MINUTES);
+        if raw.emergency.is_some() && has_more {
+            sink.error(place.span().start, "valid_until", ErrorKind::LongEmergency { minutes });
+        }
         let days = until.duration_since(from).as_hours() / 24;
         if days > WINDOW_DAYS {
             sink.error(place.span().start, "valid_until", ErrorKind::LongWindow { days });

@@ -59,6 +59,11 @@ impl Engine {
             None => None,
         };
         for (document, record) in self.kept.open() {
+            if let Some(why) = &document.emergency {
+                let why = if document.confidential { "why is confidential" } else { why };
+                let message = format!("it was opened as an emergency, until {}: {why}", document.ends());
+                problems.push(Problem::of(ProblemCode::EmergencyOpen, &document.id, message));
+            }
             let message = if record.approvals.is_empty() {
                 "nobody approved it: it was loaded while the config required no approval, and is open"
                     .to_owned()
@@ -91,7 +96,7 @@ fn holds(
     let (there, gone): (Vec<&ApprovedBy>, Vec<&ApprovedBy>) =
         record.approvals.iter().partition(|by| is_signer(by) && has_key(by));
     let gone = || gone.iter().map(|by| format!("{} with {}", by.identity, by.fingerprint)).collect();
-    let required = document.due(&approvals.rules).map_err(|why| (why, gone()))?;
+    let required = document.due(approvals).map_err(|why| (why, gone()))?;
     let there: Vec<approval::Approval> = there
         .into_iter()
         .map(|by| approval::Approval {
