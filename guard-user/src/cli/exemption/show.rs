@@ -244,6 +244,8 @@ pub(super) mod tests {
                 article: "Art. 46(2)(c)".into(),
                 document_sha256: None,
             },
+            hosts: Vec::new(),
+            emergency: None,
             purpose: "Support".into(),
             data_categories: texts(&["tickets", "logs"]),
             exporter: ExporterSummary {

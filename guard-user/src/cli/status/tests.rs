@@ -23,6 +23,8 @@ fn exemption() -> Summary {
         replaces: None,
         confidential: false,
         instrument: InstrumentSummary { kind: "treaty-request".into(), ..Default::default() },
+        hosts: Vec::new(),
+        emergency: None,
         purpose: "evidence".into(),
         data_categories: vec!["e-mail".into()],
         exporter: ExporterSummary::default(),

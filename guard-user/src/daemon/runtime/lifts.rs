@@ -50,7 +50,7 @@ fn approved(
 ) -> Result<Vec<ApprovedBy>, ApprovalError> {
     let documents: Vec<_> = keys.iter().filter_map(|key| kept.document_of(key)).collect();
     let each: Result<Vec<Vec<Requirement<'_>>>, _> =
-        documents.iter().map(|document| document.due(&config.rules)).collect();
+        documents.iter().map(|document| document.due(config)).collect();
     let required = match each.map_err(approval::NotApproved::from)? {
         none if none.is_empty() => approval::of_every_rule(&config.rules),
         each => approval::greatest(each),

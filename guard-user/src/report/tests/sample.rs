@@ -39,6 +39,8 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         state: "active".into(),
         confidential: false,
         pins: vec!["mail-ie".into()],
+        hosts: vec!["mail-ie-1".to_owned()],
+        emergency: String::new(),
         purpose: text("purpose"),
         data_categories: vec![text("category")],
         instrument: InstrumentEntry {
