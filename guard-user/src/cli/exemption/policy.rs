@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -11,7 +12,7 @@ use crate::approval::{self, AllowedSigners, Candidate, Hopeless};
 use crate::cli::CliError;
 use crate::compile::Places;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
-use crate::exemption::{Document, ErrorKind};
+use crate::exemption::{Document, ErrorKind, LawPack};
 use crate::inputs;
 
 /// What a config says, by its text alone.
@@ -24,6 +25,20 @@ pub(super) fn load(config: &Path) -> Result<Policy> {
 /// The names of a policy's pins.
 pub(super) fn pin_names(policy: &Policy) -> Vec<String> {
     policy.pin_names()
+}
+
+/// The law pack that a policy names, or the program's own.
+pub(super) fn law_of(policy: &Policy) -> Result<LawPack, String> {
+    let pack = match &policy.law {
+        Some(named) => LawPack::read(&named.pack, &named.sha256),
+        None => LawPack::embedded().cloned(),
+    };
+    pack.map_err(|error| error.to_string())
+}
+
+/// What is said where rules were not looked at because their law pack is not there.
+pub(super) fn unjudged(law: &Result<LawPack, String>) -> Option<String> {
+    law.as_ref().err().map(|why| format!("what hangs on the law pack was not looked at: {why}"))
 }
 
 /// What a config says of a document.
@@ -77,6 +92,19 @@ impl Against {
     /// How large the networks of recipients may be without a word on why.
     pub(super) fn widest(&self) -> approval::Widest {
         self.policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default()
+    }
+
+    /// The pins with their homes.
+    pub(super) fn homes(&self) -> Vec<(String, Jurisdiction)> {
+        self.policy.homes()
+    }
+
+    /// The law pack that it names, or the program's own.
+    ///
+    /// # Errors
+    /// Where the one that it names can't be used: on an approver's machine it need not be there.
+    pub(super) fn law(&self) -> Result<LawPack, String> {
+        law_of(&self.policy)
     }
 
     /// Where its sites and databases place addresses.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::policy::Against;
-use super::{show, signatures};
+use super::{lint, policy, show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
@@ -65,7 +65,16 @@ fn run_with(
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
     let widest = against.as_ref().map(Against::widest).unwrap_or_default();
-    let surroundings = Surroundings { pins, now: Some(now), widest, ..Surroundings::default() };
+    let homes = against.as_ref().map(Against::homes);
+    let law = against.as_ref().map_or_else(lint::embedded, Against::law);
+    let surroundings = Surroundings {
+        pins,
+        now: Some(now),
+        widest,
+        homes: homes.as_deref(),
+        law: law.as_ref().ok(),
+        ..Surroundings::default()
+    };
     let (document, bytes) = exemption::load(&args.file, &surroundings).map_err(|errors| {
         let CliError { codes, .. } = CliError::errors(&errors);
         CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
@@ -79,6 +88,7 @@ fn run_with(
         Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
         None => Vec::new(),
     };
+    warnings.extend(policy::unjudged(&law));
     warnings.extend(document.doubts());
     if !args.json {
         let what = if args.dry_run { "would be signed" } else { "is to be signed" };

@@ -13,6 +13,7 @@ use crate::config::policy::{LogFormat, Policy};
 use crate::config::sockets::Sockets;
 use crate::control::protocol::Response;
 use crate::events::names::Names;
+use crate::exemption::LawPack;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
@@ -246,6 +247,8 @@ pub struct LoadJob {
     pub basis: Basis,
     /// The policy that is live.
     pub policy: Arc<Policy>,
+    /// The law pack that it names, or why that can't be used.
+    pub law: Result<Arc<LawPack>, String>,
 }
 
 /// A request that only reads, with what the engine knows and the store does not.
