@@ -15,6 +15,10 @@ authority = "Central Authority for Mutual Assistance, Ireland"
 reference = "case 2026/0142"
 agreement = "Treaty on Mutual Legal Assistance in Criminal Matters of 18 January 2001"
 
+[assessment]
+reference = "TIA-2026-07"
+review_by = 2099-01-01
+
 [exporter]
 name = "Example Mail Ireland Ltd"
 role = "controller"
@@ -42,7 +46,7 @@ pub fn exemption_within(
     let host = host.nodename().to_string_lossy();
     format!(
         "id = {id:?}\nversion = 1\npins = [{pin:?}]\nhosts = [{host:?}]\npurpose = \"Evidence in case 2026/0142\"\n\
-         data_categories = [\"e-mail content\"]\nvalid_from = {from}\nvalid_until = {until}\n{quota}\n\
+         data_categories = [\"e-mail content\"]\ndata_subjects = [\"customers\"]\nvalid_from = {from}\nvalid_until = {until}\n{quota}\n\
          {INSTRUMENT}\n[[recipient]]\nname = \"Requesting authority, Boston\"\njurisdiction = \"US\"\n\
          cidrs = {cidrs:?}\n"
     )

@@ -4,18 +4,27 @@ use super::quorum::{NotEnough, Requirement};
 
 /// The legal acts that a rule can be for: types of instruments that carry something, and grounds of Chapter V GDPR, as
 /// documents name them.
-pub const ACTS: [&str; 21] = [
+pub const ACTS: [&str; 32] = [
     "adequacy-decision",
     "scc",
     "bcr",
+    "code-of-conduct",
+    "certification",
+    "authorised-safeguards",
     "treaty-request",
+    "direct-request",
     "derogation",
     "eu-order",
+    "data-act-request",
     "art-45",
     "art-46-2-a",
     "art-46-2-b",
     "art-46-2-c",
     "art-46-2-d",
+    "art-46-2-e",
+    "art-46-2-f",
+    "art-46-3-a",
+    "art-46-3-b",
     "art-47",
     "art-49-1-a",
     "art-49-1-b",
@@ -25,6 +34,8 @@ pub const ACTS: [&str; 21] = [
     "art-49-1-f",
     "art-49-1-g",
     "art-49-1-2",
+    "data-act-32-2",
+    "data-act-32-3",
     "no-transfer",
 ];
 

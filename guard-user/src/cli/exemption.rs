@@ -68,6 +68,9 @@ pub enum Command {
         /// Only those for this pin, once for each
         #[arg(long = "pin", value_name = "NAME")]
         pins: Vec<String>,
+        /// What has to be done, by when: duties, reviews, deletions, of closed ones too
+        #[arg(long)]
+        due: bool,
         /// One JSON array
         #[arg(long)]
         json: bool,
@@ -188,8 +191,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::Sign(args) => sign::run(args, now, out),
         Command::Verify(args) => verify::run(args, now, out),
         Command::Load { file, signatures, how } => ask::load(file, signatures, how, now, out),
-        Command::List { states, pins, json, target } => {
-            ask::list(&Only { states, pins }, *json, &target.socket()?, now, out)
+        Command::List { states, pins, due, json, target } => {
+            ask::list(&Only { states, pins, due: *due }, *json, &target.socket()?, now, out)
         }
         Command::Show { id, version, json, target } => {
             ask::show(id, *version, *json, &target.socket()?, now, out)

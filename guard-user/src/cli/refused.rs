@@ -110,6 +110,7 @@ mod tests {
         &["exemption", "load", "f"],
         &["exemption", "stay", "i", "--order", "o"],
         &["exemption", "resume", "i", "--why", "w"],
+        &["exemption", "lift", "f"],
         &["exemption", "revoke", "i", "--why", "w"],
     ];
 

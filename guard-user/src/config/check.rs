@@ -15,8 +15,8 @@ use super::jurisdiction_set::JurisdictionSet;
 use super::limits;
 use super::places::{self, CARRIERS};
 use super::policy::{
-    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, Pin, Policy, PortRange,
-    Record, Relays, Selectors, SentBy, Site, Spread, State,
+    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, NamedPack, Pin, Policy,
+    PortRange, Record, Relays, Selectors, SentBy, Site, Spread, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -73,6 +73,11 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             }
         },
         log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
+        law: {
+            let pack = one(&raw.law_pack, "law.pack", sink, values::path);
+            let sha256 = one(&raw.law_sha256, "law.sha256", sink, values::digest);
+            pack.zip(sha256).map(|(pack, sha256)| NamedPack { pack, sha256 })
+        },
         bypass: check_bypass(raw, sink),
         sockets: Sockets {
             note: raw.sockets_note.unwrap_or(true),

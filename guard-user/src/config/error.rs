@@ -46,6 +46,12 @@ pub enum ErrorKind {
         /// The text.
         text: String,
     },
+    /// Not a SHA-256 in hexadecimal.
+    #[error("{} is not a SHA-256", quoted(text))]
+    BadDigest {
+        /// What is there.
+        text: String,
+    },
     /// No number of bytes for a minute.
     #[error("{number} is no budget")]
     BadBudget {

@@ -23,6 +23,7 @@ impl ErrorKind {
             }
             Self::BadBudget { .. } => format!("from 1 to {MAX_BUDGET} bytes; leave it away to bound nothing"),
             Self::BadShare { .. } => "for example \"25%\" or \"0.5%\", from 0% to 100%, or \"never\"".into(),
+            Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the file".into(),
             Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
             Self::PinPath { .. } => "the daemon can't start without it".into(),
             Self::BadUser { .. } => {
@@ -202,6 +203,7 @@ impl ErrorKind {
             Self::GeoFile { .. } => "geo-file",
             Self::GeoIncomplete { .. } => "geo-incomplete",
             Self::BadShare { .. } => "bad-share",
+            Self::BadDigest { .. } => "bad-digest",
             Self::BadBudget { .. } => "bad-budget",
             Self::GeoTooLarge { .. } => "geo-too-large",
             Self::PinPath { .. } => "pin-path",

@@ -9,7 +9,7 @@ use super::sections::SECTIONS;
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 67] = [
+pub static KEYS: [Key; 69] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -145,6 +145,22 @@ pub static KEYS: [Key; 67] = [
         need: Need::Default(r#""/sys/fs/bpf/borderguard""#),
         example: r#""/sys/fs/bpf/borderguard""#,
         meaning: "The folder for pinned links and maps, as an absolute path on a bpffs.",
+    },
+    Key {
+        section: "law",
+        name: "pack",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""/etc/borderguard/law.toml""#,
+        meaning: "The pack's file, as an absolute path.",
+    },
+    Key {
+        section: "law",
+        name: "sha256",
+        kind: Kind::Text,
+        need: Need::Required,
+        example: r#""9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#,
+        meaning: "SHA-256 of its bytes, 64 hexadecimal digits as `sha256sum` writes them. Another file is not used.",
     },
     Key {
         section: "log",

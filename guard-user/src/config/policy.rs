@@ -38,6 +38,8 @@ pub struct Policy {
     pub bypass: Bypass,
     /// Whether it is noted who makes and uses sockets.
     pub sockets: Sockets,
+    /// The law pack that exemptions are judged by; `None`: the program's own.
+    pub law: Option<NamedPack>,
     /// Who has to approve exemptions; `None`: nobody, signatures are not verified.
     pub approval: Option<Approvals>,
     /// What always passes, at most [`limits::FAILSAFE`](super::limits::FAILSAFE) rules, in the order of
@@ -93,6 +95,12 @@ impl Policy {
     #[must_use]
     pub fn pin_names(&self) -> Vec<String> {
         self.distinct_pins().map(|pin| pin.name.clone()).collect()
+    }
+
+    /// The names of the pins with their homes, each once.
+    #[must_use]
+    pub fn homes(&self) -> Vec<(String, Jurisdiction)> {
+        self.distinct_pins().map(|pin| (pin.name.clone(), pin.home)).collect()
     }
 }
 
@@ -157,6 +165,15 @@ pub struct State {
     pub mark_directory: PathBuf,
     /// The folder for pinned links and maps, an absolute path on a bpffs.
     pub pin_path: PathBuf,
+}
+
+/// `[law]`: a law pack, bound to its content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPack {
+    /// Its file, an absolute path.
+    pub pack: PathBuf,
+    /// SHA-256 of its bytes, 64 digits in small letters.
+    pub sha256: String,
 }
 
 /// `[log]`

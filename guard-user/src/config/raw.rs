@@ -30,6 +30,8 @@ pub(super) struct Raw {
     pub(super) mark_directory: Option<Text>,
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
+    pub(super) law_pack: Option<Text>,
+    pub(super) law_sha256: Option<Text>,
     pub(super) bypass_refuse: Option<bool>,
     /// The section's header.
     pub(super) bypass_at: usize,
@@ -140,6 +142,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     let control_groups = control.table("control.groups", sink);
     let state = root.table("state", sink);
     let log = root.table("log", sink);
+    let law = root.table("law", sink);
     let bypass = root.table("bypass", sink);
     let sockets = root.table("sockets", sink);
     let groups = root.table("groups", sink);
@@ -166,6 +169,8 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         mark_directory: state.text("mark_directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
+        law_pack: law.text("pack", sink),
+        law_sha256: law.text("sha256", sink),
         bypass_refuse: bypass.boolean("refuse", sink),
         bypass_at: bypass.at,
         bypass_cgroup: bypass.text("cgroup", sink),

@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 21] = [
+pub static SECTIONS: [Section; 22] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -22,6 +22,12 @@ pub static SECTIONS: [Section; 21] = [
                   everything. Who is in several groups has the rights of all of them.",
     },
     Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
+    Section {
+        path: "law",
+        shape: Shape::Table,
+        meaning: "The law pack that new exemptions are judged by, in the place of the program's own (docs/law.md). Any \
+                  change of its content is one that opens, for `policy diff` and for `approval.policy`.",
+    },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
     Section {
         path: "bypass",

@@ -246,6 +246,15 @@ fn path_within(text: &str, most: usize, too_long: &'static str) -> Result<PathBu
     Ok(path)
 }
 
+/// SHA-256 in hexadecimal; small letters come out.
+pub(crate) fn digest(text: &str) -> Result<String, ErrorKind> {
+    const DIGITS: usize = 64;
+    match text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(ErrorKind::BadDigest { text: text.to_owned() }),
+    }
+}
+
 /// A share in percent, or `never`.
 pub(crate) fn share_or_never(text: &str) -> Result<Option<Share>, ErrorKind> {
     match text {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
+use super::particulars::Particulars;
 use crate::approval::{self, NotEnough, Requirement};
 use crate::config::policy::{Approvals, PortRange};
 use crate::text::visible;
@@ -48,6 +49,8 @@ pub struct Document {
     pub approval: Approval,
     /// Who may receive; never empty, and no two of them overlap.
     pub recipients: Vec<Recipient>,
+    /// What the law asks it to say beside these.
+    pub particulars: Particulars,
     /// SHA-256 of its bytes, comments and all, 64 digits in small letters: what signatures are over.
     pub sha256: String,
 }
@@ -92,11 +95,12 @@ impl Document {
         let large = self.recipients.iter().filter(|it| it.large_network.as_deref().is_some_and(is_word));
         let large =
             large.map(|it| format!("why the networks of \"{}\" are large is one word", visible(&it.name)));
-        let hosts = self.hosts.is_empty().then(|| {
-            "it names no host that it is for (`hosts`): a host whose config asks for approvals refuses it"
+        let keeps = self.particulars.retention.is_none() && self.particulars.delete_by.is_none();
+        let keeps = (keeps && self.instrument.ground.is_personal()).then(|| {
+            "it does not say how long the data is kept (retention, delete_by): Art. 30(1)(f) asks for it where possible"
                 .to_owned()
         });
-        purpose.into_iter().chain(hosts).chain(large).collect()
+        purpose.into_iter().chain(large).chain(keeps).collect()
     }
 
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment
@@ -106,6 +110,16 @@ impl Document {
     pub fn ends(&self) -> Timestamp {
         let review = self.assessment.as_ref().and_then(|assessment| assessment.review_by);
         review.map_or(self.valid_until, |review| review.min(self.valid_until))
+    }
+
+    /// What has to be done and is not, with the first moment at which it has to have been done; the earliest first.
+    #[must_use]
+    pub fn due_dates(&self) -> Vec<(String, Timestamp)> {
+        let review = self.assessment.as_ref().and_then(|assessment| assessment.review_by);
+        let mut due = self.particulars.due();
+        due.extend(review.map(|by| ("review-assessment".to_owned(), by)));
+        due.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
+        due
     }
 
     /// Whether the assessment has to be looked at again before this exemption is activated or resumed.

@@ -69,10 +69,10 @@ pub enum ErrorKind {
         days: i64,
     },
     /// An emergency that lasts longer than one.
-    #[error("the window of an emergency has {minutes} minutes, and {EMERGENCY_MINUTES} are the most")]
+    #[error("the window of an emergency has {seconds} seconds, and {} are the most", EMERGENCY_MINUTES * 60)]
     LongEmergency {
         /// How long it is.
-        minutes: i64,
+        seconds: i64,
     },
     /// A comment, or what stands between the keys, has a character that nobody sees.
     #[error("this line {what}")]
@@ -97,6 +97,22 @@ pub enum ErrorKind {
     BadCount {
         /// What is there.
         number: i128,
+    },
+    /// Not a number of data subjects.
+    #[error("{number} is not a number of data subjects")]
+    BadSubjects {
+        /// What is there.
+        number: i128,
+    },
+    /// The law pack is over.
+    #[error(
+        "the law pack, as of {as_of}, was to be looked at again by {by}: nobody knows whether the law is still so"
+    )]
+    LawPackExpired {
+        /// Its last day.
+        by: jiff::civil::Date,
+        /// Its date.
+        as_of: jiff::civil::Date,
     },
     /// Not a SHA-256 in hexadecimal.
     #[error("{} is not a SHA-256", quoted(text))]
@@ -249,6 +265,11 @@ impl ErrorKind {
             Self::NoZone { text } => format!("write {text}Z for UTC, or {text}+01:00"),
             Self::NoSuchTime { .. } => "for example 2026-12-01T09:00:00+01:00".into(),
             Self::BadCount { .. } => format!("write a number from 1 to {MAX_SIGNERS}"),
+            Self::BadSubjects { .. } => "write how many there are at most, from 1".into(),
+            Self::LawPackExpired { .. } => {
+                "name a newer pack in the config ([law], docs/law.md), or install a newer version; what is loaded keeps its end"
+                    .into()
+            }
             Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the act's file".into(),
             Self::BadIdentity { .. } => {
                 "write it like an e-mail address, such as aoife@example.org: letters, digits and . _ % + -".into()
@@ -307,6 +328,8 @@ impl ErrorKind {
             Self::NoZone { .. } => "no-zone",
             Self::NoSuchTime { .. } => "no-such-time",
             Self::BadCount { .. } => "bad-count",
+            Self::BadSubjects { .. } => "bad-subjects",
+            Self::LawPackExpired { .. } => "law-pack-expired",
             Self::BadDigest { .. } => "bad-digest",
             Self::BadIdentity { .. } => "bad-identity",
             Self::UnknownPin { .. } => "unknown-pin",

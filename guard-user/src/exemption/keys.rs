@@ -9,7 +9,7 @@ pub static DOCUMENT: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 /// The sections that no document can be without.
 pub const REQUIRED_SECTIONS: [&str; 3] = ["instrument", "exporter", "recipient"];
 
-static SECTIONS: [Section; 7] = [
+static SECTIONS: [Section; 12] = [
     Section { path: "", shape: Shape::Root, meaning: "What is allowed, and how far." },
     Section {
         path: "instrument",
@@ -24,7 +24,12 @@ static SECTIONS: [Section; 7] = [
     Section {
         path: "assessment",
         shape: Shape::Table,
-        meaning: "The transfer impact assessment. `scc`, `bcr` and every ground of Art. 49 need it.",
+        meaning: "The transfer impact assessment. Every ground of Art. 46, 47 and 49 needs it.",
+    },
+    Section {
+        path: "condition",
+        shape: Shape::Table,
+        meaning: "How the condition of the ground is met. Every ground of Art. 49, and `data-act-32-3`, needs it.",
     },
     Section {
         path: "approval",
@@ -41,9 +46,29 @@ static SECTIONS: [Section; 7] = [
         shape: Shape::Entries,
         meaning: "Who may receive; at least one. No network can be in two of them.",
     },
+    Section {
+        path: "processor",
+        shape: Shape::Entries,
+        meaning: "A processor that takes part in the transfer (Art. 28).",
+    },
+    Section {
+        path: "joint_controller",
+        shape: Shape::Entries,
+        meaning: "Who decides on purposes and means together with the exporter (Art. 26, Art. 30(1)(a)).",
+    },
+    Section {
+        path: "onward",
+        shape: Shape::Entries,
+        meaning: "An onward transfer by a recipient that is known of (Art. 44).",
+    },
+    Section {
+        path: "duty",
+        shape: Shape::Entries,
+        meaning: "What has to be done by a day. `borderguard exemption list --due` shows it until it is done.",
+    },
 ];
 
-static KEYS: [Key; 36] = [
+static KEYS: [Key; 63] = [
     key(
         "",
         "id",
@@ -139,6 +164,38 @@ static KEYS: [Key; 36] = [
         example: "true",
         meaning: "Whether its text stays out of the logs and lists that others read.",
     },
+    optional(
+        "",
+        "law",
+        Kind::Text,
+        "`eu`",
+        r#""eu""#,
+        "The law at the home of the pins, see [Laws](#laws): it says which words of a ground mean what, and where a transfer begins.",
+    ),
+    optional(
+        "",
+        "data_subjects",
+        Kind::List,
+        "not said",
+        r#"["customers", "those who write to them"]"#,
+        "Whose data leaves, a category a line (Art. 30(1)(c)). Every new document about personal data needs it.",
+    ),
+    optional(
+        "",
+        "retention",
+        Kind::Text,
+        "not said",
+        r#""until the judgment is final""#,
+        "How long the recipients keep the data (Art. 30(1)(f)).",
+    ),
+    optional(
+        "",
+        "delete_by",
+        Kind::Date,
+        "not said",
+        "2028-12-31",
+        "By when the recipients have to have deleted it; a date counts to its end in UTC (Art. 30(1)(f)).",
+    ),
     key(
         "instrument",
         "type",
@@ -199,6 +256,50 @@ static KEYS: [Key; 36] = [
         "SHA-256 of the file that the act itself is kept in, 64 hexadecimal digits as `sha256sum` writes \
          them.",
     ),
+    optional(
+        "instrument",
+        "module",
+        Kind::Text,
+        "no module",
+        r#""c2c""#,
+        "Which form of the clauses or rules is used, see [Modules](#modules). A new document needs it with `scc` and `bcr`.",
+    ),
+    optional(
+        "instrument",
+        "parties",
+        Kind::List,
+        "not said",
+        r#"["Example Mail Ireland Ltd", "Department", "Translation office"]"#,
+        "Who is bound by the clauses, the rules, the code or the certification. A new document needs it with these, and each \
+         recipient has to be among them, by the same name.",
+    ),
+    optional(
+        "instrument",
+        "agreement_id",
+        Kind::Text,
+        "not held against the law pack",
+        r#""us-ie-mlat""#,
+        "The agreement by its id in the law pack: it must be in force between the home and the recipient's country. A \
+         `direct-request` needs it.",
+    ),
+    optional(
+        "instrument",
+        "certificate",
+        Kind::Text,
+        "none",
+        r#""epoc""#,
+        "The certificate by which an `eu-order` came: `epoc` (European Production Order Certificate) or `epoc-pr` (for \
+         preservation), by Regulation (EU) 2023/1543.",
+    ),
+    optional(
+        "instrument",
+        "addressee",
+        Kind::Text,
+        "not said",
+        r#""Example Mail Ireland Ltd, designated establishment""#,
+        "To whom the certificate is addressed: the designated establishment or the legal representative (Art. 7 of that \
+         Regulation; Directive (EU) 2023/1544). A `certificate` needs it.",
+    ),
     key("exporter", "name", Kind::Text, r#""Example Mail Ireland Ltd""#, "Who sends."),
     key("exporter", "role", Kind::Text, r#""controller""#, "`controller` or `processor` (Art. 4(7), (8))."),
     key(
@@ -216,7 +317,7 @@ static KEYS: [Key; 36] = [
         "no review",
         "2027-06-01",
         "When it has to be looked at again; a date counts to its end in UTC. The exemption ends then, if its \
-         window does not end before. `scc` and `bcr` need it.",
+         window does not end before. Every ground of Art. 46 and 47 needs it.",
     ),
     Key {
         section: "assessment",
@@ -226,6 +327,29 @@ static KEYS: [Key; 36] = [
         example: r#"["encryption in transit", "split processing"]"#,
         meaning: "The supplementary measures, a line each.",
     },
+    key(
+        "condition",
+        "met",
+        Kind::Text,
+        r#""the claim is before the High Court, and these messages alone prove it""#,
+        "How the condition of the ground is met, as [Grounds](#grounds) has it.",
+    ),
+    optional(
+        "condition",
+        "recognised_by",
+        Kind::Text,
+        "not said",
+        r#""Criminal Justice (Mutual Assistance) Act 2008, s. 75""#,
+        "The Union or member state law that recognises the public interest (Art. 49(4)). `art-49-1-d` needs it.",
+    ),
+    optional(
+        "condition",
+        "subjects",
+        Kind::Integer,
+        "not said",
+        "3",
+        "How many data subjects the transfer is about, at most. `art-49-1-2` needs it: their number is limited.",
+    ),
     optional(
         "approval",
         "submitter",
@@ -296,6 +420,53 @@ static KEYS: [Key; 36] = [
          `protocol/first-last`. A client that fetches from the pinned storage has a port that changes: \
          leave out the key for it.",
     ),
+    optional(
+        "recipient",
+        "certification",
+        Kind::Text,
+        "none",
+        r#""EU-US DPF, active, listed as Example Inc.""#,
+        "The certification by which an adequacy decision covers it, or that binds it (Art. 42), as the register has it.",
+    ),
+    optional(
+        "recipient",
+        "checked_on",
+        Kind::Date,
+        "never",
+        "2026-11-20",
+        "The day on which somebody looked the certification up in the register.",
+    ),
+    key("processor", "name", Kind::Text, r#""Example Storage GmbH""#, "Who it is."),
+    key("processor", "jurisdiction", Kind::Text, r#""DE""#, "Where it is: one ISO 3166-1 alpha-2 code."),
+    key("processor", "contract", Kind::Text, r#""DPA-2025-11""#, "The contract that binds it (Art. 28(3))."),
+    key("joint_controller", "name", Kind::Text, r#""Example Mail France SAS""#, "Who it is."),
+    key("joint_controller", "contact", Kind::Text, r#""privacy@example.net""#, "Whom to ask."),
+    key(
+        "joint_controller",
+        "arrangement",
+        Kind::Text,
+        r#""JCA-2024-02""#,
+        "The arrangement between them (Art. 26(1)).",
+    ),
+    key("onward", "name", Kind::Text, r#""Forensic laboratory""#, "Who receives the data from a recipient."),
+    key("onward", "jurisdiction", Kind::Text, r#""CH""#, "Where it is: one ISO 3166-1 alpha-2 code."),
+    key(
+        "onward",
+        "ground",
+        Kind::Text,
+        r#""art-45""#,
+        "The ground of the onward transfer, see [Grounds](#grounds); the law pack judges it as it does a recipient's.",
+    ),
+    key(
+        "onward",
+        "safeguard",
+        Kind::Text,
+        r#""the treaty's rule of speciality""#,
+        "What binds whoever receives it.",
+    ),
+    key("duty", "what", Kind::Text, r#""tell-authority""#, "What has to be done, see [Duties](#duties)."),
+    key("duty", "due", Kind::Date, "2026-12-20", "By when; a date counts to its end in UTC."),
+    optional("duty", "done", Kind::Date, "not done", "2026-12-18", "The day on which it was done."),
 ];
 
 /// A key that must be there.

@@ -6,6 +6,7 @@ use toml::de::DeTable;
 use toml::value::Datetime;
 
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
+use super::raw_particulars::{self, RawParticulars};
 use crate::config;
 use crate::config::read::{List, Section, Text};
 use crate::config::sink::Report;
@@ -36,6 +37,7 @@ pub(super) struct Raw {
     /// Whether there is nobody who may receive, and no slip for it that is reported already.
     pub(super) has_no_recipient: bool,
     pub(super) recipients: Vec<RawRecipient>,
+    pub(super) particulars: RawParticulars,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,12 @@ pub(super) struct RawRecipient {
     pub(super) anywhere: Option<bool>,
     pub(super) large_network: Option<Text>,
     pub(super) ports: Option<List>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_certification: bool,
+    pub(super) certification: Option<Text>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_checked_on: bool,
+    pub(super) checked_on: Option<Spanned<Datetime>>,
 }
 
 /// Reads the whole document.
@@ -138,6 +146,7 @@ pub(super) fn read(document: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
             .collect(),
         has_no_recipient: root.lacks("recipient") || root.is_empty_list("recipient"),
         recipients: recipients.iter().map(|entry| read_recipient(entry, sink)).collect(),
+        particulars: raw_particulars::read(&root, &instrument, sink),
     }
 }
 
@@ -166,5 +175,9 @@ fn read_recipient(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecipi
         anywhere: section.boolean("anywhere", sink),
         large_network: section.text("large_network", sink),
         ports: section.list("ports", sink),
+        lacks_certification: section.lacks("certification"),
+        certification: section.text("certification", sink),
+        lacks_checked_on: section.lacks("checked_on"),
+        checked_on: section.time("checked_on", sink),
     }
 }

@@ -10,6 +10,7 @@ use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use super::limits::MAX_SIGNERS;
+use super::particulars::{Certificate, DutyKind, Law, Module};
 use crate::config::schema::{Key, Kind, Need, Shape};
 
 const NAME: &str = "^[a-z0-9._-]{1,63}$";
@@ -39,6 +40,11 @@ pub(crate) fn choices(section: &str, name: &str) -> Option<Vec<&'static str>> {
         ("instrument", "type") => Some(carrying().map(InstrumentKind::name).collect()),
         ("instrument", "ground") => Some(Ground::ALL.iter().map(|ground| ground.name()).collect()),
         ("instrument", "basis") => Some(Basis::ALL.iter().map(|basis| basis.name()).collect()),
+        ("onward", "ground") => Some(Ground::ALL.iter().map(|ground| ground.name()).collect()),
+        ("", "law") => Some(Law::ALL.iter().map(|it| it.name()).collect()),
+        ("instrument", "module") => Some(Module::ALL.iter().map(|it| it.name()).collect()),
+        ("instrument", "certificate") => Some(Certificate::ALL.iter().map(|it| it.name()).collect()),
+        ("duty", "what") => Some(DutyKind::ALL.iter().map(|it| it.name()).collect()),
         ("exporter", "role") => Some(Role::ALL.iter().map(|role| role.name()).collect()),
         _ => None,
     }
@@ -122,10 +128,10 @@ fn property(key: &Key) -> Value {
 /// A string of the key, or each of its list.
 fn text(key: &Key) -> Value {
     let pattern = match (key.section, key.name) {
-        ("", "id" | "pins") | ("approval.required", "role") => NAME,
+        ("", "id" | "pins") | ("approval.required", "role") | ("instrument", "agreement_id") => NAME,
         ("instrument", "document_sha256") => DIGEST,
         ("approval", "submitter") => IDENTITY,
-        ("recipient", "jurisdiction") => "^[A-Z]{2}$",
+        ("recipient" | "processor" | "onward", "jurisdiction") => "^[A-Z]{2}$",
         ("recipient", "cidrs") => CIDR,
         ("recipient", "ports") => PORTS,
         (section, name) => {
@@ -182,6 +188,18 @@ fn rules() -> Vec<Value> {
             "required": ["assessment"],
             "properties": { "assessment": { "required": ["review_by"] } },
         },
+    }));
+    let safeguards: Vec<Ground> = Ground::ALL.into_iter().filter(|ground| ground.is_safeguard()).collect();
+    rules.push(json!({
+        "if": within("ground", json!({ "enum": names(&safeguards) })),
+        "then": {
+            "required": ["assessment"],
+            "properties": { "assessment": { "required": ["review_by"] } },
+        },
+    }));
+    rules.push(json!({
+        "if": within("type", json!({ "enum": [InstrumentKind::DirectRequest.name()] })),
+        "then": { "properties": { "instrument": { "required": ["agreement_id"] } } },
     }));
     let derogations: Vec<Ground> = Ground::ALL.into_iter().filter(|ground| ground.is_derogation()).collect();
     rules.push(json!({

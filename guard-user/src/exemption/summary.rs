@@ -68,6 +68,12 @@ pub struct Summary {
     /// before that.
     #[serde(default)]
     pub orders: Vec<OrderSummary>,
+    /// What the law asks the document to say beside these, in its order; none where the daemon is older than this.
+    #[serde(default)]
+    pub particulars: Vec<ParticularSummary>,
+    /// What has to be done and is not, the earliest first; likewise.
+    #[serde(default)]
+    pub due: Vec<DueSummary>,
     /// SHA-256 of the document, as `sha256sum` prints it; empty where the daemon is older than this.
     #[serde(default)]
     pub sha256: String,
@@ -147,6 +153,24 @@ pub struct RecipientSummary {
     pub large_network: Option<String>,
     /// Its ports; empty: any, of any protocol.
     pub ports: Vec<String>,
+}
+
+/// One key of the document with its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticularSummary {
+    /// Its name, with the number of its entry from 1 where its section repeats: `data_subjects`, `duty 1: what`.
+    pub key: String,
+    /// What stands there, in words; of a list one value.
+    pub value: String,
+}
+
+/// What has to be done by a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueSummary {
+    /// What: the word of a `[[duty]]`, or `delete`, `review-assessment`, `check-certification`.
+    pub what: String,
+    /// First moment at which it has to have been done.
+    pub by: Timestamp,
 }
 
 /// How an exemption was closed.
@@ -231,6 +255,8 @@ impl Summary {
             revoked: None,
             stayed: None,
             orders: Vec::new(),
+            particulars: particulars(document),
+            due: document.due_dates().into_iter().map(|(what, by)| DueSummary { what, by }).collect(),
             sha256: document.sha256.clone(),
             approved_by: Vec::new(),
         }
@@ -299,6 +325,11 @@ impl Summary {
             }),
             submitter: self.submitter.map(|_| hidden()),
             sha256: hidden(),
+            particulars: self
+                .particulars
+                .into_iter()
+                .map(|it| ParticularSummary { value: hidden(), ..it })
+                .collect(),
             recipients: self
                 .recipients
                 .into_iter()
@@ -323,6 +354,11 @@ impl Summary {
 
 /// What stands where the text of a confidential exemption is not shown.
 pub const HIDDEN: &str = "(confidential)";
+
+fn particulars(document: &Document) -> Vec<ParticularSummary> {
+    let entries = document.particulars.entries().into_iter();
+    entries.map(|(key, value)| ParticularSummary { key, value }).collect()
+}
 
 fn recipient(recipient: &Recipient) -> RecipientSummary {
     RecipientSummary {

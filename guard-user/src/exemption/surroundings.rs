@@ -1,7 +1,9 @@
 //! What a document is checked against beside its own text.
 
+use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 
+use super::law::LawPack;
 use crate::approval::Widest;
 
 /// What a document is checked against beside its own text. Each is left out where it makes no sense: a
@@ -15,6 +17,11 @@ pub struct Surroundings<'a> {
     pub now: Option<Timestamp>,
     /// How large the networks of recipients may be without a word on why, where `now` is given.
     pub widest: Widest,
+    /// The names of the config's pins with their homes; `None`: by which law they are is not looked at.
+    pub homes: Option<&'a [(String, Jurisdiction)]>,
+    /// The facts that rules hang on, where `now` is given; `None`: those rules are not looked at, because whoever asks does
+    /// not know by which pack the document will be judged.
+    pub law: Option<&'a LawPack>,
     /// What was loaded under an id before; `None`: this is not looked at.
     pub earlier: Option<EarlierOf<'a>>,
 }

@@ -11,7 +11,7 @@ use super::sink::Sink;
 use crate::text::{Unseen, is_unseen};
 
 /// The keys of free texts.
-const FREE_TEXTS: [&str; 15] = [
+const FREE_TEXTS: [&str; 29] = [
     "emergency",
     "hosts",
     "purpose",
@@ -27,6 +27,20 @@ const FREE_TEXTS: [&str; 15] = [
     "assessment.measures",
     "recipient.name",
     "recipient.large_network",
+    "data_subjects",
+    "retention",
+    "instrument.parties",
+    "instrument.addressee",
+    "condition.met",
+    "condition.recognised_by",
+    "recipient.certification",
+    "processor.name",
+    "processor.contract",
+    "joint_controller.name",
+    "joint_controller.contact",
+    "joint_controller.arrangement",
+    "onward.name",
+    "onward.safeguard",
 ];
 
 /// Whether a text is what people write where they have nothing to say yet. One that is empty is another error.

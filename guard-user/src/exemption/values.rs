@@ -104,6 +104,22 @@ pub(super) fn review(time: &Datetime) -> Result<Timestamp, ErrorKind> {
     end.map_err(|_| ErrorKind::NoSuchTime { text })
 }
 
+/// The day on which something was done, by its begin in UTC.
+pub(super) fn day(time: &Datetime) -> Result<Timestamp, ErrorKind> {
+    if time.time.is_some() || time.date.is_none() {
+        return moment(time);
+    }
+    let text = time.to_string();
+    let begin = text.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
+    begin.map(|begin| begin.timestamp()).map_err(|_| ErrorKind::NoSuchTime { text })
+}
+
+/// How many data subjects.
+pub(super) fn subjects(number: &i128) -> Result<u32, ErrorKind> {
+    let count = u32::try_from(*number).ok().filter(|&count| count > 0);
+    count.ok_or(ErrorKind::BadSubjects { number: *number })
+}
+
 /// SHA-256 in hexadecimal; small letters come out.
 pub(super) fn digest(text: &str) -> Result<String, ErrorKind> {
     const DIGITS: usize = 64;

@@ -182,6 +182,9 @@ codes! {
     SignersUnreadable = "signers-unreadable",
         "The file of allowed signers can't be used: no exemption can be loaded, and whether keys that approved what is open are gone is not known.",
         "See the message. What is open stays so, and can be stayed and revoked.";
+    LawPackUnusable = "law-pack-unusable",
+        "The law pack was to be looked at again by a day that is over, or the one that the config names can't be used: no exemption can be loaded. What is open stays so until its end.",
+        "Name a newer pack in the config (`[law]`, docs/law.md), or install a newer version. Where the message names a file, mend it and reload.";
     ExemptionWithoutPin = "exemption-without-pin",
         "An exemption is active and names a pin that the config does not have. No packet of such a pin passes by it.",
         "Give the pin its name back and reload, or revoke the exemption and load one for the pin's new name.";

@@ -28,6 +28,7 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     changes.extend(of_bypass(old, new));
     changes.extend(of_databases(old, new));
     changes.extend(of_control(old, new));
+    changes.extend(of_law(old, new));
     changes.extend(of_approval(old, new));
     changes
 }
@@ -119,6 +120,16 @@ fn of_databases(old: &Policy, new: &Policy) -> Vec<Change> {
         ));
     }
     changes
+}
+
+/// By which law pack exemptions are judged. What another content allows is not compared: each change counts as one that
+/// opens.
+fn of_law(old: &Policy, new: &Policy) -> Option<Change> {
+    let digest = |policy: &Policy| policy.law.as_ref().map(|law| law.sha256.clone());
+    let (was, is) = (digest(old), digest(new));
+    let word = |digest: &Option<String>| digest.clone().unwrap_or_else(|| "the program's own".to_owned());
+    let opens = "new exemptions are judged by another law pack, which may allow more";
+    (was != is).then(|| change("law.sha256", &word(&was), &word(&is), opens))
 }
 
 /// Who may load exemptions and policies.

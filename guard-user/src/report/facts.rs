@@ -31,6 +31,7 @@ pub(super) fn of(exemption: &ExemptionEntry) -> Vec<(&'static str, String)> {
         facts.push(("assessment to be reviewed by", assessment.review_by.clone()));
         facts.push(("supplementary measures", assessment.measures.join(", ")));
     }
+    facts.extend(exemption.particulars.iter().map(|it| ("further", format!("{}: {}", it.key, it.value))));
     facts.extend([
         ("valid from", exemption.valid_from.to_string()),
         ("valid until", exemption.valid_until.to_string()),

@@ -21,7 +21,7 @@ use std::io::{self, Write};
 pub use csv::COLUMNS;
 pub use model::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
 };
 pub use redact::WITHHELD;
 pub(crate) use redact::redacted;

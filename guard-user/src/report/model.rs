@@ -88,6 +88,9 @@ pub struct ExemptionEntry {
     pub assessment: Option<AssessmentEntry>,
     /// Who receives the data.
     pub recipients: Vec<RecipientEntry>,
+    /// What the law asks the document to say beside these, in its order.
+    #[serde(default)]
+    pub particulars: Vec<ParticularEntry>,
     /// First moment of its validity.
     pub valid_from: Timestamp,
     /// First moment after its validity.
@@ -106,6 +109,15 @@ pub struct ExemptionEntry {
     pub last_use: Option<Timestamp>,
     /// What it let through by day; days without any are left out.
     pub use_by_day: Vec<DayUse>,
+}
+
+/// One key of a document with its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticularEntry {
+    /// Its name, with the number of its entry where its section repeats.
+    pub key: String,
+    /// What stands there.
+    pub value: String,
 }
 
 /// The legal act behind a transfer.

@@ -31,6 +31,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         exporter,
         assessment,
         recipients,
+        particulars,
         valid_from: _,
         valid_until: _,
         quota_bytes: _,
@@ -70,6 +71,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         recipient.networks = vec![WITHHELD.to_owned()];
         recipient.ports = vec![WITHHELD.to_owned()];
     }
+    particulars.iter_mut().for_each(|it| hide(&mut it.value));
     for approval in approvals {
         hide(&mut approval.identity);
         hide(&mut approval.key);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -18,7 +19,7 @@ use crate::exemption::Clocks;
 use crate::exemption::State;
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
-use crate::exemption::{self, Document, Surroundings};
+use crate::exemption::{self, Document, LawPack, Surroundings};
 
 /// A document as a user submits it.
 pub struct Submission<'a> {
@@ -32,6 +33,10 @@ pub struct Submission<'a> {
     pub widest: Widest,
     /// Names of the config's pins.
     pub pins: &'a [String],
+    /// The same with their homes.
+    pub homes: &'a [(String, Jurisdiction)],
+    /// The law pack that it is judged by.
+    pub law: &'a LawPack,
     /// Returns the approvals that these signatures give the document.
     pub approve: &'a dyn Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError>,
 }
@@ -95,6 +100,8 @@ impl Kept {
             pins: Some(submission.pins),
             now: Some(now),
             widest: submission.widest,
+            homes: Some(submission.homes),
+            law: Some(submission.law),
             earlier: Some(&earlier),
         };
         let document = exemption::parse(submission.name, submission.bytes, &surroundings)?;

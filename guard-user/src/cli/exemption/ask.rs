@@ -161,6 +161,8 @@ fn each(exemptions: &[Summary], now: Timestamp, out: &mut impl Write) -> Result<
 pub(super) struct Only<'a> {
     pub(super) states: &'a [State],
     pub(super) pins: &'a [String],
+    /// Whether what is due of them is listed in their place.
+    pub(super) due: bool,
 }
 
 impl Only<'_> {
@@ -183,7 +185,7 @@ pub(super) fn list(
         return Err(unexpected(socket).into());
     };
     let exit = listed(exemptions, only, json, now, out)?;
-    if !json && !approval_required {
+    if !json && !only.due && !approval_required {
         writeln!(out, "{}", approval::NONE_REQUIRED)?;
     }
     Ok(exit)
@@ -199,6 +201,13 @@ fn listed(
     let all = exemptions.len();
     exemptions.retain(|summary| only.takes(summary));
     match json {
+        true if only.due => {
+            let due = show::all_due(&exemptions).into_iter().map(|(by, it, what)| {
+                json!({ "id": it.id, "version": it.version, "state": it.state, "what": what, "by": by, "overdue": by <= now })
+            });
+            writeln!(out, "{}", serde_json::Value::Array(due.collect()))?;
+        }
+        false if only.due => show::due(&exemptions, now, out)?,
         true => writeln!(out, "{}", serde_json::to_string(&exemptions)?)?,
         false if exemptions.is_empty() && all > 0 => {
             writeln!(out, "none of {} is in such a state and for such a pin", counted(all, "exemption"))?;
@@ -329,7 +338,7 @@ mod tests {
         let all = vec![summary(), stayed];
         let ids = |states: &[State], pins: &[&str]| {
             let pins: Vec<String> = pins.iter().map(|&pin| pin.to_owned()).collect();
-            let only = Only { states, pins: &pins };
+            let only = Only { states, pins: &pins, due: false };
             let mut out = Vec::new();
             let now = Timestamp::UNIX_EPOCH;
             listed(all.clone(), &only, true, now, &mut out).unwrap();

@@ -7,12 +7,12 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::policy::{Against, Prospect};
+use super::policy::{self, Against, Prospect};
 use super::show;
 use crate::cli::check::{counted, finding_json, write_finding};
 use crate::cli::table::plain;
 use crate::config::Errors;
-use crate::exemption::{self, Document, ErrorKind, Summary, Surroundings};
+use crate::exemption::{self, Document, ErrorKind, LawPack, Summary, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption lint`.
@@ -37,12 +37,17 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
     let widest = against.as_ref().map(Against::widest).unwrap_or_default();
-    let loaded = exemption::load(&args.file, &Surroundings { widest, ..surroundings(pins, now) })
-        .map(|(document, _)| document);
+    let homes = against.as_ref().map(Against::homes);
+    let law = against.as_ref().map_or_else(embedded, Against::law);
+    let surroundings =
+        Surroundings { widest, homes: homes.as_deref(), law: law.as_ref().ok(), ..surroundings(pins, now) };
+    let loaded = exemption::load(&args.file, &surroundings).map(|(document, _)| document);
     let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
     let (checked, unplaced) = placed(&args.file, checked, against.as_ref());
     let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
-    let notes: Vec<String> = unplaced.into_iter().chain(prospect.notes()).chain(doubts).collect();
+    let unjudged = policy::unjudged(&law);
+    let notes: Vec<String> =
+        unjudged.into_iter().chain(unplaced).chain(prospect.notes()).chain(doubts).collect();
     if args.json {
         let mut object = report_json(&args.file, &checked, now);
         object["notes"] = json!(notes);
@@ -89,8 +94,13 @@ fn placed(file: &Path, checked: Checked, against: Option<&Against>) -> (Checked,
 /// What came of checking a document.
 pub(super) type Checked = std::result::Result<Document, Errors<ErrorKind>>;
 
+/// With the program's own law pack.
 pub(super) fn surroundings(pins: Option<&[String]>, now: Timestamp) -> Surroundings<'_> {
-    Surroundings { pins, now: Some(now), ..Surroundings::default() }
+    Surroundings { pins, now: Some(now), law: LawPack::embedded().ok(), ..Surroundings::default() }
+}
+
+pub(super) fn embedded() -> std::result::Result<LawPack, String> {
+    LawPack::embedded().cloned().map_err(|error| error.to_string())
 }
 
 pub(super) fn exit(checked: &Checked) -> Exit {
@@ -180,6 +190,7 @@ mod tests {
                         \x20 for      Evidence in case 5\n\
                         \x20 data     e-mail\n\
                         \x20 pin      mail\n\
+                        \x20 host     mail-eu\n\
                         \x20 sender   controller, Example Mail Ireland Ltd\n\
                         \x20 contact  privacy@example.org\n\
                         \x20 to       Court\n\
@@ -187,6 +198,10 @@ mod tests {
                         \x20 from     2026-12-01 00:00:00 UTC (1 day ago)\n\
                         \x20 until    2026-12-15 00:00:00 UTC (in 13 days)\n\
                         \x20 bytes    without bound\n\
+                        \x20 assessed TIA-2026-07\n\
+                        \x20 review   before 2027-06-02 00:00:00 UTC (in 182 days)\n\
+                        \x20 law      data_subjects: customers\n\
+                        \x20 law      retention: until the judgment\n\
                         \x20 author   anne@example.org\n\
                         \x20 needs    signatures, 1 as legal, 1 as dpo\n\
                         \x20 sha256   SHA256\n\
@@ -209,7 +224,7 @@ mod tests {
         let text = DOCUMENT.replace("treaty-request", "foreign-order");
         let (code, shown) = lint(&text, Some("files"), false);
         let expected = "m.toml:3:9: error: pins: there is no pin \"mail\"\n  hint: the config has \"files\"\n\
-                        m.toml:9:8: error: instrument.type: an order of a third country's court or authority is by \
+                        m.toml:11:8: error: instrument.type: an order of a third country's court or authority is by \
                         itself no ground for a transfer (GDPR Art. 48)\n  hint: name the ground that it rests on: a \
                         treaty-request under an international agreement, or another instrument of Chapter V\n\
                         m.toml: 2 errors\n";
@@ -217,7 +232,7 @@ mod tests {
         let (code, shown) = lint(&text, None, true);
         let object: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!((code, &object["errors"][0]["code"]), (Exit::BadInput, &json!("foreign-order-alone")));
-        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(9), &Value::Null));
+        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(11), &Value::Null));
     }
 
     #[test]

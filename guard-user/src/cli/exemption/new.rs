@@ -13,9 +13,9 @@ use super::{file, lint};
 use crate::cli::CliError;
 use crate::cli::seen::{Form, Seen};
 use crate::config::schema::{Key, Need, Section, Shape};
-use crate::exemption;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
+use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption new`.
@@ -96,7 +96,11 @@ fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
     let text = draft.to_toml();
-    let parsed = exemption::parse(&args.file, text.as_bytes(), &lint::surroundings(pins, now));
+    let law = against.as_ref().map_or_else(lint::embedded, Against::law);
+    let homes = against.as_ref().map(Against::homes);
+    let surroundings =
+        Surroundings { law: law.as_ref().ok(), homes: homes.as_deref(), ..lint::surroundings(pins, now) };
+    let parsed = exemption::parse(&args.file, text.as_bytes(), &surroundings);
     let (checked, _) = lint::approvable(&args.file, parsed, against.as_ref(), now);
     if !args.dry_run {
         file::write(&args.file, &text)?;

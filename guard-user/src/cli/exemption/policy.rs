@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -12,7 +13,7 @@ use crate::cli::CliError;
 use crate::compile::Places;
 use crate::config::policy::Approvals;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
-use crate::exemption::{Document, ErrorKind};
+use crate::exemption::{Document, ErrorKind, LawPack};
 use crate::inputs;
 
 /// What a config says, by its text alone.
@@ -25,6 +26,20 @@ pub(super) fn load(config: &Path) -> Result<Policy> {
 /// The names of a policy's pins.
 pub(super) fn pin_names(policy: &Policy) -> Vec<String> {
     policy.pin_names()
+}
+
+/// The law pack that a policy names, or the program's own.
+pub(super) fn law_of(policy: &Policy) -> Result<LawPack, String> {
+    let pack = match &policy.law {
+        Some(named) => LawPack::read(&named.pack, &named.sha256),
+        None => LawPack::embedded().cloned(),
+    };
+    pack.map_err(|error| error.to_string())
+}
+
+/// What is said where rules were not looked at because their law pack is not there.
+pub(super) fn unjudged(law: &Result<LawPack, String>) -> Option<String> {
+    law.as_ref().err().map(|why| format!("what hangs on the law pack was not looked at: {why}"))
 }
 
 /// What a config says of a document.
@@ -52,6 +67,8 @@ pub(super) struct Prospect {
     due: Option<String>,
     /// Who is said to have written it, where that is no signer.
     written_by: Option<String>,
+    /// Whether it names no host, and a host of this config refuses it for that.
+    is_for_no_host: bool,
     /// Whether the config asks for no approval.
     is_unasked: bool,
 }
@@ -77,6 +94,19 @@ impl Against {
     /// How large the networks of recipients may be without a word on why.
     pub(super) fn widest(&self) -> approval::Widest {
         self.policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default()
+    }
+
+    /// The pins with their homes.
+    pub(super) fn homes(&self) -> Vec<(String, Jurisdiction)> {
+        self.policy.homes()
+    }
+
+    /// The law pack that it names, or the program's own.
+    ///
+    /// # Errors
+    /// Where the one that it names can't be used: on an approver's machine it need not be there.
+    pub(super) fn law(&self) -> Result<LawPack, String> {
+        law_of(&self.policy)
     }
 
     /// Where its sites and databases place addresses.
@@ -118,6 +148,7 @@ impl Against {
             unread: allowed.as_ref().err().cloned(),
             due,
             written_by,
+            is_for_no_host: document.hosts.is_empty(),
             is_unasked: false,
         })
     }
@@ -159,6 +190,9 @@ impl Prospect {
         let by = self.written_by.iter().map(|name| {
             format!("it says that {name} wrote it, who is no signer of the config: only a user of that name can load it")
         });
-        unasked.into_iter().chain(by).chain(due).chain(unread).chain(cannot).collect()
+        let nowhere = self.is_for_no_host.then(|| {
+            "it names no host that it is for (`hosts`), and a host of this config refuses it".to_owned()
+        });
+        unasked.into_iter().chain(nowhere).chain(by).chain(due).chain(unread).chain(cannot).collect()
     }
 }

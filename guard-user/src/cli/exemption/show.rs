@@ -86,6 +86,7 @@ fn signed(
         let review = assessment.review_by.map(|by| exactly(by, now));
         review.iter().try_for_each(|by| line("review", &format!("before {by}")))?;
     }
+    summary.particulars.iter().try_for_each(|it| line("law", &format!("{}: {}", it.key, it.value)))?;
     summary.submitter.iter().try_for_each(|author| line("author", author))?;
     if !summary.required.is_empty() {
         let signers = summary.required.iter().map(|it| format!("{} as {}", it.count, it.role));
@@ -157,6 +158,36 @@ pub fn list(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::
     writeln!(out, "{} open, {} closed", open.len(), shut.len())
 }
 
+/// Writes what has to be done and by when, the earliest first, of the highest version of each exemption.
+///
+/// # Errors
+/// Where `out` can't be written.
+pub fn due(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::Result<()> {
+    let all = all_due(summaries);
+    if all.is_empty() {
+        return writeln!(out, "nothing is due");
+    }
+    for (by, summary, what) in &all {
+        let late = if *by <= now { "OVERDUE, " } else { "" };
+        let text = format!("{}: {what}, {late}before {}", summary.id, moment(*by, now));
+        write_wrapped("", REST, &plain(&text), out)?;
+    }
+    let late = all.iter().filter(|(by, ..)| *by <= now).count();
+    writeln!(out, "{} due, {late} of them overdue", all.len())
+}
+
+/// All that is due, the earliest first, of the highest version of each exemption: an earlier one is replaced, and what it
+/// asked for is in the later one.
+pub(super) fn all_due(summaries: &[Summary]) -> Vec<(Timestamp, &Summary, &str)> {
+    let is_last =
+        |it: &&Summary| !summaries.iter().any(|other| other.id == it.id && other.version > it.version);
+    let last = summaries.iter().filter(is_last);
+    let mut all: Vec<_> =
+        last.flat_map(|it| it.due.iter().map(move |due| (due.by, it, due.what.as_str()))).collect();
+    all.sort_by(|one, other| (one.0, &one.1.id, one.2).cmp(&(other.0, &other.1.id, other.2)));
+    all
+}
+
 fn bytes(summary: &Summary) -> String {
     let used = (summary.used_bytes, summary.used_packets);
     match (summary.quota_bytes, summary.loaded_at) {
@@ -210,7 +241,7 @@ pub(super) mod tests {
     use super::*;
     use crate::exemption::State;
     use crate::exemption::summary::{
-        AssessmentSummary, ExporterSummary, InstrumentSummary, RequiredSummary, RevokedSummary,
+        AssessmentSummary, DueSummary, ExporterSummary, InstrumentSummary, RequiredSummary, RevokedSummary,
     };
 
     fn time(text: &str) -> Timestamp {
@@ -276,6 +307,11 @@ pub(super) mod tests {
             revoked: None,
             stayed: None,
             orders: Vec::new(),
+            particulars: vec![crate::exemption::summary::ParticularSummary {
+                key: "duty 1: what".into(),
+                value: "tell-authority".into(),
+            }],
+            due: vec![DueSummary { what: "tell-authority".into(), by: time("2026-12-03T00:00:00Z") }],
             sha256: "07".repeat(32),
             approved_by: Vec::new(),
         }
@@ -315,6 +351,7 @@ pub(super) mod tests {
   measure  encryption
   measure  split processing
   review   before 2026-12-04 00:00:00 UTC (in 2 days)
+  law      duty 1: what: tell-authority
   author   aoife@example.org
   needs    signatures, 2 as legal
   sha256   0707070707070707070707070707070707070707070707070707070707070707
@@ -333,6 +370,32 @@ a, version 2: revoked, scc
 "
         );
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_due_is_listed_by_day_with_what_is_late_and_of_the_last_version_alone() {
+        let now = time("2026-12-02T00:00:00Z");
+        let with = |id: &str, version: u32, due: &[(&str, &str)]| {
+            let due = due.iter().map(|(what, by)| DueSummary { what: (*what).into(), by: time(by) });
+            Summary { id: id.into(), version, due: due.collect(), ..summary() }
+        };
+        let all = [
+            with("a", 1, &[("tell-authority", "2026-12-01T00:00:00Z")]),
+            with("a", 2, &[("delete", "2028-01-01T00:00:00Z")]),
+            with("b", 1, &[("answer", "2026-12-05T00:00:00Z"), ("tell-subjects", "2026-12-02T00:00:00Z")]),
+        ];
+        let mut out = Vec::new();
+        due(&all, now, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "b: tell-subjects, OVERDUE, before 2026-12-02 00:00:00 UTC (now)\n\
+             b: answer, before 2026-12-05 00:00:00 UTC (in 3 days)\n\
+             a: delete, before 2028-01-01 00:00:00 UTC (in 395 days)\n\
+             3 due, 1 of them overdue\n"
+        );
+        let mut out = Vec::new();
+        due(&all[..0], now, &mut out).unwrap();
+        assert_eq!(out, b"nothing is due\n");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::policy::Against;
-use super::{lift, show, signatures};
+use super::{lift, lint, policy, show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
 use crate::cli::CliError;
@@ -142,7 +142,16 @@ fn document(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
     let widest = against.as_ref().map(Against::widest).unwrap_or_default();
-    let surroundings = Surroundings { pins, now: Some(now), widest, ..Surroundings::default() };
+    let homes = against.as_ref().map(Against::homes);
+    let law = against.as_ref().map_or_else(lint::embedded, Against::law);
+    let surroundings = Surroundings {
+        pins,
+        now: Some(now),
+        widest,
+        homes: homes.as_deref(),
+        law: law.as_ref().ok(),
+        ..Surroundings::default()
+    };
     let document = exemption::parse(&args.file, &bytes, &surroundings).map_err(|errors| {
         let CliError { codes, .. } = CliError::errors(&errors);
         CliError::document(format!("{errors}\nnothing was signed")).with_codes(codes)
@@ -153,6 +162,7 @@ fn document(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
         Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
         None => Vec::new(),
     };
+    warnings.extend(policy::unjudged(&law));
     warnings.extend(document.doubts());
     let summary = Summary::of_document(&document, now);
     let mut shown = Vec::new();

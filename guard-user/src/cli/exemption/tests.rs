@@ -103,15 +103,20 @@ fn line() -> impl Strategy<Value = String> {
 fn document(texts: &[String], (quota, count, minute): (u32, u32, u32), confidential: bool) -> String {
     let text = |at: usize| toml::Value::from(texts[at].as_str()).to_string();
     format!(
-        "id = \"m-{quota}\"\nversion = {version}\nreplaces = {count}\npins = [\"mail\"]\npurpose = {}\ndata_categories = [{}, {}]\n\
+        "id = \"m-{quota}\"\nversion = {version}\nreplaces = {count}\npins = [\"mail\"]\npurpose = {}\ndata_categories = [{}, {}]\ndata_subjects = [{subject}]\nretention = {retention}\n\
+         delete_by = 2027-06-01\nlaw = \"uk\"\n\
          valid_from = 2026-12-01T00:{minute:02}:00.{minute:03}+01:00\nvalid_until = 2026-12-15T00:00:00Z\nquota_bytes = {}\n\
          confidential = {confidential}\n[instrument]\ntype = \"treaty-request\"\nname = {}\narticle = {}\nground = \"art-46-2-a\"\n\
          basis = \"art-6-1-c\"\nauthority = {}\nreference = {}\nagreement = {}\ndocument_sha256 = \"{quota:064x}\"\n\
+         module = \"c2c\"\nparties = [{subject}]\nagreement_id = \"cloud-act-us-gb\"\naddressee = {subject}\n\
          [exporter]\nname = {}\nrole = \"processor\"\ncontact = {}\n[assessment]\nreference = {}\nreview_by = 2027-06-01\n\
-         measures = [{}, {}]\n[approval]\nsubmitter = \"a{quota}@example.org\"\n[[approval.required]]\nrole = \"legal\"\n\
+         measures = [{}, {}]\n[condition]\nmet = {subject}\nrecognised_by = {retention}\nsubjects = {count}\n[approval]\nsubmitter = \"a{quota}@example.org\"\n[[approval.required]]\nrole = \"legal\"\n\
          count = {count}\n[[recipient]]\nname = {}\njurisdiction = \"US\"\ncidrs = [\"198.51.100.{count}/32\", \"2001:db8:{count}::/48\"]\n\
-         anywhere = {confidential}\nlarge_network = {}\nports = [\"tcp/443\", \"udp/{count}-500\"]\n[[recipient]]\nname = {}\njurisdiction = \"JP\"\n\
-         cidrs = [\"203.0.113.{count}/32\"]\n",
+         anywhere = {confidential}\nlarge_network = {}\nports = [\"tcp/443\", \"udp/{count}-500\"]\ncertification = {subject}\nchecked_on = 2026-11-20\n[[recipient]]\nname = {}\n\
+         jurisdiction = \"US\"\ncidrs = [\"203.0.113.{count}/32\"]\n[[processor]]\nname = {subject}\njurisdiction = \"DE\"\n\
+         contract = {retention}\n[[joint_controller]]\nname = {retention}\ncontact = {subject}\narrangement = {retention}\n\
+         [[onward]]\nname = {subject}\njurisdiction = \"CH\"\nground = \"art-45\"\nsafeguard = {retention}\n\
+         [[duty]]\nwhat = \"tell-subjects\"\ndue = 2027-06-01\ndone = 2026-11-20\n",
         text(0),
         text(1),
         text(2),
@@ -130,6 +135,8 @@ fn document(texts: &[String], (quota, count, minute): (u32, u32, u32), confident
         text(15),
         text(14),
         version = count + 1,
+        subject = text(16),
+        retention = text(17),
     )
 }
 
@@ -143,6 +150,9 @@ fn leaves(value: &toml::Value, name: &str, found: &mut Vec<String>) {
         toml::Value::Integer(number) if name == "quota_bytes" => {
             found.push(format!("at most {}", grouped(u64::try_from(*number).unwrap())));
         }
+        toml::Value::Integer(number) if name == "subjects" => {
+            found.push(format!("condition.subjects: {number}"))
+        }
         toml::Value::Integer(number) if name == "count" => found.push(format!("{number} as legal")),
         toml::Value::Integer(number) if name == "replaces" => found.push(format!("renews version {number}")),
         toml::Value::Integer(number) => found.push(format!("{name} {number}")),
@@ -150,9 +160,12 @@ fn leaves(value: &toml::Value, name: &str, found: &mut Vec<String>) {
         toml::Value::Boolean(true) => found.push(name.to_owned()),
         toml::Value::Boolean(false) => {}
         toml::Value::Datetime(time) if time.time.is_none() => {
-            assert_eq!(time.to_string(), "2027-06-01");
-            // To the end of the day.
-            found.push("before 2027-06-02 00:00:00 UTC".into());
+            found.push(match time.to_string().as_str() {
+                // To the end of the day.
+                "2027-06-01" => "before 2027-06-02 00:00:00 UTC".into(),
+                // From its begin.
+                done => format!("{done} 00:00:00 UTC"),
+            });
         }
         toml::Value::Datetime(time) => {
             let time: jiff::Timestamp = time.to_string().parse().unwrap();
@@ -210,7 +223,7 @@ proptest! {
 
     #[test]
     fn every_value_that_is_signed_is_shown_and_stands_for_itself(
-        texts in prop::collection::vec(line(), 16),
+        texts in prop::collection::vec(line(), 18),
         numbers in (any::<u32>(), 1..60_u32, 0..60_u32),
         flag: bool,
     ) {
@@ -224,7 +237,7 @@ proptest! {
         let facts = facts(&shown);
         let mut wanted = Vec::new();
         leaves(&text.parse::<toml::Table>().unwrap().into(), "", &mut wanted);
-        prop_assert!(wanted.len() >= 39);
+        prop_assert!(wanted.len() >= 65);
         for value in wanted {
             let value = spaced(&value);
             prop_assert!(facts.iter().any(|fact| fact.contains(&value)), "{} is not in\n{}", value, shown);

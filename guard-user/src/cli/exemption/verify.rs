@@ -13,7 +13,7 @@ use super::{lift, policy, show, signatures};
 use crate::approval::{self, Candidate, EXEMPTION, NotApproved, Signer};
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG, verified};
-use crate::config::policy::Approvals;
+use crate::config::policy::{Approvals, Policy};
 use crate::control::users::is_user;
 use crate::exemption::{self, Lift, Summary, Surroundings};
 use crate::exit::Exit;
@@ -43,17 +43,21 @@ pub struct Args {
 /// # Errors
 /// Where the config, the document or a file of signatures can't be used, or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let (pins, approvals) = approvals(&args.config)?;
+    let (policy, approvals) = approvals(&args.config)?;
     let bytes = exemption::read(&args.file).map_err(|errors| CliError::errors(&errors))?;
     if Lift::is_meant(&bytes) {
         return lift::verify(args, bytes, &approvals, now, out);
     }
+    let (pins, homes) = (policy::pin_names(&policy), policy.homes());
+    let law = policy::law_of(&policy);
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let surroundings = Surroundings {
         pins: Some(&pins),
         now: Some(now),
         widest: approvals.widest,
+        homes: Some(&homes),
+        law: law.as_ref().ok(),
         ..Surroundings::default()
     };
     let document =
@@ -80,8 +84,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         object["exemption"] = json!(Summary::of_document(&document, now));
         writeln!(out, "{object}")?;
     } else {
-        if let Some(warning) = stranger {
-            writeln!(out, "warning: {warning}")?;
+        for warning in stranger.into_iter().chain(policy::unjudged(&law)) {
+            writeln!(out, "warning: {}", plain(&warning))?;
         }
         writeln!(out, "this is what signatures are looked for of:")?;
         show::one(&Summary::of_document(&document, now), now, out)?;
@@ -90,17 +94,16 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
 }
 
-/// The config's pins and signers.
-fn approvals(config: &Path) -> Result<(Vec<String>, Approvals)> {
+/// What the config says, and its signers.
+fn approvals(config: &Path) -> Result<(Policy, Approvals)> {
     let policy = policy::load(config)?;
-    let pins = policy::pin_names(&policy);
-    let approvals = policy.approval.ok_or_else(|| {
+    let approvals = policy.approval.clone().ok_or_else(|| {
         let config = config.display();
         CliError::bad_input(format!(
             "{config} asks for no approval, so that no signature counts and one person may open: write [approval] there"
         ))
     })?;
-    Ok((pins, approvals))
+    Ok((policy, approvals))
 }
 
 /// What is to say of a loader whom this host does not have as a user: a name with a typing error would be nobody's among
@@ -131,8 +134,11 @@ pub(super) mod tests {
     pub(in super::super) const DOCUMENT: &str = r#"id = "m-1"
 version = 1
 pins = ["mail"]
+hosts = ["mail-eu"]
 purpose = "Evidence in case 5"
 data_categories = ["e-mail"]
+data_subjects = ["customers"]
+retention = "until the judgment"
 valid_from = 2026-12-01T00:00:00Z
 valid_until = 2026-12-15T00:00:00Z
 [instrument]
@@ -148,6 +154,9 @@ agreement = "Treaty of 2001"
 name = "Example Mail Ireland Ltd"
 role = "controller"
 contact = "privacy@example.org"
+[assessment]
+reference = "TIA-2026-07"
+review_by = 2027-06-01
 [approval]
 submitter = "anne@example.org"
 [[approval.required]]

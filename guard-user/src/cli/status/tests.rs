@@ -42,6 +42,11 @@ fn exemption() -> Summary {
         loaded_at: Some(at("2026-11-23T00:00:00Z")),
         loaded_by: Some(0),
         revoked: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
+        particulars: vec![Default::default()],
+        due: vec![crate::exemption::summary::DueSummary {
+            what: "delete".into(),
+            by: at("2026-11-23T00:00:00Z"),
+        }],
         sha256: "07".repeat(32),
         stayed: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
         orders: vec![OrderSummary {

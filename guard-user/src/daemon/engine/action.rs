@@ -13,6 +13,7 @@ use crate::config::policy::{LogFormat, Policy};
 use crate::config::sockets::Sockets;
 use crate::control::protocol::Response;
 use crate::events::names::Names;
+use crate::exemption::LawPack;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
@@ -248,6 +249,8 @@ pub struct LoadJob {
     pub basis: Basis,
     /// The policy that is live.
     pub policy: Arc<Policy>,
+    /// The law pack that it names, or why that can't be used.
+    pub law: Result<Arc<LawPack>, String>,
 }
 
 /// An order that is to be lifted, with the document that says so.

@@ -1,5 +1,6 @@
 //! The config that is live, and the one that is about to be.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use super::basis::Geo;
 use super::databases::Databases;
 use crate::audit::Who;
 use crate::compile::HostFacts;
-use crate::config::policy::Policy;
+use crate::config::policy::{NamedPack, Policy};
+use crate::exemption::LawPack;
 use crate::geo::Info;
 
 /// The config.
@@ -39,6 +41,8 @@ pub(super) struct Config {
     pub(super) late: Vec<(Ticket, Who)>,
     pub(super) again: bool,
     pub(super) databases: Databases,
+    /// The law packs of the live policy and of the one on its way, or why they can't be used.
+    pub(super) packs: BTreeMap<NamedPack, Result<Arc<LawPack>, String>>,
 }
 
 /// A config on its way.
@@ -75,6 +79,7 @@ impl Config {
             late: Vec::new(),
             again: false,
             databases: Databases::default(),
+            packs: BTreeMap::new(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::config::bypass::Bypass;
 use crate::config::policy::Policy;
 use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::exemption::LawPack;
 use crate::geo::Info;
 use crate::health::Problem;
 use crate::kernel::{
@@ -265,6 +266,8 @@ pub struct Prepared {
     pub cgroups: HostFacts,
     /// What came of holding it against the one before.
     pub held: Held,
+    /// The law pack that it names, or why that can't be used; `None` where it names none.
+    pub law: Option<Result<Arc<LawPack>, String>>,
 }
 
 /// What came of holding a config against the one before.

@@ -16,6 +16,7 @@ use crate::config::policy::{self, Policy};
 use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared};
+use crate::exemption::LawPack;
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
@@ -237,6 +238,9 @@ pub(super) fn prepare(policy: Policy, database: &GeoDb) -> Result<Prepared, Load
 pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);
+    let law = policy.law.as_ref().map(|named| {
+        LawPack::read(&named.pack, &named.sha256).map(Arc::new).map_err(|error| error.to_string())
+    });
     Prepared {
         policy: Arc::new(policy),
         warnings: Vec::new(),
@@ -244,5 +248,6 @@ pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared 
         database_waits: None,
         cgroups,
         held: Held::default(),
+        law,
     }
 }

@@ -15,7 +15,7 @@ use crate::daemon::engine::{Query, ReadJob, record_of};
 use crate::exemption::Summary;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
+    InstrumentEntry, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
 use crate::store::{Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
@@ -363,6 +363,11 @@ fn exemption(
                 anywhere: it.anywhere,
                 ports: it.ports,
             })
+            .collect(),
+        particulars: summary
+            .particulars
+            .into_iter()
+            .map(|it| ParticularEntry { key: it.key, value: it.value })
             .collect(),
         valid_from: summary.valid_from,
         valid_until: summary.valid_until,

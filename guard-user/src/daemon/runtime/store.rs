@@ -368,8 +368,13 @@ fn load(
     now: Timestamp,
     places: &dyn Fn(&Policy) -> Option<Places>,
 ) -> Result<Box<LoadedExemption>, RefusedLoad> {
-    let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy } = job;
-    let pins = policy.pin_names();
+    let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy, law } = job;
+    let law = law.map_err(|why| RefusedLoad {
+        kind: ErrorKind::BadInput,
+        message: format!("no exemption can be loaded: {why}"),
+        codes: vec!["law-pack"],
+    })?;
+    let (pins, homes) = (policy.pin_names(), policy.homes());
     let kept = store.kept();
     let approve = approvals::approver(&kept, &policy, &bytes, &signatures, &who, now);
     let submission = Submission {
@@ -377,6 +382,8 @@ fn load(
         bytes: &bytes,
         signatures: &signatures,
         pins: &pins,
+        homes: &homes,
+        law: &law,
         widest: policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default(),
         approve: &approve,
     };

@@ -1,26 +1,13 @@
 //! Holds a document against each rule of law.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
-use super::overlap::{self, Receiver};
-use crate::exemption::ground::Ground;
+use super::facts::Facts;
+use super::overlap;
+use super::pack::{self, Act};
 use crate::exemption::instrument::InstrumentKind;
 use crate::exemption::law::{Breach, DEROGATION_DAYS, ReviewAt};
-use crate::exemption::raw::Raw;
 use crate::exemption::sink::Sink;
-use crate::groups::{self, Scope};
-
-/// What the rules look at. A value is `None` where it is not there, or has an error of its own, so that
-/// nothing is reported twice.
-pub(super) struct Facts<'r> {
-    pub(super) raw: &'r Raw,
-    pub(super) kind: Option<InstrumentKind>,
-    pub(super) ground: Option<Ground>,
-    pub(super) window: (Option<Timestamp>, Option<Timestamp>),
-    pub(super) review_by: Option<Timestamp>,
-    pub(super) receivers: Vec<Receiver<'r>>,
-    pub(super) now: Option<Timestamp>,
-}
 
 /// Reports every rule that the document breaks, at the place where it does.
 pub(super) fn check(facts: &Facts<'_>, sink: &mut Sink<'_>) {
@@ -54,7 +41,9 @@ fn check_instrument(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     if kind == InstrumentKind::TreatyRequest && raw.lacks_agreement {
         sink.error(at, "instrument.type", Breach::NoAgreement);
     }
-    if kind.needs_assessment() {
+    let is_safeguard = facts.now.is_some()
+        && facts.ground.is_some_and(|ground| ground.is_safeguard() && kind.grounds().contains(&ground));
+    if kind.needs_assessment() || is_safeguard {
         match &facts.raw.assessment {
             None => sink.error(at, "instrument.type", Breach::NoAssessment { kind }),
             Some(assessment) if assessment.lacks_review => {
@@ -64,15 +53,26 @@ fn check_instrument(facts: &Facts<'_>, sink: &mut Sink<'_>) {
         }
     }
     let (Some(ground), Some(text)) = (facts.ground, &raw.ground) else { return };
-    let at = text.span().start;
+    let (kind_at, at) = (at, text.span().start);
     if !kind.grounds().contains(&ground) {
         return sink.error(at, "instrument.ground", Breach::GroundMismatch { kind, ground });
     }
     if ground.is_derogation() {
         check_derogation(facts, at, sink);
     }
-    for receiver in &facts.receivers {
-        check_receiver(receiver, kind, ground, sink);
+    let whole = facts.receivers.iter().filter(|it| it.raw.lacks_cidrs);
+    for receiver in whole.filter(|_| kind != InstrumentKind::AdequacyDecision) {
+        if let Some(country) = receiver.jurisdiction {
+            sink.error(receiver.raw.at, "recipient", Breach::WholeCountry { country, kind });
+        }
+    }
+    // What was loaded before keeps its end: neither are its particulars asked for, nor does a newer pack judge it.
+    if facts.now.is_some() {
+        let act = Act { kind, ground, kind_at, ground_at: at };
+        pack::check_particulars(facts, act, sink);
+        if let Some(law) = facts.pack {
+            pack::check_pack(facts, act, law, sink);
+        }
     }
 }
 
@@ -87,36 +87,6 @@ fn check_derogation(facts: &Facts<'_>, at: usize, sink: &mut Sink<'_>) {
         && until.duration_since(from) > SignedDuration::from_hours(24 * DEROGATION_DAYS)
     {
         sink.error(place.span().start, "valid_until", Breach::LongDerogation { from, until });
-    }
-}
-
-fn check_receiver(receiver: &Receiver<'_>, kind: InstrumentKind, ground: Ground, sink: &mut Sink<'_>) {
-    let (Some(country), Some(place)) = (receiver.jurisdiction, &receiver.raw.jurisdiction) else { return };
-    let at = place.span().start;
-    let field = "recipient.jurisdiction";
-    let in_eea = groups::builtin("EEA").is_some_and(|eea| eea.contains(country));
-    match (ground, in_eea) {
-        (Ground::NoTransfer, false) => return sink.error(at, field, Breach::OutsideEea { country }),
-        (Ground::NoTransfer, true) | (_, false) => {}
-        (_, true) => return sink.error(at, field, Breach::InsideEea { country }),
-    }
-    let whole = receiver.raw.lacks_cidrs;
-    if ground == Ground::Adequacy {
-        match groups::decision(country) {
-            None => return sink.error(at, field, Breach::NoAdequacyDecision { country }),
-            Some(decision) => {
-                let authority = kind == InstrumentKind::TreatyRequest;
-                if let Scope::Part(whom) = decision.scope
-                    && (whole || authority)
-                {
-                    let act = decision.act;
-                    return sink.error(at, field, Breach::PartialAdequacy { country, act, whom, authority });
-                }
-            }
-        }
-    }
-    if whole && kind != InstrumentKind::AdequacyDecision {
-        sink.error(receiver.raw.at, "recipient", Breach::WholeCountry { country, kind });
     }
 }
 

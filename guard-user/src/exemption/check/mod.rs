@@ -1,7 +1,10 @@
 //! Raw document in, checked document out, and every error on the way.
 
+mod facts;
 mod law;
 mod overlap;
+mod pack;
+mod particulars;
 mod width;
 
 use std::collections::BTreeMap;
@@ -10,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use self::law::Facts;
+use self::facts::Facts;
 use self::overlap::Receiver;
 use super::document::{Approval, Assessment, Document, Exporter, Instrument, Recipient, Required};
 use super::error::ErrorKind;
@@ -58,13 +61,34 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
     if let Some(id) = &id {
         check_earlier(raw, id, (number, replaces), surroundings, sink);
     }
+    let particulars = particulars::check(raw, sink);
+    if let (Some(now), Some(pack)) = (surroundings.now, surroundings.law)
+        && pack.ends() <= now
+    {
+        sink.error(0, "", ErrorKind::LawPackExpired { by: pack.look_again_by, as_of: pack.as_of });
+    }
     let review_by = assessment.as_ref().and_then(|assessment| assessment.review_by);
     if surroundings.now.is_some() {
         width::check(&receivers, surroundings.widest, sink);
         check_bounds(raw, quota_bytes, (valid_from, valid_until), sink);
     }
     let window = (valid_from, valid_until);
-    law::check(&Facts { raw, kind, ground, window, review_by, receivers, now: surroundings.now }, sink);
+    let facts = Facts {
+        raw,
+        kind,
+        ground,
+        basis: instrument.as_ref().map(|it| it.basis),
+        role,
+        window,
+        review_by,
+        receivers,
+        pins: &pins,
+        particulars: &particulars,
+        now: surroundings.now,
+        homes: surroundings.homes,
+        pack: surroundings.law,
+    };
+    law::check(&facts, sink);
     Some(Document {
         id: id?,
         version: number?,
@@ -83,6 +107,7 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         assessment,
         approval: Approval { submitter, required },
         recipients: recipients.into_iter().collect::<Option<_>>()?,
+        particulars,
         // Of the bytes, which are not known here.
         sha256: String::new(),
     })
@@ -99,10 +124,11 @@ fn check_bounds(
         sink.error(place.span().start, "quota_bytes", ErrorKind::SmallQuota { number });
     }
     if let ((Some(from), Some(until)), Some(place)) = (window, &raw.valid_until) {
-        let minutes = until.duration_since(from).as_secs().div_euclid(60);
-        let has_more = until.duration_since(from) > SignedDuration::from_mins(EMERGENCY_MINUTES);
-        if raw.emergency.is_some() && has_more {
-            sink.error(place.span().start, "valid_until", ErrorKind::LongEmergency { minutes });
+        let window = until.duration_since(from);
+        if raw.emergency.is_some() && window > SignedDuration::from_mins(EMERGENCY_MINUTES) {
+            // A part of a second is one too many.
+            let seconds = window.as_secs() + i64::from(window.subsec_nanos() > 0);
+            sink.error(place.span().start, "valid_until", ErrorKind::LongEmergency { seconds });
         }
         let days = until.duration_since(from).as_hours() / 24;
         if days > WINDOW_DAYS {

@@ -1,11 +1,13 @@
 //! What the law asks of an exemption, rule by rule: facts that a document shows by itself, no advice.
 //!
-//! [`Rule`] is the table of rules, which docs/exemption-rules.md is held against; a [`Breach`] is one of
+//! [`Rule`] is the table of rules, which docs/law.md is held against; a [`Breach`] is one of
 //! them broken by one document. Articles are those of the GDPR, Regulation (EU) 2016/679, where nothing
 //! else is said.
 
 mod breach;
+pub mod pack;
 mod rule;
 
 pub use breach::{Breach, ReviewAt};
+pub use pack::{LawPack, PackError};
 pub use rule::{DEROGATION_DAYS, Rule};

@@ -67,5 +67,11 @@ fn what_nobody_can_mean_is_refused_of_new_documents_alone() {
     assert_eq!(errors(&good_with("e-mail content", "TBD"))[0].0, "says-nothing");
     let one_word = super::check(&good_with("Evidence in case 2026/0142", "Evidence")).unwrap();
     assert!(one_word.doubts()[0].starts_with("its purpose is one word"));
-    assert_eq!(super::check(GOOD).unwrap().doubts(), Vec::<String>::new());
+    let nobody = errors(&good_with("the treaty's own\"", "the treaty's own\"\nsubjects = 0"));
+    let told = "46:12 condition.subjects: 0 is not a number of data subjects | write how many there are at most, from 1";
+    assert_eq!(nobody, [("bad-subjects", told.to_owned())]);
+    let doubts = super::check(GOOD).unwrap().doubts();
+    assert!(doubts.len() == 1 && doubts[0].contains("(retention, delete_by): Art. 30(1)(f)"), "{doubts:?}");
+    let said = super::with_value(GOOD, "", "delete_by", Some("2028-12-31"));
+    assert_eq!(super::check(&said).unwrap().doubts(), Vec::<String>::new());
 }

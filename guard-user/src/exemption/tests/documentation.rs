@@ -62,6 +62,23 @@ fn the_documentation_describes_every_ground_and_basis() {
 }
 
 #[test]
+fn the_documentation_describes_the_words_of_laws_modules_and_duties() {
+    use crate::exemption::particulars::{DutyKind, Law, Module};
+    let row = |name: &str, meaning: &str| format!("| `{name}` | {meaning} |\n");
+    let laws: String = Law::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
+    let modules: String = Module::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
+    let duties: String = DutyKind::ALL.iter().map(|it| row(it.name(), it.meaning())).collect();
+    for (name, column, rows) in
+        [("laws", "law", laws), ("modules", "module", modules), ("duties", "duty", duties)]
+    {
+        let expected = format!("| {column} | what it is |\n| --- | --- |\n{rows}");
+        let written =
+            between(DOCUMENTS, &format!("<!-- {name}: begin -->\n"), &format!("<!-- {name}: end -->"));
+        assert!(written == expected, "between the marks of {name} it must say:\n{expected}end of the table");
+    }
+}
+
+#[test]
 fn the_documentation_has_the_table_of_the_lifecycle() {
     use lifecycle::Event;
     let closing = [Event::Revoke, Event::Invalidate];
@@ -110,7 +127,13 @@ fn every_documented_key_is_read_and_so_is_its_example() {
     let base = GOOD.replace("version = 1", "version = 2");
     for key in DOCUMENT.keys {
         let with = |value| with_value(&base, key.section, key.name, value);
-        let example = with(Some(key.example)).replace("mail-ie", "mail");
+        // An agreement is between two, and a certificate has an addressee.
+        let example = with(Some(key.example)).replace("mail-ie", "mail").replace("\"JP\"", "\"US\"");
+        let example = match key.name {
+            "certificate" => with_value(&example, key.section, "addressee", Some("\"Example Ltd\"")),
+            "emergency" => example.replace("2026-12-15T00:00:00Z", "2026-12-01T08:30:00Z"),
+            _ => example,
+        };
         check(&example).unwrap_or_else(|errors| panic!("{key:?}: {errors}"));
         if let Need::Default(value) = key.need {
             let meant = |value| check(&with(value)).map(|it| Document { sha256: String::new(), ..it });

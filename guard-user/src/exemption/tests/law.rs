@@ -10,37 +10,47 @@ use crate::config::tests::findings::each_is_found_alone;
 use crate::exemption::law::{DEROGATION_DAYS, Rule};
 use crate::exemption::{Ground, InstrumentKind};
 
-const RULES: &str = include_str!("../../../../docs/exemption-rules.md");
+const RULES: &str = include_str!("../../../../docs/law.md");
 
 /// The good document with other values, given as section, key and value; an empty value takes the key
 /// out.
-fn with(changes: &[(&str, &str, &str)]) -> String {
+pub(super) fn with(changes: &[(&str, &str, &str)]) -> String {
     changes.iter().fold(GOOD.to_owned(), |text, &(section, name, value)| {
         with_value(&text, section, name, Some(value).filter(|value| !value.is_empty()))
     })
 }
 
 /// A document without a part of its text.
-fn without(text: &str, from: &str, to: &str) -> String {
+pub(super) fn without(text: &str, from: &str, to: &str) -> String {
     let (head, rest) = text.split_once(from).unwrap();
     format!("{head}{to}{}", rest.split_once(to).unwrap().1)
 }
 
 const TYPE: &str = "instrument";
 
-fn clauses() -> String {
-    with(&[(TYPE, "type", "\"scc\""), (TYPE, "ground", "\"art-46-2-c\""), (TYPE, "agreement", "")])
+pub(super) fn clauses() -> String {
+    let text =
+        with(&[(TYPE, "type", "\"scc\""), (TYPE, "ground", "\"art-46-2-c\""), (TYPE, "agreement", "")]);
+    // At the end of the section, so that what stands before it stays where it is.
+    text.replace(
+        "[exporter]",
+        "module = \"c2c\"\nparties = [\"Department\", \"Translation office\"]\n[exporter]",
+    )
 }
 
-fn derogation() -> String {
+pub(super) fn derogation() -> String {
     with(&[(TYPE, "type", "\"derogation\""), (TYPE, "ground", "\"art-49-1-e\"")])
 }
 
-fn adequacy() -> String {
-    with(&[(TYPE, "type", "\"adequacy-decision\""), (TYPE, "ground", "\"art-45\"")])
+pub(super) fn adequacy() -> String {
+    let text = with(&[(TYPE, "type", "\"adequacy-decision\""), (TYPE, "ground", "\"art-45\"")]);
+    text.replace(
+        "ports = [\"tcp/443\"]",
+        "ports = [\"tcp/443\"]\ncertification = \"EU-US DPF, active\"\nchecked_on = 2026-11-20",
+    )
 }
 
-fn union_order() -> String {
+pub(super) fn union_order() -> String {
     let text = with(&[(TYPE, "type", "\"eu-order\""), (TYPE, "ground", "\"no-transfer\"")]);
     text.replace("\"US\"", "\"BE\"").replace("\"JP\"", "\"NO\"")
 }
@@ -58,106 +68,106 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
         (
             Rule::ForeignOrderAlone,
             with(&[(TYPE, "type", "\"foreign-order\"")]),
-            "11:8 instrument.type: an order of a third country's court or authority is by itself no ground for a \
+            "12:8 instrument.type: an order of a third country's court or authority is by itself no ground for a \
              transfer (GDPR Art. 48) | name the ground that it rests on",
         ),
         (
             Rule::NoAgreement,
             with(&[(TYPE, "agreement", "")]),
-            "11:8 instrument.type: a request without the international agreement behind it is a third country's order \
+            "12:8 instrument.type: a request without the international agreement behind it is a third country's order \
              alone (GDPR Art. 48) | name the treaty as agreement",
         ),
         (
             Rule::GroundMismatch,
             with(&[(TYPE, "ground", "\"art-46-2-c\"")]),
-            "14:10 instrument.ground: treaty-request is no act that the ground art-46-2-c can rest on (GDPR Art. 44) | \
+            "15:10 instrument.ground: treaty-request is no act that the ground art-46-2-c can rest on (GDPR Art. 44) | \
              treaty-request can carry art-46-2-a, art-45, art-49-1-d",
         ),
         (
             Rule::NoAdequacyDecision,
             anybody(&adequacy(), "IN"),
-            "35:16 recipient.jurisdiction: there is no adequacy decision on IN (GDPR Art. 45) | name another",
+            "36:16 recipient.jurisdiction: there is no adequacy decision on IN (GDPR Art. 45) | name another",
         ),
         (
             Rule::PartialAdequacy,
             anybody(&adequacy(), "US"),
-            "35:16 recipient.jurisdiction: the adequacy decision (EU) 2023/1795 on US covers only organisations that are \
+            "36:16 recipient.jurisdiction: the adequacy decision (EU) 2023/1795 on US covers only organisations that are \
              certified under the EU-US Data Privacy Framework (GDPR Art. 45(3)) | name the covered recipients by their \
              networks",
         ),
         (
             Rule::PartialAdequacy,
             treaty_by_adequacy.replace("\"US\"", "\"GB\""),
-            "40:16 recipient.jurisdiction: the adequacy decision (EU) 2019/419 on JP covers only business operators \
+            "41:16 recipient.jurisdiction: the adequacy decision (EU) 2019/419 on JP covers only business operators \
              that are subject to the APPI and its Supplementary Rules (GDPR Art. 45(3)) | an authority that asks",
         ),
         (
             Rule::WholeCountry,
             anybody(GOOD, "US"),
-            "33:1 recipient: anybody in US is nobody whom treaty-request can name (GDPR Art. 44) | name the recipient's own",
+            "34:1 recipient: anybody in US is nobody whom treaty-request can name (GDPR Art. 44) | name the recipient's own",
         ),
         (
             Rule::InsideEea,
             GOOD.replace("\"JP\"", "\"BE\""),
-            "40:16 recipient.jurisdiction: BE is in the EEA, and no transfer to a third country (GDPR Art. 44) | permit BE \
+            "41:16 recipient.jurisdiction: BE is in the EEA, and no transfer to a third country (GDPR Art. 44) | permit BE \
              in the pin; where the pin is to stay narrower, use the type eu-order with the ground no-transfer",
         ),
         (
             Rule::OutsideEea,
             union_order().replace("\"NO\"", "\"CH\""),
-            "40:16 recipient.jurisdiction: CH is outside the EEA, and an order under Union law is no ground",
+            "41:16 recipient.jurisdiction: CH is outside the EEA, and an order under Union law is no ground",
         ),
         (
             Rule::LongDerogation,
             with_value(&derogation(), "", "valid_until", Some("2027-03-01T08:00:01Z")),
-            "7:15 valid_until: a derogation must be bounded in time, and 90 days from 2026-12-01T08:00:00Z to \
+            "8:15 valid_until: a derogation must be bounded in time, and 90 days from 2026-12-01T08:00:00Z to \
              2027-03-01T08:00:01Z are more than 90 (GDPR Art. 49) | end it within 90 days",
         ),
         (
             Rule::UnboundedDerogation,
             with_value(&derogation(), "", "quota_bytes", None),
-            "13:10 instrument.ground: a derogation must be bounded in bytes, and there is no quota_bytes (GDPR Art. 49) | \
+            "14:10 instrument.ground: a derogation must be bounded in bytes, and there is no quota_bytes (GDPR Art. 49) | \
              add quota_bytes",
         ),
         (
             Rule::UndocumentedDerogation,
             without(&derogation(), "[assessment]", "[approval]"),
-            "14:10 instrument.ground: a derogation's assessment must be documented, and there is no [assessment] (GDPR \
+            "15:10 instrument.ground: a derogation's assessment must be documented, and there is no [assessment] (GDPR \
              Art. 49(6)) | add [assessment]",
         ),
         (
             Rule::NoAssessment,
             without(&clauses(), "[assessment]", "[approval]"),
-            "11:8 instrument.type: scc needs a transfer impact assessment, and there is no [assessment] (GDPR Art. 46; \
+            "12:8 instrument.type: scc needs a transfer impact assessment, and there is no [assessment] (GDPR Art. 46; \
              C-311/18) | add [assessment] with reference and review_by",
         ),
         (
             Rule::NoReviewDate,
             with_value(&clauses(), "assessment", "review_by", None),
-            "11:8 instrument.type: the assessment for scc has to be looked at again, and has no review_by (GDPR Art. 46; \
+            "12:8 instrument.type: the assessment for scc has to be looked at again, and has no review_by (GDPR Art. 46; \
              C-311/18) | add review_by",
         ),
         (
             Rule::ReviewOver,
             with_value(&clauses(), "assessment", "review_by", Some("2026-12-02T00:00:00Z")),
-            "25:13 assessment.review_by: the assessment had to be looked at again by 2026-12-02T00:00:00Z, which is over \
+            "28:13 assessment.review_by: the assessment had to be looked at again by 2026-12-02T00:00:00Z, which is over \
              (C-311/18) | look at the assessment again",
         ),
         (
             Rule::ReviewOver,
             with(&[("", "valid_from", "2026-12-05T00:00:00Z"), ("assessment", "review_by", "2026-12-04")]),
-            "26:13 assessment.review_by: the assessment had to be looked at again by 2026-12-05T00:00:00Z, which is before \
+            "27:13 assessment.review_by: the assessment had to be looked at again by 2026-12-05T00:00:00Z, which is before \
              the window begins",
         ),
         (
             Rule::ReversedWindow,
             with(&[("", "valid_until", "2026-12-01T08:00:00Z")]),
-            "7:15 valid_until: the window ends at 2026-12-01T08:00:00Z, and does not begin before 2026-12-01T08:00:00Z",
+            "8:15 valid_until: the window ends at 2026-12-01T08:00:00Z, and does not begin before 2026-12-01T08:00:00Z",
         ),
         (
             Rule::Expired,
             with(&[("", "valid_until", "2026-12-02T01:00:00+01:00")]),
-            "7:15 valid_until: the exemption has expired: it ended at 2026-12-02T00:00:00Z, and now it is \
+            "8:15 valid_until: the exemption has expired: it ended at 2026-12-02T00:00:00Z, and now it is \
              2026-12-02T00:00:00Z | ask for a renewed approval",
         ),
         (
@@ -168,7 +178,7 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
         (
             Rule::OverlappingRecipients,
             GOOD.replace("203.0.113.0/24", "198.51.100.0/24"),
-            "41:10 recipient.cidrs: 198.51.100.0/24 is also 198.51.100.20/32 of the recipient \"Department\" (GDPR \
+            "42:10 recipient.cidrs: 198.51.100.0/24 is also 198.51.100.20/32 of the recipient \"Department\" (GDPR \
              Art. 30(1)(d)) | give each network to one recipient",
         ),
         (
@@ -177,7 +187,7 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
                 "{}[[recipient]]\nname = \"B\"\njurisdiction = \"CH\"\ncidrs = [\"192.0.2.0/24\"]\n",
                 anybody(&adequacy(), "CH")
             ),
-            "38:16 recipient.jurisdiction: anybody in CH is also the recipient \"Anybody\" (GDPR Art. 30(1)(d)) | name each",
+            "39:16 recipient.jurisdiction: anybody in CH is also the recipient \"Anybody\" (GDPR Art. 30(1)(d)) | name each",
         ),
         (
             Rule::RepeatedRole,
@@ -186,14 +196,17 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
                 "[[approval.required]]\nrole = \"legal\"\ncount = 2\n[[recipient]]",
                 1,
             ),
-            "34:8 approval.required.role: the role \"legal\" stands already on line 31 | name each role once",
+            "35:8 approval.required.role: the role \"legal\" stands already on line 32 | name each role once",
         ),
         (
             Rule::NobodyApproves,
             with(&[("approval.required", "count", "0")]),
-            "32:9 approval.required.count: a role of which nobody has to sign approves nothing | write how many",
+            "33:9 approval.required.count: a role of which nobody has to sign approves nothing | write how many",
         ),
     ]
+    .into_iter()
+    .chain(super::law_examples::examples())
+    .collect()
 }
 
 #[test]
@@ -226,7 +239,7 @@ fn what_the_examples_begin_with_keeps_every_rule() {
 
 #[test]
 fn a_ground_of_article_49_is_bounded_whatever_it_stands_under() {
-    let treaty = with(&[(TYPE, "ground", "\"art-49-1-d\""), ("", "quota_bytes", "")]);
+    let treaty = with(&[(TYPE, "ground", "\"art-49-1-e\""), ("", "quota_bytes", "")]);
     let codes: Vec<&str> = errors(&treaty).into_iter().map(|(code, _)| code).collect();
     assert_eq!(codes, ["unbounded-derogation"]);
 }
@@ -250,13 +263,14 @@ fn each_kind_carries_the_grounds_of_the_table_and_no_other() {
 
 #[test]
 fn the_rules_are_in_the_documentation_word_for_word() {
+    let (_, rules) = RULES.split_once("## Rules\n").unwrap();
     let rows: Vec<&str> =
-        RULES.lines().filter(|line| line.starts_with("| `")).take(Rule::ALL.len()).collect();
+        rules.lines().filter(|line| line.starts_with("| `")).take(Rule::ALL.len()).collect();
     let expected: Vec<String> = Rule::ALL
         .iter()
         .map(|rule| format!("| `{rule}` | {} | {} | {} |", rule.article(), rule.refuses(), rule.why()))
         .collect();
-    assert_eq!(rows, expected, "docs/exemption-rules.md must say:\n{}", expected.join("\n"));
+    assert_eq!(rows, expected, "docs/law.md must say:\n{}", expected.join("\n"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::keys::DOCUMENT;
-use super::{Document, ErrorKind, Surroundings, parse};
+use super::{Document, ErrorKind, LawPack, Surroundings, parse};
 use crate::config::Errors;
 
 mod admitted;
@@ -13,6 +13,8 @@ mod any_input;
 mod documentation;
 mod errors;
 mod law;
+mod law_examples;
+mod law_pack;
 mod meaning;
 mod schema;
 mod summary;
@@ -23,6 +25,7 @@ version = 1
 pins = ["mail", "files"]
 purpose = "Evidence in case 2026/0142"
 data_categories = ["e-mail content"]
+data_subjects = ["customers"]
 valid_from = 2026-12-01T09:00:00+01:00
 valid_until = 2026-12-15T00:00:00Z
 quota_bytes = 1_000_000
@@ -60,6 +63,24 @@ name = "Translation office"
 jurisdiction = "JP"
 cidrs = ["203.0.113.0/24"]
 ports = ["tcp/993"]
+[condition]
+met = "the treaty's own"
+[[processor]]
+name = "Storage house"
+jurisdiction = "DE"
+contract = "DPA-2025-11"
+[[joint_controller]]
+name = "Example Mail France"
+contact = "privacy@example.net"
+arrangement = "JCA-2024-02"
+[[onward]]
+name = "Forensic laboratory"
+jurisdiction = "CH"
+ground = "art-45"
+safeguard = "the rule of speciality"
+[[duty]]
+what = "answer"
+due = 2026-12-20
 "#;
 
 /// A moment within the good document's window.
@@ -75,7 +96,9 @@ fn pins() -> Vec<String> {
 
 fn check(text: &str) -> Result<Document, Errors<ErrorKind>> {
     let pins = pins();
-    let surroundings = Surroundings { pins: Some(&pins), now: Some(time(NOW)), ..Surroundings::default() };
+    let law = LawPack::embedded().unwrap();
+    let surroundings =
+        Surroundings { pins: Some(&pins), now: Some(time(NOW)), law: Some(law), ..Surroundings::default() };
     parse(Path::new("exemption.toml"), text.as_bytes(), &surroundings)
 }
 

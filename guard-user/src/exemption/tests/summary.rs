@@ -52,6 +52,39 @@ fn a_summary_says_everything_and_is_read_back_as_it_was() {
 }
 
 #[test]
+fn every_particular_is_shown_and_dated_ones_are_due() {
+    let text = super::with_value(GOOD, "", "delete_by", Some("2028-12-31"));
+    let summary = summary(&text);
+    let lines: Vec<String> =
+        summary.particulars.iter().map(|it| format!("{}: {}", it.key, it.value)).collect();
+    let expected = [
+        "data_subjects: customers",
+        "delete_by: before 2029-01-01 00:00:00 UTC",
+        "condition.met: the treaty's own",
+        "processor 1: name: Storage house",
+        "processor 1: jurisdiction: DE",
+        "processor 1: contract: DPA-2025-11",
+        "joint_controller 1: name: Example Mail France",
+        "joint_controller 1: contact: privacy@example.net",
+        "joint_controller 1: arrangement: JCA-2024-02",
+        "onward 1: name: Forensic laboratory",
+        "onward 1: jurisdiction: CH",
+        "onward 1: ground: art-45",
+        "onward 1: safeguard: the rule of speciality",
+        "duty 1: what: answer",
+        "duty 1: due: before 2026-12-21 00:00:00 UTC",
+    ];
+    assert_eq!(lines, expected);
+    let due: Vec<String> = summary.due.iter().map(|it| format!("{} {}", it.what, it.by)).collect();
+    let expected = [
+        "answer 2026-12-21T00:00:00Z",
+        "review-assessment 2027-06-02T00:00:00Z",
+        "delete 2029-01-01T00:00:00Z",
+    ];
+    assert_eq!(due, expected);
+}
+
+#[test]
 fn a_confidential_one_is_shown_without_its_text_and_no_more_open_than_it_is() {
     let summary = summary(&good_with("confidential = false", "confidential = true"));
     let redacted = summary.clone().redacted();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -70,6 +70,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
             anywhere: false,
             ports: vec![text("port")],
         }],
+        particulars: vec![ParticularEntry { key: "data_subjects".into(), value: text("subjects") }],
         valid_from: at("2026-11-01T00:00:00Z"),
         valid_until: at("2026-12-15T00:00:00Z"),
         quota_bytes: Some(5_000_000_000),

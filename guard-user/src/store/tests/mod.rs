@@ -11,7 +11,7 @@ use super::tables::AUDIT;
 use super::{Admission, ApprovalError, ApprovedBy, LoadError, Store, Submission};
 use crate::approval::Signature;
 use crate::audit::{self, Head, Kind, Who};
-use crate::exemption::{Clocks, Document};
+use crate::exemption::{Clocks, Document, LawPack};
 
 mod changes;
 mod crash;
@@ -37,6 +37,7 @@ version = 1
 pins = ["mail", "files"]
 purpose = "Evidence in case 2026/0142"
 data_categories = ["e-mail content"]
+data_subjects = ["customers"]
 valid_from = 2026-12-01T09:00:00+01:00
 valid_until = 2026-12-15T00:00:00Z
 quota_bytes = 1_000_000
@@ -140,6 +141,8 @@ fn submit<T>(text: &str, then: impl FnOnce(&Submission<'_>) -> T) -> T {
         bytes: text.as_bytes(),
         signatures: &signatures,
         pins: &pins,
+        homes: &[],
+        law: LawPack::embedded().unwrap(),
         widest: Default::default(),
         approve: &approve,
     })

@@ -3,7 +3,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::cli::exit_of;
-use crate::exemption::Surroundings;
 
 const NOW: &str = "2026-12-02T00:00:00Z";
 
@@ -16,6 +15,7 @@ const ANSWERS: &[&str] = &[
     "valid_from=2026-12-01T00:00:00Z",
     "valid_until=2026-12-15T00:00:00Z",
     "quota_bytes=5_000_000",
+    "data_subjects=customers",
     "instrument.type=treaty-request",
     "instrument.name=MLAT 2001",
     "instrument.article=Art. 48",
@@ -27,6 +27,8 @@ const ANSWERS: &[&str] = &[
     "exporter.name=Example Ltd",
     "exporter.role=controller",
     "exporter.contact=privacy@example.org",
+    "assessment.reference=TIA-2026-07",
+    "assessment.review_by=2027-06-01",
     "approval.required.role=legal",
     "approval.required.count=1",
     "approval.required.role=privacy",
@@ -85,9 +87,8 @@ fn whole_answers_make_a_commented_document_that_lint_accepts() {
     assert_eq!((document.pins.len(), document.recipients.len()), (2, 2));
     assert_eq!(document.approval.required.iter().map(|it| it.count).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(document.purpose, "Evidence in \"case 5\"");
-    assert_eq!(document.assessment, None);
-    for part in
-        ["# Unique on the host", "\n# [assessment]\n", "# replaces = 1\n", "One of adequacy-decision,"]
+    assert_eq!(document.particulars.condition, None);
+    for part in ["# Unique on the host", "\n# [condition]\n", "# replaces = 1\n", "One of adequacy-decision,"]
     {
         assert!(text.contains(part), "{part} in {text}");
     }
@@ -212,10 +213,10 @@ fn json_is_one_object_with_the_document() {
 }
 
 /// Answers as they are typed, in the order of the questions.
-const TYPED: &str = "mlat-1\nmail\nEvidence\ne-mail\nsoon\n2026-12-01T00:00:00Z\n2026-12-15T00:00:00Z\n\nno\n\
-                     warrant\ntreaty-request\nMLAT\nArt. 48\nart-47\nart-46-2-a\nart-6-1-c\nDepartment\ncase 5\nTreaty\n\n\
-                     Example Ltd\ncontroller\nprivacy@example.org\nn\ny\naoife@example.org\ny\nlegal\n1\nn\n\
-                     Court\nUS\n198.51.100.20/32\n\n\n\ny\nTranslator\nJP\n203.0.113.0/24\n\n\ntcp/443\n";
+const TYPED: &str = "mlat-1\nmail\n\nEvidence\ne-mail\nsoon\n2026-12-01T00:00:00Z\n2026-12-15T00:00:00Z\n\n\nno\n\ncustomers\n\n\n\
+                     warrant\ntreaty-request\nMLAT\nArt. 48\nart-47\nart-46-2-a\nart-6-1-c\nDepartment\ncase 5\nTreaty\n\n\n\n\n\n\n\
+                     Example Ltd\ncontroller\nprivacy@example.org\ny\nTIA-7\n2027-06-01\n\nn\ny\naoife@example.org\ny\nlegal\n1\nn\n\
+                     Court\nUS\n198.51.100.20/32\n\n\n\n\n\ny\nTranslator\nJP\n203.0.113.0/24\n\n\ntcp/443\n";
 
 #[test]
 fn a_terminal_is_asked_for_everything_and_asked_again_where_an_answer_makes_no_sense() {

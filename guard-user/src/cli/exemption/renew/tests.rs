@@ -15,6 +15,7 @@ purpose = "Support"
 data_categories = [
     "tickets", # without attachments
 ]
+data_subjects = ["customers"]
 # The window.
 valid_from = 2026-12-01T00:00:00Z
 valid_until = 2026-12-15T00:00:00Z # two weeks
@@ -27,6 +28,8 @@ ground = "art-46-2-c"
 basis = "art-6-1-f"
 authority = "European Commission"
 reference = "7"
+module = "c2c"
+parties = ["Partner"]
 
 [exporter]
 name = "Example Ltd"
@@ -150,7 +153,7 @@ fn what_breaks_a_rule_is_named_and_not_written() {
     assert_eq!((exit.unwrap(), bed.next().exists()), (Exit::BadInput, false));
     assert!(shown.starts_with("nothing was written; of version 2:\n"), "{shown}");
     assert!(
-        shown.contains("m.v2.toml:30:13: error: assessment.review_by: the assessment had to be"),
+        shown.contains("m.v2.toml:33:13: error: assessment.review_by: the assessment had to be"),
         "{shown}"
     );
     let (exit, shown) = renew(&Args { until: "2027-01-15".parse().unwrap(), ..bed.args() });
@@ -163,7 +166,7 @@ fn a_document_with_errors_and_a_target_that_is_there_are_refused() {
     let bed = Bed::new(&OLD.replace("reference = \"7\"", "note = 1\nreference = \"7\""));
     let error = renew(&bed.args()).0.unwrap_err();
     assert_eq!(exit_of(&error), Exit::BadInput);
-    assert!(error.to_string().contains("m.toml:20:1: error: instrument.note: there is no such"), "{error}");
+    assert!(error.to_string().contains("m.toml:21:1: error: instrument.note: there is no such"), "{error}");
     let bed = Bed::new(OLD);
     for args in
         [Args { out: Some(bed.args().file), ..bed.args() }, Args { dry_run: true, ..bed.args() }, bed.args()]

@@ -107,6 +107,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "11:11 geo.max_age: \"-60d\" is no length of time: it must be more than nothing",
     ),
     (
+        "bad-digest",
+        "[groups]",
+        "[law]\npack = \"/etc/borderguard/law.toml\"\nsha256 = \"9f86\"\n[groups]",
+        "12:10 law.sha256: \"9f86\" is not a SHA-256 | write the 64 digits that sha256sum prints for the file",
+    ),
+    (
         "bad-share",
         "[groups]",
         "[geo]\nask_above = \"a quarter\"\n[groups]",

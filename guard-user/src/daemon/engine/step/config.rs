@@ -64,7 +64,8 @@ impl Engine {
     }
 
     fn take_up(&mut self, prepared: Prepared, is_reload: bool) {
-        let Prepared { policy, warnings, geo, cgroups, database_waits, held } = prepared;
+        let Prepared { policy, warnings, geo, cgroups, database_waits, held, law } = prepared;
+        self.keep_law_pack(&policy, law);
         let file = self.config.file.display().to_string();
         for warning in &warnings {
             self.log(Level::Warn, format!("{file}: {warning}"));

@@ -28,7 +28,8 @@ impl Engine {
         basis.config = self.config.serial;
         let policy = Arc::clone(&self.config.policy);
         let dry_run = wanted != Wanted::Load;
-        let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy };
+        let law = self.law_pack();
+        let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy, law };
         self.ask_store(Purpose::Load(ticket), StoreJob::Load(job));
     }
 

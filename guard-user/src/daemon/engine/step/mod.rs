@@ -11,6 +11,7 @@ mod cut;
 mod databases;
 mod ending;
 mod interfaces;
+mod law;
 mod loads;
 mod noting;
 mod problems;

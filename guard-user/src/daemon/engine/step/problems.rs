@@ -58,6 +58,7 @@ impl Engine {
                 format!("who makes and uses sockets is {how}"),
             )
         }));
+        problems.extend(self.problem_of_law(now));
         self.problems_of_store(&mut problems, now);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);

@@ -80,6 +80,7 @@ pub(super) fn prepared(text: &str) -> Result<Prepared, String> {
         database_waits: None,
         cgroups,
         held: Held::default(),
+        law: None,
     })
 }
 
@@ -89,10 +90,11 @@ pub(super) fn document(id: &str, version: u32, now: Timestamp) -> String {
     let replaces = if version > 1 { format!("replaces = {}\n", version - 1) } else { String::new() };
     format!(
         "id = {id:?}\nversion = {version}\n{replaces}pins = [\"mail\"]\npurpose = \"Evidence in case 2026/0142\"\n\
-         data_categories = [\"e-mail content\"]\nvalid_from = {from}\nvalid_until = {until}\n\
+         data_categories = [\"e-mail content\"]\ndata_subjects = [\"customers\"]\nvalid_from = {from}\nvalid_until = {until}\n\
          [instrument]\ntype = \"treaty-request\"\nname = \"US-Ireland MLAT 2001\"\narticle = \"Art. 48\"\n\
          ground = \"art-46-2-a\"\nbasis = \"art-6-1-c\"\nauthority = \"Central Authority, Ireland\"\n\
          reference = \"case 2026/0142\"\nagreement = \"Treaty of 18 January 2001\"\n\
+         [assessment]\nreference = \"TIA-2026-07\"\nreview_by = 2099-01-01\n\
          [exporter]\nname = \"Example Mail Ireland Ltd\"\nrole = \"controller\"\ncontact = \"privacy@example.org\"\n\
          [[recipient]]\nname = \"Requesting authority\"\njurisdiction = \"US\"\ncidrs = [\"203.0.113.10/32\"]\n"
     )

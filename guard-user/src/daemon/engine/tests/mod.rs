@@ -8,6 +8,7 @@ mod cuts;
 mod databases;
 mod inputs;
 mod interfaces;
+mod law;
 mod noting;
 mod properties;
 mod reads;

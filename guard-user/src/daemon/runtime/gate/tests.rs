@@ -103,6 +103,7 @@ fn the_way_around_is_an_opening_itself() {
         (narrow.replace(of_anne, "identity = \"eve@example.org\"\nroles = [\"dpo\"]"), "approval.signer"),
         (format!("approval = \"none\"\n{}", narrow.split_once("[approval]").unwrap().0), "approval"),
         (narrow.replace("/allowed\"", "/policy.toml\""), "approval.allowed_signers"),
+        (format!("{narrow}[law]\npack = \"/law.toml\"\nsha256 = \"{}\"\n", "07".repeat(32)), "law.sha256"),
     ] {
         let refused = bed.reload(&text, false).unwrap_err();
         assert!(refused.contains(key), "{key}: {refused}");
