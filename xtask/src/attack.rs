@@ -213,12 +213,13 @@ mod tests {
     use super::*;
 
     /// Suites of the guests whose every test is an attempt.
-    const OF_GUESTS: [&str; 7] = [
+    const OF_GUESTS: [&str; 8] = [
         "guest_volumes",
         "guest_copies",
         "guest_relays",
         "guest_ways",
         "guest_kernel",
+        "guest_nfsd",
         "guest_paths",
         "guest_bonds",
     ];
