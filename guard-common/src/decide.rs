@@ -20,8 +20,8 @@ pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candid
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
 pub use tag::{
-    by_origin, by_sender, cgroup_pins, failsafe, is_counted_below, remote_pins, source_pins, unplaced_pins,
-    user_pins,
+    by_origin, by_origin_at_once, cgroup_pins, failsafe, is_counted_below, remote_pins, source_pins,
+    unplaced_pins, user_pins,
 };
 use tag::{made_here, tag_by_layer};
 

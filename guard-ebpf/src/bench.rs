@@ -53,6 +53,9 @@ static TRIE_V6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(TRIE_ENTRIES,
 /// A place in a `struct sock` that is always there, as that of its owner is: no such socket is found in a test run.
 const OWNER: usize = 8;
 
+/// The number of a listener: no socket of a test run has it.
+const LISTENER: u64 = u64::MAX;
+
 /// The next destination of the list.
 #[inline(always)]
 fn draw() -> Option<Addr> {
@@ -106,7 +109,7 @@ pub fn bench_egress_random(context: TcContext) -> i32 {
     }))
 }
 
-/// Gives the packet's socket the facts that a socket of a service has: its maker is its owner.
+/// Gives the packet's socket the facts that a socket of a service has: its maker is its owner, and another one listened.
 #[inline(always)]
 fn note_maker(context: &TcContext) {
     // SAFETY: the context is the kernel's, and zeroes are facts: those of nobody.
@@ -118,6 +121,7 @@ fn note_maker(context: &TcContext) {
         if let Some(facts) = SOCKET_FACTS.get_or_make(socket.cast()) {
             (*facts).maker.pid = 1;
             (*facts).noted = 1;
+            (*facts).original = LISTENER;
         }
     }
 }

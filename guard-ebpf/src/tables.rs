@@ -102,8 +102,8 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn by_origin<O: Origin>(&self, hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
         // A call costs more than what it would do here.
-        if policy.dimensions & dimension::BESIDE_THE_BYTES & !dimension::BY_SENDER == 0 {
-            return decide::by_sender(hook, policy, origin);
+        if let Some(known) = decide::by_origin_at_once(hook, policy, origin) {
+            return known;
         }
         subprograms::borderguard_by_origin(self.scratch, self.live());
         // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use guard_tests::bed::{Bed, PIN, STORE};
 use guard_tests::netns::Netns;
-use guard_tests::proc::retry_until;
+use guard_tests::proc::{retry_until, run_to_end};
+use guard_tests::program;
 use guard_user::health::{Problem, ProblemCode};
+use serde_json::Value;
 
 /// The daemon looks every ten seconds.
 const SOON: Duration = Duration::from_secs(40);
@@ -51,6 +53,18 @@ fn macvlan_on(bed: &Bed, interface: &str, name: &str) -> (Netns, Process) {
     (container, process)
 }
 
+/// What `check` says of other namespaces.
+fn warned(bed: &Bed) -> Vec<String> {
+    let program = program::borderguard().unwrap();
+    let mut command = bed.host(STORE).unwrap().command(&program.to_string_lossy()).unwrap();
+    command.arg("check").arg("--json").arg(bed.config());
+    let (_status, out, complaint) = run_to_end("borderguard", command, SOON).unwrap();
+    let said: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{complaint}"));
+    let warnings =
+        said["warnings"].as_array().unwrap().iter().filter(|it| it["code"] == "namespace-unguarded");
+    warnings.map(|it| it["message"].as_str().unwrap().to_owned()).collect()
+}
+
 fn told(bed: &Bed) -> Vec<Problem> {
     let problems = bed.status().unwrap().problems;
     problems.into_iter().filter(|it| it.code == ProblemCode::NamespaceUnguarded).collect()
@@ -66,6 +80,8 @@ fn a_device_in_another_namespace_is_told_of_where_what_it_is_made_on_is_not_guar
     // The twin, which must not be told of, is there as long.
     let _twin = macvlan_on(&bed, "eth0", "twin0");
     let open = macvlan_on(&bed, "bare0", "open0");
+    let [warning] = &warned(&bed)[..] else { panic!("{:?}", warned(&bed)) };
+    assert!(warning.contains("open0 (on bare0)") && warning.contains("(sleep)"), "{warning}");
     let problems = retry_until(SOON, "the device to be told of", || {
         let told = told(&bed);
         (!told.is_empty()).then_some(told)

@@ -11,21 +11,17 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::process::Command;
 
-use guard_common::abi::{Carrier, FOUND, MAX_CARRIERS, Place, PlacedBy};
-use guard_common::interval::build::GeoImage;
+use guard_common::abi::{Carrier, FOUND, MAX_CARRIERS};
 use guard_tests::cgroup::{self, Cgroup};
 use guard_tests::proc::retry_until;
-use guard_user::compile::{HostFacts, VolumeFact, policy_table};
-use guard_user::config::{self, Surroundings};
-use guard_user::kernel::{Kernel as _, LinuxKernel};
+use guard_user::kernel::Kernel as _;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::net::{AddressFamily, Protocol, SocketType};
 use rustix::pipe::{SpliceFlags, pipe, splice};
+use support::followed::*;
 use support::volume::*;
 use support::{PinPlace, in_own_network};
 
-/// Where the pin may send.
-const BELGIAN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
 /// `IPPROTO_MPTCP` and `IPPROTO_SCTP` (linux/in.h).
 const MPTCP: i32 = 262;
 const SCTP: i32 = 132;
@@ -36,66 +32,6 @@ const PEELOFF: i32 = 102;
 const AGAIN: u32 = 6;
 
 type Ends = (OwnedFd, OwnedFd);
-
-fn geo() -> GeoImage {
-    let place = |code: &str| Place::new(code.parse().unwrap(), PlacedBy::Database);
-    let (us, be) = (u32::from(CLIENT), u32::from(BELGIAN));
-    let runs = [
-        (0, place("IE")),
-        (be, place("BE")),
-        (be + 1, place("IE")),
-        (us, place("US")),
-        (us + 1, place("IE")),
-    ];
-    GeoImage::build(runs.into_iter(), [(0, place("IE"))].into_iter()).unwrap()
-}
-
-/// As [`guarded`], with what relays are handed followed, and Belgium permitted.
-fn followed(pins: &PinPlace, on: &Cgroup, volume: &Volume) -> LinuxKernel {
-    let mut kernel = guarded(pins, on, volume, "process");
-    support::add_address("lo", BELGIAN, 32);
-    let mut target = target(on, volume, "process");
-    target.volumes.as_mut().unwrap().tagged = 1;
-    kernel.note_sockets(Some(&target)).unwrap();
-    let text = format!(
-        "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
-         [pin.select]\nvolumes = [{:?}]\nspread = \"process\"\n",
-        volume.0
-    );
-    let checked =
-        config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap().policy;
-    let volumes = checked.volumes().into_iter().map(|volume| VolumeFact { volume, slot: 0 }).collect();
-    let facts = HostFacts { volumes, ..HostFacts::default() };
-    let table = policy_table(&checked, &[], &facts, kernel.generation() + 1).unwrap();
-    kernel.publish(&table, Some(&geo())).unwrap();
-    kernel
-}
-
-/// A connection from the host to this place, and its far end.
-fn connection_to(place: Ipv4Addr) -> (TcpStream, TcpStream) {
-    let listener = std::net::TcpListener::bind((place, 0)).unwrap();
-    let near = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&near, &SocketAddrV4::new(HOST, 0)).unwrap();
-    rustix::net::connect(&near, &listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    far.set_read_timeout(Some(SILENCE)).unwrap();
-    (near.into(), far)
-}
-
-/// Whether it arrives, as a process of its own sees it: this one must not carry anything.
-fn has_arrived(far: &TcpStream) -> bool {
-    wait_for(begin_process(|| assert!(arrives(far), "nothing arrived"))) == 0
-}
-
-/// Whether what an attempt sends arrives in the US and in Belgium.
-fn arrive(attempt: impl Fn(&TcpStream)) -> [bool; 2] {
-    [CLIENT, BELGIAN].map(|place| {
-        let (socket, far) = connection_to(place);
-        attempt(&socket);
-        drop(socket);
-        has_arrived(&far)
-    })
-}
 
 fn put(end: BorrowedFd<'_>) {
     assert_eq!(rustix::io::write(end, b"a mail\n").unwrap(), 7);

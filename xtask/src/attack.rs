@@ -213,8 +213,16 @@ mod tests {
     use super::*;
 
     /// Suites of the guests whose every test is an attempt.
-    const OF_GUESTS: [&str; 6] =
-        ["guest_volumes", "guest_copies", "guest_relays", "guest_ways", "guest_paths", "guest_bonds"];
+    const OF_GUESTS: [&str; 8] = [
+        "guest_volumes",
+        "guest_copies",
+        "guest_relays",
+        "guest_ways",
+        "guest_kernel",
+        "guest_nfsd",
+        "guest_paths",
+        "guest_bonds",
+    ];
     /// What stands before such a test.
     const IGNORED: &str = "#[ignore = \"needs root and BPF\"]";
 

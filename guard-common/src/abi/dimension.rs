@@ -31,7 +31,7 @@ pub const REFUSES_BYPASS: u32 = 8192;
 pub const HOST: u32 = 4096;
 /// Who opened the connection.
 pub const DIRECTION: u32 = 16_384;
-/// All that [`by_origin`](crate::decide::by_origin) goes by: what is known of a packet beside its bytes.
-pub const BESIDE_THE_BYTES: u32 = INTERFACE | BY_SENDER | MARK | VOLUME | DIRECTION;
+/// What [`by_origin`](crate::decide::by_origin) searches a table for, whatever the packet is.
+pub const SEARCHED: u32 = INTERFACE | MARK;
 /// What of that goes by who sends.
 pub const BY_SENDER: u32 = CGROUP | USER;

@@ -36,16 +36,39 @@ pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByO
     if policy.dimensions & dimension::VOLUME != 0 {
         pins &= policy.any_volume | volume_pins(policy, origin.volumes());
     }
-    if policy.dimensions & dimension::DIRECTION != 0 {
-        pins &= at(&policy.direction_pins, origin.direction());
-    }
+    pins &= direction_pins(policy, origin);
     ByOrigin { pins, unplaced: unplaced & pins }
+}
+
+/// [`by_origin`] where nothing has to be searched for: no pin goes by interfaces or marks, and the socket carries no data of
+/// a volume. `None` elsewhere.
+#[inline(always)]
+#[must_use]
+pub fn by_origin_at_once<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> Option<ByOrigin> {
+    let by_volume = policy.dimensions & dimension::VOLUME != 0;
+    if policy.dimensions & dimension::SEARCHED != 0 || by_volume && origin.volumes() != 0 {
+        return None;
+    }
+    let ByOrigin { mut pins, unplaced } = by_sender(hook, policy, origin);
+    if by_volume {
+        pins &= policy.any_volume;
+    }
+    pins &= direction_pins(policy, origin);
+    Some(ByOrigin { pins, unplaced: unplaced & pins })
+}
+
+/// The pins that who opened the connection lets match: all where none goes by that.
+#[inline(always)]
+fn direction_pins<O: Origin>(policy: &PolicyTable, origin: &O) -> u64 {
+    match policy.dimensions & dimension::DIRECTION {
+        0 => u64::MAX,
+        _ => at(&policy.direction_pins, origin.direction()),
+    }
 }
 
 /// The part of [`by_origin`] that goes by cgroups and users.
 #[inline(always)]
-#[must_use]
-pub fn by_sender<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
+fn by_sender<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
     let ByOrigin { mut pins, mut unplaced } = ByOrigin::any(hook, policy);
     // A socket that may be anybody's matches every selector of cgroups and of users.
     let everybody = nonzero_mask(origin.everybody());

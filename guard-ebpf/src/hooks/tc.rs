@@ -135,7 +135,9 @@ impl Source for TcContext {
                 SOCKET_FACTS.get(socket.cast()).map_or(Direction::Unknown, |facts| {
                     let original = core::ptr::read_volatile(&raw const (*facts).original);
                     let connected = core::ptr::read_volatile(&raw const (*facts).connected);
-                    Direction::of_socket(original, connected, self.cookie())
+                    // Facts of no TCP socket need no number of it.
+                    let cookie = if original == 0 { 0 } else { self.cookie() };
+                    Direction::of_socket(original, connected, cookie)
                 })
             }
         };

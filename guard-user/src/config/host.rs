@@ -67,6 +67,11 @@ pub trait HostView {
 
     /// Every network interface; `None` where they can't be listed.
     fn interfaces(&self) -> Option<Vec<SeenInterface>>;
+
+    /// In words, each device of another network namespace by which packets leave that nobody would judge by this policy.
+    fn unguarded_elsewhere(&self, _policy: &Policy) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What is wrong with the geo databases.
@@ -210,6 +215,11 @@ pub(super) fn find_warnings(
     look_at_cgroups(raw, policy, host, sink);
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
+    }
+    let elsewhere = host.unguarded_elsewhere(policy);
+    if let (Some(item), false) = (items(&raw.interfaces).next(), elsewhere.is_empty()) {
+        let kind = WarningKind::NamespaceUnguarded { devices: elsewhere.join(", ") };
+        sink.warn(item.span().start, "host.interfaces", kind);
     }
     if host.forwards() {
         look_at_forwarding(raw, policy, sink);

@@ -225,6 +225,14 @@ pub enum WarningKind {
         /// Their names.
         names: String,
     },
+    /// Devices of other network namespaces by which packets leave.
+    #[error(
+        "devices of other network namespaces lead out, and nothing judges what leaves by them: {devices}"
+    )]
+    NamespaceUnguarded {
+        /// Each in words.
+        devices: String,
+    },
     /// A signer whose Unix user is not on this host.
     #[error("the user of the signer {} is not known: {reason}", quoted(identity))]
     SignerUnknown {
@@ -410,6 +418,7 @@ impl WarningKind {
             Self::InterfaceUnguarded { .. } => {
                 "name them too, unless no pinned data can leave by them: nothing judges what does".into()
             }
+            Self::NamespaceUnguarded { .. } => "guard what they are made on, or let no pinned process in there".into(),
             Self::CgroupMissing { .. } => {
                 "correct the path, or start the slice: nothing is known by it until it is there".into()
             }
@@ -465,6 +474,7 @@ impl WarningKind {
             Self::InterfaceMissing { .. } => "interface-missing",
             Self::InterfaceUnread { .. } => "interface-unread",
             Self::InterfaceUnguarded { .. } => "interface-unguarded",
+            Self::NamespaceUnguarded { .. } => "namespace-unguarded",
             Self::SignerUnknown { .. } => "signer-unknown",
             Self::CgroupMissing { .. } => "cgroup-missing",
             Self::VolumeAbsent { .. } => "volume-absent",

@@ -6,6 +6,7 @@
     reason = "each suite uses a part of it, and a test that cannot go on should stop at the line that says so"
 )]
 
+pub(crate) mod followed;
 pub(crate) mod mutation;
 pub(crate) mod volume;
 pub(crate) mod ways;

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 /// What the suites use: the hooks, the kinds of device and of protocol that packets pass, what rewrites their addresses, the
-/// lists of sockets, a file system that lies over others, a disk, and ones in memory.
-const WANTED: [&str; 33] = [
+/// lists of sockets, a file system that lies over others, a disk, and ones in memory, and parts of the kernel that data goes
+/// through: TLS, ciphers, FUSE, L2TP, an NFS server.
+const WANTED: [&str; 44] = [
     "sch_ingress",
     "cls_bpf",
     "act_bpf",
@@ -38,6 +39,17 @@ const WANTED: [&str; 33] = [
     "overlay",
     "virtio_blk",
     "brd",
+    "tls",
+    "gcm",
+    "ctr",
+    "ghash_generic",
+    "aes_generic",
+    "algif_skcipher",
+    "ecb",
+    "fuse",
+    "l2tp_eth",
+    "l2tp_netlink",
+    "nfsd",
 ];
 
 /// The files of the wanted modules and of everything that they depend on, each after what it needs, as

@@ -23,7 +23,7 @@ use crate::control::users::{Host, LookupError, NameSource as _};
 use crate::geo::complete;
 use crate::geo::{GeoDb, Info, embedded, merge, mmdb};
 use crate::inputs;
-use crate::kernel::{Interface, KernelError, Reachable, View, ephemeral_ports};
+use crate::kernel::{DeviceElsewhere, Elsewhere, Interface, KernelError, Reachable, View, ephemeral_ports};
 use crate::kernel::{Mounts, cgroup, senders};
 use crate::store::{FILE, Reader, StoreError};
 use crate::unpinned;
@@ -34,6 +34,8 @@ const BPFFS: &str = "/sys/fs/bpf";
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 /// What a disk must have left for the store, its growth and the last geo database, bytes.
 const STORE_BYTES: u64 = 16 << 20;
+/// How long other network namespaces may take to be looked at.
+const NAMESPACES: Duration = Duration::from_secs(2);
 /// How long the source of names may take for a group.
 const NAMES: Duration = Duration::from_secs(2);
 
@@ -240,6 +242,47 @@ impl HostView for ThisHost {
         };
         Some(interfaces.into_iter().map(seen).collect())
     }
+
+    fn unguarded_elsewhere(&self, policy: &Policy) -> Vec<String> {
+        // The thread that looks is in another namespace afterwards.
+        let looks = std::thread::Builder::new().spawn(|| Elsewhere::look(NAMESPACES));
+        let looked = looks.ok().and_then(|thread| thread.join().ok()?.ok()).filter(|_| self.is_root);
+        let (Some(found), Ok(here)) = (looked, Interface::all()) else {
+            self.unseen.borrow_mut().insert("host.interfaces");
+            return Vec::new();
+        };
+        if found.unseen.is_some() {
+            self.unseen.borrow_mut().insert("host.interfaces");
+        }
+        let words = |device: DeviceElsewhere| {
+            let DeviceElsewhere { name, made_on, command, process } = device;
+            let below = here.iter().find(|it| made_on == Some(it.index));
+            if below.is_some_and(|it| is_judged(&it.name, policy, MOST_STACKED)) {
+                return None;
+            }
+            let on = match (made_on, below) {
+                (None, _) => "hardware".to_owned(),
+                (Some(_), Some(it)) => format!("on {}", it.name),
+                (Some(_), None) => "on an interface that is not listed".to_owned(),
+            };
+            Some(format!("{name} ({on}) of process {process} ({command})"))
+        };
+        found.devices.into_iter().filter_map(words).collect()
+    }
+}
+
+/// Interfaces that are stacked on one another at most (`MAX_NEST_DEV`, include/linux/netdevice.h).
+const MOST_STACKED: usize = 8;
+
+/// Whether what leaves by an interface is judged: at itself, or at all below it.
+fn is_judged(name: &str, policy: &Policy, depth: usize) -> bool {
+    if policy.guards(name) || depth == 0 {
+        return depth != 0;
+    }
+    let entries = fs::read_dir(Path::new("/sys/class/net").join(name)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut below = names.filter_map(|name| Some(name.strip_prefix("lower_")?.to_owned())).peekable();
+    below.peek().is_some() && below.all(|name| is_judged(&name, policy, depth - 1))
 }
 
 /// Why the daemon would refuse to start on this pin path: as the kernel side says it.

@@ -25,7 +25,7 @@ pub(super) const ERRORS: [&str; 8] = [
 ];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 15] = [
+pub(super) const WARNINGS: [&str; 16] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
@@ -35,6 +35,7 @@ pub(super) const WARNINGS: [&str; 15] = [
     "interface-missing",
     "interface-unguarded",
     "interface-unread",
+    "namespace-unguarded",
     "signer-unknown",
     "signers-unusable",
     "socket-unusable",
@@ -122,6 +123,10 @@ impl HostView for Wrong {
 
     fn signers_fault(&self, file: &Path) -> Option<String> {
         self.says(Self::Signers, &file.to_string_lossy())
+    }
+
+    fn unguarded_elsewhere(&self, _: &Policy) -> Vec<String> {
+        self.says(Self::Route, "eth7").into_iter().collect()
     }
 
     fn group_fault(&self, name: &str) -> Option<String> {
@@ -382,6 +387,8 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             &[
                 "interface-unguarded 2:15 host.interfaces: routes of this host lead by interfaces that no pattern here \
                  matches: wan0, wan1 | name them too",
+                "namespace-unguarded 2:15 host.interfaces: devices of other network namespaces lead out, and nothing \
+                 judges what leaves by them: eth7 is wrong | guard",
             ],
         ),
         (
