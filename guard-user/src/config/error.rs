@@ -412,6 +412,14 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
     },
+    /// Not one line for people.
+    #[error("{} {reason}", quoted(text))]
+    BadText {
+        /// What is there.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Not a length of time, or none that can be counted in hours.
     #[error("{} is no length of time: {reason}", quoted(text))]
     BadDuration {

@@ -1,15 +1,15 @@
 //! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
 //! made from. Other documents have a [`Schema`] of their own.
 
-use super::approval_keys;
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
+use super::{approval_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 64] = [
+pub static KEYS: [Key; 71] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -145,6 +145,13 @@ pub static KEYS: [Key; 64] = [
         example: r#""json""#,
         meaning: "`text` for people, `json` for one object a line.",
     },
+    record_keys::CONTROLLER,
+    record_keys::JOINT_CONTROLLER,
+    record_keys::REPRESENTATIVE,
+    record_keys::DPO,
+    record_keys::MARK,
+    record_keys::HOST_KEY,
+    record_keys::TIME_STAMP,
     Key {
         section: "bypass",
         name: "refuse",

@@ -30,6 +30,8 @@ pub mod policy;
 pub mod ports;
 mod raw;
 pub(crate) mod read;
+pub mod record;
+mod record_keys;
 pub mod schema;
 pub mod sections;
 pub mod share;
@@ -119,7 +121,8 @@ pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Resu
     };
     let raw = raw::read(document.get_ref(), &mut sink);
     let groups = groups::Groups::resolve(&raw, surroundings.groups, &mut sink);
-    let policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
+    let mut policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
+    policy.text = bytes.into();
     if !sink.has_errors() {
         look_around(&raw, &policy, &groups, surroundings, &mut sink);
     }

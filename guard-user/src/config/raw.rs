@@ -10,6 +10,7 @@ use super::approval::{self, RawApproval};
 use super::error::ErrorKind;
 use super::keys::CONFIG;
 use super::read::{List, Section, Text};
+use super::record::{self, RawRecord};
 use super::sink::Report;
 
 /// A value is `None` where it is not in the file, or where it was of a wrong type or is required and
@@ -29,6 +30,7 @@ pub(super) struct Raw {
     pub(super) mark_directory: Option<Text>,
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
+    pub(super) record: RawRecord,
     pub(super) bypass_refuse: Option<bool>,
     /// The section's header.
     pub(super) bypass_at: usize,
@@ -164,6 +166,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         mark_directory: state.text("mark_directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
+        record: record::read(&root, sink),
         bypass_refuse: bypass.boolean("refuse", sink),
         bypass_at: bypass.at,
         bypass_cgroup: bypass.text("cgroup", sink),

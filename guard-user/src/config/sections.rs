@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 19] = [
+pub static SECTIONS: [Section; 20] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -23,6 +23,11 @@ pub static SECTIONS: [Section; 19] = [
     },
     Section { path: "state", shape: Shape::Table, meaning: "Where the daemon keeps what must outlive it." },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "record",
+        shape: Shape::Table,
+        meaning: "What the [report](report.md) says of the controller, and how [receipts](receipt.md) are signed.",
+    },
     Section {
         path: "bypass",
         shape: Shape::Table,

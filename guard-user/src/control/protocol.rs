@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::error_kind::ErrorKind;
 use super::status::Status;
 use crate::exemption::Summary;
 use crate::exemption::Target;
@@ -57,6 +58,14 @@ pub enum Request {
         /// Its id.
         id: String,
         /// Its version; without it the one that is open, else the highest.
+        #[serde(default)]
+        version: Option<u32>,
+    },
+    /// What an exemption that is closed has let through, signed by the host's key.
+    ExemptionReceipt {
+        /// Its id.
+        id: String,
+        /// Its version; without it the one that was loaded last.
         #[serde(default)]
         version: Option<u32>,
     },
@@ -133,6 +142,11 @@ pub enum Request {
     },
     /// How the audit trail ends now.
     AuditCheckpoint {},
+    /// The text of a config that was in force.
+    AuditConfig {
+        /// Its SHA-256, as records of the trail have it.
+        sha256: String,
+    },
     /// What crossed and what was refused, over these days.
     Report {
         /// The first day in UTC, as `2026-11-23`; without it from the beginning.
@@ -230,10 +244,26 @@ pub enum Response {
         /// Each that stands, in the order of what they cover.
         orders: Vec<OrderSummary>,
     },
+    /// To `audit-config`.
+    Config {
+        /// The file's text.
+        text: String,
+    },
     /// To `audit-checkpoint`.
     Checkpoint {
         /// The text that is to be signed and kept elsewhere.
         text: String,
+    },
+    /// To `exemption-receipt`.
+    Receipt {
+        /// The receipt's text.
+        text: String,
+        /// The detached signature over it, for `borderguard-receipt`.
+        signature: String,
+        /// The key that made it, as a file of allowed signers has it.
+        public_key: String,
+        /// The command that has it stamped; empty for none.
+        time_stamp: Vec<String>,
     },
     /// To `report`.
     Report {
@@ -267,39 +297,6 @@ pub enum Response {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         codes: Vec<String>,
     },
-}
-
-/// Why a request was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ErrorKind {
-    /// The request is no JSON object of a known kind, too long, or did not come in time.
-    BadRequest,
-    /// The peer lacks the right that the request takes.
-    NotPermitted,
-    /// A config, a database or an exemption document can't be used.
-    BadInput,
-    /// There is no such thing as the request names.
-    NotFound,
-    /// The kernel or the disk refused.
-    Failed,
-    /// Too many clients are connected, or the daemon is ending.
-    Busy,
-}
-
-impl ErrorKind {
-    /// Its name, as it goes over the socket.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad-request",
-            Self::NotPermitted => "not-permitted",
-            Self::BadInput => "bad-input",
-            Self::NotFound => "not-found",
-            Self::Failed => "failed",
-            Self::Busy => "busy",
-        }
-    }
 }
 
 impl Response {
@@ -377,6 +374,10 @@ mod tests {
                 json!({"request": "exemption-show", "id": "x"}),
                 Request::ExemptionShow { id: "x".into(), version: None },
             ),
+            (
+                json!({"request": "exemption-receipt", "id": "x", "version": 2}),
+                Request::ExemptionReceipt { id: "x".into(), version: Some(2) },
+            ),
             (json!({"request": "exemption-open"}), Request::ExemptionOpen {}),
             (json!({"request": "exemption-orders"}), Request::ExemptionOrders {}),
             (
@@ -410,6 +411,10 @@ mod tests {
                 Request::ApprovalRevoke { key: "x".into(), why: "y".into(), dry_run: false },
             ),
             (json!({"request": "audit", "from": 7}), Request::Audit { from: 7 }),
+            (
+                json!({"request": "audit-config", "sha256": "ab"}),
+                Request::AuditConfig { sha256: "ab".into() },
+            ),
             (json!({"request": "audit-checkpoint"}), Request::AuditCheckpoint {}),
             (
                 json!({"request": "report", "from": "2026-11-23"}),

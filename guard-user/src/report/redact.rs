@@ -38,7 +38,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         changes,
         first_use: _,
         last_use: _,
-        use_by_day: _,
+        use_by_day,
     } = exemption;
     let hide = |text: &mut String| *text = WITHHELD.to_owned();
     for text in [purpose, document_sha256] {
@@ -64,6 +64,9 @@ fn withhold(exemption: &mut ExemptionEntry) {
         hide(&mut recipient.name);
         recipient.networks = vec![WITHHELD.to_owned()];
         recipient.ports = vec![WITHHELD.to_owned()];
+    }
+    for recipient in use_by_day.iter_mut().filter_map(|used| used.recipient.as_mut()) {
+        hide(recipient);
     }
     for approval in approvals {
         hide(&mut approval.identity);

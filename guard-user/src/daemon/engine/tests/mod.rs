@@ -11,6 +11,7 @@ mod interfaces;
 mod noting;
 mod properties;
 mod reads;
+mod record;
 mod reloads;
 mod stacked;
 mod store;
