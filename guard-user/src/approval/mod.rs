@@ -9,6 +9,7 @@
 pub mod allowed_signers;
 pub mod beside;
 mod bounds;
+pub mod host_key;
 pub mod load;
 pub mod pattern;
 mod prospect;
@@ -45,6 +46,8 @@ pub const NONE_REQUIRED: &str = "no approval is required: one person may open";
 pub const POLICY: &str = "borderguard-policy";
 /// What a signature over a checkpoint of the audit trail is made for.
 pub const AUDIT: &str = "borderguard-audit";
+/// What a signature over a receipt of an exemption is made for.
+pub const RECEIPT: &str = "borderguard-receipt";
 
 /// A document with what it says about its own approval.
 #[derive(Clone, Copy, Debug)]

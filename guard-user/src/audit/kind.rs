@@ -28,17 +28,17 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The daemon started; the detail has its version and the config's fingerprint.
+    /// The daemon started; the detail has its version, the config's fingerprint and SHA-256, and the SHA-256 of the tables that are live.
     Start = "start";
     /// The daemon ended in good order. A start without an end before it follows a crash or a power cut.
     End = "end";
-    /// Config, geo databases and exemptions were read again and are live.
+    /// Config, geo databases and exemptions were read again and are live; the detail is as that of `start`.
     Reload = "reload";
     /// An interface is guarded, or ways past the guard are refused to a cgroup, from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";
     /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup.
     Detach = "detach";
-    /// A document was loaded; the detail has the SHA-256 of its bytes.
+    /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody).
     Load = "load";
     /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.
     Refusal = "refusal";
@@ -68,6 +68,10 @@ kinds! {
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.
     Checkpoint = "checkpoint";
+    /// A receipt of an exemption that is closed was given; the detail has the `version`.
+    Receipt = "receipt";
+    /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was.
+    ClockSet = "clock-set";
     /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`.
     Gap = "gap";
 }

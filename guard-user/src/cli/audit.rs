@@ -74,6 +74,18 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Write the text of a config that was in force, as `sha256sum` can verify it
+    Config {
+        /// Its SHA-256, as the records `start`, `reload` and `load` have it
+        #[arg(value_name = "SHA256")]
+        sha256: String,
+        /// Into a new file, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
     /// Write how the trail ends now, to be signed and kept elsewhere
     ///
     /// Sign it with `ssh-keygen -Y sign -n borderguard-audit -f KEY FILE`.
@@ -95,7 +107,7 @@ impl Args {
     #[must_use]
     pub const fn is_of_bytes(&self) -> bool {
         match &self.command {
-            Command::Export { .. } | Command::Checkpoint { .. } => true,
+            Command::Export { .. } | Command::Config { .. } | Command::Checkpoint { .. } => true,
             Command::Show { json, .. } => *json,
             Command::Verify { .. } => false,
         }
@@ -126,6 +138,13 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
                 text.push('\n');
             }
             put(file.as_deref(), &text, out)
+        }
+        Command::Config { sha256, out: file, target } => {
+            let socket = target.socket()?;
+            match ask(&socket, &Request::AuditConfig { sha256: sha256.to_ascii_lowercase() })? {
+                Response::Config { text } => put(file.as_deref(), &text, out),
+                _ => Err(unexpected(&socket).into()),
+            }
         }
         Command::Checkpoint { out: file, into, target } => {
             let socket = target.socket()?;

@@ -7,6 +7,7 @@ pub mod lift;
 pub mod lint;
 pub mod new;
 mod policy;
+pub mod receipt;
 pub mod renew;
 pub mod show;
 pub mod sign;
@@ -93,6 +94,8 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Write what a closed exemption let through, signed by the host's key, or verify that
+    Receipt(receipt::Args),
     /// Let nothing through by what an order covers, until the order is lifted
     Stay {
         /// What it covers.
@@ -186,6 +189,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let now = Timestamp::now();
     match &args.command {
         Command::Lint(args) => lint::run(args, now, out),
+        Command::Receipt(args) => receipt::run(args, now, out),
         Command::New(args) => new::run(args, now, out),
         Command::Renew(args) => renew::run(args, now, out),
         Command::Sign(args) => sign::run(args, now, out),

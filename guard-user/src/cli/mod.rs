@@ -24,6 +24,7 @@ pub mod seen;
 pub mod status;
 pub mod table;
 pub mod target;
+mod time_stamp;
 mod trail;
 mod verified;
 

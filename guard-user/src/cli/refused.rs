@@ -28,7 +28,9 @@ pub fn wants_json(cli: &Cli) -> bool {
         },
         Command::Audit(args) => match &args.command {
             audit::Command::Show { json, .. } | audit::Command::Verify { json, .. } => *json,
-            audit::Command::Export { .. } | audit::Command::Checkpoint { .. } => false,
+            audit::Command::Export { .. }
+            | audit::Command::Config { .. }
+            | audit::Command::Checkpoint { .. } => false,
         },
         Command::Exemption(args) => match &args.command {
             Of::New(args) => args.json,
@@ -36,6 +38,7 @@ pub fn wants_json(cli: &Cli) -> bool {
             Of::Sign(args) => args.json,
             Of::Verify(args) => args.json,
             Of::Renew(args) => args.json,
+            Of::Receipt(args) => args.json,
             Of::List { json, .. } | Of::Show { json, .. } => *json,
             Of::Orders(list) => list.json,
             Of::Lift(args) => args.how.json,
@@ -103,6 +106,7 @@ mod tests {
         &["exemption", "lint", "f"],
         &["exemption", "sign", "f", "--key", "k"],
         &["exemption", "verify", "f"],
+        &["exemption", "receipt", "i"],
         &["exemption", "renew", "f", "--until", "2027-01-15T00:00:00Z"],
         &["exemption", "list"],
         &["exemption", "orders"],

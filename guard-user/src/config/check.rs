@@ -1,6 +1,7 @@
 //! Raw config in, checked config out, and every error on the way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use guard_common::abi::Direction;
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -20,6 +21,7 @@ use super::policy::{
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
+use super::record;
 use super::share::Share;
 use super::sink::Sink;
 use super::sockets::Sockets;
@@ -78,6 +80,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             let sha256 = one(&raw.law_sha256, "law.sha256", sink, values::digest);
             pack.zip(sha256).map(|(pack, sha256)| NamedPack { pack, sha256 })
         },
+        record: record::check(&raw.record, sink),
         bypass: check_bypass(raw, sink),
         sockets: Sockets {
             note: raw.sockets_note.unwrap_or(true),
@@ -90,6 +93,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         sites: raw.sites.iter().filter_map(|site| check_site(site, groups, sink)).collect(),
         pins: raw.pins.iter().flat_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
+        text: Arc::default(),
     };
     let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
     policy.bypass.refuse = raw.bypass_refuse.unwrap_or(drops);

@@ -9,6 +9,7 @@ use super::finding::{Errors, quoted};
 use super::limits;
 use super::no_effect::NoEffect;
 use super::policy::Protocol;
+pub use super::wanted::Wanted;
 
 /// Why a config can't be used.
 pub type ConfigErrors = Errors<ErrorKind>;
@@ -418,6 +419,14 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
     },
+    /// Not one line for people.
+    #[error("{} {reason}", quoted(text))]
+    BadText {
+        /// What is there.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Not a length of time, or none that can be counted in hours.
     #[error("{} is no length of time: {reason}", quoted(text))]
     BadDuration {
@@ -458,27 +467,6 @@ pub enum Suggestion {
     Section(String),
     /// Nothing like it: these keys exist here.
     Keys(Vec<String>),
-}
-
-/// What may stand where a jurisdiction was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// One country.
-    Country,
-    /// A country or a group.
-    Member,
-    /// A country, a group or a mark.
-    Permit,
-}
-
-impl std::fmt::Display for Wanted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Country => "country",
-            Self::Member => "country or group",
-            Self::Permit => "country, group or mark",
-        })
-    }
 }
 
 /// The groups of a cycle as a path back to the first, long ones shortened.

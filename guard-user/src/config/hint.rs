@@ -176,6 +176,7 @@ impl ErrorKind {
                 )
             }
             Self::BadPath { hint, .. } => (*hint).into(),
+            Self::BadText { .. } => "write one line that every reader sees alike".into(),
             Self::BadUnixGroup { .. } => "for example \"borderguard\", as in /etc/group".into(),
             Self::BadUnixUser { .. } => "for example \"aoife\", as in /etc/passwd".into(),
             Self::BadIdentity { .. } => {
@@ -254,6 +255,7 @@ impl ErrorKind {
             Self::BadCgroup { .. } => "bad-cgroup",
             Self::RelativePath { .. } => "relative-path",
             Self::BadPath { .. } => "bad-path",
+            Self::BadText { .. } => "bad-text",
             Self::BadUnixGroup { .. } => "bad-unix-group",
             Self::BadUnixUser { .. } => "bad-unix-user",
             Self::BadIdentity { .. } => "bad-identity",

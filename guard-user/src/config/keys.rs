@@ -1,15 +1,15 @@
 //! Every key that a config can have: the one table that the reader, the hints and docs/config.md are
 //! made from. Other documents have a [`Schema`] of their own.
 
-use super::approval_keys;
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
+use super::{approval_keys, hook_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 69] = [
+pub static KEYS: [Key; 76] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -170,60 +170,19 @@ pub static KEYS: [Key; 69] = [
         example: r#""json""#,
         meaning: "`text` for people, `json` for one object a line.",
     },
-    Key {
-        section: "bypass",
-        name: "refuse",
-        kind: Kind::Boolean,
-        need: Need::Optional("`true` where any pin drops, else `false`"),
-        example: "true",
-        meaning: "Whether they are refused.",
-    },
-    Key {
-        section: "bypass",
-        name: "cgroup",
-        kind: Kind::Text,
-        need: Need::Default(r#""/""#),
-        example: r#""machine.slice""#,
-        meaning: "To whom: to sockets that were made in this cgroup or in one below it. A path as in \
-                  `pin.select.cgroups`, or `/` for every process of the host, those in containers among them.",
-    },
-    Key {
-        section: "bypass",
-        name: "allow",
-        kind: Kind::ListOrNone,
-        need: Need::Optional("nobody"),
-        example: r#"["dhcp.slice"]"#,
-        meaning: "To whom not: to the processes of these cgroups and of those below them. Written as in \
-                  `pin.select.cgroups`; at most 256. What they send so is NOT judged. Name a slice: a unit's own \
-                  cgroup is made anew at each restart, and refused until the daemon has seen it.",
-    },
-    Key {
-        section: "sockets",
-        name: "note",
-        kind: Kind::Boolean,
-        need: Need::Default("true"),
-        example: "true",
-        meaning: "Whether it is kept. Without it events and `status` name no process.",
-    },
-    Key {
-        section: "sockets",
-        name: "cgroup",
-        kind: Kind::Text,
-        need: Need::Default(r#""/""#),
-        example: r#""/""#,
-        meaning: "Of which sockets: of those that are made in this cgroup and in those below it. A path as in \
-                  `pin.select.cgroups`, or `/` for every socket of the host, those in containers among them.",
-    },
-    Key {
-        section: "sockets",
-        name: "refuse",
-        kind: Kind::Boolean,
-        need: Need::Default("false"),
-        example: "true",
-        meaning: "Whether `connect`, and sending a datagram to an address, fail with EPERM where every packet of it would be \
-                  dropped. Else a process learns it with its first packet, see below. Leave it off where anything on this \
-                  host sends packets elsewhere than they were addressed to. Turned on by a reload, it counts from the next start.",
-    },
+    record_keys::CONTROLLER,
+    record_keys::JOINT_CONTROLLER,
+    record_keys::REPRESENTATIVE,
+    record_keys::DPO,
+    record_keys::MARK,
+    record_keys::HOST_KEY,
+    record_keys::TIME_STAMP,
+    hook_keys::BYPASS_REFUSE,
+    hook_keys::BYPASS_CGROUP,
+    hook_keys::BYPASS_ALLOW,
+    hook_keys::SOCKETS_NOTE,
+    hook_keys::SOCKETS_CGROUP,
+    hook_keys::SOCKETS_REFUSE,
     approval_keys::ALLOWED_SIGNERS,
     approval_keys::WIDEST_IPV4,
     approval_keys::WIDEST_IPV6,

@@ -48,6 +48,8 @@ pub const INTERFACE_BYTES: usize = 15;
 pub const SOCKET_BYTES: usize = 107;
 /// Bytes of any other path: `PATH_MAX` (linux/limits.h) without the closing zero byte.
 pub const PATH_BYTES: usize = 4095;
+/// Bytes of a line for people in `[record]`.
+pub const LINE_BYTES: usize = 400;
 
 // What the kernel's tables have room for, where one value of the config is one entry there.
 const _: () = {

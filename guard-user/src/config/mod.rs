@@ -19,6 +19,7 @@ pub mod error;
 pub mod finding;
 pub mod groups;
 mod hint;
+mod hook_keys;
 pub mod host;
 pub mod jurisdiction_set;
 pub mod keys;
@@ -30,6 +31,8 @@ pub mod policy;
 pub mod ports;
 mod raw;
 pub(crate) mod read;
+pub mod record;
+mod record_keys;
 pub mod schema;
 pub mod sections;
 pub mod share;
@@ -42,6 +45,7 @@ pub(crate) mod syntax;
 pub(crate) mod tests;
 pub(crate) mod values;
 pub mod volume;
+mod wanted;
 pub mod warning;
 
 pub use error::{ConfigErrors, ErrorKind};
@@ -119,7 +123,8 @@ pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Resu
     };
     let raw = raw::read(document.get_ref(), &mut sink);
     let groups = groups::Groups::resolve(&raw, surroundings.groups, &mut sink);
-    let policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
+    let mut policy = check::check(&raw, &groups, fingerprint(bytes), &mut sink);
+    policy.text = bytes.into();
     if !sink.has_errors() {
         look_around(&raw, &policy, &groups, surroundings, &mut sink);
     }

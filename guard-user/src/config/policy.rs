@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use guard_common::abi::Direction;
 use guard_common::jurisdiction::Jurisdiction;
@@ -16,6 +17,7 @@ use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
 pub use super::pattern::{InterfacePattern, covers};
 pub use super::ports::{PortRange, Protocol};
+pub use super::record::RecordKeeping;
 use super::share::Share;
 use super::sockets::Sockets;
 pub use super::volume::{Relays, Spread, Volume};
@@ -34,6 +36,8 @@ pub struct Policy {
     pub state: State,
     /// How the daemon logs.
     pub log: Log,
+    /// What the report and receipts say of the controller, and how receipts are signed.
+    pub record: RecordKeeping,
     /// What is refused to processes.
     pub bypass: Bypass,
     /// Whether it is noted who makes and uses sockets.
@@ -56,6 +60,8 @@ pub struct Policy {
     /// FNV-1a hash (64 bits) of the file's bytes: the same file has the same fingerprint on every host
     /// and with every release. It tells configs apart; it is no proof against forgery.
     pub fingerprint: u64,
+    /// The file's bytes, for the audit trail.
+    pub text: Arc<[u8]>,
 }
 
 impl Policy {

@@ -10,6 +10,7 @@ use super::approval::{self, RawApproval};
 use super::error::ErrorKind;
 use super::keys::CONFIG;
 use super::read::{List, Section, Text};
+use super::record::{self, RawRecord};
 use super::sink::Report;
 
 /// A value is `None` where it is not in the file, or where it was of a wrong type or is required and
@@ -32,6 +33,7 @@ pub(super) struct Raw {
     pub(super) log_format: Option<Text>,
     pub(super) law_pack: Option<Text>,
     pub(super) law_sha256: Option<Text>,
+    pub(super) record: RawRecord,
     pub(super) bypass_refuse: Option<bool>,
     /// The section's header.
     pub(super) bypass_at: usize,
@@ -171,6 +173,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         log_format: log.text("format", sink),
         law_pack: law.text("pack", sink),
         law_sha256: law.text("sha256", sink),
+        record: record::read(&root, sink),
         bypass_refuse: bypass.boolean("refuse", sink),
         bypass_at: bypass.at,
         bypass_cgroup: bypass.text("cgroup", sink),

@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 22] = [
+pub static SECTIONS: [Section; 23] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -29,6 +29,11 @@ pub static SECTIONS: [Section; 22] = [
                   change of its content is one that opens, for `policy diff` and for `approval.policy`.",
     },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "record",
+        shape: Shape::Table,
+        meaning: "What the [report](report.md) says of the controller, and how [receipts](receipt.md) are signed.",
+    },
     Section {
         path: "bypass",
         shape: Shape::Table,

@@ -11,6 +11,7 @@ use super::error::ErrorKind;
 use super::limits;
 use super::policy::{InterfacePattern, Mark, PortRange, Protocol, User};
 use super::share::Share;
+use crate::text::Unseen;
 
 /// A name of a pin, a site, a group or a failsafe rule.
 pub(crate) fn name(text: &str) -> Result<String, ErrorKind> {
@@ -294,6 +295,21 @@ pub(crate) fn identity(text: &str) -> Result<String, ErrorKind> {
     match (1..=limits::IDENTITY_BYTES).contains(&text.len()) && !text.contains(odd) {
         true => Ok(text.to_owned()),
         false => Err(ErrorKind::BadIdentity { text: text.to_owned() }),
+    }
+}
+
+/// One line for people.
+pub(crate) fn line(text: &str) -> Result<String, ErrorKind> {
+    let bad = |reason: String| Err(ErrorKind::BadText { text: text.to_owned(), reason });
+    if text.trim().is_empty() {
+        return bad("is empty".to_owned());
+    }
+    if text.len() > limits::LINE_BYTES {
+        return bad(format!("has more than {} bytes", limits::LINE_BYTES));
+    }
+    match Unseen::find(text) {
+        Some(unseen) => bad(unseen.to_string()),
+        None => Ok(text.to_owned()),
     }
 }
 

@@ -28,6 +28,7 @@
 pub mod access;
 pub mod client;
 mod connection;
+mod error_kind;
 pub mod line;
 mod message;
 pub mod peer;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::error_kind::ErrorKind;
 use super::status::Status;
 use crate::exemption::Summary;
 use crate::exemption::Target;
@@ -57,6 +58,14 @@ pub enum Request {
         /// Its id.
         id: String,
         /// Its version; without it the one that is open, else the highest.
+        #[serde(default)]
+        version: Option<u32>,
+    },
+    /// What an exemption that is closed has let through, signed by the host's key.
+    ExemptionReceipt {
+        /// Its id.
+        id: String,
+        /// Its version; without it the one that was loaded last.
         #[serde(default)]
         version: Option<u32>,
     },
@@ -136,6 +145,11 @@ pub enum Request {
     },
     /// How the audit trail ends now.
     AuditCheckpoint {},
+    /// The text of a config that was in force.
+    AuditConfig {
+        /// Its SHA-256, as records of the trail have it.
+        sha256: String,
+    },
     /// What crossed and what was refused, over these days.
     Report {
         /// The first day in UTC, as `2026-11-23`; without it from the beginning.
@@ -244,10 +258,26 @@ pub enum Response {
         /// Each that stands, in the order of what they cover.
         orders: Vec<OrderSummary>,
     },
+    /// To `audit-config`.
+    Config {
+        /// The file's text.
+        text: String,
+    },
     /// To `audit-checkpoint`.
     Checkpoint {
         /// The text that is to be signed and kept elsewhere.
         text: String,
+    },
+    /// To `exemption-receipt`.
+    Receipt {
+        /// The receipt's text.
+        text: String,
+        /// The detached signature over it, for `borderguard-receipt`.
+        signature: String,
+        /// The key that made it, as a file of allowed signers has it.
+        public_key: String,
+        /// The command that has it stamped; empty for none.
+        time_stamp: Vec<String>,
     },
     /// To `report`.
     Report {
@@ -283,39 +313,6 @@ pub enum Response {
     },
 }
 
-/// Why a request was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ErrorKind {
-    /// The request is no JSON object of a known kind, too long, or did not come in time.
-    BadRequest,
-    /// The peer lacks the right that the request takes.
-    NotPermitted,
-    /// A config, a database or an exemption document can't be used.
-    BadInput,
-    /// There is no such thing as the request names.
-    NotFound,
-    /// The kernel or the disk refused.
-    Failed,
-    /// Too many clients are connected, or the daemon is ending.
-    Busy,
-}
-
-impl ErrorKind {
-    /// Its name, as it goes over the socket.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad-request",
-            Self::NotPermitted => "not-permitted",
-            Self::BadInput => "bad-input",
-            Self::NotFound => "not-found",
-            Self::Failed => "failed",
-            Self::Busy => "busy",
-        }
-    }
-}
-
 impl Response {
     /// An error response.
     #[must_use]
@@ -344,156 +341,4 @@ impl Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-    use crate::control::line::{API, parse_request};
-
-    #[test]
-    fn requests_look_as_documented() {
-        let cases = [
-            (json!({"request": "status"}), Request::Status {}),
-            (
-                json!({"request": "events"}),
-                Request::Events { follow: false, limit: None, format: EventFormat::Text },
-            ),
-            (
-                json!({"request": "events", "follow": true, "limit": 3, "format": "json"}),
-                Request::Events { follow: true, limit: Some(3), format: EventFormat::Json },
-            ),
-            (json!({"request": "reload"}), Request::Reload {}),
-            (json!({"request": "geo-accept"}), Request::GeoAccept {}),
-            (
-                json!({"request": "exemption-load", "document": "a", "name": "b"}),
-                Request::ExemptionLoad {
-                    document: "a".into(),
-                    name: "b".into(),
-                    signatures: Vec::new(),
-                    dry_run: false,
-                    refused: false,
-                },
-            ),
-            (
-                json!({"request": "exemption-load", "document": "a", "name": "b", "dry_run": true,
-                    "signatures": [{"name": "c", "text": "d"}]}),
-                Request::ExemptionLoad {
-                    document: "a".into(),
-                    name: "b".into(),
-                    signatures: vec![SignatureText { name: "c".into(), text: "d".into() }],
-                    dry_run: true,
-                    refused: false,
-                },
-            ),
-            (json!({"request": "exemption-list"}), Request::ExemptionList {}),
-            (
-                json!({"request": "exemption-show", "id": "x"}),
-                Request::ExemptionShow { id: "x".into(), version: None },
-            ),
-            (json!({"request": "exemption-open"}), Request::ExemptionOpen {}),
-            (json!({"request": "exemption-orders"}), Request::ExemptionOrders {}),
-            (
-                json!({"request": "exemption-stay", "target": {"id": "x"}, "order": "y"}),
-                Request::ExemptionStay {
-                    target: Target::Id("x".into()),
-                    order: "y".into(),
-                    not_loaded: false,
-                    dry_run: false,
-                },
-            ),
-            (
-                json!({"request": "exemption-resume", "target": "all", "order": "z", "why": "y", "dry_run": true}),
-                Request::ExemptionResume {
-                    target: Target::All,
-                    order: Some("z".into()),
-                    why: "y".into(),
-                    lift: None,
-                    dry_run: true,
-                },
-            ),
-            (
-                json!({"request": "exemption-resume", "target": {"id": "x"},
-                    "lift": {"document": "d", "signatures": [{"name": "c", "text": "t"}]}}),
-                Request::ExemptionResume {
-                    target: Target::Id("x".into()),
-                    order: None,
-                    why: String::new(),
-                    lift: Some(SignedText {
-                        document: "d".into(),
-                        signatures: vec![SignatureText { name: "c".into(), text: "t".into() }],
-                    }),
-                    dry_run: false,
-                },
-            ),
-            (
-                json!({"request": "exemption-revoke", "id": "x", "why": "y"}),
-                Request::ExemptionRevoke { id: "x".into(), why: "y".into(), dry_run: false },
-            ),
-            (
-                json!({"request": "instrument-invalidate", "name": "x", "why": "y"}),
-                Request::InstrumentInvalidate { name: "x".into(), why: "y".into(), dry_run: false },
-            ),
-            (
-                json!({"request": "approval-revoke", "key": "x", "why": "y"}),
-                Request::ApprovalRevoke { key: "x".into(), why: "y".into(), dry_run: false },
-            ),
-            (json!({"request": "audit", "from": 7}), Request::Audit { from: 7 }),
-            (json!({"request": "audit-checkpoint"}), Request::AuditCheckpoint {}),
-            (
-                json!({"request": "report", "from": "2026-11-23"}),
-                Request::Report { from: Some("2026-11-23".into()), until: None },
-            ),
-        ];
-        for (text, request) in cases {
-            let mut text = text;
-            text["api"] = API.into();
-            assert_eq!(parse_request(text.to_string().as_bytes()).unwrap(), request);
-            let written = request.to_line().unwrap();
-            assert_eq!(parse_request(written.as_bytes()).unwrap(), request);
-        }
-    }
-
-    #[test]
-    fn what_is_no_request_gets_a_clear_error() {
-        for text in ["", "status", "{}", "[]", r#"{"request":"stop"}"#, r#"{"request":"status","x":1}"#] {
-            let Err(Response::Error { kind, message, .. }) = parse_request(text.as_bytes()) else {
-                panic!("{text} was taken")
-            };
-            assert_eq!(kind, ErrorKind::BadRequest);
-            assert!(message.contains("the request can't be read"), "{message}");
-        }
-    }
-
-    #[test]
-    fn responses_are_one_line_each() {
-        let response = Response::error(ErrorKind::NotFound, "two\nlines");
-        let line = response.to_line();
-        assert_eq!(line, "{\"response\":\"error\",\"kind\":\"not-found\",\"message\":\"two\\nlines\"}\n");
-        assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
-        let response = Response::error_with(ErrorKind::BadInput, "m", &["a", "b"]);
-        let line = response.to_line();
-        assert!(line.ends_with(",\"message\":\"m\",\"codes\":[\"a\",\"b\"]}\n"), "{line}");
-        assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
-        use ErrorKind::{BadInput, BadRequest, Busy, Failed, NotFound, NotPermitted};
-        for kind in [BadInput, BadRequest, Busy, Failed, NotFound, NotPermitted] {
-            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _either = parse_request(&bytes);
-        }
-
-        #[test]
-        fn documents_come_through_whole(document in any::<String>(), name in any::<String>()) {
-            let signatures = vec![SignatureText { name: name.clone(), text: document.clone() }];
-            let request = Request::ExemptionLoad { document, name, signatures, dry_run: false, refused: false };
-            let line = request.to_line().unwrap();
-            prop_assert_eq!(line.matches('\n').count(), 1);
-            prop_assert_eq!(parse_request(line.as_bytes()).unwrap(), request);
-        }
-    }
-}
+mod tests;

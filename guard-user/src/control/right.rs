@@ -65,6 +65,8 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Audit { .. } => ("audit", Right::View),
         Request::Report { .. } => ("report", Right::View),
         Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
+        Request::AuditConfig { .. } => ("audit-config", Right::Exemptions),
+        Request::ExemptionReceipt { .. } => ("exemption-receipt", Right::Exemptions),
         Request::ExemptionOpen {} => ("exemption-open", Right::Exemptions),
         Request::ExemptionOrders {} => ("exemption-orders", Right::Exemptions),
         Request::ExemptionLoad { .. } => ("exemption-load", Right::Exemptions),
@@ -138,6 +140,8 @@ mod tests {
             Request::Audit { from: 0 },
             Request::Report { from: None, until: None },
             Request::AuditCheckpoint {},
+            Request::AuditConfig { sha256: String::new() },
+            Request::ExemptionReceipt { id: String::new(), version: None },
             Request::ExemptionOpen {},
             Request::ExemptionOrders {},
             Request::ExemptionLoad {
@@ -192,6 +196,8 @@ mod tests {
         const VIEW: &[&str] = &["status", "events", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
+            "audit-config",
+            "exemption-receipt",
             "exemption-open",
             "exemption-orders",
             "exemption-load",

@@ -26,6 +26,7 @@ mod events;
 mod filter;
 mod folder;
 mod grace;
+pub mod hashes;
 mod held;
 mod high_water;
 mod hooks;

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use ::csv::{QuoteStyle, Terminator, Writer, WriterBuilder};
 
 use super::model::{ExemptionEntry, Report};
+use super::register::{self, REGISTER};
 use super::sums::Class;
 use super::text::cell;
 
@@ -78,11 +79,7 @@ fn plain(error: ::csv::Error) -> io::Error {
 
 /// Writes the table.
 pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    // Quoted throughout, so that no separator in a text is taken for one.
-    let mut table = WriterBuilder::new()
-        .quote_style(QuoteStyle::NonNumeric)
-        .terminator(Terminator::CRLF)
-        .from_writer(out);
+    let mut table = writer(out);
     table.write_record(COLUMNS).map_err(plain)?;
     for (name, value) in about(report) {
         Row { section: "report", name, value, ..Row::default() }.write(&mut table)?;
@@ -114,15 +111,40 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     table.flush()
 }
 
+/// Writes the register: one table with the columns of Art. 30.
+pub(super) fn write_register(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let mut table = writer(out);
+    table.write_record(REGISTER).map_err(plain)?;
+    for row in register::rows(report) {
+        table.write_record(row.cells(report).iter().map(|text| cell(text))).map_err(plain)?;
+    }
+    table.flush()
+}
+
+/// Quoted throughout, so that no separator in a text is taken for one.
+fn writer<W: Write>(out: W) -> Writer<W> {
+    WriterBuilder::new().quote_style(QuoteStyle::NonNumeric).terminator(Terminator::CRLF).from_writer(out)
+}
+
 fn about(report: &Report) -> Vec<(&'static str, String)> {
-    let mut facts = vec![
+    let organisation = &report.organisation;
+    let named = [
+        ("controller", &organisation.controller),
+        ("joint controller", &organisation.joint_controller),
+        ("representative", &organisation.representative),
+        ("data protection officer", &organisation.dpo),
+    ];
+    let mut facts: Vec<(&str, String)> =
+        named.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    facts.extend([
+        ("mark", report.mark.clone()),
         ("host", report.host.clone()),
         ("from", report.from.to_string()),
         ("until", report.until.to_string()),
         ("made at", report.made_at.to_string()),
         ("generation", report.generation.to_string()),
         ("redacted", report.redacted.to_string()),
-    ];
+    ]);
     if let Some(head) = &report.audit_head {
         facts.push(("audit head sequence", head.sequence.to_string()));
         facts.push(("audit head sha256", head.sha256.clone()));
@@ -133,7 +155,7 @@ fn about(report: &Report) -> Vec<(&'static str, String)> {
 
 fn write_exemption(exemption: &ExemptionEntry, table: &mut Writer<impl Write>) -> io::Result<()> {
     let exempt = Some(exemption);
-    for (name, value) in super::facts::of(exemption) {
+    for (name, value) in super::facts::of(exemption, &super::facts::FOR_PROGRAMS) {
         Row { section: "exemption", exemption: exempt, name, value, ..Row::default() }.write(table)?;
     }
     for recipient in &exemption.recipients {
@@ -159,7 +181,10 @@ fn write_exemption(exemption: &ExemptionEntry, table: &mut Writer<impl Write>) -
     }
     for used in &exemption.use_by_day {
         let (day, counts) = (used.day.to_string(), Some((used.packets, used.bytes)));
-        Row { section: "use", exemption: exempt, day, counts, ..Row::default() }.write(table)?;
+        let name = used.recipient.as_deref().unwrap_or_default();
+        let jurisdiction = used.jurisdiction.as_deref().unwrap_or_default();
+        Row { section: "use", exemption: exempt, day, counts, name, jurisdiction, ..Row::default() }
+            .write(table)?;
     }
     Ok(())
 }

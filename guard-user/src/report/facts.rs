@@ -1,19 +1,36 @@
 //! The facts of an exemption as names and values, the same in every form of the report.
 
+use jiff::Timestamp;
+
 use super::model::{ExemptionEntry, RecipientEntry};
+use super::number::grouped;
+use super::words;
+
+/// How numbers and moments are written.
+pub(super) struct Form {
+    number: fn(u64) -> String,
+    moment: fn(Timestamp) -> String,
+}
+
+/// Grouped digits, and moments to the second.
+pub(super) const FOR_PEOPLE: Form = Form { number: grouped, moment: words::moment };
+
+/// Plain digits, and whole moments as RFC 3339.
+pub(super) const FOR_PROGRAMS: Form =
+    Form { number: |number| number.to_string(), moment: |moment| moment.to_string() };
 
 /// All facts but those that are lists of their own. What an exemption does not have is left out.
-pub(super) fn of(exemption: &ExemptionEntry) -> Vec<(&'static str, String)> {
+pub(super) fn of(exemption: &ExemptionEntry, form: &Form) -> Vec<(&'static str, String)> {
     let ExemptionEntry { instrument, exporter, .. } = exemption;
-    let time = |time: Option<jiff::Timestamp>| time.map_or_else(String::new, |time| time.to_string());
+    let time = |time: Option<Timestamp>| time.map(form.moment).unwrap_or_default();
     let mut facts = vec![
         ("state", exemption.state.clone()),
         ("confidential", if exemption.confidential { "yes" } else { "no" }.to_owned()),
         ("instrument type", instrument.kind.clone()),
         ("instrument", instrument.name.clone()),
         ("article", instrument.article.clone()),
-        ("ground (Chapter V GDPR)", instrument.ground.clone()),
-        ("basis (Art. 6(1) GDPR)", instrument.basis.clone()),
+        ("ground (Chapter V GDPR)", words::ground(&instrument.ground)),
+        ("basis (Art. 6(1) GDPR)", words::basis(&instrument.basis)),
         ("issuing authority", instrument.authority.clone()),
         ("case reference", instrument.reference.clone()),
         ("international agreement", instrument.agreement.clone()),
@@ -33,9 +50,9 @@ pub(super) fn of(exemption: &ExemptionEntry) -> Vec<(&'static str, String)> {
     }
     facts.extend(exemption.particulars.iter().map(|it| ("further", format!("{}: {}", it.key, it.value))));
     facts.extend([
-        ("valid from", exemption.valid_from.to_string()),
-        ("valid until", exemption.valid_until.to_string()),
-        ("quota in bytes", exemption.quota_bytes.map_or("none".to_owned(), |quota| quota.to_string())),
+        ("valid from", (form.moment)(exemption.valid_from)),
+        ("valid until", (form.moment)(exemption.valid_until)),
+        ("quota in bytes", exemption.quota_bytes.map_or("none".to_owned(), form.number)),
         ("first use", time(exemption.first_use)),
         ("last use", time(exemption.last_use)),
         ("document sha256", exemption.document_sha256.clone()),

@@ -10,21 +10,25 @@ mod facts;
 mod html;
 mod model;
 pub(crate) mod number;
+pub mod receipt;
 mod redact;
+mod register;
 mod sums;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
+mod words;
 
 use std::io::{self, Write};
 
 pub use csv::COLUMNS;
 pub use model::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
 };
 pub use redact::WITHHELD;
 pub(crate) use redact::redacted;
+pub use register::{NOT_APART, REGISTER};
 pub use sums::Class;
 
 /// How a report is written.
@@ -36,6 +40,8 @@ pub enum Format {
     Json,
     /// One page, for people and for printing
     Html,
+    /// The register of transfers with the columns of Art. 30 GDPR, for spreadsheets
+    Register,
 }
 
 /// Writes the report. Where it is to be redacted, the text of confidential exemptions is left out of every
@@ -51,6 +57,7 @@ pub fn render(report: &Report, format: Format, out: &mut impl Write) -> io::Resu
             serde_json::to_writer_pretty(&mut *out, report)?;
             out.write_all(b"\n")
         }
+        Format::Register => csv::write_register(report, out),
         Format::Html => out.write_all(html::page(report).into_string().as_bytes()),
     }
 }

@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// The host's name.
     pub host: String,
+    /// Who answers for the transfers, as the config says.
+    #[serde(default)]
+    pub organisation: Organisation,
+    /// The confidentiality mark; empty for none.
+    #[serde(default)]
+    pub mark: String,
     /// First moment of the period.
     pub from: Timestamp,
     /// First moment after the period.
@@ -29,6 +35,20 @@ pub struct Report {
     pub gaps: Vec<String>,
     /// The last record of the audit trail when the report was made; null where there is none.
     pub audit_head: Option<AuditHead>,
+}
+
+/// Who answers for the transfers (Art. 30(1)(a) GDPR): names with contact details, a line each; null where the config does
+/// not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Organisation {
+    /// The controller.
+    pub controller: Option<String>,
+    /// A joint controller.
+    pub joint_controller: Option<String>,
+    /// The controller's representative in the Union.
+    pub representative: Option<String>,
+    /// The data protection officer.
+    pub dpo: Option<String>,
 }
 
 /// A pin.
@@ -209,6 +229,12 @@ pub struct Change {
 pub struct DayUse {
     /// The day, in UTC.
     pub day: Date,
+    /// The recipient's name; null where what several received was not counted apart.
+    #[serde(default)]
+    pub recipient: Option<String>,
+    /// The recipient's jurisdiction; null likewise.
+    #[serde(default)]
+    pub jurisdiction: Option<String>,
     /// Packets, GSO segments counted as one.
     pub packets: u64,
     /// Bytes on the wire.

@@ -41,7 +41,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         changes,
         first_use: _,
         last_use: _,
-        use_by_day: _,
+        use_by_day,
     } = exemption;
     let hide = |text: &mut String| *text = WITHHELD.to_owned();
     for text in [purpose, document_sha256] {
@@ -72,6 +72,9 @@ fn withhold(exemption: &mut ExemptionEntry) {
         recipient.ports = vec![WITHHELD.to_owned()];
     }
     particulars.iter_mut().for_each(|it| hide(&mut it.value));
+    for recipient in use_by_day.iter_mut().filter_map(|used| used.recipient.as_mut()) {
+        hide(recipient);
+    }
     for approval in approvals {
         hide(&mut approval.identity);
         hide(&mut approval.key);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::entry::{Entry, groups};
 use super::error::ApprovalError;
@@ -54,6 +54,16 @@ pub struct Admission {
     signatures: Vec<Vec<u8>>,
     /// The versions of its id that were there, with what they were.
     versions: Vec<(u32, State)>,
+    asked: Asked,
+}
+
+/// By which config a document was admitted, and whose approval that asked for: what the record of the load says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// SHA-256 of the config's text; empty where it is not known.
+    pub config_sha256: String,
+    /// So many signers of each role, the document's own among them; `None` where the config asks for nobody's approval.
+    pub required: Option<Vec<(String, u32)>>,
 }
 
 impl Admission {
@@ -73,6 +83,12 @@ impl Admission {
     #[must_use]
     pub fn approvals(&self) -> &[ApprovedBy] {
         &self.approvals
+    }
+
+    /// The same, admitted by this config.
+    #[must_use]
+    pub fn by(self, asked: Asked) -> Self {
+        Self { asked, ..self }
     }
 
     /// The slots that it gets, the account first.
@@ -130,6 +146,7 @@ impl Kept {
             slots,
             bytes: submission.bytes.to_vec(),
             signatures: submission.signatures.iter().map(|it| it.bytes.clone()).collect(),
+            asked: Asked::default(),
         })
     }
 
@@ -193,7 +210,7 @@ impl Store {
     ) -> Result<Key, StoreError> {
         self.leave_doubt()?;
         let key = admission.key();
-        let Admission { document, approvals, slots, bytes, signatures, versions } = admission;
+        let Admission { document, approvals, slots, bytes, signatures, versions, asked } = admission;
         if self.kept.states(&key.0) != *versions || !slots.iter().all(|slot| self.kept.is_free(*slot)) {
             return Err(StoreError::Outdated { id: key.0 });
         }
@@ -217,7 +234,14 @@ impl Store {
         lines.extend(replaced.iter().map(|(old, _)| {
             Self::record_of(Kind::Supersede, old, who, now, "", json!({"by_version": key.1}))
         }));
-        let mut loaded = json!({"sha256": record.sha256, "slots": record.slots});
+        let required = asked.required.as_ref().map(|required| {
+            let by_role = required.iter().map(|(role, count)| (role.clone(), json!(count)));
+            by_role.collect::<Map<_, _>>()
+        });
+        let mut loaded = json!({
+            "sha256": record.sha256, "slots": record.slots, "config_sha256": asked.config_sha256,
+            "required": required,
+        });
         if document.emergency.is_some() {
             loaded["emergency"] = true.into();
         }

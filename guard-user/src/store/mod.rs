@@ -54,7 +54,7 @@ mod trail;
 
 pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
 pub use crate::exemption::{StandingOrder, Target};
-pub use admission::{Admission, Submission};
+pub use admission::{Admission, Asked, Submission};
 pub use change::Change;
 pub use cursor::{Cursor, boot_id};
 pub use days::{DayCount, DayUse, Judged};

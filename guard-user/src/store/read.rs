@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::entry::Entry;
 use super::standing::{self, Orders, Standing};
 use super::tables::{
-    AUDIT, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LOST, META, NOW, ORDERS, PIN_COUNTS, RECORDS,
+    AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LOST, META, NOW, ORDERS, PIN_COUNTS, RECORDS,
     SIGNATURES, USE_BY_DAY,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
@@ -212,6 +212,23 @@ impl Reader {
             lines.push(line.value().to_owned());
         }
         Ok(lines)
+    }
+
+    /// The text of a config that was in force, by its SHA-256; `None` where none of this hash was.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read, or is not what the hash says.
+    pub fn config_text(&self, hash: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(table) = self.table(CONFIGS)? else { return Ok(None) };
+        let found = table.get(hash).map_err(|error| self.unreadable(error))?;
+        let Some(text) = found.map(|text| text.value().to_vec()) else { return Ok(None) };
+        match sha256(&text) == hash {
+            true => Ok(Some(text)),
+            false => Err(StoreError::Damaged {
+                path: self.path.clone(),
+                reason: format!("the config with the SHA-256 {hash} is not the one that was kept"),
+            }),
+        }
     }
 
     /// The last line of the audit trail.

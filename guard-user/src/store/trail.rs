@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use redb::WriteTransaction;
+use redb::{ReadableTable, WriteTransaction};
 use serde_json::{Map, Value, json};
 
 use super::doubt::Doubt;
 use super::entry::Entry;
-use super::read::{Found, OpenDocument, Stored};
-use super::tables::{AUDIT, ORDERS, RECORDS};
+use super::read::{Found, OpenDocument, Stored, sha256};
+use super::tables::{AUDIT, CONFIGS, ORDERS, RECORDS};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::StandingOrder;
@@ -27,6 +27,23 @@ impl Store {
     pub fn audit(&mut self, record: audit::Record) -> Result<(), StoreError> {
         self.leave_doubt()?;
         self.commit(&[], vec![record], |_| Ok(()))
+    }
+
+    /// Appends a record that names a config by its hash, and keeps the config's text, in one transaction.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn audit_config(&mut self, record: audit::Record, text: &[u8]) -> Result<(), StoreError> {
+        self.leave_doubt()?;
+        let sha256 = sha256(text);
+        self.commit(&[], vec![record], |batch| {
+            let mut table = batch.open_table(CONFIGS)?;
+            let is_there = table.get(sha256.as_str())?.is_some();
+            if !is_there {
+                table.insert(sha256.as_str(), text)?;
+            }
+            Ok(())
+        })
     }
 
     /// The record of something that became of an exemption.

@@ -178,6 +178,7 @@ fn documented_defaults_are_the_ones_that_count() {
     let (mut explicit, mut implicit) = (check(&text).unwrap().policy, check(GOOD).unwrap().policy);
     for policy in [&mut explicit, &mut implicit] {
         policy.fingerprint = 0;
+        policy.text = Default::default();
         policy.pins.iter_mut().for_each(|pin| pin.line = 0);
         policy.sites.iter_mut().for_each(|site| site.line = 0);
         policy.failsafe.iter_mut().for_each(|rule| rule.line = 0);

@@ -17,6 +17,7 @@ use crate::exemption::LawPack;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
+use crate::report::receipt::TableHashes;
 use crate::store::{Change, Cursor, PinCounts, Target};
 
 /// For what the counters are read.
@@ -201,6 +202,13 @@ pub enum StoreJob {
     CountersEnd(Vec<(u16, Use)>),
     /// Append to the audit trail.
     Record(Record),
+    /// Append to the audit trail, and keep the config that the record names.
+    RecordConfig {
+        /// The record.
+        record: Record,
+        /// The config's text.
+        text: Arc<[u8]>,
+    },
     /// Save which pins the kernel's counts are of, what was judged by day, and up to when flows were reported.
     SaveCounts {
         /// Which pins; `None` where that did not change.
@@ -287,6 +295,8 @@ pub struct ReadJob {
     pub policy: Arc<Policy>,
     /// The live generation.
     pub generation: u64,
+    /// What it is made of.
+    pub tables: TableHashes,
     /// Where the report may miss something.
     pub gaps: Vec<String>,
 }
@@ -305,8 +315,19 @@ pub enum Query {
     Open,
     /// Lines of the audit trail from this number on.
     Audit(u64),
+    /// The text of the config of this SHA-256.
+    Config(String),
     /// How the trail ends now; that it was asked is a record.
     Checkpoint(Who),
+    /// What an exemption that is closed has let through, signed; that it was given is a record.
+    Receipt {
+        /// Its id.
+        id: String,
+        /// Its version.
+        version: Option<u32>,
+        /// Who asks.
+        who: Who,
+    },
     /// What crossed over these days.
     Report {
         /// The first day.

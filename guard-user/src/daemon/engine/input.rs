@@ -218,6 +218,10 @@ pub struct PublishOutcome {
     pub result: Result<String, String>,
     /// The counters as they were when the new one went live, where they were asked for.
     pub counters: Option<Counters>,
+    /// SHA-256 of the table of policy and exemptions, where it went live.
+    pub policy_sha256: Option<String>,
+    /// SHA-256 of the geo tables, where new ones went live with it.
+    pub geo_sha256: Option<String>,
 }
 
 /// Counters of one moment.

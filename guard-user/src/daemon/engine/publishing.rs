@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::basis::{Basis, Table};
 use crate::config::policy::Policy;
+use crate::report::receipt::TableHashes;
 
 /// Where publishing stands.
 pub(super) struct Publishing {
@@ -18,6 +19,8 @@ pub(super) struct Publishing {
     pub(super) failed: Option<Failed>,
     /// A table that was compiled already.
     pub(super) compiled: Option<(Basis, Table)>,
+    /// Hashes of the live tables; empty before the first of this daemon.
+    pub(super) hashes: TableHashes,
 }
 
 pub(super) struct InFlight {
@@ -54,7 +57,16 @@ pub(super) enum Tables {
 
 impl Publishing {
     pub(super) fn new(generation: u64) -> Self {
-        Self { generation, since: None, serial: 0, live: None, in_flight: None, failed: None, compiled: None }
+        Self {
+            generation,
+            since: None,
+            serial: 0,
+            live: None,
+            in_flight: None,
+            failed: None,
+            compiled: None,
+            hashes: TableHashes::default(),
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -11,7 +11,7 @@ use super::queue::{Receiver, Urgency};
 use super::{facts, worker};
 use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, Sight};
 use crate::events::names::SharedNames;
-use crate::kernel::{Kernel, KernelError};
+use crate::kernel::{Kernel, KernelError, hashes};
 
 /// The way to the worker.
 pub(super) struct Worker(worker::Worker<KernelJob>);
@@ -111,11 +111,16 @@ fn publish(kernel: &mut dyn Kernel, names: &SharedNames, job: Publish) -> Publis
     if !went_live {
         names.take_back(generation);
     }
+    // Behind the publication, which nothing is to hold up.
+    let policy_sha256 = went_live.then(|| hashes::policy_sha256(&job.table.0));
+    let geo_sha256 = job.geo.as_ref().filter(|_| went_live).map(|geo| hashes::geo_sha256(&geo.0));
     let counters = (went_live && job.counts_change_hands).then(|| kernel.counters().ok()).flatten();
     PublishOutcome {
         serial: job.serial,
         generation: kernel.generation(),
         result: result.map(|published| published.to_string()).map_err(|error| error.to_string()),
         counters,
+        policy_sha256,
+        geo_sha256,
     }
 }

@@ -24,6 +24,7 @@ mod notify;
 mod patience;
 mod queue;
 mod reads;
+mod receipt;
 mod sampler;
 mod shutdown;
 mod sockets;

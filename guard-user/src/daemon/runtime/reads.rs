@@ -1,7 +1,5 @@
 //! Answers that are read from the store: single exemptions, the audit trail, and what crossed.
 
-use std::collections::BTreeMap;
-
 use guard_common::abi::Hook;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -12,12 +10,14 @@ use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::control::users::user_words;
 use crate::daemon::engine::{Query, ReadJob, record_of};
-use crate::exemption::Summary;
+use crate::exemption::{State, Summary};
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
+    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
 };
-use crate::store::{Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
+use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
+
+use super::receipt;
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
@@ -43,10 +43,10 @@ impl Answer {
 /// What takes long to read, with a state of the store that no longer changes.
 pub(super) struct Read {
     what: Long,
-    reader: Reader,
-    kept: Kept,
-    job: ReadJob,
-    now: Timestamp,
+    pub(super) reader: Reader,
+    pub(super) kept: Kept,
+    pub(super) job: ReadJob,
+    pub(super) now: Timestamp,
 }
 
 /// What takes long to read: the audit trail is part of it.
@@ -55,6 +55,8 @@ enum Long {
     Trail(u64),
     /// What crossed over these days.
     Report { from: Option<String>, until: Option<String> },
+    /// What an exemption that is closed has let through, signed.
+    Receipt(Key),
 }
 
 impl Read {
@@ -66,6 +68,7 @@ impl Read {
                 Err(error) => failed(&error),
             },
             Long::Report { from, until } => self.report(from.as_deref(), until.as_deref()),
+            Long::Receipt(key) => receipt::receipt(&self, key),
         }
     }
 
@@ -106,6 +109,10 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Ans
     let what = match job.query.clone() {
         Query::Audit(from) => Long::Trail(from),
         Query::Report { from, until } => Long::Report { from, until },
+        Query::Receipt { id, version, who } => match give_receipt(store, (&id, version), &who, now) {
+            Ok(key) => Long::Receipt(key),
+            Err(response) => return Answer::Now(response),
+        },
         Query::Show { id, version } => {
             let counts = job.counts.as_deref().unwrap_or_default();
             return Answer::Now(match show(store, (&id, version), (counts, job.sees_all), now) {
@@ -117,11 +124,28 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Ans
             });
         }
         Query::Open => return Answer::Now(open(store).unwrap_or_else(|error| failed(&error))),
+        Query::Config(sha256) => return Answer::Now(config_text(store, &sha256)),
         Query::Checkpoint(who) => return Answer::Now(checkpoint(store, &who, now)),
     };
     match store.reader() {
         Ok(reader) => Answer::Beside(Box::new(Read { what, reader, kept: store.kept(), job, now })),
         Err(error) => Answer::Now(failed(&error)),
+    }
+}
+
+fn config_text(store: &Store, sha256: &str) -> Response {
+    match store.reader().and_then(|reader| reader.config_text(sha256)) {
+        // A config that was in force is TOML, which is UTF-8.
+        Ok(Some(text)) => Response::Config { text: String::from_utf8_lossy(&text).into_owned() },
+        Ok(None) => {
+            let message = format!(
+                "no config with the SHA-256 \"{}\" is kept: records `start`, `reload` and `load` of the trail name them \
+                 (`config_sha256`)",
+                sha256.escape_debug()
+            );
+            Response::error(ErrorKind::NotFound, message)
+        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -135,6 +159,33 @@ fn checkpoint(store: &mut Store, who: &Who, now: Timestamp) -> Response {
     };
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Response::Checkpoint { text: Checkpoint::new(&host, now, head).to_string() }
+}
+
+/// Finds what a receipt is asked of, and records that it is given: that record is the last one that it knows.
+fn give_receipt(
+    store: &mut Store,
+    (id, version): (&str, Option<u32>),
+    who: &Who,
+    now: Timestamp,
+) -> Result<Key, Response> {
+    let kept = store.kept();
+    let not_found = |error: StoreError| Response::error(ErrorKind::NotFound, error.to_string());
+    let key = kept.find(id, version).map_err(not_found)?;
+    let summary = kept.list_with(&[], now).into_iter().find(|it| is(it, &key));
+    let state = summary.map(|summary| summary.state);
+    if !state.is_some_and(State::is_closed) {
+        let message = format!(
+            "{id} version {} is {}, and a receipt is of what is closed: revoke it, or wait for its end. \
+             `borderguard report` has what it let through so far",
+            key.1,
+            state.map_or("not known", State::name)
+        );
+        return Err(Response::error(ErrorKind::BadInput, message));
+    }
+    let detail = json!({"version": key.1});
+    let record = record_of(now, (Kind::Receipt, who), id, "", detail);
+    store.audit(record).map_err(|error| failed(&error))?;
+    Ok(key)
 }
 
 fn show(
@@ -190,13 +241,8 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         }
     }
     let records = audit_records(reader)?;
-    let mut use_by_day: BTreeMap<Key, Vec<DayUse>> = BTreeMap::new();
-    for row in reader.use_by_day()? {
-        if let Some(day) = date(&row.day).filter(|day| within(*day)) {
-            let (packets, bytes) = (row.used.packets, row.used.bytes);
-            use_by_day.entry(row.key).or_default().push(DayUse { day, packets, bytes });
-        }
-    }
+    let mut used = reader.use_by_day()?;
+    used.retain(|row| date(&row.day).is_some_and(within));
     let first_day = traffic.iter().map(|row| row.day).min();
     let begin = from.or(first_day).map_or(now, start_of);
     let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
@@ -207,16 +253,22 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         loaded_by_then && it.valid_until > begin && !closed_before
     });
     let exemptions = summaries.map(|summary| {
-        let key = (summary.id.clone(), summary.version);
-        let days = use_by_day.remove(&key).unwrap_or_default();
-        let record = kept.record(&key);
-        exemption(summary, record, days, changes(&records, &key, record))
+        let record = kept.record(&(summary.id.clone(), summary.version));
+        entry_of(summary, record, &records, &used)
     });
     let exemptions = exemptions.collect();
     let pin =
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
+    let record = &job.policy.record;
     Ok(Report {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        organisation: Organisation {
+            controller: record.controller.clone(),
+            joint_controller: record.joint_controller.clone(),
+            representative: record.representative.clone(),
+            dpo: record.dpo.clone(),
+        },
+        mark: record.mark.clone(),
         from: begin,
         until: end,
         made_at: now,
@@ -226,23 +278,50 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         exemptions,
         traffic,
         gaps: gaps(kept, job, &records),
-        audit_head: records.last().map(|(line, record)| AuditHead {
-            sequence: record.sequence,
-            sha256: crate::audit::Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
-            time: record.time,
-        }),
+        audit_head: audit_head(&records),
     })
 }
 
+/// The last of these records of the trail.
+pub(super) fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
+    records.last().map(|(line, record)| AuditHead {
+        sequence: record.sequence,
+        sha256: Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
+        time: record.time,
+    })
+}
+
+/// An exemption with what it let through of these rows and what the trail has of it.
+pub(super) fn entry_of(
+    summary: Summary,
+    record: Option<&Record>,
+    records: &[(String, Stored)],
+    used: &[store::DayUse],
+) -> ExemptionEntry {
+    let key = (summary.id.clone(), summary.version);
+    // What one alone may receive it received.
+    let only = match summary.recipients.as_slice() {
+        [only] => Some((only.name.clone(), only.jurisdiction.clone())),
+        _ => None,
+    };
+    let days = used.iter().filter(|row| row.key == key).filter_map(|row| {
+        let (recipient, jurisdiction) = only.clone().unzip();
+        let (packets, bytes) = (row.used.packets, row.used.bytes);
+        Some(DayUse { day: date(&row.day)?, recipient, jurisdiction, packets, bytes })
+    });
+    let days = days.collect();
+    exemption(summary, record, days, changes(records, &key, record))
+}
+
 /// Every record of the trail with its line.
-fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
+pub(super) fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
     let lines = reader.audit_lines(0, usize::MAX)?;
     let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
     Ok(lines.into_iter().filter_map(read).collect())
 }
 
 /// Where the report may miss something.
-fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
+pub(super) fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
     let mut gaps: Vec<String> = kept.problems().iter().map(ToString::to_string).collect();
     gaps.extend(job.gaps.iter().cloned());
     let mut running = false;

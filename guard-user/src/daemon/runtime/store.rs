@@ -28,7 +28,9 @@ use crate::daemon::engine::{
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::KeptHead;
-use crate::store::{self, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission};
+use crate::store::{
+    self, Asked, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
+};
 
 /// Why a store is given up.
 const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
@@ -328,6 +330,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         StoreJob::SlotsReset(slots) => StoreOutcome::Saved(store.slots_were_reset(&slots)),
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
+        StoreJob::RecordConfig { record, text } => StoreOutcome::Saved(store.audit_config(record, &text)),
         StoreJob::SaveCounts { counts, judged, cursor } => {
             let progress =
                 Progress { pin_counts: counts.as_deref(), judged: judged.as_ref(), cursor: cursor.as_ref() };
@@ -388,6 +391,15 @@ fn load(
         approve: &approve,
     };
     let admission = kept.admit(&submission, now)?;
+    let required = match &policy.approval {
+        Some(approvals) => {
+            let due = admission.document().due(approvals);
+            let due = due.map_err(|error| LoadError::Approval(approval::NotApproved::from(error).into()))?;
+            Some(due.iter().map(|it| (it.role.to_owned(), it.count)).collect())
+        }
+        None => None,
+    };
+    let admission = admission.by(Asked { config_sha256: store::sha256(&policy.text), required });
     if admission.document().recipients.iter().any(|it| !it.networks.is_empty() && !it.anywhere) {
         let errors = places(&policy).map(|places| places.errors(admission.document())).unwrap_or_default();
         if !errors.is_empty() {

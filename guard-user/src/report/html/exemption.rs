@@ -1,26 +1,123 @@
-//! One exemption on the page: its facts, who may receive, who approved, what became of it, what it let through.
+//! Exemptions on the page: a line for each, and each by itself with its facts, who may receive, who approved, what became of
+//! it and what it let through.
+
+use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
 use super::super::facts;
-use super::super::model::ExemptionEntry;
+use super::super::model::{ExemptionEntry, Report};
+use super::super::register;
 use super::super::sums::Sum;
-use super::table::{number, table};
+use super::super::words;
+use super::table::{moment, number, table};
+use super::{head, paper};
 use crate::text::visible;
 
-pub(super) fn article(exemption: &ExemptionEntry) -> Markup {
+fn used(exemption: &ExemptionEntry) -> Sum {
     let mut used = Sum::default();
     exemption.use_by_day.iter().for_each(|day| used.add(day.packets, day.bytes));
+    used
+}
+
+/// A line for each.
+pub(super) fn overview(report: &Report) -> Markup {
+    let columns = ["exemption", "state", "recipients", "ground", "from", "until", "bytes"];
     html! {
-        article {
-            h3 {
-                (visible(&exemption.id)) " version " (exemption.version) " "
+        section #exemptions {
+            h2 { (head::title("exemptions")) }
+            @if report.exemptions.is_empty() {
+                p { "No exemption was open in this period." }
+            } @else {
+                (table(Some("overview"), "Each that was open in this period, and what it let through in it", &columns,
+                    report.exemptions.iter().enumerate().map(|(at, it)| html! {
+                        th scope="row" {
+                            a href={ "#" (paper::name(at)) } { (visible(&it.id)) }
+                            " version " (it.version)
+                        }
+                        td.d { (visible(&it.state)) @if it.confidential { ", confidential" } }
+                        td { (recipients(it)) }
+                        td.d { (visible(&it.instrument.ground)) }
+                        td.d { (moment(it.valid_from)) }
+                        td.d { (moment(it.valid_until)) }
+                        td.n { (number(used(it).bytes)) }
+                    })))
+                (codes(report))
+            }
+        }
+    }
+}
+
+/// The first recipient, and how many more there are.
+fn recipients(exemption: &ExemptionEntry) -> Markup {
+    let [first, more @ ..] = exemption.recipients.as_slice() else { return html! {} };
+    html! {
+        (visible(&first.name)) " (" (visible(&first.jurisdiction)) ")"
+        @if !more.is_empty() { " and " (more.len()) " more" }
+    }
+}
+
+/// What the grounds and bases of these exemptions mean.
+fn codes(report: &Report) -> Markup {
+    let acts = || report.exemptions.iter().map(|it| &it.instrument);
+    let grounds: BTreeSet<String> = acts().map(|act| words::ground(&act.ground)).collect();
+    let bases: BTreeSet<String> = acts().map(|act| words::basis(&act.basis)).collect();
+    html! {
+        h3 { "Grounds (Chapter V GDPR)" }
+        ul { @for ground in grounds { li { (visible(&ground)) } } }
+        h3 { "Bases (Art. 6(1) GDPR)" }
+        ul { @for basis in bases { li { (visible(&basis)) } } }
+    }
+}
+
+/// The register of Art. 30, as far as it has room on paper; the whole is a format of its own.
+pub(super) fn register(report: &Report) -> Markup {
+    let columns =
+        ["recipient", "exemption", "purpose and data", "safeguards", "ground and basis", "packets", "bytes"];
+    let rows = register::rows(report);
+    html! {
+        section.wide #register {
+            h2 { (head::title("register")) }
+            @if rows.is_empty() {
+                p { "No recipient was open in this period." }
+            } @else {
+                (table(Some("recipients"), "By recipient and third country, Art. 30(1)(b) to (e) GDPR; what the codes mean is above",
+                    &columns, rows.iter().map(|row| html! {
+                        td {
+                            (visible(row.recipient))
+                            @if !row.jurisdiction.is_empty() { " (" (visible(row.jurisdiction)) ")" }
+                        }
+                        td { (visible(&row.exemption.id)) " version " (row.exemption.version) }
+                        td {
+                            (visible(&row.exemption.purpose)) ": "
+                            (visible(&row.exemption.data_categories.join(", ")))
+                        }
+                        td { (visible(&register::safeguards(row.exemption))) }
+                        td {
+                            (visible(&row.exemption.instrument.ground)) ", "
+                            (visible(&row.exemption.instrument.basis))
+                        }
+                        td.n { (number(row.used.packets)) }
+                        td.n { (number(row.used.bytes)) }
+                    })))
+            }
+        }
+    }
+}
+
+/// One, on sheets of its own.
+pub(super) fn article(at: usize, exemption: &ExemptionEntry) -> Markup {
+    let used = used(exemption);
+    html! {
+        article id=(paper::name(at)) {
+            h2 {
+                (visible(&paper::title(exemption))) " "
                 span.mark { (visible(&exemption.state)) }
                 @if exemption.confidential { " " span.mark { "confidential" } }
             }
             p { "Let through " (number(used.bytes)) " bytes in " (number(used.packets)) " packets in this period." }
             dl {
-                @for (name, value) in facts::of(exemption) {
+                @for (name, value) in facts::of(exemption, &facts::FOR_PEOPLE) {
                     dt { (name) }
                     dd { (visible(&value)) }
                 }
@@ -32,7 +129,7 @@ pub(super) fn article(exemption: &ExemptionEntry) -> Markup {
                     td { (visible(&facts::reach(recipient))) }
                 })), exemption.recipients.is_empty()))
             @if exemption.approvals.is_empty() {
-                h4 { "Approvals" }
+                h3 { "Approvals" }
                 p { "By nobody: no approval was required when it was loaded." }
             } @else { (part("Approvals", table(None, "Who approved", &["identity", "roles", "key"],
                 exemption.approvals.iter().map(|approval| html! {
@@ -42,14 +139,16 @@ pub(super) fn article(exemption: &ExemptionEntry) -> Markup {
                 })), false)) }
             (part("History", table(None, "What became of it", &["when", "what", "who", "why"],
                 exemption.changes.iter().map(|change| html! {
-                    td { (change.at) }
+                    td { (moment(change.at)) }
                     td { (visible(&change.what)) }
                     td { (visible(&change.who)) }
                     td { (visible(&change.why)) }
                 })), exemption.changes.is_empty()))
-            (part("Use", table(None, "What it let through", &["day", "packets", "bytes"],
+            (part("Use", table(None, "What it let through", &["day", "recipient", "jurisdiction", "packets", "bytes"],
                 exemption.use_by_day.iter().map(|day| html! {
                     td { (day.day) }
+                    td { (visible(day.recipient.as_deref().unwrap_or(register::NOT_APART))) }
+                    td { (visible(day.jurisdiction.as_deref().unwrap_or_default())) }
                     td.n { (number(day.packets)) }
                     td.n { (number(day.bytes)) }
                 })), exemption.use_by_day.is_empty()))
@@ -59,7 +158,7 @@ pub(super) fn article(exemption: &ExemptionEntry) -> Markup {
 
 fn part(title: &str, table: Markup, is_empty: bool) -> Markup {
     html! {
-        h4 { (title) }
+        h3 { (title) }
         @if is_empty { p { "None." } } @else { (table) }
     }
 }

@@ -4,6 +4,8 @@
 mod chart;
 mod charts;
 mod exemption;
+mod head;
+mod paper;
 mod table;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -30,59 +32,27 @@ pub(super) fn page(report: &Report) -> Markup {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { "Record of transfers, " (visible(&report.host)) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(paper::style(report))) }
             }
             body {
-                header { (head(report)) }
+                header { (head::head(report)) }
+                (head::contents(report))
                 main {
                     (gaps(report))
                     (summary(report))
-                    section { h2 { "Over time" } (charts::all(report)) }
-                    (exemptions(report))
+                    section #time { h2 { (head::title("time")) } (charts::all(report)) }
+                    (exemption::overview(report))
+                    (exemption::register(report))
                     (traffic(report))
                     (meanings(report))
-                }
-                footer { (foot()) }
-            }
-        }
-    }
-}
-
-fn head(report: &Report) -> Markup {
-    html! {
-        h1 { "Record of transfers" }
-        p {
-            "What left region-pinned storage on " strong { (visible(&report.host)) } ", as the kernel counted it: \
-             recipients, third countries and safeguards, Art. 30(1)(d) and (e) GDPR."
-        }
-        dl {
-            dt { "period" }
-            dd { (report.from) " until " (report.until) ", days in UTC" }
-            @if !report.pins.is_empty() {
-                dt { "pins" }
-                dd {
-                    @for (at, pin) in report.pins.iter().enumerate() {
-                        @if at > 0 { ", " }
-                        (visible(&pin.name)) " at home in " (visible(&pin.home))
+                    (foot())
+                    (head::signatures())
+                    @if !report.exemptions.is_empty() {
+                        div #details {
+                            @for (at, entry) in report.exemptions.iter().enumerate() { (exemption::article(at, entry)) }
+                        }
                     }
                 }
-            }
-            dt { "made at" }
-            dd { (report.made_at) }
-            dt { "generation of the tables" }
-            dd { (number(report.generation)) }
-            dt { "last record of the audit trail" }
-            dd {
-                @match &report.audit_head {
-                    Some(head) => {
-                        (number(head.sequence)) " of " (head.time) ", SHA-256 " (visible(&head.sha256))
-                    }
-                    None => "none",
-                }
-            }
-            @if report.redacted {
-                dt { "redacted" }
-                dd { "the text of confidential exemptions is left out" }
             }
         }
     }
@@ -103,8 +73,8 @@ fn summary(report: &Report) -> Markup {
     let by_class = sums::by_class(report);
     let places = sums::by_jurisdiction(report);
     html! {
-        section {
-            h2 { "In all" }
+        section #sums {
+            h2 { (head::title("sums")) }
             (table(Some("classes"), "Packets and bytes by kind", &["kind", "packets", "bytes", "meaning"], by_class.iter().map(|(class, sum)| html! {
                 th scope="row" { (class.name()) }
                 td.n { (number(sum.packets)) }
@@ -123,34 +93,19 @@ fn summary(report: &Report) -> Markup {
     }
 }
 
-fn exemptions(report: &Report) -> Markup {
-    html! {
-        section.exemptions {
-            h2 { "Exemptions" }
-            @if report.exemptions.is_empty() {
-                p { "No exemption was open in this period." }
-            }
-            @for entry in &report.exemptions { (exemption::article(entry)) }
-        }
-    }
-}
-
 fn traffic(report: &Report) -> Markup {
-    let parts: [(&str, &str, &str, &[Class]); 3] = [
-        (
-            "crossed",
-            "What crossed a border",
-            "By day, pin, jurisdiction and reason",
-            &[Class::Permitted, Class::Exempted, Class::Forbidden],
-        ),
-        ("refused", "What was refused", "Dropped in the kernel; none of it left the host", &[Class::Refused]),
-        ("home", "What stayed at home", "Egress within the pin's home jurisdiction", &[Class::Home]),
+    let crossed = &[Class::Permitted, Class::Exempted, Class::Forbidden];
+    let parts: [(&str, &str, &[Class]); 3] = [
+        ("crossed", "By day, pin, jurisdiction and reason", crossed),
+        ("refused", "Dropped in the kernel; none of it left the host", &[Class::Refused]),
+        ("home", "Egress within the pin's home jurisdiction", &[Class::Home]),
     ];
     let columns = ["day", "pin", "jurisdiction", "kind", "verdict", "reason", "packets", "bytes"];
     html! {
-        @for (id, title, caption, classes) in parts {
-            section {
-                h2 { (title) }
+        @for (id, caption, classes) in parts {
+            @let anchor = format!("traffic-{id}");
+            section id=(anchor) {
+                h2 { (head::title(&anchor)) }
                 @let rows: Vec<_> = report
                     .traffic
                     .iter()
@@ -197,7 +152,7 @@ fn meanings(report: &Report) -> Markup {
 
 fn foot() -> Markup {
     html! {
-        p.faint {
+        p.faint.foot {
             "Bytes are those on the wire. A jurisdiction is where an address's network is registered or \
              announced, not where a person is. What bypasses the kernel's network stack is not seen here."
         }

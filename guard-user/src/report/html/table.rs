@@ -1,7 +1,9 @@
-//! Tables and numbers of the page.
+//! Tables, numbers and moments of the page.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::super::words;
 use crate::report::number::grouped;
 
 /// Columns of numbers.
@@ -38,4 +40,9 @@ pub(super) fn table(
 /// A number for people, with the plain one for programs.
 pub(super) fn number(number: u64) -> Markup {
     html! { data value=(number) { (grouped(number)) } }
+}
+
+/// A moment for people, to the second, with the whole one for programs.
+pub(super) fn moment(moment: Timestamp) -> Markup {
+    html! { time datetime=(moment) { (words::moment(moment)) } }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::redact::redacted;
 use super::super::sums::Class;
 use super::super::text::cell;
-use super::super::{COLUMNS, Format, Report};
+use super::super::{COLUMNS, Format, NOT_APART, REGISTER, Report};
 use super::dom::{Element, Page};
 use super::rendered;
 use super::sample::{any_report, empty, sample};
@@ -39,10 +39,45 @@ fn row_of(report: &Report, row: &super::super::Traffic, text: impl Fn(&str) -> S
     vec![day, pin, jurisdiction, class, verdict, reason, row.packets.to_string(), row.bytes.to_string()]
 }
 
-/// Packets and bytes of each exemption's days in the order of the report.
-fn uses(report: &Report) -> Vec<Vec<String>> {
+/// Recipient, packets and bytes of each exemption's days in the order of the report; `none` is a recipient that is not
+/// known.
+fn uses(report: &Report, none: &str, text: impl Fn(&str) -> String) -> Vec<Vec<String>> {
     let days = report.exemptions.iter().flat_map(|exemption| &exemption.use_by_day);
-    days.map(|day| vec![day.day.to_string(), day.packets.to_string(), day.bytes.to_string()]).collect()
+    days.map(|day| {
+        let recipient = day.recipient.as_deref().map_or_else(|| none.to_owned(), &text);
+        let jurisdiction = day.jurisdiction.clone().unwrap_or_default();
+        vec![day.day.to_string(), recipient, jurisdiction, day.packets.to_string(), day.bytes.to_string()]
+    })
+    .collect()
+}
+
+/// The register has all that exemptions let through, and no more.
+fn check_register(report: &Report) {
+    let text = rendered(report, Format::Register);
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    assert_eq!(reader.headers().unwrap(), REGISTER.as_slice());
+    let sum = |sums: &mut BTreeMap<String, u64>, id: String, bytes: u64| {
+        let sum = sums.entry(id).or_default();
+        *sum = sum.saturating_add(bytes);
+    };
+    let (mut counted, mut told) = (BTreeMap::new(), BTreeMap::new());
+    for exemption in &report.exemptions {
+        for day in &exemption.use_by_day {
+            sum(&mut counted, cell(&exemption.id), day.bytes);
+        }
+    }
+    for row in reader.deserialize::<std::collections::HashMap<String, String>>().map(Result::unwrap) {
+        let bytes = row["bytes"].parse().unwrap();
+        if bytes > 0 {
+            sum(&mut told, row["processing activity"].clone(), bytes);
+        }
+        assert!(
+            row.values().all(|text| !text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])),
+            "{row:?}"
+        );
+    }
+    counted.retain(|_, bytes| *bytes > 0);
+    assert_eq!(told, counted);
 }
 
 fn check(report: &Report) {
@@ -56,9 +91,11 @@ fn check(report: &Report) {
         of("traffic").map(|row| columns.iter().map(|name| row[*name].clone()).collect()).collect();
     let expected: Vec<_> = report.traffic.iter().map(|row| row_of(report, row, cell)).collect();
     assert_eq!(in_table, expected);
+    let columns = ["day", "name", "jurisdiction", "packets", "bytes"];
     let used: Vec<Vec<String>> =
-        of("use").map(|row| ["day", "packets", "bytes"].map(|name| row[name].clone()).to_vec()).collect();
-    assert_eq!(used, uses(report));
+        of("use").map(|row| columns.map(|name| row[name].clone()).to_vec()).collect();
+    assert_eq!(used, uses(&redacted(report), "", cell));
+    check_register(report);
 
     let page = Page::parse(&rendered(report, Format::Html));
     let mut shown = rows_of(&tables(&page, &["crossed", "refused", "home"]));
@@ -70,7 +107,7 @@ fn check(report: &Report) {
     let mut days: Vec<Element> =
         page.all("article").iter().flat_map(|article| article.all("table")).collect();
     days.retain(|table| table.all("caption")[0].text() == "What it let through");
-    assert_eq!(rows_of(&days), uses(report));
+    assert_eq!(rows_of(&days), uses(&redacted(report), NOT_APART, |text| visible(text).into_owned()));
 
     let mut sums: BTreeMap<&str, (u64, u64)> =
         Class::ALL.iter().map(|class| (class.name(), (0, 0))).collect();

@@ -5,7 +5,7 @@ mod documentation;
 mod dom;
 mod page;
 mod redacted;
-mod sample;
+pub(crate) mod sample;
 
 use super::{Format, Report, render};
 

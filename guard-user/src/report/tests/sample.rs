@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
+use super::super::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use super::super::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -17,6 +18,8 @@ fn at(text: &str) -> Timestamp {
 pub(super) fn empty() -> Report {
     Report {
         host: "dublin-1".into(),
+        organisation: Organisation::default(),
+        mark: "Confidential".into(),
         from: at("2026-11-01T00:00:00Z"),
         until: at("2026-12-01T00:00:00Z"),
         made_at: at("2026-12-01T06:00:00Z"),
@@ -88,7 +91,13 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         }],
         first_use: Some(at("2026-11-02T10:00:00Z")),
         last_use: None,
-        use_by_day: vec![DayUse { day: date(2026, 11, 2), packets: 20, bytes: 21_000 }],
+        use_by_day: vec![DayUse {
+            day: date(2026, 11, 2),
+            recipient: Some(text("recipient")),
+            jurisdiction: Some("US".into()),
+            packets: 20,
+            bytes: 21_000,
+        }],
     }
 }
 
@@ -107,6 +116,11 @@ pub(super) fn traffic(day: i8, jurisdiction: &str, verdict: &str, reason: &str, 
 /// One of everything.
 pub(super) fn sample() -> Report {
     Report {
+        organisation: Organisation {
+            controller: Some("Example Mail Ltd, Dublin; privacy@example.org".into()),
+            dpo: Some("Aoife Example, dpo@example.org".into()),
+            ..Organisation::default()
+        },
         pins: vec![PinEntry { name: "mail-ie".into(), home: "IE".into() }],
         exemptions: vec![exemption("mlat-1", "a "), exemption("mlat-2", "b ")],
         traffic: vec![
@@ -166,7 +180,7 @@ prop_compose! {
         quota_bytes in any::<Option<u64>>(),
         uses in prop::collection::vec((1..=28_i8, any::<u64>(), any::<u64>()), 0..3),
     ) -> ExemptionEntry {
-        let uses = uses.into_iter().map(|(day, packets, bytes)| DayUse { day: date(2026, 11, day), packets, bytes });
+        let uses = uses.into_iter().map(|(day, packets, bytes)| DayUse { day: date(2026, 11, day), recipient: None, jurisdiction: None, packets, bytes });
         ExemptionEntry { confidential, quota_bytes, use_by_day: uses.collect(), ..exemption(&id, &other) }
     }
 }
@@ -184,6 +198,53 @@ prop_compose! {
     ) -> Report {
         let until = if long { at("2028-01-01T00:00:00Z") } else { empty().until };
         let pins = pins.into_iter().map(|(name, home)| PinEntry { name, home }).collect();
-        Report { host, gaps, pins, exemptions, traffic, redacted, until, ..empty() }
+        let organisation = Organisation { controller: Some(host.clone()), representative: Some(host.clone()), ..Organisation::default() };
+        Report { mark: host.clone(), organisation, host, gaps, pins, exemptions, traffic, redacted, until, ..empty() }
+    }
+}
+
+/// A receipt with one of everything.
+pub(crate) fn receipt() -> Receipt {
+    let entry = exemption("mlat-1", "a ");
+    Receipt {
+        schema: SCHEMA.into(),
+        version: VERSION,
+        host: "dublin-1".into(),
+        made_at: at("2026-12-01T06:00:00Z"),
+        program: Program {
+            version: "0.1.0".into(),
+            sha256: "cd".repeat(32),
+            kernel_program_sha256: "ce".repeat(32),
+        },
+        tables: TableHashes { generation: 7, policy_sha256: "cf".repeat(32), geo_sha256: "d0".repeat(32) },
+        signers: entry.approvals,
+        orders: vec![Order {
+            order: "High Court, 2026/5512".into(),
+            kind: "stay".into(),
+            covers: "pin".into(),
+            name: "mail-ie".into(),
+            at: at("2026-11-20T00:00:00Z"),
+        }],
+        history: entry.changes,
+        recipients: entry.recipients,
+        use_by_day: entry.use_by_day,
+        packets: 20,
+        bytes: 21_000,
+        gaps: vec!["3 outcomes were lost on 2026-11-07".into()],
+        audit: AuditHead { sequence: 41, sha256: "ab".repeat(32), time: at("2026-12-01T06:00:00Z") },
+        exemption: Exemption {
+            id: entry.id,
+            version: entry.version,
+            state: "revoked".into(),
+            confidential: false,
+            document_sha256: "ac".repeat(32),
+            pins: entry.pins,
+            purpose: entry.purpose,
+            instrument: entry.instrument,
+            exporter: entry.exporter,
+            valid_from: entry.valid_from,
+            valid_until: entry.valid_until,
+            quota_bytes: entry.quota_bytes,
+        },
     }
 }

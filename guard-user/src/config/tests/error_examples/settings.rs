@@ -143,6 +143,18 @@ pub(super) const EXAMPLES: &[Example] = &[
         "15:10 pin.record: \"none\" is none of \"forbidden\", \"all\"",
     ),
     (
+        "bad-text",
+        "[groups]",
+        "[record]\ncontroller = \" \"\n[groups]",
+        "11:14 record.controller: \" \" is empty | write one line that every reader sees alike",
+    ),
+    (
+        "relative-path",
+        "[groups]",
+        "[record]\ntime_stamp = [\"stamp\", \"-x\"]\n[groups]",
+        "11:15 record.time_stamp: the path \"stamp\" is not absolute",
+    ),
+    (
         "bad-choice",
         "[groups]",
         "[log]\nformat = \"xml\"\n[groups]",

@@ -9,11 +9,12 @@ use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
 use crate::daemon::engine::input::{Held, LoadFailure, Prepared, SignedConfig};
 use crate::daemon::engine::noting::wants_senders;
-use crate::daemon::engine::state::Engine;
-use crate::daemon::engine::{Action, KernelJob, Level, State, Surroundings, Ticket, records};
+use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::{Action, KernelJob, Level, State, StoreJob, Surroundings, Ticket, records};
 use crate::exemption::Clocks;
 use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
+use crate::store::sha256;
 
 impl Engine {
     pub(super) fn begin_with(&mut self, prepared: Prepared) {
@@ -120,8 +121,8 @@ impl Engine {
         self.bypass.config_changed();
         self.noting.config_changed();
         if is_first {
-            let facts = self.config_facts();
-            self.record_of(Kind::Start, "", "", facts);
+            let by = self.daemon.clone();
+            self.record_config(Kind::Start, &by);
             self.look_at_signers();
         }
         // A first one that is still being read again is answered by what comes of that.
@@ -143,8 +144,7 @@ impl Engine {
         let generation = self.publishing.generation();
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
-        let facts = self.config_facts();
-        self.record(records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts));
+        self.record_config(Kind::Reload, &by);
         self.look_at_signers();
         for (ticket, _) in waiting {
             let response = match &settled {
@@ -305,6 +305,13 @@ impl Engine {
         database.stale(now.wall, self.config.policy.geo.max_age).map(|stale| stale.to_string())
     }
 
+    /// Records which config is live, and keeps its text with that.
+    fn record_config(&mut self, kind: Kind, by: &Who) {
+        let record = records::record_of(self.now.wall, (kind, by), "", "", self.config_facts());
+        let text = Arc::clone(&self.config.wanted().text);
+        self.ask_store(Purpose::Record, StoreJob::RecordConfig { record, text });
+    }
+
     /// The config that is live, for the audit trail.
     pub(super) fn config_facts(&self) -> serde_json::Value {
         let policy = self.config.wanted();
@@ -312,7 +319,10 @@ impl Engine {
             "version": env!("CARGO_PKG_VERSION"),
             "config": self.config.file.to_string_lossy(),
             "fingerprint": format!("{:016x}", policy.fingerprint),
+            "config_sha256": sha256(&policy.text),
             "generation": self.publishing.generation(),
+            "policy_sha256": self.publishing.hashes.policy_sha256,
+            "geo_sha256": self.publishing.hashes.geo_sha256,
             "database": self.config.database.source,
             "observe": policy.host.observe,
             "approvals_verified": policy.approval.is_some(),

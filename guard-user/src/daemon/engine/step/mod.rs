@@ -25,6 +25,9 @@ mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+
+use crate::audit::Kind;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::daemon::engine::bypass::Bypass;
 use crate::daemon::engine::cgroups::Cgroups;
@@ -184,6 +187,10 @@ impl Engine {
                     moved / 1_000_000
                 ),
             );
+            let by_ms = i64::try_from(moved / 1_000_000).unwrap_or(i64::MAX);
+            let was = now.wall.checked_sub(jiff::SignedDuration::from_millis(by_ms)).unwrap_or(now.wall);
+            let detail = json!({"by_ms": by_ms, "from": was.to_string(), "to": now.wall.to_string()});
+            self.record_of(Kind::ClockSet, "", "", detail);
             self.clocks = now;
             self.clock_count += 1;
         }

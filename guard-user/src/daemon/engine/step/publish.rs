@@ -171,6 +171,10 @@ impl Engine {
         if went_live {
             self.publishing.generation = outcome.generation;
             self.publishing.since = Some(now.wall);
+            let hashes = &mut self.publishing.hashes;
+            hashes.generation = outcome.generation;
+            hashes.policy_sha256 = outcome.policy_sha256.unwrap_or_default();
+            outcome.geo_sha256.into_iter().for_each(|sha256| hashes.geo_sha256 = sha256);
             self.counts_switched(&policy, outcome.counters.as_ref());
         }
         match outcome.result {

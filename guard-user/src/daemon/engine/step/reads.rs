@@ -29,8 +29,14 @@ impl Engine {
             }
             Request::ExemptionOrders {} => Ask::List,
             Request::ExemptionOpen {} => Ask::Store(Query::Open),
+            Request::ExemptionReceipt { id, version } => {
+                Ask::Store(Query::Receipt { id, version, who: asker.who.clone() })
+            }
             Request::Report { from, until } => Ask::Store(Query::Report { from, until }),
             Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None),
+            Request::AuditConfig { sha256 } => {
+                return self.read_store(ticket, &asker, Query::Config(sha256), None);
+            }
             Request::AuditCheckpoint {} => {
                 let query = Query::Checkpoint(asker.who.clone());
                 return self.read_store(ticket, &asker, query, None);
@@ -199,6 +205,7 @@ impl Engine {
             judged,
             policy: Arc::clone(&self.config.policy),
             generation: self.publishing.generation(),
+            tables: self.publishing.hashes.clone(),
             // What is recorded is in the trail, and the report has it from there.
             gaps: {
                 let open = self.gap.iter().filter(|gap| gap.is_open());

@@ -12,6 +12,7 @@ mod law;
 mod noting;
 mod properties;
 mod reads;
+mod record;
 mod reloads;
 mod stacked;
 mod store;

@@ -1,0 +1,207 @@
+//! `borderguard exemption receipt`: what an exemption that is closed has let through, in a file that can be verified by
+//! others' programs; and the verification of such a file.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use crate::approval::{self, RECEIPT, load};
+use crate::cli::table::{plain, write_wrapped};
+use crate::cli::target::Target;
+use crate::cli::{CliError, time_stamp};
+use crate::control::client::{ask, unexpected};
+use crate::control::protocol::{Request, Response};
+use crate::exit::Exit;
+use crate::report::number::grouped;
+use crate::report::receipt::Receipt;
+
+const AFTER_HELP: &str = "\
+Without this program, HOST being the receipt's host:
+  ssh-keygen -Y verify -f ALLOWED -I HOST -n borderguard-receipt -s FILE.sig < FILE
+  cat FILE FILE.sig | openssl ts -verify -data /dev/stdin -in FILE.tsr -CAfile CA
+The exit code of --verify is 1 where anything does not hold.";
+
+/// Arguments of `exemption receipt`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The exemption's id; it must be closed
+    #[arg(value_name = "ID", required_unless_present = "verify")]
+    pub id: Option<String>,
+    /// Its version [default: the highest]
+    #[arg(long, value_name = "NUMBER")]
+    pub version: Option<u32>,
+    /// The folder for ID-VERSION.receipt.json and its signature and time stamp
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub into: PathBuf,
+    /// Verify this receipt by its signature and time stamp beside it, FILE.sig and FILE.tsr; asks no daemon
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "version"], requires = "allowed_signers")]
+    pub verify: Option<PathBuf>,
+    /// The file of allowed signers that has the host's key under the host's name
+    #[arg(long, value_name = "FILE")]
+    pub allowed_signers: Option<PathBuf>,
+    /// The root certificate of the time-stamping authority, as PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "no_time_stamp")]
+    pub tsa_ca: Option<PathBuf>,
+    /// Ask for no time stamp, or verify none
+    #[arg(long)]
+    pub no_time_stamp: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where no daemon answers or it refuses, no time stamp can be had, or a file can't be read or written.
+pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    match (&args.verify, &args.allowed_signers, &args.id) {
+        (Some(file), Some(allowed), _) => verify(file, allowed, args, now, out),
+        (_, _, Some(id)) => give(id, args, out),
+        _ => Err(CliError::bad_input("name an exemption, or a receipt with --verify").into()),
+    }
+}
+
+fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let socket = args.target.socket()?;
+    let request = Request::ExemptionReceipt { id: id.to_owned(), version: args.version };
+    let Response::Receipt { text, signature, public_key, time_stamp: command } = ask(&socket, &request)?
+    else {
+        return Err(unexpected(&socket).into());
+    };
+    let receipt = Receipt::read(text.as_bytes()).context("the daemon's answer is of no use")?;
+    let imprint = time_stamp::imprint(&[text.as_bytes(), signature.as_bytes()]);
+    let stamp =
+        match args.no_time_stamp || command.is_empty() {
+            true => None,
+            false => Some(time_stamp::stamp(&command, &imprint).context(
+                "no receipt was written: it could not be stamped. --no-time-stamp writes it without",
+            )?),
+        };
+    let name = format!("{}-{}.receipt.json", receipt.exemption.id, receipt.exemption.version);
+    let file = args.into.join(name);
+    write(&file, text.as_bytes())?;
+    write(&beside(&file, "sig"), signature.as_bytes())?;
+    if let Some(stamp) = &stamp {
+        write(&beside(&file, "tsr"), stamp)?;
+    }
+    let signer = format!("{} namespaces=\"{RECEIPT}\" {public_key}", receipt.host);
+    if args.json {
+        let object = json!({
+            "file": file.to_string_lossy(), "stamped": stamp.is_some(), "allowed_signer": signer,
+            "receipt": receipt,
+        });
+        writeln!(out, "{object}")?;
+        return Ok(Exit::Ok);
+    }
+    let stamped = if stamp.is_some() { ", and .tsr, its time stamp" } else { "; it has no time stamp" };
+    let line = format!("{} is written, with .sig, its signature{stamped}", file.display());
+    write_wrapped("", "  ", &plain(&line), out)?;
+    writeln!(out, "who verifies it needs this line in a file of allowed signers:\n{}", plain(&signer))?;
+    Ok(Exit::Ok)
+}
+
+fn beside(file: &Path, extension: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(format!(".{extension}"));
+    name.into()
+}
+
+/// What is confidential in it is its owner's alone. What is there already stays as it is.
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = || format!("cannot write {}", file.display());
+    let mut opened =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).with_context(failed)?;
+    opened.write_all(bytes).and_then(|()| opened.sync_all()).with_context(failed)
+}
+
+fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let (signature, stamp) = (beside(file, "sig"), beside(file, "tsr"));
+    let read = |file: &Path| {
+        fs::read(file)
+            .map_err(|error| CliError::bad_input(format!("cannot read {}: {error}", file.display())))
+    };
+    let (bytes, signed) = (read(file)?, read(&signature)?);
+    let allowed = load::load(allowed, &TimeZone::system()).map_err(|e| CliError::bad_input(e.to_string()))?;
+    let is_stamped = stamp.try_exists().unwrap_or(true);
+    if is_stamped && args.tsa_ca.is_none() && !args.no_time_stamp {
+        let message = format!(
+            "{} is a time stamp: name the authority's root certificate by --tsa-ca FILE, or leave it out by \
+             --no-time-stamp",
+            stamp.display()
+        );
+        return Err(CliError::bad_input(message).into());
+    }
+    let stamped = args.tsa_ca.as_deref().map(|authority| {
+        let imprint = time_stamp::imprint(&[&bytes, &signed]);
+        time_stamp::verify(&stamp, &imprint, authority)
+    });
+    let signer = Receipt::read(&bytes).map_err(anyhow::Error::new).and_then(|receipt| {
+        let host = [receipt.host.as_str()];
+        let by = approval::verify(&bytes, &signed, RECEIPT, &host, &allowed, now).with_context(|| {
+            format!("the signature does not count as one of {}", receipt.host.escape_debug())
+        })?;
+        Ok((by, receipt))
+    });
+    let is_good = signer.is_ok() && stamped.as_ref().is_none_or(Result::is_ok);
+    let words = |error: &anyhow::Error| format!("{error:#}");
+    if args.json {
+        let object = json!({
+            "file": file.to_string_lossy(),
+            "good": is_good,
+            "signature": signer.as_ref().map_or_else(words, |(by, _)| format!("by {} {}", by.identity, by.fingerprint)),
+            "time_stamp": stamped.as_ref().map(|stamped| stamped.as_ref().map_or_else(words, |()| "good".to_owned())),
+            "receipt": signer.as_ref().ok().map(|(_, receipt)| receipt),
+        });
+        writeln!(out, "{object}")?;
+        return Ok(if is_good { Exit::Ok } else { Exit::Failed });
+    }
+    match &signer {
+        Ok((by, receipt)) => {
+            let of = &receipt.exemption;
+            let line = format!(
+                "signature: good, by {} with {} {}\nreceipt: {} version {}, {}; {} bytes to {} in {} packets",
+                by.identity,
+                by.algorithm,
+                by.fingerprint,
+                of.id,
+                of.version,
+                of.state,
+                grouped(receipt.bytes),
+                counted_recipients(receipt),
+                grouped(receipt.packets)
+            );
+            line.lines().try_for_each(|line| write_wrapped("", "  ", &plain(line), out))?;
+            for gap in &receipt.gaps {
+                write_wrapped("", "  ", &plain(&format!("gap: {gap}")), out)?;
+            }
+        }
+        Err(error) => write_wrapped("", "  ", &plain(&format!("signature: bad: {error:#}")), out)?,
+    }
+    match &stamped {
+        Some(Ok(())) => writeln!(out, "time stamp: good")?,
+        Some(Err(error)) => {
+            write_wrapped("", "  ", &plain(&format!("time stamp: bad: {error:#}")), out)?;
+        }
+        None => writeln!(out, "time stamp: {}", if is_stamped { "not looked at" } else { "none" })?,
+    }
+    Ok(if is_good { Exit::Ok } else { Exit::Failed })
+}
+
+fn counted_recipients(receipt: &Receipt) -> String {
+    crate::cli::check::counted(receipt.recipients.len(), "recipient")
+}
+
+#[cfg(test)]
+mod tests;

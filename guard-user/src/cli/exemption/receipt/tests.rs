@@ -1,0 +1,342 @@
+//! Receipts against programs of others: `ssh-keygen` and `openssl` have to take what was written, and nothing else.
+
+use std::process::{Command, Output};
+
+use jiff::civil::date;
+use tempfile::TempDir;
+
+use super::*;
+use crate::approval::host_key;
+use crate::approval::tests::oracle::{self, ED25519, OTHER_ED25519, P256, RSA_3072, key};
+use crate::cli::exit_of;
+use crate::report::receipt::{SCHEMA, VERSION};
+use crate::report::tests::sample::receipt;
+use crate::report::{ApprovalEntry, DayUse};
+
+fn now() -> Timestamp {
+    "2026-12-02T00:00:00Z".parse().unwrap()
+}
+
+/// A folder with a receipt, its signature, who may sign, and an authority that stamps.
+struct Bed(TempDir);
+
+impl Bed {
+    fn new() -> Self {
+        let bed = Self(tempfile::tempdir().unwrap());
+        let text = receipt().text().unwrap();
+        let signed = host_key::sign(&key(ED25519).file, RECEIPT, text.as_bytes()).unwrap();
+        assert_eq!(signed.public_key, key(ED25519).public);
+        bed.put("r.json", &text);
+        bed.put("r.json.sig", &signed.signature);
+        bed.put("allowed", format!("dublin-1 namespaces=\"{RECEIPT}\" {}\n", signed.public_key));
+        bed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn openssl(&self, words: &[&str]) -> Output {
+        Command::new("openssl").args(words).current_dir(self.0.path()).output().unwrap()
+    }
+
+    fn must(&self, words: &[&str]) {
+        let output = self.openssl(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// An authority of its own: a root, a certificate that may stamp, and a command that answers requests.
+    fn authority(&self) -> Vec<String> {
+        let subject = |name: &str| format!("/CN={name}");
+        self.put("ext", "extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n");
+        self.put("serial", "01");
+        let folder = self.0.path().display();
+        self.put(
+            "tsa.conf",
+            format!(
+                "[tsa]\ndefault_tsa=t\n[t]\nserial={folder}/serial\nsigner_cert={folder}/tsa.pem\n\
+                 signer_key={folder}/tsa.key\nsigner_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256\n\
+                 accuracy=secs:1\ness_cert_id_alg=sha256\n"
+            ),
+        );
+        let ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-sha256"];
+        let root = ["req", "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj"];
+        self.must(&[&root[..], &[&subject("root")], &ec].concat());
+        let asked = ["req", "-keyout", "tsa.key", "-out", "tsa.csr", "-subj"];
+        self.must(&[&asked[..], &[&subject("stamps")], &ec].concat());
+        let given =
+            ["x509", "-req", "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+        self.must(&[&given[..], &["-out", "tsa.pem", "-days", "20", "-sha256", "-extfile", "ext"]].concat());
+        let script =
+            "cat > \"$0/q\" && openssl ts -reply -queryfile \"$0/q\" -config \"$0/tsa.conf\" 2>/dev/null";
+        ["/bin/sh", "-c", script, &folder.to_string()].map(str::to_owned).to_vec()
+    }
+
+    fn stamp(&self) {
+        let imprint = time_stamp::imprint(&[&self.read("r.json"), &self.read("r.json.sig")]);
+        self.put("r.json.tsr", time_stamp::stamp(&self.authority(), &imprint).unwrap());
+    }
+
+    fn args(&self) -> Args {
+        Args {
+            id: None,
+            version: None,
+            into: PathBuf::new(),
+            verify: Some(self.path("r.json")),
+            allowed_signers: Some(self.path("allowed")),
+            tsa_ca: Some(self.path("ca.pem")),
+            no_time_stamp: false,
+            json: false,
+            target: Target::default(),
+        }
+    }
+
+    fn verified(&self, args: &Args) -> (Exit, String) {
+        let mut out = Vec::new();
+        let exit = run(args, now(), &mut out).unwrap();
+        (exit, String::from_utf8(out).unwrap())
+    }
+
+    fn is_good(&self) -> bool {
+        self.verified(&self.args()).0 == Exit::Ok
+    }
+
+    /// As docs/receipt.md has it.
+    fn ssh_keygen_takes_it(&self) -> bool {
+        let (allowed, signature) = (self.path("allowed"), self.path("r.json.sig"));
+        let mut command = oracle::ssh_keygen();
+        command
+            .args(["-q", "-Y", "verify", "-I", "dublin-1", "-n", "borderguard-receipt", "-f"])
+            .arg(allowed);
+        command.arg("-s").arg(signature);
+        oracle::run(command, &self.read("r.json")).status.success()
+    }
+
+    /// As docs/receipt.md has it.
+    fn openssl_takes_it(&self) -> bool {
+        let words =
+            "cat r.json r.json.sig | openssl ts -verify -data /dev/stdin -in r.json.tsr -CAfile ca.pem";
+        let command = Command::new("sh").args(["-c", words]).current_dir(self.0.path()).output();
+        command.unwrap().status.success()
+    }
+}
+
+#[test]
+fn a_receipt_is_taken_by_ssh_keygen_and_openssl_and_by_this_program() {
+    let bed = Bed::new();
+    bed.stamp();
+    assert!(bed.ssh_keygen_takes_it() && bed.openssl_takes_it());
+    let (exit, told) = bed.verified(&bed.args());
+    assert_eq!(exit, Exit::Ok, "{told}");
+    for words in ["signature: good, by dublin-1", "21,000 bytes to 1 recipient", "time stamp: good"] {
+        assert!(told.contains(words), "{told}");
+    }
+    let (exit, json) = bed.verified(&Args { json: true, ..bed.args() });
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((exit, &json["good"], &json["time_stamp"]), (Exit::Ok, &json!(true), &json!("good")));
+    assert_eq!(json["receipt"], serde_json::to_value(receipt()).unwrap());
+}
+
+/// One byte that is another one, anywhere: this program says no each time, and so do the others where it is theirs to see.
+#[test]
+fn no_flipped_byte_is_taken() {
+    let bed = Bed::new();
+    bed.stamp();
+    // Each start of a program takes some milliseconds: they are asked of a sample, and of all where it is cheap.
+    let flips = |name: &str, step: usize| {
+        let good = bed.read(name);
+        let places: Vec<usize> = (0..good.len()).step_by(step).chain([good.len() - 1]).collect();
+        (good, places)
+    };
+    let (good, places) = flips("r.json", 1);
+    let allowed = load::load(&bed.path("allowed"), &TimeZone::UTC).unwrap();
+    let signature = bed.read("r.json.sig");
+    let is_taken = |bytes: &[u8], signature: &[u8]| {
+        Receipt::read(bytes).is_ok()
+            && approval::verify(bytes, signature, RECEIPT, &["dublin-1"], &allowed, now()).is_ok()
+    };
+    assert!(is_taken(&good, &signature));
+    let flipped = |bytes: &[u8], at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        bytes
+    };
+    for at in places {
+        assert!(!is_taken(&flipped(&good, at), &signature), "byte {at}");
+    }
+    for at in 0..signature.len() {
+        assert!(!is_taken(&good, &flipped(&signature, at)), "byte {at} of the signature");
+    }
+    // A receipt's byte is seen by both programs, and a signature's by the one that stamped it.
+    for (name, step) in [("r.json", 97), ("r.json.sig", 41)] {
+        let (good, places) = flips(name, step);
+        for at in places {
+            bed.put(name, flipped(&good, at));
+            assert!(!bed.openssl_takes_it(), "openssl takes byte {at} of {name}");
+            assert!(
+                name == "r.json.sig" || !bed.ssh_keygen_takes_it(),
+                "ssh-keygen takes byte {at} of {name}"
+            );
+            assert!(!bed.is_good(), "byte {at} of {name}");
+        }
+        bed.put(name, &good);
+    }
+    let (good, places) = flips("r.json.tsr", 23);
+    for at in places {
+        bed.put("r.json.tsr", flipped(&good, at));
+        assert!(!bed.openssl_takes_it() && !bed.is_good(), "byte {at} of the time stamp");
+    }
+    bed.put("r.json.tsr", good);
+    assert!(bed.is_good());
+}
+
+#[test]
+fn what_others_signed_or_stamped_does_not_count() {
+    let bed = Bed::new();
+    bed.stamp();
+    let good = bed.read("r.json.sig");
+    // Another key, another purpose, and the name of another host.
+    let text = bed.read("r.json");
+    let other = host_key::sign(&key(OTHER_ED25519).file, RECEIPT, &text).unwrap().signature;
+    let audit = host_key::sign(&key(ED25519).file, approval::AUDIT, &text).unwrap().signature;
+    for (signature, why) in [(other, "no key"), (audit, "borderguard-audit")] {
+        bed.put("r.json.sig", signature);
+        let (exit, told) = bed.verified(&Args { tsa_ca: None, no_time_stamp: true, ..bed.args() });
+        assert!(exit == Exit::Failed && told.contains("signature: bad"), "{why}: {told}");
+    }
+    bed.put("r.json.sig", good);
+    bed.put("allowed", format!("cork-1 {}\n", key(ED25519).public));
+    assert!(!bed.is_good());
+    // An authority whose root is another one.
+    let bed = Bed::new();
+    bed.stamp();
+    let other = Bed::new();
+    other.stamp();
+    bed.put("ca.pem", other.read("ca.pem"));
+    let (exit, told) = bed.verified(&bed.args());
+    assert!(exit == Exit::Failed && told.contains("time stamp: bad"), "{told}");
+    assert!(told.contains("signature: good"), "{told}");
+}
+
+#[test]
+fn a_time_stamp_is_not_passed_over_in_silence() {
+    let bed = Bed::new();
+    bed.stamp();
+    let error = run(&Args { tsa_ca: None, ..bed.args() }, now(), &mut Vec::new()).unwrap_err();
+    assert_eq!(exit_of(&error), Exit::BadInput);
+    assert!(error.to_string().contains("--tsa-ca"), "{error}");
+    let (exit, told) = bed.verified(&Args { tsa_ca: None, no_time_stamp: true, ..bed.args() });
+    assert!(exit == Exit::Ok && told.contains("time stamp: not looked at"), "{told}");
+    // One that was asked for and is not there is no good one.
+    fs::remove_file(bed.path("r.json.tsr")).unwrap();
+    assert!(!bed.is_good());
+    let (exit, told) = bed.verified(&Args { tsa_ca: None, ..bed.args() });
+    assert!(exit == Exit::Ok && told.contains("time stamp: none"), "{told}");
+}
+
+#[test]
+fn a_key_of_the_host_is_for_it_alone_and_of_a_kind_that_signs() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |which: usize| {
+        let file = folder.path().join(which.to_string());
+        fs::copy(&key(which).file, &file).unwrap();
+        file
+    };
+    let told = |file: &Path| host_key::sign(file, RECEIPT, b"x").unwrap_err().to_string();
+    assert!(told(&copy(RSA_3072)).contains("neither Ed25519 nor ECDSA"));
+    let file = copy(P256);
+    let signed = host_key::sign(&file, RECEIPT, b"x").unwrap();
+    let desk = oracle::Desk::new();
+    let allowed = format!("h {}\n", key(P256).public);
+    assert!(desk.verify(b"x", signed.signature.as_bytes(), RECEIPT, "h", allowed.as_bytes()));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(told(&file).contains("not root's alone"), "{}", told(&file));
+    let locked = folder.path().join("locked");
+    let mut command = oracle::ssh_keygen();
+    command.args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(&locked);
+    assert!(oracle::run(command, b"").status.success());
+    assert!(told(&locked).contains("passphrase"));
+    assert!(told(&folder.path().join("none")).contains("can't be read"));
+}
+
+#[test]
+fn a_receipt_is_written_in_one_way_alone_and_its_sums_hold() {
+    let good = receipt();
+    let text = good.text().unwrap();
+    assert_eq!(Receipt::read(text.as_bytes()).unwrap(), good);
+    let refused = |text: &str| Receipt::read(text.as_bytes()).unwrap_err().to_string();
+    let double = text.replacen("{\n", "{\n  \"host\": \"x\",\n", 1);
+    for (changed, why) in [
+        (text.trim_end().to_owned(), "not written as"),
+        (format!("{text}\n"), "not written as"),
+        (text.replace("  ", "\t"), "not written as"),
+        (double, "duplicate field"),
+        (text.replacen("{\n", "{\n  \"more\": 1,\n", 1), "unknown field"),
+        (text.replace(SCHEMA, "receipt"), "of the form \"receipt\" 1"),
+    ] {
+        assert!(refused(&changed).contains(why), "{}", refused(&changed));
+    }
+    let next = Receipt { version: VERSION + 1, ..good.clone() }.text().unwrap();
+    assert!(refused(&next).contains("reads \"borderguard-receipt\" 1"));
+    let day = DayUse { day: date(2026, 11, 3), recipient: None, jurisdiction: None, packets: 1, bytes: 1 };
+    let more = Receipt { use_by_day: [good.use_by_day.clone(), vec![day]].concat(), ..good };
+    assert!(refused(&more.text().unwrap()).contains("sums"));
+}
+
+/// docs/receipt.schema.json, held by a program that reads schemas: it takes receipts, and nothing that lacks a key or has
+/// one more.
+#[test]
+fn the_schema_takes_receipts_and_nothing_else() {
+    let schema = include_str!("../../../../../docs/receipt.schema.json");
+    let validator = jsonschema::draft202012::new(&serde_json::from_str(schema).unwrap()).unwrap();
+    let mut with_nothing = receipt();
+    with_nothing.signers = Vec::<ApprovalEntry>::new();
+    with_nothing.exemption.quota_bytes = None;
+    with_nothing.use_by_day[0].recipient = None;
+    with_nothing.use_by_day[0].jurisdiction = None;
+    for receipt in [receipt(), with_nothing] {
+        let value = serde_json::to_value(&receipt).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(errors, [""; 0]);
+    }
+    let good = serde_json::to_value(receipt()).unwrap();
+    let mut tried = 0;
+    for pointer in pointers(&good, "") {
+        let object = good.pointer(&pointer).unwrap().as_object().unwrap();
+        let mut more = good.clone();
+        more.pointer_mut(&pointer).unwrap()["x"] = json!(1);
+        assert!(!validator.is_valid(&more), "{pointer} may have more");
+        for name in object.keys() {
+            let mut less = good.clone();
+            less.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().remove(name);
+            assert!(!validator.is_valid(&less), "{pointer}/{name} may be missing");
+            tried += 1;
+        }
+    }
+    assert!(tried > 60, "{tried}");
+}
+
+/// Where objects are in this value.
+fn pointers(value: &serde_json::Value, at: &str) -> Vec<String> {
+    match value {
+        serde_json::Value::Object(object) => {
+            let inner = object.iter().flat_map(|(name, value)| pointers(value, &format!("{at}/{name}")));
+            std::iter::once(at.to_owned()).chain(inner).collect()
+        }
+        serde_json::Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(number, value)| pointers(value, &format!("{at}/{number}")))
+            .collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,71 @@
+//! `[record]`: what the report and receipts say of the controller, and how receipts are signed.
+
+use std::path::PathBuf;
+
+use super::each::{checked, each, one};
+use super::read::{List, Section, Text};
+use super::sink::{Report, Sink};
+use super::values;
+
+/// The mark of a report's page where the config names none.
+const DEFAULT_MARK: &str = "Confidential";
+
+/// `[record]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordKeeping {
+    /// The controller with its contact details, one line; `None` where the config does not say.
+    pub controller: Option<String>,
+    /// A joint controller, likewise.
+    pub joint_controller: Option<String>,
+    /// The controller's representative, likewise.
+    pub representative: Option<String>,
+    /// The data protection officer, likewise.
+    pub dpo: Option<String>,
+    /// The confidentiality mark of the report's page, one line.
+    pub mark: String,
+    /// The private key that signs receipts, an absolute path; `None`: no receipt is given.
+    pub host_key: Option<PathBuf>,
+    /// The command that has receipts stamped, an absolute path and arguments; empty: they have no time stamp.
+    pub time_stamp: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct RawRecord {
+    controller: Option<Text>,
+    joint_controller: Option<Text>,
+    representative: Option<Text>,
+    dpo: Option<Text>,
+    mark: Option<Text>,
+    host_key: Option<Text>,
+    time_stamp: Option<List>,
+}
+
+pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecord {
+    let section = root.table("record", sink);
+    RawRecord {
+        controller: section.text("controller", sink),
+        joint_controller: section.text("joint_controller", sink),
+        representative: section.text("representative", sink),
+        dpo: section.text("dpo", sink),
+        mark: section.text("mark", sink),
+        host_key: section.text("host_key", sink),
+        time_stamp: section.list("time_stamp", sink),
+    }
+}
+
+pub(super) fn check(raw: &RawRecord, sink: &mut Sink<'_>) -> RecordKeeping {
+    let line = |text, field, sink: &mut Sink<'_>| one(text, field, sink, values::line);
+    let program = raw.time_stamp.iter().flat_map(|list| list.items.first());
+    program.for_each(|item| {
+        checked(item, "record.time_stamp", sink, |text: &String| values::path(text));
+    });
+    RecordKeeping {
+        controller: line(&raw.controller, "record.controller", sink),
+        joint_controller: line(&raw.joint_controller, "record.joint_controller", sink),
+        representative: line(&raw.representative, "record.representative", sink),
+        dpo: line(&raw.dpo, "record.dpo", sink),
+        mark: line(&raw.mark, "record.mark", sink).unwrap_or_else(|| DEFAULT_MARK.to_owned()),
+        host_key: one(&raw.host_key, "record.host_key", sink, values::path),
+        time_stamp: each(&raw.time_stamp, "record.time_stamp", sink, values::line),
+    }
+}

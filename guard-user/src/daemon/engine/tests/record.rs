@@ -1,0 +1,215 @@
+//! What a regulator takes: receipts, the configs behind the audit trail, and clocks that were set.
+
+use serde_json::{Value, json};
+
+use super::super::{Asker, Input, Ticket};
+use super::inputs::{CONFIG, document};
+use super::world::World;
+use crate::approval::RECEIPT;
+use crate::approval::tests::oracle::{Desk, ED25519, key};
+use crate::audit::{Kind, Who};
+use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::report::receipt::Receipt;
+use crate::store::sha256;
+
+/// [`CONFIG`] with a key of the host and a command for time stamps.
+fn with_key() -> &'static str {
+    let key = key(ED25519).file.display();
+    let text = format!("{CONFIG}[record]\nhost_key = \"{key}\"\ntime_stamp = [\"/bin/stamp\", \"x\"]\n");
+    Box::leak(text.into_boxed_str())
+}
+
+fn trail(world: &World) -> Vec<Value> {
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn last(world: &World, kind: Kind) -> Value {
+    let records = trail(world);
+    records.into_iter().rfind(|record| record["kind"] == kind.name()).unwrap()
+}
+
+fn answer(world: &mut World, request: Request) -> Response {
+    let ticket = world.ask(request);
+    world.settle();
+    world.answer(ticket).clone()
+}
+
+fn receipt_of(world: &mut World, id: &str) -> Response {
+    answer(world, Request::ExemptionReceipt { id: id.to_owned(), version: None })
+}
+
+#[test]
+fn a_receipt_is_of_what_is_closed_and_signed_by_the_hosts_key() {
+    let mut world = World::new(with_key(), &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    for open in ["active", "stayed"] {
+        let Response::Error { kind, message, .. } = receipt_of(&mut world, "a") else { panic!("{open}") };
+        assert_eq!(kind, ErrorKind::BadInput);
+        assert!(message.starts_with(&format!("a version 1 is {open}, and a receipt is of")), "{message}");
+        world.stay("a");
+        world.settle();
+    }
+    assert!(trail(&world).iter().all(|record| record["kind"] != Kind::Receipt.name()));
+    world.revoke("a");
+    world.settle();
+    let Response::Receipt { text, signature, public_key, time_stamp } = receipt_of(&mut world, "a") else {
+        panic!("{:?}", world.answers)
+    };
+    assert_eq!(
+        (public_key, time_stamp),
+        (key(ED25519).public.clone(), vec!["/bin/stamp".into(), "x".into()])
+    );
+    let receipt = Receipt::read(text.as_bytes()).unwrap();
+    let allowed = format!("{} {}\n", receipt.host, key(ED25519).public);
+    let is_taken = |text: &str| {
+        Desk::new().verify(text.as_bytes(), signature.as_bytes(), RECEIPT, &receipt.host, allowed.as_bytes())
+    };
+    assert!(is_taken(&text) && !is_taken(&format!("{text}\n")));
+    let of = &receipt.exemption;
+    assert_eq!((of.id.as_str(), of.version, of.state.as_str()), ("a", 1, "revoked"));
+    let loaded = last(&world, Kind::Load);
+    assert_eq!(json!(of.document_sha256), loaded["detail"]["sha256"]);
+    assert_eq!(receipt.orders.len(), 1);
+    let history: Vec<&str> = receipt.history.iter().map(|change| change.what.as_str()).collect();
+    assert_eq!(history, ["load", "stay", "revoke"]);
+    // The last record is that it was given.
+    let given = trail(&world).last().unwrap().clone();
+    assert_eq!((&given["kind"], &given["subject"]), (&json!("receipt"), &json!("a")));
+    let line = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap().pop().unwrap();
+    assert_eq!(receipt.audit.sha256, sha256(line.as_bytes()));
+    // The tables are those that are live now, of which the start had the places.
+    let started = last(&world, Kind::Start);
+    assert_eq!(json!(receipt.tables.geo_sha256), started["detail"]["geo_sha256"]);
+    assert_ne!(json!(receipt.tables.policy_sha256), started["detail"]["policy_sha256"]);
+    assert!([&receipt.program.sha256, &receipt.tables.policy_sha256].iter().all(|hash| hash.len() == 64));
+    let Response::Error { kind, .. } = receipt_of(&mut world, "b") else { panic!("there is no b") };
+    assert_eq!(kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn without_a_key_there_is_no_receipt_and_the_answer_says_how_to_have_one() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.revoke("a");
+    world.settle();
+    let Response::Error { kind, message, .. } = receipt_of(&mut world, "a") else { panic!() };
+    assert!(kind == ErrorKind::BadInput && message.contains("record.host_key"), "{message}");
+}
+
+#[test]
+fn the_trail_names_the_config_and_the_store_has_its_text() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.config = with_key();
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    assert!(world.is_done(reload));
+    for (kind, text) in [(Kind::Start, CONFIG), (Kind::Load, CONFIG), (Kind::Reload, with_key())] {
+        let named = last(&world, kind)["detail"]["config_sha256"].as_str().unwrap().to_owned();
+        assert_eq!(named, sha256(text.as_bytes()), "{kind}");
+        let kept = answer(&mut world, Request::AuditConfig { sha256: named });
+        assert_eq!(kept, Response::Config { text: text.to_owned() });
+    }
+    let none = answer(&mut world, Request::AuditConfig { sha256: "0".repeat(64) });
+    assert!(matches!(none, Response::Error { kind: ErrorKind::NotFound, .. }), "{none:?}");
+    // Nobody was asked.
+    assert_eq!(last(&world, Kind::Load)["detail"]["required"], Value::Null);
+}
+
+#[test]
+fn a_clock_that_is_set_is_on_record() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    for (seconds, by_ms) in [(3600, 3_600_000), (-7200, -7_200_000)] {
+        world.set_clock(seconds);
+        world.settle();
+        let record = last(&world, Kind::ClockSet);
+        let moved = record["detail"]["by_ms"].as_i64().unwrap();
+        assert!((moved - by_ms).abs() < 1000, "{record}");
+        let at = |name: &str| record["detail"][name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        assert_eq!((at("to") - at("from")).total(jiff::Unit::Millisecond).unwrap(), moved as f64);
+    }
+}
+
+/// docs/compliance.md says what users see who may only look, and they do: row by row, with texts that stand nowhere else.
+#[test]
+fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
+    const DOCS: &str = include_str!("../../../../../docs/compliance.md");
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let document = document("a-marker", 1, world.clocks().wall)
+        .replace("pins = ", "confidential = true\npins = ")
+        .replace("cidrs = ", "ports = [\"tcp/44443\"]\ncidrs = ");
+    let hash = sha256(document.as_bytes());
+    let mut number = 1000;
+    let mut asked = |world: &mut World, request: Request, sees_all: bool| {
+        number += 1;
+        let ticket = Ticket(number);
+        let who = Who { uid: 4_294_000_111, user: Some("marker-user".to_owned()), pid: None };
+        world.step(Input::Request { ticket, request, asker: Asker { who, sees_all } });
+        world.settle();
+        serde_json::to_string(world.answer(ticket)).unwrap()
+    };
+    let load = Request::ExemptionLoad {
+        document,
+        name: "a.toml".to_owned(),
+        signatures: Vec::new(),
+        dry_run: false,
+        refused: false,
+    };
+    let loaded = asked(&mut world, load, true);
+    assert!(loaded.contains("\"done\""), "{loaded}");
+    let why = "marker-reason".to_owned();
+    asked(&mut world, Request::ExemptionRevoke { id: "a-marker".to_owned(), why, dry_run: false }, true);
+    let show = || Request::ExemptionShow { id: "a-marker".to_owned(), version: None };
+    // A report ends with this moment, and has what was loaded before it.
+    world.pass(1_000_000_000);
+    let mut seen = |sees_all: bool| {
+        let list = asked(&mut world, Request::ExemptionList {}, sees_all);
+        let list = list + &asked(&mut world, show(), sees_all);
+        let report =
+            asked(&mut world, Request::Report { from: Some("2000-01-01".to_owned()), until: None }, sees_all);
+        [list, report, asked(&mut world, Request::Audit { from: 0 }, sees_all)]
+    };
+    let (view, all) = (seen(false), seen(true));
+    let markers: [(&str, &[&str]); 11] = [
+        ("its id and version", &["a-marker"]),
+        ("state, pins, window, quota, bytes", &["\"mail\""]),
+        ("type of instrument, ground, basis", &["treaty-request"]),
+        ("recipients' jurisdictions", &["\"US\""]),
+        ("recipients' ports", &["tcp/44443"]),
+        ("name of the instrument, case, authority", &["US-Ireland MLAT 2001"]),
+        ("purpose, categories of data", &["Evidence in case"]),
+        ("exporter, recipients' names and networks", &["Requesting authority", "203.0.113.10"]),
+        ("reasons that were given", &["marker-reason"]),
+        ("SHA-256 of the document", &[&hash]),
+        ("who loaded and closed it", &["4294000111", "marker-user"]),
+    ];
+    let (_, table) = DOCS.split_once("| of a confidential exemption |").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .split("\n\n")
+        .next()
+        .unwrap()
+        .lines()
+        .skip(2)
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let named: Vec<&str> = rows.iter().map(|row| row[0]).filter(|name| *name != "signers").collect();
+    assert_eq!(named, markers.map(|(name, _)| name));
+    for ((name, texts), row) in markers.iter().zip(&rows) {
+        for (at, told) in row[1..].iter().enumerate() {
+            let is_seen = texts.iter().any(|text| view[at].contains(text));
+            assert_eq!(is_seen, *told == "yes", "{name}, column {at}: {}", view[at]);
+            assert!(*told != "as a hash" || view[at].contains("why_sha256"));
+        }
+        // The marker is one: somewhere those who may see it do.
+        assert!(all.iter().any(|text| texts.iter().any(|marker| text.contains(marker))), "{name}");
+    }
+}
