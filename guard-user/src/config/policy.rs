@@ -17,7 +17,7 @@ use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
 pub use super::pattern::{InterfacePattern, covers};
 pub use super::ports::{PortRange, Protocol};
-pub use super::record::RecordKeeping;
+pub use super::record_keeping::RecordKeeping;
 use super::share::Share;
 use super::sockets::Sockets;
 pub use super::volume::{Relays, Spread, Volume};

@@ -1,33 +1,13 @@
-//! `[record]`: what the report and receipts say of the controller, and how receipts are signed.
-
-use std::path::PathBuf;
+//! Reads and checks `[record]`.
 
 use super::each::{checked, each, one};
 use super::read::{List, Section, Text};
+use super::record_keeping::RecordKeeping;
 use super::sink::{Report, Sink};
 use super::values;
 
 /// The mark of a report's page where the config names none.
 const DEFAULT_MARK: &str = "Confidential";
-
-/// `[record]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordKeeping {
-    /// The controller with its contact details, one line; `None` where the config does not say.
-    pub controller: Option<String>,
-    /// A joint controller, likewise.
-    pub joint_controller: Option<String>,
-    /// The controller's representative, likewise.
-    pub representative: Option<String>,
-    /// The data protection officer, likewise.
-    pub dpo: Option<String>,
-    /// The confidentiality mark of the report's page, one line.
-    pub mark: String,
-    /// The private key that signs receipts, an absolute path; `None`: no receipt is given.
-    pub host_key: Option<PathBuf>,
-    /// The command that has receipts stamped, an absolute path and arguments; empty: they have no time stamp.
-    pub time_stamp: Vec<String>,
-}
 
 #[derive(Debug)]
 pub(super) struct RawRecord {

@@ -43,10 +43,10 @@ impl Answer {
 /// What takes long to read, with a state of the store that no longer changes.
 pub(super) struct Read {
     what: Long,
-    pub(super) reader: Reader,
-    pub(super) kept: Kept,
-    pub(super) job: ReadJob,
-    pub(super) now: Timestamp,
+    reader: Reader,
+    kept: Kept,
+    job: ReadJob,
+    now: Timestamp,
 }
 
 /// What takes long to read: the audit trail is part of it.
@@ -68,8 +68,31 @@ impl Read {
                 Err(error) => failed(&error),
             },
             Long::Report { from, until } => self.report(from.as_deref(), until.as_deref()),
-            Long::Receipt(key) => receipt::receipt(&self, key),
+            Long::Receipt(key) => self.receipt(key).unwrap_or_else(|error| failed(&error)),
         }
+    }
+
+    fn receipt(&self, key: &Key) -> Result<Response, StoreError> {
+        let Self { reader, kept, job, now, .. } = self;
+        let not_found = || StoreError::NotFound { id: key.0.clone() };
+        let records = audit_records(reader)?;
+        let counts = job.counts.as_deref().unwrap_or_default();
+        let summary =
+            kept.list_with(counts, *now).into_iter().find(|it| is(it, key)).ok_or_else(not_found)?;
+        let record = kept.record(key);
+        let mut gaps = gaps(kept, job, &records);
+        if job.counts.is_none() && record.is_some_and(|record| !record.slots.is_empty()) {
+            gaps.push("what the kernel has counted since the last look could not be read".to_owned());
+        }
+        Ok(receipt::receipt(receipt::Facts {
+            policy: &job.policy,
+            tables: &job.tables,
+            now: *now,
+            orders: summary.orders.clone(),
+            entry: entry_of(summary, record, &records, &reader.use_by_day()?),
+            gaps,
+            audit: audit_head(&records).ok_or_else(not_found)?,
+        }))
     }
 
     fn report(&self, from: Option<&str>, until: Option<&str>) -> Response {
@@ -283,7 +306,7 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
 }
 
 /// The last of these records of the trail.
-pub(super) fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
+fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
     records.last().map(|(line, record)| AuditHead {
         sequence: record.sequence,
         sha256: Head::of_line(line).map(|head| head.hash_text()).unwrap_or_default(),
@@ -292,7 +315,7 @@ pub(super) fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
 }
 
 /// An exemption with what it let through of these rows and what the trail has of it.
-pub(super) fn entry_of(
+fn entry_of(
     summary: Summary,
     record: Option<&Record>,
     records: &[(String, Stored)],
@@ -314,14 +337,14 @@ pub(super) fn entry_of(
 }
 
 /// Every record of the trail with its line.
-pub(super) fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
+fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
     let lines = reader.audit_lines(0, usize::MAX)?;
     let read = |line: String| Stored::read(line.as_bytes()).ok().map(|record| (line, record));
     Ok(lines.into_iter().filter_map(read).collect())
 }
 
 /// Where the report may miss something.
-pub(super) fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
+fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
     let mut gaps: Vec<String> = kept.problems().iter().map(ToString::to_string).collect();
     gaps.extend(job.gaps.iter().cloned());
     let mut running = false;

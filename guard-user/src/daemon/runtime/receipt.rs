@@ -3,71 +3,70 @@
 
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
+
 use crate::approval::{RECEIPT, host_key};
+use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::exemption::summary::OrderSummary;
 use crate::kernel::hashes;
-use crate::report::receipt::{Exemption, Order, Program, Receipt, SCHEMA, VERSION};
-use crate::store::{Key, StoreError, sha256};
-
-use super::reads::{Read, audit_head, audit_records, entry_of, failed, gaps};
+use crate::report::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
+use crate::report::{AuditHead, DayUse, ExemptionEntry};
+use crate::store::sha256;
 
 /// What is said where the config names no key.
 const NO_KEY: &str = "the config names no key of the host, so that nothing could be verified: write `record.host_key`, \
                       such as \"/etc/ssh/ssh_host_ed25519_key\", and reload";
 
+/// What a receipt is made of.
+pub(super) struct Facts<'r> {
+    pub(super) policy: &'r Policy,
+    pub(super) tables: &'r TableHashes,
+    pub(super) now: Timestamp,
+    pub(super) entry: ExemptionEntry,
+    pub(super) orders: Vec<OrderSummary>,
+    pub(super) gaps: Vec<String>,
+    pub(super) audit: AuditHead,
+}
+
 /// The receipt of this exemption, signed.
-pub(super) fn receipt(read: &Read, key: &Key) -> Response {
-    let Some(host_key) = &read.job.policy.record.host_key else {
+pub(super) fn receipt(facts: Facts<'_>) -> Response {
+    let policy = facts.policy;
+    let Some(host_key) = &policy.record.host_key else {
         return Response::error(ErrorKind::BadInput, NO_KEY);
     };
-    let text = match filled(read, key).map(|receipt| receipt.text()) {
-        Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Response::error(ErrorKind::Failed, error.to_string()),
-        Err(error) => return failed(&error),
+    let text = match filled(facts).text() {
+        Ok(text) => text,
+        Err(error) => return Response::error(ErrorKind::Failed, error.to_string()),
     };
     match host_key::sign(host_key, RECEIPT, text.as_bytes()) {
         Ok(host_key::Signed { signature, public_key }) => {
-            let time_stamp = read.job.policy.record.time_stamp.clone();
+            let time_stamp = policy.record.time_stamp.clone();
             Response::Receipt { text, signature, public_key, time_stamp }
         }
         Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
     }
 }
 
-fn filled(read: &Read, key: &Key) -> Result<Receipt, StoreError> {
-    let records = audit_records(&read.reader)?;
-    let not_found = || StoreError::NotFound { id: key.0.clone() };
-    let counts = read.job.counts.as_deref().unwrap_or_default();
-    let summaries = read.kept.list_with(counts, read.now);
-    let summary =
-        summaries.into_iter().find(|it| (&it.id, it.version) == (&key.0, key.1)).ok_or_else(not_found)?;
-    let orders = summary.orders.iter().map(order).collect();
-    let record = read.kept.record(key);
-    let entry = entry_of(summary, record, &records, &read.reader.use_by_day()?);
-    let mut gaps = gaps(&read.kept, &read.job, &records);
-    if read.job.counts.is_none() && record.is_some_and(|record| !record.slots.is_empty()) {
-        gaps.push("what the kernel has counted since the last look could not be read".to_owned());
-    }
-    let sum = |of: fn(&crate::report::DayUse) -> u64| {
-        entry.use_by_day.iter().map(of).fold(0_u64, u64::saturating_add)
-    };
-    Ok(Receipt {
+fn filled(facts: Facts<'_>) -> Receipt {
+    let Facts { policy: _, tables, now, entry, orders, gaps, audit } = facts;
+    let sum = |of: fn(&DayUse) -> u64| entry.use_by_day.iter().map(of).fold(0_u64, u64::saturating_add);
+    Receipt {
         schema: SCHEMA.to_owned(),
         version: VERSION,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        made_at: read.now,
+        made_at: now,
         program: program().clone(),
-        tables: read.job.tables.clone(),
+        tables: tables.clone(),
         signers: entry.approvals,
-        orders,
+        orders: orders.iter().map(order).collect(),
         history: entry.changes,
         recipients: entry.recipients,
         packets: sum(|row| row.packets),
         bytes: sum(|row| row.bytes),
         use_by_day: entry.use_by_day,
         gaps,
-        audit: audit_head(&records).ok_or_else(not_found)?,
+        audit,
         exemption: Exemption {
             id: entry.id,
             version: entry.version,
@@ -82,7 +81,7 @@ fn filled(read: &Read, key: &Key) -> Result<Receipt, StoreError> {
             valid_until: entry.valid_until,
             quota_bytes: entry.quota_bytes,
         },
-    })
+    }
 }
 
 fn order(order: &OrderSummary) -> Order {
@@ -91,7 +90,7 @@ fn order(order: &OrderSummary) -> Order {
 }
 
 /// The program that runs. Its file is read once: it may be another one after an upgrade.
-pub(super) fn program() -> &'static Program {
+fn program() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
     PROGRAM.get_or_init(|| Program {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -254,10 +254,11 @@ fn a_key_of_the_host_is_for_it_alone_and_of_a_kind_that_signs() {
     let told = |file: &Path| host_key::sign(file, RECEIPT, b"x").unwrap_err().to_string();
     assert!(told(&copy(RSA_3072)).contains("neither Ed25519 nor ECDSA"));
     let file = copy(P256);
-    let signed = host_key::sign(&file, RECEIPT, b"x").unwrap();
-    let desk = oracle::Desk::new();
-    let allowed = format!("h {}\n", key(P256).public);
-    assert!(desk.verify(b"x", signed.signature.as_bytes(), RECEIPT, "h", allowed.as_bytes()));
+    let bed = Bed::new();
+    let signed = host_key::sign(&file, RECEIPT, &bed.read("r.json")).unwrap();
+    bed.put("r.json.sig", signed.signature);
+    bed.put("allowed", format!("dublin-1 {}\n", key(P256).public));
+    assert!(bed.ssh_keygen_takes_it());
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     assert!(told(&file).contains("not root's alone"), "{}", told(&file));
     let locked = folder.path().join("locked");

@@ -1,12 +1,14 @@
 //! What a regulator takes: receipts, the configs behind the audit trail, and clocks that were set.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::super::{Asker, Input, Ticket};
 use super::inputs::{CONFIG, document};
 use super::world::World;
-use crate::approval::RECEIPT;
-use crate::approval::tests::oracle::{Desk, ED25519, key};
+use crate::approval::tests::oracle::{ED25519, key};
+use crate::approval::{AllowedSigners, RECEIPT, verify};
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::report::receipt::Receipt;
@@ -64,8 +66,11 @@ fn a_receipt_is_of_what_is_closed_and_signed_by_the_hosts_key() {
     );
     let receipt = Receipt::read(text.as_bytes()).unwrap();
     let allowed = format!("{} {}\n", receipt.host, key(ED25519).public);
+    let allowed = AllowedSigners::parse(allowed.as_bytes(), &TimeZone::UTC).unwrap();
     let is_taken = |text: &str| {
-        Desk::new().verify(text.as_bytes(), signature.as_bytes(), RECEIPT, &receipt.host, allowed.as_bytes())
+        let host = [receipt.host.as_str()];
+        let now = Timestamp::now();
+        verify(text.as_bytes(), signature.as_bytes(), RECEIPT, &host, &allowed, now).is_ok()
     };
     assert!(is_taken(&text) && !is_taken(&format!("{text}\n")));
     let of = &receipt.exemption;
