@@ -96,8 +96,7 @@ impl Row<'_> {
             exemption.version.to_string(),
             exemption.state.clone(),
             exemption.purpose.clone(),
-            // No key of the document has these; who keeps the register of the whole fills them in.
-            String::new(),
+            particulars(exemption, &["data_subjects"]),
             exemption.data_categories.join(", "),
             (*recipient).to_owned(),
             (*jurisdiction).to_owned(),
@@ -105,7 +104,7 @@ impl Row<'_> {
             words::ground(&exemption.instrument.ground),
             safeguards(exemption),
             words::basis(&exemption.instrument.basis),
-            String::new(),
+            particulars(exemption, &["retention", "delete_by"]),
             exemption.assessment.as_ref().map(|it| it.measures.join(", ")).unwrap_or_default(),
             words::moment(exemption.valid_from),
             words::moment(exemption.valid_until),
@@ -115,6 +114,12 @@ impl Row<'_> {
             used.bytes.to_string(),
         ]
     }
+}
+
+/// What the document says under these keys; empty where it does not.
+fn particulars(exemption: &ExemptionEntry, keys: &[&str]) -> String {
+    let said = exemption.particulars.iter().filter(|it| keys.contains(&it.key.as_str()));
+    said.map(|it| it.value.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn instrument(exemption: &ExemptionEntry) -> String {

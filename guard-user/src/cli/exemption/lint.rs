@@ -224,7 +224,7 @@ mod tests {
         let text = DOCUMENT.replace("treaty-request", "foreign-order");
         let (code, shown) = lint(&text, Some("files"), false);
         let expected = "m.toml:3:9: error: pins: there is no pin \"mail\"\n  hint: the config has \"files\"\n\
-                        m.toml:11:8: error: instrument.type: an order of a third country's court or authority is by \
+                        m.toml:12:8: error: instrument.type: an order of a third country's court or authority is by \
                         itself no ground for a transfer (GDPR Art. 48)\n  hint: name the ground that it rests on: a \
                         treaty-request under an international agreement, or another instrument of Chapter V\n\
                         m.toml: 2 errors\n";

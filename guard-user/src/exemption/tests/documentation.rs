@@ -131,7 +131,9 @@ fn every_documented_key_is_read_and_so_is_its_example() {
         let example = with(Some(key.example)).replace("mail-ie", "mail").replace("\"JP\"", "\"US\"");
         let example = match key.name {
             "certificate" => with_value(&example, key.section, "addressee", Some("\"Example Ltd\"")),
-            "emergency" => example.replace("2026-12-15T00:00:00Z", "2026-12-01T08:30:00Z"),
+            "emergency" => example
+                .replace("2026-12-01T09:00:00+01:00", "2026-12-02T00:00:00Z")
+                .replace("2026-12-15T00:00:00Z", "2026-12-02T00:30:00Z"),
             _ => example,
         };
         check(&example).unwrap_or_else(|errors| panic!("{key:?}: {errors}"));

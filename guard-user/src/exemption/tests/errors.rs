@@ -214,8 +214,8 @@ const EXAMPLES: &[Example] = &[
     ),
     (
         "long-emergency",
-        "valid_until = 2026-12-15T00:00:00Z",
-        "valid_until = 2026-12-01T08:30:00.000000001Z\nemergency = \"a patient in Boston\"",
+        "valid_from = 2026-12-01T09:00:00+01:00\nvalid_until = 2026-12-15T00:00:00Z",
+        "valid_from = 2026-12-02T00:00:00Z\nvalid_until = 2026-12-02T00:30:00.000000001Z\nemergency = \"a patient in Boston\"",
         "8:15 valid_until: the window of an emergency has 1801 seconds, and 1800 are the most | end it earlier, or have",
     ),
     ("bad-line", "encryption in transit", "", "28:13 assessment.measures: \"\" is empty"),

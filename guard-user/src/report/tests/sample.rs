@@ -43,7 +43,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         confidential: false,
         pins: vec!["mail-ie".into()],
         hosts: vec!["mail-ie-1".to_owned()],
-        emergency: String::new(),
+        emergency: text("emergency"),
         purpose: text("purpose"),
         data_categories: vec![text("category")],
         instrument: InstrumentEntry {
