@@ -38,7 +38,7 @@ kinds! {
     Attach = "attach";
     /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup.
     Detach = "detach";
-    /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody).
+    /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody); `emergency` where it is one.
     Load = "load";
     /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.
     Refusal = "refusal";
@@ -48,7 +48,7 @@ kinds! {
     Signers = "signers";
     /// An exemption was stayed by an order; its live flows are cut. Where the order covers nothing that is open, the detail has what it `covers` in the place of a version.
     Stay = "stay";
-    /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that.
+    /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that. Where it was lifted by a signed document, the detail has its `document_sha256` and `approved_by`, each with role and key.
     Resume = "resume";
     /// An exemption was revoked, for good.
     Revoke = "revoke";

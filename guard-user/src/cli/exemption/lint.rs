@@ -232,7 +232,7 @@ mod tests {
         let (code, shown) = lint(&text, None, true);
         let object: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!((code, &object["errors"][0]["code"]), (Exit::BadInput, &json!("foreign-order-alone")));
-        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(11), &Value::Null));
+        assert_eq!((&object["errors"][0]["line"], &object["exemption"]), (&json!(12), &Value::Null));
     }
 
     #[test]
