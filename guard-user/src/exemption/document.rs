@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::particulars::Particulars;
-use crate::approval::{self, NotEnough, Requirement};
+use crate::approval::{self, NotEnough, Requirement, Rule};
 use crate::config::policy::{Approvals, PortRange};
 use crate::text::visible;
 
@@ -69,13 +69,20 @@ impl Document {
     /// # Errors
     /// Where no rule fits one of its pins, or there is no emergency.
     pub fn due<'a>(&'a self, approvals: &'a Approvals) -> Result<Vec<Requirement<'a>>, NotEnough> {
-        let rules = approvals.rules.as_slice();
         if self.emergency.is_some() {
             return match approvals.emergency.as_slice() {
                 [] => Err(NotEnough::NoEmergency),
                 needed => Ok(approval::greatest([self.requirements(), approval::requirements(needed)])),
             };
         }
+        self.due_by_rules(&approvals.rules)
+    }
+
+    /// The approvals that it needs by these rules, emergency or not, with those that it asks for itself.
+    ///
+    /// # Errors
+    /// Where no rule fits one of its pins.
+    pub fn due_by_rules<'a>(&'a self, rules: &'a [Rule]) -> Result<Vec<Requirement<'a>>, NotEnough> {
         let acts = [self.instrument.kind.name(), self.instrument.ground.name()];
         approval::due(rules, &self.pins, &acts, self.requirements())
     }

@@ -314,6 +314,7 @@ impl Summary {
                 ground: act.ground,
                 basis: act.basis,
             },
+            due: Vec::new(),
             emergency: self.emergency.map(|_| hidden()),
             purpose: hidden(),
             data_categories: each(&self.data_categories),

@@ -162,6 +162,14 @@ fn of_approval(before: &Policy, new: &Policy) -> Vec<Change> {
         changes.push(change("approval.allowed_signers", &paths[0], &paths[1], "other keys may count"));
     }
     changes.extend(is.signers.iter().filter_map(|signer| of_signer(&old.signers, signer)));
+    let widths = [
+        ("approval.widest_ipv4", old.widest.ipv4, is.widest.ipv4),
+        ("approval.widest_ipv6", old.widest.ipv6, is.widest.ipv6),
+    ];
+    for (key, was, is) in widths.into_iter().filter(|(_, was, is)| is < was) {
+        let opens = "documents need not say why a recipient's network is as large";
+        changes.push(change(key, &was.to_string(), &is.to_string(), opens));
+    }
     let text = |needed: &[Needed]| listed(needed.iter().map(|it| format!("{} {}", it.count, it.role)));
     if asks_less(&old.policy, &is.policy) {
         let (was, is) = (text(&old.policy), text(&is.policy));
@@ -213,6 +221,8 @@ fn of_signer(old: &[Signer], signer: &Signer) -> Option<Change> {
         Some(was) if was.user.is_some() && was.user != signer.user => {
             "who loads is held against another user of the signer"
         }
+        // As the author of a document they take part in it by loading it, without a signature.
+        Some(was) if was.user != signer.user => "the signer takes part by loading, without a signature",
         Some(_) => return None,
     };
     Some(change("approval.signer", &before.map(text).unwrap_or_default(), &text(signer), opens))

@@ -340,7 +340,22 @@ impl Store {
             let why = if confidential { HIDDEN } else { change.why() };
             lines.push(Self::record_of(change.kind(), key, who, now, why, detail));
         }
-        if keys.is_empty() && !is_repeated {
+        // The record of what another order still holds has each lift as well.
+        let held = lifted.as_ref().map(|order| self.kept.held_by_others(order)).unwrap_or_default();
+        for (key, entry) in &held {
+            let mut record = entry.record.clone();
+            let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
+            record.reasons.push(GivenReason { at: now, what, why });
+            records.push((key.clone(), record));
+            let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
+            let mut detail = json!({"still_held": true});
+            if let (Some(lifted), false) = (&lifted, confidential) {
+                detail["order"] = lifted.order.clone().into();
+            }
+            let why = if confidential { HIDDEN } else { change.why() };
+            lines.push(Self::record_of(change.kind(), key, who, now, why, detail));
+        }
+        if keys.is_empty() && held.is_empty() && !is_repeated {
             let order = lifted.as_ref().map(|lifted| lifted.order.as_str());
             lines.push(self.kept.order_record(target, change, order, (who, now)));
         }

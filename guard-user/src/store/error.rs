@@ -143,7 +143,8 @@ pub enum StoreError {
     },
     /// By the config an order is lifted by a signed document alone.
     #[error(
-        "by the config this takes signatures, for it opens: write the document with --write FILE, have it signed          (`borderguard exemption sign FILE`), and then `borderguard exemption lift FILE`"
+        "by the config this takes signatures, for it opens: write the document with --write FILE, have it signed \
+         (`borderguard exemption sign FILE`), and then `borderguard exemption lift FILE`"
     )]
     LiftNeeded,
     /// The document that was to lift an order does not.
@@ -329,9 +330,18 @@ pub enum ApprovalError {
         /// Until when.
         until: jiff::Timestamp,
     },
+    /// An emergency that is to begin later.
+    #[error(
+        "an emergency begins now, and the document's window at {from}: what can wait is approved by the rules"
+    )]
+    EmergencyLater {
+        /// When its window begins.
+        from: jiff::Timestamp,
+    },
     /// It names no host, so that it would be approved for every one.
     #[error(
-        "the document does not say which hosts it is for, and would be approved for each that has these signers: write          `hosts = [{}]`, and have it signed again",
+        "the document does not say which hosts it is for, and would be approved for each that has these signers: write \
+         `hosts = [{}]`, and have it signed again",
         crate::config::finding::quoted(host)
     )]
     NoHosts {
@@ -351,6 +361,7 @@ impl ApprovalError {
             Self::NotApproved(not) => not.code(),
             Self::Signers(_) => "allowed-signers",
             Self::EmergencyAgain { .. } => "emergency-again",
+            Self::EmergencyLater { .. } => "emergency-later",
             Self::OtherHost { .. } => "other-host",
             Self::NoHosts { .. } => "no-hosts",
         }

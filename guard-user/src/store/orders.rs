@@ -2,6 +2,7 @@
 //! exemptions meanwhile: one that is covered by several passes again when the last of them is lifted, and nothing that a
 //! standing order covers is loaded.
 
+use super::entry::Entry;
 use super::standing::{Standing, covers};
 use super::{Kept, Key, StoreError};
 use crate::exemption::order::row;
@@ -113,6 +114,15 @@ impl Kept {
         let held =
             self.entries().filter(|(key, entry)| entry.is_stayed() && covers(&order.covers, key, entry));
         held.map(|(key, _)| key.clone()).filter(alone).collect()
+    }
+
+    /// What is stayed by an order and by others as well.
+    pub(super) fn held_by_others(&self, order: &StandingOrder) -> Vec<(Key, Entry)> {
+        let alone = self.held_by_alone(order);
+        let held = self.entries().filter(|(key, entry)| {
+            entry.is_stayed() && covers(&order.covers, key, entry) && !alone.contains(key)
+        });
+        held.map(|(key, entry)| (key.clone(), entry.clone())).collect()
     }
 
     /// What is stayed of a target, each with the orders that hold it.

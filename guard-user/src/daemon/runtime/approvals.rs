@@ -1,6 +1,8 @@
 //! Who approves a document that is loaded: the config's signers, by their signatures.
 
 use jiff::tz::TimeZone;
+use std::sync::OnceLock;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::approval::{self, Candidate, Signature};
@@ -39,10 +41,17 @@ pub(super) fn approver<'a>(
 /// Hours for which an emergency's pins can't be opened by another one: what goes on is approved by the rules.
 const BETWEEN_EMERGENCIES: i64 = 24;
 
-/// Refuses an emergency where one opened one of its pins just before.
+/// Minutes within which the window of an emergency begins.
+const BEGINS_WITHIN: i64 = 5;
+
+/// Refuses an emergency that is to begin later, or where one opened one of its pins just before.
 fn check_emergency(document: &Document, kept: &Kept, now: Timestamp) -> Result<(), ApprovalError> {
     if document.emergency.is_none() {
         return Ok(());
+    }
+    // Else several, loaded a day apart, could follow each other without a gap.
+    if document.valid_from.duration_since(now) > SignedDuration::from_mins(BEGINS_WITHIN) {
+        return Err(ApprovalError::EmergencyLater { from: document.valid_from });
     }
     let Some((id, pin, loaded_at)) = kept.last_emergency(&document.pins) else { return Ok(()) };
     // Seconds are added to a moment that was: no calendar ends there.
@@ -53,10 +62,17 @@ fn check_emergency(document: &Document, kept: &Kept, now: Timestamp) -> Result<(
     }
 }
 
+/// This host's name (uname(2)), as it was at the daemon's start: whoever may change it could have any document be for this
+/// host.
+pub(super) fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
 /// Refuses a document for other hosts, and one for no certain host where it has to be approved: whoever signed it for one
 /// host would have signed it for all.
 fn check_host(document: &Document, policy: &Policy) -> Result<(), ApprovalError> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host_name().to_owned();
     let fleet = policy.host.fleet.as_deref();
     match document.hosts.as_slice() {
         [] if policy.approval.is_some() => Err(ApprovalError::NoHosts { host }),

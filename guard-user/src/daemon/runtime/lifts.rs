@@ -8,7 +8,7 @@ use crate::config::policy::Approvals;
 use crate::daemon::engine::LiftJob;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::{Lift, LiftError, Opens};
-use crate::store::{ApprovalError, Change, Kept, Key, Lifted, Store, StoreError, sha256};
+use crate::store::{ApprovalError, Change, Kept, Key, Lifted, Store, StoreError, Target, sha256};
 
 /// Does it. Where the config asks for no approvals, what the document says is held against the order all the same.
 pub(super) fn lift(store: &mut Store, job: LiftJob, now: Timestamp) -> Result<Vec<Key>, StoreError> {
@@ -39,8 +39,9 @@ fn opens(kept: &Kept, keys: &[Key]) -> Vec<Opens> {
     keys.iter().map(of).collect()
 }
 
-/// Who approves it. It needs what each exemption needs that passes again by it. Where none does now, what any rule asks
-/// for: documents that rest on it are loaded later.
+/// Who approves it. An order on one exemption needs what its document needs by the rules; an emergency takes no rule's place
+/// here. Any other order needs what every rule asks for: documents that it kept out may be loaded after it, and what
+/// another order holds meanwhile may pass when that is lifted.
 fn approved(
     kept: &Kept,
     config: &Approvals,
@@ -48,13 +49,19 @@ fn approved(
     (keys, job): (&[Key], &LiftJob),
     now: Timestamp,
 ) -> Result<Vec<ApprovedBy>, ApprovalError> {
-    let documents: Vec<_> = keys.iter().filter_map(|key| kept.document_of(key)).collect();
-    let each: Result<Vec<Vec<Requirement<'_>>>, _> =
-        documents.iter().map(|document| document.due(config)).collect();
-    let required = match each.map_err(approval::NotApproved::from)? {
-        none if none.is_empty() => approval::of_every_rule(&config.rules),
-        each => approval::greatest(each),
+    let mut documents: Vec<_> = keys.iter().filter_map(|key| kept.document_of(key)).collect();
+    let of_one = match &job.target {
+        Target::Id(id) => kept.find(id, None).ok(),
+        _ => None,
     };
+    documents.extend(of_one.as_ref().and_then(|key| kept.document_of(key)));
+    let each: Result<Vec<Vec<Requirement<'_>>>, _> =
+        documents.iter().map(|document| document.due_by_rules(&config.rules)).collect();
+    let mut each = each.map_err(approval::NotApproved::from)?;
+    if of_one.is_none() || each.is_empty() {
+        each.push(approval::of_every_rule(&config.rules));
+    }
+    let required = approval::greatest(each);
     let candidate = approval::Candidate {
         bytes: &job.bytes,
         namespace: ORDER,

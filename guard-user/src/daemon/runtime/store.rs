@@ -136,6 +136,8 @@ fn work(
 ) {
     // Databases that were given up. Each is left as it is and not even closed: its lock keeps it from being opened again.
     let mut given_up = Vec::new();
+    // Read now, before anybody loads.
+    let _host = approvals::host_name();
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
     while let Some((id, job)) = jobs.take() {

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::facts::Facts;
 use super::overlap;
 use super::pack::{self, Act};
+use crate::exemption::ground::Ground;
 use crate::exemption::instrument::InstrumentKind;
 use crate::exemption::law::{Breach, DEROGATION_DAYS, ReviewAt};
 use crate::exemption::sink::Sink;
@@ -38,7 +39,9 @@ fn check_instrument(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     if kind == InstrumentKind::ForeignOrder {
         return sink.error(at, "instrument.type", Breach::ForeignOrderAlone);
     }
-    if kind == InstrumentKind::TreatyRequest && raw.lacks_agreement {
+    // Data Act, Art. 32(2): what rests on an agreement names it. What was loaded before keeps its end.
+    let is_by_agreement = facts.now.is_some() && facts.ground == Some(Ground::DataActAgreement);
+    if (kind == InstrumentKind::TreatyRequest || is_by_agreement) && raw.lacks_agreement {
         sink.error(at, "instrument.type", Breach::NoAgreement);
     }
     let is_safeguard = facts.now.is_some()

@@ -147,6 +147,15 @@ pub(super) fn check_pack(facts: &Facts<'_>, act: Act, pack: &LawPack, sink: &mut
 
 fn check_homes(facts: &Facts<'_>, pack: &LawPack, sink: &mut Sink<'_>) {
     let law = facts.particulars.law;
+    for (pin, home) in facts.homes.into_iter().flatten().filter(|(pin, _)| facts.pins.contains(pin)) {
+        // The law at home decides, also where the document names none and another is milder.
+        let own = [Law::Uk, Law::Ch].into_iter().find(|own| pack.is_inside(*own, *home));
+        let place = facts.raw.pins.as_ref().and_then(|pins| pins.items.first());
+        if let (Some(own), Some(place), Law::Eu) = (own, place, law) {
+            let breach = Breach::HomeLaw { pin: pin.clone(), home: *home, law: own };
+            sink.error(place.span().start, "pins", breach);
+        }
+    }
     // The GDPR reaches data that is elsewhere as well (its Art. 3); the other two are milder, and hold at home alone.
     let (Some(homes), Some(text)) = (facts.homes, &facts.raw.particulars.law) else { return };
     let covered = facts.pins.iter().filter_map(|pin| homes.iter().find(|(name, _)| name == pin));

@@ -230,6 +230,19 @@ pub enum Breach {
         /// The law.
         law: Law,
     },
+    /// [`Rule::OtherLaw`], by the home of a pin that has a law of its own.
+    #[error(
+        "the pin {} is at home in {home}, where the law {law} decides, and the document goes by the law eu",
+        quoted(pin)
+    )]
+    HomeLaw {
+        /// The pin.
+        pin: String,
+        /// Its home.
+        home: Jurisdiction,
+        /// The law there.
+        law: Law,
+    },
     /// [`Rule::OtherLaw`], by the ground.
     #[error("the law {law} has no ground {ground}")]
     OtherLaw {
@@ -357,7 +370,7 @@ impl Breach {
             Self::NoAgreementInForce { .. } => Rule::NoAgreementInForce,
             Self::NotBound { .. } => Rule::NotBound,
             Self::NotYetApplicable { .. } => Rule::NotYetApplicable,
-            Self::OtherHome { .. } | Self::OtherLaw { .. } => Rule::OtherLaw,
+            Self::OtherHome { .. } | Self::HomeLaw { .. } | Self::OtherLaw { .. } => Rule::OtherLaw,
             Self::OnwardWithoutGround { .. } => Rule::OnwardWithoutGround,
             Self::ReversedWindow { .. } => Rule::ReversedWindow,
             Self::Expired { .. } => Rule::Expired,
@@ -442,6 +455,7 @@ impl Breach {
             Self::NotBound { .. } => "name the instrument that the request rests on, without a certificate".into(),
             Self::NotYetApplicable { .. } => "begin the window when the act applies".into(),
             Self::OtherHome { .. } => "take law out, or name pins that are at home where that law holds".into(),
+            Self::HomeLaw { law, .. } => format!("write law = \"{law}\", and the ground that it has"),
             Self::OtherLaw { .. } => "name a ground that the law has".into(),
             Self::OnwardWithoutGround { .. } => "name the ground that the onward transfer rests on".into(),
             Self::ReversedWindow { .. } => "exchange the two, or correct the one that is wrong".into(),

@@ -188,8 +188,8 @@ impl Rule {
             },
             Self::NoAgreement => Entry {
                 name: "no-agreement",
-                article: "Art. 48; EDPB Guidelines 02/2024",
-                refuses: "A `treaty-request` without `agreement`.",
+                article: "Art. 48; EDPB Guidelines 02/2024; Data Act, Art. 32(2)",
+                refuses: "A `treaty-request`, or the ground `data-act-32-2`, without `agreement`.",
                 why: "Without the international agreement behind it a request is a third country's order alone.",
             },
             Self::GroundMismatch => Entry {
@@ -357,7 +357,7 @@ impl Rule {
             Self::OtherLaw => Entry {
                 name: "other-law",
                 article: "UK GDPR, Art. 44; FADP, Art. 16, 17",
-                refuses: "The law `uk` with a pin whose home is not GB, the law `ch` with one whose home is not CH, and a ground that the law does not have.",
+                refuses: "The law `uk` with a pin whose home is not GB, the law `ch` with one whose home is not CH, the law `eu` with one whose home is GB or CH, and a ground that the law does not have.",
                 why: "The law at home decides what may leave, and an exemption can't choose a milder one.",
             },
             Self::OnwardWithoutGround => Entry {

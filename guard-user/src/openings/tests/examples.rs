@@ -218,6 +218,13 @@ fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
         (old.replace("\"vm.slice\"]", "\"vm.slice\", \"ct.slice\"]"), "bypass.allow"),
         (old.replace("[bypass]", "[sockets]\nnote = false\n[bypass]"), "sockets.note"),
         (old.replace("[bypass]", "[geo]\nnat64 = [\"2001:db8:64::/96\"]\n[bypass]"), "geo.nat64"),
+        (
+            old.replace(
+                "[approval]",
+                "[approval.emergency]\nrequired = [{ role = \"legal\", count = 1 }]\n[approval]",
+            ),
+            "approval.emergency",
+        ),
         (old.replace("count = 2", "count = 1"), "approval.rule"),
         (
             old.replace(&rule(2), &format!("{}{}", signer("c@example.org", "\"legal\""), rule(2))),
@@ -253,6 +260,34 @@ fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
     assert!(
         between(&one, &two).is_empty() && between(&two, &all).is_empty() && !between(&all, &two).is_empty()
     );
+}
+
+#[test]
+fn a_signer_who_gets_a_user_wider_networks_and_another_fleet_are_told() {
+    let with = |fleet: &str, widest: &str, user: &str| {
+        parsed(&format!(
+            "[host]\ninterfaces = [\"eth0\"]\n{fleet}[approval]\nallowed_signers = \"/etc/signers\"\n{widest}\
+             [[approval.signer]]\nidentity = \"a@example.org\"\nroles = [\"legal\"]\n{user}\
+             [[approval.rule]]\nrequired = [{{ role = \"legal\", count = 1 }}]\n{MAIL}"
+        ))
+    };
+    let geo = american();
+    let (fleet, other) = ("fleet = \"mail-eu\"\n", "fleet = \"mail-us\"\n");
+    let narrow = "widest_ipv4 = 24\nwidest_ipv6 = 64\n";
+    let plain = with(fleet, narrow, "");
+    for (new, told) in [
+        (with(other, narrow, ""), vec!["host.fleet"]),
+        (with("", narrow, ""), vec![]),
+        (with(fleet, "", ""), vec!["approval.widest_ipv4", "approval.widest_ipv6"]),
+        (with(fleet, "widest_ipv4 = 25\nwidest_ipv6 = 64\n", ""), vec![]),
+        (with(fleet, narrow, "user = \"a\"\n"), vec!["approval.signer"]),
+    ] {
+        let found = {
+            let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+            openings(&world(&plain), &world(&new)).unwrap()
+        };
+        assert!(keys(&found).iter().eq(told.iter()), "{told:?}: {found:?}");
+    }
 }
 
 fn exemption(slot: u16) -> KernelExemption {

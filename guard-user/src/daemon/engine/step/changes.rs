@@ -271,7 +271,8 @@ impl Engine {
                 return;
             }
             // The store refuses it for what the exemption is by now, not for the disk: another order was first.
-            Err(error) if pending.is_closing() && kind_of(error) != ErrorKind::Failed => {
+            // Nor does it take a document that does not lift the order.
+            Err(error) if kind_of(error) != ErrorKind::Failed => {
                 self.closings.ordered(change.0);
                 let Pending { ticket, target, change, who, .. } = pending;
                 return self.refuse_change(ticket, (&target, &change), Some(&who), error);
