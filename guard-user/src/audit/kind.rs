@@ -48,7 +48,7 @@ kinds! {
     Signers = "signers";
     /// An exemption was stayed by an order; its live flows are cut. Where the order covers nothing that is open, the detail has what it `covers` in the place of a version.
     Stay = "stay";
-    /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that. Where it was lifted by a signed document, the detail has its `document_sha256` and `approved_by`, each with role and key.
+    /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that, and of each exemption that another order still holds (`still_held`). Where it was lifted by a signed document, the detail has its `document_sha256` and `approved_by`, each with role and key.
     Resume = "resume";
     /// An exemption was revoked, for good.
     Revoke = "revoke";

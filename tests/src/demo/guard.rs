@@ -276,14 +276,17 @@ impl Guard {
         Ok((!status.success()).then_some(complaint))
     }
 
-    /// Lifts an order by a document that both have signed.
-    pub(super) fn lift(&self, name: &str, command: &[&str]) -> Result<()> {
+    /// Lifts an order by a document that both have signed; whether the guard wrote one.
+    pub(super) fn lift(&self, name: &str, command: &[&str]) -> Result<bool> {
         let file = self.file(name);
         let path = file.to_string_lossy();
         self.ask(&[command, &["--write", &path, "--submitter", SUBMITTER]].concat())?;
+        if !file.exists() {
+            return Ok(false);
+        }
         self.sign(&file, LEGAL)?;
         self.sign(&file, COMPLIANCE)?;
-        self.ask(&["exemption", "lift", &path]).map(drop)
+        self.ask(&["exemption", "lift", &path]).map(|_| true)
     }
 
     /// Who approved the exemption, and as what.

@@ -88,12 +88,15 @@ impl Stage {
         let resume = ["exemption", "resume", EXEMPTION, "--order", "2013/514 JR", "--why", why];
         let alone = guard.refusal_of(&resume)?;
         self.refusal("the loader alone, who lifts the first stay", alone, "takes signatures")?;
-        guard.lift("first", &resume)?;
+        let is_lifted = guard.lift("first", &resume)?;
+        self.check(is_lifted, "the first stay must be lifted by a signed document");
         let signed = "the first stay is lifted, signed by both";
         self.screen.line(&format!("   {}", self.screen.paint(signed, Style::Good)));
         let still = [(Request::new(&US, Item::Mailbox, Family::V4)?, Expected::Forbidden)];
         self.ask_all(&still, Some(guard))?;
-        guard.lift("second", &["exemption", "resume", "--all", "--why", "the second one was dismissed"])?;
+        let resume = ["exemption", "resume", "--all", "--why", "the second one was dismissed"];
+        let is_lifted = guard.lift("second", &resume)?;
+        self.check(is_lifted, "the second stay must be lifted by a signed document");
         let signed = "the second stay is lifted, signed by both";
         self.screen.line(&format!("   {}", self.screen.paint(signed, Style::Good)));
         let resumed = [(Request::new(&US, Item::Mailbox, Family::V6)?, Expected::Exempt)];
