@@ -56,7 +56,7 @@ fn a_stay_is_lifted_by_those_who_could_have_approved_the_transfer_and_once() {
     refused(&story, &lift, "altered");
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
     fs::write(&file, &text).unwrap();
-    let verified = story.bed.ask(&["exemption", "verify", &file, "--json"]).unwrap();
+    let verified = story.bed.ask(&["exemption", "verify", &file, "--loader", "root", "--json"]).unwrap();
     assert!(verified.status.success(), "{verified:?}");
     let said = story.bed.tell(&lift).unwrap();
     assert!(said.contains("resumed: one"), "{said}");
