@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::exemption::CUT;
+use super::exemption::ask::CUT;
 use super::exemption::ask::{self, AsList, How, change};
 use crate::control::protocol::Request;
 use crate::exemption::OrderKind;

@@ -11,6 +11,7 @@ pub mod receipt;
 pub mod renew;
 pub mod show;
 pub mod sign;
+mod signable;
 mod signatures;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use self::ask::{How, Only};
+use self::ask::{CUT, How, Only};
 use super::target::Target;
 use crate::control::protocol::Request;
 use crate::exemption::State;
@@ -228,8 +229,3 @@ fn state(text: &str) -> std::result::Result<State, String> {
         format!("the states are {}", names.join(", "))
     })
 }
-
-/// What is shown of something that is cut: done, and planned.
-pub(crate) const CUT: (&str, &str) = ("; no packet passes any more by:", "; these are:");
-/// What is shown of something that passes again.
-pub(crate) const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");

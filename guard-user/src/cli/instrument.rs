@@ -6,8 +6,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::CliError;
-use super::exemption::ask::{self, AsList, How, change};
-use super::exemption::{CUT, lift};
+use super::exemption::ask::{self, AsList, CUT, How, change};
+use super::exemption::lift;
 use crate::control::protocol::Request;
 use crate::exemption::OrderKind;
 use crate::exemption::summary::OrderSummary;

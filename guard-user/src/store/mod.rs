@@ -20,6 +20,7 @@
 mod accounts;
 mod admission;
 mod change;
+mod changes;
 mod cursor;
 mod days;
 mod disk;

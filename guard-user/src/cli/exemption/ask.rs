@@ -23,6 +23,11 @@ use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings}
 use crate::exit::Exit;
 use crate::text::visible_lines;
 
+/// What is shown of something that is cut: done, and planned.
+pub(crate) const CUT: (&str, &str) = ("; no packet passes any more by:", "; these are:");
+/// What is shown of something that passes again.
+pub(crate) const PASSES: (&str, &str) = ("; packets pass again by:", "; this is:");
+
 /// How a change is asked for, and its answer shown.
 #[derive(Clone, Debug, clap::Args)]
 pub struct How {

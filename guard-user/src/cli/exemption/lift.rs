@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::ask::{self, How, change, text};
-use super::sign::Signable;
-use super::{PASSES, show, signatures, verify};
-use crate::approval::{self, ORDER};
+use super::ask::{self, How, PASSES, change, text};
+use super::signable::Signable;
+use super::{show, signatures};
+use crate::approval::{self, ORDER, Signature};
 use crate::cli::table::plain;
 use crate::cli::{CliError, verified};
 use crate::config::policy::Approvals;
@@ -171,32 +171,31 @@ fn object(lift: &Lift) -> Value {
 
 /// Says whose its signatures are. Whether they are enough hangs on what passes again: the daemon says it.
 pub(super) fn verify(
-    args: &verify::Args,
-    bytes: Vec<u8>,
-    approvals: &Approvals,
+    (file, bytes): (&Path, &[u8]),
+    signatures: &[Signature],
+    (approvals, loader): (&Approvals, Option<&str>),
+    json: bool,
     now: Timestamp,
     out: &mut impl Write,
 ) -> Result<Exit> {
-    let lift = parsed(&args.file, &bytes)?;
+    let lift = parsed(file, bytes)?;
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
-    let signatures = signatures::collect(&args.file, &args.signatures)?;
     // In any case enough is what every rule asks for.
     let required = approval::of_every_rule(&approvals.rules);
     let submitter = lift.submitter.as_deref();
-    let candidate = approval::Candidate { bytes: &bytes, namespace: ORDER, submitter, required: &required };
-    let loader = args.loader.as_deref();
-    let judged = approval::judge(&candidate, &signatures, &approvals.signers, &allowed, loader, now)
+    let candidate = approval::Candidate { bytes, namespace: ORDER, submitter, required: &required };
+    let judged = approval::judge(&candidate, signatures, &approvals.signers, &allowed, loader, now)
         .map(|(_, quorum)| quorum);
-    let each = verified::each(&bytes, &signatures, (&approvals.signers, ORDER), &allowed, now);
-    let file = (args.file.as_path(), "approved");
-    if args.json {
+    let each = verified::each(bytes, signatures, (&approvals.signers, ORDER), &allowed, now);
+    let file = (file, "approved");
+    if json {
         let mut report = verified::report_json(file, &each, &judged);
         report["lift"] = object(&lift);
         writeln!(out, "{report}")?;
     } else {
         writeln!(out, "this is what signatures are looked for of:")?;
-        write_facts(&lift, &sha256(&bytes), out)?;
+        write_facts(&lift, &sha256(bytes), out)?;
         writeln!(out, "it is held against what all rules of the config ask for together")?;
         verified::report(file, &each, &judged, out)?;
     }

@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::policy::Against;
+use super::signable::Signable;
 use super::{lift, lint, policy, show, signatures};
 use crate::approval::EXEMPTION;
 use crate::approval::signature::Parsed;
@@ -119,22 +120,6 @@ fn run_with(
         )?;
     }
     Ok(Exit::Ok)
-}
-
-/// What is to be signed, once it was checked.
-pub(super) struct Signable {
-    /// The very bytes.
-    pub(super) bytes: Vec<u8>,
-    /// SHA-256 of them.
-    pub(super) sha256: String,
-    /// What a signature over them is made for.
-    pub(super) namespace: &'static str,
-    /// All that they say, as it is shown.
-    pub(super) shown: Vec<u8>,
-    /// The same for programs, and what it is.
-    pub(super) object: (&'static str, Value),
-    /// What is to be told beside it, and is no error.
-    pub(super) warnings: Vec<String>,
 }
 
 /// An exemption's document.

@@ -46,7 +46,9 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let (policy, approvals) = approvals(&args.config)?;
     let bytes = exemption::read(&args.file).map_err(|errors| CliError::errors(&errors))?;
     if Lift::is_meant(&bytes) {
-        return lift::verify(args, bytes, &approvals, now, out);
+        let signatures = signatures::collect(&args.file, &args.signatures)?;
+        let by = (&approvals, args.loader.as_deref());
+        return lift::verify((&args.file, &bytes), &signatures, by, args.json, now, out);
     }
     let (pins, homes) = (policy::pin_names(&policy), policy.homes());
     let law = policy::law_of(&policy);

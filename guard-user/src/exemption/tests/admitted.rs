@@ -75,3 +75,32 @@ fn what_nobody_can_mean_is_refused_of_new_documents_alone() {
     let said = super::with_value(GOOD, "", "delete_by", Some("2028-12-31"));
     assert_eq!(super::check(&said).unwrap().doubts(), Vec::<String>::new());
 }
+
+#[test]
+fn an_emergency_has_half_an_hour_and_not_a_nanosecond_more() {
+    let until = |end: &str| {
+        good_with(
+            "valid_from = 2026-12-01T09:00:00+01:00\nvalid_until = 2026-12-15T00:00:00Z",
+            &format!(
+                "valid_from = 2026-12-02T00:00:00Z\nvalid_until = {end}\nemergency = \"a patient in Boston\""
+            ),
+        )
+    };
+    assert_eq!(errors(&until("2026-12-02T00:30:00Z")), []);
+    let late = errors(&until("2026-12-02T00:30:00.000000001Z"));
+    assert!(late.len() == 1 && late[0].0 == "long-emergency", "{late:?}");
+    assert!(late[0].1.contains("has 1801 seconds, and 1800 are the most"), "{late:?}");
+}
+
+#[test]
+fn a_document_whose_recipients_are_none_or_no_tables_is_refused() {
+    let (head, _) = GOOD.split_once("[[recipient]]").unwrap();
+    let with =
+        |value: &str| errors(&head.replace("quota_bytes", &format!("recipient = {value}\nquota_bytes")));
+    let found = with("[]");
+    assert_eq!((found.len(), found[0].0), (1, "no-recipient"), "{found:?}");
+    let found = with("\"Department\"");
+    assert_eq!((found.len(), found[0].0), (1, "wrong-type"), "{found:?}");
+    let found = errors(&GOOD.replace("[[recipient]]", "[[recipients]]"));
+    assert_eq!((found.len(), found[0].0), (1, "unknown-key"), "{found:?}");
+}

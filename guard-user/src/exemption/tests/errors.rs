@@ -212,12 +212,6 @@ const EXAMPLES: &[Example] = &[
         "9999-12-15T00:00:00Z",
         "8:15 valid_until: the window has 2912091 days, and 1827 are the most | end it earlier, and renew it",
     ),
-    (
-        "long-emergency",
-        "valid_from = 2026-12-01T09:00:00+01:00\nvalid_until = 2026-12-15T00:00:00Z",
-        "valid_from = 2026-12-02T00:00:00Z\nvalid_until = 2026-12-02T00:30:00.000000001Z\nemergency = \"a patient in Boston\"",
-        "8:15 valid_until: the window of an emergency has 1801 seconds, and 1800 are the most | end it earlier, or have",
-    ),
     ("bad-line", "encryption in transit", "", "28:13 assessment.measures: \"\" is empty"),
     (
         "bad-digest",
@@ -366,7 +360,14 @@ fn each_kind_of_error_is_found_alone_with_place_field_and_hint() {
 #[test]
 fn every_kind_of_error_has_an_example() {
     // These need another document, or what was loaded before, and have tests of their own.
-    let elsewhere = ["file-too-long", "still-open", "old-version", "replaces-closed", "placed-elsewhere"];
+    let elsewhere = [
+        "file-too-long",
+        "still-open",
+        "old-version",
+        "replaces-closed",
+        "placed-elsewhere",
+        "long-emergency",
+    ];
     let of_law = ["law-pack-expired", "bad-subjects"];
     let shown: BTreeSet<&str> =
         EXAMPLES.iter().map(|example| example.0).chain(elsewhere).chain(of_law).collect();
@@ -420,19 +421,6 @@ cidrs = ["0.0.0.0/0"]
         "13:10 recipient.cidrs",
     ];
     assert_eq!(found, expected);
-}
-
-#[test]
-fn a_document_whose_recipients_are_none_or_no_tables_is_refused() {
-    let (head, _) = GOOD.split_once("[[recipient]]").unwrap();
-    let with =
-        |value: &str| errors(&head.replace("quota_bytes", &format!("recipient = {value}\nquota_bytes")));
-    let found = with("[]");
-    assert_eq!((found.len(), found[0].0), (1, "no-recipient"), "{found:?}");
-    let found = with("\"Department\"");
-    assert_eq!((found.len(), found[0].0), (1, "wrong-type"), "{found:?}");
-    let found = errors(&GOOD.replace("[[recipient]]", "[[recipients]]"));
-    assert_eq!((found.len(), found[0].0), (1, "unknown-key"), "{found:?}");
 }
 
 #[test]
