@@ -14,6 +14,7 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod health;
+pub mod hostname;
 pub mod inputs;
 pub mod kernel;
 pub mod openings;

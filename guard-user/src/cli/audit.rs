@@ -19,6 +19,7 @@ use crate::audit::{Checkpoint, CheckpointError, Head, Stored, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
+use crate::hostname::hostname;
 use crate::inputs;
 
 /// Arguments of `audit`.
@@ -252,7 +253,7 @@ fn name_of(text: &str) -> Result<String, CheckpointError> {
 /// Refuses a checkpoint of another host's trail: it says nothing of this one. Of an export it is not known which host it
 /// is of, unless that is said; its checkpoints are of one.
 fn of_one_host(known: &[Checkpoint], (is_export, named): (bool, Option<&str>)) -> Result<()> {
-    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let own = hostname().to_owned();
     let host = match (named, is_export) {
         (Some(name), _) => Some(name.to_owned()),
         (None, false) => Some(own),

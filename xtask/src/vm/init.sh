@@ -31,6 +31,8 @@ if [ -b /dev/vda ]; then
     mount -t ext4 -o ro /dev/vda /services || echo "BORDERGUARD-VM-NOTE the disk with the services was refused"
 fi
 ip link set lo up
+# Documents name the hosts that they are for.
+hostname guest
 echo "BORDERGUARD-VM-READY $(uname -r)"
 code=0
 for suite in /programs/deps/*; do

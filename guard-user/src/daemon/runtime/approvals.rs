@@ -1,7 +1,6 @@
 //! Who approves a document that is loaded: the config's signers, by their signatures.
 
 use jiff::tz::TimeZone;
-use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,6 +10,7 @@ use crate::config::Policy;
 use crate::config::policy::Approvals;
 use crate::exemption::document::Document;
 use crate::exemption::record::ApprovedBy;
+use crate::hostname::hostname;
 use crate::store::{ApprovalError, Kept};
 
 /// Says who approves a document, as the rules of the config and the document itself want it. Where the config asks
@@ -62,17 +62,10 @@ fn check_emergency(document: &Document, kept: &Kept, now: Timestamp) -> Result<(
     }
 }
 
-/// This host's name (uname(2)), as it was at the daemon's start: whoever may change it could have any document be for this
-/// host.
-pub(super) fn host_name() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
-}
-
 /// Refuses a document for other hosts, and one for no certain host where it has to be approved: whoever signed it for one
 /// host would have signed it for all.
 fn check_host(document: &Document, policy: &Policy) -> Result<(), ApprovalError> {
-    let host = host_name().to_owned();
+    let host = hostname().to_owned();
     let fleet = policy.host.fleet.as_deref();
     match document.hosts.as_slice() {
         [] if policy.approval.is_some() => Err(ApprovalError::NoHosts { host }),

@@ -11,6 +11,7 @@ use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::control::users::user_words;
 use crate::daemon::engine::{Query, ReadJob, record_of};
 use crate::exemption::{State, Summary};
+use crate::hostname::hostname;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
@@ -180,8 +181,7 @@ fn checkpoint(store: &mut Store, who: &Who, now: Timestamp) -> Response {
     let Some(head) = store.last_audit_line().and_then(|line| Head::of_line(line).ok()) else {
         return Response::error(ErrorKind::Failed, "the audit trail can't be read");
     };
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Response::Checkpoint { text: Checkpoint::new(&host, now, head).to_string() }
+    Response::Checkpoint { text: Checkpoint::new(hostname(), now, head).to_string() }
 }
 
 /// Finds what a receipt is asked of, and records that it is given: that record is the last one that it knows.
@@ -284,7 +284,7 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
     let record = &job.policy.record;
     Ok(Report {
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: hostname().to_owned(),
         organisation: Organisation {
             controller: record.controller.clone(),
             joint_controller: record.joint_controller.clone(),

@@ -9,6 +9,7 @@ use crate::approval::{RECEIPT, host_key};
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::exemption::summary::OrderSummary;
+use crate::hostname::hostname;
 use crate::kernel::hashes;
 use crate::report::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use crate::report::{AuditHead, DayUse, ExemptionEntry};
@@ -54,7 +55,7 @@ fn filled(facts: Facts<'_>) -> Receipt {
     Receipt {
         schema: SCHEMA.to_owned(),
         version: VERSION,
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: hostname().to_owned(),
         made_at: now,
         program: program().clone(),
         tables: tables.clone(),

@@ -27,6 +27,7 @@ use crate::daemon::engine::{
 };
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
+use crate::hostname::hostname;
 use crate::kernel::KeptHead;
 use crate::store::{
     self, Asked, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
@@ -137,7 +138,7 @@ fn work(
     // Databases that were given up. Each is left as it is and not even closed: its lock keeps it from being opened again.
     let mut given_up = Vec::new();
     // Read now, before anybody loads.
-    let _host = approvals::host_name();
+    let _host = hostname();
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
     while let Some((id, job)) = jobs.take() {

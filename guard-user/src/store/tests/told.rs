@@ -44,6 +44,8 @@ pub(super) fn told(store: &Store) -> BTreeMap<Key, Is> {
                 (&[None], Is::Open)
             }
             "stay" => (&[Some(Is::Open), Some(Is::Stayed)], Is::Stayed),
+            // One of its orders was lifted, and another one holds it.
+            "resume" if record.detail.contains_key("still_held") => (&[Some(Is::Stayed)], Is::Stayed),
             "resume" => (&[Some(Is::Stayed)], Is::Open),
             "exhaust" => (&[Some(Is::Open)], Is::Closed),
             "revoke" => (&[Some(Is::Open), Some(Is::Stayed), Some(Is::Closed)], Is::Closed),
