@@ -7,6 +7,7 @@ pub mod compile;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod digest;
 pub mod events;
 pub mod exemption;
 pub mod exit;

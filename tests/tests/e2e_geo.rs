@@ -3,11 +3,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, Write as _};
+use std::process::Command;
 use std::time::Duration;
 
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
 use guard_tests::proc::retry_until;
+use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
 use guard_user::health::ProblemCode;
 
 /// What Boston's networks are in, by a database.
@@ -161,4 +163,65 @@ fn what_changes_much_waits_for_a_yes_also_over_a_reload_and_a_start() {
     rename_into_place(&bed, &database("BE"));
     wait_for(&bed, &[]);
     daemon.kill(PATIENCE).unwrap();
+}
+
+/// Signs a database as its signers do, by name of the signer's key.
+fn sign(bed: &Bed, signers: &Signers, who: &str) {
+    let (file, key) = (bed.file("geo.mmdb"), signers.key(who));
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-Y", "sign", "-n", "borderguard-geo", "-f"]).arg(key).arg(&file);
+    assert!(keygen.status().unwrap().success());
+    fs::rename(bed.file("geo.mmdb.sig"), bed.file(&format!("geo.mmdb.{who}.sig"))).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_the_one_before() {
+    let bed = Bed::new("geo-signed").unwrap();
+    let signers = Signers::new(&bed.file("")).unwrap();
+    fs::write(bed.file("geo.mmdb"), database("US")).unwrap();
+    configure(&bed, "never");
+    let approvals =
+        format!("{}[approval.policy]\nrequired = [{{ role = \"legal\", count = 1 }}]\n", signers.config());
+    let text = fs::read_to_string(bed.config()).unwrap().replace("approval = \"none\"\n", "");
+    fs::write(bed.config(), text + &approvals).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(
+        (arrived(&bed), codes(&bed)),
+        ([0, 0], vec![]),
+        "the first database of a host is compared with none"
+    );
+    // Boston's networks are said to be in Belgium, and those of Brussels in the US: that one is a site's, and no database's.
+    rename_into_place(&bed, &database("BE"));
+    wait_for(&bed, &[ProblemCode::DatabaseUnsigned]);
+    assert_eq!(arrived(&bed), [0, 0]);
+    for command in [["geo", "accept"].as_slice(), &["reload"]] {
+        let answer = bed.ask(command).unwrap();
+        let words = format!("{}{}", answer.out, answer.complaint);
+        assert!(
+            words.contains("geo.may_open") && words.contains("1 as \"legal\""),
+            "{command:?}: {answer:?}"
+        );
+        assert_eq!((arrived(&bed), codes(&bed)), ([0, 0], vec![ProblemCode::DatabaseUnsigned]));
+    }
+    drop(daemon);
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!((arrived(&bed), codes(&bed)), ([0, 0], vec![ProblemCode::DatabaseUnsigned]));
+    sign(&bed, &signers, COMPLIANCE);
+    assert!(!bed.ask(&["geo", "accept"]).unwrap().status.success(), "of another role");
+    fs::remove_file(bed.file(&format!("geo.mmdb.{COMPLIANCE}.sig"))).unwrap();
+    sign(&bed, &signers, LEGAL);
+    let (file, config) = (bed.file("geo.mmdb"), bed.config());
+    let verify = ["policy", "verify", file.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    assert!(bed.ask(&verify).unwrap().status.success());
+    bed.tell(&["geo", "accept"]).unwrap();
+    assert_eq!((arrived(&bed), codes(&bed)), ([5, 5], vec![]));
+    let approved = bed.trail().unwrap().into_iter().filter(|it| it.kind == "approval").count();
+    assert_eq!(approved, 1);
+    drop(daemon);
+    // Whoever removes the one before is told of.
+    fs::remove_file(bed.file("state/geo.last")).unwrap();
+    fs::remove_file(bed.file(&format!("geo.mmdb.{LEGAL}.sig"))).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(codes(&bed), [ProblemCode::DatabaseUnheld]);
 }

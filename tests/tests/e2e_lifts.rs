@@ -117,3 +117,25 @@ fn an_instrument_that_fell_is_restored_by_what_every_rule_asks_for() {
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE);
     assert_eq!(story.audit("resume").unwrap().len(), 1);
 }
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_key_that_is_revoked_lifts_nothing() {
+    let story = Story::new("lifts-revoked").unwrap();
+    let _daemon = story.bed.start(&[]).unwrap();
+    story.bed.tell(&["exemption", "stay", "--all", "--order", "all of it"]).unwrap();
+    let all = ["exemption", "resume", "--all", "--why", "lifted"];
+    let file = story.lift_document("all", &all).unwrap();
+    for who in [LEGAL, COMPLIANCE] {
+        story.sign(&file, who).unwrap();
+    }
+    let mut keygen = std::process::Command::new("ssh-keygen");
+    keygen.arg("-lf").arg(story.signers.key(LEGAL).with_added_extension("pub"));
+    let printed = String::from_utf8(keygen.output().unwrap().stdout).unwrap();
+    let fingerprint = printed.split(' ').nth(1).unwrap();
+    story.bed.tell(&["approval", "revoke", fingerprint, "--why", "the laptop was stolen"]).unwrap();
+    refused(&story, &["exemption", "lift", &file], "revoked-key");
+    assert!(story.audit("resume").unwrap().is_empty());
+    let refusals = story.audit("refuse").unwrap();
+    assert!(refusals.iter().any(|it| it.to_string().contains(fingerprint)), "{refusals:?}");
+}

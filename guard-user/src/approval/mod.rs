@@ -44,6 +44,9 @@ pub const ORDER: &str = "borderguard-order";
 pub const NONE_REQUIRED: &str = "no approval is required: one person may open";
 /// What a signature over a config is made for, which newly lets anything pass.
 pub const POLICY: &str = "borderguard-policy";
+
+/// For what a signature of a geo database is made (`ssh-keygen -Y sign -n`).
+pub const GEO: &str = "borderguard-geo";
 /// What a signature over a checkpoint of the audit trail is made for.
 pub const AUDIT: &str = "borderguard-audit";
 /// What a signature over a receipt of an exemption is made for.
@@ -117,19 +120,20 @@ pub fn verify_all(
     verified.collect()
 }
 
-/// Whether a config is approved that opens something: every signature is good, and together they are what the config in force
-/// asks for. Nobody is known to have written it: signatures of whoever did count as well.
+/// Whether a config, or a geo database, is approved that opens something: every signature is good and made for the namespace,
+/// and together they are what the config in force asks for. Nobody is known to have written it: signatures of whoever did
+/// count as well.
 ///
 /// # Errors
 /// What is bad, or what is missing.
 pub fn judge_policy(
-    bytes: &[u8],
+    (bytes, namespace): (&[u8], &str),
     signatures: &[Signature],
     (signers, required): (&[Signer], &[Needed]),
     allowed: &AllowedSigners,
     now: Timestamp,
 ) -> Result<(Vec<Approval>, Quorum), NotApproved> {
-    let approvals = verify_all((bytes, POLICY), signatures, signers, allowed, now)?;
+    let approvals = verify_all((bytes, namespace), signatures, signers, allowed, now)?;
     // No signer has an empty identity.
     let quorum = quorum::count(&approvals, signers, &requirements(required), Some(""), None)?;
     Ok((approvals, quorum))

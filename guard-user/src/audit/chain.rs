@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::record::{NotARecord, Record, Stored, line};
+use crate::digest::hexadecimal;
 
 /// The end of a trail, or of a part of it from its beginning on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,8 +254,4 @@ impl Trail<'_> {
 
 fn hash(line: &[u8]) -> [u8; 32] {
     Sha256::digest(line).into()
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

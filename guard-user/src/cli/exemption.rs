@@ -11,7 +11,6 @@ pub mod receipt;
 pub mod renew;
 pub mod show;
 pub mod sign;
-mod signable;
 mod signatures;
 #[cfg(test)]
 mod tests;

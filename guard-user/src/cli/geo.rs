@@ -40,7 +40,8 @@ pub enum Command {
 
 const AFTER_HELP: &str = "\
 The exit code is 1 where the change is above geo.ask_above, so that a reload
-would wait for a yes, and else 0.";
+would wait for a yes, or opens more than geo.may_open, which needs signatures,
+and else 0.";
 
 /// Arguments of `geo diff`.
 #[derive(Clone, Debug, clap::Args)]
@@ -100,12 +101,16 @@ fn diff(args: &DiffArgs, out: &mut impl Write) -> Result<Exit> {
         [] => in_force(&policy.state.directory)?,
         files => database(&policy, files)?,
     };
-    let compared = Compared { change: geo_change(&policy, &old, &new), policy, old: old.info, new: new.info };
+    let compared = Compared::of(policy, old, new);
     match args.json {
         true => writeln!(out, "{}", compared.json())?,
         false => compared.write(args.limit, out)?,
     }
-    Ok(if compared.asks().is_some() { Exit::Failed } else { Exit::Ok })
+    Ok(if compared.asks().is_some() || compared.needs_signatures().is_some() {
+        Exit::Failed
+    } else {
+        Exit::Ok
+    })
 }
 
 /// These files as one database; the embedded one where there are none.
@@ -114,7 +119,11 @@ fn database(policy: &Policy, files: &[PathBuf]) -> Result<GeoDb> {
     Ok(inputs::load_database(&geo).map_err(|error| CliError::bad_input(error.to_string()))?)
 }
 
-fn in_force(state: &Path) -> Result<GeoDb> {
+/// The database in force, as a daemon has kept it in this state directory.
+///
+/// # Errors
+/// Where none is kept, or it can't be read.
+pub(super) fn in_force(state: &Path) -> Result<GeoDb> {
     let none = || {
         let folder = state.display();
         CliError::bad_input(format!(
@@ -126,7 +135,7 @@ fn in_force(state: &Path) -> Result<GeoDb> {
 }
 
 /// Two databases, compared.
-struct Compared {
+pub(super) struct Compared {
     policy: Policy,
     old: Info,
     new: Info,
@@ -134,13 +143,25 @@ struct Compared {
 }
 
 impl Compared {
+    /// Compares them under this policy.
+    pub(super) fn of(policy: Policy, old: GeoDb, new: GeoDb) -> Self {
+        Self { change: geo_change(&policy, &old, &new), policy, old: old.info, new: new.info }
+    }
+
+    /// The pin for which most opens, where that is above what goes without signatures.
+    fn needs_signatures(&self) -> Option<&PinChange> {
+        let share = self.policy.geo.may_open;
+        let asks = self.policy.approval.as_ref().is_some_and(|approvals| !approvals.policy.is_empty());
+        self.change.most_opened().filter(|pin| asks && share.is_below(pin.opened_percent()))
+    }
+
     /// The pin that changes most, where that is above what goes without a yes.
     fn asks(&self) -> Option<&PinChange> {
         let share = self.policy.geo.ask_above?;
         self.change.largest().filter(|pin| share.is_below(pin.percent()))
     }
 
-    fn write(&self, limit: usize, out: &mut impl Write) -> io::Result<()> {
+    pub(super) fn write(&self, limit: usize, out: &mut impl Write) -> io::Result<()> {
         for (which, info) in [("old", &self.old), ("new", &self.new)] {
             let made = info
                 .generated
@@ -178,6 +199,15 @@ impl Compared {
             ),
         };
         writeln!(out)?;
+        write_wrapped("", "", &told, out)?;
+        let Some(pin) = self.needs_signatures() else { return Ok(()) };
+        let told = format!(
+            "for the pin {} {} would open, more than {} (geo.may_open): that would stay closed until each file is signed \
+             (`borderguard policy sign`)",
+            plain(&pin.pin),
+            percent(pin.opened_percent()),
+            self.policy.geo.may_open
+        );
         write_wrapped("", "", &told, out)
     }
 
@@ -216,7 +246,7 @@ impl Compared {
         self.change.pins.iter().filter(|pin| pin.opens(moved)).map(|pin| pin.pin.as_str()).collect()
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let database = |info: &Info| json!({ "source": info.source, "generated": info.generated.map(|made| made.to_string()) });
         let networks: Vec<Value> = self
             .change
@@ -241,6 +271,8 @@ impl Compared {
             "networks": networks,
             "ask_above": self.policy.geo.ask_above.map(|share| share.to_string()),
             "would_wait": self.asks().is_some(),
+            "may_open": self.policy.geo.may_open.to_string(),
+            "needs_signatures": self.needs_signatures().is_some(),
         })
     }
 }

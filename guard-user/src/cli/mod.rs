@@ -21,6 +21,7 @@ pub mod reload;
 pub mod report;
 pub mod run;
 pub mod seen;
+mod signing;
 pub mod status;
 pub mod table;
 pub mod target;

@@ -1,7 +1,9 @@
-//! `borderguard policy`: what another policy would newly let pass, and who signed one.
+//! `borderguard policy`: what another policy would newly let pass, signing one, and who signed it.
 
 pub mod diff;
 mod json;
+mod kind;
+pub mod sign;
 pub mod verify;
 
 use std::io::Write;
@@ -24,7 +26,9 @@ pub struct Args {
 pub enum Command {
     /// Compare two configs with their databases: what newly passes
     Diff(diff::Args),
-    /// Say who signed a config, and whose signature is missing
+    /// Sign a config or a geo database with your SSH key, once what it opens was shown
+    Sign(sign::Args),
+    /// Say who signed a config or a geo database, and whose signature is missing
     Verify(verify::Args),
 }
 
@@ -35,6 +39,7 @@ pub enum Command {
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     match &args.command {
         Command::Diff(args) => diff::run(args, out),
+        Command::Sign(args) => sign::run(args, Timestamp::now(), out),
         Command::Verify(args) => verify::run(args, Timestamp::now(), out),
     }
 }

@@ -49,6 +49,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Groups(args) => args.json,
         Command::Policy(args) => match &args.command {
             policy::Command::Diff(args) => args.json,
+            policy::Command::Sign(args) => args.json,
             policy::Command::Verify(args) => args.json,
         },
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),

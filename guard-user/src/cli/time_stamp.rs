@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::digest::hexadecimal;
+
 /// Bytes of a reply, at most: a token with its certificates has a few thousand.
 const REPLY_BYTES: u64 = 1 << 20;
 
@@ -117,7 +119,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 /// # Errors
 /// What it says where not, and where it can't be run.
 pub(super) fn verify(stamp: &Path, imprint: &Imprint, authority: &Path) -> Result<()> {
-    let digest: String = imprint.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hexadecimal(imprint);
     let output = Command::new("openssl")
         .args(["ts", "-verify", "-digest", &digest, "-in"])
         .arg(stamp)

@@ -10,6 +10,7 @@ use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::Policy;
 use crate::geo::GeoDb;
 use crate::geo::diff::{self, FamilyDiff};
+use crate::geo::merge;
 
 /// What changes with a database, under the sites of a policy: where a site has an address, no database counts.
 #[derive(Clone, Debug)]
@@ -76,11 +77,21 @@ impl Counts {
 
     /// What changes, in hundredths of what the pin permits as it is; infinite where it permits nothing.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a share is shown and compared in whole hundredths or so")]
     pub fn percent(&self) -> f64 {
-        match self.dropped.saturating_add(self.opened) {
+        self.share_of(self.dropped.saturating_add(self.opened))
+    }
+
+    /// What it would permit and forbids as it is, in the same measure.
+    #[must_use]
+    pub fn opened_percent(&self) -> f64 {
+        self.share_of(self.opened)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "a share is shown and compared in whole hundredths or so")]
+    fn share_of(&self, addresses: u128) -> f64 {
+        match addresses {
             0 => 0.0,
-            changed => 100.0 * changed as f64 / self.permitted as f64,
+            some => 100.0 * some as f64 / self.permitted as f64,
         }
     }
 }
@@ -90,6 +101,12 @@ impl PinChange {
     #[must_use]
     pub fn percent(&self) -> f64 {
         self.v4.percent().max(self.v6.percent())
+    }
+
+    /// The larger share of the two families: see [`Counts::opened_percent`].
+    #[must_use]
+    pub fn opened_percent(&self) -> f64 {
+        self.v4.opened_percent().max(self.v6.opened_percent())
     }
 
     /// Whether it would drop what moves so.
@@ -122,7 +139,30 @@ pub fn geo_change(policy: &Policy, old: &GeoDb, new: &GeoDb) -> GeoChange {
     GeoChange { v4, v6, pins }
 }
 
+/// The new database where nothing of it opens: an address that it would place where a pin permits it that forbids it as it
+/// is stays where the old one has it, or is `uncertain` where another pin would forbid it.
+#[must_use]
+pub fn only_closing(policy: &Policy, old: &GeoDb, new: &GeoDb) -> GeoDb {
+    let permitted: Vec<JurisdictionSet> = policy.distinct_pins().map(|pin| pin.permitted).collect();
+    let opens = |from, to| permitted.iter().any(|pin| !pin.contains(from) && pin.contains(to));
+    merge::combine(old, new, |from, to| {
+        let marks = [Jurisdiction::UNCERTAIN, Jurisdiction::UNKNOWN];
+        // Of one that opens for one pin and closes for another a mark opens for none.
+        match opens(from, to) {
+            false => to,
+            true if !opens(to, from) => from,
+            true => marks.into_iter().find(|mark| !opens(from, *mark)).unwrap_or(from),
+        }
+    })
+}
+
 impl GeoChange {
+    /// The pin that would newly permit the largest share.
+    #[must_use]
+    pub fn most_opened(&self) -> Option<&PinChange> {
+        self.pins.iter().max_by(|one, other| one.opened_percent().total_cmp(&other.opened_percent()))
+    }
+
     /// Every network that changes its jurisdiction: the IPv4 ones and then the IPv6 ones, in the order of addresses.
     pub fn networks(&self) -> impl Iterator<Item = MovedNetwork> {
         let v4 = self.v4.moved.iter().flat_map(|moved| {
@@ -201,6 +241,40 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn of_a_database_that_opens_all_that_closes_is_taken_and_nothing_else(
+            old in btree_map(any::<u8>(), 0_usize..5, 0..30),
+            new in btree_map(any::<u8>(), 0_usize..5, 0..30),
+            permits_unknown in any::<bool>(),
+        ) {
+            let mut policy = policy("");
+            if !permits_unknown {
+                policy.pins.retain(|pin| pin.name != "files");
+            }
+            let [old, new] = [old, new].map(|it| database(&it.into_iter().collect::<Vec<_>>()));
+            let taken = only_closing(&policy, &old, &new);
+            for at in 0..ADDRESSES {
+                let at = [
+                    std::net::IpAddr::from(Ipv4Addr::from(BASE.0 + at)),
+                    Ipv6Addr::from(BASE.1 + (u128::from(at) << 64)).into(),
+                ];
+                for address in at {
+                    let [was, wanted, is] = [&old, &new, &taken].map(|it| it.lookup(address));
+                    let opens = |from, to| {
+                        policy.pins.iter().any(|pin| !pin.permitted.contains(from) && pin.permitted.contains(to))
+                    };
+                    prop_assert!(!opens(was, is), "{address} opens: {was} {wanted} {is}");
+                    if !opens(was, wanted) {
+                        prop_assert_eq!(is, wanted);
+                    }
+                    // Where no pin permits what nobody can tell, a pin forbids all that it would forbid.
+                    for pin in policy.pins.iter().filter(|_| !permits_unknown) {
+                        prop_assert!(pin.permitted.contains(wanted) || !pin.permitted.contains(is));
+                    }
+                }
+            }
+        }
 
         #[test]
         fn what_changes_for_a_pin_is_what_the_tables_judge_otherwise(

@@ -51,6 +51,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             max_age: one(&raw.max_age, "geo.max_age", sink, values::duration).unwrap_or(DEFAULT_MAX_AGE),
             ask_above: one(&raw.ask_above, "geo.ask_above", sink, values::share_or_never)
                 .unwrap_or(Some(DEFAULT_ASK_ABOVE)),
+            may_open: one(&raw.may_open, "geo.may_open", sink, values::share).unwrap_or(Share::percent(0)),
             incomplete: raw.incomplete.unwrap_or(false),
             nat64: places::check_nat64(&raw.nat64, sink),
         },

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     BadShare {
         /// The text.
         text: String,
+        /// A word that can stand in its place.
+        or: Option<&'static str>,
     },
     /// Not a SHA-256 in hexadecimal.
     #[error("{} is not a SHA-256", quoted(text))]

@@ -22,7 +22,10 @@ impl ErrorKind {
                 "name a whole one in its place or beside it, or take it as it is: geo.incomplete = true".into()
             }
             Self::BadBudget { .. } => format!("from 1 to {MAX_BUDGET} bytes; leave it away to bound nothing"),
-            Self::BadShare { .. } => "for example \"25%\" or \"0.5%\", from 0% to 100%, or \"never\"".into(),
+            Self::BadShare { or: Some(word), .. } => {
+                format!("for example \"25%\" or \"0.5%\", from 0% to 100%, or \"{word}\"").into()
+            }
+            Self::BadShare { or: None, .. } => "for example \"25%\" or \"0.5%\", from 0% to 100%".into(),
             Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the file".into(),
             Self::GeoTooLarge { .. } => "use country databases, and join sites or leave some out".into(),
             Self::PinPath { .. } => "the daemon can't start without it".into(),

@@ -9,7 +9,7 @@ use super::{approval_keys, hook_keys, record_keys};
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 76] = [
+pub static KEYS: [Key; 77] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -71,6 +71,16 @@ pub static KEYS: [Key; 76] = [
         example: r#""10%""#,
         meaning: "A newer database that would change the verdict on more addresses than this share of what any pin \
                   permits waits for `borderguard geo accept`. `never`: none waits.",
+    },
+    Key {
+        section: "geo",
+        name: "may_open",
+        kind: Kind::Text,
+        need: Need::Default(r#""0%""#),
+        example: r#""0.1%""#,
+        meaning: "Where `[approval.policy]` asks for signatures: a newer database may newly permit so large a share of \
+                  the addresses that a pin permits. What opens beyond it stays closed until the database is signed; \
+                  what closes is live at once.",
     },
     Key {
         section: "geo",

@@ -132,6 +132,9 @@ pub struct Geo {
     /// A newer database that changes the verdict on a larger share of what any pin permits waits for a yes; `None`: none
     /// waits.
     pub ask_above: Option<Share>,
+    /// Where `[approval.policy]` asks for signatures: a newer database that newly permits a larger share of what a pin
+    /// permits needs them.
+    pub may_open: Share,
     /// Whether they may lack a family, or countries in most of a file's records.
     pub incomplete: bool,
     /// NAT64 prefixes of the operator's own, in the order of the file, at most

@@ -260,8 +260,15 @@ pub(crate) fn digest(text: &str) -> Result<String, ErrorKind> {
 pub(crate) fn share_or_never(text: &str) -> Result<Option<Share>, ErrorKind> {
     match text {
         "never" => Ok(None),
-        _ => Share::read(text).map(Some).ok_or_else(|| ErrorKind::BadShare { text: text.to_owned() }),
+        _ => Share::read(text)
+            .map(Some)
+            .ok_or_else(|| ErrorKind::BadShare { text: text.to_owned(), or: Some("never") }),
     }
+}
+
+/// A share in percent.
+pub(crate) fn share(text: &str) -> Result<Share, ErrorKind> {
+    Share::read(text).ok_or_else(|| ErrorKind::BadShare { text: text.to_owned(), or: None })
 }
 
 /// A Unix group, by the characters that groupadd(8) allows.

@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::check;
 use super::document::Document;
 use super::error::ErrorKind;
@@ -16,6 +14,7 @@ use super::surroundings::Surroundings;
 use super::unseen;
 use crate::config::Errors;
 use crate::config::syntax;
+use crate::digest::sha256;
 
 /// Reads and checks a document's file; the bytes come with it, for they are what is approved and kept.
 ///
@@ -41,11 +40,6 @@ pub fn read(file: &Path) -> Result<Vec<u8>, Errors<ErrorKind>> {
         Ok(_) => Ok(bytes),
         Err(error) => Err(Errors::whole_file(file, ErrorKind::unreadable(&error))),
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Checks the content of a document; `file` is its name in errors.

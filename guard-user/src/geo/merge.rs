@@ -24,14 +24,26 @@ pub fn merge(sources: impl IntoIterator<Item = GeoDb>) -> Option<GeoDb> {
         if parts.is_empty() {
             parts.push(merged.info.clone());
         }
-        merged.v4 = merge_runs(&merged.v4, &source.v4);
-        merged.v6 = merge_runs(&merged.v6, &source.v6);
+        merged.v4 = combine_runs(&merged.v4, &source.v4, agree);
+        merged.v6 = combine_runs(&merged.v6, &source.v6, agree);
         parts.push(source.info);
     }
     if parts.is_empty() {
         return Some(merged);
     }
     Some(GeoDb::assemble(merged.v4, merged.v6, merge_info(parts)))
+}
+
+/// Two databases as one: each address is where `place` says of its place in the first and in the second one. All else is of
+/// the second one.
+#[must_use]
+pub fn combine(
+    first: &GeoDb,
+    second: &GeoDb,
+    place: impl Fn(Jurisdiction, Jurisdiction) -> Jurisdiction + Copy,
+) -> GeoDb {
+    let (v4, v6) = (combine_runs(&first.v4, &second.v4, place), combine_runs(&first.v6, &second.v6, place));
+    GeoDb::assemble(v4, v6, second.info.clone())
 }
 
 /// The two words on one address as one.
@@ -43,7 +55,11 @@ fn agree(a: Jurisdiction, b: Jurisdiction) -> Jurisdiction {
     }
 }
 
-fn merge_runs<K: Address>(a: &Runs<K>, b: &Runs<K>) -> Runs<K> {
+fn combine_runs<K: Address>(
+    a: &Runs<K>,
+    b: &Runs<K>,
+    place: impl Fn(Jurisdiction, Jurisdiction) -> Jurisdiction,
+) -> Runs<K> {
     let mut merged = Runs::with_capacity(a.count().max(b.count()));
     let (mut left, mut right) = (a.iter().peekable(), b.iter().peekable());
     let (mut in_a, mut in_b) = (Jurisdiction::UNKNOWN, Jurisdiction::UNKNOWN);
@@ -66,7 +82,7 @@ fn merge_runs<K: Address>(a: &Runs<K>, b: &Runs<K>) -> Runs<K> {
         {
             (start, in_b) = (at, place);
         }
-        merged.push(start, agree(in_a, in_b));
+        merged.push(start, place(in_a, in_b));
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Info {
     pub records: usize,
     /// The file's size in bytes.
     pub bytes: Option<u64>,
+    /// SHA-256 of the file's bytes, 64 hexadecimal digits; `None` where there is no file.
+    pub sha256: Option<String>,
     /// Networks whose record names no country that is known, which left them `unknown`, counted
     /// by the code that it names (`EU`, `AP` ...), or under [`NO_CODE`] where it names none.
     pub skipped: BTreeMap<String, usize>,

@@ -99,8 +99,8 @@ codes! {
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload. Where it waits for signatures, have it signed (docs/policy.md) or put the one in force back.";
     ConfigUnheld = "config-unheld",
-        "The start could not read the config that was in force before (`policy.last` in `state.directory`), or there is none. So the config that is live was held against none: whether it opens anything without the signatures that [approval.policy] asks for is not known.",
-        "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Mend what the message names, and reload.";
+        "The config that is live, or one before it, was held against none: the one in force could not be read at a start, neither from `policy.last` in `state.directory` nor from the audit trail. So whether it opens anything without the signatures that [approval.policy] asks for is not known. It is told until the config is signed, over restarts and reloads too.",
+        "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Have it signed (`borderguard policy sign`), put the signatures beside it, and reload.";
     ConfigUnkept = "config-unkept",
         "The config that is live could not be kept as the one that the next is held against (`policy.last` in `state.directory`): a later one is held against the one before it, which may let more pass.",
         "Make room, or mend the folder, and reload.";
@@ -131,6 +131,12 @@ codes! {
     DatabaseWaits = "database-waits",
         "The geo databases that are on the disk now would change more for a pin than `geo.ask_above`. Those that were read before stay in force.",
         "Look with `borderguard geo diff`; then `borderguard geo accept`, or put the earlier files back.";
+    DatabaseUnsigned = "database-unsigned",
+        "The geo databases that are on the disk would newly permit more for a pin than `geo.may_open`, and lack signatures that `[approval.policy]` asks for. What they close is in force; what they open stays closed.",
+        "Look with `borderguard geo diff`. Have each file signed, put the signatures beside it, and say `borderguard geo accept`; or put the earlier files back.";
+    DatabaseUnheld = "database-unheld",
+        "The databases that are in force were compared with none before them, because none is kept (`geo.last` in `state.directory`). So what they open without the signatures that `[approval.policy]` asks for is not known.",
+        "Compare them with the ones before: `borderguard geo diff NEW --old OLD`. Have each file signed, put the signatures beside it, and reload.";
     CarriersUnseen = "carriers-unseen",
         "Processes may have had files of a volume open before the guard knew of it, and could not be looked at. Pins by that volume may not know what these send.",
         "Correct what the message names. It is looked for again every few seconds. To be sure start these processes anew.";

@@ -119,6 +119,16 @@ fn of_databases(old: &Policy, new: &Policy) -> Vec<Change> {
             "databases that change more are taken without a yes",
         ));
     }
+    // Without signatures no opening waits for them, whatever the share.
+    if old.geo.may_open < new.geo.may_open {
+        let (was, is) = (old.geo.may_open.to_string(), new.geo.may_open.to_string());
+        changes.push(change(
+            "geo.may_open",
+            &was,
+            &is,
+            "databases that open more are taken without signatures",
+        ));
+    }
     changes
 }
 

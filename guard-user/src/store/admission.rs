@@ -9,12 +9,12 @@ use serde_json::{Map, json};
 
 use super::entry::{Entry, groups};
 use super::error::ApprovalError;
-use super::read::sha256;
 use super::tables::{DOCUMENTS, SIGNATURES};
 use super::{Kept, Key, LoadError, Store, StoreError, kernel_entries, quota};
 use crate::approval::{Signature, Widest};
 use crate::audit::{Kind, Who};
 use crate::compile::KernelExemption;
+use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::State;
 use crate::exemption::lifecycle::Event;

@@ -17,7 +17,9 @@ use super::new_file;
 pub const FILE: &str = "policy.last";
 
 /// How every file begins, with the version of its form.
-const MAGIC: &[u8; 22] = b"border guard policy 1\n";
+const MAGIC: &[u8; 22] = b"border guard policy 2\n";
+/// How one begins that an earlier version of this program wrote, which kept no word on why it was held against none.
+const FIRST_MAGIC: &[u8; 22] = b"border guard policy 1\n";
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of the sum at the end.
@@ -30,6 +32,8 @@ pub struct LastPolicy {
     pub bytes: Vec<u8>,
     /// Whether the daemon was told to observe only, whatever the config says.
     pub observe: bool,
+    /// Why it, or one before it, was held against none, and nobody has signed it since.
+    pub unheld: Option<String>,
 }
 
 /// Keeps a config in the place of the one before.
@@ -41,6 +45,9 @@ pub fn write(state_directory: &Path, policy: &LastPolicy) -> io::Result<()> {
     new_file::remove_left(&beside)?;
     let mut bytes = MAGIC.to_vec();
     bytes.push(u8::from(policy.observe));
+    let unheld = policy.unheld.as_deref().unwrap_or_default().as_bytes();
+    bytes.extend(u32::try_from(unheld.len()).map_err(io::Error::other)?.to_le_bytes());
+    bytes.extend(unheld);
     bytes.extend(&policy.bytes);
     let sum = Sha256::digest(&bytes);
     bytes.extend(sum);
@@ -86,8 +93,16 @@ fn parse(bytes: &[u8]) -> Option<LastPolicy> {
     if Sha256::digest(content).as_slice() != sum {
         return None;
     }
-    let (observe, bytes) = content.strip_prefix(MAGIC)?.split_first()?;
-    Some(LastPolicy { bytes: bytes.to_vec(), observe: *observe != 0 })
+    if let Some(first) = content.strip_prefix(FIRST_MAGIC) {
+        let (observe, bytes) = first.split_first()?;
+        return Some(LastPolicy { bytes: bytes.to_vec(), observe: *observe != 0, unheld: None });
+    }
+    let (observe, rest) = content.strip_prefix(MAGIC)?.split_first()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (unheld, bytes) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let unheld = String::from_utf8(unheld.to_vec()).ok()?;
+    let unheld = (!unheld.is_empty()).then_some(unheld);
+    Some(LastPolicy { bytes: bytes.to_vec(), observe: *observe != 0, unheld })
 }
 
 #[cfg(test)]
@@ -99,8 +114,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path();
         assert_eq!(read(state).unwrap(), None);
-        for (bytes, observe) in [("", false), ("[host]\n", true)] {
-            let policy = LastPolicy { bytes: bytes.into(), observe };
+        for (bytes, observe, unheld) in
+            [("", false, None), ("[host]\n", true, Some("it was gone".to_owned()))]
+        {
+            let policy = LastPolicy { bytes: bytes.into(), observe, unheld };
             write(state, &policy).unwrap();
             assert_eq!(read(state).unwrap(), Some(policy));
         }
@@ -113,6 +130,12 @@ mod tests {
             fs::write(state.join(FILE), &whole[..at]).unwrap();
             assert!(read(state).is_err(), "{at} bytes");
         }
+        let mut first = FIRST_MAGIC.to_vec();
+        first.extend(b"\x01[host]\n");
+        let sum = Sha256::digest(&first);
+        fs::write(state.join(FILE), [first.as_slice(), sum.as_slice()].concat()).unwrap();
+        let policy = LastPolicy { bytes: b"[host]\n".to_vec(), observe: true, unheld: None };
+        assert_eq!(read(state).unwrap(), Some(policy), "what an earlier version has kept");
         forget(state).unwrap();
         forget(state).unwrap();
         assert_eq!(read(state).unwrap(), None);

@@ -53,6 +53,7 @@ mod tables;
 pub(crate) mod tests;
 mod trail;
 
+pub use crate::digest::sha256;
 pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
 pub use crate::exemption::{StandingOrder, Target};
 pub use admission::{Admission, Asked, Submission};
@@ -72,4 +73,4 @@ pub use marks::{HeadKeeper, Marks};
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use place::Misplaced;
 pub use progress::Progress;
-pub use read::{NamedEntry, OpenDocument, Reader, Stored, sha256};
+pub use read::{NamedEntry, OpenDocument, Reader, Stored};

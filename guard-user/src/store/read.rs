@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
-use sha2::{Digest, Sha256};
 
 use super::entry::Entry;
+use super::last_policy::LastPolicy;
 use super::standing::{self, Orders, Standing};
 use super::tables::{
     AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LOST, META, NOW, ORDERS, PIN_COUNTS, RECORDS,
     SIGNATURES, USE_BY_DAY,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
+use crate::audit::{self, Kind};
 use crate::compile::KernelExemption;
 use crate::config::{Errors, Finding};
+use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::record::{Record, Use};
 use crate::exemption::{self, Document, ErrorKind, Surroundings};
@@ -231,6 +233,27 @@ impl Reader {
         }
     }
 
+    /// The config that was in force last, as the audit trail and the texts beside it have it; `None` where none was recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read, or is not what its hash says.
+    pub fn last_config(&self) -> Result<Option<LastPolicy>, StoreError> {
+        let Some(table) = self.table(AUDIT)? else { return Ok(None) };
+        for row in table.iter().map_err(|error| self.unreadable(error))?.rev() {
+            let (_, line) = row.map_err(|error| self.unreadable(error))?;
+            let Ok(record) = serde_json::from_str::<audit::Stored>(line.value()) else { continue };
+            if ![Kind::Start.name(), Kind::Reload.name()].contains(&record.kind.as_str()) {
+                continue;
+            }
+            let Some(hash) = record.detail.get("config_sha256").and_then(|it| it.as_str()) else { continue };
+            let Some(bytes) = self.config_text(hash)? else { return Ok(None) };
+            let observe = record.detail.get("observe").and_then(serde_json::Value::as_bool).unwrap_or(false);
+            let unheld = record.detail.get("unheld").and_then(|it| it.as_str()).map(str::to_owned);
+            return Ok(Some(LastPolicy { bytes, observe, unheld }));
+        }
+        Ok(None)
+    }
+
     /// The last line of the audit trail.
     pub(super) fn last_line(&self) -> Result<Option<String>, StoreError> {
         let Some(table) = self.table(AUDIT)? else { return Ok(None) };
@@ -321,10 +344,4 @@ fn places(errors: &Errors<ErrorKind>) -> String {
         field => format!("{field}: {}", error.kind.code()),
     };
     errors.errors.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// SHA-256, 64 hex digits.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::doubt::Doubt;
 use super::entry::Entry;
-use super::read::{Found, OpenDocument, Stored, sha256};
+use super::read::{Found, OpenDocument, Stored};
 use super::tables::{AUDIT, CONFIGS, ORDERS, RECORDS};
 use super::{DayCount, DayUse, Key, Store, StoreError, quota};
 use crate::audit::{self, Kind, Who};
+use crate::digest::sha256;
 use crate::exemption::StandingOrder;
 use crate::exemption::record::{Record, Status};
 

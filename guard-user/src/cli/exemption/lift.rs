@@ -11,9 +11,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::ask::{self, How, PASSES, change, text};
-use super::signable::Signable;
 use super::{show, signatures};
 use crate::approval::{self, ORDER, Signature};
+use crate::cli::signing::Signable;
 use crate::cli::table::plain;
 use crate::cli::{CliError, verified};
 use crate::config::policy::Approvals;

@@ -1,24 +1,16 @@
 //! `borderguard exemption sign FILE --key KEY`: approves a document with an SSH key.
-//!
-//! OpenSSH's `ssh-keygen` does the signing, so that keys stay where they are: in a file with a passphrase,
-//! in an agent, on a security key. It is given the very bytes that were checked and shown.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io::Write;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::policy::Against;
-use super::signable::Signable;
-use super::{lift, lint, policy, show, signatures};
+use super::{lift, lint, policy, show};
 use crate::approval::EXEMPTION;
-use crate::approval::signature::Parsed;
 use crate::cli::CliError;
-use crate::cli::table::plain;
+use crate::cli::signing::{self, How, Signable};
 use crate::exemption::{self, Lift, Summary, Surroundings};
 use crate::exit::Exit;
 
@@ -53,7 +45,7 @@ pub struct Args {
 /// # Errors
 /// Where the document has errors, the signature's file is there already, or `ssh-keygen` can't sign.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    run_with(args, now, &mut terminal::answer, out)
+    run_with(args, now, &mut signing::terminal::answer, out)
 }
 
 /// The same, with who is asked whether what was shown is to be signed.
@@ -68,58 +60,15 @@ fn run_with(
         true => lift::signable(&args.file, bytes)?,
         false => document(args, bytes, now)?,
     };
-    let signature = signatures::file_for(&args.file, &label(args)?)?;
-    must_be_free(&signature)?;
-    agreed_before(args, &signable.sha256)?;
-    if !args.json {
-        let what = if args.dry_run { "would be signed" } else { "is to be signed" };
-        writeln!(out, "this {what}:")?;
-        out.write_all(&signable.shown)?;
-        signable.warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?;
-        // Before anything is asked.
-        out.flush()?;
-    }
-    if !args.dry_run && args.yes.is_none() {
-        // Before any key is touched: an agent's key may sign without asking.
-        let answer = ask(&format!("sign this with {}? Type yes: ", plain(&args.key.to_string_lossy())))?;
-        if answer.trim() != "yes" {
-            anyhow::bail!("nothing was signed: the answer was not yes");
-        }
-    }
-    let made = match args.dry_run {
-        true => None,
-        false => {
-            let made = sign(&args.key, (&signable.bytes, signable.namespace));
-            Some(made.context("nothing was signed")?)
-        }
+    let how = How {
+        file: &args.file,
+        key: &args.key,
+        label: args.label.as_deref(),
+        yes: args.yes.as_deref(),
+        dry_run: args.dry_run,
+        json: args.json,
     };
-    if let Some((armoured, _)) = &made {
-        write(&signature, armoured)?;
-    }
-    let fingerprint = made.map(|(_, fingerprint)| fingerprint);
-    if args.json {
-        let (what, object) = signable.object;
-        let object = json!({
-            "file": args.file.to_string_lossy(),
-            "sha256": signable.sha256,
-            what: object,
-            "signature": signature.to_string_lossy(),
-            "signed": fingerprint.is_some(),
-            "key": fingerprint,
-            "warnings": signable.warnings,
-            "command": command_line(args, &signature, signable.namespace),
-        });
-        writeln!(out, "{object}")?;
-    } else if let Some(fingerprint) = fingerprint {
-        writeln!(out, "signed with {fingerprint}: {}", signature.display())?;
-    } else {
-        writeln!(
-            out,
-            "nothing was signed; this would sign:\n  {}",
-            command_line(args, &signature, signable.namespace)
-        )?;
-    }
-    Ok(Exit::Ok)
+    signing::sign(signable, &how, ask, out)
 }
 
 /// An exemption's document.
@@ -160,146 +109,17 @@ fn document(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
     Ok(Signable { bytes, sha256: document.sha256, namespace: EXEMPTION, shown, object, warnings })
 }
 
-/// Holds what was agreed to beforehand against the document, as it was read.
-fn agreed_before(args: &Args, sha256: &str) -> Result<()> {
-    match &args.yes {
-        Some(agreed) if agreed.trim().eq_ignore_ascii_case(sha256) => Ok(()),
-        Some(_) => Err(CliError::bad_input(format!(
-            "--yes has another SHA-256 than {}, which has {sha256}, and nothing was signed: have the document shown, by \
-             --dry-run, and give the SHA-256 of what was shown",
-            args.file.display()
-        ))
-        .with_codes(["other-document"])
-        .into()),
-        None if args.json && !args.dry_run => Err(CliError::bad_input(
-            "with --json nobody is shown what would be signed, and nothing was signed: give --yes SHA256",
-        )
-        .into()),
-        None => Ok(()),
-    }
-}
-
-/// What the signature is called by: the key's file name without `.pub`, where nothing else was said.
-fn label(args: &Args) -> Result<String> {
-    if let Some(label) = &args.label {
-        return Ok(label.clone());
-    }
-    let name = args.key.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.ok_or_else(|| CliError::bad_input(format!("{} is no file", args.key.display())))?;
-    Ok(name.strip_suffix(".pub").map(str::to_owned).unwrap_or(name))
-}
-
-fn must_be_free(signature: &Path) -> Result<()> {
-    match fs::symlink_metadata(signature) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot look at {}", signature.display())),
-        Ok(_) => Err(taken(signature)),
-    }
-}
-
-fn taken(signature: &Path) -> anyhow::Error {
-    let signature = signature.display();
-    CliError::bad_input(format!(
-        "{signature} is there already, and nothing was signed: remove it, or name this one with --as"
-    ))
-    .into()
-}
-
-/// The signature's file, and the key as `ssh-keygen -l` names it.
-fn sign(key: &Path, (document, namespace): (&[u8], &str)) -> Result<(Vec<u8>, String)> {
-    let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run ssh-keygen, which signs: install OpenSSH's client")?;
-    if let Some(mut input) = child.stdin.take() {
-        // Where it ends before it has read everything, its exit code says more.
-        let _closed = input.write_all(document);
-    }
-    let output = child.wait_with_output().context("cannot read from ssh-keygen")?;
-    let key = key.display();
-    if !output.status.success() {
-        anyhow::bail!("ssh-keygen did not sign with {key} ({}): see what it said above", output.status);
-    }
-    let parsed = Parsed::read(&output.stdout)
-        .and_then(|parsed| parsed.verify(document).map(|()| parsed))
-        .with_context(|| format!("the signature that ssh-keygen made with {key} would be refused"))?;
-    let public = &parsed.key;
-    let fingerprint = format!("{} {}", public.algorithm(), public.fingerprint(ssh_key::HashAlg::Sha256));
-    Ok((output.stdout, fingerprint))
-}
-
-/// A signature is no secret: whoever verifies has to read it. What is there already stays as it is.
-fn write(file: &Path, signature: &[u8]) -> Result<()> {
-    let opened = OpenOptions::new().write(true).create_new(true).open(file);
-    let mut opened = match opened {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(file)),
-        opened => opened.with_context(|| format!("cannot write {}", file.display()))?,
-    };
-    let written = opened.write_all(signature).and_then(|()| opened.sync_all());
-    written.with_context(|| format!("cannot write {}; remove what is there of it", file.display()))
-}
-
-/// The command as one would type it.
-fn command_line(args: &Args, signature: &Path, namespace: &str) -> String {
-    let [key, file, signature] = [&args.key, &args.file, signature].map(quoted);
-    format!("ssh-keygen -Y sign -n {namespace} -f {key} < {file} > {signature}")
-}
-
-/// A path as a shell reads it.
-fn quoted(path: impl AsRef<Path>) -> String {
-    let path = path.as_ref().to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '@');
-    match path.chars().all(plain) {
-        true => path.into_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
-}
-
-/// Whoever sits at the terminal, whatever standard input is.
-mod terminal {
-    use std::fs::OpenOptions;
-    use std::io::{BufRead, BufReader, IsTerminal, Write};
-
-    use anyhow::{Context, Result};
-
-    use crate::cli::CliError;
-
-    /// More than a word is no answer.
-    const LONGEST: u64 = 256;
-
-    /// The line that is typed to this question.
-    pub(super) fn answer(question: &str) -> Result<String> {
-        if !std::io::stdout().is_terminal() {
-            return Err(CliError::bad_input(
-                "standard output is no terminal, so that nobody sees what is to be signed, and nothing was signed: have it \
-                 shown, or give --yes SHA256 with the SHA-256 of what was shown",
-            )
-            .into());
-        }
-        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
-            CliError::bad_input(
-                "there is no terminal to ask whether this is to be signed, and nothing was signed: type yes there, or give \
-                 --yes SHA256 with the SHA-256 of what was shown",
-            )
-        })?;
-        let unread = "cannot ask on the terminal, and nothing was signed";
-        (&terminal).write_all(question.as_bytes()).context(unread)?;
-        let mut line = Vec::new();
-        let mut input = BufReader::new(std::io::Read::take(&terminal, LONGEST));
-        input.read_until(b'\n', &mut line).context(unread)?;
-        Ok(String::from_utf8_lossy(&line).into_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use serde_json::{Value, json};
 
     use super::super::verify::tests::{Bed, DOCUMENT, now};
     use super::*;
+    use crate::approval::signature::Parsed;
     use crate::approval::tests::oracle::{ED25519, Key, RSA_1024, key};
     use crate::cli::exit_of;
 
@@ -466,11 +286,5 @@ mod tests {
         let told = warnings(&bed);
         assert!(told.starts_with("by this config nobody can approve it, also when all"), "{told}");
         assert!(told.ends_with("(no key of these signers counts: bob@example.org)"), "{told}");
-    }
-
-    #[test]
-    fn paths_are_quoted_for_a_shell() {
-        assert_eq!(quoted("a/b@c.toml"), "a/b@c.toml");
-        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
     }
 }

@@ -1,7 +1,6 @@
 //! The files of a document's signatures: beside it, `FILE.LABEL.sig` for each signer, and `FILE.sig`, which
 //! is what `ssh-keygen -Y sign` itself writes.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,22 +11,6 @@ use crate::approval::Signature;
 use crate::approval::beside::{self, SIGNATURES};
 use crate::approval::signature::SIGNATURE_BYTES;
 use crate::cli::CliError;
-
-/// The file for a signer's signature; the label is made of `a`-`z`, `A`-`Z`, `0`-`9`, `@`, `.`, `-` and `_`.
-pub(super) fn file_for(document: &Path, label: &str) -> Result<PathBuf> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '@' | '.' | '-' | '_');
-    if label.is_empty() || label.len() > 100 || label.starts_with('.') || !label.chars().all(allowed) {
-        return Err(CliError::bad_input(format!(
-            "\"{}\" can't be part of a file's name: give another with --as, of letters, digits, @, dot, \
-             hyphen and underscore",
-            label.escape_debug()
-        ))
-        .into());
-    }
-    let mut name = OsString::from(document);
-    name.push(format!(".{label}.sig"));
-    Ok(name.into())
-}
 
 /// The signatures that are named, or, where none is, those beside the document, by name.
 pub(super) fn collect(document: &Path, named: &[PathBuf]) -> Result<Vec<Signature>> {
@@ -84,14 +67,5 @@ mod tests {
         assert_eq!(named[0].bytes, b"n.toml.a.sig");
         assert!(collect(&document, &[folder.path().join("no.sig")]).is_err());
         assert!(collect(&document, &vec![document.clone(); SIGNATURES + 1]).is_err());
-    }
-
-    #[test]
-    fn a_label_is_part_of_a_name_and_never_of_a_path() {
-        let file = |label| file_for(Path::new("a/m.toml"), label);
-        assert_eq!(file("aoife@example.org").unwrap(), Path::new("a/m.toml.aoife@example.org.sig"));
-        for label in ["", ".", "..", "a/b", "a b", "\u{1b}", &"a".repeat(101)] {
-            assert!(file(label).is_err(), "{label:?}");
-        }
     }
 }

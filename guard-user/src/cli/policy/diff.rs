@@ -49,9 +49,12 @@ pub(super) struct Side {
 }
 
 impl Side {
-    fn read(file: &Path, databases: &[PathBuf]) -> Result<Self> {
+    pub(super) fn read(file: &Path, databases: &[PathBuf]) -> Result<Self> {
         let checked = config::load(file, &Surroundings::new(None));
-        let mut policy = checked.map_err(|errors| CliError::errors(&errors))?.policy;
+        Self::of(file, checked.map_err(|errors| CliError::errors(&errors))?.policy, databases)
+    }
+
+    pub(super) fn of(file: &Path, mut policy: Policy, databases: &[PathBuf]) -> Result<Self> {
         // A name that this host does not have is compared as it is.
         let _unknown = inputs::look_up_users(&mut policy);
         let files = if databases.is_empty() { &policy.geo.files } else { databases };
@@ -71,16 +74,40 @@ impl Side {
 /// Where a config or a database can't be used, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let (old, new) = (Side::read(&args.old, &args.old_geo)?, Side::read(&args.new, &args.new_geo)?);
-    let compare = |old: &Side, new: &Side| {
-        openings(&old.world(), &new.world()).map_err(|error| CliError::bad_input(error.to_string()))
-    };
-    let opens = compare(&old, &new)?;
-    let closes = reversed(compare(&new, &old)?);
+    let compared = Compared::of(&old, &new)?;
     match args.json {
-        true => writeln!(out, "{}", super::json::compared([&old, &new], &opens, &closes))?,
-        false => write(&opens, &closes, out)?,
+        true => writeln!(out, "{}", compared.json())?,
+        false => compared.write(out)?,
     }
-    Ok(if opens.is_empty() { Exit::Ok } else { Exit::Failed })
+    Ok(if compared.opens.is_empty() { Exit::Ok } else { Exit::Failed })
+}
+
+/// What two configs differ in.
+pub(super) struct Compared<'a> {
+    sides: [&'a Side; 2],
+    opens: Openings,
+    closes: Openings,
+}
+
+impl<'a> Compared<'a> {
+    /// Compares them.
+    ///
+    /// # Errors
+    /// Where a database lacks too much to be compared.
+    pub(super) fn of(old: &'a Side, new: &'a Side) -> Result<Self> {
+        let compare = |old: &Side, new: &Side| {
+            openings(&old.world(), &new.world()).map_err(|error| CliError::bad_input(error.to_string()))
+        };
+        Ok(Self { sides: [old, new], opens: compare(old, new)?, closes: reversed(compare(new, old)?) })
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        super::json::compared(self.sides, &self.opens, &self.closes)
+    }
+
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        write(&self.opens, &self.closes, out)
+    }
 }
 
 /// What closes, from what would open the other way round: with the old on the left again.

@@ -1,4 +1,4 @@
-//! `borderguard policy verify NEW`: who signed a config, and whose signature is missing. Asks no daemon.
+//! `borderguard policy verify NEW`: who signed a config or a geo database, and whose signature is missing. Asks no daemon.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::approval::{self, POLICY, beside};
+use super::kind::Signed;
+use crate::approval::{self, beside};
 use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG, verified};
 use crate::config::{self, Surroundings};
@@ -15,15 +16,16 @@ use crate::exit::Exit;
 use crate::store::sha256;
 
 const AFTER_HELP: &str = "\
-Signatures are those beside the config: NEW.sig and every NEW.*.sig, as
+Signatures are those beside the file: NEW.sig and every NEW.*.sig, as `policy
+sign` writes them, or, without it,
   ssh-keygen -Y sign -n borderguard-policy -f KEY NEW
-writes them. The exit code is 1 where one is bad or missing.";
+for a config, and with -n borderguard-geo for a database. The exit code is 1 where one is bad or missing.";
 
 /// Arguments of `policy verify`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The config that is signed
+    /// The config, or the geo database, that is signed
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
     /// The config in force, which says whose signatures are needed
@@ -49,14 +51,15 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         CliError::bad_input(message)
     })?;
     let bytes = std::fs::read(&args.new).with_context(|| format!("cannot read {}", args.new.display()))?;
-    config::parse(&args.new, &bytes, &Surroundings::new(None)).map_err(|errors| CliError::errors(&errors))?;
+    let namespace = Signed::read(&args.new, &bytes)?.namespace();
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let signatures = beside::read(&args.new)
         .with_context(|| format!("cannot read the signatures of {}", args.new.display()))?;
-    let each = verified::each(&bytes, &signatures, (&approvals.signers, POLICY), &allowed, now);
+    let each = verified::each(&bytes, &signatures, (&approvals.signers, namespace), &allowed, now);
     let of = (approvals.signers.as_slice(), approvals.policy.as_slice());
-    let judged = approval::judge_policy(&bytes, &signatures, of, &allowed, now).map(|(_, quorum)| quorum);
+    let judged =
+        approval::judge_policy((&bytes, namespace), &signatures, of, &allowed, now).map(|(_, quorum)| quorum);
     let (file, sha256) = ((args.new.as_path(), "signed"), sha256(&bytes));
     if args.json {
         let mut object = verified::report_json(file, &each, &judged);
@@ -77,6 +80,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::approval::POLICY;
     use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, P256, key, sign};
     use crate::cli::exit_of;
 

@@ -18,6 +18,7 @@ use crate::exemption::document::Document;
 use crate::exemption::record::Use;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
 use crate::report::receipt::TableHashes;
+use crate::store::last_policy::LastPolicy;
 use crate::store::{Change, Cursor, PinCounts, Target};
 
 /// For what the counters are read.
@@ -38,14 +39,21 @@ pub enum Action {
     Store(StoreId, Box<StoreJob>),
     /// Read the kernel's counters and what was lost: answered by [`Input::Sampled`](super::Input::Sampled).
     Sample(SampleFor),
-    /// Read config and databases again; keys of these fingerprints sign none.
-    Load(Vec<String>),
+    /// Read config and databases again.
+    Load {
+        /// The config that is live, for where it is not kept on the disk.
+        live: LastPolicy,
+        /// Keys of these fingerprints sign none.
+        revoked: Vec<String>,
+    },
     /// Read the databases of this policy again, and not the config.
     LoadDatabases {
         /// The policy.
         policy: Arc<Policy>,
         /// Whether somebody said yes to any change.
         accepted: bool,
+        /// Keys of these fingerprints sign none.
+        revoked: Vec<String>,
     },
     /// Close local sockets of flows that are cut, or only count them.
     CloseSockets(Box<Cut>),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Ticket;
 use super::basis::Geo;
 use super::databases::Databases;
+use super::input::Waits;
 use crate::audit::Who;
 use crate::compile::HostFacts;
 use crate::config::policy::{NamedPack, Policy};
@@ -31,6 +32,8 @@ pub(super) struct Config {
     pub(super) candidate: Option<Candidate>,
     /// Why the config as it is on the disk is not live.
     pub(super) refused: Option<String>,
+    /// Why it was held against none: see [`Held`](super::input::Held).
+    pub(super) unheld: Option<String>,
     /// Why the one that is live could not be kept as the one that the next is held against.
     pub(super) unkept: Option<String>,
     /// Since when it is being read, nanoseconds of `CLOCK_BOOTTIME`.
@@ -58,7 +61,7 @@ pub(super) struct Candidate {
     /// Whether the databases alone were read again for it, and the policy is the one that is live.
     pub(super) is_of_databases: bool,
     /// Why the databases on the disk are not its own and wait for a yes.
-    pub(super) database_waits: Option<String>,
+    pub(super) database_waits: Option<Waits>,
 }
 
 impl Config {
@@ -73,6 +76,7 @@ impl Config {
             cgroups: HostFacts::default(),
             candidate: None,
             refused: None,
+            unheld: None,
             unkept: None,
             loading: None,
             waiting: Vec::new(),

@@ -2,6 +2,7 @@
 //! somebody said yes to what waits.
 
 use super::Ticket;
+use super::input::Waits;
 use crate::audit::Who;
 
 /// The databases beside the config.
@@ -17,8 +18,10 @@ pub(super) struct Databases {
     pub(super) late: Vec<(Ticket, Who)>,
     /// Why those on the disk are not in use.
     pub(super) refused: Option<String>,
-    /// What waits for a yes.
-    pub(super) waits: Option<String>,
+    /// What waits for a yes or for signatures.
+    pub(super) waits: Option<Waits>,
+    /// Why those in force were compared with none before them.
+    pub(super) unheld: Option<String>,
 }
 
 impl Databases {

@@ -264,8 +264,8 @@ pub struct Prepared {
     pub warnings: Vec<Warning>,
     /// Its geo tables; `None` keeps those that the kernel has.
     pub geo: Option<(Geo, Info)>,
-    /// Why those of the databases on the disk wait for a yes, where these are of the ones before.
-    pub database_waits: Option<String>,
+    /// What of the databases on the disk is not in these, and why.
+    pub database_waits: Option<Waits>,
     /// The cgroups that it names.
     pub cgroups: HostFacts,
     /// What came of holding it against the one before.
@@ -274,20 +274,45 @@ pub struct Prepared {
     pub law: Option<Result<Arc<LawPack>, String>>,
 }
 
-/// What came of holding a config against the one before.
+/// What of the databases on the disk is not in force, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// All of it, for a yes: it changes much.
+    All(String),
+    /// What it opens, for signatures; what it closes is in force.
+    Openings(String),
+}
+
+impl Waits {
+    /// Why.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        let (Self::All(why) | Self::Openings(why)) = self;
+        why
+    }
+}
+
+/// What came of holding a config, and its databases, against those before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Who signed it, where it opens.
-    pub signed: Option<SignedConfig>,
+    /// Who signed what opens.
+    pub signed: Vec<SignedFile>,
+    /// Why the config, or one before it that it was held against, was held against none itself, and nobody has signed it
+    /// since.
+    pub unheld: Option<String>,
     /// Why it could not be kept as the one that the next is held against.
     pub unkept: Option<String>,
     /// Why the one that a start was given is refused, where this one is the one in force.
     pub refused: Option<String>,
+    /// Why the databases were compared with none before them, though signatures are asked for.
+    pub unheld_databases: Option<String>,
 }
 
-/// A config that opens, and that has the signatures which that needs.
+/// A config or a database that opens, and that has the signatures which that needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedConfig {
+pub struct SignedFile {
+    /// The file.
+    pub file: PathBuf,
     /// SHA-256 of the file's bytes, 64 hexadecimal digits.
     pub sha256: String,
     /// What it opens, in a sentence.

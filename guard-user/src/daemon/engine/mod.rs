@@ -49,7 +49,7 @@ pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
     Asker, BypassFacts, Held, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
-    RefusedLoad, Sample, Sight, SignedConfig, StoreFault, StoreOutcome, Surroundings, VolumeFacts,
+    RefusedLoad, Sample, Sight, SignedFile, StoreFault, StoreOutcome, Surroundings, VolumeFacts, Waits,
 };
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

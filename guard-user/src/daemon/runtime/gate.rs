@@ -14,7 +14,7 @@ use crate::approval::{self, beside};
 use crate::config::policy::{Approvals, Policy};
 use crate::config::{self, Checked, Surroundings, limits};
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::{Held, LoadFailure, SignedConfig};
+use crate::daemon::engine::{Held, LoadFailure, SignedFile};
 use crate::exemption::record::ApprovedBy;
 use crate::geo::GeoDb;
 use crate::inputs;
@@ -50,14 +50,28 @@ impl Candidate {
         Ok(Self { bytes, observe, checked })
     }
 
-    /// Keeps it as the one that the next is held against, where it asks for signatures of that.
+    /// Why it was held against none, where nobody has signed it: whose signatures that takes is what it asks for of the next
+    /// one.
+    pub(super) fn still_unheld(
+        &self,
+        (file, revoked): (&Path, &[String]),
+        unheld: Option<&str>,
+    ) -> Option<String> {
+        let approvals = asks(&self.checked.policy)?;
+        let missing = signed(file, (&self.bytes, approval::POLICY), approvals, revoked).err();
+        unheld.filter(|_| missing.is_some()).map(str::to_owned)
+    }
+
+    /// Keeps it as the one that the next is held against, where it asks for signatures of that, with why it was held against
+    /// none itself.
     ///
     /// # Errors
     /// Where the disk refuses.
-    pub(super) fn keep(&self, state: &Path) -> Result<(), LoadFailure> {
+    pub(super) fn keep(&self, state: &Path, unheld: Option<String>) -> Result<(), LoadFailure> {
         let kept = match asks(&self.checked.policy) {
             Some(_) => {
-                last_policy::write(state, &LastPolicy { bytes: self.bytes.clone(), observe: self.observe })
+                let (bytes, observe) = (self.bytes.clone(), self.observe);
+                last_policy::write(state, &LastPolicy { bytes, observe, unheld })
             }
             None => last_policy::forget(state),
         };
@@ -76,27 +90,33 @@ pub(super) struct InForce {
 }
 
 impl InForce {
-    /// Of this state directory; `None` where it asks for no signatures.
+    /// Of this state directory; `None` where none is kept, or it asks for no signatures.
     ///
     /// # Errors
     /// Where it can't be read: nobody knows then what opens.
     pub(super) fn read(state: &Path) -> Result<Option<Self>, LoadFailure> {
-        let unusable = |why: String| {
-            bad_input(format!(
-                "the config that asks for signatures of this one can't be read, so that nobody knows what this one \
-                 opens: {}: {why}. Restore the file, or remove it where all that opens is meant",
-                path(state)
-            ))
-        };
-        let last = last_policy::read(state).map_err(|error| unusable(error.to_string()))?;
-        let Some(last) = last else { return Ok(None) };
+        let at = path(state);
+        let last = last_policy::read(state).map_err(|error| unusable(&at, &error.to_string()))?;
+        last.map_or(Ok(None), |last| Self::of(last, &at))
+    }
+
+    /// Of a config that was in force last; `None` where it asks for no signatures. `at` is where it comes from.
+    ///
+    /// # Errors
+    /// Where it can't be used any more.
+    pub(super) fn of(last: LastPolicy, at: &str) -> Result<Option<Self>, LoadFailure> {
         let parsed = config::parse(Path::new(last_policy::FILE), &last.bytes, &Surroundings::new(None));
-        let mut policy = parsed.map_err(|errors| unusable(errors.to_string()))?.policy;
+        let mut policy = parsed.map_err(|errors| unusable(at, &errors.to_string()))?.policy;
         policy.host.observe |= last.observe;
         // Users that are gone meanwhile are compared by their names.
         let _unknown = inputs::look_up_users(&mut policy);
         let approvals = asks(&policy).cloned();
         Ok(approvals.map(|approvals| Self { last, policy, approvals }))
+    }
+
+    /// Why it was held against none itself, where nobody has signed it since.
+    pub(super) fn unheld(&self) -> Option<&str> {
+        self.last.unheld.as_deref()
     }
 
     /// Whether a config may take its place. `file` is where its signatures lie beside; `policy` is the one that it says with
@@ -110,7 +130,7 @@ impl InForce {
         (candidate, policy): (&Candidate, &Policy),
         database: &GeoDb,
         before: impl FnOnce() -> Option<GeoDb>,
-    ) -> Result<Option<SignedConfig>, LoadFailure> {
+    ) -> Result<Option<SignedFile>, LoadFailure> {
         if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
             return Ok(None);
         }
@@ -121,36 +141,15 @@ impl InForce {
         if found.is_empty() {
             return Ok(None);
         }
-        match self.signed((file, revoked), &candidate.bytes) {
+        match signed(file, (&candidate.bytes, approval::POLICY), &self.approvals, revoked) {
             Ok(by) => {
                 let names: Vec<&str> = by.iter().map(|it| it.identity.as_str()).collect();
                 info!("the config opens, signed by {}: {found}", names.join(" and "));
-                Ok(Some(SignedConfig { sha256: sha256(&candidate.bytes), opens: found.to_string(), by }))
+                let sha256 = sha256(&candidate.bytes);
+                Ok(Some(SignedFile { file: file.to_owned(), sha256, opens: found.to_string(), by }))
             }
             Err(why) => Err(self.refusal(file, &found, &why)),
         }
-    }
-
-    fn signed(&self, (file, revoked): (&Path, &[String]), bytes: &[u8]) -> Result<Vec<ApprovedBy>, String> {
-        let signatures = beside::read(file).map_err(|error| error.to_string())?;
-        let allowed = approval::load::load(&self.approvals.allowed_signers, &TimeZone::system());
-        let allowed = allowed.map_err(|error| error.to_string())?;
-        let of = (self.approvals.signers.as_slice(), self.approvals.policy.as_slice());
-        let judged = approval::judge_policy(bytes, &signatures, of, &allowed, Timestamp::now());
-        let (approvals, quorum) = judged.map_err(|error| error.to_string())?;
-        if let Some(by) = approvals.iter().find(|by| revoked.contains(&by.fingerprint)) {
-            let approval::Approval { identity, fingerprint, .. } = by;
-            return Err(format!(
-                "the key {fingerprint} of {identity} is revoked (`borderguard approval list`): take its signature away"
-            ));
-        }
-        let role_of = |identity: &str| quorum.seats.iter().find(|seat| seat.identity == identity);
-        let by = approvals.into_iter().map(|it| ApprovedBy {
-            role: role_of(&it.identity).map(|seat| seat.role.clone()),
-            identity: it.identity,
-            fingerprint: it.fingerprint,
-        });
-        Ok(by.collect())
     }
 
     fn refusal(&self, file: &Path, found: &Openings, why: &str) -> LoadFailure {
@@ -164,45 +163,86 @@ impl InForce {
     }
 }
 
+fn unusable(at: &str, why: &str) -> LoadFailure {
+    bad_input(format!(
+        "the config that asks for signatures of this one can't be read, so that nobody knows what this one opens: {at}: \
+         {why}. Restore the file, or remove it: then the next start holds the config against the one that the audit trail has"
+    ))
+}
+
+/// Who signed a file, by the signatures that lie beside it, where they are what these approvals ask for of a config.
+///
+/// # Errors
+/// What is bad or missing.
+pub(super) fn signed(
+    file: &Path,
+    content: (&[u8], &str),
+    approvals: &Approvals,
+    revoked: &[String],
+) -> Result<Vec<ApprovedBy>, String> {
+    let signatures = beside::read(file).map_err(|error| error.to_string())?;
+    let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system());
+    let allowed = allowed.map_err(|error| error.to_string())?;
+    let of = (approvals.signers.as_slice(), approvals.policy.as_slice());
+    let judged = approval::judge_policy(content, &signatures, of, &allowed, Timestamp::now());
+    let (approvals, quorum) = judged.map_err(|error| error.to_string())?;
+    if let Some(by) = approvals.iter().find(|by| revoked.contains(&by.fingerprint)) {
+        let approval::Approval { identity, fingerprint, .. } = by;
+        return Err(format!(
+            "the key {fingerprint} of {identity} is revoked (`borderguard approval list`): take its signature away"
+        ));
+    }
+    let role_of = |identity: &str| quorum.seats.iter().find(|seat| seat.identity == identity);
+    let by = approvals.into_iter().map(|it| ApprovedBy {
+        role: role_of(&it.identity).map(|seat| seat.role.clone()),
+        identity: it.identity,
+        fingerprint: it.fingerprint,
+    });
+    Ok(by.collect())
+}
+
 /// By which config a start goes on. It goes on in any case: a host that guards nothing lets everything pass.
 pub(super) enum AtStart {
     /// By the one that it was given.
     Given(Held),
-    /// Likewise, which asks for signatures of the next one, and no config is kept that it could be held against.
-    First(Held),
-    /// By the one that it was given, which was held against none, for this reason.
-    Unheld(String),
     /// By the one in force, for what this says of the other.
-    InForce(Box<Policy>, String),
+    InForce(Box<Policy>, Held),
 }
 
-/// What a start holds its config against: the same as a reload does, with the databases that it can read. It waits no longer
-/// than so long for the disk.
+/// Holds the config of a start against the one in force, as a reload does, with the databases that it can read. It waits no
+/// longer than so long for the disk. `recorded` is the config in force as the audit trail has it, for where none is kept;
+/// `is_anew` is whether no daemon was at work before.
 ///
 /// # Errors
 /// Where the config can't be read any more.
 pub(super) fn at_start(
     (state, patience): (&Path, Duration),
+    (recorded, is_anew): (impl FnOnce() -> Option<LastPolicy>, bool),
     ((file, observe), revoked): ((&Path, bool), &[String]),
     policy: &Policy,
-    database: impl FnOnce() -> Option<GeoDb>,
-    before: impl FnOnce() -> Option<GeoDb>,
+    (database, before): (impl FnOnce() -> Option<GeoDb>, impl FnOnce() -> Option<GeoDb>),
 ) -> Result<AtStart, LoadFailure> {
     let folder = state.to_owned();
-    let in_force = match within(patience, "last-policy", move || InForce::read(&folder)) {
-        Ok(Ok(in_force)) => in_force,
+    let kept = match within(patience, "last-policy", move || InForce::read(&folder)) {
+        Ok(Ok(in_force)) => Ok(in_force),
         // Whoever makes it unreadable could as well remove it.
-        Ok(Err(failure)) => return Ok(AtStart::Unheld(failure.message)),
-        Err(why) => return Ok(AtStart::Unheld(format!("{}: {why}", path(state)))),
+        Ok(Err(failure)) => Err(failure.message),
+        Err(why) => Err(format!("{}: {why}", path(state))),
     };
-    if in_force.is_none() && asks(policy).is_none() {
-        return Ok(AtStart::Given(Held::default()));
+    let (in_force, unheld) = match kept {
+        Ok(None) if is_anew => (None, None),
+        kept => base(kept, recorded(), state),
+    };
+    let is_asked = in_force.is_some() || asks(policy).is_some();
+    // What is refused above is told in any case; that none is kept means nothing where nobody is asked.
+    if !is_asked {
+        return Ok(AtStart::Given(Held { unheld, ..Held::default() }));
     }
-    let (mut held, is_first) = (Held::default(), in_force.is_none());
     let candidate = Candidate::read(file, observe)?;
     if candidate.checked.policy.fingerprint != policy.fingerprint {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
     }
+    let mut held = Held { unheld, ..Held::default() };
     if let Some(in_force) = in_force {
         let no_database = || {
             bad_input("no geo database can be read, so that nobody knows what the config opens".to_owned())
@@ -211,12 +251,16 @@ pub(super) fn at_start(
         let admitted =
             database.and_then(|it| in_force.admit((file, revoked), (&candidate, policy), &it, before));
         match admitted {
-            Ok(signed) => held.signed = signed,
-            Err(failure) => return Ok(AtStart::InForce(Box::new(in_force.policy), failure.message)),
+            Ok(signed) => held.signed.extend(signed),
+            Err(failure) => {
+                held.refused = Some(failure.message);
+                return Ok(AtStart::InForce(Box::new(in_force.policy), held));
+            }
         }
     }
-    let folder = state.to_owned();
-    let kept = within(patience, "last-policy", move || candidate.keep(&folder));
+    held.unheld = candidate.still_unheld((file, revoked), held.unheld.as_deref());
+    let (folder, why) = (state.to_owned(), held.unheld.clone());
+    let kept = within(patience, "last-policy", move || candidate.keep(&folder, why));
     // What opens later is held against the one before it then, which opened no more than this one does.
     held.unkept = match kept {
         Ok(Ok(())) => None,
@@ -225,21 +269,35 @@ pub(super) fn at_start(
             Some(format!("what the next config is held against can't be kept: {}: {why}", path(state)))
         }
     };
-    Ok(if is_first { AtStart::First(held) } else { AtStart::Given(held) })
+    Ok(AtStart::Given(held))
 }
 
-/// What a config asks for, of the next one.
-fn asks(policy: &Policy) -> Option<&Approvals> {
+/// What a config asks for, of the next one and of geo databases.
+pub(super) fn asks(policy: &Policy) -> Option<&Approvals> {
     policy.approval.as_ref().filter(|approvals| !approvals.policy.is_empty())
 }
 
-/// What is told of a config that was held against none because none is kept, though a daemon was at work before.
-pub(super) fn none_is_kept(state: &Path) -> String {
-    format!(
-        "{} is not there: it was removed, or no config before this one asked for signatures of the next \
-         ([approval.policy])",
-        path(state)
-    )
+/// Returns what the config of a start is held against, and why that is nothing, or was held against nothing itself. Where the
+/// file can't be used, the audit trail has the config too: to remove one of them gains nothing.
+fn base(
+    kept: Result<Option<InForce>, String>,
+    recorded: Option<LastPolicy>,
+    state: &Path,
+) -> (Option<InForce>, Option<String>) {
+    let missing = match kept {
+        Ok(Some(in_force)) => {
+            let unheld = in_force.last.unheld.clone();
+            return (Some(in_force), unheld);
+        }
+        Ok(None) => format!("{} is not there", path(state)),
+        Err(why) => why,
+    };
+    match recorded.map(|it| (it.unheld.clone(), InForce::of(it, "the audit trail"))) {
+        // None is kept of one that asks for no signatures.
+        Some((unheld, Ok(in_force))) => (in_force, unheld),
+        Some((_, Err(failure))) => (None, Some(format!("{missing}; {}", failure.message))),
+        None => (None, Some(format!("{missing}, and the audit trail has no config that was in force"))),
+    }
 }
 
 fn path(state: &Path) -> String {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::warn;
 
+use super::chosen::{Before, choose};
 use super::databases::{Databases, identities};
 use super::gate::{Candidate, InForce};
 use super::last_database::Keeper;
@@ -15,11 +15,12 @@ use crate::compile;
 use crate::config::policy::{self, Policy};
 use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared};
+use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared, Waits};
 use crate::exemption::LawPack;
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
+use crate::store::last_policy::LastPolicy;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -50,22 +51,22 @@ const BETWEEN: Duration = Duration::from_millis(500);
 pub(super) fn load(
     options: &Options,
     reading: &Reading,
-    revoked: Vec<String>,
+    before: (LastPolicy, Vec<String>),
     inputs: &UnboundedSender<Input>,
 ) {
-    let (options, reading) = (options.clone(), reading.clone());
-    in_a_thread(inputs, move || read((&options.config, options.observe), &reading, &revoked));
+    let (options, reading, (live, revoked)) = (options.clone(), reading.clone(), before);
+    in_a_thread(inputs, move || read((&options.config, options.observe), &reading, live, &revoked));
 }
 
 /// Likewise the databases of this policy alone.
 pub(super) fn load_databases(
     policy: Arc<Policy>,
-    accepted: bool,
+    yes: (bool, Vec<String>),
     reading: &Reading,
     inputs: &UnboundedSender<Input>,
 ) {
     let reading = reading.clone();
-    in_a_thread(inputs, move || read_databases((*policy).clone(), accepted, &reading));
+    in_a_thread(inputs, move || read_databases((*policy).clone(), (yes.0, &yes.1), &reading));
 }
 
 fn in_a_thread(
@@ -88,46 +89,53 @@ fn in_a_thread(
 fn read(
     (file, observe): (&Path, bool),
     reading: &Reading,
+    live: LastPolicy,
     revoked: &[String],
 ) -> Result<Prepared, LoadFailure> {
     let candidate = Candidate::read(file, observe)?;
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
-    let Chosen { database, waits } =
-        choose(&policy, whole(&policy.geo, &reading.databases)?, &reading.keeper, PATIENCE);
+    let read = whole(&policy.geo, &reading.databases)?;
+    let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), (false, revoked));
     let state = reading.keeper.state();
-    let mut held = Held::default();
-    if let Some(in_force) = InForce::read(state)? {
+    let mut held = chosen.held();
+    // One that is gone from the disk while the daemon runs is in force all the same.
+    let in_force =
+        InForce::read(state)?.map_or_else(|| InForce::of(live, "the live config"), |it| Ok(Some(it)));
+    if let Some(in_force) = in_force? {
         let before = || reading.keeper.last(PATIENCE).ok().flatten();
-        held.signed = in_force.admit((file, revoked), (&candidate, &policy), &database, before)?;
+        let admitted = in_force.admit((file, revoked), (&candidate, &policy), &chosen.database, before)?;
+        held.signed.extend(admitted);
+        held.unheld = candidate.still_unheld((file, revoked), in_force.unheld());
     }
-    let prepared = prepare(policy, &database)?;
-    if let Err(failure) = candidate.keep(state) {
-        if held.signed.is_some() {
+    let prepared = prepare(policy, &chosen.database)?;
+    if let Err(failure) = candidate.keep(state, held.unheld.clone()) {
+        if !held.signed.is_empty() {
             return Err(failure);
         }
         // What closes does not wait for the disk.
         held.unkept = Some(failure.message);
     }
-    if waits.is_none() {
-        reading.keeper.keep(database);
-    }
-    Ok(Prepared { warnings, database_waits: waits, held, ..prepared })
+    let database_waits = chosen.waits.clone();
+    chosen.keep(&reading.keeper);
+    Ok(Prepared { warnings, database_waits, held, ..prepared })
 }
 
-fn read_databases(policy: Policy, accepted: bool, reading: &Reading) -> Result<Prepared, LoadFailure> {
-    let database = whole(&policy.geo, &reading.databases)?;
-    let Chosen { database, waits } = match accepted {
-        true => Chosen { database, waits: None },
-        false => choose(&policy, database, &reading.keeper, PATIENCE),
-    };
-    if waits.is_some() {
+fn read_databases(
+    policy: Policy,
+    yes: (bool, &[String]),
+    reading: &Reading,
+) -> Result<Prepared, LoadFailure> {
+    let read = whole(&policy.geo, &reading.databases)?;
+    let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), yes);
+    let (held, database_waits) = (chosen.held(), chosen.waits.clone());
+    if let Some(Waits::All(_)) = database_waits {
         // What the kernel has goes on.
-        return Ok(Prepared { database_waits: waits, ..with_tables(policy, None) });
+        return Ok(Prepared { database_waits, held, ..with_tables(policy, None) });
     }
-    let prepared = prepare(policy, &database)?;
-    reading.keeper.keep(database);
-    Ok(prepared)
+    let prepared = prepare(policy, &chosen.database)?;
+    chosen.keep(&reading.keeper);
+    Ok(Prepared { database_waits, held, ..prepared })
 }
 
 /// Reads the databases of a config while nobody writes them: half of a file that is written in place may be of the one
@@ -151,44 +159,6 @@ pub(super) fn whole(geo: &policy::Geo, databases: &Databases) -> Result<GeoDb, L
     let which = written.map_or_else(|| "a geo database".to_owned(), |path| path.display().to_string());
     let message = format!("{which} is being written; it is taken by itself when its writer has closed it");
     Err(LoadFailure { kind: ErrorKind::BadInput, message })
-}
-
-/// The database to judge by.
-pub(super) struct Chosen {
-    /// The one that was read, or the one before it.
-    pub(super) database: GeoDb,
-    /// Why the one that was read waits for a yes, where it is the one before.
-    pub(super) waits: Option<String>,
-}
-
-/// The one that was read, unless it would change more for a pin than goes without a yes. It is compared with the last
-/// one that was taken; where none can be read, there is nothing to compare with.
-pub(super) fn choose(policy: &Policy, read: GeoDb, keeper: &Keeper, patience: Duration) -> Chosen {
-    let taken = Chosen { database: read, waits: None };
-    let Some(share) = policy.geo.ask_above else { return taken };
-    let before = match keeper.last(patience) {
-        Ok(Some(before)) => before,
-        Ok(None) => return taken,
-        Err(error) => {
-            warn!("what the geo databases change is not known, for those before can't be read: {error}");
-            return taken;
-        }
-    };
-    let change = compile::geo_change(policy, &before, &taken.database);
-    let Some(pin) = change.largest().filter(|pin| share.is_below(pin.percent())) else { return taken };
-    let how = match pin.percent() {
-        percent if percent.is_finite() && percent > 200.0 => {
-            format!("{:.0} times what it permits", percent / 100.0)
-        }
-        percent if percent.is_finite() => format!("{percent:.1}% of what it permits"),
-        _ => "destinations, and it permits none so far".to_owned(),
-    };
-    let Info { source, .. } = &taken.database.info;
-    let waits = format!(
-        "{source} would change the verdict of the pin {} for {how}, which is above {share} (geo.ask_above)",
-        pin.pin
-    );
-    Chosen { database: before, waits: Some(waits) }
 }
 
 /// Looks up what the policy names of this host and its kernel.

@@ -6,6 +6,7 @@
 
 mod approvals;
 mod cgroups;
+mod chosen;
 mod counts;
 mod databases;
 mod dropped;
@@ -328,12 +329,13 @@ impl Daemon {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample(purpose) => self.parts.sampler.sample(purpose),
-                Action::Load(revoked) => {
+                Action::Load { live, revoked } => {
                     let Parts { options, reading, inputs, .. } = &self.parts;
-                    loader::load(options, reading, revoked, inputs);
+                    loader::load(options, reading, (live, revoked), inputs);
                 }
-                Action::LoadDatabases { policy, accepted } => {
-                    loader::load_databases(policy, accepted, &self.parts.reading, &self.parts.inputs);
+                Action::LoadDatabases { policy, accepted, revoked } => {
+                    let Parts { reading, inputs, .. } = &self.parts;
+                    loader::load_databases(policy, (accepted, revoked), reading, inputs);
                 }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::NameSockets(below) => self.parts.naming.begin(below),

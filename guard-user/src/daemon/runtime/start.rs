@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
+use super::chosen::{self, Before};
 use super::databases::Databases;
 use super::dropped::Dropped;
 use super::gate::{self, AtStart};
 use super::last_database::Keeper;
-use super::loader::{self, Chosen, Options, Reading};
+use super::loader::{self, Options, Reading};
 use super::naming::Naming;
 use super::patience::{NoOutcome, within};
 use super::sampler::Sources;
@@ -135,29 +136,41 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let last = || reading.keeper.last(DISK).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
     let given = (options.config.as_path(), options.observe);
-    let (policy, held_config, of_config) =
-        match gate::at_start((&state, DISK), (given, &store.kept().revoked_keys()), &policy, read, last) {
-            Ok(AtStart::Given(held)) => (policy, held, None),
-            // Where no daemon was at work yet there is none to hold it against.
-            Ok(AtStart::First(held)) if store.last_audit_line().is_none() => (policy, held, None),
-            Ok(AtStart::First(held)) => {
-                let why = gate::none_is_kept(&state);
-                (policy, held, Some(Problem::new(ProblemCode::ConfigUnheld, why)))
-            }
-            Ok(AtStart::Unheld(why)) => {
-                (policy, Held::default(), Some(Problem::new(ProblemCode::ConfigUnheld, why)))
-            }
-            Ok(AtStart::InForce(in_force, why)) => {
-                let held = Held { refused: Some(why.clone()), ..Held::default() };
-                (*in_force, held, Some(Problem::new(ProblemCode::ConfigRefused, why)))
-            }
-            Err(failure) => return Err(StartError::Input(failure.message).into()),
-        };
+    let is_first = store.last_audit_line().is_none();
+    // One that can't be read is told as none: the config is held against nothing then.
+    let recorded = || store.reader().and_then(|reader| reader.last_config()).ok().flatten();
+    let revoked = store.kept().revoked_keys();
+    let (policy, held_config) = match gate::at_start(
+        (&state, DISK),
+        (recorded, is_first),
+        (given, &revoked),
+        &policy,
+        (read, last),
+    ) {
+        Ok(AtStart::Given(held)) => (policy, held),
+        Ok(AtStart::InForce(in_force, held)) => (*in_force, held),
+        Err(failure) => return Err(StartError::Input(failure.message).into()),
+    };
+    let of_config = held_config.refused.clone().map(|why| Problem::new(ProblemCode::ConfigRefused, why));
     if let Some(problem) = &of_config {
         error!("{problem}");
     }
-    let (prepared, database_problem) = prepare(policy, (&state, Kernel::generation(&kernel)), &reading)?;
-    let prepared = Prepared { warnings, held: held_config, ..prepared };
+    if let Some(why) = &held_config.unheld {
+        error!("{}", Problem::new(ProblemCode::ConfigUnheld, why));
+    }
+    let of_kernel = (state.as_path(), Kernel::generation(&kernel));
+    let (mut prepared, database_problem) = prepare(policy, of_kernel, &reading, &revoked)?;
+    if is_first {
+        // No daemon was at work before: the first database opens what the first config permits.
+        prepared.held.unheld_databases = None;
+    }
+    prepared.held.signed.extend(held_config.signed);
+    let held = Held {
+        signed: prepared.held.signed,
+        unheld_databases: prepared.held.unheld_databases,
+        ..held_config
+    };
+    let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
     if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
@@ -363,14 +376,14 @@ fn prepare(
     policy: Policy,
     (state, generation): (&Path, u64),
     reading: &Reading,
+    revoked: &[String],
 ) -> Result<(Prepared, Option<String>), StartError> {
     let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
-        let Chosen { database, waits } = loader::choose(&policy, database, &reading.keeper, DISK);
-        let prepared = loader::prepare(policy.clone(), &database)?;
-        if waits.is_none() {
-            reading.keeper.keep(database);
-        }
-        Ok(Prepared { database_waits: waits, ..prepared })
+        let chosen = chosen::choose(&policy, database, Before::of(&reading.keeper, DISK), (false, revoked));
+        let (held, database_waits) = (chosen.held(), chosen.waits.clone());
+        let prepared = loader::prepare(policy.clone(), &chosen.database)?;
+        chosen.keep(&reading.keeper);
+        Ok(Prepared { database_waits, held, ..prepared })
     });
     let failed = match read {
         Ok(prepared) => return Ok((prepared, None)),

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use maxminddb::{LookupResult, MaxMindDbError, Reader, WithinOptions};
 
 use super::{GeoDb, Info, Runs};
+use crate::digest::sha256;
 pub use error::Error;
 use record::{Placed, Record};
 
@@ -74,6 +75,15 @@ pub fn read(path: &Path) -> Result<GeoDb, Error> {
     parse(&bytes, path)
 }
 
+/// What the metadata begins with (MaxMind DB File Format Specification 2.0, "Database Metadata").
+const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
+
+/// Returns whether these bytes are of such a database, perhaps one that can't be used.
+#[must_use]
+pub fn is_meant(bytes: &[u8]) -> bool {
+    bytes.windows(MARKER.len()).any(|window| window == MARKER)
+}
+
 /// Reads a database that is in memory; the path is where it comes from.
 ///
 /// # Errors
@@ -99,6 +109,7 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<GeoDb, Error> {
     info.path = Some(path.to_owned());
     info.records = walk.networks;
     info.bytes = Some(bytes.len() as u64);
+    info.sha256 = Some(sha256(bytes));
     info.generated = i64::try_from(metadata.build_epoch)
         .ok()
         // Writers that know no date leave zero.
@@ -114,8 +125,6 @@ fn shown(text: &str) -> String {
 
 /// The error for bytes that are no MMDB at all, if that is what is wrong with them.
 fn unusable(bytes: &[u8], path: &Path) -> Option<Error> {
-    /// What the metadata begins with (MaxMind DB File Format Specification 2.0, "Database Metadata").
-    const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
     let path = || path.to_owned();
     let packed = |format| Some(Error::Packed { path: path(), format });
     match bytes {
@@ -124,9 +133,7 @@ fn unusable(bytes: &[u8], path: &Path) -> Option<Error> {
         [b'P', b'K', 3, 4, ..] => packed("zip"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => packed("zstd"),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => packed("xz"),
-        _ if !bytes.windows(MARKER.len()).any(|window| window == MARKER) => {
-            Some(Error::NotMmdb { path: path() })
-        }
+        _ if !is_meant(bytes) => Some(Error::NotMmdb { path: path() }),
         _ => None,
     }
 }

@@ -92,13 +92,13 @@ fn a_document_that_is_not_the_one_that_was_loaded_is_closed() {
         ("another exemption's", |batch| {
             let other = named("z", 1);
             put_document(batch, other.as_bytes());
-            let sha256 = crate::store::read::sha256(other.as_bytes());
+            let sha256 = crate::digest::sha256(other.as_bytes());
             change_record(batch, "a", |it| it["sha256"] = sha256.into());
         }),
         ("can't be used any more: instrument.type: ", |batch| {
             let document = named("a", 1).replace("treaty-request", "confidential-kind");
             put_document(batch, document.as_bytes());
-            let sha256 = crate::store::read::sha256(document.as_bytes());
+            let sha256 = crate::digest::sha256(document.as_bytes());
             change_record(batch, "a", |it| it["sha256"] = sha256.into());
         }),
         ("has 0 places", |batch| change_record(batch, "a", |it| it["slots"] = Vec::<u16>::new().into())),
@@ -137,7 +137,7 @@ fn one_that_claims_a_slot_twice_is_closed() {
         let text = GOOD.replace("\"mlat-1\"", "\"a\"");
         put_document(batch, text.as_bytes());
         change_record(batch, "a", |it| {
-            it["sha256"] = crate::store::read::sha256(text.as_bytes()).into();
+            it["sha256"] = crate::digest::sha256(text.as_bytes()).into();
             it["slots"] = vec![7, 7].into();
         });
     });

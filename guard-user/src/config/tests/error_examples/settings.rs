@@ -119,6 +119,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "11:13 geo.ask_above: \"a quarter\" is no share | for example \"25%\" or \"0.5%\", from 0% to 100%, or \"never\"",
     ),
     (
+        "bad-share",
+        "[groups]",
+        "[geo]\nmay_open = \"never\"\n[groups]",
+        "11:12 geo.may_open: \"never\" is no share | for example \"25%\" or \"0.5%\", from 0% to 100%",
+    ),
+    (
         "bad-choice",
         "\"drop\"",
         "\"dorp\"",

@@ -7,14 +7,16 @@ use serde_json::json;
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
-use crate::daemon::engine::input::{Held, LoadFailure, Prepared, SignedConfig};
+use crate::daemon::engine::input::{Held, LoadFailure, Prepared, SignedFile};
 use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Action, KernelJob, Level, State, StoreJob, Surroundings, Ticket, records};
+use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
-use crate::store::sha256;
+use crate::hostname::hostname;
+use crate::store::last_policy::LastPolicy;
 
 impl Engine {
     pub(super) fn begin_with(&mut self, prepared: Prepared) {
@@ -33,7 +35,13 @@ impl Engine {
         // It reads the databases too.
         self.config.databases.again &= !self.config.databases.late.is_empty();
         self.actions.push(Action::Notify(State::Reloading));
-        self.actions.push(Action::Load(self.kept.revoked_keys()));
+        let policy = &self.config.policy;
+        let live = LastPolicy {
+            bytes: policy.text.to_vec(),
+            observe: policy.host.observe,
+            unheld: self.config.unheld.clone(),
+        };
+        self.actions.push(Action::Load { live, revoked: self.kept.revoked_keys() });
     }
 
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
@@ -104,13 +112,13 @@ impl Engine {
         self.config.cgroups = cgroups;
         if is_of_databases && !is_first {
             self.config.database = geo.map(|(_, info)| info).unwrap_or_default();
-            return self.databases_are_live(settled);
+            return self.databases_are_live(settled, database_waits);
         }
         self.config.refused = None;
         if !is_first {
             self.forget_the_starts_config();
         }
-        (self.config.databases.refused, self.config.databases.waits) = (None, database_waits);
+        (self.config.databases.refused, self.config.databases.waits) = (None, database_waits.clone());
         if let Some((_, info)) = geo {
             self.config.database = info;
             if is_reload || is_of_databases {
@@ -130,7 +138,7 @@ impl Engine {
             self.answer_reload(is_first, settled.clone());
         }
         match is_of_databases {
-            true => self.databases_are_live(settled),
+            true => self.databases_are_live(settled, database_waits),
             false => self.load_once_more(),
         }
     }
@@ -215,10 +223,11 @@ impl Engine {
         self.config_refused(LoadFailure { kind, message });
     }
 
-    /// Who signed what opens is on record, and what could not be kept is told.
+    /// Records who signed what opens, and keeps for `status` what could not be kept or held.
     fn take_up_held(&mut self, held: Held) {
-        let file = self.config.file.display().to_string();
-        if let Some(SignedConfig { sha256, opens, by }) = held.signed {
+        let Held { signed, unheld, unkept, refused, unheld_databases } = held;
+        for SignedFile { file, sha256, opens, by } in signed {
+            let file = file.display().to_string();
             for ApprovedBy { identity, role, fingerprint } in by {
                 let detail = json!({
                     "identity": identity, "role": role, "key": fingerprint, "sha256": sha256, "opens": opens,
@@ -226,18 +235,18 @@ impl Engine {
                 self.record_of(Kind::Approval, &file, "", detail);
             }
         }
-        if let Some(why) = held.refused {
-            let of = ("start", file.as_str());
-            self.record(records::refusal(self.now.wall, &self.daemon, of, &why));
+        if let Some(why) = refused {
+            let file = self.config.file.display().to_string();
+            self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
-        self.config.unkept = held.unkept;
+        (self.config.unheld, self.config.unkept) = (unheld, unkept);
+        self.config.databases.unheld = unheld_databases;
     }
 
-    /// What was wrong with the config of the start is so no more: another one was read, and held against the one in force.
+    /// The config that the start was given is refused no more: another one was read, and held against the one in force.
     fn forget_the_starts_config(&mut self) {
-        let of_config = |code| matches!(code, ProblemCode::ConfigRefused | ProblemCode::ConfigUnheld);
         if let Some(Surroundings::Start(problems)) = self.surroundings.get_mut("start") {
-            problems.retain(|problem| !of_config(problem.code));
+            problems.retain(|problem| problem.code != ProblemCode::ConfigRefused);
         }
     }
 
@@ -315,7 +324,8 @@ impl Engine {
     /// The config that is live, for the audit trail.
     pub(super) fn config_facts(&self) -> serde_json::Value {
         let policy = self.config.wanted();
-        json!({
+        let mut facts = json!({
+            "host": hostname(),
             "version": env!("CARGO_PKG_VERSION"),
             "config": self.config.file.to_string_lossy(),
             "fingerprint": format!("{:016x}", policy.fingerprint),
@@ -326,7 +336,11 @@ impl Engine {
             "database": self.config.database.source,
             "observe": policy.host.observe,
             "approvals_verified": policy.approval.is_some(),
-        })
+        });
+        if let Some(why) = &self.config.unheld {
+            facts["unheld"] = why.as_str().into();
+        }
+        facts
     }
 
     /// Looks at the cgroups that the live policy names, and all else that may have changed.

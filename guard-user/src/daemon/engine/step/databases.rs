@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Response};
-use crate::daemon::engine::input::{LoadFailure, Prepared};
+use crate::daemon::engine::input::{LoadFailure, Prepared, Waits};
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::{Action, Level, Ticket, records};
 
@@ -26,7 +26,8 @@ impl Engine {
         databases.accepting.append(&mut databases.late);
         let accepted = !databases.accepting.is_empty();
         let policy = Arc::clone(self.config.wanted());
-        self.actions.push(Action::LoadDatabases { policy, accepted });
+        let revoked = self.kept.revoked_keys();
+        self.actions.push(Action::LoadDatabases { policy, accepted, revoked });
     }
 
     /// They were read, or can't be used.
@@ -53,11 +54,11 @@ impl Engine {
         }
     }
 
-    /// The ones that were read are live with the policy that was; why packets may be judged by those before all the
-    /// same.
-    pub(super) fn databases_are_live(&mut self, settled: Result<(), String>) {
+    /// The ones that were read are live with the policy that was, but for what waits; why packets may be judged by those
+    /// before all the same.
+    pub(super) fn databases_are_live(&mut self, settled: Result<(), String>, waits: Option<Waits>) {
         let databases = &mut self.config.databases;
-        (databases.refused, databases.waits) = (None, None);
+        (databases.refused, databases.waits) = (None, waits.clone());
         let accepting = std::mem::take(&mut databases.accepting);
         self.surroundings.remove("last-database");
         let (generation, source) = (self.publishing.generation(), self.config.database.source.clone());
@@ -70,15 +71,19 @@ impl Engine {
         if let Some(facts) = facts.as_object_mut() {
             facts.insert("databases_alone".to_owned(), json!(true));
             facts.insert("accepted".to_owned(), json!(!accepting.is_empty()));
+            if let Some(waits) = &waits {
+                facts.insert("waits".to_owned(), waits.why().into());
+            }
         }
         self.record(records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts));
         for (ticket, _) in accepting {
-            let response = match &settled {
-                Ok(()) => {
+            let response = match (&settled, &waits) {
+                (Ok(()), None) => {
                     let message = format!("the geo databases are taken: {source}");
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
-                Err(why) => {
+                (Ok(()), Some(waits)) => Response::error(ErrorKind::BadInput, waits.why()),
+                (Err(why), _) => {
                     let message = format!(
                         "the geo databases are taken, but some packets may still be judged by those before: {why}. It \
                          is tried again every few seconds"
@@ -109,6 +114,10 @@ impl Engine {
     /// What the answer to a reload says of databases that wait.
     pub(super) fn words_of_waiting_databases(&self) -> String {
         let waits = self.config.databases.waits.as_ref();
-        waits.map(|waits| format!("; the geo databases WAIT for a yes: {waits}")).unwrap_or_default()
+        let words = |waits: &Waits| match waits {
+            Waits::All(why) => format!("; the geo databases WAIT for a yes: {why}"),
+            Waits::Openings(why) => format!("; what the geo databases open is CLOSED: {why}"),
+        };
+        waits.map(words).unwrap_or_default()
     }
 }

@@ -12,7 +12,7 @@ use crate::daemon::engine::interfaces::{Claim, wants_ingress};
 use crate::daemon::engine::periods::SECOND;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::{Level, StoreFault, Surroundings};
+use crate::daemon::engine::{Level, StoreFault, Surroundings, Waits};
 use crate::exemption::Clocks;
 use crate::health::{Enforcement, Problem, ProblemCode};
 use crate::kernel::{DeviceElsewhere, Elsewhere, ObservedInterface};
@@ -114,12 +114,18 @@ impl Engine {
             let message = format!("the config can't be used, generation {generation} stays live: {why}");
             problems.push(Problem::new(ProblemCode::ConfigRefused, message));
         }
+        let unheld = self.config.unheld.iter();
+        problems.extend(unheld.map(|why| Problem::new(ProblemCode::ConfigUnheld, why)));
         let unkept = self.config.unkept.iter();
         problems.extend(unkept.map(|why| Problem::new(ProblemCode::ConfigUnkept, why)));
         let databases = &self.config.databases;
         let refused = databases.refused.iter().map(|why| (ProblemCode::DatabaseRefused, why));
-        let waits = databases.waits.iter().map(|why| (ProblemCode::DatabaseWaits, why));
-        problems.extend(refused.chain(waits).map(|(code, why)| Problem::new(code, why)));
+        let unheld = databases.unheld.iter().map(|why| (ProblemCode::DatabaseUnheld, why));
+        problems.extend(refused.chain(unheld).map(|(code, why)| Problem::new(code, why)));
+        problems.extend(databases.waits.iter().map(|waits| match waits {
+            Waits::All(why) => Problem::new(ProblemCode::DatabaseWaits, why),
+            Waits::Openings(why) => Problem::new(ProblemCode::DatabaseUnsigned, why),
+        }));
         for (key, why) in self.config.waiting_for_restart() {
             problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }

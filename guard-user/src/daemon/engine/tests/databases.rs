@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Input, LoadFailure, Prepared, Surroundings};
+use super::super::{Input, LoadFailure, Prepared, Surroundings, Waits};
 use super::inputs::{BAD, CONFIG, ONE, prepared};
 use super::world::{Part, World};
 use crate::config::policy::Policy;
@@ -48,7 +48,7 @@ impl Load {
 }
 
 fn waiting(prepared: Prepared) -> Prepared {
-    Prepared { database_waits: Some("it changes half the world".to_owned()), ..prepared }
+    Prepared { database_waits: Some(Waits::All("it changes half the world".to_owned())), ..prepared }
 }
 
 fn running() -> World {

@@ -263,8 +263,8 @@ impl World {
                     put(&mut self.store_jobs, (id, *job), is_urgent, |(_, job)| job.is_urgent());
                 }
                 Action::Sample(_) => self.samples += 1,
-                Action::Load(_) => self.loads.push_back(Load::Config),
-                Action::LoadDatabases { policy, accepted } => {
+                Action::Load { .. } => self.loads.push_back(Load::Config),
+                Action::LoadDatabases { policy, accepted, .. } => {
                     self.loads.push_back(Load::Databases(policy, accepted));
                 }
                 Action::CloseSockets(cut) => self.cuts.push_back(cut.id),

@@ -46,7 +46,7 @@ impl Bed {
             if let Some(in_force) = InForce::read(state)? {
                 in_force.admit((&file, &self.1), (&candidate, &policy), &embedded::load(), || None)?;
             }
-            candidate.keep(state)
+            candidate.keep(state, None)
         };
         taken().map_err(|failure: LoadFailure| failure.message)
     }
@@ -120,21 +120,25 @@ fn the_way_around_is_an_opening_itself() {
 fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_is_told() {
     let bed = Bed::new();
     let (state, file) = (bed.0.path(), bed.0.path().join("policy.toml"));
+    let (is_anew, recorded) = (std::cell::Cell::new(true), std::cell::RefCell::new(None));
     let start = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
         let patience = Duration::from_secs(10);
-        match at_start((state, patience), ((&file, false), &[]), &policy, || Some(embedded::load()), || None)
-            .unwrap()
-        {
+        let databases = (|| Some(embedded::load()), || None);
+        let base = (|| recorded.borrow().clone(), is_anew.get());
+        let started = at_start((state, patience), base, ((&*file, false), &[]), &policy, databases).unwrap();
+        match started {
+            AtStart::Given(Held { unheld: Some(why), .. }) => format!("unheld: {why}"),
             AtStart::Given(_) => "given".to_owned(),
-            AtStart::First(_) => "first".to_owned(),
-            AtStart::Unheld(why) => format!("unheld: {why}"),
-            AtStart::InForce(policy, why) => format!("{:?}: {why}", policy.pins[0].permitted),
+            AtStart::InForce(policy, held) => {
+                format!("{:?}: {}", policy.pins[0].permitted, held.refused.unwrap())
+            }
         }
     };
     let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
-    assert_eq!(start(&narrow), "first", "no config is kept yet");
+    assert_eq!(start(&narrow), "given", "no daemon was at work yet");
+    is_anew.set(false);
     assert_eq!(start(&narrow), "given");
     for _ in 0..2 {
         let by = start(&wide);
@@ -146,6 +150,36 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
     std::fs::write(state.join(last_policy::FILE), "nonsense").unwrap();
     let by = start(&narrow);
     assert!(by.starts_with("unheld: ") && by.contains("policy.last: it is damaged"), "{by}");
+    // Where it is removed, that is told until somebody has signed what took its place: at each start, and of what was held
+    // against it alone.
+    std::fs::remove_file(state.join(last_policy::FILE)).unwrap();
+    std::fs::remove_file(state.join("policy.toml.anne.sig")).unwrap();
+    let narrower = bed.config("", ASKED);
+    for text in [&wide, &wide, &narrow, &narrower] {
+        let by = start(text);
+        assert!(
+            by.starts_with("unheld: ")
+                && by.contains("policy.last is not there, and the audit trail has no config"),
+            "{by}"
+        );
+    }
+    assert!(start(&bed.config("\"CN\"", ASKED)).contains("the pin mail (permit)"));
+    bed.sign(&narrower, ED25519, POLICY);
+    assert_eq!(start(&narrower), "given");
+    bed.sign(&narrower, OTHER_ED25519, POLICY);
+    assert_eq!(start(&narrower), "given", "that it was signed once is kept");
+    // Where the audit trail has the one in force, removing the file, or damaging it, gains nothing.
+    for damage in [None, Some("nonsense")] {
+        let last = LastPolicy { bytes: narrow.clone().into_bytes(), observe: false, unheld: None };
+        *recorded.borrow_mut() = Some(last);
+        match damage {
+            Some(text) => std::fs::write(state.join(last_policy::FILE), text).unwrap(),
+            None => std::fs::remove_file(state.join(last_policy::FILE)).unwrap(),
+        }
+        let by = start(&wide);
+        assert!(by.contains("the pin mail (permit)"), "{by}");
+        assert_eq!(start(&narrow), "given");
+    }
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! `borderguard policy sign NEW --key KEY`: signs a config or a geo database, once what it opens was shown.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+
+use super::diff::{Compared, Side};
+use super::kind::Signed;
+use crate::cli::geo::{self, in_force};
+use crate::cli::signing::{self, How, Signable};
+use crate::cli::{CliError, DEFAULT_CONFIG};
+use crate::config::{self, Surroundings};
+use crate::digest::sha256;
+use crate::exit::Exit;
+
+/// Networks that are shown of a database.
+const SHOWN: usize = 50;
+
+const AFTER_HELP: &str = "\
+The signature is NEW.NAME.sig. Where the file is put in its place, its
+signatures are put beside it. `policy verify` says whose are still missing.";
+
+/// Arguments of `policy sign`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The config, or the geo database (MMDB)
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Your SSH key: its private file, or its public one where an agent has the private half
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// The config in force, with which it is compared
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// The name in the signature's file, NEW.NAME.sig [default: the key's]
+    #[arg(long = "as", value_name = "NAME")]
+    pub label: Option<String>,
+    /// Sign the file of this SHA-256, as `sha256sum NEW` prints it, without asking: for scripts that have shown it
+    #[arg(long, value_name = "SHA256")]
+    pub yes: Option<String>,
+    /// Show what it opens and print the command, and sign nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Where the config in force or the file can't be used, the signature's file is there already, nobody said yes, or
+/// `ssh-keygen` can't sign.
+pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    let bytes = std::fs::read(&args.new).with_context(|| format!("cannot read {}", args.new.display()))?;
+    let signable = signable(args, bytes, now)?;
+    let how = How {
+        file: &args.new,
+        key: &args.key,
+        label: args.label.as_deref(),
+        yes: args.yes.as_deref(),
+        dry_run: args.dry_run,
+        json: args.json,
+    };
+    signing::sign(signable, &how, &mut signing::terminal::answer, out)
+}
+
+fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
+    let signed = Signed::read(&args.new, &bytes)?;
+    let (namespace, sha256) = (signed.namespace(), sha256(&bytes));
+    let mut shown = Vec::new();
+    let mut warnings = Vec::new();
+    writeln!(shown, "{sha256}  {}\n", crate::cli::table::plain(&args.new.to_string_lossy()))?;
+    let object = match signed {
+        Signed::Config(policy) => {
+            let (old, new) = (Side::read(&args.config, &[])?, Side::of(&args.new, *policy, &[])?);
+            let compared = Compared::of(&old, &new)?;
+            compared.write(&mut shown)?;
+            ("config", compared.json())
+        }
+        Signed::Database(database) => {
+            let checked = config::load(&args.config, &Surroundings::new(None));
+            let policy = checked.map_err(|errors| CliError::errors(&errors))?.policy;
+            warnings.extend(database.info.stale(now, policy.geo.max_age).map(|stale| stale.to_string()));
+            let old = in_force(&policy.state.directory)?;
+            let compared = geo::Compared::of(policy, old, *database);
+            compared.write(SHOWN, &mut shown)?;
+            ("database", compared.json())
+        }
+    };
+    Ok(Signable { bytes, sha256, namespace, shown, object, warnings })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::approval::signature::Parsed;
+    use crate::approval::tests::oracle::{ED25519, key};
+    use crate::approval::{GEO, POLICY};
+    use crate::geo::mmdb;
+    use crate::geo::mmdb::writer::{Value as Field, Writer};
+    use crate::store::last_database;
+
+    fn bed() -> tempfile::TempDir {
+        let bed = tempfile::tempdir().unwrap();
+        let state = bed.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let database = |country: &'static str| {
+            let mut writer = Writer::new(6);
+            let country = Field::Map(vec![("iso_code", Field::Text(country))]);
+            let record = writer.record(&Field::Map(vec![("country", country)]));
+            writer.network(u128::from(u32::from_be_bytes([8, 8, 8, 0])), 120, record);
+            writer.bytes()
+        };
+        let in_force = mmdb::parse(&database("US"), Path::new("old.mmdb")).unwrap();
+        last_database::write(&state, &in_force).unwrap();
+        let config = |permit: &str| {
+            format!(
+                "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[state]\ndirectory = {state:?}\n[[pin]]\n\
+                 name = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n"
+            )
+        };
+        std::fs::write(bed.path().join("old.toml"), config("\"BE\"")).unwrap();
+        std::fs::write(bed.path().join("new.toml"), config("\"BE\", \"CH\"")).unwrap();
+        std::fs::write(bed.path().join("new.mmdb"), database("BE")).unwrap();
+        bed
+    }
+
+    fn signed(bed: &tempfile::TempDir, name: &str, yes: Option<String>, json: bool) -> Result<String> {
+        let args = Args {
+            new: bed.path().join(name),
+            key: key(ED25519).file.clone(),
+            config: bed.path().join("old.toml"),
+            label: Some("anne".to_owned()),
+            yes: yes.clone(),
+            dry_run: yes.is_none(),
+            json,
+        };
+        let mut out = Vec::new();
+        run(&args, "2026-12-02T00:00:00Z".parse().unwrap(), &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_a_config_or_a_database_opens_is_shown_and_its_bytes_are_signed() {
+        let bed = bed();
+        for (name, namespace, opens) in [
+            ("new.toml", POLICY, "pin mail: permit"),
+            ("new.mmdb", GEO, "8.8.8.0/24  US    BE  permits mail"),
+        ] {
+            let bytes = std::fs::read(bed.path().join(name)).unwrap();
+            let digest = sha256(&bytes);
+            let shown = signed(&bed, name, None, false).unwrap();
+            assert!(shown.contains(&digest) && shown.contains(opens), "{shown}");
+            assert!(shown.contains(&format!("ssh-keygen -Y sign -n {namespace} ")), "{shown}");
+            let file = bed.path().join(format!("{name}.anne.sig"));
+            assert!(signed(&bed, name, Some("00".repeat(32)), false).is_err() && !file.exists());
+            let object: Value =
+                serde_json::from_str(&signed(&bed, name, Some(digest.clone()), true).unwrap()).unwrap();
+            assert_eq!((&object["signed"], &object["sha256"]), (&Value::from(true), &Value::from(digest)));
+            let made = Parsed::read(&std::fs::read(&file).unwrap()).unwrap();
+            made.verify(&bytes).unwrap();
+            assert_eq!(made.namespace, namespace);
+        }
+    }
+
+    #[test]
+    fn what_has_errors_is_not_signed() {
+        let bed = bed();
+        std::fs::write(bed.path().join("new.toml"), "[host]\n").unwrap();
+        assert!(signed(&bed, "new.toml", None, false).is_err());
+        let mut bytes = std::fs::read(bed.path().join("new.mmdb")).unwrap();
+        bytes.drain(..40);
+        std::fs::write(bed.path().join("new.mmdb"), bytes).unwrap();
+        assert!(signed(&bed, "new.mmdb", None, false).is_err());
+    }
+}
