@@ -16,6 +16,9 @@ pub const COMPLIANCE: &str = "ciaran@example.org";
 /// A person with a key of their own whom the config does not name.
 pub const STRANGER: &str = "mallory@example.com";
 
+/// The key by which the host signs receipts.
+pub const HOST: &str = "host";
+
 /// The signers with their roles.
 const SIGNERS: [(&str, &str); 2] = [(LEGAL, "legal"), (COMPLIANCE, "compliance")];
 
@@ -36,7 +39,7 @@ pub fn sha256_of(file: &Path) -> Result<String> {
     Ok(printed.split(' ').next().unwrap_or_default().to_owned())
 }
 
-/// Keys of the signers and of one stranger, in a folder.
+/// Keys of the signers, of one stranger and of the host, in a folder.
 #[derive(Debug)]
 pub struct Signers {
     folder: PathBuf,
@@ -52,7 +55,7 @@ impl Signers {
         fs::create_dir(&signers.folder)
             .with_context(|| format!("cannot make {}", signers.folder.display()))?;
         let mut allowed = String::new();
-        for who in [LEGAL, COMPLIANCE, STRANGER] {
+        for who in [LEGAL, COMPLIANCE, STRANGER, HOST] {
             let key = signers.key(who);
             let mut command = Command::new("ssh-keygen");
             command.args(["-q", "-t", "ed25519", "-N", "", "-C", who, "-f"]).arg(&key);
@@ -61,7 +64,7 @@ impl Signers {
             ensure!(status.success(), "ssh-keygen made no key: {complaint}");
             let public = fs::read_to_string(key.with_added_extension("pub"))
                 .with_context(|| format!("cannot read the public half of {}", key.display()))?;
-            if who != STRANGER {
+            if SIGNERS.iter().any(|(signer, _)| *signer == who) {
                 allowed += &format!("{who} namespaces=\"borderguard-*\" {public}");
             }
         }
@@ -91,5 +94,11 @@ impl Signers {
         let needed = SIGNERS.map(|(_, role)| format!("{{ role = {role:?}, count = 1 }}"));
         text += &format!("\n[[approval.rule]]\nrequired = [{}]\n", needed.join(", "));
         text
+    }
+
+    /// The section by which both sign a config that opens.
+    pub fn policy(&self) -> String {
+        let needed = SIGNERS.map(|(_, role)| format!("{{ role = {role:?}, count = 1 }}"));
+        format!("\n[approval.policy]\nrequired = [{}]\n", needed.join(", "))
     }
 }

@@ -83,16 +83,18 @@ fn a_guard_that_stops_nothing_fails_the_demo() {
     for difference in [
         "act 2: mailbox for 203.0.113.30: nothing may arrive, but 2580850 bytes did",
         "act 2: mailbox for 2001:db8:ff::40: the verdict must be drop, place-unknown, but was pass, permitted",
-        "act 3: the warrant must be refused, and the refusal must say: Art. 48",
-        "act 3: the request, unsigned must be refused",
-        "act 4: it must be approved by both",
-        "act 4: mailbox for 203.0.113.30: the verdict must be pass, exempt, but was pass, permitted",
-        "act 5: not one byte may arrive after it was stayed",
-        "act 6: not one byte may arrive after it was revoked",
-        "act 6: the client must see a reset, and no hang",
-        "act 7: the mailbox's copy for US must not arrive",
-        "act 8: the audit trail must have the three refusals",
-        "act 8: the report must say what crossed, and why",
+        "act 3: the wider config, unsigned must be refused",
+        "act 4: the warrant must be refused, and the refusal must say: Art. 48",
+        "act 4: the request, unsigned must be refused",
+        "act 5: it must be approved by both",
+        "act 5: mailbox for 203.0.113.30: the verdict must be pass, exempt, but was pass, permitted",
+        "act 6: not one byte may arrive after it was stayed",
+        "act 7: not one byte may arrive after it was revoked",
+        "act 7: the client must see a reset, and no hang",
+        "act 8: the mailbox's copy for US must not arrive",
+        "act 9: the audit trail must have the six refusals",
+        "act 9: the report must say what crossed, and why",
+        "act 10: a receipt of the exemption that is closed must be written",
     ] {
         assert!(shown.contains(difference), "{difference}\n{shown}\n{}", process.stderr());
     }

@@ -211,8 +211,8 @@ fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_th
     assert!(!bed.ask(&["geo", "accept"]).unwrap().status.success(), "of another role");
     fs::remove_file(bed.file(&format!("geo.mmdb.{COMPLIANCE}.sig"))).unwrap();
     sign(&bed, &signers, LEGAL);
-    let (file, config) = (bed.file("geo.mmdb"), bed.config());
-    let verify = ["policy", "verify", file.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let file = bed.file("geo.mmdb");
+    let verify = ["policy", "verify", file.to_str().unwrap()];
     assert!(bed.ask(&verify).unwrap().status.success());
     bed.tell(&["geo", "accept"]).unwrap();
     assert_eq!((arrived(&bed), codes(&bed)), ([5, 5], vec![]));

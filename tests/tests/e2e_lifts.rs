@@ -136,6 +136,6 @@ fn a_key_that_is_revoked_lifts_nothing() {
     story.bed.tell(&["approval", "revoke", fingerprint, "--why", "the laptop was stolen"]).unwrap();
     refused(&story, &["exemption", "lift", &file], "revoked-key");
     assert!(story.audit("resume").unwrap().is_empty());
-    let refusals = story.audit("refuse").unwrap();
+    let refusals = story.audit("refusal").unwrap();
     assert!(refusals.iter().any(|it| it.to_string().contains(fingerprint)), "{refusals:?}");
 }

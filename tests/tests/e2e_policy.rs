@@ -91,22 +91,25 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
     assert!(refused(&bed).is_none(), "it is no problem any more");
     assert_eq!(passes(&bed), [true, false]);
     daemon.kill(PATIENCE).unwrap();
-    // Nobody knows what was in force: it guards all the same, and says so.
-    let is_unheld = || {
-        let problems = bed.status().unwrap().problems;
-        problems.iter().any(|it| it.code == ProblemCode::ConfigUnheld)
-    };
+    // Where what is kept of the one in force is damaged or gone, the audit trail has it too.
     let last = bed.file("state/policy.last");
+    let unheld =
+        || bed.status().unwrap().problems.into_iter().find(|it| it.code == ProblemCode::ConfigUnheld);
+    configure(&bed, &signers, "\"BE\", \"US\"");
     for is_removed in [false, true] {
         match is_removed {
             false => fs::write(&last, "nonsense").unwrap(),
             true => fs::remove_file(&last).unwrap(),
         }
         let daemon = bed.start(&[]).unwrap();
-        assert!(is_unheld(), "removed: {is_removed}");
-        assert_eq!(passes(&bed), [true, false]);
+        let why = refused(&bed).unwrap();
+        assert!(why.contains("newly lets pass: the pin mail (permit)"), "removed: {is_removed}: {why}");
+        assert_eq!((passes(&bed), unheld()), ([true, false], None));
         daemon.kill(PATIENCE).unwrap();
     }
+    // Also where it is removed under a daemon that runs.
     let _daemon = bed.start(&[]).unwrap();
-    assert!(!is_unheld(), "it is kept since");
+    let _gone = fs::remove_file(&last);
+    assert!(!bed.ask(&["reload"]).unwrap().is_done());
+    assert_eq!(passes(&bed), [true, false]);
 }

@@ -1,5 +1,6 @@
 //! The story, act by act.
 mod exemption;
+mod policy;
 mod replica;
 
 use std::path::PathBuf;

@@ -10,19 +10,21 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::authority::Authority;
 use super::client::Request;
 use super::expect::Judged;
 use super::policy::{self, EXEMPTION, PIN};
+use super::receipt::Receipt;
 use super::world::{DUBLIN, World};
 use crate::bpffs::BpfFs;
 use crate::cgroup::Cgroup;
 use crate::error::SetupError;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
-use crate::signing::{COMPLIANCE, LEGAL, SUBMITTER, Signers, sha256_of};
+use crate::signing::{COMPLIANCE, HOST, LEGAL, SUBMITTER, Signers, sha256_of};
 
 /// How long any one command may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long an event may take from the kernel to the command line.
 const EVENT_DELAY: Duration = Duration::from_secs(3);
@@ -35,6 +37,7 @@ pub(super) struct Guard {
     folder: PathBuf,
     world: Rc<World>,
     signers: Signers,
+    authority: Authority,
     _bpffs: BpfFs,
     _cgroup: Option<Cgroup>,
 }
@@ -171,13 +174,17 @@ impl Guard {
             Some(cgroup) => cgroup.refused() + &cgroup.noted(),
             None => "[bypass]\nrefuse = false\n[sockets]\nnote = false\n".to_owned(),
         };
-        fs::write(&config, policy::config(&paths)? + &hooks + &signers.config())
+        let authority = Authority::new(folder)?;
+        let approvals = signers.config() + &signers.policy();
+        let record = policy::record(&signers.key(HOST), &authority.command());
+        fs::write(&config, policy::config(&paths)? + &hooks + &approvals + &record)
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = world.netns(&DUBLIN)?.command(&program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(&config);
         let daemon = Process::spawn("borderguard", command)?;
         let folder = folder.to_owned();
-        let guard = Guard { daemon, program, folder, world, signers, _bpffs: bpffs, _cgroup: cgroup };
+        let guard =
+            Guard { daemon, program, folder, world, signers, authority, _bpffs: bpffs, _cgroup: cgroup };
         guard.daemon.wait_for(PATIENCE, "the guard to answer", || guard.counters().ok())?;
         Ok(guard)
     }
@@ -276,6 +283,52 @@ impl Guard {
         Ok((!status.success()).then_some(complaint))
     }
 
+    fn config_file(&self) -> PathBuf {
+        self.folder.join("borderguard.toml")
+    }
+
+    /// Writes the config with these words in the place of those, and returns the one before.
+    pub(super) fn config_with(&self, those: &str, these: &str) -> Result<String> {
+        let file = self.config_file();
+        let before = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        fs::copy(&file, self.folder.join("in-force.toml")).context("cannot keep the config in force")?;
+        self.restore_config(&before.replacen(those, these, 1))?;
+        Ok(before)
+    }
+
+    /// Writes a config.
+    pub(super) fn restore_config(&self, text: &str) -> Result<()> {
+        let file = self.config_file();
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Has somebody sign the config that lies in its place, compared with the one in force.
+    pub(super) fn sign_config(&self, who: &str) -> Result<()> {
+        let (file, key, old) = (self.config_file(), self.signers.key(who), self.folder.join("in-force.toml"));
+        let shown = sha256_of(&file)?;
+        let mut command = self.world.netns(&DUBLIN)?.command(&self.program.to_string_lossy())?;
+        command.args(["policy", "sign", "--yes", &shown]).arg(&file);
+        command.arg("--key").arg(&key).arg("--config").arg(&old);
+        let (status, _, complaint) = run_to_end("borderguard", command, PATIENCE)?;
+        if !status.success() {
+            bail!("`borderguard policy sign` failed: {}", complaint.trim());
+        }
+        Ok(())
+    }
+
+    /// Has the receipt of the exemption written, and returns it where it was.
+    pub(super) fn receipt(&self) -> Result<Option<Receipt>> {
+        let folder = self.folder.join("receipts");
+        fs::create_dir(&folder).context("cannot make the folder of receipts")?;
+        self.ask(&["exemption", "receipt", EXEMPTION, "--into", &folder.to_string_lossy()])?;
+        let key = self.signers.key(HOST).with_added_extension("pub");
+        let file = folder.join(format!("{EXEMPTION}-1.receipt.json"));
+        match file.exists() {
+            true => Receipt::read(file, &key, self.authority.root()).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Lifts an order by a document that both have signed; whether the guard wrote one.
     pub(super) fn lift(&self, name: &str, command: &[&str]) -> Result<bool> {
         let file = self.file(name);
@@ -346,7 +399,7 @@ impl Guard {
 
     fn run(&self, words: &[&str]) -> Result<(ExitStatus, String, String)> {
         let mut command = self.world.netns(&DUBLIN)?.command(&self.program.to_string_lossy())?;
-        command.args(words).arg("--config").arg(self.folder.join("borderguard.toml"));
+        command.args(words).arg("--config").arg(self.config_file());
         Ok(run_to_end("borderguard", command, PATIENCE)?)
     }
 }

@@ -7,11 +7,13 @@
 //! a copy by itself; the audit trail and the report say so; the guard is detached. What each client received and what the guard says
 //! about it is held against what must be, and any difference fails the demo.
 mod acts;
+mod authority;
 mod client;
 mod expect;
 mod guard;
 mod number;
 mod policy;
+mod receipt;
 mod screen;
 mod transfer;
 mod world;
@@ -47,12 +49,14 @@ pub fn run(options: &Options) -> Result<bool> {
     } else {
         let guard = stage.start_guard(options.borderguard()?)?;
         stage.the_guard_judges(&guard)?;
+        stage.a_wider_policy_is_refused(&guard)?;
         stage.what_is_no_ground_is_refused(&guard)?;
         stage.an_exemption_is_loaded(&guard)?;
         stage.a_stay_cuts_a_transfer(&guard)?;
         stage.it_is_revoked_during_a_transfer(&guard)?;
         stage.a_pinned_service_pushes_a_copy()?;
         stage.all_of_it_is_on_record(&guard)?;
+        stage.a_receipt_is_verified(&guard)?;
         stage.the_guard_is_detached(guard)?;
     }
     Ok(stage.finish())

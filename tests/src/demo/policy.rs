@@ -52,6 +52,11 @@ pub(super) fn config(paths: &Paths<'_>) -> Result<String> {
     Ok(text)
 }
 
+/// Who signs receipts, and who stamps them.
+pub(super) fn record(host_key: &Path, time_stamp: &[String]) -> String {
+    format!("\n[record]\nhost_key = {host_key:?}\ntime_stamp = {time_stamp:?}\n")
+}
+
 /// The exemption: a treaty request that names one recipient, by its two addresses, and asks for two approvals.
 pub(super) fn exemption() -> Result<String> {
     document(EXEMPTION)

@@ -11,6 +11,8 @@ mod counts;
 mod databases;
 mod dropped;
 pub(in crate::daemon) mod facts;
+#[cfg(test)]
+mod floor;
 mod gate;
 pub(in crate::daemon) mod kernel;
 mod last_database;

@@ -13,7 +13,7 @@ use crate::store::{Change, FILE, HeadKeeper, LoadError, Marks, Older, Store, Sto
 
 /// What outlives the store and its files, as the kernel's map does.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Option<audit::Head>>>);
+pub(crate) struct Memory(Arc<Mutex<Option<audit::Head>>>);
 
 impl HeadKeeper for Memory {
     fn read(&self) -> Result<Option<audit::Head>, String> {

@@ -18,7 +18,7 @@ mod crash;
 mod damage;
 mod days;
 mod failure;
-mod high_water;
+pub(crate) mod high_water;
 mod kept;
 mod killed;
 pub(crate) mod model;

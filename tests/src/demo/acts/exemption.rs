@@ -38,7 +38,7 @@ impl Stage {
         self.ask_all(&[(client, Expected::Forbidden)], Some(guard))
     }
 
-    fn refusal(&mut self, what: &str, complaint: Option<String>, why: &str) -> Result<()> {
+    pub(super) fn refusal(&mut self, what: &str, complaint: Option<String>, why: &str) -> Result<()> {
         let told = complaint.as_deref().is_some_and(|complaint| complaint.contains(why));
         self.check(told, &format!("{what} must be refused, and the refusal must say: {why}"));
         let shown = complaint.as_deref().map_or("no refusal, the guard took it", first_sentence);
@@ -145,7 +145,7 @@ impl Stage {
         self.open_act("What is on record");
         let trail = guard.audit_trail()?;
         self.check(trail.whole, "the audit trail must be whole");
-        self.check(trail.refusals >= 3, "the audit trail must have the three refusals");
+        self.check(trail.refusals >= 6, "the audit trail must have the six refusals");
         self.screen.prose(&format!(
             "Audit trail: {} records, {}, {} refusals among them.",
             trail.records,
@@ -167,6 +167,48 @@ impl Stage {
             grouped(record.refused_bytes),
         ));
         Ok(())
+    }
+
+    /// The receipt of what was closed, verified by tools that are not the guard's, and not after a byte of it was altered.
+    pub(in crate::demo) fn a_receipt_is_verified(&mut self, guard: &Guard) -> Result<()> {
+        self.open_act("A receipt, signed by the host and time-stamped, is verified without the guard");
+        let receipt = guard.receipt()?;
+        self.check(receipt.is_some(), "a receipt of the exemption that is closed must be written");
+        let Some(receipt) = receipt else { return Ok(()) };
+        self.check(
+            receipt.bytes == guard.exempt_bytes()?,
+            "the receipt must have the bytes that the kernel has counted",
+        );
+        self.screen.prose(&format!(
+            "The receipt of {EXEMPTION} has {} bytes to {}, {} signers, and the audit trail's last record.",
+            grouped(receipt.bytes),
+            receipt.recipient,
+            receipt.signers,
+        ));
+        for (what, verified, must) in [
+            ("its signature, by ssh-keygen", receipt.is_signed()?, true),
+            ("its time stamp, by openssl", receipt.is_stamped()?, true),
+        ] {
+            self.verified(what, verified, must);
+        }
+        receipt.alter()?;
+        for (what, verified) in [
+            ("after one byte was altered, by ssh-keygen", receipt.is_signed()?),
+            ("after one byte was altered, by openssl", receipt.is_stamped()?),
+        ] {
+            self.verified(what, verified, false);
+        }
+        Ok(())
+    }
+
+    fn verified(&mut self, what: &str, is: bool, must: bool) {
+        self.check(is == must, &format!("{what}: it must {}hold", if must { "" } else { "not " }));
+        let (mark, style) = if is == must { ("✔", Style::Plain) } else { ("✘", Style::Bad) };
+        let verdict = match is {
+            true => self.screen.paint("holds", Style::Good),
+            false => self.screen.paint("does not hold", Style::Bad),
+        };
+        self.screen.line(&format!("   {} {what}: {verdict}", self.screen.paint(mark, style)));
     }
 }
 
