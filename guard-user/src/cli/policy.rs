@@ -3,6 +3,7 @@
 pub mod diff;
 mod json;
 mod kind;
+mod side;
 pub mod sign;
 pub mod verify;
 

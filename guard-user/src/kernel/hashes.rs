@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 
 use super::maps::OBJECT;
 use super::plain::bytes_of;
-use crate::digest::hexadecimal;
 
 /// Of the kernel program's object, as it is in this executable.
 #[must_use]
@@ -31,4 +30,8 @@ pub fn geo_sha256(geo: &GeoImage) -> String {
     hash.update(bytes_of(&*geo.v6_entries));
     hash.update(bytes_of(&*geo.detail));
     hexadecimal(hash.finalize())
+}
+
+fn hexadecimal(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

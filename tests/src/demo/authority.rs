@@ -6,9 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::bed::PATIENCE;
 use crate::proc::run_to_end;
-
-use super::guard::PATIENCE;
 
 /// The authority's files.
 #[derive(Debug)]

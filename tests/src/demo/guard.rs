@@ -24,7 +24,7 @@ use crate::service::Item;
 use crate::signing::{COMPLIANCE, HOST, LEGAL, SUBMITTER, Signers, sha256_of};
 
 /// How long any one command may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long an event may take from the kernel to the command line.
 const EVENT_DELAY: Duration = Duration::from_secs(3);

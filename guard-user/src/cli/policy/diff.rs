@@ -1,19 +1,16 @@
 //! `borderguard policy diff OLD NEW`: what the new config lets pass that the old one does not, without a daemon.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use guard_common::abi::Hook;
 
+use super::side::Side;
 use crate::cli::CliError;
 use crate::cli::table::{plain, write_wrapped};
-use crate::config::policy::{Geo, Policy};
-use crate::config::{self, Surroundings};
 use crate::exit::Exit;
-use crate::geo::GeoDb;
-use crate::inputs;
-use crate::openings::{Changed, Destinations, Opening, Openings, Packets, World, openings};
+use crate::openings::{Changed, Destinations, Opening, Openings, Packets, openings};
 use crate::report::number::grouped;
 
 const AFTER_HELP: &str = "\
@@ -39,33 +36,6 @@ pub struct Args {
     /// One JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// A config with its database.
-pub(super) struct Side {
-    pub(super) file: PathBuf,
-    pub(super) policy: Policy,
-    pub(super) geo: GeoDb,
-}
-
-impl Side {
-    pub(super) fn read(file: &Path, databases: &[PathBuf]) -> Result<Self> {
-        let checked = config::load(file, &Surroundings::new(None));
-        Self::of(file, checked.map_err(|errors| CliError::errors(&errors))?.policy, databases)
-    }
-
-    pub(super) fn of(file: &Path, mut policy: Policy, databases: &[PathBuf]) -> Result<Self> {
-        // A name that this host does not have is compared as it is.
-        let _unknown = inputs::look_up_users(&mut policy);
-        let files = if databases.is_empty() { &policy.geo.files } else { databases };
-        let geo = Geo { files: files.to_vec(), ..policy.geo.clone() };
-        let geo = inputs::load_database(&geo).map_err(|error| CliError::bad_input(error.to_string()))?;
-        Ok(Self { file: file.to_owned(), policy, geo })
-    }
-
-    const fn world(&self) -> World<'_> {
-        World { policy: &self.policy, geo: &self.geo, exemptions: &[] }
-    }
 }
 
 /// Does it.

@@ -3,7 +3,7 @@
 use guard_common::abi::Hook;
 use serde_json::{Value, json};
 
-use super::diff::Side;
+use super::side::Side;
 use crate::openings::{Cidrs, Destinations, Moved, Opening, Openings, Packets};
 
 /// Both sides compared.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::diff::{Compared, Side};
+use super::diff::Compared;
 use super::kind::Signed;
+use super::side::Side;
 use crate::cli::geo::{self, in_force};
 use crate::cli::signing::{self, How, Signable};
 use crate::cli::{CliError, DEFAULT_CONFIG};

@@ -3,18 +3,17 @@
 //! passes that was not approved by the rules in force when it was loaded or lifted, and nothing that was closed passes
 //! without a new approval.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::store::done;
-use crate::approval::signature::Parsed;
-use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, P256, key, sign};
+use crate::approval::tests::oracle::key;
 use crate::approval::{EXEMPTION, ORDER, Signature};
 use crate::audit::Who;
 use crate::compile::HostFacts;
@@ -25,21 +24,15 @@ use crate::exemption::{Clocks, LawPack, Lift, Opens, Target};
 use crate::hostname::hostname;
 use crate::store::tests::high_water::Memory;
 use crate::store::{Change, FILE, HeadKeeper, Key, Marks, Store};
+use signers::{SIGNERS, Who3, chosen, fingerprint, signed};
 
-/// Who can sign: the number of a key of the tests' own, the identity, and the role.
-const SIGNERS: [(usize, &str, &str); 3] = [
-    (ED25519, "anne@example.org", "legal"),
-    (OTHER_ED25519, "carl@example.org", "legal"),
-    (P256, "bob@example.org", "compliance"),
-];
+mod signers;
+
 /// What a config can ask for: how many as legal, and how many for compliance.
 const RULES: [(usize, usize); 3] = [(1, 1), (2, 0), (0, 1)];
 const IDS: [&str; 3] = ["one", "two", "three"];
 /// Instruments that documents rest on, by their ids.
 const INSTRUMENTS: [&str; 3] = ["US-Ireland MLAT 2001", "Budapest Convention", "US-Ireland MLAT 2001"];
-
-/// Some of the signers, a bit each.
-type Who3 = u8;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -123,30 +116,6 @@ struct World {
     given: usize,
     /// Why the last load was refused.
     refused: String,
-}
-
-/// Signatures are made by `ssh-keygen`, the same ones once.
-fn signature(which: usize, namespace: &str, bytes: &[u8]) -> Signature {
-    type Made = Mutex<HashMap<(usize, String, Vec<u8>), Vec<u8>>>;
-    static MADE: LazyLock<Made> = LazyLock::new(Mutex::default);
-    let at = (which, namespace.to_owned(), bytes.to_vec());
-    let known = MADE.lock().unwrap().get(&at).cloned();
-    let made = known.unwrap_or_else(|| sign(key(which), namespace, "sha512", bytes));
-    MADE.lock().unwrap().insert(at, made.clone());
-    Signature { name: format!("{which}.sig"), bytes: made }
-}
-
-fn fingerprint(which: usize) -> String {
-    let made = signature(which, ORDER, b"known by this");
-    Parsed::read(&made.bytes).unwrap().key.fingerprint(ssh_key::HashAlg::Sha256).to_string()
-}
-
-fn chosen(by: Who3) -> impl Iterator<Item = usize> {
-    (0..SIGNERS.len()).filter(move |at| by & 1 << at != 0)
-}
-
-fn signed(by: Who3, namespace: &str, bytes: &[u8]) -> Vec<Signature> {
-    chosen(by).map(|at| signature(SIGNERS[at].0, namespace, bytes)).collect()
 }
 
 fn who() -> Who {
