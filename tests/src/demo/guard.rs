@@ -16,6 +16,7 @@ use super::policy::{self, EXEMPTION, PIN};
 use super::world::{DUBLIN, World};
 use crate::bpffs::BpfFs;
 use crate::cgroup::Cgroup;
+use crate::document::law_without_end;
 use crate::error::SetupError;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
@@ -171,8 +172,8 @@ impl Guard {
             Some(cgroup) => cgroup.refused() + &cgroup.noted(),
             None => "[bypass]\nrefuse = false\n[sockets]\nnote = false\n".to_owned(),
         };
-        fs::write(&config, policy::config(&paths)? + &hooks + &signers.config())
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        let text = policy::config(&paths)? + &hooks + &signers.config() + &law_without_end(folder)?;
+        fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = world.netns(&DUBLIN)?.command(&program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(&config);
         let daemon = Process::spawn("borderguard", command)?;

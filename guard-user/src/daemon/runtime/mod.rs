@@ -9,6 +9,7 @@ mod cgroups;
 mod counts;
 mod databases;
 mod dropped;
+mod duties;
 pub(in crate::daemon) mod facts;
 mod gate;
 pub(in crate::daemon) mod kernel;

@@ -29,7 +29,7 @@ basis = "art-6-1-f"
 authority = "European Commission"
 reference = "7"
 module = "c2c"
-parties = ["Partner"]
+parties = ["Partner", "Example Ltd"]
 
 [exporter]
 name = "Example Ltd"
@@ -63,6 +63,7 @@ impl Bed {
             from: None,
             review_by: Some("2027-06-01".parse().unwrap()),
             out: None,
+            config: None,
             dry_run: false,
             json: false,
         }
