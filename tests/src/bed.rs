@@ -198,7 +198,7 @@ impl Bed {
             text +=
                 &format!("[[site]]\nname = {name:?}\njurisdiction = {jurisdiction:?}\ncidrs = {cidrs:?}\n");
         }
-        let path = self.config();
+        text += &crate::document::law_without_end(&state)?;
         if !rest.contains("[bypass]") {
             text += &self.cgroup.refused();
         }
@@ -206,9 +206,9 @@ impl Bed {
             text += &self.cgroup.noted();
         }
         if !rest.contains("[geo]") {
-            // The embedded database is as old as its package; no test is about that.
-            text += "[geo]\nmax_age = \"36500d\"\n";
+            text += "[geo]\nmax_age = \"36500d\"\n"; // The embedded one is as old as its package; no test is about that.
         }
+        let path = self.config();
         fs::write(&path, text + rest).with_context(|| format!("cannot write {}", path.display()))
     }
 

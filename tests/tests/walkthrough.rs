@@ -1,4 +1,4 @@
-//! docs/exemptions.md as its readers follow it: every command of the walkthrough in its order, against the real
+//! docs/exemptions.md and docs/exemption-life.md as their readers follow them: every command of the walkthrough in its order, against the real
 //! daemon, with what the page says that it prints, and what the kernel lets through after it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
@@ -12,7 +12,9 @@ use guard_tests::proc::run_to_end;
 use guard_tests::program;
 use jiff::{SignedDuration, Timestamp};
 
-const PAGE: &str = include_str!("../../docs/exemptions.md");
+/// The pages, the second of which goes on where the first ends.
+const PAGES: [&str; 2] =
+    [include_str!("../../docs/exemptions.md"), include_str!("../../docs/exemption-life.md")];
 
 /// What stands for lines that are left out.
 const LEFT_OUT: &str = "...";
@@ -41,7 +43,7 @@ struct Step {
 
 fn steps() -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    for (kind, text) in blocks(PAGE) {
+    for (kind, text) in PAGES.into_iter().flat_map(blocks) {
         match (kind, steps.last_mut()) {
             ("sh", _) => steps.push(Step { commands: text, shown: String::new() }),
             // The user that stands for this one here.

@@ -94,6 +94,27 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Note that something was done that was due, also of a closed exemption
+    Done {
+        /// The exemption's id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// What was done, as `list --due` names it: tell-authority, answer, delete, ...
+        #[arg(value_name = "DUTY")]
+        duty: String,
+        /// Its version; without it the one that is open, else the highest
+        #[arg(long, value_name = "NUMBER")]
+        version: Option<u32>,
+        /// When it was done, such as 2026-12-18T16:00:00Z [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<Timestamp>,
+        /// How, which is kept
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// How.
+        #[command(flatten)]
+        how: How,
+    },
     /// Write what a closed exemption let through, signed by the host's key, or verify that
     Receipt(receipt::Args),
     /// Let nothing through by what an order covers, until the order is lifted
@@ -211,6 +232,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let (target, order, why) = (covers.target(), order.clone(), why.clone());
             let request = Request::ExemptionResume { target, order, why, lift: None, dry_run: how.dry_run };
             lift::resume(&request, document, how, now, out)
+        }
+        Command::Done { id, duty, version, at, why, how } => {
+            let (id, duty, why) = (id.clone(), duty.clone(), why.clone());
+            let request =
+                Request::ExemptionDone { id, version: *version, duty, on: *at, why, dry_run: how.dry_run };
+            ask::change(&how.target.socket()?, &request, how, CUT, now, out)
         }
         Command::Lift(args) => lift::run(args, now, out),
         Command::Revoke { id, why, how } => {

@@ -13,6 +13,7 @@ use crate::exemption::OrderKind;
 use crate::exemption::summary::OrderSummary;
 use crate::exit::Exit;
 use crate::store;
+use crate::text::look_alike;
 
 /// Arguments of `instrument`.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,14 +69,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::List(list) => ask::orders(Some(OrderKind::Fallen), list, now, out),
         Command::Restore(Restore { change: Change { name, why, how }, document }) => {
             let socket = how.target.socket()?;
-            let is_it = |it: &OrderSummary| it.kind == OrderKind::Fallen.name() && it.name == *name;
-            let fallen = ask::standing(&socket)?.into_iter().find(is_it);
-            let order = fallen.map(|it| it.order).ok_or_else(|| {
-                CliError::bad_input(format!(
-                    "no instrument \"{}\" has fallen; `borderguard instrument list` names those that have",
-                    name.escape_debug()
-                ))
-            })?;
+            let order = fallen(&ask::standing(&socket)?, name)?;
             let (target, why) = (store::Target::Instrument(name.clone()), why.clone());
             let (order, lift) = (Some(order), None);
             let request = Request::ExemptionResume { target, order, why, lift, dry_run: how.dry_run };
@@ -85,6 +79,63 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let (name, why) = (name.clone(), why.clone());
             let request = Request::InstrumentInvalidate { name, why, dry_run: how.dry_run };
             change(&how.target.socket()?, &request, how, CUT, now, out)
+        }
+    }
+}
+
+/// Why the instrument of this name has fallen.
+fn fallen(standing: &[OrderSummary], name: &str) -> Result<String, CliError> {
+    let fallen: Vec<&OrderSummary> =
+        standing.iter().filter(|it| it.kind == OrderKind::Fallen.name()).collect();
+    if let Some(it) = fallen.iter().find(|it| it.name == *name) {
+        return Ok(it.order.clone());
+    }
+    // Documents rest on a name and on all that look like it; what lifts that names the very one.
+    let near: Vec<String> = fallen
+        .iter()
+        .filter(|it| look_alike(&it.name, name) || store::is_nearly(&it.name, name))
+        .map(|it| format!("\"{}\"", it.name.escape_debug()))
+        .collect();
+    let hint = match near.is_empty() {
+        true => "`borderguard instrument list` names those that have".to_owned(),
+        false => format!("{} has: give that name if it is meant", near.join(", or ")),
+    };
+    Err(CliError::bad_input(format!("no instrument \"{}\" has fallen; {hint}", name.escape_debug())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_looks_like_a_fallen_one_is_told_the_one_that_has_fallen() {
+        let order = |name: &str, kind: OrderKind| OrderSummary {
+            order: format!("of {name}"),
+            kind: kind.name().to_owned(),
+            covers: "instrument".to_owned(),
+            name: name.to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            by: 0,
+        };
+        let standing = [
+            order("US-Ireland MLAT 2001", OrderKind::Fallen),
+            order("EU-US DPF", OrderKind::Fallen),
+            order("SCC 2021/914", OrderKind::Stay),
+        ];
+        assert_eq!(fallen(&standing, "EU-US DPF").unwrap(), "of EU-US DPF");
+        for near in [
+            "us-ireland mlat 2001",
+            "US\u{2013}Ireland MLAT 2001",
+            "US-Irland MLAT 2001",
+            "US-Ireland M\u{41b}AT 2001",
+        ] {
+            let told = fallen(&standing, near).unwrap_err().to_string();
+            let is_named = told.contains("\"US-Ireland MLAT 2001\" has: give that name");
+            assert!(is_named && !told.contains("DPF"), "{told}");
+        }
+        for other in ["SCC 2021/914", "SCC 2021-914", "a treaty"] {
+            let told = fallen(&standing, other).unwrap_err().to_string();
+            assert!(told.contains("`borderguard instrument list` names those that have"), "{told}");
         }
     }
 }

@@ -42,9 +42,11 @@ pub fn wants_json(cli: &Cli) -> bool {
             Of::List { json, .. } | Of::Show { json, .. } => *json,
             Of::Orders(list) => list.json,
             Of::Lift(args) => args.how.json,
-            Of::Load { how, .. } | Of::Stay { how, .. } | Of::Resume { how, .. } | Of::Revoke { how, .. } => {
-                how.json
-            }
+            Of::Load { how, .. }
+            | Of::Stay { how, .. }
+            | Of::Resume { how, .. }
+            | Of::Revoke { how, .. }
+            | Of::Done { how, .. } => how.json,
         },
         Command::Groups(args) => args.json,
         Command::Policy(args) => match &args.command {
@@ -116,6 +118,7 @@ mod tests {
         &["exemption", "stay", "i", "--order", "o"],
         &["exemption", "resume", "i", "--why", "w"],
         &["exemption", "lift", "f"],
+        &["exemption", "done", "i", "answer", "--why", "w"],
         &["exemption", "revoke", "i", "--why", "w"],
     ];
 

@@ -11,6 +11,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use crate::digest::hexadecimal;
@@ -114,11 +117,15 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-/// Whether `openssl` takes the stamp in this file for one on the imprint, by an authority whose root is in `authority`.
+/// When the stamp in this file was made, which `openssl` takes for one on the imprint by an authority whose root is in
+/// `authority`.
 ///
 /// # Errors
-/// What it says where not, and where it can't be run.
-pub(super) fn verify(stamp: &Path, imprint: &Imprint, authority: &Path) -> Result<()> {
+/// Where there is no such file; what openssl says where it does not take it, and where it can't be run.
+pub(super) fn verify(stamp: &Path, imprint: &Imprint, authority: &Path) -> Result<Timestamp> {
+    for (file, what) in [(stamp, "no time stamp"), (authority, "no root certificate of an authority")] {
+        File::open(file).with_context(|| format!("there is {what}: {} can't be read", file.display()))?;
+    }
     let digest = hexadecimal(imprint);
     let output = Command::new("openssl")
         .args(["ts", "-verify", "-digest", &digest, "-in"])
@@ -131,9 +138,32 @@ pub(super) fn verify(stamp: &Path, imprint: &Imprint, authority: &Path) -> Resul
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
         let words: Vec<&str> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        bail!("openssl does not take the time stamp: {}", words.join("; "));
+        let why = match words.iter().any(|line| line.contains("message imprint mismatch")) {
+            true => "it is of another receipt or signature, or one of them was changed since",
+            false => "it is not one of this authority, or was changed",
+        };
+        bail!("the time stamp does not count: {why} (openssl: {})", words.join("; "));
     }
-    Ok(())
+    time_of(stamp)
+}
+
+/// When a stamp was made, by what `openssl` reads in it: `Time stamp: Nov 28 17:40:00 2026 GMT`, with a part of a second
+/// where the authority gives one (`genTime`, RFC 3161 section 2.4.2).
+fn time_of(stamp: &Path) -> Result<Timestamp> {
+    let output = Command::new("openssl")
+        .args(["ts", "-reply", "-text", "-in"])
+        .arg(stamp)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run openssl, which reads time stamps")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let written = text.lines().find_map(|line| line.trim().strip_prefix("Time stamp: "));
+    let written = written.context("openssl does not say when the time stamp was made")?;
+    let words: Vec<&str> = written.split_whitespace().collect();
+    let time = DateTime::strptime("%b %d %H:%M:%S%.f %Y GMT", words.join(" "))
+        .and_then(|time| time.to_zoned(TimeZone::UTC));
+    Ok(time.with_context(|| format!("the time stamp is of no time that is known: {written}"))?.timestamp())
 }
 
 #[cfg(test)]

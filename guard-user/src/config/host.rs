@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::error::ErrorKind;
-use super::policy::{InterfacePattern, Policy};
+use super::policy::{InterfacePattern, NamedPack, Policy};
 use super::raw::Raw;
 use super::read::{List, Text};
 use super::sink::Sink;
@@ -37,6 +37,9 @@ pub trait HostView {
 
     /// Why this file of allowed signers can't be used.
     fn signers_fault(&self, file: &Path) -> Option<String>;
+
+    /// Why this law pack can't be used, or not for long.
+    fn law_fault(&self, named: &NamedPack) -> Option<String>;
 
     /// Why this Unix group has no number.
     fn group_fault(&self, name: &str) -> Option<String>;
@@ -209,6 +212,9 @@ pub(super) fn find_warnings(
     {
         let at = raw.approval.as_ref().map_or(0, |approval| start(&approval.allowed_signers));
         sink.warn(at, "approval.allowed_signers", WarningKind::SignersUnusable { reason });
+    }
+    if let Some(reason) = policy.law.as_ref().and_then(|named| host.law_fault(named)) {
+        sink.warn(start(&raw.law_pack), "law.pack", WarningKind::LawPackUnusable { reason });
     }
     look_at_signers(raw, policy, host, sink);
     look_at_groups(raw, policy, host, sink);

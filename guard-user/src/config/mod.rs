@@ -48,6 +48,7 @@ pub(crate) mod values;
 pub mod volume;
 mod wanted;
 pub mod warning;
+mod warning_hint;
 
 pub use error::{ConfigErrors, ErrorKind};
 pub use finding::{Errors, Explain, Finding, Place};

@@ -1,5 +1,6 @@
 //! Requests and responses: one JSON object a line.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use super::error_kind::ErrorKind;
@@ -68,6 +69,25 @@ pub enum Request {
         /// Its version; without it the one that was loaded last.
         #[serde(default)]
         version: Option<u32>,
+    },
+    /// Note that a duty of an exemption was done, also of one that is closed.
+    ExemptionDone {
+        /// Its id.
+        id: String,
+        /// Its version; without it the one that is open, else the highest.
+        #[serde(default)]
+        version: Option<u32>,
+        /// What was done, as the list of what is due has it.
+        duty: String,
+        /// When; without it now.
+        #[serde(default)]
+        on: Option<Timestamp>,
+        /// How, for the record.
+        #[serde(default)]
+        why: String,
+        /// Only say what it would come to.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// The exemptions that are open, as the kernel judges by them.
     ExemptionOpen {},

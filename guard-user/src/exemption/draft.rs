@@ -8,6 +8,7 @@ use super::ground::Ground;
 use super::instrument::InstrumentKind;
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use super::law::Breach;
+use super::particulars::Law;
 use super::schema::choices;
 use crate::config::finding::quoted;
 use crate::config::schema::{Key, Kind, Need, Section, Shape};
@@ -59,7 +60,7 @@ pub enum AnswerError {
         choices: Vec<&'static str>,
     },
     /// The answer breaks a rule of law whatever else is answered.
-    #[error("{path}: {breach}; {}", breach.hint())]
+    #[error("{path}: {}; {}", breach.said(Law::Eu), breach.hint(Law::Eu))]
     Refused {
         /// The key with its section.
         path: String,

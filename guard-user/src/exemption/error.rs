@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 
 use super::law::Breach;
 use super::limits::{DOCUMENT_BYTES, EMERGENCY_MINUTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
+use super::particulars::Law;
 use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
@@ -113,6 +114,12 @@ pub enum ErrorKind {
         by: jiff::civil::Date,
         /// Its date.
         as_of: jiff::civil::Date,
+    },
+    /// A day on which something is said to have been done, and that is still to come.
+    #[error("{day} is not over: nothing was done on it yet")]
+    DoneLater {
+        /// When that day begins.
+        day: jiff::Timestamp,
     },
     /// Not a SHA-256 in hexadecimal.
     #[error("{} is not a SHA-256", quoted(text))]
@@ -225,8 +232,13 @@ pub enum ErrorKind {
     #[error(transparent)]
     NotApprovable(#[from] approval::Hopeless),
     /// A rule of law is broken.
-    #[error(transparent)]
-    Law(#[from] Breach),
+    #[error("{}", breach.said(*law))]
+    Law {
+        /// What breaks it.
+        breach: Breach,
+        /// By whose articles it is said.
+        law: Law,
+    },
 }
 
 impl ErrorKind {
@@ -270,6 +282,7 @@ impl ErrorKind {
                 "name a newer pack in the config ([law], docs/law.md), or install a newer version; what is loaded keeps its end"
                     .into()
             }
+            Self::DoneLater { .. } => "write the day on which it was done, once it is done; until then leave out done".into(),
             Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the act's file".into(),
             Self::BadIdentity { .. } => {
                 "write it like an e-mail address, such as aoife@example.org: letters, digits and . _ % + -".into()
@@ -307,7 +320,7 @@ impl ErrorKind {
             Self::NotApprovable(_) => {
                 "ask for fewer, or for other roles, or let the config and its allowed signers name who is missing".into()
             }
-            Self::Law(breach) => breach.hint(),
+            Self::Law { breach, law } => breach.hint(*law),
         }
     }
 
@@ -330,6 +343,7 @@ impl ErrorKind {
             Self::BadCount { .. } => "bad-count",
             Self::BadSubjects { .. } => "bad-subjects",
             Self::LawPackExpired { .. } => "law-pack-expired",
+            Self::DoneLater { .. } => "done-later",
             Self::BadDigest { .. } => "bad-digest",
             Self::BadIdentity { .. } => "bad-identity",
             Self::UnknownPin { .. } => "unknown-pin",
@@ -341,8 +355,15 @@ impl ErrorKind {
             Self::ReplacesClosed { .. } => "replaces-closed",
             Self::PlacedElsewhere { .. } => "placed-elsewhere",
             Self::NotApprovable(hopeless) => hopeless.code(),
-            Self::Law(breach) => breach.rule().name(),
+            Self::Law { breach, .. } => breach.rule().name(),
         }
+    }
+}
+
+impl From<Breach> for ErrorKind {
+    /// By the articles of the GDPR, until it is known which law is at the home of the pins.
+    fn from(breach: Breach) -> Self {
+        Self::Law { breach, law: Law::Eu }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Every key that an exemption's document can have: the one table that the reader, the hints, the JSON
 //! Schema, the questions of `exemption new` and docs/exemption-document.md are made from.
 
-use crate::config::schema::{Key, Kind, Need, Schema, Section, Shape};
+use super::sections::SECTIONS;
+use crate::config::schema::{Key, Kind, Need, Schema};
 
 /// The document's.
 pub static DOCUMENT: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
@@ -9,66 +10,7 @@ pub static DOCUMENT: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 /// The sections that no document can be without.
 pub const REQUIRED_SECTIONS: [&str; 3] = ["instrument", "exporter", "recipient"];
 
-static SECTIONS: [Section; 12] = [
-    Section { path: "", shape: Shape::Root, meaning: "What is allowed, and how far." },
-    Section {
-        path: "instrument",
-        shape: Shape::Table,
-        meaning: "The legal act that the transfer rests on. The section is required.",
-    },
-    Section {
-        path: "exporter",
-        shape: Shape::Table,
-        meaning: "Who sends, and answers for it. The section is required.",
-    },
-    Section {
-        path: "assessment",
-        shape: Shape::Table,
-        meaning: "The transfer impact assessment. Every ground of Art. 46, 47 and 49 needs it.",
-    },
-    Section {
-        path: "condition",
-        shape: Shape::Table,
-        meaning: "How the condition of the ground is met. Every ground of Art. 49, and `data-act-32-3`, needs it.",
-    },
-    Section {
-        path: "approval",
-        shape: Shape::Table,
-        meaning: "Who wrote the document, and whose signatures it needs.",
-    },
-    Section {
-        path: "approval.required",
-        shape: Shape::Entries,
-        meaning: "A role whose signatures are needed, each role once. All of them must be there.",
-    },
-    Section {
-        path: "recipient",
-        shape: Shape::Entries,
-        meaning: "Who may receive; at least one. No network can be in two of them.",
-    },
-    Section {
-        path: "processor",
-        shape: Shape::Entries,
-        meaning: "A processor that takes part in the transfer (Art. 28).",
-    },
-    Section {
-        path: "joint_controller",
-        shape: Shape::Entries,
-        meaning: "Who decides on purposes and means together with the exporter (Art. 26, Art. 30(1)(a)).",
-    },
-    Section {
-        path: "onward",
-        shape: Shape::Entries,
-        meaning: "An onward transfer by a recipient that is known of (Art. 44).",
-    },
-    Section {
-        path: "duty",
-        shape: Shape::Entries,
-        meaning: "What has to be done by a day. `borderguard exemption list --due` shows it until it is done.",
-    },
-];
-
-static KEYS: [Key; 63] = [
+static KEYS: [Key; 67] = [
     key(
         "",
         "id",
@@ -270,8 +212,8 @@ static KEYS: [Key; 63] = [
         Kind::List,
         "not said",
         r#"["Example Mail Ireland Ltd", "Department", "Translation office"]"#,
-        "Who is bound by the clauses, the rules, the code or the certification. A new document needs it with these, and each \
-         recipient has to be among them, by the same name.",
+        "Who is bound by the clauses, the rules, the code or the certification. A new document needs it with these, and the \
+         exporter and each recipient have to be among them, by the same names.",
     ),
     optional(
         "instrument",
@@ -279,7 +221,7 @@ static KEYS: [Key; 63] = [
         Kind::Text,
         "not held against the law pack",
         r#""us-ie-mlat""#,
-        "The agreement by its id in the law pack: it must be in force between the home and the recipient's country. A \
+        "The agreement by its id in the law pack: it must be in force between the home of each pin and the recipient's country. A \
          `direct-request` needs it.",
     ),
     optional(
@@ -309,6 +251,14 @@ static KEYS: [Key; 63] = [
         r#""privacy@example.org""#,
         "Whom to ask, such as the data protection officer.",
     ),
+    Key {
+        section: "exporter",
+        name: "public_authority",
+        kind: Kind::Boolean,
+        need: Need::Default("false"),
+        example: "true",
+        meaning: "Whether it is a public authority that acts in the exercise of its powers (Art. 49(3)).",
+    },
     key("assessment", "reference", Kind::Text, r#""TIA-2026-07""#, "Where the assessment is kept."),
     optional(
         "assessment",
@@ -332,7 +282,8 @@ static KEYS: [Key; 63] = [
         "met",
         Kind::Text,
         r#""the claim is before the High Court, and these messages alone prove it""#,
-        "How the condition of the ground is met, as [Grounds](#grounds) has it.",
+        "How the condition of the ground is met, as [Grounds](#grounds) has it; of an adequacy decision that excepts purposes, what \
+         the data is for, and that it is for none of these.",
     ),
     optional(
         "condition",
@@ -341,6 +292,15 @@ static KEYS: [Key; 63] = [
         "not said",
         r#""Criminal Justice (Mutual Assistance) Act 2008, s. 75""#,
         "The Union or member state law that recognises the public interest (Art. 49(4)). `art-49-1-d` needs it.",
+    ),
+    optional(
+        "condition",
+        "customer_not_told",
+        Kind::Text,
+        "the customer is told",
+        r#""the request serves a criminal investigation that is not public yet""#,
+        "Why the customer is not told of the request yet: it serves law enforcement, as long as telling would harm that (Data \
+         Act, Art. 32(5)). It takes the place of the duty `tell-customer`.",
     ),
     optional(
         "condition",
@@ -464,9 +424,32 @@ static KEYS: [Key; 63] = [
         r#""the treaty's rule of speciality""#,
         "What binds whoever receives it.",
     ),
+    optional(
+        "onward",
+        "certification",
+        Kind::Text,
+        "none",
+        r#""EU-US DPF, active, listed as Example Inc.""#,
+        "The certification of whoever receives it, as of a recipient.",
+    ),
+    optional(
+        "onward",
+        "checked_on",
+        Kind::Date,
+        "never",
+        "2026-11-20",
+        "The day on which somebody looked that up in the register.",
+    ),
     key("duty", "what", Kind::Text, r#""tell-authority""#, "What has to be done, see [Duties](#duties)."),
     key("duty", "due", Kind::Date, "2026-12-20", "By when; a date counts to its end in UTC."),
-    optional("duty", "done", Kind::Date, "not done", "2026-12-18", "The day on which it was done."),
+    optional(
+        "duty",
+        "done",
+        Kind::Date,
+        "not done",
+        "2026-12-01",
+        "The day on which it was done; not one that is to come.",
+    ),
 ];
 
 /// A key that must be there.

@@ -25,6 +25,7 @@ mod raw_particulars;
 pub mod record;
 pub mod renewal;
 pub mod schema;
+mod sections;
 mod sink;
 pub mod summary;
 mod surroundings;

@@ -164,6 +164,20 @@ impl StandingOrder {
         Self { kind: OrderKind::RevokedKey, ..Self::new(&Target::Key(fingerprint.to_owned()), why, given) }
     }
 
+    /// Why a document that it covers is not loaded, and what would lift it.
+    #[must_use]
+    pub fn held(&self) -> String {
+        match (self.kind, &self.covers) {
+            (OrderKind::Fallen, Target::Instrument(name)) => format!(
+                "the instrument that it rests on has fallen, which is kept of \"{name}\": \"{}\"; `borderguard instrument restore \
+                 \"{name}\"` lets documents rest on it again",
+                self.order.escape_debug(),
+                name = name.escape_debug()
+            ),
+            _ => format!("an order holds it, and has to be lifted first: {self}"),
+        }
+    }
+
     /// As lists show it.
     #[must_use]
     pub fn summary(&self) -> OrderSummary {

@@ -8,6 +8,7 @@ use super::check;
 use super::document::Document;
 use super::error::ErrorKind;
 use super::limits::DOCUMENT_BYTES;
+use super::particulars::Law;
 use super::raw;
 use super::sink::Sink;
 use super::surroundings::Surroundings;
@@ -57,11 +58,13 @@ pub fn parse(
     let text = syntax::text(bytes);
     let mut sink = Sink::new(text.utf8);
     let mut unseen = Vec::new();
+    let mut law = Law::Eu;
     let document = text.parse(&mut sink).and_then(|document| {
         if surroundings.now.is_some() {
             unseen = unseen::check(text.utf8, document.get_ref(), &mut sink);
         }
         let raw = raw::read(document.get_ref(), &mut sink);
+        law = check::law_of(&raw, surroundings);
         check::check(&raw, surroundings, &mut sink)
     });
     let unseen: Vec<_> = unseen.into_iter().map(|at| sink.place(at)).collect();
@@ -70,6 +73,11 @@ pub fn parse(
     errors.retain(|error| {
         matches!(error.kind, ErrorKind::Unseen { .. }) || !error.place.is_some_and(|at| unseen.contains(&at))
     });
+    for error in &mut errors {
+        if let ErrorKind::Law { law: cited, .. } = &mut error.kind {
+            *cited = law;
+        }
+    }
     match document {
         Some(document) if errors.is_empty() => Ok(Document { sha256: sha256(bytes), ..document }),
         _ => Err(Errors { file: file.to_owned(), errors }),

@@ -52,7 +52,7 @@ words! {
     /// The law at the home of the pins.
     Law {
         Eu = "eu", "Regulation (EU) 2016/679 (GDPR), and of data that is not personal Regulation (EU) 2023/2854 (Data Act). Every country that is not in the EEA is a third one.";
-        Uk = "uk", "UK GDPR and Data Protection Act 2018, for pins at home in GB. The grounds have the same numbers; adequacy is that of the United Kingdom's regulations.";
+        Uk = "uk", "UK GDPR and Data Protection Act 2018, as the Data (Use and Access) Act 2025 has changed them since 5 February 2026 (SI 2026/82, reg. 2), for pins at home in GB. A ground stands for what corresponds to it: `art-45` for a transfer that regulations approve (Art. 45A), the others for the same numbers. By Art. 46(1A) safeguards count where the exporter, acting reasonably and proportionately, considers that the data protection test is met: that protection is not materially lower than in the United Kingdom. `[assessment]` has that. The former adequacy regulations count as approved by Art. 45A (Data Protection Act 2018, Schedule 21). Regulations by Art. 47A and restrictions by Art. 49A are not in the rules.";
         Ch = "ch", "The Swiss Federal Act on Data Protection (FADP), for pins at home in CH. A ground stands for what corresponds to it: `art-45` for Art. 16(1), `art-46-2-a` for Art. 16(2)(a), `art-46-3-a` for Art. 16(2)(b) and (c), `art-46-2-c` and `art-46-2-d` for Art. 16(2)(d), `art-46-2-b` and `art-47` for Art. 16(2)(e), `art-46-2-e` and `art-46-2-f` for Art. 16(3) with Art. 12 of the ordinance, those of `art-49-1-a` to `art-49-1-g` for Art. 17. `art-46-3-b` and `art-49-1-2` have none.";
     }
 }
@@ -120,6 +120,8 @@ words! {
 pub struct Particulars {
     /// The law at the home of the pins.
     pub law: Law,
+    /// Whether the exporter is a public authority that acts in the exercise of its powers.
+    pub public_authority: bool,
     /// Categories of data subjects.
     pub data_subjects: Vec<String>,
     /// How long recipients keep the data.
@@ -157,6 +159,8 @@ pub struct Condition {
     pub met: String,
     /// The law that recognises the public interest.
     pub recognised_by: Option<String>,
+    /// Why the customer is not told of the request yet.
+    pub customer_not_told: Option<String>,
     /// How many data subjects at most.
     pub subjects: Option<u32>,
 }
@@ -194,6 +198,8 @@ pub struct Onward {
     pub ground: Ground,
     /// What binds whoever receives it.
     pub safeguard: String,
+    /// The certification of whoever receives it.
+    pub certified: Certified,
 }
 
 /// What has to be done by a day.
@@ -228,6 +234,9 @@ impl Particulars {
         if self.law != Law::Eu {
             entries.put("law", self.law);
         }
+        if self.public_authority {
+            entries.put("exporter.public_authority", true);
+        }
         self.data_subjects.iter().for_each(|it| entries.put("data_subjects", it));
         self.retention.iter().for_each(|it| entries.put("retention", it));
         self.delete_by.iter().for_each(|it| entries.put("delete_by", before(*it)));
@@ -239,6 +248,7 @@ impl Particulars {
         if let Some(condition) = &self.condition {
             entries.put("condition.met", &condition.met);
             condition.recognised_by.iter().for_each(|it| entries.put("condition.recognised_by", it));
+            condition.customer_not_told.iter().for_each(|it| entries.put("condition.customer_not_told", it));
             condition.subjects.iter().for_each(|it| entries.put("condition.subjects", it));
         }
         for (number, it) in self.certified.iter().enumerate() {
@@ -260,6 +270,11 @@ impl Particulars {
             entries.of("onward", number, "jurisdiction", it.jurisdiction);
             entries.of("onward", number, "ground", it.ground);
             entries.of("onward", number, "safeguard", &it.safeguard);
+            it.certified.by.iter().for_each(|by| entries.of("onward", number, "certification", by));
+            it.certified
+                .checked_on
+                .iter()
+                .for_each(|at| entries.of("onward", number, "checked_on", day(*at)));
         }
         for (number, it) in self.duties.iter().enumerate() {
             entries.of("duty", number, "what", it.kind);
@@ -275,7 +290,8 @@ impl Particulars {
         let open = self.duties.iter().filter(|duty| duty.done.is_none());
         let mut due: Vec<_> = open.map(|duty| (duty.kind.name().to_owned(), duty.due)).collect();
         due.extend(self.delete_by.map(|by| ("delete".to_owned(), by)));
-        let checked = self.certified.iter().filter_map(|it| it.checked_on).min();
+        let onward = self.onward.iter().map(|it| &it.certified);
+        let checked = self.certified.iter().chain(onward).filter_map(|it| it.checked_on).min();
         let again = checked.and_then(|at| at.checked_add((CERTIFICATION_DAYS * 24).hours()).ok());
         due.extend(again.map(|by| ("check-certification".to_owned(), by)));
         due

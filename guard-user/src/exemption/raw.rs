@@ -60,6 +60,7 @@ pub(super) struct RawExporter {
     pub(super) name: Option<Text>,
     pub(super) role: Option<Text>,
     pub(super) contact: Option<Text>,
+    pub(super) public_authority: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -132,6 +133,7 @@ pub(super) fn read(document: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
             name: exporter.text("name", sink),
             role: exporter.text("role", sink),
             contact: exporter.text("contact", sink),
+            public_authority: exporter.boolean("public_authority", sink),
         },
         assessment: (!root.lacks("assessment")).then(|| RawAssessment {
             reference: assessment.text("reference", sink),

@@ -35,6 +35,8 @@ pub(super) struct RawCondition {
     pub(super) met: Option<Text>,
     pub(super) lacks_recognised_by: bool,
     pub(super) recognised_by: Option<Text>,
+    pub(super) lacks_customer_not_told: bool,
+    pub(super) customer_not_told: Option<Text>,
     pub(super) lacks_subjects: bool,
     pub(super) subjects: Option<Spanned<i128>>,
 }
@@ -55,10 +57,18 @@ pub(super) struct RawJointController {
 
 #[derive(Debug)]
 pub(super) struct RawOnward {
+    /// Where it begins.
+    pub(super) at: usize,
     pub(super) name: Option<Text>,
     pub(super) jurisdiction: Option<Text>,
     pub(super) ground: Option<Text>,
     pub(super) safeguard: Option<Text>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_certification: bool,
+    pub(super) certification: Option<Text>,
+    /// Whether the key is not there, nor a slip for it.
+    pub(super) lacks_checked_on: bool,
+    pub(super) checked_on: Option<Spanned<Datetime>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +107,8 @@ pub(super) fn read(
             met: condition.text("met", sink),
             lacks_recognised_by: condition.lacks("recognised_by"),
             recognised_by: condition.text("recognised_by", sink),
+            lacks_customer_not_told: condition.lacks("customer_not_told"),
+            customer_not_told: condition.text("customer_not_told", sink),
             lacks_subjects: condition.lacks("subjects"),
             subjects: condition.integer("subjects", sink),
         }),
@@ -119,10 +131,15 @@ pub(super) fn read(
         onward: onward
             .iter()
             .map(|entry| RawOnward {
+                at: entry.at,
                 name: entry.text("name", sink),
                 jurisdiction: entry.text("jurisdiction", sink),
                 ground: entry.text("ground", sink),
                 safeguard: entry.text("safeguard", sink),
+                lacks_certification: entry.lacks("certification"),
+                certification: entry.text("certification", sink),
+                lacks_checked_on: entry.lacks("checked_on"),
+                checked_on: entry.time("checked_on", sink),
             })
             .collect(),
         duties: duties

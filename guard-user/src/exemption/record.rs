@@ -103,6 +103,16 @@ pub struct GivenReason {
     pub why: String,
 }
 
+/// What a reason is for that says that a duty was done; its name in the audit trail.
+const DUTY_DONE: &str = "duty-done";
+
+impl GivenReason {
+    /// That a duty of this name was done. The text begins with the name and the time, each without a blank.
+    pub(crate) fn of_duty(at: Timestamp, duty: &str, on: Timestamp, why: &str) -> Self {
+        Self { at, what: DUTY_DONE.to_owned(), why: format!("{duty} {on} {why}") }
+    }
+}
+
 /// One approval that was verified when the exemption was loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +189,20 @@ impl Record {
     #[must_use]
     pub fn used(&self) -> Use {
         self.before.plus(self.counted)
+    }
+
+    /// What is due less what was done since the load: of several of one name those that were due first.
+    #[must_use]
+    pub fn less_done(&self, mut due: Vec<(String, Timestamp)>) -> Vec<(String, Timestamp)> {
+        let done = self.reasons.iter().filter(|it| it.what == DUTY_DONE);
+        for duty in done.filter_map(|it| it.why.split(' ').next()) {
+            let first =
+                due.iter().enumerate().filter(|(_, (what, _))| what == duty).min_by_key(|(_, (_, by))| *by);
+            if let Some((at, _)) = first {
+                due.remove(at);
+            }
+        }
+        due
     }
 
     /// Whether it is open: within its window and quota packets pass by it.

@@ -256,7 +256,7 @@ impl Summary {
             stayed: None,
             orders: Vec::new(),
             particulars: particulars(document),
-            due: document.due_dates().into_iter().map(|(what, by)| DueSummary { what, by }).collect(),
+            due: due(document.due_dates()),
             sha256: document.sha256.clone(),
             approved_by: Vec::new(),
         }
@@ -286,6 +286,7 @@ impl Summary {
             loaded_by: Some(record.loaded_by),
             revoked,
             stayed,
+            due: due(record.less_done(document.due_dates())),
             approved_by: record.approvals.iter().map(|approval| approval.identity.clone()).collect(),
             ..Self::of_document(document, now)
         }
@@ -355,6 +356,10 @@ impl Summary {
 
 /// What stands where the text of a confidential exemption is not shown.
 pub const HIDDEN: &str = "(confidential)";
+
+fn due(due: Vec<(String, Timestamp)>) -> Vec<DueSummary> {
+    due.into_iter().map(|(what, by)| DueSummary { what, by }).collect()
+}
 
 fn particulars(document: &Document) -> Vec<ParticularSummary> {
     let entries = document.particulars.entries().into_iter();

@@ -4,17 +4,21 @@
 //! guidance note of April 2023 with its two spreadsheets, the ICO's documentation templates). Each row stands by itself, with
 //! words and no references to other files, as that note asks.
 
+use jiff::Timestamp;
+
 use super::model::{ExemptionEntry, Report};
 use super::sums::Sum;
 use super::words;
+use crate::audit::Kind;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 25] = [
+pub const REGISTER: [&str; 28] = [
     "controller",
-    "joint controller",
+    "joint controllers",
     "representative",
     "data protection officer",
     "exporter",
+    "processors",
     "processing activity",
     "version",
     "state",
@@ -24,7 +28,9 @@ pub const REGISTER: [&str; 25] = [
     "recipient",
     "third country",
     "instrument",
+    "module",
     "ground (Chapter V)",
+    "condition (Art. 49)",
     "safeguards",
     "lawful basis (Art. 6(1))",
     "time limits for erasure",
@@ -88,32 +94,99 @@ impl Row<'_> {
         let time = |time: Option<jiff::Timestamp>| time.map(words::moment).unwrap_or_default();
         vec![
             text(&organisation.controller),
-            text(&organisation.joint_controller),
+            joint_controllers(organisation.joint_controller.as_deref(), exemption),
             text(&organisation.representative),
             text(&organisation.dpo),
             format!("{} ({}); {}", exporter.name, exporter.role, exporter.contact),
+            processors(exemption),
             exemption.id.clone(),
             exemption.version.to_string(),
             exemption.state.clone(),
             exemption.purpose.clone(),
-            particulars(exemption, &["data_subjects"]),
+            subjects(exemption),
             exemption.data_categories.join(", "),
             (*recipient).to_owned(),
             (*jurisdiction).to_owned(),
             instrument(exemption),
+            module(exemption),
             words::ground(&exemption.instrument.ground),
+            condition(exemption),
             safeguards(exemption),
             words::basis(&exemption.instrument.basis),
             particulars(exemption, &["retention", "delete_by"]),
             exemption.assessment.as_ref().map(|it| it.measures.join(", ")).unwrap_or_default(),
-            words::moment(exemption.valid_from),
-            words::moment(exemption.valid_until),
+            words::moment(begin(exemption)),
+            words::moment(end(exemption)),
             time(exemption.first_use),
             time(exemption.last_use),
             used.packets.to_string(),
             used.bytes.to_string(),
         ]
     }
+}
+
+/// When transfers could begin: with the window, and not before the exemption was loaded.
+pub(super) fn begin(exemption: &ExemptionEntry) -> Timestamp {
+    let loaded = of_kinds(exemption, &[Kind::Load]).min();
+    loaded.map_or(exemption.valid_from, |loaded| loaded.max(exemption.valid_from))
+}
+
+/// When transfers ended, or will: with the window, with the review of the assessment, or when it was closed, whichever is
+/// the earliest.
+pub(super) fn end(exemption: &ExemptionEntry) -> Timestamp {
+    const CLOSED: [Kind; 6] =
+        [Kind::Revoke, Kind::Invalidate, Kind::RevokeKey, Kind::Supersede, Kind::Expire, Kind::Exhaust];
+    let review = exemption.assessment.as_ref().and_then(|it| it.review_by.parse().ok());
+    let closed = of_kinds(exemption, &CLOSED).min();
+    [review, closed].into_iter().flatten().fold(exemption.valid_until, Timestamp::min)
+}
+
+/// When it was changed in one of these ways.
+fn of_kinds(exemption: &ExemptionEntry, kinds: &[Kind]) -> impl Iterator<Item = Timestamp> {
+    exemption.changes.iter().filter(|it| kinds.iter().any(|kind| kind.name() == it.what)).map(|it| it.at)
+}
+
+/// The entries of a section of the document that repeats, each with the values of its keys in the document's order.
+fn entries(exemption: &ExemptionEntry, section: &str) -> Vec<String> {
+    let mut entries: Vec<(&str, String)> = Vec::new();
+    for it in &exemption.particulars {
+        let Some((number, _)) =
+            it.key.strip_prefix(section).and_then(|rest| rest.strip_prefix(' ')?.split_once(": "))
+        else {
+            continue;
+        };
+        match entries.last_mut() {
+            Some((last, values)) if *last == number => *values = format!("{values}, {}", it.value),
+            _ => entries.push((number, it.value.clone())),
+        }
+    }
+    entries.into_iter().map(|(_, values)| values).collect()
+}
+
+/// Who decides together with the exporter, by the config and by the document.
+pub(super) fn joint_controllers(of_config: Option<&str>, exemption: &ExemptionEntry) -> String {
+    let of_config = of_config.map(str::to_owned).into_iter();
+    of_config.chain(entries(exemption, "joint_controller")).collect::<Vec<_>>().join("; ")
+}
+
+/// The processors that take part.
+pub(super) fn processors(exemption: &ExemptionEntry) -> String {
+    entries(exemption, "processor").join("; ")
+}
+
+/// How the condition of the ground is met.
+pub(super) fn condition(exemption: &ExemptionEntry) -> String {
+    particulars(exemption, &["condition.met", "condition.recognised_by", "condition.subjects"])
+}
+
+/// The categories of data subjects.
+pub(super) fn subjects(exemption: &ExemptionEntry) -> String {
+    particulars(exemption, &["data_subjects"])
+}
+
+/// The form of the clauses or rules; empty where there is none.
+pub(super) fn module(exemption: &ExemptionEntry) -> String {
+    particulars(exemption, &["instrument.module"])
 }
 
 /// What the document says under these keys; empty where it does not.

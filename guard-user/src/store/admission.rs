@@ -128,7 +128,7 @@ impl Kept {
             }
         }
         let held = |approvals: &[ApprovedBy]| {
-            let order = self.order_over(&document, approvals)?.to_string();
+            let order = self.order_over(&document, approvals)?.held();
             Some(StoreError::HeldByOrder { id: document.id.clone(), order })
         };
         if let Some(error) = held(&[]) {
@@ -216,7 +216,7 @@ impl Store {
         }
         // It may have come since.
         if let Some(order) = self.kept.order_over(document, approvals) {
-            return Err(StoreError::HeldByOrder { id: key.0, order: order.to_string() });
+            return Err(StoreError::HeldByOrder { id: key.0, order: order.held() });
         }
         let granted = document.quota_bytes.map_or(u64::MAX, quota::slice);
         let loaded_by = (now, who.uid);

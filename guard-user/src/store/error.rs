@@ -116,12 +116,28 @@ pub enum StoreError {
         /// Those that do.
         standing: Vec<String>,
     },
+    /// No such duty is due of an exemption.
+    #[error("nothing called \"{duty}\" is due of the exemption \"{id}\": {}", due_words(due), duty = .duty.escape_debug(), id = .id.escape_debug())]
+    NoSuchDuty {
+        /// Its id.
+        id: String,
+        /// What was said to be done.
+        duty: String,
+        /// What is due.
+        due: Vec<String>,
+    },
+    /// A duty is said to be done on a day that is still to come.
+    #[error("{on} is still to come: nothing was done on it yet")]
+    DoneLater {
+        /// When.
+        on: jiff::Timestamp,
+    },
     /// An order covers a document that was to be loaded.
-    #[error("an order holds the exemption \"{id}\", so that it can't be loaded until that is lifted: {order}", id = .id.escape_debug())]
+    #[error("the exemption \"{id}\" can't be loaded: {order}", id = .id.escape_debug())]
     HeldByOrder {
         /// Its id.
         id: String,
-        /// The order.
+        /// The order, and what would lift it.
         order: String,
     },
     /// Since it was admitted, another version of it was loaded or changed, or its slots were given away.
@@ -190,6 +206,14 @@ pub enum StoreError {
     },
 }
 
+/// What is due, in a sentence.
+fn due_words(due: &[String]) -> String {
+    match due {
+        [] => "nothing is due".to_owned(),
+        due => format!("due are {}", due.join(", ")),
+    }
+}
+
 /// The orders that stand, in a sentence.
 fn listed(standing: &[String]) -> String {
     match standing {
@@ -223,6 +247,8 @@ impl StoreError {
             Self::OrderStands { .. } => Some("order-stands"),
             Self::NoSuchOrder { .. } => Some("no-such-order"),
             Self::OrderUnclear { .. } => Some("order-unclear"),
+            Self::NoSuchDuty { .. } => Some("no-such-duty"),
+            Self::DoneLater { .. } => Some("done-later"),
             Self::HeldByOrder { .. } => Some("held-by-order"),
             Self::Outdated { .. } => Some("outdated"),
             Self::NotResumable { .. } => Some("not-resumable"),

@@ -26,7 +26,8 @@ impl Near {
 }
 
 /// Whether two names differ by a slip: in blanks, signs and capitals, or in one letter of six.
-pub(super) fn is_nearly(one: &str, other: &str) -> bool {
+#[must_use]
+pub fn is_nearly(one: &str, other: &str) -> bool {
     let letters = |name: &str| -> String {
         name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };

@@ -125,6 +125,17 @@ impl Kept {
         held.map(|(key, entry)| (key.clone(), entry.clone())).collect()
     }
 
+    /// What is stayed by an order and by others as well, each with those others.
+    #[must_use]
+    pub(crate) fn held_beside(&self, order: &StandingOrder) -> Vec<String> {
+        let held = self.held_by_others(order).into_iter();
+        held.map(|(key, _)| {
+            let others = self.orders_of(&key).into_iter().filter(|it| *it != order);
+            format!("{} ({})", key.0, others.map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        })
+        .collect()
+    }
+
     /// What is stayed of a target, each with the orders that hold it.
     #[must_use]
     pub fn still_held(&self, target: &Target) -> Vec<String> {

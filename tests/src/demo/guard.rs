@@ -18,6 +18,7 @@ use super::receipt::Receipt;
 use super::world::{DUBLIN, World};
 use crate::bpffs::BpfFs;
 use crate::cgroup::Cgroup;
+use crate::document::law_without_end;
 use crate::error::SetupError;
 use crate::proc::{Process, retry_until, run_to_end};
 use crate::service::Item;
@@ -177,8 +178,8 @@ impl Guard {
         let authority = Authority::new(folder)?;
         let approvals = signers.config() + &signers.policy();
         let record = policy::record(&signers.key(HOST), &authority.command());
-        fs::write(&config, policy::config(&paths)? + &hooks + &approvals + &record)
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        let text = policy::config(&paths)? + &hooks + &approvals + &record + &law_without_end(folder)?;
+        fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = world.netns(&DUBLIN)?.command(&program.to_string_lossy())?;
         command.arg("run").arg("--config").arg(&config);
         let daemon = Process::spawn("borderguard", command)?;

@@ -1,5 +1,6 @@
 //! Tests of approvals. The oracle is OpenSSH's own `ssh-keygen`: without it they fail and say so.
 
+mod approvers_page;
 mod bad_signatures;
 mod differential;
 mod documentation;

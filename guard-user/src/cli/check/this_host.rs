@@ -16,10 +16,12 @@ use rustix::fs::Access;
 use crate::approval::load::{LoadError, load};
 use crate::compile;
 use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
-use crate::config::policy::Policy;
+use crate::config::policy::{NamedPack, Policy};
 use crate::control::socket::SocketError;
 use crate::control::status::UnpinnedStatus;
 use crate::control::users::{Host, LookupError, NameSource as _};
+use crate::exemption::LawPack;
+use crate::exemption::law::PackError;
 use crate::geo::complete;
 use crate::geo::{GeoDb, Info, embedded, merge, mmdb};
 use crate::inputs;
@@ -163,6 +165,18 @@ impl HostView for ThisHost {
                 None
             }
             result => result.err().map(|error| error.to_string()),
+        }
+    }
+
+    fn law_fault(&self, named: &NamedPack) -> Option<String> {
+        match LawPack::read(&named.pack, &named.sha256) {
+            Err(PackError::Unreadable { error, .. }) if self.is_for_root("law.pack", &error) => None,
+            Err(error) => Some(error.to_string()),
+            Ok(pack) if pack.ends() <= self.now() => Some(format!(
+                "the law pack, as of {}, was to be looked at again by {}",
+                pack.as_of, pack.look_again_by
+            )),
+            Ok(_) => None,
         }
     }
 

@@ -35,28 +35,42 @@ pub struct Args {
 /// Where the config can't be used or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let against = args.config.as_deref().map(Against::load).transpose()?;
-    let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let widest = against.as_ref().map(Against::widest).unwrap_or_default();
-    let homes = against.as_ref().map(Against::homes);
-    let law = against.as_ref().map_or_else(embedded, Against::law);
-    let surroundings =
-        Surroundings { widest, homes: homes.as_deref(), law: law.as_ref().ok(), ..surroundings(pins, now) };
-    let loaded = exemption::load(&args.file, &surroundings).map(|(document, _)| document);
-    let (checked, prospect) = approvable(&args.file, loaded, against.as_ref(), now);
-    let (checked, unplaced) = placed(&args.file, checked, against.as_ref());
-    let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
-    let unjudged = policy::unjudged(&law);
-    let notes: Vec<String> =
-        unjudged.into_iter().chain(unplaced).chain(prospect.notes()).chain(doubts).collect();
+    let (checked, notes) = match exemption::read(&args.file) {
+        Ok(bytes) => check(against.as_ref(), &args.file, &bytes, now),
+        Err(errors) => (Err(errors), Vec::new()),
+    };
     if args.json {
         let mut object = report_json(&args.file, &checked, now);
         object["notes"] = json!(notes);
         writeln!(out, "{object}")?;
     } else {
-        report(&args.file, &checked, pins.is_some(), now, out)?;
+        report(&args.file, &checked, against.is_some(), now, out)?;
         notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
     }
     Ok(exit(&checked))
+}
+
+/// Holds a document of this file against a config, where there is one; what is to say of it comes along, a line each.
+pub(super) fn check(
+    against: Option<&Against>,
+    file: &Path,
+    bytes: &[u8],
+    now: Timestamp,
+) -> (Checked, Vec<String>) {
+    let pins = against.map(|against| against.pins.as_slice());
+    let widest = against.map(Against::widest).unwrap_or_default();
+    let homes = against.map(Against::homes);
+    let law = against.map_or_else(embedded, Against::law);
+    let surroundings =
+        Surroundings { widest, homes: homes.as_deref(), law: law.as_ref().ok(), ..surroundings(pins, now) };
+    let loaded = exemption::parse(file, bytes, &surroundings);
+    let (checked, prospect) = approvable(file, loaded, against, now);
+    let (checked, unplaced) = placed(file, checked, against);
+    let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
+    let unjudged = policy::unjudged(&law);
+    let notes = unjudged.into_iter().chain(unplaced).chain(prospect.notes()).chain(doubts);
+    let notes = notes.collect();
+    (checked, notes)
 }
 
 /// Refuses a good document that nobody can approve by the config.

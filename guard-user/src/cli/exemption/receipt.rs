@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use crate::approval::{self, RECEIPT, load};
+use crate::approval::{self, AllowedSigners, Approval, RECEIPT, Refusal, load};
 use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
 use crate::cli::{CliError, time_stamp};
@@ -73,7 +73,20 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     }
 }
 
+/// Refuses a folder into which nothing can be written: that a receipt was given is a record, and is not to be one of none.
+fn must_take_files(folder: &Path) -> Result<()> {
+    let refused = |why: &str| CliError::bad_input(format!("--into {}: {why}", folder.display()));
+    let found = fs::metadata(folder).map_err(|error| refused(&error.to_string()))?;
+    if !found.is_dir() {
+        return Err(refused("this is no folder").into());
+    }
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    rustix::fs::access(folder, access).map_err(|error| refused(&std::io::Error::from(error).to_string()))?;
+    Ok(())
+}
+
 fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
+    must_take_files(&args.into)?;
     let socket = args.target.socket()?;
     let request = Request::ExemptionReceipt { id: id.to_owned(), version: args.version };
     let Response::Receipt { text, signature, public_key, time_stamp: command } = ask(&socket, &request)?
@@ -147,13 +160,7 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         let imprint = time_stamp::imprint(&[&bytes, &signed]);
         time_stamp::verify(&stamp, &imprint, authority)
     });
-    let signer = Receipt::read(&bytes).map_err(anyhow::Error::new).and_then(|receipt| {
-        let host = [receipt.host.as_str()];
-        let by = approval::verify(&bytes, &signed, RECEIPT, &host, &allowed, now).with_context(|| {
-            format!("the signature does not count as one of {}", receipt.host.escape_debug())
-        })?;
-        Ok((by, receipt))
-    });
+    let signer = signer(&bytes, &signed, &allowed, now);
     let is_good = signer.is_ok() && stamped.as_ref().is_none_or(Result::is_ok);
     let words = |error: &anyhow::Error| format!("{error:#}");
     if args.json {
@@ -161,7 +168,8 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
             "file": file.to_string_lossy(),
             "good": is_good,
             "signature": signer.as_ref().map_or_else(words, |(by, _)| format!("by {} {}", by.identity, by.fingerprint)),
-            "time_stamp": stamped.as_ref().map(|stamped| stamped.as_ref().map_or_else(words, |()| "good".to_owned())),
+            "time_stamp": stamped.as_ref().map(|stamped| stamped.as_ref().map_or_else(words, |_| "good".to_owned())),
+            "stamped_at": stamped.as_ref().and_then(|stamped| stamped.as_ref().ok()),
             "receipt": signer.as_ref().ok().map(|(_, receipt)| receipt),
         });
         writeln!(out, "{object}")?;
@@ -190,13 +198,43 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         Err(error) => write_wrapped("", "  ", &plain(&format!("signature: bad: {error:#}")), out)?,
     }
     match &stamped {
-        Some(Ok(())) => writeln!(out, "time stamp: good")?,
+        Some(Ok(at)) => writeln!(out, "time stamp: good, of {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))?,
         Some(Err(error)) => {
             write_wrapped("", "  ", &plain(&format!("time stamp: bad: {error:#}")), out)?;
         }
         None => writeln!(out, "time stamp: {}", if is_stamped { "not looked at" } else { "none" })?,
     }
     Ok(if is_good { Exit::Ok } else { Exit::Failed })
+}
+
+/// Who signed the receipt, and what it says.
+fn signer(
+    bytes: &[u8],
+    signed: &[u8],
+    allowed: &AllowedSigners,
+    now: Timestamp,
+) -> Result<(Approval, Receipt)> {
+    const CHANGED: &str = "the receipt was changed after it was signed, or its signature was: it is not the file that the \
+                           host signed";
+    let receipt = Receipt::read(bytes).map_err(|error| {
+        // A byte that was changed may leave no receipt at all.
+        anyhow::Error::new(error).context("the file was changed, or never was a receipt")
+    })?;
+    let host = [receipt.host.as_str()];
+    match approval::verify(bytes, signed, RECEIPT, &host, allowed, now) {
+        Ok(by) => Ok((by, receipt)),
+        Err(Refusal::Altered) => Err(anyhow::Error::msg(CHANGED)),
+        // By its own words it is of a host that the signers' file does not have: they may be what was changed.
+        Err(error @ Refusal::NoSuchSigner { .. }) => Err(anyhow::Error::new(error).context(format!(
+            "the receipt says that it is of {}, and the key is not that host's: the receipt was changed, or the file of \
+             allowed signers has the key under another name",
+            receipt.host.escape_debug()
+        ))),
+        Err(error) => Err(anyhow::Error::new(error).context(format!(
+            "the signature does not count as one of {}",
+            receipt.host.escape_debug()
+        ))),
+    }
 }
 
 fn counted_recipients(receipt: &Receipt) -> String {

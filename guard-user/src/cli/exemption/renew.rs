@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use serde_json::json;
 use toml_edit::Datetime;
 
+use super::policy::Against;
 use super::{file, lint};
 use crate::cli::CliError;
+use crate::cli::table::plain;
 use crate::exemption::renewal::{Renewal, next_version};
 use crate::exemption::{self, Surroundings};
 use crate::exit::Exit;
@@ -33,6 +35,9 @@ pub struct Args {
     /// The document to write [default: FILE with the version in its name, beside it]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// The config whose pins, signers and law pack the new version is held against; without it any will do
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Show what would be written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -57,13 +62,15 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let version = u64::from(old.version) + 1;
     let target = args.out.clone().unwrap_or_else(|| beside(&args.file, version));
     file::must_be_free(&target)?;
-    let checked = exemption::parse(&target, text.as_bytes(), &lint::surroundings(None, now));
+    let against = args.config.as_deref().map(Against::load).transpose()?;
+    let (checked, notes) = lint::check(against.as_ref(), &target, text.as_bytes(), now);
     let written = checked.is_ok() && !args.dry_run;
     if written {
         file::write(&target, &text)?;
     }
     if args.json {
         let mut object = lint::report_json(&target, &checked, now);
+        object["notes"] = json!(notes);
         object["written"] = json!(written);
         object["document"] = json!(text);
         writeln!(out, "{object}")?;
@@ -81,7 +88,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         )?,
         false => writeln!(out, "nothing was written; of version {version}:")?,
     }
-    lint::report(&target, &checked, false, now, out)?;
+    lint::report(&target, &checked, against.is_some(), now, out)?;
+    notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
     Ok(lint::exit(&checked))
 }
 

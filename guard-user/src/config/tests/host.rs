@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use guard_common::jurisdiction::Jurisdiction;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{GOOD, PEERS, SSH, good_with, small_groups};
 use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
-use crate::config::policy::Policy;
+use crate::config::policy::{NamedPack, Policy};
 use crate::config::{Checked, ConfigErrors, Explain, Finding, Surroundings, parse};
 use crate::geo::complete::Lack;
 use crate::geo::{GeoDb, Info, Runs, Warning};
@@ -25,7 +24,7 @@ pub(super) const ERRORS: [&str; 8] = [
 ];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 16] = [
+pub(super) const WARNINGS: [&str; 17] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
@@ -35,6 +34,7 @@ pub(super) const WARNINGS: [&str; 16] = [
     "interface-missing",
     "interface-unguarded",
     "interface-unread",
+    "law-pack-unusable",
     "namespace-unguarded",
     "signer-unknown",
     "signers-unusable",
@@ -58,6 +58,7 @@ enum Wrong {
     Socket,
     State,
     Signers,
+    Law,
     Group,
     Cgroup,
     Interface,
@@ -79,7 +80,7 @@ impl Wrong {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-01T00:00:00Z".parse().unwrap()
 }
 
@@ -123,6 +124,10 @@ impl HostView for Wrong {
 
     fn signers_fault(&self, file: &Path) -> Option<String> {
         self.says(Self::Signers, &file.to_string_lossy())
+    }
+
+    fn law_fault(&self, named: &NamedPack) -> Option<String> {
+        self.says(Self::Law, &named.pack.to_string_lossy())
     }
 
     fn unguarded_elsewhere(&self, _: &Policy) -> Vec<String> {
@@ -198,6 +203,7 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
     let control = "[control]\nsocket = \"/run/x/s\"\n[control.groups]\npolicy = [\"sre\"]\n[groups]";
     let state = "[state]\ndirectory = \"/srv/state\"\npin_path = \"/sys/fs/bpf/x\"\n[groups]";
     let selects = "cgroups = [\"web.slice\", \"mail.slice\"]\ninterfaces = [\"eth*\"]";
+    let law = "[law]\npack = \"/srv/law.toml\"\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n[groups]";
     let signers = "allowed_signers = \"/etc/borderguard/allowed_signers\"";
     for (host, part, replacement, expected) in [
         (
@@ -269,6 +275,7 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             signers,
             &["signers-unusable 21:19 approval.allowed_signers: /etc/borderguard/allowed"],
         ),
+        (Wrong::Law, "[groups]", law, &["law-pack-unusable 11:8 law.pack: /srv/law.toml is wrong | until"]),
         (
             Wrong::Group,
             "[groups]",
@@ -431,67 +438,4 @@ fn what_is_wrong_by_default_stands_at_the_file_s_start() {
         warning.starts_with("state-unusable 1:1 state.directory: /var/lib/borderguard is wrong"),
         "{warning}"
     );
-}
-
-#[test]
-fn sites_are_held_against_the_database_of_the_host() {
-    /// A host whose database has all IPv4 addresses in Belgium.
-    struct Belgium;
-    impl HostView for Belgium {
-        fn now(&self) -> Timestamp {
-            now()
-        }
-        fn geo(&self, _: &Policy) -> Result<Option<GeoDb>, Vec<GeoFault>> {
-            let place = Jurisdiction::from_alpha2(*b"BE").unwrap();
-            let info = Info { generated: Some(now()), ..Info::default() };
-            let v4 = Runs { starts: vec![0], places: vec![place] };
-            Ok(Some(GeoDb { v4, v6: Runs::unknown(), info }))
-        }
-        fn pin_path_fault(&self, _: &Path) -> Option<String> {
-            None
-        }
-        fn state_fault(&self, _: &Path) -> Option<String> {
-            None
-        }
-        fn socket_fault(&self, _: &Path) -> Option<String> {
-            None
-        }
-        fn signers_fault(&self, _: &Path) -> Option<String> {
-            None
-        }
-        fn group_fault(&self, _: &str) -> Option<String> {
-            None
-        }
-        fn uid_of(&self, _: &str) -> Result<u32, String> {
-            Ok(1)
-        }
-        fn sender_fault(&self) -> Option<String> {
-            None
-        }
-        fn ephemeral_ports(&self) -> Option<(u16, u16)> {
-            None
-        }
-        fn forwards(&self) -> bool {
-            false
-        }
-        fn carrier_fault(&self) -> Option<String> {
-            None
-        }
-        fn volume(&self, _: &Path) -> SeenVolume {
-            SeenVolume::Mounted
-        }
-        fn has_cgroup(&self, _: &str) -> bool {
-            true
-        }
-        fn interfaces(&self) -> Option<Vec<SeenInterface>> {
-            None
-        }
-    }
-    let surroundings = Surroundings { groups: &small_groups, ..Surroundings::of_host(&Belgium) };
-    let codes = |text: &str| -> Vec<&str> {
-        let found = parse(Path::new("policy.toml"), text.as_bytes(), &surroundings).unwrap();
-        found.warnings.iter().map(|it| it.kind.code()).filter(|code| *code != "ports-alone").collect()
-    };
-    assert_eq!(codes(&GOOD.replace("10.1.0.0/16", "9.1.0.0/16")), ["site-contradicts-database"]);
-    assert_eq!(codes(GOOD), [""; 0], "what a database says of private addresses counts for nothing");
 }

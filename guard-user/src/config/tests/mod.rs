@@ -15,6 +15,7 @@ mod errors;
 pub(crate) mod findings;
 mod host;
 mod policy;
+mod sites;
 mod warnings;
 
 /// A config without errors, and without warnings but one: its pin is known by ports (`ports-alone`).

@@ -50,6 +50,20 @@ fn requests_look_as_documented() {
             json!({"request": "exemption-receipt", "id": "x", "version": 2}),
             Request::ExemptionReceipt { id: "x".into(), version: Some(2) },
         ),
+        (
+            json!({
+                "request": "exemption-done", "id": "x", "duty": "answer", "on": "1970-01-01T00:00:00Z", "why": "sent",
+                "dry_run": true,
+            }),
+            Request::ExemptionDone {
+                id: "x".into(),
+                version: None,
+                duty: "answer".into(),
+                on: Some(jiff::Timestamp::UNIX_EPOCH),
+                why: "sent".into(),
+                dry_run: true,
+            },
+        ),
         (json!({"request": "exemption-open"}), Request::ExemptionOpen {}),
         (json!({"request": "exemption-orders"}), Request::ExemptionOrders {}),
         (

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
 use crate::approval::Signature;
@@ -336,6 +338,8 @@ pub enum Query {
         /// Who asks.
         who: Who,
     },
+    /// That a duty was done; that is a record.
+    Done(Box<DutyDone>),
     /// What crossed over these days.
     Report {
         /// The first day.
@@ -343,6 +347,25 @@ pub enum Query {
         /// The last day.
         until: Option<String>,
     },
+}
+
+/// A duty that somebody says was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DutyDone {
+    /// The exemption's id.
+    pub id: String,
+    /// Its version.
+    pub version: Option<u32>,
+    /// What was done.
+    pub duty: String,
+    /// When; `None`: now.
+    pub on: Option<Timestamp>,
+    /// How.
+    pub why: String,
+    /// Whether it is only said what it would come to.
+    pub dry_run: bool,
+    /// Who says so.
+    pub who: Who,
 }
 
 /// Flows that are cut, or would be.

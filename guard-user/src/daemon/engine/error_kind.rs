@@ -14,6 +14,8 @@ pub fn kind_of(error: &StoreError) -> ErrorKind {
         | StoreError::NoSuchOrder { .. }
         | StoreError::OrderStands { .. }
         | StoreError::OrderUnclear { .. }
+        | StoreError::NoSuchDuty { .. }
+        | StoreError::DoneLater { .. }
         | StoreError::HeldByOrder { .. }
         | StoreError::NotResumable { .. }
         | StoreError::LiftNeeded

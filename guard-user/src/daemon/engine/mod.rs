@@ -40,8 +40,8 @@ mod tries;
 mod volumes;
 
 pub use action::{
-    Action, Cut, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob, SampleFor, State,
-    StoreJob,
+    Action, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob, SampleFor,
+    State, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
 pub use cut::{is_cut, may_be_cut};

@@ -10,6 +10,7 @@ mod chosen;
 mod counts;
 mod databases;
 mod dropped;
+mod duties;
 pub(in crate::daemon) mod facts;
 #[cfg(test)]
 mod floor;

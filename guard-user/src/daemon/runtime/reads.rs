@@ -18,7 +18,7 @@ use crate::report::{
 };
 use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
-use super::receipt;
+use super::{duties, receipt};
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
@@ -137,6 +137,7 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Ans
             Ok(key) => Long::Receipt(key),
             Err(response) => return Answer::Now(response),
         },
+        Query::Done(done) => return Answer::Now(duties::done(store, *done, (now, job.generation))),
         Query::Show { id, version } => {
             let counts = job.counts.as_deref().unwrap_or_default();
             return Answer::Now(match show(store, (&id, version), (counts, job.sees_all), now) {
@@ -394,9 +395,11 @@ fn changes(records: &[(String, Stored)], (id, version): &Key, record: Option<&Re
         Kind::Resume,
         Kind::Revoke,
         Kind::Invalidate,
+        Kind::RevokeKey,
         Kind::Expire,
         Kind::Exhaust,
         Kind::Supersede,
+        Kind::DutyDone,
     ];
     let about = |record: &&Stored| {
         record.subject == *id

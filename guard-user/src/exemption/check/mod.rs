@@ -21,12 +21,28 @@ use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::law::Breach;
 use super::limits::{EMERGENCY_MINUTES, LEAST_QUOTA, WINDOW_DAYS};
+use super::particulars::Law;
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
 use super::sink::Sink;
 use super::surroundings::{Standing, Surroundings};
 use super::values::{count, country, digest, identity, line, moment, network, pin, quota, review, version};
 use crate::config::each::{checked, choice, each, one};
 use crate::config::values;
+
+/// The law whose articles errors name: the one that the document goes by, else the one at the home of its pins.
+pub(super) fn law_of(raw: &Raw, surroundings: &Surroundings<'_>) -> Law {
+    if let Some(text) = &raw.particulars.law {
+        return Law::of(text.get_ref()).unwrap_or(Law::Eu);
+    }
+    let named = raw.pins.iter().flat_map(|pins| &pins.items);
+    let homes = surroundings.homes.unwrap_or_default();
+    let mut homes = named.filter_map(|pin| homes.iter().find(|(name, _)| name == pin.get_ref()));
+    let own = |home| {
+        let is_inside = |law: &Law| surroundings.law.is_some_and(|pack| pack.is_inside(*law, home));
+        [Law::Uk, Law::Ch].into_iter().find(is_inside)
+    };
+    homes.find_map(|(_, home)| own(*home)).unwrap_or(Law::Eu)
+}
 
 /// Checks everything. What comes back is right only where the sink has no errors; `None` where a value
 /// is missing that a document can't be without.
@@ -62,6 +78,9 @@ pub(super) fn check(raw: &Raw, surroundings: &Surroundings<'_>, sink: &mut Sink<
         check_earlier(raw, id, (number, replaces), surroundings, sink);
     }
     let particulars = particulars::check(raw, sink);
+    if let Some(now) = surroundings.now {
+        particulars::check_done(raw, now, sink);
+    }
     if let (Some(now), Some(pack)) = (surroundings.now, surroundings.law)
         && pack.ends() <= now
     {

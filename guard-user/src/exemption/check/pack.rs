@@ -1,14 +1,17 @@
 //! Holds a new document against the rules that ask for particulars, and against those that hang on the law pack.
 
-use jiff::SignedDuration;
+use guard_common::jurisdiction::Jurisdiction;
+use jiff::{SignedDuration, Timestamp};
+use toml::Spanned;
+use toml::value::Datetime;
 
 use super::facts::Facts;
 use super::overlap::Receiver;
 use crate::exemption::ground::{Basis, Ground, Role};
 use crate::exemption::instrument::InstrumentKind;
-use crate::exemption::law::pack::{DATA_ACT, E_EVIDENCE};
-use crate::exemption::law::{Breach, LawPack};
-use crate::exemption::particulars::{Certificate, DutyKind, Law, Module, Particulars};
+use crate::exemption::law::pack::{Adequacy, DATA_ACT, E_EVIDENCE};
+use crate::exemption::law::{Breach, Excepted, LawPack, Party};
+use crate::exemption::particulars::{Certificate, DutyKind, Law, Module};
 use crate::exemption::sink::Sink;
 
 /// What a document rests on, where both words are right and fit each other.
@@ -38,12 +41,21 @@ pub(super) fn check_particulars(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>
     if act.kind.has_parties() {
         let strangers = facts.receivers.iter().filter(|it| !particulars.parties.contains(&it.name));
         for receiver in strangers.filter(|it| !it.name.is_empty()) {
-            let breach = Breach::NotAParty { recipient: receiver.name.clone() };
+            let breach = Breach::NotAParty { name: receiver.name.clone(), who: Party::Recipient };
             sink.error(receiver.raw.at, "recipient", breach);
         }
+        // Safeguards are between who sends and who receives.
+        if let Some(name) = facts.raw.exporter.name.as_ref()
+            && !particulars.parties.contains(name.get_ref())
+        {
+            let breach = Breach::NotAParty { name: name.get_ref().clone(), who: Party::Exporter };
+            sink.error(name.span().start, "exporter.name", breach);
+        }
     }
+    check_authority(facts, act, sink);
+    check_deletion(facts, sink);
     check_condition(facts, act, sink);
-    check_notifications(particulars, act, sink);
+    check_notifications(facts, act, sink);
     if let Some(text) = &raw.certificate {
         let at = text.span().start;
         if raw.lacks_addressee {
@@ -85,6 +97,27 @@ fn check_module(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>) {
     }
 }
 
+/// Art. 49(3): what public authorities do in the exercise of their powers.
+fn check_authority(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>) {
+    let is_not_theirs = matches!(
+        act.ground,
+        Ground::Consent | Ground::Contract | Ground::ContractForSubject | Ground::CompellingInterests
+    );
+    if is_not_theirs && facts.particulars.public_authority {
+        let breach = Breach::PublicAuthority { ground: act.ground };
+        sink.error(act.ground_at, "instrument.ground", breach);
+    }
+}
+
+fn check_deletion(facts: &Facts<'_>, sink: &mut Sink<'_>) {
+    let (by, place) = (facts.particulars.delete_by, &facts.raw.particulars.delete_by);
+    if let (Some(by), Some(until), Some(place)) = (by, facts.window.1, place)
+        && by < until
+    {
+        sink.error(place.span().start, "delete_by", Breach::EarlyDeletion { by, until });
+    }
+}
+
 fn check_condition(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>) {
     let ground = act.ground;
     if !ground.is_derogation() && ground != Ground::DataActConditions {
@@ -99,21 +132,18 @@ fn check_condition(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>) {
     }
 }
 
-fn check_notifications(particulars: &Particulars, act: Act, sink: &mut Sink<'_>) {
-    const DEROGATION: &str = "GDPR Art. 49(1), second subparagraph";
-    let needed: &[(DutyKind, &'static str)] = match act.ground {
-        Ground::CompellingInterests => {
-            &[(DutyKind::TellAuthority, DEROGATION), (DutyKind::TellSubjects, DEROGATION)]
-        }
-        Ground::DataActAgreement | Ground::DataActConditions => {
-            &[(DutyKind::TellCustomer, "Data Act, Art. 32(5)")]
-        }
+fn check_notifications(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>) {
+    // Data Act, Art. 32(5): not as long as the request serves law enforcement and telling would harm that.
+    let condition = facts.raw.particulars.condition.as_ref();
+    let is_silent = condition.is_some_and(|condition| !condition.lacks_customer_not_told);
+    let needed: &[DutyKind] = match act.ground {
+        Ground::CompellingInterests => &[DutyKind::TellAuthority, DutyKind::TellSubjects],
+        Ground::DataActAgreement | Ground::DataActConditions if !is_silent => &[DutyKind::TellCustomer],
         _ => &[],
     };
-    for &(kind, article) in needed {
-        if particulars.duties.iter().all(|duty| duty.kind != kind) {
-            let breach = Breach::NoNotification { duty: kind.name(), article };
-            sink.error(act.ground_at, "instrument.ground", breach);
+    for &duty in needed {
+        if facts.particulars.duties.iter().all(|it| it.kind != duty) {
+            sink.error(act.ground_at, "instrument.ground", Breach::NoNotification { duty });
         }
     }
 }
@@ -141,6 +171,15 @@ pub(super) fn check_pack(facts: &Facts<'_>, act: Act, pack: &LawPack, sink: &mut
         if let Some(place) = raw.ground.as_ref().filter(|_| is_wrong) {
             let breach = Breach::OnwardWithoutGround { country, ground: onward.ground };
             sink.error(place.span().start, "onward.ground", breach);
+        } else if needs_certification(onward.ground, country, facts, pack) {
+            let of = ToCertify {
+                name: &onward.name,
+                at: raw.at,
+                section: "onward",
+                lacks: [raw.lacks_certification, raw.lacks_checked_on],
+                checked_on: (onward.certified.checked_on, raw.checked_on.as_ref()),
+            };
+            check_certification(facts, &of, pack, sink);
         }
     }
 }
@@ -207,7 +246,6 @@ fn check_receiver(
         (Ground::NoTransfer, true) | (_, false) => {}
         (_, true) => return sink.error(at, field, Breach::InsideEea { country, law }),
     }
-    let mut needs_certification = ground == Ground::Certification;
     if ground == Ground::Adequacy {
         let Some(decision) = pack.adequacy(law, country, facts.window) else {
             return sink.error(at, field, Breach::NoAdequacyDecision { country });
@@ -219,32 +257,76 @@ fn check_receiver(
             let (act, whom) = (decision.act.clone(), whom.clone());
             return sink.error(at, field, Breach::PartialAdequacy { country, act, whom, authority });
         }
-        needs_certification = decision.register.is_some();
+        if let Some(lack) = lack_of_words(facts, decision, receiver, authority) {
+            let (act, purposes) = (decision.act.clone(), decision.excepts.clone().unwrap_or_default());
+            let breach = Breach::ExceptedPurpose { country, act, purposes, lack };
+            return sink.error(at, field, breach);
+        }
     }
-    if needs_certification {
-        check_certification(facts, (number, receiver), pack, sink);
+    if needs_certification(ground, country, facts, pack) {
+        let on = facts.particulars.certified.get(number).and_then(|it| it.checked_on);
+        let of = ToCertify {
+            name: &receiver.name,
+            at: receiver.raw.at,
+            section: "recipient",
+            lacks: [receiver.raw.lacks_certification, receiver.raw.lacks_checked_on],
+            checked_on: (on, receiver.raw.checked_on.as_ref()),
+        };
+        check_certification(facts, &of, pack, sink);
     }
 }
 
-fn check_certification(
+/// What a document lacks that rests on a decision which is not for every purpose.
+fn lack_of_words(
     facts: &Facts<'_>,
-    (number, receiver): (usize, &Receiver<'_>),
-    pack: &LawPack,
-    sink: &mut Sink<'_>,
-) {
-    let missing =
-        [(receiver.raw.lacks_certification, "certification"), (receiver.raw.lacks_checked_on, "checked_on")];
-    if let Some((_, key)) = missing.into_iter().find(|(lacks, _)| *lacks) {
-        let breach = Breach::NoCertification { recipient: receiver.name.clone(), key };
-        return sink.error(receiver.raw.at, "recipient", breach);
+    decision: &Adequacy,
+    receiver: &Receiver<'_>,
+    is_asked_for: bool,
+) -> Option<Excepted> {
+    decision.excepts.as_ref()?;
+    if is_asked_for {
+        return Some(Excepted::Authority);
     }
-    let on = facts.particulars.certified.get(number).and_then(|it| it.checked_on);
-    let (Some(on), Some(place), Some(now)) = (on, &receiver.raw.checked_on, facts.now) else { return };
+    if receiver.raw.lacks_cidrs {
+        return Some(Excepted::Everybody);
+    }
+    facts.raw.particulars.condition.is_none().then_some(Excepted::Words)
+}
+
+/// Whether a ground holds for who is in a register alone.
+fn needs_certification(ground: Ground, country: Jurisdiction, facts: &Facts<'_>, pack: &LawPack) -> bool {
+    let decision = || pack.adequacy(facts.particulars.law, country, facts.window);
+    match ground {
+        Ground::Certification => true,
+        Ground::Adequacy => decision().is_some_and(|decision| decision.register.is_some()),
+        _ => false,
+    }
+}
+
+/// Whoever has to be certified, as the document has it.
+struct ToCertify<'f> {
+    name: &'f str,
+    /// Where it begins.
+    at: usize,
+    section: &'static str,
+    /// Whether `certification` and `checked_on` are missing.
+    lacks: [bool; 2],
+    /// The day, and where it stands.
+    checked_on: (Option<Timestamp>, Option<&'f Spanned<Datetime>>),
+}
+
+fn check_certification(facts: &Facts<'_>, of: &ToCertify<'_>, pack: &LawPack, sink: &mut Sink<'_>) {
+    let missing = of.lacks.into_iter().zip(["certification", "checked_on"]);
+    if let Some((_, key)) = missing.into_iter().find(|(lacks, _)| *lacks) {
+        let breach = Breach::NoCertification { recipient: of.name.to_owned(), key };
+        return sink.error(of.at, of.section, breach);
+    }
+    let ((Some(on), Some(place)), Some(now)) = (of.checked_on, facts.now) else { return };
     let days = pack.certification_days;
     let since = now.duration_since(on);
     if since.is_negative() || since > SignedDuration::from_hours(24 * i64::from(days)) {
         let breach = Breach::StaleCertification { on, days, now };
-        sink.error(place.span().start, "recipient.checked_on", breach);
+        sink.error(place.span().start, format!("{}.checked_on", of.section), breach);
     }
 }
 
@@ -271,6 +353,11 @@ fn check_agreement(facts: &Facts<'_>, act: Act, pack: &LawPack, sink: &mut Sink<
     });
     // One error is enough: the agreement is what is wrong.
     if let Some(country) = stranger.filter(|_| act.kind.is_asked_for()) {
-        sink.error(at, "instrument.agreement_id", refused(Some(country)));
+        return sink.error(at, "instrument.agreement_id", refused(Some(country)));
+    }
+    let homes = facts.homes.into_iter().flatten().filter(|(pin, _)| facts.pins.contains(pin));
+    for (pin, home) in homes.filter(|(_, home)| !agreement.home.contains(home)) {
+        let breach = Breach::AgreementOfOthers { id: id.clone(), pin: pin.clone(), home: *home };
+        sink.error(at, "instrument.agreement_id", breach);
     }
 }

@@ -1,5 +1,7 @@
 //! What the law asks a document to say: from the raw values to the checked ones.
 
+use jiff::Timestamp;
+
 use super::super::error::ErrorKind;
 use super::super::ground::Ground;
 use super::super::particulars::{
@@ -14,7 +16,7 @@ use crate::config::values;
 
 /// Checks them. What comes back is right only where the sink has no errors.
 pub(super) fn check(raw: &Raw, sink: &mut Sink<'_>) -> Particulars {
-    let recipients = &raw.recipients;
+    let (recipients, exporter) = (&raw.recipients, &raw.exporter);
     let raw = &raw.particulars;
     let laws: Vec<_> = Law::ALL.iter().map(|it| (it.name(), *it)).collect();
     let modules: Vec<_> = Module::ALL.iter().map(|it| (it.name(), *it)).collect();
@@ -27,10 +29,14 @@ pub(super) fn check(raw: &Raw, sink: &mut Sink<'_>) -> Particulars {
         let jurisdiction = one(&it.jurisdiction, "onward.jurisdiction", sink, country);
         let ground = choice(&it.ground, "onward.ground", &grounds, sink);
         let safeguard = one(&it.safeguard, "onward.safeguard", sink, line);
+        let by = one(&it.certification, "onward.certification", sink, line);
+        let checked_on = it.checked_on.as_ref();
+        let checked_on = checked_on.and_then(|at| checked(at, "onward.checked_on", sink, day));
+        let certified = Certified { by, checked_on };
         if let (Some(name), Some(jurisdiction), Some(ground), Some(safeguard)) =
             (name, jurisdiction, ground, safeguard)
         {
-            onward.push(Onward { name, jurisdiction, ground, safeguard });
+            onward.push(Onward { name, jurisdiction, ground, safeguard, certified });
         }
     }
     let mut processors = Vec::new();
@@ -69,6 +75,7 @@ pub(super) fn check(raw: &Raw, sink: &mut Sink<'_>) -> Particulars {
     }
     Particulars {
         law: choice(&raw.law, "law", &laws, sink).unwrap_or(Law::Eu),
+        public_authority: exporter.public_authority.unwrap_or(false),
         data_subjects: each(&raw.data_subjects, "data_subjects", sink, line),
         retention: one(&raw.retention, "retention", sink, line),
         delete_by: raw.delete_by.as_ref().and_then(|at| checked(at, "delete_by", sink, review)),
@@ -82,6 +89,7 @@ pub(super) fn check(raw: &Raw, sink: &mut Sink<'_>) -> Particulars {
         condition: raw.condition.as_ref().map(|it| Condition {
             met: one(&it.met, "condition.met", sink, line).unwrap_or_default(),
             recognised_by: one(&it.recognised_by, "condition.recognised_by", sink, line),
+            customer_not_told: one(&it.customer_not_told, "condition.customer_not_told", sink, line),
             subjects: it.subjects.as_ref().and_then(|at| checked(at, "condition.subjects", sink, subjects)),
         }),
         processors,
@@ -89,5 +97,15 @@ pub(super) fn check(raw: &Raw, sink: &mut Sink<'_>) -> Particulars {
         onward,
         duties,
         certified,
+    }
+}
+
+/// Refuses what is said to have been done later than now.
+pub(super) fn check_done(raw: &Raw, now: Timestamp, sink: &mut Sink<'_>) {
+    for done in raw.particulars.duties.iter().filter_map(|duty| duty.done.as_ref()) {
+        // One that is no day has an error of its own.
+        if let Some(day) = day(done.get_ref()).ok().filter(|day| *day > now) {
+            sink.error(done.span().start, "duty.done", ErrorKind::DoneLater { day });
+        }
     }
 }

@@ -8,24 +8,20 @@ use super::rule::{DEROGATION_DAYS, Rule};
 use crate::config::finding::quoted;
 use crate::exemption::ground::Ground;
 use crate::exemption::instrument::InstrumentKind;
-use crate::exemption::particulars::{Law, Module};
+use crate::exemption::particulars::{DutyKind, Law, Module};
 
-/// What breaks a rule. Its `Display` is one sentence with the article; [`hint`](Self::hint) says what to
-/// do.
+/// What breaks a rule. Its `Display` is one sentence; [`said`](Self::said) has the article behind it, and
+/// [`hint`](Self::hint) says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
     /// [`Rule::ForeignOrderAlone`].
-    #[error(
-        "an order of a third country's court or authority is by itself no ground for a transfer (GDPR Art. 48)"
-    )]
+    #[error("an order of a third country's court or authority is by itself no ground for a transfer")]
     ForeignOrderAlone,
     /// [`Rule::NoAgreement`].
-    #[error(
-        "a request without the international agreement behind it is a third country's order alone (GDPR Art. 48)"
-    )]
+    #[error("a request without the international agreement behind it is a third country's order alone")]
     NoAgreement,
     /// [`Rule::GroundMismatch`].
-    #[error("{kind} is no act that the ground {ground} can rest on (GDPR Art. 44)")]
+    #[error("{kind} is no act that the ground {ground} can rest on")]
     GroundMismatch {
         /// What the act is.
         kind: InstrumentKind,
@@ -33,13 +29,13 @@ pub enum Breach {
         ground: Ground,
     },
     /// [`Rule::NoAdequacyDecision`].
-    #[error("there is no adequacy decision on {country} (GDPR Art. 45)")]
+    #[error("there is no adequacy decision on {country}")]
     NoAdequacyDecision {
         /// The recipient's country.
         country: Jurisdiction,
     },
     /// [`Rule::PartialAdequacy`].
-    #[error("the adequacy decision {act} on {country} covers only {whom} (GDPR Art. 45(3))")]
+    #[error("the adequacy decision {act} on {country} covers only {whom}")]
     PartialAdequacy {
         /// The recipient's country.
         country: Jurisdiction,
@@ -50,8 +46,20 @@ pub enum Breach {
         /// Whether the recipient is an authority that asks, which it never covers.
         authority: bool,
     },
+    /// [`Rule::ExceptedPurpose`].
+    #[error("the adequacy decision {act} on {country} is not for {purposes}, and {}", lack.words())]
+    ExceptedPurpose {
+        /// The recipient's country.
+        country: Jurisdiction,
+        /// The decision's number.
+        act: String,
+        /// What it is not for.
+        purposes: String,
+        /// What is missing.
+        lack: Excepted,
+    },
     /// [`Rule::WholeCountry`].
-    #[error("anybody in {country} is nobody whom {kind} can name (GDPR Art. 44)")]
+    #[error("anybody in {country} is nobody whom {kind} can name")]
     WholeCountry {
         /// The recipient's country.
         country: Jurisdiction,
@@ -59,7 +67,7 @@ pub enum Breach {
         kind: InstrumentKind,
     },
     /// [`Rule::InsideEea`].
-    #[error("{country} is in {}, and no transfer to a third country (GDPR Art. 44)", law.area())]
+    #[error("{country} is in {}, and no transfer to a third country", law.area())]
     InsideEea {
         /// The recipient's country.
         country: Jurisdiction,
@@ -68,7 +76,7 @@ pub enum Breach {
     },
     /// [`Rule::OutsideEea`].
     #[error(
-        "{country} is outside {}, and an order under Union law is no ground for a transfer there (GDPR Art. 44)",
+        "{country} is outside {}, and an order under Union law is no ground for a transfer there",
         law.area()
     )]
     OutsideEea {
@@ -79,8 +87,7 @@ pub enum Breach {
     },
     /// [`Rule::LongDerogation`].
     #[error(
-        "a derogation must be bounded in time, and {} days from {from} to {until} are more than {DEROGATION_DAYS} \
-         (GDPR Art. 49)",
+        "a derogation must be bounded in time, and {} days from {from} to {until} are more than {DEROGATION_DAYS}",
         until.duration_since(*from).as_hours() / 24
     )]
     LongDerogation {
@@ -90,29 +97,25 @@ pub enum Breach {
         until: Timestamp,
     },
     /// [`Rule::UnboundedDerogation`].
-    #[error("a derogation must be bounded in bytes, and there is no quota_bytes (GDPR Art. 49)")]
+    #[error("a derogation must be bounded in bytes, and there is no quota_bytes")]
     UnboundedDerogation,
     /// [`Rule::UndocumentedDerogation`].
-    #[error("a derogation's assessment must be documented, and there is no [assessment] (GDPR Art. 49(6))")]
+    #[error("a derogation's assessment must be documented, and there is no [assessment]")]
     UndocumentedDerogation,
     /// [`Rule::NoAssessment`].
-    #[error(
-        "{kind} needs a transfer impact assessment, and there is no [assessment] (GDPR Art. 46; C-311/18)"
-    )]
+    #[error("{kind} needs a transfer impact assessment, and there is no [assessment]")]
     NoAssessment {
         /// What the act is.
         kind: InstrumentKind,
     },
     /// [`Rule::NoReviewDate`].
-    #[error(
-        "the assessment for {kind} has to be looked at again, and has no review_by (GDPR Art. 46; C-311/18)"
-    )]
+    #[error("the assessment for {kind} has to be looked at again, and has no review_by")]
     NoReviewDate {
         /// What the act is.
         kind: InstrumentKind,
     },
     /// [`Rule::ReviewOver`].
-    #[error("the assessment had to be looked at again by {by}, which is {at} (C-311/18)")]
+    #[error("the assessment had to be looked at again by {by}, which is {at}")]
     ReviewOver {
         /// By when.
         by: Timestamp,
@@ -120,38 +123,47 @@ pub enum Breach {
         at: ReviewAt,
     },
     /// [`Rule::NoDataSubjects`].
-    #[error("the document says nothing of whose data leaves (GDPR Art. 30(1)(c))")]
+    #[error("the document says nothing of whose data leaves")]
     NoDataSubjects,
     /// [`Rule::NotPersonal`].
-    #[error(
-        "data that is not personal goes by data-act-request and not-personal, and has no data subjects (Data Act, Art. 32)"
-    )]
+    #[error("data that is not personal goes by data-act-request and not-personal, and has no data subjects")]
     NotPersonal,
     /// [`Rule::NoModule`].
-    #[error("the document does not say which form of the {kind} is used (Decision (EU) 2021/914)")]
+    #[error("the document does not say which form of the {kind} is used")]
     NoModule {
         /// What the act is.
         kind: InstrumentKind,
     },
     /// [`Rule::ModuleMismatch`].
-    #[error("{module} is not of this type, law, ground or role of the exporter (Decision (EU) 2021/914)")]
+    #[error("{module} is not of this type, law, ground or role of the exporter")]
     ModuleMismatch {
         /// What stands there.
         module: Module,
     },
     /// [`Rule::NotAParty`].
-    #[error(
-        "{} is not among the parties, so that nothing binds the recipient (GDPR Art. 46)",
-        quoted(recipient)
-    )]
+    #[error("{} is not among the parties, so that nothing binds the {}", quoted(name), who.name())]
     NotAParty {
-        /// The recipient.
-        recipient: String,
+        /// Its name.
+        name: String,
+        /// What it is for the transfer.
+        who: Party,
+    },
+    /// [`Rule::PublicAuthority`].
+    #[error("{ground} is not for what a public authority does in the exercise of its powers")]
+    PublicAuthority {
+        /// The ground.
+        ground: Ground,
+    },
+    /// [`Rule::EarlyDeletion`].
+    #[error("the data has to have been deleted by {by}, and may still leave until {until}")]
+    EarlyDeletion {
+        /// First moment at which it has to have been deleted.
+        by: Timestamp,
+        /// End of the window.
+        until: Timestamp,
     },
     /// [`Rule::NoCondition`].
-    #[error(
-        "the document does not show that the condition of {ground} is met: there is no {key} (GDPR Art. 49)"
-    )]
+    #[error("the document does not show that the condition of {ground} is met: there is no {key}")]
     NoCondition {
         /// The ground.
         ground: Ground,
@@ -159,23 +171,19 @@ pub enum Breach {
         key: &'static str,
     },
     /// [`Rule::NoNotification`].
-    #[error("nobody has dated who has to be told: there is no [[duty]] {duty} ({article})")]
+    #[error("nobody has dated who has to be told: there is no [[duty]] {}", duty.name())]
     NoNotification {
-        /// The duty's word.
-        duty: &'static str,
-        /// Where it stands.
-        article: &'static str,
+        /// What has to be done.
+        duty: DutyKind,
     },
     /// [`Rule::NoAddressee`].
-    #[error("the certificate has no addressee (Regulation (EU) 2023/1543, Art. 7)")]
+    #[error("the certificate has no addressee")]
     NoAddressee,
     /// [`Rule::PreservationOnly`].
-    #[error(
-        "a preservation order has data kept where it is: nothing leaves by it (Regulation (EU) 2023/1543, Art. 11)"
-    )]
+    #[error("a preservation order has data kept where it is: nothing leaves by it")]
     PreservationOnly,
     /// [`Rule::NoCertification`].
-    #[error("{} has no {key}, and is covered where it is certified (GDPR Art. 45(3))", quoted(recipient))]
+    #[error("{} has no {key}, and is covered where it is certified", quoted(recipient))]
     NoCertification {
         /// The recipient.
         recipient: String,
@@ -183,9 +191,7 @@ pub enum Breach {
         key: &'static str,
     },
     /// [`Rule::StaleCertification`].
-    #[error(
-        "the certification was looked up on {on}, which is not within {days} days before {now} (GDPR Art. 45(3))"
-    )]
+    #[error("the certification was looked up on {on}, which is not within {days} days before {now}")]
     StaleCertification {
         /// When.
         on: Timestamp,
@@ -195,7 +201,7 @@ pub enum Breach {
         now: Timestamp,
     },
     /// [`Rule::NoAgreementInForce`].
-    #[error("{} (GDPR Art. 48)", agreement_fault(id.as_deref(), *country, *known))]
+    #[error("{}", agreement_fault(id.as_deref(), *country, *known))]
     NoAgreementInForce {
         /// What stands there.
         id: Option<String>,
@@ -203,6 +209,20 @@ pub enum Breach {
         country: Option<Jurisdiction>,
         /// Whether the pack has it.
         known: bool,
+    },
+    /// [`Rule::NoAgreementInForce`], by the home of a pin.
+    #[error(
+        "by the law pack {home}, where the pin {} is at home, is no party to the agreement {}",
+        quoted(pin),
+        quoted(id)
+    )]
+    AgreementOfOthers {
+        /// The agreement.
+        id: String,
+        /// The pin.
+        pin: String,
+        /// Its home.
+        home: Jurisdiction,
     },
     /// [`Rule::NotBound`].
     #[error("{country} is not bound by {act}, and issues no certificate")]
@@ -252,7 +272,7 @@ pub enum Breach {
         ground: Ground,
     },
     /// [`Rule::OnwardWithoutGround`].
-    #[error("the onward transfer to {country} can't rest on {ground} (GDPR Art. 44)")]
+    #[error("the onward transfer to {country} can't rest on {ground}")]
     OnwardWithoutGround {
         /// Where it goes.
         country: Jurisdiction,
@@ -276,10 +296,10 @@ pub enum Breach {
         now: Timestamp,
     },
     /// [`Rule::NoRecipient`].
-    #[error("nobody may receive: there is no [[recipient]] (GDPR Art. 30(1)(d))")]
+    #[error("nobody may receive: there is no [[recipient]]")]
     NoRecipient,
     /// [`Rule::OverlappingRecipients`], by networks.
-    #[error("{network} is also {other} of the recipient {} (GDPR Art. 30(1)(d))", quoted(recipient))]
+    #[error("{network} is also {other} of the recipient {}", quoted(recipient))]
     SharedNetwork {
         /// The network.
         network: IpNetwork,
@@ -289,7 +309,7 @@ pub enum Breach {
         recipient: String,
     },
     /// [`Rule::OverlappingRecipients`], by country.
-    #[error("anybody in {country} is also the recipient {} (GDPR Art. 30(1)(d))", quoted(recipient))]
+    #[error("anybody in {country} is also the recipient {}", quoted(recipient))]
     SharedCountry {
         /// The country.
         country: Jurisdiction,
@@ -316,6 +336,45 @@ fn agreement_fault(id: Option<&str>, country: Option<Jurisdiction>, known: bool)
             format!("by the law pack the agreement {} is not in force with {country} for this", quoted(id))
         }
         (Some(id), _) => format!("the law pack has no agreement {}", quoted(id)),
+    }
+}
+
+/// Who has to be bound by safeguards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// Who sends.
+    Exporter,
+    /// Who receives.
+    Recipient,
+}
+
+impl Party {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exporter => "exporter",
+            Self::Recipient => "recipient",
+        }
+    }
+}
+
+/// What a document lacks that rests on an adequacy decision with excepted purposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excepted {
+    /// A recipient by its networks: whoever has an excepted purpose is among everybody.
+    Everybody,
+    /// Another ground: an authority asks.
+    Authority,
+    /// Words on the purpose.
+    Words,
+}
+
+impl Excepted {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Everybody => "anybody there may have such a purpose",
+            Self::Authority => "an authority asks there",
+            Self::Words => "there is no [condition] that shows that this is none of them",
+        }
     }
 }
 
@@ -347,6 +406,7 @@ impl Breach {
             Self::GroundMismatch { .. } => Rule::GroundMismatch,
             Self::NoAdequacyDecision { .. } => Rule::NoAdequacyDecision,
             Self::PartialAdequacy { .. } => Rule::PartialAdequacy,
+            Self::ExceptedPurpose { .. } => Rule::ExceptedPurpose,
             Self::WholeCountry { .. } => Rule::WholeCountry,
             Self::InsideEea { .. } => Rule::InsideEea,
             Self::OutsideEea { .. } => Rule::OutsideEea,
@@ -361,13 +421,15 @@ impl Breach {
             Self::NoModule { .. } => Rule::NoModule,
             Self::ModuleMismatch { .. } => Rule::ModuleMismatch,
             Self::NotAParty { .. } => Rule::NotAParty,
+            Self::PublicAuthority { .. } => Rule::PublicAuthority,
+            Self::EarlyDeletion { .. } => Rule::EarlyDeletion,
             Self::NoCondition { .. } => Rule::NoCondition,
             Self::NoNotification { .. } => Rule::NoNotification,
             Self::NoAddressee => Rule::NoAddressee,
             Self::PreservationOnly => Rule::PreservationOnly,
             Self::NoCertification { .. } => Rule::NoCertification,
             Self::StaleCertification { .. } => Rule::StaleCertification,
-            Self::NoAgreementInForce { .. } => Rule::NoAgreementInForce,
+            Self::NoAgreementInForce { .. } | Self::AgreementOfOthers { .. } => Rule::NoAgreementInForce,
             Self::NotBound { .. } => Rule::NotBound,
             Self::NotYetApplicable { .. } => Rule::NotYetApplicable,
             Self::OtherHome { .. } | Self::HomeLaw { .. } | Self::OtherLaw { .. } => Rule::OtherLaw,
@@ -378,97 +440,6 @@ impl Breach {
             Self::SharedNetwork { .. } | Self::SharedCountry { .. } => Rule::OverlappingRecipients,
             Self::RepeatedRole { .. } => Rule::RepeatedRole,
             Self::NobodyApproves => Rule::NobodyApproves,
-        }
-    }
-
-    /// What to do next, in one line.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::ForeignOrderAlone => {
-                "name the ground that it rests on: a treaty-request under an international \
-                                        agreement, or another instrument of Chapter V"
-                    .into()
-            }
-            Self::NoAgreement => {
-                "name the treaty as agreement, or another instrument that the transfer rests on".into()
-            }
-            Self::GroundMismatch { kind, .. } => {
-                let grounds: Vec<&str> = kind.grounds().iter().map(|ground| ground.name()).collect();
-                format!("{kind} can carry {}", grounds.join(", "))
-            }
-            Self::NoAdequacyDecision { .. } => {
-                "name another instrument, such as scc; what was decided after the date of the law pack is not in it"
-                    .into()
-            }
-            Self::PartialAdequacy { authority: true, .. } => {
-                "an authority that asks is not among them: name another ground, such as art-46-2-a".into()
-            }
-            Self::PartialAdequacy { .. } => "name the covered recipients by their networks, as cidrs".into(),
-            Self::WholeCountry { .. } => "name the recipient's own networks, as cidrs".into(),
-            Self::InsideEea { country, .. } => format!(
-                "permit {country} in the pin; where the pin is to stay narrower, use the type eu-order with the \
-                 ground no-transfer"
-            ),
-            Self::OutsideEea { .. } => {
-                "name the instrument of Chapter V that the transfer there rests on".into()
-            }
-            Self::LongDerogation { .. } => format!(
-                "end it within {DEROGATION_DAYS} days; what goes on for longer needs an instrument of Art. 45 or 46"
-            ),
-            Self::UnboundedDerogation => "add quota_bytes, the bytes that the one transfer needs".into(),
-            Self::UndocumentedDerogation => "add [assessment] with its reference".into(),
-            Self::NoAssessment { .. } => {
-                "add [assessment] with reference and review_by; measures may be none".into()
-            }
-            Self::NoReviewDate { .. } => {
-                "add review_by to [assessment], such as review_by = 2027-06-01".into()
-            }
-            Self::ReviewOver { .. } => {
-                "look at the assessment again, and have the document approved with its next review_by".into()
-            }
-            Self::NoDataSubjects => "add data_subjects, such as [\"customers\"]".into(),
-            Self::NotPersonal => {
-                "name both or neither: data of persons needs a basis of Art. 6(1), an instrument and data_subjects".into()
-            }
-            Self::NoModule { kind: InstrumentKind::CorporateRules } => "add module, bcr-c or bcr-p".into(),
-            Self::NoModule { .. } => "add module: c2c, c2p, p2p or p2c, under the law uk idta or addendum".into(),
-            Self::ModuleMismatch { .. } => {
-                "a controller exports by c2c, c2p and bcr-c, a processor by p2p, p2c and bcr-p; idta and addendum are of the \
-                 law uk"
-                    .into()
-            }
-            Self::NotAParty { .. } => "name who is bound as parties, each by the name that it has as a recipient".into(),
-            Self::NoCondition { .. } => "add it to [condition]; docs/exemption-document.md has the condition of each ground".into(),
-            Self::NoNotification { duty, .. } => format!("add [[duty]] with what = \"{duty}\" and due"),
-            Self::NoAddressee => "add addressee: the designated establishment or the legal representative".into(),
-            Self::PreservationOnly => "keep the data; what leaves later needs an EPOC or another instrument".into(),
-            Self::NoCertification { .. } => {
-                "look the recipient up in the register of the law pack, and add certification and checked_on".into()
-            }
-            Self::StaleCertification { .. } => "look the recipient up again, and write that day".into(),
-            Self::NoAgreementInForce { .. } => {
-                "name one that is in force, by `docs/law.md`, or another instrument; what came into force since needs a newer \
-                 law pack"
-                    .into()
-            }
-            Self::NotBound { .. } => "name the instrument that the request rests on, without a certificate".into(),
-            Self::NotYetApplicable { .. } => "begin the window when the act applies".into(),
-            Self::OtherHome { .. } => "take law out, or name pins that are at home where that law holds".into(),
-            Self::HomeLaw { law, .. } => format!("write law = \"{law}\", and the ground that it has"),
-            Self::OtherLaw { .. } => "name a ground that the law has".into(),
-            Self::OnwardWithoutGround { .. } => "name the ground that the onward transfer rests on".into(),
-            Self::ReversedWindow { .. } => "exchange the two, or correct the one that is wrong".into(),
-            Self::Expired { .. } => "ask for a renewed approval with a later valid_until".into(),
-            Self::NoRecipient => "add [[recipient]] with name, jurisdiction and cidrs".into(),
-            Self::SharedNetwork { .. } => "give each network to one recipient".into(),
-            Self::SharedCountry { .. } => {
-                "name each recipient there by its own networks, or only the one that is anybody".into()
-            }
-            Self::RepeatedRole { .. } => "name each role once, with the count that is meant".into(),
-            Self::NobodyApproves => {
-                "write how many have to sign, or take the [[approval.required]] out".into()
-            }
         }
     }
 }

@@ -5,9 +5,10 @@
 //! else is said.
 
 mod breach;
+mod cite;
 pub mod pack;
 mod rule;
 
-pub use breach::{Breach, ReviewAt};
+pub use breach::{Breach, Excepted, Party, ReviewAt};
 pub use pack::{LawPack, PackError};
 pub use rule::{DEROGATION_DAYS, Rule};

@@ -21,7 +21,7 @@ pub const EMBEDDED: &str = include_str!("pack.toml");
 pub const PACK_BYTES: usize = 1 << 20;
 
 /// What stands in the file's `format`.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A checked law pack.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -90,6 +90,10 @@ pub struct Adequacy {
     /// Whom alone it covers; `None`: whole countries.
     #[serde(default)]
     pub covers: Option<String>,
+    /// What it is not for, where it excepts purposes: nobody can see these in a packet, so that a document says that its
+    /// own is none of them.
+    #[serde(default)]
+    pub excepts: Option<String>,
     /// The register of those whom it covers, where there is one: then a recipient's certification has to be named.
     #[serde(default)]
     pub register: Option<String>,
@@ -108,6 +112,9 @@ pub struct Agreement {
     /// The law of the home that is a party.
     #[serde(deserialize_with = "law")]
     pub law: Law,
+    /// The homes of data that are a party; without one the pack can't be used.
+    #[serde(default, deserialize_with = "countries")]
+    pub home: Vec<Jurisdiction>,
     /// The countries that are the other parties.
     #[serde(deserialize_with = "countries")]
     pub countries: Vec<Jurisdiction>,
@@ -159,15 +166,15 @@ pub struct Example {
 }
 
 /// Why a pack can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PackError {
     /// It can't be read.
-    #[error("{file}: {reason}")]
+    #[error("{file}: {error}")]
     Unreadable {
         /// The file.
         file: String,
         /// Why.
-        reason: String,
+        error: Arc<std::io::Error>,
     },
     /// Its bytes are others than those that the config names.
     #[error("{file} is not the law pack that the config names: its SHA-256 is {found}")]
@@ -235,7 +242,7 @@ impl LawPack {
             false => Err(std::io::Error::other("it is not a regular file")),
         });
         let read = opened.and_then(|opened| opened.take(PACK_BYTES as u64 + 1).read_to_end(&mut bytes));
-        read.map_err(|error| PackError::Unreadable { file: name.clone(), reason: error.to_string() })?;
+        read.map_err(|error| PackError::Unreadable { file: name.clone(), error: Arc::new(error) })?;
         let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         if found != sha256 {
             return Err(PackError::Other { file: name, found });
@@ -267,6 +274,15 @@ impl LawPack {
         for (number, one) in self.agreements.iter().enumerate() {
             if self.agreements.iter().take(number).any(|other| other.id == one.id) {
                 return Err(format!("the agreement {:?} is there twice", one.id));
+            }
+            if one.home.is_empty() {
+                return Err(format!("the agreement {:?} has no home that is a party to it", one.id));
+            }
+            if let Some(home) = one.home.iter().find(|home| !self.is_inside(one.law, **home)) {
+                let (id, law) = (&one.id, one.law);
+                return Err(format!(
+                    "the home {home} of the agreement {id:?} is not in the area of the law {law}"
+                ));
             }
         }
         for rule in Rule::ALL.iter().filter(|rule| rule.hangs_on_the_pack()) {

@@ -21,6 +21,8 @@ pub enum Rule {
     NoAdequacyDecision,
     /// Adequacy beyond those whom the decision covers.
     PartialAdequacy,
+    /// Adequacy for a purpose that the decision excepts.
+    ExceptedPurpose,
     /// A country where a recipient has to be named.
     WholeCountry,
     /// A ground of Chapter V for what is no transfer.
@@ -49,6 +51,10 @@ pub enum Rule {
     ModuleMismatch,
     /// A recipient whom nothing binds.
     NotAParty,
+    /// A ground that public authorities do not have.
+    PublicAuthority,
+    /// A deletion before the end of the window.
+    EarlyDeletion,
     /// A ground whose condition nobody says.
     NoCondition,
     /// A notification that nobody has dated.
@@ -95,12 +101,13 @@ struct Entry {
 
 impl Rule {
     /// Every rule, in the order of the documentation.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::ForeignOrderAlone,
         Self::NoAgreement,
         Self::GroundMismatch,
         Self::NoAdequacyDecision,
         Self::PartialAdequacy,
+        Self::ExceptedPurpose,
         Self::WholeCountry,
         Self::InsideEea,
         Self::OutsideEea,
@@ -115,6 +122,8 @@ impl Rule {
         Self::NoModule,
         Self::ModuleMismatch,
         Self::NotAParty,
+        Self::PublicAuthority,
+        Self::EarlyDeletion,
         Self::NoCondition,
         Self::NoNotification,
         Self::NoAddressee,
@@ -153,6 +162,7 @@ impl Rule {
             self,
             Self::NoAdequacyDecision
                 | Self::PartialAdequacy
+                | Self::ExceptedPurpose
                 | Self::InsideEea
                 | Self::OutsideEea
                 | Self::NoCertification
@@ -212,6 +222,12 @@ impl Rule {
                 why: "A decision covers only whom it names, such as certified organisations, and no authority \
                       is among them.",
             },
+            Self::ExceptedPurpose => Entry {
+                name: "excepted-purpose",
+                article: "Art. 45(3); Decision (EU) 2026/179",
+                refuses: "The ground `art-45` with a recipient in a country whose decision excepts purposes (see the pack): one without `cidrs`, one where an authority asks, and one without a `[condition]` that shows that the purpose is none of these.",
+                why: "A decision does not cover what it excepts, such as police and public security in Brazil, and no packet shows its purpose.",
+            },
             Self::WholeCountry => Entry {
                 name: "whole-country",
                 article: "Art. 44, Art. 30(1)(d)",
@@ -253,7 +269,7 @@ impl Rule {
             },
             Self::NoAssessment => Entry {
                 name: "no-assessment",
-                article: "Art. 46(1); CJEU C-311/18 (Schrems II)",
+                article: "Art. 46(1); CJEU C-311/18 (Schrems II); UK GDPR, Art. 46(1A)",
                 refuses: "A ground of Art. 46 or 47 without `[assessment]`; of what was loaded before, `scc` and `bcr` alone.",
                 why: "Who uses safeguards has to assess whether the recipient's country lets them work; \
                       measures can be none, if that is the result.",
@@ -297,8 +313,20 @@ impl Rule {
             Self::NotAParty => Entry {
                 name: "not-a-party",
                 article: "Art. 46(2), (3), Art. 47(1)",
-                refuses: "A new document of `scc`, `bcr`, `code-of-conduct`, `certification` or `authorised-safeguards` with a recipient that is not among its `parties`.",
-                why: "Such safeguards protect data where they bind whoever receives it.",
+                refuses: "A new document of `scc`, `bcr`, `code-of-conduct`, `certification` or `authorised-safeguards` with an exporter or a recipient that is not among its `parties`.",
+                why: "Such safeguards are between who sends and who receives, and protect data where they bind both.",
+            },
+            Self::PublicAuthority => Entry {
+                name: "public-authority",
+                article: "Art. 49(3)",
+                refuses: "The grounds `art-49-1-a`, `art-49-1-b`, `art-49-1-c` and `art-49-1-2` with `public_authority` of the exporter.",
+                why: "What a public authority does in the exercise of its powers rests neither on consent, nor on a contract, nor on its legitimate interests.",
+            },
+            Self::EarlyDeletion => Entry {
+                name: "early-deletion",
+                article: "Art. 5(1)(e), Art. 30(1)(f)",
+                refuses: "A `delete_by` before the end of the window.",
+                why: "Data that leaves after it would have had to be deleted before it was there.",
             },
             Self::NoCondition => Entry {
                 name: "no-condition",
@@ -309,8 +337,8 @@ impl Rule {
             Self::NoNotification => Entry {
                 name: "no-notification",
                 article: "Art. 49(1), second subparagraph; Data Act, Art. 32(5)",
-                refuses: "A new document on `art-49-1-2` without the duties `tell-authority` and `tell-subjects`, and a `data-act-request` without `tell-customer`.",
-                why: "Whoever has to be told is told by a day, and not some time.",
+                refuses: "A new document on `art-49-1-2` without the duties `tell-authority` and `tell-subjects`, and a `data-act-request` without `tell-customer` or `customer_not_told`.",
+                why: "Whoever has to be told is told by a day, and not some time. The customer of the Data Act is not, as long as the request serves law enforcement and telling would harm that.",
             },
             Self::NoAddressee => Entry {
                 name: "no-addressee",
@@ -320,14 +348,14 @@ impl Rule {
             },
             Self::PreservationOnly => Entry {
                 name: "preservation-only",
-                article: "Regulation (EU) 2023/1543, Art. 2(2), Art. 11",
+                article: "Regulation (EU) 2023/1543, Art. 3(2), Art. 11",
                 refuses: "The certificate `epoc-pr`.",
                 why: "A preservation order has data kept where it is: nothing leaves by it.",
             },
             Self::NoCertification => Entry {
                 name: "no-certification",
                 article: "Art. 45(3), Art. 46(2)(f)",
-                refuses: "A new document with a recipient without `certification` and `checked_on`, on `art-45` where the decision goes by a register (see the pack), or on `art-46-2-f`.",
+                refuses: "A new document with a recipient, or an `[[onward]]` transfer, without `certification` and `checked_on`, on `art-45` where the decision goes by a register (see the pack), or on `art-46-2-f`.",
                 why: "The decision covers who is in the register, which changes from day to day.",
             },
             Self::StaleCertification => Entry {
@@ -339,7 +367,7 @@ impl Rule {
             Self::NoAgreementInForce => Entry {
                 name: "no-agreement-in-force",
                 article: "Art. 48; EDPB Guidelines 02/2024",
-                refuses: "A `direct-request` without `agreement_id`, and any `agreement_id` that the pack does not have, or not as in force between the home and the recipient's country when the window begins; of a `direct-request` one that lets nobody ask a provider.",
+                refuses: "A `direct-request` without `agreement_id`, and any `agreement_id` that the pack does not have, or not as in force between the home of each pin and the recipient's country when the window begins; of a `direct-request` one that lets nobody ask a provider.",
                 why: "An agreement in force between the two is what makes a third country's request more than an order. There is none of the CLOUD Act with the EU.",
             },
             Self::NotBound => Entry {
@@ -356,7 +384,7 @@ impl Rule {
             },
             Self::OtherLaw => Entry {
                 name: "other-law",
-                article: "UK GDPR, Art. 44; FADP, Art. 16, 17",
+                article: "UK GDPR, Art. 44A; FADP, Art. 16, 17",
                 refuses: "The law `uk` with a pin whose home is not GB, the law `ch` with one whose home is not CH, the law `eu` with one whose home is GB or CH, and a ground that the law does not have.",
                 why: "The law at home decides what may leave, and an exemption can't choose a milder one.",
             },

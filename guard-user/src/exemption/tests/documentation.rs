@@ -12,7 +12,7 @@ use super::{GOOD, check, with_value};
 /// The page about documents.
 const DOCUMENTS: &str = include_str!("../../../../docs/exemption-document.md");
 /// The page about what becomes of an exemption.
-const EXEMPTIONS: &str = include_str!("../../../../docs/exemptions.md");
+const EXEMPTIONS: &str = include_str!("../../../../docs/exemption-states.md");
 
 /// What is between two lines of a page; the last part of it goes to its end.
 fn between<'d>(page: &'d str, begin: &str, end: &str) -> &'d str {
@@ -100,7 +100,10 @@ fn the_documentation_has_the_table_of_the_lifecycle() {
 fn the_documentation_names_every_state() {
     let table = between(EXEMPTIONS, "## States\n", "\n### ");
     for state in State::LISTED {
-        assert!(table.contains(&format!("\n| `{state}` | ")), "docs/exemptions.md needs a row for {state}");
+        assert!(
+            table.contains(&format!("\n| `{state}` | ")),
+            "docs/exemption-states.md needs a row for {state}"
+        );
     }
     assert_eq!(table.matches("\n| `").count(), State::LISTED.len());
 }

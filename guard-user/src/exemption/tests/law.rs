@@ -34,7 +34,7 @@ pub(super) fn clauses() -> String {
     // At the end of the section, so that what stands before it stays where it is.
     text.replace(
         "[exporter]",
-        "module = \"c2c\"\nparties = [\"Department\", \"Translation office\"]\n[exporter]",
+        "module = \"c2c\"\nparties = [\"Department\", \"Translation office\", \"Example Mail Ireland Ltd\"]\n[exporter]",
     )
 }
 

@@ -46,6 +46,15 @@ pub(super) fn kept() -> Vec<String> {
         compelling(),
         data_act(),
         certificate("epoc"),
+        with(&[("", "delete_by", "2026-12-14")]),
+        with_value(
+            &data_act().replace("tell-customer", "other"),
+            "condition",
+            "customer_not_told",
+            Some("\"secret\""),
+        ),
+        with_value(&derogation(), "exporter", "public_authority", Some("true")),
+        adequacy().replace("\"US\"", "\"BR\"").replace("\"JP\"", "\"KR\""),
         uk(&direct("cloud-act-us-gb")),
         uk(&idta),
         uk(&idta.replace("idta", "addendum")),
@@ -94,7 +103,8 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
         (
             Rule::NoModule,
             with_value(&clauses(), TYPE, "module", None),
-            "instrument.type: the document does not say which form of the scc is used (Decision (EU) 2021/914) | add module",
+            "instrument.type: the document does not say which form of the scc is used (Decision (EU) 2021/914; GDPR Art. 47) | add module: \
+             c2c or c2p of a controller, p2p or p2c of a processor",
         ),
         (
             Rule::ModuleMismatch,
@@ -111,6 +121,60 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
             Rule::NotAParty,
             clauses().replace("\"Department\", \"Tr", "\"Tr"),
             "recipient: \"Department\" is not among the parties, so that nothing binds the recipient",
+        ),
+        (
+            Rule::NotAParty,
+            clauses().replace(", \"Example Mail Ireland Ltd\"]", "]"),
+            "exporter.name: \"Example Mail Ireland Ltd\" is not among the parties, so that nothing binds the exporter (GDPR Art. 46)",
+        ),
+        (
+            Rule::ExceptedPurpose,
+            adequacy()
+                .replace("\"US\"", "\"BR\"")
+                .replace("\"JP\"", "\"CH\"")
+                .split("[condition]")
+                .next()
+                .unwrap()
+                .to_owned(),
+            "recipient.jurisdiction: the adequacy decision (EU) 2026/179 on BR is not for public safety, national defence, state \
+             security, and the investigation and prosecution of criminal offences, and there is no [condition] that shows that \
+             this is none of them (GDPR Art. 45(3)) | add [condition] with met",
+        ),
+        (
+            Rule::ExceptedPurpose,
+            with_value(GOOD, TYPE, "ground", Some("\"art-45\""))
+                .replace("\"US\"", "\"BR\"")
+                .replace("\"JP\"", "\"CH\""),
+            "and an authority asks there (GDPR Art. 45(3)) | name another ground",
+        ),
+        (
+            Rule::PublicAuthority,
+            with_value(
+                &with_value(&derogation(), TYPE, "ground", Some("\"art-49-1-a\"")),
+                "exporter",
+                "public_authority",
+                Some("true"),
+            ),
+            "instrument.ground: art-49-1-a is not for what a public authority does in the exercise of its powers (GDPR Art. 49(3))",
+        ),
+        (
+            Rule::EarlyDeletion,
+            with(&[("", "delete_by", "2026-12-13")]),
+            "delete_by: the data has to have been deleted by 2026-12-14T00:00:00Z, and may still leave until 2026-12-15T00:00:00Z \
+             (GDPR Art. 30(1)(f)) | end the window before",
+        ),
+        (
+            Rule::NoCertification,
+            GOOD.replace("\"CH\"", "\"US\""),
+            "onward: \"Forensic laboratory\" has no certification, and is covered where it is certified (GDPR Art. 45(3))",
+        ),
+        (
+            Rule::StaleCertification,
+            GOOD.replace("\"CH\"", "\"US\"").replace(
+                "the rule of speciality\"",
+                "the rule of speciality\"\ncertification = \"EU-US DPF\"\nchecked_on = 2026-01-20",
+            ),
+            "onward.checked_on: the certification was looked up on 2026-01-20T00:00:00Z",
         ),
         (
             Rule::NoCondition,

@@ -106,10 +106,107 @@ fn a_milder_law_is_refused_for_pins_that_are_at_home_elsewhere() {
     assert_eq!(refused[0].1, "the pin \"mail\" is at home in IE, where the law uk does not hold");
 }
 
+/// What the documents of GOOD with these changes are refused for, where both pins are at home there.
+fn refused_at(home: &str, text: &str) -> Vec<(&'static str, String, String)> {
+    let homes =
+        pins().into_iter().map(|pin| (pin, home.parse::<Jurisdiction>().unwrap())).collect::<Vec<_>>();
+    let now = Some(time(NOW));
+    let surroundings =
+        Surroundings { now, homes: Some(&homes), law: Some(pack()), ..Surroundings::default() };
+    let errors = parse(Path::new("x.toml"), text.as_bytes(), &surroundings).err();
+    let errors = errors.into_iter().flat_map(|errors| errors.errors);
+    errors.map(|error| (error.kind.code(), error.kind.to_string(), error.kind.hint())).collect()
+}
+
+/// Every agreement against every home: it counts where that is a party, and nowhere else.
+#[test]
+fn an_agreement_counts_for_the_homes_that_are_a_party_to_it() {
+    let homes = Jurisdiction::all().filter(|it| it.is_country() && pack().is_inside(Law::Eu, *it));
+    let homes: Vec<String> = homes.map(|it| it.to_string()).collect();
+    let in_force = |it: &&crate::exemption::law::pack::Agreement| it.law == Law::Eu && it.since.is_some();
+    let agreements: Vec<_> = pack().agreements.iter().filter(in_force).collect();
+    assert!(agreements.len() >= 3 && homes.len() > 30);
+    for agreement in agreements {
+        let text = with_value(GOOD, "instrument", "agreement_id", Some(&format!("\"{}\"", agreement.id)));
+        let country = format!("\"{}\"", agreement.countries[0]);
+        let text = text.replace("\"US\"", &country).replace("\"JP\"", &country);
+        for home in &homes {
+            let is_party = agreement.home.iter().any(|it| it.to_string() == *home);
+            let refused = refused_at(home, &text);
+            let codes: Vec<_> = refused.iter().map(|(code, ..)| *code).collect();
+            let expected = if is_party { vec![] } else { vec!["no-agreement-in-force"; 2] };
+            assert_eq!(codes, expected, "{} {home}", agreement.id);
+        }
+    }
+    let text =
+        with_value(GOOD, "instrument", "agreement_id", Some("\"us-ie-mlat\"")).replace("\"JP\"", "\"US\"");
+    let refused = refused_at("FR", &text);
+    assert_eq!(
+        refused[0].1,
+        "by the law pack FR, where the pin \"mail\" is at home, is no party to the agreement \"us-ie-mlat\" (GDPR Art. 48)"
+    );
+    assert!(refused_at("IE", &text).is_empty());
+}
+
+/// Every example of every rule, at each home: an error cites the law that holds there, and no other.
+#[test]
+fn errors_and_hints_name_the_articles_of_the_law_at_home() {
+    let mut met = 0;
+    for (home, word, own) in [("GB", "uk", "UK GDPR"), ("CH", "ch", "FADP")] {
+        let examples = super::law::examples().into_iter().map(|(_, text, _)| text);
+        // With the law written, and without: then it is the one at home.
+        for text in
+            examples.flat_map(|text| [with_value(&text, "", "law", Some(&format!("\"{word}\""))), text])
+        {
+            // One that goes by another law by its own words is told that law's articles.
+            if text.contains("law = \"uk\"") && word != "uk" || text.contains("law = \"ch\"") && word != "ch"
+            {
+                continue;
+            }
+            for (code, said, hint) in refused_at(home, &text) {
+                let all = format!("{said} | {hint}").replace(own, "");
+                let foreign = ["GDPR", "FADP", "DPA 2018"]
+                    .iter()
+                    .any(|it| all.contains(it) && !(own == "UK GDPR" && *it == "DPA 2018"));
+                assert!(!foreign, "{home} {code}: {said} | {hint}");
+                assert!(!(home == "CH" && hint.contains("idta")), "{home} {code}: {hint}");
+                assert!(!(home == "GB" && hint.contains("c2c") && code == "no-module"), "{hint}");
+                met += usize::from(said.contains(own));
+            }
+        }
+        let text = super::law::clauses();
+        let hint_of =
+            |text: &str| refused_at("IE", text).into_iter().map(|(.., hint)| hint).collect::<String>();
+        assert!(!hint_of(&with_value(&text, "instrument", "module", None)).contains("idta"));
+    }
+    assert!(met > 40, "{met}");
+}
+
+#[test]
+fn what_is_to_be_done_yet_is_not_done() {
+    let done = |day: &str| GOOD.to_owned() + &format!("done = {day}\n");
+    for day in ["2026-12-03", "2026-12-02T00:00:01Z", "2030-01-01"] {
+        let errors = check(&done(day)).unwrap_err().errors;
+        assert_eq!((errors[0].kind.code(), errors[0].field.as_str()), ("done-later", "duty.done"), "{day}");
+        assert_eq!(errors.len(), 1);
+    }
+    for day in ["2026-12-02", "2026-12-02T00:00:00Z", "2026-11-30"] {
+        assert!(check(&done(day)).is_ok(), "{day}");
+    }
+    // What was loaded before is read as it is.
+    assert!(parse(Path::new("x.toml"), done("2030-01-01").as_bytes(), &Surroundings::default()).is_ok());
+}
+
 #[test]
 fn what_is_no_pack_is_refused_and_says_why() {
     let cases = [
-        ("format = 1\n", "format = 2\n", "its format is 2"),
+        ("format = 2\n", "format = 1\n", "its format is 1"),
+        ("home = [\"IE\"]\n", "", "the agreement \"us-ie-mlat\" has no home that is a party to it"),
+        (
+            "home = [\"IE\"]",
+            "home = [\"GB\"]",
+            "the home GB of the agreement \"us-ie-mlat\" is not in the area of the law eu",
+        ),
         ("look_again_by = 2027-06-30", "look_again_by = 2026-11-28", "look_again_by is not after as_of"),
         ("inside = [\"CH\"]", "inside = [\"EU\"]", "\"EU\" is no country"),
         ("law = \"ch\"\ninside", "law = \"uk\"\ninside", "one [[area]] of the law uk"),
@@ -133,7 +230,7 @@ fn a_file_is_a_pack_only_where_it_is_the_one_that_was_named() {
     std::fs::write(&file, EMBEDDED).unwrap();
     let digest = std::process::Command::new("sha256sum").arg(&file).output().unwrap();
     let digest = String::from_utf8(digest.stdout).unwrap().split(' ').next().unwrap().to_owned();
-    assert_eq!(LawPack::read(&file, &digest).as_ref(), Ok(pack()));
+    assert_eq!(&LawPack::read(&file, &digest).unwrap(), pack());
     std::fs::write(&file, EMBEDDED.replace("2027-06-30", "2037-06-30")).unwrap();
     let error = LawPack::read(&file, &digest).unwrap_err().to_string();
     assert!(error.contains("is not the law pack that the config names: its SHA-256 is "), "{error}");
@@ -163,20 +260,22 @@ fn page(pack: &LawPack) -> String {
         let register =
             it.register.as_ref().map(|register| format!(" (register: <{register}>)")).unwrap_or_default();
         let covers = it.covers.as_deref().unwrap_or("whole countries");
+        let excepts = it.excepts.as_ref().map(|it| format!(", but for {it}")).unwrap_or_default();
         let (law, act, since) = (it.law, &it.act, it.since);
         page += &format!(
-            "| `{law}` | {} | {act} | {since} | {until} | {covers}{register} | {} |\n",
+            "| `{law}` | {} | {act} | {since} | {until} | {covers}{excepts}{register} | {} |\n",
             list(&it.countries),
             it.source
         );
     }
-    page += "\n### Agreements\n\n| id | agreement | home | with | to providers | in force since | source |\n| --- | --- | --- | --- | --- | --- | --- |\n";
+    page += "\n### Agreements\n\n| id | agreement | law | home | with | to providers | in force since | source |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for it in &pack.agreements {
         let since = it.since.map_or_else(|| "**not in force**".to_owned(), |since| since.to_string());
         let direct = if it.direct { "yes" } else { "no" };
         let (id, name, law) = (&it.id, &it.name, it.law);
         page += &format!(
-            "| `{id}` | {name} | `{law}` | {} | {direct} | {since} | {} |\n",
+            "| `{id}` | {name} | `{law}` | {} | {} | {direct} | {since} | {} |\n",
+            list(&it.home),
             list(&it.countries),
             it.source
         );

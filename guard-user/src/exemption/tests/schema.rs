@@ -80,6 +80,9 @@ fn the_rules_that_a_schema_can_say_it_says() {
     let beyond = [
         Rule::NoAdequacyDecision,
         Rule::PartialAdequacy,
+        Rule::ExceptedPurpose,
+        Rule::PublicAuthority,
+        Rule::EarlyDeletion,
         Rule::InsideEea,
         Rule::OutsideEea,
         Rule::LongDerogation,

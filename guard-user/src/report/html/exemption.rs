@@ -72,8 +72,17 @@ fn codes(report: &Report) -> Markup {
 
 /// The register of Art. 30, as far as it has room on paper; the whole is a format of its own.
 pub(super) fn register(report: &Report) -> Markup {
-    let columns =
-        ["recipient", "exemption", "purpose and data", "safeguards", "ground and basis", "packets", "bytes"];
+    let columns = [
+        "recipient",
+        "exemption",
+        "purpose and data",
+        "controllers, processors",
+        "safeguards",
+        "ground and basis",
+        "transfers",
+        "packets",
+        "bytes",
+    ];
     let rows = register::rows(report);
     html! {
         section.wide #register {
@@ -91,11 +100,26 @@ pub(super) fn register(report: &Report) -> Markup {
                         td {
                             (visible(&row.exemption.purpose)) ": "
                             (visible(&row.exemption.data_categories.join(", ")))
+                            (named("of", &register::subjects(row.exemption)))
                         }
-                        td { (visible(&register::safeguards(row.exemption))) }
+                        td {
+                            (visible(&row.exemption.exporter.name))
+                            (named("with", &register::joint_controllers(
+                                report.organisation.joint_controller.as_deref(), row.exemption)))
+                            (named("processors", &register::processors(row.exemption)))
+                        }
+                        td {
+                            (visible(&register::safeguards(row.exemption)))
+                            (named("module", &register::module(row.exemption)))
+                        }
                         td {
                             (visible(&row.exemption.instrument.ground)) ", "
                             (visible(&row.exemption.instrument.basis))
+                            (named("condition", &register::condition(row.exemption)))
+                        }
+                        td.d {
+                            (moment(register::begin(row.exemption))) " to "
+                            (moment(register::end(row.exemption)))
                         }
                         td.n { (number(row.used.packets)) }
                         td.n { (number(row.used.bytes)) }
@@ -103,6 +127,11 @@ pub(super) fn register(report: &Report) -> Markup {
             }
         }
     }
+}
+
+/// A value with its name, where there is one.
+fn named(name: &str, value: &str) -> Markup {
+    html! { @if !value.is_empty() { "; " (name) ": " (visible(value)) } }
 }
 
 /// One, on sheets of its own.

@@ -148,6 +148,114 @@ proptest! {
     }
 }
 
+/// The rows of the register of one exemption, by the names of their columns.
+fn register_of(exemption: super::super::ExemptionEntry) -> Vec<std::collections::HashMap<String, String>> {
+    let report = Report { exemptions: vec![exemption], ..sample() };
+    let text = rendered(&report, Format::Register);
+    ::csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect()
+}
+
+fn change(at: &str, what: &str) -> super::super::Change {
+    super::super::Change {
+        at: at.parse().unwrap(),
+        what: what.into(),
+        who: String::new(),
+        why: String::new(),
+    }
+}
+
+#[test]
+fn transfers_are_from_the_load_until_the_earliest_end() {
+    use crate::audit::Kind;
+    let plain = super::sample::exemption("a", "");
+    let window = |changes: Vec<super::super::Change>, review: &str| {
+        let mut it = plain.clone();
+        it.changes = changes;
+        if let Some(assessment) = &mut it.assessment {
+            assessment.review_by = review.to_owned();
+        }
+        let rows = register_of(it);
+        (rows[0]["transfers from"].clone(), rows[0]["transfers until"].clone())
+    };
+    let of = |from: &str, until: &str| (format!("{from} UTC"), format!("{until} UTC"));
+    const BEGIN: &str = "2026-11-01 00:00:00";
+    const END: &str = "2026-12-15 00:00:00";
+    let later = "2027-06-02T00:00:00Z";
+    assert_eq!(window(vec![], later), of(BEGIN, END));
+    assert_eq!(
+        window(vec![change("2026-10-20T08:00:00Z", "load")], later),
+        of(BEGIN, END),
+        "loaded before it began"
+    );
+    let load = || change("2026-11-02T08:00:00Z", "load");
+    assert_eq!(window(vec![load()], later), of("2026-11-02 08:00:00", END));
+    assert_eq!(
+        window(vec![load()], "2026-12-01T00:00:00Z"),
+        of("2026-11-02 08:00:00", "2026-12-01 00:00:00")
+    );
+    let closing =
+        [Kind::Revoke, Kind::Invalidate, Kind::RevokeKey, Kind::Supersede, Kind::Expire, Kind::Exhaust];
+    for kind in closing {
+        let found = window(vec![load(), change("2026-11-20T10:00:00Z", kind.name())], later);
+        assert_eq!(found, of("2026-11-02 08:00:00", "2026-11-20 10:00:00"), "{}", kind.name());
+        // What was seen to be over later was over by then.
+        let found = window(vec![load(), change("2026-12-16T10:00:00Z", kind.name())], later);
+        assert_eq!(found, of("2026-11-02 08:00:00", END), "{}", kind.name());
+    }
+    // Neither a stay nor what was done later ends it.
+    for kind in [Kind::Stay, Kind::Resume, Kind::DutyDone] {
+        let found = window(vec![load(), change("2026-11-20T10:00:00Z", kind.name())], later);
+        assert_eq!(found, of("2026-11-02 08:00:00", END), "{}", kind.name());
+    }
+}
+
+#[test]
+fn the_register_has_who_takes_part_and_on_what_condition_on_the_page_too() {
+    let particular =
+        |key: &str, value: &str| super::super::ParticularEntry { key: key.into(), value: value.into() };
+    let mut it = super::sample::exemption("a", "");
+    it.particulars = vec![
+        particular("data_subjects", "patients"),
+        particular("data_subjects", "staff"),
+        particular("instrument.module", "c2p"),
+        particular("condition.met", "once only"),
+        particular("condition.subjects", "3"),
+        particular("processor 1: name", "Storage house"),
+        particular("processor 1: contract", "DPA-1"),
+        particular("processor 2: name", "Courier"),
+        particular("joint_controller 1: name", "Example France"),
+        particular("joint_controller 1: arrangement", "JCA-2"),
+    ];
+    let mut report = Report { exemptions: vec![it.clone()], ..sample() };
+    report.organisation.joint_controller = Some("Example Group".into());
+    let text = rendered(&report, Format::Register);
+    let row: std::collections::HashMap<String, String> =
+        ::csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).next().unwrap();
+    for (column, value) in [
+        ("categories of data subjects", "patients, staff"),
+        ("module", "c2p"),
+        ("condition (Art. 49)", "once only, 3"),
+        ("processors", "Storage house, DPA-1; Courier"),
+        ("joint controllers", "Example Group; Example France, JCA-2"),
+    ] {
+        assert_eq!(row[column], value, "{column}");
+    }
+    let page = Page::parse(&rendered(&report, Format::Html));
+    let register = tables(&page, &["recipients"])[0].text();
+    for value in
+        ["patients, staff", "c2p", "once only, 3", "Storage house, DPA-1; Courier", "Example France, JCA-2"]
+    {
+        assert!(register.contains(value), "{value} in {register}");
+    }
+    // Of a confidential one nothing of that is told to others.
+    it.confidential = true;
+    let report = Report { exemptions: vec![it], redacted: true, ..sample() };
+    let text = rendered(&report, Format::Register) + &rendered(&report, Format::Html);
+    for value in ["patients", "once only", "Storage house", "Example France"] {
+        assert!(!text.contains(value), "{value}");
+    }
+}
+
 /// What each piece of a chart says of itself adds up to what the tables have.
 #[test]
 fn the_bars_add_up_to_the_tables() {

@@ -17,6 +17,7 @@ mod changes;
 mod crash;
 mod damage;
 mod days;
+mod duties;
 mod failure;
 pub(crate) mod high_water;
 mod kept;

@@ -193,6 +193,11 @@ fn an_instrument_that_fell_carries_nothing_more_by_a_name_like_it_until_it_is_re
     for alike in alike {
         assert!(is_held(&mut store, &by(alike, "b")), "{alike}");
     }
+    // Whoever loads by another name is told which one has fallen, and what would let it rest on that again.
+    let told = load(&mut store, &by("us ireland mlat 2001", "b")).unwrap_err().to_string();
+    let is_told =
+        told.contains("has fallen") && told.contains(&format!("`borderguard instrument restore \"{name}\"`"));
+    assert!(is_told, "{told}");
     load(&mut store, &by("US-Ireland MLAT 2003", "c")).unwrap();
     // It is no stay that is lifted with others.
     assert_eq!(stay(&mut store, &target, "a court's").unwrap(), []);

@@ -6,9 +6,10 @@ use std::os::unix::net::UnixListener;
 
 use super::*;
 use crate::config::{Surroundings, parse};
+use crate::exemption::law::pack::EMBEDDED;
 use crate::geo::complete::Lack;
 use crate::geo::mmdb::writer::{Value, Writer};
-use crate::store::Store;
+use crate::store::{Store, sha256};
 
 fn host() -> ThisHost {
     ThisHost::seen_by_root(true)
@@ -109,6 +110,26 @@ fn allowed_signers_have_to_be_root_s_alone() {
     assert!(host().signers_fault(&file).unwrap().contains("can be changed by everybody"));
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     assert_eq!(host().signers_fault(&file), None);
+}
+
+#[test]
+fn the_law_pack_is_opened_and_has_to_be_the_one_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = folder.path().join("law.toml");
+    let fault = |sha256: &str| {
+        host().law_fault(&NamedPack { pack: pack.clone(), sha256: sha256.to_owned() }).unwrap_or_default()
+    };
+    let write = |text: &str| {
+        fs::write(&pack, text).unwrap();
+        sha256(text.as_bytes())
+    };
+    assert!(fault("").contains("law.toml: No such file"));
+    let good = write(&EMBEDDED.replace("2027-06-30", "9000-06-30"));
+    assert_eq!(fault(&good), "");
+    assert!(fault(&"0".repeat(64)).contains("is not the law pack that the config names"));
+    assert!(fault(&write("format = 9")).contains("law.toml: TOML parse error"));
+    let over = EMBEDDED.replace("2027-06-30", "2020-06-30").replace("2026-11-28", "2020-01-01");
+    assert!(fault(&write(&over)).contains("was to be looked at again by 2020-06-30"));
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn json_is_one_object_with_the_document() {
 /// Answers as they are typed, in the order of the questions.
 const TYPED: &str = "mlat-1\nmail\n\nEvidence\ne-mail\nsoon\n2026-12-01T00:00:00Z\n2026-12-15T00:00:00Z\n\n\nno\n\ncustomers\n\n\n\
                      warrant\ntreaty-request\nMLAT\nArt. 48\nart-47\nart-46-2-a\nart-6-1-c\nDepartment\ncase 5\nTreaty\n\n\n\n\n\n\n\
-                     Example Ltd\ncontroller\nprivacy@example.org\ny\nTIA-7\n2027-06-01\n\nn\ny\naoife@example.org\ny\nlegal\n1\nn\n\
+                     Example Ltd\ncontroller\nprivacy@example.org\n\ny\nTIA-7\n2027-06-01\n\nn\ny\naoife@example.org\ny\nlegal\n1\nn\n\
                      Court\nUS\n198.51.100.20/32\n\n\n\n\n\ny\nTranslator\nJP\n203.0.113.0/24\n\n\ntcp/443\n";
 
 #[test]

@@ -199,6 +199,59 @@ fn no_flipped_byte_is_taken() {
 }
 
 #[test]
+fn a_changed_receipt_is_told_as_such_and_a_stamp_has_its_time() {
+    let bed = Bed::new();
+    let before = Timestamp::now();
+    bed.stamp();
+    let after = Timestamp::now();
+    let (_, json) = bed.verified(&Args { json: true, ..bed.args() });
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let at: Timestamp = json["stamped_at"].as_str().unwrap().parse().unwrap();
+    let second = jiff::SignedDuration::from_secs(1);
+    assert!(before - second <= at && at <= after + second, "{before} {at} {after}");
+    let (_, told) = bed.verified(&bed.args());
+    assert!(
+        told.contains(&format!("time stamp: good, of {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))),
+        "{told}"
+    );
+    // Each in a form that still is a receipt.
+    let good = String::from_utf8(bed.read("r.json")).unwrap();
+    for (from, to, says) in [
+        ("a purpose", "b purpose", "the receipt was changed after it was signed"),
+        ("dublin-1", "cork-1", "the receipt was changed, or the file of allowed signers"),
+        ("\"version\": 1", "\"version\":  1", "the file was changed, or never was a receipt"),
+    ] {
+        assert!(good.contains(from));
+        bed.put("r.json", good.replace(from, to));
+        let (exit, told) = bed.verified(&Args { tsa_ca: None, no_time_stamp: true, ..bed.args() });
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(exit == Exit::Failed && told.contains(says), "{told}");
+        let (_, told) = bed.verified(&bed.args());
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            told.contains("time stamp: bad: the time stamp does not count: it is of another receipt"),
+            "{told}"
+        );
+    }
+    bed.put("r.json", &good);
+    fs::remove_file(bed.path("r.json.tsr")).unwrap();
+    let (exit, told) = bed.verified(&bed.args());
+    assert!(exit == Exit::Failed && told.contains("time stamp: bad: there is no time stamp: "), "{told}");
+    assert!(!told.contains("BIO"), "{told}");
+}
+
+/// Where nothing can be written nothing is asked of the daemon, which would record that a receipt was given.
+#[test]
+fn a_folder_that_takes_no_files_is_found_before_anything_is_asked() {
+    let bed = Bed::new();
+    for (into, says) in [("none/there", "No such file"), ("r.json", "this is no folder")] {
+        let args = Args { id: Some("mlat-1".to_owned()), verify: None, into: bed.path(into), ..bed.args() };
+        let error = run(&args, now(), &mut Vec::new()).unwrap_err();
+        assert!(exit_of(&error) == Exit::BadInput && error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
 fn what_others_signed_or_stamped_does_not_count() {
     let bed = Bed::new();
     bed.stamp();

@@ -29,7 +29,7 @@ basis = "art-6-1-f"
 authority = "European Commission"
 reference = "7"
 module = "c2c"
-parties = ["Partner"]
+parties = ["Partner", "Example Ltd"]
 
 [exporter]
 name = "Example Ltd"
@@ -63,6 +63,7 @@ impl Bed {
             from: None,
             review_by: Some("2027-06-01".parse().unwrap()),
             out: None,
+            config: None,
             dry_run: false,
             json: false,
         }
@@ -207,4 +208,27 @@ fn names_have_one_version_at_their_end() {
     assert_eq!(name("a.v2.toml"), "a.v3.toml");
     assert_eq!(name("a.very.toml"), "a.very.v3.toml");
     assert_eq!(name("a"), "a.v3.toml");
+}
+
+#[test]
+fn the_next_version_is_held_against_the_config_that_is_named() {
+    let bed = Bed::new(OLD);
+    let config = bed.0.path().join("policy.toml");
+    let with = |pin: &str, home: &str| {
+        let text = format!(
+            "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"boston\"\njurisdiction = \"US\"\n\
+             cidrs = [\"198.51.100.0/24\"]\n[[pin]]\nname = {pin:?}\nhome = {home:?}\naction = \"drop\"\n\
+             select.ports = [\"tcp/143\"]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let (exit, shown) = renew(&Args { config: Some(config.clone()), dry_run: true, ..bed.args() });
+        (exit.unwrap(), shown)
+    };
+    let (exit, shown) = with("files", "IE");
+    assert!(exit == Exit::BadInput && shown.contains("pins: there is no pin \"mail\""), "{shown}");
+    let (exit, shown) = with("mail", "GB");
+    assert!(exit == Exit::BadInput && shown.contains("where the law uk decides"), "{shown}");
+    let (exit, shown) = with("mail", "IE");
+    assert_eq!(exit, Exit::Ok, "{shown}");
+    assert!(!shown.contains("was not looked at; `borderguard exemption lint"), "{shown}");
 }

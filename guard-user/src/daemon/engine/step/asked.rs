@@ -1,7 +1,7 @@
 //! What a request asks to be changed, and its words.
 
 use crate::control::protocol::Request;
-use crate::store::{Change, Key, Target};
+use crate::store::{Change, Kept, Key, Target};
 
 /// A change that is asked for.
 pub(super) struct Asked {
@@ -43,6 +43,28 @@ pub(super) fn done_word(change: &Change) -> &'static str {
         Change::Revoke { .. } => "revoked",
         Change::Invalidate { .. } => "closed with its instrument",
         Change::RevokeKey { .. } => "closed with a key that approved it",
+    }
+}
+
+/// What a change would come to, in words.
+pub(super) fn planned(kept: &Kept, target: &Target, change: &Change, keys: &[Key]) -> String {
+    match (keys, change) {
+        ([], Change::Resume { order, .. }) => {
+            let lifted = kept.order_to_lift(target, order.as_deref()).ok();
+            let held = lifted.map(|lifted| kept.held_beside(lifted)).unwrap_or_default();
+            let order = lifted.map_or_else(|| "the order".to_owned(), |order| format!("the order {order}"));
+            match held.as_slice() {
+                [] => {
+                    format!("{order} would be lifted; nothing passes again by that: nothing is stayed by it")
+                }
+                held => format!(
+                    "{order} would be lifted; nothing passes again by that, for other orders still hold: {}",
+                    held.join("; ")
+                ),
+            }
+        }
+        ([], _) => "nothing that is open is covered".to_owned(),
+        (keys, change) => format!("would be {}: {}", done_word(change), ids(keys)),
     }
 }
 

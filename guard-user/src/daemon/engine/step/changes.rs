@@ -12,7 +12,7 @@ use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKE
 use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids};
+use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids, planned};
 use crate::daemon::engine::step::loads::signatures;
 use crate::daemon::engine::{Action, LiftJob, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
@@ -76,7 +76,7 @@ impl Engine {
             }
         };
         if dry_run {
-            return self.plan_change(ticket, &change, keys, now);
+            return self.plan_change(ticket, (&target, &change), keys, now);
         }
         let id = self.changes.next_id();
         let slots = self.kept.slots_of(&keys);
@@ -169,11 +169,14 @@ impl Engine {
             || self.loads.are_on_their_way()
     }
 
-    fn plan_change(&mut self, ticket: Ticket, change: &Change, keys: Vec<Key>, now: Clocks) {
-        let message = match keys.as_slice() {
-            [] => "nothing that is open is covered".to_owned(),
-            keys => format!("would be {}: {}", done_word(change), ids(keys)),
-        };
+    fn plan_change(
+        &mut self,
+        ticket: Ticket,
+        (target, change): (&Target, &Change),
+        keys: Vec<Key>,
+        now: Clocks,
+    ) {
+        let message = planned(&self.kept, target, change, &keys);
         if matches!(change, Change::Resume { .. }) {
             let exemptions = self.summaries(&keys, now);
             return self.answer(ticket, Response::Planned { message, exemptions });

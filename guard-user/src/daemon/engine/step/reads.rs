@@ -7,7 +7,7 @@ use crate::daemon::engine::input::Sample;
 use crate::daemon::engine::reads::{Ask, Asked, Want};
 use crate::daemon::engine::state::{Engine, Purpose, Switch};
 use crate::daemon::engine::{
-    Action, Asker, Judged, Level, Query, ReadJob, SampleFor, StoreId, StoreJob, Ticket,
+    Action, Asker, DutyDone, Judged, Level, Query, ReadJob, SampleFor, StoreId, StoreJob, Ticket,
 };
 use crate::exemption::{Clocks, Summary};
 use crate::store::PinCounts;
@@ -31,6 +31,11 @@ impl Engine {
             Request::ExemptionOpen {} => Ask::Store(Query::Open),
             Request::ExemptionReceipt { id, version } => {
                 Ask::Store(Query::Receipt { id, version, who: asker.who.clone() })
+            }
+            Request::ExemptionDone { id, version, duty, on, why, dry_run } => {
+                let who = asker.who.clone();
+                let done = Box::new(DutyDone { id, version, duty, on, why, dry_run, who });
+                return self.read_store(ticket, &asker, Query::Done(done), None);
             }
             Request::Report { from, until } => Ask::Store(Query::Report { from, until }),
             Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None),

@@ -11,6 +11,7 @@ use crate::approval::tests::oracle::{ED25519, key};
 use crate::approval::{AllowedSigners, RECEIPT, verify};
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::exemption::Target;
 use crate::report::receipt::Receipt;
 use crate::store::sha256;
 
@@ -217,4 +218,90 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
         // The marker is one: somewhere those who may see it do.
         assert!(all.iter().any(|text| texts.iter().any(|marker| text.contains(marker))), "{name}");
     }
+}
+
+/// The assessment of the document has to be reviewed: that is due, and can be said to be done, of what is closed as well.
+#[test]
+fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.revoke("a");
+    world.settle();
+    let due = |world: &mut World| {
+        let Response::Exemptions { exemptions, .. } = answer(world, Request::ExemptionList {}) else {
+            panic!()
+        };
+        exemptions.into_iter().flat_map(|it| it.due).map(|it| it.what).collect::<Vec<_>>()
+    };
+    let done = |dry_run, duty: &str| Request::ExemptionDone {
+        id: "a".to_owned(),
+        version: None,
+        duty: duty.to_owned(),
+        on: None,
+        why: "reviewed by counsel".to_owned(),
+        dry_run,
+    };
+    let before = due(&mut world);
+    assert!(before.contains(&"review-assessment".to_owned()), "{before:?}");
+    let planned = answer(&mut world, done(true, "review-assessment"));
+    assert!(
+        matches!(&planned, Response::Planned { message, .. } if message.contains("of a version 1")),
+        "{planned:?}"
+    );
+    assert_eq!(due(&mut world), before);
+    let generation = world.status().generation;
+    let said = answer(&mut world, done(false, "review-assessment"));
+    assert!(matches!(said, Response::Done { .. }), "{said:?}");
+    assert!(!due(&mut world).contains(&"review-assessment".to_owned()));
+    assert_eq!(world.status().generation, generation, "nothing of it is the kernel's");
+    let record = last(&world, Kind::DutyDone);
+    let found = (&record["subject"], &record["why"], &record["detail"]["duty"], &record["detail"]["version"]);
+    assert_eq!(found, (&json!("a"), &json!("reviewed by counsel"), &json!("review-assessment"), &json!(1)));
+    let Response::Error { kind, codes, .. } = answer(&mut world, done(false, "review-assessment")) else {
+        panic!()
+    };
+    assert_eq!((kind, codes), (ErrorKind::BadInput, vec!["no-such-duty".to_owned()]));
+}
+
+#[test]
+fn a_lift_by_which_nothing_passes_again_is_planned_in_its_own_words() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.stay("a");
+    world.settle();
+    let pin = Target::All;
+    let stay = Request::ExemptionStay {
+        target: pin.clone(),
+        order: "Court of Appeal".to_owned(),
+        not_loaded: false,
+        dry_run: false,
+    };
+    assert!(matches!(answer(&mut world, stay), Response::Done { .. }));
+    let lift = |order: &str| Request::ExemptionResume {
+        target: pin.clone(),
+        order: Some(order.to_owned()),
+        why: "lifted".to_owned(),
+        lift: None,
+        dry_run: true,
+    };
+    let Response::Planned { message, exemptions } = answer(&mut world, lift("Court of Appeal")) else {
+        panic!()
+    };
+    assert!(exemptions.is_empty());
+    assert!(
+        message.starts_with(
+            "the order \"Court of Appeal\" on every exemption would be lifted; nothing passes again"
+        ),
+        "{message}"
+    );
+    assert!(message.contains("other orders still hold: a (\""), "{message}");
+    // One that stays nothing.
+    world.revoke("a");
+    world.settle();
+    let Response::Planned { message, .. } = answer(&mut world, lift("Court of Appeal")) else { panic!() };
+    assert!(message.ends_with("nothing passes again by that: nothing is stayed by it"), "{message}");
 }
