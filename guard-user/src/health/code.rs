@@ -194,6 +194,9 @@ codes! {
     ExemptionWithoutPin = "exemption-without-pin",
         "An exemption is active and names a pin that the config does not have. No packet of such a pin passes by it.",
         "Give the pin its name back and reload, or revoke the exemption and load one for the pin's new name.";
+    ExemptionOtherHost = "exemption-other-host",
+        "An exemption is open whose document names other hosts or fleets than this one: the host had another name, or was of another fleet (`host.fleet`), when it was loaded.",
+        "Give the host or its fleet the name back and reload, or revoke the exemption and have one approved for this host.";
     DatabaseStale = "database-stale",
         "The geo database is older than `geo.max_age`, so places may be wrong.",
         "Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.";

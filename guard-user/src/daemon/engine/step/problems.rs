@@ -369,6 +369,7 @@ impl Engine {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
         }
+        self.problems_of_hosts(problems);
         self.problems_of_approvals(problems);
     }
 

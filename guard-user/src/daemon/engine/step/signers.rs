@@ -11,6 +11,7 @@ use crate::daemon::engine::state::{Engine, Purpose};
 use crate::exemption::Document;
 use crate::exemption::record::{ApprovedBy, Record};
 use crate::health::{Problem, ProblemCode};
+use crate::hostname::hostname;
 
 impl Engine {
     /// Has the file of allowed signers read, where the config has one.
@@ -38,6 +39,17 @@ impl Engine {
             self.record_of(Kind::Signers, &file, "", json!({ "keys": words }));
         }
         self.signers.keys = Some(keys);
+    }
+
+    /// What is open and was approved for other hosts: this one had another name then, or was of another fleet.
+    pub(super) fn problems_of_hosts(&self, problems: &mut Vec<Problem>) {
+        let (host, fleet) = (hostname(), self.config.policy.host.fleet.as_deref());
+        for (document, _) in self.kept.open().filter(|(it, _)| !it.hosts.is_empty()) {
+            if !document.names_host(host, fleet) {
+                let message = format!("it is for {}, and open on {host}", document.hosts.join(", "));
+                problems.push(Problem::of(ProblemCode::ExemptionOtherHost, &document.id, message));
+            }
+        }
     }
 
     /// What is open and would not be approved today.

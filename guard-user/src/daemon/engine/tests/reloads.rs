@@ -1,7 +1,7 @@
 //! Configs that are read again, and the end.
 
 use super::super::{Input, Surroundings};
-use super::inputs::{APPROVED, BAD, CGROUP, CONFIG, MOVED, ONE, POST, STOR, TWO};
+use super::inputs::{APPROVED, BAD, CGROUP, CONFIG, MOVED, ONE, POST, STOR, TWO, document};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
 use crate::health::{Problem, ProblemCode};
@@ -312,4 +312,32 @@ fn a_config_that_takes_for_ever_to_be_read_is_a_problem() {
     assert_eq!(problems.iter().map(|it| it.subject.as_deref()).collect::<Vec<_>>(), [Some("config")]);
     world.settle();
     assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn what_is_open_for_another_fleet_is_told() {
+    const OF_A_FLEET: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\nfleet = \"mail-eu\"\n[[pin]]\n\
+         name = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+    let mut world = World::new(OF_A_FLEET, &["eth0"]);
+    world.settle();
+    let text = document("a", 1, world.now.wall).replacen("\npurpose", "\nhosts = [\"mail-eu\"]\npurpose", 1);
+    let loaded = world.ask(Request::ExemptionLoad {
+        document: text,
+        name: "a".to_owned(),
+        signatures: Vec::new(),
+        dry_run: false,
+        refused: false,
+    });
+    world.settle();
+    assert!(world.is_done(loaded), "{:?}", world.answers);
+    let told = |world: &World| world.codes().contains(&ProblemCode::ExemptionOtherHost);
+    assert!(!told(&world));
+    world.config = CONFIG;
+    world.ask(Request::Reload {});
+    world.settle();
+    assert!(told(&world) && world.open() == ["a"], "{:?}", world.codes());
+    world.config = OF_A_FLEET;
+    world.ask(Request::Reload {});
+    world.settle();
+    assert!(!told(&world));
 }
