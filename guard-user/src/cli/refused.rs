@@ -97,6 +97,7 @@ mod tests {
         &["geo", "diff"],
         &["policy", "diff", "o", "n"],
         &["policy", "verify", "n"],
+        &["policy", "sign", "n", "--key", "k"],
         &["groups"],
         &["instrument", "list"],
         &["instrument", "restore", "n", "--why", "w"],
