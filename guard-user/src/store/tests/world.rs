@@ -132,6 +132,8 @@ struct Said {
 struct Account {
     key: Key,
     quota: u64,
+    /// The slots that share it, one for each recipient.
+    slots: Vec<u16>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -149,6 +151,12 @@ pub(super) struct World {
     counts: BTreeMap<u16, u64>,
     /// What crossed in truth.
     crossed: BTreeMap<Key, u64>,
+    /// What crossed to each recipient in truth.
+    crossed_to: BTreeMap<Key, Vec<u64>>,
+    /// What was said that each recipient got.
+    said_to: BTreeMap<Key, Vec<u64>>,
+    /// Counts went with the host, or were read while a charge was taken back: what is told need not be what crossed.
+    is_blurred: bool,
     /// The kernel's counters began anew, and the store has not said that it knows.
     anew: bool,
 }
@@ -340,13 +348,23 @@ impl World {
         answer
     }
 
-    /// The kernel charges an account, up to what it was told.
+    /// The kernel charges an account, up to what it was told, and books that by recipient.
     fn charge(&mut self, index: usize, bytes: u64) {
-        for (account, Account { key, quota }) in &self.table {
+        for Account { key, quota, slots } in self.table.values() {
             if key.0 == IDS[index] {
-                let counted = self.counts.entry(*account).or_default();
-                let more = bytes.min(quota.saturating_sub(*counted));
-                *counted += more;
+                let count = |slot: &u16| self.counts.get(slot).copied().unwrap_or(0);
+                let counted: u64 = slots.iter().map(count).sum();
+                let more = bytes.min(quota.saturating_sub(counted));
+                let to = self.crossed_to.entry(key.clone()).or_default();
+                to.resize(slots.len(), 0);
+                // Some to each of them, and the rest to one of them.
+                let part = more / (slots.len() as u64 + 1);
+                let chosen = usize::try_from(bytes % slots.len() as u64).unwrap();
+                for (place, slot) in slots.iter().enumerate() {
+                    let rest = if place == chosen { more - part * slots.len() as u64 } else { 0 };
+                    *self.counts.entry(*slot).or_default() += part + rest;
+                    to[place] += part + rest;
+                }
                 let crossed = self.crossed.entry(key.clone()).or_default();
                 *crossed += more;
                 let most = self::quota(index).unwrap_or(u64::MAX);
@@ -360,7 +378,7 @@ impl World {
         let charged = |bytes: u64| if bytes > 0 { bytes + more } else { 0 };
         store
             .kept
-            .accounts()
+            .slots_in_use()
             .into_iter()
             .map(|slot| (slot, Use { bytes: charged(count(slot)), packets: count(slot) / 1000 }))
             .collect()
@@ -368,19 +386,52 @@ impl World {
 
     fn look(&mut self, store: &mut Store, more: u64) -> Result<(), StoreError> {
         let counts = self.kernel_counts(store, more);
+        self.is_blurred |= more > 0;
         let looked = store.checkpoint_use(&counts, now());
         if looked.is_ok() {
             for (key, said) in &mut self.said {
                 let used = store.kept.record(key).unwrap().used().bytes;
                 assert!(used >= said.used, "{key:?}: use has shrunk");
                 said.used = used;
-                if let (Some(account), true) = (store.kept.record(key).unwrap().account(), more == 0) {
-                    let counted = self.counts.get(&account).copied().unwrap_or(0);
+                let slots = store.kept.slots_of(std::slice::from_ref(key));
+                if !slots.is_empty() && more == 0 {
+                    let counted: u64 =
+                        slots.iter().map(|slot| self.counts.get(slot).copied().unwrap_or(0)).sum();
                     assert!(used >= counted.min(quota(index_of(&key.0)).unwrap_or(u64::MAX)), "{key:?}");
                 }
             }
         }
+        if looked.is_ok() {
+            self.compare_recipients(store, true);
+        }
         looked
+    }
+
+    /// No recipient's use has shrunk, and where all was counted each has what it got, on its days and in all.
+    fn compare_recipients(&mut self, store: &Store, all_was_read: bool) {
+        let rows = store.use_by_day().unwrap();
+        for key in self.said.keys() {
+            let (record, document) = (store.kept.record(key).unwrap(), store.kept.document_of(key).unwrap());
+            let told: Vec<Use> = record.used_by_recipient(document);
+            let sum = Use::sum(&told);
+            assert!(sum.bytes <= record.used().bytes && sum.packets <= record.used().packets, "{key:?}");
+            let told: Vec<u64> = told.iter().map(|it| it.bytes).collect();
+            let said = self.said_to.insert(key.clone(), told.clone()).unwrap_or_default();
+            assert!(said.iter().zip(&told).all(|(said, told)| said <= told), "{key:?}: {said:?}, {told:?}");
+            if self.is_blurred {
+                continue;
+            }
+            let mut crossed = self.crossed_to.get(key).cloned().unwrap_or_default();
+            crossed.resize(told.len(), 0);
+            assert!(told.iter().zip(&crossed).all(|(told, crossed)| told <= crossed), "{key:?}: {told:?}");
+            if all_was_read {
+                assert_eq!(told, crossed, "{key:?}");
+            }
+            for (at, told) in told.iter().enumerate() {
+                let of = rows.iter().filter(|row| row.key == *key && row.recipient == Some(at));
+                assert_eq!(of.map(|row| row.used.bytes).sum::<u64>(), *told, "{key:?} by day");
+            }
+        }
     }
 
     /// A new generation goes live; then the places that it does not use are freed.
@@ -392,13 +443,12 @@ impl World {
             assert!(usize::from(entry.slot) < MAX_EXEMPTIONS);
             assert!(slots.insert(entry.slot), "two have the slot {}", entry.slot);
             let of = store.kept.by_slot(entry.slot).unwrap();
-            let account = Account { key: (of.id.clone(), of.version), quota: entry.quota };
-            let earlier = self.table.insert(entry.account, account.clone());
-            assert!(
-                earlier.is_none_or(|it| it.key == account.key && it.quota == account.quota),
-                "one account, one quota"
-            );
-            assert_eq!(store.kept.record(&account.key).unwrap().account(), Some(entry.account));
+            let key = (of.id.clone(), of.version);
+            let new = Account { key: key.clone(), quota: entry.quota, slots: Vec::new() };
+            let account = self.table.entry(entry.account).or_insert(new);
+            assert_eq!((&account.key, account.quota), (&key, entry.quota), "one account, one quota");
+            account.slots.push(entry.slot);
+            assert_eq!(store.kept.record(&key).unwrap().account(), Some(entry.account));
         }
         let free = store.kept.slots_to_reset();
         assert!(free.iter().all(|slot| !slots.contains(slot)), "a slot in use is never reset");
@@ -417,7 +467,10 @@ impl World {
         self.table.clear();
         self.counts.clear();
         self.anew = true;
-        store.counters_end(&counts, now())?;
+        let ended = store.counters_end(&counts, now());
+        // Nobody has the kernel's counts any more.
+        self.is_blurred |= ended.is_err();
+        ended?;
         self.begin_anew(store)
     }
 
@@ -449,6 +502,7 @@ impl World {
             self.table.clear();
             self.counts.clear();
             self.anew = true;
+            self.is_blurred = true;
         }
     }
 
@@ -491,6 +545,7 @@ impl World {
         let stand: BTreeSet<_> =
             store.kept.orders().map(|it| (it.covers.clone(), it.order.clone())).collect();
         assert_eq!(stand, self.orders, "each order stands until it is lifted");
+        self.compare_recipients(store, false);
         let told: BTreeMap<Key, Is> = told(store);
         let is: BTreeMap<Key, Is> = self.said.iter().map(|(key, said)| (key.clone(), said.is)).collect();
         assert_eq!(told, is, "the trail tells what is");
