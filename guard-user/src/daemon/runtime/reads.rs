@@ -19,6 +19,7 @@ use crate::report::{
 use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
 use super::receipt;
+use super::recipients::days_of;
 
 /// Lines of the trail in one answer.
 const LINES: usize = 1000;
@@ -322,30 +323,7 @@ fn entry_of(
     used: &[store::DayUse],
 ) -> ExemptionEntry {
     let key = (summary.id.clone(), summary.version);
-    let recipients = summary.recipients.as_slice();
-    // What one alone may receive it received.
-    let only = (recipients.len() == 1).then_some(0);
-    let mut days: Vec<DayUse> = Vec::new();
-    for row in used.iter().filter(|row| row.key == key) {
-        let Some(day) = date(&row.day) else { continue };
-        let named = row.recipient.or(only).and_then(|at| Some((at, recipients.get(at)?)));
-        let used = DayUse {
-            day,
-            number: named.and_then(|(at, _)| u32::try_from(at + 1).ok()),
-            recipient: named.map(|(_, it)| it.name.clone()),
-            jurisdiction: named.map(|(_, it)| it.jurisdiction.clone()),
-            packets: row.used.packets,
-            bytes: row.used.bytes,
-        };
-        // A day on which an older version of this program guarded for a part has two rows of one recipient.
-        match days.last_mut().filter(|last| (last.day, last.number) == (used.day, used.number)) {
-            Some(last) => {
-                last.packets = last.packets.saturating_add(used.packets);
-                last.bytes = last.bytes.saturating_add(used.bytes);
-            }
-            None => days.push(used),
-        }
-    }
+    let days = days_of(&summary, used.iter().filter(|row| row.key == key));
     exemption(summary, record, days, changes(records, &key, record))
 }
 
