@@ -32,7 +32,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 15;
+pub const ABI_VERSION: u32 = 16;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -306,8 +306,8 @@ pub struct Exemption {
     pub valid_until_ns: u64,
     /// Bytes on the wire that it may let through; `u64::MAX` for no bound.
     pub quota: u64,
-    /// The slot whose use is charged. Entries of one document, whose recipients differ in their ports, share
-    /// one account, and with it one quota; their pins, windows and quotas are the same.
+    /// The slot that is charged. Entries of one document, one for each recipient, share one account, and with it
+    /// one quota; their pins, windows and quotas are the same. What has passed is booked on the entry's own slot.
     pub account: u32,
     /// Padding up to 8 bytes, zero.
     pub pad: u32,

@@ -16,7 +16,7 @@ use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
 pub use early::{CALL_PROTOCOLS, Call, caller_pins, refusing};
-pub use exempt::{FOUND, Wanted, candidates, exempt, find_exemption, first_candidate, take};
+pub use exempt::{FOUND, Wanted, account_of, candidates, exempt, find_exemption, first_candidate, take};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
 pub use tag::{

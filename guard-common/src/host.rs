@@ -154,7 +154,8 @@ impl Accounts for HostTables {
     }
 
     fn refund(&self, slot: u16, bytes: u64) {
-        if let Some(charged) = self.charged.get(usize::from(slot)) {
+        let account = decide::account_of(&self.policy, u32::from(slot));
+        if let Some(charged) = self.charged.get(usize::from(account)) {
             charged.fetch_sub(bytes, Ordering::Relaxed);
         }
     }

@@ -54,16 +54,16 @@ pub struct Transfer {
 
 /// The accounts of the exemptions, each by its slot. They belong to no generation.
 pub trait Accounts {
-    /// Charges an exemption with these bytes on the wire unless that would take it past `quota`.
-    /// True where the bytes were charged. Exact under concurrency: what all true answers charged
+    /// Charges an account, which all recipients of an exemption share, with these bytes on the wire unless that would take
+    /// it past `quota`. True where the bytes were charged. Exact under concurrency: what all true answers charged
     /// never exceeds the quota.
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool;
 
-    /// Takes a charge back whose packet does not go after all.
+    /// Takes a charge back, from the account of the exemption in this slot, whose packet does not go after all.
     fn refund(&self, slot: u16, bytes: u64);
 
-    /// Books a charge whose packet goes. What is booked is never taken back, so that whoever reads it
-    /// meanwhile reads what has passed and no more.
+    /// Books a charge whose packet goes on the slot of its recipient. What is booked is never taken back, so that
+    /// whoever reads it meanwhile reads what has passed and no more.
     fn book(&self, slot: u16, bytes: u64);
 
     /// Charges a failsafe rule with these bytes on the wire unless that would take it past what it may let pass in a

@@ -2,6 +2,7 @@
 
 use guard_common::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
 use guard_common::abi::{Live, PolicyTable};
+use guard_common::decide::account_of;
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::tables::Accounts;
 
@@ -87,7 +88,9 @@ impl Accounts for Generation {
 
     #[inline(always)]
     fn refund(&self, slot: u16, bytes: u64) {
-        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
+        let Some(policy) = self.policy() else { return };
+        let account = account_of(policy, u32::from(slot));
+        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(account)) {
             // SAFETY: as in `charge`.
             unsafe { atomic::sub(&raw mut (*used).charged, bytes) };
         }

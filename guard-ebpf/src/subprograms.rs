@@ -5,6 +5,7 @@
 use guard_common::abi::Hook;
 use guard_common::decide::{self, NoTrace, Transfer};
 use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed, segment};
+use guard_common::tables::Accounts;
 
 use crate::generation::Generation;
 use crate::maps::HOST_ADDRESSES;
@@ -216,6 +217,14 @@ pub extern "C" fn borderguard_take(whole: u64, slot: u32, now: u64, bytes: u64) 
     let (number, generation) = parts(whole);
     let Some(policy) = generation.policy() else { return 0 };
     decide::take(scratch::hook(number), &generation, policy, slot, &Transfer { now, bytes })
+}
+
+/// [`Accounts::refund`] of a charge to the exemption in this slot, over the slots of this live word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_refund(slot: u32, bytes: u64, live: u32) -> u32 {
+    Generation::of(live).refund(slot as u16, bytes);
+    0
 }
 
 /// [`decide::find_exemption`] among the candidates in the scratch of this [`whole`].

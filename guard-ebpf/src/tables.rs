@@ -61,7 +61,8 @@ impl Accounts for KernelTables {
     }
     #[inline(always)]
     fn refund(&self, slot: u16, bytes: u64) {
-        self.generation.refund(slot, bytes);
+        // In a function of its own: it is rare, and the verifier would follow it with every way here.
+        subprograms::borderguard_refund(u32::from(slot), bytes, self.live());
     }
     #[inline(always)]
     fn book(&self, slot: u16, bytes: u64) {

@@ -12,6 +12,7 @@ use guard_tests::bed::{
 };
 use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::{Process, retry_until};
+use guard_user::exemption::summary::RecipientSummary;
 use guard_user::exemption::{State, Summary};
 use serde_json::Value;
 
@@ -108,7 +109,9 @@ impl Running {
 }
 
 fn but_for_use(summary: Summary) -> Summary {
-    Summary { used_bytes: 0, used_packets: 0, ..summary }
+    let recipients = summary.recipients.iter().cloned();
+    let recipients = recipients.map(|it| RecipientSummary { used_bytes: 0, used_packets: 0, ..it }).collect();
+    Summary { used_bytes: 0, used_packets: 0, recipients, ..summary }
 }
 
 fn keys(object: &Value) -> String {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use guard_common::abi::Hook;
 use guard_common::packet::{Addr, Fault, Link, Parsed, contradicts};
@@ -119,7 +120,10 @@ fn exemption(slot: u16, pins: &[&str], network: &str, valid_until_ns: u64, quota
 }
 
 fn exemptions() -> Vec<NamedExemption> {
+    let mut of_101 = exemption(90, &["mail", "records"], "203.0.113.150/32", u64::MAX, 400);
+    of_101.kernel.account = 101;
     vec![
+        of_101,
         exemption(0, &["mail"], "203.0.113.64/26", u64::MAX, u64::MAX),
         exemption(70, &["records", "backup"], "203.0.113.64/26", u64::MAX, u64::MAX),
         exemption(100, &["mail", "records"], "203.0.113.128/28", 1, u64::MAX),
@@ -408,6 +412,14 @@ fn the_kernel_decides_as_the_host_does() {
             _ => marked(0),
         };
         both.judge(hook, link, &frame, &from);
+    }
+    // Each slot has the same bytes on both sides, charged and passed.
+    for slot in 0..both.explainer.tables().policy.exemptions.len() {
+        let by_kernel = both.kernel.exemption_use(u16::try_from(slot).unwrap()).unwrap();
+        let host = both.explainer.tables();
+        let by_host = [&host.used, &host.charged].map(|of| of[slot].load(Ordering::Relaxed));
+        assert_eq!([by_kernel.bytes, by_kernel.charged], by_host, "slot {slot}");
+        assert!(slot != 90 || by_kernel.bytes > 0 && by_kernel.charged == 0, "{by_kernel:?}");
     }
     println!("{:#?}, {} too short for the kernel", both.seen, both.refused);
     for reason in Reason::ALL.iter().filter(|reason| !matches!(reason, Reason::NoTables | Reason::Busy)) {

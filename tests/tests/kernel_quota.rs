@@ -18,7 +18,8 @@ use guard_user::exemption::Clocks;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{CLIENT, PinPlace, STORAGE, geo};
 
-/// The account of both entries, the second of which has a slot of its own.
+/// The slots of both entries, of which the first is the account of both.
+const SLOTS: [u16; 2] = [ACCOUNT, 200];
 const ACCOUNT: u16 = 70;
 const PORTS: [u16; 2] = [50_000, 50_001];
 const EGRESS: &str = "bench_egress";
@@ -72,7 +73,7 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
     let text = "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
         [pin.select]\nsources = [\"192.0.2.0/24\"]\n";
     let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
-    let entries = [entry(ACCOUNT, PORTS[0]), entry(200, PORTS[1])];
+    let entries = [entry(SLOTS[0], PORTS[0]), entry(SLOTS[1], PORTS[1])];
     let table = policy_table(&checked.policy, &entries, &HostFacts::default(), 1).unwrap();
     kernel.publish(&table, Some(&geo("US"))).unwrap();
 
@@ -84,12 +85,14 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
     std::thread::scope(|scope| {
         // What is read meanwhile is what has passed by then, and never a charge that is taken back.
         let looks = scope.spawn(|| {
-            let mut last = ExemptionUse::default();
+            let mut last = [ExemptionUse::default(); 2];
             let mut looks = 0_u64;
             while !done.load(Ordering::Relaxed) {
-                let used = reader.exemption_use(ACCOUNT).unwrap();
-                assert!(used.bytes <= QUOTA, "{used:?}");
-                assert!(used.bytes >= last.bytes && used.packets >= last.packets, "{used:?} after {last:?}");
+                let used = SLOTS.map(|slot| reader.exemption_use(slot).unwrap());
+                assert!(used[0].bytes + used[1].bytes <= QUOTA, "{used:?}");
+                let grows =
+                    |at: usize| used[at].bytes >= last[at].bytes && used[at].packets >= last[at].packets;
+                assert!(grows(0) && grows(1), "{used:?} after {last:?}");
                 (last, looks) = (used, looks + 1);
             }
             looks
@@ -124,11 +127,24 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
         assert!(looks.join().unwrap() > 1000);
     });
 
-    let used = kernel.exemption_use(ACCOUNT).unwrap();
+    // What passed is booked by entry, and charged to the account of both.
+    let each = SLOTS.map(|slot| kernel.exemption_use(slot).unwrap());
+    let used = ExemptionUse {
+        bytes: each[0].bytes + each[1].bytes,
+        packets: each[0].packets + each[1].packets,
+        charged: each[0].charged,
+    };
+    assert_eq!((used.charged, each[1].charged), (used.bytes, 0), "{each:?}");
+    // Each has a flow record of its own: of its port, and of its slot.
+    let flows = kernel.flows().unwrap();
+    for ((slot, port), each) in SLOTS.into_iter().zip(PORTS).zip(each) {
+        let passed = flows.iter().filter(|(key, record)| key.dport == port && record.exemption == slot);
+        let sum = passed.fold((0, 0), |sum, (_, it)| (sum.0 + it.packets, sum.1 + it.bytes));
+        assert_eq!(sum, (each.packets, each.bytes), "{slot} by flow records");
+    }
     let smallest = *SIZES.last().unwrap();
     assert!(used.bytes <= QUOTA, "{used:?}");
     assert!(used.bytes + smallest > QUOTA, "{used:?}: one more of {smallest} bytes would have had room");
-    assert_eq!(kernel.exemption_use(200).unwrap().bytes, 0, "an account has no second one");
     // Counted by each CPU for itself, beside the account.
     let totals = kernel.totals().unwrap();
     let of = |verdict, reason| {

@@ -319,15 +319,15 @@ pub const fn spend(spent_until: u64, now: u64, [rate, burst]: [u64; 2]) -> Optio
     if begin - now > (burst - 1) * interval_ns { None } else { Some(begin + interval_ns) }
 }
 
-/// What an exemption has let through, kept over generations and daemon restarts.
+/// What the entry of an exemption in one slot has let through, kept over generations and daemon restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ExemptionUse {
-    /// Bytes on the wire of the packets that passed.
+    /// Bytes on the wire of the packets that passed by this entry.
     pub bytes: u64,
-    /// Packets that passed.
+    /// Packets that passed by this entry.
     pub packets: u64,
-    /// Bytes that are charged to the quota: those that passed, and for a moment those of packets that are being
+    /// Bytes that are charged to the quota by all entries whose account this is: those that passed, and for a moment those of packets that are being
     /// judged. A charge past the quota is taken back, so this may be more than the quota for that moment.
     pub charged: u64,
 }

@@ -72,9 +72,11 @@ pub fn exempt<T: Tables, R: Trace>(
     for _ in 0..MAX_SHARING {
         // What a guarded interface below charges has no bytes here.
         if hook as u8 == Hook::Egress as u8 && charged as u16 != 0 && wanted.bytes != 0 {
+            let slot = charged as u16 - 1;
             match open {
-                0 => tables.book(charged as u16 - 1, wanted.bytes),
-                _ => tables.refund(charged as u16 - 1, wanted.bytes),
+                // To its own recipient, whoever else shares the quota.
+                0 => tables.book(slot, wanted.bytes),
+                _ => tables.refund(slot, wanted.bytes),
             }
         }
         charged >>= 16;
@@ -85,9 +87,16 @@ pub fn exempt<T: Tables, R: Trace>(
     Err(Reason::from_index(refusal as u8).filter(|_| refusal != 0))
 }
 
-/// In an answer of [`find_exemption`]: an exemption was found and charged, its account's slot is in the low
-/// 16 bits.
+/// In an answer of [`find_exemption`]: an exemption was found and its account charged, the slot that covers the packet is
+/// in the low 16 bits.
 pub const FOUND: u32 = 1 << 16;
+
+/// The slot of the account that the exemption in this slot is charged to.
+#[inline(always)]
+#[must_use]
+pub fn account_of(policy: &PolicyTable, slot: u32) -> u16 {
+    at_ref(&policy.exemptions, slot).account as u16
+}
 
 /// The exemptions that have this recipient, by its jurisdiction or by its address where that is placed as the
 /// exemption has it, whatever their pins, windows and quotas.
@@ -121,8 +130,8 @@ pub fn first_candidate(policy: &PolicyTable, candidates: &ExemptionSet, open: u6
     abi::MAX_EXEMPTIONS as u32
 }
 
-/// Lets the exemption in this slot cover the transfer, and charges it. The answer is [`FOUND`] with the slot of its
-/// account, or the number of the [`Reason`] why it does not cover it.
+/// Lets the exemption in this slot cover the transfer, and charges its account. The answer is [`FOUND`] with the slot, or
+/// the number of the [`Reason`] why it does not cover it.
 #[inline(always)]
 pub fn take<A: Accounts>(
     hook: Hook,
@@ -142,12 +151,13 @@ pub fn take<A: Accounts>(
     if hook as u8 == Hook::Egress as u8 && !accounts.charge(account, transfer.bytes, exemption.quota) {
         return Reason::ExemptionExhausted as u32;
     }
-    FOUND | u32::from(account)
+    // A number that the verifier does not know for less than 256: else it would follow each answer by itself.
+    FOUND | slot.wrapping_add(policy.zero) & u32::from(u16::MAX)
 }
 
 /// Charges the first of the candidates that covers the lowest of the open pins; `take` is [`take`] of a slot. The
-/// answer is [`FOUND`] with the slot of its account, or the number of the [`Reason`] why the last one that was looked
-/// at does not cover it, or 0.
+/// answer is [`FOUND`] with its slot, or the number of the [`Reason`] why the last one that was looked at does not cover
+/// it, or 0.
 #[inline(always)]
 pub fn find_exemption<R: Trace>(
     policy: &PolicyTable,

@@ -218,7 +218,7 @@ fn is_anothers(args: &Args, error: &anyhow::Error, held: &Result<BTreeSet<u16>, 
 /// Has the store keep what was counted since the daemon ended: the counters are gone with the maps.
 fn keep_counts(store: &mut Store, view: &View, now: Timestamp) -> Result<()> {
     let mut counts = Vec::new();
-    for slot in store.kept().accounts() {
+    for slot in store.kept().slots_in_use() {
         let used = view.exemption_use(slot)?;
         counts.push((slot, Use { bytes: used.bytes, packets: used.packets }));
     }

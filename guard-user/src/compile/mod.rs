@@ -163,8 +163,8 @@ impl CgroupParentFact {
 pub struct KernelExemption {
     /// Its slot in the tables, kept as long as it lives.
     pub slot: u16,
-    /// The slot whose use is charged, and that events and flows name: its own, or that of another entry of
-    /// the same document.
+    /// The slot that is charged: its own, or that of another entry of the same document. What has passed is booked on
+    /// its own slot, which events and flows name.
     pub account: u16,
     /// Names of the pins that it covers.
     pub pins: Vec<String>,

@@ -7,6 +7,7 @@
 
 mod check;
 pub mod clock;
+pub mod division;
 pub mod document;
 pub mod draft;
 pub mod error;

@@ -3,10 +3,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::division;
+use super::document::Document;
 use super::lifecycle::State;
 
 /// Version of the record's form.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The form before it, without counts by recipient.
+const WITHOUT_RECIPIENTS: u32 = 2;
 
 /// What became of one version of an exemption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +38,16 @@ pub struct Record {
     pub reasons: Vec<GivenReason>,
     /// What it let through, as the kernel has counted it in its present slots.
     pub counted: Use,
+    /// The same in each of these slots, in their order; empty where nothing is counted in them. What `counted` has more is
+    /// attributed to none of them.
+    #[serde(default)]
+    pub counted_by_slot: Vec<Use>,
     /// What it let through before: counts that the kernel no longer has.
     pub before: Use,
+    /// The same to each recipient, in the document's order; empty where nothing is known of that. What `before` has more is
+    /// attributed to none of them.
+    #[serde(default)]
+    pub before_by_recipient: Vec<Use>,
     /// Bytes that it may have let through by now, whatever was counted: the kernel's limit
     /// together with `before`. Without a quota it means nothing.
     pub granted: u64,
@@ -154,9 +166,15 @@ impl Use {
         }
     }
 
-    /// The greater of each.
-    pub(crate) fn at_least(self, other: Self) -> Self {
-        Self { bytes: self.bytes.max(other.bytes), packets: self.packets.max(other.packets) }
+    /// All of them together.
+    #[must_use]
+    pub fn sum(all: &[Self]) -> Self {
+        all.iter().fold(Self::default(), |sum, one| sum.plus(*one))
+    }
+
+    /// Whether each of both is at most the other's.
+    fn is_within(self, other: Self) -> bool {
+        self.bytes <= other.bytes && self.packets <= other.packets
     }
 }
 
@@ -180,7 +198,9 @@ impl Record {
             seen: None,
             reasons: Vec::new(),
             counted: Use::default(),
+            counted_by_slot: Vec::new(),
             before: Use::default(),
+            before_by_recipient: Vec::new(),
             granted,
         }
     }
@@ -205,6 +225,44 @@ impl Record {
         due
     }
 
+    /// What each recipient of its document has received, in the document's order. What [`used`](Self::used) is more is
+    /// attributed to none of them: it was counted by an earlier version of this program for all of them together, or was
+    /// never counted and is held to have passed because the host went down.
+    #[must_use]
+    pub fn used_by_recipient(&self, document: &Document) -> Vec<Use> {
+        // What one alone may receive it received.
+        if let [_] = document.recipients.as_slice() {
+            return vec![self.used()];
+        }
+        let mut used = self.before_by_recipient.clone();
+        used.resize(document.recipients.len(), Use::default());
+        let parts = division::parts(document, self.slots.len()).unwrap_or_default();
+        for (part, counted) in parts.iter().zip(&self.counted_by_slot) {
+            if let [recipient] = part.as_slice()
+                && let Some(used) = used.get_mut(*recipient)
+            {
+                *used = used.plus(*counted);
+            }
+        }
+        used
+    }
+
+    /// The same where the kernel has no counts of it any more, or begins them at zero. Without its document nothing of what
+    /// was counted is attributed.
+    pub(crate) fn settled(&self, document: Option<&Document>) -> Self {
+        let before_by_recipient = match document {
+            Some(document) => self.used_by_recipient(document),
+            None => self.before_by_recipient.clone(),
+        };
+        Self {
+            before: self.used(),
+            before_by_recipient,
+            counted: Use::default(),
+            counted_by_slot: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Whether it is open: within its window and quota packets pass by it.
     #[must_use]
     pub const fn is_active(&self) -> bool {
@@ -226,9 +284,19 @@ impl Record {
     /// The record in these bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        match record.format {
-            FORMAT => Ok(record),
-            other => Err(format!("its format is {other}, and this version reads {FORMAT}")),
+        if ![WITHOUT_RECIPIENTS, FORMAT].contains(&record.format) {
+            let other = record.format;
+            return Err(format!(
+                "its format is {other}, and this version reads {WITHOUT_RECIPIENTS} and {FORMAT}"
+            ));
         }
+        let fits = |parts: &[Use], all: Use| Use::sum(parts).is_within(all);
+        if !fits(&record.counted_by_slot, record.counted)
+            || !fits(&record.before_by_recipient, record.before)
+            || record.counted_by_slot.len() > record.slots.len()
+        {
+            return Err("its counts by recipient are more than it has let through".to_owned());
+        }
+        Ok(Self { format: FORMAT, ..record })
     }
 }

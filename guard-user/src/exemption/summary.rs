@@ -54,7 +54,13 @@ pub struct Summary {
     pub used_bytes: u64,
     /// Packets that it has let through.
     pub used_packets: u64,
-    /// Its place in the kernel's tables, which events and flows name it by; null once it is free again.
+    /// The part of these bytes that is attributed to no recipient; 0 where the daemon is older than this.
+    #[serde(default)]
+    pub unattributed_bytes: u64,
+    /// The part of these packets that is attributed to no recipient; likewise.
+    #[serde(default)]
+    pub unattributed_packets: u64,
+    /// Its first place in the kernel's tables, that of its first recipient; null once it is free again.
     pub slot: Option<u16>,
     /// When it was loaded; null where it is not.
     pub loaded_at: Option<Timestamp>,
@@ -153,6 +159,12 @@ pub struct RecipientSummary {
     pub large_network: Option<String>,
     /// Its ports; empty: any, of any protocol.
     pub ports: Vec<String>,
+    /// Bytes on the wire that it has received by this exemption; 0 where the daemon is older than this.
+    #[serde(default)]
+    pub used_bytes: u64,
+    /// Packets that it has received by this exemption; likewise.
+    #[serde(default)]
+    pub used_packets: u64,
 }
 
 /// One key of the document with its value.
@@ -249,6 +261,8 @@ impl Summary {
             quota_bytes: document.quota_bytes,
             used_bytes: 0,
             used_packets: 0,
+            unattributed_bytes: 0,
+            unattributed_packets: 0,
             slot: None,
             loaded_at: None,
             loaded_by: None,
@@ -266,6 +280,13 @@ impl Summary {
     #[must_use]
     pub fn of_loaded(document: &Document, record: &Record, now: Timestamp) -> Self {
         let used = record.used();
+        let by_recipient = record.used_by_recipient(document);
+        let rest = used.minus(Use::sum(&by_recipient));
+        let received = |(it, used): (&Recipient, Use)| RecipientSummary {
+            used_bytes: used.bytes,
+            used_packets: used.packets,
+            ..recipient(it)
+        };
         let closed = |at: &Timestamp, why: &String, by: &u32| {
             Some(RevokedSummary { at: *at, why: why.clone(), by: *by })
         };
@@ -281,6 +302,9 @@ impl Summary {
             },
             used_bytes: used.bytes,
             used_packets: used.packets,
+            unattributed_bytes: rest.bytes,
+            unattributed_packets: rest.packets,
+            recipients: document.recipients.iter().zip(by_recipient).map(received).collect(),
             slot: record.account(),
             loaded_at: Some(record.loaded_at),
             loaded_by: Some(record.loaded_by),
@@ -374,6 +398,8 @@ fn recipient(recipient: &Recipient) -> RecipientSummary {
         anywhere: recipient.anywhere,
         large_network: recipient.large_network.clone(),
         ports: words(&recipient.ports),
+        used_bytes: 0,
+        used_packets: 0,
     }
 }
 

@@ -224,12 +224,16 @@ pub struct Change {
     pub why: String,
 }
 
-/// What an exemption let through on one day.
+/// What an exemption let through to one recipient on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayUse {
     /// The day, in UTC.
     pub day: Date,
-    /// The recipient's name; null where what several received was not counted apart.
+    /// The recipient's number among those of the exemption, from 1 on, for names need not differ; absent where what several
+    /// received was not counted apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
+    /// The recipient's name; null likewise.
     #[serde(default)]
     pub recipient: Option<String>,
     /// The recipient's jurisdiction; null likewise.

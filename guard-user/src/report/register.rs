@@ -66,22 +66,28 @@ fn of(exemption: &ExemptionEntry) -> Vec<Row<'_>> {
         days.for_each(|day| sum.add(day.packets, day.bytes));
         sum
     };
-    let is_of = |day: &super::DayUse, it: &super::RecipientEntry| {
-        day.recipient.as_ref() == Some(&it.name) && day.jurisdiction.as_ref() == Some(&it.jurisdiction)
-    };
-    let named = exemption.recipients.iter().map(|it| Row {
+    let named = exemption.recipients.iter().enumerate().map(|(at, it)| Row {
         exemption,
         recipient: &it.name,
         jurisdiction: &it.jurisdiction,
-        used: used(&|day| is_of(day, it)),
+        used: used(&|day| place(day) == Some(at)),
     });
     let mut rows: Vec<Row<'_>> = named.collect();
     // Never less than was counted: what is of none of them has a row of its own.
-    let rest = used(&|day| !exemption.recipients.iter().any(|it| is_of(day, it)));
+    let rest = used(&|day| place(day).is_none_or(|at| at >= exemption.recipients.len()));
     if rest != Sum::default() {
         rows.push(Row { exemption, recipient: NOT_APART, jurisdiction: "", used: rest });
     }
     rows
+}
+
+/// The recipient's place among those of its exemption, by its number: names may be the same, or withheld.
+fn place(day: &super::DayUse) -> Option<usize> {
+    match day.number {
+        Some(number) => usize::try_from(number).ok()?.checked_sub(1),
+        // An older daemon names the recipient where there is one alone.
+        None => day.recipient.as_ref().map(|_| 0),
+    }
 }
 
 impl Row<'_> {

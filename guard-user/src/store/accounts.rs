@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use super::days::day;
 use super::entry::Entry;
 use super::quota::slice;
-use super::{Kept, Key, Store, StoreError, rollup};
+use super::rollup::{self, Spent};
+use super::{Kept, Key, Store, StoreError};
 use crate::exemption::record::{Record, Use};
 
 /// The quota of an open exemption, where not all of it is granted.
@@ -32,8 +33,9 @@ impl Kept {
     /// [saved](Store::checkpoint_use).
     #[must_use]
     pub fn is_grant_due(&self, counts: &[(u16, Use)]) -> bool {
-        self.entries()
-            .any(|(_, entry)| to_extend(entry, entry.record.before.plus(entry.counted(counts))).is_some())
+        self.entries().any(|(_, entry)| {
+            to_extend(entry, entry.record.used().plus(entry.counted(counts).all())).is_some()
+        })
     }
 }
 
@@ -59,7 +61,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Saves what the kernel has counted for accounts since its counters began, and what an earlier write
+    /// Saves what the kernel has counted in slots since its counters began, and what an earlier write
     /// could not save.
     ///
     /// # Errors
@@ -69,12 +71,13 @@ impl Store {
         let (mut records, mut spent) = (Vec::new(), Vec::new());
         for (key, entry) in self.kept.entries() {
             let counted = entry.counted(counts);
-            if counted == entry.record.counted {
+            if counted.all() == Use::default() {
                 continue;
             }
-            spent.push((key.clone(), counted.minus(entry.record.counted)));
+            let by_recipient = entry.by_recipient(&counted);
+            spent.push(Spent { key: key.clone(), all: counted.all(), by_recipient });
             let seen = Some((entry.record.seen.map_or(now, |(first, _)| first), now));
-            records.push((key.clone(), Record { counted, seen, ..entry.record.clone() }));
+            records.push((key.clone(), Record { seen, ..entry.record_with(&counted) }));
         }
         if records.is_empty() && !self.is_ahead() {
             return Ok(());
@@ -104,7 +107,8 @@ impl Store {
             };
             let before = Use { bytes, ..used };
             if record.counted != Use::default() || before != record.before {
-                records.push((key.clone(), Record { before, counted: Use::default(), ..record.clone() }));
+                let settled = record.settled(entry.document.as_deref());
+                records.push((key.clone(), Record { before, ..settled }));
             }
         }
         // The counts by day begin at zero likewise.
@@ -121,17 +125,15 @@ impl Store {
     /// Where the disk refuses; then what was granted counts as used.
     pub fn counters_end(&mut self, counts: &[(u16, Use)], now: Timestamp) -> Result<(), StoreError> {
         self.checkpoint_use(counts, now)?;
-        let settled = |record: &Record| Record {
-            before: record.used(),
-            counted: Use::default(),
-            granted: record.used().bytes,
-            ..record.clone()
+        let settled = |entry: &Entry| Record {
+            granted: entry.record.used().bytes,
+            ..entry.record.settled(entry.document.as_deref())
         };
         let records: Vec<(Key, Record)> = self
             .kept
             .entries()
             .filter(|(_, entry)| !entry.record.slots.is_empty())
-            .map(|(key, entry)| (key.clone(), settled(&entry.record)))
+            .map(|(key, entry)| (key.clone(), settled(entry)))
             .collect();
         self.keep(records)
     }
@@ -150,10 +152,10 @@ impl Store {
             .entries()
             .filter(|(_, entry)| !entry.is_active() && freed(&entry.record))
             .map(|(key, entry)| {
-                let (before, counted) = (entry.record.used(), Use::default());
+                let settled = entry.record.settled(entry.document.as_deref());
                 // What was granted and not used is not used: the count is final.
-                let granted = before.bytes;
-                (key.clone(), Record { slots: Vec::new(), before, counted, granted, ..entry.record.clone() })
+                let granted = settled.before.bytes;
+                (key.clone(), Record { slots: Vec::new(), granted, ..settled })
             })
             .collect();
         self.keep(records)?;

@@ -7,7 +7,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 use serde_json::{Map, json};
 
-use super::entry::{Entry, groups};
+use super::entry::Entry;
 use super::error::ApprovalError;
 use super::tables::{DOCUMENTS, SIGNATURES};
 use super::{Kept, Key, LoadError, Store, StoreError, kernel_entries, quota};
@@ -17,6 +17,7 @@ use crate::compile::KernelExemption;
 use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::State;
+use crate::exemption::division::slots_wanted;
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
 use crate::exemption::{self, Document, LawPack, Surroundings};
@@ -138,7 +139,7 @@ impl Kept {
         if let Some(error) = held(&approvals) {
             return Err(error.into());
         }
-        let slots = self.free_slots(groups(&document).len())?;
+        let slots = self.free_slots(slots_wanted(&document))?;
         Ok(Admission {
             versions: self.states(&document.id),
             document: Arc::new(document),

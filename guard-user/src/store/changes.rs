@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, json};
 
 use super::change::{Change, changed};
-use super::entry::{Entry, groups};
+use super::entry::Entry;
 use super::error::WHY_BYTES;
 use super::lifted::Lifted;
 use super::standing::{Standing, covers};
@@ -13,6 +13,7 @@ use super::tables::ORDERS;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{self, Kind, Who};
 use crate::digest::sha256;
+use crate::exemption::division::slots_wanted;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
 use crate::exemption::{StandingOrder, Target};
@@ -151,7 +152,7 @@ impl Kept {
     fn slots_to_open(&self, keys: &[Key]) -> Result<Vec<Vec<u16>>, StoreError> {
         let wanted = |key: &Key| {
             let document = self.entry(key).and_then(|entry| entry.document.as_ref());
-            document.map_or(0, |document| groups(document).len())
+            document.map_or(0, |document| slots_wanted(document))
         };
         let mut free = self.free_slots(keys.iter().map(wanted).sum())?.into_iter();
         Ok(keys.iter().map(|key| free.by_ref().take(wanted(key)).collect()).collect())

@@ -36,13 +36,15 @@ pub struct DayCount {
     pub bytes: u64,
 }
 
-/// What an exemption let through on one day.
+/// What an exemption let through to one recipient on one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DayUse {
     /// The day in UTC, as `2026-11-23`.
     pub day: String,
     /// The exemption.
     pub key: Key,
+    /// The recipient's number in the document from 0 on; `None` for what is attributed to none of them.
+    pub recipient: Option<usize>,
     /// What it let through.
     pub used: Use,
 }

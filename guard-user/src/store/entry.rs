@@ -1,14 +1,10 @@
 //! One exemption in memory, and what the kernel is to have of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use guard_common::jurisdiction::Jurisdiction;
-use ipnetwork::IpNetwork;
 
 use super::quota;
 use crate::compile::KernelExemption;
-use crate::config::policy::PortRange;
+use crate::exemption::division::{self, Part};
 use crate::exemption::document::Document;
 use crate::exemption::record::{Record, Use};
 use crate::exemption::{Clocks, State};
@@ -21,6 +17,20 @@ pub(super) struct Entry {
     pub(super) record: Record,
     /// It is closed here, and the disk did not take that.
     pub(super) unsaved: bool,
+}
+
+/// What the kernel has counted for an exemption since it was last saved.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// In each of its slots.
+    more: Vec<Use>,
+}
+
+impl Counted {
+    /// In all of them.
+    pub(super) fn all(&self) -> Use {
+        Use::sum(&self.more)
+    }
 }
 
 impl Entry {
@@ -39,16 +49,44 @@ impl Entry {
         !self.record.is_closed() || self.unsaved
     }
 
-    /// What the kernel has counted for it by these counts of accounts. No count goes back, and none is past the
-    /// quota, which the kernel does not let it be.
-    pub(super) fn counted(&self, counts: &[(u16, Use)]) -> Use {
-        let saved = self.record.counted;
-        let Some(&(_, counted)) = counts.iter().find(|(slot, _)| self.record.account() == Some(*slot)) else {
-            return saved;
-        };
+    /// What the kernel has counted for it by these counts of slots. No count goes back, and all together are not past
+    /// the quota, which the kernel does not let them be.
+    pub(super) fn counted(&self, counts: &[(u16, Use)]) -> Counted {
+        let record = &self.record;
         let quota = self.document.as_ref().and_then(|document| document.quota_bytes);
-        let most = quota.unwrap_or(u64::MAX).saturating_sub(self.record.before.bytes);
-        saved.at_least(Use { bytes: counted.bytes.min(most), ..counted })
+        let most = quota.unwrap_or(u64::MAX).saturating_sub(record.before.bytes);
+        let mut room = most.saturating_sub(record.counted.bytes);
+        let mut more: Vec<Use> = vec![Use::default(); record.slots.len()];
+        for (place, more) in more.iter_mut().enumerate() {
+            let count = counts.iter().find(|(slot, _)| record.slots.get(place) == Some(slot));
+            let Some(&(_, count)) = count else { continue };
+            let grown = count.minus(record.counted_by_slot.get(place).copied().unwrap_or_default());
+            *more = Use { bytes: grown.bytes.min(room), ..grown };
+            room -= more.bytes;
+        }
+        Counted { more }
+    }
+
+    /// Its record with what the kernel has counted.
+    pub(super) fn record_with(&self, counted: &Counted) -> Record {
+        let mut record = self.record.clone();
+        record.counted_by_slot.resize(record.slots.len(), Use::default());
+        for (slot, more) in record.counted_by_slot.iter_mut().zip(&counted.more) {
+            *slot = slot.plus(*more);
+        }
+        record.counted = record.counted.plus(counted.all());
+        record
+    }
+
+    /// What of this each recipient received, where that is counted apart: by the numbers of the recipients from 0 on.
+    pub(super) fn by_recipient(&self, counted: &Counted) -> Vec<(u32, Use)> {
+        let parts = self.document.as_ref().and_then(|it| division::parts(it, self.record.slots.len()));
+        let parts = parts.unwrap_or_default();
+        let of_one = parts.iter().zip(&counted.more).filter_map(|(part, more)| match part.as_slice() {
+            [recipient] if *more != Use::default() => Some((u32::try_from(*recipient).ok()?, *more)),
+            _ => None,
+        });
+        of_one.collect()
     }
 
     /// What the kernel is to have of it.
@@ -72,34 +110,6 @@ impl Entry {
     }
 }
 
-/// What recipients have in common that share one entry of the kernel's table: their ports, and where their networks have
-/// to be placed, `None` for anywhere and for whole jurisdictions.
-type Common = (Vec<PortRange>, Option<Jurisdiction>);
-
-/// Recipients that share one entry.
-#[derive(Default)]
-pub(super) struct Group {
-    jurisdictions: Vec<Jurisdiction>,
-    networks: Vec<IpNetwork>,
-}
-
-/// The entries that the kernel needs for a document, in an order that is the same at every start.
-pub(super) fn groups(document: &Document) -> BTreeMap<Common, Group> {
-    let mut groups: BTreeMap<Common, Group> = BTreeMap::new();
-    for recipient in &document.recipients {
-        let mut ports = recipient.ports.clone();
-        ports.sort();
-        ports.dedup();
-        let is_placed = !recipient.networks.is_empty() && !recipient.anywhere;
-        let group = groups.entry((ports, is_placed.then_some(recipient.jurisdiction))).or_default();
-        match recipient.networks.as_slice() {
-            [] => group.jurisdictions.push(recipient.jurisdiction),
-            networks => group.networks.extend(networks),
-        }
-    }
-    groups
-}
-
 /// A document as the kernel judges by it in these slots, the account first; `quota` is what it may let through
 /// in them. Pins that are not among these are left out; without any, and once it has ended, there is nothing.
 #[must_use]
@@ -110,26 +120,32 @@ pub fn kernel_entries(
     quota: u64,
     clocks: &Clocks,
 ) -> Vec<KernelExemption> {
-    let groups = groups(document);
     let pins: Vec<String> = document.pins.iter().filter(|pin| pins.contains(pin)).cloned().collect();
     if pins.is_empty() || document.ends() <= clocks.wall {
         return Vec::new();
     }
     // Never one part of a document without the rest of it.
-    let Some(account) = slots.first().copied().filter(|_| slots.len() == groups.len()) else {
+    let (Some(&account), Some(parts)) = (slots.first(), division::parts(document, slots.len())) else {
         return Vec::new();
     };
-    let entries = slots.iter().zip(groups).map(|(&slot, ((ports, placed), group))| KernelExemption {
-        slot,
-        account,
-        pins: pins.clone(),
-        jurisdictions: group.jurisdictions,
-        networks: group.networks,
-        placed,
-        ports,
-        valid_from_ns: clocks.boot_time_of(document.valid_from),
-        valid_until_ns: clocks.boot_time_of(document.ends()),
-        quota,
-    });
-    entries.collect()
+    let entry = |(&slot, part): (&u16, Part)| {
+        let recipients = || part.iter().filter_map(|number| document.recipients.get(*number));
+        // Recipients of one slot have these in common.
+        let first = recipients().next()?;
+        let whole = recipients().filter(|it| it.networks.is_empty());
+        Some(KernelExemption {
+            slot,
+            account,
+            pins: pins.clone(),
+            jurisdictions: whole.map(|it| it.jurisdiction).collect(),
+            networks: recipients().flat_map(|it| it.networks.iter().copied()).collect(),
+            placed: division::placed(first),
+            ports: division::ports(first),
+            valid_from_ns: clocks.boot_time_of(document.valid_from),
+            valid_until_ns: clocks.boot_time_of(document.ends()),
+            quota,
+        })
+    };
+    let entries = slots.iter().zip(parts).map(entry);
+    entries.collect::<Option<_>>().unwrap_or_default()
 }

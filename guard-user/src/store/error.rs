@@ -195,14 +195,16 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Every slot of the kernel's table is taken.
+    /// Too few slots of the kernel's table are free.
     #[error(
-        "the kernel's {} places for exemptions do not have {wanted} free: revoke one that is not needed",
+        "{wanted} places for recipients are needed, one for each, and {free} of the kernel's {} are free: revoke an exemption that is not needed",
         MAX_EXEMPTIONS
     )]
     NoSlot {
         /// How many are needed.
         wanted: usize,
+        /// How many are free.
+        free: usize,
     },
 }
 

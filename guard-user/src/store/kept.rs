@@ -134,14 +134,14 @@ impl Kept {
         self.list_with(&[], now)
     }
 
-    /// As [`list`](Self::list), with what the kernel has counted for accounts by now and what is not
+    /// As [`list`](Self::list), with what the kernel has counted in slots by now and what is not
     /// [saved](super::Store::checkpoint_use) yet.
     #[must_use]
     pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
         let readable = self.entries().filter_map(|(key, entry)| Some((key, entry.document.as_ref()?, entry)));
         readable
             .map(|(key, document, entry)| {
-                let record = Record { counted: entry.counted(counts), ..entry.record.clone() };
+                let record = entry.record_with(&entry.counted(counts));
                 self.with_orders(key, Summary::of_loaded(document, &record, now))
             })
             .collect()
@@ -335,12 +335,6 @@ impl Kept {
         slots.into_iter().collect()
     }
 
-    /// The accounts of all exemptions that have one: the slots whose use is to be saved.
-    #[must_use]
-    pub fn accounts(&self) -> Vec<u16> {
-        self.entries().filter_map(|(_, entry)| entry.record.account()).collect()
-    }
-
     /// The accounts of these exemptions.
     #[must_use]
     pub fn accounts_of(&self, keys: &[Key]) -> Vec<u16> {
@@ -354,7 +348,7 @@ impl Kept {
         entries.flat_map(|entry| entry.record.slots.iter().copied()).collect()
     }
 
-    /// Every slot that an exemption holds.
+    /// Every slot that an exemption holds: those whose use is to be saved.
     #[must_use]
     pub fn slots_in_use(&self) -> Vec<u16> {
         self.entries().flat_map(|(_, entry)| entry.record.slots.iter().copied()).collect()
@@ -366,7 +360,7 @@ impl Kept {
             return Err(StoreError::unusable(&self.0.path, self.0.is_damaged));
         }
         let free: Vec<u16> = every_slot().filter(|slot| self.is_free(*slot)).take(wanted).collect();
-        if free.len() < wanted { Err(StoreError::NoSlot { wanted }) } else { Ok(free) }
+        if free.len() < wanted { Err(StoreError::NoSlot { wanted, free: free.len() }) } else { Ok(free) }
     }
 
     /// Whether an exemption may be given this slot.

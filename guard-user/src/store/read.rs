@@ -12,7 +12,7 @@ use super::last_policy::LastPolicy;
 use super::standing::{self, Orders, Standing};
 use super::tables::{
     AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LOST, META, NOW, ORDERS, PIN_COUNTS, RECORDS,
-    SIGNATURES, USE_BY_DAY,
+    SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use crate::audit::{self, Kind};
@@ -261,19 +261,35 @@ impl Reader {
         Ok(last.map(|(_, line)| line.value().to_owned()))
     }
 
-    /// What exemptions let through, day by day.
+    /// What exemptions let through to each recipient, day by day, in the order of days, ids, versions and recipients; last what
+    /// is attributed to none.
     ///
     /// # Errors
     /// [`StoreError`] where it can't be read.
     pub fn use_by_day(&self) -> Result<Vec<DayUse>, StoreError> {
         let mut rows = Vec::new();
         let Some(table) = self.table(USE_BY_DAY)? else { return Ok(rows) };
+        let by_recipient = self.table(USE_BY_RECIPIENT)?;
         for row in table.iter().map_err(|error| self.unreadable(error))? {
             let (key, value) = row.map_err(|error| self.unreadable(error))?;
             let (day, id, version) = key.value();
             let (bytes, packets) = value.value();
             let key = (id.to_owned(), version);
-            rows.push(DayUse { day: day.to_owned(), key, used: Use { bytes, packets } });
+            let of = |recipient, used| DayUse { day: day.to_owned(), key: key.clone(), recipient, used };
+            let mut rest = Use { bytes, packets };
+            if let Some(parts) = &by_recipient {
+                let all = (day, id, version, 0)..=(day, id, version, u32::MAX);
+                for part in parts.range(all).map_err(|error| self.unreadable(error))? {
+                    let (row, value) = part.map_err(|error| self.unreadable(error))?;
+                    let (bytes, packets) = value.value();
+                    let used = Use { bytes, packets };
+                    rest = rest.minus(used);
+                    rows.push(of(usize::try_from(row.value().3).ok(), used));
+                }
+            }
+            if rest != Use::default() {
+                rows.push(of(None, rest));
+            }
         }
         Ok(rows)
     }

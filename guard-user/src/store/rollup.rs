@@ -5,9 +5,18 @@ use std::collections::BTreeMap;
 
 use redb::{ReadableTable, WriteTransaction};
 
-use super::tables::{COUNTS_BY_DAY, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY};
+use super::tables::{COUNTS_BY_DAY, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY, USE_BY_RECIPIENT};
 use super::{Judged, Key, Reader, StoreError};
 use crate::exemption::record::Use;
+
+/// What an exemption let through since it was last saved.
+pub(super) struct Spent {
+    pub(super) key: Key,
+    /// In all.
+    pub(super) all: Use,
+    /// To each recipient by its number from 0 on, where that is counted apart: a part of all.
+    pub(super) by_recipient: Vec<(u32, Use)>,
+}
 
 /// A count that grew since it was last saved.
 pub(super) struct Grown {
@@ -56,12 +65,20 @@ pub(super) fn add_counts(batch: &WriteTransaction, day: &str, grown: &[Grown]) -
 }
 
 /// Adds to what exemptions let through on a day.
-pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[(Key, Use)]) -> Result<(), redb::Error> {
+pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[Spent]) -> Result<(), redb::Error> {
     let mut table = batch.open_table(USE_BY_DAY)?;
-    for ((id, version), used) in spent {
+    let mut by_recipient = batch.open_table(USE_BY_RECIPIENT)?;
+    let plus =
+        |sum: (u64, u64), used: &Use| (sum.0.saturating_add(used.bytes), sum.1.saturating_add(used.packets));
+    for Spent { key: (id, version), all, by_recipient: parts } in spent {
         let row = (day, id.as_str(), *version);
         let sum = table.get(row)?.map_or((0, 0), |found| found.value());
-        table.insert(row, (sum.0.saturating_add(used.bytes), sum.1.saturating_add(used.packets)))?;
+        table.insert(row, plus(sum, all))?;
+        for (recipient, used) in parts {
+            let row = (day, id.as_str(), *version, *recipient);
+            let sum = by_recipient.get(row)?.map_or((0, 0), |found| found.value());
+            by_recipient.insert(row, plus(sum, used))?;
+        }
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
-use super::entry::{Entry, groups};
+use super::entry::Entry;
 use super::{Key, Problem};
+use crate::exemption::division;
 use crate::exemption::document::Document;
 use crate::exemption::record::Record;
 
@@ -52,8 +53,8 @@ pub(super) fn are_the_kernels(record: &Record) -> bool {
 
 /// Whether a document's entries fit into its slots, which it may have none of while it is not open.
 pub(super) fn check(record: &Record, document: &Document) -> Result<(), String> {
-    let (has, needs) = (record.slots.len(), groups(document).len());
-    if has == needs || (has == 0 && !record.is_active()) {
+    let (has, needs) = (record.slots.len(), division::slots_wanted(document));
+    if division::parts(document, has).is_some() || (has == 0 && !record.is_active()) {
         return Ok(());
     }
     Err(format!("it has {has} places in the kernel's tables and needs {needs}"))

@@ -20,6 +20,10 @@ pub(super) const CONFIGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::ne
 /// Bytes and packets that an exemption let through, by day, id and version.
 pub(super) const USE_BY_DAY: TableDefinition<'_, (&str, &str, u32), (u64, u64)> =
     TableDefinition::new("use-by-day");
+/// The part of these that each recipient received, where that is counted apart, by day, id, version, and the recipient's
+/// number in the document from 0 on.
+pub(super) const USE_BY_RECIPIENT: TableDefinition<'_, (&str, &str, u32, u32), (u64, u64)> =
+    TableDefinition::new("use-by-recipient");
 /// Packets and bytes by day and a [`Judged`](super::Judged) as JSON.
 pub(super) const COUNTS_BY_DAY: TableDefinition<'_, (&str, &str), (u64, u64)> =
     TableDefinition::new("counts-by-day");

@@ -76,10 +76,17 @@ fn signed(
         line("to", &recipient.name)?;
         line("at", &reach(recipient))?;
         recipient.large_network.iter().try_for_each(|why| line("large", why))?;
+        if summary.loaded_at.is_some() && summary.recipients.len() > 1 {
+            line("got", &wire(recipient.used_bytes, recipient.used_packets))?;
+        }
     }
     line("from", &exactly(summary.valid_from, now))?;
     line("until", &exactly(summary.valid_until, now))?;
     line("bytes", &bytes(summary))?;
+    if (summary.unattributed_bytes, summary.unattributed_packets) != (0, 0) {
+        let rest = wire(summary.unattributed_bytes, summary.unattributed_packets);
+        line("of these", &format!("{rest}, not counted by recipient"))?;
+    }
     if let Some(assessment) = &summary.assessment {
         line("assessed", &assessment.reference)?;
         assessment.measures.iter().try_for_each(|measure| line("measure", measure))?;
@@ -127,7 +134,7 @@ pub(super) fn fact(title: &str, value: &str, out: &mut impl Write) -> io::Result
 }
 
 fn reach(recipient: &RecipientSummary) -> String {
-    let RecipientSummary { name: _, jurisdiction, cidrs, anywhere, large_network: _, ports } = recipient;
+    let RecipientSummary { jurisdiction, cidrs, anywhere, ports, .. } = recipient;
     let whom = match cidrs.is_empty() {
         true => format!("anybody in {jurisdiction}"),
         false if *anywhere => {
@@ -186,6 +193,10 @@ pub(super) fn all_due(summaries: &[Summary]) -> Vec<(Timestamp, &Summary, &str)>
         last.flat_map(|it| it.due.iter().map(move |due| (due.by, it, due.what.as_str()))).collect();
     all.sort_by(|one, other| (one.0, &one.1.id, one.2).cmp(&(other.0, &other.1.id, other.2)));
     all
+}
+
+fn wire(bytes: u64, packets: u64) -> String {
+    format!("{} on the wire, in {} packets", grouped(bytes), grouped(packets))
 }
 
 fn bytes(summary: &Summary) -> String {
@@ -257,6 +268,8 @@ pub(super) mod tests {
             anywhere: false,
             large_network: None,
             ports: texts(ports),
+            used_bytes: if name == "Partner" { 1_234_000 } else { 500 },
+            used_packets: 400,
         };
         Summary {
             id: "m-1".into(),
@@ -301,6 +314,8 @@ pub(super) mod tests {
             quota_bytes: Some(5_000_000),
             used_bytes: 1_234_567,
             used_packets: 890,
+            unattributed_bytes: 67,
+            unattributed_packets: 90,
             slot: Some(3),
             loaded_at: Some(time("2026-11-30T00:00:00Z")),
             loaded_by: Some(1001),
@@ -342,12 +357,15 @@ pub(super) mod tests {
   contact  privacy@example.org
   to       Partner
   at       198.51.100.0/24, 2001:db8:20::/48 in US, tcp/443, udp/443
+  got      1,234,000 on the wire, in 400 packets
   to       Offices
   at       anybody in CH, any port
+  got      500 on the wire, in 400 packets
   from     2026-12-01 08:00:00 UTC (16 hours ago)
   until    2026-12-02 00:45:10 UTC (in 45 minutes)
 ";
-        let assessed = "  assessed TIA-7
+        let assessed = "  of these 67 on the wire, in 90 packets, not counted by recipient
+  assessed TIA-7
   measure  encryption
   measure  split processing
   review   before 2026-12-04 00:00:00 UTC (in 2 days)

@@ -38,6 +38,8 @@ fn exemption() -> Summary {
         quota_bytes: Some(5 << 30),
         used_bytes: 2048,
         used_packets: 2,
+        unattributed_bytes: 0,
+        unattributed_packets: 0,
         slot: Some(0),
         loaded_at: Some(at("2026-11-23T00:00:00Z")),
         loaded_by: Some(0),

@@ -120,6 +120,7 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
         exemptions: &case.exemptions,
         host: &host,
         loaded: case.loaded,
+        charged: BTreeMap::new(),
         used: BTreeMap::new(),
         addresses: &case.addresses,
         spent: BTreeMap::new(),
@@ -135,10 +136,10 @@ fn agrees(case: &Case, seen: &RefCell<Seen>) -> Result<(), TestCaseError> {
     }
     *seen.borrow_mut().entry(SHARED).or_insert(0) += world.shared;
     for (slot, used) in tables.tables.used.iter().enumerate() {
-        let expected = world.used.get(&(slot as u16)).copied().unwrap_or(0);
+        let expected = |of: &BTreeMap<u16, u64>| of.get(&(slot as u16)).copied().unwrap_or(0);
         let charged = tables.tables.charged[slot].load(Ordering::Relaxed);
-        prop_assert_eq!(used.load(Ordering::Relaxed), expected, "bytes of slot {}", slot);
-        prop_assert_eq!(charged, expected, "bytes charged to slot {}", slot);
+        prop_assert_eq!(used.load(Ordering::Relaxed), expected(&world.used), "bytes of slot {}", slot);
+        prop_assert_eq!(charged, expected(&world.charged), "bytes charged to slot {}", slot);
     }
     Ok(())
 }

@@ -60,6 +60,9 @@ pub(crate) struct World<'a> {
     pub(crate) exemptions: &'a [KernelExemption],
     pub(crate) host: &'a HostFacts,
     pub(crate) loaded: Loaded,
+    /// Bytes that are charged, by account.
+    pub(crate) charged: BTreeMap<u16, u64>,
+    /// Bytes that passed, by slot.
     pub(crate) used: BTreeMap<u16, u64>,
     /// Addresses of the host.
     pub(crate) addresses: &'a BTreeSet<IpAddr>,
@@ -315,7 +318,7 @@ impl World<'_> {
         let names =
             |exemption: &KernelExemption, pin: usize| exemption.pins.contains(&self.policy.pins[pin].name);
         let mut open = denied;
-        let mut shares: Vec<u16> = Vec::new();
+        let mut shares: Vec<&KernelExemption> = Vec::new();
         let mut refusal = None;
         // At most two exemptions share in covering a packet.
         while shares.len() < 2 {
@@ -330,7 +333,7 @@ impl World<'_> {
                 if !names(exemption, first) || !recipient || !port {
                     continue;
                 }
-                let used = self.used.get(&exemption.account).copied().unwrap_or(0);
+                let used = self.charged.get(&exemption.account).copied().unwrap_or(0);
                 let fits = used.checked_add(packet.wire_len).is_some_and(|used| used <= exemption.quota);
                 if packet.now < exemption.valid_from_ns {
                     refusal = Some(Reason::ExemptionNotYet);
@@ -346,19 +349,24 @@ impl World<'_> {
             let Some(exemption) = found else { break };
             refusal = None;
             if packet.hook == Hook::Egress {
-                *self.used.entry(exemption.account).or_insert(0) += packet.wire_len;
+                *self.charged.entry(exemption.account).or_insert(0) += packet.wire_len;
             }
-            shares.push(exemption.account);
+            shares.push(exemption);
             open.retain(|&pin| !names(exemption, pin));
             if open.is_empty() {
                 self.shared += usize::from(shares.len() > 1);
-                return Ok(exemption.account);
+                if packet.hook == Hook::Egress {
+                    for share in shares {
+                        *self.used.entry(share.slot).or_insert(0) += packet.wire_len;
+                    }
+                }
+                return Ok(exemption.slot);
             }
         }
         // A packet that is not covered is not charged to anyone.
         if packet.hook == Hook::Egress {
-            for slot in shares {
-                *self.used.get_mut(&slot).unwrap() -= packet.wire_len;
+            for share in shares {
+                *self.charged.get_mut(&share.account).unwrap() -= packet.wire_len;
             }
         }
         Err(refusal)

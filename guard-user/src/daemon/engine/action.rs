@@ -199,7 +199,7 @@ pub enum StoreJob {
     Lift(Box<LiftJob>),
     /// Save uses, extend quotas and close what is over.
     Tend {
-        /// What the kernel has counted, by account.
+        /// What the kernel has counted, by slot.
         counts: Vec<(u16, Use)>,
         /// The daemon.
         who: Who,
@@ -297,7 +297,7 @@ pub struct ReadJob {
     pub query: Query,
     /// Whether what is confidential may be in the answer.
     pub sees_all: bool,
-    /// What the kernel has counted for exemptions, by account; `None` where it could not be read.
+    /// What the kernel has counted for exemptions, by slot; `None` where it could not be read.
     pub counts: Option<Vec<(u16, Use)>>,
     /// What was judged so far.
     pub judged: Option<Judged>,
@@ -375,9 +375,11 @@ pub struct Cut {
     pub id: u64,
     /// Whether sockets are only counted.
     pub count_only: bool,
-    /// The accounts whose flows are meant.
+    /// The accounts of the exemptions that are meant.
     pub accounts: Vec<u16>,
-    /// Every account that an exemption has, and since when, nanoseconds of `CLOCK_BOOTTIME`.
+    /// Their slots, one of which each of their flows names.
+    pub slots: Vec<u16>,
+    /// Every slot that an exemption has, and since when, nanoseconds of `CLOCK_BOOTTIME`.
     pub owned: BTreeMap<u16, u64>,
     /// The documents that are meant.
     pub documents: Vec<Document>,

@@ -20,7 +20,7 @@ pub fn is_cut(cut: &Cut, key: &FlowKey, record: &FlowRecord) -> bool {
     let names_its_exemption = cut.owned.get(&record.exemption).is_some_and(|since| record.last_ns >= *since);
     key.hook == Hook::Egress as u8
         && match names_its_exemption {
-            true => cut.accounts.contains(&record.exemption),
+            true => cut.slots.contains(&record.exemption),
             false => cut.documents.iter().any(|document| was_carried(document, &cut.pins, key, record)),
         }
 }

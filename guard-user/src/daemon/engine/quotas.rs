@@ -7,7 +7,7 @@ use crate::store::Kept;
 /// What is read, and for whom.
 #[derive(Default)]
 pub(super) struct Quotas {
-    /// What the kernel had counted at the last look, by account.
+    /// What the kernel had counted at the last look, by slot.
     pub(super) counts: Vec<(u16, Use)>,
     /// Why it could not be read.
     pub(super) unreadable: Option<String>,

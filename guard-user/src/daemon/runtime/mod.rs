@@ -29,6 +29,7 @@ mod patience;
 mod queue;
 mod reads;
 mod receipt;
+mod recipients;
 mod sampler;
 mod shutdown;
 mod sockets;

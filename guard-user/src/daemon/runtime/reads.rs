@@ -18,6 +18,7 @@ use crate::report::{
 };
 use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
+use super::recipients::days_of;
 use super::{duties, receipt};
 
 /// Lines of the trail in one answer.
@@ -323,17 +324,7 @@ fn entry_of(
     used: &[store::DayUse],
 ) -> ExemptionEntry {
     let key = (summary.id.clone(), summary.version);
-    // What one alone may receive it received.
-    let only = match summary.recipients.as_slice() {
-        [only] => Some((only.name.clone(), only.jurisdiction.clone())),
-        _ => None,
-    };
-    let days = used.iter().filter(|row| row.key == key).filter_map(|row| {
-        let (recipient, jurisdiction) = only.clone().unzip();
-        let (packets, bytes) = (row.used.packets, row.used.bytes);
-        Some(DayUse { day: date(&row.day)?, recipient, jurisdiction, packets, bytes })
-    });
-    let days = days.collect();
+    let days = days_of(&summary, used.iter().filter(|row| row.key == key));
     exemption(summary, record, days, changes(records, &key, record))
 }
 

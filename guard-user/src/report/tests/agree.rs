@@ -61,13 +61,21 @@ fn check_register(report: &Report) {
         *sum = sum.saturating_add(bytes);
     };
     let (mut counted, mut told) = (BTreeMap::new(), BTreeMap::new());
+    // Each recipient's own, in the order of the rows.
+    let mut of_each: Vec<u64> = Vec::new();
     for exemption in &report.exemptions {
         for day in &exemption.use_by_day {
             sum(&mut counted, cell(&exemption.id), day.bytes);
         }
+        let of = |number: Option<u32>| exemption.use_by_day.iter().filter(move |day| day.number == number);
+        let bytes = |number| of(number).fold(0_u64, |sum, day| sum.saturating_add(day.bytes));
+        of_each.extend((1_u32..).zip(&exemption.recipients).map(|(number, _)| bytes(Some(number))));
+        of_each.extend(of(None).any(|day| (day.packets, day.bytes) != (0, 0)).then(|| bytes(None)));
     }
+    let mut rows: Vec<u64> = Vec::new();
     for row in reader.deserialize::<std::collections::HashMap<String, String>>().map(Result::unwrap) {
         let bytes = row["bytes"].parse().unwrap();
+        rows.push(bytes);
         if bytes > 0 {
             sum(&mut told, row["processing activity"].clone(), bytes);
         }
@@ -77,7 +85,7 @@ fn check_register(report: &Report) {
         );
     }
     counted.retain(|_, bytes| *bytes > 0);
-    assert_eq!(told, counted);
+    assert_eq!((told, rows), (counted, of_each));
 }
 
 fn check(report: &Report) {

@@ -93,6 +93,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         last_use: None,
         use_by_day: vec![DayUse {
             day: date(2026, 11, 2),
+            number: Some(1),
             recipient: Some(text("recipient")),
             jurisdiction: Some("US".into()),
             packets: 20,
@@ -178,10 +179,25 @@ prop_compose! {
         other in text(),
         confidential in any::<bool>(),
         quota_bytes in any::<Option<u64>>(),
-        uses in prop::collection::vec((1..=28_i8, any::<u64>(), any::<u64>()), 0..3),
+        uses in prop::collection::vec((1..=28_i8, prop::option::of(1..=2_u32), any::<u64>(), any::<u64>()), 0..3),
+        several in any::<bool>(),
     ) -> ExemptionEntry {
-        let uses = uses.into_iter().map(|(day, packets, bytes)| DayUse { day: date(2026, 11, day), recipient: None, jurisdiction: None, packets, bytes });
-        ExemptionEntry { confidential, quota_bytes, use_by_day: uses.collect(), ..exemption(&id, &other) }
+        // Two that only their numbers tell apart.
+        let mut made = exemption(&id, &other);
+        if several {
+            made.recipients.push(made.recipients[0].clone());
+        }
+        let known = |number: Option<u32>| number.and_then(|it| Some((it, made.recipients.get(it as usize - 1)?)));
+        let uses = uses.into_iter().map(|(day, number, packets, bytes)| DayUse {
+            day: date(2026, 11, day),
+            number: known(number).map(|(number, _)| number),
+            recipient: known(number).map(|(_, it)| it.name.clone()),
+            jurisdiction: known(number).map(|(_, it)| it.jurisdiction.clone()),
+            packets,
+            bytes,
+        });
+        let use_by_day = uses.collect();
+        ExemptionEntry { confidential, quota_bytes, use_by_day, ..made }
     }
 }
 

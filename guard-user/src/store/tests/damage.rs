@@ -32,7 +32,7 @@ fn tampered(tamper: impl FnOnce(Batch<'_>)) -> Store {
     disk.try_open().unwrap()
 }
 
-fn change_record(batch: Batch<'_>, id: &str, change: impl FnOnce(&mut serde_json::Value)) {
+pub(super) fn change_record(batch: Batch<'_>, id: &str, change: impl FnOnce(&mut serde_json::Value)) {
     let mut table = batch.open_table(RECORDS).unwrap();
     let mut record: serde_json::Value =
         serde_json::from_slice(table.get((id, 1)).unwrap().unwrap().value()).unwrap();
@@ -51,10 +51,15 @@ fn put_document(batch: Batch<'_>, bytes: &[u8]) {
 #[test]
 fn a_record_that_cannot_be_read_closes_its_exemption_and_the_rest_is_open() {
     type Tamper = fn(Batch<'_>);
-    let cases: [(&str, Tamper); 6] = [
+    let cases: [(&str, Tamper); 7] = [
         ("EOF", |batch| put_record(batch, b"")),
         ("EOF", |batch| put_record(batch, br#"{"format": 2, "sha256": "#)),
-        ("its format is 3", |batch| change_record(batch, "a", |it| it["format"] = 3.into())),
+        ("its format is 4", |batch| change_record(batch, "a", |it| it["format"] = 4.into())),
+        ("its counts by recipient are more", |batch| {
+            change_record(batch, "a", |it| {
+                it["before_by_recipient"] = serde_json::json!([{"bytes": 1, "packets": 0}]);
+            });
+        }),
         ("unknown field", |batch| change_record(batch, "a", |it| it["more"] = 1.into())),
         ("a place past the last one", |batch| change_record(batch, "a", |it| it["slots"] = vec![256].into())),
         ("unknown variant", |batch| change_record(batch, "a", |it| it["status"]["is"] = "open".into())),

@@ -27,8 +27,8 @@ const KILLS_EACH: u64 = 25;
 struct Child {
     store: Store,
     counts: BTreeMap<u16, u64>,
-    /// Accounts of the live generation, with what they may let through.
-    table: Vec<(u16, Key, u64)>,
+    /// Exemptions of the live generation by their slots, with what they may let through.
+    table: Vec<(Vec<u16>, Key, u64)>,
     choice: u64,
 }
 
@@ -50,7 +50,7 @@ impl Child {
         let counts: Vec<(u16, Use)> = self
             .store
             .kept
-            .accounts()
+            .slots_in_use()
             .into_iter()
             .map(|slot| (slot, Use { bytes: self.counts.get(&slot).copied().unwrap_or(0), packets: 1 }))
             .collect();
@@ -63,9 +63,12 @@ impl Child {
     fn publish(&mut self) {
         let entries = self.store.kept.kernel_exemptions(&clocks(), &pins());
         self.table.clear();
-        for entry in entries.into_iter().filter(|entry| entry.slot == entry.account) {
+        for entry in entries {
             let of = self.store.kept.by_slot(entry.slot).unwrap();
-            self.table.push((entry.account, (of.id.clone(), of.version), entry.quota));
+            match self.table.last_mut().filter(|(slots, ..)| slots[0] == entry.account) {
+                Some((slots, ..)) => slots.push(entry.slot),
+                None => self.table.push((vec![entry.slot], (of.id.clone(), of.version), entry.quota)),
+            }
         }
         self.look();
         let free = self.store.kept.slots_to_reset();
@@ -82,11 +85,13 @@ impl Child {
         }
         let chosen = usize::try_from(self.choice % self.table.len() as u64).unwrap();
         let bytes = [1000, 100_000_000, 1 << 40][usize::try_from(self.below(3)).unwrap()];
-        let (account, (id, version), quota) = self.table[chosen].clone();
-        let counted = self.counts.entry(account).or_default();
-        let more = bytes.min(quota.saturating_sub(*counted));
-        *counted += more;
-        say(format_args!("charge {id} {version} {more} {account}"));
+        let (slots, (id, version), quota) = self.table[chosen].clone();
+        let counted: u64 = slots.iter().filter_map(|slot| self.counts.get(slot)).sum();
+        let more = bytes.min(quota.saturating_sub(counted));
+        let recipient = usize::try_from(self.below(slots.len() as u64)).unwrap();
+        let slot = slots[recipient];
+        *self.counts.entry(slot).or_default() += more;
+        say(format_args!("charge {id} {version} {more} {slot} {recipient}"));
     }
 
     fn change(&mut self, index: usize, doing: &str, done: &str, change: &Change) {
@@ -164,6 +169,8 @@ struct Book {
     begun: BTreeMap<Key, Is>,
     used: BTreeMap<Key, u64>,
     crossed: BTreeMap<Key, u64>,
+    /// By recipient.
+    crossed_to: BTreeMap<(Key, u32), u64>,
     counts: BTreeMap<u16, u64>,
     anew: bool,
     cut_short: u64,
@@ -182,9 +189,11 @@ impl Book {
             ["@", "used", id, version, bytes] => {
                 self.used.insert(key(id, version), bytes.parse().unwrap());
             }
-            ["@", "charge", id, version, more, account] => {
+            ["@", "charge", id, version, more, slot, recipient] => {
                 let more: u64 = more.parse().unwrap();
-                *self.counts.entry(account.parse().unwrap()).or_default() += more;
+                let to: u32 = recipient.parse().unwrap();
+                *self.counts.entry(slot.parse().unwrap()).or_default() += more;
+                *self.crossed_to.entry((key(id, version), to)).or_default() += more;
                 *self.crossed.entry(key(id, version)).or_default() += more;
             }
             ["@", what, id, version] => {
@@ -229,6 +238,13 @@ impl Book {
             assert_eq!(self.said.get(&key), Some(&is), "{key:?} in round {round}");
             let used = record.used().bytes;
             assert!(used >= self.used.get(&key).copied().unwrap_or(0), "{key:?} lost use in round {round}");
+            let by_recipient = record.used_by_recipient(store.kept.document_of(&key).unwrap());
+            if let [_, _] = by_recipient.as_slice() {
+                for (at, told) in (0..).zip(&by_recipient) {
+                    let crossed = self.crossed_to.get(&(key.clone(), at)).copied().unwrap_or(0);
+                    assert!(told.bytes <= crossed, "{key:?}, recipient {at}, in round {round}");
+                }
+            }
             let index = IDS.iter().position(|id| *id == key.0).unwrap();
             if let (Some(quota), Some(crossed)) = (quota(index), self.crossed.get(&key)) {
                 assert!(*crossed <= quota, "{key:?} let {crossed} bytes through in round {round}");

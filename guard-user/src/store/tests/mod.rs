@@ -28,6 +28,7 @@ mod place;
 mod progress;
 mod quotas;
 mod reader;
+mod recipients;
 mod slots;
 mod told;
 mod world;

@@ -27,7 +27,7 @@ fn a_slot_is_given_away_again_only_once_its_use_was_reset() {
     disk.restart(End::Killed);
     let mut store = disk.open_store();
     assert_eq!(store.kept.slots_to_reset(), [0, 1]);
-    assert_eq!(store.kept.accounts(), [2, 3, 0]);
+    assert_eq!(store.kept.slots_in_use(), [2, 3, 0, 1]);
     assert_eq!(load(&mut store, &named("d", 1)).unwrap().slots, [4]);
     store.checkpoint_use(&[(0, Use { bytes: 77, packets: 1 })], now()).unwrap();
     // One of the two is not enough.
@@ -56,15 +56,15 @@ fn as_many_as_the_kernel_holds_and_not_one_more() {
     }
     // Never a part of one.
     let error = load(&mut store, GOOD).unwrap_err();
-    assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 2 })), "{error}");
+    assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 2, free: 1 })), "{error}");
     assert_eq!(
         error.to_string(),
-        "the kernel's 256 places for exemptions do not have 2 free: revoke one that is not needed"
+        "2 places for recipients are needed, one for each, and 1 of the kernel's 256 are free: revoke an exemption that is not needed"
     );
     load(&mut store, &named("last", 1)).unwrap();
     assert_eq!(store.kept.kernel_exemptions(&clocks(), &pins()).len(), MAX_EXEMPTIONS);
     let error = load(&mut store, &named("more", 1)).unwrap_err();
-    assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 1 })), "{error}");
+    assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 1, free: 0 })), "{error}");
     revoke(&mut store, "17");
     assert!(load(&mut store, &named("more", 1)).is_err(), "its use is not saved yet");
     store.slots_were_reset(&[17]).unwrap();
@@ -128,5 +128,5 @@ fn without_a_free_place_nothing_is_resumed() {
         &who(),
         now(),
     );
-    assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1 })), "{resumed:?}");
+    assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1, free: 0 })), "{resumed:?}");
 }

@@ -1,6 +1,8 @@
 //! The store with everything around it: a kernel that charges as much as it was told it may, a daemon that
 //! may end at any step, and what was said to the users.
 
+mod by_recipient;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::MAX_EXEMPTIONS;
@@ -10,7 +12,6 @@ use super::key_of;
 use super::model::{End, ModelDisk};
 use super::told::{Is, told};
 use super::{OVER, clocks, good_with, load, named, now, pins, time, who};
-use crate::exemption::record::Use;
 use crate::store::{Change, Key, LoadError, Store, StoreError, Target};
 
 pub(super) const IDS: [&str; 4] = ["a", "b.v1", "..c", "d"];
@@ -132,6 +133,8 @@ struct Said {
 struct Account {
     key: Key,
     quota: u64,
+    /// The slots that share it, one for each recipient.
+    slots: Vec<u16>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -149,6 +152,12 @@ pub(super) struct World {
     counts: BTreeMap<u16, u64>,
     /// What crossed in truth.
     crossed: BTreeMap<Key, u64>,
+    /// What crossed to each recipient in truth.
+    crossed_to: BTreeMap<Key, Vec<u64>>,
+    /// What was said that each recipient got.
+    said_to: BTreeMap<Key, Vec<u64>>,
+    /// Counts went with the host, or were read while a charge was taken back: what is told need not be what crossed.
+    is_blurred: bool,
     /// The kernel's counters began anew, and the store has not said that it knows.
     anew: bool,
 }
@@ -340,45 +349,25 @@ impl World {
         answer
     }
 
-    /// The kernel charges an account, up to what it was told.
-    fn charge(&mut self, index: usize, bytes: u64) {
-        for (account, Account { key, quota }) in &self.table {
-            if key.0 == IDS[index] {
-                let counted = self.counts.entry(*account).or_default();
-                let more = bytes.min(quota.saturating_sub(*counted));
-                *counted += more;
-                let crossed = self.crossed.entry(key.clone()).or_default();
-                *crossed += more;
-                let most = self::quota(index).unwrap_or(u64::MAX);
-                assert!(*crossed <= most, "{key:?} let {crossed} bytes through, and may {most}");
-            }
-        }
-    }
-
-    fn kernel_counts(&self, store: &Store, more: u64) -> Vec<(u16, Use)> {
-        let count = |slot: u16| self.counts.get(&slot).copied().unwrap_or(0);
-        let charged = |bytes: u64| if bytes > 0 { bytes + more } else { 0 };
-        store
-            .kept
-            .accounts()
-            .into_iter()
-            .map(|slot| (slot, Use { bytes: charged(count(slot)), packets: count(slot) / 1000 }))
-            .collect()
-    }
-
     fn look(&mut self, store: &mut Store, more: u64) -> Result<(), StoreError> {
         let counts = self.kernel_counts(store, more);
+        self.is_blurred |= more > 0;
         let looked = store.checkpoint_use(&counts, now());
         if looked.is_ok() {
             for (key, said) in &mut self.said {
                 let used = store.kept.record(key).unwrap().used().bytes;
                 assert!(used >= said.used, "{key:?}: use has shrunk");
                 said.used = used;
-                if let (Some(account), true) = (store.kept.record(key).unwrap().account(), more == 0) {
-                    let counted = self.counts.get(&account).copied().unwrap_or(0);
+                let slots = store.kept.slots_of(std::slice::from_ref(key));
+                if !slots.is_empty() && more == 0 {
+                    let counted: u64 =
+                        slots.iter().map(|slot| self.counts.get(slot).copied().unwrap_or(0)).sum();
                     assert!(used >= counted.min(quota(index_of(&key.0)).unwrap_or(u64::MAX)), "{key:?}");
                 }
             }
+        }
+        if looked.is_ok() {
+            self.compare_recipients(store, true);
         }
         looked
     }
@@ -392,13 +381,12 @@ impl World {
             assert!(usize::from(entry.slot) < MAX_EXEMPTIONS);
             assert!(slots.insert(entry.slot), "two have the slot {}", entry.slot);
             let of = store.kept.by_slot(entry.slot).unwrap();
-            let account = Account { key: (of.id.clone(), of.version), quota: entry.quota };
-            let earlier = self.table.insert(entry.account, account.clone());
-            assert!(
-                earlier.is_none_or(|it| it.key == account.key && it.quota == account.quota),
-                "one account, one quota"
-            );
-            assert_eq!(store.kept.record(&account.key).unwrap().account(), Some(entry.account));
+            let key = (of.id.clone(), of.version);
+            let new = Account { key: key.clone(), quota: entry.quota, slots: Vec::new() };
+            let account = self.table.entry(entry.account).or_insert(new);
+            assert_eq!((&account.key, account.quota), (&key, entry.quota), "one account, one quota");
+            account.slots.push(entry.slot);
+            assert_eq!(store.kept.record(&key).unwrap().account(), Some(entry.account));
         }
         let free = store.kept.slots_to_reset();
         assert!(free.iter().all(|slot| !slots.contains(slot)), "a slot in use is never reset");
@@ -417,7 +405,10 @@ impl World {
         self.table.clear();
         self.counts.clear();
         self.anew = true;
-        store.counters_end(&counts, now())?;
+        let ended = store.counters_end(&counts, now());
+        // Nobody has the kernel's counts any more.
+        self.is_blurred |= ended.is_err();
+        ended?;
         self.begin_anew(store)
     }
 
@@ -449,6 +440,7 @@ impl World {
             self.table.clear();
             self.counts.clear();
             self.anew = true;
+            self.is_blurred = true;
         }
     }
 
@@ -491,6 +483,7 @@ impl World {
         let stand: BTreeSet<_> =
             store.kept.orders().map(|it| (it.covers.clone(), it.order.clone())).collect();
         assert_eq!(stand, self.orders, "each order stands until it is lifted");
+        self.compare_recipients(store, false);
         let told: BTreeMap<Key, Is> = told(store);
         let is: BTreeMap<Key, Is> = self.said.iter().map(|(key, said)| (key.clone(), said.is)).collect();
         assert_eq!(told, is, "the trail tells what is");

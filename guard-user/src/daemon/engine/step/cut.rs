@@ -21,9 +21,10 @@ impl Engine {
         Cut {
             id,
             count_only,
-            owned: self.kept.accounts().iter().filter_map(since).collect(),
+            owned: self.kept.slots_in_use().iter().filter_map(since).collect(),
             documents: accounts.iter().filter_map(document).collect(),
             pins: self.config.pins(),
+            slots: self.kept.slots_of(keys),
             accounts,
         }
     }

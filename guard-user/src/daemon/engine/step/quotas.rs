@@ -35,7 +35,7 @@ impl Engine {
                     let used = uses.get(usize::from(slot))?;
                     Some((slot, Use { bytes: used.bytes, packets: used.packets }))
                 };
-                self.quotas.counts = self.kept.accounts().into_iter().filter_map(used).collect();
+                self.quotas.counts = self.kept.slots_in_use().into_iter().filter_map(used).collect();
                 self.quotas.unreadable = None;
             }
             Err(error) => {

@@ -27,6 +27,7 @@ fn cut(recipients: &[Recipient]) -> Cut {
         id: 1,
         count_only: false,
         accounts: vec![SLOT],
+        slots: vec![SLOT],
         owned: BTreeMap::new(),
         documents: vec![document],
         pins: vec!["mail".to_owned()],

@@ -320,7 +320,8 @@ fn what_is_open_for_another_fleet_is_told() {
          name = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
     let mut world = World::new(OF_A_FLEET, &["eth0"]);
     world.settle();
-    let text = document("a", 1, world.now.wall).replacen("\npurpose", "\nhosts = [\"mail-eu\"]\npurpose", 1);
+    let text =
+        document("a", 1, world.clocks().wall).replacen("\npurpose", "\nhosts = [\"mail-eu\"]\npurpose", 1);
     let loaded = world.ask(Request::ExemptionLoad {
         document: text,
         name: "a".to_owned(),
@@ -330,14 +331,14 @@ fn what_is_open_for_another_fleet_is_told() {
     });
     world.settle();
     assert!(world.is_done(loaded), "{:?}", world.answers);
-    let told = |world: &World| world.codes().contains(&ProblemCode::ExemptionOtherHost);
-    assert!(!told(&world));
+    let told = |world: &mut World| world.codes().contains(&ProblemCode::ExemptionOtherHost);
+    assert!(!told(&mut world));
     world.config = CONFIG;
     world.ask(Request::Reload {});
     world.settle();
-    assert!(told(&world) && world.open() == ["a"], "{:?}", world.codes());
+    assert!(told(&mut world) && world.open() == ["a"], "{:?}", world.codes());
     world.config = OF_A_FLEET;
     world.ask(Request::Reload {});
     world.settle();
-    assert!(!told(&world));
+    assert!(!told(&mut world));
 }
