@@ -357,7 +357,8 @@ impl World {
                 }
                 self.start();
                 if with_mark {
-                    // The mark in the kernel shows that it is older, and has no orders: docs/limits.md names that.
+                    // The mark in the kernel shows that it is older, and has no orders: then one on everything stands, until
+                    // somebody lifts it who could approve all that may come.
                     self.forget_what_no_mark_has();
                 }
             }

@@ -198,6 +198,10 @@ impl Engine {
             if goes {
                 // Also where something took the program off before: it would be attached again under the old name.
                 self.interfaces.guarded_as.remove(&it.interface.index);
+                // Where that is on its way, the look after it lets go.
+                if self.interfaces.attaching.contains(&it.interface.index) {
+                    self.interfaces.release = release;
+                }
             }
             if goes && !it.attachments.is_empty() {
                 self.interfaces.releasing.insert(it.interface.name.clone());
