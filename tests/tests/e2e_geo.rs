@@ -222,6 +222,28 @@ fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_th
     // Whoever removes the one before is told of.
     fs::remove_file(bed.file("state/geo.last")).unwrap();
     fs::remove_file(bed.file(&format!("geo.mmdb.{LEGAL}.sig"))).unwrap();
-    let _daemon = bed.start(&[]).unwrap();
+    let daemon = bed.start(&[]).unwrap();
     assert_eq!(codes(&bed), [ProblemCode::DatabaseUnheld]);
+    for _ in 0..2 {
+        bed.tell(&["reload"]).unwrap();
+        assert_eq!(codes(&bed), [ProblemCode::DatabaseUnheld], "it is told until it is signed");
+    }
+    drop(daemon);
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(codes(&bed), [ProblemCode::DatabaseUnheld]);
+    assert!(bed.trail().unwrap().iter().any(|it| it.detail.contains_key("database_unheld")));
+    sign(&bed, &signers, LEGAL);
+    bed.tell(&["geo", "accept"]).unwrap();
+    assert_eq!(codes(&bed), []);
+    // Under a daemon that runs, what can't be compared is not taken, whoever removed the one before.
+    rename_into_place(&bed, &database("US"));
+    retry_until(PATIENCE, "what closes", || (arrived(&bed) == [0, 0]).then_some(())).unwrap();
+    fs::remove_file(bed.file("state/geo.last")).unwrap();
+    rename_into_place(&bed, &database("BE"));
+    fs::remove_file(bed.file(&format!("geo.mmdb.{LEGAL}.sig"))).unwrap();
+    a_while();
+    bed.tell(&["reload"]).unwrap();
+    assert_eq!(arrived(&bed), [0, 0]);
+    assert!(codes(&bed).contains(&ProblemCode::DatabaseUnsigned), "{:?}", codes(&bed));
+    drop(daemon);
 }

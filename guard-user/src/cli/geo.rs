@@ -114,7 +114,10 @@ fn diff(args: &DiffArgs, out: &mut impl Write) -> Result<Exit> {
 }
 
 /// These files as one database; the embedded one where there are none.
-fn database(policy: &Policy, files: &[PathBuf]) -> Result<GeoDb> {
+///
+/// # Errors
+/// Where one can't be used.
+pub(super) fn database(policy: &Policy, files: &[PathBuf]) -> Result<GeoDb> {
     let geo = Geo { files: files.to_vec(), ..policy.geo.clone() };
     Ok(inputs::load_database(&geo).map_err(|error| CliError::bad_input(error.to_string()))?)
 }

@@ -273,7 +273,9 @@ impl Basis {
             Self::LegalObligation => "A legal obligation under Union or member state law.",
             Self::VitalInterests => "Vital interests of a person.",
             Self::PublicTask => "A task in the public interest under Union or member state law.",
-            Self::LegitimateInterests => "Legitimate interests that outweigh those of the data subject.",
+            Self::LegitimateInterests => {
+                "Legitimate interests, except where the interests or rights of the data subject override them."
+            }
             Self::NotPersonal => "None: the data is not personal, and the Data Act is held against it.",
         }
     }

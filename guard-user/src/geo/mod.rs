@@ -55,6 +55,10 @@ pub struct Info {
     pub bytes: Option<u64>,
     /// SHA-256 of the file's bytes, 64 hexadecimal digits; `None` where there is no file.
     pub sha256: Option<String>,
+    /// Why it, or one before it, was compared with none, and nobody has signed it since.
+    pub unheld: Option<String>,
+    /// By what it is known as the one that was taken: SHA-256 of its content as it is kept, 64 hexadecimal digits.
+    pub digest: Option<String>,
     /// Networks whose record names no country that is known, which left them `unknown`, counted
     /// by the code that it names (`EU`, `AP` ...), or under [`NO_CODE`] where it names none.
     pub skipped: BTreeMap<String, usize>,

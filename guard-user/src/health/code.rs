@@ -135,8 +135,8 @@ codes! {
         "The geo databases that are on the disk would newly permit more for a pin than `geo.may_open`, and lack signatures that `[approval.policy]` asks for. What they close is in force; what they open stays closed.",
         "Look with `borderguard geo diff`. Have each file signed, put the signatures beside it, and say `borderguard geo accept`; or put the earlier files back.";
     DatabaseUnheld = "database-unheld",
-        "The databases that are in force were compared with none before them, because none is kept (`geo.last` in `state.directory`). So what they open without the signatures that `[approval.policy]` asks for is not known.",
-        "Compare them with the ones before: `borderguard geo diff NEW --old OLD`. Have each file signed, put the signatures beside it, and reload.";
+        "The databases that are in force, or those before them, were compared with none: the one that was in force is gone (`geo.last` in `state.directory`), or is not the one that the audit trail knows. So what they open without the signatures that `[approval.policy]` asks for is not known. It is told until they are signed, over restarts too.",
+        "Compare them with the ones before: `borderguard geo diff NEW --old OLD`. Have each file signed, put the signatures beside it, and say `borderguard geo accept`.";
     CarriersUnseen = "carriers-unseen",
         "Processes may have had files of a volume open before the guard knew of it, and could not be looked at. Pins by that volume may not know what these send.",
         "Correct what the message names. It is looked for again every few seconds. To be sure start these processes anew.";

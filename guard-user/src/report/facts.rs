@@ -45,7 +45,7 @@ pub(super) fn of(exemption: &ExemptionEntry, form: &Form) -> Vec<(&'static str, 
     ];
     if let Some(assessment) = &exemption.assessment {
         facts.push(("transfer impact assessment", assessment.reference.clone()));
-        facts.push(("assessment to be reviewed by", assessment.review_by.clone()));
+        facts.push(("assessment to be reviewed before", assessment.review_by.clone()));
         facts.push(("supplementary measures", assessment.measures.join(", ")));
     }
     facts.extend(exemption.particulars.iter().map(|it| ("further", format!("{}: {}", it.key, it.value))));

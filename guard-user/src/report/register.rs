@@ -212,7 +212,7 @@ pub(super) fn safeguards(exemption: &ExemptionEntry) -> String {
     let Some(assessment) = &exemption.assessment else { return String::new() };
     let review = match assessment.review_by.is_empty() {
         true => String::new(),
-        false => format!(", to be reviewed by {}", assessment.review_by),
+        false => format!(", to be reviewed before {}", assessment.review_by),
     };
     format!("assessment {}{review}", assessment.reference)
 }

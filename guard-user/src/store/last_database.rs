@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::new_file;
+use crate::digest::hexadecimal;
 use crate::geo::{Address, GeoDb, Info, Runs};
 
 /// The file's name in the state directory.
@@ -41,6 +42,8 @@ struct About {
     source: String,
     licence: Option<String>,
     generated: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unheld: Option<String>,
 }
 
 /// Why there is no last database, or it was not kept.
@@ -63,6 +66,12 @@ pub enum LastDatabaseError {
         path: PathBuf,
         /// What was found.
         reason: &'static str,
+    },
+    /// The file is whole, and has another database than the one that was kept.
+    #[error("{path}: it is not the geo database that was kept: the file was replaced or removed", path = .path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
     },
     /// Another version of this program wrote the file.
     #[error("{path}: the last geo database is of another version and not used: its format is {format}, and this version reads {FORMAT}; the next start or reload that can read the databases writes it anew", path = .path.display())]
@@ -117,12 +126,26 @@ pub fn read(state_directory: &Path) -> Result<Option<GeoDb>, LastDatabaseError> 
     })
 }
 
+/// By what a database is known as the one that was kept: the SHA-256 at the end of its file, 64 hexadecimal digits.
+///
+/// # Errors
+/// Where it has more runs than a file may have.
+pub fn digest(database: &GeoDb) -> io::Result<String> {
+    let bytes = write_to(Vec::new(), database)?;
+    Ok(bytes.last_chunk::<32>().map(hexadecimal).unwrap_or_default())
+}
+
 fn write_to<W: Write>(file: W, database: &GeoDb) -> io::Result<W> {
-    let GeoDb { v4, v6, info: Info { source, licence, generated, .. } } = database;
+    let GeoDb { v4, v6, info: Info { source, licence, generated, unheld, .. } } = database;
     let mut out = BufWriter::with_capacity(1 << 18, Hashing { inner: file, hash: Sha256::new() });
     out.write_all(MAGIC)?;
     out.write_all(&FORMAT.to_le_bytes())?;
-    let about = About { source: source.clone(), licence: licence.clone(), generated: *generated };
+    let about = About {
+        source: source.clone(),
+        licence: licence.clone(),
+        generated: *generated,
+        unheld: unheld.clone(),
+    };
     let about = serde_json::to_vec(&about)?;
     for length in [about.len(), v4.count(), v6.count()] {
         out.write_all(&u32::try_from(length).map_err(io::Error::other)?.to_le_bytes())?;
@@ -184,7 +207,7 @@ fn parse(bytes: &[u8]) -> Result<GeoDb, Wrong> {
     }
     let [about, v4, v6] = lengths;
     let (about, rest) = rest.split_at_checked(about).ok_or(CUT_SHORT)?;
-    let About { source, licence, generated } =
+    let About { source, licence, generated, unheld } =
         serde_json::from_slice(about).map_err(|_| Wrong::Damaged("what it says of itself can't be read"))?;
     let (v4, rest) = runs(rest, v4, u32::from_le_bytes)?;
     let (v6, rest) = runs(rest, v6, u128::from_le_bytes)?;
@@ -192,7 +215,9 @@ fn parse(bytes: &[u8]) -> Result<GeoDb, Wrong> {
         return Err(Wrong::Damaged("something follows its runs"));
     }
     let (ranges_v4, ranges_v6) = (v4.count(), v6.count());
-    Ok(GeoDb { v4, v6, info: Info { source, licence, generated, ranges_v4, ranges_v6, ..Info::default() } })
+    let digest = Some(hexadecimal(written));
+    let info = Info { source, licence, generated, ranges_v4, ranges_v6, unheld, digest, ..Info::default() };
+    Ok(GeoDb { v4, v6, info })
 }
 
 /// This many runs from the beginning, and what follows them.

@@ -15,6 +15,8 @@ use super::tables::{
     SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
+use serde_json::{Map, Value};
+
 use crate::audit::{self, Kind};
 use crate::compile::KernelExemption;
 use crate::config::{Errors, Finding};
@@ -238,18 +240,34 @@ impl Reader {
     /// # Errors
     /// [`StoreError`] where it can't be read, or is not what its hash says.
     pub fn last_config(&self) -> Result<Option<LastPolicy>, StoreError> {
+        let Some(facts) = self.last_facts("config_sha256")? else { return Ok(None) };
+        let word = |name: &str| facts.get(name).and_then(|it| it.as_str()).map(str::to_owned);
+        let Some(bytes) = self.config_text(&word("config_sha256").unwrap_or_default())? else {
+            return Ok(None);
+        };
+        let observe = facts.get("observe").and_then(serde_json::Value::as_bool).unwrap_or(false);
+        Ok(Some(LastPolicy { bytes, observe, unheld: word("unheld") }))
+    }
+
+    /// By what the geo database is known that was in force last; `None` where none was recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn last_database(&self) -> Result<Option<String>, StoreError> {
+        let facts = self.last_facts("database_sha256")?;
+        Ok(facts.and_then(|facts| facts.get("database_sha256")?.as_str().map(str::to_owned)))
+    }
+
+    /// The detail of the last record of what was live that has this fact.
+    fn last_facts(&self, fact: &str) -> Result<Option<Map<String, Value>>, StoreError> {
         let Some(table) = self.table(AUDIT)? else { return Ok(None) };
         for row in table.iter().map_err(|error| self.unreadable(error))?.rev() {
             let (_, line) = row.map_err(|error| self.unreadable(error))?;
             let Ok(record) = serde_json::from_str::<audit::Stored>(line.value()) else { continue };
-            if ![Kind::Start.name(), Kind::Reload.name()].contains(&record.kind.as_str()) {
-                continue;
+            let is_live = [Kind::Start.name(), Kind::Reload.name()].contains(&record.kind.as_str());
+            if is_live && record.detail.contains_key(fact) {
+                return Ok(Some(record.detail));
             }
-            let Some(hash) = record.detail.get("config_sha256").and_then(|it| it.as_str()) else { continue };
-            let Some(bytes) = self.config_text(hash)? else { return Ok(None) };
-            let observe = record.detail.get("observe").and_then(serde_json::Value::as_bool).unwrap_or(false);
-            let unheld = record.detail.get("unheld").and_then(|it| it.as_str()).map(str::to_owned);
-            return Ok(Some(LastPolicy { bytes, observe, unheld }));
         }
         Ok(None)
     }

@@ -36,6 +36,9 @@ pub struct Args {
     /// The config in force, with which it is compared
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
+    /// A database that a new one is compared with, once for each file [default: the one in force, as the daemon has kept it]
+    #[arg(long, value_name = "FILE")]
+    pub old: Vec<PathBuf>,
     /// The name in the signature's file, NEW.NAME.sig [default: the key's]
     #[arg(long = "as", value_name = "NAME")]
     pub label: Option<String>,
@@ -86,7 +89,10 @@ fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
             let checked = config::load(&args.config, &Surroundings::new(None));
             let policy = checked.map_err(|errors| CliError::errors(&errors))?.policy;
             warnings.extend(database.info.stale(now, policy.geo.max_age).map(|stale| stale.to_string()));
-            let old = in_force(&policy.state.directory)?;
+            let old = match args.old.as_slice() {
+                [] => in_force(&policy.state.directory)?,
+                files => geo::database(&policy, files)?,
+            };
             let compared = geo::Compared::of(policy, old, *database);
             compared.write(SHOWN, &mut shown)?;
             ("database", compared.json())
@@ -139,6 +145,7 @@ mod tests {
             new: bed.path().join(name),
             key: key(ED25519).file.clone(),
             config: bed.path().join("old.toml"),
+            old: Vec::new(),
             label: Some("anne".to_owned()),
             yes: yes.clone(),
             dry_run: yes.is_none(),

@@ -20,8 +20,6 @@ pub(super) struct Databases {
     pub(super) refused: Option<String>,
     /// What waits for a yes or for signatures.
     pub(super) waits: Option<Waits>,
-    /// Why those in force were compared with none before them.
-    pub(super) unheld: Option<String>,
 }
 
 impl Databases {

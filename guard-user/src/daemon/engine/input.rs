@@ -304,8 +304,6 @@ pub struct Held {
     pub unkept: Option<String>,
     /// Why the one that a start was given is refused, where this one is the one in force.
     pub refused: Option<String>,
-    /// Why the databases were compared with none before them, though signatures are asked for.
-    pub unheld_databases: Option<String>,
 }
 
 /// A config or a database that opens, and that has the signatures which that needs.

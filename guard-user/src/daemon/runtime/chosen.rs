@@ -18,6 +18,8 @@ use crate::store::last_database;
 pub(super) enum Before {
     /// This one.
     Is(Box<GeoDb>),
+    /// There is none: no daemon was at work on this host yet.
+    First,
     /// None is kept.
     None,
     /// It can't be read.
@@ -44,18 +46,18 @@ pub(super) struct Chosen {
     pub(super) waits: Option<Waits>,
     /// Files that open, and are signed.
     signed: Vec<SignedFile>,
-    /// Why it was compared with none before it, where signatures are asked for.
-    unheld: Option<String>,
+    /// Whether it could be compared with the one in force, where signatures are asked for.
+    pub(super) is_compared: bool,
 }
 
 impl Chosen {
     const fn whole(database: GeoDb) -> Self {
-        Self { database, waits: None, signed: Vec::new(), unheld: None }
+        Self { database, waits: None, signed: Vec::new(), is_compared: true }
     }
 
     /// Returns what came of comparing it; nothing of this is of the config.
     pub(super) fn held(&self) -> Held {
-        Held { signed: self.signed.clone(), unheld_databases: self.unheld.clone(), ..Held::default() }
+        Held { signed: self.signed.clone(), ..Held::default() }
     }
 
     /// Keeps it as the one that the next is compared with, unless it is that one.
@@ -70,10 +72,19 @@ impl Chosen {
 /// than goes without signatures (`geo.may_open`): then what it closes. `yes` is whether somebody said yes to any change, and
 /// the fingerprints of keys that sign nothing. The database of the program itself is part of that, and needs no signatures.
 pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &[String])) -> Chosen {
+    let mut chosen = compared(policy, read, before, yes);
+    let digest = last_database::digest(&chosen.database);
+    chosen.database.info.digest =
+        digest.inspect_err(|error| warn!("the geo database in force can't be named: {error}")).ok();
+    chosen
+}
+
+fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &[String])) -> Chosen {
     let (accepted, revoked) = yes;
     let approvals = gate::asks(policy).filter(|_| !policy.geo.files.is_empty());
     let before = match before {
         Before::Is(before) => *before,
+        Before::First => return Chosen::whole(read),
         Before::None => {
             let why = format!("{} is not there", last_database::FILE);
             return unheld(read, approvals, &why, revoked);
@@ -97,13 +108,15 @@ pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &
     }
     let share = policy.geo.may_open;
     let opened = change.most_opened().filter(|pin| share.is_below(pin.opened_percent()));
-    let (Some(approvals), Some(pin)) = (approvals, opened) else { return Chosen::whole(read) };
+    let Some(approvals) = approvals else { return Chosen::whole(read) };
+    let Some(pin) = opened else { return still_unheld(read, before.info.unheld, approvals, revoked) };
     let opens = format!("for the pin {} {}", pin.pin, of_what_it_permits(pin.opened_percent()));
     match signed(&read.info, approvals, &opens, revoked) {
         Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
         Err(missing) => {
             let mut database = only_closing(policy, &before, &read);
             database.info.source.push_str(", without what it opens");
+            database.info.unheld = before.info.unheld;
             let waits = format!(
                 "{} would open {opens}, which is above {share} (geo.may_open) and stays closed: {missing}. A signature \
                  is FILE.NAME.sig beside the database, as `ssh-keygen -Y sign -n {GEO}` makes it",
@@ -123,7 +136,25 @@ fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, revoked: &[Stri
         Err(missing) => {
             let why =
                 format!("{} was compared with no database before it: {why}; {missing}", read.info.source);
-            Chosen { unheld: Some(why), ..Chosen::whole(read) }
+            let info = Info { unheld: Some(why), ..read.info };
+            Chosen { is_compared: false, ..Chosen::whole(GeoDb { info, ..read }) }
+        }
+    }
+}
+
+/// One that opens nothing over one that was compared with none: that is told until somebody has signed what is in force.
+fn still_unheld(
+    mut read: GeoDb,
+    unheld: Option<String>,
+    approvals: &Approvals,
+    revoked: &[String],
+) -> Chosen {
+    let Some(why) = unheld else { return Chosen::whole(read) };
+    match signed(&read.info, approvals, "all that it permits", revoked) {
+        Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
+        Err(_) => {
+            read.info.unheld = Some(why);
+            Chosen::whole(read)
         }
     }
 }
@@ -151,6 +182,12 @@ fn signed(
         let by = gate::signed(path, (&bytes, GEO), approvals, revoked).map_err(|why| of_file(&why))?;
         Ok(SignedFile { file: path.clone(), sha256: digest.clone(), opens: opens.to_owned(), by })
     };
+    // Of two files of which one is a copy of the other, the other's word would be lost.
+    for (at, file) in files.iter().enumerate() {
+        if files.iter().take(at).any(|other| file.sha256.is_some() && other.sha256 == file.sha256) {
+            return Err(format!("{} is the same database as another of geo.files", file.source));
+        }
+    }
     let signed: Vec<SignedFile> = files.iter().map(one).collect::<Result<_, _>>()?;
     info!("the geo database opens {opens}, and is signed");
     Ok(signed)

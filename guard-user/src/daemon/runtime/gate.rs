@@ -217,7 +217,7 @@ pub(super) enum AtStart {
 /// Where the config can't be read any more.
 pub(super) fn at_start(
     (state, patience): (&Path, Duration),
-    (recorded, is_anew): (impl FnOnce() -> Option<LastPolicy>, bool),
+    (recorded, is_anew): (impl FnOnce() -> Result<Option<LastPolicy>, String>, bool),
     ((file, observe), revoked): ((&Path, bool), &[String]),
     policy: &Policy,
     (database, before): (impl FnOnce() -> Option<GeoDb>, impl FnOnce() -> Option<GeoDb>),
@@ -230,28 +230,36 @@ pub(super) fn at_start(
         Err(why) => Err(format!("{}: {why}", path(state))),
     };
     let (in_force, unheld) = match kept {
-        Ok(None) if is_anew => (None, None),
-        kept => base(kept, recorded(), state),
+        Ok(None) if is_anew => (Vec::new(), None),
+        kept => bases(kept, recorded(), state),
     };
-    let is_asked = in_force.is_some() || asks(policy).is_some();
+    let is_asked = !in_force.is_empty() || asks(policy).is_some();
     // What is refused above is told in any case; that none is kept means nothing where nobody is asked.
     if !is_asked {
         return Ok(AtStart::Given(Held { unheld, ..Held::default() }));
     }
     let candidate = Candidate::read(file, observe)?;
-    if candidate.checked.policy.fingerprint != policy.fingerprint {
+    // By its bytes: those are held against the one in force, and what was read before is what would be live.
+    if candidate.bytes != *policy.text {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
     }
     let mut held = Held { unheld, ..Held::default() };
-    if let Some(in_force) = in_force {
-        let no_database = || {
-            bad_input("no geo database can be read, so that nobody knows what the config opens".to_owned())
+    let (database, last) = match in_force.is_empty() {
+        true => (None, None),
+        false => (database(), before()),
+    };
+    for in_force in in_force {
+        let admitted = match &database {
+            Some(it) => in_force.admit((file, revoked), (&candidate, policy), it, || last.clone()),
+            None => Err(bad_input(
+                "no geo database can be read, so that nobody knows what the config opens".to_owned(),
+            )),
         };
-        let database = database().ok_or_else(no_database);
-        let admitted =
-            database.and_then(|it| in_force.admit((file, revoked), (&candidate, policy), &it, before));
         match admitted {
-            Ok(signed) => held.signed.extend(signed),
+            Ok(signed) => {
+                let is_new = |it: &SignedFile| !held.signed.iter().any(|other| other.sha256 == it.sha256);
+                held.signed.extend(signed.filter(is_new));
+            }
             Err(failure) => {
                 held.refused = Some(failure.message);
                 return Ok(AtStart::InForce(Box::new(in_force.policy), held));
@@ -277,27 +285,45 @@ pub(super) fn asks(policy: &Policy) -> Option<&Approvals> {
     policy.approval.as_ref().filter(|approvals| !approvals.policy.is_empty())
 }
 
-/// Returns what the config of a start is held against, and why that is nothing, or was held against nothing itself. Where the
-/// file can't be used, the audit trail has the config too: to remove one of them gains nothing.
-fn base(
+/// Returns what the config of a start is held against, and why that is nothing, or was held against nothing itself: the one
+/// that is kept and the one that the audit trail has, each of which somebody may have removed or written anew. It may open
+/// over neither of them.
+fn bases(
     kept: Result<Option<InForce>, String>,
-    recorded: Option<LastPolicy>,
+    recorded: Result<Option<LastPolicy>, String>,
     state: &Path,
-) -> (Option<InForce>, Option<String>) {
+) -> (Vec<InForce>, Option<String>) {
+    let (mut bases, mut unheld) = (Vec::new(), None);
     let missing = match kept {
         Ok(Some(in_force)) => {
-            let unheld = in_force.last.unheld.clone();
-            return (Some(in_force), unheld);
+            unheld.clone_from(&in_force.last.unheld);
+            bases.push(in_force);
+            None
         }
-        Ok(None) => format!("{} is not there", path(state)),
-        Err(why) => why,
+        Ok(None) => Some(format!("{} is not there", path(state))),
+        Err(why) => Some(why),
     };
-    match recorded.map(|it| (it.unheld.clone(), InForce::of(it, "the audit trail"))) {
+    let of_trail = match recorded {
+        Ok(Some(it)) => {
+            unheld = unheld.or_else(|| it.unheld.clone());
+            InForce::of(it, "the audit trail").map_err(|failure| failure.message)
+        }
         // None is kept of one that asks for no signatures.
-        Some((unheld, Ok(in_force))) => (in_force, unheld),
-        Some((_, Err(failure))) => (None, Some(format!("{missing}; {}", failure.message))),
-        None => (None, Some(format!("{missing}, and the audit trail has no config that was in force"))),
+        Ok(None) if bases.is_empty() => Err("the audit trail has no config that was in force".to_owned()),
+        Ok(None) => Ok(None),
+        Err(why) => Err(format!("the audit trail can't be read: {why}")),
+    };
+    match of_trail {
+        Ok(in_force) => bases.extend(in_force),
+        Err(why) => {
+            let why = match missing {
+                Some(missing) => format!("{missing}, and {why}"),
+                None => format!("{} may be another one than was kept, for {why}", path(state)),
+            };
+            unheld = unheld.or(Some(why));
+        }
     }
+    (bases, unheld)
 }
 
 fn path(state: &Path) -> String {

@@ -32,6 +32,8 @@ struct Shared {
 struct Waiting {
     /// The newest one that is not written yet.
     database: Option<GeoDb>,
+    /// By what the one is known that was kept last: another one in its file is none.
+    expected: Option<String>,
     /// Whether a thread writes.
     is_written: bool,
     /// Whether the file was there at the last look; `None` before the first was written.
@@ -83,12 +85,25 @@ impl Keeper {
             drop(waiting);
             std::thread::sleep(LOOK);
         }
-        last_database::read(&self.0.state)
+        let expected = self.0.waiting().expected.clone();
+        let read = last_database::read(&self.0.state)?;
+        let is_it = |it: &GeoDb| expected.is_none() || it.info.digest == expected;
+        match read {
+            Some(it) if is_it(&it) => Ok(Some(it)),
+            None if expected.is_none() => Ok(None),
+            _ => Err(LastDatabaseError::Replaced { path: self.0.state.join(last_database::FILE) }),
+        }
+    }
+
+    /// The one that is kept is known by this, as the audit trail has it.
+    pub(super) fn expect(&self, digest: String) {
+        self.0.waiting().expected = Some(digest);
     }
 
     /// Has this one kept, and not one before it any more.
     pub(super) fn keep(&self, database: GeoDb) {
         let mut waiting = self.0.waiting();
+        waiting.expected.clone_from(&database.info.digest);
         waiting.database = Some(database);
         if std::mem::replace(&mut waiting.is_written, true) {
             return;
@@ -97,7 +112,7 @@ impl Keeper {
         let started =
             std::thread::Builder::new().name("last-database".to_owned()).spawn(move || shared.write());
         if let Err(error) = started {
-            *waiting = Waiting::default();
+            *waiting = Waiting { expected: waiting.expected.take(), ..Waiting::default() };
             self.0.tell(Some(format!("no thread can be had: {error}; the next reload tries it again")));
         }
     }
@@ -114,7 +129,10 @@ impl Keeper {
         }
         waiting.has_written = Some(is_there);
         drop(waiting);
-        let why = format!("{} was removed; reload, and it is written again", file.display());
+        let why = format!(
+            "{} was removed; databases that are signed, or the next that is taken, write it again",
+            file.display()
+        );
         self.0.tell((!is_there).then_some(why));
     }
 }
@@ -157,7 +175,10 @@ impl Shared {
     /// Says whether it is kept.
     fn tell(&self, why: Option<String>) {
         let why = why.map(|why| {
-            format!("the geo database can't be kept for a start that can't read the config's: {why}")
+            format!(
+                "the geo database can't be kept: a start that can't read the config's has none, and holds databases against the \
+                 one before, which may have opened more: {why}"
+            )
         });
         if let Some(why) = &why {
             warn!("{why}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::chosen::{Before, choose};
+use super::chosen::{Before, Chosen, choose};
 use super::databases::{Databases, identities};
 use super::gate::{Candidate, InForce};
 use super::last_database::Keeper;
@@ -108,7 +108,11 @@ fn read(
         held.signed.extend(admitted);
         held.unheld = candidate.still_unheld((file, revoked), in_force.unheld());
     }
-    let prepared = prepare(policy, &chosen.database)?;
+    let prepared = match uncompared(&chosen) {
+        // What they open is not known: the tables that the kernel has stay, and the policy is taken with those.
+        Some(_) => with_tables(policy, None),
+        None => prepare(policy, &chosen.database)?,
+    };
     if let Err(failure) = candidate.keep(state, held.unheld.clone()) {
         if !held.signed.is_empty() {
             return Err(failure);
@@ -116,8 +120,10 @@ fn read(
         // What closes does not wait for the disk.
         held.unkept = Some(failure.message);
     }
-    let database_waits = chosen.waits.clone();
-    chosen.keep(&reading.keeper);
+    let database_waits = uncompared(&chosen).or_else(|| chosen.waits.clone());
+    if prepared.geo.is_some() {
+        chosen.keep(&reading.keeper);
+    }
     Ok(Prepared { warnings, database_waits, held, ..prepared })
 }
 
@@ -133,9 +139,20 @@ fn read_databases(
         // What the kernel has goes on.
         return Ok(Prepared { database_waits, held, ..with_tables(policy, None) });
     }
+    if let Some(waits) = uncompared(&chosen) {
+        return Ok(Prepared { database_waits: Some(waits), held, ..with_tables(policy, None) });
+    }
     let prepared = prepare(policy, &chosen.database)?;
     chosen.keep(&reading.keeper);
     Ok(Prepared { database_waits, held, ..prepared })
+}
+
+/// Why databases that were read while a daemon runs are not taken, for the one in force is not there to compare them with.
+fn uncompared(chosen: &Chosen) -> Option<Waits> {
+    let why = chosen.database.info.unheld.as_ref().filter(|_| !chosen.is_compared)?;
+    Some(Waits::Openings(format!(
+        "{why}. The tables that the kernel has stay in force, with the [[site]] entries of their time"
+    )))
 }
 
 /// Reads the databases of a config while nobody writes them: half of a file that is written in place may be of the one

@@ -136,9 +136,15 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let last = || reading.keeper.last(DISK).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
     let given = (options.config.as_path(), options.observe);
-    let is_first = store.last_audit_line().is_none();
-    // One that can't be read is told as none: the config is held against nothing then.
-    let recorded = || store.reader().and_then(|reader| reader.last_config()).ok().flatten();
+    // A store that can't be opened now may have a past.
+    let is_first = is_anew && store.kept().is_usable() && store.last_audit_line().is_none();
+    let recorded = || {
+        if !store.kept().is_usable() {
+            return Err("the store can't be opened".to_owned());
+        }
+        store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
+    };
+    let before = of_databases(&store, &keeper, is_first);
     let revoked = store.kept().revoked_keys();
     let (policy, held_config) = match gate::at_start(
         (&state, DISK),
@@ -159,17 +165,9 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         error!("{}", Problem::new(ProblemCode::ConfigUnheld, why));
     }
     let of_kernel = (state.as_path(), Kernel::generation(&kernel));
-    let (mut prepared, database_problem) = prepare(policy, of_kernel, &reading, &revoked)?;
-    if is_first {
-        // No daemon was at work before: the first database opens what the first config permits.
-        prepared.held.unheld_databases = None;
-    }
+    let (mut prepared, database_problem) = prepare(policy, of_kernel, (&reading, before), &revoked)?;
     prepared.held.signed.extend(held_config.signed);
-    let held = Held {
-        signed: prepared.held.signed,
-        unheld_databases: prepared.held.unheld_databases,
-        ..held_config
-    };
+    let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
     let generation = Kernel::generation(&kernel);
@@ -370,16 +368,34 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
     })
 }
 
+/// What the databases of a start are compared with: the one that is kept, where the audit trail says that it is the one.
+fn of_databases(store: &Store, keeper: &Keeper, is_first: bool) -> Before {
+    if is_first {
+        return Before::First;
+    }
+    if !store.kept().is_usable() {
+        return Before::Unreadable(
+            "the store can't be opened, whose audit trail says which it was".to_owned(),
+        );
+    }
+    match store.reader().and_then(|reader| reader.last_database()) {
+        Ok(Some(digest)) => keeper.expect(digest),
+        Ok(None) => {}
+        Err(error) => return Before::Unreadable(error.to_string()),
+    }
+    Before::of(keeper, DISK)
+}
+
 /// The tables to begin with: of the config and its databases, else of the last database that was good, else those
 /// that the kernel has. Says why it is not the first.
 fn prepare(
     policy: Policy,
     (state, generation): (&Path, u64),
-    reading: &Reading,
+    (reading, before): (&Reading, Before),
     revoked: &[String],
 ) -> Result<(Prepared, Option<String>), StartError> {
     let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
-        let chosen = chosen::choose(&policy, database, Before::of(&reading.keeper, DISK), (false, revoked));
+        let chosen = chosen::choose(&policy, database, before, (false, revoked));
         let (held, database_waits) = (chosen.held(), chosen.waits.clone());
         let prepared = loader::prepare(policy.clone(), &chosen.database)?;
         chosen.keep(&reading.keeper);

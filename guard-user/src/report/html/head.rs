@@ -100,7 +100,7 @@ pub(super) fn signatures() -> Markup {
     html! {
         section.signatures #signatures {
             h2 { (title("signatures")) }
-            p { "This record is complete but for the gaps that it names, and was looked through by:" }
+            p { "This record has what the guard counted while it was in the kernel, and names the gaps that it knows of. It was looked through by:" }
             div.signers {
                 @for role in ["For the controller", "Data protection officer"] {
                     div.signer {

@@ -18,8 +18,9 @@ fn bytes(database: &GeoDb) -> Vec<u8> {
 /// What is kept of a database: not what was found on the way to it.
 fn kept(database: &GeoDb) -> GeoDb {
     let (ranges_v4, ranges_v6) = (database.v4.count(), database.v6.count());
-    let Info { source, licence, generated, .. } = database.info.clone();
-    let info = Info { source, licence, generated, ranges_v4, ranges_v6, ..Info::default() };
+    let Info { source, licence, generated, unheld, .. } = database.info.clone();
+    let digest = Some(digest(database).unwrap());
+    let info = Info { source, licence, generated, ranges_v4, ranges_v6, unheld, digest, ..Info::default() };
     GeoDb { info, ..database.clone() }
 }
 

@@ -225,7 +225,7 @@ impl Engine {
 
     /// Records who signed what opens, and keeps for `status` what could not be kept or held.
     fn take_up_held(&mut self, held: Held) {
-        let Held { signed, unheld, unkept, refused, unheld_databases } = held;
+        let Held { signed, unheld, unkept, refused } = held;
         for SignedFile { file, sha256, opens, by } in signed {
             let file = file.display().to_string();
             for ApprovedBy { identity, role, fingerprint } in by {
@@ -240,7 +240,6 @@ impl Engine {
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
         (self.config.unheld, self.config.unkept) = (unheld, unkept);
-        self.config.databases.unheld = unheld_databases;
     }
 
     /// The config that the start was given is refused no more: another one was read, and held against the one in force.
@@ -337,8 +336,14 @@ impl Engine {
             "observe": policy.host.observe,
             "approvals_verified": policy.approval.is_some(),
         });
-        if let Some(why) = &self.config.unheld {
-            facts["unheld"] = why.as_str().into();
+        let database = &self.config.database;
+        let more = [
+            ("unheld", &self.config.unheld),
+            ("database_unheld", &database.unheld),
+            ("database_sha256", &database.digest),
+        ];
+        for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
+            facts[name] = value.into();
         }
         facts
     }

@@ -82,7 +82,12 @@ impl Engine {
                     let message = format!("the geo databases are taken: {source}");
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
-                (Ok(()), Some(waits)) => Response::error(ErrorKind::BadInput, waits.why()),
+                (Ok(()), Some(waits)) => {
+                    let taken = format!(
+                        "what the geo databases close is in force (generation {generation}): {source}"
+                    );
+                    Response::error(ErrorKind::Failed, format!("{taken}. {}", waits.why()))
+                }
                 (Err(why), _) => {
                     let message = format!(
                         "the geo databases are taken, but some packets may still be judged by those before: {why}. It \

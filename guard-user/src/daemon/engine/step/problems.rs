@@ -120,7 +120,7 @@ impl Engine {
         problems.extend(unkept.map(|why| Problem::new(ProblemCode::ConfigUnkept, why)));
         let databases = &self.config.databases;
         let refused = databases.refused.iter().map(|why| (ProblemCode::DatabaseRefused, why));
-        let unheld = databases.unheld.iter().map(|why| (ProblemCode::DatabaseUnheld, why));
+        let unheld = self.config.database.unheld.iter().map(|why| (ProblemCode::DatabaseUnheld, why));
         problems.extend(refused.chain(unheld).map(|(code, why)| Problem::new(code, why)));
         problems.extend(databases.waits.iter().map(|waits| match waits {
             Waits::All(why) => Problem::new(ProblemCode::DatabaseWaits, why),

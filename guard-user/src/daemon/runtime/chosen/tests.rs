@@ -136,6 +136,11 @@ fn every_file_of_several_has_to_be_signed() {
     assert!(why.contains("b.mmdb: "), "{why}");
     bed.sign("b.mmdb", ED25519, GEO);
     assert_eq!(choose(&policy, next, before(&now), (false, &[])).waits, None);
+    // One in the place of the other would take away what that one says.
+    std::fs::copy(bed.file("a.mmdb"), bed.file("b.mmdb")).unwrap();
+    std::fs::copy(bed.file("a.mmdb.anne.sig"), bed.file("b.mmdb.anne.sig")).unwrap();
+    let twice = merge(["a.mmdb", "b.mmdb"].map(|name| mmdb::read(&bed.file(name)).unwrap())).unwrap();
+    assert!(choose(&policy, twice, before(&now), (false, &[])).waits.is_some());
 }
 
 #[test]
@@ -159,10 +164,15 @@ fn what_is_compared_with_none_is_taken_and_told_unless_it_is_signed() {
     for before in [Before::None, Before::Unreadable("it is damaged".to_owned())] {
         let it = choose(&policy, next.clone(), before, (false, &[]));
         assert_eq!(places(&it.database), places(&next), "a host without a guard lets everything pass");
-        let why = it.held().unheld_databases.unwrap();
+        let why = it.database.info.unheld.clone().unwrap();
+        assert!(!it.is_compared);
+        // It is told until it is signed, and not only until the next look.
+        let again = choose(&policy, next.clone(), Before::Is(Box::new(it.database)), (true, &[]));
+        assert_eq!(again.database.info.unheld.as_ref(), Some(&why));
         assert!(why.contains("geo.last is not there") || why.contains("it is damaged"), "{why}");
     }
     bed.sign("a.mmdb", ED25519, GEO);
-    assert_eq!(choose(&policy, next.clone(), Before::None, (false, &[])).held().unheld_databases, None);
+    assert_eq!(choose(&policy, next.clone(), Before::None, (false, &[])).database.info.unheld, None);
+    assert_eq!(choose(&policy, next.clone(), Before::First, (false, &[])).database.info.unheld, None);
     assert_eq!(choose(&bed.policy("", ""), next, Before::None, (false, &[])).held(), Held::default());
 }

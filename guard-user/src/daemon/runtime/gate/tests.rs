@@ -126,7 +126,7 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
         let patience = Duration::from_secs(10);
         let databases = (|| Some(embedded::load()), || None);
-        let base = (|| recorded.borrow().clone(), is_anew.get());
+        let base = (|| Ok(recorded.borrow().clone()), is_anew.get());
         let started = at_start((state, patience), base, ((&*file, false), &[]), &policy, databases).unwrap();
         match started {
             AtStart::Given(Held { unheld: Some(why), .. }) => format!("unheld: {why}"),
