@@ -40,7 +40,7 @@ impl Head {
     /// The hash as records hold it: 64 hexadecimal digits in small letters.
     #[must_use]
     pub fn hash_text(&self) -> String {
-        hexadecimal(&self.hash)
+        hexadecimal(self.hash)
     }
 }
 

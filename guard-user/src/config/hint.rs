@@ -23,7 +23,7 @@ impl ErrorKind {
             }
             Self::BadBudget { .. } => format!("from 1 to {MAX_BUDGET} bytes; leave it away to bound nothing"),
             Self::BadShare { or: Some(word), .. } => {
-                format!("for example \"25%\" or \"0.5%\", from 0% to 100%, or \"{word}\"").into()
+                format!("for example \"25%\" or \"0.5%\", from 0% to 100%, or \"{word}\"")
             }
             Self::BadShare { or: None, .. } => "for example \"25%\" or \"0.5%\", from 0% to 100%".into(),
             Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the file".into(),

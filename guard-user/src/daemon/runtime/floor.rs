@@ -97,6 +97,9 @@ struct Approved {
     signatures: Vec<Signature>,
 }
 
+/// What an order was lifted by: what it covers, its reference, why, the document and its signatures.
+type Lifted = (Target, String, String, Vec<u8>, Vec<Signature>);
+
 struct World {
     folder: TempDir,
     kernel: Memory,
@@ -106,7 +109,7 @@ struct World {
     allowed: Who3,
     /// Stores that were kept, with their marks.
     kept: Vec<(PathBuf, PathBuf)>,
-    lifted: Option<(Target, String, String, Vec<u8>, Vec<Signature>)>,
+    lifted: Option<Lifted>,
     /// The highest version of each id that was ever loaded.
     versions: BTreeMap<usize, u32>,
     /// What was approved, and was not closed since.
@@ -210,7 +213,7 @@ impl World {
         match loaded {
             Ok(_) => {
                 assert!(self.is_enough(by), "{key:?} was loaded, signed by {by:b} of {:b}", self.allowed);
-                assert!(!self.versions.get(&at).is_some_and(|highest| version <= *highest), "{key:?} again");
+                assert!(self.versions.get(&at).is_none_or(|highest| version > *highest), "{key:?} again");
                 self.versions.insert(at, version);
                 self.open.retain(|(id, _), _| id != IDS[at]);
                 let by = chosen(by).collect();
