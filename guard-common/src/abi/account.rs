@@ -327,8 +327,8 @@ pub struct ExemptionUse {
     pub bytes: u64,
     /// Packets that passed by this entry.
     pub packets: u64,
-    /// Bytes that are charged to the quota by all entries whose account this is: those that passed, and for a moment those of packets that are being
-    /// judged. A charge past the quota is taken back, so this may be more than the quota for that moment.
+    /// Bytes that are charged to the quota by all entries whose account this is: those that passed, and for a moment those
+    /// of packets that are being judged. A charge past the quota is taken back, so this may be more than the quota for that moment.
     pub charged: u64,
 }
 

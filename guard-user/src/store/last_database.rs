@@ -131,11 +131,18 @@ pub fn read(state_directory: &Path) -> Result<Option<GeoDb>, LastDatabaseError> 
 /// # Errors
 /// Where it has more runs than a file may have.
 pub fn digest(database: &GeoDb) -> io::Result<String> {
-    let bytes = write_to(Vec::new(), database)?;
-    Ok(bytes.last_chunk::<32>().map(hexadecimal).unwrap_or_default())
+    let Hashing { hash, .. } = write_content(io::sink(), database)?;
+    Ok(hexadecimal(hash.finalize()))
 }
 
 fn write_to<W: Write>(file: W, database: &GeoDb) -> io::Result<W> {
+    let Hashing { inner: mut file, hash } = write_content(file, database)?;
+    file.write_all(&hash.finalize())?;
+    Ok(file)
+}
+
+/// All of the file but the sum at its end.
+fn write_content<W: Write>(file: W, database: &GeoDb) -> io::Result<Hashing<W>> {
     let GeoDb { v4, v6, info: Info { source, licence, generated, unheld, .. } } = database;
     let mut out = BufWriter::with_capacity(1 << 18, Hashing { inner: file, hash: Sha256::new() });
     out.write_all(MAGIC)?;
@@ -159,9 +166,7 @@ fn write_to<W: Write>(file: W, database: &GeoDb) -> io::Result<W> {
         out.write_all(&start.to_le_bytes())?;
         out.write_all(&code_of(place))?;
     }
-    let Hashing { inner: mut file, hash } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.write_all(&hash.finalize())?;
-    Ok(file)
+    out.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 /// A place as its code, which means the same in every version of this program.

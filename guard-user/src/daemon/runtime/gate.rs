@@ -1,5 +1,6 @@
 //! Whether a config may be taken: one that newly lets anything pass needs the signatures that the config in force asks for.
 
+use std::cell::LazyCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -244,10 +245,9 @@ pub(super) fn at_start(
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
     }
     let mut held = Held { unheld, ..Held::default() };
-    let (database, last) = match in_force.is_empty() {
-        true => (None, None),
-        false => (database(), before()),
-    };
+    let database = if in_force.is_empty() { None } else { database() };
+    // Read once, and where the files differ alone: it may take a while.
+    let last = LazyCell::new(before);
     for in_force in in_force {
         let admitted = match &database {
             Some(it) => in_force.admit((file, revoked), (&candidate, policy), it, || last.clone()),

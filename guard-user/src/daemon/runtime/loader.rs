@@ -108,7 +108,8 @@ fn read(
         held.signed.extend(admitted);
         held.unheld = candidate.still_unheld((file, revoked), in_force.unheld());
     }
-    let prepared = match uncompared(&chosen) {
+    let uncompared = uncompared(&chosen);
+    let prepared = match &uncompared {
         // What they open is not known: the tables that the kernel has stay, and the policy is taken with those.
         Some(_) => with_tables(policy, None),
         None => prepare(policy, &chosen.database)?,
@@ -120,7 +121,7 @@ fn read(
         // What closes does not wait for the disk.
         held.unkept = Some(failure.message);
     }
-    let database_waits = uncompared(&chosen).or_else(|| chosen.waits.clone());
+    let database_waits = uncompared.or_else(|| chosen.waits.clone());
     if prepared.geo.is_some() {
         chosen.keep(&reading.keeper);
     }

@@ -9,9 +9,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Deserializer};
-use sha2::{Digest, Sha256};
 
 use super::rule::Rule;
+use crate::digest;
 use crate::exemption::particulars::Law;
 
 /// The pack in the program.
@@ -243,7 +243,7 @@ impl LawPack {
         });
         let read = opened.and_then(|opened| opened.take(PACK_BYTES as u64 + 1).read_to_end(&mut bytes));
         read.map_err(|error| PackError::Unreadable { file: name.clone(), error: Arc::new(error) })?;
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = digest::sha256(&bytes);
         if found != sha256 {
             return Err(PackError::Other { file: name, found });
         }

@@ -91,14 +91,8 @@ fn what_was_loaded_before_needs_no_particulars_and_is_judged_by_no_pack() {
 fn a_milder_law_is_refused_for_pins_that_are_at_home_elsewhere() {
     let text = with_value(GOOD, "", "law", Some("\"uk\""));
     let found = |home: &str| {
-        let homes =
-            pins().into_iter().map(|pin| (pin, home.parse::<Jurisdiction>().unwrap())).collect::<Vec<_>>();
-        let now = Some(time(NOW));
-        let surroundings =
-            Surroundings { now, homes: Some(&homes), law: Some(pack()), ..Surroundings::default() };
-        let errors = parse(Path::new("x.toml"), text.as_bytes(), &surroundings).err();
-        let errors = errors.into_iter().flat_map(|errors| errors.errors);
-        errors.map(|error| (error.kind.code(), error.kind.to_string())).collect::<Vec<_>>()
+        let refused = refused_at(home, &text).into_iter();
+        refused.map(|(code, error, _)| (code, error)).collect::<Vec<_>>()
     };
     assert_eq!(found("GB"), []);
     let refused = found("IE");

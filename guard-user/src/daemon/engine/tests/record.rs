@@ -97,10 +97,7 @@ fn a_receipt_is_of_what_is_closed_and_signed_by_the_hosts_key() {
 
 #[test]
 fn without_a_key_there_is_no_receipt_and_the_answer_says_how_to_have_one() {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    world.settle();
-    world.load("a", 1);
-    world.settle();
+    let mut world = World::with_one();
     world.revoke("a");
     world.settle();
     let Response::Error { kind, message, .. } = receipt_of(&mut world, "a") else { panic!() };
@@ -223,10 +220,7 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
 /// The assessment of the document has to be reviewed: that is due, and can be said to be done, of what is closed as well.
 #[test]
 fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    world.settle();
-    world.load("a", 1);
-    world.settle();
+    let mut world = World::with_one();
     world.revoke("a");
     world.settle();
     let due = |world: &mut World| {
