@@ -70,7 +70,7 @@ kinds! {
     Checkpoint = "checkpoint";
     /// A receipt of an exemption that is closed was given; the detail has the `version`.
     Receipt = "receipt";
-    /// A duty of an exemption was done after it was loaded; the detail has which (`duty`), when (`on`) and the `version`.
+    /// A duty of an exemption was done after it was loaded; the detail has which (`duty`, not of a confidential one), when (`on`) and the `version`.
     DutyDone = "duty-done";
     /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was.
     ClockSet = "clock-set";

@@ -21,6 +21,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use self::ask::{CUT, How, Only};
 use super::target::Target;
@@ -105,8 +107,8 @@ pub enum Command {
         /// Its version; without it the one that is open, else the highest
         #[arg(long, value_name = "NUMBER")]
         version: Option<u32>,
-        /// When it was done, such as 2026-12-18T16:00:00Z [default: now]
-        #[arg(long, value_name = "TIME")]
+        /// When it was done, such as 2026-12-18 or 2026-12-18T16:00:00Z [default: now]
+        #[arg(long, value_name = "TIME", value_parser = moment)]
         at: Option<Timestamp>,
         /// How, which is kept
         #[arg(long, value_name = "TEXT")]
@@ -246,6 +248,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             ask::change(&how.target.socket()?, &request, how, CUT, now, out)
         }
     }
+}
+
+/// A time, or the begin of a day in UTC.
+fn moment(text: &str) -> std::result::Result<Timestamp, String> {
+    let of_day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    text.parse()
+        .ok()
+        .or_else(|| of_day().map(|day| day.timestamp()))
+        .ok_or_else(|| "give a day such as 2026-12-18, or a time such as 2026-12-18T16:00:00Z".to_owned())
 }
 
 /// A state that lists show, by its name.

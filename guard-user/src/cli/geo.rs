@@ -193,7 +193,9 @@ impl Compared {
         let told = match (self.policy.geo.ask_above, self.asks()) {
             (None, _) => "no change waits for a yes: geo.ask_above is \"never\"".to_owned(),
             (Some(share), None) => {
-                format!("no pin changes by more than {share} (geo.ask_above): it would be taken")
+                let then =
+                    if self.needs_signatures().is_none() { "it would be taken" } else { "it needs no yes" };
+                format!("no pin changes by more than {share} (geo.ask_above): {then}")
             }
             (Some(share), Some(pin)) => format!(
                 "the pin {} changes by {}, more than {share} (geo.ask_above): it would wait for `borderguard geo accept`",
@@ -206,7 +208,7 @@ impl Compared {
         let Some(pin) = self.needs_signatures() else { return Ok(()) };
         let told = format!(
             "for the pin {} {} would open, more than {} (geo.may_open): that would stay closed until each file is signed \
-             (`borderguard policy sign`)",
+             (`borderguard policy sign`; `borderguard policy verify` says whether one is)",
             plain(&pin.pin),
             percent(pin.opened_percent()),
             self.policy.geo.may_open

@@ -30,8 +30,8 @@ pub enum Command {
     List(AsList),
     /// Let documents rest again on an instrument that has fallen; what was closed with it stays closed
     Restore(Restore),
-    /// Close every exemption that rests on an instrument, at once and for good
-    Invalidate(Change),
+    /// Close every exemption that rests on an instrument, at once and for good; nothing that rests on it is loaded any more
+    Invalidate(Invalidate),
 }
 
 /// What becomes of an instrument.
@@ -48,6 +48,17 @@ pub struct Change {
     pub how: How,
 }
 
+/// An instrument that falls.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Invalidate {
+    /// Keep it also where nothing that was ever loaded rests on it: nothing is loaded later that does
+    #[arg(long)]
+    not_loaded: bool,
+    /// Which, and why.
+    #[command(flatten)]
+    pub change: Change,
+}
+
 /// A fallen instrument that is to be restored.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Restore {
@@ -62,7 +73,7 @@ pub struct Restore {
 /// Does it.
 ///
 /// # Errors
-/// Where no open exemption rests on it, no daemon answers or it refuses, or `out` can't be written.
+/// Where nothing that was ever loaded rests on it, no daemon answers or it refuses, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let now = Timestamp::now();
     match &args.command {
@@ -75,9 +86,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let request = Request::ExemptionResume { target, order, why, lift, dry_run: how.dry_run };
             lift::resume(&request, document, how, now, out)
         }
-        Command::Invalidate(Change { name, why, how }) => {
-            let (name, why) = (name.clone(), why.clone());
-            let request = Request::InstrumentInvalidate { name, why, dry_run: how.dry_run };
+        Command::Invalidate(Invalidate { not_loaded, change: Change { name, why, how } }) => {
+            let (name, why, not_loaded) = (name.clone(), why.clone(), *not_loaded);
+            let request = Request::InstrumentInvalidate { name, why, not_loaded, dry_run: how.dry_run };
             change(&how.target.socket()?, &request, how, CUT, now, out)
         }
     }

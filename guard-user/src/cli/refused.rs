@@ -35,7 +35,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Exemption(args) => match &args.command {
             Of::New(args) => args.json,
             Of::Lint(args) => args.json,
-            Of::Sign(args) => args.json,
+            Of::Sign(args) => args.how.json,
             Of::Verify(args) => args.json,
             Of::Renew(args) => args.json,
             Of::Receipt(args) => args.json,
@@ -51,7 +51,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Groups(args) => args.json,
         Command::Policy(args) => match &args.command {
             policy::Command::Diff(args) => args.json,
-            policy::Command::Sign(args) => args.json,
+            policy::Command::Sign(args) => args.how.json,
             policy::Command::Verify(args) => args.json,
         },
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),

@@ -33,20 +33,24 @@ pub(in crate::cli) struct Signable {
     pub(in crate::cli) warnings: Vec<String>,
 }
 
-/// How it is signed.
-pub(in crate::cli) struct How<'a> {
-    /// The file with the bytes.
-    pub(in crate::cli) file: &'a Path,
-    /// The key's private file, or its public one where an agent has the private half.
-    pub(in crate::cli) key: &'a Path,
-    /// The name in the signature's file; else the key's.
-    pub(in crate::cli) label: Option<&'a str>,
-    /// The SHA-256 of what was shown before, by a script.
-    pub(in crate::cli) yes: Option<&'a str>,
-    /// Whether nothing is signed.
-    pub(in crate::cli) dry_run: bool,
-    /// Whether one JSON object is written.
-    pub(in crate::cli) json: bool,
+/// How a file is signed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct How {
+    /// Your SSH key: its private file, or its public one where an agent has the private half
+    #[arg(long, value_name = "KEY")]
+    pub key: PathBuf,
+    /// The name in the signature's file, FILE.NAME.sig [default: the key's]
+    #[arg(long = "as", value_name = "NAME")]
+    pub label: Option<String>,
+    /// Sign the file of this SHA-256, as `sha256sum FILE` prints it, without asking: for scripts that have shown it
+    #[arg(long, value_name = "SHA256")]
+    pub yes: Option<String>,
+    /// Show what would be signed and print the command, and sign nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Shows what is to be signed, asks for a yes where none was given, and has `ssh-keygen` sign it.
@@ -55,13 +59,13 @@ pub(in crate::cli) struct How<'a> {
 /// Where the signature's file is there already, nobody said yes, or `ssh-keygen` can't sign.
 pub(in crate::cli) fn sign(
     signable: Signable,
-    how: &How<'_>,
+    (file, how): (&Path, &How),
     ask: &mut dyn FnMut(&str) -> Result<String>,
     out: &mut impl Write,
 ) -> Result<Exit> {
-    let signature = file_for(how.file, &label(how)?)?;
+    let signature = file_for(file, &label(how)?)?;
     must_be_free(&signature)?;
-    agreed_before(how, &signable.sha256)?;
+    agreed_before((file, how), &signable.sha256)?;
     if !how.json {
         let what = if how.dry_run { "would be signed" } else { "is to be signed" };
         writeln!(out, "this {what}:")?;
@@ -80,7 +84,7 @@ pub(in crate::cli) fn sign(
     let made = match how.dry_run {
         true => None,
         false => {
-            let made = keygen(how.key, (&signable.bytes, signable.namespace));
+            let made = keygen(&how.key, (&signable.bytes, signable.namespace));
             Some(made.context("nothing was signed")?)
         }
     };
@@ -91,14 +95,14 @@ pub(in crate::cli) fn sign(
     if how.json {
         let (what, object) = signable.object;
         let object = json!({
-            "file": how.file.to_string_lossy(),
+            "file": file.to_string_lossy(),
             "sha256": signable.sha256,
             what: object,
             "signature": signature.to_string_lossy(),
             "signed": fingerprint.is_some(),
             "key": fingerprint,
             "warnings": signable.warnings,
-            "command": command_line(how, &signature, signable.namespace),
+            "command": command_line((file, how), &signature, signable.namespace),
         });
         writeln!(out, "{object}")?;
     } else if let Some(fingerprint) = fingerprint {
@@ -107,7 +111,7 @@ pub(in crate::cli) fn sign(
         writeln!(
             out,
             "nothing was signed; this would sign:\n  {}",
-            command_line(how, &signature, signable.namespace)
+            command_line((file, how), &signature, signable.namespace)
         )?;
     }
     Ok(Exit::Ok)
@@ -130,13 +134,13 @@ fn file_for(document: &Path, label: &str) -> Result<PathBuf> {
 }
 
 /// Holds what was agreed to beforehand against the document, as it was read.
-fn agreed_before(how: &How<'_>, sha256: &str) -> Result<()> {
-    match how.yes {
+fn agreed_before((file, how): (&Path, &How), sha256: &str) -> Result<()> {
+    match &how.yes {
         Some(agreed) if agreed.trim().eq_ignore_ascii_case(sha256) => Ok(()),
         Some(_) => Err(CliError::bad_input(format!(
             "--yes has another SHA-256 than {}, which has {sha256}, and nothing was signed: have the document shown, by \
              --dry-run, and give the SHA-256 of what was shown",
-            how.file.display()
+            file.display()
         ))
         .with_codes(["other-document"])
         .into()),
@@ -149,8 +153,8 @@ fn agreed_before(how: &How<'_>, sha256: &str) -> Result<()> {
 }
 
 /// What the signature is called by: the key's file name without `.pub`, where nothing else was said.
-fn label(how: &How<'_>) -> Result<String> {
-    if let Some(label) = how.label {
+fn label(how: &How) -> Result<String> {
+    if let Some(label) = &how.label {
         return Ok(label.to_owned());
     }
     let name = how.key.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -212,8 +216,8 @@ fn write(file: &Path, signature: &[u8]) -> Result<()> {
 }
 
 /// The command as one would type it.
-fn command_line(how: &How<'_>, signature: &Path, namespace: &str) -> String {
-    let [key, file, signature] = [how.key, how.file, signature].map(quoted);
+fn command_line((file, how): (&Path, &How), signature: &Path, namespace: &str) -> String {
+    let [key, file, signature] = [&how.key, file, signature].map(quoted);
     format!("ssh-keygen -Y sign -n {namespace} -f {key} < {file} > {signature}")
 }
 

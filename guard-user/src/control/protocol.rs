@@ -142,6 +142,9 @@ pub enum Request {
         /// Why, for the record.
         #[serde(default)]
         why: String,
+        /// Whether nothing that was ever loaded may rest on it.
+        #[serde(default)]
+        not_loaded: bool,
         /// Only say what it would come to.
         #[serde(default)]
         dry_run: bool,

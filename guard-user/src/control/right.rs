@@ -174,7 +174,12 @@ mod tests {
                 dry_run: false,
             },
             Request::ExemptionRevoke { id: String::new(), why: String::new(), dry_run: false },
-            Request::InstrumentInvalidate { name: String::new(), why: String::new(), dry_run: false },
+            Request::InstrumentInvalidate {
+                name: String::new(),
+                why: String::new(),
+                not_loaded: false,
+                dry_run: false,
+            },
             Request::ApprovalRevoke { key: String::new(), why: String::new(), dry_run: false },
             Request::Reload {},
             Request::GeoAccept {},

@@ -124,7 +124,7 @@ impl Document {
     pub fn due_dates(&self) -> Vec<(String, Timestamp)> {
         let review = self.assessment.as_ref().and_then(|assessment| assessment.review_by);
         let mut due = self.particulars.due();
-        due.extend(review.map(|by| ("review-assessment".to_owned(), by)));
+        due.extend(review.map(|by| (REVIEW.to_owned(), by)));
         due.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
         due
     }
@@ -135,6 +135,10 @@ impl Document {
         self.assessment.as_ref().and_then(|assessment| assessment.review_by).is_some_and(|by| by <= now)
     }
 }
+
+/// What the review of an assessment is called among what is due. No duty of a document has this name. It closes the
+/// exemption where it is not done, and is done by a new version that has the new assessment.
+pub const REVIEW: &str = "review-assessment";
 
 /// The legal act that a transfer rests on. Texts are one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]

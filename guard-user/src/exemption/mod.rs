@@ -36,7 +36,7 @@ mod unseen;
 mod values;
 
 pub use clock::Clocks;
-pub use document::{Document, Recipient};
+pub use document::{Document, REVIEW, Recipient};
 pub use error::ErrorKind;
 pub use ground::{Basis, Ground};
 pub use instrument::InstrumentKind;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::division;
-use super::document::Document;
+use super::document::{Document, REVIEW};
 use super::lifecycle::State;
 
 /// Version of the record's form.
@@ -113,6 +113,12 @@ pub struct GivenReason {
     pub what: String,
     /// The reason.
     pub why: String,
+    /// The reference of the order that was lifted, where one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Whether other orders held the exemption after that order was lifted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_held: bool,
 }
 
 /// What a reason is for that says that a duty was done; its name in the audit trail.
@@ -121,7 +127,8 @@ const DUTY_DONE: &str = "duty-done";
 impl GivenReason {
     /// That a duty of this name was done. The text begins with the name and the time, each without a blank.
     pub(crate) fn of_duty(at: Timestamp, duty: &str, on: Timestamp, why: &str) -> Self {
-        Self { at, what: DUTY_DONE.to_owned(), why: format!("{duty} {on} {why}") }
+        let (what, why) = (DUTY_DONE.to_owned(), format!("{duty} {on} {why}"));
+        Self { at, what, why, order: None, still_held: false }
     }
 }
 
@@ -215,7 +222,8 @@ impl Record {
     #[must_use]
     pub fn less_done(&self, mut due: Vec<(String, Timestamp)>) -> Vec<(String, Timestamp)> {
         let done = self.reasons.iter().filter(|it| it.what == DUTY_DONE);
-        for duty in done.filter_map(|it| it.why.split(' ').next()) {
+        // An earlier version of this program took a review for a duty.
+        for duty in done.filter_map(|it| it.why.split(' ').next()).filter(|duty| *duty != REVIEW) {
             let first =
                 due.iter().enumerate().filter(|(_, (what, _))| what == duty).min_by_key(|(_, (_, by))| *by);
             if let Some((at, _)) = first {

@@ -175,7 +175,7 @@ fn write_exemption(exemption: &ExemptionEntry, table: &mut Writer<impl Write>) -
         Row { section: "approval", exemption: exempt, name, value, ..Row::default() }.write(table)?;
     }
     for change in &exemption.changes {
-        let value = format!("{} by {}: {}", change.at, change.who, change.why);
+        let value = format!("{} by {}: {}", change.at, change.who, change.words());
         let name = change.what.as_str();
         Row { section: "change", exemption: exempt, name, value, ..Row::default() }.write(table)?;
     }

@@ -222,6 +222,24 @@ pub struct Change {
     pub who: String,
     /// Why: the order, or the reason that was given.
     pub why: String,
+    /// The reference of the order that was lifted; absent where none was, or the trail is of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Whether other orders held the exemption after that; absent where not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_held: bool,
+}
+
+impl Change {
+    /// Why, and which order was lifted by it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let held = if self.still_held { ", and others hold it still" } else { "" };
+        match &self.order {
+            Some(order) => format!("lifts the order {order}{held}: {}", self.why),
+            None => self.why.clone(),
+        }
+    }
 }
 
 /// What an exemption let through to one recipient on one day.

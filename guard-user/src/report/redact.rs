@@ -82,5 +82,6 @@ fn withhold(exemption: &mut ExemptionEntry) {
     for change in changes {
         hide(&mut change.who);
         hide(&mut change.why);
+        change.order.iter_mut().for_each(hide);
     }
 }

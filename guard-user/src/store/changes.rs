@@ -32,8 +32,13 @@ impl Kept {
         if let Some(unseen) = Unseen::find(change.why()) {
             return Err(StoreError::UnseenInReason(unseen));
         }
-        if let Change::Stay { order } = change {
-            self.refuse_slips(target, order)?;
+        match change {
+            // An order is lifted by the very words that it was given by.
+            Change::Stay { order } if order.trim() != order => {
+                return Err(StoreError::BlankInReference { order: order.to_owned() });
+            }
+            Change::Stay { .. } | Change::Invalidate { .. } => self.refuse_slips(target)?,
+            Change::Resume { .. } | Change::Revoke { .. } | Change::RevokeKey { .. } => {}
         }
         let keys = match change {
             Change::Stay { order } => self.stayed_by(target, order)?,
@@ -52,12 +57,8 @@ impl Kept {
         Ok(keys)
     }
 
-    /// Refuses what looks like a reference or a name and is another one: an order is lifted by the very words that it was
-    /// given by, and covers by the name that documents can have.
-    fn refuse_slips(&self, target: &Target, order: &str) -> Result<(), StoreError> {
-        if order.trim() != order {
-            return Err(StoreError::BlankInReference { order: order.to_owned() });
-        }
+    /// Refuses what looks like a name and is another one: an order covers by the name that documents can have.
+    fn refuse_slips(&self, target: &Target) -> Result<(), StoreError> {
         match target.fault() {
             // What was loaded has to be stayed by its name, whatever the rules for names were then.
             Some(reason) if !self.is_known(target) => {
@@ -83,7 +84,8 @@ impl Kept {
         *target == Target::All || self.entries().any(|(key, entry)| covers(target, key, entry))
     }
 
-    /// What a revocation, or a fallen instrument, closes for good.
+    /// What a revocation, or a fallen instrument, closes for good: nothing, where nothing open rests on an instrument, whose
+    /// name can't be loaded again all the same.
     fn closed_by(&self, target: &Target) -> Result<Vec<Key>, StoreError> {
         if let Target::Id(id) = target {
             return Ok(vec![self.version_of(id)?]);
@@ -92,11 +94,12 @@ impl Kept {
         let rests = |key: &Key, entry: &Entry| entry.can_be_closed() && covers(target, key, entry);
         let found: Vec<Key> =
             self.entries().filter(|(key, entry)| rests(key, entry)).map(|(key, _)| key.clone()).collect();
-        if found.is_empty() {
-            let name = target.name().to_owned();
-            return Err(StoreError::NoSuchInstrument { near: self.near(&name), name });
+        match self.fallen(target.name()) {
+            Some(order) if found.is_empty() => {
+                Err(StoreError::OrderStands { target: target.clone(), order: order.to_owned() })
+            }
+            _ => Ok(found),
         }
-        Ok(found)
     }
 
     /// What the revocation of a key closes for good: nothing, where it has approved nothing that is open.
@@ -220,6 +223,11 @@ impl Store {
             Change::Resume { .. } => self.kept.slots_to_open(&keys)?.into_iter(),
             _ => Vec::new().into_iter(),
         };
+        let reason = |still_held| {
+            let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
+            let order = lifted.as_ref().map(|lifted| lifted.order.clone());
+            GivenReason { at: now, what, why, order, still_held }
+        };
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for key in keys.iter().filter(|_| !is_repeated) {
             let slots = slots.next().unwrap_or_default();
@@ -228,8 +236,7 @@ impl Store {
                 continue;
             };
             let mut record = changed(entry, change, slots, (now, who.uid));
-            let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
-            record.reasons.push(GivenReason { at: now, what, why });
+            record.reasons.push(reason(false));
             records.push((key.clone(), record));
             // What cannot be read may be confidential.
             let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
@@ -248,8 +255,7 @@ impl Store {
         let held = lifted.as_ref().map(|order| self.kept.held_by_others(order)).unwrap_or_default();
         for (key, entry) in &held {
             let mut record = entry.record.clone();
-            let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
-            record.reasons.push(GivenReason { at: now, what, why });
+            record.reasons.push(reason(true));
             records.push((key.clone(), record));
             let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
             let mut detail = json!({"still_held": true});

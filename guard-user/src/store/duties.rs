@@ -7,6 +7,7 @@ use super::error::WHY_BYTES;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{Kind, Who};
 use crate::digest::sha256;
+use crate::exemption::REVIEW;
 use crate::exemption::record::GivenReason;
 use crate::exemption::summary::HIDDEN;
 use crate::text::Unseen;
@@ -26,7 +27,8 @@ impl Kept {
     /// Says why this can't be noted as done of an exemption; nothing is changed.
     ///
     /// # Errors
-    /// Where there is no such exemption, no such duty is due of it, it was done later than now, or the reason says nothing.
+    /// Where there is no such exemption, no such duty is due of it, it is the review of its assessment, it was done later than
+    /// now, or the reason says nothing.
     pub fn can_be_done(&self, key: &Key, done: &Done, now: Timestamp) -> Result<(), StoreError> {
         if done.why.trim().is_empty() || done.why.len() > WHY_BYTES {
             return Err(StoreError::BadReason);
@@ -40,7 +42,11 @@ impl Kept {
         let not_found = || StoreError::NotFound { id: key.0.clone() };
         let entry = self.entry(key).ok_or_else(not_found)?;
         let document = entry.document.as_ref().ok_or_else(not_found)?;
-        let due = entry.record.less_done(document.due_dates());
+        if done.duty == REVIEW {
+            return Err(StoreError::ReviewIsRenewed { id: key.0.clone() });
+        }
+        let mut due = entry.record.less_done(document.due_dates());
+        due.retain(|(what, _)| what != REVIEW);
         if due.iter().any(|(what, _)| *what == done.duty) {
             return Ok(());
         }
@@ -65,9 +71,7 @@ impl Store {
         record.reasons.push(GivenReason::of_duty(now, &done.duty, done.on, &done.why));
         let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
         let (why, detail) = match confidential {
-            true => {
-                (HIDDEN, json!({"duty": done.duty, "on": done.on, "why_sha256": sha256(done.why.as_bytes())}))
-            }
+            true => (HIDDEN, json!({"on": done.on, "why_sha256": sha256(done.why.as_bytes())})),
             false => (done.why.as_str(), json!({"duty": done.duty, "on": done.on})),
         };
         let line = Self::record_of(Kind::DutyDone, key, who, now, why, detail);

@@ -63,16 +63,17 @@ pub enum StoreError {
         /// The id that was asked for.
         id: String,
     },
-    /// No open exemption rests on this instrument.
+    /// Nothing that was ever loaded rests on this instrument.
     #[error(
-        "no open exemption rests on the instrument \"{name}\"{near}; `borderguard exemption list` names the instruments",
+        "no exemption that was ever loaded rests on the instrument \"{name}\"{near}; `borderguard exemption list` names the \
+         instruments. With --not-loaded the order is kept, and nothing that rests on it is loaded later",
         name = .name.escape_debug(),
         near = .near.as_ref().map(|near| format!(", and {}", near.hint())).unwrap_or_default()
     )]
     NoSuchInstrument {
         /// The name that was asked for.
         name: String,
-        /// What is known of it.
+        /// A name that is nearly this one.
         near: Option<Near>,
     },
     /// Its state does not allow it.
@@ -131,6 +132,16 @@ pub enum StoreError {
     DoneLater {
         /// When.
         on: jiff::Timestamp,
+    },
+    /// The review of an assessment was to be noted as done.
+    #[error(
+        "an assessment is reviewed by a new version of the document, with the new assessment: `borderguard exemption renew` \
+         writes one; the exemption \"{id}\" closes when the review is due",
+        id = .id.escape_debug()
+    )]
+    ReviewIsRenewed {
+        /// The exemption's id.
+        id: String,
     },
     /// An order covers a document that was to be loaded.
     #[error("the exemption \"{id}\" can't be loaded: {order}", id = .id.escape_debug())]
@@ -251,6 +262,7 @@ impl StoreError {
             Self::OrderUnclear { .. } => Some("order-unclear"),
             Self::NoSuchDuty { .. } => Some("no-such-duty"),
             Self::DoneLater { .. } => Some("done-later"),
+            Self::ReviewIsRenewed { .. } => Some("review-is-renewed"),
             Self::HeldByOrder { .. } => Some("held-by-order"),
             Self::Outdated { .. } => Some("outdated"),
             Self::NotResumable { .. } => Some("not-resumable"),
@@ -271,7 +283,9 @@ impl StoreError {
     #[must_use]
     pub fn without_names(&self) -> String {
         match self {
-            Self::NoSuchInstrument { .. } => "no open exemption rests on this instrument".to_owned(),
+            Self::NoSuchInstrument { .. } => {
+                "no exemption that was ever loaded rests on this instrument".to_owned()
+            }
             Self::NothingCovered { .. } => "no exemption that was ever loaded is covered".to_owned(),
             Self::OrderStands { .. } => "this order stands already".to_owned(),
             Self::BlankInReference { .. } => "the order's reference begins or ends with a blank".to_owned(),

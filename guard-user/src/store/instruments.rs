@@ -1,13 +1,11 @@
-//! The names of instruments, for an order that names one that nothing open rests on.
+//! The names of instruments, for an order that names one on which nothing that was ever loaded rests.
 
-/// What is known of a name on which no open exemption rests.
+/// A name that is nearly the one that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Near {
-    /// Exemptions rested on it, and all of them are closed.
-    Closed,
-    /// No exemption ever had it, and open ones have this one, which is nearly the same.
+    /// Open exemptions rest on it.
     Open(String),
-    /// No exemption ever had it, and closed ones have this one, which is nearly the same.
+    /// Exemptions that are closed rested on it.
     OfClosed(String),
 }
 
@@ -16,11 +14,12 @@ impl Near {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Closed => "those that rested on it are closed".to_owned(),
             Self::Open(name) => {
-                format!("open ones rest on \"{}\": give that name if it is meant", name.escape_debug())
+                format!("open exemptions rest on \"{}\": give that name if it is meant", name.escape_debug())
             }
-            Self::OfClosed(name) => format!("those that rested on \"{}\" are closed", name.escape_debug()),
+            Self::OfClosed(name) => {
+                format!("exemptions that rested on \"{}\" are closed", name.escape_debug())
+            }
         }
     }
 }

@@ -300,15 +300,12 @@ impl Kept {
 
 /// Instruments.
 impl Kept {
-    /// What is known of a name on which no open exemption rests: an order with a slip in it closes nothing.
+    /// The name that is nearly this one, on which nothing that was ever loaded rests: an order with a slip in it closes nothing.
     pub(super) fn near(&self, name: &str) -> Option<Near> {
         let of = |wanted_open: bool| {
             let entries = self.entries().filter(move |(_, entry)| entry.can_be_closed() == wanted_open);
             entries.filter_map(|(_, entry)| Some(entry.document.as_ref()?.instrument.name.as_str()))
         };
-        if of(false).any(|its| its == name) {
-            return Some(Near::Closed);
-        }
         let nearly = |its: &&str| is_nearly(name, its);
         let open = of(true).find(nearly).map(|its| Near::Open(its.to_owned()));
         open.or_else(|| of(false).find(nearly).map(|its| Near::OfClosed(its.to_owned())))

@@ -52,6 +52,14 @@ impl Kept {
         self.standing().values().any(|it| is_it(&it))
     }
 
+    /// Why the instrument of this very name has fallen, where it has and the disk has that.
+    pub(super) fn fallen(&self, name: &str) -> Option<&str> {
+        let is_it = |it: &&Standing| {
+            it.order.kind == OrderKind::Fallen && it.order.covers.name() == name && !it.unsaved
+        };
+        self.standing().values().find(is_it).map(|it| it.order.order.as_str())
+    }
+
     /// Whether this order stands already, and the disk has it: one that it did not take may be given again.
     pub(super) fn stands(&self, target: &Target, order: &str) -> bool {
         self.standing().get(&row(OrderKind::Stay, target, order)).is_some_and(|it| !it.unsaved)
@@ -174,6 +182,9 @@ impl Kept {
     pub fn unknown(&self, target: &Target) -> StoreError {
         match target {
             Target::Id(id) => StoreError::NotFound { id: id.clone() },
+            Target::Instrument(name) => {
+                StoreError::NoSuchInstrument { name: name.clone(), near: self.near(name) }
+            }
             target => StoreError::NothingCovered { target: target.clone() },
         }
     }

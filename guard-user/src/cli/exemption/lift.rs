@@ -1,7 +1,6 @@
 //! `borderguard exemption lift FILE`: lifts an order by a signed document, which `resume --write` and `instrument restore
 //! --write` make.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::ask::{self, How, PASSES, change, text};
-use super::{show, signatures};
+use super::{file, show, signatures};
 use crate::approval::{self, ORDER, Signature};
 use crate::cli::signing::Signable;
 use crate::cli::table::plain;
@@ -91,12 +90,7 @@ pub(in crate::cli) fn resume(
     let lift = Lift::of(&standing, why, document.submitter.clone(), opens.collect())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let bytes = lift.to_toml();
-    let mut opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    opened.write_all(bytes.as_bytes()).with_context(|| format!("cannot write {}", file.display()))?;
+    file::write(file, &bytes)?;
     let sha256 = sha256(bytes.as_bytes());
     if how.json {
         writeln!(

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
 use crate::report::number::grouped;
 use crate::report::receipt::Receipt;
+
+/// The most receipts of one version in one folder.
+const MOST_RECEIPTS: u32 = 1000;
 
 const AFTER_HELP: &str = "\
 Without this program, HOST being the receipt's host:
@@ -81,7 +84,7 @@ fn must_take_files(folder: &Path) -> Result<()> {
         return Err(refused("this is no folder").into());
     }
     let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-    rustix::fs::access(folder, access).map_err(|error| refused(&std::io::Error::from(error).to_string()))?;
+    rustix::fs::access(folder, access).map_err(|error| refused(&io::Error::from(error).to_string()))?;
     Ok(())
 }
 
@@ -102,8 +105,7 @@ fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
                 "no receipt was written: it could not be stamped. --no-time-stamp writes it without",
             )?),
         };
-    let name = format!("{}-{}.receipt.json", receipt.exemption.id, receipt.exemption.version);
-    let file = args.into.join(name);
+    let file = free_file(&args.into, &format!("{}-{}", receipt.exemption.id, receipt.exemption.version))?;
     write(&file, text.as_bytes())?;
     write(&beside(&file, "sig"), signature.as_bytes())?;
     if let Some(stamp) = &stamp {
@@ -123,6 +125,25 @@ fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
     write_wrapped("", "  ", &plain(&line), out)?;
     writeln!(out, "who verifies it needs this line in a file of allowed signers:\n{}", plain(&signer))?;
     Ok(Exit::Ok)
+}
+
+/// A file of this name and none other of its receipt's that is there: the trail has that one was given already, so that a
+/// second one is written beside the first.
+fn free_file(folder: &Path, stem: &str) -> Result<PathBuf> {
+    let is_free = |file: &PathBuf| {
+        let all = [file.clone(), beside(file, "sig"), beside(file, "tsr")];
+        all.iter().all(
+            |file| matches!(file.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound),
+        )
+    };
+    let first = std::iter::once(format!("{stem}.receipt.json"));
+    let names = first.chain((2..=MOST_RECEIPTS).map(|number| format!("{stem}.{number}.receipt.json")));
+    names.map(|name| folder.join(name)).find(is_free).with_context(|| {
+        format!(
+            "{} has {MOST_RECEIPTS} receipts of {stem} already: name another folder with --into",
+            folder.display()
+        )
+    })
 }
 
 fn beside(file: &Path, extension: &str) -> PathBuf {

@@ -93,7 +93,7 @@ fn signed(
         let review = assessment.review_by.map(|by| exactly(by, now));
         review.iter().try_for_each(|by| line("review", &format!("before {by}")))?;
     }
-    summary.particulars.iter().try_for_each(|it| line("law", &format!("{}: {}", it.key, it.value)))?;
+    summary.particulars.iter().try_for_each(|it| line("further", &format!("{}: {}", it.key, it.value)))?;
     summary.submitter.iter().try_for_each(|author| line("author", author))?;
     if !summary.required.is_empty() {
         let signers = summary.required.iter().map(|it| format!("{} as {}", it.count, it.role));

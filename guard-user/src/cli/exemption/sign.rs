@@ -20,24 +20,12 @@ pub struct Args {
     /// The document
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Your SSH key: its private file, or its public one where an agent has the private half
-    #[arg(long, value_name = "KEY")]
-    pub key: PathBuf,
-    /// The name in the signature's file, FILE.NAME.sig [default: the key's]
-    #[arg(long = "as", value_name = "NAME")]
-    pub label: Option<String>,
     /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Sign the document of this SHA-256, as `sha256sum FILE` prints it, without asking: for scripts that have shown it
-    #[arg(long, value_name = "SHA256")]
-    pub yes: Option<String>,
-    /// Check the document and print the command, and sign nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// One JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
 }
 
 /// Does it, at this moment. A document that would be refused is not signed.
@@ -60,15 +48,7 @@ fn run_with(
         true => lift::signable(&args.file, bytes)?,
         false => document(args, bytes, now)?,
     };
-    let how = How {
-        file: &args.file,
-        key: &args.key,
-        label: args.label.as_deref(),
-        yes: args.yes.as_deref(),
-        dry_run: args.dry_run,
-        json: args.json,
-    };
-    signing::sign(signable, &how, ask, out)
+    signing::sign(signable, (&args.file, &args.how), ask, out)
 }
 
 /// An exemption's document.
@@ -126,13 +106,22 @@ mod tests {
     fn args(bed: &Bed, key: &Key) -> Args {
         Args {
             file: bed.file("m.toml"),
-            key: key.file.clone(),
-            label: Some("anne".to_owned()),
             config: None,
-            yes: Some(sha256_of(&bed.file("m.toml"))),
-            dry_run: false,
-            json: false,
+            how: How {
+                key: key.file.clone(),
+                label: Some("anne".to_owned()),
+                yes: Some(sha256_of(&bed.file("m.toml"))),
+                dry_run: false,
+                json: false,
+            },
         }
+    }
+
+    /// The same, signed in another way.
+    fn but(args: &Args, change: impl FnOnce(&mut How)) -> Args {
+        let mut args = args.clone();
+        change(&mut args.how);
+        args
     }
 
     /// As `sha256sum` prints it.
@@ -154,9 +143,9 @@ mod tests {
     #[test]
     fn nothing_is_signed_before_somebody_says_yes_to_what_was_shown() {
         let bed = Bed::new();
-        let asking = Args { yes: None, ..args(&bed, key(ED25519)) };
+        let asking = but(&args(&bed, key(ED25519)), |how| how.yes = None);
         // No key is touched before: with one that is not there the answer comes first.
-        let keyless = Args { key: bed.file("no-key"), ..asking.clone() };
+        let keyless = but(&asking, |how| how.key = bed.file("no-key"));
         for no in ["", "\n", "y\n", "no\n", "YES\n", "yes please\n"] {
             let error = answered(&keyless, &mut |_| Ok(no.to_owned())).unwrap_err();
             assert_eq!(error.to_string(), "nothing was signed: the answer was not yes");
@@ -183,20 +172,20 @@ mod tests {
     fn a_script_says_yes_to_one_document_alone() {
         let bed = Bed::new();
         let good = args(&bed, key(ED25519));
-        let shown = signed(&Args { dry_run: true, ..good.clone() }).unwrap();
+        let shown = signed(&but(&good, |how| how.dry_run = true)).unwrap();
         let line = format!("  sha256   {}\n", sha256_of(&bed.file("m.toml")));
         assert!(shown.contains(&line), "{shown}");
         fs::write(bed.file("m.toml"), format!("{DOCUMENT}\n# more\n")).unwrap();
-        for yes in [good.yes.clone(), Some("yes".into()), Some(String::new())] {
-            let error = signed(&Args { yes, ..good.clone() }).unwrap_err();
+        for yes in [good.how.yes.clone(), Some("yes".into()), Some(String::new())] {
+            let error = signed(&but(&good, |how| how.yes = yes)).unwrap_err();
             assert_eq!(exit_of(&error), Exit::BadInput);
             assert!(error.to_string().contains(&sha256_of(&bed.file("m.toml"))), "{error}");
         }
-        let error = signed(&Args { yes: None, json: true, ..good.clone() }).unwrap_err();
+        let error = signed(&but(&good, |how| (how.yes, how.json) = (None, true))).unwrap_err();
         assert!(error.to_string().ends_with("give --yes SHA256"), "{error}");
         assert!(!bed.file("m.toml.anne.sig").exists());
         let yes = Some(sha256_of(&bed.file("m.toml")).to_uppercase());
-        signed(&Args { yes, ..good }).unwrap();
+        signed(&but(&good, |how| how.yes = yes)).unwrap();
     }
 
     #[test]
@@ -214,7 +203,7 @@ mod tests {
         assert!(error.to_string().contains("m.toml.anne.sig is there already"), "{error}");
         assert_eq!(fs::read(bed.file("m.toml.anne.sig")).unwrap(), made);
 
-        let by_the_key_s_name = Args { label: None, ..args };
+        let by_the_key_s_name = but(&args, |how| how.label = None);
         signed(&by_the_key_s_name).unwrap();
         assert!(bed.file("m.toml.0.sig").exists());
     }
@@ -222,7 +211,7 @@ mod tests {
     #[test]
     fn the_command_of_a_dry_run_makes_the_signature() {
         let bed = Bed::new();
-        let dry = Args { dry_run: true, json: true, ..args(&bed, key(ED25519)) };
+        let dry = but(&args(&bed, key(ED25519)), |how| (how.dry_run, how.json) = (true, true));
         let object: Value = serde_json::from_str(&signed(&dry).unwrap()).unwrap();
         assert_eq!((&object["signed"], &object["key"]), (&json!(false), &Value::Null));
         let file = bed.file("m.toml.anne.sig");
@@ -233,7 +222,8 @@ mod tests {
         Parsed::read(&by_hand).unwrap().verify(DOCUMENT.as_bytes()).unwrap();
 
         fs::remove_file(&file).unwrap();
-        let object: Value = serde_json::from_str(&signed(&Args { dry_run: false, ..dry }).unwrap()).unwrap();
+        let object: Value =
+            serde_json::from_str(&signed(&but(&dry, |how| how.dry_run = false)).unwrap()).unwrap();
         assert_eq!(object["signed"], json!(true));
         // Signatures with this kind of key are the same each time.
         assert_eq!(fs::read(&file).unwrap(), by_hand);
@@ -245,17 +235,17 @@ mod tests {
         let good = args(&bed, key(ED25519));
         fs::write(bed.file("bad.toml"), DOCUMENT.replace("treaty-request", "foreign-order")).unwrap();
         let yes = Some(sha256_of(&bed.file("bad.toml")));
-        let bad = Args { file: bed.file("bad.toml"), yes, ..good.clone() };
+        let bad = Args { file: bed.file("bad.toml"), ..but(&good, |how| how.yes = yes) };
         let error = signed(&bad).unwrap_err();
         assert_eq!(exit_of(&error), Exit::BadInput);
         assert!(error.to_string().ends_with("nothing was signed"), "{error}");
-        let weak = Args { key: key(RSA_1024).file.clone(), ..good.clone() };
+        let weak = but(&good, |how| how.key = key(RSA_1024).file.clone());
         let error = format!("{:#}", signed(&weak).unwrap_err());
         assert!(error.contains("the RSA key has 1024 bits"), "{error}");
-        let none = Args { key: bed.file("no-key"), ..good.clone() };
+        let none = but(&good, |how| how.key = bed.file("no-key"));
         let error = format!("{:#}", signed(&none).unwrap_err());
         assert!(error.starts_with("nothing was signed: ssh-keygen did not sign with"), "{error}");
-        let odd = Args { label: Some("../x".to_owned()), ..good };
+        let odd = but(&good, |how| how.label = Some("../x".to_owned()));
         assert_eq!(exit_of(&signed(&odd).unwrap_err()), Exit::BadInput);
         assert_eq!(
             fs::read_dir(bed.folder())
@@ -270,10 +260,10 @@ mod tests {
     fn who_signs_what_nobody_can_approve_is_warned() {
         let bed = Bed::new();
         let warnings = |bed: &Bed| {
-            let args =
-                Args { config: Some(bed.file("policy.toml")), dry_run: true, ..args(bed, key(ED25519)) };
+            let args = but(&args(bed, key(ED25519)), |how| how.dry_run = true);
+            let args = Args { config: Some(bed.file("policy.toml")), ..args };
             let shown = signed(&args).unwrap();
-            let object = signed(&Args { json: true, ..args }).unwrap();
+            let object = signed(&but(&args, |how| how.json = true)).unwrap();
             let object: Value = serde_json::from_str(&object).unwrap();
             let told: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
             assert_eq!(object["warnings"], json!(told));

@@ -30,27 +30,15 @@ pub struct Args {
     /// The config, or the geo database (MMDB)
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
-    /// Your SSH key: its private file, or its public one where an agent has the private half
-    #[arg(long, value_name = "KEY")]
-    pub key: PathBuf,
     /// The config in force, with which it is compared
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
     /// A database that a new one is compared with, once for each file [default: the one in force, as the daemon has kept it]
     #[arg(long, value_name = "FILE")]
     pub old: Vec<PathBuf>,
-    /// The name in the signature's file, NEW.NAME.sig [default: the key's]
-    #[arg(long = "as", value_name = "NAME")]
-    pub label: Option<String>,
-    /// Sign the file of this SHA-256, as `sha256sum NEW` prints it, without asking: for scripts that have shown it
-    #[arg(long, value_name = "SHA256")]
-    pub yes: Option<String>,
-    /// Show what it opens and print the command, and sign nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// One JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: How,
 }
 
 /// Does it.
@@ -61,15 +49,7 @@ pub struct Args {
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let bytes = std::fs::read(&args.new).with_context(|| format!("cannot read {}", args.new.display()))?;
     let signable = signable(args, bytes, now)?;
-    let how = How {
-        file: &args.new,
-        key: &args.key,
-        label: args.label.as_deref(),
-        yes: args.yes.as_deref(),
-        dry_run: args.dry_run,
-        json: args.json,
-    };
-    signing::sign(signable, &how, &mut signing::terminal::answer, out)
+    signing::sign(signable, (&args.new, &args.how), &mut signing::terminal::answer, out)
 }
 
 fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {

@@ -105,7 +105,12 @@ fn requests_look_as_documented() {
         ),
         (
             json!({"request": "instrument-invalidate", "name": "x", "why": "y"}),
-            Request::InstrumentInvalidate { name: "x".into(), why: "y".into(), dry_run: false },
+            Request::InstrumentInvalidate {
+                name: "x".into(),
+                why: "y".into(),
+                not_loaded: false,
+                dry_run: false,
+            },
         ),
         (
             json!({"request": "approval-revoke", "key": "x", "why": "y"}),

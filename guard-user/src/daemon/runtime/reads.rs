@@ -397,15 +397,18 @@ fn changes(records: &[(String, Stored)], (id, version): &Key, record: Option<&Re
             && record.detail.get("version").and_then(serde_json::Value::as_u64) == Some(u64::from(*version))
             && told.iter().any(|kind| kind.name() == record.kind)
     };
-    let change = |record: &Stored| Change {
-        at: record.time,
-        what: record.kind.clone(),
-        who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid, None)),
-        // The trail has the reasons of a confidential one as hashes alone.
-        why: said
-            .iter()
-            .find(|said| said.at == record.time && said.what == record.kind)
-            .map_or_else(|| record.why.clone(), |said| said.why.clone()),
+    let change = |record: &Stored| {
+        // The trail has the reasons of a confidential one as hashes alone, and its orders not at all.
+        let said = said.iter().find(|said| said.at == record.time && said.what == record.kind);
+        let order = record.detail.get("order").and_then(serde_json::Value::as_str);
+        Change {
+            at: record.time,
+            what: record.kind.clone(),
+            who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid, None)),
+            why: said.map_or_else(|| record.why.clone(), |said| said.why.clone()),
+            order: said.and_then(|said| said.order.clone()).or_else(|| order.map(str::to_owned)),
+            still_held: record.detail.get("still_held").is_some(),
+        }
     };
     records.iter().map(|(_, record)| record).filter(about).map(change).collect()
 }

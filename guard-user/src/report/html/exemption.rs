@@ -171,7 +171,7 @@ pub(super) fn article(at: usize, exemption: &ExemptionEntry) -> Markup {
                     td { (moment(change.at)) }
                     td { (visible(&change.what)) }
                     td { (visible(&change.who)) }
-                    td { (visible(&change.why)) }
+                    td { (visible(&change.words())) }
                 })), exemption.changes.is_empty()))
             (part("Use", table(None, "What it let through", &["day", "recipient", "jurisdiction", "packets", "bytes"],
                 exemption.use_by_day.iter().map(|day| html! {

@@ -357,10 +357,21 @@ fn an_instrument_that_falls_closes_all_that_rests_on_it_and_nothing_else() {
     let told: Vec<_> = trail(&store).into_iter().filter(|record| record.kind == "invalidate").collect();
     assert_eq!(told.iter().map(|record| record.subject.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(told.iter().all(|it| it.why == "C-311/18" && it.detail["instrument"] == "US-Ireland MLAT 2001"));
-    for name in ["US-Ireland MLAT 2001", "us-ireland mlat 2001", ""] {
-        let again = store.change(&Target::Instrument(name.into()), &why, &who(), now());
-        assert!(matches!(again, Err(StoreError::NoSuchInstrument { .. })), "{again:?}");
-    }
+    let mut again = |name: &str| store.change(&Target::Instrument(name.into()), &why, &who(), now());
+    let stands = again("US-Ireland MLAT 2001");
+    assert!(
+        matches!(&stands, Err(StoreError::OrderStands { order, .. }) if order == "C-311/18"),
+        "{stands:?}"
+    );
+    assert!(matches!(again(""), Err(StoreError::NoSuchName { .. })));
+    assert!(matches!(again("Safe Harbour "), Err(StoreError::NoSuchName { .. })));
+    // Closing is easy: also what carries nothing now can't be loaded any more.
+    assert_eq!(again("Safe Harbour").unwrap(), []);
+    let told = trail(&store).pop().unwrap();
+    assert_eq!((told.kind.as_str(), &told.detail["covers"]), ("invalidate", &"instrument".into()));
+    let on_it = named("late", 1).replace("US-Ireland MLAT 2001", "SAFE Harbour");
+    let held = load(&mut store, &on_it);
+    assert!(matches!(held, Err(LoadError::Store(StoreError::HeldByOrder { .. }))), "{held:?}");
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn what_is_not_due_or_not_done_yet_is_refused_and_changes_nothing() {
     for (duty, on, why, code) in [
         ("tell-authority", NOW, "told", "no-such-duty"),
         ("answer", "2027-01-01T00:00:00Z", "to be sent", "done-later"),
+        ("review-assessment", NOW, "reviewed", "review-is-renewed"),
         ("answer", NOW, " ", "bad-reason"),
         ("answer", NOW, "a\u{202e}b", "unseen-in-reason"),
     ] {

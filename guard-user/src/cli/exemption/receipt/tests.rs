@@ -405,3 +405,17 @@ fn pointers(value: &serde_json::Value, at: &str) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+/// That a receipt was given is in the trail before its file is written: a second one finds a name of its own.
+#[test]
+fn a_second_receipt_is_written_beside_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let name =
+        || free_file(folder.path(), "m-1").unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(name(), "m-1.receipt.json");
+    fs::write(folder.path().join("m-1.receipt.json"), "").unwrap();
+    assert_eq!(name(), "m-1.2.receipt.json");
+    // What is left of one is not mixed with another.
+    fs::write(folder.path().join("m-1.2.receipt.json.tsr"), "").unwrap();
+    assert_eq!(name(), "m-1.3.receipt.json");
+}

@@ -23,7 +23,7 @@ pub(super) fn change_of(request: &Request) -> Option<Asked> {
         Request::ExemptionRevoke { id, why, dry_run } => {
             (Target::Id(id.clone()), Change::Revoke { why: why.clone() }, *dry_run)
         }
-        Request::InstrumentInvalidate { name, why, dry_run } => {
+        Request::InstrumentInvalidate { name, why, dry_run, .. } => {
             (Target::Instrument(name.clone()), Change::Invalidate { why: why.clone() }, *dry_run)
         }
         Request::ApprovalRevoke { key, why, dry_run } => {
@@ -31,7 +31,11 @@ pub(super) fn change_of(request: &Request) -> Option<Asked> {
         }
         _ => return None,
     };
-    let not_loaded = matches!(request, Request::ExemptionStay { not_loaded: true, .. });
+    let not_loaded = matches!(
+        request,
+        Request::ExemptionStay { not_loaded: true, .. }
+            | Request::InstrumentInvalidate { not_loaded: true, .. }
+    );
     Some(Asked { target, change, not_loaded, dry_run })
 }
 

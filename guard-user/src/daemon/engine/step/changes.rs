@@ -126,7 +126,8 @@ impl Engine {
     fn meant(&self, asked: &Asked, now: Clocks) -> Result<Vec<Key>, StoreError> {
         let Asked { target, change, not_loaded, .. } = asked;
         let keys = self.kept.affected(target, change, now.wall)?;
-        if matches!(change, Change::Stay { .. }) && !not_loaded && !self.kept.is_known(target) {
+        let may_mean_nothing = matches!(change, Change::Stay { .. } | Change::Invalidate { .. });
+        if may_mean_nothing && !not_loaded && !self.kept.is_known(target) {
             return Err(self.kept.unknown(target));
         }
         Ok(keys)

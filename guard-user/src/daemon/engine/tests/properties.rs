@@ -85,7 +85,12 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
         Event::Revoke(at) => drop(world.revoke(id(at))),
         Event::Invalidate => {
             let name = "US-Ireland MLAT 2001".to_owned();
-            world.ask(Request::InstrumentInvalidate { name, why: "it fell".to_owned(), dry_run: false });
+            world.ask(Request::InstrumentInvalidate {
+                name,
+                why: "it fell".to_owned(),
+                not_loaded: false,
+                dry_run: false,
+            });
         }
         Event::Reload(which) => {
             world.config = [CONFIG, ONE, BAD, OPEN][usize::from(which)];

@@ -217,10 +217,21 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
     }
 }
 
-/// The assessment of the document has to be reviewed: that is due, and can be said to be done, of what is closed as well.
+/// What is due of what is closed as well, but for the review of its assessment, which is a new version.
 #[test]
 fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
     let mut world = World::with_one();
+    let of_two = super::inputs::document("a", 2, world.now.wall);
+    let with_duty = of_two + "[[duty]]\nwhat = \"answer\"\ndue = 2026-12-20\n";
+    let loaded = world.ask(Request::ExemptionLoad {
+        document: with_duty,
+        name: "a".to_owned(),
+        signatures: Vec::new(),
+        dry_run: false,
+        refused: false,
+    });
+    world.settle();
+    assert!(world.is_done(loaded), "{:?}", world.answers);
     world.revoke("a");
     world.settle();
     let due = |world: &mut World| {
@@ -238,25 +249,28 @@ fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
         dry_run,
     };
     let before = due(&mut world);
-    assert!(before.contains(&"review-assessment".to_owned()), "{before:?}");
-    let planned = answer(&mut world, done(true, "review-assessment"));
+    assert!(before.contains(&"answer".to_owned()), "{before:?}");
+    let planned = answer(&mut world, done(true, "answer"));
     assert!(
-        matches!(&planned, Response::Planned { message, .. } if message.contains("of a version 1")),
+        matches!(&planned, Response::Planned { message, .. } if message.contains("of a version 2")),
         "{planned:?}"
     );
     assert_eq!(due(&mut world), before);
     let generation = world.status().generation;
-    let said = answer(&mut world, done(false, "review-assessment"));
+    let said = answer(&mut world, done(false, "answer"));
     assert!(matches!(said, Response::Done { .. }), "{said:?}");
-    assert!(!due(&mut world).contains(&"review-assessment".to_owned()));
+    assert!(!due(&mut world).contains(&"answer".to_owned()));
     assert_eq!(world.status().generation, generation, "nothing of it is the kernel's");
     let record = last(&world, Kind::DutyDone);
     let found = (&record["subject"], &record["why"], &record["detail"]["duty"], &record["detail"]["version"]);
-    assert_eq!(found, (&json!("a"), &json!("reviewed by counsel"), &json!("review-assessment"), &json!(1)));
-    let Response::Error { kind, codes, .. } = answer(&mut world, done(false, "review-assessment")) else {
-        panic!()
-    };
-    assert_eq!((kind, codes), (ErrorKind::BadInput, vec!["no-such-duty".to_owned()]));
+    assert_eq!(found, (&json!("a"), &json!("reviewed by counsel"), &json!("answer"), &json!(2)));
+    for (duty, code) in [("answer", "no-such-duty"), ("review-assessment", "review-is-renewed")] {
+        let Response::Error { kind, codes, .. } = answer(&mut world, done(false, duty)) else {
+            panic!("{duty}")
+        };
+        assert_eq!((kind, codes), (ErrorKind::BadInput, vec![code.to_owned()]));
+    }
+    assert!(due(&mut world).contains(&"review-assessment".to_owned()));
 }
 
 #[test]
