@@ -65,6 +65,12 @@ pub(super) fn find(
         }
     }
     look_at_bypass(raw, policy, sink);
+    if let (Some(raw), Some(approvals)) =
+        (raw.approval.as_ref().and_then(|raw| raw.policy.as_ref()), &policy.approval)
+        && approvals.policy.iter().map(|needed| needed.count).sum::<u32>() == 1
+    {
+        sink.warn(raw.at, "approval.policy.required", WarningKind::OneSignature);
+    }
     if policy.sockets.refuse {
         sink.warn(raw.sockets_at, "sockets.refuse", WarningKind::RefusesByName);
     }

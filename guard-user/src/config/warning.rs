@@ -178,6 +178,11 @@ pub enum WarningKind {
         /// The first pin that drops.
         pin: String,
     },
+    /// A config that opens needs one signature.
+    #[error(
+        "a config that newly opens anything needs one signature: who has that key and may write the config opens alone"
+    )]
+    OneSignature,
     /// Calls are refused by a destination that packets may not have when they leave.
     #[error(
         "calls are refused by the destination that they name: what a rule of this host would send elsewhere (DNAT in an \
@@ -354,6 +359,7 @@ impl WarningKind {
             Self::SiteContradictsDatabase { .. } => "site-contradicts-database",
             Self::ShortLivedCgroup { .. } => "short-lived-cgroup",
             Self::BypassNotRefused { .. } => "bypass-not-refused",
+            Self::OneSignature => "one-signature",
             Self::RefusesByName => "refuses-by-name",
             Self::ShortLivedBypass { .. } => "short-lived-bypass",
             Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",

@@ -67,6 +67,7 @@ impl WarningKind {
             Self::SiteContradictsDatabase { .. } => {
                 "the site wins; make sure that it is right, for the database may be as well".into()
             }
+            Self::OneSignature => "ask for two, of two roles or of one: [approval.policy] required".into(),
             Self::RefusesByName => {
                 "look for such rules (`nft list ruleset`, `iptables -t nat -S OUTPUT`, `ip xfrm policy`), and leave \
                  sockets.refuse out where there are any"

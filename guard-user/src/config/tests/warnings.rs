@@ -244,6 +244,26 @@ const EXAMPLES: &[Example] = &[
         )],
     ),
     (
+        &[("[groups]", "[approval.policy]\nrequired = [{ role = \"legal\", count = 1 }]\n[groups]")],
+        &[(
+            "one-signature",
+            "10:1 approval.policy.required: a config that newly opens anything needs one signature: who has that key and may write the config opens alone | ask for two",
+        )],
+    ),
+    (
+        &[
+            (
+                "[groups]",
+                "[approval.policy]\nrequired = [{ role = \"legal\", count = 1 }, { role = \"dpo\", count = 1 }]\n[groups]",
+            ),
+            (
+                "[[approval.rule]]",
+                "[[approval.signer]]\nidentity = \"bob@example.org\"\nroles = [\"dpo\"]\n[[approval.rule]]",
+            ),
+        ],
+        &[],
+    ),
+    (
         &[("[groups]", "[sockets]\nrefuse = true\n[groups]")],
         &[(
             "refuses-by-name",
