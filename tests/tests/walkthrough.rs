@@ -67,6 +67,7 @@ fn here(commands: &str, folder: &Path) -> String {
         ("2026-11-23T00:00:00Z", day(-1)),
         ("2026-12-07T00:00:00Z", day(14)),
         ("2027-01-15T00:00:00Z", day(53)),
+        ("review_by = 2027-06-01", format!("review_by = {}", &day(190)[..10])),
     ];
     let mut text = commands.to_owned();
     for (there, here) in replaced {

@@ -5,6 +5,7 @@
 //! words and no references to other files, as that note asks.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::model::{ExemptionEntry, Report};
 use super::sums::Sum;
@@ -12,7 +13,7 @@ use super::words;
 use crate::audit::Kind;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 28] = [
+pub const REGISTER: [&str; 34] = [
     "controller",
     "joint controllers",
     "representative",
@@ -41,6 +42,12 @@ pub const REGISTER: [&str; 28] = [
     "last transfer",
     "packets",
     "bytes",
+    "stays and lifts",
+    "duties",
+    "host",
+    "period from",
+    "period until",
+    "made at",
 ];
 
 /// What stands in the place of a recipient where what several received was not counted apart.
@@ -52,6 +59,8 @@ pub(super) struct Row<'r> {
     pub(super) recipient: &'r str,
     pub(super) jurisdiction: &'r str,
     pub(super) used: Sum,
+    /// The first and the last day of the period on which it received something, where it is one of several.
+    days: Option<(Date, Date)>,
 }
 
 /// The rows, in the order of the report.
@@ -66,17 +75,25 @@ fn of(exemption: &ExemptionEntry) -> Vec<Row<'_>> {
         days.for_each(|day| sum.add(day.packets, day.bytes));
         sum
     };
+    let days = |counts: &dyn Fn(&super::DayUse) -> bool| {
+        let days =
+            exemption.use_by_day.iter().filter(|day| counts(day) && (day.packets, day.bytes) != (0, 0));
+        let all: Vec<Date> = days.map(|day| day.day).collect();
+        Some((*all.iter().min()?, *all.iter().max()?))
+    };
     let named = exemption.recipients.iter().enumerate().map(|(at, it)| Row {
         exemption,
         recipient: &it.name,
         jurisdiction: &it.jurisdiction,
         used: used(&|day| place(day) == Some(at)),
+        days: days(&|day| place(day) == Some(at)),
     });
     let mut rows: Vec<Row<'_>> = named.collect();
     // Never less than was counted: what is of none of them has a row of its own.
     let rest = used(&|day| place(day).is_none_or(|at| at >= exemption.recipients.len()));
     if rest != Sum::default() {
-        rows.push(Row { exemption, recipient: NOT_APART, jurisdiction: "", used: rest });
+        let days = days(&|day| place(day).is_none_or(|at| at >= exemption.recipients.len()));
+        rows.push(Row { exemption, recipient: NOT_APART, jurisdiction: "", used: rest, days });
     }
     rows
 }
@@ -93,7 +110,7 @@ fn place(day: &super::DayUse) -> Option<usize> {
 impl Row<'_> {
     /// The cells, by [`REGISTER`].
     pub(super) fn cells(&self, report: &Report) -> Vec<String> {
-        let Self { exemption, recipient, jurisdiction, used } = self;
+        let Self { exemption, recipient, jurisdiction, used, days: _ } = self;
         let organisation = &report.organisation;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let exporter = &exemption.exporter;
@@ -123,12 +140,45 @@ impl Row<'_> {
             exemption.assessment.as_ref().map(|it| it.measures.join(", ")).unwrap_or_default(),
             words::moment(begin(exemption)),
             words::moment(end(exemption)),
-            time(exemption.first_use),
-            time(exemption.last_use),
+            self.first().unwrap_or_else(|| time(exemption.first_use)),
+            self.last().unwrap_or_else(|| time(exemption.last_use)),
             used.packets.to_string(),
             used.bytes.to_string(),
+            told(exemption, &[Kind::Stay, Kind::Resume]).join("; "),
+            duties(exemption),
+            report.host.clone(),
+            words::moment(report.from),
+            words::moment(report.until),
+            words::moment(report.made_at),
         ]
     }
+
+    /// The day of its first transfer in the period; `None` where the exemption has no other recipient, so that its own
+    /// moment is known.
+    fn first(&self) -> Option<String> {
+        self.of_several().then(|| self.days.map(|(first, _)| first.to_string()).unwrap_or_default())
+    }
+
+    /// The day of its last transfer, likewise.
+    fn last(&self) -> Option<String> {
+        self.of_several().then(|| self.days.map(|(_, last)| last.to_string()).unwrap_or_default())
+    }
+
+    fn of_several(&self) -> bool {
+        self.exemption.recipients.len() > 1
+    }
+}
+
+/// What was done of these kinds: when, what and why.
+fn told(exemption: &ExemptionEntry, kinds: &[Kind]) -> Vec<String> {
+    let changes = exemption.changes.iter().filter(|it| kinds.iter().any(|kind| kind.name() == it.what));
+    changes.map(|it| format!("{} {}: {}", words::moment(it.at), it.what, it.words())).collect()
+}
+
+/// The duties with a day, and which were done when.
+fn duties(exemption: &ExemptionEntry) -> String {
+    let asked = entries(exemption, "duty").into_iter();
+    asked.chain(told(exemption, &[Kind::DutyDone])).collect::<Vec<_>>().join("; ")
 }
 
 /// When transfers could begin: with the window, and not before the exemption was loaded.
