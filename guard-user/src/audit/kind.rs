@@ -78,6 +78,9 @@ kinds! {
     Gap = "gap";
 }
 
+/// Why a [`Kind::Detach`] is recorded that nobody asked the daemon for.
+pub const TAKEN_OFF: &str = "taken off by another program";
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

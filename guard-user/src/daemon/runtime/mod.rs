@@ -14,6 +14,7 @@ mod duties;
 pub(in crate::daemon) mod facts;
 #[cfg(test)]
 mod floor;
+mod gaps;
 mod gate;
 pub(in crate::daemon) mod kernel;
 mod last_database;

@@ -18,6 +18,7 @@ use crate::report::{
 };
 use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
+use super::gaps::of_trail;
 use super::recipients::days_of;
 use super::{duties, receipt};
 
@@ -339,32 +340,10 @@ fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
 fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
     let mut gaps: Vec<String> = kept.problems().iter().map(ToString::to_string).collect();
     gaps.extend(job.gaps.iter().cloned());
-    let mut running = false;
-    for (_, record) in records {
-        if record.kind == Kind::Start.name() {
-            if running {
-                gaps.push(format!(
-                    "the daemon or the host ended without a word before {}: what crossed in the last \
-                         seconds before that may be booked later or, after a loss of power, be missing",
-                    record.time
-                ));
-            }
-            running = true;
-        }
-        if record.kind == Kind::Gap.name() {
-            let of = |key: &str| record.detail.get(key).and_then(Value::as_str).unwrap_or("an unknown time");
-            let lost = record.detail.get("lost").and_then(Value::as_u64).unwrap_or_default();
-            gaps.push(format!(
-                "records that could not be written and that the audit trail lacks: {lost}, of {} to {}: {}",
-                of("from"),
-                of("to"),
-                record.why
-            ));
-        }
-        running &= record.kind != Kind::End.name();
-    }
+    gaps.extend(of_trail(records.iter().map(|(_, record)| record)));
     gaps
 }
+
 fn is(summary: &Summary, (id, version): &Key) -> bool {
     (&summary.id, summary.version) == (id, *version)
 }

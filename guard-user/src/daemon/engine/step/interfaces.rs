@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::Hook;
 use serde_json::json;
 
-use crate::audit::Kind;
+use crate::audit::{Kind, TAKEN_OFF};
 use crate::daemon::engine::input::Sight;
 use crate::daemon::engine::interfaces::{Claim, Lost, Release, wants_ingress};
 use crate::daemon::engine::state::Engine;
@@ -174,7 +174,7 @@ impl Engine {
                     );
                     let seen = self.interfaces.looked.map(|looked| looked.wall.to_string());
                     let detail = json!({"hook": hook.name(), "index": it.interface.index, "last_seen": seen});
-                    self.record_of(Kind::Detach, &name.clone(), "taken off by another program", detail);
+                    self.record_of(Kind::Detach, &name.clone(), TAKEN_OFF, detail);
                     self.log(Level::Error, line);
                     let between = (self.interfaces.looked, at);
                     let lost = Lost { between, is_back: false };
