@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Run every check that a change must pass: format, lints, the tree's rules, licences, tests, what ships,
-/// demo, a fresh machine, other kernels
+/// a fresh machine with the demo, other kernels
 ///
-/// All checks run even if one fails; a table at the end says how each went and how long it took.
+/// What takes longest on other kernels, and the long run of the services, are in `cargo xtask nightly`. All checks run even if one fails; a table at the end says how each went and how long it took.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only checks whose name contains one of these
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 /// A check by name. It says itself what is wrong; the error says only that something is.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 10] = [
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", clippy_of_kernel_program),
@@ -40,17 +40,41 @@ const CHECKS: [Check; 11] = [
     ("systemd unit", unit::check),
     ("tests", || this_program(&["test", "--ci"])),
     ("release program", || ship::check(&build::shipped()?)),
-    ("demo", || this_program(&["demo"])),
-    ("a fresh machine", || this_program(&["fresh"])),
-    ("other kernels", || this_program(&["vm"])),
+    ("a fresh machine, and the demo", || this_program(&["fresh"])),
+    ("other kernels", || this_program(&["vm", "--usual"])),
 ];
 
+/// What is checked each night beside [`CHECKS`], for it takes hours.
+const NIGHTLY: [Check; 4] = [
+    ("all on other kernels", || this_program(&["vm"])),
+    ("services, the long run", || this_program(&["services", "--all"])),
+    ("services by volume, the long run", || this_program(&["vm", "--kernel", "6.12", "more::"])),
+    ("bench", || this_program(&["bench", "--", "--check"])),
+];
+
+/// Run all that is checked each night: what `ci` runs, the suites that take long on other kernels, the long run of the
+/// services, and the bench with its bounds
+///
+/// It takes hours. All checks run even if one fails; a table at the end says how each went and how long it took.
+#[derive(clap::Args)]
+pub(crate) struct Nightly {
+    /// Only checks whose name contains one of these
+    names: Vec<String>,
+}
+
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
-    let names = &arguments.names;
+    check(CHECKS.into_iter(), &arguments.names)
+}
+
+pub(crate) fn nightly(arguments: &Nightly) -> Result<ExitCode> {
+    check(CHECKS.into_iter().chain(NIGHTLY), &arguments.names)
+}
+
+fn check(checks: impl Iterator<Item = Check>, names: &[String]) -> Result<ExitCode> {
     let chosen = |check: &Check| names.is_empty() || names.iter().any(|name| check.0.contains(name.as_str()));
     let started = Instant::now();
     let mut results = Vec::new();
-    for (name, check) in CHECKS.into_iter().filter(chosen) {
+    for (name, check) in checks.filter(chosen) {
         println!("\n==== {name}");
         let started = Instant::now();
         let result = check();

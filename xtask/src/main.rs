@@ -51,6 +51,7 @@ enum Command {
     Services(services::Arguments),
     Tidy(tidy::Arguments),
     Ci(ci::Arguments),
+    Nightly(ci::Nightly),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         Command::Services(arguments) => services::command(&arguments),
         Command::Tidy(arguments) => tidy::command(&arguments),
         Command::Ci(arguments) => ci::command(&arguments),
+        Command::Nightly(arguments) => ci::nightly(&arguments),
     });
     match outcome {
         Ok(code) => code,

@@ -20,7 +20,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Instrument(args) => match &args.command {
             instrument::Command::List(list) => list.json,
             instrument::Command::Restore(restore) => restore.change.how.json,
-            instrument::Command::Invalidate(change) => change.how.json,
+            instrument::Command::Invalidate(invalidate) => invalidate.change.how.json,
         },
         Command::Approval(args) => match &args.command {
             approval::Command::List(list) => list.json,

@@ -34,6 +34,11 @@ struct RawQuorum {
 }
 
 impl RawApproval {
+    /// Where the config says whom one that opens asks for, where it does.
+    pub(super) fn policy_at(&self) -> Option<usize> {
+        self.policy.as_ref().map(|policy| policy.at)
+    }
+
     /// Where each signer's user stands; the file's start for one who has none.
     pub(super) fn users(&self) -> impl Iterator<Item = usize> {
         self.signers.iter().map(|signer| signer.user.as_ref().map_or(0, |user| user.span().start))

@@ -6,6 +6,7 @@ use guard_common::abi::Direction;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
+use super::approval::RawApproval;
 use super::check::let_out_by;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
@@ -65,11 +66,11 @@ pub(super) fn find(
         }
     }
     look_at_bypass(raw, policy, sink);
-    if let (Some(raw), Some(approvals)) =
-        (raw.approval.as_ref().and_then(|raw| raw.policy.as_ref()), &policy.approval)
+    if let (Some(at), Some(approvals)) =
+        (raw.approval.as_ref().and_then(RawApproval::policy_at), &policy.approval)
         && approvals.policy.iter().map(|needed| needed.count).sum::<u32>() == 1
     {
-        sink.warn(raw.at, "approval.policy.required", WarningKind::OneSignature);
+        sink.warn(at, "approval.policy.required", WarningKind::OneSignature);
     }
     if policy.sockets.refuse {
         sink.warn(raw.sockets_at, "sockets.refuse", WarningKind::RefusesByName);

@@ -53,6 +53,20 @@ const BY_TRACING: &str = "without_bpf_lsm";
 const BY_LSM: [&str; 3] = ["a_carrier_that_writes", "who_is_handed", "what_is_handed_on"];
 /// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
 const RT_ONLY: &str = "kernel_preempt";
+/// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
+/// `cargo xtask nightly` runs them.
+const NIGHTLY: [&str; 8] = [
+    "guest_bonds",
+    "guest_copies",
+    "guest_cost",
+    "guest_kernel",
+    "guest_nfsd",
+    "guest_paths",
+    "guest_pins",
+    "guest_relays",
+];
+/// Of what runs on both other kernels in the usual run, the suites that one of them runs alone.
+const USUAL_ON_ONE: [&str; 1] = ["guest_clock"];
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
 /// may run.
 const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
@@ -74,6 +88,9 @@ pub(crate) struct Arguments {
     /// Only tests whose name, or whose file's name, contains one of these; also of the e2e suites then, and of the
     /// services of the long run by `more::`
     names: Vec<String>,
+    /// The part that `cargo xtask ci` runs, without what takes longest
+    #[arg(long, conflicts_with = "names")]
+    usual: bool,
 }
 
 pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
@@ -83,11 +100,23 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure()?;
     packages::ensure(Purpose::Vm)?;
     let tools = Tools::get()?;
-    let suites = suites_with(suites::build()?, &arguments.names)?;
+    let mut suites = suites_with(suites::build()?, &arguments.names)?;
+    if arguments.usual {
+        suites.retain(|suite| !NIGHTLY.contains(&suite.name.as_str()));
+    }
+    let is_here = |version: &str, suite: &Suite| {
+        let name = suite.name.as_str();
+        !arguments.usual || (name != RT_ONLY && (version == ONE || !USUAL_ON_ONE.contains(&name)))
+    };
+    let suites_on = |version: &str, suites: &[Suite]| {
+        let mut on = suites_of(version, suites, &arguments.names);
+        on.retain(|suite| is_here(version, suite));
+        on
+    };
     // What is named may be for some kernels alone.
     let versions = VERSIONS.into_iter().filter(|version| {
         arguments.kernel.as_deref().is_none_or(|only| only == *version)
-            && !suites_of(version, &suites, &arguments.names).is_empty()
+            && !suites_on(version, &suites).is_empty()
     });
     // One after the other, for they share a log and a lock of apt's.
     let kernels: Vec<(&str, Result<Kernel>)> =
@@ -95,20 +124,14 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     if kernels.is_empty() {
         bail!("what is named is for another kernel: real services run on {ONE} alone");
     }
-    let (tools, suites) = (&tools, &suites[..]);
+    let (tools, suites, suites_on) = (&tools, &suites[..], &suites_on);
     // A guest keeps one processor busy: its tests run one after the other.
     let tallies: Vec<(&str, Result<Tally>)> = thread::scope(|scope| {
         let start = |(version, kernel): (_, Result<_>)| {
             (
                 version,
                 scope.spawn(move || {
-                    on_kernel(
-                        version,
-                        &kernel?,
-                        tools,
-                        &suites_of(version, suites, &arguments.names),
-                        &arguments.names,
-                    )
+                    on_kernel(version, &kernel?, tools, &suites_on(version, suites), &arguments.names)
                 }),
             )
         };
@@ -259,4 +282,17 @@ fn on_machine(
         *failure = format!("Linux {version}: {failure}");
     }
     Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_that_is_left_out_exists() {
+        for suite in NIGHTLY.iter().chain(&USUAL_ON_ONE).chain(&ON_ONE).chain(&BY_BOTH).chain([&RT_ONLY]) {
+            let file = workspace::root().join("tests/tests").join(suite).with_extension("rs");
+            assert!(file.exists(), "{}", file.display());
+        }
+    }
 }

@@ -369,7 +369,7 @@ pub(super) mod tests {
   measure  encryption
   measure  split processing
   review   before 2026-12-04 00:00:00 UTC (in 2 days)
-  law      duty 1: what: tell-authority
+  further  duty 1: what: tell-authority
   author   aoife@example.org
   needs    signatures, 2 as legal
   sha256   0707070707070707070707070707070707070707070707070707070707070707

@@ -123,13 +123,15 @@ mod tests {
     fn signed(bed: &tempfile::TempDir, name: &str, yes: Option<String>, json: bool) -> Result<String> {
         let args = Args {
             new: bed.path().join(name),
-            key: key(ED25519).file.clone(),
             config: bed.path().join("old.toml"),
             old: Vec::new(),
-            label: Some("anne".to_owned()),
-            yes: yes.clone(),
-            dry_run: yes.is_none(),
-            json,
+            how: How {
+                key: key(ED25519).file.clone(),
+                label: Some("anne".to_owned()),
+                yes: yes.clone(),
+                dry_run: yes.is_none(),
+                json,
+            },
         };
         let mut out = Vec::new();
         run(&args, "2026-12-02T00:00:00Z".parse().unwrap(), &mut out)?;

@@ -4,7 +4,7 @@ use guard_common::abi::Hook;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};

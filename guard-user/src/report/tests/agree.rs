@@ -169,6 +169,8 @@ fn change(at: &str, what: &str) -> super::super::Change {
         what: what.into(),
         who: String::new(),
         why: String::new(),
+        order: None,
+        still_held: false,
     }
 }
 

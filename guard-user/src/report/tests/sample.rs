@@ -88,6 +88,8 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
             what: "loaded".into(),
             who: text("who"),
             why: text("why"),
+            order: Some(text("order")),
+            still_held: true,
         }],
         first_use: Some(at("2026-11-02T10:00:00Z")),
         last_use: None,

@@ -49,7 +49,7 @@ pub(super) struct World {
     /// Whether the kernel's counters began with this daemon.
     is_anew: bool,
     pub(super) config: &'static str,
-    now: Clocks,
+    pub(super) now: Clocks,
     kernel_jobs: VecDeque<KernelJob>,
     store_jobs: VecDeque<(StoreId, StoreJob)>,
     cuts: VecDeque<u64>,
