@@ -214,8 +214,8 @@ mod tests {
                         \x20 bytes    without bound\n\
                         \x20 assessed TIA-2026-07\n\
                         \x20 review   before 2027-06-02 00:00:00 UTC (in 182 days)\n\
-                        \x20 law      data_subjects: customers\n\
-                        \x20 law      retention: until the judgment\n\
+                        \x20 further  data_subjects: customers\n\
+                        \x20 further  retention: until the judgment\n\
                         \x20 author   anne@example.org\n\
                         \x20 needs    signatures, 1 as legal, 1 as dpo\n\
                         \x20 sha256   SHA256\n\
