@@ -140,6 +140,9 @@ pub enum Input {
     Loaded(Result<Box<Prepared>, LoadFailure>),
     /// A state of the daemon's surroundings that is a problem, or is none any more.
     Surroundings(Surroundings),
+    /// The store, which could not be opened at the start, is a new one and the kernel had no tables: that start was this host's
+    /// first, and there was no config before it.
+    FirstStart,
     /// The daemon ends.
     Stop {
         /// Whether the host goes down with it: then exemptions are closed and settled first.
@@ -304,6 +307,8 @@ pub struct Held {
     pub unkept: Option<String>,
     /// Why the one that a start was given is refused, where this one is the one in force.
     pub refused: Option<String>,
+    /// Whether no config in force was kept beside the store.
+    pub none_kept: bool,
 }
 
 /// A config or a database that opens, and that has the signatures which that needs.

@@ -230,6 +230,7 @@ pub(super) fn at_start(
         Ok(Err(failure)) => Err(failure.message),
         Err(why) => Err(format!("{}: {why}", path(state))),
     };
+    let none_kept = matches!(kept, Ok(None));
     let (in_force, unheld) = match kept {
         Ok(None) if is_anew => (Vec::new(), None),
         kept => bases(kept, recorded(), state),
@@ -237,14 +238,14 @@ pub(super) fn at_start(
     let is_asked = !in_force.is_empty() || asks(policy).is_some();
     // What is refused above is told in any case; that none is kept means nothing where nobody is asked.
     if !is_asked {
-        return Ok(AtStart::Given(Held { unheld, ..Held::default() }));
+        return Ok(AtStart::Given(Held { unheld, none_kept, ..Held::default() }));
     }
     let candidate = Candidate::read(file, observe)?;
     // By its bytes: those are held against the one in force, and what was read before is what would be live.
     if candidate.bytes != *policy.text {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
     }
-    let mut held = Held { unheld, ..Held::default() };
+    let mut held = Held { unheld, none_kept, ..Held::default() };
     let database = if in_force.is_empty() { None } else { database() };
     // Read once, and where the files differ alone: it may take a while.
     let last = LazyCell::new(before);

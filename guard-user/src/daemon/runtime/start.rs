@@ -127,7 +127,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         info!(generation = Kernel::generation(&kernel), "took over what is guarded already");
     }
     let is_anew = Kernel::generation(&kernel) == 0;
-    let at = StoreAt { state: state.clone(), mark, pin_path: pin_path.clone(), is_anew };
+    let at = StoreAt { state: state.clone(), mark, pin_path: pin_path.clone(), is_anew, may_be_first: false };
     let Opened { store, fault: store_problem, older, counts, cursor } = open_store(&at, adopted);
     let keeper = Keeper::new(state.clone(), inputs.clone());
     let databases =
@@ -157,6 +157,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         Ok(AtStart::InForce(in_force, held)) => (*in_force, held),
         Err(failure) => return Err(StartError::Input(failure.message).into()),
     };
+    let at = StoreAt { may_be_first: is_anew && held_config.none_kept, ..at };
     let of_config = held_config.refused.clone().map(|why| Problem::new(ProblemCode::ConfigRefused, why));
     if let Some(problem) = &of_config {
         error!("{problem}");

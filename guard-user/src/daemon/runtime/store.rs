@@ -29,6 +29,7 @@ use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::hostname::hostname;
 use crate::kernel::KeptHead;
+use crate::store::last_policy::{self, LastPolicy};
 use crate::store::{
     self, Asked, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
 };
@@ -219,6 +220,9 @@ pub(super) struct StoreAt {
     pub(super) pin_path: PathBuf,
     /// Whether the kernel's counters began with this daemon.
     pub(super) is_anew: bool,
+    /// Whether nothing but the store, where it could not be opened, can say that there was a daemon before: the kernel had no
+    /// tables, and no config was kept.
+    pub(super) may_be_first: bool,
 }
 
 impl StoreAt {
@@ -290,7 +294,13 @@ pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<
 fn open_again(store: &mut Store, at: &StoreAt, is_held_by_others: bool, inputs: &UnboundedSender<Input>) {
     match open(at) {
         Ok((opened, older)) if opened.kept().is_usable() => {
+            // Nothing is written to it yet.
+            let is_first = at.may_be_first && older.is_none() && opened.last_audit_line().is_none();
             *store = opened;
+            if is_first {
+                forget_unheld(&at.state);
+                let _nobody_is_left = inputs.send(Input::FirstStart);
+            }
             let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Store(None)));
             let begun = is_begun_beside(store, u64::from(!at.is_anew));
             let found: Vec<Problem> = begun.into_iter().chain(older).collect();
@@ -304,6 +314,20 @@ fn open_again(store: &mut Store, at: &StoreAt, is_held_by_others: bool, inputs: 
             let _nobody_is_left =
                 inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
         }
+    }
+}
+
+/// What is kept of the config in force says that it was held against none, for the store could not be read then: there was
+/// none.
+fn forget_unheld(state: &Path) {
+    let kept = last_policy::read(state).ok().flatten().filter(|kept| kept.unheld.is_some());
+    if let Some(kept) = kept
+        && let Err(error) = last_policy::write(state, &LastPolicy { unheld: None, ..kept })
+    {
+        warn!(
+            "{} can't be written anew, so that the next start takes this one for held against none: {error}",
+            last_policy::FILE
+        );
     }
 }
 
@@ -437,58 +461,4 @@ impl From<LoadError> for RefusedLoad {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audit::{Kind, Record, Who};
-    use crate::store::tests::model::ModelDisk;
-    use crate::store::{Change, Target};
-
-    #[test]
-    fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
-        let disk = ModelDisk::new();
-        let (inputs, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
-        let keeper = Keeper::new("state".into(), inputs.clone());
-        let at =
-            StoreAt { state: "state".into(), mark: "mark".into(), pin_path: "pins".into(), is_anew: false };
-        let mut worker = Worker::start(disk.open_store(), at, keeper, inputs).unwrap();
-        let record = || {
-            StoreJob::Record(Record {
-                time: Timestamp::UNIX_EPOCH,
-                kind: Kind::Start,
-                who: Who { uid: 0, user: None, pid: None },
-                subject: String::new(),
-                why: String::new(),
-                detail: serde_json::Map::new(),
-            })
-        };
-        disk.panic_after(0);
-        for id in [1, 2] {
-            worker.put(StoreId(id), record());
-        }
-        let who = Who { uid: 0, user: None, pid: None };
-        let (target, change) = (Target::Id("a".to_owned()), Change::Revoke { why: "done".to_owned() });
-        worker.put(StoreId(3), StoreJob::Change { target, change, who });
-        worker.end(Instant::now() + Duration::from_secs(30));
-        let (mut answered, mut changed, mut is_told) = (Vec::new(), Vec::new(), false);
-        while let Ok(input) = outcomes.try_recv() {
-            match input {
-                Input::Stored { id, outcome: StoreOutcome::Saved(Err(_)), kept } => {
-                    assert!(!kept.is_usable(), "nothing is open");
-                    answered.push(id);
-                }
-                Input::Stored { id, outcome: StoreOutcome::Changed(Err(_)), .. } => changed.push(id),
-                Input::Surroundings(Surroundings::Store(Some(fault))) => is_told = fault.is_damaged,
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!((answered, is_told), (vec![StoreId(1), StoreId(2)], true));
-        assert_eq!(changed, [StoreId(3)]);
-        // What a job is answered by has the form that is waited for.
-        let refused = |job: StoreJob| refusal_of(&job)(broken(Path::new("state")));
-        assert!(
-            matches!(refused(StoreJob::Tend { counts: Vec::new(), who: crate::daemon::engine::daemon(None) }),
-            StoreOutcome::Tended { refused, .. } if refused.len() == 1)
-        );
-        assert!(matches!(refused(StoreJob::CheckPlace), StoreOutcome::Saved(Err(_))));
-    }
-}
+mod tests;

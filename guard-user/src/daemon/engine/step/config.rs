@@ -225,7 +225,7 @@ impl Engine {
 
     /// Records who signed what opens, and keeps for `status` what could not be kept or held.
     fn take_up_held(&mut self, held: Held) {
-        let Held { signed, unheld, unkept, refused } = held;
+        let Held { signed, unheld, unkept, refused, none_kept: _ } = held;
         for SignedFile { file, sha256, opens, by } in signed {
             let file = file.display().to_string();
             for ApprovedBy { identity, role, fingerprint } in by {
@@ -240,6 +240,14 @@ impl Engine {
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
         (self.config.unheld, self.config.unkept) = (unheld, unkept);
+    }
+
+    /// There was nothing that the config of the start could be held against, and that is known now.
+    pub(super) fn start_was_the_first(&mut self) {
+        if self.config.unheld.take().is_some() {
+            let by = self.daemon.clone();
+            self.record_config(Kind::Reload, &by);
+        }
     }
 
     /// The config that the start was given is refused no more: another one was read, and held against the one in force.

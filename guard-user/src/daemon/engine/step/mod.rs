@@ -138,6 +138,7 @@ impl Engine {
             Input::Read { id, response } => self.read_beside(id, response),
             Input::Loaded(result) => self.config_loaded(result, now),
             Input::Surroundings(found) => self.surroundings_are(found),
+            Input::FirstStart => self.start_was_the_first(),
             Input::Stop { with_host } => self.stop(with_host),
         }
         self.do_what_is_due(now);
