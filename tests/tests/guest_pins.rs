@@ -1,13 +1,9 @@
 //! Entries in bpffs that the host's first process does not see. In a guest: elsewhere that process may be another's.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
-use std::time::Duration;
-
-use guard_tests::bed::{Bed, PIN, STORE};
+use guard_tests::bed::{Bed, PATIENCE, PIN, STORE};
 use guard_tests::proc::{Process, retry_until};
 use guard_user::health::ProblemCode;
-
-const SOON: Duration = Duration::from_secs(40);
 
 #[test]
 #[ignore = "needs root and BPF"]
@@ -33,7 +29,7 @@ fn pins_that_end_with_the_daemon_are_told_of() {
         .arg(bed.program())
         .arg(bed.config());
     let daemon = Process::spawn("borderguard", command).unwrap();
-    retry_until(SOON, "the daemon", || bed.status().ok()).unwrap();
+    retry_until(PATIENCE, "the daemon", || bed.status().ok()).unwrap();
     assert!(is_told(), "{}", daemon.stderr());
     drop(daemon);
     assert!(std::fs::metadata("/sys/fs/bpf/bg-guest-pins").is_err(), "and nothing of it is left");
