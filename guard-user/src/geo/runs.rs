@@ -88,7 +88,7 @@ impl<K: Address> Runs<K> {
     }
 
     /// Everything from `start` on is of this jurisdiction. Calls come in the order of their starts.
-    pub(crate) fn push(&mut self, start: K, place: Jurisdiction) {
+    pub fn push(&mut self, start: K, place: Jurisdiction) {
         debug_assert!(self.starts.last().is_some_and(|last| start >= *last), "runs come in order");
         if self.starts.last() == Some(&start) {
             self.starts.pop();

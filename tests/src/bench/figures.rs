@@ -68,6 +68,11 @@ pub(crate) const FIGURES: &[Figure] = &[
     figure("generation_build_ms", "building a generation: database, sites, policy"),
     figure("generation_flip_ms", "copying it into the idle tables, reading it back, switching it live"),
     bound("generation_total_ms", "both", 150.0),
+    bound(
+        "policy_diff_ms",
+        "computing what opens where a tenth of the database's ranges are moved into the union",
+        2_000.0,
+    ),
     figure("lpm_build_ms", "filling the kernel's LPM tries with the same ranges"),
     bound("kernel_tables_mib", "kernel memory of the tables of both generations", 32.0),
     figure("lpm_tables_mib", "kernel memory of the LPM tries, one generation"),

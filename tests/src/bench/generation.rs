@@ -5,11 +5,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapData;
+use guard_common::jurisdiction::Jurisdiction;
 use guard_user::compile::{HostFacts, geo_image, policy_table};
-use guard_user::geo::embedded;
+use guard_user::config::policy::Policy;
+use guard_user::geo::{Address, GeoDb, Runs, embedded};
 use guard_user::kernel::LinuxKernel;
+use guard_user::openings::{World, openings};
 
 use super::figures::{Figures, median};
 use super::policies::{Kind, policy};
@@ -35,6 +38,7 @@ pub(crate) fn measure(pins: &Path, figures: &mut Figures) -> Result<LinuxKernel>
     figures.set("generation_build_ms", median(build));
     figures.set("generation_flip_ms", median(flip));
     figures.set("generation_total_ms", median(total));
+    figures.set("policy_diff_ms", policy_diff(&policy)?);
     let bytes: Result<Vec<u64>> = TABLES
         .iter()
         .map(|name| {
@@ -45,6 +49,35 @@ pub(crate) fn measure(pins: &Path, figures: &mut Figures) -> Result<LinuxKernel>
         .collect();
     figures.set("kernel_tables_mib", mib(bytes?.iter().sum()));
     Ok(kernel)
+}
+
+/// Milliseconds to compute all that opens where a tenth of the embedded database's ranges are moved into the union, as
+/// `borderguard policy diff` does with two databases.
+fn policy_diff(policy: &Policy) -> Result<f64> {
+    let old = embedded::load();
+    let ireland = "IE".parse()?;
+    let new = GeoDb {
+        v4: a_tenth_moved(&old.v4, ireland),
+        v6: a_tenth_moved(&old.v6, ireland),
+        info: old.info.clone(),
+    };
+    let world = |geo| World { policy, geo, exemptions: &[] };
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let found = openings(&world(&old), &world(&new))?;
+        took.push(begin.elapsed().as_secs_f64() * 1e3);
+        ensure!(!found.flows.is_empty(), "nothing opens though a tenth of the ranges was moved");
+    }
+    Ok(median(took))
+}
+
+fn a_tenth_moved<K: Address>(runs: &Runs<K>, to: Jurisdiction) -> Runs<K> {
+    let mut moved = Runs::unknown();
+    for (number, (start, place)) in runs.iter().enumerate() {
+        moved.push(start, if number % 10 == 3 { to } else { place });
+    }
+    moved
 }
 
 /// Kernel memory of a map in bytes, as its fdinfo has it (`memlock`: Documentation/filesystems/proc.rst
