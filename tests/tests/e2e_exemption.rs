@@ -410,3 +410,42 @@ fn all_bad_input(running: &Running) {
     assert!(refusals >= 10, "refusals are kept: {refusals}");
     retry_until(PATIENCE, "the daemon", || bed.status().ok()).unwrap();
 }
+
+/// Who finds a violation asks for the transfer by its event: what that knows need not be typed, and what is signed and loaded
+/// after it lets exactly that pass.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_request_is_made_from_an_event_and_lets_that_transfer_pass() {
+    let running = Running::new("from-event");
+    let bed = &running.bed;
+    assert!(!running.passes());
+    let event = retry_until(PATIENCE, "the event", || {
+        let events = bed.tell(&["events", "--json"]).unwrap();
+        let all = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        all.into_iter().find(|event| event["jurisdiction"] == "US")
+    })
+    .unwrap();
+    let answers = bed.file("answers.toml");
+    let now = jiff::Timestamp::now();
+    let until = now + jiff::SignedDuration::from_hours(1);
+    let text = format!(
+        "id = \"from-event\"\npurpose = \"Evidence\"\ndata_categories = [\"e-mail\"]\ndata_subjects = [\"customers\"]\n\
+         valid_from = {now:.0}\nvalid_until = {until:.0}\nquota_bytes = 1000000\n{}\n[[recipient]]\nname = \"Court\"\n",
+        guard_tests::document::INSTRUMENT
+    );
+    std::fs::write(&answers, text).unwrap();
+    let (document, number) = (bed.file("from-event.toml"), event["sequence"].to_string());
+    let document = document.to_str().unwrap();
+    let words =
+        ["exemption", "new", document, "--answers", answers.to_str().unwrap(), "--from-event", &number];
+    let shown = bed.tell(&words).unwrap();
+    let written = std::fs::read_to_string(document).unwrap();
+    let address = event["destination"]["ip"].as_str().unwrap();
+    assert!(written.contains(&format!("cidrs = [\"{address}/32\"]")), "{shown}\n{written}");
+    assert!(written.contains("pins = [\"mail\"]") && written.contains("jurisdiction = \"US\""), "{written}");
+    bed.tell(&["exemption", "load", document]).unwrap();
+    assert!(running.passes());
+    let missing =
+        bed.tell(&["exemption", "new", "x.toml", "--from-event", "999999"]).unwrap_err().to_string();
+    assert!(missing.contains("no event 999999 in memory"), "{missing}");
+}

@@ -135,6 +135,12 @@ impl Draft {
         self.tables.get(key.section).into_iter().flatten().any(|table| table.contains_key(key.name))
     }
 
+    /// Whether the key of this path, such as `instrument.type`, is answered.
+    #[must_use]
+    pub fn answers(&self, path: &str) -> bool {
+        DOCUMENT.keys.iter().any(|key| dotted(key) == path && self.has(key))
+    }
+
     /// Whether any key of a section is answered.
     #[must_use]
     pub fn has_section(&self, section: &str) -> bool {

@@ -1,6 +1,8 @@
 //! `borderguard exemption new FILE`: writes a document from answers, with a comment for each key, and says
 //! what is missing. Answers come from a file, from the command line, or from who sits at the terminal.
 
+mod event;
+
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,7 @@ use super::policy::Against;
 use super::{file, lint};
 use crate::cli::CliError;
 use crate::cli::seen::{Form, Seen};
+use crate::cli::target::Target;
 use crate::config::schema::{Key, Need, Section, Shape};
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
@@ -31,6 +34,13 @@ pub struct Args {
     /// approval that is there already begins the next one
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Take what the event of this number knows: pins, host, the recipient's jurisdiction, address and port. `borderguard events`
+    /// shows the numbers as seq=
+    #[arg(long, value_name = "NUMBER")]
+    pub from_event: Option<u64>,
+    /// The daemon's control socket, instead of the config's, for --from-event
+    #[arg(long, value_name = "PATH", requires = "from_event")]
+    pub socket: Option<PathBuf>,
     /// The config whose pins and signers the document is held against; without it any will do
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -42,16 +52,17 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Does it. Questions are asked where neither `--answers` nor `--set` is given.
+/// Does it. Questions are asked where none of `--answers`, `--set` and `--from-event` is given.
 ///
 /// # Errors
-/// Where an answer can't be used, the file is there already or can't be written, or nobody is there to ask.
+/// Where no daemon has the event, an answer can't be used, the file is there already or can't be written, or nobody is there to ask.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     file::must_be_free(&args.file)?;
     let mut draft = given(args, &mut io::stdin().lock())?;
-    if args.answers.is_none() && args.set.is_empty() {
+    if args.answers.is_none() && args.set.is_empty() && args.from_event.is_none() {
         if !io::stdin().is_terminal() {
-            let message = "nobody is there to ask: give --answers FILE or --set KEY=VALUE";
+            let message =
+                "nobody is there to ask: give --answers FILE, --set KEY=VALUE or --from-event NUMBER";
             return Err(CliError::bad_input(message).into());
         }
         // Standard output is for what comes of it.
@@ -75,6 +86,16 @@ fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
             Draft::from_toml(&text).map_err(refused)?
         }
     };
+    if let Some(number) = args.from_event {
+        // The config of the daemon names its socket, also where it has errors.
+        let config = args.config.clone().filter(|_| args.socket.is_none());
+        let target = Target { config, socket: args.socket.clone() };
+        for (path, text) in event::answers(&target.socket()?, number)? {
+            if !draft.answers(path) {
+                draft.answer(path, &text).map_err(refused)?;
+            }
+        }
+    }
     for pair in &args.set {
         let (path, text) = pair.split_once('=').ok_or_else(|| {
             CliError::bad_input(format!("\"{pair}\" is no KEY=VALUE", pair = pair.escape_debug()))

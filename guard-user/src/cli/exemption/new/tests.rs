@@ -54,6 +54,8 @@ impl Bed {
             file: self.0.path().join("m.toml"),
             answers: None,
             set: set.iter().map(|&pair| pair.to_owned()).collect(),
+            from_event: None,
+            socket: None,
             config: None,
             dry_run: false,
             json: false,
