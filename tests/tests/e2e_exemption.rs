@@ -449,3 +449,44 @@ fn a_request_is_made_from_an_event_and_lets_that_transfer_pass() {
         bed.tell(&["exemption", "new", "x.toml", "--from-event", "999999"]).unwrap_err().to_string();
     assert!(missing.contains("no event 999999 in memory"), "{missing}");
 }
+
+/// Nobody has to look at a list each day: a program of the operator's is told of what is due, and one that fails is a problem.
+#[test]
+#[ignore = "needs root and BPF"]
+fn who_has_to_do_something_is_told() {
+    let bed = Bed::new("told").unwrap();
+    let told = bed.file("told");
+    let with = |script: &str| {
+        let command = format!("[record]\nnotify = [\"/bin/sh\", \"-c\", {script:?}]\n{PIN}");
+        bed.configure(&command).unwrap();
+    };
+    with(&format!("cat >> {}", told.display()));
+    let daemon = bed.start(&[]).unwrap();
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let duty = format!("[[duty]]\nwhat = \"answer\"\ndue = {}\n", tomorrow.strftime("%Y-%m-%d"));
+    let load = |id: &str| {
+        let file = bed.file(&format!("{id}.toml"));
+        std::fs::write(&file, exemption(id, "mail", &[TO_US], 3600, None) + &duty).unwrap();
+        bed.tell(&["exemption", "load", file.to_str().unwrap()]).unwrap();
+    };
+    load("first");
+    let line = retry_until(PATIENCE, "the notice", || {
+        std::fs::read_to_string(&told).ok().filter(|text| text.ends_with('\n'))
+    })
+    .unwrap();
+    let notice: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    let of = (&notice["notice"]["what"], &notice["notice"]["exemption"], &notice["notice"]["duty"]);
+    assert_eq!(of, (&"duty-due".into(), &"first".into(), &"answer".into()), "{line}");
+    // Nothing but the notice waits for a program that fails.
+    with("exit 3");
+    bed.tell(&["reload"]).unwrap();
+    load("second");
+    let code = guard_user::health::ProblemCode::NotNotified;
+    let problem = retry_until(PATIENCE, "the problem", || {
+        bed.status().unwrap().problems.into_iter().find(|it| it.code == code)
+    })
+    .unwrap();
+    assert!(problem.message.contains("exit status: 3"), "{problem:?}");
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), line, "each is told once");
+    drop(daemon);
+}

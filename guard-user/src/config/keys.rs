@@ -9,7 +9,7 @@ use super::{approval_keys, hook_keys, record_keys};
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 77] = [
+pub static KEYS: [Key; 78] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -187,6 +187,7 @@ pub static KEYS: [Key; 77] = [
     record_keys::MARK,
     record_keys::HOST_KEY,
     record_keys::TIME_STAMP,
+    record_keys::NOTIFY,
     hook_keys::BYPASS_REFUSE,
     hook_keys::BYPASS_CGROUP,
     hook_keys::BYPASS_ALLOW,

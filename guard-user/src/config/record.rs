@@ -18,6 +18,7 @@ pub(super) struct RawRecord {
     mark: Option<Text>,
     host_key: Option<Text>,
     time_stamp: Option<List>,
+    notify: Option<List>,
 }
 
 pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecord {
@@ -30,15 +31,17 @@ pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> RawRecord {
         mark: section.text("mark", sink),
         host_key: section.text("host_key", sink),
         time_stamp: section.list("time_stamp", sink),
+        notify: section.list("notify", sink),
     }
 }
 
 pub(super) fn check(raw: &RawRecord, sink: &mut Sink<'_>) -> RecordKeeping {
     let line = |text, field, sink: &mut Sink<'_>| one(text, field, sink, values::line);
-    let program = raw.time_stamp.iter().flat_map(|list| list.items.first());
-    program.for_each(|item| {
-        checked(item, "record.time_stamp", sink, |text: &String| values::path(text));
-    });
+    for (command, field) in [(&raw.time_stamp, "record.time_stamp"), (&raw.notify, "record.notify")] {
+        if let Some(program) = command.iter().flat_map(|list| list.items.first()).next() {
+            checked(program, field, sink, |text: &String| values::path(text));
+        }
+    }
     RecordKeeping {
         controller: line(&raw.controller, "record.controller", sink),
         joint_controller: line(&raw.joint_controller, "record.joint_controller", sink),
@@ -47,5 +50,6 @@ pub(super) fn check(raw: &RawRecord, sink: &mut Sink<'_>) -> RecordKeeping {
         mark: line(&raw.mark, "record.mark", sink).unwrap_or_else(|| DEFAULT_MARK.to_owned()),
         host_key: one(&raw.host_key, "record.host_key", sink, values::path),
         time_stamp: each(&raw.time_stamp, "record.time_stamp", sink, values::line),
+        notify: each(&raw.notify, "record.notify", sink, values::line),
     }
 }

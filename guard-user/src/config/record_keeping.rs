@@ -19,4 +19,6 @@ pub struct RecordKeeping {
     pub host_key: Option<PathBuf>,
     /// The command that has receipts stamped, an absolute path and arguments; empty: they have no time stamp.
     pub time_stamp: Vec<String>,
+    /// The program that is told of what people have to do, an absolute path and arguments; empty: nobody is told.
+    pub notify: Vec<String>,
 }

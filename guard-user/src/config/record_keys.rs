@@ -67,3 +67,15 @@ pub(super) const TIME_STAMP: Key = Key {
               the DER request on its standard input and writes the DER reply to its standard output. \
               `borderguard exemption receipt` runs it as the user who calls it.",
 };
+
+pub(super) const NOTIFY: Key = Key {
+    section: "record",
+    name: "notify",
+    kind: Kind::List,
+    need: Need::Optional("nobody is told"),
+    example: r#"["/usr/local/bin/tell-approvers"]"#,
+    meaning: "A program with its arguments that is told of what somebody has to do: of a document that lacks approvals, a \
+              quota of which 80 % are used, a window that closes within a day, a review or a duty that is due within \
+              seven days. It is run as the daemon's user, for each, and reads one JSON object on its standard input \
+              (docs/exemption-life.md).",
+};

@@ -161,6 +161,9 @@ codes! {
     StoreUnwritable = "store-unwritable",
         "The disk refuses to keep something: uses of exemptions, what crossed, or the geo database for a start that can't read the config's.",
         "Make room on the disk that has `state.directory`, or mend it. It is tried again; figures of reports are older until then.";
+    NotNotified = "not-notified",
+        "The program of `record.notify` could not be run, failed, or did not end in time: somebody was not told of a request that waits, or of what is due.",
+        "Look at the program, and at what `borderguard exemption list --due` and the audit trail's refusals have. It is gone with the next notice that the program takes.";
     StoreSlow = "store-slow",
         "The disk takes long to keep a change. Stays and revocations hold all the same; loads wait.",
         "Look at the disk that has `state.directory`.";

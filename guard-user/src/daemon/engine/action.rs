@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
+use super::notices::Notice;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::config::bypass::Bypass;
@@ -67,6 +68,13 @@ pub enum Action {
     FindCarriers(BTreeMap<u32, u64>),
     /// Answer a request.
     Answer(Ticket, Response),
+    /// Run this program, and give it the notice to read.
+    Tell {
+        /// The program with its arguments.
+        command: Vec<String>,
+        /// What it is told.
+        notice: Box<Notice>,
+    },
     /// Write events in this form from now on.
     LogFormat(LogFormat),
     /// Log a line.

@@ -404,6 +404,8 @@ pub enum Surroundings {
     State(Option<String>),
     /// The audit trail: where it is not whole.
     Trail(Option<String>),
+    /// The program that is told of what people have to do: why it was not, the last time.
+    Notices(Option<String>),
     /// Entries in bpffs: why they end with the daemon.
     Pins(Option<String>),
     /// The mark of how far the store has come: why it can't be kept.

@@ -21,6 +21,15 @@ pub(super) struct Asked {
     pub(super) wanted: Wanted,
 }
 
+impl Asked {
+    /// The document's id and version, where it is one.
+    pub(super) fn named(&self) -> Option<(String, u32)> {
+        let table: toml::Table = std::str::from_utf8(&self.bytes).ok()?.parse().ok()?;
+        let version = table.get("version")?.as_integer()?;
+        Some((table.get("id")?.as_str()?.to_owned(), version.try_into().ok()?))
+    }
+}
+
 /// What is to come of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {

@@ -25,6 +25,7 @@ mod ids;
 mod input;
 mod interfaces;
 mod loads;
+mod notices;
 mod noting;
 mod periods;
 mod publishing;
@@ -51,5 +52,6 @@ pub use input::{
     Asker, BypassFacts, Held, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
     RefusedLoad, Sample, Sight, SignedFile, StoreFault, StoreOutcome, Surroundings, VolumeFacts, Waits,
 };
+pub use notices::{Notice, What};
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

@@ -15,6 +15,7 @@ use super::ids::{StoreId, Ticket};
 use super::input::{Prepared, Surroundings};
 use super::interfaces::Interfaces;
 use super::loads::Loads;
+use super::notices::Notices;
 use super::noting::Noting;
 use super::publishing::Publishing;
 use super::quotas::Quotas;
@@ -66,6 +67,7 @@ pub struct Engine {
     pub(super) cgroups: Cgroups,
     pub(super) bypass: Bypass,
     pub(super) noting: Noting,
+    pub(super) notices: Notices,
     pub(super) quotas: Quotas,
     pub(super) changes: Changes,
     pub(super) loads: Loads,

@@ -25,6 +25,7 @@ mod memory;
 mod mounts;
 mod namespaces;
 mod naming;
+mod notices;
 mod notify;
 mod patience;
 mod queue;
@@ -351,6 +352,7 @@ impl Daemon {
                         let _gone = answer.send(response);
                     }
                 }
+                Action::Tell { command, notice } => self.parts.notices.put(command, *notice),
                 Action::LogFormat(format) => self.parts.telemetry.set_format(format),
                 Action::Log(Level::Error, line) => error!("{line}"),
                 Action::Log(Level::Warn, line) => warn!("{line}"),

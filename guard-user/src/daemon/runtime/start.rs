@@ -19,7 +19,7 @@ use super::naming::Naming;
 use super::patience::{NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{counts, kernel, memory, namespaces, sampler, sockets, store};
+use super::{counts, kernel, memory, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::config::Checked;
 use crate::config::policy::{LogFormat, Policy, State};
@@ -69,6 +69,7 @@ pub(super) struct Parts {
     pub(super) telemetry: Arc<telemetry::Worker>,
     pub(super) sockets: sockets::Worker,
     pub(super) naming: Naming,
+    pub(super) notices: notices::Worker,
 }
 
 /// A daemon that is about to run.
@@ -230,6 +231,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
+        notices: notices::Worker::start(inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, at, keeper, inputs.clone())?,
         options,

@@ -76,6 +76,11 @@ impl Engine {
     }
 
     fn record_refused_load(&mut self, asked: &Asked, codes: &[&'static str], now: Clocks) {
+        if codes.contains(&"approvals-missing")
+            && let Some((id, version)) = asked.named()
+        {
+            self.tell_of_request(id, version);
+        }
         self.record(records::load_refused(now.wall, &asked.who, (&asked.name, &asked.bytes), codes));
     }
 

@@ -13,6 +13,7 @@ mod ending;
 mod interfaces;
 mod law;
 mod loads;
+mod notices;
 mod noting;
 mod problems;
 mod publish;
@@ -37,6 +38,7 @@ use crate::daemon::engine::config::Config;
 use crate::daemon::engine::ending::Ending;
 use crate::daemon::engine::interfaces::{Interfaces, LOST_NS};
 use crate::daemon::engine::loads::{Handed, Loads, Wanted};
+use crate::daemon::engine::notices::Notices;
 use crate::daemon::engine::noting::Noting;
 use crate::daemon::engine::periods::{EACH_DAY, EACH_SECOND, WATCHDOG};
 use crate::daemon::engine::publishing::Publishing;
@@ -79,6 +81,7 @@ impl Engine {
             cgroups: Cgroups::default(),
             bypass: Bypass { was_refused: refused_bypass, ..Bypass::default() },
             noting: Noting::begin(volume_slots),
+            notices: Notices::default(),
             quotas: Quotas::default(),
             changes: Changes::default(),
             loads: Loads::default(),
@@ -211,6 +214,7 @@ impl Engine {
             self.reads.book();
             self.ask_store(Purpose::CheckPlace, StoreJob::CheckPlace);
             self.look_at_signers();
+            self.tell_of_exemptions(now);
         }
         if now.boot_ns >= self.due.day {
             self.due.day = now.boot_ns + EACH_DAY;
@@ -241,6 +245,7 @@ impl Engine {
             Surroundings::Start(problems) => ("start", problems.is_empty()),
             Surroundings::State(why) => ("state", why.is_none()),
             Surroundings::Trail(why) => ("trail", why.is_none()),
+            Surroundings::Notices(why) => ("notices", why.is_none()),
             Surroundings::Pins(why) => ("pins", why.is_none()),
             Surroundings::Mark(why) => ("mark", why.is_none()),
             Surroundings::Store(why) => ("store", why.is_none()),

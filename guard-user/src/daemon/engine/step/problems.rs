@@ -453,6 +453,9 @@ impl Engine {
                 }
                 Surroundings::Trail(Some(why)) => problems.push(Problem::new(ProblemCode::AuditBroken, why)),
                 Surroundings::Pins(Some(why)) => problems.push(Problem::new(ProblemCode::PinsPrivate, why)),
+                Surroundings::Notices(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::NotNotified, why))
+                }
                 Surroundings::Mark(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::MarkUnwritable, why));
                 }
@@ -472,6 +475,7 @@ impl Engine {
                 Surroundings::Loop(Some(why)) => problems.push(Problem::new(ProblemCode::LoopSlow, why)),
                 Surroundings::Loop(None)
                 | Surroundings::Carriers(None)
+                | Surroundings::Notices(None)
                 | Surroundings::State(None)
                 | Surroundings::Mark(None)
                 | Surroundings::Trail(None)

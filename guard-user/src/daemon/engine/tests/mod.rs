@@ -9,6 +9,7 @@ mod databases;
 mod inputs;
 mod interfaces;
 mod law;
+mod notices;
 mod noting;
 mod properties;
 mod reads;
