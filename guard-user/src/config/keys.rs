@@ -9,7 +9,7 @@ use super::{approval_keys, hook_keys, record_keys};
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 77] = [
+pub static KEYS: [Key; 78] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -176,9 +176,18 @@ pub static KEYS: [Key; 77] = [
         section: "log",
         name: "format",
         kind: Kind::Text,
-        need: Need::Default(r#""text""#),
-        example: r#""json""#,
-        meaning: "`text` for people, `json` for one object a line.",
+        need: Need::Default(r#""ocsf""#),
+        example: r#""ecs""#,
+        meaning: "How a line of the [event log](logs.md) looks: `ocsf`, `ecs` and `json` are one object a line, `text` is for \
+                  people. The daemon's own messages on standard error are JSON with `json`, else text.",
+    },
+    Key {
+        section: "log",
+        name: "to",
+        kind: Kind::Text,
+        need: Need::Default(r#""stdout""#),
+        example: r#""/var/log/borderguard/events.log""#,
+        meaning: "Where its lines go: `stdout`, `journald`, or a file by its absolute path, which is opened again on SIGUSR1.",
     },
     record_keys::CONTROLLER,
     record_keys::JOINT_CONTROLLER,

@@ -11,7 +11,7 @@ use super::ids::{StoreId, Ticket};
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::config::bypass::Bypass;
-use crate::config::policy::{LogFormat, Policy};
+use crate::config::policy::{self, Policy};
 use crate::config::sockets::Sockets;
 use crate::control::protocol::Response;
 use crate::events::names::Names;
@@ -67,8 +67,8 @@ pub enum Action {
     FindCarriers(BTreeMap<u32, u64>),
     /// Answer a request.
     Answer(Ticket, Response),
-    /// Write events in this form from now on.
-    LogFormat(LogFormat),
+    /// Write events so from now on.
+    EventLog(policy::Log),
     /// Log a line.
     Log(Level, String),
     /// Tell the service manager.

@@ -150,6 +150,7 @@ struct Signals {
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -159,6 +160,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            reopen: signal(SignalKind::user_defined1()).context("cannot wait for SIGUSR1")?,
         })
     }
 }
@@ -177,6 +179,7 @@ enum Woken {
     Request(Message),
     Changed,
     HangUp,
+    Reopen,
     Stop,
     Tick,
     LookAtControl,
@@ -226,6 +229,7 @@ impl Daemon {
                 () = self.cgroups.changed() => Woken::Changed,
                 () = self.mounts.changed(), if self.engine.has_volumes() => Woken::Changed,
                 _ = self.signals.hang_up.recv() => Woken::HangUp,
+                _ = self.signals.reopen.recv() => Woken::Reopen,
                 Some(input) = self.inputs.recv() => Woken::Input(input),
                 () = sleep(until_tick) => Woken::Tick,
                 _ = control_look.tick() => Woken::LookAtControl,
@@ -264,6 +268,7 @@ impl Daemon {
             }
             Woken::Changed => self.step(Input::Changed),
             Woken::HangUp => self.step(Input::Hangup),
+            Woken::Reopen => self.parts.telemetry.reopen_log(),
             Woken::Tick => self.step(Input::Tick),
             Woken::LookAtControl => self.look_at_control(),
             Woken::Watchdog => notify::watchdog(),
@@ -350,7 +355,7 @@ impl Daemon {
                         let _gone = answer.send(response);
                     }
                 }
-                Action::LogFormat(format) => self.parts.telemetry.set_format(format),
+                Action::EventLog(log) => self.parts.telemetry.set_log(log),
                 Action::Log(Level::Error, line) => error!("{line}"),
                 Action::Log(Level::Warn, line) => warn!("{line}"),
                 Action::Log(Level::Info, line) => info!("{line}"),
