@@ -15,9 +15,12 @@ pub struct Args {
     /// Go on with new events as they come, until interrupted
     #[arg(short, long)]
     pub follow: bool,
-    /// One JSON object a line; docs/events.md has its keys
-    #[arg(long)]
+    /// One JSON object a line; docs/logs.md has its keys
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+    /// How a line looks
+    #[arg(long, value_enum, default_value_t)]
+    pub format: EventFormat,
     /// The last N events only [default: all that the daemon has in memory, at most 10,000]
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
@@ -31,7 +34,7 @@ pub struct Args {
 /// # Errors
 /// Where no daemon answers, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Result<Exit> {
-    let format = if args.json { EventFormat::Json } else { EventFormat::Text };
+    let format = if args.json { EventFormat::Json } else { args.format };
     let request = Request::Events { follow: args.follow, limit: args.limit, format };
     let mut exchange = Exchange::begin(&args.target.socket()?, &request)?;
     if args.follow {

@@ -16,8 +16,8 @@ use super::jurisdiction_set::JurisdictionSet;
 use super::limits;
 use super::places::{self, CARRIERS};
 use super::policy::{
-    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, NamedPack, Pin, Policy,
-    PortRange, Record, Relays, Selectors, SentBy, Site, Spread, State,
+    Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, LogTo, NamedPack, Pin,
+    Policy, PortRange, Record, Relays, Selectors, SentBy, Site, Spread, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -39,7 +39,12 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     };
     let unix_groups =
         |list: &Option<List>, field, sink: &mut Sink<'_>| each(list, field, sink, values::unix_group);
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let formats = [
+        ("ocsf", LogFormat::Ocsf),
+        ("ecs", LogFormat::Ecs),
+        ("json", LogFormat::Json),
+        ("text", LogFormat::Text),
+    ];
     let mut policy = Policy {
         host: Host {
             interfaces: each(&raw.interfaces, "host.interfaces", sink, values::interface),
@@ -75,7 +80,10 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
                 pin_path: path(&raw.pin_path, "state.pin_path", DEFAULT_PIN_PATH, sink),
             }
         },
-        log: Log { format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Text) },
+        log: Log {
+            format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Ocsf),
+            to: one(&raw.log_to, "log.to", sink, values::log_to).unwrap_or(LogTo::Stdout),
+        },
         law: {
             let pack = one(&raw.law_pack, "law.pack", sink, values::path);
             let sha256 = one(&raw.law_sha256, "law.sha256", sink, values::digest);

@@ -190,6 +190,19 @@ pub struct NamedPack {
 pub struct Log {
     /// How a log line looks.
     pub format: LogFormat,
+    /// Where the lines go.
+    pub to: LogTo,
+}
+
+/// Where the event log's lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// Standard output.
+    Stdout,
+    /// The systemd journal, by its native protocol.
+    Journald,
+    /// A file, by its absolute path.
+    File(PathBuf),
 }
 
 /// How a log line looks.
@@ -197,8 +210,12 @@ pub struct Log {
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, with keys of our own.
     Json,
+    /// One JSON object a line, as the Open Cybersecurity Schema Framework has it, version 1.8.0.
+    Ocsf,
+    /// One JSON object a line, as the Elastic Common Schema has it, version 9.4.
+    Ecs,
 }
 
 /// `[approval]`

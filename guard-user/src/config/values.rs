@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use super::error::ErrorKind;
 use super::limits;
-use super::policy::{InterfacePattern, Mark, PortRange, Protocol, User};
+use super::policy::{InterfacePattern, LogTo, Mark, PortRange, Protocol, User};
 use super::share::Share;
 use crate::text::Unseen;
 
@@ -214,6 +214,19 @@ pub(crate) fn user(text: &str) -> Result<User, ErrorKind> {
 /// An absolute path.
 pub(crate) fn path(text: &str) -> Result<PathBuf, ErrorKind> {
     path_within(text, limits::PATH_BYTES, "is longer than a path can be (4095 bytes)")
+}
+
+/// Where the event log goes: a word, or an absolute path.
+pub(crate) fn log_to(text: &str) -> Result<LogTo, ErrorKind> {
+    match text {
+        "stdout" => Ok(LogTo::Stdout),
+        "journald" => Ok(LogTo::Journald),
+        path if path.contains('/') => self::path(path).map(LogTo::File),
+        _ => Err(ErrorKind::BadChoice {
+            text: text.to_owned(),
+            choices: vec!["stdout", "journald", "/a/file"],
+        }),
+    }
 }
 
 /// Where a volume is mounted: an absolute path, as the list of mounts has it.

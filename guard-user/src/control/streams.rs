@@ -20,6 +20,7 @@ use super::MAX_CLIENTS;
 use super::places::{Kind, Place, Places};
 use super::protocol::{EventFormat, Response};
 use super::wire::{send, write};
+use crate::events::envelope::Envelope;
 use crate::events::history::History;
 
 /// Events that are rendered at once for one client: under a millisecond.
@@ -123,10 +124,7 @@ async fn stream_events(
         }
         next += missed + events.len() as u64;
         for event in &events {
-            let line = match format {
-                EventFormat::Text => event.to_text(),
-                EventFormat::Json => event.to_json(),
-            };
+            let line = event.to_line(format.into(), &Envelope::outside(event.session()));
             lines.push_str(&Response::Event { line }.to_line());
         }
         pace.spend(begin.elapsed()).await;

@@ -149,7 +149,7 @@ fn events_come_in_order_and_end() {
     else {
         panic!("{said}")
     };
-    assert!(one.contains("\"sequence\":4,") && two.contains("\"sequence\":5,"), "{said}");
+    assert!(one.contains("\"id\":4,") && two.contains("\"id\":5,"), "{said}");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_follower_gets_each_event_as_it_comes_and_none_twice() {
     let mut exchange = Exchange::begin(&served.socket, &request).unwrap();
     for sequence in 1..=200 {
         let Some(Response::Event { line }) = exchange.response().unwrap() else { panic!("no event") };
-        assert!(line.contains(&format!("[seq={sequence} ")), "{line}");
+        assert!(line.contains(&format!("[kind=event id={sequence} ")), "{line}");
         served.tell(1);
     }
 }
@@ -172,7 +172,7 @@ fn a_follower_that_falls_behind_is_told_how_far() {
     let stream = UnixStream::connect(&served.socket).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     (&stream).write_all(b"{\"request\":\"events\",\"follow\":true}\n").unwrap();
-    assert!(lines.next().unwrap().unwrap().contains("[seq=1 "));
+    assert!(lines.next().unwrap().unwrap().contains("[kind=event id=1 "));
     // More than the history and the socket's buffers hold, while nobody reads.
     served.tell(20_000);
     let (mut seen, mut missed) = (1, 0);

@@ -3,20 +3,22 @@
 //! A local process without rights, or SYNs from outside, can make hundreds of thousands of forbidden flows a
 //! second. Each makes an event, and a log that took them all would fill a disk in minutes. So each kind of
 //! events, which is one pin, verdict and reason, may have [`Limits::per_second`] lines a second; events above
-//! that are added up to one [`Summary`] a second. Kinds do not share a budget, so that a flood of one hides no
-//! other.
+//! that are added up a second, to one [`Summary`] for each source and jurisdiction, of [`GROUPS`] at most and one for the
+//! rest. Kinds do not share a budget, so that a flood of one hides no other.
 //!
 //! Takes the moment from its caller and does no I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Event;
-use super::summary::Summary;
+use super::summary::{Group, Summary};
 
 /// How often what was summed up is written.
 pub const EACH: Duration = Duration::from_secs(1);
+/// How many groups of one kind are told apart a second. What comes after them is summed up in one.
+pub const GROUPS: usize = 16;
 
 /// How many lines of one kind the log takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub struct Budget {
 struct State {
     /// When all of the burst is free again.
     full_at: Instant,
-    sum: Option<Summary>,
+    sums: HashMap<Option<Group>, Summary>,
 }
 
 impl Budget {
@@ -86,13 +88,16 @@ impl Budget {
         let room = a_line * self.limits.burst;
         let kind = Kind::of(event);
         let pin = kind.pin.clone();
-        let state = self.kinds.entry(kind).or_insert(State { full_at: now, sum: None });
+        let state = self.kinds.entry(kind).or_insert(State { full_at: now, sums: HashMap::new() });
         let full_at = state.full_at.max(now) + a_line;
         if full_at <= now + room {
             state.full_at = full_at;
             return true;
         }
-        state.sum.get_or_insert_with(|| Summary::of(event, pin)).add(event);
+        let group = Some(Group::of(event));
+        let has_room = state.sums.len() < GROUPS || state.sums.contains_key(&group);
+        let group = group.filter(|_| has_room);
+        state.sums.entry(group).or_insert_with(|| Summary::of(event, pin, group)).add(event);
         self.due.get_or_insert(now + EACH);
         false
     }
@@ -114,7 +119,9 @@ impl Budget {
     /// Everything that was summed up, due or not: for the end.
     pub fn rest(&mut self, now: Instant) -> Vec<Summary> {
         self.due = None;
-        let sums = self.kinds.values_mut().filter_map(|state| state.sum.take()).collect();
+        let sums = self.kinds.values_mut().flat_map(|state| std::mem::take(&mut state.sums).into_values());
+        let mut sums: Vec<Summary> = sums.collect();
+        sums.sort_by(|one, other| (one.first, &one.pin).cmp(&(other.first, &other.pin)));
         // A kind that has all of its budget again is as good as one that was never seen.
         self.kinds.retain(|_, state| state.full_at > now);
         sums
@@ -126,7 +133,7 @@ mod tests {
     use guard_common::verdict::{Reason, Verdict};
     use proptest::prelude::*;
 
-    use super::super::event::{Phase, Rule};
+    use super::super::event::{Endpoint, Phase, Rule};
     use super::super::tests::dropped;
     use super::*;
 
@@ -165,6 +172,27 @@ mod tests {
         ] {
             assert!(budget.take(&other, now), "{other:?}");
         }
+    }
+
+    #[test]
+    fn sources_and_places_are_told_apart_as_far_as_there_is_room() {
+        let (mut budget, now) = (Budget::new(Limits { per_second: 1, burst: 1 }), Instant::now());
+        let from = |number: u8| {
+            let source = Endpoint { ip: [192, 0, 2, number].into(), port: Some(143) };
+            Event { source: Some(source), ..event("mail", Phase::New, 1) }
+        };
+        assert!(budget.take(&from(1), now));
+        let elsewhere = Event { jurisdiction: "BR".parse().unwrap(), ..from(1) };
+        for event in (1..=100).map(from).chain([elsewhere, from(1)]) {
+            assert!(!budget.take(&event, now));
+        }
+        let sums = budget.due(now + EACH);
+        assert_eq!(sums.len(), GROUPS + 1);
+        assert_eq!(sums.iter().map(|sum| sum.events).sum::<u64>(), 102);
+        let of = |group| sums.iter().find(|sum| sum.group == group).unwrap();
+        assert_eq!(of(Some(Group::of(&from(1)))).events, 2);
+        assert_eq!(of(None).events, 102 - GROUPS as u64 - 1);
+        assert_eq!(of(None).peers.top()[0].1.packets, of(None).packets);
     }
 
     proptest! {

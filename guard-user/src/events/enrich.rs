@@ -69,6 +69,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         flow_start: wall_time(&context.clock, record.first_ns),
         exemption: (record.exemption != NO_EXEMPTION).then(|| exemption(names, record.exemption)),
         generation: record.generation,
+        policy: names.and_then(|names| names.policy.clone()),
         community_id: both.and_then(|(source, destination)| community_id(key.proto, source, destination)),
     }
 }
@@ -167,6 +168,7 @@ mod tests {
     use guard_common::abi::{FlowRecord, PlacedBy};
     use guard_common::jurisdiction::Jurisdiction;
 
+    use super::super::envelope::Envelope;
     use super::*;
 
     fn pin(name: &str, line: usize, action: Action, ingress: Ingress) -> PinName {
@@ -178,6 +180,7 @@ mod tests {
         generations.add(Names {
             generation: 3,
             config: "policy.toml".into(),
+            policy: Some("5e".into()),
             pins: vec![
                 pin("observed", 10, Action::Observe, Ingress::Drop),
                 pin("mail", 20, Action::Drop, Ingress::Off),
@@ -245,7 +248,7 @@ mod tests {
         assert_eq!((event.interface.as_deref(), event.cgroup.as_deref()), (Some("eth0"), Some("mail.slice")));
         assert_eq!((event.packets, event.flow_packets, event.tunnel), (4, 9, None));
         assert_eq!(event.source.unwrap().port, Some(143));
-        assert_eq!((event.exemption, event.process), (None, None));
+        assert_eq!((event.exemption, event.process, event.policy.as_deref()), (None, None, Some("5e")));
     }
 
     #[test]
@@ -327,6 +330,6 @@ mod tests {
         let event = told(&raw);
         assert_eq!((event.source, event.verdict, event.reason), (None, Verdict::Drop, Reason::NoTables));
         assert!(event.to_text().contains("can't be read"));
-        assert!(event.to_json().starts_with('{'));
+        assert!(event.to_json(&Envelope::outside(event.session)).starts_with('{'));
     }
 }

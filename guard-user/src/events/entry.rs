@@ -1,7 +1,12 @@
 //! What the history has: events of flows, and of carriers that wrote elsewhere.
 
-use super::Event;
+use jiff::Timestamp;
+
+use super::envelope::Envelope;
 use super::pinned_copy::PinnedCopy;
+use super::severity::Severity;
+use super::{Event, ecs, ocsf};
+use crate::config::policy::LogFormat;
 
 /// An event of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,21 +45,36 @@ impl Entry {
         }
     }
 
-    /// The event in one line for people, without a line break.
+    /// The event in one line, without a line break.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        match self {
-            Self::Flow(event) => event.to_text(),
-            Self::Copy(copy) => copy.to_text(),
+    pub fn to_line(&self, format: LogFormat, envelope: &Envelope) -> String {
+        match (self, format) {
+            (Self::Flow(event), LogFormat::Text) => event.to_text(),
+            (Self::Copy(copy), LogFormat::Text) => copy.to_text(),
+            (Self::Flow(event), LogFormat::Json) => event.to_json(envelope),
+            (Self::Copy(copy), LogFormat::Json) => copy.to_json(envelope),
+            (Self::Flow(event), LogFormat::Ocsf) => ocsf::event(event, envelope).to_string(),
+            (Self::Copy(copy), LogFormat::Ocsf) => ocsf::copy(copy, envelope).to_string(),
+            (Self::Flow(event), LogFormat::Ecs) => ecs::event(event, envelope).to_string(),
+            (Self::Copy(copy), LogFormat::Ecs) => ecs::copy(copy, envelope).to_string(),
         }
     }
 
-    /// The event as one JSON object in one line, without a line break.
+    /// How severe it is.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub const fn severity(&self) -> Severity {
         match self {
-            Self::Flow(event) => event.to_json(),
-            Self::Copy(copy) => copy.to_json(),
+            Self::Flow(event) => event.severity(),
+            Self::Copy(copy) => copy.severity(),
+        }
+    }
+
+    /// When the daemon started that reported it.
+    #[must_use]
+    pub const fn session(&self) -> Timestamp {
+        match self {
+            Self::Flow(event) => event.session,
+            Self::Copy(copy) => copy.session,
         }
     }
 }

@@ -8,10 +8,12 @@ use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 
+use super::severity::Severity;
+
 /// One flow under one verdict, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// From 1, without a gap, as long as the daemon runs.
+    /// The event's number, from 1 and without a gap as long as the daemon runs. The log's lines have numbers of their own.
     pub sequence: u64,
     /// When the daemon started: with the sequence it names an event for good.
     pub session: Timestamp,
@@ -73,6 +75,8 @@ pub struct Event {
     pub exemption: Option<Arc<str>>,
     /// The generation that judged the last packet.
     pub generation: u64,
+    /// SHA-256 of the config that made it, 64 digits in small letters, where it is known.
+    pub policy: Option<Arc<str>>,
     /// Community ID, version 1 with seed 0, where the flow has one.
     pub community_id: Option<String>,
 }
@@ -171,6 +175,12 @@ impl Phase {
 }
 
 impl Event {
+    /// How severe it is.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        Severity::of(self.verdict, self.reason)
+    }
+
     /// What happened, in one word.
     #[must_use]
     pub const fn action(&self) -> &'static str {

@@ -1,12 +1,18 @@
-//! The lines of the log as JSON: one table of fields for each kind, for the writer and for docs/events.md.
+//! The lines of the log as JSON: one table of fields for each kind, for the writer and for docs/logs.md.
+
+use std::net::IpAddr;
 
 use serde::Serializer as _;
 use serde::ser::SerializeMap;
 use serde_json::{Value, json};
 
+use super::envelope::{Envelope, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
 use super::lost::Lost;
+use super::peers::Amount;
 use super::pinned_copy::PinnedCopy;
+use super::run::{End, Start};
+use super::severity::Severity;
 use super::summary::Summary;
 
 /// One key of the object.
@@ -35,9 +41,7 @@ fields! {
         |_| json!("event");
     "time": "When the flow's last packet so far was judged, RFC 3339 in UTC with nanoseconds.",
         |event| json!(event.time.to_string());
-    "session": "When the daemon started, RFC 3339; with `sequence` it names the event for good.",
-        |event| json!(event.session.to_string());
-    "sequence": "Number of the event, from 1, counted up within a `session`. In the log the numbers of events that were summed up or lost are missing.",
+    "id": "Number of the event, from 1, counted up within a `session`: `borderguard events` shows it by this. The numbers of events that were summed up are in no line.",
         |event| json!(event.sequence);
     "phase": "`new` for the first packet under a verdict, `continued` for more of them, `resumed` for the first event of a flow that an earlier daemon may have reported (it counts from `flow_start`), `settled` for the packets after the last event, once the flow was quiet.",
         |event| json!(event.phase.name());
@@ -49,6 +53,8 @@ fields! {
         |event| json!(event.reason.name());
     "meaning": "The reason in one sentence.",
         |event| json!(event.reason.meaning());
+    "severity": "`informational`, `low`, `medium`, `high` or `critical`, by verdict and reason, see below.",
+        |event| json!(event.severity().name());
     "pins": "Names of the pins that forbid the destination, in the order of the config. A pin of a generation that two \
         daemons before left is shown by its number, such as `#1`: its name was not kept.",
         |event| json!(event.pins.iter().map(|pin| &**pin).collect::<Vec<_>>());
@@ -102,6 +108,8 @@ fields! {
         |event| json!(event.exemption.as_deref());
     "generation": "The generation that judged the last packet.",
         |event| json!(event.generation);
+    "policy": "SHA-256 of the config that made it, as `sha256sum` prints it; null where that is not known any more.",
+        |event| json!(event.policy.as_deref());
     "community_id": "Community ID of the flow (version 1, seed 0), as other network tools compute it; null where it has none.",
         |event| json!(event.community_id.as_deref());
 }
@@ -113,9 +121,9 @@ fields! {
         |_| json!("pinned-copy");
     "time": "When it did so first, RFC 3339 in UTC with nanoseconds.",
         |copy| json!(copy.time.to_string());
-    "session": "When the daemon started, RFC 3339.",
-        |copy| json!(copy.session.to_string());
-    "sequence": "Number of the event, as of the others: both are numbered together.",
+    "severity": "`low` where the data is followed into the file, else `medium`.",
+        |copy| json!(copy.severity().name());
+    "id": "Number of the event, as of the others: both are numbered together.",
         |copy| json!(copy.sequence);
     "volumes": "Paths of the volumes whose data the process carries, but for those that the file is on.",
         |copy| json!(copy.volumes.iter().map(|path| &**path).collect::<Vec<_>>());
@@ -136,16 +144,26 @@ fields! {
     SUMMARY of Summary;
     "kind": "`summary`: events above the log's budget, summed up.",
         |_| json!("summary");
-    "session": "When the daemon started, RFC 3339.",
-        |summary| json!(summary.session.to_string());
+    "time": "The latest of the events' times, RFC 3339 in UTC.",
+        |summary| json!(summary.last.to_string());
     "pin": "The pin of the rule that decided, else the first that forbids; null where no pin is known.",
         |summary| json!(summary.pin.as_deref());
+    "source": "Address of the pinned storage's end; null for calls, where no address could be read, and for the rest.",
+        |summary| json!(summary.group.and_then(|group| group.source).map(|ip| ip.to_string()));
+    "jurisdiction": "Where the destinations are; null for the rest.",
+        |summary| json!(summary.group.map(|group| group.jurisdiction.as_str().to_owned()));
+    "is_rest": "Whether this is what more sources and jurisdictions there were than have a line of their own, together.",
+        |summary| json!(summary.group.is_none());
     "verdict": "The events' verdict.",
         |summary| json!(summary.verdict.name());
     "reason": "The events' reason.",
         |summary| json!(summary.reason.name());
     "meaning": "The reason in one sentence.",
         |summary| json!(summary.reason.meaning());
+    "severity": "As of an event of this verdict and reason.",
+        |summary| json!(Severity::of(summary.verdict, summary.reason).name());
+    "generation": "The generation that judged the last of them.",
+        |summary| json!(summary.generation);
     "events": "How many events it stands for. They have no line of their own.",
         |summary| json!(summary.events);
     "flows": "How many of these were the first of a flow under the verdict (phase `new` or `resumed`).",
@@ -158,12 +176,18 @@ fields! {
         |summary| json!(summary.first.to_string());
     "last": "The latest of the events' times.",
         |summary| json!(summary.last.to_string());
+    "peers": "Of the first 64 peers the 5 with the most packets: `ip`, `events`, `packets` and `bytes` of each.",
+        |summary| peers(summary);
+    "peers_known": "How many peers were told apart, 64 at most.",
+        |summary| json!(summary.peers.counts().0);
+    "events_of_others": "How many events were of other peers than these.",
+        |summary| json!(summary.peers.counts().1);
 }
 
 fields! {
     /// Every key of the JSON object that says that lines were lost, in the order in which they are written.
     LOST of Lost;
-    "kind": "`lost`: lines that were lost, because standard output did not take them in time.",
+    "kind": "`lost`: lines that were lost, because the log's destination did not take them in time.",
         |_| json!("lost");
     "time": "When that was noticed, RFC 3339 in UTC.",
         |lost| json!(lost.time.to_string());
@@ -171,8 +195,53 @@ fields! {
         |lost| json!(lost.lines);
 }
 
+fields! {
+    /// Every key of the JSON object that begins a run, in the order in which they are written.
+    START of Start;
+    "kind": "`start`: the first line of a run of the daemon.",
+        |_| json!("start");
+    "time": "When it was made, RFC 3339 in UTC: with the first event, or once a generation was published.",
+        |start| json!(start.time.to_string());
+    "generation": "The newest generation by then; null where there was none.",
+        |start| json!(start.generation);
+    "policy": "SHA-256 of the config that made it; null where that is not known.",
+        |start| json!(start.policy.as_deref());
+    "predecessor": "The last line that the run before has written: its `session` and `sequence`; null where none is known.",
+        |start| json!(start.predecessor);
+}
+
+fields! {
+    /// Every key of the JSON object that ends a run, in the order in which they are written.
+    END of End;
+    "kind": "`end`: the last line of a run that ended in order.",
+        |_| json!("end");
+    "time": "When it was made, RFC 3339 in UTC.",
+        |end| json!(end.time.to_string());
+}
+
+fields! {
+    /// The keys that every line has besides its own, in the order in which they are written.
+    EVERY of Envelope;
+    "host": "Name of the host.",
+        |envelope| json!(&*envelope.host);
+    "session": "When the daemon started, RFC 3339: one run of it is one stream of lines.",
+        |envelope| json!(envelope.session.to_string());
+    "sequence": "Number of the line in its stream, from 1 and without a gap; null in `borderguard events`.",
+        |envelope| json!(envelope.sequence);
+    "version": "Version of the program.",
+        |_| json!(VERSION);
+    "schema": "Version of the lines' form, a number. It rises when a key changes its meaning or goes.",
+        |_| json!(SCHEMA);
+}
+
 fn endpoint(endpoint: Option<Endpoint>) -> Value {
     endpoint.map_or(Value::Null, |end| json!({ "ip": end.ip.to_string(), "port": end.port }))
+}
+
+/// The peers of a sum that are named.
+pub(super) fn peers(summary: &Summary) -> Value {
+    let peer = |(ip, Amount { events, packets, bytes }): (IpAddr, Amount)| json!({ "ip": ip.to_string(), "events": events, "packets": packets, "bytes": bytes });
+    summary.peers.top().into_iter().map(peer).collect()
 }
 
 fn process(process: Option<&Process>) -> Value {
@@ -187,26 +256,29 @@ fn process(process: Option<&Process>) -> Value {
 impl PinnedCopy {
     /// The event as one JSON object in one line, without a line break; see [`PINNED_COPY`].
     #[must_use]
-    pub fn to_json(&self) -> String {
-        object(PINNED_COPY, self)
+    pub fn to_json(&self, envelope: &Envelope) -> String {
+        object(PINNED_COPY, self, envelope)
     }
 }
 
 impl Event {
     /// The event as one JSON object in one line, without a line break; see [`FIELDS`].
     #[must_use]
-    pub fn to_json(&self) -> String {
-        object(FIELDS, self)
+    pub fn to_json(&self, envelope: &Envelope) -> String {
+        object(FIELDS, self, envelope)
     }
 }
 
-/// What the table says as one JSON object.
-pub(super) fn object<T>(table: &[Field<T>], value: &T) -> String {
+/// What the table says as one JSON object, and after it what every line says.
+pub(super) fn object<T>(table: &[Field<T>], value: &T, envelope: &Envelope) -> String {
     let mut bytes = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::new(&mut bytes);
-    let written = (&mut serializer).serialize_map(Some(table.len())).and_then(|mut map| {
+    let written = (&mut serializer).serialize_map(Some(table.len() + EVERY.len())).and_then(|mut map| {
         for field in table {
             map.serialize_entry(field.name, &(field.value)(value))?;
+        }
+        for field in EVERY {
+            map.serialize_entry(field.name, &(field.value)(envelope))?;
         }
         map.end()
     });
@@ -221,7 +293,7 @@ pub(super) fn object<T>(table: &[Field<T>], value: &T) -> String {
 mod tests {
     use guard_common::verdict::Reason;
 
-    use super::super::tests::dropped;
+    use super::super::tests::{dropped, envelope};
     use super::*;
 
     #[test]
@@ -229,13 +301,14 @@ mod tests {
         fn rows<T>(table: &[Field<T>]) -> Vec<String> {
             table.iter().map(|field| format!("| `{}` | {} |", field.name, field.meaning)).collect()
         }
-        let docs = include_str!("../../../docs/events.md");
+        let docs = include_str!("../../../docs/logs.md");
         let tables = docs.split("<!-- fields: begin -->").skip(1).map(|text| {
             let table = text.split("<!-- fields: end -->").next().unwrap();
             table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
         });
         let shown: Vec<Vec<String>> = tables.collect();
-        assert_eq!(shown, [rows(FIELDS), rows(PINNED_COPY), rows(SUMMARY), rows(LOST)]);
+        let own = [rows(FIELDS), rows(PINNED_COPY), rows(SUMMARY), rows(LOST), rows(START), rows(END)];
+        assert_eq!(shown, [&[rows(EVERY)][..], &own].concat());
     }
 
     #[test]
@@ -248,17 +321,17 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_with_every_field_in_order() {
-        let line = dropped().to_json();
+        let line = dropped().to_json(&envelope());
         assert!(!line.contains('\n'));
-        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","session":"2026-11-23T11:00:00Z","sequence":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E="}"#;
-        assert_eq!(line, expected);
+        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","id":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","severity":"medium","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"policy":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E=","host":"store","session":"2026-11-23T11:00:00Z","sequence":41,"version":"VERSION","schema":1}"#;
+        assert_eq!(line, expected.replace("VERSION", VERSION));
     }
 
     #[test]
     fn what_is_not_known_is_null() {
         let event =
             Event { source: None, destination: None, rule: None, protocol: 200, process: None, ..dropped() };
-        let object: Value = serde_json::from_str(&event.to_json()).unwrap();
+        let object: Value = serde_json::from_str(&event.to_json(&envelope())).unwrap();
         for key in ["source", "destination", "rule", "tcp_flags", "process"] {
             assert_eq!(object[key], Value::Null, "{key}");
         }

@@ -1,20 +1,30 @@
-//! The event log: a thread of its own writes lines to standard output.
+//! The event log: a thread of its own writes lines to their destination.
 //!
-//! Who reads the other end may be slow or gone, and nothing waits for it: a line that finds the queue full, or
-//! that can't be written, is counted as lost, and a line says so as soon as the log takes lines again.
+//! Who reads the other end may be slow or gone, a disk may be full, and nothing waits for it: a line that finds the queue full,
+//! or that can't be written, is counted as lost, and a line says so as soon as the log takes lines again. A line gets its
+//! number when it is written, so that the numbers have no gap.
 
-use std::io::{self, Write};
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use tracing::warn;
 
+use super::envelope::Envelope;
 use super::lost::Lost;
 use super::record::Record;
-use crate::config::policy::LogFormat;
+use super::run::LastLine;
+use super::sink::{Line, Sink, sink};
+use crate::config::policy::{LogFormat, LogTo};
+use crate::hostname::hostname;
 use crate::worker::join_within;
 
 /// Lines that wait to be written: some seconds of every kind's full budget, and a few MiB at most.
@@ -23,29 +33,69 @@ const QUEUE: usize = 4096;
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How often a writer that has nothing to write looks whether lines were lost.
 const IDLE: Duration = Duration::from_secs(1);
+/// The file of the state directory that has the number of the last line.
+const LAST: &str = "event-log.last";
+/// The length of what that file has.
+const LAST_BYTES: usize = 96;
 
 /// The log.
 #[derive(Debug)]
 pub struct EventLog {
     queue: Option<SyncSender<(Record, LogFormat)>>,
     lost: Arc<AtomicU64>,
+    orders: Arc<Mutex<Orders>>,
+    session: Timestamp,
+    predecessor: Option<LastLine>,
     writer: Option<JoinHandle<()>>,
 }
 
+/// What the writer is to do before its next line.
+#[derive(Debug, Default)]
+struct Orders {
+    reopen: bool,
+    to: Option<LogTo>,
+}
+
 impl EventLog {
-    /// Starts the writer.
+    /// Starts the writer. The number of the last line is kept in the state directory; where that can't be, the next run
+    /// does not know it.
     ///
     /// # Errors
-    /// Where no thread can be started.
-    pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+    /// Where no thread can be started, or standard output is closed.
+    pub fn start(to: &LogTo, state: &Path) -> io::Result<Self> {
+        let opened = LastFile::open(&state.join(LAST)).inspect_err(|error| {
+            warn!("the number of the event log's last line can't be kept in {}: {error}", state.display());
+        });
+        Self::writing_to(sink(to)?, opened.ok())
+    }
+
+    /// A log without a past that writes to this, for tests.
+    #[cfg(test)]
+    pub(crate) fn to_stream(out: impl io::Write + Send + 'static) -> Self {
+        Self::writing_to(Box::new(super::sink::Stream::of(out)), None).unwrap()
+    }
+
+    fn writing_to(sink: Box<dyn Sink>, last: Option<LastFile>) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer { out, lost: Arc::clone(&lost), reported: 0, format: LogFormat::Text };
+        let (lost, orders) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Orders>>::default());
+        let session = Timestamp::now();
+        let predecessor = last.as_ref().and_then(|last| last.before);
+        let envelope = Envelope { host: hostname().into(), session, sequence: Some(1) };
+        let mut writer = Writer {
+            sink,
+            last,
+            envelope,
+            next: 1,
+            lost: Arc::clone(&lost),
+            orders: Arc::clone(&orders),
+            reported: 0,
+            format: LogFormat::Text,
+        };
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
             .stack_size(256 << 10)
             .spawn(move || writer.write_all(&lines))?;
-        Ok(Self { queue: Some(queue), lost, writer: Some(writer) })
+        Ok(Self { queue: Some(queue), lost, orders, session, predecessor, writer: Some(writer) })
     }
 
     /// Has the record written as soon as it can be. Never waits.
@@ -56,10 +106,32 @@ impl EventLog {
         }
     }
 
+    /// Has what is written to opened anew, within a second.
+    pub fn reopen(&self) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).reopen = true;
+    }
+
+    /// Has lines written there from now on.
+    pub fn set_to(&self, to: LogTo) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).to = Some(to);
+    }
+
     /// Lines that could not be written.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// When this run began: with a line's number it names the line.
+    #[must_use]
+    pub const fn session(&self) -> Timestamp {
+        self.session
+    }
+
+    /// The last line of the run before, where it is known.
+    #[must_use]
+    pub const fn predecessor(&self) -> Option<LastLine> {
+        self.predecessor
     }
 }
 
@@ -72,19 +144,27 @@ impl Drop for EventLog {
     }
 }
 
-struct Writer<W> {
-    out: W,
+struct Writer {
+    sink: Box<dyn Sink>,
+    last: Option<LastFile>,
+    /// What lines say of this run.
+    envelope: Envelope,
+    /// The number of the next line.
+    next: u64,
     lost: Arc<AtomicU64>,
+    orders: Arc<Mutex<Orders>>,
     /// Lost lines of which the log has a line.
     reported: u64,
     /// The format of the last line.
     format: LogFormat,
 }
 
-impl<W: Write> Writer<W> {
+impl Writer {
     fn write_all(&mut self, lines: &Receiver<(Record, LogFormat)>) {
         loop {
-            match lines.recv_timeout(IDLE) {
+            let received = lines.recv_timeout(IDLE);
+            self.obey();
+            match received {
                 Ok((record, format)) => {
                     self.format = format;
                     self.report_lost();
@@ -98,6 +178,20 @@ impl<W: Write> Writer<W> {
         }
     }
 
+    fn obey(&mut self) {
+        let Orders { reopen, to } =
+            std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(to) = to {
+            match sink(&to) {
+                Ok(sink) => self.sink = sink,
+                Err(error) => warn!("the event log stays where it is: {error}"),
+            }
+        }
+        if reopen {
+            self.sink.reopen();
+        }
+    }
+
     fn report_lost(&mut self) {
         let lost = self.lost.load(Ordering::Relaxed);
         let lines = lost.saturating_sub(self.reported);
@@ -107,16 +201,53 @@ impl<W: Write> Writer<W> {
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
-        self.out.write_all(record.to_line(self.format).as_bytes())?;
-        self.out.flush()
+        self.envelope.sequence = Some(self.next);
+        let text = record.to_line(self.format, &self.envelope);
+        self.sink.write(Line { text: &text, record, envelope: &self.envelope })?;
+        if let Some(last) = &mut self.last {
+            last.note(LastLine { session: self.envelope.session, sequence: self.next });
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// The file that has the number of the last line. It is written after each line, and not forced to the disk: a daemon that
+/// is killed loses nothing, and a host that loses its power perhaps the last seconds' numbers.
+#[derive(Debug)]
+struct LastFile {
+    file: File,
+    before: Option<LastLine>,
+    has_failed: bool,
+}
+
+impl LastFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = File::from(openat(CWD, path, flags, Mode::from_raw_mode(0o600))?);
+        let mut bytes = [0; LAST_BYTES];
+        let count = file.read_at(&mut bytes, 0)?;
+        // Nothing, or what is no such line, is no predecessor.
+        let before = serde_json::from_slice(bytes.get(..count).unwrap_or_default()).ok();
+        Ok(Self { file, before, has_failed: false })
+    }
+
+    fn note(&mut self, last: LastLine) {
+        let written = serde_json::to_string(&last).map_err(io::Error::from).and_then(|text| {
+            // Of one length, so that nothing stays of what was there.
+            self.file.write_all_at(format!("{text:<width$}\n", width = LAST_BYTES - 1).as_bytes(), 0)
+        });
+        if let (Err(error), false) = (&written, self.has_failed) {
+            warn!("the number of the event log's last line can't be kept: {error}");
+        }
+        self.has_failed = written.is_err();
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::fs::File;
-    use std::io::{BufRead, BufReader};
-    use std::sync::Mutex;
+    use std::fs;
+    use std::io::{BufRead, BufReader, Write};
     use std::time::Instant;
 
     use super::super::tests::dropped;
@@ -161,20 +292,25 @@ pub(crate) mod tests {
     #[test]
     fn all_lines_are_written_before_the_end() {
         let memory = Memory::default();
-        let log = EventLog::start(memory.clone()).unwrap();
+        let log = EventLog::to_stream(memory.clone());
+        let session = log.session();
         let event = dropped();
         log.write(Record::Event(Arc::new(event.clone().into())), LogFormat::Text);
         log.write(Record::Event(Arc::new(event.clone().into())), LogFormat::Json);
         drop(log);
         let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(written, format!("{}\n{}\n", event.to_text(), event.to_json()));
+        let envelope = |sequence| Envelope { host: hostname().into(), session, sequence: Some(sequence) };
+        let record = Record::Event(Arc::new(event.into()));
+        let lines = [(LogFormat::Text, 1), (LogFormat::Json, 2)];
+        let lines = lines.map(|(format, number)| record.to_line(format, &envelope(number)));
+        assert_eq!(written, lines.concat());
     }
 
     #[test]
     fn what_cannot_be_written_is_counted_and_reported_when_it_can() {
         let memory = Memory::default();
         // What fails: the first line, the report of it, the second line, the report of both.
-        let log = EventLog::start(Broken(4, memory.clone())).unwrap();
+        let log = EventLog::to_stream(Broken(4, memory.clone()));
         let lost = Arc::clone(&log.lost);
         for _ in 0..3 {
             log.write(event(), LogFormat::Text);
@@ -182,13 +318,14 @@ pub(crate) mod tests {
         drop(log);
         assert_eq!(lost.load(Ordering::Relaxed), 2);
         let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
-        assert!(written.ends_with("[kind=lost lines=2]\n") && written.lines().count() == 2, "{written}");
+        assert!(written.contains("[kind=lost lines=2 host=") && written.lines().count() == 2, "{written}");
+        assert!(written.contains(" seq=1 ") && written.contains(" seq=2 "), "numbers have no gap: {written}");
     }
 
     #[test]
     fn a_pipe_that_nobody_reads_holds_nothing_up_and_its_losses_are_reported() {
         let (read, write) = rustix::pipe::pipe().unwrap();
-        let log = EventLog::start(File::from(write)).unwrap();
+        let log = EventLog::to_stream(File::from(write));
         let begin = Instant::now();
         const LINES: u64 = 20_000;
         for _ in 0..LINES {
@@ -210,5 +347,49 @@ pub(crate) mod tests {
         }
         end.join().unwrap();
         assert_eq!((events + said, said), (LINES, lost));
+    }
+
+    #[test]
+    fn a_run_knows_the_last_line_of_the_one_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = LogTo::File(folder.path().join("log"));
+        let mut before = None;
+        for run in 1..=3 {
+            let log = EventLog::start(&to, folder.path()).unwrap();
+            assert_eq!(log.predecessor(), before);
+            before = Some(LastLine { session: log.session(), sequence: run });
+            (0..run).for_each(|_| log.write(event(), LogFormat::Ecs));
+        }
+        let written = fs::read_to_string(folder.path().join("log")).unwrap();
+        let numbers: Vec<u64> = written
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["event"]["sequence"]
+                    .as_u64()
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(numbers, [1, 1, 2, 1, 2, 3]);
+        fs::write(folder.path().join(LAST), "{\"session").unwrap();
+        assert_eq!(EventLog::start(&to, folder.path()).unwrap().predecessor(), None);
+    }
+
+    #[test]
+    fn where_lines_go_elsewhere_the_log_says_how_many_were_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = EventLog::to_stream(Broken(usize::MAX, Memory::default()));
+        (0..5).for_each(|_| log.write(event(), LogFormat::Ocsf));
+        log.set_to(LogTo::File(folder.path().join("log")));
+        let lost = Arc::clone(&log.lost);
+        std::thread::sleep(2 * IDLE);
+        log.write(event(), LogFormat::Ocsf);
+        drop(log);
+        let written = fs::read_to_string(folder.path().join("log")).unwrap();
+        let lines: Vec<serde_json::Value> =
+            written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let said: u64 = lines.iter().filter_map(|line| line["unmapped"]["lines"].as_u64()).sum();
+        assert_eq!(said, lost.load(Ordering::Relaxed));
+        let events = lines.iter().filter(|line| line["unmapped"]["kind"] == "event").count() as u64;
+        assert_eq!((events + said, lines[0]["metadata"]["sequence"].as_u64()), (6, Some(1)));
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// Lines that were lost, because standard output did not take them in time.
+/// Lines that were lost, because the log's destination did not take them in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// When that was noticed last.

@@ -6,21 +6,30 @@
 //! flow add up: also those after its last event, and those whose event was lost.
 
 pub mod budget;
+pub mod ecs;
 pub mod enrich;
 pub mod entry;
+pub mod envelope;
 pub mod event;
 pub mod fields;
 pub mod flows;
 pub mod history;
+mod journal;
 pub mod log;
 pub mod lost;
 pub mod names;
+pub mod ocsf;
+pub mod peers;
 pub mod pinned_copy;
 pub mod record;
+pub mod run;
+pub mod severity;
+mod sink;
 pub mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
+mod without_nulls;
 
 pub use entry::Entry;
 pub use event::Event;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::policy::{Action, Ingress, Policy};
+use crate::digest::sha256;
 
 /// Generations whose names are kept: events of older ones can't be in the ring buffer any more, unless a
 /// policy is published many times a second.
@@ -16,6 +17,8 @@ pub struct Names {
     pub generation: u64,
     /// The config file.
     pub config: Arc<str>,
+    /// SHA-256 of the config, 64 digits in small letters; `None` for a generation of an earlier daemon.
+    pub policy: Option<Arc<str>>,
     /// The pins by number.
     pub pins: Vec<PinName>,
     /// Ids of the exemptions by slot.
@@ -54,6 +57,7 @@ impl Names {
         Self {
             generation,
             config: config.into(),
+            policy: Some(sha256(&policy.text).into()),
             pins: pins.collect(),
             exemptions: HashMap::new(),
             interfaces: HashMap::new(),
@@ -147,6 +151,7 @@ mod tests {
         Names {
             generation,
             config: "c".into(),
+            policy: None,
             pins: vec![pin("a"), pin("b"), pin("c")],
             exemptions: HashMap::new(),
             interfaces: HashMap::new(),

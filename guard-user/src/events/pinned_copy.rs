@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::enrich::{Context, volumes, wall_time};
 use super::event::Process;
+use super::severity::Severity;
 use super::text::word;
 
 /// The first write of a process to a file off the volumes whose data it carries.
@@ -55,6 +56,12 @@ impl PinnedCopy {
         }
     }
 
+    /// How severe it is: less so where the data is followed.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        if self.followed.is_empty() { Severity::Medium } else { Severity::Low }
+    }
+
     /// The event in one line for people, without a line break.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -70,7 +77,12 @@ impl PinnedCopy {
             (_, true) => "who reads the file carries it too",
             _ => "it is followed there in part",
         };
-        let _ok = write!(line, ": {then} [kind=pinned-copy seq={sequence} volumes={}", word(&all));
+        let _ok = write!(
+            line,
+            ": {then} [kind=pinned-copy id={sequence} severity={} volumes={}",
+            self.severity().name(),
+            word(&all)
+        );
         if !followed.is_empty() {
             let _ok = write!(line, " followed={}", word(&followed));
         }

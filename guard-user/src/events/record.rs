@@ -1,13 +1,16 @@
-//! What the event log has: one line each, as text or as JSON.
+//! What the event log has: one line each, in one of four formats.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::Entry;
+use super::envelope::{Envelope, SCHEMA, VERSION};
 use super::fields;
 use super::lost::Lost;
+use super::run::{End, Start};
+use super::severity::Severity;
 use super::summary::Summary;
 use super::text::{decapitalized, verb, word};
+use super::{Entry, ecs, ocsf};
 use crate::config::policy::LogFormat;
 
 /// One line of the log.
@@ -16,45 +19,115 @@ pub enum Record {
     /// An event of either kind.
     Event(Arc<Entry>),
     /// Events above the log's budget, summed up.
-    Summary(Summary),
+    Summary(Box<Summary>),
     /// Lines that the log did not take.
     Lost(Lost),
+    /// The begin of a run.
+    Start(Start),
+    /// The end of a run.
+    End(End),
 }
 
 impl Record {
     /// The line with its break.
     #[must_use]
-    pub fn to_line(&self, format: LogFormat) -> String {
+    pub fn to_line(&self, format: LogFormat, envelope: &Envelope) -> String {
         let mut line = match (self, format) {
-            (Self::Event(event), LogFormat::Text) => event.to_text(),
-            (Self::Event(event), LogFormat::Json) => event.to_json(),
+            (Self::Event(entry), _) => entry.to_line(format, envelope),
             (Self::Summary(summary), LogFormat::Text) => summary_text(summary),
-            (Self::Summary(summary), LogFormat::Json) => fields::object(fields::SUMMARY, summary),
+            (Self::Summary(summary), LogFormat::Json) => {
+                fields::object(fields::SUMMARY, &**summary, envelope)
+            }
+            (Self::Summary(summary), LogFormat::Ocsf) => ocsf::summary(summary, envelope).to_string(),
+            (Self::Summary(summary), LogFormat::Ecs) => ecs::summary(summary, envelope).to_string(),
             (Self::Lost(lost), LogFormat::Text) => lost_text(lost),
-            (Self::Lost(lost), LogFormat::Json) => fields::object(fields::LOST, lost),
+            (Self::Lost(lost), LogFormat::Json) => fields::object(fields::LOST, lost, envelope),
+            (Self::Lost(lost), LogFormat::Ocsf) => ocsf::lost(lost, envelope).to_string(),
+            (Self::Lost(lost), LogFormat::Ecs) => ecs::lost(lost, envelope).to_string(),
+            (Self::Start(start), LogFormat::Text) => start_text(start),
+            (Self::Start(start), LogFormat::Json) => fields::object(fields::START, start, envelope),
+            (Self::Start(start), LogFormat::Ocsf) => ocsf::start(start, envelope).to_string(),
+            (Self::Start(start), LogFormat::Ecs) => ecs::start(start, envelope).to_string(),
+            (Self::End(End { time }), LogFormat::Text) => {
+                format!("{time:.3} the daemon ends in order [kind=end]")
+            }
+            (Self::End(end), LogFormat::Json) => fields::object(fields::END, end, envelope),
+            (Self::End(end), LogFormat::Ocsf) => ocsf::end(end, envelope).to_string(),
+            (Self::End(end), LogFormat::Ecs) => ecs::end(end, envelope).to_string(),
         };
+        if let (LogFormat::Text, Some(sequence)) = (format, envelope.sequence) {
+            // In the brackets, which every line ends with.
+            line.pop();
+            let _ok = write!(line, " host={} seq={sequence} schema={SCHEMA}]", word(&envelope.host));
+        }
         line.push('\n');
         line
+    }
+
+    /// How severe it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Event(entry) => entry.severity(),
+            Self::Summary(summary) => Severity::of(summary.verdict, summary.reason),
+            Self::Lost(_) => Severity::High,
+            Self::Start(_) | Self::End(_) => Severity::Informational,
+        }
+    }
+
+    /// Its kind, as every line has it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Event(entry) if entry.flow().is_some() => "event",
+            Self::Event(_) => "pinned-copy",
+            Self::Summary(_) => "summary",
+            Self::Lost(_) => "lost",
+            Self::Start(_) => "start",
+            Self::End(_) => "end",
+        }
     }
 }
 
 fn summary_text(summary: &Summary) -> String {
-    let Summary { pin, verdict, reason, events, flows, packets, bytes, first, last, .. } = summary;
+    let Summary { pin, verdict, reason, group, events, flows, packets, bytes, first, last, .. } = summary;
     let mut line = format!("{last:.3} {} {packets} packets of {bytes} bytes", verb(*verdict));
     // Writing to a string does not fail.
     let _ok = write!(line, " in {events} events that have no line of their own");
+    if let Some(source) = group.and_then(|group| group.source) {
+        let _ok = write!(line, ", from {source}");
+    }
+    if let Some(group) = group {
+        let _ok = write!(line, " in {}", group.jurisdiction);
+    }
     if let Some(pin) = pin {
         let _ok = write!(line, ", pin {pin}");
     }
     let _ok = write!(
         line,
-        ": {} [kind=summary pin={} verdict={} reason={} events={events} flows={flows} packets={packets} \
-         bytes={bytes} first={first:.3} last={last:.3}]",
+        ": {} [kind=summary pin={} verdict={} reason={} severity={}",
         decapitalized(reason.meaning()),
         word(pin.as_deref().unwrap_or_default()),
         verdict.name(),
-        reason.name()
+        reason.name(),
+        Severity::of(*verdict, *reason).name(),
     );
+    if let Some(source) = group.and_then(|group| group.source) {
+        let _ok = write!(line, " source={source}");
+    }
+    match group {
+        Some(group) => _ = write!(line, " jurisdiction={}", group.jurisdiction),
+        None => line.push_str(" rest=true"),
+    }
+    let _ok = write!(
+        line,
+        " events={events} flows={flows} packets={packets} bytes={bytes} first={first:.3} last={last:.3} peers="
+    );
+    for (place, (ip, amount)) in summary.peers.top().into_iter().enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        let _ok = write!(line, "{comma}{ip}/{}", amount.packets);
+    }
+    line.push(']');
     line
 }
 
@@ -62,67 +135,25 @@ fn lost_text(lost: &Lost) -> String {
     let Lost { time, lines } = lost;
     let plural = if *lines == 1 { " was" } else { "s were" };
     format!(
-        "{time:.3} {lines} line{plural} lost, because this log was not read in time; counters have every \
-         packet [kind=lost lines={lines}]"
+        "{time:.3} {lines} line{plural} lost, because this log was not taken in time; counters have every packet \
+         [kind=lost lines={lines}]"
     )
 }
 
-#[cfg(test)]
-mod tests {
-    use guard_common::verdict::{Reason, Verdict};
-    use serde_json::Value;
-
-    use super::super::pinned_copy::tests::dumped;
-    use super::super::tests::dropped;
-    use super::*;
-
-    fn summary() -> Summary {
-        Summary {
-            session: "2026-11-23T11:00:00Z".parse().unwrap(),
-            pin: Some("mail".into()),
-            verdict: Verdict::Drop,
-            reason: Reason::Forbidden,
-            events: 412,
-            flows: 410,
-            packets: 824,
-            bytes: 49_440,
-            first: "2026-11-23T12:00:01.5Z".parse().unwrap(),
-            last: "2026-11-23T12:00:02.25Z".parse().unwrap(),
-        }
+fn start_text(start: &Start) -> String {
+    let mut line = format!("{:.3} the daemon reports from now on [kind=start version={VERSION}", start.time);
+    if let Some(generation) = start.generation {
+        let _ok = write!(line, " generation={generation}");
     }
-
-    fn lost() -> Lost {
-        Lost { time: "2026-11-23T12:00:03Z".parse().unwrap(), lines: 17 }
+    if let Some(policy) = &start.policy {
+        let _ok = write!(line, " policy={policy}");
     }
-
-    fn records() -> [Record; 4] {
-        let [flow, copy] = [Entry::Flow(dropped()), Entry::Copy(dumped())].map(|it| Record::Event(it.into()));
-        [flow, copy, Record::Summary(summary()), Record::Lost(lost())]
+    if let Some(last) = start.predecessor {
+        let _ok = write!(line, " predecessor={} predecessor_seq={}", last.session, last.sequence);
     }
-
-    #[test]
-    fn the_docs_show_each_kind_of_line_as_it_is() {
-        let docs = include_str!("../../../docs/events.md");
-        for record in records() {
-            let line = record.to_line(LogFormat::Text);
-            assert!(docs.lines().any(|shown| shown == line.trim_end()), "{line}");
-        }
-    }
-
-    #[test]
-    fn every_line_of_json_says_what_kind_it_is() {
-        let kinds = records().map(|record| {
-            let line = record.to_line(LogFormat::Json);
-            assert_eq!(line.matches('\n').count(), 1, "{line}");
-            serde_json::from_str::<Value>(&line).unwrap()["kind"].as_str().unwrap().to_owned()
-        });
-        assert_eq!(kinds, ["event", "pinned-copy", "summary", "lost"]);
-    }
-
-    #[test]
-    fn a_summary_has_all_of_its_sums() {
-        let line = Record::Summary(summary()).to_line(LogFormat::Json);
-        let expected = r#"{"kind":"summary","session":"2026-11-23T11:00:00Z","pin":"mail","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","events":412,"flows":410,"packets":824,"bytes":49440,"first":"2026-11-23T12:00:01.5Z","last":"2026-11-23T12:00:02.25Z"}"#;
-        assert_eq!(line.trim_end(), expected);
-    }
+    line.push(']');
+    line
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,8 +1,11 @@
-//! An event for tests.
+//! An event for tests, and an envelope.
+
+mod schemas;
 
 use guard_common::abi::{Hook, PlacedBy};
 use guard_common::verdict::{Reason, Verdict};
 
+use super::envelope::Envelope;
 use super::event::{Endpoint, Event, Phase, Process, Rule};
 
 /// A dropped connection of the pin `mail`.
@@ -47,6 +50,12 @@ pub(crate) fn dropped() -> Event {
         flow_start: time,
         exemption: None,
         generation: 3,
+        policy: Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
         community_id: Some("1:sY8xnBAsvMxb5gMY9zEP53B9M4E=".into()),
     }
+}
+
+/// Of the 41st line of a host's log.
+pub(crate) fn envelope() -> Envelope {
+    Envelope { host: "store".into(), session: dropped().session, sequence: Some(41) }
 }

@@ -70,11 +70,12 @@ pub(super) const fn verb(verdict: Verdict) -> &'static str {
 fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
     write!(
         line,
-        " [seq={} phase={} verdict={} reason={} pins={} jurisdiction={} placed_by={}",
+        " [kind=event id={} phase={} verdict={} reason={} severity={} pins={} jurisdiction={} placed_by={}",
         event.sequence,
         event.phase.name(),
         event.verdict.name(),
         event.reason.name(),
+        event.severity().name(),
         event.pins.join(","),
         event.jurisdiction,
         event.placed_by.name()
@@ -110,6 +111,9 @@ fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
         " flow_packets={} flow_bytes={} generation={}",
         event.flow_packets, event.flow_bytes, event.generation
     )?;
+    if let Some(policy) = &event.policy {
+        write!(line, " policy={policy}")?;
+    }
     if let Some(id) = &event.community_id {
         write!(line, " community_id={id}")?;
     }
@@ -154,9 +158,9 @@ mod tests {
             dropped().to_text(),
             "2026-11-23T12:00:01.500Z dropped tcp 192.0.2.10:143 to 198.51.100.7:40000 in US, pin mail, \
              by imap (4711), 1 packet of 60 bytes: a pin forbids the destination's jurisdiction and no exemption covers it \
-             [seq=7 phase=new verdict=drop reason=forbidden pins=mail jurisdiction=US placed_by=site \
+             [kind=event id=7 phase=new verdict=drop reason=forbidden severity=medium pins=mail jurisdiction=US placed_by=site \
              rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 volumes=/srv/mail-ie pid=4711 command=imap uid=97 \
-             user=dovecot unit=dovecot.service flow_packets=1 flow_bytes=60 generation=3 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
+             user=dovecot unit=dovecot.service flow_packets=1 flow_bytes=60 generation=3 policy=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
         );
     }
 
@@ -183,9 +187,10 @@ mod tests {
             event.to_text(),
             "2026-11-23T12:00:01.500Z passed 250 2001:db8::1 to [2001:db8:1::1]:1 in US, in a tunnel to \
              203.0.113.9, pins mail and all, by exemption mlat-1, 3 packets of 60 bytes: an exemption covers \
-             every pin that forbids the destination [seq=7 phase=new verdict=pass reason=exempt pins=mail,all \
+             every pin that forbids the destination [kind=event id=7 phase=new verdict=pass reason=exempt severity=informational pins=mail,all \
              jurisdiction=US placed_by=site hook=egress interface_index=2 volumes=/srv/mail-ie cgroup=\"a b\\u{1b}\" \
-             exemption=mlat-1 flow_packets=1 flow_bytes=60 generation=3]"
+             exemption=mlat-1 flow_packets=1 flow_bytes=60 generation=3 \
+             policy=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08]"
         );
     }
 

@@ -111,13 +111,13 @@ fn subscriber(out: impl Write + Send + 'static, style: Style) -> (Boxed, Lost, D
         .with_target(false)
         .with_ansi(style.stream == Stream::Terminal);
     let subscriber: Boxed = match (style.stream, style.format) {
-        (Stream::Journal, LogFormat::Text) => Box::new(
+        (Stream::Journal, LogFormat::Text | LogFormat::Ocsf | LogFormat::Ecs) => Box::new(
             log.map_event_format(|format| Prioritized(format.without_time().with_level(false))).finish(),
         ),
         (Stream::Journal, LogFormat::Json) => {
             Box::new(log.json().map_event_format(|format| Prioritized(format.without_time())).finish())
         }
-        (_, LogFormat::Text) => Box::new(log.finish()),
+        (_, LogFormat::Text | LogFormat::Ocsf | LogFormat::Ecs) => Box::new(log.finish()),
         (_, LogFormat::Json) => Box::new(log.json().finish()),
     };
     (subscriber, lost, Diagnostics { _worker: worker })
@@ -214,8 +214,8 @@ fn lost_line(lines: u64, Style { format, stream, .. }: Style) -> String {
     let message = format!("{lines} lines of this log were lost, because standard error did not take them");
     let now = Timestamp::now();
     let mut line = match (stream, format) {
-        (Stream::Journal, LogFormat::Text) => message,
-        (_, LogFormat::Text) => format!("{now:.6}  WARN {message}"),
+        (Stream::Journal, LogFormat::Text | LogFormat::Ocsf | LogFormat::Ecs) => message,
+        (_, LogFormat::Text | LogFormat::Ocsf | LogFormat::Ecs) => format!("{now:.6}  WARN {message}"),
         (Stream::Journal, LogFormat::Json) => {
             serde_json::json!({"level": "WARN", "fields": {"message": message}}).to_string()
         }

@@ -82,7 +82,7 @@ impl Losses {
         self.evicted.count
     }
 
-    /// Lines of the event log that standard output did not take.
+    /// Lines of the event log that its destination did not take.
     #[must_use]
     pub const fn log(&self) -> u64 {
         self.log.count
@@ -110,7 +110,7 @@ impl Losses {
             (self.evicted, Problem::of(ProblemCode::EventsLost, "evicted", message))
         };
         let lines = [
-            line(self.log, "events", "standard output"),
+            line(self.log, "events", "the log's destination"),
             line(self.diagnostics, "diagnostics", "standard error"),
         ];
         let recent = kernel

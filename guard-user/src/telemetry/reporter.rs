@@ -14,7 +14,7 @@ use super::losses::{Counted, EVICTED, Losses, fate};
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
 use super::users::UserNames;
-use crate::config::policy::LogFormat;
+use crate::config::policy::Log;
 use crate::events::budget::{Budget, Limits};
 use crate::events::enrich::{Context, enrich};
 use crate::events::flows::{self, Tracker};
@@ -23,6 +23,7 @@ use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
+use crate::events::run::{End, Start};
 use crate::events::{Entry, Event};
 use crate::exemption::Clocks;
 use crate::kernel::{KernelError, RingEntry};
@@ -41,7 +42,7 @@ pub(super) struct Rest {
     pub(super) users: UserNames,
     pub(super) history: Arc<History>,
     pub(super) log: EventLog,
-    pub(super) format: LogFormat,
+    pub(super) looks: Log,
     pub(super) keep: Box<dyn FnMut(u64) + Send>,
     pub(super) flow: TakeFlow,
     pub(super) diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
@@ -68,6 +69,8 @@ pub(super) struct Reporter {
     /// may be a ring buffer's more, and in a sweep every record that the kernel has.
     most_flows: usize,
     session: Timestamp,
+    /// Whether the log has its first line.
+    has_begun: bool,
     cgroups: CgroupNames,
     next_second: Instant,
     next_sweep: Instant,
@@ -79,18 +82,19 @@ impl Reporter {
         let now = Instant::now();
         Self {
             events,
-            rest,
             tracker: Tracker::default(),
             budget: Budget::new(limits),
             losses: Losses::default(),
             malformed: 0,
             evicted: 0,
             most_flows: 0,
-            session: Timestamp::now(),
+            session: rest.log.session(),
+            has_begun: false,
             cgroups: CgroupNames::default(),
             next_second: now + EACH_SECOND,
             next_sweep: now + SWEEP,
             shared,
+            rest,
         }
     }
 
@@ -117,8 +121,35 @@ impl Reporter {
         }
     }
 
-    pub(super) const fn set_format(&mut self, format: LogFormat) {
-        self.rest.format = format;
+    pub(super) fn set_log(&mut self, log: Log) {
+        if self.rest.looks.to != log.to {
+            self.rest.log.set_to(log.to.clone());
+        }
+        self.rest.looks = log;
+    }
+
+    pub(super) fn reopen_log(&self) {
+        self.rest.log.reopen();
+    }
+
+    fn log(&self, record: Record) {
+        self.rest.log.write(record, self.rest.looks.format);
+    }
+
+    /// Writes the first line of the run, where it is not written yet: with the first event, or when it is known by what
+    /// generation it is judged.
+    fn begin_log(&mut self) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        let names = self.rest.names.get();
+        let newest = names.newest();
+        self.log(Record::Start(Start {
+            time: Timestamp::now(),
+            generation: newest.map(|names| names.generation),
+            policy: newest.and_then(|names| names.policy.clone()),
+            predecessor: self.rest.log.predecessor(),
+        }));
     }
 
     /// Takes events that there are, at most a batch of them.
@@ -167,10 +198,13 @@ impl Reporter {
             }
         }
         let now = Instant::now();
+        if !new.is_empty() {
+            self.begin_log();
+        }
         for entry in self.rest.history.push(new) {
             // Of copies the kernel sends no more than the log may have.
             if entry.flow().is_none_or(|event| self.budget.take(event, now)) {
-                self.rest.log.write(Record::Event(entry), self.rest.format);
+                self.log(Record::Event(entry));
             }
         }
     }
@@ -191,10 +225,13 @@ impl Reporter {
     /// Does what is due by now besides events.
     pub(super) fn tend(&mut self, records: &dyn Records, now: Instant) {
         for summary in self.budget.due(now) {
-            self.rest.log.write(Record::Summary(summary), self.rest.format);
+            self.log(Record::Summary(summary.into()));
         }
         if now >= self.next_second {
             self.next_second = now + EACH_SECOND;
+            if self.rest.names.get().newest().is_some_and(|names| names.policy.is_some()) {
+                self.begin_log();
+            }
             self.look_at_losses(records, now);
         }
         if now >= self.next_sweep {
@@ -310,7 +347,7 @@ impl Reporter {
         let new = self.losses.log.take(lines, now);
         if new > 0 {
             error!(
-                "{new} lines of the event log were lost, because standard output did not take them, {lines} in all"
+                "{new} lines of the event log were lost, because it was not taken in time, {lines} in all"
             );
         }
         // Standard error itself has a line about these when it takes lines again.
@@ -349,9 +386,11 @@ impl Reporter {
         }
         let now = Instant::now();
         self.look_at_losses(records, now);
+        self.begin_log();
         for summary in self.budget.rest(now) {
-            self.rest.log.write(Record::Summary(summary), self.rest.format);
+            self.log(Record::Summary(summary.into()));
         }
+        self.log(Record::End(End { time: Timestamp::now() }));
         // The log writes its last lines when it is dropped, which is now.
     }
 }

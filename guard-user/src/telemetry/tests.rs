@@ -12,7 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::worker::{Parts, Worker};
 use super::{Events, Records};
-use crate::config::policy::{Action, Ingress, LogFormat};
+use crate::config::policy::{Action, Ingress, Log, LogFormat, LogTo};
 use crate::events::Entry;
 use crate::events::budget::Limits;
 use crate::events::event::Phase;
@@ -169,7 +169,7 @@ struct Bed {
 
 impl Bed {
     fn new(capacity: usize) -> Self {
-        Self::with_log(capacity, EventLog::start(std::io::sink()).unwrap())
+        Self::with_log(capacity, EventLog::to_stream(std::io::sink()))
     }
 
     fn with_log(capacity: usize, log: EventLog) -> Self {
@@ -185,7 +185,7 @@ impl Bed {
             users: Box::new(|uid| (uid == 999).then(|| "postgres".to_owned())),
             history: Arc::clone(&history),
             log,
-            format: LogFormat::Json,
+            looks: Log { format: LogFormat::Json, to: LogTo::Stdout },
             limits: Limits::default(),
             resume: None,
             keep: Box::new(move |swept_ns| keeper.state().kept.push(swept_ns)),
@@ -205,6 +205,7 @@ fn generation(generation: u64, pin: &str) -> Names {
     Names {
         generation,
         config: "policy.toml".into(),
+        policy: None,
         pins: vec![PinName { name: pin.into(), line: 1, action: Action::Drop, ingress: Ingress::Off }],
         exemptions: HashMap::new(),
         interfaces: HashMap::new(),
@@ -355,7 +356,7 @@ fn records_that_cannot_be_read_do_not_unbind_the_memory() {
 #[test]
 fn a_log_that_is_not_read_holds_nothing_up() {
     let (_read, write) = rustix::pipe::pipe().unwrap();
-    let bed = Bed::with_log(100_000, EventLog::start(File::from(write)).unwrap());
+    let bed = Bed::with_log(100_000, EventLog::to_stream(File::from(write)));
     (0..50_000).for_each(|flow| bed.kernel.packet(flow, false));
     let begin = Instant::now();
     assert!(bed.worker.flush_within(PATIENCE));
@@ -374,8 +375,8 @@ fn a_worker_that_has_ended_is_a_problem() {
         names: bed.names.clone(),
         users: Box::new(|_| None),
         history: Arc::clone(&bed.history),
-        log: EventLog::start(std::io::sink()).unwrap(),
-        format: LogFormat::Text,
+        log: EventLog::to_stream(std::io::sink()),
+        looks: Log { format: LogFormat::Text, to: LogTo::Stdout },
         limits: Limits::default(),
         resume: None,
         keep: Box::new(|_| {}),

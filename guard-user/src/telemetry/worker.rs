@@ -18,7 +18,7 @@ use super::reporter::Reporter;
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
 use super::users::{Ask as AskForUser, UserNames};
-use crate::config::policy::LogFormat;
+use crate::config::policy::Log;
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
@@ -48,8 +48,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// Where events within the budget go, and summaries of the others.
     pub log: EventLog,
-    /// How the log looks.
-    pub format: LogFormat,
+    /// How the log looks, and where it goes.
+    pub looks: Log,
     /// The log's budget.
     pub limits: Limits,
     /// Up to when an earlier daemon reported everything, nanoseconds of `CLOCK_BOOTTIME`; `None` where that is
@@ -70,7 +70,8 @@ type Done = Box<dyn FnOnce() + Send>;
 
 enum Command {
     Flush(Done),
-    Format(LogFormat),
+    Log(Log),
+    Reopen,
 }
 
 /// The worker. Dropped, it reports what there is, writes the last lines and ends.
@@ -122,9 +123,14 @@ impl Worker {
         done.recv_timeout(patience).is_ok()
     }
 
-    /// Writes the log in this format from now on.
-    pub fn set_format(&self, format: LogFormat) {
-        self.send(Command::Format(format));
+    /// Writes the log in this way from now on.
+    pub fn set_log(&self, log: Log) {
+        self.send(Command::Log(log));
+    }
+
+    /// Has the file of the log opened anew.
+    pub fn reopen_log(&self) {
+        self.send(Command::Reopen);
     }
 
     fn send(&self, command: Command) {
@@ -205,7 +211,7 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
         users: UserNames::by(parts.users),
         history: parts.history,
         log: parts.log,
-        format: parts.format,
+        looks: parts.looks,
         keep: parts.keep,
         flow: parts.flow,
         diagnostics_lost: parts.diagnostics_lost,
@@ -217,7 +223,8 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
         loop {
             match commands.try_recv() {
                 Ok(Command::Flush(done)) => flushes.push(Flush { done, ahead: reporter.capacity() }),
-                Ok(Command::Format(format)) => reporter.set_format(format),
+                Ok(Command::Log(log)) => reporter.set_log(log),
+                Ok(Command::Reopen) => reporter.reopen_log(),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return reporter.end(&*records),
             }

@@ -30,6 +30,7 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Scenario, "rsync", "rsync"),
     (Purpose::Scenario, "ssh-keygen", "openssh-client"),
     (Purpose::Scenario, "tcpdump", "tcpdump"),
+    (Purpose::Scenario, "jq", "jq"),
     (Purpose::Vm, "ip", "iproute2"),
     (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "nft", "nftables"),

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{GOOD, PEERS, SSH, check, code, good_with};
 use crate::config::policy::{
-    Action, ControlGroups, Ingress, LogFormat, Mark, Pin, PortRange, Protocol, Record, Spread,
+    Action, ControlGroups, Ingress, LogFormat, LogTo, Mark, Pin, PortRange, Protocol, Record, Spread,
 };
 use crate::config::{Policy, Surroundings, parse};
 
@@ -28,7 +28,8 @@ fn a_full_config_is_read_as_it_is_written() {
         [&groups.view, &groups.exemptions, &groups.policy, &groups.everything],
         [&["bg-view"], &["bg-compliance"], &["bg-sre"], &["bg-admin"]]
     );
-    assert_eq!(policy.log.format, LogFormat::Json);
+    assert_eq!(policy.log.format, LogFormat::Ecs);
+    assert_eq!(policy.log.to, LogTo::File("/var/log/borderguard/events.log".into()));
 
     let [ssh, names, monitoring] = &policy.failsafe[..] else { panic!("{:?}", policy.failsafe) };
     assert_eq!(ssh.local_ports, [PortRange { protocol: Protocol::Tcp, first: 22, last: 22 }]);
@@ -77,7 +78,7 @@ fn what_is_left_away_has_its_default() {
     assert_eq!(policy.control.groups, ControlGroups::default());
     assert_eq!(policy.state.directory, Path::new("/var/lib/borderguard"));
     assert_eq!(policy.state.pin_path, Path::new("/sys/fs/bpf/borderguard"));
-    assert_eq!(policy.log.format, LogFormat::Text);
+    assert_eq!((policy.log.format, &policy.log.to), (LogFormat::Ocsf, &LogTo::Stdout));
     assert_eq!((policy.pins[0].line, policy.sites[0].line, policy.failsafe[0].line), (12, 6, 3));
 }
 

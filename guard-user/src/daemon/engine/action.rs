@@ -12,7 +12,7 @@ use super::notices::Notice;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::config::bypass::Bypass;
-use crate::config::policy::{LogFormat, Policy};
+use crate::config::policy::{self, Policy};
 use crate::config::sockets::Sockets;
 use crate::control::protocol::Response;
 use crate::events::names::Names;
@@ -75,8 +75,8 @@ pub enum Action {
         /// What it is told.
         notice: Box<Notice>,
     },
-    /// Write events in this form from now on.
-    LogFormat(LogFormat),
+    /// Write events so from now on.
+    EventLog(policy::Log),
     /// Log a line.
     Log(Level, String),
     /// Tell the service manager.

@@ -33,6 +33,7 @@ pub(super) fn names_of(pins: &[PinInfo], generation: u64, config: &str) -> Names
     Names {
         generation,
         config: config.into(),
+        policy: None,
         pins: pins.iter().map(name).collect(),
         exemptions: Default::default(),
         interfaces: Default::default(),

@@ -152,6 +152,7 @@ struct Signals {
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -161,6 +162,7 @@ impl Signals {
             hang_up: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            reopen: signal(SignalKind::user_defined1()).context("cannot wait for SIGUSR1")?,
         })
     }
 }
@@ -179,6 +181,7 @@ enum Woken {
     Request(Message),
     Changed,
     HangUp,
+    Reopen,
     Stop,
     Tick,
     LookAtControl,
@@ -228,6 +231,7 @@ impl Daemon {
                 () = self.cgroups.changed() => Woken::Changed,
                 () = self.mounts.changed(), if self.engine.has_volumes() => Woken::Changed,
                 _ = self.signals.hang_up.recv() => Woken::HangUp,
+                _ = self.signals.reopen.recv() => Woken::Reopen,
                 Some(input) = self.inputs.recv() => Woken::Input(input),
                 () = sleep(until_tick) => Woken::Tick,
                 _ = control_look.tick() => Woken::LookAtControl,
@@ -266,6 +270,7 @@ impl Daemon {
             }
             Woken::Changed => self.step(Input::Changed),
             Woken::HangUp => self.step(Input::Hangup),
+            Woken::Reopen => self.parts.telemetry.reopen_log(),
             Woken::Tick => self.step(Input::Tick),
             Woken::LookAtControl => self.look_at_control(),
             Woken::Watchdog => notify::watchdog(),
@@ -353,7 +358,7 @@ impl Daemon {
                     }
                 }
                 Action::Tell { command, notice } => self.parts.notices.put(command, *notice),
-                Action::LogFormat(format) => self.parts.telemetry.set_format(format),
+                Action::EventLog(log) => self.parts.telemetry.set_log(log),
                 Action::Log(Level::Error, line) => error!("{line}"),
                 Action::Log(Level::Warn, line) => warn!("{line}"),
                 Action::Log(Level::Info, line) => info!("{line}"),

@@ -22,7 +22,7 @@ use super::store::StoreAt;
 use super::{counts, kernel, memory, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::config::Checked;
-use crate::config::policy::{LogFormat, Policy, State};
+use crate::config::policy::{Log, Policy, State};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
 use crate::daemon::engine::{
@@ -195,7 +195,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         prepared,
     };
     let control = begin.prepared.policy.control.clone();
-    let format = begin.prepared.policy.log.format;
+    let looks = begin.prepared.policy.log.clone();
+    let log = EventLog::start(&looks.to, &state).context("cannot start the event log")?;
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
     if !adopted {
@@ -207,7 +208,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         &pin_path,
         (names.clone(), users.clone(), Arc::clone(&history)),
         cursor,
-        format,
+        (log, looks),
     )?;
     let private = crate::kernel::is_private(&pin_path);
     let (engine, actions) = Engine::new(begin, Clocks::read());
@@ -247,7 +248,7 @@ fn report_events(
     pin_path: &Path,
     (names, users, history): (SharedNames, Names, Arc<History>),
     cursor: Option<Cursor>,
-    format: LogFormat,
+    (log, looks): (EventLog, Log),
 ) -> Result<Sources> {
     let boot = boot_id().ok();
     let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
@@ -262,8 +263,8 @@ fn report_events(
             Box::new(move |uid| users.known(uid))
         },
         history: Arc::clone(&history),
-        log: EventLog::start(std::io::stdout()).context("cannot start the event log")?,
-        format,
+        log,
+        looks,
         limits: Limits::default(),
         resume,
         keep: Box::new(move |swept_ns| {

@@ -164,7 +164,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         "bad-choice",
         "[groups]",
         "[log]\nformat = \"xml\"\n[groups]",
-        "11:10 log.format: \"xml\" is none of \"text\", \"json\"",
+        "11:10 log.format: \"xml\" is none of \"ocsf\", \"ecs\", \"json\", \"text\"",
     ),
     (
         "no-approval",

@@ -106,7 +106,7 @@ impl Engine {
         let Some(candidate) = self.config.candidate.take() else { return };
         let Candidate { policy, serial, geo, cgroups, is_first, is_reload, is_of_databases, database_waits } =
             candidate;
-        self.actions.push(Action::LogFormat(policy.log.format));
+        self.actions.push(Action::EventLog(policy.log.clone()));
         self.config.policy = policy;
         self.config.serial = serial;
         self.config.cgroups = cgroups;

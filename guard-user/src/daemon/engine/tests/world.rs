@@ -278,7 +278,7 @@ impl World {
                 }
                 Action::Log(_, line) => self.log.push(line),
                 Action::Ended => self.has_ended = true,
-                Action::LogFormat(_) | Action::Tell { .. } | Action::Notify(_) | Action::FindCarriers(_) => {}
+                Action::EventLog(_) | Action::Tell { .. } | Action::Notify(_) | Action::FindCarriers(_) => {}
             }
         }
     }

@@ -1,0 +1,113 @@
+//! The lines of every kind in every format.
+
+use guard_common::verdict::{Reason, Verdict};
+use serde_json::Value;
+
+use super::super::peers::Peers;
+use super::super::pinned_copy::tests::dumped;
+use super::super::run::LastLine;
+use super::super::summary::Group;
+use super::super::tests::{dropped, envelope};
+use super::*;
+
+fn summary() -> Summary {
+    let mut peers = Peers::default();
+    for (peer, packets) in [("198.51.100.7", 800), ("198.51.100.8", 24)] {
+        peers.add(Some(peer.parse().unwrap()), packets, packets * 60);
+    }
+    Summary {
+        pin: Some("mail".into()),
+        verdict: Verdict::Drop,
+        reason: Reason::Forbidden,
+        group: Some(Group {
+            source: Some("192.0.2.10".parse().unwrap()),
+            jurisdiction: "US".parse().unwrap(),
+        }),
+        generation: 3,
+        events: 412,
+        flows: 410,
+        packets: 824,
+        bytes: 49_440,
+        first: "2026-11-23T12:00:01.5Z".parse().unwrap(),
+        last: "2026-11-23T12:00:02.25Z".parse().unwrap(),
+        peers,
+    }
+}
+
+/// One of each kind.
+pub(in super::super) fn records() -> [Record; 6] {
+    let [flow, copy] = [Entry::Flow(dropped()), Entry::Copy(dumped())].map(|it| Record::Event(it.into()));
+    let start = Start {
+        time: "2026-11-23T11:00:01Z".parse().unwrap(),
+        generation: Some(3),
+        policy: dropped().policy,
+        predecessor: Some(LastLine { session: "2026-11-20T08:00:00Z".parse().unwrap(), sequence: 4112 }),
+    };
+    let time = "2026-11-23T12:00:03Z".parse().unwrap();
+    let lost = Record::Lost(Lost { time, lines: 17 });
+    [flow, copy, Record::Summary(summary().into()), lost, Record::Start(start), Record::End(End { time })]
+}
+
+/// What is summed up beyond the groups that are told apart.
+pub(in super::super) fn rest() -> Record {
+    Record::Summary(Box::new(Summary { group: None, pin: None, ..summary() }))
+}
+
+const FORMATS: [LogFormat; 4] = [LogFormat::Ocsf, LogFormat::Ecs, LogFormat::Json, LogFormat::Text];
+
+#[test]
+fn the_docs_show_each_kind_of_line_in_each_format_as_it_is() {
+    let docs = include_str!("../../../../docs/logs.md");
+    for record in records() {
+        for format in FORMATS {
+            let line = record.to_line(format, &envelope()).replace(VERSION, "VERSION");
+            assert!(docs.lines().any(|shown| shown == line.trim_end()), "{line}");
+        }
+    }
+}
+
+#[test]
+fn every_line_says_what_kind_it_is_and_has_its_number_and_host() {
+    for record in records() {
+        for format in FORMATS {
+            let text = record.to_line(format, &envelope());
+            assert_eq!((text.matches('\n').count(), text.ends_with('\n')), (1, true), "{text}");
+            let kind = record.kind();
+            let Ok(line) = serde_json::from_str::<Value>(&text) else {
+                let is_whole = text.contains(&format!("[kind={kind} ")) || text.contains("[kind=end ");
+                assert!(is_whole && text.ends_with(" host=store seq=41 schema=1]\n"), "{text}");
+                continue;
+            };
+            let [at_kind, at_number, at_host, at_schema] = match format {
+                LogFormat::Ocsf => {
+                    ["/unmapped/kind", "/metadata/sequence", "/device/hostname", "/unmapped/schema"]
+                }
+                LogFormat::Ecs => {
+                    ["/BorderGuard/kind", "/event/sequence", "/host/hostname", "/BorderGuard/schema"]
+                }
+                LogFormat::Json | LogFormat::Text => ["/kind", "/sequence", "/host", "/schema"],
+            };
+            let at = |pointer| line.pointer(pointer).unwrap_or_else(|| panic!("{pointer}: {line}"));
+            assert_eq!((at(at_kind), at(at_number)), (&kind.into(), &41.into()));
+            assert_eq!((at(at_host), at(at_schema)), (&"store".into(), &1.into()));
+        }
+    }
+}
+
+#[test]
+fn a_summary_has_the_same_sums_in_each_format() {
+    let record = &records()[2];
+    let line = |format| serde_json::from_str::<Value>(&record.to_line(format, &envelope())).unwrap();
+    let [ocsf, ecs, json] = [LogFormat::Ocsf, LogFormat::Ecs, LogFormat::Json].map(line);
+    let of = |value: &Value, packets: &str, bytes: &str, events: &str| {
+        [packets, bytes, events].map(|at| value.pointer(at).unwrap().as_u64().unwrap())
+    };
+    assert_eq!(of(&json, "/packets", "/bytes", "/events"), [824, 49_440, 412]);
+    assert_eq!(of(&ocsf, "/traffic/packets", "/traffic/bytes", "/count"), [824, 49_440, 412]);
+    assert_eq!(of(&ecs, "/network/packets", "/network/bytes", "/BorderGuard/events"), [824, 49_440, 412]);
+    for (line, at) in
+        [(&json, "/peers/0/ip"), (&ocsf, "/unmapped/peers/0/ip"), (&ecs, "/BorderGuard/peers/0/ip")]
+    {
+        assert_eq!(line.pointer(at).unwrap(), "198.51.100.7");
+    }
+}

@@ -1,0 +1,228 @@
+//! Where the log's lines go: a stream, a file, or the journal.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use tracing::warn;
+
+use super::envelope::Envelope;
+use super::journal::Journal;
+use super::record::Record;
+use crate::config::policy::LogTo;
+
+/// One line, and what it was made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    /// With its break.
+    pub(super) text: &'a str,
+    pub(super) record: &'a Record,
+    pub(super) envelope: &'a Envelope,
+}
+
+/// Takes lines. It may block: only the log's own thread waits for it.
+pub(super) trait Sink: Send {
+    /// Takes a line whole, or fails and has nothing of it as far as that can be.
+    fn write(&mut self, line: Line<'_>) -> io::Result<()>;
+
+    /// Opens what it writes to anew, where it has a name.
+    fn reopen(&mut self) {}
+}
+
+/// The sink of this destination.
+pub(super) fn sink(to: &LogTo) -> io::Result<Box<dyn Sink>> {
+    Ok(match to {
+        // Without the buffer of `std`: a line that failed must not come later all the same.
+        LogTo::Stdout => Box::new(Stream::of(File::from(io::stdout().as_fd().try_clone_to_owned()?))),
+        LogTo::File(path) => Box::new(LogFile::at(path.clone())),
+        LogTo::Journald => Box::new(Journal::new()),
+    })
+}
+
+/// A stream without a name, such as a pipe.
+pub(super) struct Stream<W> {
+    out: W,
+    /// Whether the last line is there in part.
+    is_torn: bool,
+}
+
+impl<W: Write> Stream<W> {
+    pub(super) fn of(out: W) -> Self {
+        Self { out, is_torn: false }
+    }
+
+    fn write_whole(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.out.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    self.is_torn = !bytes.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.flush()
+    }
+}
+
+impl<W: Write + Send> Sink for Stream<W> {
+    fn write(&mut self, line: Line<'_>) -> io::Result<()> {
+        if self.is_torn {
+            // What is there of the last line is a line of its own, which no reader takes for a whole one.
+            self.write_whole(b"\n")?;
+        }
+        self.write_whole(line.text.as_bytes())
+    }
+}
+
+/// A file, by its path.
+struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+    /// Why it could not be opened, while it can't.
+    fault: Option<String>,
+}
+
+impl LogFile {
+    fn at(path: PathBuf) -> Self {
+        Self { path, file: None, fault: None }
+    }
+
+    fn open(&mut self) -> io::Result<&mut File> {
+        let opened = open(&self.path);
+        let fault = opened.as_ref().err().map(ToString::to_string);
+        if let Some(why) = fault.as_ref().filter(|why| Some(*why) != self.fault.as_ref()) {
+            warn!("the event log {} can't be opened: {why}", self.path.display());
+        }
+        self.fault = fault;
+        Ok(self.file.insert(opened?))
+    }
+}
+
+/// Opens the file to append to it, and creates it where there is none.
+///
+/// Whoever can write to one of its folders could lead the log elsewhere, or into what they read themselves. So no part of
+/// the path may be a symbolic link, and the file must be a regular one, of this user's and of one name.
+fn open(path: &Path) -> io::Result<File> {
+    // A pipe would hold the opening up.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let file = File::from(openat2(CWD, path, flags, Mode::from_raw_mode(0o640), resolve)?);
+    let found = file.metadata()?;
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+    if !found.is_file() || !is_ours || found.nlink() != 1 {
+        return Err(io::Error::other("it is no regular file of this user's with one name"));
+    }
+    Ok(file)
+}
+
+impl Sink for LogFile {
+    fn write(&mut self, line: Line<'_>) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        let before = file.metadata()?.len();
+        let written = file.write_all(line.text.as_bytes());
+        if written.is_err() && file.metadata()?.len() > before {
+            // On a full disk a part of the line may be there.
+            file.set_len(before)?;
+        }
+        written
+    }
+
+    fn reopen(&mut self) {
+        self.file = None;
+        // With the next line it would be tried again; the file is there at once for who waits for it.
+        let _with_the_next_line = self.open();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use jiff::Timestamp;
+
+    use super::super::run::End;
+    use super::super::tests::envelope;
+    use super::*;
+
+    fn write(sink: &mut dyn Sink, text: &str) -> io::Result<()> {
+        let (record, envelope) = (Record::End(End { time: Timestamp::UNIX_EPOCH }), envelope());
+        sink.write(Line { text, record: &record, envelope: &envelope })
+    }
+
+    #[test]
+    fn a_file_is_made_for_us_and_opened_anew_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, moved] = ["log", "log.1"].map(|name| folder.path().join(name));
+        let mut sink = sink(&LogTo::File(path.clone())).unwrap();
+        write(&mut *sink, "one\n").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        fs::rename(&path, &moved).unwrap();
+        write(&mut *sink, "two\n").unwrap();
+        sink.reopen();
+        write(&mut *sink, "three\n").unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        // As copytruncate does.
+        fs::write(&path, "").unwrap();
+        write(&mut *sink, "four\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+    }
+
+    #[test]
+    fn no_link_and_no_pipe_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("there"), "").unwrap();
+        symlink(at("there"), at("link")).unwrap();
+        fs::hard_link(at("there"), at("name")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        symlink(at("folder"), at("way")).unwrap();
+        rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for name in ["link", "name", "folder", "way/log", "pipe", "none/log"] {
+            let mut sink = sink(&LogTo::File(at(name))).unwrap();
+            assert!(write(&mut *sink, "one\n").is_err(), "{name}");
+        }
+        assert_eq!(fs::read_to_string(at("there")).unwrap(), "");
+        // Once it can be opened, it is.
+        let mut sink = sink(&LogTo::File(at("none/log"))).unwrap();
+        assert!(write(&mut *sink, "one\n").is_err());
+        fs::create_dir(at("none")).unwrap();
+        write(&mut *sink, "two\n").unwrap();
+        assert_eq!(fs::read_to_string(at("none/log")).unwrap(), "two\n");
+    }
+
+    /// Takes so many bytes, and then none.
+    struct Full(usize, Vec<u8>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            self.1.extend_from_slice(&bytes[..taken]);
+            if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_torn_line_joins_no_other() {
+        let mut stream = Stream::of(Full(6, Vec::new()));
+        write(&mut stream, "one\n").unwrap();
+        assert!(write(&mut stream, "two\n").is_err());
+        stream.out.0 = 99;
+        write(&mut stream, "three\n").unwrap();
+        assert_eq!(String::from_utf8(stream.out.1).unwrap(), "one\ntw\nthree\n");
+    }
+}
