@@ -3,13 +3,13 @@
 
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
-use super::{approval_keys, hook_keys, record_keys};
+use super::{approval_keys, hook_keys, metrics_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 77] = [
+pub static KEYS: [Key; 78] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -180,6 +180,7 @@ pub static KEYS: [Key; 77] = [
         example: r#""json""#,
         meaning: "`text` for people, `json` for one object a line.",
     },
+    metrics_keys::LISTEN,
     record_keys::CONTROLLER,
     record_keys::JOINT_CONTROLLER,
     record_keys::REPRESENTATIVE,

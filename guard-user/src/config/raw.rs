@@ -32,6 +32,7 @@ pub(super) struct Raw {
     pub(super) mark_directory: Option<Text>,
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
+    pub(super) metrics_listen: Option<Text>,
     pub(super) law_pack: Option<Text>,
     pub(super) law_sha256: Option<Text>,
     pub(super) record: RawRecord,
@@ -145,6 +146,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     let control_groups = control.table("control.groups", sink);
     let state = root.table("state", sink);
     let log = root.table("log", sink);
+    let metrics = root.table("metrics", sink);
     let law = root.table("law", sink);
     let bypass = root.table("bypass", sink);
     let sockets = root.table("sockets", sink);
@@ -173,6 +175,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         mark_directory: state.text("mark_directory", sink),
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
+        metrics_listen: metrics.text("listen", sink),
         law_pack: law.text("pack", sink),
         law_sha256: law.text("sha256", sink),
         record: record::read(&root, sink),
