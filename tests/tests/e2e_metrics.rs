@@ -288,12 +288,17 @@ fn promtool_finds_no_fault_in_rules_their_cases_and_a_scrape() {
     assert!(!promtool(&["check", "metrics"], "# TYPE a counter\na 1\n").0);
 }
 
-/// The first value that the server has for a query, as text.
-fn query(bed: &Bed, expression: &str) -> Option<String> {
+/// The rows that the server has for a query; `None` where it does not take it.
+fn ask(bed: &Bed, expression: &str) -> Option<Vec<Value>> {
     let data = format!("query={expression}");
     let answer = curl(bed, &["--get", "--data-urlencode", &data, "http://127.0.0.1:9090/api/v1/query"])?;
     let answer: Value = serde_json::from_str(&answer).ok()?;
-    answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+    answer["data"]["result"].as_array().cloned()
+}
+
+/// The first value that the server has for a query, as text.
+fn query(bed: &Bed, expression: &str) -> Option<String> {
+    ask(bed, expression)?.first()?["value"][1].as_str().map(str::to_owned)
 }
 
 #[test]
@@ -319,6 +324,11 @@ fn the_real_server_scrapes_it_and_fires_alerts() {
         server.wait_for(PATIENCE, what, probe).unwrap();
     };
     wait("a scrape", "up{job=\"borderguard\"}", "1");
+    // So that each panel of the dashboard has something to show: an exemption without an approval is a problem.
+    bed.exempt("mlat-1", &["203.0.113.77/32"], 3600, Some(1_000_000)).unwrap();
+    for port in [MAIL_PORT, OTHER_PORT] {
+        assert_eq!(bed.send(SENT, port, BELGIUM, Family::V4).unwrap(), SENT);
+    }
     assert_eq!(bed.send(SENT, MAIL_PORT, US, Family::V4).unwrap(), 0);
     let dropped = "sum(borderguard_pin_packets_total{pin=\"mail\",jurisdiction=\"US\",verdict=\"drop\"})";
     wait("the first figures", dropped, &SENT.to_string());
@@ -326,6 +336,19 @@ fn the_real_server_scrapes_it_and_fires_alerts() {
     wait("the next figures", dropped, &(2 * SENT).to_string());
     wait("the alert", "ALERTS{alertname=\"BorderGuardForbiddenEgress\",alertstate=\"firing\"}", "1");
     wait("the record", "count(borderguard:packets:rate5m) > bool 0", "1");
+    // The server takes every query of the dashboard.
+    let dashboard = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/grafana/borderguard.json");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(dashboard).unwrap()).unwrap();
+    let targets =
+        dashboard["panels"].as_array().unwrap().iter().flat_map(|it| it["targets"].as_array().unwrap());
+    let queries: Vec<String> =
+        targets.map(|it| it["expr"].as_str().unwrap().replace("$instance", ".*")).collect();
+    assert!(queries.len() >= 10);
+    for query in &queries {
+        // Rates have a row once there are two figures: of what passed before the first query, by now.
+        let probe = || ask(&bed, query).filter(|rows| !rows.is_empty());
+        server.wait_for(PATIENCE, query, probe).unwrap();
+    }
     // It was OpenMetrics: in the older text an info is a gauge of another name.
     let metadata = curl(&bed, &["http://127.0.0.1:9090/api/v1/metadata?metric=borderguard_build"]).unwrap();
     assert!(metadata.contains("\"type\":\"info\""), "{metadata}");
