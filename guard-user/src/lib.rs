@@ -18,6 +18,7 @@ pub mod health;
 pub mod hostname;
 pub mod inputs;
 pub mod kernel;
+pub mod metrics;
 pub mod openings;
 pub mod report;
 pub mod store;

@@ -11,6 +11,7 @@ mod files;
 mod fresh;
 mod lanes;
 mod licences;
+mod prometheus;
 mod run;
 mod services;
 mod setup;

@@ -5,7 +5,7 @@ use std::{env, process::ExitCode};
 use anyhow::{Result, bail};
 
 use crate::{
-    bpf, lanes, services,
+    bpf, lanes, prometheus, services,
     setup::{
         self,
         packages::{self, Purpose},
@@ -56,9 +56,13 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             continue;
         }
         // Made only where it is wanted: that takes minutes.
-        let able = kernel.clone().and_then(|()| match suite.name == suites::SERVICES {
-            true => services::ensure(services::Extent::Usual).map_err(|error| format!("{error:#}")),
-            false => Ok(()),
+        let able = kernel.clone().and_then(|()| {
+            let made = match suite.name.as_str() {
+                suites::SERVICES => services::ensure(services::Extent::Usual),
+                prometheus::SUITE => prometheus::ensure(),
+                _ => Ok(()),
+            };
+            made.map_err(|error| format!("{error:#}"))
         });
         match able {
             Ok(()) => in_the_kernel.push(suite),

@@ -14,6 +14,7 @@ use super::error::ErrorKind;
 use super::groups::Groups;
 use super::jurisdiction_set::JurisdictionSet;
 use super::limits;
+use super::metrics_keys;
 use super::places::{self, CARRIERS};
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, LogTo, NamedPack, Pin,
@@ -84,6 +85,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             format: choice(&raw.log_format, "log.format", &formats, sink).unwrap_or(LogFormat::Ocsf),
             to: one(&raw.log_to, "log.to", sink, values::log_to).unwrap_or(LogTo::Stdout),
         },
+        metrics: one(&raw.metrics_listen, "metrics.listen", sink, metrics_keys::listen),
         law: {
             let pack = one(&raw.law_pack, "law.pack", sink, values::path);
             let sha256 = one(&raw.law_sha256, "law.sha256", sink, values::digest);

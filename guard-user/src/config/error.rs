@@ -55,6 +55,14 @@ pub enum ErrorKind {
         /// What is there.
         text: String,
     },
+    /// Neither a loopback address with a port nor a socket's path.
+    #[error("metrics can't be served at {}: {reason}", quoted(text))]
+    BadListen {
+        /// What is there.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// No number of bytes for a minute.
     #[error("{number} is no budget")]
     BadBudget {

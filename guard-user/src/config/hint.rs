@@ -21,6 +21,7 @@ impl ErrorKind {
             Self::GeoIncomplete { .. } => {
                 "name a whole one in its place or beside it, or take it as it is: geo.incomplete = true".into()
             }
+            Self::BadListen { .. } => "for example \"127.0.0.1:9467\", or \"/run/borderguard/metrics.sock\"".into(),
             Self::BadBudget { .. } => format!("from 1 to {MAX_BUDGET} bytes; leave it away to bound nothing"),
             Self::BadShare { or: Some(word), .. } => {
                 format!("for example \"25%\" or \"0.5%\", from 0% to 100%, or \"{word}\"")
@@ -209,6 +210,7 @@ impl ErrorKind {
             Self::BadShare { .. } => "bad-share",
             Self::BadDigest { .. } => "bad-digest",
             Self::BadBudget { .. } => "bad-budget",
+            Self::BadListen { .. } => "bad-listen",
             Self::GeoTooLarge { .. } => "geo-too-large",
             Self::PinPath { .. } => "pin-path",
             Self::BadUser { .. } => "bad-user",

@@ -3,13 +3,13 @@
 
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
-use super::{approval_keys, hook_keys, record_keys};
+use super::{approval_keys, hook_keys, metrics_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 78] = [
+pub static KEYS: [Key; 80] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -189,6 +189,7 @@ pub static KEYS: [Key; 78] = [
         example: r#""/var/log/borderguard/events.log""#,
         meaning: "Where its lines go: `stdout`, `journald`, or a file by its absolute path, which is opened again on SIGUSR1.",
     },
+    metrics_keys::LISTEN,
     record_keys::CONTROLLER,
     record_keys::JOINT_CONTROLLER,
     record_keys::REPRESENTATIVE,

@@ -24,6 +24,8 @@ pub mod host;
 pub mod jurisdiction_set;
 pub mod keys;
 pub mod limits;
+pub mod metrics;
+mod metrics_keys;
 pub mod no_effect;
 pub mod pattern;
 mod places;

@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 
 use super::bypass::Bypass;
 use super::jurisdiction_set::JurisdictionSet;
+use super::metrics::Listen;
 pub use super::pattern::{InterfacePattern, covers};
 pub use super::ports::{PortRange, Protocol};
 pub use super::record_keeping::RecordKeeping;
@@ -36,6 +37,8 @@ pub struct Policy {
     pub state: State,
     /// How the daemon logs.
     pub log: Log,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics: Option<Listen>,
     /// What the report and receipts say of the controller, and how receipts are signed.
     pub record: RecordKeeping,
     /// What is refused to processes.

@@ -33,6 +33,7 @@ pub(super) struct Raw {
     pub(super) pin_path: Option<Text>,
     pub(super) log_format: Option<Text>,
     pub(super) log_to: Option<Text>,
+    pub(super) metrics_listen: Option<Text>,
     pub(super) law_pack: Option<Text>,
     pub(super) law_sha256: Option<Text>,
     pub(super) record: RawRecord,
@@ -146,6 +147,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     let control_groups = control.table("control.groups", sink);
     let state = root.table("state", sink);
     let log = root.table("log", sink);
+    let metrics = root.table("metrics", sink);
     let law = root.table("law", sink);
     let bypass = root.table("bypass", sink);
     let sockets = root.table("sockets", sink);
@@ -175,6 +177,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         pin_path: state.text("pin_path", sink),
         log_format: log.text("format", sink),
         log_to: log.text("to", sink),
+        metrics_listen: metrics.text("listen", sink),
         law_pack: law.text("pack", sink),
         law_sha256: law.text("sha256", sink),
         record: record::read(&root, sink),

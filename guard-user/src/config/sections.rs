@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 23] = [
+pub static SECTIONS: [Section; 24] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -29,6 +29,12 @@ pub static SECTIONS: [Section; 23] = [
                   change of its content is one that opens, for `policy diff` and for `approval.policy`.",
     },
     Section { path: "log", shape: Shape::Table, meaning: "How the daemon logs." },
+    Section {
+        path: "metrics",
+        shape: Shape::Table,
+        meaning: "Metrics for Prometheus, see [metrics.md](metrics.md). Without the section there are none. A change counts \
+                  from the next start.",
+    },
     Section {
         path: "record",
         shape: Shape::Table,

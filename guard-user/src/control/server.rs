@@ -203,7 +203,7 @@ impl fmt::Debug for Server {
 }
 
 /// The groups of the config, each with its right.
-fn groups_of(groups: &ControlGroups) -> Vec<(String, Right)> {
+pub(crate) fn groups_of(groups: &ControlGroups) -> Vec<(String, Right)> {
     let names = |right| match right {
         Right::View => &groups.view,
         Right::Exemptions => &groups.exemptions,

@@ -58,6 +58,9 @@ pub struct Status {
     pub database: DatabaseStatus,
     /// The exemptions, in the order of ids and versions.
     pub exemptions: Vec<Summary>,
+    /// When the audit trail was verified last, and what came of it.
+    #[serde(default)]
+    pub audit: AuditStatus,
     /// What could not be kept or reported.
     pub losses: Vec<LossStatus>,
     /// Events reported since the daemon started: the number of the last one.
@@ -412,6 +415,17 @@ pub struct DatabaseStatus {
     pub ranges_v4: usize,
     /// IPv6 ranges.
     pub ranges_v6: usize,
+}
+
+/// When the audit trail was verified last by the daemon, and what came of it. All of it is null before the first time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditStatus {
+    /// When, RFC 3339.
+    pub verified: Option<String>,
+    /// Whether it was whole in itself.
+    pub whole: Option<bool>,
+    /// How many records it had then; null where it was not whole.
+    pub records: Option<u64>,
 }
 
 /// What was lost of one kind.

@@ -215,6 +215,9 @@ codes! {
     SocketMissing = "socket-missing",
         "The control socket is gone, is another one's, or could not be made.",
         "See the message. It is made again every few seconds.";
+    MetricsMissing = "metrics-missing",
+        "Metrics can't be had at `metrics.listen`: the address is taken, or the socket could not be made.",
+        "See the message. It is tried again every second.";
     GroupsUnresolved = "groups-unresolved",
         "A group of `control.groups` has no number: it does not exist, or the name service does not answer. Its members have no rights yet.",
         "Make the group (`groupadd --system`) or correct the config. It is looked up again every few seconds.";

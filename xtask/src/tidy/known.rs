@@ -33,6 +33,7 @@ pub(super) const LAYERS: &[Layer] = &[
         module: "control",
         may: &["config", "events", "exemption", "exit", "health", "report", "worker"],
     },
+    Layer { module: "metrics", may: &["config", "control", "exemption", "health"] },
     Layer { module: "unpinned", may: &["config", "control", "events", "kernel"] },
     Layer {
         module: "daemon",
@@ -51,6 +52,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "hostname",
             "inputs",
             "kernel",
+            "metrics",
             "openings",
             "report",
             "store",

@@ -179,6 +179,7 @@ fn status() -> Status {
         }],
         totals: vec![total("permitted", "pass", 12_345, 9_000_000), total("forbidden", "drop", 7, 420)],
         counters: vec![],
+        audit: Default::default(),
         database: DatabaseStatus {
             source: "embedded".into(),
             files: vec![],

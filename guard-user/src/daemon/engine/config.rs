@@ -111,6 +111,10 @@ impl Config {
                 "they count as they were until the daemon is started again".to_owned(),
             ));
         }
+        if first.metrics != next.metrics {
+            let now = first.metrics.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string);
+            waiting.push(("metrics.listen", format!("it is {now} until the daemon is started again")));
+        }
         if next.sockets.refuse && !first.sockets.refuse {
             let told = "no call is refused until the daemon is started again";
             waiting.push(("sockets.refuse", told.to_owned()));

@@ -36,6 +36,8 @@ pub struct Asker {
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
+    /// The audit trail was verified: how many records it has, else what is wrong with it.
+    Verified(Result<u64, String>),
     /// A request, from a peer that has the right to it.
     Request {
         /// Its number.

@@ -25,6 +25,7 @@ use super::signers::Signers;
 use crate::audit::Who;
 use crate::config::policy::Policy;
 use crate::control::protocol::Response;
+use crate::control::status::AuditStatus;
 use crate::exemption::Clocks;
 use crate::health::Problem;
 use crate::kernel::Counters;
@@ -83,6 +84,8 @@ pub struct Engine {
     pub(super) clock_count: u64,
     pub(super) due: Due,
     pub(super) surroundings: BTreeMap<&'static str, Surroundings>,
+    /// When the audit trail was verified last, and what came of it.
+    pub(super) verified: AuditStatus,
     /// What the audit trail lacks since the daemon's start.
     pub(super) gap: Option<Gap>,
     /// Why what crossed could not be saved last.

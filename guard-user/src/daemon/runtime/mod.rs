@@ -42,6 +42,8 @@ mod watchdog;
 mod worker;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -59,6 +61,7 @@ use crate::control::right::Right;
 use crate::control::server::{Command, Message, Server, Setup};
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
+use crate::metrics::server::{self as metrics, Exporter};
 
 use cgroups::Cgroups;
 use links::Links;
@@ -135,6 +138,9 @@ struct Daemon {
     parts: Parts,
     inputs: mpsc::UnboundedReceiver<Input>,
     control: Serving,
+    metrics: Metrics,
+    /// Turns that were logged as slow.
+    slow_turns: Arc<AtomicU64>,
     requests: mpsc::Receiver<Message>,
     links: Links,
     cgroups: Cgroups,
@@ -175,6 +181,16 @@ enum Serving {
     By(Server),
 }
 
+/// The metrics.
+enum Metrics {
+    /// None are wanted, or they can't be served.
+    None,
+    /// They are served when clients of the control socket are.
+    NotYet(Box<metrics::Setup>),
+    /// They are served.
+    By(Exporter),
+}
+
 /// What woke the loop.
 enum Woken {
     Input(Input),
@@ -195,13 +211,15 @@ impl Daemon {
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
         let mounts = MountTable::open().context("cannot watch for mounts that come and go")?;
         let (sender, inputs) = mpsc::unbounded_channel();
-        let start::Started { engine, actions, parts, control, requests } =
+        let start::Started { engine, actions, parts, control, metrics, requests } =
             start::start(options, checked, sender).await?;
         let mut daemon = Self {
             engine,
             parts,
             inputs,
             control: Serving::NotYet(Box::new(control)),
+            slow_turns: metrics.as_ref().map(|setup| Arc::clone(&setup.slow_turns)).unwrap_or_default(),
+            metrics: metrics.map_or(Metrics::None, |setup| Metrics::NotYet(Box::new(setup))),
             requests,
             links,
             cgroups,
@@ -243,6 +261,7 @@ impl Daemon {
             let turn = Instant::now();
             self.turn(woken);
             if turn.elapsed() > SLOW_TURN {
+                self.slow_turns.fetch_add(1, Ordering::Relaxed);
                 warn!("a turn of the daemon's loop took {} ms", turn.elapsed().as_millis());
             }
             if turn.elapsed() > TOO_SLOW_TURN {
@@ -282,12 +301,23 @@ impl Daemon {
     fn serve(&mut self) {
         let Serving::NotYet(setup) = &self.control else { return };
         match Server::start((**setup).clone()) {
-            Ok(server) => self.control = Serving::By(server),
+            Ok(server) => {
+                self.control = Serving::By(server);
+                self.serve_metrics();
+            }
             Err(error) => {
                 let message = format!("the control socket can't be served: no thread can be had: {error}");
                 let problem = Problem::new(ProblemCode::SocketMissing, message);
                 self.step(Input::Surroundings(Surroundings::Control(vec![problem])));
             }
+        }
+    }
+
+    fn serve_metrics(&mut self) {
+        let Metrics::NotYet(setup) = std::mem::replace(&mut self.metrics, Metrics::None) else { return };
+        match Exporter::start(*setup) {
+            Ok(exporter) => self.metrics = Metrics::By(exporter),
+            Err(error) => error!("metrics can't be served: no thread can be had: {error}"),
         }
     }
 
@@ -298,7 +328,10 @@ impl Daemon {
             self.step(Input::Surroundings(Surroundings::Loop(slow)));
         }
         if let Serving::By(server) = &self.control {
-            let problems = server.problems(Instant::now());
+            let mut problems = server.problems(Instant::now());
+            if let Metrics::By(exporter) = &self.metrics {
+                problems.extend(exporter.problem());
+            }
             self.step(Input::Surroundings(Surroundings::Control(problems)));
         }
     }

@@ -36,6 +36,7 @@ use crate::exemption::Clocks;
 use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
+use crate::metrics::server as metrics;
 use crate::store::{Cursor, FILE, PinCounts, Store, StoreError, boot_id};
 use crate::telemetry::{self, diagnostics};
 
@@ -78,6 +79,8 @@ pub(super) struct Started {
     pub(super) actions: Vec<Action>,
     pub(super) parts: Parts,
     pub(super) control: Setup,
+    /// Where the config wants metrics.
+    pub(super) metrics: Option<metrics::Setup>,
     pub(super) requests: mpsc::Receiver<Message>,
 }
 
@@ -197,6 +200,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let control = begin.prepared.policy.control.clone();
     let looks = begin.prepared.policy.log.clone();
     let log = EventLog::start(&looks.to, &state).context("cannot start the event log")?;
+    let listen = begin.prepared.policy.metrics.clone();
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
     if !adopted {
@@ -223,6 +227,14 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         let _the_loop_reads_it = inputs.send(Input::Surroundings(problem));
     }
     let (sender, requests) = mpsc::channel(REQUESTS);
+    let metrics = listen.map(|listen| metrics::Setup {
+        listen,
+        groups: control.groups.clone(),
+        names: users.clone(),
+        requests: sender.clone(),
+        start: Clocks::read().wall,
+        slow_turns: Arc::default(),
+    });
     let control =
         Setup { path: control.socket, groups: control.groups, names: users, history, requests: sender };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;
@@ -239,7 +251,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         inputs,
         reading,
     };
-    Ok(Started { engine, actions, parts, control, requests })
+    Ok(Started { engine, actions, parts, control, metrics, requests })
 }
 
 /// Starts the worker that reports events.

@@ -119,9 +119,8 @@ fn read(jobs: &Receiver<Beside>, state: &Path, inputs: &UnboundedSender<Input>) 
                 Input::Read { id, response: response.unwrap_or_else(|| reads::failed(&broken(state))) }
             }
             Beside::Verify(reader) => {
-                let found = unless_broken(|| trail::fault(&reader));
-                let fault = found.unwrap_or_else(|| Some(broken(state).to_string()));
-                Input::Surroundings(Surroundings::Trail(fault))
+                let found = unless_broken(|| trail::verify(&reader));
+                Input::Verified(found.unwrap_or_else(|| Err(broken(state).to_string())))
             }
         };
         if inputs.send(input).is_err() {

@@ -10,14 +10,14 @@ pub(super) const PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Lines that are in memory at once.
 const PAGE: usize = 1000;
 
-/// What is wrong with the trail; `None` where it is whole in itself.
-pub(super) fn fault(reader: &Reader) -> Option<String> {
+/// How many records the trail has; else what is wrong with it. It is looked at in itself alone.
+pub(super) fn verify(reader: &Reader) -> Result<u64, String> {
     let mut lines = Lines { reader, next: 0, page: Vec::new().into_iter(), error: None };
     let verified = audit::verify(&mut lines, &[]);
     match (lines.error, verified) {
-        (Some(error), _) => Some(format!("it can't be read whole: {error}")),
-        (None, Err(broken)) => Some(broken.to_string()),
-        (None, Ok(_)) => None,
+        (Some(error), _) => Err(format!("it can't be read whole: {error}")),
+        (None, Err(broken)) => Err(broken.to_string()),
+        (None, Ok(head)) => Ok(head.sequence),
     }
 }
 
@@ -59,10 +59,10 @@ mod tests {
     fn a_trail_of_several_pages_is_whole_and_one_flipped_letter_is_found() {
         let count = 2 * PAGE as u64 + 7;
         let store = with_trail(count, None);
-        assert_eq!(fault(&store.reader().unwrap()), None);
+        assert_eq!(verify(&store.reader().unwrap()), Ok(count));
         for at in [1, PAGE as u64, PAGE as u64 + 1, count - 1] {
             let store = with_trail(count, Some(at));
-            let found = fault(&store.reader().unwrap()).unwrap();
+            let found = verify(&store.reader().unwrap()).unwrap_err();
             assert!(found.contains(&format!("record {at} ")), "{found}");
         }
     }

@@ -16,6 +16,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "6:20 failsafe.bytes_per_minute: 1000000000000 is no budget",
     ),
     (
+        "bad-listen",
+        "[groups]",
+        "[metrics]\nlisten = \"192.0.2.10:9467\"\n[groups]",
+        "11:10 metrics.listen: metrics can't be served at \"192.0.2.10:9467\": other hosts could reach it, and they would learn what is pinned here | for example \"127.0.0.1:9467\", or \"/run/borderguard/metrics.sock\"",
+    ),
+    (
         "relative-path",
         "[groups]",
         "[geo]\nfiles = [\"geo.mmdb\"]\n[groups]",

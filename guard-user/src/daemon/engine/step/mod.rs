@@ -30,6 +30,7 @@ use serde_json::json;
 
 use crate::audit::Kind;
 use crate::control::protocol::{ErrorKind, Request, Response};
+use crate::control::status::AuditStatus;
 use crate::daemon::engine::bypass::Bypass;
 use crate::daemon::engine::cgroups::Cgroups;
 use crate::daemon::engine::changes::Changes;
@@ -94,6 +95,7 @@ impl Engine {
             clock_count: 0,
             due: Due { second: now.boot_ns, watchdog: now.boot_ns, day: now.boot_ns },
             surroundings: BTreeMap::new(),
+            verified: AuditStatus::default(),
             gap: None,
             counts_refused: None,
             next_store: 0,
@@ -142,6 +144,14 @@ impl Engine {
             Input::Loaded(result) => self.config_loaded(result, now),
             Input::Surroundings(found) => self.surroundings_are(found),
             Input::FirstStart => self.start_was_the_first(),
+            Input::Verified(found) => {
+                self.verified = AuditStatus {
+                    verified: Some(format!("{:.0}", now.wall)),
+                    whole: Some(found.is_ok()),
+                    records: found.as_ref().ok().copied(),
+                };
+                self.surroundings_are(Surroundings::Trail(found.err()));
+            }
             Input::Stop { with_host } => self.stop(with_host),
         }
         self.do_what_is_due(now);

@@ -80,6 +80,7 @@ impl Engine {
             counters: counter_rows(&rows, counters),
             database: self.database(now),
             exemptions,
+            audit: self.verified.clone(),
             losses,
             events: sample.events,
         }

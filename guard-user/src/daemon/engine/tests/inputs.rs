@@ -47,7 +47,7 @@ pub(super) const OPEN: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*
 /// [`CONFIG`] with other values of keys that count from the start alone.
 pub(super) const MOVED: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
      action = \"drop\"\nselect.ports = [\"tcp/143\"]\n[state]\npin_path = \"/sys/fs/bpf/elsewhere\"\n\
-     [control.groups]\nview = [\"sre\"]\n";
+     [metrics]\nlisten = \"127.0.0.1:9467\"\n[control.groups]\nview = [\"sre\"]\n";
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 

@@ -39,11 +39,27 @@ fn a_key_that_counts_from_the_start_alone_is_told_until_it_has_its_value_back() 
     let told: Vec<_> = world.problems().into_iter().map(|it| (it.code, it.subject.unwrap())).collect();
     let told: Vec<_> = told.iter().map(|(code, subject)| (*code, subject.as_str())).collect();
     let needed = ProblemCode::RestartNeeded;
-    assert_eq!(told, [(needed, "control.groups"), (needed, "state.pin_path")]);
+    assert_eq!(told, [(needed, "control.groups"), (needed, "metrics.listen"), (needed, "state.pin_path")]);
     world.config = CONFIG;
     world.ask(Request::Reload {});
     world.settle();
     assert_eq!(world.problems(), []);
+}
+
+#[test]
+fn the_trail_is_in_the_status_once_it_was_verified() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let before = world.status().audit;
+    assert_eq!((before.verified, before.whole, before.records), (None, None, None));
+    for (found, whole) in [(Ok(7), true), (Err("record 3 was altered".to_owned()), false), (Ok(8), true)] {
+        let records = found.as_ref().ok().copied();
+        world.step(Input::Verified(found));
+        let status = world.status();
+        assert_eq!((status.audit.whole, status.audit.records), (Some(whole), records));
+        assert!(status.audit.verified.is_some());
+        assert_eq!(world.codes().contains(&ProblemCode::AuditBroken), !whole);
+    }
 }
 
 #[test]

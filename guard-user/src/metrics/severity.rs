@@ -1,0 +1,72 @@
+//! How bad a problem is, for whom alerts wake.
+
+use crate::health::ProblemCode;
+
+/// `critical` where pinned data can leave unjudged, or an order or the record of what crossed is not kept; `warning`
+/// for whatever needs a person by day; `info` for what ends by itself.
+pub(super) const fn severity(code: ProblemCode) -> &'static str {
+    use ProblemCode as P;
+    match code {
+        P::NothingGuarded
+        | P::InterfacesUnseen
+        | P::InterfaceMissing
+        | P::InterfaceNotGuarded
+        | P::NamespaceUnguarded
+        | P::BypassOpen
+        | P::BypassBehind
+        | P::SocketsUnnoted
+        | P::AttachmentLost
+        | P::AttachmentNotFirst
+        | P::GuardedLate
+        | P::PinsPrivate
+        | P::TablesBehind
+        | P::CarriersFull
+        | P::CarriersUnseen
+        | P::OrderNotKept
+        | P::StoreDamaged
+        | P::StoreUnavailable
+        | P::StoreMoved
+        | P::AuditGap
+        | P::StoreOlder
+        | P::AuditBroken => "critical",
+        P::InterfaceRenamed
+        | P::InterfaceNotReleased
+        | P::SecondGuard
+        | P::EntriesMissing
+        | P::ConfigRefused
+        | P::ConfigUnheld
+        | P::ConfigUnkept
+        | P::RestartNeeded
+        | P::LastDatabase
+        | P::AddressesUnknown
+        | P::FailsafeExhausted
+        | P::VolumeAbsent
+        | P::Relay
+        | P::DatabaseRefused
+        | P::DatabaseWaits
+        | P::DatabaseUnsigned
+        | P::DatabaseUnheld
+        | P::CgroupMissing
+        | P::CgroupUnplaced
+        | P::StoreUnwritable
+        | P::NotNotified
+        | P::StoreSlow
+        | P::MarkUnwritable
+        | P::ApprovalsOff
+        | P::EmergencyOpen
+        | P::ApprovalsMissing
+        | P::SignersUnreadable
+        | P::LawPackUnusable
+        | P::ExemptionWithoutPin
+        | P::ExemptionOtherHost
+        | P::DatabaseStale
+        | P::WorkerStuck
+        | P::SocketMissing
+        | P::MetricsMissing
+        | P::GroupsUnresolved
+        | P::CountersUnreadable
+        | P::EventsLost
+        | P::LogLost => "warning",
+        P::ClockSet | P::LoopSlow => "info",
+    }
+}
