@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
 
+use super::line::{Line, Sink};
 use super::record::Record;
-use super::sink::{Line, Sink};
 
 /// Where journald takes entries.
 const SOCKET: &str = "/run/systemd/journal/socket";

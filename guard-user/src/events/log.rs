@@ -19,10 +19,11 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use tracing::warn;
 
 use super::envelope::Envelope;
+use super::line::{Line, Sink};
 use super::lost::Lost;
 use super::record::Record;
 use super::run::LastLine;
-use super::sink::{Line, Sink, sink};
+use super::sink::sink;
 use crate::config::policy::{LogFormat, LogTo};
 use crate::hostname::hostname;
 use crate::worker::join_within;

@@ -15,6 +15,7 @@ pub mod fields;
 pub mod flows;
 pub mod history;
 mod journal;
+mod line;
 pub mod log;
 pub mod lost;
 pub mod names;

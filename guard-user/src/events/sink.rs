@@ -9,28 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use tracing::warn;
 
-use super::envelope::Envelope;
 use super::journal::Journal;
-use super::record::Record;
+use super::line::{Line, Sink};
 use crate::config::policy::LogTo;
-
-/// One line, and what it was made of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
-    /// With its break.
-    pub(super) text: &'a str,
-    pub(super) record: &'a Record,
-    pub(super) envelope: &'a Envelope,
-}
-
-/// Takes lines. It may block: only the log's own thread waits for it.
-pub(super) trait Sink: Send {
-    /// Takes a line whole, or fails and has nothing of it as far as that can be.
-    fn write(&mut self, line: Line<'_>) -> io::Result<()>;
-
-    /// Opens what it writes to anew, where it has a name.
-    fn reopen(&mut self) {}
-}
 
 /// The sink of this destination.
 pub(super) fn sink(to: &LogTo) -> io::Result<Box<dyn Sink>> {
@@ -150,6 +131,7 @@ mod tests {
 
     use jiff::Timestamp;
 
+    use super::super::record::Record;
     use super::super::run::End;
     use super::super::tests::envelope;
     use super::*;

@@ -27,7 +27,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "text"] },
-    Layer { module: "events", may: &["config", "exemption", "worker"] },
+    Layer { module: "events", may: &["config", "digest", "exemption", "hostname", "worker"] },
     Layer { module: "telemetry", may: &["config", "events", "exemption", "health", "kernel", "worker"] },
     Layer {
         module: "control",
