@@ -434,7 +434,7 @@ fn a_request_is_made_from_an_event_and_lets_that_transfer_pass() {
         guard_tests::document::INSTRUMENT
     );
     std::fs::write(&answers, text).unwrap();
-    let (document, number) = (bed.file("from-event.toml"), event["sequence"].to_string());
+    let (document, number) = (bed.file("from-event.toml"), event["id"].to_string());
     let document = document.to_str().unwrap();
     let words =
         ["exemption", "new", document, "--answers", answers.to_str().unwrap(), "--from-event", &number];

@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Take what the event of this number knows: pins, host, the recipient's jurisdiction, address and port. `borderguard events`
-    /// shows the numbers as seq=
+    /// shows the numbers as id=
     #[arg(long, value_name = "NUMBER")]
     pub from_event: Option<u64>,
     /// The daemon's control socket, instead of the config's, for --from-event

@@ -21,7 +21,7 @@ pub(super) fn answers(socket: &Path, number: u64) -> Result<Vec<(&'static str, S
         match exchange.response()? {
             Some(Response::Event { line }) => {
                 let event: Value = serde_json::from_str(&line)?;
-                if event["sequence"] == number {
+                if event["id"] == number {
                     return Ok(of(&event, hostname()).map_err(|why| {
                         CliError::bad_input(format!(
                             "no exemption can be asked for by the event {number}: {why}"
@@ -33,7 +33,7 @@ pub(super) fn answers(socket: &Path, number: u64) -> Result<Vec<(&'static str, S
             Some(Response::End {}) | None => {
                 let message = format!(
                     "the daemon has no event {number} in memory: `borderguard events` shows those that it has, with their \
-                     numbers as seq="
+                     numbers as id="
                 );
                 return Err(CliError::bad_input(message).into());
             }
@@ -86,11 +86,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::events::tests::dropped;
+    use crate::events::tests::{dropped, envelope};
     use crate::exemption::draft::Draft;
 
     fn event() -> Value {
-        serde_json::from_str(&dropped().to_json()).unwrap()
+        serde_json::from_str(&dropped().to_json(&envelope())).unwrap()
     }
 
     /// As the daemon writes an event, so it is read.
