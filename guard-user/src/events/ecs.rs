@@ -183,17 +183,7 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
         "destination": { "geo": place.as_deref().map(country) },
         "network": { "direction": "egress", "bytes": summary.bytes, "packets": summary.packets },
         "rule": { "id": summary.pin.as_deref(), "name": summary.pin.as_deref(), "category": "pin" },
-        "BorderGuard": {
-            "verdict": summary.verdict.name(),
-            "jurisdiction": place,
-            "is_rest": summary.group.is_none(),
-            "generation": summary.generation,
-            "events": summary.events,
-            "flows": summary.flows,
-            "peers": fields::peers(summary),
-            "peers_known": summary.peers.counts().0,
-            "events_of_others": summary.peers.counts().1,
-        },
+        "BorderGuard": fields::own_of_summary(summary),
     });
     let mut line = with(base, keys);
     add(&mut line["event"], judged(summary.verdict, summary.reason, action));

@@ -244,6 +244,22 @@ pub(super) fn peers(summary: &Summary) -> Value {
     summary.peers.top().into_iter().map(peer).collect()
 }
 
+/// What a sum says that neither OCSF nor ECS has a key for.
+pub(super) fn own_of_summary(summary: &Summary) -> Value {
+    let (named, others) = summary.peers.counts();
+    json!({
+        "verdict": summary.verdict.name(),
+        "jurisdiction": summary.group.map(|group| group.jurisdiction.as_str().to_owned()),
+        "is_rest": summary.group.is_none(),
+        "generation": summary.generation,
+        "events": summary.events,
+        "flows": summary.flows,
+        "peers": peers(summary),
+        "peers_known": named,
+        "events_of_others": others,
+    })
+}
+
 fn process(process: Option<&Process>) -> Value {
     process.map_or(Value::Null, |process| {
         json!({

@@ -270,18 +270,7 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
         "firewall_rule": summary.pin.as_deref().map(|pin| json!({ "uid": pin, "name": pin, "type": "pin" })),
     });
     add(&mut keys, judged(summary.verdict, summary.reason, false));
-    let unmapped = json!({
-        "verdict": summary.verdict.name(),
-        "jurisdiction": place,
-        "is_rest": group.is_none(),
-        "generation": summary.generation,
-        "events": summary.events,
-        "flows": summary.flows,
-        "peers": fields::peers(summary),
-        "peers_known": summary.peers.counts().0,
-        "events_of_others": summary.peers.counts().1,
-    });
-    with(base, keys, unmapped)
+    with(base, keys, fields::own_of_summary(summary))
 }
 
 /// Of a carrier that wrote elsewhere.

@@ -221,15 +221,9 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
 #[test]
 fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
     let mut world = World::with_one();
-    let of_two = super::inputs::document("a", 2, world.now.wall);
+    let of_two = super::inputs::document("a", 2, world.clocks().wall);
     let with_duty = of_two + "[[duty]]\nwhat = \"answer\"\ndue = 2026-12-20\n";
-    let loaded = world.ask(Request::ExemptionLoad {
-        document: with_duty,
-        name: "a".to_owned(),
-        signatures: Vec::new(),
-        dry_run: false,
-        refused: false,
-    });
+    let loaded = world.load_text("a", with_duty);
     world.settle();
     assert!(world.is_done(loaded), "{:?}", world.answers);
     world.revoke("a");

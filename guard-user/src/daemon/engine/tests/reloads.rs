@@ -338,13 +338,7 @@ fn what_is_open_for_another_fleet_is_told() {
     world.settle();
     let text =
         document("a", 1, world.clocks().wall).replacen("\npurpose", "\nhosts = [\"mail-eu\"]\npurpose", 1);
-    let loaded = world.ask(Request::ExemptionLoad {
-        document: text,
-        name: "a".to_owned(),
-        signatures: Vec::new(),
-        dry_run: false,
-        refused: false,
-    });
+    let loaded = world.load_text("a", text);
     world.settle();
     assert!(world.is_done(loaded), "{:?}", world.answers);
     let told = |world: &mut World| world.codes().contains(&ProblemCode::ExemptionOtherHost);

@@ -49,7 +49,7 @@ pub(super) struct World {
     /// Whether the kernel's counters began with this daemon.
     is_anew: bool,
     pub(super) config: &'static str,
-    pub(super) now: Clocks,
+    now: Clocks,
     kernel_jobs: VecDeque<KernelJob>,
     store_jobs: VecDeque<(StoreId, StoreJob)>,
     cuts: VecDeque<u64>,
@@ -215,10 +215,14 @@ impl World {
     }
 
     pub(super) fn load(&mut self, id: &str, version: u32) -> Ticket {
-        let document = document(id, version, self.now.wall);
+        self.load_text(id, document(id, version, self.now.wall))
+    }
+
+    /// Asks for a document of this text to be loaded.
+    pub(super) fn load_text(&mut self, name: &str, document: String) -> Ticket {
         self.ask(Request::ExemptionLoad {
             document,
-            name: id.to_owned(),
+            name: name.to_owned(),
             signatures: Vec::new(),
             dry_run: false,
             refused: false,
