@@ -85,6 +85,19 @@ pub const fn total_index(hook: Hook, verdict: u8, reason: u8) -> u32 {
     ((hook as u32 * Verdict::COUNT as u32) + verdict) * Reason::SLOTS as u32 + reason
 }
 
+/// What the element of the totals at this index counts; the inverse of [`total_index`]. `None` where it counts nothing.
+#[must_use]
+pub fn total_at(index: u32) -> Option<(Hook, Verdict, Reason)> {
+    let slots = Reason::SLOTS as u32;
+    let verdicts = Verdict::COUNT as u32;
+    let number = |it: u32| u8::try_from(it).ok();
+    Some((
+        Hook::from_index(number(index / slots / verdicts)?)?,
+        Verdict::from_index(number(index / slots % verdicts)?)?,
+        Reason::from_index(number(index % slots)?)?,
+    ))
+}
+
 /// Elements of the counters of permitted egress: by pin and jurisdiction.
 pub const PERMITTED_COUNTS: usize = MAX_PINS * jurisdiction::COUNT;
 

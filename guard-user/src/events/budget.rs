@@ -2,7 +2,7 @@
 //!
 //! A local process without rights, or SYNs from outside, can make hundreds of thousands of forbidden flows a
 //! second. Each makes an event, and a log that took them all would fill a disk in minutes. So each kind of
-//! events, which is one pin, verdict and reason, may have [`Limits::per_second`] lines a second; events above
+//! events, which is one pin, hook, verdict and reason, may have [`Limits::per_second`] lines a second; events above
 //! that are added up a second, to one [`Summary`] for each source and jurisdiction, of [`GROUPS`] at most and one for the
 //! rest. Kinds do not share a budget, so that a flood of one hides no other.
 //!
@@ -44,6 +44,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     pin: Option<Arc<str>>,
+    hook: u8,
     verdict: u8,
     reason: u8,
 }
@@ -53,7 +54,8 @@ impl Kind {
     fn of(event: &Event) -> Self {
         let decided = event.rule.as_ref().map(|rule| &rule.pin);
         let pin = decided.or(event.pins.first()).or(event.tagged.first()).cloned();
-        Self { pin, verdict: event.verdict as u8, reason: event.reason as u8 }
+        let Event { hook, verdict, reason, .. } = *event;
+        Self { pin, hook: hook as u8, verdict: verdict as u8, reason: reason as u8 }
     }
 }
 

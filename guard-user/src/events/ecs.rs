@@ -7,6 +7,7 @@ use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::difference::Difference;
 use super::envelope::{Envelope, PRODUCT, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
 use super::fields;
@@ -162,6 +163,17 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
     line
 }
 
+/// What happened to packets that were summed up.
+const fn action(verdict: Verdict, reason: Reason) -> &'static str {
+    match (verdict, reason) {
+        (Verdict::Drop, _) => "dropped",
+        (Verdict::Flag, _) => "flagged",
+        (Verdict::Observe, _) => "would-drop",
+        (Verdict::Pass, Reason::Exempt) => "exempted",
+        (Verdict::Pass, _) => "passed",
+    }
+}
+
 /// Of events that were summed up.
 #[must_use]
 pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
@@ -169,13 +181,6 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
     let base = base("summary", (summary.last, severity), envelope);
     let source = summary.group.and_then(|group| group.source).map(|ip| json!({ "ip": ip.to_string() }));
     let place = summary.group.map(|group| group.jurisdiction.as_str().to_owned());
-    let action = match summary.verdict {
-        Verdict::Drop => "dropped",
-        Verdict::Flag => "flagged",
-        Verdict::Observe => "would-drop",
-        Verdict::Pass if summary.reason == Reason::Exempt => "exempted",
-        Verdict::Pass => "passed",
-    };
     let keys = json!({
         "message": format!("{} events that have no line of their own", summary.events),
         "event": { "start": summary.first.to_string(), "end": summary.last.to_string() },
@@ -186,7 +191,7 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
         "BorderGuard": fields::own_of_summary(summary),
     });
     let mut line = with(base, keys);
-    add(&mut line["event"], judged(summary.verdict, summary.reason, action));
+    add(&mut line["event"], judged(summary.verdict, summary.reason, action(summary.verdict, summary.reason)));
     line
 }
 
@@ -215,15 +220,29 @@ pub fn copy(copy: &PinnedCopy, envelope: &Envelope) -> Value {
     with(base, keys)
 }
 
-/// Of lines that were lost.
+/// Of something that was lost.
 #[must_use]
 pub fn lost(lost: &Lost, envelope: &Envelope) -> Value {
     let keys = json!({
-        "message": "Lines of this log were lost, because it was not taken in time; counters have every packet.",
-        "event": { "kind": "pipeline_error", "action": "lines-lost", "outcome": "failure" },
-        "BorderGuard": { "lines": lost.lines },
+        "message": format!("{} {}; counters have every packet.", lost.count, lost.what.fate()),
+        "event": { "kind": "pipeline_error", "action": format!("{}-lost", lost.what.name()), "outcome": "failure" },
+        "BorderGuard": { "what": lost.what.name(), "count": lost.count },
     });
     with(base("lost", (lost.time, Severity::High), envelope), keys)
+}
+
+/// Of what no line has.
+#[must_use]
+pub fn difference(difference: &Difference, envelope: &Envelope) -> Value {
+    let Difference { time, hook, verdict, reason, packets, bytes } = *difference;
+    let keys = json!({
+        "message": "The kernel has counted these beside what this log's lines add up to.",
+        "network": { "direction": "egress", "bytes": bytes, "packets": packets },
+        "BorderGuard": { "hook": hook.name(), "verdict": verdict.name() },
+    });
+    let mut line = with(base("difference", (time, Severity::of(verdict, reason)), envelope), keys);
+    add(&mut line["event"], judged(verdict, reason, action(verdict, reason)));
+    line
 }
 
 /// Of the begin of a run.

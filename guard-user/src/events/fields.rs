@@ -6,6 +6,7 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 use serde_json::{Value, json};
 
+use super::difference::Difference;
 use super::envelope::{Envelope, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
 use super::lost::Lost;
@@ -154,6 +155,8 @@ fields! {
         |summary| json!(summary.group.map(|group| group.jurisdiction.as_str().to_owned()));
     "is_rest": "Whether this is what more sources and jurisdictions there were than have a line of their own, together.",
         |summary| json!(summary.group.is_none());
+    "hook": "The hook that judged them.",
+        |summary| json!(summary.hook.name());
     "verdict": "The events' verdict.",
         |summary| json!(summary.verdict.name());
     "reason": "The events' reason.",
@@ -185,14 +188,39 @@ fields! {
 }
 
 fields! {
-    /// Every key of the JSON object that says that lines were lost, in the order in which they are written.
+    /// Every key of the JSON object that says that something was lost, in the order in which they are written.
     LOST of Lost;
-    "kind": "`lost`: lines that were lost, because the log's destination did not take them in time.",
+    "kind": "`lost`: something was lost on the way to the log, or of it.",
         |_| json!("lost");
     "time": "When that was noticed, RFC 3339 in UTC.",
         |lost| json!(lost.time.to_string());
-    "lines": "How many since the last line of this kind.",
-        |lost| json!(lost.lines);
+    "what": "What was lost, see [above](#what-was-lost).",
+        |lost| json!(lost.what.name());
+    "count": "How many since the last line about the same.",
+        |lost| json!(lost.count);
+}
+
+fields! {
+    /// Every key of the JSON object that says what no line has, in the order in which they are written.
+    DIFFERENCE of Difference;
+    "kind": "`difference`: what the kernel has counted of one hook, verdict and reason, and no line before it has.",
+        |_| json!("difference");
+    "time": "When it was seen, RFC 3339 in UTC.",
+        |it| json!(it.time.to_string());
+    "hook": "The hook.",
+        |it| json!(it.hook.name());
+    "verdict": "The verdict.",
+        |it| json!(it.verdict.name());
+    "reason": "The reason's name.",
+        |it| json!(it.reason.name());
+    "meaning": "The reason in one sentence.",
+        |it| json!(it.reason.meaning());
+    "severity": "As of an event of this verdict and reason.",
+        |it| json!(Severity::of(it.verdict, it.reason).name());
+    "packets": "Packets, GSO segments counted as one; below zero where lines have told more than there were.",
+        |it| json!(it.packets);
+    "bytes": "Their bytes on the wire, likewise.",
+        |it| json!(it.bytes);
 }
 
 fields! {
@@ -248,6 +276,7 @@ pub(super) fn peers(summary: &Summary) -> Value {
 pub(super) fn own_of_summary(summary: &Summary) -> Value {
     let (named, others) = summary.peers.counts();
     json!({
+        "hook": summary.hook.name(),
         "verdict": summary.verdict.name(),
         "jurisdiction": summary.group.map(|group| group.jurisdiction.as_str().to_owned()),
         "is_rest": summary.group.is_none(),
@@ -323,7 +352,15 @@ mod tests {
             table.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect()
         });
         let shown: Vec<Vec<String>> = tables.collect();
-        let own = [rows(FIELDS), rows(PINNED_COPY), rows(SUMMARY), rows(LOST), rows(START), rows(END)];
+        let own = [
+            rows(FIELDS),
+            rows(PINNED_COPY),
+            rows(SUMMARY),
+            rows(LOST),
+            rows(DIFFERENCE),
+            rows(START),
+            rows(END),
+        ];
         assert_eq!(shown, [&[rows(EVERY)][..], &own].concat());
     }
 

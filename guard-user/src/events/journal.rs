@@ -124,6 +124,10 @@ fn own_fields(line: Line<'_>) -> Vec<(&'static str, String)> {
             ("REASON", Some(summary.reason.name().to_owned())),
             ("JURISDICTION", summary.group.map(|group| group.jurisdiction.as_str().to_owned())),
         ]),
+        Record::Difference(it) => own.extend([
+            ("VERDICT", Some(it.verdict.name().to_owned())),
+            ("REASON", Some(it.reason.name().to_owned())),
+        ]),
         Record::Lost(_) | Record::Start(_) | Record::End(_) => {}
     }
     own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

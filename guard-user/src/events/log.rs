@@ -20,10 +20,11 @@ use tracing::warn;
 
 use super::envelope::Envelope;
 use super::line::{Line, Sink};
-use super::lost::Lost;
+use super::lost::{Lost, What};
 use super::record::Record;
 use super::run::LastLine;
 use super::sink::sink;
+use super::told::{Told, Totals};
 use crate::config::policy::{LogFormat, LogTo};
 use crate::hostname::hostname;
 use crate::worker::join_within;
@@ -42,79 +43,106 @@ const LAST_BYTES: usize = 96;
 /// The log.
 #[derive(Debug)]
 pub struct EventLog {
-    queue: Option<SyncSender<(Record, LogFormat)>>,
+    queue: Option<SyncSender<Order>>,
     lost: Arc<AtomicU64>,
-    orders: Arc<Mutex<Orders>>,
+    beside: Arc<Mutex<Beside>>,
     session: Timestamp,
     predecessor: Option<LastLine>,
     writer: Option<JoinHandle<()>>,
 }
 
+/// What the writer is to do, one after the other.
+#[derive(Debug)]
+enum Order {
+    /// To write this.
+    Line(Record, LogFormat),
+    /// To say what no line has, where a total stood still.
+    Look(Totals, LogFormat),
+    /// To forget which totals stood still.
+    Unsettle,
+}
+
 /// What the writer is to do before its next line.
 #[derive(Debug, Default)]
-struct Orders {
+struct Beside {
     reopen: bool,
     to: Option<LogTo>,
 }
 
 impl EventLog {
-    /// Starts the writer. The number of the last line is kept in the state directory; where that can't be, the next run
-    /// does not know it.
+    /// Starts the writer. The number of the last line, and what lines have told of the kernel's counters of this name, are
+    /// kept in the state directory; where that can't be, the next run does not know it.
     ///
     /// # Errors
     /// Where no thread can be started, or standard output is closed.
-    pub fn start(to: &LogTo, state: &Path) -> io::Result<Self> {
+    pub fn start(to: &LogTo, state: &Path, counters: &str) -> io::Result<Self> {
         let opened = LastFile::open(&state.join(LAST)).inspect_err(|error| {
             warn!("the number of the event log's last line can't be kept in {}: {error}", state.display());
         });
-        Self::writing_to(sink(to)?, opened.ok())
+        Self::writing_to(sink(to)?, opened.ok(), Told::open(state, counters))
     }
 
     /// A log without a past that writes to this, for tests.
     #[cfg(test)]
     pub(crate) fn to_stream(out: impl io::Write + Send + 'static) -> Self {
-        Self::writing_to(Box::new(super::sink::Stream::of(out)), None).unwrap()
+        Self::writing_to(Box::new(super::sink::Stream::of(out)), None, Told::nothing()).unwrap()
     }
 
-    fn writing_to(sink: Box<dyn Sink>, last: Option<LastFile>) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(QUEUE);
-        let (lost, orders) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Orders>>::default());
+    fn writing_to(sink: Box<dyn Sink>, last: Option<LastFile>, told: Told) -> io::Result<Self> {
+        let (queue, orders) = sync_channel(QUEUE);
+        let (lost, beside) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Beside>>::default());
         let session = Timestamp::now();
         let predecessor = last.as_ref().and_then(|last| last.before);
         let envelope = Envelope { host: hostname().into(), session, sequence: Some(1) };
         let mut writer = Writer {
             sink,
             last,
+            told,
             envelope,
             next: 1,
             lost: Arc::clone(&lost),
-            orders: Arc::clone(&orders),
+            beside: Arc::clone(&beside),
             reported: 0,
             format: LogFormat::Text,
         };
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
             .stack_size(256 << 10)
-            .spawn(move || writer.write_all(&lines))?;
-        Ok(Self { queue: Some(queue), lost, orders, session, predecessor, writer: Some(writer) })
+            .spawn(move || writer.write_all(&orders))?;
+        Ok(Self { queue: Some(queue), lost, beside, session, predecessor, writer: Some(writer) })
     }
 
     /// Has the record written as soon as it can be. Never waits.
     pub fn write(&self, record: Record, format: LogFormat) {
-        let is_taken = self.queue.as_ref().is_some_and(|queue| queue.try_send((record, format)).is_ok());
-        if !is_taken {
+        if !self.order(Order::Line(record, format)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Has a line written for each total that stood still since the look before the last one and that is not what lines
+    /// add up to. All flows are to be gone over after each look, and what that brings to be written before the next one.
+    pub fn look(&self, totals: Totals, format: LogFormat) {
+        // Where there is no room, the next look does it.
+        let _taken = self.order(Order::Look(totals, format));
+    }
+
+    /// Flows were not gone over after the last look: totals have to stand still anew.
+    pub fn unsettle(&self) {
+        let _taken = self.order(Order::Unsettle);
+    }
+
+    fn order(&self, order: Order) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.try_send(order).is_ok())
+    }
+
     /// Has what is written to opened anew, within a second.
     pub fn reopen(&self) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).reopen = true;
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).reopen = true;
     }
 
     /// Has lines written there from now on.
     pub fn set_to(&self, to: LogTo) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).to = Some(to);
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).to = Some(to);
     }
 
     /// Lines that could not be written.
@@ -148,12 +176,13 @@ impl Drop for EventLog {
 struct Writer {
     sink: Box<dyn Sink>,
     last: Option<LastFile>,
+    told: Told,
     /// What lines say of this run.
     envelope: Envelope,
     /// The number of the next line.
     next: u64,
     lost: Arc<AtomicU64>,
-    orders: Arc<Mutex<Orders>>,
+    beside: Arc<Mutex<Beside>>,
     /// Lost lines of which the log has a line.
     reported: u64,
     /// The format of the last line.
@@ -161,18 +190,26 @@ struct Writer {
 }
 
 impl Writer {
-    fn write_all(&mut self, lines: &Receiver<(Record, LogFormat)>) {
+    fn write_all(&mut self, orders: &Receiver<Order>) {
         loop {
-            let received = lines.recv_timeout(IDLE);
+            let received = orders.recv_timeout(IDLE);
             self.obey();
             match received {
-                Ok((record, format)) => {
+                Ok(Order::Line(record, format)) => {
                     self.format = format;
                     self.report_lost();
                     if self.write(&record).is_err() {
                         self.lost.fetch_add(1, Ordering::Relaxed);
                     }
                 }
+                Ok(Order::Look(totals, format)) => {
+                    self.format = format;
+                    for difference in self.told.look(&totals, Timestamp::now()) {
+                        // One that can't be written is there again at the next look.
+                        let _written = self.write(&Record::Difference(difference));
+                    }
+                }
+                Ok(Order::Unsettle) => self.told.unsettle(),
                 Err(RecvTimeoutError::Timeout) => self.report_lost(),
                 Err(RecvTimeoutError::Disconnected) => return self.report_lost(),
             }
@@ -180,8 +217,8 @@ impl Writer {
     }
 
     fn obey(&mut self) {
-        let Orders { reopen, to } =
-            std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        let Beside { reopen, to } =
+            std::mem::take(&mut *self.beside.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(to) = to {
             match sink(&to) {
                 Ok(sink) => self.sink = sink,
@@ -195,8 +232,9 @@ impl Writer {
 
     fn report_lost(&mut self) {
         let lost = self.lost.load(Ordering::Relaxed);
-        let lines = lost.saturating_sub(self.reported);
-        if lines > 0 && self.write(&Record::Lost(Lost { time: Timestamp::now(), lines })).is_ok() {
+        let count = lost.saturating_sub(self.reported);
+        let record = Record::Lost(Lost { time: Timestamp::now(), what: What::Lines, count });
+        if count > 0 && self.write(&record).is_ok() {
             self.reported = lost;
         }
     }
@@ -208,6 +246,7 @@ impl Writer {
         if let Some(last) = &mut self.last {
             last.note(LastLine { session: self.envelope.session, sequence: self.next });
         }
+        self.told.add(record);
         self.next += 1;
         Ok(())
     }
@@ -319,7 +358,10 @@ pub(crate) mod tests {
         drop(log);
         assert_eq!(lost.load(Ordering::Relaxed), 2);
         let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
-        assert!(written.contains("[kind=lost lines=2 host=") && written.lines().count() == 2, "{written}");
+        assert!(
+            written.contains("[kind=lost what=lines count=2 host=") && written.lines().count() == 2,
+            "{written}"
+        );
         assert!(written.contains(" seq=1 ") && written.contains(" seq=2 "), "numbers have no gap: {written}");
     }
 
@@ -342,7 +384,7 @@ pub(crate) mod tests {
             let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
             match line["kind"].as_str() {
                 Some("event") => events += 1,
-                Some("lost") => said += line["lines"].as_u64().unwrap(),
+                Some("lost") => said += line["count"].as_u64().unwrap(),
                 _ => panic!("{line}"),
             }
         }
@@ -356,7 +398,7 @@ pub(crate) mod tests {
         let to = LogTo::File(folder.path().join("log"));
         let mut before = None;
         for run in 1..=3 {
-            let log = EventLog::start(&to, folder.path()).unwrap();
+            let log = EventLog::start(&to, folder.path(), "a test").unwrap();
             assert_eq!(log.predecessor(), before);
             before = Some(LastLine { session: log.session(), sequence: run });
             (0..run).for_each(|_| log.write(event(), LogFormat::Ecs));
@@ -372,7 +414,7 @@ pub(crate) mod tests {
             .collect();
         assert_eq!(numbers, [1, 1, 2, 1, 2, 3]);
         fs::write(folder.path().join(LAST), "{\"session").unwrap();
-        assert_eq!(EventLog::start(&to, folder.path()).unwrap().predecessor(), None);
+        assert_eq!(EventLog::start(&to, folder.path(), "a test").unwrap().predecessor(), None);
     }
 
     #[test]
@@ -388,7 +430,7 @@ pub(crate) mod tests {
         let written = fs::read_to_string(folder.path().join("log")).unwrap();
         let lines: Vec<serde_json::Value> =
             written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let said: u64 = lines.iter().filter_map(|line| line["unmapped"]["lines"].as_u64()).sum();
+        let said: u64 = lines.iter().filter_map(|line| line["unmapped"]["count"].as_u64()).sum();
         assert_eq!(said, lost.load(Ordering::Relaxed));
         let events = lines.iter().filter(|line| line["unmapped"]["kind"] == "event").count() as u64;
         assert_eq!((events + said, lines[0]["metadata"]["sequence"].as_u64()), (6, Some(1)));

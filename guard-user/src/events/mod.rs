@@ -6,6 +6,7 @@
 //! flow add up: also those after its last event, and those whose event was lost.
 
 pub mod budget;
+pub mod difference;
 pub mod ecs;
 pub mod enrich;
 pub mod entry;
@@ -30,6 +31,7 @@ pub mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
+pub mod told;
 mod without_nulls;
 
 pub use entry::Entry;

@@ -10,6 +10,7 @@ use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::difference::Difference;
 use super::envelope::{Envelope, PRODUCT, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
 use super::fields;
@@ -269,7 +270,7 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
         },
         "firewall_rule": summary.pin.as_deref().map(|pin| json!({ "uid": pin, "name": pin, "type": "pin" })),
     });
-    add(&mut keys, judged(summary.verdict, summary.reason, false));
+    add(&mut keys, judged(summary.verdict, summary.reason, summary.hook.is_of_calls()));
     with(base, keys, fields::own_of_summary(summary))
 }
 
@@ -304,16 +305,31 @@ pub fn copy(copy: &PinnedCopy, envelope: &Envelope) -> Value {
     line
 }
 
-/// Of lines that were lost.
+/// Of something that was lost.
 #[must_use]
 pub fn lost(lost: &Lost, envelope: &Envelope) -> Value {
     let base = base(&LOST, "lost", (lost.time, Severity::High), envelope);
     let keys = json!({
-        "message": "Lines of this log were lost, because it was not taken in time; counters have every packet.",
+        "message": format!("{} {}; counters have every packet.", lost.count, lost.what.fate()),
         "log_name": "borderguard",
-        "count": lost.lines,
+        "count": lost.count,
     });
-    with(base, keys, json!({ "lines": lost.lines }))
+    with(base, keys, json!({ "what": lost.what.name(), "count": lost.count }))
+}
+
+/// Of what no line has.
+#[must_use]
+pub fn difference(difference: &Difference, envelope: &Envelope) -> Value {
+    let Difference { time, hook, verdict, reason, packets, bytes } = *difference;
+    let base = base(&TRAFFIC, "difference", (time, Severity::of(verdict, reason)), envelope);
+    let mut keys = json!({
+        "message": "The kernel has counted these beside what this log's lines add up to.",
+        "src_endpoint": { "hostname": &*envelope.host },
+        "connection_info": { "direction_id": 2, "direction": "Outbound" },
+        "traffic": { "bytes_out": bytes, "packets_out": packets, "bytes": bytes, "packets": packets },
+    });
+    add(&mut keys, judged(verdict, reason, hook.is_of_calls()));
+    with(base, keys, json!({ "hook": hook.name(), "verdict": verdict.name() }))
 }
 
 /// Of the begin of a run.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::difference::Difference;
 use super::envelope::{Envelope, SCHEMA, VERSION};
 use super::fields;
 use super::lost::Lost;
@@ -20,8 +21,10 @@ pub enum Record {
     Event(Arc<Entry>),
     /// Events above the log's budget, summed up.
     Summary(Box<Summary>),
-    /// Lines that the log did not take.
+    /// Something that was lost.
     Lost(Lost),
+    /// What the kernel has counted and no line has.
+    Difference(Difference),
     /// The begin of a run.
     Start(Start),
     /// The end of a run.
@@ -44,6 +47,16 @@ impl Record {
             (Self::Lost(lost), LogFormat::Json) => fields::object(fields::LOST, lost, envelope),
             (Self::Lost(lost), LogFormat::Ocsf) => ocsf::lost(lost, envelope).to_string(),
             (Self::Lost(lost), LogFormat::Ecs) => ecs::lost(lost, envelope).to_string(),
+            (Self::Difference(difference), LogFormat::Text) => difference_text(difference),
+            (Self::Difference(difference), LogFormat::Json) => {
+                fields::object(fields::DIFFERENCE, difference, envelope)
+            }
+            (Self::Difference(difference), LogFormat::Ocsf) => {
+                ocsf::difference(difference, envelope).to_string()
+            }
+            (Self::Difference(difference), LogFormat::Ecs) => {
+                ecs::difference(difference, envelope).to_string()
+            }
             (Self::Start(start), LogFormat::Text) => start_text(start),
             (Self::Start(start), LogFormat::Json) => fields::object(fields::START, start, envelope),
             (Self::Start(start), LogFormat::Ocsf) => ocsf::start(start, envelope).to_string(),
@@ -71,6 +84,7 @@ impl Record {
             Self::Event(entry) => entry.severity(),
             Self::Summary(summary) => Severity::of(summary.verdict, summary.reason),
             Self::Lost(_) => Severity::High,
+            Self::Difference(it) => Severity::of(it.verdict, it.reason),
             Self::Start(_) | Self::End(_) => Severity::Informational,
         }
     }
@@ -83,6 +97,7 @@ impl Record {
             Self::Event(_) => "pinned-copy",
             Self::Summary(_) => "summary",
             Self::Lost(_) => "lost",
+            Self::Difference(_) => "difference",
             Self::Start(_) => "start",
             Self::End(_) => "end",
         }
@@ -121,7 +136,8 @@ fn summary_text(summary: &Summary) -> String {
     }
     let _ok = write!(
         line,
-        " events={events} flows={flows} packets={packets} bytes={bytes} first={first:.3} last={last:.3} peers="
+        " hook={} events={events} flows={flows} packets={packets} bytes={bytes} first={first:.3} last={last:.3} peers=",
+        summary.hook.name(),
     );
     for (place, (ip, amount)) in summary.peers.top().into_iter().enumerate() {
         let comma = if place == 0 { "" } else { "," };
@@ -132,11 +148,22 @@ fn summary_text(summary: &Summary) -> String {
 }
 
 fn lost_text(lost: &Lost) -> String {
-    let Lost { time, lines } = lost;
-    let plural = if *lines == 1 { " was" } else { "s were" };
+    let Lost { time, what, count } = lost;
+    let (fate, name) = (what.fate(), what.name());
+    format!("{time:.3} {count} {fate}; counters have every packet [kind=lost what={name} count={count}]")
+}
+
+fn difference_text(difference: &Difference) -> String {
+    let Difference { time, hook, verdict, reason, packets, bytes } = difference;
     format!(
-        "{time:.3} {lines} line{plural} lost, because this log was not taken in time; counters have every packet \
-         [kind=lost lines={lines}]"
+        "{time:.3} {} {packets} packets of {bytes} bytes more than this log's lines add up to: {} [kind=difference \
+         hook={} verdict={} reason={} severity={} packets={packets} bytes={bytes}]",
+        verb(*verdict),
+        decapitalized(reason.meaning()),
+        hook.name(),
+        verdict.name(),
+        reason.name(),
+        Severity::of(*verdict, *reason).name(),
     )
 }
 

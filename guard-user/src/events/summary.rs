@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use guard_common::abi::Hook;
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
@@ -15,7 +16,9 @@ use super::peers::Peers;
 pub struct Summary {
     /// The pin: of the rule that decided, else the first that forbids; `None` where no pin is known.
     pub pin: Option<Arc<str>>,
-    /// The hook's verdict.
+    /// The hook that judged.
+    pub hook: Hook,
+    /// What it decided.
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
@@ -39,7 +42,7 @@ pub struct Summary {
     pub peers: Peers,
 }
 
-/// What events are told apart by, besides pin, verdict and reason.
+/// What events are told apart by, besides pin, hook, verdict and reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     /// The pinned storage's address; `None` for calls, and where it could not be read.
@@ -61,6 +64,7 @@ impl Summary {
     pub(super) fn of(event: &Event, pin: Option<Arc<str>>, group: Option<Group>) -> Self {
         Self {
             pin,
+            hook: event.hook,
             verdict: event.verdict,
             reason: event.reason,
             group,

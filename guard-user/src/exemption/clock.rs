@@ -1,7 +1,21 @@
 //! The two clocks: documents speak of wall-clock time, the kernel judges by `CLOCK_BOOTTIME`.
 
+use std::fs;
+use std::io;
+
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+
+/// Where the kernel says which boot this is (random(4)): the boot clock begins anew with each.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The id of this boot.
+///
+/// # Errors
+/// Where the kernel does not say it.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
+}
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use guard_common::abi::{
     BYPASS_COUNTS, Count, ExemptionUse, FailsafeUse, FlowKey, FlowRecord, Hook, Loss, MAX_EXEMPTIONS,
-    MAX_FAILSAFES, OutcomeKey, TOTALS,
+    MAX_FAILSAFES, OutcomeKey, total_at,
 };
 use guard_common::jurisdiction::{self, Jurisdiction};
 use guard_common::verdict::{Reason, Verdict};
@@ -40,23 +40,20 @@ impl View {
         let mut rows = Vec::new();
         let mut unknown = None;
         each_count(&self.maps.totals, "TOTALS", |key, count| {
-            let index = read::<u32>(key).map_or(TOTALS, |index| index as usize);
-            let reason = index % Reason::SLOTS;
-            let verdict = index / Reason::SLOTS % Verdict::COUNT;
-            let hook = index / Reason::SLOTS / Verdict::COUNT;
-            match (
-                from(hook, Hook::from_index),
-                from(verdict, Verdict::from_index),
-                from(reason, Reason::from_index),
-            ) {
-                (Some(hook), Some(verdict), Some(reason)) => {
-                    rows.push(TotalCount { hook, verdict, reason, count });
-                }
-                _ => unknown = Some(index),
+            let index = read::<u32>(key).unwrap_or(u32::MAX);
+            match total_at(index) {
+                Some((hook, verdict, reason)) => rows.push(TotalCount { hook, verdict, reason, count }),
+                None => unknown = Some(index),
             }
         })?;
         known("TOTALS", unknown.map(|index| format!("a count at {index}")))?;
         Ok(rows)
+    }
+
+    /// The id of the map that counts them, which no other map of this boot has.
+    #[must_use]
+    pub fn totals_id(&self) -> u32 {
+        self.maps.totals.id()
     }
 
     fn permitted(&self) -> Result<Vec<PermittedCount>, KernelError> {

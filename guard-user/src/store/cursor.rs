@@ -1,15 +1,9 @@
 //! Up to when flows were reported.
 
-use std::fs;
-use std::io;
-
-/// Where the kernel says which boot this is (random(4)): the boot clock begins anew with each.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// Up to when flows were reported, so that a daemon that starts again does not report them twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The boot, as [`boot_id`] names it.
+    /// The boot, as [`boot_id`](crate::exemption::clock::boot_id) names it.
     pub boot: String,
     /// When the flow records were last gone over, nanoseconds of `CLOCK_BOOTTIME`.
     pub swept_ns: u64,
@@ -22,12 +16,4 @@ impl Cursor {
     pub fn reported_until(&self, boot: &str, now_ns: u64) -> Option<u64> {
         (self.boot == boot && self.swept_ns <= now_ns).then_some(self.swept_ns)
     }
-}
-
-/// The id of this boot.
-///
-/// # Errors
-/// Where the kernel does not say it.
-pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
 }

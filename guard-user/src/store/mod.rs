@@ -59,7 +59,7 @@ pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
 pub use crate::exemption::{StandingOrder, Target};
 pub use admission::{Admission, Asked, Submission};
 pub use change::Change;
-pub use cursor::{Cursor, boot_id};
+pub use cursor::Cursor;
 pub use days::{DayCount, DayUse, Judged};
 pub use disk::FILE;
 pub use duties::Done;

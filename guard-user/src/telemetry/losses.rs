@@ -2,30 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{COPY_EVENT_RATE, EVENT_RATE, Loss};
+use guard_common::abi::Loss;
 
+use crate::events::lost::What;
 use crate::health::{Problem, ProblemCode};
-
-/// What became of those that a counter of losses counts, to be said after their number.
-pub(super) fn fate(loss: Loss) -> String {
-    match loss {
-        Loss::Events => "events were lost in the kernel".to_owned(),
-        Loss::Flows => "flows were lost in the kernel".to_owned(),
-        Loss::Outcomes => "outcomes were lost in the kernel".to_owned(),
-        Loss::Limited => format!(
-            "events were held back in the kernel, being more than {EVENT_RATE} a second of one hook, pin and reason on \
-             one processor"
-        ),
-        Loss::Copies => format!(
-            "writes of carriers to files off their volumes had no event, being more than {COPY_EVENT_RATE} a second of a \
-             volume, or finding the ring buffer full"
-        ),
-    }
-}
-
-/// As [`fate`], of flows whose records were evicted before all that they counted was reported.
-pub(super) const EVICTED: &str =
-    "flow records gave way to newer ones before it was seen that all of their packets were reported";
 
 /// How long a loss is a problem after it was seen last.
 pub(super) const RECENT: Duration = Duration::from_secs(60);
@@ -97,7 +77,7 @@ impl Losses {
     /// Losses of the last minute.
     pub(super) fn problems(&self, now: Instant) -> Vec<Problem> {
         let kernel = Loss::ALL.into_iter().zip(self.kernel).map(|(loss, counted)| {
-            let message = format!("{} {} so far", counted.count, fate(loss));
+            let message = format!("{} {} so far", counted.count, What::Kernel(loss).fate());
             (counted, Problem::of(ProblemCode::EventsLost, loss.name(), message))
         });
         let line = |counted: Counted, subject: &str, stream: &str| {
@@ -106,7 +86,7 @@ impl Losses {
             (counted, Problem::of(ProblemCode::LogLost, subject, message))
         };
         let evicted = {
-            let message = format!("{} {EVICTED} so far", self.evicted.count);
+            let message = format!("{} {} so far", self.evicted.count, What::Evicted.fate());
             (self.evicted, Problem::of(ProblemCode::EventsLost, "evicted", message))
         };
         let lines = [

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, warn};
 
 use super::cgroups::CgroupNames;
-use super::losses::{Counted, EVICTED, Losses, fate};
+use super::losses::{Counted, Losses};
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
 use super::users::UserNames;
@@ -20,6 +20,7 @@ use crate::events::enrich::{Context, enrich};
 use crate::events::flows::{self, Tracker};
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::events::lost::{Lost, What};
 use crate::events::names::SharedNames;
 use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
@@ -237,8 +238,10 @@ impl Reporter {
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP;
             let swept_ns = Clocks::read().boot_ns;
-            if self.sweep(records) {
-                (self.rest.keep)(swept_ns);
+            self.look_at_totals(records);
+            match self.sweep(records) {
+                true => (self.rest.keep)(swept_ns),
+                false => self.rest.log.unsettle(),
             }
         } else if self.tracker.len() > self.most_flows && !self.forget(records) {
             // Bounded memory goes before an event that is reported twice.
@@ -316,15 +319,29 @@ impl Reporter {
         self.emit(new);
     }
 
+    /// Has the log say what it has not of what the kernel counted. Only between two sweeps, for it goes by what has stood
+    /// still from one to the other.
+    fn look_at_totals(&self, records: &dyn Records) {
+        if !self.has_begun {
+            return;
+        }
+        match records.totals() {
+            Ok(totals) => self.rest.log.look(totals, self.rest.looks.format),
+            Err(error) => warn!("the log can't be held against the kernel's counters: {error}"),
+        }
+    }
+
     /// Reports what was lost since the last look, once for each kind.
     fn look_at_losses(&mut self, records: &dyn Records, now: Instant) {
+        let mut news = Vec::new();
         match records.lost() {
             Ok(lost) => {
                 self.losses.unreadable = None;
                 for ((loss, count), counted) in Loss::ALL.into_iter().zip(lost).zip(&mut self.losses.kernel) {
                     let new = counted.take(count, now);
                     if new > 0 {
-                        error!("{new} {}, {count} in all", fate(loss));
+                        error!("{new} {}, {count} in all", What::Kernel(loss).fate());
+                        news.push((What::Kernel(loss), new));
                     }
                 }
             }
@@ -338,10 +355,15 @@ impl Reporter {
         }
         let new = self.losses.evicted.take(self.evicted, now);
         if new > 0 {
-            error!(
-                "{new} {EVICTED}, {} in all: what came after their last events is in the counters alone",
-                self.evicted
-            );
+            error!("{new} {}, {} in all", What::Evicted.fate(), self.evicted);
+            news.push((What::Evicted, new));
+        }
+        // Those of the log itself are said by its writer, who has lines to spare for them.
+        if !news.is_empty() {
+            self.begin_log();
+        }
+        for (what, count) in news {
+            self.log(Record::Lost(Lost { time: Timestamp::now(), what, count }));
         }
         let lines = self.rest.log.lost();
         let new = self.losses.log.take(lines, now);

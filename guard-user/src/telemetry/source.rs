@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use guard_common::abi::{FlowKey, FlowRecord, Loss};
+use guard_common::abi::{FlowKey, FlowRecord, Loss, total_index};
 
-use crate::kernel::{EventReader, KernelError, RingEntry, View};
+use crate::events::told::Totals;
+use crate::kernel::{EventReader, KernelError, RingEntry, TotalCount, View};
 
 /// Takes the flow of an event, and its record.
 pub type TakeFlow = Box<dyn FnMut(&FlowKey, &FlowRecord) + Send>;
@@ -31,6 +32,12 @@ pub trait Records: Send {
     /// # Errors
     /// Where the kernel can't be asked.
     fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError>;
+
+    /// What the kernel counted by hook, verdict and reason.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn totals(&self) -> Result<Totals, KernelError>;
 
     /// Shows every flow record that is there from begin to end, in no order; others may be left out.
     ///
@@ -63,6 +70,11 @@ impl Events for EventReader {
 impl Records for View {
     fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
         Self::lost(self)
+    }
+
+    fn totals(&self) -> Result<Totals, KernelError> {
+        let count = |row: TotalCount| (total_index(row.hook, row.verdict as u8, row.reason as u8), row.count);
+        Ok(Self::totals(self)?.into_iter().map(count).collect())
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{self, COPY_NAME_LEN, COPY_NAMES, FlowKey, FlowRecord, Loss};
+use guard_common::abi::{
+    self, COPY_NAME_LEN, COPY_NAMES, Count, FlowKey, FlowRecord, Hook, Loss, total_index,
+};
 use guard_common::verdict::{Reason, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -19,6 +21,7 @@ use crate::events::event::Phase;
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::{Names, PinName, SharedNames};
+use crate::events::told::Totals;
 use crate::health::ProblemCode;
 use crate::kernel::{KernelError, RingEntry};
 
@@ -38,6 +41,8 @@ struct State {
     generation: u64,
     ring: VecDeque<RingEntry>,
     flows: HashMap<FlowKey, FlowRecord>,
+    /// Of what the kernel counts, all of which is dropped egress.
+    counted: Count,
     order: VecDeque<FlowKey>,
     lost: [u64; Loss::COUNT],
     broken: bool,
@@ -50,6 +55,7 @@ impl State {
             generation: 1,
             ring: VecDeque::new(),
             flows: HashMap::new(),
+            counted: Count::default(),
             order: VecDeque::new(),
             lost: [0; Loss::COUNT],
             broken: false,
@@ -96,10 +102,13 @@ impl Memory {
             ..FlowRecord::default()
         };
         let record = state.flows.entry(key).or_insert(fresh);
+        record.last_ns = record.first_ns;
         record.packets += 1;
         record.bytes += 100;
-        record.last_ns = record.first_ns;
-        let event = abi::Event { key, record: *record, ..abi::Event::default() };
+        let record = *record;
+        state.counted.packets += 1;
+        state.counted.bytes += 100;
+        let event = abi::Event { key, record, ..abi::Event::default() };
         if event_is_lost {
             state.lost[Loss::Events as usize] += 1;
         } else {
@@ -144,6 +153,11 @@ impl Events for Memory {
 impl Records for Memory {
     fn lost(&self) -> Result<[u64; Loss::COUNT], KernelError> {
         Ok(self.state().lost)
+    }
+
+    fn totals(&self) -> Result<Totals, KernelError> {
+        let index = total_index(Hook::Egress, Verdict::Drop as u8, Reason::Forbidden as u8);
+        Ok(vec![(index, self.state().counted)])
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
@@ -320,6 +334,47 @@ fn a_flow_that_is_evicted_with_what_no_event_had_is_a_loss() {
     let [problem] = &problems[..] else { panic!("{problems:?}") };
     assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::EventsLost, Some("evicted")));
     assert!(problem.message.starts_with("1 flow records gave way"), "{}", problem.message);
+}
+
+/// What the lines of a log add up to, and its differences among them.
+fn sums(text: &str) -> (i64, Vec<i64>) {
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let (mut sum, mut differences) = (0, Vec::new());
+    for line in lines {
+        let Some(packets) = line["packets"].as_i64() else { continue };
+        sum += packets;
+        if line["kind"] == "difference" {
+            assert_eq!(line["bytes"].as_i64(), Some(packets * 100));
+            differences.push(packets);
+        }
+    }
+    (sum, differences)
+}
+
+/// Events that were lost, and flows whose records were evicted before a sweep: the log says how much no line has.
+#[test]
+fn what_no_event_tells_is_in_a_difference_once_its_flows_are_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    let read = || std::fs::read_to_string(&file).unwrap_or_default();
+    let log = EventLog::start(&LogTo::File(file.clone()), folder.path(), "a test").unwrap();
+    let bed = Bed::with_log(50, log);
+    // More flows than there are records, and each second event is lost.
+    (0..400).for_each(|flow| bed.kernel.packet(flow, flow % 2 == 1));
+    assert!(bed.worker.flush_within(PATIENCE));
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while sums(&read()).1.is_empty() {
+        assert!(Instant::now() < deadline, "{}", read());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (sum, differences) = sums(&read());
+    assert_eq!(sum, 400, "{differences:?}");
+    assert!(differences.len() == 1 && differences[0] > 0, "{differences:?}");
+    let Bed { worker, .. } = bed;
+    assert!(worker.stop(PATIENCE));
+    assert_eq!(sums(&read()), (400, differences));
+    let lost = read().lines().filter(|line| line.contains(r#""what":"events","count":"#)).count();
+    assert!(lost > 0, "{}", read());
 }
 
 /// Ever new flows, more than the kernel keeps: what is known of them stays bounded, and all are reported.

@@ -33,11 +33,12 @@ use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
+use crate::exemption::clock::boot_id;
 use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
-use crate::store::{Cursor, FILE, PinCounts, Store, StoreError, boot_id};
+use crate::store::{Cursor, FILE, PinCounts, Store, StoreError};
 use crate::telemetry::{self, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
@@ -199,7 +200,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     let control = begin.prepared.policy.control.clone();
     let looks = begin.prepared.policy.log.clone();
-    let log = EventLog::start(&looks.to, &state).context("cannot start the event log")?;
+    let log =
+        EventLog::start(&looks.to, &state, &counters(&pin_path)?).context("cannot start the event log")?;
     let listen = begin.prepared.policy.metrics.clone();
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
@@ -252,6 +254,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         reading,
     };
     Ok(Started { engine, actions, parts, control, metrics, requests })
+}
+
+/// Names the kernel's counters: ids of maps begin anew with each boot. Where the boot is not known, nothing counts as told.
+fn counters(pin_path: &Path) -> Result<String> {
+    let view = View::open(pin_path).map_err(StartError::Kernel)?;
+    let boot = boot_id().unwrap_or_else(|_| std::process::id().to_string());
+    Ok(format!("{boot}/{}", view.totals_id()))
 }
 
 /// Starts the worker that reports events.

@@ -9,7 +9,9 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 use super::super::Entry;
+use super::super::difference::Difference;
 use super::super::event::{Endpoint, Event, Phase, Process};
+use super::super::lost::{Lost, What};
 use super::super::pinned_copy::PinnedCopy;
 use super::super::pinned_copy::tests::dumped;
 use super::super::record::Record;
@@ -57,7 +59,22 @@ fn all() -> Vec<Record> {
         PinnedCopy { file: "/".to_owned(), ..dumped() },
     ];
     let entries = events.into_iter().map(Entry::Flow).chain(copies.map(Entry::Copy));
-    entries.map(|entry| Record::Event(entry.into())).chain(records()).chain([rest()]).collect()
+    entries
+        .map(|entry| Record::Event(entry.into()))
+        .chain(records())
+        .chain([rest()])
+        .chain(losses())
+        .collect()
+}
+
+/// All that can be lost, and a difference of what was told twice.
+fn losses() -> Vec<Record> {
+    let [.., Record::Lost(lost), Record::Difference(difference), _, _] = records() else {
+        panic!("other records")
+    };
+    let lost = What::ALL.map(|what| Record::Lost(Lost { what, ..lost }));
+    let twice = Difference { packets: -3, bytes: i64::MIN, hook: Hook::Connect, ..difference };
+    lost.into_iter().chain([Record::Difference(twice)]).collect()
 }
 
 fn line(record: &Record, format: LogFormat) -> Value {

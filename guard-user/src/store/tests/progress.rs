@@ -139,7 +139,7 @@ fn a_cursor_is_of_its_boot_and_not_of_the_future() {
     assert_eq!(cursor.reported_until("one", 7), Some(7));
     assert_eq!(cursor.reported_until("one", 6), None);
     assert_eq!(cursor.reported_until("two", 10), None);
-    let boot = crate::store::boot_id().unwrap();
+    let boot = crate::exemption::clock::boot_id().unwrap();
     assert_eq!((boot.len(), boot.trim()), (36, boot.as_str()));
 }
 
