@@ -78,6 +78,17 @@ impl Signers {
         self.folder.join(who.split('@').next().unwrap_or(who))
     }
 
+    /// The fingerprint of the key of one of them, as `ssh-keygen -l` has it.
+    ///
+    /// # Errors
+    /// Where it can't be run.
+    pub fn fingerprint(&self, who: &str) -> Result<String> {
+        let mut command = Command::new("ssh-keygen");
+        command.arg("-lf").arg(self.key(who));
+        let (_, out, _) = run_to_end("ssh-keygen", command, std::time::Duration::from_secs(60))?;
+        out.split_whitespace().nth(1).map(str::to_owned).context("ssh-keygen shows no fingerprint")
+    }
+
     fn allowed(&self) -> PathBuf {
         self.folder.join("allowed_signers")
     }

@@ -13,9 +13,11 @@ use super::check::counted;
 use super::target::{Target, pin_path};
 use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
+use crate::events::told;
 use crate::exit::Exit;
 use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
 use crate::store::{self, Change, Store, StoreError, Use};
+use crate::telemetry;
 use crate::text::Unseen;
 
 /// Arguments of `detach`.
@@ -164,7 +166,12 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
         )),
     }
     let counts = match &view {
-        Ok(view) if removed.left.is_none() => keep_counts(&mut store, view, now),
+        Ok(view) if removed.left.is_none() => {
+            failed.extend(leave_totals(args, view).err().map(|error| {
+                format!("the event log will not tell what was counted last and had no line: {error:#}")
+            }));
+            keep_counts(&mut store, view, now)
+        }
         // Of what is still attached the last counts are to come.
         Ok(_) | Err(KernelError::NothingPinned { .. } | KernelError::AbiDiffers { .. }) => Ok(()),
         Err(error) => Err(anyhow::anyhow!("{error}")),
@@ -213,6 +220,12 @@ fn open_store(args: &Args) -> Result<Option<Store>> {
 fn is_anothers(args: &Args, error: &anyhow::Error, held: &Result<BTreeSet<u16>, KernelError>) -> bool {
     let is_held = matches!(error.downcast_ref::<StoreError>(), Some(StoreError::Held { .. }));
     args.pin_path.is_some() && is_held && held.as_ref().is_ok_and(BTreeSet::is_empty)
+}
+
+/// Leaves what the totals came to for the event log of the next run.
+fn leave_totals(args: &Args, view: &View) -> Result<()> {
+    let target = Target { config: args.config.clone(), socket: None };
+    Ok(told::leave(&target.state_directory()?, &telemetry::counters_of(view), &telemetry::totals_of(view)?)?)
 }
 
 /// Has the store keep what was counted since the daemon ended: the counters are gone with the maps.

@@ -4,7 +4,8 @@
 //! the flows. Where one stood still for two sweeps, all its flows were quiet and have been reported: what the log does not
 //! have by then it will never have by events, and a line says so ([`Difference`]). What was told is in a file of the state
 //! directory, written as the lines are, for the next run. It is of these counters alone: where the kernel's maps are others,
-//! as after a reboot, nothing of them was told yet.
+//! as after a reboot, nothing of them was told yet. `borderguard detach` leaves what the counters came to ([`leave`]), so
+//! that the next run tells what was counted and not told by then.
 
 use std::fs::File;
 use std::io;
@@ -22,6 +23,8 @@ use super::record::Record;
 
 /// The file of the state directory.
 pub(super) const FILE: &str = "event-log.told";
+/// The file of the state directory that has what counters came to that are no more.
+const LEFT: &str = "event-log.left";
 /// Bytes of its head: by which counters it goes.
 const HEAD: usize = 128;
 /// Bytes of a row: packets and bytes, in this machine's order, for no other machine has its counters.
@@ -67,22 +70,23 @@ impl Told {
     }
 
     fn read(&mut self, state: &Path, counters: &str) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = File::from(openat(CWD, state.join(FILE), flags, Mode::from_raw_mode(0o600))?);
+        let file = open(&state.join(FILE))?;
         let mut found = vec![0; HEAD + TOTALS * ROW];
-        let mut fresh = found.clone();
-        fresh.iter_mut().zip(counters.bytes().take(HEAD)).for_each(|(to, byte)| *to = byte);
-        let is_whole = file.read_at(&mut found, 0)? == found.len();
-        if !is_whole || found.get(..HEAD) != fresh.get(..HEAD) {
-            file.write_all_at(&fresh, 0)?;
-            return Ok(file);
+        if file.read_at(&mut found, 0)? == found.len() {
+            let told = rows_of(&found);
+            if found.get(..HEAD) == Some(&head_of(counters)[..]) {
+                self.rows.iter_mut().zip(told).for_each(|(row, told)| row.told = told);
+                return Ok(file);
+            }
+            // What was counted and not told is told as if these counters had begun with it.
+            if let Some(left) = left(state, &found) {
+                for (row, (told, left)) in self.rows.iter_mut().zip(told.into_iter().zip(left)) {
+                    row.told = minus(told, left);
+                }
+            }
         }
-        let rows = found.get(HEAD..).unwrap_or_default();
-        for (row, bytes) in self.rows.iter_mut().zip(rows.chunks_exact(ROW)) {
-            let (packets, bytes) = bytes.split_at(ROW / 2);
-            let number = |it: &[u8]| it.try_into().map(u64::from_ne_bytes).unwrap_or_default();
-            row.told = Count { packets: number(packets), bytes: number(bytes) };
-        }
+        let rows = self.rows.iter().map(|row| row.told);
+        file.write_all_at(&bytes_of(counters, rows), 0)?;
         Ok(file)
     }
 
@@ -99,22 +103,24 @@ impl Told {
     /// Looks at the totals, and says what no line has of those that stood still. Each is to be given back to
     /// [`add`](Self::add) once it is written.
     pub(super) fn look(&mut self, totals: &[(u32, Count)], now: Timestamp) -> Vec<Difference> {
-        let mut differences = Vec::new();
+        let mut counts = vec![Count::default(); self.rows.len()];
         for (index, count) in totals {
-            let Some((hook, verdict, reason)) = total_at(*index).filter(|it| has_events(it.1, it.2)) else {
+            if let Some(of) = counts.get_mut(*index as usize) {
+                *of = *count;
+            }
+        }
+        let mut differences = Vec::new();
+        for ((index, row), count) in (0..).zip(&mut self.rows).zip(counts) {
+            let Some((hook, verdict, reason)) = total_at(index).filter(|it| has_events(it.1, it.2)) else {
                 continue;
             };
-            let Some(row) = self.rows.get_mut(*index as usize) else { continue };
-            row.still = if row.seen == *count { row.still.saturating_add(1) } else { 0 };
-            row.seen = *count;
-            if row.still < STILL || row.told == *count {
+            row.still = if row.seen == count { row.still.saturating_add(1) } else { 0 };
+            row.seen = count;
+            if row.still < STILL || row.told == count {
                 continue;
             }
-            let [packets, bytes] =
-                [(count.packets, row.told.packets), (count.bytes, row.told.bytes)].map(|(counted, told)| {
-                    // Of two that are near each other, whatever they wrapped around.
-                    counted.wrapping_sub(told).cast_signed()
-                });
+            let Count { packets, bytes } = minus(count, row.told);
+            let (packets, bytes) = (packets.cast_signed(), bytes.cast_signed());
             differences.push(Difference { time: now, hook, verdict, reason, packets, bytes });
         }
         differences
@@ -126,17 +132,72 @@ impl Told {
     }
 
     fn keep(&mut self, index: usize, told: Count) {
-        let mut bytes = [0; ROW];
-        let (packets, rest) = bytes.split_at_mut(ROW / 2);
-        packets.copy_from_slice(&told.packets.to_ne_bytes());
-        rest.copy_from_slice(&told.bytes.to_ne_bytes());
         let Some(file) = &self.file else { return };
-        let written = file.write_all_at(&bytes, (HEAD + index * ROW) as u64);
+        let written = file.write_all_at(&row_of(told), (HEAD + index * ROW) as u64);
         if let (Err(error), false) = (&written, self.has_failed) {
             warn!("what the event log has told can't be kept: {error}; the next run's log may tell it again");
         }
         self.has_failed = written.is_err();
     }
+}
+
+/// Leaves what counters have come to that are gone now, in the state directory.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn leave(state: &Path, counters: &str, totals: &[(u32, Count)]) -> io::Result<()> {
+    let mut rows = vec![Count::default(); TOTALS];
+    for (index, count) in totals {
+        if let Some(row) = rows.get_mut(*index as usize) {
+            *row = *count;
+        }
+    }
+    open(&state.join(LEFT))?.write_all_at(&bytes_of(counters, rows), 0)
+}
+
+/// What the counters came to of which `told` tells, where they are no more and that is known.
+fn left(state: &Path, told: &[u8]) -> Option<Vec<Count>> {
+    let file = open(&state.join(LEFT)).ok()?;
+    let mut found = vec![0; told.len()];
+    let is_of_them = file.read_at(&mut found, 0).ok()? == told.len() && found.get(..HEAD) == told.get(..HEAD);
+    is_of_them.then(|| rows_of(&found))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Ok(File::from(openat(CWD, path, flags, Mode::from_raw_mode(0o600))?))
+}
+
+/// What is above another count, below zero by two's complement.
+const fn minus(count: Count, other: Count) -> Count {
+    Count { packets: count.packets.wrapping_sub(other.packets), bytes: count.bytes.wrapping_sub(other.bytes) }
+}
+
+fn head_of(counters: &str) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    head.iter_mut().zip(counters.bytes()).for_each(|(to, byte)| *to = byte);
+    head
+}
+
+fn row_of(count: Count) -> [u8; ROW] {
+    let mut bytes = [0; ROW];
+    let (packets, rest) = bytes.split_at_mut(ROW / 2);
+    packets.copy_from_slice(&count.packets.to_ne_bytes());
+    rest.copy_from_slice(&count.bytes.to_ne_bytes());
+    bytes
+}
+
+fn bytes_of(counters: &str, rows: impl IntoIterator<Item = Count>) -> Vec<u8> {
+    head_of(counters).into_iter().chain(rows.into_iter().flat_map(row_of)).collect()
+}
+
+fn rows_of(file: &[u8]) -> Vec<Count> {
+    let number = |it: &[u8]| it.try_into().map(u64::from_ne_bytes).unwrap_or_default();
+    let row = |bytes: &[u8]| {
+        let (packets, bytes) = bytes.split_at(ROW / 2);
+        Count { packets: number(packets), bytes: number(bytes) }
+    };
+    file.get(HEAD..).unwrap_or_default().chunks_exact(ROW).map(row).collect()
 }
 
 /// Whether what is judged so has events: a pin forbids it, or it could not be judged.

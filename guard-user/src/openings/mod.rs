@@ -68,7 +68,7 @@ impl fmt::Display for Openings {
 /// What passes by the new world and not by the old one, or with a milder verdict.
 ///
 /// A pin that is gone, and one that has another name, is told although another pin may forbid the same: exemptions and
-/// history go by the name.
+/// history go by the name. With [`World::may_exempt`] so is what one pin loses to another.
 ///
 /// # Errors
 ///
@@ -79,6 +79,9 @@ pub fn openings(old: &World<'_>, new: &World<'_>) -> Result<Openings, CompileErr
     let comparison = judge::Comparison::new([old, new], &tables);
     let found = comparison.as_ref().and_then(|it| Some((it, it.found()?)));
     let flows = found.map(|(comparison, found)| opening::all(comparison, &found));
+    if new.may_exempt {
+        changes.extend(comparison.iter().flat_map(settings::of_sites));
+    }
     if flows.is_none() {
         changes.push(Change {
             key: String::new(),

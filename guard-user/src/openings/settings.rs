@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::destinations::{Destinations, Moved};
+use super::dimensions::Class;
+use super::judge::Comparison;
 use super::text::{joined, listed};
 use crate::approval::{ACTS, Needed, Signer, due};
 use crate::config::policy::{Approvals, Policy, covers, is_in_cgroup};
@@ -35,6 +38,29 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
 
 fn change(key: &str, was: &str, is: &str, opens: impl Into<String>) -> Change {
     Change { key: key.to_owned(), was: was.to_owned(), is: is.to_owned(), opens: opens.into() }
+}
+
+/// Addresses that sites, or NAT64 prefixes, newly have in a jurisdiction that a pin forbids as it did where they were: an
+/// exemption for that jurisdiction covers them from now on.
+pub(super) fn of_sites(comparison: &Comparison<'_>) -> Vec<Change> {
+    let is_other = |it: &&Destinations| {
+        matches!(it.moved, Moved::Sites | Moved::Nat64) && it.from != it.to && it.to.as_str().len() == 2
+    };
+    let names = |side: usize, pins: u64| {
+        let all = comparison.worlds[side].policy.pins.iter().enumerate();
+        all.filter(move |(way, _)| pins >> way & 1 == 1).map(|(_, pin)| pin.name.as_str())
+    };
+    let told = |it: &Destinations| {
+        let (was, is) = (it.from.as_str().to_owned(), it.to.as_str().to_owned());
+        let opens = format!("exemptions for {is} cover {}", listed(it.first.iter().chain(&it.carriers)));
+        change("site.jurisdiction", &was, &is, opens)
+    };
+    let is_forbidden = |class: &&Class<Destinations>| {
+        let [was, is] = class.lets.each_ref().map(|lets| lets.pins);
+        names(0, was).any(|name| names(1, is).any(|it| it == name))
+    };
+    let moved = comparison.destinations.iter().filter(is_forbidden).flat_map(|class| &class.values);
+    moved.filter(is_other).map(told).collect()
 }
 
 fn of_guard(old: &Policy, new: &Policy) -> Vec<Change> {

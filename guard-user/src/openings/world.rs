@@ -16,6 +16,9 @@ pub struct World<'a> {
     pub geo: &'a GeoDb,
     /// The exemptions, with the times and slots that the kernel has.
     pub exemptions: &'a [KernelExemption],
+    /// Whether there may be others, of any pin and to any jurisdiction: then it opens something that a flow is another
+    /// pin's, whatever that one forbids, and that a site has its addresses in another jurisdiction.
+    pub may_exempt: bool,
 }
 
 /// What the tables of a world have that needs no host.

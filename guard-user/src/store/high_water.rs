@@ -24,7 +24,7 @@ use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
 
 /// The reference of the order that is made where nobody knows what an older store lacks.
-const UNKNOWN: &str = "an older store was put back, and what it lacks is not known";
+pub(super) const UNKNOWN: &str = "an older store was put back, and what it lacks is not known";
 
 /// What the file of the mark is to have.
 fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {

@@ -72,6 +72,7 @@ pub use kept::Kept;
 pub use key::Key;
 pub use lifted::Lifted;
 pub use marks::{HeadKeeper, Marks};
+pub use orders::RevokedKeys;
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use place::Misplaced;
 pub use progress::Progress;

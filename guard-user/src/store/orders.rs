@@ -2,13 +2,21 @@
 //! exemptions meanwhile: one that is covered by several passes again when the last of them is lifted, and nothing that a
 //! standing order covers is loaded.
 
+use tracing::warn;
+
+use super::change::Change;
 use super::entry::Entry;
+use super::high_water;
 use super::standing::{Standing, covers};
-use super::{Kept, Key, StoreError};
+use super::{Kept, Key, Store, StoreError};
+use crate::audit::Who;
 use crate::exemption::order::row;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::{OrderSummary, RevokedSummary};
 use crate::exemption::{Document, OrderKind, StandingOrder, State, Summary, Target};
+
+/// The fingerprints of keys that are revoked, or why that is not known.
+pub type RevokedKeys = Result<Vec<String>, String>;
 
 impl Kept {
     /// The orders that stand, in the order of what they cover.
@@ -42,6 +50,20 @@ impl Kept {
     pub fn revoked_keys(&self) -> Vec<String> {
         let revoked = self.orders().filter(|order| order.kind == OrderKind::RevokedKey);
         revoked.map(|order| order.covers.name().to_owned()).collect()
+    }
+
+    /// The same, or why it is not known: what asks for it then counts no signature.
+    ///
+    /// # Errors
+    /// Where the store can't be opened, or is an older one and nobody has decided on what it lacks.
+    pub fn known_revoked_keys(&self) -> RevokedKeys {
+        if !self.is_usable() {
+            return Err("the store can't be opened".to_owned());
+        }
+        match self.orders().any(|order| order.order == high_water::UNKNOWN) {
+            true => Err(high_water::UNKNOWN.to_owned()),
+            false => Ok(self.revoked_keys()),
+        }
     }
 
     /// Whether the key of this fingerprint is revoked, and the disk has that.
@@ -202,4 +224,25 @@ fn overlap(one: &Document, other: &Document) -> bool {
                 }
             })
         })
+}
+
+impl Store {
+    /// Gives the orders once more that a store before this one stood for and could not keep. Those on exemptions alone come
+    /// again by themselves, from whoever closed them in the kernel.
+    pub fn take_orders_of(&mut self, before: &Kept) {
+        for order in before.unsaved_orders() {
+            let why = || order.order.clone();
+            let change = match order.kind {
+                OrderKind::Stay => Change::Stay { order: why() },
+                OrderKind::Fallen => Change::Invalidate { why: why() },
+                OrderKind::RevokedKey => Change::RevokeKey { why: why() },
+            };
+            let who = Who { uid: order.by, user: None, pid: None };
+            match self.change(&order.covers, &change, &who, order.at) {
+                Ok(_) | Err(StoreError::OrderStands { .. }) => {}
+                // It stands here all the same where the disk refused, and is a problem then.
+                Err(error) => warn!("an order that the store could not keep before: {error}"),
+            }
+        }
+    }
 }

@@ -30,6 +30,15 @@ impl Store {
         self.commit(&[], vec![record], |_| Ok(()))
     }
 
+    /// Appends records, all of them or none.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn audit_all(&mut self, records: Vec<audit::Record>) -> Result<(), StoreError> {
+        self.leave_doubt()?;
+        self.commit(&[], records, |_| Ok(()))
+    }
+
     /// Appends a record that names a config by its hash, and keeps the config's text, in one transaction.
     ///
     /// # Errors

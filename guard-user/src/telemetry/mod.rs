@@ -15,6 +15,6 @@ mod users;
 mod worker;
 
 pub use losses::Losses;
-pub use source::{Events, Records, TakeFlow};
+pub use source::{Events, Records, TakeFlow, counters_of, totals_of};
 pub use users::Ask as AskForUser;
 pub use worker::{Parts, Worker};

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use guard_common::abi::{FlowKey, FlowRecord, Loss, total_index};
 
 use crate::events::told::Totals;
+use crate::exemption::clock::boot_id;
 use crate::kernel::{EventReader, KernelError, RingEntry, TotalCount, View};
 
 /// Takes the flow of an event, and its record.
@@ -73,8 +74,7 @@ impl Records for View {
     }
 
     fn totals(&self) -> Result<Totals, KernelError> {
-        let count = |row: TotalCount| (total_index(row.hook, row.verdict as u8, row.reason as u8), row.count);
-        Ok(Self::totals(self)?.into_iter().map(count).collect())
+        totals_of(self)
     }
 
     fn for_each_flow(&self, each: &mut dyn FnMut(FlowKey, FlowRecord)) -> Result<(), KernelError> {
@@ -84,4 +84,21 @@ impl Records for View {
     fn flow_capacity(&self) -> usize {
         Self::flow_capacity(self)
     }
+}
+
+/// What the kernel counted by hook, verdict and reason.
+///
+/// # Errors
+/// Where the kernel can't be asked.
+pub fn totals_of(view: &View) -> Result<Totals, KernelError> {
+    let count = |row: TotalCount| (total_index(row.hook, row.verdict as u8, row.reason as u8), row.count);
+    Ok(view.totals()?.into_iter().map(count).collect())
+}
+
+/// Names the kernel's counters: ids of maps begin anew with each boot. Where the boot is not known, they are taken for others
+/// than any before.
+#[must_use]
+pub fn counters_of(view: &View) -> String {
+    let boot = boot_id().unwrap_or_else(|_| std::process::id().to_string());
+    format!("{boot}/{}", view.totals_id())
 }

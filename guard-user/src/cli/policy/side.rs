@@ -43,6 +43,6 @@ impl Side {
 
     /// What is compared of it.
     pub(super) const fn world(&self) -> World<'_> {
-        World { policy: &self.policy, geo: &self.geo, exemptions: &[] }
+        World { policy: &self.policy, geo: &self.geo, exemptions: &[], may_exempt: true }
     }
 }

@@ -22,7 +22,7 @@ use crate::exemption::record::Use;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
 use crate::report::receipt::TableHashes;
 use crate::store::last_policy::LastPolicy;
-use crate::store::{Change, Cursor, PinCounts, Target};
+use crate::store::{Change, Cursor, PinCounts, RevokedKeys, Target};
 
 /// For what the counters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,13 @@ pub enum Action {
     Sample(SampleFor),
     /// Read config and databases again.
     Load {
-        /// The config that is live, for where it is not kept on the disk.
+        /// The config that is live, which no other one may open over, whatever is kept on the disk.
         live: LastPolicy,
         /// Keys of these fingerprints sign none.
-        revoked: Vec<String>,
+        revoked: RevokedKeys,
+        /// Where the live one was not held against the one before it: that one, as the audit trail has it. Then the live one
+        /// is held against it, and not the file.
+        of_trail: Option<LastPolicy>,
     },
     /// Read the databases of this policy again, and not the config.
     LoadDatabases {
@@ -56,7 +59,7 @@ pub enum Action {
         /// Whether somebody said yes to any change.
         accepted: bool,
         /// Keys of these fingerprints sign none.
-        revoked: Vec<String>,
+        revoked: RevokedKeys,
     },
     /// Close local sockets of flows that are cut, or only count them.
     CloseSockets(Box<Cut>),
@@ -220,6 +223,8 @@ pub enum StoreJob {
     CountersEnd(Vec<(u16, Use)>),
     /// Append to the audit trail.
     Record(Record),
+    /// Append these to it, all of them or none.
+    RecordAll(Vec<Record>),
     /// Append to the audit trail, and keep the config that the record names.
     RecordConfig {
         /// The record.

@@ -1,18 +1,19 @@
 //! The config that is live, and the one that is about to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Ticket;
 use super::basis::Geo;
 use super::databases::Databases;
-use super::input::Waits;
-use crate::audit::Who;
+use super::input::{Prepared, Waits};
+use crate::audit::{Record, Who};
 use crate::compile::HostFacts;
 use crate::config::policy::{NamedPack, Policy};
 use crate::exemption::LawPack;
 use crate::geo::Info;
+use crate::store::last_policy::LastPolicy;
 
 /// The config.
 pub(super) struct Config {
@@ -36,6 +37,14 @@ pub(super) struct Config {
     pub(super) unheld: Option<String>,
     /// Why the one that is live could not be kept as the one that the next is held against.
     pub(super) unkept: Option<String>,
+    /// What was read and opens, which is not taken before the disk has who signed it.
+    pub(super) approving: Option<Box<Prepared>>,
+    /// The records of signatures that are on their way to the disk, in the order in which it is asked.
+    pub(super) recording: VecDeque<Vec<Record>>,
+    /// The start's signatures that the disk did not take: a host is guarded before it is recorded by whose word.
+    pub(super) unrecorded: Vec<Record>,
+    /// The config that was in force before the start, which is to be held against it.
+    pub(super) of_trail: Option<LastPolicy>,
     /// Since when it is being read, nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) loading: Option<u64>,
     /// Who waits for it.
@@ -62,6 +71,8 @@ pub(super) struct Candidate {
     pub(super) is_of_databases: bool,
     /// Why the databases on the disk are not its own and wait for a yes.
     pub(super) database_waits: Option<Waits>,
+    /// Why the config that was live before is not any more: it was held against this one after its start.
+    pub(super) refused: Option<String>,
 }
 
 impl Config {
@@ -78,6 +89,10 @@ impl Config {
             refused: None,
             unheld: None,
             unkept: None,
+            approving: None,
+            recording: VecDeque::new(),
+            unrecorded: Vec::new(),
+            of_trail: None,
             loading: None,
             waiting: Vec::new(),
             late: Vec::new(),

@@ -22,6 +22,7 @@ use crate::health::Problem;
 use crate::kernel::{
     Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, UntaggedFlow,
 };
+use crate::store::last_policy::LastPolicy;
 use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
@@ -145,6 +146,9 @@ pub enum Input {
     /// The store, which could not be opened at the start, is a new one and the kernel had no tables: that start was this host's
     /// first, and there was no config before it.
     FirstStart,
+    /// The store, which could not be opened at the start, is open now: this config was in force before that start, which was
+    /// not held against it; `None` where there was none, or it asks for no signatures.
+    ConfigOfTrail(Result<Option<LastPolicy>, String>),
     /// The daemon ends.
     Stop {
         /// Whether the host goes down with it: then exemptions are closed and settled first.

@@ -130,6 +130,8 @@ pub(super) enum Purpose {
     SlotsReset,
     CountersEnd,
     Record,
+    /// Who signed what opens.
+    Approvals,
     RecordGap,
     SaveCounts,
     ReadCounts,

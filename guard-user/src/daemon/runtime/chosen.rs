@@ -12,7 +12,7 @@ use crate::config::policy::{Approvals, Policy};
 use crate::daemon::engine::{Held, SignedFile, Waits};
 use crate::digest::sha256;
 use crate::geo::{GeoDb, Info};
-use crate::store::last_database;
+use crate::store::{RevokedKeys, last_database};
 
 /// The database in force, with which one that was read is compared.
 pub(super) enum Before {
@@ -71,7 +71,7 @@ impl Chosen {
 /// Returns the one that was read, unless it changes more for a pin than goes without a yes (`geo.ask_above`), or opens more
 /// than goes without signatures (`geo.may_open`): then what it closes. `yes` is whether somebody said yes to any change, and
 /// the fingerprints of keys that sign nothing. The database of the program itself is part of that, and needs no signatures.
-pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &[String])) -> Chosen {
+pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
     let mut chosen = compared(policy, read, before, yes);
     let digest = last_database::digest(&chosen.database);
     chosen.database.info.digest =
@@ -79,7 +79,7 @@ pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &
     chosen
 }
 
-fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &[String])) -> Chosen {
+fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
     let (accepted, revoked) = yes;
     let approvals = gate::asks(policy).filter(|_| !policy.geo.files.is_empty());
     let before = match before {
@@ -129,7 +129,7 @@ fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &[String])
 
 /// One that is compared with none: it is taken, for a host without a guard lets everything pass. Where signatures are asked
 /// for and it has none, that is said.
-fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, revoked: &[String]) -> Chosen {
+fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, revoked: &RevokedKeys) -> Chosen {
     let Some(approvals) = approvals else { return Chosen::whole(read) };
     match signed(&read.info, approvals, "all that it permits", revoked) {
         Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
@@ -147,7 +147,7 @@ fn still_unheld(
     mut read: GeoDb,
     unheld: Option<String>,
     approvals: &Approvals,
-    revoked: &[String],
+    revoked: &RevokedKeys,
 ) -> Chosen {
     let Some(why) = unheld else { return Chosen::whole(read) };
     match signed(&read.info, approvals, "all that it permits", revoked) {
@@ -167,7 +167,7 @@ fn signed(
     database: &Info,
     approvals: &Approvals,
     opens: &str,
-    revoked: &[String],
+    revoked: &RevokedKeys,
 ) -> Result<Vec<SignedFile>, String> {
     let files = if database.parts.is_empty() { std::slice::from_ref(database) } else { &database.parts };
     let one = |file: &Info| {

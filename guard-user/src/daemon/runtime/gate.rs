@@ -21,7 +21,7 @@ use crate::geo::GeoDb;
 use crate::inputs;
 use crate::openings::{Openings, World, openings};
 use crate::store::last_policy::{self, LastPolicy};
-use crate::store::sha256;
+use crate::store::{RevokedKeys, sha256};
 
 /// A config that was read.
 pub(super) struct Candidate {
@@ -45,6 +45,14 @@ impl Candidate {
         let mut bytes = Vec::new();
         let opened = File::open(file).map_err(unreadable)?;
         opened.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        Self::of(file, bytes, observe)
+    }
+
+    /// The config of these bytes.
+    ///
+    /// # Errors
+    /// Every error in it.
+    pub(super) fn of(file: &Path, bytes: Vec<u8>, observe: bool) -> Result<Self, LoadFailure> {
         let checked = config::parse(file, &bytes, &Surroundings::new(None));
         let mut checked = checked.map_err(|errors| bad_input(errors.to_string()))?;
         checked.policy.host.observe |= observe;
@@ -55,7 +63,7 @@ impl Candidate {
     /// one.
     pub(super) fn still_unheld(
         &self,
-        (file, revoked): (&Path, &[String]),
+        (file, revoked): (&Path, &RevokedKeys),
         unheld: Option<&str>,
     ) -> Option<String> {
         let approvals = asks(&self.checked.policy)?;
@@ -115,6 +123,16 @@ impl InForce {
         Ok(approvals.map(|approvals| Self { last, policy, approvals }))
     }
 
+    /// Whether it is this one.
+    pub(super) fn is(&self, other: &LastPolicy) -> bool {
+        self.last.bytes == other.bytes && self.last.observe == other.observe
+    }
+
+    /// It as it was kept, and what it says.
+    pub(super) fn into_policy(self) -> (LastPolicy, Policy) {
+        (self.last, self.policy)
+    }
+
     /// Why it was held against none itself, where nobody has signed it since.
     pub(super) fn unheld(&self) -> Option<&str> {
         self.last.unheld.as_deref()
@@ -127,7 +145,7 @@ impl InForce {
     /// What it newly lets pass, and whose signature is bad or missing.
     pub(super) fn admit(
         &self,
-        (file, revoked): (&Path, &[String]),
+        (file, revoked): (&Path, &RevokedKeys),
         (candidate, policy): (&Candidate, &Policy),
         database: &GeoDb,
         before: impl FnOnce() -> Option<GeoDb>,
@@ -136,8 +154,13 @@ impl InForce {
             return Ok(None);
         }
         let before = if policy.geo.files == self.policy.geo.files { None } else { before() };
-        let old = World { policy: &self.policy, geo: before.as_ref().unwrap_or(database), exemptions: &[] };
-        let new = World { policy, geo: database, exemptions: &[] };
+        let old = World {
+            policy: &self.policy,
+            geo: before.as_ref().unwrap_or(database),
+            exemptions: &[],
+            may_exempt: true,
+        };
+        let new = World { policy, geo: database, exemptions: &[], may_exempt: true };
         let found = openings(&old, &new).map_err(|error| bad_input(error.to_string()))?;
         if found.is_empty() {
             return Ok(None);
@@ -179,8 +202,11 @@ pub(super) fn signed(
     file: &Path,
     content: (&[u8], &str),
     approvals: &Approvals,
-    revoked: &[String],
+    revoked: &RevokedKeys,
 ) -> Result<Vec<ApprovedBy>, String> {
+    let revoked = revoked
+        .as_ref()
+        .map_err(|why| format!("which keys are revoked is not known, so that no signature counts: {why}"))?;
     let signatures = beside::read(file).map_err(|error| error.to_string())?;
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system());
     let allowed = allowed.map_err(|error| error.to_string())?;
@@ -219,7 +245,7 @@ pub(super) enum AtStart {
 pub(super) fn at_start(
     (state, patience): (&Path, Duration),
     (recorded, is_anew): (impl FnOnce() -> Result<Option<LastPolicy>, String>, bool),
-    ((file, observe), revoked): ((&Path, bool), &[String]),
+    ((file, observe), revoked): ((&Path, bool), &RevokedKeys),
     policy: &Policy,
     (database, before): (impl FnOnce() -> Option<GeoDb>, impl FnOnce() -> Option<GeoDb>),
 ) -> Result<AtStart, LoadFailure> {

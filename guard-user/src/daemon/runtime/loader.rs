@@ -15,12 +15,13 @@ use crate::compile;
 use crate::config::policy::{self, Policy};
 use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared, Waits};
+use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared, SignedFile, Waits};
 use crate::exemption::LawPack;
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
-use crate::store::last_policy::LastPolicy;
+use crate::store::RevokedKeys;
+use crate::store::last_policy::{self, LastPolicy};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -40,6 +41,16 @@ pub(super) struct Reading {
     pub(super) databases: Databases,
 }
 
+/// What a config is held against.
+pub(super) struct Against {
+    /// The config that is live.
+    pub(super) live: LastPolicy,
+    /// Keys of these fingerprints sign none.
+    pub(super) revoked: RevokedKeys,
+    /// The one before it, where the live one is to be held against that.
+    pub(super) of_trail: Option<LastPolicy>,
+}
+
 /// How long a reload waits for the disk that has the last database.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Tries to read files that somebody writes.
@@ -48,20 +59,18 @@ const TRIES: u32 = 5;
 const BETWEEN: Duration = Duration::from_millis(500);
 
 /// Reads both again in a thread of its own, and hands over what came of it.
-pub(super) fn load(
-    options: &Options,
-    reading: &Reading,
-    before: (LastPolicy, Vec<String>),
-    inputs: &UnboundedSender<Input>,
-) {
-    let (options, reading, (live, revoked)) = (options.clone(), reading.clone(), before);
-    in_a_thread(inputs, move || read((&options.config, options.observe), &reading, live, &revoked));
+pub(super) fn load(options: &Options, reading: &Reading, against: Against, inputs: &UnboundedSender<Input>) {
+    let (options, reading) = (options.clone(), reading.clone());
+    in_a_thread(inputs, move || match against.of_trail {
+        Some(last) => hold(&options.config, &reading, (against.live, last), &against.revoked),
+        None => read((&options.config, options.observe), &reading, against.live, &against.revoked),
+    });
 }
 
 /// Likewise the databases of this policy alone.
 pub(super) fn load_databases(
     policy: Arc<Policy>,
-    yes: (bool, Vec<String>),
+    yes: (bool, RevokedKeys),
     reading: &Reading,
     inputs: &UnboundedSender<Input>,
 ) {
@@ -90,7 +99,7 @@ fn read(
     (file, observe): (&Path, bool),
     reading: &Reading,
     live: LastPolicy,
-    revoked: &[String],
+    revoked: &RevokedKeys,
 ) -> Result<Prepared, LoadFailure> {
     let candidate = Candidate::read(file, observe)?;
     let Checked { mut policy, warnings } = candidate.checked.clone();
@@ -99,14 +108,14 @@ fn read(
     let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), (false, revoked));
     let state = reading.keeper.state();
     let mut held = chosen.held();
-    // One that is gone from the disk while the daemon runs is in force all the same.
-    let in_force =
-        InForce::read(state)?.map_or_else(|| InForce::of(live, "the live config"), |it| Ok(Some(it)));
-    if let Some(in_force) = in_force? {
+    // One that is gone from the disk while the daemon runs, or was not kept there, is in force all the same.
+    let kept = InForce::read(state)?.filter(|it| !it.is(&live));
+    for in_force in kept.into_iter().chain(InForce::of(live, "the live config")?) {
         let before = || reading.keeper.last(PATIENCE).ok().flatten();
         let admitted = in_force.admit((file, revoked), (&candidate, &policy), &chosen.database, before)?;
-        held.signed.extend(admitted);
-        held.unheld = candidate.still_unheld((file, revoked), in_force.unheld());
+        let is_new = |it: &SignedFile| !held.signed.iter().any(|other| other.sha256 == it.sha256);
+        held.signed.extend(admitted.filter(is_new));
+        held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, revoked), in_force.unheld()));
     }
     let uncompared = uncompared(&chosen);
     let prepared = match &uncompared {
@@ -128,9 +137,56 @@ fn read(
     Ok(Prepared { warnings, database_waits, held, ..prepared })
 }
 
+/// Holds the live config against the one that was in force before the daemon's start, which could not be read then. Where it
+/// opens over that one without signatures, that one goes on.
+fn hold(
+    file: &Path,
+    reading: &Reading,
+    (live, last): (LastPolicy, LastPolicy),
+    revoked: &RevokedKeys,
+) -> Result<Prepared, LoadFailure> {
+    let candidate = Candidate::of(file, live.bytes, live.observe)?;
+    let Checked { mut policy, warnings } = candidate.checked.clone();
+    look_up(&mut policy)?;
+    let last_database = || reading.keeper.last(PATIENCE).ok().flatten();
+    let read = |policy: &Policy| {
+        whole(&policy.geo, &reading.databases).or_else(|failure| last_database().ok_or(failure))
+    };
+    let chosen = choose(&policy, read(&policy)?, Before::of(&reading.keeper, PATIENCE), (false, revoked));
+    let mut held = chosen.held();
+    let Some(in_force) = InForce::of(last, "the audit trail")? else {
+        return Ok(Prepared { warnings, held, ..prepare(policy, &chosen.database)? });
+    };
+    match in_force.admit((file, revoked), (&candidate, &policy), &chosen.database, last_database) {
+        Ok(signed) => {
+            held.signed.extend(signed);
+            held.unheld = candidate.still_unheld((file, revoked), in_force.unheld());
+            let prepared = prepare(policy, &chosen.database)?;
+            held.unkept =
+                candidate.keep(reading.keeper.state(), held.unheld.clone()).err().map(|it| it.message);
+            Ok(Prepared { warnings, database_waits: chosen.waits, held, ..prepared })
+        }
+        Err(failure) => {
+            let (last, mut policy) = in_force.into_policy();
+            look_up(&mut policy)?;
+            let chosen =
+                choose(&policy, read(&policy)?, Before::of(&reading.keeper, PATIENCE), (false, revoked));
+            let prepared = prepare(policy, &chosen.database)?;
+            let kept = last_policy::write(reading.keeper.state(), &last);
+            let held = Held {
+                refused: Some(failure.message),
+                unheld: last.unheld,
+                unkept: kept.err().map(|error| error.to_string()),
+                ..chosen.held()
+            };
+            Ok(Prepared { database_waits: chosen.waits, held, ..prepared })
+        }
+    }
+}
+
 fn read_databases(
     policy: Policy,
-    yes: (bool, &[String]),
+    yes: (bool, &RevokedKeys),
     reading: &Reading,
 ) -> Result<Prepared, LoadFailure> {
     let read = whole(&policy.geo, &reading.databases)?;

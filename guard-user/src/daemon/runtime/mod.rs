@@ -373,9 +373,9 @@ impl Daemon {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample(purpose) => self.parts.sampler.sample(purpose),
-                Action::Load { live, revoked } => {
+                Action::Load { live, revoked, of_trail } => {
                     let Parts { options, reading, inputs, .. } = &self.parts;
-                    loader::load(options, reading, (live, revoked), inputs);
+                    loader::load(options, reading, loader::Against { live, revoked, of_trail }, inputs);
                 }
                 Action::LoadDatabases { policy, accepted, revoked } => {
                     let Parts { reading, inputs, .. } = &self.parts;

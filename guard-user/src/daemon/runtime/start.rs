@@ -38,8 +38,8 @@ use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
-use crate::store::{Cursor, FILE, PinCounts, Store, StoreError};
-use crate::telemetry::{self, diagnostics};
+use crate::store::{Cursor, FILE, PinCounts, RevokedKeys, Store, StoreError};
+use crate::telemetry::{self, counters_of, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
 const OWN_NAME: Duration = Duration::from_millis(200);
@@ -150,7 +150,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
     };
     let before = of_databases(&store, &keeper, is_first);
-    let revoked = store.kept().revoked_keys();
+    let revoked = store.kept().known_revoked_keys();
     let (policy, held_config) = match gate::at_start(
         (&state, DISK),
         (recorded, is_first),
@@ -201,7 +201,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let control = begin.prepared.policy.control.clone();
     let looks = begin.prepared.policy.log.clone();
     let log =
-        EventLog::start(&looks.to, &state, &counters(&pin_path)?).context("cannot start the event log")?;
+        EventLog::start(&looks.to, &state, &counters_of(&View::open(&pin_path).map_err(StartError::Kernel)?))
+            .context("cannot start the event log")?;
     let listen = begin.prepared.policy.metrics.clone();
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
@@ -254,13 +255,6 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         reading,
     };
     Ok(Started { engine, actions, parts, control, metrics, requests })
-}
-
-/// Names the kernel's counters: ids of maps begin anew with each boot. Where the boot is not known, nothing counts as told.
-fn counters(pin_path: &Path) -> Result<String> {
-    let view = View::open(pin_path).map_err(StartError::Kernel)?;
-    let boot = boot_id().unwrap_or_else(|_| std::process::id().to_string());
-    Ok(format!("{boot}/{}", view.totals_id()))
 }
 
 /// Starts the worker that reports events.
@@ -417,7 +411,7 @@ fn prepare(
     policy: Policy,
     (state, generation): (&Path, u64),
     (reading, before): (&Reading, Before),
-    revoked: &[String],
+    revoked: &RevokedKeys,
 ) -> Result<(Prepared, Option<String>), StartError> {
     let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
         let chosen = chosen::choose(&policy, database, before, (false, revoked));

@@ -142,6 +142,7 @@ fn work(
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
     while let Some((id, job)) = jobs.take() {
+        let mut of_trail = None;
         let begin = Instant::now();
         let refusal = refusal_of(&job);
         let done = unless_broken(|| {
@@ -154,7 +155,7 @@ fn work(
                     reader.put(Beside::Verify(Box::new(it)), Urgency::Last);
                 }
                 if !store.kept().is_usable() {
-                    open_again(&mut store, at, given_up.is_empty(), inputs);
+                    of_trail = open_again(&mut store, at, given_up.is_empty(), inputs);
                 }
             }
             match job {
@@ -177,7 +178,9 @@ fn work(
             Some(None) => continue,
             None => {
                 let error = broken(state);
-                given_up.push(ManuallyDrop::new(std::mem::replace(&mut store, Store::closed(state, &error))));
+                let before = std::mem::replace(&mut store, Store::closed(state, &error));
+                store.take_orders_of(&before.kept());
+                given_up.push(ManuallyDrop::new(before));
                 let fault = Surroundings::Store(Some((&error).into()));
                 let _nobody_is_left = inputs.send(Input::Surroundings(fault));
                 refusal(error)
@@ -194,6 +197,10 @@ fn work(
         }
         if inputs.send(Input::Stored { id, outcome, kept: store.kept() }).is_err() {
             return;
+        }
+        // After that, so that it is known by then which keys are revoked.
+        if let Some(of_trail) = of_trail {
+            let _nobody_is_left = inputs.send(Input::ConfigOfTrail(of_trail));
         }
     }
 }
@@ -289,13 +296,21 @@ pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<
 }
 
 /// A database that could not be used is tried again: what it holds is open only when it was read.
-/// Who holds it is another process only where this one has given none up.
-fn open_again(store: &mut Store, at: &StoreAt, is_held_by_others: bool, inputs: &UnboundedSender<Input>) {
+/// Who holds it is another process only where this one has given none up. Returns the config that was in force before this
+/// daemon, against which its own one was not held.
+fn open_again(
+    store: &mut Store,
+    at: &StoreAt,
+    is_held_by_others: bool,
+    inputs: &UnboundedSender<Input>,
+) -> Option<Result<Option<LastPolicy>, String>> {
     match open(at) {
         Ok((opened, older)) if opened.kept().is_usable() => {
             // Nothing is written to it yet.
             let is_first = at.may_be_first && older.is_none() && opened.last_audit_line().is_none();
-            *store = opened;
+            let of_trail = opened.reader().and_then(|it| it.last_config()).map_err(|error| error.to_string());
+            let before = std::mem::replace(store, opened);
+            store.take_orders_of(&before.kept());
             if is_first {
                 forget_unheld(&at.state);
                 let _nobody_is_left = inputs.send(Input::FirstStart);
@@ -306,12 +321,14 @@ fn open_again(store: &mut Store, at: &StoreAt, is_held_by_others: bool, inputs: 
             if !found.is_empty() {
                 let _nobody_is_left = inputs.send(Input::Surroundings(Surroundings::Start(found)));
             }
+            (!is_first).then_some(of_trail)
         }
-        Ok(_) => {}
-        Err(StoreError::Held { .. }) if !is_held_by_others => {}
+        Ok(_) => None,
+        Err(StoreError::Held { .. }) if !is_held_by_others => None,
         Err(error) => {
             let _nobody_is_left =
                 inputs.send(Input::Surroundings(Surroundings::Store(Some((&error).into()))));
+            None
         }
     }
 }
@@ -356,6 +373,7 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         StoreJob::SlotsReset(slots) => StoreOutcome::Saved(store.slots_were_reset(&slots)),
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
+        StoreJob::RecordAll(records) => StoreOutcome::Saved(store.audit_all(records)),
         StoreJob::RecordConfig { record, text } => StoreOutcome::Saved(store.audit_config(record, &text)),
         StoreJob::SaveCounts { counts, judged, cursor } => {
             let progress =

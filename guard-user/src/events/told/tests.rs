@@ -79,6 +79,24 @@ fn another_run_goes_on_where_the_counters_are_the_same() {
     assert_eq!(fs::metadata(&file).unwrap().len(), (HEAD + TOTALS * ROW) as u64);
 }
 
+#[test]
+fn what_was_counted_before_the_counters_were_gone_is_told_of_the_next_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = Told::open(folder.path(), "boot/1");
+    told.add(&event(5));
+    drop(told);
+    leave(folder.path(), "boot/1", &totals(9)).unwrap();
+    let mut told = Told::open(folder.path(), "boot/7");
+    drop(told);
+    told = Told::open(folder.path(), "boot/7");
+    assert_eq!((0..4).flat_map(|_| look(&mut told, &[])).collect::<Vec<_>>(), [4]);
+    told.add(&event(2));
+    assert_eq!((0..4).flat_map(|_| look(&mut told, &totals(2))).collect::<Vec<_>>(), [0_i64; 0]);
+    // It is of counters that are two before: nothing more to be told of them.
+    let mut told = Told::open(folder.path(), "boot/8");
+    assert_eq!((0..4).flat_map(|_| look(&mut told, &[])).collect::<Vec<_>>(), [0_i64; 0]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Packets(u64),

@@ -40,7 +40,7 @@ fn american() -> GeoDb {
 
 fn between(old: &str, new: &str) -> Openings {
     let (old, new, geo) = (policy(old), policy(new), american());
-    let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+    let world = |policy| World { policy, geo: &geo, exemptions: &[], may_exempt: false };
     openings(&world(&old), &world(&new)).unwrap()
 }
 
@@ -96,7 +96,7 @@ fn each_change_that_opens_is_told() {
 fn one_address_that_a_database_moves_is_found() {
     for (start, end) in [(99, 200), (100, 201)] {
         let (policy, old, new) = (policy(MAIL), american(), database((start, end), "US"));
-        let world = |geo| World { policy: &policy, geo, exemptions: &[] };
+        let world = |geo| World { policy: &policy, geo, exemptions: &[], may_exempt: false };
         let found = openings(&world(&old), &world(&new)).unwrap();
         let moved: Vec<_> = found.flows.iter().flat_map(|flow| flow.to.iter().flatten()).collect();
         assert!(moved.iter().all(|it| it.moved == Moved::Database && it.to.to_string() == "IE"), "{moved:?}");
@@ -241,7 +241,7 @@ fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
     for (new, key) in cases {
         let (was, is) = (parsed(&whole(&old)), parsed(&whole(&new)));
         let geo = american();
-        let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+        let world = |policy| World { policy, geo: &geo, exemptions: &[], may_exempt: false };
         let found = openings(&world(&was), &world(&is)).unwrap();
         assert!(keys(&found).contains(&key), "{key}: {found:?}");
         let found = openings(&world(&is), &world(&was)).unwrap();
@@ -252,7 +252,7 @@ fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
         |text: &str| parsed(&format!("approval = \"none\"\n[host]\ninterfaces = [{text}]\n{MAIL}"));
     let geo = american();
     let between = |old: &Policy, new: &Policy| {
-        let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+        let world = |policy| World { policy, geo: &geo, exemptions: &[], may_exempt: false };
         openings(&world(old), &world(new)).unwrap()
     };
     let (two, one, all) = (interfaces("\"eth0\", \"eth1\""), interfaces("\"eth0\""), interfaces("\"eth*\""));
@@ -283,7 +283,7 @@ fn a_signer_who_gets_a_user_wider_networks_and_another_fleet_are_told() {
         (with(fleet, narrow, "user = \"a\"\n"), vec!["approval.signer"]),
     ] {
         let found = {
-            let world = |policy| World { policy, geo: &geo, exemptions: &[] };
+            let world = |policy| World { policy, geo: &geo, exemptions: &[], may_exempt: false };
             openings(&world(&plain), &world(&new)).unwrap()
         };
         assert!(keys(&found).iter().eq(told.iter()), "{told:?}: {found:?}");
@@ -309,7 +309,7 @@ fn exemption(slot: u16) -> KernelExemption {
 fn exemptions_open_by_window_quota_recipient_and_port_and_not_by_slot() {
     let (policy, geo) = (policy(MAIL), american());
     let opens = |old: &[KernelExemption], new: &[KernelExemption]| {
-        let world = |exemptions| World { policy: &policy, geo: &geo, exemptions };
+        let world = |exemptions| World { policy: &policy, geo: &geo, exemptions, may_exempt: false };
         let found = openings(&world(old), &world(new)).unwrap();
         assert!(
             found.changes.is_empty()
@@ -338,4 +338,42 @@ fn exemptions_open_by_window_quota_recipient_and_port_and_not_by_slot() {
         .map(|protocol| crate::config::policy::PortRange { protocol: *protocol, first: 25, last: 25 })
         .collect();
     assert!(opens(from_ref(&by_port), from_ref(&old)) && !opens(&[old], &[by_port]));
+}
+
+/// Where exemptions may come, what another pin forbids all the same counts as opened, and so does another place.
+#[test]
+fn what_an_exemption_could_cover_then_is_told() {
+    let records = MAIL
+        .replace("mail", "records")
+        .replace("192.0.2.0/24", "198.51.100.0/24")
+        .replace("2001:db8::/64", "2001:db8:1::/64");
+    let site = |jurisdiction: &str| {
+        format!("[[site]]\nname = \"boston\"\njurisdiction = \"{jurisdiction}\"\ncidrs = [\"9.0.1.0/24\"]\n")
+    };
+    let both = format!("{}{MAIL}{records}", site("US"));
+    let (at, swapped) =
+        (["name = \"mail\"", "name = \"records\""], both.replace("name = \"mail\"", "name = \"x\""));
+    let swapped = swapped.replace(at[1], at[0]).replace("name = \"x\"", at[1]);
+    let wider = both.replace("[\"198.51.100.0/24\"", "[\"198.51.100.0/24\", \"192.0.2.0/24\"");
+    let moved = wider.replacen("[\"192.0.2.0/24\"", "[\"192.0.2.0/25\"", 1);
+    let swiss = both.replace(&site("US"), &site("CH"));
+    let unplaced = both.replace(&site("US"), "");
+    for (old, new, told) in [
+        (&both, &swapped, vec!["mail", "records"]),
+        (&both, &wider, vec![]),
+        (&wider, &moved, vec!["mail"]),
+        (&both, &swiss, vec!["site.jurisdiction"]),
+        (&both, &unplaced, vec![]),
+        (&swiss, &unplaced, vec!["site.jurisdiction"]),
+    ] {
+        let (old, new, geo) = (policy(old), policy(new), american());
+        let world = |policy, may_exempt| World { policy, geo: &geo, exemptions: &[], may_exempt };
+        let found = openings(&world(&old, true), &world(&new, true)).unwrap();
+        let flows = found.flows.iter().map(|it| it.pin.as_str());
+        let mut names: Vec<&str> = flows.chain(found.changes.iter().map(|it| it.key.as_str())).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names, told, "{found:?}");
+        assert!(openings(&world(&old, false), &world(&new, false)).unwrap().is_empty());
+    }
 }

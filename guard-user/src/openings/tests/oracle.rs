@@ -90,7 +90,7 @@ fn tables(case: &Case) -> HostTables {
 }
 
 fn world(case: &Case) -> World<'_> {
-    World { policy: &case.policy, geo: &case.db, exemptions: &case.exemptions }
+    World { policy: &case.policy, geo: &case.db, exemptions: &case.exemptions, may_exempt: false }
 }
 
 fn verdict(plain: &PlainPacket, tables: &HostTables) -> Verdict {

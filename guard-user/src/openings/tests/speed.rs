@@ -68,7 +68,7 @@ fn the_whole_embedded_database_takes_no_longer_than_its_tables_some_times_over()
         v6: a_tenth_moved(&old.v6, ireland),
         info: old.info.clone(),
     };
-    let world = |geo| World { policy: &policy, geo, exemptions: &[] };
+    let world = |geo| World { policy: &policy, geo, exemptions: &[], may_exempt: false };
     let found = openings(&world(&old), &world(&new)).unwrap();
     let to: Vec<_> = found.flows.iter().flat_map(|flow| flow.to.iter().flatten()).collect();
     assert!(to.len() > 100 && to.iter().all(|it| it.to == ireland), "{}", to.len());

@@ -441,7 +441,7 @@ impl Engine {
             ),
             (true, Ok(()), Err(error)) => format!(
                 "{names}: no packet passes any more, but that could not be kept: {error}. The next write keeps it, \
-                 and doing it again is one; until then it would be open after a reboot"
+                 and doing it again is one; until then a restart of the daemon or the host may open it"
             ),
             (false, _, Err(error)) => format!("{names}: not resumed: {error}"),
             (false, Err(error), Ok(())) => format!(

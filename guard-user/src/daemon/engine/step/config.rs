@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::audit::{Kind, Who};
+use crate::audit::{Kind, Record, Who};
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
 use crate::daemon::engine::input::{Held, LoadFailure, Prepared, SignedFile};
@@ -41,10 +41,71 @@ impl Engine {
             observe: policy.host.observe,
             unheld: self.config.unheld.clone(),
         };
-        self.actions.push(Action::Load { live, revoked: self.kept.revoked_keys() });
+        let of_trail = self.config.of_trail.take();
+        self.actions.push(Action::Load { live, revoked: self.kept.known_revoked_keys(), of_trail });
+    }
+
+    /// Has the live config held against the one that was in force before the start: the store could not be opened then.
+    pub(super) fn hold_against(&mut self, found: Result<Option<LastPolicy>, String>) {
+        match found {
+            Ok(found) => {
+                self.config.of_trail = found;
+                // Where it asks for nothing, what is on the disk is read again, now that it is known which keys are revoked.
+                self.load_config(None);
+            }
+            Err(error) => {
+                let why = format!("the audit trail can't be read: {error}");
+                self.config.unheld.get_or_insert(why);
+            }
+        }
     }
 
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
+        match result {
+            // What opens is on the disk first. A start can't wait for that.
+            Ok(prepared) if self.config.serial != 0 && !prepared.held.signed.is_empty() => {
+                let records = self.approvals_of(&prepared.held.signed);
+                self.config.approving = Some(prepared);
+                self.keep_approvals(records);
+            }
+            result => self.config_read(result, now),
+        }
+    }
+
+    /// The disk has who signed what opens, or has it not.
+    pub(super) fn approvals_kept(&mut self, result: Result<(), String>) {
+        let records = self.config.recording.pop_front().unwrap_or_default();
+        let Some(mut prepared) = self.config.approving.take() else {
+            if let Err(error) = result {
+                self.config.unrecorded = records;
+                self.recorded(Err(error));
+            }
+            return;
+        };
+        prepared.held.signed.clear();
+        let result = result.map(|()| prepared).map_err(|error| LoadFailure {
+            kind: ErrorKind::Failed,
+            message: format!(
+                "what opens is not taken, for the audit trail can't have who signed it: {error}"
+            ),
+        });
+        self.config_read(result, self.now);
+    }
+
+    /// Tries again to keep who signed what the start opened.
+    pub(super) fn keep_approvals_again(&mut self) {
+        let records = std::mem::take(&mut self.config.unrecorded);
+        self.keep_approvals(records);
+    }
+
+    fn keep_approvals(&mut self, records: Vec<Record>) {
+        if !records.is_empty() {
+            self.config.recording.push_back(records.clone());
+            self.ask_store(Purpose::Approvals, StoreJob::RecordAll(records));
+        }
+    }
+
+    fn config_read(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
         self.config.loading = None;
         if std::mem::take(&mut self.config.databases.are_read_alone) {
             self.databases_loaded(result);
@@ -79,6 +140,7 @@ impl Engine {
         for warning in &warnings {
             self.log(Level::Warn, format!("{file}: {warning}"));
         }
+        let refused = held.refused.clone().filter(|_| is_reload);
         self.take_up_held(held);
         self.config.taken_up += 1;
         let (serial, is_first) = (self.config.taken_up, self.config.serial == 0);
@@ -96,6 +158,7 @@ impl Engine {
             is_reload,
             is_of_databases,
             database_waits,
+            refused,
         });
         // A try with the old one says nothing of the new one.
         self.publishing.try_again();
@@ -104,8 +167,17 @@ impl Engine {
     /// The candidate is live; why packets may be judged by the one before all the same.
     pub(super) fn candidate_is_live(&mut self, settled: Result<(), String>) {
         let Some(candidate) = self.config.candidate.take() else { return };
-        let Candidate { policy, serial, geo, cgroups, is_first, is_reload, is_of_databases, database_waits } =
-            candidate;
+        let Candidate {
+            policy,
+            serial,
+            geo,
+            cgroups,
+            is_first,
+            is_reload,
+            is_of_databases,
+            database_waits,
+            refused,
+        } = candidate;
         self.actions.push(Action::EventLog(policy.log.clone()));
         self.config.policy = policy;
         self.config.serial = serial;
@@ -114,7 +186,7 @@ impl Engine {
             self.config.database = geo.map(|(_, info)| info).unwrap_or_default();
             return self.databases_are_live(settled, database_waits);
         }
-        self.config.refused = None;
+        self.config.refused = refused;
         if !is_first {
             self.forget_the_starts_config();
         }
@@ -226,20 +298,29 @@ impl Engine {
     /// Records who signed what opens, and keeps for `status` what could not be kept or held.
     fn take_up_held(&mut self, held: Held) {
         let Held { signed, unheld, unkept, refused, none_kept: _ } = held;
-        for SignedFile { file, sha256, opens, by } in signed {
-            let file = file.display().to_string();
-            for ApprovedBy { identity, role, fingerprint } in by {
-                let detail = json!({
-                    "identity": identity, "role": role, "key": fingerprint, "sha256": sha256, "opens": opens,
-                });
-                self.record_of(Kind::Approval, &file, "", detail);
-            }
-        }
+        let records = self.approvals_of(&signed);
+        self.keep_approvals(records);
         if let Some(why) = refused {
             let file = self.config.file.display().to_string();
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
         (self.config.unheld, self.config.unkept) = (unheld, unkept);
+    }
+
+    /// The records of who signed what opens.
+    fn approvals_of(&self, signed: &[SignedFile]) -> Vec<Record> {
+        let of_file = |SignedFile { file, sha256, opens, by }: &SignedFile| {
+            let file = file.display().to_string();
+            let record = |it: &ApprovedBy| {
+                let ApprovedBy { identity, role, fingerprint } = it;
+                let detail = json!({
+                    "identity": identity, "role": role, "key": fingerprint, "sha256": sha256, "opens": opens,
+                });
+                records::record_of(self.now.wall, (Kind::Approval, &self.daemon), &file, "", detail)
+            };
+            by.iter().map(record).collect::<Vec<_>>()
+        };
+        signed.iter().flat_map(of_file).collect()
     }
 
     /// There was nothing that the config of the start could be held against, and that is known now.

@@ -26,7 +26,7 @@ impl Engine {
         databases.accepting.append(&mut databases.late);
         let accepted = !databases.accepting.is_empty();
         let policy = Arc::clone(self.config.wanted());
-        let revoked = self.kept.revoked_keys();
+        let revoked = self.kept.known_revoked_keys();
         self.actions.push(Action::LoadDatabases { policy, accepted, revoked });
     }
 

@@ -144,6 +144,7 @@ impl Engine {
             Input::Loaded(result) => self.config_loaded(result, now),
             Input::Surroundings(found) => self.surroundings_are(found),
             Input::FirstStart => self.start_was_the_first(),
+            Input::ConfigOfTrail(found) => self.hold_against(found),
             Input::Verified(found) => {
                 self.verified = AuditStatus {
                     verified: Some(format!("{:.0}", now.wall)),
@@ -300,6 +301,7 @@ impl Engine {
                 self.recorded(result);
                 self.recorded_for_end();
             }
+            Purpose::Approvals => self.approvals_kept(result),
             Purpose::RecordGap => {
                 self.gap_recorded(result);
                 self.recorded_for_end();
@@ -323,6 +325,7 @@ impl Engine {
                 // The disk may take a record again though there is none to write.
                 if self.kept.is_usable() {
                     self.record_gap();
+                    self.keep_approvals_again();
                 }
                 self.recorded_for_end();
             }

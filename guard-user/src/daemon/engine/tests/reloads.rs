@@ -1,9 +1,10 @@
 //! Configs that are read again, and the end.
 
-use super::super::{Input, Surroundings};
+use super::super::{Input, SignedFile, Surroundings};
 use super::inputs::{APPROVED, BAD, CGROUP, CONFIG, MOVED, ONE, POST, STOR, TWO, document};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
+use crate::exemption::record::ApprovedBy;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::Operation;
 
@@ -351,4 +352,29 @@ fn what_is_open_for_another_fleet_is_told() {
     world.ask(Request::Reload {});
     world.settle();
     assert!(!told(&mut world));
+}
+
+#[test]
+fn what_opens_is_not_taken_where_the_trail_cannot_have_who_signed_it() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    let by = ApprovedBy { identity: "anne".to_owned(), role: None, fingerprint: "SHA256:x".to_owned() };
+    let (sha256, opens) = ("07".repeat(32), "the pin mail".to_owned());
+    world.signed = vec![SignedFile { file: "policy.toml".into(), sha256, opens, by: vec![by] }];
+    world.config = ONE;
+    let approvals = |world: &World| {
+        let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+        lines.iter().filter(|line| line.contains(r#""kind":"approval""#)).count()
+    };
+    world.disk.fail_during(0, 1000);
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    let Response::Error { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("can't have who signed it"), "{message}");
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    world.disk.heal();
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    assert!(world.is_done(reload), "{:?}", world.answers);
+    assert_eq!((world.kernel.guarded(), approvals(&world)), (vec!["eth0".to_owned()], 1));
 }

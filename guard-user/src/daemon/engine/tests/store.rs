@@ -185,7 +185,7 @@ fn of_two_orders_at_once_the_second_is_refused_and_recorded() {
     world.rest();
     assert!(world.is_done(first), "{:?}", world.answers);
     let Response::Error { message, .. } = world.answer(second) else { panic!("{:?}", world.answers) };
-    assert!(message.contains("stands already") && !message.contains("open after a reboot"), "{message}");
+    assert!(message.contains("stands already") && !message.contains("may open it"), "{message}");
     let lines = world.store.audit_lines(0, 100).unwrap();
     assert_eq!(lines.iter().filter(|line| line.contains("\"refusal\"")).count(), 1, "{lines:?}");
     assert_eq!(world.problems(), []);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 
-use super::super::{Action, Asker, Engine, Input, KernelJob, Sample, StoreId, StoreJob, Ticket};
+use super::super::{Action, Asker, Engine, Input, KernelJob, Sample, SignedFile, StoreId, StoreJob, Ticket};
 use super::begin::{begin, closed, opened};
 use super::databases::{Load, OnDisk};
 use super::inputs::{CONFIG, document, is_promise};
@@ -49,6 +49,8 @@ pub(super) struct World {
     /// Whether the kernel's counters began with this daemon.
     is_anew: bool,
     pub(super) config: &'static str,
+    /// Who signed what a config that is read opens.
+    pub(super) signed: Vec<SignedFile>,
     now: Clocks,
     kernel_jobs: VecDeque<KernelJob>,
     store_jobs: VecDeque<(StoreId, StoreJob)>,
@@ -89,6 +91,7 @@ impl World {
             cgroups_remade: 0,
             is_anew,
             config,
+            signed: Vec::new(),
             now,
             kernel_jobs: VecDeque::new(),
             store_jobs: VecDeque::new(),
@@ -352,7 +355,8 @@ impl World {
                     && !self.store_is_away
                     && let Ok(store) = opened(&self.disk, self.is_anew)
                 {
-                    self.store = store;
+                    let before = std::mem::replace(&mut self.store, store);
+                    self.store.take_orders_of(&before.kept());
                 }
                 let outcome = runtime::store::done(&mut self.store, job, self.now.wall);
                 if let (Some(crate::store::Target::Id(id)), super::super::StoreOutcome::Changed(Ok(_))) =
@@ -374,7 +378,11 @@ impl World {
             }
             Part::Loader => {
                 let Some(load) = self.loads.pop_front() else { return };
-                self.step(load.done(self.config, self.on_disk));
+                let mut input = load.done(self.config, self.on_disk);
+                if let Input::Loaded(Ok(prepared)) = &mut input {
+                    prepared.held.signed.clone_from(&self.signed);
+                }
+                self.step(input);
             }
         }
     }

@@ -6,11 +6,11 @@ use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, key, sign};
 use crate::geo::embedded;
 
 /// A state directory, a config file, and the file of allowed signers.
-struct Bed(tempfile::TempDir, Vec<String>);
+struct Bed(tempfile::TempDir, RevokedKeys);
 
 impl Bed {
     fn new() -> Self {
-        let bed = Self(tempfile::tempdir().unwrap(), Vec::new());
+        let bed = Self(tempfile::tempdir().unwrap(), Ok(Vec::new()));
         let allowed = format!(
             "anne@example.org {}\nbob@example.org {}\n",
             key(ED25519).public,
@@ -84,10 +84,14 @@ fn a_revoked_key_signs_no_config() {
     bed.reload(&narrow, false).unwrap();
     bed.sign(&wide, ED25519, POLICY);
     let allowed = approval::load::load(&bed.0.path().join("allowed"), &TimeZone::UTC).unwrap();
-    bed.1 = allowed.of_identity("anne@example.org").collect();
+    let keys: Vec<String> = allowed.of_identity("anne@example.org").collect();
+    bed.1 = Ok(keys.clone());
     let refused = bed.reload(&wide, false).unwrap_err();
-    assert!(refused.contains(&bed.1[0]) && refused.contains("is revoked"), "{refused}");
-    bed.1.clear();
+    assert!(refused.contains(&keys[0]) && refused.contains("is revoked"), "{refused}");
+    bed.1 = Err("the store can't be opened".to_owned());
+    let refused = bed.reload(&wide, false).unwrap_err();
+    assert!(refused.contains("no signature counts: the store can't be opened"), "{refused}");
+    bed.1 = Ok(Vec::new());
     bed.reload(&wide, false).unwrap();
 }
 
@@ -127,7 +131,9 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         let patience = Duration::from_secs(10);
         let databases = (|| Some(embedded::load()), || None);
         let base = (|| Ok(recorded.borrow().clone()), is_anew.get());
-        let started = at_start((state, patience), base, ((&*file, false), &[]), &policy, databases).unwrap();
+        let started =
+            at_start((state, patience), base, ((&*file, false), &Ok(Vec::new())), &policy, databases)
+                .unwrap();
         match started {
             AtStart::Given(Held { unheld: Some(why), .. }) => format!("unheld: {why}"),
             AtStart::Given(_) => "given".to_owned(),
