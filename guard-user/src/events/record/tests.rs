@@ -16,6 +16,8 @@ fn summary() -> Summary {
         peers.add(Some(peer.parse().unwrap()), packets, packets * 60);
     }
     Summary {
+        first_id: 8,
+        last_id: 90,
         pin: Some("mail".into()),
         verdict: Verdict::Drop,
         reason: Reason::Forbidden,
