@@ -98,6 +98,7 @@ fn events_are_found_over_a_kill_and_a_restart() {
         assert!(answer.complaint.contains(says), "{answer:?}");
     }
     names_an_event_of_the_run_before(&bed, &before[2]);
+    explains_it(&bed, &before[2]);
     export(&bed, &all);
 }
 
@@ -118,6 +119,40 @@ fn names_an_event_of_the_run_before(bed: &Bed, event: &Value) {
     assert!(document.contains(event["destination"]["ip"].as_str().unwrap()), "{document}");
     let answer = bed.ask(&["exemption", "new", "x", "--from-event", "2020-01-01T00:00:00Z/1"]).unwrap();
     assert!(answer.complaint.contains("has no event 2020-01-01T00:00:00Z/1"), "{answer:?}");
+}
+
+/// By what was live then, and what has changed since is said to be of now.
+fn explains_it(bed: &Bed, event: &Value) {
+    let id = format!("{}/{}", event["session"].as_str().unwrap(), event["id"]);
+    let explained = || -> Value {
+        serde_json::from_str(&bed.tell(&["explain", "--event", &id, "--json"]).unwrap()).unwrap()
+    };
+    let steps = |explained: &Value, step: &str| -> String {
+        let all = explained["steps"].as_array().unwrap().iter().filter(|it| it["step"] == step);
+        all.map(|it| it["says"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
+    };
+    let first = explained();
+    assert_eq!((&first["verdict"], &first["reason"]), (&"drop".into(), &"forbidden".into()), "{first}");
+    assert_eq!(
+        (&first["event"]["policy"], &first["event"]["database"]),
+        (&"then".into(), &"then".into()),
+        "{first}"
+    );
+    // An exemption was loaded since.
+    assert_eq!(first["event"]["exemptions"], "now", "{first}");
+    assert!(steps(&first, "then").contains("changes of one"), "{first}");
+    assert!(steps(&first, "event").starts_with("it was judged so then: drop, forbidden, in US"), "{first}");
+    // Another config permits it by now: what was live then forbids it all the same.
+    bed.configure(&PIN.replace("\"EU\"", "\"EU\", \"US\"")).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    assert!(bed.passes(US).unwrap());
+    let later = explained();
+    assert_eq!((&later["verdict"], &later["event"]["policy"]), (&"drop".into(), &"then".into()), "{later}");
+    assert!(steps(&later, "policy").contains("the pin \"mail\""), "{later}");
+    let answer = bed.ask(&["explain", "--event", "99999"]).unwrap();
+    assert!(answer.status.code() == Some(2) && answer.complaint.contains("has no event"), "{answer:?}");
+    bed.configure(PIN).unwrap();
+    bed.tell(&["reload"]).unwrap();
 }
 
 fn export(bed: &Bed, all: &[Value]) {
@@ -251,6 +286,32 @@ fn what_is_under_a_legal_hold_is_copied_and_never_more_than_its_bound() {
         .unwrap();
     bed.tell(&["reload"]).unwrap();
     wait_for_problem(&bed, ProblemCode::HoldFull, false);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_left_without_a_pin_is_suggested_as_one_and_then_known() {
+    let bed = Bed::new("suggest").unwrap();
+    bed.configure(PIN).unwrap();
+    let _daemon = bed.start(&["--observe"]).unwrap();
+    for to in [US, BELGIUM] {
+        assert_eq!(bed.send(10, bed::OTHER_PORT, to, Family::V4).unwrap(), 10);
+    }
+    let suggested = bed.tell(&["suggest"]).unwrap();
+    assert!(suggested.contains("[[pin]]") && suggested.contains("ports = [\"udp/389\"]"), "{suggested}");
+    assert!(suggested.contains("in US") && suggested.contains("in BE"), "{suggested}");
+    let mut config = fs::read_to_string(bed.config()).unwrap();
+    config += &suggested;
+    fs::write(bed.config(), config).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    let before = bed.status().unwrap().untagged.flows;
+    assert_eq!(bed.send(10, bed::OTHER_PORT, US, Family::V4).unwrap(), 10, "it observes");
+    let seen = |event: &Value| event["tagged"][0].as_str().is_some_and(|pin| pin.starts_with("seen-"));
+    let event = bed.event(PATIENCE, "an event of the suggested pin", seen).unwrap();
+    assert_eq!((&event["verdict"], &event["jurisdiction"]), (&"observe".into(), &"US".into()), "{event}");
+    assert_eq!(bed.status().unwrap().untagged.flows, before, "no more of it is without a pin");
+    let again = bed.tell(&["suggest"]).unwrap();
+    assert!(!again.contains("name = \"seen-udp-389\"\n"), "a name is taken once: {again}");
 }
 
 /// The command line as a user of this group.
