@@ -15,6 +15,7 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod health;
+pub mod history;
 pub mod hostname;
 pub mod inputs;
 pub mod kernel;

@@ -10,7 +10,7 @@ use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, approval, audit, check, detach, events, exemption, explain, geo, groups, instrument,
-    policy, refused, reload, run, status,
+    policy, refused, reload, run, status, suggest,
 };
 use guard_user::exit::Exit;
 use guard_user::report::Format;
@@ -78,6 +78,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Audit(args) => audit::run(args, &mut out)?,
         Command::Report(args) => guard_user::cli::report::run(args, &mut out)?,
         Command::Explain(args) => explain::run(args, &mut out)?,
+        Command::Suggest(args) => suggest::run(args, &mut out)?,
         Command::Geo(args) => geo::run(args, &mut out)?,
         Command::Policy(args) => policy::run(args, &mut out)?,
         Command::Groups(args) => groups::run(args, &mut out)?,

@@ -51,7 +51,7 @@ pub fn of(policy: &Policy, host: &Reachable) -> UnpinnedStatus {
                 address: address.map(|it| it.to_string()),
                 cgroup: cgroup.map(str::to_owned),
                 unit: cgroup.and_then(unit).map(str::to_owned),
-                uid: socket.uid,
+                uid: Some(socket.uid),
             });
         }
     }
@@ -108,9 +108,10 @@ pub fn sentences(unpinned: &UnpinnedStatus) -> Vec<String> {
     if !sockets.is_empty() {
         let socket = |it: &UnpinnedSocketStatus| {
             let at = it.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
-            let who =
-                it.unit.clone().or_else(|| it.cgroup.clone()).unwrap_or_else(|| format!("user {}", it.uid));
-            format!("{}/{}{at} ({who})", it.protocol, it.port)
+            let user = || it.uid.map(|uid| format!("user {uid}"));
+            let who = it.unit.clone().or_else(|| it.cgroup.clone()).or_else(user);
+            let who = who.map(|who| format!(" ({who})")).unwrap_or_default();
+            format!("{}/{}{at}{who}", it.protocol, it.port)
         };
         said.push(format!("served, and known to no pin: {}", few(sockets.iter().map(socket))));
     }

@@ -21,11 +21,12 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 const NOBODY: u32 = 61_000;
-const GROUPS: [(u32, &str, Right); 4] = [
+const GROUPS: [(u32, &str, Right); 5] = [
     (61_070, "bg-view", Right::View),
     (61_071, "bg-compliance", Right::Exemptions),
     (61_072, "bg-sre", Right::Policy),
     (61_073, "bg-admin", Right::Everything),
+    (61_074, "bg-people", Right::People),
 ];
 
 /// A server whose daemon does whatever it is asked, until it is dropped.
@@ -63,6 +64,7 @@ impl Served {
             exemptions: of(Right::Exemptions),
             policy: of(Right::Policy),
             everything: of(Right::Everything),
+            people: of(Right::People),
         };
         let (requests, mut messages) = tokio::sync::mpsc::channel(4);
         let (tell, refused) = mpsc::channel();
@@ -81,7 +83,9 @@ impl Served {
         });
         let names = Names::start(Groups).unwrap();
         let history = History::new(10).into();
-        let server = Server::start(Setup { path: path.clone(), groups, names, history, requests }).unwrap();
+        let server =
+            Server::start(Setup { path: path.clone(), groups, names, history, past: None, requests })
+                .unwrap();
         retry_until(Duration::from_secs(10), "the groups to be known", || {
             server.problems(Instant::now()).is_empty().then_some(())
         })

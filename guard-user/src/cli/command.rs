@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, policy, reload,
-    report, run, status,
+    report, run, status, suggest,
 };
 
 /// Keeps region-pinned data in its region.
@@ -51,6 +51,8 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
+    /// Write pins and sites for what leaves without a pin
+    Suggest(suggest::Args),
     /// Compare geo databases, and say yes to one that changes much
     Geo(geo::Args),
     /// Compare configs: what another one would newly let pass

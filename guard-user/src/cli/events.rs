@@ -1,17 +1,27 @@
-//! `borderguard events`: what was seen, one line each.
+//! `borderguard events`: what was seen, one line each; and `events export`, the same into a file.
+
+mod export;
 
 use std::io::{self, Write};
 
 use anyhow::Result;
+use jiff::Timestamp;
 
+use super::CliError;
 use super::target::Target;
 use crate::control::client::Exchange;
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::exit::Exit;
+use crate::history::Filter;
+use crate::history::moment::{self, End};
 
 /// Arguments of `events`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What else is to be done with them.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Go on with new events as they come, until interrupted
     #[arg(short, long)]
     pub follow: bool,
@@ -21,48 +31,171 @@ pub struct Args {
     /// How a line looks
     #[arg(long, value_enum, default_value_t)]
     pub format: EventFormat,
-    /// The last N events only [default: all that the daemon has in memory, at most 10,000]
+    /// The last N that are wanted [default: 10,000; with --since or --until all]
     #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
+    /// Which events.
+    #[command(flatten)]
+    pub wanted: Wanted,
     /// The daemon.
     #[command(flatten)]
     pub target: Target,
 }
 
+/// What else is to be done with events.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Write them to a new file, sorted by time
+    Export(export::Args),
+}
+
+/// Which events: what is given counts together.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Wanted {
+    /// From this moment on: 2026-11-23T12:00:00Z, a date in UTC, or so long ago, as -2h
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// Until this moment, or until a day is over
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub until: Option<String>,
+    /// Of flows of this pin
+    #[arg(long, value_name = "PIN")]
+    pub pin: Option<String>,
+    /// To this jurisdiction: a code such as US, unknown, or uncertain
+    #[arg(long, value_name = "JURISDICTION")]
+    pub to: Option<String>,
+    /// Of this verdict: pass, observe, flag, or drop
+    #[arg(long, value_name = "VERDICT")]
+    pub verdict: Option<String>,
+    /// For this reason; docs/reasons.md has their names
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+    /// By this process: its id, or the name of its command
+    #[arg(long, value_name = "NAME|PID")]
+    pub process: Option<String>,
+}
+
+impl Wanted {
+    /// As the daemon is asked, checked as far as that can be done without it.
+    ///
+    /// # Errors
+    /// What is no moment, no name, or the wrong way round.
+    pub fn filter(&self, now: Timestamp) -> Result<Filter, CliError> {
+        let moment = |option: &str, text: &Option<String>, end| {
+            let read =
+                |text: &String| moment::parse(text, now, end).map_err(|why| format!("{option}: {why}"));
+            text.as_ref().map(read).transpose().map_err(CliError::bad_input)
+        };
+        let filter = Filter {
+            since: moment("--since", &self.since, End::Begin)?,
+            until: moment("--until", &self.until, End::Over)?,
+            pin: self.pin.clone(),
+            to: self.to.clone(),
+            verdict: self.verdict.clone(),
+            reason: self.reason.clone(),
+            process: self.process.clone(),
+            event: None,
+        };
+        filter.check().map_err(CliError::bad_input)?;
+        Ok(filter)
+    }
+}
+
 /// Writes the events to `out`, and what was missed to `complaints`.
 ///
 /// # Errors
-/// Where no daemon answers, or `out` can't be written.
+/// Where no daemon answers, what is wanted is not there, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Result<Exit> {
-    let format = if args.json { EventFormat::Json } else { args.format };
-    let request = Request::Events { follow: args.follow, limit: args.limit, format };
-    let mut exchange = Exchange::begin(&args.target.socket()?, &request)?;
-    if args.follow {
-        exchange.wait_for_ever()?;
+    if let Some(Command::Export(args)) = &args.command {
+        return export::run(args, out, complaints);
     }
+    let format = if args.json { EventFormat::Json } else { args.format };
+    let filter = args.wanted.filter(Timestamp::now())?;
+    let request = Request::Events { follow: args.follow, limit: args.limit, format, filter };
+    let mut exchange = Exchange::begin(&args.target.socket()?, &request)?;
+    exchange.wait_for_ever()?;
+    read(&mut exchange, complaints, |line| {
+        writeln!(out, "{line}")?;
+        if args.follow {
+            out.flush()?;
+        }
+        Ok(())
+    })?;
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+/// Takes each line until the daemon says that it was the last one; what is missing is told.
+fn read(
+    exchange: &mut Exchange,
+    complaints: &mut impl Write,
+    mut take: impl FnMut(String) -> Result<()>,
+) -> Result<()> {
     loop {
         match exchange.response()? {
-            Some(Response::Event { line }) => {
-                writeln!(out, "{line}")?;
-                if args.follow {
-                    out.flush()?;
+            Some(Response::Event { line }) => take(line)?,
+            Some(Response::Missed { events }) => writeln!(
+                complaints,
+                "borderguard: {events} events are not in memory any more; the daemon's log and the flow history have them"
+            )?,
+            Some(Response::LeftOut { summaries, damaged }) => {
+                if summaries > 0 {
+                    writeln!(
+                        complaints,
+                        "borderguard: {summaries} summaries may have such events and are left out: they name no process"
+                    )?;
+                }
+                if damaged > 0 {
+                    writeln!(complaints, "borderguard: {damaged} lines of the flow history can't be read")?;
                 }
             }
-            Some(Response::Missed { events }) => {
-                writeln!(
-                    complaints,
-                    "borderguard: {events} events are not in memory any more; the daemon's log has them"
-                )?;
-            }
-            Some(Response::End {}) => {
-                out.flush()?;
-                return Ok(Exit::Ok);
-            }
+            Some(Response::End {}) => return Ok(()),
             Some(_) => return Err(exchange.unexpected().into()),
-            None => {
-                out.flush()?;
-                return Err(io::Error::other("the daemon has ended").into());
-            }
+            None => return Err(io::Error::other("the daemon has ended").into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::exit_of;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(words: &[&str]) -> Args {
+        Line::try_parse_from([&["events"], words].concat()).unwrap().args
+    }
+
+    #[test]
+    fn what_is_no_name_says_what_there_is() {
+        for (words, says) in [
+            (&["--verdict", "dropped"][..], "there is no verdict \"dropped\": pass, observe, flag, drop"),
+            (&["--reason", "because"], "there is no reason \"because\": "),
+            (&["--to", "XX"], "there is no jurisdiction \"XX\": an ISO 3166-1 alpha-2 code such as US"),
+            (&["--since", "yesterday"], "--since: \"yesterday\" is no moment: write 2026-11-23T12:00:00Z"),
+            (&["--since", "-1h", "--until", "-2h"], "is not after --since"),
+        ] {
+            let error = run(&parsed(words), &mut Vec::new(), &mut Vec::new()).unwrap_err();
+            assert_eq!(exit_of(&error), Exit::BadInput, "{words:?}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_a_daemon_it_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("none.sock");
+        let args =
+            parsed(&["--socket", socket.to_str().unwrap(), "--since", "-2h", "--pin", "mail", "-n", "3"]);
+        let error = run(&args, &mut Vec::new(), &mut Vec::new()).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::NoDaemon);
+        assert!(error.to_string().contains("borderguard run"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 //! they allow.
 
 pub(crate) mod ask;
-pub(crate) mod file;
+pub(in crate::cli) mod file;
 pub mod lift;
 pub mod lint;
 pub mod new;

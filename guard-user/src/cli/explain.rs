@@ -1,6 +1,7 @@
 //! `borderguard explain`: why a packet passes or not, or what becomes of every frame of a capture.
 
 mod carried;
+mod of_event;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,6 +20,7 @@ use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::control::users::user_name;
 use crate::events::event;
+use crate::events::id::EventId;
 use crate::exemption::{self, Clocks};
 use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
@@ -44,10 +46,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
     /// Where the packet comes from: 192.0.2.10:143, 2001:db8::1 or [2001:db8::1]:143.
-    #[arg(long, value_name = "IP[:PORT]", required_unless_present = "pcap", requires = "to")]
+    #[arg(long, value_name = "IP[:PORT]", required_unless_present_any = ["pcap", "event"], requires = "to")]
     pub from: Option<End>,
     /// Where it goes.
-    #[arg(long, value_name = "IP[:PORT]", required_unless_present = "pcap", requires = "from")]
+    #[arg(long, value_name = "IP[:PORT]", required_unless_present_any = ["pcap", "event"], requires = "from")]
     pub to: Option<End>,
     /// tcp, udp, sctp, udplite, dccp, icmp, icmpv6, gre, esp, or a number; without it tcp where a port is
     /// given, else icmp.
@@ -94,6 +96,15 @@ pub struct Args {
     /// Judge every frame of this capture (pcap or pcapng; Ethernet or raw IP) instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "proto"])]
     pub pcap: Option<PathBuf>,
+    /// Explain this event instead, by what was live then: SESSION/NUMBER, as `events` shows it as id=; of the daemon that runs
+    /// the number alone is enough.
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with_all = ["from", "to", "proto", "iface", "in_iface", "forwarded", "mark", "cgroup", "user", "volume",
+            "direction", "pid", "ingress", "pcap", "kernel"]
+    )]
+    pub event: Option<EventId>,
     /// Have the kernel's program judge the same frames (BPF_PROG_TEST_RUN, by a copy that guards nothing),
     /// and end with exit code 1 where it decides otherwise. Needs root.
     #[arg(long, requires = "pcap", conflicts_with_all = ["cgroup", "user", "volume", "pid"])]
@@ -126,12 +137,15 @@ fn mark(text: &str) -> Result<u32, String> {
 /// Where the config, a database, the flow or the capture can't be used, `out` can't be written, or the
 /// kernel does not take a copy of the programs.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    if let Some(id) = args.event {
+        return of_event::run(args, id, out);
+    }
     let mut inputs =
         inputs::load(&args.config, false).map_err(|error| CliError::document(error.to_string()))?;
     inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;
     let from = surroundings(args, &inputs.policy)?;
     let unguarded = args.iface.as_deref().filter(|name| !inputs.policy.guards(name));
-    let explainer = explainer(inputs, args)?;
+    let explainer = explainer_of(inputs, args.iface.as_deref(), args.in_iface.as_deref())?;
     let hook = if args.ingress { Hook::Ingress } else { Hook::Egress };
     match (&args.pcap, args.from, args.to) {
         (Some(file), ..) => {
@@ -160,7 +174,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             if let Some(name) = args.in_iface.as_deref().filter(|name| !explainer.has_interface(name)) {
                 explained.steps.insert(0, Step { step: "guard", says: words_of_absent(name) });
             }
-            tell(&explained, args.json, out)?;
+            tell(&explained, args.json, None, out)?;
             // An exemption that could not be looked at might let it pass.
             let may_be_exempt = explainer.has_unread_exemptions() && explained.is_forbidden();
             Ok(if may_be_exempt { Exit::Failed } else { Exit::Ok })
@@ -229,7 +243,7 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
 }
 
 /// The tables of this host: config, databases and open exemptions.
-fn explainer(inputs: Inputs, args: &Args) -> Result<Explainer> {
+fn explainer_of(inputs: Inputs, iface: Option<&str>, in_iface: Option<&str>) -> Result<Explainer> {
     let names = inputs.policy.pin_names();
     let addresses = match inputs.policy.pins.iter().any(|pin| pin.select.from_host) {
         true => host_addresses().context("the addresses of this host can't be listed")?,
@@ -240,8 +254,8 @@ fn explainer(inputs: Inputs, args: &Args) -> Result<Explainer> {
         Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
     };
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
-    let leaves = args.iface.as_deref().map(leaves_by);
-    let came_in = args.in_iface.as_deref().filter(|_| args.in_iface != args.iface).map(came_in_by);
+    let leaves = iface.map(leaves_by);
+    let came_in = in_iface.filter(|_| in_iface != iface).map(came_in_by);
     let mut interfaces: Vec<InterfaceFact> = leaves.into_iter().chain(came_in).collect();
     if NeedsInterfaces::of(&inputs.policy) != NeedsInterfaces::Nothing {
         for fact in &mut interfaces {
@@ -331,9 +345,16 @@ fn judge_capture(
     }
 }
 
-fn tell(explained: &Explanation, json: bool, out: &mut impl Write) -> Result<()> {
+/// Writes what was explained, and of what event, where it is one.
+fn tell(
+    explained: &Explanation,
+    json: bool,
+    event: Option<serde_json::Value>,
+    out: &mut impl Write,
+) -> Result<()> {
     if json {
         let mut object = fields(explained);
+        object.extend(event.map(|event| ("event".to_owned(), event)));
         object.insert("meaning".to_owned(), json!(explained.reason.meaning()));
         object.insert("steps".to_owned(), json!(explained.steps));
         return Ok(writeln!(out, "{}", serde_json::Value::Object(object))?);

@@ -23,6 +23,7 @@ pub mod run;
 pub mod seen;
 mod signing;
 pub mod status;
+pub mod suggest;
 pub mod table;
 pub mod target;
 mod time_stamp;

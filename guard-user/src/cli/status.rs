@@ -80,7 +80,13 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(out)?;
     let lost = format!("lost: {}; events reported: {}", lost.join(", "), grouped(status.events));
-    write_wrapped("", INDENT, &lost, out)
+    write_wrapped("", INDENT, &lost, out)?;
+    match status.people.as_str() {
+        "hidden" => {
+            writeln!(out, "users, commands, processes and cgroups are hidden: they take the right people")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The state, and each problem with its message on the line below; what to do once for each code.

@@ -12,6 +12,7 @@ use super::bypass::Bypass;
 use super::each::{checked, choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
+use super::history_keys;
 use super::jurisdiction_set::JurisdictionSet;
 use super::limits;
 use super::metrics_keys;
@@ -46,7 +47,9 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         ("json", LogFormat::Json),
         ("text", LogFormat::Text),
     ];
+    let state_directory = path(&raw.state_directory, "state.directory", DEFAULT_STATE, sink);
     let mut policy = Policy {
+        history: history_keys::check(&raw.history, &state_directory, sink),
         host: Host {
             interfaces: each(&raw.interfaces, "host.interfaces", sink, values::interface),
             observe: raw.observe.unwrap_or(false),
@@ -69,10 +72,11 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
                 exemptions: unix_groups(&raw.control_groups.exemptions, "control.groups.exemptions", sink),
                 policy: unix_groups(&raw.control_groups.policy, "control.groups.policy", sink),
                 everything: unix_groups(&raw.control_groups.everything, "control.groups.everything", sink),
+                people: unix_groups(&raw.control_groups.people, "control.groups.people", sink),
             },
         },
         state: {
-            let directory = path(&raw.state_directory, "state.directory", DEFAULT_STATE, sink);
+            let directory = state_directory;
             // Beside it where none is named: it is not in what a restored state directory brings back.
             let beside = format!("{}-mark", directory.display());
             State {

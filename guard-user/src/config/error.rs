@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::approval_fault::ApprovalFault;
-use super::finding::{Errors, quoted};
+use super::finding::{Errors, quoted, words};
 use super::limits;
 use super::no_effect::NoEffect;
 use super::policy::Protocol;
@@ -62,6 +62,12 @@ pub enum ErrorKind {
         text: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Not a number of bytes with its unit, or out of bounds.
+    #[error("{} is no size", quoted(text))]
+    BadSize {
+        /// What is there.
+        text: String,
     },
     /// No number of bytes for a minute.
     #[error("{number} is no budget")]
@@ -488,9 +494,4 @@ fn path_words(path: &[String]) -> String {
     }
     words.extend(path.first().map(String::as_str));
     words.join(" -> ")
-}
-
-/// Words as a list for a sentence.
-pub(crate) fn words(choices: &[&str]) -> String {
-    choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(", ")
 }

@@ -121,6 +121,11 @@ impl<'t> Lines<'t> {
     }
 }
 
+/// Words as a list for a sentence.
+pub(crate) fn words(choices: &[&str]) -> String {
+    choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

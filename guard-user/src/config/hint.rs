@@ -3,8 +3,8 @@
 use guard_common::abi::MAX_BUDGET;
 use ipnetwork::IpNetwork;
 
-use super::error::{ErrorKind, Suggestion, Wanted, words};
-use super::finding::{Explain, quoted};
+use super::error::{ErrorKind, Suggestion, Wanted};
+use super::finding::{Explain, quoted, words};
 use super::limits;
 use super::no_effect::NoEffect;
 use super::policy::Protocol;
@@ -22,6 +22,7 @@ impl ErrorKind {
                 "name a whole one in its place or beside it, or take it as it is: geo.incomplete = true".into()
             }
             Self::BadListen { .. } => "for example \"127.0.0.1:9467\", or \"/run/borderguard/metrics.sock\"".into(),
+            Self::BadSize { .. } => "for example \"256MiB\" or \"2GiB\"; from 1MiB to 1TiB".into(),
             Self::BadBudget { .. } => format!("from 1 to {MAX_BUDGET} bytes; leave it away to bound nothing"),
             Self::BadShare { or: Some(word), .. } => {
                 format!("for example \"25%\" or \"0.5%\", from 0% to 100%, or \"{word}\"")
@@ -209,6 +210,7 @@ impl ErrorKind {
             Self::GeoIncomplete { .. } => "geo-incomplete",
             Self::BadShare { .. } => "bad-share",
             Self::BadDigest { .. } => "bad-digest",
+            Self::BadSize { .. } => "bad-size",
             Self::BadBudget { .. } => "bad-budget",
             Self::BadListen { .. } => "bad-listen",
             Self::GeoTooLarge { .. } => "geo-too-large",

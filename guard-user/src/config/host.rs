@@ -305,6 +305,7 @@ fn look_at_groups(raw: &Raw, policy: &Policy, host: &dyn HostView, sink: &mut Si
         ("control.groups.exemptions", &raw.exemptions, &groups.exemptions),
         ("control.groups.policy", &raw.policy, &groups.policy),
         ("control.groups.everything", &raw.everything, &groups.everything),
+        ("control.groups.people", &raw.people, &groups.people),
     ] {
         for (item, name) in items(raw).zip(names) {
             if let Some(reason) = host.group_fault(name) {

@@ -3,13 +3,13 @@
 
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
-use super::{approval_keys, hook_keys, metrics_keys, record_keys};
+use super::{approval_keys, history_keys, hook_keys, metrics_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 80] = [
+pub static KEYS: [Key; 88] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -132,6 +132,7 @@ pub static KEYS: [Key; 80] = [
         example: r#"["bg-admin"]"#,
         meaning: "May do all of it.",
     },
+    history_keys::PEOPLE,
     Key {
         section: "state",
         name: "directory",
@@ -190,6 +191,13 @@ pub static KEYS: [Key; 80] = [
         meaning: "Where its lines go: `stdout`, `journald`, or a file by its absolute path, which is opened again on SIGUSR1.",
     },
     metrics_keys::LISTEN,
+    history_keys::DIRECTORY,
+    history_keys::MAX_SIZE,
+    history_keys::MAX_AGE,
+    history_keys::PEOPLE_AGE,
+    history_keys::HOLD,
+    history_keys::HOLD_DIRECTORY,
+    history_keys::HOLD_SIZE,
     record_keys::CONTROLLER,
     record_keys::JOINT_CONTROLLER,
     record_keys::REPRESENTATIVE,

@@ -19,6 +19,8 @@ pub mod error;
 pub mod finding;
 pub mod groups;
 mod hint;
+pub mod history;
+mod history_keys;
 mod hook_keys;
 pub mod host;
 pub mod jurisdiction_set;

@@ -14,6 +14,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
 use super::bypass::Bypass;
+pub use super::history::{FlowHistory, LegalHold};
 use super::jurisdiction_set::JurisdictionSet;
 use super::metrics::Listen;
 pub use super::pattern::{InterfacePattern, covers};
@@ -37,6 +38,8 @@ pub struct Policy {
     pub state: State,
     /// How the daemon logs.
     pub log: Log,
+    /// What is kept of flows on the disk.
+    pub history: FlowHistory,
     /// Where metrics are served; `None`: nowhere.
     pub metrics: Option<Listen>,
     /// What the report and receipts say of the controller, and how receipts are signed.
@@ -166,6 +169,8 @@ pub struct ControlGroups {
     pub policy: Vec<String>,
     /// May do all of it.
     pub everything: Vec<String>,
+    /// May look, and see people.
+    pub people: Vec<String>,
 }
 
 /// `[state]`

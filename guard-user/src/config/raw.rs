@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::approval::{self, RawApproval};
 use super::error::ErrorKind;
+use super::history_keys::{self, RawHistory};
 use super::keys::CONFIG;
 use super::read::{List, Section, Text};
 use super::record::{self, RawRecord};
@@ -34,6 +35,7 @@ pub(super) struct Raw {
     pub(super) log_format: Option<Text>,
     pub(super) log_to: Option<Text>,
     pub(super) metrics_listen: Option<Text>,
+    pub(super) history: RawHistory,
     pub(super) law_pack: Option<Text>,
     pub(super) law_sha256: Option<Text>,
     pub(super) record: RawRecord,
@@ -62,6 +64,7 @@ pub(super) struct RawControlGroups {
     pub(super) exemptions: Option<List>,
     pub(super) policy: Option<List>,
     pub(super) everything: Option<List>,
+    pub(super) people: Option<List>,
 }
 
 #[derive(Debug)]
@@ -171,6 +174,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
             exemptions: control_groups.list("exemptions", sink),
             policy: control_groups.list("policy", sink),
             everything: control_groups.list("everything", sink),
+            people: control_groups.list("people", sink),
         },
         state_directory: state.text("directory", sink),
         mark_directory: state.text("mark_directory", sink),
@@ -178,6 +182,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         log_format: log.text("format", sink),
         log_to: log.text("to", sink),
         metrics_listen: metrics.text("listen", sink),
+        history: history_keys::read(&root, sink),
         law_pack: law.text("pack", sink),
         law_sha256: law.text("sha256", sink),
         record: record::read(&root, sink),

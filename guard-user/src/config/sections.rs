@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 24] = [
+pub static SECTIONS: [Section; 25] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -34,6 +34,12 @@ pub static SECTIONS: [Section; 24] = [
         shape: Shape::Table,
         meaning: "Metrics for Prometheus, see [metrics.md](metrics.md). Without the section there are none. A change counts \
                   from the next start.",
+    },
+    Section {
+        path: "history",
+        shape: Shape::Table,
+        meaning: "The [flow history](history.md): what is kept of events on the disk, apart from exemptions. It is bounded, and \
+                  nothing that guards waits for it.",
     },
     Section {
         path: "record",

@@ -62,9 +62,17 @@ impl Connection {
             let refusal = Refusal { peer: self.peer, request: Some(name), needed: right, left_out: 0 };
             return send(&mut writer, &self.shared.refuse(refusal)).await;
         }
-        if let Request::Events { follow, limit, format } = request {
+        if let Request::Events { follow, limit, format, filter } = request {
+            let sees_people = self.peer.rights.include(Right::People);
+            // Else it could be asked for each name whether it is there.
+            if filter.process.is_some() && !sees_people {
+                self.peer.user = self.user(SLOW).await;
+                let request = Some("events --process");
+                let refusal = Refusal { peer: self.peer, request, needed: Right::People, left_out: 0 };
+                return send(&mut writer, &self.shared.refuse(refusal)).await;
+            }
             let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
-            let wanted = Wanted { follow, limit, format };
+            let wanted = Wanted { follow, limit, format, filter, sees_people };
             let refused = self.shared.streams.take(stream, Kind::of(&self.peer), wanted)?;
             return match refused {
                 Some(stream) => send(&mut stream.into_split().1, &busy()).await,

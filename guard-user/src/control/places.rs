@@ -27,7 +27,9 @@ impl Kind {
     pub(super) fn of(peer: &Peer) -> Self {
         match () {
             () if peer.is_root => Self::Root,
-            () if peer.rights.iter().all(|right| right == Right::View) => Self::Viewer,
+            () if peer.rights.iter().all(|right| matches!(right, Right::View | Right::People)) => {
+                Self::Viewer
+            }
             () => Self::Changer,
         }
     }

@@ -10,6 +10,7 @@ use crate::exemption::Summary;
 use crate::exemption::Target;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::OrderSummary;
+use crate::history::Filter;
 use crate::report::Report;
 
 /// The code of a document in which the daemon finds no error, and its client did.
@@ -21,17 +22,20 @@ pub const REFUSED_BY_CLIENT: &str = "refused-by-client";
 pub enum Request {
     /// What is guarded, how, and what was counted.
     Status {},
-    /// What was seen: the events that are in memory, oldest first.
+    /// What was seen: the events of the flow history and those in memory, oldest first.
     Events {
         /// Whether to go on with each event as it comes.
         #[serde(default)]
         follow: bool,
-        /// The last so many of those in memory; all of them without it.
+        /// The last so many; without it, and without any of `since`, `until` and `event` in the filter, the last 10,000.
         #[serde(default)]
         limit: Option<usize>,
         /// How an event looks.
         #[serde(default)]
         format: EventFormat,
+        /// Which ones.
+        #[serde(default, skip_serializing_if = "Filter::is_empty")]
+        filter: Filter,
     },
     /// Read config and databases again and publish a new generation.
     Reload {},
@@ -261,6 +265,13 @@ pub enum Response {
     Missed {
         /// How many.
         events: u64,
+    },
+    /// To `events`: what was left out and may have had something of what was asked for.
+    LeftOut {
+        /// Summaries, which name no process.
+        summaries: u64,
+        /// Lines of the flow history that can't be read.
+        damaged: u64,
     },
     /// To `events`: that was all.
     End {},

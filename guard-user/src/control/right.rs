@@ -1,4 +1,4 @@
-//! What a user may ask of the daemon: four rights, and the one that each request takes.
+//! What a user may ask of the daemon: five rights, and the one that each request takes.
 
 use std::fmt;
 
@@ -15,11 +15,13 @@ pub enum Right {
     Policy,
     /// To do all of it.
     Everything,
+    /// To look, and to see users, commands, processes and cgroups.
+    People,
 }
 
 impl Right {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::View, Self::Exemptions, Self::Policy, Self::Everything];
+    pub const ALL: [Self; 5] = [Self::View, Self::Exemptions, Self::Policy, Self::Everything, Self::People];
 
     /// Its name, which is also that of its key in `[control.groups]`.
     #[must_use]
@@ -29,6 +31,7 @@ impl Right {
             Self::Exemptions => "exemptions",
             Self::Policy => "policy",
             Self::Everything => "everything",
+            Self::People => "people",
         }
     }
 
@@ -41,6 +44,7 @@ impl Right {
                 | (_, Self::View)
                 | (Self::Exemptions, Self::Exemptions)
                 | (Self::Policy, Self::Policy)
+                | (Self::People, Self::People)
         )
     }
 }
@@ -135,7 +139,12 @@ mod tests {
     fn requests() -> Vec<Request> {
         vec![
             Request::Status {},
-            Request::Events { follow: false, limit: None, format: Default::default() },
+            Request::Events {
+                follow: false,
+                limit: None,
+                format: Default::default(),
+                filter: Default::default(),
+            },
             Request::ExemptionList {},
             Request::ExemptionShow { id: String::new(), version: None },
             Request::Audit { from: 0 },
@@ -228,6 +237,7 @@ mod tests {
             Right::Exemptions => [VIEW, EXEMPTIONS].concat(),
             Right::Policy => [VIEW, POLICY].concat(),
             Right::Everything => [VIEW, EXEMPTIONS, POLICY].concat(),
+            Right::People => VIEW.to_vec(),
         };
         for right in Right::ALL {
             for request in requests() {
@@ -242,7 +252,7 @@ mod tests {
 
     #[test]
     fn who_has_several_rights_may_do_what_any_of_them_lets() {
-        for bits in 0..16_u8 {
+        for bits in 0..32_u8 {
             let given = || Right::ALL.into_iter().filter(move |right| bits & 1 << *right as u8 != 0);
             let rights: Rights = given().collect();
             assert_eq!(rights.iter().collect::<Vec<_>>(), given().collect::<Vec<_>>());
@@ -270,6 +280,9 @@ mod tests {
                     Right::View => "",
                     Right::Exemptions | Right::Policy => "as `view`, and ",
                     Right::Everything => "every request",
+                    Right::People => {
+                        "as `view`, with users, commands, processes and cgroups, and `events` of a process"
+                    }
                 };
                 format!("| `{right}` | {beside}{} |", own.join(", "))
             })

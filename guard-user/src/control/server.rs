@@ -28,12 +28,13 @@ use super::places::Kind;
 use super::right::Right;
 use super::shared::{Shared, Socket, Unresolved, lock};
 use super::socket::SocketError;
-use super::streams::Streams;
+use super::streams::{Sources, Streams};
 use super::users::Names;
 use super::wire::{busy, send_now};
 use crate::config::policy::ControlGroups;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
+use crate::history::Worker as Past;
 use crate::worker::Heartbeat;
 
 /// How often it is looked whether the socket's file is in place.
@@ -57,6 +58,8 @@ pub struct Setup {
     pub names: Names,
     /// The events.
     pub history: Arc<History>,
+    /// Those of earlier times, on the disk.
+    pub past: Option<Arc<Past>>,
     /// To the daemon.
     pub requests: mpsc::Sender<Message>,
 }
@@ -104,7 +107,7 @@ impl Server {
 
     /// As [`start`](Self::start), with a daemon that may take so long for an answer.
     pub(super) fn start_with(setup: Setup, daemon_timeout: Duration) -> io::Result<Self> {
-        let Setup { path, groups, names, history, requests } = setup;
+        let Setup { path, groups, names, history, past, requests } = setup;
         let wanted = groups_of(&groups);
         let unresolved = wanted.iter().map(|group| (group.clone(), Unresolved::Asked));
         let shared = Arc::new(Shared {
@@ -116,7 +119,7 @@ impl Server {
             places: Arc::default(),
             refusals: Mutex::default(),
             names,
-            streams: Streams::start(history)?,
+            streams: Streams::start(Sources { history, past })?,
             requests,
             daemon_timeout,
             heartbeat: Heartbeat::default(),
@@ -209,6 +212,7 @@ pub(crate) fn groups_of(groups: &ControlGroups) -> Vec<(String, Right)> {
         Right::Exemptions => &groups.exemptions,
         Right::Policy => &groups.policy,
         Right::Everything => &groups.everything,
+        Right::People => &groups.people,
     };
     let of = |right| names(right).iter().map(move |name: &String| (name.clone(), right));
     Right::ALL.into_iter().flat_map(of).collect()

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::event::People;
 use crate::exemption::Summary;
-use crate::health::{Health, Problem};
+use crate::health::{Health, Problem, ProblemCode};
 
 /// Everything that the daemon knows of itself and of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,38 @@ pub struct Status {
     pub losses: Vec<LossStatus>,
     /// Events reported since the daemon started: the number of the last one.
     pub events: u64,
+    /// Whether users, commands, processes and cgroups are `shown`, or `hidden` from a reader without the right `people`:
+    /// then they are null, 0 or empty, and lists of them have none.
+    #[serde(default)]
+    pub people: String,
+}
+
+impl Status {
+    /// The same without users, commands, processes and cgroups.
+    #[must_use]
+    pub fn without_people(mut self) -> Self {
+        self.people = People::Hidden.name().to_owned();
+        let hidden = || "who that is takes the right `people` to see".to_owned();
+        for problem in &mut self.problems {
+            if matches!(problem.code, ProblemCode::Relay | ProblemCode::NamespaceUnguarded) {
+                (problem.subject, problem.message) = (None, hidden());
+            }
+        }
+        self.problems.dedup();
+        let carriers = &mut self.carriers;
+        (carriers.processes, carriers.cgroups) = (Vec::new(), Vec::new());
+        for relay in &mut carriers.relays {
+            let RelayStatus { volumes, state, since, last, .. } = std::mem::take(relay);
+            *relay = RelayStatus { volumes, state, since, last, ..RelayStatus::default() };
+        }
+        for flow in &mut self.untagged.flows {
+            (flow.cgroup, flow.process) = (None, None);
+        }
+        for socket in self.unpinned.iter_mut().flat_map(|unpinned| &mut unpinned.sockets) {
+            (socket.cgroup, socket.unit, socket.uid) = (None, None, None);
+        }
+        self
+    }
 }
 
 /// One interface.
@@ -280,8 +313,8 @@ pub struct UnpinnedSocketStatus {
     pub cgroup: Option<String>,
     /// The last service, scope or slice on that path; null where there is none.
     pub unit: Option<String>,
-    /// The user that made it.
-    pub uid: u32,
+    /// The user that made it; null where users are hidden.
+    pub uid: Option<u32>,
 }
 
 /// Egress that no pin tags.
@@ -431,8 +464,9 @@ pub struct AuditStatus {
 /// What was lost of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossStatus {
-    /// `events`, `flows`, `outcomes`, `limited`, `evicted`: see [security.md](security.md#losses); `log` for lines that
-    /// standard output did not take, `diagnostics` for those that standard error did not take.
+    /// `events`, `flows`, `outcomes`, `limited`, `copies`, `evicted`: see [security.md](security.md#losses); `log` for lines that
+    /// standard output did not take, `diagnostics` for those that standard error did not take, `history` for records that
+    /// the flow history did not take, `hold` for events under a legal hold that were not copied.
     pub kind: String,
     /// How many.
     pub count: u64,

@@ -2,7 +2,10 @@
 //!
 //! To make lines of events is work, and under a flood there is always more of it: here it holds up no other
 //! client and nothing that guards. The thread gives way to others and uses half of one CPU at most; a client
-//! that falls behind is told how many events it missed.
+//! that falls behind is told how many events it missed. What is on the disk is read by other threads, one at a time, and
+//! not waited for longer than [`DISK`].
+
+mod past;
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
@@ -12,16 +15,18 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
+use self::past::{Chunk, Disk, Select};
 use super::MAX_CLIENTS;
 use super::places::{Kind, Place, Places};
-use super::protocol::{EventFormat, Response};
+use super::protocol::{ErrorKind, EventFormat, Response};
 use super::wire::{send, write};
-use crate::events::envelope::Envelope;
-use crate::events::history::History;
+use crate::events::history::{CAPACITY, History};
+use crate::history::filter::{Filter, Fit};
+use crate::history::{Past, Worker};
 
 /// Events that are rendered at once for one client: under a millisecond.
 const BATCH: usize = 128;
@@ -33,11 +38,23 @@ const WINDOW: Duration = Duration::from_millis(50);
 const SHARE: Duration = Duration::from_millis(25);
 
 /// What a client wants to read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) follow: bool,
     pub(super) limit: Option<usize>,
     pub(super) format: EventFormat,
+    pub(super) filter: Filter,
+    /// Whether it may see users, commands, processes and cgroups.
+    pub(super) sees_people: bool,
+}
+
+/// Where events are.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    /// The last ones.
+    pub(super) history: Arc<History>,
+    /// Those of earlier times, on the disk.
+    pub(super) past: Option<Arc<Worker>>,
 }
 
 /// A client on its way to the thread.
@@ -57,14 +74,16 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Starts the thread.
-    pub(super) fn start(history: Arc<History>) -> io::Result<Self> {
+    pub(super) fn start(sources: Sources) -> io::Result<Self> {
         let (readers, new) = mpsc::channel(Kind::COUNT * MAX_CLIENTS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("event-streams".to_owned()).spawn(move || {
             if let Err(error) = rustix::process::nice(NICE) {
                 warn!(%error, "the thread that serves readers of events can't give way to others");
             }
-            LocalSet::new().block_on(&runtime, serve(new, history));
+            LocalSet::new().block_on(&runtime, serve(new, sources));
+            // One that the disk holds up is not waited for.
+            runtime.shutdown_background();
         })?;
         Ok(Self { readers, places: Arc::default() })
     }
@@ -86,14 +105,16 @@ impl Streams {
     }
 }
 
-async fn serve(mut new: mpsc::Receiver<Reader>, history: Arc<History>) {
+async fn serve(mut new: mpsc::Receiver<Reader>, sources: Sources) {
     let pace = Pace::default();
+    // One at a time: many readers cost no more than one.
+    let turn = Arc::new(Semaphore::new(1));
     while let Some(Reader { stream, wanted, _place }) = new.recv().await {
-        let (history, pace) = (Arc::clone(&history), pace.clone());
+        let (sources, pace, turn) = (sources.clone(), pace.clone(), Arc::clone(&turn));
         tokio::task::spawn_local(async move {
             let served = async {
-                let (mut reader, mut writer) = UnixStream::from_std(stream)?.into_split();
-                stream_events(&mut reader, &mut writer, &history, wanted, &pace).await
+                let (reader, writer) = UnixStream::from_std(stream)?.into_split();
+                Client { reader, writer, sources, wanted, pace }.serve(turn).await
             };
             if let Err(error) = served.await {
                 debug!(%error, "a client that read events went away");
@@ -103,46 +124,187 @@ async fn serve(mut new: mpsc::Receiver<Reader>, history: Arc<History>) {
     }
 }
 
-async fn stream_events(
-    reader: &mut OwnedReadHalf,
-    writer: &mut OwnedWriteHalf,
-    history: &History,
-    Wanted { follow, limit, format }: Wanted,
-    pace: &Pace,
-) -> io::Result<()> {
-    let mut news = history.subscribe();
-    let mut next = history.first_of_last(limit);
-    // Without `follow` what comes while the rest is sent is not sent: else it might never end.
-    let end = if follow { u64::MAX } else { history.next_sequence() };
-    loop {
-        let begin = Instant::now();
-        let wanted = usize::try_from(end.saturating_sub(next)).unwrap_or(BATCH).min(BATCH);
-        let (missed, events) = history.from(next, wanted);
-        let mut lines = String::new();
-        if missed > 0 {
-            lines.push_str(&Response::Missed { events: missed }.to_line());
+/// A client that reads.
+struct Client {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    sources: Sources,
+    wanted: Wanted,
+    pace: Pace,
+}
+
+impl Client {
+    async fn serve(mut self, turn: Arc<Semaphore>) -> io::Result<()> {
+        if let Err(message) = self.wanted.filter.check() {
+            return self.refuse(ErrorKind::BadInput, message).await;
         }
-        next += missed + events.len() as u64;
-        for event in &events {
-            let line = event.to_line(format.into(), &Envelope::outside(event.session()));
-            lines.push_str(&Response::Event { line }.to_line());
+        let past = self.sources.past.clone();
+        if let (Some(event), Some(past)) = (&mut self.wanted.filter.event, &past) {
+            event.session.get_or_insert(past.session());
         }
-        pace.spend(begin.elapsed()).await;
-        if !lines.is_empty() {
-            write(writer, lines.as_bytes()).await?;
-            continue;
+        let history = Arc::clone(&self.sources.history);
+        let is_kept = past.as_ref().is_some_and(|past| past.is_kept());
+        let begins = if is_kept { history.first_whole() } else { history.first_of_last(None) };
+        let mut first = begins;
+        // Without `follow` what comes while the rest is sent is not sent: else it might never end.
+        let end = if self.wanted.follow { u64::MAX } else { history.next_sequence() };
+        let filter = &self.wanted.filter;
+        let is_bounded = filter.since.is_some() || filter.until.is_some() || filter.event.is_some();
+        let limit = self.wanted.limit.or((!is_bounded).then_some(CAPACITY));
+        let in_memory = self.last_in_memory(first, limit).await;
+        let (mut sent, mut left_out) = (0_u64, past::LeftOut::default());
+        let wants_disk = match (&in_memory, limit) {
+            (Some(numbers), Some(limit)) => {
+                if let (true, Some(number)) = (numbers.len() >= limit, numbers.first()) {
+                    first = *number;
+                }
+                (numbers.len() < limit).then(|| Some(limit - numbers.len()))
+            }
+            _ => Some(None),
+        };
+        if limit == Some(0) {
+            first = history.next_sequence();
         }
-        if next >= end {
-            return send(writer, &Response::End {}).await;
+        if let (Some(last), Some(past)) = (wants_disk, &past) {
+            let select =
+                Select { filter: self.wanted.filter.clone(), session: past.session(), before: begins };
+            match self.send_past(past, select, last, &turn).await {
+                Ok((count, out)) => (sent, left_out) = (count, out),
+                Err(past::Broken::Client(error)) => return Err(error),
+                Err(past::Broken::Disk(message)) => return self.refuse(ErrorKind::Failed, message).await,
+            }
         }
-        let mut byte = [0];
-        tokio::select! {
-            changed = news.changed() => if changed.is_err() {
-                return send(writer, &Response::End {}).await;
-            },
-            // A client that closes its end, or sends something that was not asked for, is done.
-            _ = reader.read(&mut byte) => return Ok(()),
+        self.send_memory(first, end, sent, left_out).await
+    }
+
+    /// The numbers of the last events in memory that are wanted, so many at most; `None` without a limit.
+    async fn last_in_memory(&self, first: u64, limit: Option<usize>) -> Option<Vec<u64>> {
+        let limit = limit?;
+        let mut numbers = std::collections::VecDeque::new();
+        let mut next = first;
+        loop {
+            let begin = Instant::now();
+            let (missed, events) = self.sources.history.from(next, 16 * BATCH);
+            next += missed + events.len() as u64;
+            if events.is_empty() {
+                return Some(numbers.into());
+            }
+            for event in events {
+                let number = event.sequence();
+                if self.wanted.filter.fit(&Past::Event(event)) == Fit::Yes {
+                    numbers.push_back(number);
+                }
+                if numbers.len() > limit {
+                    numbers.pop_front();
+                }
+            }
+            self.pace.spend(begin.elapsed()).await;
         }
+    }
+
+    /// Sends what is on the disk, the last so many or all of it; how many records those were.
+    async fn send_past(
+        &mut self,
+        past: &Worker,
+        select: Select,
+        last: Option<usize>,
+        turn: &Arc<Semaphore>,
+    ) -> Result<(u64, past::LeftOut), past::Broken> {
+        let reader = past.reader(select.filter.since).map_err(|error| past::Broken::disk(&error))?;
+        let Some(reader) = reader else { return Ok(Default::default()) };
+        let mut disk = Disk::new(reader, select, last);
+        let mut sent = 0;
+        loop {
+            let begin = Instant::now();
+            let (Chunk { records, is_all }, back) = disk.next(turn).await?;
+            disk = back;
+            let lines: String = records.into_iter().map(|past| self.line(past)).collect();
+            sent += lines.lines().count() as u64;
+            self.pace.spend(begin.elapsed().min(SHARE)).await;
+            if !lines.is_empty() {
+                write(&mut self.writer, lines.as_bytes()).await.map_err(past::Broken::Client)?;
+            }
+            if is_all {
+                return Ok((sent, disk.left_out()));
+            }
+        }
+    }
+
+    async fn send_memory(
+        mut self,
+        mut next: u64,
+        end: u64,
+        mut sent: u64,
+        left_out: past::LeftOut,
+    ) -> io::Result<()> {
+        let history = Arc::clone(&self.sources.history);
+        let mut news = history.subscribe();
+        // One that neither the config nor anything that was seen has.
+        let unknown = |sent: u64, wanted: &Wanted, sources: &Sources| {
+            let pin = wanted.filter.pin.as_ref().filter(|_| sent == 0)?;
+            let pins = sources.past.as_ref()?.lacks_pin(pin)?;
+            Some(format!("there is no pin {pin:?}, and nothing was seen of one: {}", pins.join(", ")))
+        };
+        loop {
+            let begin = Instant::now();
+            let wanted = usize::try_from(end.saturating_sub(next)).unwrap_or(BATCH).min(BATCH);
+            let (missed, events) = history.from(next, wanted);
+            let is_all = events.is_empty() && missed == 0;
+            let mut lines = String::new();
+            if missed > 0 {
+                lines.push_str(&Response::Missed { events: missed }.to_line());
+            }
+            next += missed + events.len() as u64;
+            for event in events {
+                let past = Past::Event(event);
+                if self.wanted.filter.fit(&past) == Fit::Yes {
+                    lines.push_str(&self.line(past));
+                    sent += 1;
+                }
+            }
+            self.pace.spend(begin.elapsed()).await;
+            if !lines.is_empty() {
+                write(&mut self.writer, lines.as_bytes()).await?;
+            }
+            if !is_all {
+                continue;
+            }
+            if let Some(message) = unknown(sent, &self.wanted, &self.sources) {
+                return self.refuse(ErrorKind::BadInput, message).await;
+            }
+            if next >= end {
+                return self.finish(left_out).await;
+            }
+            let mut byte = [0];
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() {
+                    return self.finish(left_out).await;
+                },
+                // A client that closes its end, or sends something that was not asked for, is done.
+                _ = self.reader.read(&mut byte) => return Ok(()),
+            }
+        }
+    }
+
+    /// The response that has a record.
+    fn line(&self, past: Past) -> String {
+        let past = match self.wanted.sees_people {
+            true => past,
+            false => past.without_people(crate::events::event::People::Hidden),
+        };
+        Response::Event { line: past.to_line(self.wanted.format.into()) }.to_line()
+    }
+
+    async fn refuse(&mut self, kind: ErrorKind, message: String) -> io::Result<()> {
+        send(&mut self.writer, &Response::error(kind, message)).await
+    }
+
+    async fn finish(mut self, left_out: past::LeftOut) -> io::Result<()> {
+        let past::LeftOut { summaries, damaged } = left_out;
+        if (summaries, damaged) != (0, 0) {
+            send(&mut self.writer, &Response::LeftOut { summaries, damaged }).await?;
+        }
+        send(&mut self.writer, &Response::End {}).await
     }
 }
 

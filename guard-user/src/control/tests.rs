@@ -69,7 +69,14 @@ impl Served {
         let socket = folder.path().join("control.sock");
         let history = Arc::new(History::new(100));
         let (requests, asked) = mpsc::channel(4);
-        let setup = Setup { path: socket.clone(), groups, names, history: Arc::clone(&history), requests };
+        let setup = Setup {
+            path: socket.clone(),
+            groups,
+            names,
+            history: Arc::clone(&history),
+            past: None,
+            requests,
+        };
         let server = start(setup);
         let daemon = std::thread::spawn(move || daemon(asked));
         Self { socket, history, server, _daemon: daemon, _folder: folder }
@@ -156,11 +163,12 @@ fn events_come_in_order_and_end() {
 fn a_follower_gets_each_event_as_it_comes_and_none_twice() {
     let served = Served::new();
     served.tell(1);
-    let request = Request::Events { follow: true, limit: None, format: EventFormat::Text };
+    let request =
+        Request::Events { follow: true, limit: None, format: EventFormat::Text, filter: Default::default() };
     let mut exchange = Exchange::begin(&served.socket, &request).unwrap();
     for sequence in 1..=200 {
         let Some(Response::Event { line }) = exchange.response().unwrap() else { panic!("no event") };
-        assert!(line.contains(&format!("[kind=event id={sequence} ")), "{line}");
+        assert!(line.contains(&format!("/{sequence} phase=")), "{line}");
         served.tell(1);
     }
 }
@@ -172,7 +180,7 @@ fn a_follower_that_falls_behind_is_told_how_far() {
     let stream = UnixStream::connect(&served.socket).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     (&stream).write_all(b"{\"request\":\"events\",\"follow\":true}\n").unwrap();
-    assert!(lines.next().unwrap().unwrap().contains("[kind=event id=1 "));
+    assert!(lines.next().unwrap().unwrap().contains("/1 phase="));
     // More than the history and the socket's buffers hold, while nobody reads.
     served.tell(20_000);
     let (mut seen, mut missed) = (1, 0);
@@ -371,7 +379,8 @@ fn a_server_without_its_socket_starts_and_makes_it_when_it_can() {
     std::fs::write(&path, "mine").unwrap();
     let (requests, _asked) = mpsc::channel(4);
     let (names, history) = (Names::start(Host).unwrap(), Arc::default());
-    let setup = Setup { path: path.clone(), groups: ControlGroups::default(), names, history, requests };
+    let setup =
+        Setup { path: path.clone(), groups: ControlGroups::default(), names, history, past: None, requests };
     let server = Server::start(setup).unwrap();
     let problems = server.problems(Instant::now());
     assert!(

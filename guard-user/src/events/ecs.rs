@@ -148,6 +148,7 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
             "mark": event.mark,
             "cgroup": event.cgroup.as_deref(),
             "process_cgroup": event.process.as_ref().and_then(|it| it.cgroup.as_deref()),
+            "people": event.people.name(),
             "volumes": names(&event.volumes),
             "flow_packets": event.flow_packets,
             "flow_bytes": event.flow_bytes,
@@ -215,6 +216,7 @@ pub fn copy(copy: &PinnedCopy, envelope: &Envelope) -> Value {
             "followed": names(&copy.followed),
             "device": copy.device,
             "process_cgroup": copy.process.as_ref().and_then(|it| it.cgroup.as_deref()),
+            "people": copy.people.name(),
         },
     });
     with(base, keys)

@@ -8,7 +8,7 @@ use guard_common::packet::Addr;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 
-use super::event::{Endpoint, Event, Phase, Process, Rule};
+use super::event::{Endpoint, Event, People, Phase, Process, Rule};
 use super::flows::Added;
 use super::names::{Generations, Names, PinName};
 use crate::config::policy::{Action, Ingress};
@@ -61,6 +61,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         cgroup_id: record.cgroup,
         cgroup: names.and_then(|names| names.cgroups.get(&record.cgroup).cloned()),
         process: Process::of(&record.process),
+        people: People::Shown,
         volumes: volumes(names, record.volumes),
         packets: added.packets,
         bytes: added.bytes,

@@ -1,15 +1,18 @@
 //! What the history has: events of flows, and of carriers that wrote elsewhere.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::envelope::Envelope;
+use super::event::People;
 use super::pinned_copy::PinnedCopy;
 use super::severity::Severity;
 use super::{Event, ecs, ocsf};
 use crate::config::policy::LogFormat;
 
 /// An event of either kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[allow(clippy::large_enum_variant, reason = "nearly all are of flows")]
 pub enum Entry {
     /// Of a flow.
@@ -66,6 +69,24 @@ impl Entry {
         match self {
             Self::Flow(event) => event.severity(),
             Self::Copy(copy) => copy.severity(),
+        }
+    }
+
+    /// When that was: the flow's last packet by then, or the write.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        match self {
+            Self::Flow(event) => event.time,
+            Self::Copy(copy) => copy.time,
+        }
+    }
+
+    /// The same without users, commands, processes and cgroups.
+    #[must_use]
+    pub fn without_people(self, people: People) -> Self {
+        match self {
+            Self::Flow(event) => Self::Flow(event.without_people(people)),
+            Self::Copy(copy) => Self::Copy(copy.without_people(people)),
         }
     }
 

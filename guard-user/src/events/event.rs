@@ -7,11 +7,13 @@ use guard_common::abi::{self, Hook, PlacedBy};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::severity::Severity;
+use super::stored;
 
 /// One flow under one verdict, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The event's number, from 1 and without a gap as long as the daemon runs. The log's lines have numbers of their own.
     pub sequence: u64,
@@ -22,26 +24,37 @@ pub struct Event {
     /// Where in the flow's life it stands.
     pub phase: Phase,
     /// The hook that judged.
+    #[serde(with = "stored::hook")]
     pub hook: Hook,
     /// What was decided.
+    #[serde(with = "stored::verdict")]
     pub verdict: Verdict,
     /// Why.
+    #[serde(with = "stored::reason")]
     pub reason: Reason,
     /// Pins that forbid the destination, in the order of the config.
+    #[serde(with = "stored::shared_all")]
     pub pins: Vec<Arc<str>>,
     /// All pins of the flow, in the order of the config.
+    #[serde(with = "stored::shared_all")]
     pub tagged: Vec<Arc<str>>,
     /// The rule that decided; `None` where the generation that judged is not known any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule>,
     /// Where the destination is.
+    #[serde(with = "stored::jurisdiction")]
     pub jurisdiction: Jurisdiction,
     /// What placed it.
+    #[serde(with = "stored::placed_by")]
     pub placed_by: PlacedBy,
     /// The pinned storage's end; `None` where no address could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Endpoint>,
     /// The peer's end; `None` where no address could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Endpoint>,
     /// Where the tunnel goes that the flow is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<IpAddr>,
     /// IP protocol number.
     pub protocol: u8,
@@ -50,16 +63,20 @@ pub struct Event {
     /// The interface's index.
     pub ifindex: u32,
     /// The interface's name, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub interface: Option<Arc<str>>,
     /// Firewall mark of the last packet.
     pub mark: u32,
     /// Id of the sending socket's cgroup; 0 where there is none.
     pub cgroup_id: u64,
     /// Path of that cgroup below the cgroup v2 root, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub cgroup: Option<Arc<str>>,
     /// Who used or made that socket, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
     /// Volumes whose data the sending socket may carry, where the policy selects by volumes.
+    #[serde(with = "stored::shared_all")]
     pub volumes: Vec<Arc<str>>,
     /// Packets since the last event of the flow.
     pub packets: u64,
@@ -72,17 +89,63 @@ pub struct Event {
     /// When the flow's record began.
     pub flow_start: Timestamp,
     /// Id of the exemption that the flow passes by.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub exemption: Option<Arc<str>>,
     /// The generation that judged the last packet.
     pub generation: u64,
     /// SHA-256 of the config that made it, 64 digits in small letters, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub policy: Option<Arc<str>>,
+    /// Whether users, commands, processes and cgroups are there as far as they are known.
+    #[serde(default, skip_serializing_if = "People::are_shown")]
+    pub people: People,
     /// Community ID, version 1 with seed 0, where the flow has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub community_id: Option<String>,
 }
 
+/// Whether an event has what it knows of users, commands, processes and cgroups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum People {
+    /// It has.
+    #[default]
+    Shown,
+    /// The reader lacks the right `people`.
+    Hidden,
+    /// The time is over for which the flow history keeps them.
+    Removed,
+}
+
+impl People {
+    /// The name in logs and docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shown => "shown",
+            Self::Hidden => "hidden",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether they are there.
+    #[must_use]
+    pub const fn are_shown(&self) -> bool {
+        matches!(self, Self::Shown)
+    }
+
+    /// The name where they are not there.
+    #[must_use]
+    pub(super) const fn why_not(self) -> Option<&'static str> {
+        match self {
+            Self::Shown => None,
+            Self::Hidden | Self::Removed => Some(self.name()),
+        }
+    }
+}
+
 /// A process that used or made a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its id.
     pub pid: u32,
@@ -91,10 +154,12 @@ pub struct Process {
     /// Its user.
     pub uid: u32,
     /// The name of its user, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub user: Option<Arc<str>>,
     /// Id of its cgroup.
     pub cgroup_id: u64,
     /// Path of that cgroup below the cgroup v2 root, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub cgroup: Option<Arc<str>>,
 }
 
@@ -129,7 +194,7 @@ pub fn unit(path: &str) -> Option<&str> {
 }
 
 /// One end of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The address.
     pub ip: IpAddr,
@@ -138,18 +203,21 @@ pub struct Endpoint {
 }
 
 /// The pin that decided, and where the config says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// The pin: of those that forbid, the first of the strictest.
+    #[serde(with = "stored::shared")]
     pub pin: Arc<str>,
     /// The config file.
+    #[serde(with = "stored::shared")]
     pub file: Arc<str>,
     /// The line on which the pin begins.
     pub line: usize,
 }
 
 /// Where in a flow's life an event stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The first packet under this verdict.
     New,
@@ -179,6 +247,12 @@ impl Event {
     #[must_use]
     pub const fn severity(&self) -> Severity {
         Severity::of(self.verdict, self.reason)
+    }
+
+    /// The same without users, commands, processes and cgroups.
+    #[must_use]
+    pub fn without_people(self, people: People) -> Self {
+        Self { process: None, cgroup: None, cgroup_id: 0, people, ..self }
     }
 
     /// What happened, in one word.

@@ -93,6 +93,8 @@ fields! {
         |event| json!(event.cgroup.as_deref());
     "process": "Who connected the sending socket last or sent a datagram by it to an address, else who made it (of an accepted connection, its listener), when the last event was sent: `pid`, `command` (of its thread, at most 15 bytes), `user`, `uid`, `cgroup` and `unit` (the last service, scope or slice on the cgroup's path). Names that are not known are null. All of it is null where no socket of this host sent, for answers in a handshake, and where `sockets` notes nothing.",
         |event| process(event.process.as_ref());
+    "people": "`shown` where `cgroup` and `process` have what is known; `hidden` from a reader who lacks the right `people`; `removed` from the flow history after `history.people_age`. Both are null then.",
+        |event| json!(event.people.name());
     "volumes": "Paths of the volumes whose data the sending socket may carry, because a carrier sent by it; empty where no pin selects by volumes. A slot of an earlier config is `#` and its number.",
         |event| json!(event.volumes.iter().map(|path| &**path).collect::<Vec<_>>());
     "packets": "Packets since the last event of the flow, GSO segments counted as one; of a call, how often it was refused.",
@@ -138,6 +140,8 @@ fields! {
         |copy| json!(copy.inode);
     "process": "Who wrote, as of the others.",
         |copy| process(copy.process.as_ref());
+    "people": "As of the others.",
+        |copy| json!(copy.people.name());
 }
 
 fields! {
@@ -376,7 +380,7 @@ mod tests {
     fn an_event_is_one_line_with_every_field_in_order() {
         let line = dropped().to_json(&envelope());
         assert!(!line.contains('\n'));
-        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","id":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","severity":"medium","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"policy":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E=","host":"store","session":"2026-11-23T11:00:00Z","sequence":41,"version":"VERSION","schema":1}"#;
+        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","id":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","severity":"medium","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"people":"shown","volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"policy":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E=","host":"store","session":"2026-11-23T11:00:00Z","sequence":41,"version":"VERSION","schema":1}"#;
         assert_eq!(line, expected.replace("VERSION", VERSION));
     }
 

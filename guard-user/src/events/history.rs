@@ -13,10 +13,18 @@ pub const CAPACITY: usize = 10_000;
 /// The last events, each with a number that is one above that of the event before it.
 #[derive(Debug)]
 pub struct History {
-    events: Mutex<VecDeque<Arc<Entry>>>,
+    kept: Mutex<Kept>,
     /// The number that the next event gets.
     next: watch::Sender<u64>,
     capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<Arc<Entry>>,
+    /// Stretches of numbers in which events were summed up, each with the first and the one behind the last; the last
+    /// stretch may go on.
+    summed: VecDeque<(u64, Option<u64>)>,
 }
 
 impl Default for History {
@@ -29,7 +37,7 @@ impl History {
     /// An empty history of this many events.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { events: Mutex::new(VecDeque::new()), next: watch::Sender::new(1), capacity }
+        Self { kept: Mutex::default(), next: watch::Sender::new(1), capacity }
     }
 
     /// Numbers the events and takes them up; the oldest give way where there are too many. Readers are woken
@@ -38,7 +46,7 @@ impl History {
         if new.is_empty() {
             return Vec::new();
         }
-        let mut events = self.lock();
+        let mut kept = self.lock();
         let mut next = *self.next.borrow();
         let numbered = |event: T| {
             let mut entry: Entry = event.into();
@@ -47,12 +55,16 @@ impl History {
             Arc::new(entry)
         };
         let new: Vec<Arc<Entry>> = new.into_iter().map(numbered).collect();
-        events.extend(new.iter().cloned());
-        let excess = events.len().saturating_sub(self.capacity);
-        let old: Vec<Arc<Entry>> = events.drain(..excess).collect();
+        kept.events.extend(new.iter().cloned());
+        let excess = kept.events.len().saturating_sub(self.capacity);
+        let old: Vec<Arc<Entry>> = kept.events.drain(..excess).collect();
+        let first = next - kept.events.len() as u64;
+        while kept.summed.front().is_some_and(|(_, end)| end.is_some_and(|end| end <= first)) {
+            kept.summed.pop_front();
+        }
         // Under the lock, so that a reader of the number finds the event.
         self.next.send_replace(next);
-        drop(events);
+        drop(kept);
         // Its memory is given back without the lock.
         drop(old);
         new
@@ -73,24 +85,52 @@ impl History {
     /// The number of the first of the last `limit` events that are kept; of the first of all without one.
     #[must_use]
     pub fn first_of_last(&self, limit: Option<usize>) -> u64 {
-        let events = self.lock();
-        let kept = events.len().min(limit.unwrap_or(usize::MAX));
+        let kept = self.lock().events.len().min(limit.unwrap_or(usize::MAX));
         *self.next.borrow() - kept as u64
     }
 
     /// At most `most` events from this number on, and how many of those asked for are not kept any more.
     #[must_use]
     pub fn from(&self, sequence: u64, most: usize) -> (u64, Vec<Arc<Entry>>) {
-        let events = self.lock();
+        let kept = self.lock();
+        let events = &kept.events;
         let first = *self.next.borrow() - events.len() as u64;
         let missed = first.saturating_sub(sequence);
         let skip = usize::try_from(sequence.saturating_sub(first)).unwrap_or(usize::MAX);
         (missed, events.iter().skip(skip).take(most).cloned().collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Entry>>> {
+    /// The event of this number is part of a summary to come.
+    pub fn sums(&self, sequence: u64) {
+        let mut kept = self.lock();
+        if kept.summed.back().is_none_or(|(_, end)| end.is_some()) {
+            kept.summed.push_back((sequence, None));
+        }
+    }
+
+    /// Everything that was summed up is in summaries by now.
+    pub fn has_summed(&self) {
+        let mut kept = self.lock();
+        let next = *self.next.borrow();
+        if let Some((_, end @ None)) = kept.summed.back_mut() {
+            *end = Some(next);
+        }
+    }
+
+    /// The lowest number from which on every event is kept, and of which no summary stands for an earlier one and for a
+    /// later one.
+    #[must_use]
+    pub fn first_whole(&self) -> u64 {
+        let kept = self.lock();
+        let first = *self.next.borrow() - kept.events.len() as u64;
+        let across =
+            kept.summed.iter().find(|(begin, end)| *begin < first && end.is_some_and(|end| end > first));
+        across.and_then(|(_, end)| *end).unwrap_or(first)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         // Nobody panics between two changes that belong together.
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,6 +158,25 @@ mod tests {
         assert_eq!(history.first_of_last(None), 3);
         assert_eq!(history.from(6, 10), (0, vec![]));
         assert_eq!(history.from(99, 10), (0, vec![]));
+    }
+
+    #[test]
+    fn memory_begins_where_no_summary_goes_across() {
+        let history = History::new(3);
+        let push = |count: usize| (0..count).for_each(|_| drop(history.push(vec![dropped()])));
+        push(3);
+        history.sums(2);
+        push(1);
+        history.has_summed();
+        history.has_summed();
+        assert_eq!(history.first_whole(), 2, "2 to 4 are kept, and the summary has 2 to 4");
+        push(1);
+        assert_eq!(history.first_whole(), 5, "3 to 5 are kept, and the summary has 2 to 4");
+        push(3);
+        assert_eq!(history.first_whole(), 6);
+        history.sums(7);
+        push(2);
+        assert_eq!(history.first_whole(), 8, "of what is still to be summed up memory has what there is");
     }
 
     proptest! {

@@ -15,6 +15,7 @@ pub mod event;
 pub mod fields;
 pub mod flows;
 pub mod history;
+pub mod id;
 mod journal;
 mod line;
 pub mod log;
@@ -27,6 +28,7 @@ pub mod record;
 pub mod run;
 pub mod severity;
 mod sink;
+mod stored;
 pub mod summary;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -232,6 +232,7 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
         "mark": event.mark,
         "cgroup": event.cgroup.as_deref(),
         "process_cgroup": event.process.as_ref().and_then(|it| it.cgroup.as_deref()),
+        "people": event.people.name(),
         "unit": event.process.as_ref().and_then(Process::unit),
         "volumes": names(&event.volumes),
         "exemption": event.exemption.as_deref(),
@@ -298,6 +299,7 @@ pub fn copy(copy: &PinnedCopy, envelope: &Envelope) -> Value {
         "followed": copy.followed.iter().map(|it| &**it).collect::<Vec<_>>(),
         "device": copy.device,
         "process_cgroup": copy.process.as_ref().and_then(|it| it.cgroup.as_deref()),
+        "people": copy.people.name(),
         "unit": copy.process.as_ref().and_then(Process::unit),
     });
     let mut line = with(base, keys, unmapped);

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// How many peers of one sum are told apart. What comes after them counts as of others.
 pub const MOST: usize = 64;
 /// How many of them a line names.
 pub const SHOWN: usize = 5;
 
 /// What was summed up of one peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Events.
     pub events: u64,
@@ -28,10 +30,35 @@ impl Amount {
 }
 
 /// The peers of one sum: the first [`MOST`], each with its whole amount.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Named", into = "Named")]
 pub struct Peers {
     known: HashMap<IpAddr, Amount>,
+    /// How many more were told apart, of which it is not known any more which.
+    unnamed: usize,
     others: u64,
+}
+
+/// What the flow history has of them: those that a line names.
+#[derive(Serialize, Deserialize)]
+struct Named {
+    top: Vec<(IpAddr, Amount)>,
+    unnamed: usize,
+    others: u64,
+}
+
+impl From<Peers> for Named {
+    fn from(peers: Peers) -> Self {
+        let top = peers.top();
+        let unnamed = peers.counts().0.saturating_sub(top.len());
+        Self { top, unnamed, others: peers.others }
+    }
+}
+
+impl From<Named> for Peers {
+    fn from(Named { top, unnamed, others }: Named) -> Self {
+        Self { known: top.into_iter().collect(), unnamed, others }
+    }
 }
 
 impl Peers {
@@ -58,7 +85,7 @@ impl Peers {
     /// How many peers are told apart, and how many events are of others or of none that could be read.
     #[must_use]
     pub fn counts(&self) -> (usize, u64) {
-        (self.known.len(), self.others)
+        (self.known.len().saturating_add(self.unnamed), self.others)
     }
 }
 

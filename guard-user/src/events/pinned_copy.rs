@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use guard_common::abi::{self, COPY_NAMES};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::enrich::{Context, volumes, wall_time};
-use super::event::Process;
+use super::event::{People, Process};
 use super::severity::Severity;
+use super::stored;
 use super::text::word;
 
 /// The first write of a process to a file off the volumes whose data it carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedCopy {
     /// As of an [`Event`](super::Event): both are numbered together.
     pub sequence: u64,
@@ -21,8 +23,10 @@ pub struct PinnedCopy {
     /// When that was, by the wall clock.
     pub time: Timestamp,
     /// Paths of the volumes whose data the process carries.
+    #[serde(with = "stored::shared_all")]
     pub volumes: Vec<Arc<str>>,
     /// Those of them whose data is followed into the file: who reads it is a carrier too.
+    #[serde(with = "stored::shared_all")]
     pub followed: Vec<Arc<str>>,
     /// The path of the file below the root of its file system. It begins with `...` where there are more folders than the
     /// kernel tells.
@@ -32,7 +36,11 @@ pub struct PinnedCopy {
     /// The number of its inode.
     pub inode: u64,
     /// Who wrote; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// Whether the process is there as far as it is known.
+    #[serde(default, skip_serializing_if = "People::are_shown")]
+    pub people: People,
 }
 
 impl PinnedCopy {
@@ -53,7 +61,14 @@ impl PinnedCopy {
             device: format!("{major}:{minor}"),
             inode: raw.file.inode,
             process: Process::of(&raw.process),
+            people: People::Shown,
         }
+    }
+
+    /// The same without its process.
+    #[must_use]
+    pub fn without_people(self, people: People) -> Self {
+        Self { process: None, people, ..self }
     }
 
     /// How severe it is: less so where the data is followed.
@@ -65,7 +80,7 @@ impl PinnedCopy {
     /// The event in one line for people, without a line break.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let Self { sequence, time, file, device, inode, .. } = self;
+        let Self { sequence, session, time, file, device, inode, .. } = self;
         let (all, followed) = (self.volumes.join(","), self.followed.join(","));
         let mut line = format!("{time:.3} wrote to {} on {device}, carrying data of {all}", word(file));
         // Writing to a string does not fail.
@@ -79,7 +94,7 @@ impl PinnedCopy {
         };
         let _ok = write!(
             line,
-            ": {then} [kind=pinned-copy id={sequence} severity={} volumes={}",
+            ": {then} [kind=pinned-copy id={session}/{sequence} severity={} volumes={}",
             self.severity().name(),
             word(&all)
         );
@@ -94,6 +109,9 @@ impl PinnedCopy {
             for (key, name) in names.into_iter().filter_map(|(key, name)| Some((key, name?))) {
                 let _ok = write!(line, " {key}={}", word(name));
             }
+        }
+        if let Some(why) = self.people.why_not() {
+            let _ok = write!(line, " people={why}");
         }
         line.push(']');
         line
@@ -134,6 +152,7 @@ pub(crate) mod tests {
             device: "8:1".to_owned(),
             inode: 131_077,
             process: dropped.process,
+            people: People::Shown,
         }
     }
 

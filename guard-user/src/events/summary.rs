@@ -7,25 +7,36 @@ use guard_common::abi::Hook;
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Phase};
 use super::peers::Peers;
+use super::stored;
 
 /// Events of one group that were not written one by one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The pin: of the rule that decided, else the first that forbids; `None` where no pin is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stored::shared_if_known")]
     pub pin: Option<Arc<str>>,
     /// The hook that judged.
+    #[serde(with = "stored::hook")]
     pub hook: Hook,
     /// What it decided.
+    #[serde(with = "stored::verdict")]
     pub verdict: Verdict,
     /// Why.
+    #[serde(with = "stored::reason")]
     pub reason: Reason,
     /// Source and jurisdiction of the group; `None` for what more groups there were, together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
     /// The generation that judged the last of them.
     pub generation: u64,
+    /// The lowest number of an event that it stands for.
+    pub first_id: u64,
+    /// The highest one.
+    pub last_id: u64,
     /// How many events it stands for.
     pub events: u64,
     /// How many of these were the first of a flow under the verdict.
@@ -43,11 +54,13 @@ pub struct Summary {
 }
 
 /// What events are told apart by, besides pin, hook, verdict and reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// The pinned storage's address; `None` for calls, and where it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// Where the destination is.
+    #[serde(with = "stored::jurisdiction")]
     pub jurisdiction: Jurisdiction,
 }
 
@@ -61,7 +74,7 @@ impl Group {
 
 impl Summary {
     /// No events yet, of the kind of this one.
-    pub(super) fn of(event: &Event, pin: Option<Arc<str>>, group: Option<Group>) -> Self {
+    pub(crate) fn of(event: &Event, pin: Option<Arc<str>>, group: Option<Group>) -> Self {
         Self {
             pin,
             hook: event.hook,
@@ -69,6 +82,8 @@ impl Summary {
             reason: event.reason,
             group,
             generation: event.generation,
+            first_id: event.sequence,
+            last_id: event.sequence,
             events: 0,
             flows: 0,
             packets: 0,
@@ -80,8 +95,10 @@ impl Summary {
     }
 
     /// Adds an event of the same group.
-    pub(super) fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, event: &Event) {
         self.generation = event.generation;
+        self.first_id = self.first_id.min(event.sequence);
+        self.last_id = self.last_id.max(event.sequence);
         self.events += 1;
         self.flows += u64::from(matches!(event.phase, Phase::New | Phase::Resumed));
         self.packets = self.packets.saturating_add(event.packets);

@@ -6,7 +6,7 @@ use guard_common::abi::{Hook, PlacedBy};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::envelope::Envelope;
-use super::event::{Endpoint, Event, Phase, Process, Rule};
+use super::event::{Endpoint, Event, People, Phase, Process, Rule};
 
 /// A dropped connection of the pin `mail`.
 pub(crate) fn dropped() -> Event {
@@ -43,6 +43,7 @@ pub(crate) fn dropped() -> Event {
             cgroup_id: 9,
             cgroup: Some("system.slice/dovecot.service".into()),
         }),
+        people: People::Shown,
         packets: 1,
         bytes: 60,
         flow_packets: 1,

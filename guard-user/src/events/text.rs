@@ -70,7 +70,8 @@ pub(super) const fn verb(verdict: Verdict) -> &'static str {
 fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
     write!(
         line,
-        " [kind=event id={} phase={} verdict={} reason={} severity={} pins={} jurisdiction={} placed_by={}",
+        " [kind=event id={}/{} phase={} verdict={} reason={} severity={} pins={} jurisdiction={} placed_by={}",
+        event.session,
         event.sequence,
         event.phase.name(),
         event.verdict.name(),
@@ -102,6 +103,9 @@ fn tail(event: &Event, line: &mut String) -> std::fmt::Result {
         for (key, name) in names.into_iter().filter_map(|(key, name)| Some((key, name?))) {
             write!(line, " {key}={}", word(name))?;
         }
+    }
+    if let Some(why) = event.people.why_not() {
+        write!(line, " people={why}")?;
     }
     if let Some(exemption) = &event.exemption {
         write!(line, " exemption={}", word(exemption))?;
@@ -158,7 +162,7 @@ mod tests {
             dropped().to_text(),
             "2026-11-23T12:00:01.500Z dropped tcp 192.0.2.10:143 to 198.51.100.7:40000 in US, pin mail, \
              by imap (4711), 1 packet of 60 bytes: a pin forbids the destination's jurisdiction and no exemption covers it \
-             [kind=event id=7 phase=new verdict=drop reason=forbidden severity=medium pins=mail jurisdiction=US placed_by=site \
+             [kind=event id=2026-11-23T11:00:00Z/7 phase=new verdict=drop reason=forbidden severity=medium pins=mail jurisdiction=US placed_by=site \
              rule=/etc/borderguard/policy.toml:12 hook=egress interface=eth0 volumes=/srv/mail-ie pid=4711 command=imap uid=97 \
              user=dovecot unit=dovecot.service flow_packets=1 flow_bytes=60 generation=3 policy=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 community_id=1:sY8xnBAsvMxb5gMY9zEP53B9M4E=]"
         );
@@ -187,7 +191,7 @@ mod tests {
             event.to_text(),
             "2026-11-23T12:00:01.500Z passed 250 2001:db8::1 to [2001:db8:1::1]:1 in US, in a tunnel to \
              203.0.113.9, pins mail and all, by exemption mlat-1, 3 packets of 60 bytes: an exemption covers \
-             every pin that forbids the destination [kind=event id=7 phase=new verdict=pass reason=exempt severity=informational pins=mail,all \
+             every pin that forbids the destination [kind=event id=2026-11-23T11:00:00Z/7 phase=new verdict=pass reason=exempt severity=informational pins=mail,all \
              jurisdiction=US placed_by=site hook=egress interface_index=2 volumes=/srv/mail-ie cgroup=\"a b\\u{1b}\" \
              exemption=mlat-1 flow_packets=1 flow_bytes=60 generation=3 \
              policy=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08]"

@@ -224,6 +224,18 @@ codes! {
     CountersUnreadable = "counters-unreadable",
         "The counters in the kernel can't be read, so that figures of the status and the report are missing.",
         "See the message. Packets are judged and counted all the same.";
+    HoldFull = "hold-full",
+        "The copies of what is under a legal hold (`history.hold`) have reached `history.hold_size`: no more is copied. What was copied is never removed.",
+        "Keep the files of `history.hold_directory` elsewhere and take them away, or raise `history.hold_size` and reload.";
+    HoldUnwritable = "hold-unwritable",
+        "Events under a legal hold (`history.hold`) can't be copied, or were not within the last minute.",
+        "See the message: make room, or mend the folder of `history.hold_directory`. It is tried again every few seconds; the event log has these events too.";
+    HistoryUnwritable = "history-unwritable",
+        "The flow history can't be written. What guards, the event log and exemptions go on.",
+        "See the message: make room, or mend the folder of `history.directory`. It is tried again every few seconds.";
+    HistoryLost = "history-lost",
+        "Records of the flow history were lost within the last minute: the disk did not take them, or not in time. The event log and the counters have them.",
+        "Look at the disk that has `history.directory`. The history itself has a record of how many are missing.";
     EventsLost = "events-lost",
         "Events were lost in the kernel within the last minute, because more came than could be taken. Counters have every packet.",
         "Look at what sends so many flows: `borderguard status` has the packets by pin and reason.";

@@ -28,7 +28,9 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::StoreMoved
         | P::AuditGap
         | P::StoreOlder
-        | P::AuditBroken => "critical",
+        | P::AuditBroken
+        | P::HoldFull
+        | P::HoldUnwritable => "critical",
         P::InterfaceRenamed
         | P::InterfaceNotReleased
         | P::SecondGuard
@@ -65,6 +67,8 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::MetricsMissing
         | P::GroupsUnresolved
         | P::CountersUnreadable
+        | P::HistoryUnwritable
+        | P::HistoryLost
         | P::EventsLost
         | P::LogLost => "warning",
         P::ClockSet | P::LoopSlow => "info",

@@ -70,6 +70,12 @@ impl Kept {
         inner
     }
 
+    /// Whether this is the same state, and not one that was changed since.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = (&Key, &Entry)> {
         self.0.entries.iter().map(|(key, entry)| (key, entry.as_ref()))
     }

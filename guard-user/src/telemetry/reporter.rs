@@ -27,6 +27,7 @@ use crate::events::record::Record;
 use crate::events::run::{End, Start};
 use crate::events::{Entry, Event};
 use crate::exemption::Clocks;
+use crate::history::Worker as Past;
 use crate::kernel::{KernelError, RingEntry};
 
 /// Events that are taken at once, and records that are swept, before the thread looks for something else to do:
@@ -42,6 +43,7 @@ pub(super) struct Rest {
     pub(super) names: SharedNames,
     pub(super) users: UserNames,
     pub(super) history: Arc<History>,
+    pub(super) past: Option<Arc<Past>>,
     pub(super) log: EventLog,
     pub(super) looks: Log,
     pub(super) keep: Box<dyn FnMut(u64) + Send>,
@@ -134,6 +136,9 @@ impl Reporter {
     }
 
     fn log(&self, record: Record) {
+        if let Some(past) = &self.rest.past {
+            past.put(&record);
+        }
         self.rest.log.write(record, self.rest.looks.format);
     }
 
@@ -203,9 +208,13 @@ impl Reporter {
             self.begin_log();
         }
         for entry in self.rest.history.push(new) {
+            if let Some(past) = &self.rest.past {
+                past.hold(&entry);
+            }
             // Of copies the kernel sends no more than the log may have.
-            if entry.flow().is_none_or(|event| self.budget.take(event, now)) {
-                self.log(Record::Event(entry));
+            match entry.flow().is_none_or(|event| self.budget.take(event, now)) {
+                true => self.log(Record::Event(entry)),
+                false => self.rest.history.sums(entry.sequence()),
             }
         }
     }
@@ -225,7 +234,11 @@ impl Reporter {
 
     /// Does what is due by now besides events.
     pub(super) fn tend(&mut self, records: &dyn Records, now: Instant) {
-        for summary in self.budget.due(now) {
+        let due = self.budget.due(now);
+        if !due.is_empty() {
+            self.rest.history.has_summed();
+        }
+        for summary in due {
             self.log(Record::Summary(summary.into()));
         }
         if now >= self.next_second {

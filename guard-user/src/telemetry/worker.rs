@@ -24,6 +24,7 @@ use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::health::{Problem, ProblemCode};
+use crate::history::Worker as Past;
 use crate::kernel::KernelError;
 use crate::worker::{Heartbeat, join_within};
 
@@ -46,7 +47,9 @@ pub struct Parts {
     pub users: AskForUser,
     /// Where every event goes.
     pub history: Arc<History>,
-    /// Where events within the budget go, and summaries of the others.
+    /// Where events within the budget go, and summaries of the others: the flow history.
+    pub past: Option<Arc<Past>>,
+    /// Likewise: the log.
     pub log: EventLog,
     /// How the log looks, and where it goes.
     pub looks: Log,
@@ -210,6 +213,7 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
         names: parts.names,
         users: UserNames::by(parts.users),
         history: parts.history,
+        past: parts.past,
         log: parts.log,
         looks: parts.looks,
         keep: parts.keep,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::cli::CliError;
 
 /// Refuses a name that is taken, so that a dry run says what would happen.
-pub(super) fn must_be_free(file: &Path) -> Result<()> {
+pub(crate) fn must_be_free(file: &Path) -> Result<()> {
     match fs::symlink_metadata(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot look at {}", file.display())),

@@ -16,6 +16,7 @@ use crate::cli::CliError;
 use crate::cli::seen::{Form, Seen};
 use crate::cli::target::Target;
 use crate::config::schema::{Key, Need, Section, Shape};
+use crate::events::id::EventId;
 use crate::exemption::draft::{AnswerError, Draft, dotted, explained};
 use crate::exemption::keys::{DOCUMENT, REQUIRED_SECTIONS};
 use crate::exemption::{self, Surroundings};
@@ -34,10 +35,10 @@ pub struct Args {
     /// approval that is there already begins the next one
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Take what the event of this number knows: pins, host, the recipient's jurisdiction, address and port. `borderguard events`
-    /// shows the numbers as id=
-    #[arg(long, value_name = "NUMBER")]
-    pub from_event: Option<u64>,
+    /// Take what this event knows: pins, host, the recipient's jurisdiction, address and port. `borderguard events` shows its
+    /// name as id=; of the daemon that runs the number alone is enough
+    #[arg(long, value_name = "ID")]
+    pub from_event: Option<EventId>,
     /// The daemon's control socket, instead of the config's, for --from-event
     #[arg(long, value_name = "PATH", requires = "from_event")]
     pub socket: Option<PathBuf>,
@@ -86,11 +87,11 @@ fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
             Draft::from_toml(&text).map_err(refused)?
         }
     };
-    if let Some(number) = args.from_event {
+    if let Some(id) = args.from_event {
         // The config of the daemon names its socket, also where it has errors.
         let config = args.config.clone().filter(|_| args.socket.is_none());
         let target = Target { config, socket: args.socket.clone() };
-        for (path, text) in event::answers(&target.socket()?, number)? {
+        for (path, text) in event::answers(&target.socket()?, id)? {
             if !draft.answers(path) {
                 draft.answer(path, &text).map_err(refused)?;
             }

@@ -113,7 +113,12 @@ fn status() -> Status {
         unguarded: vec!["docker0".into(), "wlan0".into()],
         unpinned: Some(UnpinnedStatus {
             addresses: vec!["198.51.100.7".into()],
-            sockets: vec![UnpinnedSocketStatus { protocol: "tcp".into(), port: 22, ..Default::default() }],
+            sockets: vec![UnpinnedSocketStatus {
+                protocol: "tcp".into(),
+                port: 22,
+                uid: Some(0),
+                ..Default::default()
+            }],
             may_be_of: vec!["mail".into()],
         }),
         bypass: BypassStatus {
@@ -195,6 +200,7 @@ fn status() -> Status {
             LossStatus { kind: "events".into(), count: 0 },
             LossStatus { kind: "log".into(), count: 2 },
         ],
+        people: "shown".into(),
         events: 1234,
     }
 }

@@ -12,11 +12,21 @@ fn requests_look_as_documented() {
         (json!({"request": "status"}), Request::Status {}),
         (
             json!({"request": "events"}),
-            Request::Events { follow: false, limit: None, format: EventFormat::Text },
+            Request::Events {
+                follow: false,
+                limit: None,
+                format: EventFormat::Text,
+                filter: Default::default(),
+            },
         ),
         (
             json!({"request": "events", "follow": true, "limit": 3, "format": "json"}),
-            Request::Events { follow: true, limit: Some(3), format: EventFormat::Json },
+            Request::Events {
+                follow: true,
+                limit: Some(3),
+                format: EventFormat::Json,
+                filter: Default::default(),
+            },
         ),
         (json!({"request": "reload"}), Request::Reload {}),
         (json!({"request": "geo-accept"}), Request::GeoAccept {}),

@@ -19,6 +19,7 @@ use crate::events::names::Names;
 use crate::exemption::LawPack;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
+use crate::history;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
 use crate::report::receipt::TableHashes;
 use crate::store::last_policy::LastPolicy;
@@ -80,6 +81,8 @@ pub enum Action {
     },
     /// Write events so from now on.
     EventLog(policy::Log),
+    /// Keep the flow history so from now on.
+    FlowHistory(Box<history::Settings>),
     /// Log a line.
     Log(Level, String),
     /// Tell the service manager.

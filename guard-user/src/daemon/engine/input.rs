@@ -32,6 +32,8 @@ pub struct Asker {
     pub who: Who,
     /// Whether they may read what is confidential.
     pub sees_all: bool,
+    /// Whether they may see users, commands, processes and cgroups.
+    pub sees_people: bool,
 }
 
 /// What happened.
@@ -256,6 +258,8 @@ pub struct Sample {
     pub log_lost: u64,
     /// Lines of diagnostics that were lost.
     pub diagnostics_lost: u64,
+    /// Records that the flow history did not take, and events under a legal hold that were not copied.
+    pub history_lost: (u64, u64),
     /// The number of the last event.
     pub events: u64,
     /// Up to when flows were reported.

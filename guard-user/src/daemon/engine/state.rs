@@ -99,6 +99,8 @@ pub struct Engine {
     pub(super) now: Clocks,
     /// Whether the service manager was told that the daemon guards.
     pub(super) is_ready: bool,
+    /// By what the flow history was last told what to keep.
+    pub(super) told_history: Option<(Arc<Policy>, Kept)>,
     /// What operations of the store were for, that are not done yet, and since when.
     pub(super) asked: BTreeMap<StoreId, (u64, Purpose)>,
     pub(super) actions: Vec<Action>,

@@ -350,7 +350,9 @@ impl Daemon {
         if matches!(request, Request::Status {}) {
             self.look_at_control();
         }
-        let asker = Asker { who, sees_all: peer.rights.include(Right::Exemptions) };
+        let (sees_all, sees_people) =
+            (peer.rights.include(Right::Exemptions), peer.rights.include(Right::People));
+        let asker = Asker { who, sees_all, sees_people };
         self.step(Input::Request { ticket, request, asker });
     }
 
@@ -392,6 +394,7 @@ impl Daemon {
                 }
                 Action::Tell { command, notice } => self.parts.notices.put(command, *notice),
                 Action::EventLog(log) => self.parts.telemetry.set_log(log),
+                Action::FlowHistory(settings) => self.parts.past.set(*settings),
                 Action::Log(Level::Error, line) => error!("{line}"),
                 Action::Log(Level::Warn, line) => warn!("{line}"),
                 Action::Log(Level::Info, line) => info!("{line}"),

@@ -12,6 +12,7 @@ use super::worker;
 use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample, SampleFor};
 use crate::events::history::History;
+use crate::history::Worker as Past;
 use crate::kernel::{Reachable, Running, View, cgroup, running};
 use crate::store::Cursor;
 use crate::telemetry;
@@ -32,6 +33,8 @@ pub(super) struct Sources {
     pub(super) telemetry: Arc<telemetry::Worker>,
     /// The events.
     pub(super) history: Arc<History>,
+    /// Those of earlier times, on the disk.
+    pub(super) past: Arc<Past>,
     /// The names of users.
     pub(super) users: Names,
     /// Up to when flows were reported, until it is taken.
@@ -94,7 +97,11 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
                 diagnostics_lost: losses.diagnostics(),
                 events: sources.history.next_sequence() - 1,
                 cursor: sources.cursor.lock().unwrap_or_else(PoisonError::into_inner).take(),
-                problems: sources.telemetry.problems(Instant::now()),
+                history_lost: sources.past.lost(),
+                problems: {
+                    let now = Instant::now();
+                    [sources.telemetry.problems(now), sources.past.problems(now)].concat()
+                },
             })
         });
         if inputs.send(Input::Sampled(sample.map_err(|error| error.to_string()))).is_err() {

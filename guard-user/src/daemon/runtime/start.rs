@@ -36,6 +36,7 @@ use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
 use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
+use crate::history;
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
 use crate::store::{Cursor, FILE, PinCounts, RevokedKeys, Store, StoreError};
@@ -69,6 +70,7 @@ pub(super) struct Parts {
     pub(super) sampler: sampler::Worker,
     /// Ends with this, and has its last words then.
     pub(super) telemetry: Arc<telemetry::Worker>,
+    pub(super) past: Arc<history::Worker>,
     pub(super) sockets: sockets::Worker,
     pub(super) naming: Naming,
     pub(super) notices: notices::Worker,
@@ -210,10 +212,17 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         gone.extend(guard_that_was_lost(&store, &mut kernel));
     }
     let history = Arc::new(History::default());
+    let settings = history::Settings {
+        config: begin.prepared.policy.history.clone(),
+        pins: begin.prepared.policy.pin_names(),
+        held: Vec::new(),
+    };
+    let past = history::Worker::start(settings, log.session());
+    let past = Arc::new(past.context("cannot start the thread that writes the flow history")?);
     let sources = report_events(
         &mut kernel,
         &pin_path,
-        (names.clone(), users.clone(), Arc::clone(&history)),
+        (names.clone(), users.clone(), Arc::clone(&history), Arc::clone(&past)),
         cursor,
         (log, looks),
     )?;
@@ -238,12 +247,19 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         start: Clocks::read().wall,
         slow_turns: Arc::default(),
     });
-    let control =
-        Setup { path: control.socket, groups: control.groups, names: users, history, requests: sender };
+    let control = Setup {
+        path: control.socket,
+        groups: control.groups,
+        names: users,
+        history,
+        past: Some(Arc::clone(&sources.past)),
+        requests: sender,
+    };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;
     namespaces::start(inputs.clone()).context("cannot start the thread that looks at network namespaces")?;
     let parts = Parts {
         telemetry: Arc::clone(&sources.telemetry),
+        past: Arc::clone(&sources.past),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
@@ -261,7 +277,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
 fn report_events(
     kernel: &mut LinuxKernel,
     pin_path: &Path,
-    (names, users, history): (SharedNames, Names, Arc<History>),
+    (names, users, history, past): (SharedNames, Names, Arc<History>, Arc<history::Worker>),
     cursor: Option<Cursor>,
     (log, looks): (EventLog, Log),
 ) -> Result<Sources> {
@@ -278,6 +294,7 @@ fn report_events(
             Box::new(move |uid| users.known(uid))
         },
         history: Arc::clone(&history),
+        past: Some(Arc::clone(&past)),
         log,
         looks,
         limits: Limits::default(),
@@ -295,7 +312,7 @@ fn report_events(
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
-    Ok(Sources { telemetry: Arc::new(telemetry), history, users, cursor })
+    Ok(Sources { telemetry: Arc::new(telemetry), history, past, users, cursor })
 }
 
 /// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.

@@ -18,6 +18,8 @@ fn summary() -> Summary {
         peers.add(Some(peer.parse().unwrap()), packets, packets * 60);
     }
     Summary {
+        first_id: 8,
+        last_id: 90,
         pin: Some("mail".into()),
         hook: Hook::Egress,
         verdict: Verdict::Drop,

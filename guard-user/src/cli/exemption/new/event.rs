@@ -8,32 +8,31 @@ use serde_json::Value;
 use crate::cli::CliError;
 use crate::control::client::{Exchange, unexpected};
 use crate::control::protocol::{EventFormat, Request, Response};
+use crate::events::id::EventId;
+use crate::history::Filter;
 use crate::hostname::hostname;
 
-/// The answers that the event of this number gives, as keys and values. The daemon has the last events in memory alone.
+/// The answers that this event gives, as keys and values.
 ///
 /// # Errors
 /// Where no daemon answers, it has no such event any more, or the event tells of nothing that an exemption could let pass.
-pub(super) fn answers(socket: &Path, number: u64) -> Result<Vec<(&'static str, String)>> {
-    let request = Request::Events { follow: false, limit: None, format: EventFormat::Json };
+pub(super) fn answers(socket: &Path, id: EventId) -> Result<Vec<(&'static str, String)>> {
+    let filter = Filter { event: Some(id), ..Filter::default() };
+    let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
     let mut exchange = Exchange::begin(socket, &request)?;
     loop {
         match exchange.response()? {
             Some(Response::Event { line }) => {
                 let event: Value = serde_json::from_str(&line)?;
-                if event["id"] == number {
-                    return Ok(of(&event, hostname()).map_err(|why| {
-                        CliError::bad_input(format!(
-                            "no exemption can be asked for by the event {number}: {why}"
-                        ))
-                    })?);
-                }
+                return Ok(of(&event, hostname()).map_err(|why| {
+                    CliError::bad_input(format!("no exemption can be asked for by the event {id}: {why}"))
+                })?);
             }
-            Some(Response::Missed { .. }) => {}
+            Some(Response::Missed { .. } | Response::LeftOut { .. }) => {}
             Some(Response::End {}) | None => {
                 let message = format!(
-                    "the daemon has no event {number} in memory: `borderguard events` shows those that it has, with their \
-                     numbers as id="
+                    "the daemon has no event {id}, in memory or in its flow history: `borderguard events` shows those that \
+                     it has, each with its name as id="
                 );
                 return Err(CliError::bad_input(message).into());
             }

@@ -16,6 +16,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         "6:20 failsafe.bytes_per_minute: 1000000000000 is no budget",
     ),
     (
+        "bad-size",
+        "[groups]",
+        "[history]\nmax_size = \"256MB\"\n[groups]",
+        "11:12 history.max_size: \"256MB\" is no size | for example \"256MiB\" or \"2GiB\"; from 1MiB to 1TiB",
+    ),
+    (
         "bad-listen",
         "[groups]",
         "[metrics]\nlisten = \"192.0.2.10:9467\"\n[groups]",

@@ -54,8 +54,8 @@ pub(super) const EXAMPLES: &[Example] = &[
     (
         "unknown-key",
         "[host]",
-        "max_age = \"1d\"\n[host]",
-        "1:1 max_age: there is no such key | it belongs in [geo]; a key counts",
+        "ask_above = \"1%\"\n[host]",
+        "1:1 ask_above: there is no such key | it belongs in [geo]; a key counts",
     ),
     (
         "wrong-type",

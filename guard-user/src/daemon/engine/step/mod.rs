@@ -10,6 +10,7 @@ mod config;
 mod cut;
 mod databases;
 mod ending;
+mod history;
 mod interfaces;
 mod law;
 mod loads;
@@ -103,6 +104,7 @@ impl Engine {
             logged: BTreeSet::new(),
             now,
             is_ready: false,
+            told_history: None,
             asked: BTreeMap::new(),
             actions: Vec::new(),
         };
@@ -157,6 +159,7 @@ impl Engine {
         }
         self.do_what_is_due(now);
         self.reconcile(now);
+        self.follow_history(now);
         std::mem::take(&mut self.actions)
     }
 

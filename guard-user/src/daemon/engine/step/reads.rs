@@ -192,7 +192,8 @@ impl Engine {
 
     fn answer_status(&mut self, ticket: Ticket, asker: &Asker, now: Clocks) {
         let exemptions = shown(self.all_summaries(now), asker.sees_all);
-        let status = Box::new(self.status(exemptions, now));
+        let status = self.status(exemptions, now);
+        let status = Box::new(if asker.sees_people { status } else { status.without_people() });
         self.answer(ticket, Response::Status { status });
     }
 

@@ -15,7 +15,7 @@ use crate::daemon::engine::interfaces::Claim;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::{action_name, ingress_name};
 use crate::events::event::protocol_name;
-use crate::events::event::{Process, unit};
+use crate::events::event::{People, Process, unit};
 use crate::exemption::{Clocks, Summary};
 use crate::geo::Info;
 use crate::health::Health;
@@ -36,8 +36,13 @@ impl Engine {
         let policy = &self.config.policy;
         let since = self.publishing.since.map(|since| format!("{since:.0}")).unwrap_or_default();
         let mut losses = losses(counters);
-        let told =
-            [("evicted", sample.evicted), ("log", sample.log_lost), ("diagnostics", sample.diagnostics_lost)];
+        let told = [
+            ("evicted", sample.evicted),
+            ("log", sample.log_lost),
+            ("diagnostics", sample.diagnostics_lost),
+            ("history", sample.history_lost.0),
+            ("hold", sample.history_lost.1),
+        ];
         for (kind, count) in told {
             losses.push(LossStatus { kind: kind.to_owned(), count });
         }
@@ -83,6 +88,7 @@ impl Engine {
             audit: self.verified.clone(),
             losses,
             events: sample.events,
+            people: People::Shown.name().to_owned(),
         }
     }
 

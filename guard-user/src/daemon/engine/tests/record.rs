@@ -156,7 +156,7 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
         number += 1;
         let ticket = Ticket(number);
         let who = Who { uid: 4_294_000_111, user: Some("marker-user".to_owned()), pid: None };
-        world.step(Input::Request { ticket, request, asker: Asker { who, sees_all } });
+        world.step(Input::Request { ticket, request, asker: Asker { who, sees_all, sees_people: sees_all } });
         world.settle();
         serde_json::to_string(world.answer(ticket)).unwrap()
     };

@@ -285,7 +285,11 @@ impl World {
                 }
                 Action::Log(_, line) => self.log.push(line),
                 Action::Ended => self.has_ended = true,
-                Action::EventLog(_) | Action::Tell { .. } | Action::Notify(_) | Action::FindCarriers(_) => {}
+                Action::EventLog(_)
+                | Action::FlowHistory(_)
+                | Action::Tell { .. }
+                | Action::Notify(_)
+                | Action::FindCarriers(_) => {}
             }
         }
     }
@@ -484,7 +488,7 @@ fn put<T>(jobs: &mut VecDeque<T>, job: T, is_urgent: bool, are_urgent: impl Fn(&
 }
 
 fn asker() -> Asker {
-    Asker { who: Who { uid: 0, user: Some("root".to_owned()), pid: None }, sees_all: true }
+    Asker { who: Who { uid: 0, user: Some("root".to_owned()), pid: None }, sees_all: true, sees_people: true }
 }
 
 /// Whether the kernel has it, be it that its window has not begun by the kernel's own clock.
