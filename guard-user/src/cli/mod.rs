@@ -15,6 +15,8 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod instrument;
+pub mod on_terminal;
+pub mod page;
 pub mod policy;
 pub mod refused;
 pub mod reload;
@@ -26,6 +28,7 @@ pub mod status;
 pub mod table;
 pub mod target;
 mod time_stamp;
+pub mod top;
 mod trail;
 mod verified;
 
