@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
+use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, approval, audit, check, detach, events, exemption, explain, geo, groups, instrument,
-    policy, refused, reload, run, status, suggest,
+    page, policy, refused, reload, run, status, suggest, top,
 };
+use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
 use guard_user::report::Format;
 use guard_user::text::visible_lines;
@@ -61,14 +63,31 @@ fn form(cli: &Cli) -> Form {
     }
 }
 
+/// What is wrapped and coloured where it is written to a terminal.
+fn kind(cli: &Cli) -> Kind {
+    match &cli.command {
+        _ if form(cli) != Form::Lines => Kind::Other,
+        Command::Status(_) => Kind::Status,
+        Command::Events(args) if args.format == EventFormat::Text => Kind::Events,
+        _ => Kind::Other,
+    }
+}
+
 fn execute(cli: &Cli) -> Result<Exit> {
-    let mut out = io::BufWriter::new(Seen::new(io::stdout().lock(), form(cli)));
+    let out = OnTerminal::new(io::stdout().lock(), kind(cli), on_terminal::colours());
+    let mut out = io::BufWriter::new(Seen::new(out, form(cli)));
     let exit = match &cli.command {
         Command::Run(args) => {
             // The daemon's log of events is written by a thread of its own.
             drop(out);
             return run::run(args);
         }
+        Command::Top(args) => {
+            // It draws on the terminal by itself.
+            drop(out);
+            return top::run(args);
+        }
+        Command::Page(args) => page::run(args, &mut out)?,
         Command::Check(args) => check::run(args, &mut out)?,
         Command::Status(args) => status::run(args, &mut out)?,
         Command::Events(args) => events::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,

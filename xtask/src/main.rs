@@ -3,6 +3,7 @@
 mod attack;
 mod bench;
 mod bpf;
+mod browser;
 mod build;
 mod ci;
 mod debian;

@@ -5,7 +5,7 @@ use std::{env, process::ExitCode};
 use anyhow::{Result, bail};
 
 use crate::{
-    bpf, lanes, prometheus, services,
+    bpf, browser, lanes, prometheus, services,
     setup::{
         self,
         packages::{self, Purpose},
@@ -60,6 +60,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
             let made = match suite.name.as_str() {
                 suites::SERVICES => services::ensure(services::Extent::Usual),
                 prometheus::SUITE => prometheus::ensure(),
+                browser::SUITE => browser::ensure(),
                 _ => Ok(()),
             };
             made.map_err(|error| format!("{error:#}"))

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, policy, reload,
-    report, run, status, suggest,
+    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, page, policy,
+    reload, report, run, status, suggest, top,
 };
 
 /// Keeps region-pinned data in its region.
@@ -39,6 +39,10 @@ pub enum Command {
     Status(status::Args),
     /// Show violations and exempted flows, one line each
     Events(events::Args),
+    /// Watch what the guard does now, on a terminal
+    Top(top::Args),
+    /// Serve a page with what the guard does now, for a browser
+    Page(page::Args),
     /// Write, sign, load, show, stay, resume, renew, revoke exemptions
     Exemption(exemption::Args),
     /// Close every exemption that rests on a legal instrument

@@ -15,6 +15,8 @@ pub mod explain;
 pub mod geo;
 pub mod groups;
 pub mod instrument;
+pub mod on_terminal;
+pub mod page;
 pub mod policy;
 pub mod refused;
 pub mod reload;
@@ -27,6 +29,7 @@ pub mod suggest;
 pub mod table;
 pub mod target;
 mod time_stamp;
+pub mod top;
 mod trail;
 mod verified;
 

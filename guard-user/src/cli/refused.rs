@@ -55,7 +55,12 @@ pub fn wants_json(cli: &Cli) -> bool {
             policy::Command::Verify(args) => args.json,
         },
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
-        Command::Run(_) | Command::Suggest(_) | Command::Reload(_) | Command::Detach(_) => false,
+        Command::Run(_)
+        | Command::Suggest(_)
+        | Command::Top(_)
+        | Command::Page(_)
+        | Command::Reload(_)
+        | Command::Detach(_) => false,
     }
 }
 

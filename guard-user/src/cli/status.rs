@@ -14,7 +14,7 @@ use crate::control::status::{
 };
 use crate::exit::Exit;
 use crate::health::Problem;
-use crate::report::number::grouped;
+use crate::report::number::{bytes, grouped};
 use crate::unpinned;
 
 const AFTER_HELP: &str = "\
@@ -462,22 +462,6 @@ fn write_exemptions(status: &Status, out: &mut impl Write) -> io::Result<()> {
 const INDENT: &str = "    ";
 /// Jurisdictions of egress without a pin that are named.
 const PLACES: usize = 8;
-
-/// Bytes for people, by powers of 1024.
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut scaled = count as f64 / 1024.0;
-    for unit in UNITS {
-        if scaled < 1023.95 {
-            return format!("{scaled:.1} {unit}");
-        }
-        scaled /= 1024.0;
-    }
-    format!("{count} B")
-}
 
 #[cfg(test)]
 mod tests;

@@ -8,14 +8,12 @@ mod refusal;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
@@ -24,12 +22,12 @@ use super::snapshot::Source;
 use crate::config::metrics::Listen;
 use crate::config::policy::ControlGroups;
 use crate::control::access::{Access, Member};
-use crate::control::peer::Credentials;
 use crate::control::right::Right;
 use crate::control::server::{Message, groups_of};
-use crate::control::socket::{self, Identity};
+use crate::control::socket;
 use crate::control::users::Names;
 use crate::health::{Problem, ProblemCode};
+use crate::web::listener::{Listener, Stream, accept};
 
 use http::Answers;
 use refusal::{Refusal, Refusals};
@@ -74,16 +72,6 @@ struct Shared {
     places: Arc<Semaphore>,
     /// Why nobody is served.
     fault: Mutex<Option<String>>,
-}
-
-enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, Option<Identity>),
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 impl Exporter {
@@ -171,20 +159,8 @@ async fn serve(
             }
         }
     }
-    if let (Listen::Unix(path), Some(Listener::Unix(_, file))) = (&shared.listen, &listener)
-        && file.is_some()
-        && *file == Identity::at(path)
-    {
-        let _removed_by_another = std::fs::remove_file(path);
-    }
-}
-
-/// The next connection; never one where there is no listener.
-async fn accept(listener: Option<&Listener>) -> io::Result<Stream> {
-    match listener {
-        Some(Listener::Tcp(listener)) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
-        Some(Listener::Unix(listener, _)) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
-        None => std::future::pending().await,
+    if let Some(listener) = listener {
+        listener.remove(&shared.listen);
     }
 }
 
@@ -224,18 +200,11 @@ impl Shared {
 
     /// Makes the listener where there is none, or where its file is gone.
     async fn keep_in_place(&self, listener: &mut Option<Listener>) {
-        let is_in_place = match (&self.listen, &listener) {
-            (_, None) => false,
-            (Listen::Unix(path), Some(Listener::Unix(_, file))) => {
-                file.is_some() && *file == Identity::at(path)
-            }
-            (_, Some(_)) => true,
-        };
-        if is_in_place {
+        if listener.as_ref().is_some_and(|listener| listener.is_in_place(&self.listen)) {
             return;
         }
         let was_there = listener.take().is_some();
-        let fault = match self.bind().await {
+        let fault = match Listener::bind(&self.listen, &self.access()).await {
             Ok(new) => {
                 *listener = Some(new);
                 let how = if was_there { " anew" } else { "" };
@@ -251,19 +220,8 @@ impl Shared {
         *before = fault;
     }
 
-    async fn bind(&self) -> Result<Listener, String> {
-        match &self.listen {
-            Listen::Loopback(address) => {
-                TcpListener::bind(address).await.map(Listener::Tcp).map_err(|error| error.to_string())
-            }
-            Listen::Unix(path) => bind_unix(path, &self.access()),
-        }
-    }
-
     fn welcome(self: &Arc<Self>, stream: Stream) {
-        if let Stream::Unix(stream) = &stream
-            && !self.may_look(stream)
-        {
+        if !stream.may_look(&self.access()) {
             return self.answers.refusals.count(Refusal::NotPermitted);
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -271,22 +229,8 @@ impl Shared {
         };
         let shared = Arc::clone(self);
         tokio::spawn(async move {
-            match stream {
-                Stream::Tcp(stream) => http::converse(&shared.answers, stream).await,
-                Stream::Unix(stream) => http::converse(&shared.answers, stream).await,
-            }
+            http::converse(&shared.answers, stream.duplex()).await;
             drop(place);
         });
     }
-
-    fn may_look(&self, stream: &UnixStream) -> bool {
-        let credentials = Credentials::of(stream);
-        credentials.is_ok_and(|it| self.access().peer(&it).rights.include(Right::View))
-    }
-}
-
-fn bind_unix(path: &Path, access: &Access) -> Result<Listener, String> {
-    let listener = socket::bind(path, access).map_err(|error| error.to_string())?;
-    let listener = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
-    listener.map(|it| Listener::Unix(it, Identity::at(path))).map_err(|error| error.to_string())
 }

@@ -13,6 +13,22 @@ pub(crate) fn grouped(number: u64) -> String {
     shown
 }
 
+/// Bytes by powers of 1024.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut scaled = count as f64 / 1024.0;
+    for unit in UNITS {
+        if scaled < 1023.95 {
+            return format!("{scaled:.1} {unit}");
+        }
+        scaled /= 1024.0;
+    }
+    format!("{count} B")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Fresh,
     /// Checking the systemd unit.
     Unit,
+    /// Judging the page in a browser.
+    Page,
     /// Linting the kernel program with Debian's compiler.
     Lint,
 }
@@ -31,6 +33,7 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Scenario, "ssh-keygen", "openssh-client"),
     (Purpose::Scenario, "tcpdump", "tcpdump"),
     (Purpose::Scenario, "jq", "jq"),
+    (Purpose::Scenario, "tmux", "tmux"),
     (Purpose::Vm, "ip", "iproute2"),
     (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "nft", "nftables"),
@@ -40,6 +43,7 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Fresh, "git", "git"),
     (Purpose::Fresh, "mke2fs", "e2fsprogs"),
     (Purpose::Unit, "systemd-analyze", "systemd"),
+    (Purpose::Page, "npm", "npm"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
 

@@ -1,32 +1,17 @@
 //! One connection: one request, and its answer.
 
-use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
-
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 
 use super::refusal::{Refusal, Refusals};
 use crate::metrics::family::Metric;
 use crate::metrics::snapshot::Source;
 use crate::metrics::text::{self, Format};
-
-/// How long the header may take to come.
-const HEADER: Duration = Duration::from_secs(5);
-/// How long the whole of a connection may take.
-const WHOLE: Duration = Duration::from_secs(20);
-/// Bytes of a header.
-const HEADER_BYTES: usize = 16 << 10;
-/// Lines of a header.
-const HEADER_LINES: usize = 64;
+use crate::web::connection::{self, Fault};
+use crate::web::host::names_this_host;
+use crate::web::listener::Duplex;
 
 /// What requests are answered with.
 pub(super) struct Answers {
@@ -38,20 +23,12 @@ pub(super) struct Answers {
     pub(super) refusals: Refusals,
 }
 
-pub(super) async fn converse(answers: &Answers, stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(answers, &request).await) });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER)
-        .max_buf_size(HEADER_BYTES)
-        .max_headers(HEADER_LINES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
-    match timeout(WHOLE, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) if error.is_timeout() => answers.refusals.count(Refusal::Slow),
-        Ok(Err(_)) => answers.refusals.count(Refusal::BadRequest),
-        Err(_) => answers.refusals.count(Refusal::Slow),
+pub(super) async fn converse(answers: &Answers, stream: impl Duplex) {
+    let ended = connection::converse(stream, |request| async move { answer(answers, &request).await }).await;
+    match ended {
+        Ok(()) => {}
+        Err(Fault::Slow) => answers.refusals.count(Refusal::Slow),
+        Err(Fault::BadRequest) => answers.refusals.count(Refusal::BadRequest),
     }
 }
 
@@ -95,59 +72,4 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
     response
-}
-
-/// Whether the request is for a loopback name: a page on the web that has a name of its own lead here can't read.
-fn names_this_host(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let in_uri = request.uri().authority().is_none_or(|authority| is_loopback(authority.as_str()));
-    in_uri && host.is_some_and(is_loopback) && request.headers().get_all(HOST).iter().count() == 1
-}
-
-/// Whether this is `localhost` or a loopback address, with or without a port (RFC 3986, section 3.2).
-fn is_loopback(host: &str) -> bool {
-    if let Some(rest) = host.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else { return false };
-        let has_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-        return has_port && address.parse::<Ipv6Addr>().is_ok_and(|it| it.to_canonical().is_loopback());
-    }
-    let (name, has_port) = match host.split_once(':') {
-        Some((name, port)) => (name, is_port(port)),
-        None => (host, true),
-    };
-    has_port
-        && (name.eq_ignore_ascii_case("localhost")
-            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
-}
-
-fn is_port(text: &str) -> bool {
-    text.parse::<u16>().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_names_are_of_this_host() {
-        for host in ["localhost", "LOCALHOST:9467", "127.0.0.1:9467", "127.1.2.3", "[::1]:9467", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "example.org",
-            "example.org:9467",
-            "localhost.example.org",
-            "127.0.0.1.example.org",
-            "127.0.0.1:x",
-            "user@127.0.0.1",
-            "[::1",
-            "[::1]x",
-            "[2001:db8::1]:9467",
-            "192.0.2.10:9467",
-            "::1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 }

@@ -1,0 +1,123 @@
+//! Reads the status again and again and the events as they come, each from a thread of its own, and goes on after the
+//! daemon was gone.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::event::Event;
+use crate::control::client::{ClientError, Exchange, ask, unexpected};
+use crate::control::protocol::{EventFormat, Request, Response};
+use crate::control::status::Status;
+
+/// News that wait to be taken. Where nobody takes them the threads wait, and the daemon says how many events were
+/// missed.
+const WAITING: usize = 256;
+/// How soon it is tried again after the daemon could not be reached.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is new.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The status, and when it came.
+    Status(Box<Status>, Instant),
+    /// No status is to be had, and why: it is asked for again.
+    NoStatus(String),
+    /// An event.
+    Event(Box<Event>),
+    /// So many events were not sent, because they were taken too slowly.
+    Missed(u64),
+    /// No events are to be had, and why: they are asked for again.
+    NoEvents(String),
+}
+
+/// What is asked for, and of whom.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The daemon's control socket.
+    pub socket: PathBuf,
+    /// How often the status is asked for.
+    pub interval: Duration,
+    /// How many of the events that are in the daemon's memory come first.
+    pub events: usize,
+}
+
+/// Asks once for the status.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn status(socket: &Path) -> Result<Box<Status>, ClientError> {
+    match ask(socket, &Request::Status {})? {
+        Response::Status { status } => Ok(status),
+        _ => Err(unexpected(socket)),
+    }
+}
+
+/// Starts both threads. They end when the receiver is dropped: the one that waits for an event with the next one.
+///
+/// # Errors
+/// Where no thread can be started.
+pub fn start(wanted: &Wanted) -> io::Result<Receiver<News>> {
+    let (news, receiver) = sync_channel(WAITING);
+    let (for_status, its_news) = (wanted.clone(), news.clone());
+    let for_events = wanted.clone();
+    thread::Builder::new().name("status".to_owned()).spawn(move || read_status(&for_status, &its_news))?;
+    thread::Builder::new().name("events".to_owned()).spawn(move || read_events(&for_events, &news))?;
+    Ok(receiver)
+}
+
+fn read_status(wanted: &Wanted, news: &SyncSender<News>) {
+    loop {
+        let begin = Instant::now();
+        let (told, pause) = match status(&wanted.socket) {
+            Ok(status) => (News::Status(status, Instant::now()), wanted.interval),
+            Err(error) => (News::NoStatus(error.to_string()), AGAIN),
+        };
+        if news.send(told).is_err() {
+            return;
+        }
+        thread::sleep(pause.saturating_sub(begin.elapsed()));
+    }
+}
+
+fn read_events(wanted: &Wanted, news: &SyncSender<News>) {
+    loop {
+        let why = match follow(wanted, news) {
+            Ok(Ended::NobodyListens) => return,
+            Ok(Ended::ByDaemon) => "the daemon has ended".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if news.send(News::NoEvents(why)).is_err() {
+            return;
+        }
+        thread::sleep(AGAIN);
+    }
+}
+
+enum Ended {
+    NobodyListens,
+    ByDaemon,
+}
+
+fn follow(wanted: &Wanted, news: &SyncSender<News>) -> Result<Ended, ClientError> {
+    let request = Request::Events { follow: true, limit: Some(wanted.events), format: EventFormat::Json };
+    let mut exchange = Exchange::begin(&wanted.socket, &request)?;
+    exchange.wait_for_ever()?;
+    loop {
+        let told = match exchange.response()? {
+            Some(Response::Event { line }) => match serde_json::from_str(&line) {
+                Ok(event) => News::Event(event),
+                // A kind of event that another version has.
+                Err(_) => News::Missed(1),
+            },
+            Some(Response::Missed { events }) => News::Missed(events),
+            None | Some(Response::End {}) => return Ok(Ended::ByDaemon),
+            Some(_) => return Err(exchange.unexpected()),
+        };
+        if news.send(told).is_err() {
+            return Ok(Ended::NobodyListens);
+        }
+    }
+}
