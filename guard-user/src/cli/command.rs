@@ -38,7 +38,7 @@ pub enum Command {
     /// Show how this host is guarded, what is wrong, what was counted
     Status(status::Args),
     /// Show violations and exempted flows, one line each
-    Events(events::Args),
+    Events(Box<events::Args>),
     /// Write, sign, load, show, stay, resume, renew, revoke exemptions
     Exemption(exemption::Args),
     /// Close every exemption that rests on a legal instrument
