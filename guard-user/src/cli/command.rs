@@ -38,7 +38,7 @@ pub enum Command {
     /// Show how this host is guarded, what is wrong, what was counted
     Status(status::Args),
     /// Show violations and exempted flows, one line each
-    Events(events::Args),
+    Events(Box<events::Args>),
     /// Watch what the guard does now, on a terminal
     Top(top::Args),
     /// Serve a page with what the guard does now, for a browser

@@ -72,7 +72,7 @@ impl Reader {
     }
 
     /// Looks in one more segment for where the last `wanted` records begin that `is_it`, from the newest backwards, and
-    /// takes those that were found off that number. Whether the place is found: [`next`](Self::next) begins there.
+    /// takes those that were found off that number. Whether the place is found: [`read_next`](Self::read_next) begins there.
     ///
     /// # Errors
     /// Where the disk refuses.
@@ -103,7 +103,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where the disk refuses.
-    pub fn next(&mut self) -> io::Result<Option<Past>> {
+    pub fn read_next(&mut self) -> io::Result<Option<Past>> {
         while self.at < self.segments.len() {
             while let Some((n, past)) = self.next_of(self.at)? {
                 if n >= self.first {

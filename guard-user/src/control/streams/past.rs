@@ -106,7 +106,7 @@ impl Disk {
         }
         let begin = Instant::now();
         while records.len() < BATCH && begin.elapsed() < SHARE {
-            let Some(past) = reader.next()? else { return Ok(Chunk { records, is_all: true }) };
+            let Some(past) = reader.read_next()? else { return Ok(Chunk { records, is_all: true }) };
             match select.fit(&past) {
                 Fit::Yes => records.push(past),
                 Fit::MayHave => *summaries += 1,

@@ -125,7 +125,7 @@ proptest! {
         }
         // Where nobody's time is left, nobody is shown, and nobody stands in the records themselves.
         let mut reader = Reader::open(folder.path(), None, Timestamp::MAX).unwrap();
-        while let Some(past) = reader.next().unwrap() {
+        while let Some(past) = reader.read_next().unwrap() {
             prop_assert!(past.process().is_none());
         }
         for segment in segment::list(folder.path()).unwrap() {
@@ -153,7 +153,7 @@ proptest! {
         let mut left = wanted;
         while !reader.search(&mut left, &is_it).unwrap() {}
         let mut found = Vec::new();
-        while let Some(past) = reader.next().unwrap() {
+        while let Some(past) = reader.read_next().unwrap() {
             if is_it(&past) {
                 found.push(past);
             }
@@ -176,7 +176,7 @@ fn who_sent_is_removed_after_its_time_and_the_rest_after_its_own() {
     let shown = |since: i64| {
         let since = at(since, 0).wall;
         let mut reader = Reader::open(folder.path(), None, since).unwrap();
-        let past = reader.next().unwrap().unwrap();
+        let past = reader.read_next().unwrap().unwrap();
         (past.process().is_some(), past.flow().unwrap().people)
     };
     assert_eq!(shown(0), (true, People::Shown));
@@ -226,7 +226,7 @@ fn what_is_older_than_since_is_not_read() {
     let since = start().checked_add(SignedDuration::from_hours(24 * 10)).unwrap();
     let mut reader = Reader::open(folder.path(), Some(since), Timestamp::MIN).unwrap();
     let mut found = Vec::new();
-    while let Some(past) = reader.next().unwrap() {
+    while let Some(past) = reader.read_next().unwrap() {
         found.push(past);
     }
     // Whole segments of some days are passed over, and none that has anything since then.
@@ -267,7 +267,7 @@ fn a_line_that_is_damaged_costs_itself_alone_and_is_counted() {
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"n\":4,\"it\"").unwrap();
     let mut reader = Reader::open(folder.path(), None, Timestamp::MIN).unwrap();
     let mut found = Vec::new();
-    while let Some(past) = reader.next().unwrap() {
+    while let Some(past) = reader.read_next().unwrap() {
         assert!(past.process().is_some());
         found.push(past);
     }

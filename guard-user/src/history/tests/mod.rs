@@ -40,7 +40,7 @@ pub(super) fn event(number: u64, after: SignedDuration) -> Past {
 pub(super) fn all(folder: &Path) -> Vec<Past> {
     let mut reader = Reader::open(folder, None, Timestamp::MIN).unwrap();
     let mut records = Vec::new();
-    while let Some(past) = reader.next().unwrap() {
+    while let Some(past) = reader.read_next().unwrap() {
         records.push(past);
     }
     records
