@@ -116,6 +116,12 @@ impl Drop for Terminal<'_> {
         self.tmux(&["kill-server"]);
         let gone = retry_until(PATIENCE, "the terminal's end", || (!self.socket_answers()).then_some(()));
         assert!(gone.is_ok() || std::thread::panicking());
+        // It waits for keys that nobody will press, and is not to do so for ever.
+        let pid = fs::read_to_string(&self.pid_file).unwrap_or_default();
+        let of_top = format!("/proc/{}/cmdline", pid.trim());
+        let is_there = || fs::read_to_string(&of_top).is_ok_and(|it| it.contains("\0top\0"));
+        let ended = retry_until(PATIENCE, "`top` to end with its terminal", || (!is_there()).then_some(()));
+        assert!(ended.is_ok() || std::thread::panicking());
         let _bed = self.bed;
     }
 }

@@ -1,6 +1,7 @@
 //! The loop: keys, signals and the daemon's news in, frames out, and the terminal as it was at the end.
 
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::draw::draw;
@@ -18,6 +20,8 @@ use crate::live::feed::News;
 
 /// How long a key or news are waited for, at most: so long a signal may take.
 const TURN: Duration = Duration::from_millis(100);
+/// How often it is looked whether the terminal is still there, and how long its end may take.
+const LOOK: Duration = Duration::from_secs(1);
 /// News that are taken before it is drawn again.
 const BATCH: usize = 512;
 
@@ -148,7 +152,31 @@ fn signals() -> Result<Arc<AtomicBool>> {
                 _ = hang_up.recv() => {}
             }
         });
-        flag.store(true, Ordering::Relaxed);
+        end(&flag);
+    })?;
+    let flag = Arc::clone(&stop);
+    std::thread::Builder::new().name("hang-up".to_owned()).spawn(move || {
+        while !is_gone(&io::stdin()) {
+            std::thread::sleep(LOOK);
+        }
+        end(&flag);
     })?;
     Ok(stop)
+}
+
+/// Has it end. Where nobody is at the other end of the terminal, what waits for keys may never come back: then the process
+/// ends without it.
+fn end(stop: &AtomicBool) {
+    stop.store(true, Ordering::Relaxed);
+    std::thread::sleep(LOOK);
+    let _nothing_to_restore = ratatui::try_restore();
+    std::process::exit(0);
+}
+
+/// Whether nobody is at the other end of a terminal any more.
+fn is_gone(terminal: &impl AsFd) -> bool {
+    let mut waited = [PollFd::new(terminal, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let polled = poll(&mut waited, Some(&now));
+    polled.is_ok() && waited[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
