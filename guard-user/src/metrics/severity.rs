@@ -11,6 +11,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::InterfacesUnseen
         | P::InterfaceMissing
         | P::InterfaceNotGuarded
+        | P::InterfaceUnguarded
         | P::NamespaceUnguarded
         | P::BypassOpen
         | P::BypassBehind
@@ -66,6 +67,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::GroupsUnresolved
         | P::CountersUnreadable
         | P::EventsLost
+        | P::LogUnwritable
         | P::LogLost => "warning",
         P::ClockSet | P::LoopSlow => "info",
     }

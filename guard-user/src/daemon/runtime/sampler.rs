@@ -11,6 +11,7 @@ use super::queue::{Receiver, Urgency};
 use super::worker;
 use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample, SampleFor};
+use crate::events::condition::Condition;
 use crate::events::history::History;
 use crate::kernel::{Reachable, Running, View, cgroup, running};
 use crate::store::Cursor;
@@ -34,6 +35,8 @@ pub(super) struct Sources {
     pub(super) history: Arc<History>,
     /// The names of users.
     pub(super) users: Names,
+    /// Whether the event log takes lines.
+    pub(super) log: Condition,
     /// Up to when flows were reported, until it is taken.
     pub(super) cursor: Arc<Mutex<Option<Cursor>>>,
 }
@@ -94,7 +97,10 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
                 diagnostics_lost: losses.diagnostics(),
                 events: sources.history.next_sequence() - 1,
                 cursor: sources.cursor.lock().unwrap_or_else(PoisonError::into_inner).take(),
-                problems: sources.telemetry.problems(Instant::now()),
+                problems: {
+                    let now = Instant::now();
+                    sources.telemetry.problems(now).into_iter().chain(sources.log.problems(now)).collect()
+                },
             })
         });
         if inputs.send(Input::Sampled(sample.map_err(|error| error.to_string()))).is_err() {

@@ -21,8 +21,8 @@ use super::sampler::Sources;
 use super::store::StoreAt;
 use super::{counts, kernel, memory, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
-use crate::config::Checked;
-use crate::config::policy::{Log, Policy, State};
+use crate::config::policy::{InterfacePattern, Log, Policy, State};
+use crate::config::{self, Checked};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
 use crate::daemon::engine::{
@@ -38,6 +38,7 @@ use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
+use crate::store::last_policy;
 use crate::store::{Cursor, FILE, PinCounts, Store, StoreError};
 use crate::telemetry::{self, diagnostics};
 
@@ -149,6 +150,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         }
         store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
     };
+    // Before the one that was given takes its place.
+    let named_before = named_before(&state);
     let before = of_databases(&store, &keeper, is_first);
     let revoked = store.kept().revoked_keys();
     let (policy, held_config) = match gate::at_start(
@@ -196,6 +199,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         held,
         volume_slots,
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
+        named_before,
         prepared,
     };
     let control = begin.prepared.policy.control.clone();
@@ -256,6 +260,14 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     Ok(Started { engine, actions, parts, control, metrics, requests })
 }
 
+/// The interfaces that the config in force until now names, as far as the disk says so in time.
+fn named_before(state: &Path) -> Option<Vec<InterfacePattern>> {
+    let place = state.to_owned();
+    let kept = within(DISK, "read-last-policy", move || last_policy::read(&place)).ok()?.ok()??;
+    let last = config::parse(Path::new(last_policy::FILE), &kept.bytes, &config::Surroundings::new(None));
+    last.ok().map(|last| last.policy.host.interfaces)
+}
+
 /// Names the kernel's counters: ids of maps begin anew with each boot. Where the boot is not known, nothing counts as told.
 fn counters(pin_path: &Path) -> Result<String> {
     let view = View::open(pin_path).map_err(StartError::Kernel)?;
@@ -271,7 +283,7 @@ fn report_events(
     cursor: Option<Cursor>,
     (log, looks): (EventLog, Log),
 ) -> Result<Sources> {
-    let boot = boot_id().ok();
+    let (boot, condition) = (boot_id().ok(), log.condition());
     let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
     let cursor = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&cursor);
@@ -301,7 +313,7 @@ fn report_events(
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
-    Ok(Sources { telemetry: Arc::new(telemetry), history, users, cursor })
+    Ok(Sources { telemetry: Arc::new(telemetry), history, users, log: condition, cursor })
 }
 
 /// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.
