@@ -162,5 +162,11 @@ mod tests {
     #[test]
     fn the_unit_has_the_line_that_the_check_takes_out() {
         assert!(include_str!("../../packaging/borderguard.service").contains(NEEDED));
+        // `ProtectSystem=strict` leaves nothing to write to but what the unit names.
+        let unit = include_str!("../../packaging/borderguard.service");
+        let example = include_str!("../../docs/example.toml");
+        let log = example.lines().find_map(|line| line.strip_prefix("to = \"")).unwrap_or_default();
+        let folder = unit.lines().find_map(|line| line.strip_prefix("LogsDirectory=")).unwrap_or_default();
+        assert!(!folder.is_empty() && log.starts_with(&format!("/var/log/{folder}/")), "{log} {folder}");
     }
 }

@@ -27,7 +27,7 @@ mod widest;
 use jiff::Timestamp;
 
 pub use allowed_signers::AllowedSigners;
-pub use prospect::{Hopeless, prospect};
+pub use prospect::{Hopeless, prospect, without_namespace};
 pub use quorum::{NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
 pub use rule::{ACTS, Needed, Rule, due, greatest, of_every_rule, requirements};
@@ -78,7 +78,7 @@ pub struct Signature {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotApproved {
     /// A signature is bad; one is enough, whatever the others are.
-    #[error("{signature}: {refusal}")]
+    #[error("{signature}: {refusal}; every signature has to count: remove this one, or have it made anew")]
     Refused {
         /// The name of its file.
         signature: String,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::allowed_signers::AllowedSigners;
 use super::quorum::{NotEnough, Requirement, check_submitter, check_took_part, count};
+use super::rule::Needed;
 use super::signer::Signer;
 use super::verify::{Approval, can_sign};
 use super::{Candidate, EXEMPTION};
@@ -83,6 +84,20 @@ pub fn prospect(
     cannot.sort();
     cannot.dedup();
     Ok(cannot)
+}
+
+/// The signers of a role that [`Needed`] asks for whose keys are known and may not sign this, each once, by their identity.
+#[must_use]
+pub fn without_namespace(
+    signers: &[Signer],
+    required: &[Needed],
+    (allowed, namespace): (&AllowedSigners, &str),
+    now: Timestamp,
+) -> Vec<String> {
+    let identities: Vec<&str> = signers.iter().map(|signer| signer.identity.as_str()).collect();
+    let is_asked = |signer: &&Signer| required.iter().any(|it| signer.roles.contains(&it.role));
+    let unable = |signer: &&Signer| !can_sign(&signer.identity, &identities, allowed, namespace, now);
+    signers.iter().filter(is_asked).filter(unable).map(|signer| signer.identity.clone()).collect()
 }
 
 /// The approval of a signer as it would be, with a key of their own.

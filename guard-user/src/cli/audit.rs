@@ -15,7 +15,7 @@ use super::table::{plain, write_wrapped};
 use super::target::Target;
 use super::trail::{self, unreadable};
 use crate::approval::load;
-use crate::audit::{Checkpoint, CheckpointError, Head, Stored, verify};
+use crate::audit::{Checkpoint, CheckpointError, Head, Kind, Stored, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
@@ -217,10 +217,12 @@ fn words(record: &Stored) -> String {
 fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl Write) -> Result<Exit> {
     let heads: Vec<Head> = known.iter().map(|checkpoint| checkpoint.head).collect();
     let verified = verify(lines, &heads);
+    let gaps = Gaps::of(lines);
     if json {
         let object = match &verified {
             Ok(head) => json!({
                 "whole": true, "records": head.sequence, "hash": head.hash_text(), "checkpoints": heads.len(),
+                "gaps": gaps.count, "lost": gaps.lost,
             }),
             Err(broken) => json!({"whole": false, "record": broken.at, "fault": broken.fault.code()}),
         };
@@ -240,8 +242,36 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
             Err(broken) => format!("NOT WHOLE: {broken}"),
         };
         write_wrapped("", REST, &told, out)?;
+        if gaps.count > 0 {
+            let told = format!(
+                "{} in it, of {} that could not be written: `borderguard audit show` has when (gap)",
+                counted(gaps.count, "gap"),
+                counted(gaps.lost, "record")
+            );
+            write_wrapped("", REST, &told, out)?;
+        }
     }
     Ok(if verified.is_ok() { Exit::Ok } else { Exit::Failed })
+}
+
+/// What a trail says that it lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Gaps {
+    /// Records of kind `gap`.
+    count: usize,
+    /// Records that could not be written, by those.
+    lost: usize,
+}
+
+impl Gaps {
+    fn of(lines: &[Vec<u8>]) -> Self {
+        let gaps = lines.iter().filter_map(|line| Stored::read(line).ok());
+        gaps.filter(|record| record.kind == Kind::Gap.name()).fold(Self::default(), |gaps, record| {
+            let lost = record.detail.get("lost").and_then(serde_json::Value::as_u64).unwrap_or_default();
+            let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+            Self { count: gaps.count + 1, lost: gaps.lost.saturating_add(lost) }
+        })
+    }
 }
 
 /// The name of a checkpoint's file.

@@ -24,6 +24,7 @@ use super::policy::{
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
 use super::record;
+use super::same_path;
 use super::share::Share;
 use super::sink::Sink;
 use super::sockets::Sockets;
@@ -52,6 +53,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         history: history_keys::check(&raw.history, &state_directory, sink),
         host: Host {
             interfaces: each(&raw.interfaces, "host.interfaces", sink, values::interface),
+            unguarded: each(&raw.unguarded, "host.unguarded", sink, values::interface),
             observe: raw.observe.unwrap_or(false),
             fleet: one(&raw.fleet, "host.fleet", sink, values::name),
         },
@@ -113,6 +115,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
     let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
     policy.bypass.refuse = raw.bypass_refuse.unwrap_or(drops);
     places::check_sites(raw, &policy.geo.nat64, groups, sink);
+    same_path::check(raw, &policy, sink);
     check_noting(raw, &policy, sink);
     check_open_failsafes(raw, &policy, sink);
     if raw.approval_word.is_none() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::error::ErrorKind;
-use super::policy::{InterfacePattern, NamedPack, Policy};
+use super::policy::{Approvals, InterfacePattern, LogTo, NamedPack, Policy};
 use super::raw::Raw;
 use super::read::{List, Text};
 use super::sink::Sink;
@@ -71,6 +71,22 @@ pub trait HostView {
     /// Every network interface; `None` where they can't be listed.
     fn interfaces(&self) -> Option<Vec<SeenInterface>>;
 
+    /// Why the event log can't be written there.
+    fn log_fault(&self, _to: &LogTo) -> Option<String> {
+        None
+    }
+
+    /// The signers of a config that opens whose keys are known and may not sign one.
+    fn policy_signers_without_key(&self, _approval: &Approvals) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// In words, each interface by which frames leave the host that nobody would judge by this policy, but for those that it
+    /// accepts.
+    fn unguarded(&self, _policy: &Policy) -> Vec<String> {
+        Vec::new()
+    }
+
     /// In words, each device of another network namespace by which packets leave that nobody would judge by this policy.
     fn unguarded_elsewhere(&self, _policy: &Policy) -> Vec<String> {
         Vec::new()
@@ -116,8 +132,6 @@ pub struct SeenInterface {
     pub name: String,
     /// What its frames are, where the kernel programs do not read them.
     pub unread: Option<String>,
-    /// Whether a route leads by it, as `status` counts them.
-    pub has_route: bool,
 }
 
 /// Finds everything that is wrong with the geo databases and the pin path, and returns the database, for what is
@@ -204,6 +218,9 @@ pub(super) fn find_warnings(
     if let Some(reason) = host.socket_fault(&policy.control.socket) {
         sink.warn(start(&raw.socket), "control.socket", WarningKind::SocketUnusable { reason });
     }
+    if let Some(reason) = host.log_fault(&policy.log.to) {
+        sink.warn(start(&raw.log_to), "log.to", WarningKind::LogUnusable { reason });
+    }
     if let Some(reason) = host.state_fault(&policy.state.directory) {
         sink.warn(start(&raw.state_directory), "state.directory", WarningKind::StateUnusable { reason });
     }
@@ -213,6 +230,11 @@ pub(super) fn find_warnings(
         let at = raw.approval.as_ref().map_or(0, |approval| start(&approval.allowed_signers));
         sink.warn(at, "approval.allowed_signers", WarningKind::SignersUnusable { reason });
     }
+    let unable = policy.approval.as_ref().map(|approval| host.policy_signers_without_key(approval));
+    if let (Some(unable), Some(of)) = (unable.filter(|it| !it.is_empty()), &raw.approval) {
+        let kind = WarningKind::PolicyUnsignable { signers: unable.join(", ") };
+        sink.warn(start(&of.allowed_signers), "approval.allowed_signers", kind);
+    }
     if let Some(reason) = policy.law.as_ref().and_then(|named| host.law_fault(named)) {
         sink.warn(start(&raw.law_pack), "law.pack", WarningKind::LawPackUnusable { reason });
     }
@@ -221,6 +243,11 @@ pub(super) fn find_warnings(
     look_at_cgroups(raw, policy, host, sink);
     if let Some(interfaces) = host.interfaces() {
         look_at_interfaces(raw, policy, &interfaces, sink);
+    }
+    let open = host.unguarded(policy);
+    if let (Some(item), false) = (items(&raw.interfaces).next(), open.is_empty()) {
+        let kind = WarningKind::InterfaceUnguarded { interfaces: open.join(", ") };
+        sink.warn(item.span().start, "host.interfaces", kind);
     }
     let elsewhere = host.unguarded_elsewhere(policy);
     if let (Some(item), false) = (items(&raw.interfaces).next(), elsewhere.is_empty()) {
@@ -332,12 +359,6 @@ fn look_at_interfaces(raw: &Raw, policy: &Policy, interfaces: &[SeenInterface], 
                 sink.warn(at, "host.interfaces", kind);
             }
         }
-    }
-    let open = interfaces.iter().filter(|it| it.has_route && !policy.guards(&it.name));
-    let open: Vec<&str> = open.map(|it| it.name.as_str()).collect();
-    if let (Some(item), false) = (items(&raw.interfaces).next(), open.is_empty()) {
-        let kind = WarningKind::InterfaceUnguarded { names: open.join(", ") };
-        sink.warn(item.span().start, "host.interfaces", kind);
     }
     for ((_, raw), pin) in raw.ways().zip(&policy.pins) {
         for (item, pattern) in items(&raw.interfaces).zip(&pin.select.interfaces) {

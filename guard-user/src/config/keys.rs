@@ -9,7 +9,7 @@ use super::{approval_keys, history_keys, hook_keys, metrics_keys, record_keys};
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 88] = [
+pub static KEYS: [Key; 89] = [
     Key {
         section: "host",
         name: "interfaces",
@@ -18,6 +18,15 @@ pub static KEYS: [Key; 88] = [
         example: r#"["eth0", "ens*"]"#,
         meaning: "The guarded interfaces: names, or globs in which `*` stands for any characters and `?` for \
                   one. An interface that appears later and matches is guarded as it appears.",
+    },
+    Key {
+        section: "host",
+        name: "unguarded",
+        kind: Kind::List,
+        need: Need::Optional("none"),
+        example: r#"["lan0"]"#,
+        meaning: "Interfaces that are accepted without a guard: frames can leave the host by them, and no pinned data does. \
+                  They are no problem (`interface-unguarded`) and no warning. Written as `interfaces`, which wins.",
     },
     Key {
         section: "host",

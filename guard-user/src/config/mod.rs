@@ -38,6 +38,7 @@ pub(crate) mod read;
 mod record;
 pub mod record_keeping;
 mod record_keys;
+mod same_path;
 pub mod schema;
 pub mod sections;
 pub mod share;

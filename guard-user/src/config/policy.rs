@@ -91,6 +91,12 @@ impl Policy {
         self.host.interfaces.iter().any(|pattern| pattern.matches(interface))
     }
 
+    /// Whether the interface of this name may be without a guard although frames leave the host by it.
+    #[must_use]
+    pub fn accepts_unguarded(&self, interface: &str) -> bool {
+        self.host.unguarded.iter().any(|pattern| pattern.matches(interface))
+    }
+
     /// Whether ways past the guard are refused: one that only observes refuses nothing.
     #[must_use]
     pub const fn refuses_bypass(&self) -> bool {
@@ -121,6 +127,8 @@ impl Policy {
 pub struct Host {
     /// The guarded interfaces; never empty.
     pub interfaces: Vec<InterfacePattern>,
+    /// Interfaces that may be without a guard although frames leave the host by them.
+    pub unguarded: Vec<InterfacePattern>,
     /// Every pin's action counts as [`Action::Observe`], and its ingress at most flags.
     pub observe: bool,
     /// The fleet that it is of.

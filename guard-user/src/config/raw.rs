@@ -19,6 +19,7 @@ use super::sink::Report;
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) interfaces: Option<List>,
+    pub(super) unguarded: Option<List>,
     pub(super) observe: Option<bool>,
     pub(super) fleet: Option<Text>,
     pub(super) geo_files: Option<List>,
@@ -160,6 +161,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
     groups.sort_by_key(|group| group.name.span().start);
     Raw {
         interfaces: host.list("interfaces", sink),
+        unguarded: host.list("unguarded", sink),
         observe: host.boolean("observe", sink),
         fleet: host.text("fleet", sink),
         geo_files: geo.list("files", sink),

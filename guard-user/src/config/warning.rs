@@ -224,11 +224,13 @@ pub enum WarningKind {
         /// What its frames are.
         frames: String,
     },
-    /// Interfaces by which routes lead and that are not guarded.
-    #[error("routes of this host lead by interfaces that no pattern here matches: {names}")]
+    /// Interfaces by which frames leave the host without passing a guarded one.
+    #[error(
+        "packets can leave by interfaces that no pattern here matches, and pass none that one matches: {interfaces}"
+    )]
     InterfaceUnguarded {
-        /// Their names.
-        names: String,
+        /// Each in words.
+        interfaces: String,
     },
     /// Devices of other network namespaces by which packets leave.
     #[error(
@@ -282,6 +284,12 @@ pub enum WarningKind {
         /// Why not.
         reason: String,
     },
+    /// The event log can't be written.
+    #[error("{reason}")]
+    LogUnusable {
+        /// Why not.
+        reason: String,
+    },
     /// The store can't be used.
     #[error("{reason}")]
     StateUnusable {
@@ -293,6 +301,14 @@ pub enum WarningKind {
     SignersUnusable {
         /// Why not.
         reason: String,
+    },
+    /// Signers of a config that opens have no key that may sign one.
+    #[error(
+        "no key of {signers} may sign a config: their lines of the allowed signers lack the namespace borderguard-policy, or are not valid"
+    )]
+    PolicyUnsignable {
+        /// Who.
+        signers: String,
     },
     /// The law pack can't be used.
     #[error("{reason}")]
@@ -374,8 +390,10 @@ impl WarningKind {
             Self::VolumePart { .. } => "volume-part",
             Self::GroupUnresolved { .. } => "group-unresolved",
             Self::SocketUnusable { .. } => "socket-unusable",
+            Self::LogUnusable { .. } => "log-unusable",
             Self::StateUnusable { .. } => "state-unusable",
             Self::SignersUnusable { .. } => "signers-unusable",
+            Self::PolicyUnsignable { .. } => "policy-unsignable",
             Self::LawPackUnusable { .. } => "law-pack-unusable",
             Self::DatabaseStale { .. } => "database-stale",
             Self::DatabaseGap { .. } => "database-gap",

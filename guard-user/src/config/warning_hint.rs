@@ -95,7 +95,8 @@ impl WarningKind {
                     .into()
             }
             Self::InterfaceUnguarded { .. } => {
-                "name them too, unless no pinned data can leave by them: nothing judges what does".into()
+                "name them too; where no pinned data can leave by them, name them in host.unguarded: nothing judges what does"
+                    .into()
             }
             Self::NamespaceUnguarded { .. } => "guard what they are made on, or let no pinned process in there".into(),
             Self::CgroupMissing { .. } => {
@@ -115,8 +116,14 @@ impl WarningKind {
             Self::SocketUnusable { .. } => {
                 "until that is mended the daemon guards, and no command reaches it".into()
             }
+            Self::LogUnusable { .. } => {
+                "until that is mended every line of the event log is lost, and the daemon guards all the same".into()
+            }
             Self::StateUnusable { .. } => {
                 "until that is mended every exemption is closed, and none can be loaded".into()
+            }
+            Self::PolicyUnsignable { .. } => {
+                "write namespaces=\"borderguard-exemption,borderguard-order,borderguard-policy,borderguard-geo\" there, as far as each may sign; until then their signatures of a config do not count".into()
             }
             Self::SignersUnusable { .. } | Self::LawPackUnusable { .. } => "until that is mended no exemption can be loaded".into(),
             Self::DatabaseStale { .. } => "bring a newer one (geo.files), or raise geo.max_age".into(),

@@ -30,6 +30,12 @@ impl Journal {
         Self { path: SOCKET.into(), socket: None }
     }
 
+    /// Why journald takes no entry now.
+    pub(super) fn fault(&self) -> Option<String> {
+        let asked = UnixDatagram::unbound().and_then(|socket| socket.connect(&self.path));
+        asked.err().map(|error| format!("journald takes no entries at {}: {error}", self.path.display()))
+    }
+
     fn send(&mut self, entry: &[u8]) -> io::Result<()> {
         let socket = match &self.socket {
             Some(socket) => socket,
@@ -204,7 +210,9 @@ mod tests {
             );
             assert_eq!(fields["BORDERGUARD_SEQUENCE"], "41");
         }
+        assert_eq!(journal.fault(), None);
         drop(socket);
+        assert!(journal.fault().is_some_and(|why| why.contains("refused")), "{:?}", journal.fault());
         let record = Record::Event(std::sync::Arc::new(dropped().into()));
         assert!(journal.write(Line { text: "one\n", record: &record, envelope: &envelope() }).is_err());
     }

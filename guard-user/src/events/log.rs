@@ -4,9 +4,7 @@
 //! or that can't be written, is counted as lost, and a line says so as soon as the log takes lines again. A line gets its
 //! number when it is written, so that the numbers have no gap.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,10 +13,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use tracing::warn;
 
+use super::condition::Condition;
 use super::envelope::Envelope;
+use super::kept::{Count, Kept, LastFile};
 use super::line::{Line, Sink};
 use super::lost::{Lost, What};
 use super::record::Record;
@@ -35,16 +34,16 @@ const QUEUE: usize = 4096;
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How often a writer that has nothing to write looks whether lines were lost.
 const IDLE: Duration = Duration::from_secs(1);
-/// The file of the state directory that has the number of the last line.
-const LAST: &str = "event-log.last";
-/// The length of what that file has.
-const LAST_BYTES: usize = 96;
 
 /// The log.
 #[derive(Debug)]
 pub struct EventLog {
     queue: Option<SyncSender<Order>>,
+    given: Count,
+    /// Records that were written, or of which a line says that they were lost.
+    settled: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
+    condition: Condition,
     beside: Arc<Mutex<Beside>>,
     session: Timestamp,
     predecessor: Option<LastLine>,
@@ -76,44 +75,54 @@ impl EventLog {
     /// # Errors
     /// Where no thread can be started, or standard output is closed.
     pub fn start(to: &LogTo, state: &Path, counters: &str) -> io::Result<Self> {
-        let opened = LastFile::open(&state.join(LAST)).inspect_err(|error| {
-            warn!("the number of the event log's last line can't be kept in {}: {error}", state.display());
-        });
-        Self::writing_to(sink(to)?, opened.ok(), Told::open(state, counters))
+        Self::writing_to(sink(to)?, Kept::open(state), Told::open(state, counters))
     }
 
     /// A log without a past that writes to this, for tests.
     #[cfg(test)]
     pub(crate) fn to_stream(out: impl io::Write + Send + 'static) -> Self {
-        Self::writing_to(Box::new(super::sink::Stream::of(out)), None, Told::nothing()).unwrap()
+        Self::writing_to(Box::new(super::sink::Stream::of(out)), Kept::default(), Told::nothing()).unwrap()
     }
 
-    fn writing_to(sink: Box<dyn Sink>, last: Option<LastFile>, told: Told) -> io::Result<Self> {
+    fn writing_to(sink: Box<dyn Sink>, mut kept: Kept, told: Told) -> io::Result<Self> {
         let (queue, orders) = sync_channel(QUEUE);
-        let (lost, beside) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<Beside>>::default());
+        let beside = Arc::<Mutex<Beside>>::default();
         let session = Timestamp::now();
-        let predecessor = last.as_ref().and_then(|last| last.before);
+        let given = Count::start(&mut kept, session)?;
+        let (settled, condition) = (Arc::<AtomicU64>::default(), Condition::default());
+        // What the run before could not write is lost as of now, and the next line says so.
+        let unwritten = kept.before.unwritten;
+        if unwritten > 0 {
+            warn!("{unwritten} lines of the event log were not written before the last daemon's end");
+        }
+        let lost = Arc::new(AtomicU64::new(unwritten));
+        let predecessor = kept.before.line;
         let envelope = Envelope { host: hostname().into(), session, sequence: Some(1) };
         let mut writer = Writer {
             sink,
-            last,
+            last: kept.last,
             told,
             envelope,
             next: 1,
+            settled: Arc::clone(&settled),
+            condition: condition.clone(),
             lost: Arc::clone(&lost),
             beside: Arc::clone(&beside),
             reported: 0,
             format: LogFormat::Text,
+            has_begun: false,
         };
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
             .stack_size(256 << 10)
             .spawn(move || writer.write_all(&orders))?;
-        Ok(Self { queue: Some(queue), lost, beside, session, predecessor, writer: Some(writer) })
+        let (queue, writer) = (Some(queue), Some(writer));
+        Ok(Self { queue, given, settled, lost, condition, beside, session, predecessor, writer })
     }
 
     /// Has the record written as soon as it can be. Never waits.
     pub fn write(&self, record: Record, format: LogFormat) {
+        self.given.add();
         if !self.order(Order::Line(record, format)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -151,6 +160,18 @@ impl EventLog {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// Why no line could be written to this destination now.
+    #[must_use]
+    pub fn fault(to: &LogTo) -> Option<String> {
+        super::sink::fault(to)
+    }
+
+    /// Whether it takes lines.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition.clone()
+    }
+
     /// When this run began: with a line's number it names the line.
     #[must_use]
     pub const fn session(&self) -> Timestamp {
@@ -170,6 +191,12 @@ impl Drop for EventLog {
         if let Some(writer) = self.writer.take() {
             let _in_time = join_within(writer, LAST_LINES);
         }
+        let unwritten = self.given.get().saturating_sub(self.settled.load(Ordering::Acquire));
+        if unwritten > 0 {
+            warn!(
+                "{unwritten} lines of the event log could not be written before the end; the next run's log says so"
+            );
+        }
     }
 }
 
@@ -177,6 +204,8 @@ struct Writer {
     sink: Box<dyn Sink>,
     last: Option<LastFile>,
     told: Told,
+    settled: Arc<AtomicU64>,
+    condition: Condition,
     /// What lines say of this run.
     envelope: Envelope,
     /// The number of the next line.
@@ -187,6 +216,8 @@ struct Writer {
     reported: u64,
     /// The format of the last line.
     format: LogFormat,
+    /// Whether any line was to be written.
+    has_begun: bool,
 }
 
 impl Writer {
@@ -196,9 +227,12 @@ impl Writer {
             self.obey();
             match received {
                 Ok(Order::Line(record, format)) => {
-                    self.format = format;
-                    self.report_lost();
-                    if self.write(&record).is_err() {
+                    (self.format, self.has_begun) = (format, true);
+                    // The first line of a run says that it begins.
+                    if !matches!(record, Record::Start(_)) {
+                        self.report_lost();
+                    }
+                    if self.write(&record, 1).is_err() {
                         self.lost.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -206,10 +240,11 @@ impl Writer {
                     self.format = format;
                     for difference in self.told.look(&totals, Timestamp::now()) {
                         // One that can't be written is there again at the next look.
-                        let _written = self.write(&Record::Difference(difference));
+                        let _written = self.write(&Record::Difference(difference), 0);
                     }
                 }
                 Ok(Order::Unsettle) => self.told.unsettle(),
+                Err(RecvTimeoutError::Timeout) if !self.has_begun => {}
                 Err(RecvTimeoutError::Timeout) => self.report_lost(),
                 Err(RecvTimeoutError::Disconnected) => return self.report_lost(),
             }
@@ -220,10 +255,11 @@ impl Writer {
         let Beside { reopen, to } =
             std::mem::take(&mut *self.beside.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(to) = to {
-            match sink(&to) {
-                Ok(sink) => self.sink = sink,
-                Err(error) => warn!("the event log stays where it is: {error}"),
+            let moved = sink(&to).map(|sink| self.sink = sink).map_err(|error| error.to_string());
+            if let Err(error) = &moved {
+                warn!("the event log stays where it is: {error}");
             }
+            self.condition.moved(moved);
         }
         if reopen {
             self.sink.reopen();
@@ -234,17 +270,22 @@ impl Writer {
         let lost = self.lost.load(Ordering::Relaxed);
         let count = lost.saturating_sub(self.reported);
         let record = Record::Lost(Lost { time: Timestamp::now(), what: What::Lines, count });
-        if count > 0 && self.write(&record).is_ok() {
+        if count > 0 && self.write(&record, count).is_ok() {
             self.reported = lost;
         }
     }
 
-    fn write(&mut self, record: &Record) -> io::Result<()> {
+    /// Writes a line, by which so many records of those that were given are accounted for.
+    fn write(&mut self, record: &Record, settles: u64) -> io::Result<()> {
         self.envelope.sequence = Some(self.next);
         let text = record.to_line(self.format, &self.envelope);
-        self.sink.write(Line { text: &text, record, envelope: &self.envelope })?;
+        self.condition.begin();
+        let written = self.sink.write(Line { text: &text, record, envelope: &self.envelope });
+        self.condition.end(&written);
+        written?;
+        let settled = self.settled.fetch_add(settles, Ordering::AcqRel).saturating_add(settles);
         if let Some(last) = &mut self.last {
-            last.note(LastLine { session: self.envelope.session, sequence: self.next });
+            last.note(LastLine { session: self.envelope.session, sequence: self.next }, settled);
         }
         self.told.add(record);
         self.next += 1;
@@ -252,44 +293,14 @@ impl Writer {
     }
 }
 
-/// The file that has the number of the last line. It is written after each line, and not forced to the disk: a daemon that
-/// is killed loses nothing, and a host that loses its power perhaps the last seconds' numbers.
-#[derive(Debug)]
-struct LastFile {
-    file: File,
-    before: Option<LastLine>,
-    has_failed: bool,
-}
-
-impl LastFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = File::from(openat(CWD, path, flags, Mode::from_raw_mode(0o600))?);
-        let mut bytes = [0; LAST_BYTES];
-        let count = file.read_at(&mut bytes, 0)?;
-        // Nothing, or what is no such line, is no predecessor.
-        let before = serde_json::from_slice(bytes.get(..count).unwrap_or_default()).ok();
-        Ok(Self { file, before, has_failed: false })
-    }
-
-    fn note(&mut self, last: LastLine) {
-        let written = serde_json::to_string(&last).map_err(io::Error::from).and_then(|text| {
-            // Of one length, so that nothing stays of what was there.
-            self.file.write_all_at(format!("{text:<width$}\n", width = LAST_BYTES - 1).as_bytes(), 0)
-        });
-        if let (Err(error), false) = (&written, self.has_failed) {
-            warn!("the number of the event log's last line can't be kept: {error}");
-        }
-        self.has_failed = written.is_err();
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::io::{BufRead, BufReader, Write};
     use std::time::Instant;
 
+    use super::super::kept::{GIVEN, LAST};
+    use super::super::run::Start;
     use super::super::tests::dropped;
     use super::*;
 
@@ -413,8 +424,41 @@ pub(crate) mod tests {
             })
             .collect();
         assert_eq!(numbers, [1, 1, 2, 1, 2, 3]);
+        assert!(folder.path().join(GIVEN).exists());
         fs::write(folder.path().join(LAST), "{\"session").unwrap();
         assert_eq!(EventLog::start(&to, folder.path(), "a test").unwrap().predecessor(), None);
+    }
+
+    #[test]
+    fn what_a_run_could_not_write_the_next_one_says_after_its_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = LogTo::File(folder.path().join("none/log"));
+        let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+        (0..5).for_each(|_| log.write(event(), LogFormat::Json));
+        std::thread::sleep(2 * IDLE);
+        let problems = log.condition().problems(Instant::now());
+        assert!(problems[0].message.contains("No such file or directory"), "{problems:?}");
+        drop(log);
+        fs::create_dir(folder.path().join("none")).unwrap();
+        let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+        assert_eq!(log.lost(), 5);
+        std::thread::sleep(2 * IDLE);
+        let start = Start { time: Timestamp::now(), generation: None, policy: None, predecessor: None };
+        log.write(Record::Start(start), LogFormat::Json);
+        log.write(event(), LogFormat::Json);
+        drop(log);
+        let kinds = || -> Vec<(String, u64)> {
+            let written = fs::read_to_string(folder.path().join("none/log")).unwrap();
+            let lines = written.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            lines
+                .map(|it| (it["kind"].as_str().unwrap().to_owned(), it["count"].as_u64().unwrap_or(0)))
+                .collect()
+        };
+        let line = |kind: &str, count| (kind.to_owned(), count);
+        assert_eq!(kinds(), [line("start", 0), line("lost", 5), line("event", 0)]);
+        // It is said once.
+        let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+        assert_eq!((log.lost(), log.predecessor().unwrap().sequence), (0, 3));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! flow add up: also those after its last event, and those whose event was lost.
 
 pub mod budget;
+pub mod condition;
 pub mod difference;
 pub mod ecs;
 pub mod enrich;
@@ -17,6 +18,7 @@ pub mod flows;
 pub mod history;
 pub mod id;
 mod journal;
+mod kept;
 mod line;
 pub mod log;
 pub mod lost;

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, fstatvfs, openat2};
 use tracing::warn;
 
 use super::journal::Journal;
@@ -21,6 +21,42 @@ pub(super) fn sink(to: &LogTo) -> io::Result<Box<dyn Sink>> {
         LogTo::File(path) => Box::new(LogFile::at(path.clone())),
         LogTo::Journald => Box::new(Journal::new()),
     })
+}
+
+/// Why no line could be written there now. Of standard output nothing is said: it is another one for the daemon.
+pub(super) fn fault(to: &LogTo) -> Option<String> {
+    match to {
+        LogTo::Stdout => None,
+        LogTo::Journald => Journal::new().fault(),
+        LogTo::File(path) => match try_to_open(path) {
+            Ok(()) => None,
+            Err(error) => Some(format!("the event log {} can't be written: {error}", path.display())),
+        },
+    }
+}
+
+/// Whether the file can be opened, or made where there is none, as [`open`] does it. Nothing is made.
+fn try_to_open(path: &Path) -> io::Result<()> {
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let place = match openat2(CWD, path, WRITE, Mode::empty(), resolve) {
+        Ok(file) => {
+            let file = File::from(file);
+            is_fit(&file)?;
+            file
+        }
+        Err(rustix::io::Errno::NOENT) => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let folder = openat2(CWD, folder, flags, Mode::empty(), resolve)?;
+            accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+            File::from(folder)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match fstatvfs(&place)?.f_bavail {
+        0 => Err(rustix::io::Errno::NOSPC.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A stream without a name, such as a pipe.
@@ -85,21 +121,28 @@ impl LogFile {
     }
 }
 
+/// How the file is opened. A pipe would hold the opening up.
+const WRITE: OFlags = OFlags::WRONLY.union(OFlags::APPEND).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
 /// Opens the file to append to it, and creates it where there is none.
 ///
 /// Whoever can write to one of its folders could lead the log elsewhere, or into what they read themselves. So no part of
 /// the path may be a symbolic link, and the file must be a regular one, of this user's and of one name.
 fn open(path: &Path) -> io::Result<File> {
-    // A pipe would hold the opening up.
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(CWD, path, flags, Mode::from_raw_mode(0o640), resolve)?);
+    let file = File::from(openat2(CWD, path, WRITE | OFlags::CREATE, Mode::from_raw_mode(0o640), resolve)?);
+    is_fit(&file)?;
+    Ok(file)
+}
+
+/// Whether it is a file that lines may be written to.
+fn is_fit(file: &File) -> io::Result<()> {
     let found = file.metadata()?;
     let is_ours = found.uid() == rustix::process::geteuid().as_raw();
     if !found.is_file() || !is_ours || found.nlink() != 1 {
         return Err(io::Error::other("it is no regular file of this user's with one name"));
     }
-    Ok(file)
+    Ok(())
 }
 
 impl Sink for LogFile {
@@ -171,10 +214,20 @@ mod tests {
         symlink(at("folder"), at("way")).unwrap();
         rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
         for name in ["link", "name", "folder", "way/log", "pipe", "none/log"] {
-            let mut sink = sink(&LogTo::File(at(name))).unwrap();
+            let to = LogTo::File(at(name));
+            let mut sink = sink(&to).unwrap();
+            assert!(fault(&to).is_some_and(|why| why.contains(name)), "{name}: {:?}", fault(&to));
             assert!(write(&mut *sink, "one\n").is_err(), "{name}");
         }
         assert_eq!(fs::read_to_string(at("there")).unwrap(), "");
+        // What can be written is not made by asking.
+        for name in ["there", "fresh"] {
+            if name == "there" {
+                fs::remove_file(at("name")).unwrap();
+            }
+            assert_eq!(fault(&LogTo::File(at(name))), None, "{name}");
+        }
+        assert!(!at("fresh").exists() && fault(&LogTo::Stdout).is_none());
         // Once it can be opened, it is.
         let mut sink = sink(&LogTo::File(at("none/log"))).unwrap();
         assert!(write(&mut *sink, "one\n").is_err());

@@ -56,6 +56,9 @@ codes! {
     InterfaceNotGuarded = "interface-not-guarded",
         "An interface that the config names does not have all that it should have: pinned data can leave by it.",
         "See the message for what the kernel refused. It is tried again every few seconds.";
+    InterfaceUnguarded = "interface-unguarded",
+        "Frames can leave the host by an interface that the config does not name, and pass no guarded one: a route leads by it, or it lies below a bridge, a bond or the like. What leaves by it is not judged.",
+        "Name it in `host.interfaces` and reload, or take it down. Where no pinned data can leave by it, name it in `host.unguarded`. docs/limits.md says how it is known.";
     InterfaceRenamed = "interface-renamed",
         "A guarded interface has a name now that the config does not name. It stays guarded until a reload.",
         "Add the new name to `host.interfaces`. A reload without it releases the interface.";
@@ -169,7 +172,7 @@ codes! {
         "Look at the disk that has `state.directory`.";
     AuditGap = "audit-gap",
         "The audit trail lacks a record that could not be kept.",
-        "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one. The problem stays until the daemon is restarted.";
+        "Make room on the disk. The trail has a record of it (`gap`) as soon as the disk takes one, over restarts too; where the message says that a restart would lose it, do not restart before. The problem stays until the daemon is restarted.";
     StoreOlder = "store-older",
         "An older store was put back, or another one, since the daemon ended: it lacks records that the mark of it has. What was open in it is revoked.",
         "See the message, and docs/audit.md. Load what is still needed as higher versions, approved anew. The audit trail has it (`older-store`); the problem stays until the next start.";
@@ -239,9 +242,12 @@ codes! {
     EventsLost = "events-lost",
         "Events were lost in the kernel within the last minute, because more came than could be taken. Counters have every packet.",
         "Look at what sends so many flows: `borderguard status` has the packets by pin and reason.";
+    LogUnwritable = "log-unwritable",
+        "The event log can't be written: the message says why. Its lines are lost meanwhile; packets are judged and counted all the same.",
+        "Mend what the message names: make room, make the folder of `log.to` and give it to the daemon's user, or have what reads the log read on. It is tried again each second. `borderguard events` has the last events.";
     LogLost = "log-lost",
-        "Lines of the event log or of the daemon's own log were lost within the last minute: nobody read them in time.",
-        "Look at what reads standard output and standard error. `borderguard events` has the last events.";
+        "Lines of the event log or of the daemon's own log were lost within the last minute, or the run before could not write them: where they go did not take them in time.",
+        "Look at what reads standard output and standard error, and at `log.to`. `borderguard events` has the last events.";
 }
 
 impl fmt::Display for ProblemCode {

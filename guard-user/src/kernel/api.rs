@@ -11,7 +11,7 @@ use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable, Relay, Rel
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
-use super::{Counters, Interface, KernelError, Published};
+use super::{Counters, Interface, KernelError, Place, Published};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,8 @@ pub struct ObservedInterface {
     /// Whether a unicast route of any table but the local one leads out by it. Routes to link-local and multicast
     /// addresses alone do not count, for every interface with IPv6 has them.
     pub has_route: bool,
+    /// What tells whether frames leave the host by it.
+    pub place: Place,
     /// What is attached, by hook.
     pub attachments: Vec<Attachment>,
     /// How many packets it had sent, by its own counter, when this process began to guard its egress; `None` where

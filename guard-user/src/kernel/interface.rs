@@ -3,14 +3,16 @@
 //! Asked of netlink: `/sys/class/net` shows the namespace in which sysfs was mounted, which may be
 //! another one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 
 use netlink_packet_core::Parseable as _;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkHeader, LinkXdp, Stats64};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkXdp, Stats64};
 
 use super::KernelError;
+use super::exits::{self, Places};
+use super::inward::Inward;
 use super::link_type::LinkType;
 use super::netlink::{Dump, Request, attributes, emit, value};
 use super::routes;
@@ -51,6 +53,8 @@ pub(super) struct Listed {
     pub(super) xdp_generic: Option<u32>,
     /// What it is stacked with.
     pub(super) stacked: Stacked,
+    /// Whether it is up and has a carrier, so that frames can leave by it.
+    pub(super) is_up: bool,
 }
 
 impl Listed {
@@ -86,14 +90,16 @@ impl Interface {
         Ok(found.map(|it| below(it.interface.index, &stack(&listed), &listed)).unwrap_or_default())
     }
 
-    /// The numbers of those by which a unicast route of any table but the local one leads, as far as 200 ms are enough to
-    /// look at the routes.
+    /// What tells whether frames leave the host by each, as far as 200 ms are enough to look at the routes.
     ///
     /// # Errors
     ///
     /// [`KernelError::Netlink`] where the kernel does not answer.
-    pub fn routed() -> Result<BTreeSet<u32>, KernelError> {
-        routes::list().map(|routes| routes.out).map_err(unlisted)
+    pub fn places() -> Result<Places, KernelError> {
+        let listed = list().map_err(unlisted)?.interfaces;
+        let routes = routes::list().map_err(unlisted)?;
+        let inward = Inward::default().of(exits::ends(&listed, &stack(&listed), &routes));
+        Ok(exits::places(&listed, &stack(&listed), &routes, &inward))
     }
 
     /// An interface of the memory kernel.
@@ -234,7 +240,8 @@ fn read(payload: &[u8]) -> Option<Listed> {
     }
     let link_type = LinkType(header.link_layer_type.into());
     let interface = Interface { index: header.index, name: name?, link_type };
-    Some(Listed { interface, xdp_native, xdp_generic, stacked })
+    let is_up = header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+    Some(Listed { interface, xdp_native, xdp_generic, stacked, is_up })
 }
 
 /// A name that ends with a zero byte, readable and one to one.

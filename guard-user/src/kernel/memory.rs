@@ -335,6 +335,7 @@ impl Kernel for MemoryKernel {
             loops_back: told.loops.contains(&device.name),
             leaves_by: told.leaves_by.get(&device.name).cloned().unwrap_or_default(),
             has_route: true,
+            place: told.places.get(&device.name).cloned().unwrap_or_default(),
             attachments: Hook::OF_PACKETS
                 .into_iter()
                 .filter_map(|hook| Some((hook, device.attachments.get(&(hook as u8))?)))

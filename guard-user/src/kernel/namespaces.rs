@@ -156,7 +156,7 @@ fn devices(process: u32, namespace: u64, own: &File) -> io::Result<Vec<DeviceEls
 }
 
 /// The number by which the calling thread's namespace knows another one; `None` where it has none for it.
-fn namespace_id(of: &File) -> io::Result<Option<u32>> {
+pub(super) fn namespace_id(of: &File) -> io::Result<Option<u32>> {
     let mut request = vec![0; 4];
     request.extend(8_u16.to_ne_bytes());
     request.extend(NSID_OF.to_ne_bytes());
@@ -174,7 +174,7 @@ fn namespace_id(of: &File) -> io::Result<Option<u32>> {
 
 /// What is told of a device.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Device {
+pub(super) struct Device {
     name: String,
     flags: u32,
     /// Empty for hardware.
@@ -185,7 +185,8 @@ struct Device {
 }
 
 impl Device {
-    fn read(payload: &[u8]) -> Option<Self> {
+    /// Reads the payload of an `RTM_NEWLINK`.
+    pub(super) fn read(payload: &[u8]) -> Option<Self> {
         let mut device = Self { flags: number(payload.get(FLAGS..)?)?, ..Self::default() };
         for attribute in attributes(payload.get(HEADER..)?) {
             let (kind, bytes) = (attribute.kind(), value(attribute));
@@ -202,6 +203,15 @@ impl Device {
             }
         }
         Some(device)
+    }
+
+    /// Whether it leads on from its namespace, other than to the guard's, which is known by `own`: it is hardware, or is made
+    /// on an interface of a third one, or paired with one there.
+    pub(super) fn leads_on(&self, own: Option<u32>) -> bool {
+        let is_hardware = self.kind.is_empty() || HARDWARE.contains(&self.kind.as_slice());
+        self.flags & UP != 0
+            && self.flags & IS_LOOPBACK == 0
+            && (is_hardware || self.of.is_some_and(|of| Some(of) != own))
     }
 
     /// What it leads out by: the interface of the guard's namespace, which is known by `own`, or none, which is itself.
@@ -263,6 +273,16 @@ mod tests {
         for kind in ["veth", "bridge", "dummy", "vxlan"] {
             assert_eq!(leads(UP, kind, Some(3)), None, "{kind}");
         }
+    }
+
+    #[test]
+    fn a_namespace_leads_on_by_hardware_and_by_what_reaches_a_third_one() {
+        let leads = |flags, kind, of| told(flags, kind, of).leads_on(Some(3));
+        assert!(leads(UP, "", None) && leads(UP, "veth", Some(4)) && leads(UP, "macvlan", Some(4)));
+        assert!(told(UP, "veth", Some(3)).leads_on(None), "with no number for the guard's");
+        assert!(!leads(UP, "veth", Some(3)) && !leads(UP, "macvlan", Some(3)), "to the guard's");
+        assert!(!leads(0, "veth", Some(4)) && !leads(UP | IS_LOOPBACK, "", None));
+        assert!(!leads(UP, "bridge", None) && !leads(UP, "veth", None), "what stays there");
     }
 
     #[test]

@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use guard_common::abi::Hook;
 
 use super::entries::{self, Entries, Entry, Name};
+use super::exits;
 use super::filter::{self, Filter};
 use super::interface::{self, List, Listed, unlisted};
+use super::inward::Inward;
 use super::link::{self, LinkInfo, Tcx};
 use super::programs::Programs;
 use super::routes::{self, Routes};
@@ -49,6 +51,7 @@ pub(super) struct Memory {
     pub(super) programs: Programs,
     routes: Routes,
     next_routes: Option<Instant>,
+    inward: Inward,
 }
 
 impl Memory {
@@ -78,6 +81,8 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
     let (listed, unsure) = with_omitted(list, named, &memory.known, &mut blind);
     memory.look_at_routes(&mut blind);
     let stack = interface::stack(&listed);
+    let inward = memory.inward.of(exits::ends(&listed, &stack, &memory.routes));
+    let mut places = exits::places(&listed, &stack, &memory.routes, &inward);
     let mut stacked: BTreeMap<u32, interface::Below> =
         listed.keys().map(|&index| (index, interface::below(index, &stack, &listed))).collect();
     if !unsure.is_empty() {
@@ -110,12 +115,14 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
         let interface::Below { names: below, loops_back } =
             stacked.remove(&interface.index).unwrap_or_default();
         let leaves_by = stack.leaves_by(interface.index);
+        let place = places.remove(&interface.index).map(|(_, place)| place).unwrap_or_default();
         let observed = ObservedInterface {
             interface,
             below,
             loops_back,
             leaves_by,
             has_route,
+            place,
             attachments,
             sent_before,
             other_guards,
@@ -430,7 +437,13 @@ mod tests {
 
     fn listed(index: u32, name: &str, program: u32) -> Listed {
         let interface = Interface { index, name: name.to_owned(), link_type: LinkType::ETHERNET };
-        Listed { interface, xdp_native: Some(program), xdp_generic: None, stacked: Default::default() }
+        Listed {
+            interface,
+            xdp_native: Some(program),
+            xdp_generic: None,
+            stacked: Default::default(),
+            is_up: true,
+        }
     }
 
     #[test]

@@ -44,10 +44,13 @@ pub(super) struct Routes {
     /// Indexes of interfaces by which a unicast route of any table but the local one leads. Routes to
     /// link-local and multicast addresses alone do not count: every interface with IPv6 has them.
     pub(super) out: BTreeSet<u32>,
+    /// Those by which one leads that has all addresses of a family, or half of them.
+    pub(super) default: BTreeSet<u32>,
     /// Whether there were too many routes to look at all.
     pub(super) is_cut: bool,
     /// Objects of next hops that routes name instead of an interface.
     hops: BTreeSet<u32>,
+    default_hops: BTreeSet<u32>,
 }
 
 /// Asks for the routes of all tables and both families.
@@ -70,6 +73,7 @@ fn list_within(until: Until) -> io::Result<Routes> {
     }
     // What has addresses there has routes by it, which lead nowhere.
     routes.out.remove(&LOOPBACK);
+    routes.default.remove(&LOOPBACK);
     Ok(routes)
 }
 
@@ -111,7 +115,13 @@ impl Routes {
             return;
         }
         // With net.ipv4.nexthop_compat_mode = 0 the object is all that there is.
-        self.hops.extend(hop.filter(|_| out.is_empty()));
+        let hop = hop.filter(|_| out.is_empty());
+        // A VPN names two halves, so that its routes win over the default route.
+        if header.destination_prefix_length <= 1 {
+            self.default_hops.extend(hop);
+            self.default.extend(&out);
+        }
+        self.hops.extend(hop);
         self.out.extend(out);
     }
 
@@ -129,11 +139,13 @@ impl Routes {
             until.goes_on()
         })?;
         self.is_cut |= end == Dump::Stopped;
-        let named = |object: &&Object| self.hops.contains(&object.id);
-        let members: BTreeSet<u32> =
-            all.iter().filter(named).flat_map(|object| &object.members).copied().collect();
-        self.hops.extend(members);
-        self.out.extend(all.iter().filter(|object| self.hops.contains(&object.id)).filter_map(|it| it.out));
+        for (hops, out) in [(&mut self.hops, &mut self.out), (&mut self.default_hops, &mut self.default)] {
+            let named = |object: &&Object| hops.contains(&object.id);
+            let members: BTreeSet<u32> =
+                all.iter().filter(named).flat_map(|object| &object.members).copied().collect();
+            hops.extend(members);
+            out.extend(all.iter().filter(|object| hops.contains(&object.id)).filter_map(|it| it.out));
+        }
         Ok(())
     }
 }
@@ -226,6 +238,18 @@ mod tests {
         assert_eq!(out(&route(RouteType::Unicast, &[local, by(7)])), [0; 0]);
         let table = attribute(TABLE, &1000_u32.to_ne_bytes());
         assert_eq!(out(&route(RouteType::Unicast, &[table, by(7)])), [7], "any other table counts");
+        let is_default = |bits: u8| {
+            let header = RouteHeader {
+                destination_prefix_length: bits,
+                kind: RouteType::Unicast,
+                table: 254,
+                ..RouteHeader::default()
+            };
+            let mut routes = Routes::default();
+            routes.take(&[emit(&header), by(7)].concat());
+            routes.default.contains(&7)
+        };
+        assert_eq!([0, 1, 2, 24].map(is_default), [true, true, false, false]);
     }
 
     #[test]

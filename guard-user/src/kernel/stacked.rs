@@ -15,6 +15,12 @@ const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 /// `IFLA_VXLAN_LINK` (linux/if_link.h): what `ip link` calls `dev`. Other tunnels tell it by [`LINK`].
 const VXLAN_LINK: u16 = 3;
+/// `IFLA_VXLAN_PORT` and `IFLA_GENEVE_PORT` (linux/if_link.h), in network byte order.
+const VXLAN_PORT: u16 = 15;
+const GENEVE_PORT: u16 = 5;
+/// The ports of these tunnels that the programs read: `guard_common::packet`.
+const READ_VXLAN: [u16; 3] = [4789, 4790, 8472];
+const READ_GENEVE: u16 = 6081;
 /// `IFLA_BOND_MODE` (linux/if_link.h) and `BOND_MODE_BROADCAST` (linux/if_bonding.h).
 const BOND_MODE: u16 = 1;
 const BOND_MODE_BROADCAST: u8 = 3;
@@ -42,6 +48,44 @@ const TUNNELS: [&[u8]; 14] = [
     b"vxlan",
 ];
 
+/// Kinds of tunnels whose packets are read where they leave, whatever their options are.
+const READ_TUNNELS: [&[u8]; 7] = [b"gre", b"gretap", b"ip6gre", b"ip6gretap", b"ip6tnl", b"ipip", b"sit"];
+/// Kinds that are made on another interface, and send by it.
+const MADE_ON: [&[u8]; 6] = [b"ipvlan", b"ipvtap", b"macsec", b"macvlan", b"macvtap", b"vlan"];
+/// Kinds that send by their parts alone.
+const WHOLES: [&[u8]; 7] = [b"batadv", b"bond", b"bridge", b"hsr", b"openvswitch", b"team", b"vrf"];
+/// Kinds that send nothing out of this network namespace.
+const SINKS: [&[u8]; 4] = [b"dummy", b"ifb", b"nlmon", b"vcan"];
+
+/// Where frames go that leave by an interface itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// To a wire: hardware.
+    #[default]
+    Hardware,
+    /// Somewhere that the kernel does not tell: to a process, into packets that are not read, or of a kind that is not
+    /// known.
+    Unknown,
+    /// To another network namespace, by the other end of a pair.
+    Namespace(u32),
+    /// To interfaces below it, or into packets that are read where they leave.
+    Below,
+    /// Nowhere outside of this network namespace.
+    Nowhere,
+}
+
+/// How an interface gets what leaves by those that lie above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Joined {
+    /// From whatever is above, which need not pass the egress of that.
+    #[default]
+    Somehow,
+    /// From the one above alone: as a member of a bond or a team, or as what a VLAN or a macvlan is made on.
+    FromAbove,
+    /// From the one above, and from its other ports: as a port of a bridge.
+    AsPort,
+}
+
 /// What the kernel says of the interfaces above and below one, by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stacked {
@@ -51,11 +95,18 @@ pub(super) struct Stacked {
     link: Option<u32>,
     /// That number is one of another network namespace.
     is_elsewhere: bool,
+    /// Which, by the number that this one knows it by.
+    namespace: Option<u32>,
     is_pair: bool,
     /// It is one of [`TUNNELS`].
     is_tunnel: bool,
     /// How what leaves by it leaves by those below.
     passing: Passing,
+    /// Where frames go that leave by it, as its kind says.
+    end: End,
+    is_bridge: bool,
+    /// What it sends reaches its parts by its own egress alone.
+    is_bundle: bool,
 }
 
 /// How what leaves by an interface leaves by those below it.
@@ -76,7 +127,7 @@ impl Stacked {
         match kind {
             MASTER => self.master = number(bytes),
             LINK => self.link = number(bytes),
-            LINK_NETNSID => self.is_elsewhere = true,
+            LINK_NETNSID => (self.is_elsewhere, self.namespace) = (true, number(bytes)),
             LINKINFO => self.take_info(bytes),
             _ => {}
         }
@@ -95,6 +146,20 @@ impl Stacked {
             let made_on = of_data(VXLAN_LINK).and_then(number);
             self.link = made_on.filter(|link| *link != 0).or(self.link);
         }
+        self.is_bridge = kind == b"bridge";
+        self.is_bundle = [&b"bond"[..], b"team"].contains(&kind);
+        let port = |wanted| of_data(wanted).and_then(|it| it.first_chunk()).map(|it| u16::from_be_bytes(*it));
+        let is_read = match kind {
+            b"vxlan" => port(VXLAN_PORT).is_some_and(|port| READ_VXLAN.contains(&port)),
+            b"geneve" => port(GENEVE_PORT) == Some(READ_GENEVE),
+            kind => READ_TUNNELS.contains(&kind),
+        };
+        self.end = match kind {
+            b"" => End::Hardware,
+            kind if is_read || WHOLES.contains(&kind) || MADE_ON.contains(&kind) => End::Below,
+            kind if SINKS.contains(&kind) => End::Nowhere,
+            _ => End::Unknown,
+        };
         self.passing = match kind {
             b"vlan" => Passing::ByLink,
             // In bridge mode what goes to another one on the same interface does not pass that.
@@ -116,6 +181,24 @@ impl Stacked {
         self.is_tunnel || self.is_pair && !self.is_elsewhere
     }
 
+    /// Where frames go that leave by it itself.
+    pub(super) fn end(self) -> End {
+        match (self.is_pair, self.is_elsewhere, self.namespace) {
+            (true, true, Some(namespace)) => End::Namespace(namespace),
+            (true, true, None) => End::Unknown,
+            // To the other end, which is here.
+            (true, false, _) => End::Nowhere,
+            // A VLAN of another namespace's interface.
+            (false, true, _) if self.end == End::Below && !self.is_tunnel => End::Unknown,
+            (false, ..) => self.end,
+        }
+    }
+
+    /// Whether it is a bridge.
+    pub(super) const fn is_bridge(self) -> bool {
+        self.is_bridge
+    }
+
     /// The number of the interface that it is made on.
     const fn made_on(self) -> Option<u32> {
         if self.is_elsewhere || self.is_pair { None } else { self.link }
@@ -126,6 +209,7 @@ impl Stacked {
 #[derive(Debug, Default)]
 pub(super) struct Stack {
     below: BTreeMap<u32, Vec<u32>>,
+    above: BTreeMap<u32, Vec<(u32, Joined)>>,
     passing: BTreeMap<u32, Passing>,
 }
 
@@ -133,12 +217,23 @@ impl Stack {
     /// Of what the kernel says of each interface.
     pub(super) fn of(all: impl Iterator<Item = (u32, Stacked)>) -> Self {
         let mut stack = Self::default();
-        for (index, it) in all {
+        let all: BTreeMap<u32, Stacked> = all.collect();
+        for (&index, it) in &all {
             if let Some(master) = it.master {
                 stack.below.entry(master).or_default().push(index);
+                let joined = match all.get(&master) {
+                    Some(master) if master.is_bridge => Joined::AsPort,
+                    Some(master) if master.is_bundle => Joined::FromAbove,
+                    _ => Joined::Somehow,
+                };
+                stack.above.entry(index).or_default().push((master, joined));
             }
             if let Some(lower) = it.made_on() {
                 stack.below.entry(index).or_default().push(lower);
+                // What a tunnel sends leaves as the routes say.
+                if !it.is_tunnel {
+                    stack.above.entry(lower).or_default().push((index, Joined::FromAbove));
+                }
             }
             // A VLAN of another namespace's interface has nothing below it here, and a bond has parts alone.
             let is_known = match it.passing {
@@ -157,6 +252,11 @@ impl Stack {
             Some(Passing::ByLink | Passing::ByOnePart) => self.below.get(&index).cloned().unwrap_or_default(),
             _ => Vec::new(),
         }
+    }
+
+    /// The numbers of the interfaces directly above one, and how it gets what they send.
+    pub(super) fn above(&self, index: u32) -> Vec<(u32, Joined)> {
+        self.above.get(&index).cloned().unwrap_or_default()
     }
 
     /// The numbers of all interfaces below one: parts of it, what it is made on, and what is below those.
@@ -273,6 +373,50 @@ mod tests {
         for (kind, data) in [(&b"bond\0"[..], Some(3)), (b"bond\0", None), (b"bridge\0", None)] {
             assert_eq!(passing(kind, data), Passing::Other);
         }
+    }
+
+    #[test]
+    fn where_frames_go_is_told_by_the_kind_and_what_is_not_known_is_not_taken_to_stay() {
+        let attribute = |kind: u16, bytes: &[u8]| {
+            let length = u16::try_from(4 + bytes.len()).unwrap().to_ne_bytes();
+            let mut whole = [&length[..], &kind.to_ne_bytes(), bytes].concat();
+            whole.resize(whole.len().next_multiple_of(4), 0);
+            whole
+        };
+        let read = |kind: &str, port: Option<(u16, u16)>, namespace: Option<u32>| {
+            let data = port.map(|(kind, port)| attribute(INFO_DATA, &attribute(kind, &port.to_be_bytes())));
+            let mut read = Stacked::default();
+            read.take(LINK, &7_u32.to_ne_bytes());
+            if let Some(namespace) = namespace {
+                read.take(LINK_NETNSID, &namespace.to_ne_bytes());
+            }
+            let info = [attribute(INFO_KIND, kind.as_bytes()), data.unwrap_or_default()].concat();
+            read.take(LINKINFO, &info);
+            read.end()
+        };
+        assert_eq!(Stacked::default().end(), End::Hardware);
+        for kind in ["bridge", "bond", "vlan", "macvlan", "vrf", "openvswitch", "gre", "sit"] {
+            assert_eq!(read(kind, None, None), End::Below, "{kind}");
+        }
+        for kind in ["tun", "wireguard", "xfrm", "ppp", "dsa", "vxlan", "geneve", "one-of-tomorrow"] {
+            assert_eq!(read(kind, None, None), End::Unknown, "{kind}");
+        }
+        for kind in ["macvlan", "vlan"] {
+            assert_eq!(
+                read(kind, None, Some(3)),
+                End::Unknown,
+                "{kind} on an interface of another namespace"
+            );
+        }
+        assert_eq!(
+            (read("veth", None, Some(3)), read("veth", None, None)),
+            (End::Namespace(3), End::Nowhere)
+        );
+        assert_eq!(read("dummy", None, None), End::Nowhere);
+        let vxlan = |port| read("vxlan", Some((VXLAN_PORT, port)), None);
+        assert_eq!((vxlan(8472), vxlan(4789), vxlan(7777)), (End::Below, End::Below, End::Unknown));
+        let geneve = |port| read("geneve", Some((GENEVE_PORT, port)), None);
+        assert_eq!((geneve(6081), geneve(7777)), (End::Below, End::Unknown));
     }
 
     #[test]

@@ -94,7 +94,7 @@ families! {
     InterfacesFaulty = "borderguard_interfaces_faulty" Gauge []
         "Interfaces that are not guarded as they should be.";
     InterfacesUnguarded = "borderguard_interfaces_unguarded" Gauge []
-        "Other interfaces by which a route leads.";
+        "Other interfaces by which a route leads or frames leave the host.";
     Packets = "borderguard_packets_total" Counter ["hook" "verdict" "reason"]
         "Packets of each hook, each once; the segments of a GSO packet count as one.";
     Bytes = "borderguard_bytes_total" Counter ["hook" "verdict" "reason"]

@@ -11,6 +11,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::InterfacesUnseen
         | P::InterfaceMissing
         | P::InterfaceNotGuarded
+        | P::InterfaceUnguarded
         | P::NamespaceUnguarded
         | P::BypassOpen
         | P::BypassBehind
@@ -70,6 +71,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::HistoryUnwritable
         | P::HistoryLost
         | P::EventsLost
+        | P::LogUnwritable
         | P::LogLost => "warning",
         P::ClockSet | P::LoopSlow => "info",
     }

@@ -69,6 +69,17 @@ fn of_guard(old: &Policy, new: &Policy) -> Vec<Change> {
     let (was, is) = (joined(&old.host.interfaces), joined(&new.host.interfaces));
     let told = |pattern| change("host.interfaces", &was, &is, format!("{pattern} is guarded no more"));
     let mut changes: Vec<Change> = unguarded.map(told).collect();
+    let is_accepted = |pattern: &str| old.host.unguarded.iter().any(|it| covers(it.as_str(), pattern));
+    let accepted = new.host.unguarded.iter().filter(|pattern| !is_accepted(pattern.as_str()));
+    let (was_accepted, are_accepted) = (joined(&old.host.unguarded), joined(&new.host.unguarded));
+    changes.extend(accepted.map(|pattern| {
+        change(
+            "host.unguarded",
+            &was_accepted,
+            &are_accepted,
+            format!("{pattern} is no problem without a guard"),
+        )
+    }));
     if !old.host.observe && new.host.observe {
         changes.push(change("host.observe", "false", "true", "nothing is dropped or flagged"));
     }

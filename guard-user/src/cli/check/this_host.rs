@@ -14,18 +14,22 @@ use jiff::tz::TimeZone;
 use rustix::fs::Access;
 
 use crate::approval::load::{LoadError, load};
+use crate::approval::{POLICY, without_namespace};
 use crate::compile;
 use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
-use crate::config::policy::{NamedPack, Policy};
+use crate::config::policy::{Approvals, LogTo, NamedPack, Policy};
 use crate::control::socket::SocketError;
 use crate::control::status::UnpinnedStatus;
 use crate::control::users::{Host, LookupError, NameSource as _};
+use crate::events::log::EventLog;
 use crate::exemption::LawPack;
 use crate::exemption::law::PackError;
 use crate::geo::complete;
 use crate::geo::{GeoDb, Info, embedded, merge, mmdb};
 use crate::inputs;
-use crate::kernel::{DeviceElsewhere, Elsewhere, Interface, KernelError, Reachable, View, ephemeral_ports};
+use crate::kernel::{
+    DeviceElsewhere, Elsewhere, Interface, KernelError, Reachable, View, ephemeral_ports, unguarded,
+};
 use crate::kernel::{Mounts, cgroup, senders};
 use crate::store::{FILE, Reader, StoreError};
 use crate::unpinned;
@@ -157,6 +161,10 @@ impl HostView for ThisHost {
         self.as_root("control.socket", || socket_fault(path))
     }
 
+    fn log_fault(&self, to: &LogTo) -> Option<String> {
+        self.as_root("log.to", || EventLog::fault(to))
+    }
+
     fn signers_fault(&self, file: &Path) -> Option<String> {
         match load(file, &TimeZone::system()) {
             Err(LoadError::Unreadable { error, .. })
@@ -166,6 +174,12 @@ impl HostView for ThisHost {
             }
             result => result.err().map(|error| error.to_string()),
         }
+    }
+
+    fn policy_signers_without_key(&self, approval: &Approvals) -> Vec<String> {
+        // Where it can't be read, that is said already.
+        let Ok(allowed) = load(&approval.allowed_signers, &TimeZone::system()) else { return Vec::new() };
+        without_namespace(&approval.signers, &approval.policy, (&allowed, POLICY), self.now())
     }
 
     fn law_fault(&self, named: &NamedPack) -> Option<String> {
@@ -246,15 +260,23 @@ impl HostView for ThisHost {
             self.unseen.borrow_mut().insert("host.interfaces");
             return None;
         };
-        let routed = Interface::routed().unwrap_or_else(|_| {
-            self.unseen.borrow_mut().insert("host.interfaces");
-            BTreeSet::new()
-        });
         let seen = |it: Interface| {
             let unread = it.link_type.link().is_none().then(|| it.link_type.to_string());
-            SeenInterface { name: it.name, unread, has_route: routed.contains(&it.index) }
+            SeenInterface { name: it.name, unread }
         };
         Some(interfaces.into_iter().map(seen).collect())
+    }
+
+    fn unguarded(&self, policy: &Policy) -> Vec<String> {
+        let Ok(places) = Interface::places() else {
+            self.unseen.borrow_mut().insert("host.interfaces");
+            return Vec::new();
+        };
+        let is_guarded = |index: u32| places.get(&index).is_some_and(|(name, _)| policy.guards(name));
+        let all = places.iter().map(|(index, (name, place))| (*index, name.as_str(), place));
+        let found = unguarded(all, &is_guarded).into_iter();
+        let told = found.filter(|it| !policy.accepts_unguarded(&it.name));
+        told.map(|it| format!("{} ({})", it.name, it.how)).collect()
     }
 
     fn unguarded_elsewhere(&self, policy: &Policy) -> Vec<String> {

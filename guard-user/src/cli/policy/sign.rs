@@ -1,17 +1,22 @@
 //! `borderguard policy sign NEW --key KEY`: signs a config or a geo database, once what it opens was shown.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ssh_key::PublicKey;
 
 use super::diff::Compared;
 use super::kind::Signed;
 use super::side::Side;
+use crate::approval::allowed_signers::Line;
+use crate::approval::load::load;
 use crate::cli::geo::{self, in_force};
 use crate::cli::signing::{self, How, Signable};
 use crate::cli::{CliError, DEFAULT_CONFIG};
+use crate::config::policy::Policy;
 use crate::config::{self, Surroundings};
 use crate::digest::sha256;
 use crate::exit::Exit;
@@ -61,6 +66,7 @@ fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
     let object = match signed {
         Signed::Config(policy) => {
             let (old, new) = (Side::read(&args.config, &[])?, Side::of(&args.new, *policy, &[])?);
+            warnings.extend(key_that_does_not_count(&old.policy, (&args.how.key, namespace), now));
             let compared = Compared::of(&old, &new)?;
             compared.write(&mut shown)?;
             ("config", compared.json())
@@ -69,6 +75,7 @@ fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
             let checked = config::load(&args.config, &Surroundings::new(None));
             let policy = checked.map_err(|errors| CliError::errors(&errors))?.policy;
             warnings.extend(database.info.stale(now, policy.geo.max_age).map(|stale| stale.to_string()));
+            warnings.extend(key_that_does_not_count(&policy, (&args.how.key, namespace), now));
             let old = match args.old.as_slice() {
                 [] => in_force(&policy.state.directory)?,
                 files => geo::database(&policy, files)?,
@@ -81,10 +88,40 @@ fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
     Ok(Signable { bytes, sha256, namespace, shown, object, warnings })
 }
 
+/// That a signature with this key would not count by the config in force, where that can be told: its public half lies beside it,
+/// and the allowed signers can be read.
+fn key_that_does_not_count(
+    policy: &Policy,
+    (key, namespace): (&Path, &str),
+    now: Timestamp,
+) -> Option<String> {
+    let approval = policy.approval.as_ref()?;
+    let mut public = key.as_os_str().to_owned();
+    if key.extension().is_none_or(|extension| extension != "pub") {
+        public.push(".pub");
+    }
+    let public = PublicKey::read_openssh_file(Path::new(&public)).ok()?;
+    let allowed = load(&approval.allowed_signers, &TimeZone::system()).ok()?;
+    let file = approval.allowed_signers.display();
+    let lines: Vec<&Line> = allowed.of_key(public.key_data()).collect();
+    let is_valid = |line: &&Line| {
+        line.valid_after.is_none_or(|from| from <= now) && line.valid_before.is_none_or(|until| now <= until)
+    };
+    let may_sign = |line: &Line| line.namespaces.as_ref().is_none_or(|it| it.matches(namespace));
+    if lines.is_empty() {
+        return Some(format!("the signature would not count: no line of {file} has this key"));
+    }
+    let mut valid = lines.into_iter().filter(is_valid).peekable();
+    if valid.peek().is_none() {
+        return Some(format!("the signature would not count now: no line of {file} with this key is valid"));
+    }
+    (!valid.any(may_sign)).then(|| {
+        format!("the signature would not count: the line of {file} with this key has `namespaces` without {namespace}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde_json::Value;
 
     use super::*;
@@ -158,6 +195,42 @@ mod tests {
             let made = Parsed::read(&std::fs::read(&file).unwrap()).unwrap();
             made.verify(&bytes).unwrap();
             assert_eq!(made.namespace, namespace);
+        }
+    }
+
+    #[test]
+    fn that_a_signature_would_not_count_is_told_before_it_is_made() {
+        let bed = bed();
+        let signers = bed.path().join("allowed_signers");
+        let old = std::fs::read_to_string(bed.path().join("old.toml")).unwrap();
+        let approval = format!(
+            "[approval]\nallowed_signers = {signers:?}\n[[approval.signer]]\nidentity = \"anne@example.org\"\nroles = [\"dpo\"]\n\
+             [[approval.rule]]\nrequired = [{{ role = \"dpo\", count = 1 }}]\n"
+        );
+        let old = old.replace("approval = \"none\"\n", "") + &approval;
+        std::fs::write(bed.path().join("old.toml"), old).unwrap();
+        let public = std::fs::read_to_string(key(ED25519).file.with_extension("pub")).unwrap();
+        for (line, told) in [
+            (format!("anne@example.org {public}"), None),
+            (format!("anne@example.org namespaces=\"borderguard-policy,borderguard-geo\" {public}"), None),
+            (
+                format!("anne@example.org namespaces=\"borderguard-exemption\" {public}"),
+                Some("has `namespaces` without borderguard-"),
+            ),
+            (format!("anne@example.org valid-before=\"20200101Z\" {public}"), Some("is valid")),
+            (String::new(), Some("no line of")),
+        ] {
+            std::fs::write(&signers, &line).unwrap();
+            for name in ["new.toml", "new.mmdb"] {
+                let shown = signed(&bed, name, None, false).unwrap();
+                match told {
+                    Some(told) => assert!(
+                        shown.contains("warning: the signature would not count") && shown.contains(told),
+                        "{line}: {shown}"
+                    ),
+                    None => assert!(!shown.contains("would not count"), "{line}: {shown}"),
+                }
+            }
         }
     }
 

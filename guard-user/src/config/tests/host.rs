@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{GOOD, PEERS, SSH, good_with, small_groups};
 use crate::config::host::{GeoFault, HostView, SeenInterface, SeenVolume};
-use crate::config::policy::{NamedPack, Policy};
+use crate::config::policy::{Approvals, LogTo, NamedPack, Policy};
 use crate::config::{Checked, ConfigErrors, Explain, Finding, Surroundings, parse};
 use crate::geo::complete::Lack;
 use crate::geo::{GeoDb, Info, Runs, Warning};
@@ -24,7 +24,7 @@ pub(super) const ERRORS: [&str; 8] = [
 ];
 
 /// Codes of warnings that only a host shows.
-pub(super) const WARNINGS: [&str; 17] = [
+pub(super) const WARNINGS: [&str; 19] = [
     "cgroup-missing",
     "database-gap",
     "database-stale",
@@ -35,7 +35,9 @@ pub(super) const WARNINGS: [&str; 17] = [
     "interface-unguarded",
     "interface-unread",
     "law-pack-unusable",
+    "log-unusable",
     "namespace-unguarded",
+    "policy-unsignable",
     "signer-unknown",
     "signers-unusable",
     "socket-unusable",
@@ -56,6 +58,8 @@ enum Wrong {
     Future,
     NoIpv6,
     Socket,
+    Log,
+    Keys,
     State,
     Signers,
     Law,
@@ -122,12 +126,24 @@ impl HostView for Wrong {
         self.says(Self::Socket, &path.to_string_lossy())
     }
 
+    fn policy_signers_without_key(&self, _: &Approvals) -> Vec<String> {
+        self.says(Self::Keys, "aoife@example.org").into_iter().collect()
+    }
+
+    fn log_fault(&self, _: &LogTo) -> Option<String> {
+        self.says(Self::Log, "/var/log/borderguard/events.log")
+    }
+
     fn signers_fault(&self, file: &Path) -> Option<String> {
         self.says(Self::Signers, &file.to_string_lossy())
     }
 
     fn law_fault(&self, named: &NamedPack) -> Option<String> {
         self.says(Self::Law, &named.pack.to_string_lossy())
+    }
+
+    fn unguarded(&self, _: &Policy) -> Vec<String> {
+        self.says(Self::Route, "eth7").into_iter().collect()
     }
 
     fn unguarded_elsewhere(&self, _: &Policy) -> Vec<String> {
@@ -174,14 +190,7 @@ impl HostView for Wrong {
     fn interfaces(&self) -> Option<Vec<SeenInterface>> {
         let name = if *self == Self::Interface { "lan7" } else { "eth0" };
         let unread = (*self == Self::Frames).then(|| "InfiniBand (link type 32)".to_owned());
-        let mut seen =
-            vec![SeenInterface { name: name.to_owned(), unread, has_route: *self != Self::Interface }];
-        if *self == Self::Route {
-            for (name, has_route) in [("wan0", true), ("lan7", false), ("wan1", true)] {
-                seen.push(SeenInterface { name: name.to_owned(), unread: None, has_route });
-            }
-        }
-        Some(seen)
+        Some(vec![SeenInterface { name: name.to_owned(), unread }])
     }
 }
 
@@ -262,6 +271,20 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             "[groups]",
             control,
             &["socket-unusable 11:10 control.socket: /run/x/s is wrong | until"],
+        ),
+        (
+            Wrong::Keys,
+            signers,
+            signers,
+            &[
+                "policy-unsignable 21:19 approval.allowed_signers: no key of aoife@example.org is wrong may sign a config",
+            ],
+        ),
+        (
+            Wrong::Log,
+            "[groups]",
+            "[log]\nto = \"/var/log/borderguard/events.log\"\n[groups]",
+            &["log-unusable 11:6 log.to: /var/log/borderguard/events.log is wrong | until"],
         ),
         (
             Wrong::State,
@@ -392,8 +415,8 @@ fn each_thing_that_a_host_lacks_is_found_alone_with_place_field_and_hint() {
             signers,
             signers,
             &[
-                "interface-unguarded 2:15 host.interfaces: routes of this host lead by interfaces that no pattern here \
-                 matches: wan0, wan1 | name them too",
+                "interface-unguarded 2:15 host.interfaces: packets can leave by interfaces that no pattern here matches, \
+                 and pass none that one matches: eth7 is wrong | name them too",
                 "namespace-unguarded 2:15 host.interfaces: devices of other network namespaces lead out, and nothing \
                  judges what leaves by them: eth7 is wrong | guard",
             ],

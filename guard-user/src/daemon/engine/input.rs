@@ -23,7 +23,7 @@ use crate::kernel::{
     Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, UntaggedFlow,
 };
 use crate::store::last_policy::LastPolicy;
-use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, PinCounts, StoreError};
+use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, Lost, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,10 @@ pub enum Input {
     },
     /// Something that is to be recorded in the audit trail.
     Record(Record),
+    /// Records that an earlier daemon could not write, and of which the trail does not say so.
+    RecordsLost(Lost),
+    /// Why it is kept nowhere that records are lost; nothing where it is.
+    LossUnkept(Option<String>),
     /// The config is to be read again, because of SIGHUP.
     Hangup,
     /// Other geo databases are in the place of those that are in use.

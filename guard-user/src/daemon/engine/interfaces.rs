@@ -80,7 +80,7 @@ impl Late {
         };
         (now.boot_ns <= guarded.boot_ns + LOST_NS).then(|| {
             format!(
-                "{since}, was guarded before {:.3}, and had sent {sent} packets when that began, which were not judged",
+                "{since}, was guarded by {:.3}, and had sent {sent} packets when that began, which were not judged",
                 guarded.wall
             )
         })

@@ -23,7 +23,7 @@ use super::reads::Reads;
 use super::records::Gap;
 use super::signers::Signers;
 use crate::audit::Who;
-use crate::config::policy::Policy;
+use crate::config::policy::{InterfacePattern, Policy};
 use crate::control::protocol::Response;
 use crate::control::status::AuditStatus;
 use crate::exemption::Clocks;
@@ -51,6 +51,8 @@ pub struct Begin {
     pub volume_slots: Vec<u64>,
     /// The daemon, for records.
     pub daemon: Who,
+    /// The interfaces that the config before this one named; `None` where that is not known.
+    pub named_before: Option<Vec<InterfacePattern>>,
 }
 
 /// The daemon's state.
@@ -88,6 +90,10 @@ pub struct Engine {
     pub(super) verified: AuditStatus,
     /// What the audit trail lacks since the daemon's start.
     pub(super) gap: Option<Gap>,
+    /// As [`Begin::named_before`].
+    pub(super) named_before: Option<Vec<InterfacePattern>>,
+    /// Why it is kept nowhere but here that records are lost.
+    pub(super) loss_unkept: Option<String>,
     /// Why what crossed could not be saved last.
     pub(super) counts_refused: Option<String>,
     pub(super) next_store: u64,

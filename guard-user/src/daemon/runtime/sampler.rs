@@ -11,6 +11,7 @@ use super::queue::{Receiver, Urgency};
 use super::worker;
 use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample, SampleFor};
+use crate::events::condition::Condition;
 use crate::events::history::History;
 use crate::history::Worker as Past;
 use crate::kernel::{Reachable, Running, View, cgroup, running};
@@ -37,6 +38,8 @@ pub(super) struct Sources {
     pub(super) past: Arc<Past>,
     /// The names of users.
     pub(super) users: Names,
+    /// Whether the event log takes lines.
+    pub(super) log: Condition,
     /// Up to when flows were reported, until it is taken.
     pub(super) cursor: Arc<Mutex<Option<Cursor>>>,
 }
@@ -100,7 +103,8 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
                 history_lost: sources.past.lost(),
                 problems: {
                     let now = Instant::now();
-                    [sources.telemetry.problems(now), sources.past.problems(now)].concat()
+                    let own = [sources.telemetry.problems(now), sources.past.problems(now)].concat();
+                    own.into_iter().chain(sources.log.problems(now)).collect()
                 },
             })
         });

@@ -21,8 +21,8 @@ use super::sampler::Sources;
 use super::store::StoreAt;
 use super::{counts, kernel, memory, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
-use crate::config::Checked;
-use crate::config::policy::{Log, Policy, State};
+use crate::config::policy::{InterfacePattern, Log, Policy, State};
+use crate::config::{self, Checked};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
 use crate::daemon::engine::{
@@ -39,6 +39,7 @@ use crate::health::{Problem, ProblemCode};
 use crate::history;
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
+use crate::store::last_policy;
 use crate::store::{Cursor, FILE, PinCounts, RevokedKeys, Store, StoreError};
 use crate::telemetry::{self, counters_of, diagnostics};
 
@@ -151,6 +152,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         }
         store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
     };
+    // Before the one that was given takes its place.
+    let named_before = named_before(&state);
     let before = of_databases(&store, &keeper, is_first);
     let revoked = store.kept().known_revoked_keys();
     let (policy, held_config) = match gate::at_start(
@@ -198,6 +201,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         held,
         volume_slots,
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
+        named_before,
         prepared,
     };
     let control = begin.prepared.policy.control.clone();
@@ -273,6 +277,14 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     Ok(Started { engine, actions, parts, control, metrics, requests })
 }
 
+/// The interfaces that the config in force until now names, as far as the disk says so in time.
+fn named_before(state: &Path) -> Option<Vec<InterfacePattern>> {
+    let place = state.to_owned();
+    let kept = within(DISK, "read-last-policy", move || last_policy::read(&place)).ok()?.ok()??;
+    let last = config::parse(Path::new(last_policy::FILE), &kept.bytes, &config::Surroundings::new(None));
+    last.ok().map(|last| last.policy.host.interfaces)
+}
+
 /// Starts the worker that reports events.
 fn report_events(
     kernel: &mut LinuxKernel,
@@ -281,7 +293,7 @@ fn report_events(
     cursor: Option<Cursor>,
     (log, looks): (EventLog, Log),
 ) -> Result<Sources> {
-    let boot = boot_id().ok();
+    let (boot, condition) = (boot_id().ok(), log.condition());
     let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
     let cursor = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&cursor);
@@ -312,7 +324,7 @@ fn report_events(
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
-    Ok(Sources { telemetry: Arc::new(telemetry), history, past, users, cursor })
+    Ok(Sources { telemetry: Arc::new(telemetry), history, past, users, log: condition, cursor })
 }
 
 /// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.

@@ -12,6 +12,8 @@ use jiff::tz::TimeZone;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
+use losses::Losses;
+
 use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
@@ -141,10 +143,12 @@ fn work(
     let _host = hostname();
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
+    let mut losses = Losses::begin(at, inputs);
     while let Some((id, job)) = jobs.take() {
         let mut of_trail = None;
         let begin = Instant::now();
         let refusal = refusal_of(&job);
+        let tells = losses::Tells::of(&job);
         let done = unless_broken(|| {
             if matches!(job, StoreJob::CheckPlace) {
                 keeper.look();
@@ -186,6 +190,7 @@ fn work(
                 refusal(error)
             }
         };
+        losses.note(tells, &outcome, inputs);
         store.keep_marks();
         if store.mark_fault() != mark_fault {
             mark_fault = store.mark_fault();
@@ -477,5 +482,6 @@ impl From<LoadError> for RefusedLoad {
     }
 }
 
+mod losses;
 #[cfg(test)]
 mod tests;

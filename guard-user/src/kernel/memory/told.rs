@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::{FailsafeUse, Hook};
 
 use super::MemoryKernel;
-use crate::kernel::Counters;
+use crate::kernel::{Counters, Place};
 
 /// What it tells.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub(super) struct Told {
     pub(super) below: BTreeMap<String, Vec<String>>,
     /// By which interfaces what leaves by others leaves, by the upper one's name.
     pub(super) leaves_by: BTreeMap<String, Vec<u32>>,
+    /// What tells whether frames leave by an interface, by its name.
+    pub(super) places: BTreeMap<String, Place>,
     /// Programs that run before those at egress, by the interface's name.
     pub(super) before: BTreeMap<String, Vec<String>>,
     /// The names of interfaces that loop back.
@@ -45,6 +47,11 @@ impl MemoryKernel {
     /// What leaves by an interface leaves by these below it.
     pub(crate) fn leave_by(&self, upper: &str, lower: &[u32]) {
         self.state().told.leaves_by.insert(upper.to_owned(), lower.to_vec());
+    }
+
+    /// Whether frames leave the host by an interface.
+    pub(crate) fn place(&self, name: &str, place: Place) {
+        self.state().told.places.insert(name.to_owned(), place);
     }
 
     /// These programs run before those at egress.

@@ -150,7 +150,7 @@ fn groups_cgroups_and_interfaces_are_those_of_the_host() {
     assert!(host.has_cgroup("mail.slice") && host.has_cgroup("mail.slice/imap.service"));
     assert!(!host.has_cgroup("web.slice") && !host.has_cgroup("file") && !host.has_cgroup("file/below"));
     let interfaces = host.interfaces().unwrap();
-    let lo = SeenInterface { name: "lo".to_owned(), unread: None, has_route: false };
+    let lo = SeenInterface { name: "lo".to_owned(), unread: None };
     assert!(interfaces.contains(&lo), "{interfaces:?}");
     assert_eq!(host.unseen(), [""; 0]);
 }

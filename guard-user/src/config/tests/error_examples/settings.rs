@@ -28,6 +28,36 @@ pub(super) const EXAMPLES: &[Example] = &[
         "11:10 metrics.listen: metrics can't be served at \"192.0.2.10:9467\": other hosts could reach it, and they would learn what is pinned here | for example \"127.0.0.1:9467\", or \"/run/borderguard/metrics.sock\"",
     ),
     (
+        "bad-path",
+        "[groups]",
+        "[log]\nto = \"/var/lib/borderguard/store.redb\"\n[groups]",
+        "11:6 log.to: the path \"/var/lib/borderguard/store.redb\" is of a file that the daemon keeps there itself | give each a path of its own",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[metrics]\nlisten = \"/run/borderguard/control.sock\"\n[groups]",
+        "11:10 metrics.listen: the path \"/run/borderguard/control.sock\" is that of `control.socket` too | give each a path of its own",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[log]\nto = \"/a//b\"\n[control]\nsocket = \"/a/b\"\n[groups]",
+        "11:6 log.to: the path \"/a//b\" is that of `control.socket` too | give each a path of its own",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[state]\nmark_directory = \"/var/lib/borderguard/\"\n[groups]",
+        "11:18 state.mark_directory: the path \"/var/lib/borderguard/\" is that of `state.directory` too | give each a path of its own",
+    ),
+    (
+        "bad-path",
+        "[groups]",
+        "[log]\nto = \"/a/geo.mmdb\"\n[geo]\nfiles = [\"/a/geo.mmdb\"]\n[groups]",
+        "11:6 log.to: the path \"/a/geo.mmdb\" is that of a database in `geo.files` too | give each a path of its own",
+    ),
+    (
         "relative-path",
         "[groups]",
         "[geo]\nfiles = [\"geo.mmdb\"]\n[groups]",

@@ -15,7 +15,8 @@ use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
 use crate::daemon::engine::{KernelJob, Level};
 use crate::exemption::Clocks;
-use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray};
+use crate::health::{Enforcement, Problem, ProblemCode};
+use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray, Unguarded, unguarded};
 
 /// Interfaces to which programs are being attached at once.
 const AT_ONCE: usize = 8;
@@ -28,6 +29,31 @@ impl Engine {
             Some(_) => Claim::Renamed,
             None => Claim::None,
         }
+    }
+
+    /// The interfaces by which frames leave the host that pass none that is guarded or that the config claims.
+    pub(super) fn unguarded_exits(&self) -> impl Iterator<Item = Unguarded> {
+        let all = || self.interfaces.observed.iter().flat_map(|observed| &observed.interfaces);
+        // Of one that the config claims another problem says that it has no program.
+        let is_guarded =
+            |it: &&ObservedInterface| it.at(Hook::Egress).is_some() || self.claim(it) != Claim::None;
+        let guarded: BTreeSet<u32> = all().filter(is_guarded).map(|it| it.interface.index).collect();
+        let places = all().map(|it| (it.interface.index, it.interface.name.as_str(), &it.place));
+        unguarded(places, &|index| guarded.contains(&index)).into_iter()
+    }
+
+    /// Where pins drop or flag: the interfaces by which frames leave the host that pass none that is guarded, and that the config
+    /// does not accept.
+    pub(super) fn problems_of_exits(&self) -> Vec<Problem> {
+        if self.enforcement() != Enforcement::Enforces {
+            return Vec::new();
+        }
+        let open = self.unguarded_exits().filter(|it| !self.config.policy.accepts_unguarded(&it.name));
+        let told = |Unguarded { name, how, .. }| {
+            let message = format!("what leaves by it is not judged: {how}");
+            Problem::of(ProblemCode::InterfaceUnguarded, name, message)
+        };
+        open.map(told).collect()
     }
 
     /// The name by which the config claims an interface: its own, else the last one by which it was guarded that the
@@ -93,7 +119,13 @@ impl Engine {
             self.interfaces.came_after.extend(news.iter().map(|index| (*index, Some(looked))));
         } else if self.has_taken_over {
             let all = observed.interfaces.iter();
-            let unguarded = all.filter(|it| it.at(Hook::Egress).is_none()).map(|it| it.interface.index);
+            // One that the config is the first to name was not to be guarded before.
+            let named = self.named_before.as_ref();
+            let was_named = |it: &&ObservedInterface| {
+                named.is_none_or(|named| named.iter().any(|pattern| pattern.matches(&it.interface.name)))
+            };
+            let unguarded = all.filter(|it| it.at(Hook::Egress).is_none()).filter(was_named);
+            let unguarded = unguarded.map(|it| it.interface.index);
             self.interfaces.came_after.extend(unguarded.map(|index| (index, None)));
         }
         self.interfaces.tried.retain(|index, _| !news.contains(index));

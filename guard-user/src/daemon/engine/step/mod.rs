@@ -70,6 +70,7 @@ impl Engine {
             held,
             volume_slots,
             daemon,
+            named_before,
         } = begin;
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
@@ -98,6 +99,8 @@ impl Engine {
             surroundings: BTreeMap::new(),
             verified: AuditStatus::default(),
             gap: None,
+            loss_unkept: None,
+            named_before,
             counts_refused: None,
             next_store: 0,
             cut_over: BTreeSet::new(),
@@ -124,6 +127,8 @@ impl Engine {
         match input {
             Input::Request { ticket, request, asker } => self.request(ticket, request, asker, now),
             Input::Record(record) => self.record(record),
+            Input::RecordsLost(lost) => self.records_were_lost(lost),
+            Input::LossUnkept(why) => self.loss_unkept = why,
             Input::Hangup => self.load_config(None),
             Input::DatabasesReplaced => self.load_databases(None),
             Input::Changed => self.interfaces.look(),

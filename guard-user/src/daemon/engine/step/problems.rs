@@ -234,6 +234,7 @@ impl Engine {
         for it in &observed.interfaces {
             self.problems_of_interface(it, problems, now);
         }
+        problems.extend(self.problems_of_exits());
         for pattern in self.config.policy.host.interfaces.iter().filter(|pattern| !pattern.is_glob()) {
             let name = pattern.as_str();
             if observed.interfaces.iter().all(|it| it.interface.name != name) {
@@ -361,10 +362,7 @@ impl Engine {
         }
         let refused = self.quotas.refused.iter().chain(&self.counts_refused);
         problems.extend(refused.map(|why| Problem::new(ProblemCode::StoreUnwritable, why)));
-        let gap = self.gap.iter();
-        problems.extend(gap.map(|gap| {
-            Problem::new(ProblemCode::AuditGap, format!("the audit trail has a gap: {}", gap.why))
-        }));
+        problems.extend(self.problem_of_gap());
         for (id, pins) in self.kept.without_pins(&self.config.pins()) {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));

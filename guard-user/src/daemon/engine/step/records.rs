@@ -6,6 +6,8 @@ use crate::audit::{Kind, Record};
 use crate::daemon::engine::records::{LostRecords, record_of};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, StoreJob};
+use crate::health::{Problem, ProblemCode};
+use crate::store::Lost;
 
 impl Engine {
     /// Appends to the audit trail.
@@ -34,6 +36,37 @@ impl Engine {
             }
             Ok(()) => self.record_gap(),
         }
+    }
+
+    /// An earlier daemon ended before the trail could say what it lacks.
+    pub(super) fn records_were_lost(&mut self, lost: Lost) {
+        let Lost { count, from, to, why } = lost;
+        let line = format!(
+            "THE AUDIT TRAIL HAS A GAP: {count} records of {from:.0} to {to:.0} could not be written before the last daemon's end: \
+             {why}"
+        );
+        self.log(Level::Error, line);
+        let earlier = LostRecords { count, between: (from, to) };
+        let gap = self.gap.get_or_insert_default();
+        gap.unrecorded = Some(earlier.and(gap.unrecorded));
+        if gap.why.is_empty() {
+            gap.why = why;
+        }
+        if self.kept.is_usable() {
+            self.record_gap();
+        }
+    }
+
+    /// What the trail lacks.
+    pub(super) fn problem_of_gap(&self) -> Option<Problem> {
+        let gap = self.gap.as_ref()?;
+        let unkept = self.loss_unkept.as_ref().filter(|_| gap.is_open()).map(|why| {
+            format!(
+                "; that it lacks records is kept nowhere, so that a restart now would lose that too: {why}"
+            )
+        });
+        let message = format!("the audit trail has a gap: {}{}", gap.why, unkept.unwrap_or_default());
+        Some(Problem::new(ProblemCode::AuditGap, message))
     }
 
     /// Has the trail say what it lacks.

@@ -1,6 +1,6 @@
 //! What the daemon knows, as the object that `borderguard status` shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::{self, Bypass, Hook, Loss, Side};
 use guard_common::verdict::{Reason, Verdict};
@@ -129,7 +129,11 @@ impl Engine {
     /// Interfaces by which packets can leave and that are not guarded.
     fn unguarded(&self) -> Vec<String> {
         let Some(observed) = &self.interfaces.observed else { return Vec::new() };
-        let open = observed.interfaces.iter().filter(|it| it.has_route && it.at(Hook::Egress).is_none());
+        let exits: BTreeSet<u32> = self.unguarded_exits().map(|it| it.index).collect();
+        let is_open = |it: &&ObservedInterface| {
+            it.at(Hook::Egress).is_none() && (it.has_route || exits.contains(&it.interface.index))
+        };
+        let open = observed.interfaces.iter().filter(is_open);
         open.map(|it| it.interface.name.clone()).collect()
     }
 

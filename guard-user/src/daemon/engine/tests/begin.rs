@@ -41,6 +41,7 @@ pub(super) fn begin(
         held: kernel.held().unwrap(),
         volume_slots: kernel.volume_slots().unwrap(),
         daemon: daemon(None),
+        named_before: None,
     };
     Engine::new(begin, now)
 }

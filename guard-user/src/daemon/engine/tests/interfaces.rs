@@ -83,6 +83,24 @@ fn an_interface_that_was_there_before_the_config_named_it_is_not_called_late() {
 }
 
 #[test]
+fn an_interface_that_the_config_of_a_start_is_the_first_to_name_is_not_called_late() {
+    for (before, is_late) in [(ONE, false), (CONFIG, true)] {
+        let mut world = World::new(before, &["eth0"]);
+        world.settle();
+        let named = world.engine.config.policy.host.interfaces.clone();
+        let index = world.kernel.add("eth1");
+        world.kernel.send(index, 3);
+        world.config = CONFIG;
+        world.restart();
+        world.engine.named_before = Some(named);
+        world.settle();
+        let late = world.problems().into_iter().find(|it| it.code == ProblemCode::GuardedLate);
+        assert_eq!(late.is_some(), is_late, "{late:?}");
+        assert!(late.is_none_or(|it| it.message.contains("was guarded by ")));
+    }
+}
+
+#[test]
 fn an_interface_that_is_guarded_late_is_told_for_a_minute() {
     let mut world = World::new(CONFIG, &["eth0"]);
     world.settle();

@@ -4,6 +4,8 @@ use super::inputs::{BY_PORT, CONFIG};
 use super::world::World;
 use crate::control::protocol::Request;
 use crate::daemon::engine::Input;
+use crate::health::{Health, ProblemCode};
+use crate::kernel::{Joined, Place};
 
 #[test]
 fn a_pin_by_interface_is_published_anew_where_that_comes_to_lie_below_another() {
@@ -66,4 +68,40 @@ fn what_leaves_by_guarded_interfaces_below_is_counted_there_as_long_as_all_are_g
     world.step(Input::Changed);
     world.settle();
     assert_eq!(above(&world), [0; 0]);
+}
+
+#[test]
+fn an_uplink_that_nothing_guards_is_a_problem_until_the_config_names_or_accepts_it() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    let bridge = world.kernel.add("br0");
+    world.kernel.add("port0");
+    let port = Place {
+        is_up: true,
+        is_exit: true,
+        is_wire: true,
+        above: vec![(bridge, Joined::AsPort)],
+        ..Place::default()
+    };
+    world.kernel.place("eth0", port.clone());
+    world.kernel.place("port0", port);
+    world.kernel.place("br0", Place { is_up: true, has_route: true, ..Place::default() });
+    world.settle();
+    let status = world.status();
+    let [problem] = &status.problems[..] else { panic!("{:?}", status.problems) };
+    assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::InterfaceUnguarded, Some("port0")));
+    assert_eq!(
+        (status.health, status.unguarded),
+        (Health::Degraded, vec!["br0".to_owned(), "port0".to_owned()])
+    );
+    for config in [
+        CONFIG.replace("[host]\n", "[host]\nunguarded = [\"port*\"]\n"),
+        CONFIG.replace("[\"eth*\"]", "[\"eth*\", \"port0\"]"),
+        CONFIG.replace("action = \"drop\"", "action = \"observe\""),
+    ] {
+        assert_ne!(config, CONFIG);
+        world.config = String::leak(config);
+        world.ask(Request::Reload {});
+        world.settle();
+        assert_eq!(world.codes(), [], "{}", world.config);
+    }
 }

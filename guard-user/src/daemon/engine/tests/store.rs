@@ -6,10 +6,11 @@ use guard_common::jurisdiction::Jurisdiction;
 use super::inputs::{CONFIG, POST, document, prepared};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
+use crate::daemon::engine::Input;
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 use crate::kernel::{Counters, PermittedCount};
-use crate::store::{Key, PinCounts, sha256};
+use crate::store::{Key, Lost, PinCounts, sha256};
 
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
     world.store.kept().slots_of(std::slice::from_ref(key))
@@ -317,4 +318,30 @@ fn records_that_were_lost_are_recorded_when_the_disk_takes_one_again() {
         (record["kind"] == "gap").then(|| record["detail"]["lost"].as_u64().unwrap())
     };
     assert_eq!(lines.iter().filter_map(lost).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[test]
+fn what_an_earlier_daemon_could_not_record_the_trail_says_as_soon_as_the_disk_takes_it() {
+    let mut world = World::with_one();
+    world.disk.fail_during(0, 1000);
+    let time = "2026-11-23T11:00:00Z".parse().unwrap();
+    world.step(Input::RecordsLost(Lost { count: 7, from: time, to: time, why: "full".to_owned() }));
+    world.rest();
+    world.step(Input::LossUnkept(Some("nothing can be kept".to_owned())));
+    let told = |world: &mut World| {
+        world.problems().into_iter().find(|it| it.code == ProblemCode::AuditGap).map(|it| it.message)
+    };
+    assert!(
+        told(&mut world).is_some_and(|it| it.contains("a restart now would lose")),
+        "{:?}",
+        told(&mut world)
+    );
+    world.disk.heal();
+    world.pass(6_000_000_000);
+    world.rest();
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    let gaps: Vec<&String> = lines.iter().filter(|line| line.contains("\"kind\":\"gap\"")).collect();
+    let [gap] = &gaps[..] else { panic!("{gaps:?}") };
+    assert!(gap.contains("\"lost\":7") && gap.contains("2026-11-23T11:00:00Z"), "{gap}");
+    assert!(told(&mut world).is_some_and(|it| !it.contains("restart")), "what it says is kept now");
 }

@@ -1,0 +1,182 @@
+//! How many records the audit trail lacks and does not say so yet, apart from the store: for the next daemon, where this one ends
+//! before the disk takes a record again.
+//!
+//! The number stands in a file of the state directory and in one of the mark's. Both are made before anything is lost and are
+//! written over in their place, which most file systems take on a full disk.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The file's name in each of the two folders.
+const FILE: &str = "audit-lost.json";
+/// The length of its content.
+const BYTES: usize = 512;
+/// The most bytes of a reason.
+const WHY: usize = 200;
+
+/// Records that could not be written, and of which the trail does not say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// How many.
+    pub count: u64,
+    /// When the first one was given up.
+    pub from: Timestamp,
+    /// When the last one was.
+    pub to: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
+/// Keeps how many there are.
+#[derive(Debug, Default)]
+pub struct LostRecords {
+    files: Vec<File>,
+    /// Why a file can't be had.
+    fault: Option<String>,
+    lost: Option<Lost>,
+}
+
+impl LostRecords {
+    /// Opens the files, and makes them where they are not there.
+    #[must_use]
+    pub fn open(state: &Path, mark: &Path) -> Self {
+        let mut kept = Self::default();
+        for folder in [state, mark] {
+            match open(folder) {
+                Ok(file) => {
+                    let found = read(&file).filter(|it| it.count > 0);
+                    kept.lost = [kept.lost, found].into_iter().flatten().max_by_key(|it| it.count);
+                    kept.files.push(file);
+                }
+                Err(error) => kept.fault = Some(format!("{}: {error}", folder.join(FILE).display())),
+            }
+        }
+        kept
+    }
+
+    /// Those of which the trail does not say that it lacks them.
+    #[must_use]
+    pub const fn lost(&self) -> Option<&Lost> {
+        self.lost.as_ref()
+    }
+
+    /// Another one could not be written.
+    ///
+    /// # Errors
+    /// Why no file has that.
+    pub fn add(&mut self, now: Timestamp, why: &str) -> Result<(), String> {
+        let mut end = why.len().min(WHY);
+        while !why.is_char_boundary(end) {
+            end -= 1;
+        }
+        let why = why.get(..end).unwrap_or_default().to_owned();
+        let (count, from) = self.lost.as_ref().map_or((0, now), |lost| (lost.count, lost.from));
+        self.lost = Some(Lost { count: count.saturating_add(1), from, to: now, why });
+        self.keep()
+    }
+
+    /// The trail says of so many that it lacks them.
+    ///
+    /// # Errors
+    /// Why no file has that: the next daemon says it once more.
+    pub fn recorded(&mut self, count: u64) -> Result<(), String> {
+        let Some(lost) = &mut self.lost else { return Ok(()) };
+        lost.count = lost.count.saturating_sub(count);
+        let kept = self.keep();
+        self.lost.take_if(|lost| lost.count == 0);
+        kept
+    }
+
+    fn keep(&mut self) -> Result<(), String> {
+        let Some(lost) = &self.lost else { return Ok(()) };
+        let (mut is_kept, mut fault) = (false, self.fault.clone());
+        for file in &self.files {
+            match write(file, lost) {
+                Ok(()) => is_kept = true,
+                Err(error) => fault = Some(error.to_string()),
+            }
+        }
+        if is_kept { Ok(()) } else { Err(fault.unwrap_or_default()) }
+    }
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(folder.join(FILE))?;
+    if file.metadata()?.len() < BYTES as u64 {
+        // Room that is there when it is needed.
+        file.write_all_at(&[b' '; BYTES], 0)?;
+    }
+    Ok(file)
+}
+
+fn read(file: &File) -> Option<Lost> {
+    let mut bytes = [0; BYTES];
+    let count = file.read_at(&mut bytes, 0).ok()?;
+    serde_json::from_slice(bytes.get(..count)?).ok()
+}
+
+/// Of one length, so that nothing stays of what was there. It is forced to the disk: the next daemon may be one after a reboot.
+fn write(file: &File, lost: &Lost) -> io::Result<()> {
+    let text = serde_json::to_string(lost)?;
+    let text = format!("{text:<width$}\n", width = BYTES - 1);
+    let bytes = text.as_bytes().get(..BYTES).filter(|_| text.len() == BYTES);
+    file.write_all_at(bytes.ok_or_else(|| io::Error::other("it is too long"))?, 0)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_was_lost_is_known_until_the_trail_says_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [state, mark] = ["state", "mark"].map(|name| folder.path().join(name));
+        let open = || LostRecords::open(&state, &mark);
+        let mut kept = open();
+        assert_eq!(kept.lost(), None);
+        let long = "ö".repeat(WHY);
+        for (second, why) in [(1, "first"), (2, "second"), (3, long.as_str())] {
+            kept.add(at(second), why).unwrap();
+        }
+        let known = open().lost().cloned().unwrap();
+        assert_eq!((known.count, known.from, known.to), (3, at(1), at(3)));
+        assert!(known.why.len() <= WHY && long.starts_with(&known.why));
+        // Either of the two is enough.
+        std::fs::write(state.join(FILE), "{").unwrap();
+        let mut kept = open();
+        assert_eq!(kept.lost().map(|it| it.count), Some(3));
+        kept.recorded(2).unwrap();
+        assert_eq!(open().lost().map(|it| it.count), Some(1));
+        kept.recorded(1).unwrap();
+        assert_eq!((kept.lost(), open().lost()), (None, None));
+    }
+
+    #[test]
+    fn where_no_file_can_be_had_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let none = folder.path().join("file/folder");
+        let why = LostRecords::open(&none, &none).add(at(1), "full").unwrap_err();
+        assert!(why.contains(FILE), "{why}");
+        // A full file system: what is there already is written over in its place.
+        let mut full = LostRecords {
+            files: vec![File::open(folder.path().join("file")).unwrap()],
+            ..LostRecords::default()
+        };
+        assert!(full.add(at(1), "full").is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! Interfaces by which frames leave the host past its guarded ones: each is judged by what the far side receives, and has to be
+//! told.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+#[path = "support/mail.rs"]
+mod mail;
+
+use std::time::Duration;
+
+use guard_tests::bed::{Bed, Family, STORE, US};
+use guard_tests::marked::{MARK, Marked};
+use guard_tests::netns::{HOST_INTERFACE, Netns};
+use guard_tests::proc::{retry_until, run_to_end};
+use guard_user::health::{Health, ProblemCode};
+use serde_json::Value;
+
+use mail::{BY_PORT, COUNT, client, datagram};
+
+/// How soon the status is to say so.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The mailbox by its host's addresses and those of its containers.
+const BY_ADDRESS: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
+    [pin.select]\nsources = [\"192.0.2.0/24\"]\n";
+
+/// The storage host's address and routes on a bridge, of which its interface is a port.
+fn to_bridge(bed: &Bed) {
+    let store = bed.host(STORE).unwrap();
+    let mac = store.mac(HOST_INTERFACE).unwrap().map(|byte| format!("{byte:02x}")).join(":");
+    store.ip(&["link", "add", "br0", "address", &mac, "type", "bridge", "forward_delay", "0"]).unwrap();
+    store.ip(&["link", "set", HOST_INTERFACE, "master", "br0"]).unwrap();
+    store.ip(&["address", "flush", "dev", HOST_INTERFACE, "scope", "global"]).unwrap();
+    store.ip(&["link", "set", "br0", "up"]).unwrap();
+    store.add_address("br0", "192.0.2.10/24".parse().unwrap()).unwrap();
+    store.ip(&["route", "replace", "default", "via", "192.0.2.1", "dev", "br0"]).unwrap();
+}
+
+/// Frames with the mark that the router gets of mails from this namespace to the US.
+fn leave(bed: &Bed, from: &Netns) -> usize {
+    let marked = Marked::at(bed.router()).unwrap();
+    for _ in 0..COUNT {
+        datagram(from, client(US, Family::V4), MARK, |_| ());
+    }
+    marked.count().unwrap()
+}
+
+/// The interfaces that the status has as a problem.
+fn told(bed: &Bed) -> Vec<String> {
+    let problems = bed.status().unwrap().problems.into_iter();
+    problems.filter(|it| it.code == ProblemCode::InterfaceUnguarded).filter_map(|it| it.subject).collect()
+}
+
+fn wait_for(bed: &Bed, expected: &[&str]) {
+    retry_until(SOON, &format!("the problems {expected:?}"), || (told(bed) == expected).then_some(()))
+        .unwrap_or_else(|error| panic!("{error}: {:?}", bed.status().unwrap().problems));
+    let warned = warned(bed);
+    assert_eq!(warned.is_some(), !expected.is_empty(), "{warned:?}");
+    for name in expected {
+        assert!(warned.as_ref().is_some_and(|warned| warned.contains(&format!("{name} ("))), "{warned:?}");
+    }
+}
+
+/// What `check` says of interfaces without a guard.
+fn warned(bed: &Bed) -> Option<String> {
+    let mut command = bed.host(STORE).unwrap().command(&bed.program().to_string_lossy()).unwrap();
+    command.arg("check").arg("--json").arg(bed.config());
+    let (_status, out, complaint) = run_to_end("borderguard", command, SOON * 4).unwrap();
+    let said: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{complaint}"));
+    let mut warnings = said["warnings"].as_array().unwrap().iter();
+    let found = warnings.find(|it| it["code"] == "interface-unguarded")?;
+    Some(found["message"].as_str().unwrap().to_owned())
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_second_uplink_of_a_bridge_is_told_before_anything_leaves_by_it() {
+    let bed = Bed::new("uplink").unwrap();
+    to_bridge(&bed);
+    let store = bed.host(STORE).unwrap();
+    assert!(leave(&bed, store) > 0, "without a guard it arrives");
+    bed.configure(BY_PORT).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().health, Health::Guarding, "{:?}", bed.status().unwrap().problems);
+    assert_eq!(leave(&bed, store), 0);
+    store.link("eth1", bed.router(), "up1").unwrap();
+    store.ip(&["link", "set", "eth1", "master", "br0"]).unwrap();
+    wait_for(&bed, &["eth1"]);
+    store.ip(&["link", "set", HOST_INTERFACE, "down"]).unwrap();
+    // The router has its own address at the other end, so that nobody answers for it here.
+    let gateway = bed.router().mac("up1").unwrap().map(|byte| format!("{byte:02x}")).join(":");
+    store.ip(&["neigh", "replace", "192.0.2.1", "lladdr", &gateway, "dev", "br0"]).unwrap();
+    assert!(leave(&bed, store) > 0, "it leaves by the other uplink");
+    assert_eq!(told(&bed), ["eth1"]);
+    assert!(daemon.stderr().contains("interface-unguarded eth1"), "{}", daemon.log_tail());
+    // Where it is named it is judged, and no problem.
+    bed.configure_for(&["eth*"], BY_PORT).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    wait_for(&bed, &[]);
+    assert_eq!(leave(&bed, store), 0);
+    // Where it is accepted it is no problem, and leaves.
+    let text = std::fs::read_to_string(bed.config()).unwrap();
+    let text = text.replace("[\"eth*\"]", "[\"eth0\"]\nunguarded = [\"eth1\"]");
+    assert!(text.contains("unguarded"), "{text}");
+    std::fs::write(bed.config(), text).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    wait_for(&bed, &[]);
+    assert!(leave(&bed, store) > 0);
+    assert!(bed.status().unwrap().unguarded.contains(&"eth1".to_owned()));
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_port_by_which_a_container_sends_past_its_guarded_bridge_is_told_and_the_containers_is_not() {
+    let bed = Bed::new("bridged").unwrap();
+    to_bridge(&bed);
+    let store = bed.host(STORE).unwrap();
+    bed.configure_for(&["br0"], BY_ADDRESS).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    // All that the host sends passes the bridge.
+    wait_for(&bed, &[]);
+    assert_eq!(leave(&bed, store), 0);
+    let container = Netns::new("container").unwrap();
+    container.link("eth0", store, "ctr0").unwrap();
+    store.ip(&["link", "set", "ctr0", "master", "br0"]).unwrap();
+    container.ip(&["address", "add", "192.0.2.130/24", "dev", "eth0"]).unwrap();
+    container.ip(&["route", "add", "default", "via", "192.0.2.1"]).unwrap();
+    wait_for(&bed, &[HOST_INTERFACE]);
+    assert!(leave(&bed, &container) > 0, "it leaves by the port, and not by the bridge");
+    // The port guarded, all of it is judged; the container's own end leads nowhere.
+    bed.configure_for(&[HOST_INTERFACE], BY_ADDRESS).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    wait_for(&bed, &[]);
+    assert_eq!((leave(&bed, store), leave(&bed, &container)), (0, 0));
+    // A container that leads on is another matter.
+    let other = Netns::new("other").unwrap();
+    container.link("eth1", &other, "eth0").unwrap();
+    wait_for(&bed, &["ctr0"]);
+    drop(other);
+    wait_for(&bed, &[]);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_default_route_by_an_interface_that_nothing_guards_is_told_where_pins_drop() {
+    let bed = Bed::new("route").unwrap();
+    let store = bed.host(STORE).unwrap();
+    bed.configure(BY_PORT).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    wait_for(&bed, &[]);
+    store.link("lan0", bed.router(), "up1").unwrap();
+    let gateway = bed.router().mac("up1").unwrap().map(|byte| format!("{byte:02x}")).join(":");
+    store.ip(&["address", "add", "198.51.100.130/25", "dev", "lan0"]).unwrap();
+    store.ip(&["route", "replace", "default", "via", "198.51.100.129", "dev", "lan0"]).unwrap();
+    store.ip(&["neigh", "replace", "198.51.100.129", "lladdr", &gateway, "dev", "lan0"]).unwrap();
+    wait_for(&bed, &["lan0"]);
+    assert_eq!(bed.status().unwrap().health, Health::Degraded);
+    assert!(leave(&bed, store) > 0);
+    bed.configure(&BY_PORT.replace("\"drop\"", "\"observe\"")).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    retry_until(SOON, "no problem", || told(&bed).is_empty().then_some(())).unwrap();
+    assert_eq!(bed.status().unwrap().health, Health::Observing);
+    assert!(bed.status().unwrap().unguarded.contains(&"lan0".to_owned()));
+}
