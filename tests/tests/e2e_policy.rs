@@ -157,7 +157,7 @@ fn what_opens_while_the_store_is_late_goes_back_when_it_is_there() {
         &["approval", "revoke", &signers.fingerprint(COMPLIANCE).unwrap(), "--why", "lost"],
     ] {
         let answer = bed.ask(words).unwrap();
-        assert!(!answer.is_done() && answer.err.contains("could not be kept"), "{answer:?}");
+        assert!(!answer.is_done() && answer.complaint.contains("could not be kept"), "{answer:?}");
     }
     drop(held);
     retry_until(Duration::from_secs(30), "the config in force to go on", || {
