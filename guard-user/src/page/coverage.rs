@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::table::table;
+use super::table::{table, word};
 use crate::control::status::Status;
 use crate::text::visible;
 
@@ -10,7 +10,7 @@ use crate::text::visible;
 pub(super) fn coverage(status: &Status) -> Markup {
     let asked = |attached: bool| if attached { "attached" } else { "NOT attached" };
     html! {
-        (table("Interfaces", &["interface", "egress", "ingress", "state"], html! {
+        (table("Interfaces", &[word("interface"), word("egress"), word("ingress"), word("state")], html! {
             @for interface in &status.interfaces {
                 @let mode = |hook: &str| interface.hooks.iter().find(|it| it.hook == hook).map_or("-", |it| it.mode.as_str());
                 tr {

@@ -50,14 +50,26 @@ def ring(arcs, indices):
     for index in indices:
         arc = arcs[index] if index >= 0 else arcs[~index][::-1]
         points += arc[1:] if points else arc
-    whole = []
+    whole, turn, before = [], 0, None
     for lon, lat in points:
-        point = (round((lon + 180) * SCALE), round((NORTH - lat) * SCALE))
+        # On the other side of the 180th meridian it goes on beyond the edge.
+        if before is not None and abs(lon - before) > 180:
+            turn += 360 if lon < before else -360
+        before = lon
+        point = (round((lon + turn + 180) * SCALE), round((NORTH - lat) * SCALE))
         if not whole or whole[-1] != point:
             whole.append(point)
     if len(whole) > 1 and whole[0] == whole[-1]:
         whole.pop()
     return whole
+
+
+def within(points):
+    """The ring, and once more where a part of it is beyond an edge: the map shows of each what is within."""
+    wide = 360 * SCALE
+    xs = [x for x, _ in points]
+    shifts = [0] + [-wide] * (max(xs) > wide) + [wide] * (min(xs) < 0)
+    return [[(x + shift, y) for x, y in points] for shift in shifts]
 
 
 def path(points):
@@ -88,7 +100,7 @@ def main():
         largest = rings[0]
         centre = [round((min(axis) + max(axis)) / 2) for axis in zip(*largest)]
         name = country["properties"]["name"]
-        lines.append(f"{number}\t{name}\t{centre[0]} {centre[1]}\t{''.join(path(it) for it in rings)}\n")
+        lines.append(f"{number}\t{name}\t{centre[0]} {centre[1]}\t{''.join(path(it) for ring in rings for it in within(ring))}\n")
     TARGET.write_text("".join(sorted(lines)))
 
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use maud::{Markup, html};
 
-use super::table::table;
+use super::table::{number, table, word};
 use crate::live::known::Known;
 use crate::live::rates::{Amount, Counter};
 use crate::report::number::{bytes, grouped};
@@ -117,7 +117,13 @@ fn by_jurisdiction(places: &BTreeMap<String, Place>) -> Markup {
     rows.sort_by_key(|(_, place)| std::cmp::Reverse((place.forbidden.packets, place.passed.bytes)));
     table(
         "By jurisdiction",
-        &["place", "passed", "forbidden packets", "forbidden bytes", "without a pin"],
+        &[
+            word("place"),
+            number("passed"),
+            number("forbidden packets"),
+            number("forbidden bytes"),
+            number("without a pin"),
+        ],
         html! {
             @for (name, place) in rows {
                 tr {

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::coverage::coverage;
 use super::map::map;
-use super::table::table;
+use super::table::{number, table, word};
 use super::time_line::time_line;
 use crate::control::status::Status;
 use crate::exemption::Summary;
@@ -124,7 +124,7 @@ fn violations(known: &Known) -> Markup {
         @if known.sums.latest.is_empty() {
             p { "No violation among the events." }
         } @else {
-            (table("The newest first", &["time", "what", "pin", "from", "to", "place", "by", "packets", "bytes", "why"], html! {
+            (table("The newest first", &[word("time"), word("what"), word("pin"), word("from"), word("to"), word("place"), word("by"), number("packets"), number("bytes"), word("why")], html! {
                 @for event in latest { (violation(event)) }
             }))
         }
@@ -182,7 +182,7 @@ fn exemptions(known: &Known) -> Markup {
             @if status.exemptions.is_empty() {
                 p { "None." }
             } @else {
-                (table("Each version", &["exemption", "state", "instrument", "pins", "recipients", "from", "until", "used", "left"], html! {
+                (table("Each version", &[word("exemption"), word("state"), word("instrument"), word("pins"), word("recipients"), word("from"), word("until"), number("used"), number("left")], html! {
                     @for it in &status.exemptions { (exemption(it)) }
                 }))
             }
@@ -227,7 +227,7 @@ fn orders(known: &Known) -> Markup {
             @if orders.is_empty() {
                 p { "No order stands that covers one of them." }
             } @else {
-                (table("Orders that stand", &["order", "kind", "covers", "given", "exemptions"], html! {
+                (table("Orders that stand", &[word("order"), word("kind"), word("covers"), word("given"), word("exemptions")], html! {
                     @for (order, covered) in orders {
                         tr {
                             th scope="row" { (visible(&order.order)) }

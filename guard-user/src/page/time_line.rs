@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::table::table;
+use super::table::{number, table, word};
 use crate::live::known::Known;
 use crate::live::rates::Amount;
 use crate::report::number::{bytes, grouped};
@@ -19,7 +19,7 @@ pub(super) fn time_line(known: &Known) -> Markup {
     html! {
         (chart("Passed, bytes a second", "passed", &passed, |it| a_second(bytes(it))))
         (chart("Forbidden, packets a second", "forbidden", &forbidden, |it| a_second(grouped(it))))
-        (table("By verdict", &["verdict", "packets a second", "bytes a second", "packets", "bytes"], html! {
+        (table("By verdict", &[word("verdict"), number("packets a second"), number("bytes a second"), number("packets"), number("bytes")], html! {
             @for verdict in ["pass", "observe", "flag", "drop"] {
                 tr {
                     th scope="row" { (verdict) }
@@ -48,7 +48,7 @@ fn chart(title: &str, class: &str, values: &[u64], shown: impl Fn(u64) -> String
     html! {
         figure {
             figcaption { (said) }
-            svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(said) {
+            svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(said) {
                 @for (at, value) in values.iter().enumerate() {
                     @let high = scaled(*value, most);
                     @if high > 0 {
