@@ -23,11 +23,14 @@ pub enum What {
     Kernel(Loss),
     /// Flows whose records gave way to newer ones before all that they counted was reported.
     Evicted,
+    /// Records of the flow history, because the disk did not take them in time. The history itself has this line, and the log
+    /// has none.
+    History,
 }
 
 impl What {
     /// Every kind, in the order of docs/logs.md.
-    pub const ALL: [Self; Loss::COUNT + 2] = [
+    pub const ALL: [Self; Loss::COUNT + 3] = [
         Self::Lines,
         Self::Kernel(Loss::Events),
         Self::Kernel(Loss::Limited),
@@ -35,6 +38,7 @@ impl What {
         Self::Kernel(Loss::Outcomes),
         Self::Kernel(Loss::Copies),
         Self::Evicted,
+        Self::History,
     ];
 
     /// The name in a line.
@@ -44,6 +48,7 @@ impl What {
             Self::Lines => "lines",
             Self::Kernel(loss) => loss.name(),
             Self::Evicted => "evicted",
+            Self::History => "history",
         }
     }
 
@@ -66,6 +71,9 @@ impl What {
             Self::Evicted => {
                 "flow records gave way to newer ones before it was seen that all of their packets were reported"
                     .to_owned()
+            }
+            Self::History => {
+                "records of the flow history were lost, because the disk did not take them in time".to_owned()
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::policy::LogFormat;
 use crate::events::envelope::Envelope;
 use crate::events::event::{Event, People, Process};
-use crate::events::lost::Lost;
+use crate::events::lost::{Lost, What};
 use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
 use crate::events::summary::Summary;
@@ -46,7 +46,7 @@ impl Past {
         match record {
             Record::Event(entry) => Some(Self::Event(Arc::clone(entry))),
             Record::Summary(summary) => Some(Self::Summary { session, summary: Summary::clone(summary) }),
-            Record::Lost(_) | Record::Start(_) | Record::End(_) => None,
+            Record::Lost(_) | Record::Difference(_) | Record::Start(_) | Record::End(_) => None,
         }
     }
 
@@ -94,7 +94,9 @@ impl Past {
         let record = match self {
             Self::Event(entry) => Record::Event(Arc::clone(entry)),
             Self::Summary { summary, .. } => Record::Summary(Box::new(summary.clone())),
-            Self::Lost { time, records, .. } => Record::Lost(Lost { time: *time, lines: *records }),
+            Self::Lost { time, records, .. } => {
+                Record::Lost(Lost { time: *time, what: What::History, count: *records })
+            }
         };
         let mut line = record.to_line(format, &Envelope::outside(self.session()));
         line.truncate(line.trim_end_matches('\n').len());

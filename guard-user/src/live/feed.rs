@@ -11,6 +11,7 @@ use super::event::Event;
 use crate::control::client::{ClientError, Exchange, ask, unexpected};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::control::status::Status;
+use crate::history::Filter;
 
 /// News that wait to be taken. Where nobody takes them the threads wait, and the daemon says how many events were
 /// missed.
@@ -102,7 +103,12 @@ enum Ended {
 }
 
 fn follow(wanted: &Wanted, news: &SyncSender<News>) -> Result<Ended, ClientError> {
-    let request = Request::Events { follow: true, limit: Some(wanted.events), format: EventFormat::Json };
+    let request = Request::Events {
+        follow: true,
+        limit: Some(wanted.events),
+        format: EventFormat::Json,
+        filter: Filter::default(),
+    };
     let mut exchange = Exchange::begin(&wanted.socket, &request)?;
     exchange.wait_for_ever()?;
     loop {
