@@ -2,39 +2,30 @@
 
 mod carried;
 mod of_event;
+mod told;
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use guard_common::abi::{Direction, Hook};
 use guard_common::packet::Parsed;
-use serde_json::json;
 
+use self::told::{WIRE_LEN, explainer_of, tell};
 use super::{CliError, DEFAULT_CONFIG};
-use crate::compile::{InterfaceFact, NeedsInterfaces};
 use crate::config::policy::{Policy, Protocol};
-use crate::control::client::{ask, unexpected};
-use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::control::users::user_name;
 use crate::events::event;
 use crate::events::id::EventId;
-use crate::exemption::{self, Clocks};
+use crate::exemption::Clocks;
 use crate::exit::Exit;
 use crate::explain::flow::{self, End, ProtocolNumber};
-use crate::explain::frames::{Compared, Judge, fields};
+use crate::explain::frames::{Compared, Judge};
 use crate::explain::kernel_copy::KernelCopy;
-use crate::explain::{
-    Explainer, Explanation, NamedExemption, Quotas, Step, Surroundings, came_in_by, capture, leaves_by,
-};
-use crate::inputs::{self, Inputs};
-use crate::kernel::{Interface, host_addresses, running};
-use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
-
-/// Bytes on the wire of a packet that is described and not captured: a full Ethernet frame.
-const WIRE_LEN: u64 = 1514;
+use crate::explain::{Explainer, Step, Surroundings, capture};
+use crate::inputs;
+use crate::kernel::running;
 
 /// Says why a packet passes or not, by the function that the kernel runs.
 ///
@@ -138,7 +129,7 @@ fn mark(text: &str) -> Result<u32, String> {
 /// kernel does not take a copy of the programs.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     if let Some(id) = args.event {
-        return of_event::run(args, id, out);
+        return of_event::run(&args.config, id, args.json, out);
     }
     let mut inputs =
         inputs::load(&args.config, false).map_err(|error| CliError::document(error.to_string()))?;
@@ -242,68 +233,6 @@ fn surroundings(args: &Args, policy: &Policy) -> Result<Surroundings> {
     Ok(from)
 }
 
-/// The tables of this host: config, databases and open exemptions.
-fn explainer_of(inputs: Inputs, iface: Option<&str>, in_iface: Option<&str>) -> Result<Explainer> {
-    let names = inputs.policy.pin_names();
-    let addresses = match inputs.policy.pins.iter().any(|pin| pin.select.from_host) {
-        true => host_addresses().context("the addresses of this host can't be listed")?,
-        false => BTreeSet::new(),
-    };
-    let ((exemptions, quotas), unread) = match open_exemptions(&inputs.policy, &names) {
-        Ok(found) => (found, None),
-        Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
-    };
-    let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
-    let leaves = iface.map(leaves_by);
-    let came_in = in_iface.filter(|_| in_iface != iface).map(came_in_by);
-    let mut interfaces: Vec<InterfaceFact> = leaves.into_iter().chain(came_in).collect();
-    if NeedsInterfaces::of(&inputs.policy) != NeedsInterfaces::Nothing {
-        for fact in &mut interfaces {
-            let name = fact.names.first().map_or("", String::as_str);
-            let below = Interface::below(name).context("what is below the interface is not known")?;
-            fact.names.extend(below.names);
-            fact.loops_back = below.loops_back;
-        }
-    }
-    let explainer = Explainer::new(inputs.policy, inputs.database, named, None)
-        .and_then(|explainer| explainer.with_interfaces(interfaces))
-        .map_err(|error| CliError::bad_input(error.to_string()))?
-        .with_addresses(addresses)
-        .with_quotas(quotas);
-    Ok(match unread {
-        Some(why) => explainer.with_unread_exemptions(why),
-        None => explainer,
-    })
-}
-
-/// The exemptions that are open on this host with their ids, and who says what is left of their quotas: the daemon is
-/// asked, and where none runs the store is read.
-fn open_exemptions(policy: &Policy, pins: &[String]) -> Result<(Vec<NamedEntry>, Quotas)> {
-    let clocks = Clocks::read();
-    let socket = &policy.control.socket;
-    let unread = match Reader::open(&policy.state.directory) {
-        Ok(None) => return Ok((Vec::new(), Quotas::AsRecorded)),
-        Ok(Some(reader)) => return Ok((reader.kernel_exemptions(&clocks, pins)?, Quotas::AsRecorded)),
-        // A daemon has it open, or this user may not read it and may ask a daemon all the same.
-        Err(error) => error,
-    };
-    let answer = match ask(socket, &Request::ExemptionOpen {}) {
-        Ok(answer) => answer,
-        Err(error) if matches!(unread, StoreError::Held { .. }) => return Err(error.into()),
-        Err(error) => {
-            return Err(anyhow::Error::from(unread).context(format!("no daemon was asked ({error})")));
-        }
-    };
-    let Response::Open { exemptions } = answer else { return Err(unexpected(socket).into()) };
-    let mut named = Vec::new();
-    for OpenExemption { document, slots, left } in exemptions {
-        let document = exemption::parse(Path::new("it"), document.as_bytes(), &Default::default())?;
-        let entries = kernel_entries(&document, &slots, pins, left.unwrap_or(u64::MAX), &clocks);
-        named.extend(entries.into_iter().map(|it| (document.id.clone(), it)));
-    }
-    Ok((named, Quotas::OfDaemon))
-}
-
 fn kernel_copy(explainer: &Explainer) -> Result<KernelCopy> {
     if !explainer.interface_exists() {
         return Err(CliError::bad_input(
@@ -343,27 +272,4 @@ fn judge_capture(
         Err(capture::CaptureError::Output(error)) => Err(error.into()),
         Err(error) => Err(bad(&error).into()),
     }
-}
-
-/// Writes what was explained, and of what event, where it is one.
-fn tell(
-    explained: &Explanation,
-    json: bool,
-    event: Option<serde_json::Value>,
-    out: &mut impl Write,
-) -> Result<()> {
-    if json {
-        let mut object = fields(explained);
-        object.extend(event.map(|event| ("event".to_owned(), event)));
-        object.insert("meaning".to_owned(), json!(explained.reason.meaning()));
-        object.insert("steps".to_owned(), json!(explained.steps));
-        return Ok(writeln!(out, "{}", serde_json::Value::Object(object))?);
-    }
-    let mut last = "";
-    for step in &explained.steps {
-        let name = if step.step == last { "" } else { step.step };
-        writeln!(out, "{name:<10} {}", step.says)?;
-        last = step.step;
-    }
-    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::control::protocol::{Request, Response};
 use crate::control::status::{Status, UntaggedFlowStatus};
 use crate::exit::Exit;
 use crate::inputs;
-use crate::text::visible_lines;
+use crate::text::{is_unseen, visible_lines};
 
 /// Peers, processes and so on that a comment names of one kind.
 const SHOWN: usize = 8;
@@ -102,7 +102,9 @@ struct Service {
 impl Service {
     /// The service of a flow; `None` where no selector that a config takes would know it.
     fn of(flow: &UntaggedFlowStatus) -> Option<Self> {
-        let cgroup = flow.cgroup.clone().filter(|path| config::values::cgroup(path).is_ok());
+        // A character that nobody sees has no place in a config that somebody is to look at.
+        let is_fit = |path: &String| config::values::cgroup(path).is_ok() && !path.chars().any(is_unseen);
+        let cgroup = flow.cgroup.clone().filter(is_fit);
         let port = flow.port.filter(|_| WITH_PORTS.contains(&flow.protocol.as_str()));
         let ports = port.and_then(|port| {
             let key = match flow.side.as_str() {

@@ -3,7 +3,7 @@
 //! To make lines of events is work, and under a flood there is always more of it: here it holds up no other
 //! client and nothing that guards. The thread gives way to others and uses half of one CPU at most; a client
 //! that falls behind is told how many events it missed. What is on the disk is read by other threads, one at a time, and
-//! not waited for longer than [`DISK`].
+//! not waited for longer than [`past::DISK`].
 
 mod past;
 
@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
-use self::past::{Chunk, Disk, Select};
+use self::past::{BATCH, Chunk, Disk, SHARE, Select};
 use super::MAX_CLIENTS;
 use super::places::{Kind, Place, Places};
 use super::protocol::{ErrorKind, EventFormat, Response};
@@ -28,14 +28,10 @@ use crate::events::history::{CAPACITY, History};
 use crate::history::filter::{Filter, Fit};
 use crate::history::{Past, Worker};
 
-/// Events that are rendered at once for one client: under a millisecond.
-const BATCH: usize = 128;
 /// By how much the thread gives way to others (nice(2)).
 const NICE: i32 = 5;
 /// The thread's time is counted in windows of this length.
 const WINDOW: Duration = Duration::from_millis(50);
-/// How much of each window goes to lines of events.
-const SHARE: Duration = Duration::from_millis(25);
 
 /// What a client wants to read.
 #[derive(Clone, Debug)]

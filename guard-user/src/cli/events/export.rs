@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Wanted;
+use super::wanted::{Wanted, read};
 use crate::cli::CliError;
 use crate::cli::exemption::file;
 use crate::cli::target::Target;
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write
     let mut exchange = Exchange::begin(&args.target.socket()?, &request)?;
     exchange.wait_for_ever()?;
     let (mut lines, mut bytes) = (Vec::new(), 0_u64);
-    super::read(&mut exchange, complaints, |line| {
+    read(&mut exchange, complaints, |line| {
         bytes += line.len() as u64 + 1;
         if bytes > args.max_size {
             let message = format!(

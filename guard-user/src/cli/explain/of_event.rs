@@ -13,7 +13,7 @@ use guard_common::packet::Parsed;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Args, WIRE_LEN, explainer_of, tell};
+use super::told::{WIRE_LEN, explainer_of, tell};
 use crate::audit::{Kind, Stored};
 use crate::cli::{CliError, target::Target, trail};
 use crate::config::{self, policy::Policy};
@@ -52,14 +52,14 @@ const STEP: &str = "then";
 ///
 /// # Errors
 /// Where there is no such event, it does not say what a packet of it was, or the config of then can't be had.
-pub(super) fn run(args: &Args, id: EventId, out: &mut impl std::io::Write) -> Result<Exit> {
-    let target = Target { config: Some(args.config.clone()), socket: None };
+pub(super) fn run(config: &Path, id: EventId, json: bool, out: &mut impl std::io::Write) -> Result<Exit> {
+    let target = Target { config: Some(config.to_owned()), socket: None };
     let socket = target.socket()?;
     let event = event_of(&socket, id)?;
     let flow = Flow::of(&event)
         .map_err(|why| CliError::bad_input(format!("the event {id} can't be explained: {why}")))?;
     let trail = Trail::read(&target)?;
-    let now = inputs::load_config(&args.config, false).ok().map(|checked| checked.policy);
+    let now = inputs::load_config(config, false).ok().map(|checked| checked.policy);
     let mut then = Vec::new();
     let (policy, policy_is) = policy_of(&socket, &event, now.as_ref(), &mut then)?;
     let basis = trail.basis(&event, flow.time);
@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, id: EventId, out: &mut impl std::io::Write) -> Re
         "verdict": event["verdict"], "reason": event["reason"], "jurisdiction": event["jurisdiction"],
         "policy": policy_is, "database": database_is, "exemptions": exemptions_are,
     });
-    tell(&explained, args.json, Some(facts), out)?;
+    tell(&explained, json, Some(facts), out)?;
     let may_be_exempt = explainer.has_unread_exemptions() && explained.is_forbidden();
     Ok(if may_be_exempt { Exit::Failed } else { Exit::Ok })
 }

@@ -8,10 +8,13 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{BATCH, SHARE};
 use crate::history::filter::{Filter, Fit};
 use crate::history::{Past, reader::Reader};
 
+/// Events that are rendered at once for one client: under a millisecond.
+pub(super) const BATCH: usize = 128;
+/// How much of each window of time goes to lines of events.
+pub(super) const SHARE: Duration = Duration::from_millis(25);
 /// How long the disk is waited for.
 pub(super) const DISK: Duration = Duration::from_secs(20);
 
