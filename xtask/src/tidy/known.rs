@@ -39,7 +39,7 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer { module: "web", may: &["config", "control"] },
     Layer { module: "metrics", may: &["config", "control", "exemption", "health", "web"] },
-    Layer { module: "live", may: &["control"] },
+    Layer { module: "live", may: &["control", "history"] },
     Layer { module: "top", may: &["control", "exemption", "health", "live", "report", "text"] },
     Layer {
         module: "page",
