@@ -66,6 +66,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Report { .. } => ("report", Right::View),
         Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
         Request::AuditConfig { .. } => ("audit-config", Right::Exemptions),
+        Request::AuditLift { .. } => ("audit-lift", Right::Exemptions),
         Request::ExemptionReceipt { .. } => ("exemption-receipt", Right::Exemptions),
         Request::ExemptionDone { .. } => ("exemption-done", Right::Exemptions),
         Request::ExemptionOpen {} => ("exemption-open", Right::Exemptions),
@@ -142,7 +143,8 @@ mod tests {
             Request::Report { from: None, until: None },
             Request::AuditCheckpoint {},
             Request::AuditConfig { sha256: String::new() },
-            Request::ExemptionReceipt { id: String::new(), version: None },
+            Request::AuditLift { sha256: String::new() },
+            Request::ExemptionReceipt { id: String::new(), version: None, not_written: None },
             Request::ExemptionDone {
                 id: String::new(),
                 version: None,
@@ -180,7 +182,12 @@ mod tests {
                 not_loaded: false,
                 dry_run: false,
             },
-            Request::ApprovalRevoke { key: String::new(), why: String::new(), dry_run: false },
+            Request::ApprovalRevoke {
+                key: String::new(),
+                why: String::new(),
+                unknown: false,
+                dry_run: false,
+            },
             Request::Reload {},
             Request::GeoAccept {},
         ]
@@ -211,6 +218,7 @@ mod tests {
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "audit-config",
+            "audit-lift",
             "exemption-receipt",
             "exemption-done",
             "exemption-open",

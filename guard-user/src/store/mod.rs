@@ -70,7 +70,7 @@ pub use high_water::Older;
 pub use instruments::{Near, is_nearly};
 pub use kept::Kept;
 pub use key::Key;
-pub use lifted::Lifted;
+pub use lifted::{Lifted, Signed};
 pub use marks::{HeadKeeper, Marks};
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use place::Misplaced;
