@@ -9,6 +9,7 @@ use guard_tests::proc::Process;
 use guard_tests::service::Item;
 use guard_tests::story::{Fetched, Story, request};
 use guard_user::health::ProblemCode;
+use guard_user::report::Report;
 
 const WHOLE: [Fetched; 2] = [Fetched::Whole; 2];
 const NOTHING: [Fetched; 2] = [Fetched::Nothing; 2];
@@ -40,6 +41,24 @@ fn older(story: &Story) -> Option<String> {
     problems.into_iter().find(|it| it.code == ProblemCode::StoreOlder).map(|it| it.message)
 }
 
+/// The older store has the amounts of before: what the kernel counted since is there as nobody's, and the gap is named.
+fn the_report_has_what_the_store_lacks(story: &Story) {
+    let text = story.bed.tell(&["report", "--format", "json"]).unwrap();
+    let report: Report = serde_json::from_str(&text).unwrap();
+    assert!(report.gaps.iter().any(|gap| gap.starts_with("an older store")), "{:?}", report.gaps);
+    let exempted = report.traffic.iter().filter(|row| row.reason == "exempt");
+    let counted: u64 = exempted.map(|row| row.bytes).sum();
+    let used: u64 = report.exemptions.iter().flat_map(|it| &it.use_by_day).map(|day| day.bytes).sum();
+    let lost: u64 = report.unattributed.iter().map(|it| it.bytes).sum();
+    assert!(lost > 0);
+    assert_eq!(counted, used + lost);
+    let register = story.bed.tell(&["report", "--format", "register"]).unwrap();
+    assert!(
+        register.contains("an older store") && register.contains("attributed to no exemption"),
+        "{register}"
+    );
+}
+
 #[test]
 #[ignore = "needs root and BPF"]
 fn what_was_revoked_is_not_open_again_by_an_older_store() {
@@ -51,6 +70,7 @@ fn what_was_revoked_is_not_open_again_by_an_older_store() {
     assert_eq!(answer.status.code(), Some(2), "the same document is not loaded again: {answer:?}");
     let record = story.audit("older-store").unwrap();
     assert_eq!((record.len(), &record[0]["detail"]["known"]), (1, &true.into()), "{record:?}");
+    the_report_has_what_the_store_lacks(&story);
     story.load("two", &request("two", 1)).unwrap();
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE, "what is approved anew passes");
     drop(daemon);

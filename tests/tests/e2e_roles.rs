@@ -134,7 +134,11 @@ fn each_group_may_do_its_part_and_refusals_are_kept() {
             Right::Exemptions,
             "instrument-invalidate",
         ),
-        (vec!["approval", "revoke", KEY, "--why", "x", dry], Right::Exemptions, "approval-revoke"),
+        (
+            vec!["approval", "revoke", KEY, "--unknown", "--why", "x", dry],
+            Right::Exemptions,
+            "approval-revoke",
+        ),
         (vec!["reload"], Right::Policy, "reload"),
     ];
     for user in running.users.clone() {

@@ -46,7 +46,7 @@ kinds! {
     Approval = "approval";
     /// The keys that may approve, as the file of allowed signers has them from now on: the detail has each as identity and fingerprint. Recorded at a start and where they change.
     Signers = "signers";
-    /// An exemption was stayed by an order; its live flows are cut. Where the order covers nothing that is open, the detail has what it `covers` in the place of a version.
+    /// An exemption was stayed by an order; its live flows are cut. Where the order is on more than this exemption, the detail has on what: `pin`, `recipient`, `instrument` or `all`. Where it covers nothing that is open, the detail has what it `covers` in the place of a version.
     Stay = "stay";
     /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that, and of each exemption that another order still holds (`still_held`). Where it was lifted by a signed document, the detail has its `document_sha256` and `approved_by`, each with role and key.
     Resume = "resume";
@@ -68,7 +68,7 @@ kinds! {
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.
     Checkpoint = "checkpoint";
-    /// A receipt of an exemption that is closed was given; the detail has the `version`.
+    /// A receipt of an exemption that is closed was signed and handed to its client; the detail has the `version`. Where the client could not write it, a second record has why, and `not_written`.
     Receipt = "receipt";
     /// A duty of an exemption was done after it was loaded; the detail has which (`duty`, not of a confidential one), when (`on`) and the `version`.
     DutyDone = "duty-done";

@@ -32,6 +32,9 @@ pub enum Command {
         /// The reason, which is kept
         #[arg(long, value_name = "TEXT")]
         why: String,
+        /// Revoke it also where no allowed signer has it and it approved nothing that was ever loaded
+        #[arg(long)]
+        unknown: bool,
         /// How.
         #[command(flatten)]
         how: How,
@@ -46,9 +49,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let now = Timestamp::now();
     match &args.command {
         Command::List(list) => ask::orders(Some(OrderKind::RevokedKey), list, now, out),
-        Command::Revoke { key, why, how } => {
-            let (key, why) = (key.clone(), why.clone());
-            let request = Request::ApprovalRevoke { key, why, dry_run: how.dry_run };
+        Command::Revoke { key, why, unknown, how } => {
+            let (key, why, unknown) = (key.clone(), why.clone(), *unknown);
+            let request = Request::ApprovalRevoke { key, why, unknown, dry_run: how.dry_run };
             change(&how.target.socket()?, &request, how, CUT, now, out)
         }
     }

@@ -87,6 +87,18 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Write the document by which an order was lifted, with its signatures beside it
+    Lift {
+        /// Its SHA-256, as the record `resume` has it (`document_sha256`)
+        #[arg(value_name = "SHA256")]
+        sha256: String,
+        /// Into a new file, with the signatures as FILE.1.sig and so on, instead of the document alone to standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The daemon.
+        #[command(flatten)]
+        target: Target,
+    },
     /// Write how the trail ends now, to be signed and kept elsewhere
     ///
     /// Sign it with `ssh-keygen -Y sign -n borderguard-audit -f KEY FILE`.
@@ -108,7 +120,10 @@ impl Args {
     #[must_use]
     pub const fn is_of_bytes(&self) -> bool {
         match &self.command {
-            Command::Export { .. } | Command::Config { .. } | Command::Checkpoint { .. } => true,
+            Command::Export { .. }
+            | Command::Config { .. }
+            | Command::Lift { .. }
+            | Command::Checkpoint { .. } => true,
             Command::Show { json, .. } => *json,
             Command::Verify { .. } => false,
         }
@@ -147,6 +162,19 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
                 _ => Err(unexpected(&socket).into()),
             }
         }
+        Command::Lift { sha256, out: file, target } => {
+            let socket = target.socket()?;
+            let request = Request::AuditLift { sha256: sha256.to_ascii_lowercase() };
+            let Response::Lift { document, signatures } = ask(&socket, &request)? else {
+                return Err(unexpected(&socket).into());
+            };
+            if let Some(path) = file {
+                for (number, signature) in (1..).zip(&signatures) {
+                    file::write(&numbered(path, number), signature)?;
+                }
+            }
+            put(file.as_deref(), &document, out)
+        }
         Command::Checkpoint { out: file, into, target } => {
             let socket = target.socket()?;
             match ask(&socket, &Request::AuditCheckpoint {})? {
@@ -162,6 +190,13 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             }
         }
     }
+}
+
+/// The file of a signature beside that of its document, from 1 on.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}.sig"));
+    name.into()
 }
 
 fn put(path: Option<&Path>, text: &str, out: &mut impl Write) -> Result<Exit> {

@@ -30,6 +30,7 @@ pub fn wants_json(cli: &Cli) -> bool {
             audit::Command::Show { json, .. } | audit::Command::Verify { json, .. } => *json,
             audit::Command::Export { .. }
             | audit::Command::Config { .. }
+            | audit::Command::Lift { .. }
             | audit::Command::Checkpoint { .. } => false,
         },
         Command::Exemption(args) => match &args.command {

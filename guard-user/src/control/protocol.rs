@@ -69,6 +69,9 @@ pub enum Request {
     },
     /// What an exemption that is closed has let through, signed by the host's key.
     ExemptionReceipt {
+        /// Why the receipt that was given last could not be written by the client: none is given, and that is recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_written: Option<String>,
         /// Its id.
         id: String,
         /// Its version; without it the one that was loaded last.
@@ -161,6 +164,9 @@ pub enum Request {
         /// Why, for the record.
         #[serde(default)]
         why: String,
+        /// Whether the key may be one that no allowed signer has and that approved nothing which was ever loaded.
+        #[serde(default)]
+        unknown: bool,
         /// Only say what it would come to.
         #[serde(default)]
         dry_run: bool,
@@ -175,6 +181,11 @@ pub enum Request {
     AuditCheckpoint {},
     /// The text of a config that was in force.
     AuditConfig {
+        /// Its SHA-256, as records of the trail have it.
+        sha256: String,
+    },
+    /// The document by which an order was lifted, with the signatures over it.
+    AuditLift {
         /// Its SHA-256, as records of the trail have it.
         sha256: String,
     },
@@ -312,6 +323,13 @@ pub enum Response {
     Config {
         /// The file's text.
         text: String,
+    },
+    /// To `audit-lift`.
+    Lift {
+        /// The document's text.
+        document: String,
+        /// The signatures over it.
+        signatures: Vec<String>,
     },
     /// To `audit-checkpoint`.
     Checkpoint {

@@ -70,6 +70,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Report { .. } => ("report", Right::View),
         Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
         Request::AuditConfig { .. } => ("audit-config", Right::Exemptions),
+        Request::AuditLift { .. } => ("audit-lift", Right::Exemptions),
         Request::ExemptionReceipt { .. } => ("exemption-receipt", Right::Exemptions),
         Request::ExemptionDone { .. } => ("exemption-done", Right::Exemptions),
         Request::ExemptionOpen {} => ("exemption-open", Right::Exemptions),
@@ -151,7 +152,8 @@ mod tests {
             Request::Report { from: None, until: None },
             Request::AuditCheckpoint {},
             Request::AuditConfig { sha256: String::new() },
-            Request::ExemptionReceipt { id: String::new(), version: None },
+            Request::AuditLift { sha256: String::new() },
+            Request::ExemptionReceipt { id: String::new(), version: None, not_written: None },
             Request::ExemptionDone {
                 id: String::new(),
                 version: None,
@@ -189,7 +191,12 @@ mod tests {
                 not_loaded: false,
                 dry_run: false,
             },
-            Request::ApprovalRevoke { key: String::new(), why: String::new(), dry_run: false },
+            Request::ApprovalRevoke {
+                key: String::new(),
+                why: String::new(),
+                unknown: false,
+                dry_run: false,
+            },
             Request::Reload {},
             Request::GeoAccept {},
         ]
@@ -220,6 +227,7 @@ mod tests {
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "audit-config",
+            "audit-lift",
             "exemption-receipt",
             "exemption-done",
             "exemption-open",

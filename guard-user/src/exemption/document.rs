@@ -129,6 +129,13 @@ impl Document {
         due
     }
 
+    /// The duties that it says are done, with the first moment at which each had to have been done.
+    #[must_use]
+    pub fn duties_done(&self) -> Vec<(String, Timestamp)> {
+        let done = self.particulars.duties.iter().filter(|duty| duty.done.is_some());
+        done.map(|duty| (duty.kind.name().to_owned(), duty.due)).collect()
+    }
+
     /// Whether the assessment has to be looked at again before this exemption is activated or resumed.
     #[must_use]
     pub fn review_is_over(&self, now: Timestamp) -> bool {

@@ -129,6 +129,39 @@ impl Draft {
         Ok(())
     }
 
+    /// The answer to one question about the entry of this place, from 0, of a section that repeats.
+    ///
+    /// # Errors
+    /// As of [`answer`](Self::answer).
+    pub fn answer_at(&mut self, path: &str, at: usize, text: &str) -> Result<(), AnswerError> {
+        let mut of_one = Self::default();
+        of_one.answer(path, text)?;
+        for (section, tables) in of_one.tables {
+            let values = tables.into_iter().flatten();
+            if let Some(table) = self.tables.get_mut(section).and_then(|tables| tables.get_mut(at)) {
+                table.extend(values);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many entries of a section are answered.
+    #[must_use]
+    pub fn count(&self, section: &str) -> usize {
+        self.tables.get(section).map_or(0, Vec::len)
+    }
+
+    /// The text that is answered for a key of the entry of this place, or the texts of the list; `None` where it is not
+    /// answered. `path` is the key with its section.
+    #[must_use]
+    pub fn texts(&self, path: &str, at: usize) -> Option<Vec<String>> {
+        let key = DOCUMENT.keys.iter().find(|key| dotted(key) == path)?;
+        let value = self.tables.get(key.section)?.get(at)?.get(key.name)?;
+        let one = value.as_str().map(str::to_owned).into_iter();
+        let list = value.as_array().into_iter().flatten().filter_map(|it| it.as_str().map(str::to_owned));
+        Some(one.chain(list).collect())
+    }
+
     /// Whether a key is answered, in any table of its section.
     #[must_use]
     pub fn has(&self, key: &Key) -> bool {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::error::ErrorKind;
-use super::record::ApprovedBy;
+use super::record::{ApprovedBy, Covered};
 use super::summary::OrderSummary;
 use super::values;
 use crate::config;
@@ -59,6 +59,11 @@ impl Target {
             Self::Key(_) => "key",
             Self::All => "all",
         }
+    }
+
+    /// As a record of an exemption has it.
+    pub(crate) fn covered(&self) -> Covered {
+        Covered { covers: self.kind().to_owned(), name: self.name().to_owned() }
     }
 
     /// What is wrong with its name, where no document can have it: an order on it would cover nothing for ever.
@@ -173,6 +178,9 @@ impl StandingOrder {
                  \"{name}\"` lets documents rest on it again",
                 self.order.escape_debug(),
                 name = name.escape_debug()
+            ),
+            (OrderKind::RevokedKey, _) => format!(
+                "{self}, which nothing lifts, and approved it: have it signed with another key, and take that signature away"
             ),
             _ => format!("an order holds it, and has to be lifted first: {self}"),
         }

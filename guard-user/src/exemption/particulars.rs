@@ -115,6 +115,9 @@ words! {
     }
 }
 
+/// What the check of a certification is called among what is due.
+pub const CHECK: &str = "check-certification";
+
 /// What the law asks a document to say. Texts are one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Particulars {
@@ -293,7 +296,7 @@ impl Particulars {
         let onward = self.onward.iter().map(|it| &it.certified);
         let checked = self.certified.iter().chain(onward).filter_map(|it| it.checked_on).min();
         let again = checked.and_then(|at| at.checked_add((CERTIFICATION_DAYS * 24).hours()).ok());
-        due.extend(again.map(|by| ("check-certification".to_owned(), by)));
+        due.extend(again.map(|by| (CHECK.to_owned(), by)));
         due
     }
 }

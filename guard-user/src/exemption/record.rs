@@ -119,6 +119,19 @@ pub struct GivenReason {
     /// Whether other orders held the exemption after that order was lifted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub still_held: bool,
+    /// What the order covers that was given or lifted, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Covered>,
+}
+
+/// What an order covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Covered {
+    /// `exemption`, `pin`, `recipient`, `instrument`, `key` or `all`.
+    pub covers: String,
+    /// The name of that; empty for all.
+    pub name: String,
 }
 
 /// What a reason is for that says that a duty was done; its name in the audit trail.
@@ -128,7 +141,7 @@ impl GivenReason {
     /// That a duty of this name was done. The text begins with the name and the time, each without a blank.
     pub(crate) fn of_duty(at: Timestamp, duty: &str, on: Timestamp, why: &str) -> Self {
         let (what, why) = (DUTY_DONE.to_owned(), format!("{duty} {on} {why}"));
-        Self { at, what, why, order: None, still_held: false }
+        Self { at, what, why, order: None, still_held: false, on: None }
     }
 }
 
@@ -218,19 +231,11 @@ impl Record {
         self.before.plus(self.counted)
     }
 
-    /// What is due less what was done since the load: of several of one name those that were due first.
-    #[must_use]
-    pub fn less_done(&self, mut due: Vec<(String, Timestamp)>) -> Vec<(String, Timestamp)> {
+    /// The duties that were noted as done since the load, with when that was noted.
+    pub(crate) fn duties_done(&self) -> impl Iterator<Item = (Timestamp, &str)> {
         let done = self.reasons.iter().filter(|it| it.what == DUTY_DONE);
         // An earlier version of this program took a review for a duty.
-        for duty in done.filter_map(|it| it.why.split(' ').next()).filter(|duty| *duty != REVIEW) {
-            let first =
-                due.iter().enumerate().filter(|(_, (what, _))| what == duty).min_by_key(|(_, (_, by))| *by);
-            if let Some((at, _)) = first {
-                due.remove(at);
-            }
-        }
-        due
+        done.filter_map(|it| Some((it.at, it.why.split(' ').next()?))).filter(|(_, duty)| *duty != REVIEW)
     }
 
     /// What each recipient of its document has received, in the document's order. What [`used`](Self::used) is more is

@@ -276,7 +276,8 @@ impl Summary {
         }
     }
 
-    /// A document that was loaded, with what became of it.
+    /// A document that was loaded, with what became of it. What is due of it is what its text says: what was done since, and
+    /// what other versions say, is for the store to know.
     #[must_use]
     pub fn of_loaded(document: &Document, record: &Record, now: Timestamp) -> Self {
         let used = record.used();
@@ -310,7 +311,6 @@ impl Summary {
             loaded_by: Some(record.loaded_by),
             revoked,
             stayed,
-            due: due(record.less_done(document.due_dates())),
             approved_by: record.approvals.iter().map(|approval| approval.identity.clone()).collect(),
             ..Self::of_document(document, now)
         }
@@ -381,7 +381,8 @@ impl Summary {
 /// What stands where the text of a confidential exemption is not shown.
 pub const HIDDEN: &str = "(confidential)";
 
-fn due(due: Vec<(String, Timestamp)>) -> Vec<DueSummary> {
+/// What is due, as lists show it.
+pub(crate) fn due(due: Vec<(String, Timestamp)>) -> Vec<DueSummary> {
     due.into_iter().map(|(what, by)| DueSummary { what, by }).collect()
 }
 

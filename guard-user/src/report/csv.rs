@@ -94,6 +94,10 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for exemption in &report.exemptions {
         write_exemption(exemption, &mut table)?;
     }
+    for it in &report.unattributed {
+        let counts = Some((it.packets, it.bytes));
+        Row { section: "unattributed", pin: &it.pin, counts, ..Row::default() }.write(&mut table)?;
+    }
     for row in &report.traffic {
         Row {
             section: "traffic",
@@ -115,8 +119,8 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
 pub(super) fn write_register(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut table = writer(out);
     table.write_record(REGISTER).map_err(plain)?;
-    for row in register::rows(report) {
-        table.write_record(row.cells(report).iter().map(|text| cell(text))).map_err(plain)?;
+    for row in register::table(report) {
+        table.write_record(row.iter().map(|text| cell(text))).map_err(plain)?;
     }
     table.flush()
 }

@@ -24,7 +24,7 @@ use std::io::{self, Write};
 pub use csv::COLUMNS;
 pub use model::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
 };
 pub use redact::WITHHELD;
 pub(crate) use redact::redacted;

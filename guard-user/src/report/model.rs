@@ -31,7 +31,10 @@ pub struct Report {
     pub exemptions: Vec<ExemptionEntry>,
     /// What the kernel counted, one row for each different day, pin, jurisdiction, verdict and reason.
     pub traffic: Vec<Traffic>,
-    /// Where the report has a gap and why, a sentence each; empty where it is whole.
+    /// What was let through by exemptions and no exemption's use has, by pin; left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unattributed: Vec<Unattributed>,
+    /// Where the report has a gap of the period and why, a sentence each; empty where it is whole.
     pub gaps: Vec<String>,
     /// The last record of the audit trail when the report was made; null where there is none.
     pub audit_head: Option<AuditHead>,
@@ -77,6 +80,30 @@ pub struct Traffic {
     pub packets: u64,
     /// Bytes on the wire.
     pub bytes: u64,
+}
+
+/// Packets of one pin that were let through by exemptions, and that no exemption's use has: what an older store that was put
+/// back does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unattributed {
+    /// The pin's name.
+    pub pin: String,
+    /// Packets, GSO segments counted as one.
+    pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+impl Unattributed {
+    /// What it is, one sentence.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { pin, packets, bytes } = self;
+        format!(
+            "of the pin {pin}, {bytes} bytes in {packets} packets were let through by exemptions and are attributed to none: \
+             no exemption's use has them"
+        )
+    }
 }
 
 /// An exemption: on what ground what may be transferred to whom, and what was.
@@ -228,16 +255,42 @@ pub struct Change {
     /// Whether other orders held the exemption after that; absent where not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub still_held: bool,
+    /// What the order covers that was given or lifted: `exemption`, `pin`, `recipient`, `instrument`, `key` or `all`; absent
+    /// where it was none, or the trail is of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<String>,
+    /// The name of that, empty for all; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// SHA-256 of the signed document by which an order was lifted; absent where it was lifted by none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_sha256: Option<String>,
+    /// Who signed that; absent likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signed_by: Vec<ApprovalEntry>,
 }
 
 impl Change {
-    /// Why, and which order was lifted by it.
+    /// Why, which order was given or lifted by it, on what, and who signed that.
     #[must_use]
     pub fn words(&self) -> String {
+        let on = match (self.covers.as_deref(), &self.name) {
+            (Some("all"), _) => " on every exemption".to_owned(),
+            // It is the one that this is the history of.
+            (Some("exemption"), _) => String::new(),
+            (Some(covers), Some(name)) => format!(" on the {covers} \"{name}\""),
+            _ => String::new(),
+        };
         let held = if self.still_held { ", and others hold it still" } else { "" };
+        let document = self.document_sha256.iter().map(|sha256| format!("; by the document {sha256}"));
+        let signer = |(at, by): (usize, &ApprovalEntry)| {
+            let and = if at == 0 { "; signed by" } else { " and" };
+            format!("{and} {} ({}) with {}", by.identity, by.roles.join(", "), by.key)
+        };
+        let signed: String = document.chain(self.signed_by.iter().enumerate().map(signer)).collect();
         match &self.order {
-            Some(order) => format!("lifts the order {order}{held}: {}", self.why),
-            None => self.why.clone(),
+            Some(order) => format!("lifts the order {order}{on}{held}: {}{signed}", self.why),
+            None => format!("{}{}{on}{signed}", self.why, if on.is_empty() { "" } else { "," }),
         }
     }
 }

@@ -43,14 +43,10 @@ fn withhold(exemption: &mut ExemptionEntry) {
         last_use: _,
         use_by_day,
     } = exemption;
-    let hide = |text: &mut String| *text = WITHHELD.to_owned();
-    for text in [purpose, document_sha256] {
-        hide(text);
-    }
-    if !emergency.is_empty() {
-        hide(emergency);
-    }
     for text in [
+        purpose,
+        emergency,
+        document_sha256,
         &mut instrument.name,
         &mut instrument.article,
         &mut instrument.authority,
@@ -61,15 +57,15 @@ fn withhold(exemption: &mut ExemptionEntry) {
     ] {
         hide(text);
     }
-    *data_categories = vec![WITHHELD.to_owned()];
+    hide_all(data_categories);
     if let Some(assessment) = assessment {
         hide(&mut assessment.reference);
-        assessment.measures = vec![WITHHELD.to_owned()];
+        hide_all(&mut assessment.measures);
     }
     for recipient in recipients {
         hide(&mut recipient.name);
-        recipient.networks = vec![WITHHELD.to_owned()];
-        recipient.ports = vec![WITHHELD.to_owned()];
+        hide_all(&mut recipient.networks);
+        hide_all(&mut recipient.ports);
     }
     particulars.iter_mut().for_each(|it| hide(&mut it.value));
     for recipient in use_by_day.iter_mut().filter_map(|used| used.recipient.as_mut()) {
@@ -82,6 +78,24 @@ fn withhold(exemption: &mut ExemptionEntry) {
     for change in changes {
         hide(&mut change.who);
         hide(&mut change.why);
-        change.order.iter_mut().for_each(hide);
+        change.order.iter_mut().chain(&mut change.name).chain(&mut change.document_sha256).for_each(hide);
+        for by in &mut change.signed_by {
+            hide(&mut by.identity);
+            hide(&mut by.key);
+        }
+    }
+}
+
+/// Puts the word in the place of a text, where there is one.
+fn hide(text: &mut String) {
+    if !text.is_empty() {
+        WITHHELD.clone_into(text);
+    }
+}
+
+/// Likewise in the place of a list: how many there are is not told.
+fn hide_all(texts: &mut Vec<String>) {
+    if !texts.is_empty() {
+        *texts = vec![WITHHELD.to_owned()];
     }
 }

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::model::{ExemptionEntry, Report};
+use super::redact::WITHHELD;
 use super::sums::Sum;
 use super::words;
 use crate::audit::Kind;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 34] = [
+pub const REGISTER: [&str; 35] = [
     "controller",
     "joint controllers",
     "representative",
@@ -44,6 +45,7 @@ pub const REGISTER: [&str; 34] = [
     "bytes",
     "stays and lifts",
     "duties",
+    "gaps",
     "host",
     "period from",
     "period until",
@@ -52,6 +54,52 @@ pub const REGISTER: [&str; 34] = [
 
 /// What stands in the place of a recipient where what several received was not counted apart.
 pub const NOT_APART: &str = "several, not counted apart";
+
+/// What stands in the place of a recipient for what is no exemption's.
+pub(super) const OF_NONE: &str = "attributed to no exemption";
+
+/// Returns the table: a row for each recipient, then what is attributed to no exemption, by pin; each with the gaps of the
+/// period, for whoever reads nothing but this. With neither, and with gaps, these have a row of their own.
+pub(super) fn table(report: &Report) -> Vec<Vec<String>> {
+    let rows = rows(report);
+    let mut cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells(report)).collect();
+    let of_none = report.unattributed.iter().map(|it| {
+        let of = [
+            ("recipient", format!("{OF_NONE}, of the pin {}", it.pin)),
+            ("packets", it.packets.to_string()),
+            ("bytes", it.bytes.to_string()),
+        ];
+        without_exemption(report, &of)
+    });
+    cells.extend(of_none);
+    if cells.is_empty() && !report.gaps.is_empty() {
+        cells.push(without_exemption(report, &[]));
+    }
+    cells
+}
+
+/// A row of the whole report with these cells.
+fn without_exemption(report: &Report, cells: &[(&str, String)]) -> Vec<String> {
+    let organisation = &report.organisation;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let cell = |column: &str| match column {
+        "controller" => text(&organisation.controller),
+        "joint controllers" => text(&organisation.joint_controller),
+        "representative" => text(&organisation.representative),
+        "data protection officer" => text(&organisation.dpo),
+        "gaps" => gaps(report),
+        "host" => report.host.clone(),
+        "period from" => words::moment(report.from),
+        "period until" => words::moment(report.until),
+        "made at" => words::moment(report.made_at),
+        other => cells.iter().find(|(name, _)| *name == other).map(|(_, it)| it.clone()).unwrap_or_default(),
+    };
+    REGISTER.map(cell).to_vec()
+}
+
+fn gaps(report: &Report) -> String {
+    report.gaps.join("; ")
+}
 
 /// One row.
 pub(super) struct Row<'r> {
@@ -114,7 +162,6 @@ impl Row<'_> {
         let organisation = &report.organisation;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let exporter = &exemption.exporter;
-        let time = |time: Option<jiff::Timestamp>| time.map(words::moment).unwrap_or_default();
         vec![
             text(&organisation.controller),
             joint_controllers(organisation.joint_controller.as_deref(), exemption),
@@ -138,14 +185,15 @@ impl Row<'_> {
             words::basis(&exemption.instrument.basis),
             particulars(exemption, &["retention", "delete_by"]),
             exemption.assessment.as_ref().map(|it| it.measures.join(", ")).unwrap_or_default(),
-            words::moment(begin(exemption)),
-            words::moment(end(exemption)),
-            self.first().unwrap_or_else(|| time(exemption.first_use)),
-            self.last().unwrap_or_else(|| time(exemption.last_use)),
+            words::moment(exemption.begin()),
+            words::moment(exemption.end()),
+            self.seen(exemption.first_use, report, |(first, _)| first),
+            self.seen(exemption.last_use, report, |(_, last)| last),
             used.packets.to_string(),
             used.bytes.to_string(),
             told(exemption, &[Kind::Stay, Kind::Resume]).join("; "),
             duties(exemption),
+            gaps(report),
             report.host.clone(),
             words::moment(report.from),
             words::moment(report.until),
@@ -153,15 +201,14 @@ impl Row<'_> {
         ]
     }
 
-    /// The day of its first transfer in the period; `None` where the exemption has no other recipient, so that its own
-    /// moment is known.
-    fn first(&self) -> Option<String> {
-        self.of_several().then(|| self.days.map(|(first, _)| first.to_string()).unwrap_or_default())
-    }
-
-    /// The day of its last transfer, likewise.
-    fn last(&self) -> Option<String> {
-        self.of_several().then(|| self.days.map(|(_, last)| last.to_string()).unwrap_or_default())
+    /// The moment of its first or last transfer in the period, where it is the exemption's only recipient and that is in the
+    /// period; else the day, where any is.
+    fn seen(&self, moment: Option<Timestamp>, report: &Report, day: impl Fn((Date, Date)) -> Date) -> String {
+        let is_within = |it: &Timestamp| *it >= report.from && *it <= report.until;
+        match moment.filter(|it| !self.of_several() && is_within(it)) {
+            Some(moment) => words::moment(moment),
+            None => self.days.map(|days| day(days).to_string()).unwrap_or_default(),
+        }
     }
 
     fn of_several(&self) -> bool {
@@ -181,20 +228,22 @@ fn duties(exemption: &ExemptionEntry) -> String {
     asked.chain(told(exemption, &[Kind::DutyDone])).collect::<Vec<_>>().join("; ")
 }
 
-/// When transfers could begin: with the window, and not before the exemption was loaded.
-pub(super) fn begin(exemption: &ExemptionEntry) -> Timestamp {
-    let loaded = of_kinds(exemption, &[Kind::Load]).min();
-    loaded.map_or(exemption.valid_from, |loaded| loaded.max(exemption.valid_from))
-}
+impl ExemptionEntry {
+    /// When transfers could begin: with the window, and not before the exemption was loaded.
+    pub(crate) fn begin(&self) -> Timestamp {
+        let loaded = of_kinds(self, &[Kind::Load]).min();
+        loaded.map_or(self.valid_from, |loaded| loaded.max(self.valid_from))
+    }
 
-/// When transfers ended, or will: with the window, with the review of the assessment, or when it was closed, whichever is
-/// the earliest.
-pub(super) fn end(exemption: &ExemptionEntry) -> Timestamp {
-    const CLOSED: [Kind; 6] =
-        [Kind::Revoke, Kind::Invalidate, Kind::RevokeKey, Kind::Supersede, Kind::Expire, Kind::Exhaust];
-    let review = exemption.assessment.as_ref().and_then(|it| it.review_by.parse().ok());
-    let closed = of_kinds(exemption, &CLOSED).min();
-    [review, closed].into_iter().flatten().fold(exemption.valid_until, Timestamp::min)
+    /// When transfers ended, or will: with the window, with the review of the assessment, or when it was closed, whichever
+    /// is the earliest.
+    pub(crate) fn end(&self) -> Timestamp {
+        const CLOSED: [Kind; 6] =
+            [Kind::Revoke, Kind::Invalidate, Kind::RevokeKey, Kind::Supersede, Kind::Expire, Kind::Exhaust];
+        let review = self.assessment.as_ref().and_then(|it| it.review_by.parse().ok());
+        let closed = of_kinds(self, &CLOSED).min();
+        [review, closed].into_iter().flatten().fold(self.valid_until, Timestamp::min)
+    }
 }
 
 /// When it was changed in one of these ways.
@@ -212,6 +261,8 @@ fn entries(exemption: &ExemptionEntry, section: &str) -> Vec<String> {
             continue;
         };
         match entries.last_mut() {
+            // What is withheld of an entry is withheld as one.
+            Some((last, values)) if *last == number && values == WITHHELD && it.value == WITHHELD => {}
             Some((last, values)) if *last == number => *values = format!("{values}, {}", it.value),
             _ => entries.push((number, it.value.clone())),
         }
@@ -245,10 +296,12 @@ pub(super) fn module(exemption: &ExemptionEntry) -> String {
     particulars(exemption, &["instrument.module"])
 }
 
-/// What the document says under these keys; empty where it does not.
+/// What the document says under these keys; empty where it does not, and one word where all of it is withheld.
 fn particulars(exemption: &ExemptionEntry, keys: &[&str]) -> String {
     let said = exemption.particulars.iter().filter(|it| keys.contains(&it.key.as_str()));
-    said.map(|it| it.value.as_str()).collect::<Vec<_>>().join(", ")
+    let mut said: Vec<&str> = said.map(|it| it.value.as_str()).collect();
+    said.dedup_by(|one, other| *one == WITHHELD && *other == WITHHELD);
+    said.join(", ")
 }
 
 fn instrument(exemption: &ExemptionEntry) -> String {

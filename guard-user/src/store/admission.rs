@@ -20,7 +20,7 @@ use crate::exemption::State;
 use crate::exemption::division::slots_wanted;
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
-use crate::exemption::{self, Document, LawPack, Surroundings};
+use crate::exemption::{self, Document, LawPack, StandingOrder, Surroundings};
 
 /// A document as a user submits it.
 pub struct Submission<'a> {
@@ -129,8 +129,8 @@ impl Kept {
             }
         }
         let held = |approvals: &[ApprovedBy]| {
-            let order = self.order_over(&document, approvals)?.held();
-            Some(StoreError::HeldByOrder { id: document.id.clone(), order })
+            let order = self.order_over(&document, approvals)?;
+            Some(held_by(&document.id, order))
         };
         if let Some(error) = held(&[]) {
             return Err(error.into());
@@ -170,6 +170,10 @@ impl Kept {
     fn states(&self, id: &str) -> Vec<(u32, State)> {
         self.versions(id).map(|((_, version), entry)| (*version, entry.record.status.state())).collect()
     }
+}
+
+fn held_by(id: &str, order: &StandingOrder) -> StoreError {
+    StoreError::HeldByOrder { id: id.to_owned(), kind: order.kind, order: order.held() }
 }
 
 impl Store {
@@ -217,7 +221,7 @@ impl Store {
         }
         // It may have come since.
         if let Some(order) = self.kept.order_over(document, approvals) {
-            return Err(StoreError::HeldByOrder { id: key.0, order: order.held() });
+            return Err(held_by(&key.0, order));
         }
         let granted = document.quota_bytes.map_or(u64::MAX, quota::slice);
         let loaded_by = (now, who.uid);

@@ -69,6 +69,11 @@ impl Change {
         }
     }
 
+    /// Whether an order is given or lifted by it, or stands from then on.
+    pub(super) const fn is_of_order(&self) -> bool {
+        !matches!(self, Self::Revoke { .. })
+    }
+
     /// Whether the exemption is what this makes of it already, and the disk did not take that.
     pub(super) fn is_repeated_for(&self, entry: &Entry) -> bool {
         let wanted = match self {

@@ -226,7 +226,8 @@ impl Store {
         let reason = |still_held| {
             let (what, why) = (change.kind().name().to_owned(), change.why().to_owned());
             let order = lifted.as_ref().map(|lifted| lifted.order.clone());
-            GivenReason { at: now, what, why, order, still_held }
+            let on = change.is_of_order().then(|| target.covered());
+            GivenReason { at: now, what, why, order, still_held, on }
         };
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for key in keys.iter().filter(|_| !is_repeated) {
@@ -258,7 +259,11 @@ impl Store {
             record.reasons.push(reason(true));
             records.push((key.clone(), record));
             let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
-            let mut detail = json!({"still_held": true});
+            let mut detail = match (confidential, target) {
+                (true, _) => json!({}),
+                (false, _) => json!({target.kind(): target.name()}),
+            };
+            detail["still_held"] = true.into();
             if let (Some(lifted), false) = (&lifted, confidential) {
                 detail["order"] = lifted.order.clone().into();
             }
@@ -291,7 +296,8 @@ impl Store {
             for row in &rows {
                 orders.remove(row.as_str())?;
             }
-            Ok(())
+            drop(orders);
+            document.map_or(Ok(()), |document| document.keep(batch))
         });
         if let Some(order) = given {
             let unsaved = kept.is_err();

@@ -1,4 +1,8 @@
-//! Duties that were done after a document was loaded, also of what is closed: no new version has to say so.
+//! What is due of an exemption, over all of its versions: a version that takes another one's place takes no duty away, and
+//! what was done is done whatever version it was noted for. Duties that were done after a document was loaded are noted here,
+//! also of what is closed: no new version has to say so.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -7,9 +11,9 @@ use super::error::WHY_BYTES;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{Kind, Who};
 use crate::digest::sha256;
-use crate::exemption::REVIEW;
 use crate::exemption::record::GivenReason;
-use crate::exemption::summary::HIDDEN;
+use crate::exemption::summary::{self, HIDDEN, Summary};
+use crate::exemption::{CHECK, REVIEW};
 use crate::text::Unseen;
 
 /// What was done of an exemption.
@@ -23,7 +27,110 @@ pub struct Done {
     pub why: String,
 }
 
+/// A duty's name, and the first moment at which it has to have been done.
+type Duty = (String, Timestamp);
+
+/// What is due of one exemption.
+#[derive(Default)]
+struct Due {
+    /// How often each duty is to be done still.
+    left: BTreeMap<Duty, usize>,
+    /// What each version says, by its number.
+    said: BTreeMap<u32, Vec<Duty>>,
+}
+
+impl Due {
+    /// The duty of this name that a version says and that is due first.
+    fn first(&self, version: u32, name: &str) -> Option<Duty> {
+        let said = self.said.get(&version).into_iter().flatten();
+        said.filter(|duty| duty.0 == name && self.left.contains_key(*duty)).min_by_key(|(_, by)| *by).cloned()
+    }
+
+    fn discharge(&mut self, duty: &Duty) {
+        if let Some(count) = self.left.get_mut(duty) {
+            *count -= 1;
+            if *count == 0 {
+                self.left.remove(duty);
+            }
+        }
+    }
+
+    /// The highest version that says it.
+    fn version_of(&self, duty: &Duty) -> Option<u32> {
+        self.said.iter().rev().find(|(_, said)| said.contains(duty)).map(|(version, _)| *version)
+    }
+
+    /// What is left, each with the highest version that says it, the earliest first.
+    fn all(&self) -> Vec<(u32, Duty)> {
+        let each = self.left.iter().flat_map(|(duty, count)| std::iter::repeat_n(duty, *count));
+        let mut all: Vec<_> = each.filter_map(|duty| Some((self.version_of(duty)?, duty.clone()))).collect();
+        all.sort_by(|(_, one), (_, other)| (one.1, &one.0).cmp(&(other.1, &other.0)));
+        all
+    }
+}
+
 impl Kept {
+    /// What is due of an exemption: what any version says and was neither noted as done nor is said to be done by a later
+    /// one. Its review, and the check of a certification, are those of the highest version alone, and none of a closed one:
+    /// nothing passes by it for which they would be needed.
+    fn due_of(&self, id: &str) -> Due {
+        let mut due = Due::default();
+        // What was done, when that was noted, for which version: by name, or by the document itself.
+        let mut done: Vec<(Timestamp, u32, Result<Duty, String>)> = Vec::new();
+        let readable =
+            || self.versions(id).filter_map(|(key, entry)| Some((key.1, entry.document.as_ref()?, entry)));
+        let last = readable().map(|(version, ..)| version).max();
+        for (version, document, entry) in readable() {
+            let is_current = Some(version) == last && !entry.record.is_closed();
+            let mut said = document.due_dates();
+            said.retain(|(what, _)| is_current || (what != REVIEW && what != CHECK));
+            for duty in &said {
+                let count = said.iter().filter(|other| *other == duty).count();
+                let left = due.left.entry(duty.clone()).or_default();
+                *left = count.max(*left);
+            }
+            due.said.insert(version, said);
+            let by_name = entry.record.duties_done();
+            done.extend(by_name.map(|(at, name)| (at, version, Err(name.to_owned()))));
+            let loaded_at = entry.record.loaded_at;
+            done.extend(document.duties_done().into_iter().map(|duty| (loaded_at, version, Ok(duty))));
+        }
+        done.sort_by_key(|(at, ..)| *at);
+        for (_, version, what) in done {
+            let duty = match what {
+                Ok(duty) => Some(duty),
+                Err(name) => due.first(version, &name),
+            };
+            duty.iter().for_each(|duty| due.discharge(duty));
+        }
+        due
+    }
+
+    /// Puts into summaries what is due, each duty with the highest version that says it.
+    pub(super) fn find_due(&self, all: &mut [Summary]) {
+        let mut of_ids: BTreeMap<String, Due> = BTreeMap::new();
+        for it in all {
+            let due = of_ids.entry(it.id.clone()).or_insert_with(|| self.due_of(&it.id));
+            let own = due.all().into_iter().filter(|(version, _)| *version == it.version);
+            // Its window may be over, and the record does not have that yet.
+            let is_due = |(what, _): &Duty| !(it.state.is_closed() && (what == REVIEW || what == CHECK));
+            it.due = summary::due(own.map(|(_, duty)| duty).filter(is_due).collect());
+        }
+    }
+
+    /// The version of an exemption for which a duty is noted as done: this one, else the highest that has it undone, of
+    /// several of that name the one that is due first; where none has it, the one that is open, else the highest.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn version_with(&self, id: &str, version: Option<u32>, duty: &str) -> Result<Key, StoreError> {
+        let with_it = || {
+            let all = self.due_of(id).all().into_iter();
+            all.filter(|(_, (what, _))| what == duty).map(|(version, _)| version).next()
+        };
+        self.find(id, version.or_else(with_it))
+    }
+
     /// Says why this can't be noted as done of an exemption; nothing is changed.
     ///
     /// # Errors
@@ -39,19 +146,23 @@ impl Kept {
         if done.on > now {
             return Err(StoreError::DoneLater { on: done.on });
         }
-        let not_found = || StoreError::NotFound { id: key.0.clone() };
-        let entry = self.entry(key).ok_or_else(not_found)?;
-        let document = entry.document.as_ref().ok_or_else(not_found)?;
+        let (id, version) = key;
+        let not_found = || StoreError::NotFound { id: id.clone() };
+        let entry = self.entry(key).filter(|entry| entry.document.is_some()).ok_or_else(not_found)?;
+        let due = self.due_of(id);
         if done.duty == REVIEW {
-            return Err(StoreError::ReviewIsRenewed { id: key.0.clone() });
+            let is_reviewed = due.left.keys().any(|(what, _)| what == REVIEW);
+            return Err(match is_reviewed || !entry.record.is_closed() {
+                true => StoreError::ReviewIsRenewed { id: id.clone() },
+                false => StoreError::ReviewOfClosed { id: id.clone() },
+            });
         }
-        let mut due = entry.record.less_done(document.due_dates());
-        due.retain(|(what, _)| what != REVIEW);
-        if due.iter().any(|(what, _)| *what == done.duty) {
+        if due.first(*version, &done.duty).is_some() {
             return Ok(());
         }
-        let due = due.into_iter().map(|(what, _)| what).collect();
-        Err(StoreError::NoSuchDuty { id: key.0.clone(), duty: done.duty.clone(), due })
+        let mut names: Vec<String> = due.all().into_iter().map(|(_, (what, _))| what).collect();
+        names.dedup();
+        Err(StoreError::NoSuchDuty { id: id.clone(), duty: done.duty.clone(), due: names })
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::lifecycle;
-use crate::exemption::{ErrorKind, LiftError, Target};
+use crate::exemption::{ErrorKind, LiftError, OrderKind, REVIEW, Target};
 use crate::text::{Unseen, visible};
 
 /// Something in the store that can't be used. Its exemption is closed.
@@ -143,11 +143,35 @@ pub enum StoreError {
         /// The exemption's id.
         id: String,
     },
+    /// The review of the assessment of an exemption that is closed was to be noted as done.
+    #[error(
+        "the exemption \"{id}\" is closed for good, and its assessment is not to be reviewed any more: a new version that opens \
+         it again has an assessment of its own",
+        id = .id.escape_debug()
+    )]
+    ReviewOfClosed {
+        /// The exemption's id.
+        id: String,
+    },
+    /// The key that is to be revoked is nobody's that is known here.
+    #[error(
+        "no allowed signer has the key {fingerprint}, and it approved nothing that was ever loaded: look at the fingerprint. \
+         {}. With --unknown it is revoked all the same, and approves nothing later",
+        signers_words(signers)
+    )]
+    UnknownKey {
+        /// Its fingerprint.
+        fingerprint: String,
+        /// The keys that may approve, as identity and fingerprint.
+        signers: Vec<String>,
+    },
     /// An order covers a document that was to be loaded.
     #[error("the exemption \"{id}\" can't be loaded: {order}", id = .id.escape_debug())]
     HeldByOrder {
         /// Its id.
         id: String,
+        /// What the order came of.
+        kind: OrderKind,
         /// The order, and what would lift it.
         order: String,
     },
@@ -223,7 +247,21 @@ pub enum StoreError {
 fn due_words(due: &[String]) -> String {
     match due {
         [] => "nothing is due".to_owned(),
-        due => format!("due are {}", due.join(", ")),
+        due => {
+            let words = |it: &String| match it.as_str() {
+                REVIEW => format!("{REVIEW}, which a new version of the document does (`exemption renew`)"),
+                _ => it.clone(),
+            };
+            format!("due are {}", due.iter().map(words).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// Whose keys may approve, in a sentence.
+fn signers_words(signers: &[String]) -> String {
+    match signers {
+        [] => "There are no allowed signers".to_owned(),
+        signers => format!("The allowed signers are {}", signers.join(", ")),
     }
 }
 
@@ -263,7 +301,11 @@ impl StoreError {
             Self::NoSuchDuty { .. } => Some("no-such-duty"),
             Self::DoneLater { .. } => Some("done-later"),
             Self::ReviewIsRenewed { .. } => Some("review-is-renewed"),
-            Self::HeldByOrder { .. } => Some("held-by-order"),
+            Self::ReviewOfClosed { .. } => Some("review-of-closed"),
+            Self::UnknownKey { .. } => Some("unknown-key"),
+            Self::HeldByOrder { kind: OrderKind::Stay, .. } => Some("held-by-order"),
+            Self::HeldByOrder { kind: OrderKind::Fallen, .. } => Some("fallen-instrument"),
+            Self::HeldByOrder { kind: OrderKind::RevokedKey, .. } => Some("revoked-key"),
             Self::Outdated { .. } => Some("outdated"),
             Self::NotResumable { .. } => Some("not-resumable"),
             Self::LiftNeeded => Some("lift-needed"),

@@ -145,12 +145,14 @@ impl Kept {
     #[must_use]
     pub fn list_with(&self, counts: &[(u16, Use)], now: Timestamp) -> Vec<Summary> {
         let readable = self.entries().filter_map(|(key, entry)| Some((key, entry.document.as_ref()?, entry)));
-        readable
+        let mut all: Vec<Summary> = readable
             .map(|(key, document, entry)| {
                 let record = entry.record_with(&entry.counted(counts));
                 self.with_orders(key, Summary::of_loaded(document, &record, now))
             })
-            .collect()
+            .collect();
+        self.find_due(&mut all);
+        all
     }
 
     /// The document behind the slot of an event or a flow.
@@ -234,7 +236,8 @@ impl Kept {
     }
 
     pub(super) fn versions(&self, id: &str) -> impl DoubleEndedIterator<Item = (&Key, &Entry)> {
-        self.entries().filter(move |((its_id, _), _)| its_id == id)
+        let range = self.0.entries.range((id.to_owned(), 0)..=(id.to_owned(), u32::MAX));
+        range.map(|(key, entry)| (key, entry.as_ref()))
     }
 
     /// The highest version of an id that was ever loaded.

@@ -71,7 +71,7 @@ pub use high_water::Older;
 pub use instruments::{Near, is_nearly};
 pub use kept::Kept;
 pub use key::Key;
-pub use lifted::Lifted;
+pub use lifted::{Lifted, Signed};
 pub use lost_records::{Lost, LostRecords};
 pub use marks::{HeadKeeper, Marks};
 pub use orders::RevokedKeys;

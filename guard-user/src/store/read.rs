@@ -228,11 +228,15 @@ impl Reader {
         let Some(text) = found.map(|text| text.value().to_vec()) else { return Ok(None) };
         match sha256(&text) == hash {
             true => Ok(Some(text)),
-            false => Err(StoreError::Damaged {
-                path: self.path.clone(),
-                reason: format!("the config with the SHA-256 {hash} is not the one that was kept"),
-            }),
+            false => {
+                Err(self.damaged(format!("the config with the SHA-256 {hash} is not the one that was kept")))
+            }
         }
+    }
+
+    /// That something is not what was kept.
+    pub(super) fn damaged(&self, reason: String) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), reason }
     }
 
     /// The config that was in force last, as the audit trail and the texts beside it have it; `None` where none was recorded.

@@ -11,6 +11,11 @@ pub(super) const SIGNATURES: TableDefinition<'_, (&str, u32, u32), &[u8]> =
 pub(super) const RECORDS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("records");
 /// Orders that stand: a [`StandingOrder`](super::StandingOrder) as JSON, by what it covers and its reference.
 pub(super) const ORDERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("orders");
+/// Documents by which orders were lifted, byte for byte, by their SHA-256 as records of the trail have it.
+pub(super) const LIFTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lifts");
+/// Detached signatures over them, byte for byte, by that and number.
+pub(super) const LIFT_SIGNATURES: TableDefinition<'_, (&str, u32), &[u8]> =
+    TableDefinition::new("lift-signatures");
 /// The highest version of an id that was loaded once and is not here, because an older database was put back.
 pub(super) const LOST: TableDefinition<'_, &str, u32> = TableDefinition::new("lost");
 /// The audit trail, line by line.

@@ -91,11 +91,7 @@ fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
         // The config of the daemon names its socket, also where it has errors.
         let config = args.config.clone().filter(|_| args.socket.is_none());
         let target = Target { config, socket: args.socket.clone() };
-        for (path, text) in event::answers(&target.socket()?, id)? {
-            if !draft.answers(path) {
-                draft.answer(path, &text).map_err(refused)?;
-            }
-        }
+        event::put(&mut draft, &id.to_string(), &event::answers(&target.socket()?, id)?)?;
     }
     for pair in &args.set {
         let (path, text) = pair.split_once('=').ok_or_else(|| {

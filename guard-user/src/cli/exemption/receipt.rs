@@ -91,17 +91,43 @@ fn must_take_files(folder: &Path) -> Result<()> {
 fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
     must_take_files(&args.into)?;
     let socket = args.target.socket()?;
-    let request = Request::ExemptionReceipt { id: id.to_owned(), version: args.version };
+    let request = Request::ExemptionReceipt { id: id.to_owned(), version: args.version, not_written: None };
     let Response::Receipt { text, signature, public_key, time_stamp: command } = ask(&socket, &request)?
     else {
         return Err(unexpected(&socket).into());
     };
+    let given = Given { text, signature, public_key, command };
+    written(&given, args, out).map_err(|error| {
+        // The trail has that it was given: what became of it is to be there too.
+        let why = Some(format!("{error:#}"));
+        let lost = Request::ExemptionReceipt { id: id.to_owned(), version: args.version, not_written: why };
+        match ask(&socket, &lost) {
+            Ok(_) => error,
+            Err(unrecorded) => {
+                error.context(format!("nor could it be recorded that no receipt was written: {unrecorded}"))
+            }
+        }
+    })
+}
+
+/// A receipt as the daemon gives it.
+struct Given {
+    text: String,
+    signature: String,
+    public_key: String,
+    /// The command that has it stamped; empty for none.
+    command: Vec<String>,
+}
+
+/// Has it stamped, and writes its files.
+fn written(given: &Given, args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let Given { text, signature, public_key, command } = given;
     let receipt = Receipt::read(text.as_bytes()).context("the daemon's answer is of no use")?;
     let imprint = time_stamp::imprint(&[text.as_bytes(), signature.as_bytes()]);
     let stamp =
         match args.no_time_stamp || command.is_empty() {
             true => None,
-            false => Some(time_stamp::stamp(&command, &imprint).context(
+            false => Some(time_stamp::stamp(command, &imprint).context(
                 "no receipt was written: it could not be stamped. --no-time-stamp writes it without",
             )?),
         };

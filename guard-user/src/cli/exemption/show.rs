@@ -165,7 +165,7 @@ pub fn list(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::
     writeln!(out, "{} open, {} closed", open.len(), shut.len())
 }
 
-/// Writes what has to be done and by when, the earliest first, of the highest version of each exemption.
+/// Writes what has to be done and by when, the earliest first; what an earlier version asks for alone with its number.
 ///
 /// # Errors
 /// Where `out` can't be written.
@@ -176,21 +176,21 @@ pub fn due(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::R
     }
     for (by, summary, what) in &all {
         let late = if *by <= now { "OVERDUE, " } else { "" };
-        let text = format!("{}: {what}, {late}before {}", summary.id, moment(*by, now));
+        let is_last = !summaries.iter().any(|it| it.id == summary.id && it.version > summary.version);
+        let of = if is_last { String::new() } else { format!(" version {}", summary.version) };
+        let text = format!("{}{of}: {what}, {late}before {}", summary.id, moment(*by, now));
         write_wrapped("", REST, &plain(&text), out)?;
     }
     let late = all.iter().filter(|(by, ..)| *by <= now).count();
     writeln!(out, "{} due, {late} of them overdue", all.len())
 }
 
-/// All that is due, the earliest first, of the highest version of each exemption: an earlier one is replaced, and what it
-/// asked for is in the later one.
+/// All that is due, the earliest first. Each has the highest version that asks for it.
 pub(super) fn all_due(summaries: &[Summary]) -> Vec<(Timestamp, &Summary, &str)> {
-    let is_last =
-        |it: &&Summary| !summaries.iter().any(|other| other.id == it.id && other.version > it.version);
-    let last = summaries.iter().filter(is_last);
-    let mut all: Vec<_> =
-        last.flat_map(|it| it.due.iter().map(move |due| (due.by, it, due.what.as_str()))).collect();
+    let mut all: Vec<_> = summaries
+        .iter()
+        .flat_map(|it| it.due.iter().map(move |due| (due.by, it, due.what.as_str())))
+        .collect();
     all.sort_by(|one, other| (one.0, &one.1.id, one.2).cmp(&(other.0, &other.1.id, other.2)));
     all
 }
@@ -391,7 +391,7 @@ a, version 2: revoked, scc
     }
 
     #[test]
-    fn what_is_due_is_listed_by_day_with_what_is_late_and_of_the_last_version_alone() {
+    fn what_is_due_is_listed_by_day_with_what_is_late_and_of_which_version() {
         let now = time("2026-12-02T00:00:00Z");
         let with = |id: &str, version: u32, due: &[(&str, &str)]| {
             let due = due.iter().map(|(what, by)| DueSummary { what: (*what).into(), by: time(by) });
@@ -406,10 +406,11 @@ a, version 2: revoked, scc
         due(&all, now, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "b: tell-subjects, OVERDUE, before 2026-12-02 00:00:00 UTC (now)\n\
+            "a version 1: tell-authority, OVERDUE, before 2026-12-01 00:00:00 UTC (1 day ago)\n\
+             b: tell-subjects, OVERDUE, before 2026-12-02 00:00:00 UTC (now)\n\
              b: answer, before 2026-12-05 00:00:00 UTC (in 3 days)\n\
              a: delete, before 2028-01-01 00:00:00 UTC (in 395 days)\n\
-             3 due, 1 of them overdue\n"
+             4 due, 2 of them overdue\n"
         );
         let mut out = Vec::new();
         due(&all[..0], now, &mut out).unwrap();

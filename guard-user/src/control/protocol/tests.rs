@@ -58,7 +58,7 @@ fn requests_look_as_documented() {
         ),
         (
             json!({"request": "exemption-receipt", "id": "x", "version": 2}),
-            Request::ExemptionReceipt { id: "x".into(), version: Some(2) },
+            Request::ExemptionReceipt { id: "x".into(), version: Some(2), not_written: None },
         ),
         (
             json!({
@@ -124,7 +124,7 @@ fn requests_look_as_documented() {
         ),
         (
             json!({"request": "approval-revoke", "key": "x", "why": "y"}),
-            Request::ApprovalRevoke { key: "x".into(), why: "y".into(), dry_run: false },
+            Request::ApprovalRevoke { key: "x".into(), why: "y".into(), unknown: false, dry_run: false },
         ),
         (json!({"request": "audit", "from": 7}), Request::Audit { from: 7 }),
         (json!({"request": "audit-config", "sha256": "ab"}), Request::AuditConfig { sha256: "ab".into() }),

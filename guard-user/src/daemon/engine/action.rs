@@ -343,6 +343,19 @@ pub enum Query {
     Audit(u64),
     /// The text of the config of this SHA-256.
     Config(String),
+    /// The document of this SHA-256 by which an order was lifted, and the signatures over it.
+    Lift(String),
+    /// That the receipt which was given last could not be written is recorded.
+    ReceiptNotWritten {
+        /// The exemption's id.
+        id: String,
+        /// Its version; `None` for the one that is open, else the highest.
+        version: Option<u32>,
+        /// Why.
+        why: String,
+        /// Who says so.
+        who: Who,
+    },
     /// How the trail ends now; that it was asked is a record.
     Checkpoint(Who),
     /// What an exemption that is closed has let through, signed; that it was given is a record.

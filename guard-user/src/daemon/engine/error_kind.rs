@@ -17,6 +17,8 @@ pub fn kind_of(error: &StoreError) -> ErrorKind {
         | StoreError::NoSuchDuty { .. }
         | StoreError::DoneLater { .. }
         | StoreError::ReviewIsRenewed { .. }
+        | StoreError::ReviewOfClosed { .. }
+        | StoreError::UnknownKey { .. }
         | StoreError::HeldByOrder { .. }
         | StoreError::NotResumable { .. }
         | StoreError::LiftNeeded

@@ -275,7 +275,7 @@ impl Interfaces {
     pub(super) fn note_late(&mut self, index: u32, sent: u64, now: Clocks) -> bool {
         let is_soon =
             |after: &Option<Clocks>| after.is_some_and(|after| now.boot_ns <= after.boot_ns + SOON_NS);
-        let after = self.came_after.remove(&index).filter(|after| !is_soon(after));
+        let after = self.came_after.remove(&index).filter(|after| sent > 0 && !is_soon(after));
         let is_late = after.map(|after| self.late.insert(index, Late { sent, between: (after, now) }));
         is_late.is_some()
     }

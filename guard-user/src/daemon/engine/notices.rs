@@ -37,6 +37,8 @@ pub enum What {
     RequestWaits,
     /// Of its bytes 80 % are used.
     QuotaLow,
+    /// Its bytes are used up: nothing passes by it any more, though its window goes on.
+    QuotaUsed,
     /// Its window ends within a day, or a quarter of the window is left.
     WindowCloses,
     /// The review of its assessment is due within seven days: it closes then.
@@ -54,7 +56,11 @@ pub(super) struct Notices {
 impl Notices {
     /// What is to be told by now and was not. What is not so any more is forgotten.
     pub(super) fn new_of(&mut self, all: &[Summary], now: Timestamp) -> Vec<Notice> {
-        let due: BTreeSet<Notice> = all.iter().flat_map(|summary| of(summary, now)).collect();
+        let mut due: BTreeSet<Notice> = all.iter().flat_map(|summary| of(summary, now)).collect();
+        // A renewal has bytes of its own.
+        let is_last =
+            |it: &Notice| !all.iter().any(|other| other.id == it.exemption && other.version > it.version);
+        due.retain(|it| it.what != What::QuotaUsed || is_last(it));
         self.told.retain(|told| due.contains(told));
         let new: Vec<Notice> = due.difference(&self.told).cloned().collect();
         self.told.extend(new.iter().cloned());
@@ -78,6 +84,9 @@ fn of(summary: &Summary, now: Timestamp) -> Vec<Notice> {
         if is_soon(summary.valid_until, CLOSES_SOON.min(window / 4)) {
             notices.push(notice(What::WindowCloses, Some(summary.valid_until), None));
         }
+    }
+    if summary.state == State::Exhausted && summary.valid_until > now {
+        notices.push(notice(What::QuotaUsed, Some(summary.valid_until), None));
     }
     let is_open = matches!(summary.state, State::Active | State::NotYetValid | State::Stayed);
     for due in summary.due.iter().filter(|due| is_soon(due.by, DUE_SOON)) {

@@ -24,7 +24,7 @@ fn try_done(
 ) -> Result<Response, StoreError> {
     let DutyDone { id, version, duty, on, why, dry_run, who } = asked;
     let kept = store.kept();
-    let key = kept.find(&id, version)?;
+    let key = kept.version_with(&id, version, &duty)?;
     let done = Done { duty, on: on.unwrap_or(now), why };
     let of = format!("{} of {id} version {}", done.duty, key.1);
     if dry_run {

@@ -26,7 +26,8 @@ pub(super) fn lift(store: &mut Store, job: LiftJob, now: Timestamp) -> Result<Ve
     if let Some(it) = by.iter().find(|it| revoked.contains(&it.fingerprint)) {
         return Err(LiftError::RevokedKey { fingerprint: it.fingerprint.clone() }.into());
     }
-    let lifted = Lifted { sha256: sha256(&job.bytes), by };
+    let signatures = job.signatures.iter().map(|it| it.bytes.clone()).collect();
+    let lifted = Lifted { sha256: sha256(&job.bytes), bytes: job.bytes, signatures, by };
     store.lift(&job.target, &change, &lifted, &job.who, now)
 }
 

@@ -8,18 +8,21 @@ use serde_json::json;
 
 use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
-use crate::control::users::user_words;
 use crate::daemon::engine::{Query, ReadJob, record_of};
-use crate::exemption::{State, Summary};
+use crate::exemption::Summary;
 use crate::hostname::hostname;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, redacted,
+    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
+    redacted,
 };
 use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
-use super::gaps::of_trail;
+use super::gaps::{Gap, of_trail};
+use super::history;
+use super::period::Period;
 use super::recipients::days_of;
+use super::unattributed::unattributed;
 use super::{duties, receipt};
 
 /// Lines of the trail in one answer.
@@ -83,7 +86,17 @@ impl Read {
         let summary =
             kept.list_with(counts, *now).into_iter().find(|it| is(it, key)).ok_or_else(not_found)?;
         let record = kept.record(key);
-        let mut gaps = gaps(kept, job, &records);
+        let orders = summary.orders.clone();
+        let used = reader.use_by_day()?;
+        let entry = entry_of(summary, record, &records, &used);
+        // What was before it was loaded or after it was closed is none of its own.
+        let life = (entry.begin(), entry.end());
+        let mut gaps = gaps(kept, job, &records, life);
+        let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+        let days = day(life.0)..=day(life.1);
+        let missing =
+            unattributed(&reader.counts_by_day()?, &used, |key| pins_of(kept, key), |it| days.contains(&it));
+        gaps.extend(missing.iter().filter(|it| entry.pins.contains(&it.pin)).map(Unattributed::words));
         if job.counts.is_none() && record.is_some_and(|record| !record.slots.is_empty()) {
             gaps.push("what the kernel has counted since the last look could not be read".to_owned());
         }
@@ -91,23 +104,19 @@ impl Read {
             policy: &job.policy,
             tables: &job.tables,
             now: *now,
-            orders: summary.orders.clone(),
-            entry: entry_of(summary, record, &records, &reader.use_by_day()?),
+            orders,
+            entry,
             gaps,
             audit: audit_head(&records).ok_or_else(not_found)?,
         }))
     }
 
     fn report(&self, from: Option<&str>, until: Option<&str>) -> Response {
-        let day = |text: Option<&str>| text.map(str::parse::<Date>).transpose();
-        let (from, until) = match (day(from), day(until)) {
-            (Ok(from), Ok(until)) => (from, until),
-            (Err(error), _) | (_, Err(error)) => {
-                let message = format!("this is no day such as 2026-11-23: {error}");
-                return Response::error(ErrorKind::BadInput, message);
-            }
+        let period = match Period::read(from, until, self.now) {
+            Ok(period) => period,
+            Err(message) => return Response::error(ErrorKind::BadInput, message),
         };
-        match try_report(self, (from, until)) {
+        match try_report(self, period) {
             // Here and not where it is written: what a peer may not read does not leave the daemon.
             Ok(report) => Response::Report { report: Box::new(redacted(&report)) },
             Err(error) => failed(&error),
@@ -135,10 +144,12 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Ans
     let what = match job.query.clone() {
         Query::Audit(from) => Long::Trail(from),
         Query::Report { from, until } => Long::Report { from, until },
-        Query::Receipt { id, version, who } => match give_receipt(store, (&id, version), &who, now) {
-            Ok(key) => Long::Receipt(key),
-            Err(response) => return Answer::Now(response),
-        },
+        Query::Receipt { id, version, who } => {
+            match receipt::give(store, &job, (&id, version), (&who, now)) {
+                Ok(key) => Long::Receipt(key),
+                Err(response) => return Answer::Now(response),
+            }
+        }
         Query::Done(done) => return Answer::Now(duties::done(store, *done, (now, job.generation))),
         Query::Show { id, version } => {
             let counts = job.counts.as_deref().unwrap_or_default();
@@ -152,6 +163,10 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Ans
         }
         Query::Open => return Answer::Now(open(store).unwrap_or_else(|error| failed(&error))),
         Query::Config(sha256) => return Answer::Now(config_text(store, &sha256)),
+        Query::ReceiptNotWritten { id, version, why, who } => {
+            return Answer::Now(receipt::not_written(store, (&id, version), &why, (&who, now)));
+        }
+        Query::Lift(sha256) => return Answer::Now(lift_document(store, &sha256)),
         Query::Checkpoint(who) => return Answer::Now(checkpoint(store, &who, now)),
     };
     match store.reader() {
@@ -176,6 +191,24 @@ fn config_text(store: &Store, sha256: &str) -> Response {
     }
 }
 
+fn lift_document(store: &Store, sha256: &str) -> Response {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match store.reader().and_then(|reader| reader.lift_document(sha256)) {
+        Ok(Some((bytes, signatures))) => {
+            Response::Lift { document: text(bytes), signatures: signatures.into_iter().map(text).collect() }
+        }
+        Ok(None) => {
+            let message = format!(
+                "no document with the SHA-256 \"{}\" by which an order was lifted is kept: records `resume` of the trail name \
+                 them (`document_sha256`), and earlier versions of this program kept none",
+                sha256.escape_debug()
+            );
+            Response::error(ErrorKind::NotFound, message)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
 fn checkpoint(store: &mut Store, who: &Who, now: Timestamp) -> Response {
     // That it was handed out is a record, and the last one that it knows.
     if let Err(error) = store.audit(record_of(now, (Kind::Checkpoint, who), "", "", json!({}))) {
@@ -185,33 +218,6 @@ fn checkpoint(store: &mut Store, who: &Who, now: Timestamp) -> Response {
         return Response::error(ErrorKind::Failed, "the audit trail can't be read");
     };
     Response::Checkpoint { text: Checkpoint::new(hostname(), now, head).to_string() }
-}
-
-/// Finds what a receipt is asked of, and records that it is given: that record is the last one that it knows.
-fn give_receipt(
-    store: &mut Store,
-    (id, version): (&str, Option<u32>),
-    who: &Who,
-    now: Timestamp,
-) -> Result<Key, Response> {
-    let kept = store.kept();
-    let not_found = |error: StoreError| Response::error(ErrorKind::NotFound, error.to_string());
-    let key = kept.find(id, version).map_err(not_found)?;
-    let summary = kept.list_with(&[], now).into_iter().find(|it| is(it, &key));
-    let state = summary.map(|summary| summary.state);
-    if !state.is_some_and(State::is_closed) {
-        let message = format!(
-            "{id} version {} is {}, and a receipt is of what is closed: revoke it, or wait for its end. \
-             `borderguard report` has what it let through so far",
-            key.1,
-            state.map_or("not known", State::name)
-        );
-        return Err(Response::error(ErrorKind::BadInput, message));
-    }
-    let detail = json!({"version": key.1});
-    let record = record_of(now, (Kind::Receipt, who), id, "", detail);
-    store.audit(record).map_err(|error| failed(&error))?;
-    Ok(key)
 }
 
 fn show(
@@ -250,28 +256,28 @@ fn open(store: &Store) -> Result<Response, StoreError> {
 }
 
 /// What crossed and what was refused, over these days.
-fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Result<Report, StoreError> {
+fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
     let Read { reader, kept, job, now, .. } = read;
     let now = *now;
-    let within = |day: Date| from.is_none_or(|from| day >= from) && until.is_none_or(|until| day <= until);
+    let (counted, mut used, records) =
+        (reader.counts_by_day()?, reader.use_by_day()?, audit_records(reader)?);
+    let missing = unattributed(&counted, &used, |key| pins_of(kept, key), |day| period.has(day));
+    let recorded = records.first().map(|(_, record)| record.time.to_zoned(TimeZone::UTC).date());
+    let first = counted.iter().filter_map(|row| date(&row.day)).chain(recorded).min();
     let mut traffic = Vec::new();
-    for row in reader.counts_by_day()? {
+    for row in counted {
         let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) = (date(&row.day), row.judged)
         else {
             continue;
         };
         // What is refused at a call would have been egress.
-        if within(day) && hook != Hook::Ingress.name() {
+        if period.has(day) && hook != Hook::Ingress.name() {
             let (packets, bytes) = (row.packets, row.bytes);
             traffic.push(Traffic { day, pin, jurisdiction, verdict, reason, packets, bytes });
         }
     }
-    let records = audit_records(reader)?;
-    let mut used = reader.use_by_day()?;
-    used.retain(|row| date(&row.day).is_some_and(within));
-    let first_day = traffic.iter().map(|row| row.day).min();
-    let begin = from.or(first_day).map_or(now, start_of);
-    let end = until.and_then(|day| day.tomorrow().ok()).map_or(now, start_of).min(now);
+    used.retain(|row| date(&row.day).is_some_and(|day| period.has(day)));
+    let (begin, end) = period.moments(first, now);
     let counts = job.counts.as_deref().unwrap_or_default();
     let summaries = kept.list_with(counts, now).into_iter().filter(|it| {
         let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
@@ -303,7 +309,12 @@ fn try_report(read: &Read, (from, until): (Option<Date>, Option<Date>)) -> Resul
         pins: job.policy.distinct_pins().map(pin).collect(),
         exemptions,
         traffic,
-        gaps: gaps(kept, job, &records),
+        gaps: {
+            let mut gaps = gaps(kept, job, &records, (begin, end));
+            gaps.extend(missing.iter().map(Unattributed::words));
+            gaps
+        },
+        unattributed: missing,
         audit_head: audit_head(&records),
     })
 }
@@ -326,7 +337,8 @@ fn entry_of(
 ) -> ExemptionEntry {
     let key = (summary.id.clone(), summary.version);
     let days = days_of(&summary, used.iter().filter(|row| row.key == key));
-    exemption(summary, record, days, changes(records, &key, record))
+    let trail = records.iter().map(|(_, record)| record);
+    exemption(summary, record, days, history::changes(trail, &key, record))
 }
 
 /// Every record of the trail with its line.
@@ -336,12 +348,24 @@ fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
     Ok(lines.into_iter().filter_map(read).collect())
 }
 
-/// Where the report may miss something.
-fn gaps(kept: &Kept, job: &ReadJob, records: &[(String, Stored)]) -> Vec<String> {
+/// Where what is told of this time may miss something, a sentence each.
+fn gaps(
+    kept: &Kept,
+    job: &ReadJob,
+    records: &[(String, Stored)],
+    (from, until): (Timestamp, Timestamp),
+) -> Vec<String> {
+    // What can't be read now may be of any time.
     let mut gaps: Vec<String> = kept.problems().iter().map(ToString::to_string).collect();
     gaps.extend(job.gaps.iter().cloned());
-    gaps.extend(of_trail(records.iter().map(|(_, record)| record)));
+    let of_trail = of_trail(records.iter().map(|(_, record)| record)).into_iter();
+    gaps.extend(of_trail.filter(|gap| gap.overlaps(from, until)).map(|Gap { words, .. }| words));
     gaps
+}
+
+/// The pins of an exemption; `None` where its document can't be read.
+fn pins_of<'k>(kept: &'k Kept, key: &Key) -> Option<&'k [String]> {
+    kept.document_of(key).map(|document| document.pins.as_slice())
 }
 
 fn is(summary: &Summary, (id, version): &Key) -> bool {
@@ -350,46 +374,6 @@ fn is(summary: &Summary, (id, version): &Key) -> bool {
 
 fn date(text: &str) -> Option<Date> {
     text.parse().ok()
-}
-
-fn start_of(day: Date) -> Timestamp {
-    day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |midnight| midnight.timestamp())
-}
-
-/// What became of an exemption, as the trail has it.
-fn changes(records: &[(String, Stored)], (id, version): &Key, record: Option<&Record>) -> Vec<Change> {
-    let said = record.map(|record| record.reasons.as_slice()).unwrap_or_default();
-    let told = [
-        Kind::Load,
-        Kind::Stay,
-        Kind::Resume,
-        Kind::Revoke,
-        Kind::Invalidate,
-        Kind::RevokeKey,
-        Kind::Expire,
-        Kind::Exhaust,
-        Kind::Supersede,
-        Kind::DutyDone,
-    ];
-    let about = |record: &&Stored| {
-        record.subject == *id
-            && record.detail.get("version").and_then(serde_json::Value::as_u64) == Some(u64::from(*version))
-            && told.iter().any(|kind| kind.name() == record.kind)
-    };
-    let change = |record: &Stored| {
-        // The trail has the reasons of a confidential one as hashes alone, and its orders not at all.
-        let said = said.iter().find(|said| said.at == record.time && said.what == record.kind);
-        let order = record.detail.get("order").and_then(serde_json::Value::as_str);
-        Change {
-            at: record.time,
-            what: record.kind.clone(),
-            who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid, None)),
-            why: said.map_or_else(|| record.why.clone(), |said| said.why.clone()),
-            order: said.and_then(|said| said.order.clone()).or_else(|| order.map(str::to_owned)),
-            still_held: record.detail.get("still_held").is_some(),
-        }
-    };
-    records.iter().map(|(_, record)| record).filter(about).map(change).collect()
 }
 
 fn exemption(

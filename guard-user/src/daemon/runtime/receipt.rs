@@ -4,16 +4,20 @@
 use std::sync::OnceLock;
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::approval::{RECEIPT, host_key};
+use crate::audit::{Kind, Who};
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
+use crate::daemon::engine::{ReadJob, record_of};
 use crate::exemption::summary::OrderSummary;
+use crate::exemption::{State, Summary};
 use crate::hostname::hostname;
 use crate::kernel::hashes;
 use crate::report::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use crate::report::{AuditHead, DayUse, ExemptionEntry};
-use crate::store::sha256;
+use crate::store::{Key, Store, StoreError, sha256};
 
 /// What is said where the config names no key.
 const NO_KEY: &str = "the config names no key of the host, so that nothing could be verified: write `record.host_key`, \
@@ -28,6 +32,64 @@ pub(super) struct Facts<'r> {
     pub(super) orders: Vec<OrderSummary>,
     pub(super) gaps: Vec<String>,
     pub(super) audit: AuditHead,
+}
+
+/// Finds what a receipt is asked of, and records that it is given: that record is the last one that it knows. What can't be
+/// signed is not given.
+pub(super) fn give(
+    store: &mut Store,
+    job: &ReadJob,
+    (id, version): (&str, Option<u32>),
+    (who, now): (&Who, Timestamp),
+) -> Result<Key, Response> {
+    let kept = store.kept();
+    let not_found = |error: StoreError| Response::error(ErrorKind::NotFound, error.to_string());
+    let key = kept.find(id, version).map_err(not_found)?;
+    let is_it = |it: &Summary| (&it.id, it.version) == (&key.0, key.1);
+    let state = kept.list_with(&[], now).iter().find(|it| is_it(it)).map(|summary| summary.state);
+    if !state.is_some_and(State::is_closed) {
+        let message = format!(
+            "{id} version {} is {}, and a receipt is of what is closed: revoke it, or wait for its end. \
+             `borderguard report` has what it let through so far",
+            key.1,
+            state.map_or("not known", State::name)
+        );
+        return Err(Response::error(ErrorKind::BadInput, message));
+    }
+    let Some(host_key) = &job.policy.record.host_key else {
+        return Err(Response::error(ErrorKind::BadInput, NO_KEY));
+    };
+    // Its signature goes nowhere: it shows that the key can be used.
+    host_key::sign(host_key, RECEIPT, b"")
+        .map_err(|error| Response::error(ErrorKind::Failed, error.to_string()))?;
+    let record = record_of(now, (Kind::Receipt, who), id, "", json!({"version": key.1}));
+    store.audit(record).map_err(|error| Response::error(ErrorKind::Failed, error.to_string()))?;
+    Ok(key)
+}
+
+/// Records that the receipt which was given last could not be written.
+pub(super) fn not_written(
+    store: &mut Store,
+    (id, version): (&str, Option<u32>),
+    why: &str,
+    (who, now): (&Who, Timestamp),
+) -> Response {
+    let key = match store.kept().find(id, version) {
+        Ok(key) => key,
+        Err(error) => return Response::error(ErrorKind::NotFound, error.to_string()),
+    };
+    // It may have characters that turn the text around it.
+    let why = why.escape_debug().to_string();
+    let record =
+        record_of(now, (Kind::Receipt, who), id, &why, json!({"version": key.1, "not_written": true}));
+    match store.audit(record) {
+        Ok(()) => Response::Done {
+            message: "recorded: the receipt could not be written".to_owned(),
+            generation: 0,
+            exemptions: Vec::new(),
+        },
+        Err(error) => Response::error(ErrorKind::Failed, error.to_string()),
+    }
 }
 
 /// The receipt of this exemption, signed.

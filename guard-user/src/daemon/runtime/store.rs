@@ -476,7 +476,7 @@ impl From<LoadError> for RefusedLoad {
                 (ErrorKind::BadInput, errors.errors.iter().map(|error| error.kind.code()).collect())
             }
             LoadError::Approval(error) => (ErrorKind::BadInput, vec![error.code()]),
-            LoadError::Store(error) => (engine::kind_of(error), vec!["store"]),
+            LoadError::Store(error) => (engine::kind_of(error), vec![error.code().unwrap_or("store")]),
         };
         Self { kind, message: error.to_string(), codes }
     }

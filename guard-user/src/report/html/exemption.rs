@@ -22,7 +22,8 @@ fn used(exemption: &ExemptionEntry) -> Sum {
 
 /// A line for each.
 pub(super) fn overview(report: &Report) -> Markup {
-    let columns = ["exemption", "state", "recipients", "ground", "from", "until", "bytes"];
+    let columns =
+        ["exemption", "state", "recipients", "ground", "transfers from", "transfers until", "bytes"];
     html! {
         section #exemptions {
             h2 { (head::title("exemptions")) }
@@ -38,8 +39,8 @@ pub(super) fn overview(report: &Report) -> Markup {
                         td.d { (visible(&it.state)) @if it.confidential { ", confidential" } }
                         td { (recipients(it)) }
                         td.d { (visible(&it.instrument.ground)) }
-                        td.d { (moment(it.valid_from)) }
-                        td.d { (moment(it.valid_until)) }
+                        td.d { (moment(it.begin())) }
+                        td.d { (moment(it.end())) }
                         td.n { (number(used(it).bytes)) }
                     })))
                 (codes(report))
@@ -118,8 +119,8 @@ pub(super) fn register(report: &Report) -> Markup {
                             (named("condition", &register::condition(row.exemption)))
                         }
                         td.d {
-                            (moment(register::begin(row.exemption))) " to "
-                            (moment(register::end(row.exemption)))
+                            (moment(row.exemption.begin())) " to "
+                            (moment(row.exemption.end()))
                         }
                         td.n { (number(row.used.packets)) }
                         td.n { (number(row.used.bytes)) }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::super::redact::redacted;
+use super::super::register::OF_NONE;
 use super::super::sums::Class;
 use super::super::text::cell;
 use super::super::{COLUMNS, Format, NOT_APART, REGISTER, Report};
@@ -73,8 +74,23 @@ fn check_register(report: &Report) {
         of_each.extend(of(None).any(|day| (day.packets, day.bytes) != (0, 0)).then(|| bytes(None)));
     }
     let mut rows: Vec<u64> = Vec::new();
-    for row in reader.deserialize::<std::collections::HashMap<String, String>>().map(Result::unwrap) {
+    let mut of_none: Vec<u64> = Vec::new();
+    let all: Vec<std::collections::HashMap<String, String>> =
+        reader.deserialize().map(Result::unwrap).collect();
+    assert_eq!(
+        all.is_empty(),
+        report.gaps.is_empty() && of_each.is_empty() && report.unattributed.is_empty()
+    );
+    for row in all {
+        assert_eq!(row["gaps"], cell(&report.gaps.join("; ")));
+        if row["bytes"].is_empty() {
+            continue;
+        }
         let bytes = row["bytes"].parse().unwrap();
+        if row["recipient"].starts_with(OF_NONE) {
+            of_none.push(bytes);
+            continue;
+        }
         rows.push(bytes);
         if bytes > 0 {
             sum(&mut told, row["processing activity"].clone(), bytes);
@@ -86,6 +102,8 @@ fn check_register(report: &Report) {
     }
     counted.retain(|_, bytes| *bytes > 0);
     assert_eq!((told, rows), (counted, of_each));
+    let expected: Vec<u64> = report.unattributed.iter().map(|it| it.bytes).collect();
+    assert_eq!(of_none, expected);
 }
 
 fn check(report: &Report) {
@@ -99,6 +117,12 @@ fn check(report: &Report) {
         of("traffic").map(|row| columns.iter().map(|name| row[*name].clone()).collect()).collect();
     let expected: Vec<_> = report.traffic.iter().map(|row| row_of(report, row, cell)).collect();
     assert_eq!(in_table, expected);
+    let columns = ["pin", "packets", "bytes"];
+    let of_none: Vec<_> = of("unattributed").map(|row| columns.map(|name| row[name].clone())).collect();
+    let each = report.unattributed.iter();
+    let expected: Vec<_> =
+        each.map(|it| [cell(&it.pin), it.packets.to_string(), it.bytes.to_string()]).collect();
+    assert_eq!(of_none, expected);
     let columns = ["day", "name", "jurisdiction", "packets", "bytes"];
     let used: Vec<Vec<String>> =
         of("use").map(|row| columns.map(|name| row[name].clone()).to_vec()).collect();
@@ -171,6 +195,10 @@ fn change(at: &str, what: &str) -> super::super::Change {
         why: String::new(),
         order: None,
         still_held: false,
+        covers: None,
+        name: None,
+        document_sha256: None,
+        signed_by: Vec::new(),
     }
 }
 
@@ -303,4 +331,85 @@ fn what_nobody_approved_is_told_as_such_in_each_form() {
     assert!(!told.is_empty() && told.iter().all(|(name, value)| name == "nobody" && value == words));
     let approved = rendered(&sample(), Format::Html);
     assert!(!approved.contains(words));
+}
+
+#[test]
+fn first_and_last_transfer_are_of_the_period() {
+    let seen = |first: &str, last: &str, until: &str| {
+        let mut it = super::sample::exemption("a", "");
+        (it.first_use, it.last_use) = (Some(first.parse().unwrap()), Some(last.parse().unwrap()));
+        let until = until.parse().unwrap();
+        let report = Report { exemptions: vec![it], until, ..sample() };
+        let text = rendered(&report, Format::Register);
+        let row: std::collections::HashMap<String, String> =
+            ::csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).next().unwrap();
+        (row["first transfer"].clone(), row["last transfer"].clone())
+    };
+    let of = |first: &str, last: &str| (first.to_owned(), last.to_owned());
+    let end = "2026-12-01T00:00:00Z";
+    let whole = seen("2026-11-02T10:00:00Z", "2026-11-02T11:00:00Z", end);
+    assert_eq!(whole, of("2026-11-02 10:00:00 UTC", "2026-11-02 11:00:00 UTC"));
+    // It was used before the period began and after it ended: of the period nothing but the day is known.
+    assert_eq!(seen("2026-10-02T10:00:00Z", "2026-12-20T11:00:00Z", end), of("2026-11-02", "2026-11-02"));
+}
+
+/// The overview has the same times as the register, also of what is closed.
+#[test]
+fn the_line_of_an_exemption_has_when_transfers_began_and_ended() {
+    use crate::audit::Kind;
+    let mut it = super::sample::exemption("a", "");
+    it.changes = vec![
+        change("2026-11-02T08:00:00Z", Kind::Load.name()),
+        change("2026-11-20T10:00:00Z", Kind::Revoke.name()),
+    ];
+    let report = Report { exemptions: vec![it], ..sample() };
+    let page = Page::parse(&rendered(&report, Format::Html));
+    let rows = rows_of(&tables(&page, &["overview"]));
+    let found = (rows[0][4].as_str(), rows[0][5].as_str());
+    assert_eq!(found, ("2026-11-02 08:00:00 UTC", "2026-11-20 10:00:00 UTC"));
+}
+
+#[test]
+fn orders_of_one_reference_are_told_apart_by_what_they_are_on_and_a_lift_by_its_signers() {
+    let order = |covers: &str, name: &str| super::super::Change {
+        why: "High Court, 2026/1".into(),
+        covers: Some(covers.into()),
+        name: Some(name.into()),
+        ..change("2026-11-20T10:00:00Z", "stay")
+    };
+    let mut it = super::sample::exemption("a", "");
+    let lift = super::super::Change {
+        why: "lifted".into(),
+        order: Some("High Court, 2026/1".into()),
+        signed_by: vec![
+            super::super::ApprovalEntry {
+                identity: "aoife@example.org".into(),
+                roles: vec!["dpo".into()],
+                key: "k".into(),
+            },
+            super::super::ApprovalEntry {
+                identity: "brian@example.org".into(),
+                roles: vec!["legal".into()],
+                key: "l".into(),
+            },
+        ],
+        what: "resume".into(),
+        ..order("pin", "mail-ie")
+    };
+    it.changes = vec![order("pin", "mail-ie"), order("recipient", "Court"), order("all", ""), lift];
+    let expected = [
+        "High Court, 2026/1, on the pin \"mail-ie\"",
+        "High Court, 2026/1, on the recipient \"Court\"",
+        "High Court, 2026/1, on every exemption",
+        "lifts the order High Court, 2026/1 on the pin \"mail-ie\": lifted; signed by aoife@example.org (dpo) with k \
+         and brian@example.org (legal) with l",
+    ];
+    let words: Vec<String> = it.changes.iter().map(super::super::Change::words).collect();
+    assert_eq!(words, expected);
+    let told = register_of(it.clone()).remove(0)["stays and lifts"].clone();
+    let report = Report { exemptions: vec![it], ..sample() };
+    let page = Page::parse(&rendered(&report, Format::Html)).all("article")[0].text();
+    for words in expected {
+        assert!(told.contains(words) && page.contains(words), "{words} in {told}");
+    }
 }

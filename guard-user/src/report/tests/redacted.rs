@@ -1,6 +1,6 @@
 //! The text of confidential exemptions.
 
-use super::super::{ExemptionEntry, Format, Report, WITHHELD};
+use super::super::{ExemptionEntry, Format, ParticularEntry, Report, WITHHELD};
 use super::rendered;
 use super::sample::{exemption, sample};
 
@@ -22,6 +22,43 @@ fn no_form_of_a_redacted_report_has_text_of_a_confidential_exemption() {
             assert!(text.contains(kept), "{format:?}: {kept}");
         }
     }
+}
+
+/// What a document does not have is not told as withheld, and one that takes part is not told as three.
+#[test]
+fn what_is_withheld_is_told_once_and_where_something_is_there_alone() {
+    let mut it = ExemptionEntry { confidential: true, ..exemption("mlat-9", "secret-") };
+    it.instrument.agreement = String::new();
+    it.emergency = String::new();
+    it.recipients[0].networks = Vec::new();
+    it.recipients[0].ports = Vec::new();
+    let particular = |key: &str| ParticularEntry { key: key.to_owned(), value: "secret".to_owned() };
+    it.particulars = [
+        "data_subjects",
+        "data_subjects",
+        "joint_controller 1: name",
+        "joint_controller 1: contact",
+        "joint_controller 1: arrangement",
+        "processor 1: name",
+        "processor 1: contract",
+        "processor 2: name",
+    ]
+    .map(particular)
+    .to_vec();
+    let report = Report { redacted: true, exemptions: vec![it], ..sample() };
+    let text = rendered(&report, Format::Register);
+    let row: std::collections::HashMap<String, String> =
+        ::csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).next().unwrap();
+    let of = |column: &str| row[column].as_str();
+    assert!(!of("instrument").contains("under"), "{}", of("instrument"));
+    assert_eq!(of("joint controllers"), WITHHELD);
+    assert_eq!(of("processors"), format!("{WITHHELD}; {WITHHELD}"), "how many take part is told");
+    assert_eq!(of("categories of data subjects"), WITHHELD);
+    let json: Report = serde_json::from_str(&rendered(&report, Format::Json)).unwrap();
+    let shown = &json.exemptions[0];
+    assert!(shown.recipients[0].networks.is_empty() && shown.recipients[0].ports.is_empty());
+    assert_eq!((shown.emergency.as_str(), shown.instrument.agreement.as_str()), ("", ""));
+    assert_eq!(shown.purpose, WITHHELD);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use super::super::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
+    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -28,6 +28,7 @@ pub(super) fn empty() -> Report {
         pins: vec![],
         exemptions: vec![],
         traffic: vec![],
+        unattributed: vec![],
         gaps: vec![],
         audit_head: None,
     }
@@ -90,6 +91,14 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
             why: text("why"),
             order: Some(text("order")),
             still_held: true,
+            covers: Some("instrument".into()),
+            name: Some(text("instrument")),
+            document_sha256: Some(text("document")),
+            signed_by: vec![ApprovalEntry {
+                identity: text("lifter"),
+                roles: vec!["dpo".into()],
+                key: text("key of lifter"),
+            }],
         }],
         first_use: Some(at("2026-11-02T10:00:00Z")),
         last_use: None,
@@ -134,6 +143,7 @@ pub(super) fn sample() -> Report {
             traffic(3, "US", "observe", "forbidden", 330),
             traffic(30, "BE", "pass", "permitted", 7),
         ],
+        unattributed: vec![Unattributed { pin: "mail-ie".into(), packets: 2, bytes: 1_300 }],
         gaps: vec!["3 outcomes were lost on 2026-11-07".into()],
         audit_head: Some(AuditHead {
             sequence: 40,
@@ -208,6 +218,7 @@ prop_compose! {
     pub(super) fn any_report()(
         host in text(),
         gaps in prop::collection::vec(text(), 0..2),
+        unattributed in prop::collection::vec((text(), any::<u64>(), any::<u64>()), 0..2),
         pins in prop::collection::vec((text(), text()), 0..3),
         exemptions in prop::collection::vec(any_exemption(), 0..3),
         traffic in prop::collection::vec(any_row(), 0..12),
@@ -216,8 +227,10 @@ prop_compose! {
     ) -> Report {
         let until = if long { at("2028-01-01T00:00:00Z") } else { empty().until };
         let pins = pins.into_iter().map(|(name, home)| PinEntry { name, home }).collect();
+        let of_none = unattributed.into_iter();
+        let unattributed = of_none.map(|(pin, packets, bytes)| Unattributed { pin, packets, bytes }).collect();
         let organisation = Organisation { controller: Some(host.clone()), representative: Some(host.clone()), ..Organisation::default() };
-        Report { mark: host.clone(), organisation, host, gaps, pins, exemptions, traffic, redacted, until, ..empty() }
+        Report { mark: host.clone(), organisation, host, gaps, unattributed, pins, exemptions, traffic, redacted, until, ..empty() }
     }
 }
 

@@ -68,3 +68,115 @@ fn what_is_not_due_or_not_done_yet_is_refused_and_changes_nothing() {
     let none = store.kept().can_be_done(&("b".to_owned(), 1), &other, now());
     assert!(matches!(none, Err(StoreError::NotFound { .. })));
 }
+
+/// Each duty of a list with its version, as `list --due` has them.
+fn due_by_version(store: &Store, at: &str) -> Vec<String> {
+    let all = store.kept().list_with(&[], time(at)).into_iter();
+    let mut all: Vec<String> = all
+        .flat_map(|it| {
+            it.due.into_iter().map(move |due| format!("{} {} of {}", due.what, due.by, it.version))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// The next version of a document.
+fn renewed(text: &str, version: u32) -> String {
+    let (before, now) =
+        (format!("version = {}", version - 1), format!("version = {version}\nreplaces = {}", version - 1));
+    text.replace(&before, &now)
+}
+
+const TELL: &str = "[[duty]]\nwhat = \"tell-authority\"\ndue = 2026-12-20\n";
+const ANSWER: &str = "[[duty]]\nwhat = \"answer\"\ndue = 2026-12-22\n";
+
+#[test]
+fn a_renewal_takes_no_duty_away_and_what_was_done_is_done_for_every_version() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    let dated = |day: &str| format!("delete_by = {day}\n[instrument]");
+    let first = named("a", 1).replace("[instrument]", &dated("2027-01-01"));
+    load(&mut store, &format!("{first}{TELL}{ANSWER}")).unwrap();
+    done(&mut store, "tell-authority", NOW, "told").unwrap();
+    // Without the answer, with what was told, and to be deleted later.
+    let second = renewed(&named("a", 1), 2).replace("[instrument]", &dated("2028-01-01"));
+    load(&mut store, &format!("{second}{TELL}")).unwrap();
+    let review = "review-assessment 2027-06-02T00:00:00Z of 2";
+    let expected = [
+        "answer 2026-12-23T00:00:00Z of 1",
+        "delete 2027-01-02T00:00:00Z of 1",
+        "delete 2028-01-02T00:00:00Z of 2",
+        review,
+    ];
+    assert_eq!(due_by_version(&store, NOW), expected);
+    // Each is found where it is undone, the one that is due first before the other.
+    let kept = store.kept();
+    let version = |duty: &str| kept.version_with("a", None, duty).unwrap().1;
+    assert_eq!((version("answer"), version("delete"), version("tell-authority")), (1, 1, 2));
+    let is_done = Done { duty: "tell-authority".to_owned(), on: now(), why: "told".to_owned() };
+    let refused = kept.can_be_done(&("a".to_owned(), 2), &is_done, now()).unwrap_err();
+    assert_eq!(refused.code(), Some("no-such-duty"));
+    for (duty, left) in [("answer", 3), ("delete", 2), ("delete", 1)] {
+        let key = store.kept().version_with("a", None, duty).unwrap();
+        let it = Done { duty: duty.to_owned(), on: now(), why: "done".to_owned() };
+        store.duty_done(&key, &it, &who(), now()).unwrap();
+        assert_eq!(due_by_version(&store, NOW).len(), left, "{duty}");
+    }
+    assert_eq!(due_by_version(&store, NOW), [review]);
+    disk.restart(End::Killed);
+    assert_eq!(due_by_version(&disk.open_store(), NOW), [review], "after a restart");
+}
+
+/// That a version says that a duty was done takes no other duty of that name.
+#[test]
+fn what_a_later_version_says_is_done_is_done_once() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    let other = ANSWER.replace("22", "28");
+    load(&mut store, &format!("{}{ANSWER}{other}", named("a", 1))).unwrap();
+    done(&mut store, "answer", NOW, "sent").unwrap();
+    let told = format!("{ANSWER}done = 2026-12-01\n{other}");
+    load(&mut store, &(renewed(&named("a", 1), 2) + &told)).unwrap();
+    let answers = |store: &Store| {
+        let all = due_by_version(store, NOW).into_iter();
+        all.filter(|it| it.starts_with("answer")).collect::<Vec<_>>()
+    };
+    assert_eq!(answers(&store), ["answer 2026-12-29T00:00:00Z of 2"]);
+    // And one that no command has noted.
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &format!("{}{ANSWER}{other}", named("a", 1))).unwrap();
+    load(&mut store, &(renewed(&named("a", 1), 2) + &told)).unwrap();
+    assert_eq!(answers(&store), ["answer 2026-12-29T00:00:00Z of 2"]);
+}
+
+#[test]
+fn the_review_of_what_is_closed_is_not_due_and_that_is_what_is_said() {
+    let review =
+        |store: &Store, at: &str| due_by_version(store, at).iter().any(|it| it.starts_with("review-"));
+    let refusal = |store: &Store, duty: &str, at: &str| {
+        let it = Done { duty: duty.to_owned(), on: now(), why: "reviewed".to_owned() };
+        store.kept().can_be_done(&("a".to_owned(), 1), &it, time(at)).unwrap_err()
+    };
+    let mut open = ModelDisk::new().open_store();
+    load(&mut open, &named("a", 1)).unwrap();
+    assert!(review(&open, NOW));
+    let slip = refusal(&open, "review", NOW).to_string();
+    assert!(slip.contains("due are review-assessment, which a new version of the document does"), "{slip}");
+    assert_eq!(refusal(&open, "review-assessment", NOW).code(), Some("review-is-renewed"));
+    // By its window alone, and as the store has it.
+    assert!(!review(&open, OVER));
+    open.close_what_is_over(&who(), time(OVER)).unwrap();
+    let mut revoked = ModelDisk::new().open_store();
+    load(&mut revoked, &named("a", 1)).unwrap();
+    let revocation = Change::Revoke { why: "withdrawn".to_owned() };
+    revoked.change(&Target::Id("a".to_owned()), &revocation, &who(), now()).unwrap();
+    for store in [open, revoked] {
+        assert!(!review(&store, OVER));
+        let error = refusal(&store, "review-assessment", OVER);
+        assert_eq!(error.code(), Some("review-of-closed"));
+        assert!(error.to_string().contains("is closed for good"), "{error}");
+        assert!(refusal(&store, "review", OVER).to_string().ends_with("nothing is due"));
+    }
+}

@@ -3,7 +3,7 @@
 use super::model::{End, ModelDisk};
 use super::{NOW, OVER, good_with, key_of, load, named, now, open_ids, time, trail, who};
 use crate::exemption::State;
-use crate::store::{Change, Key, LoadError, Store, StoreError, Target};
+use crate::store::{ApprovedBy, Change, Key, Lifted, LoadError, Store, StoreError, Target};
 
 fn id(id: &str) -> Target {
     Target::Id(id.into())
@@ -272,4 +272,52 @@ fn a_revoked_key_closes_what_it_approved_and_approves_nothing_more() {
         .collect();
     assert_eq!(kinds[0], ("a".to_owned(), key.clone()));
     assert_eq!(kinds[2].0, key_of("c"));
+}
+
+/// By its hash, as the record of the lift has it, also after a restart; another file of that name is none.
+#[test]
+fn a_document_that_lifted_an_order_is_kept_with_its_signatures() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    stay(&mut store, &id("a"), "a court's").unwrap();
+    let bytes = b"lifts = \"stay\"\n".to_vec();
+    let by = vec![ApprovedBy {
+        identity: "brian@example.org".into(),
+        role: Some("legal".into()),
+        fingerprint: key_of("a"),
+    }];
+    let signatures = vec![b"one".to_vec(), b"two".to_vec()];
+    let lifted = Lifted { sha256: crate::digest::sha256(&bytes), bytes, signatures, by };
+    let resume = Change::Resume { order: None, why: "lifted".into() };
+    store.lift(&id("a"), &resume, &lifted, &who(), now()).unwrap();
+    let record = trail(&store).pop().unwrap();
+    assert_eq!(record.detail["document_sha256"], lifted.sha256.as_str());
+    disk.restart(End::Killed);
+    let store = disk.open_store();
+    let reader = store.reader().unwrap();
+    let kept = reader.lift_document(&lifted.sha256).unwrap();
+    assert_eq!(kept, Some((lifted.bytes, lifted.signatures)));
+    assert_eq!(reader.lift_document(&"0".repeat(64)).unwrap(), None);
+}
+
+/// Why a document is not loaded has a name of its own, and only what is lifted is said to be.
+#[test]
+fn what_holds_a_document_is_named_by_a_code_and_a_revoked_key_is_not_to_be_lifted() {
+    let of = |target: Target, change: Change| {
+        let mut store = ModelDisk::new().open_store();
+        store.change(&target, &change, &who(), now()).unwrap();
+        let Err(LoadError::Store(error)) = load(&mut store, &named("b", 1)) else { panic!("{target}") };
+        (error.code().unwrap(), error.to_string())
+    };
+    let (code, _) = of(Target::All, Change::Stay { order: "a court's".into() });
+    assert_eq!(code, "held-by-order");
+    let (code, _) = of(
+        Target::Instrument("US-Ireland MLAT 2001".into()),
+        Change::Invalidate { why: "it was denounced".into() },
+    );
+    assert_eq!(code, "fallen-instrument");
+    let (code, said) = of(Target::Key(key_of("b")), Change::RevokeKey { why: "it was lost".into() });
+    assert_eq!(code, "revoked-key");
+    assert!(said.contains("which nothing lifts") && !said.contains("has to be lifted"), "{said}");
 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::Result;
+use ipnetwork::IpNetwork;
 use serde_json::Value;
 
 use crate::cli::CliError;
 use crate::control::client::{Exchange, unexpected};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::events::id::EventId;
+use crate::exemption::draft::Draft;
 use crate::history::Filter;
 use crate::hostname::hostname;
 
@@ -38,6 +40,93 @@ pub(super) fn answers(socket: &Path, id: EventId) -> Result<Vec<(&'static str, S
             }
             Some(_) => return Err(unexpected(socket).into()),
         }
+    }
+}
+
+/// Puts what an event knows beside the answers of a file, which stand. Its address goes to the recipient that has it.
+///
+/// # Errors
+/// Where the answers are of other pins, or no recipient of theirs can be the event's: the document would not be of the event.
+pub(super) fn put(draft: &mut Draft, id: &str, known: &[(&'static str, String)]) -> Result<(), CliError> {
+    let refused = |why: String| CliError::bad_input(format!("the answers are not of the event {id}: {why}"));
+    let of = |path: &str| known.iter().find(|(its, _)| *its == path).map(|(_, text)| text.as_str());
+    if let (Some(answered), Some(pins)) = (draft.texts("pins", 0), of("pins"))
+        && pins.split(", ").any(|pin| !answered.iter().any(|it| it == pin))
+    {
+        let answered = answered.join(", ");
+        return Err(refused(format!("they are for the pins {answered}, and the event is of {pins}")));
+    }
+    let place = match draft.count("recipient") {
+        0 => None,
+        count => Some(
+            recipient(draft, count, (of("recipient.cidrs"), of("recipient.jurisdiction")))
+                .map_err(refused)?,
+        ),
+    };
+    for (path, text) in known {
+        let put = match place.filter(|_| path.starts_with("recipient.")) {
+            Some(at) if draft.texts(path, at).is_some() => Ok(()),
+            Some(at) => draft.answer_at(path, at, text),
+            None if draft.answers(path) => Ok(()),
+            None => draft.answer(path, text),
+        };
+        put.map_err(|error| CliError::bad_input(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The place among the answers' recipients of the one that is the event's: the one that has the address, else the only one
+/// that names no networks and may be in the event's jurisdiction.
+fn recipient(
+    draft: &Draft,
+    count: usize,
+    (address, jurisdiction): (Option<&str>, Option<&str>),
+) -> Result<usize, String> {
+    let parsed = |text: &str| text.parse::<IpNetwork>().ok();
+    let address = address.unwrap_or_default();
+    let networks = |at: usize| draft.texts("recipient.cidrs", at);
+    let has_it = |at: &usize| {
+        let networks = networks(*at).unwrap_or_default();
+        let its = parsed(address).map(|it| it.network());
+        networks.iter().filter_map(|text| parsed(text)).any(|it| its.is_some_and(|its| it.contains(its)))
+    };
+    let is_there = |at: usize| {
+        let answered = draft.texts("recipient.jurisdiction", at);
+        answered.is_none_or(|it| it.first().map(String::as_str) == jurisdiction)
+    };
+    let place = jurisdiction.unwrap_or_default();
+    if let Some(at) = (0..count).find(has_it) {
+        let anywhere = draft.texts("recipient.anywhere", at).is_some();
+        return match is_there(at) || anywhere {
+            true => Ok(at),
+            false => {
+                Err(format!("{} has its address {address}, which is placed in {place}", named(draft, at)))
+            }
+        };
+    }
+    let open: Vec<usize> = (0..count).filter(|at| networks(*at).is_none() && is_there(*at)).collect();
+    match open.as_slice() {
+        [at] => Ok(*at),
+        _ => {
+            let all: Vec<String> = (0..count).map(|at| named(draft, at)).collect();
+            Err(format!(
+                "its address is {address} in {place}, and their recipients are {}; give the recipient that it belongs to the \
+                 address, or leave that recipient's networks out",
+                all.join(", and ")
+            ))
+        }
+    }
+}
+
+/// A recipient of the answers, in words.
+fn named(draft: &Draft, at: usize) -> String {
+    let text = |path: &str| draft.texts(path, at).map(|texts| texts.join(", "));
+    let name =
+        text("recipient.name").map_or_else(|| "one without a name".to_owned(), |it| format!("\"{it}\""));
+    let place = text("recipient.jurisdiction").map(|it| format!(" in {it}")).unwrap_or_default();
+    match text("recipient.cidrs") {
+        Some(networks) => format!("{name}{place} with {networks}"),
+        None => format!("{name}{place} without networks"),
     }
 }
 
@@ -86,7 +175,6 @@ mod tests {
 
     use super::*;
     use crate::events::tests::{dropped, envelope};
-    use crate::exemption::draft::Draft;
 
     fn event() -> Value {
         serde_json::from_str(&dropped().to_json(&envelope())).unwrap()
@@ -115,6 +203,58 @@ mod tests {
             [("recipient.cidrs", "2001:db8::7/128".to_owned()), ("recipient.ports", "tcp/443".to_owned())]
         );
         told.iter().for_each(|(key, value)| draft.answer(key, value).unwrap());
+    }
+
+    /// The event's address is that of one recipient of the document, whatever the answers say, or the document is refused.
+    #[test]
+    fn an_events_address_goes_to_the_recipient_that_has_it_or_is_refused() {
+        let known = [
+            ("pins", "mail".to_owned()),
+            ("hosts", "h".to_owned()),
+            ("recipient.jurisdiction", "US".to_owned()),
+            ("recipient.cidrs", "198.51.100.7/32".to_owned()),
+            ("recipient.ports", "tcp/443".to_owned()),
+        ];
+        let one = |name: &str, rest: &str| format!("[[recipient]]\nname = \"{name}\"\n{rest}\n");
+        let court = one("Court", "cidrs = [\"203.0.113.0/24\"]\njurisdiction = \"US\"");
+        for (answers, told) in [
+            ("pins = [\"files\"]".to_owned(), Err("for the pins files, and the event is of mail")),
+            (court.clone(), Err("\"Court\" in US with 203.0.113.0/24")),
+            (one("Court", "jurisdiction = \"JP\""), Err("198.51.100.7/32 in US")),
+            (one("Court", "cidrs = [\"198.51.100.0/24\"]\njurisdiction = \"JP\""), Err("placed in US")),
+            (
+                one("Court", "") + &one("Lab", ""),
+                Err("\"Court\" without networks, and \"Lab\" without networks"),
+            ),
+            (String::new(), Ok((0, "198.51.100.7/32"))),
+            ("pins = [\"files\", \"mail\"]".to_owned(), Ok((0, "198.51.100.7/32"))),
+            (one("Court", ""), Ok((0, "198.51.100.7/32"))),
+            (court.clone() + &one("Lab", "jurisdiction = \"US\""), Ok((1, "198.51.100.7/32"))),
+            (one("Lab", "cidrs = [\"198.51.100.0/24\"]") + &court, Ok((0, "198.51.100.0/24"))),
+            (court + &one("Lab", "cidrs = [\"198.51.100.0/25\"]"), Ok((1, "198.51.100.0/25"))),
+        ] {
+            let mut draft = Draft::from_toml(&answers).unwrap();
+            let before = draft.count("recipient");
+            match (put(&mut draft, "7", &known), told) {
+                (Err(error), Err(words)) => {
+                    let error = error.to_string();
+                    assert!(error.contains(words) && error.contains("event 7"), "{error}");
+                }
+                (Ok(()), Ok((at, networks))) => {
+                    assert_eq!(draft.count("recipient"), before.max(1), "{answers}");
+                    let of = |path: &str, at| draft.texts(path, at);
+                    assert_eq!(of("recipient.cidrs", at), Some(vec![networks.to_owned()]), "{answers}");
+                    assert_eq!(of("recipient.ports", at), Some(vec!["tcp/443".to_owned()]), "{answers}");
+                    assert_eq!(of("recipient.jurisdiction", at), Some(vec!["US".to_owned()]), "{answers}");
+                    let others = (0..before).filter(|other| *other != at);
+                    assert!(
+                        others.into_iter().all(|other| of("recipient.ports", other).is_none()),
+                        "{answers}"
+                    );
+                }
+                (found, told) => panic!("{answers}: {found:?}, not {told:?}"),
+            }
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn change_of(request: &Request) -> Option<Asked> {
         Request::InstrumentInvalidate { name, why, dry_run, .. } => {
             (Target::Instrument(name.clone()), Change::Invalidate { why: why.clone() }, *dry_run)
         }
-        Request::ApprovalRevoke { key, why, dry_run } => {
+        Request::ApprovalRevoke { key, why, dry_run, .. } => {
             (Target::Key(key.clone()), Change::RevokeKey { why: why.clone() }, *dry_run)
         }
         _ => return None,
@@ -35,6 +35,7 @@ pub(super) fn change_of(request: &Request) -> Option<Asked> {
         request,
         Request::ExemptionStay { not_loaded: true, .. }
             | Request::InstrumentInvalidate { not_loaded: true, .. }
+            | Request::ApprovalRevoke { unknown: true, .. }
     );
     Some(Asked { target, change, not_loaded, dry_run })
 }
@@ -67,9 +68,17 @@ pub(super) fn planned(kept: &Kept, target: &Target, change: &Change, keys: &[Key
                 ),
             }
         }
+        ([], Change::Invalidate { .. }) => format!("would be kept: {}", fallen(target)),
         ([], _) => "nothing that is open is covered".to_owned(),
         (keys, change) => format!("would be {}: {}", done_word(change), ids(keys)),
     }
+}
+
+/// What it means that an instrument has fallen on which nothing rests that is open.
+pub(super) fn fallen(instrument: &Target) -> String {
+    format!(
+        "{instrument} has fallen; nothing that is open rests on it, and nothing that rests on it is loaded until it is restored"
+    )
 }
 
 pub(super) fn ids(keys: &[Key]) -> String {

@@ -12,7 +12,7 @@ use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKE
 use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids, planned};
+use crate::daemon::engine::step::asked::{Asked, change_of, done_word, fallen, ids, planned};
 use crate::daemon::engine::step::loads::signatures;
 use crate::daemon::engine::{Action, LiftJob, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
@@ -130,6 +130,7 @@ impl Engine {
         if may_mean_nothing && !not_loaded && !self.kept.is_known(target) {
             return Err(self.kept.unknown(target));
         }
+        self.is_known_key(target, *not_loaded)?;
         Ok(keys)
     }
 
@@ -473,10 +474,8 @@ impl Engine {
                          is lifted"
                 )
             }
-            ([], Change::RevokeKey { .. }) => {
-                let key = &it.target;
-                format!("{key} approves nothing any more; it had approved nothing that is open")
-            }
+            ([], Change::Invalidate { .. }) => fallen(&it.target),
+            ([], Change::RevokeKey { .. }) => self.revoked_words(&it.target),
             ([], Change::Resume { .. }) => "the order is lifted; nothing passes again by that".to_owned(),
             (keys, change) => format!("{}: {}", done_word(change), ids(keys)),
         };

@@ -116,7 +116,11 @@ impl Engine {
             .filter(|it| !known.contains(&(it.interface.index, it.interface.name.clone())));
         let news: Vec<u32> = news.map(|it| it.interface.index).collect();
         if let Some(looked) = self.interfaces.looked {
-            self.interfaces.came_after.extend(news.iter().map(|index| (*index, Some(looked))));
+            // One that was renamed is guarded already.
+            let all =
+                observed.interfaces.iter().map(|it| (it.interface.index, it.at(Hook::Egress).is_none()));
+            let came = all.filter(|(index, is_bare)| *is_bare && news.contains(index));
+            self.interfaces.came_after.extend(came.map(|(index, _)| (index, Some(looked))));
         } else if self.has_taken_over {
             let all = observed.interfaces.iter();
             // One that the config is the first to name was not to be guarded before.
@@ -331,7 +335,7 @@ impl Engine {
         match result {
             Ok(()) => {
                 self.log(Level::Info, format!("{name} is not guarded any more: the config does not name it"));
-                self.record_of(Kind::Detach, name, "", json!({}));
+                self.record_of(Kind::Detach, name, "", json!({"index": index}));
             }
             Err(error) => self.log(Level::Warn, format!("{name} can't be let go: {error}")),
         }
@@ -364,6 +368,13 @@ impl Engine {
     fn announce(&mut self) {
         let Some(observed) = self.interfaces.observed.take() else { return };
         for it in &observed.interfaces {
+            // What begins again is news, whatever was there when the daemon started.
+            if it.attachments.is_empty() {
+                self.interfaces.announced.remove(&it.interface.index);
+                self.interfaces.adopted.iter_mut().for_each(|all| {
+                    all.remove(&it.interface.index);
+                });
+            }
             if !it.attachments.iter().any(|at| at.is_current) {
                 continue;
             }
@@ -376,12 +387,16 @@ impl Engine {
             }
             let words: Vec<String> =
                 it.attachments.iter().map(|at| format!("{} by {}", at.hook.name(), at.how.name())).collect();
-            let is_new = before.as_ref().is_none_or(|(old, hooks)| *old != name && *hooks != said.1);
-            let before_it = it.sent_before.filter(|sent| is_new && *sent > 0);
+            let had_egress = |hooks: &[(Hook, u32)]| hooks.iter().any(|(hook, _)| *hook == Hook::Egress);
+            let is_new = before
+                .as_ref()
+                .is_none_or(|(old, hooks)| !had_egress(hooks) || (*old != name && *hooks != said.1));
+            let known = it.sent_before.filter(|_| is_new && it.at(Hook::Egress).is_some());
+            let before_it = known.filter(|sent| *sent > 0);
             let sent = before_it.map(|sent| format!("; it had sent {sent} packets when that began"));
             let line = format!("{name} is guarded: {}{}", words.join(", "), sent.unwrap_or_default());
             let index = it.interface.index;
-            let is_late = before_it.is_some_and(|sent| self.interfaces.note_late(index, sent, self.now));
+            let is_late = known.is_some_and(|sent| self.interfaces.note_late(index, sent, self.now));
             self.log(if is_late { Level::Warn } else { Level::Info }, line);
             let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
             let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
@@ -389,7 +404,7 @@ impl Engine {
             if !is_taken_over && before.is_none_or(|(_, hooks)| hooks != said.1) {
                 let hooks: Vec<&str> = it.attachments.iter().map(|at| at.hook.name()).collect();
                 let mut detail = json!({"hooks": hooks, "index": it.interface.index});
-                if let Some(sent) = before_it {
+                if let Some(sent) = known {
                     detail["sent_before"] = sent.into();
                 }
                 self.record_of(Kind::Attach, &name, "", detail);

@@ -29,8 +29,12 @@ impl Engine {
             }
             Request::ExemptionOrders {} => Ask::List,
             Request::ExemptionOpen {} => Ask::Store(Query::Open),
-            Request::ExemptionReceipt { id, version } => {
+            Request::ExemptionReceipt { id, version, not_written: None } => {
                 Ask::Store(Query::Receipt { id, version, who: asker.who.clone() })
+            }
+            Request::ExemptionReceipt { id, version, not_written: Some(why) } => {
+                let query = Query::ReceiptNotWritten { id, version, why, who: asker.who.clone() };
+                return self.read_store(ticket, &asker, query, None);
             }
             Request::ExemptionDone { id, version, duty, on, why, dry_run } => {
                 let who = asker.who.clone();
@@ -41,6 +45,9 @@ impl Engine {
             Request::Audit { from } => return self.read_store(ticket, &asker, Query::Audit(from), None),
             Request::AuditConfig { sha256 } => {
                 return self.read_store(ticket, &asker, Query::Config(sha256), None);
+            }
+            Request::AuditLift { sha256 } => {
+                return self.read_store(ticket, &asker, Query::Lift(sha256), None);
             }
             Request::AuditCheckpoint {} => {
                 let query = Query::Checkpoint(asker.who.clone());

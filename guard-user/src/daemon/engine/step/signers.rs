@@ -12,6 +12,7 @@ use crate::exemption::Document;
 use crate::exemption::record::{ApprovedBy, Record};
 use crate::health::{Problem, ProblemCode};
 use crate::hostname::hostname;
+use crate::store::{StoreError, Target};
 
 impl Engine {
     /// Has the file of allowed signers read, where the config has one.
@@ -39,6 +40,29 @@ impl Engine {
             self.record_of(Kind::Signers, &file, "", json!({ "keys": words }));
         }
         self.signers.keys = Some(keys);
+    }
+
+    /// Refuses the fingerprint of a key that no allowed signer has and that approved nothing which was ever loaded, unless it
+    /// `may_be_unknown`: a slip in it revokes nothing. Where nobody knows who may sign, it is taken.
+    pub(super) fn is_known_key(&self, target: &Target, may_be_unknown: bool) -> Result<(), StoreError> {
+        let (Target::Key(fingerprint), Some(Ok(keys)), false) = (target, &self.signers.keys, may_be_unknown)
+        else {
+            return Ok(());
+        };
+        if keys.iter().any(|(_, key)| key == fingerprint) || self.kept.is_known(target) {
+            return Ok(());
+        }
+        let signers = keys.iter().map(|(identity, key)| format!("{identity} with {key}")).collect();
+        Err(StoreError::UnknownKey { fingerprint: fingerprint.clone(), signers })
+    }
+
+    /// What it means that a key is revoked that approved nothing which is open.
+    pub(super) fn revoked_words(&self, key: &Target) -> String {
+        let nobody = match self.is_known_key(key, false) {
+            Ok(()) => "",
+            Err(_) => ". NO ALLOWED SIGNER HAS IT: its holder may approve with another key",
+        };
+        format!("{key} approves nothing any more; it had approved nothing that is open{nobody}")
     }
 
     /// What is open and was approved for other hosts: this one had another name then, or was of another fleet.

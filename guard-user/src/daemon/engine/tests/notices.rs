@@ -77,3 +77,18 @@ fn what_is_due_is_told_of_closed_ones_but_for_a_review() {
     assert_eq!(told(State::Stayed, now), [What::ReviewDue, What::DutyDue]);
     assert_eq!(told(State::Revoked, now), [What::DutyDue]);
 }
+
+/// A quota may be used up between two looks, so that nobody was told that it is low.
+#[test]
+fn a_quota_that_is_used_up_is_told_of_as_long_as_its_window_goes_on() {
+    let spent = Summary { state: State::Exhausted, used_bytes: 1000, ..open() };
+    let mut notices = Notices::default();
+    let now = at("2026-12-02T00:00:00Z");
+    assert_eq!(notices.new_of(&[open()], now), []);
+    assert_eq!(whats(&notices.new_of(std::slice::from_ref(&spent), now)), [What::QuotaUsed]);
+    assert_eq!(notices.new_of(std::slice::from_ref(&spent), now), []);
+    assert_eq!(Notices::default().new_of(std::slice::from_ref(&spent), spent.valid_until), []);
+    // It was renewed.
+    let next = Summary { version: 2, ..open() };
+    assert_eq!(Notices::default().new_of(&[spent, next], now), []);
+}

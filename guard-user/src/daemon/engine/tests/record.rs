@@ -12,6 +12,7 @@ use crate::approval::{AllowedSigners, RECEIPT, verify};
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::exemption::Target;
+use crate::health::ProblemCode;
 use crate::report::receipt::Receipt;
 use crate::store::sha256;
 
@@ -39,7 +40,7 @@ fn answer(world: &mut World, request: Request) -> Response {
 }
 
 fn receipt_of(world: &mut World, id: &str) -> Response {
-    answer(world, Request::ExemptionReceipt { id: id.to_owned(), version: None })
+    answer(world, Request::ExemptionReceipt { id: id.to_owned(), version: None, not_written: None })
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
     }
 }
 
-/// What is due of what is closed as well, but for the review of its assessment, which is a new version.
+/// What is due of what is closed as well, but for the review of its assessment.
 #[test]
 fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
     let mut world = World::with_one();
@@ -258,13 +259,13 @@ fn what_was_done_of_a_closed_exemption_is_noted_and_no_longer_due() {
     let record = last(&world, Kind::DutyDone);
     let found = (&record["subject"], &record["why"], &record["detail"]["duty"], &record["detail"]["version"]);
     assert_eq!(found, (&json!("a"), &json!("reviewed by counsel"), &json!("answer"), &json!(2)));
-    for (duty, code) in [("answer", "no-such-duty"), ("review-assessment", "review-is-renewed")] {
+    for (duty, code) in [("answer", "no-such-duty"), ("review-assessment", "review-of-closed")] {
         let Response::Error { kind, codes, .. } = answer(&mut world, done(false, duty)) else {
             panic!("{duty}")
         };
         assert_eq!((kind, codes), (ErrorKind::BadInput, vec![code.to_owned()]));
     }
-    assert!(due(&mut world).contains(&"review-assessment".to_owned()));
+    assert!(!due(&mut world).contains(&"review-assessment".to_owned()), "nothing passes by it any more");
 }
 
 #[test]
@@ -306,4 +307,143 @@ fn a_lift_by_which_nothing_passes_again_is_planned_in_its_own_words() {
     world.settle();
     let Response::Planned { message, .. } = answer(&mut world, lift("Court of Appeal")) else { panic!() };
     assert!(message.ends_with("nothing passes again by that: nothing is stayed by it"), "{message}");
+}
+
+/// What leaves by an interface that a reload let go is not judged: its next guard has a record with the interface's own
+/// counter, also under another name and where another program took the guard off.
+#[test]
+fn an_interface_that_is_guarded_again_has_a_record_of_what_it_had_sent() {
+    for renamed in [false, true] {
+        let mut world = World::new(super::inputs::CONFIG, &["eth0"]);
+        let index = world.kernel.add("eth1");
+        world.kernel.send(index, 3);
+        world.settle();
+        if renamed {
+            world.kernel.rename("eth1", "eth9");
+            world.rest();
+        }
+        let name = if renamed { "eth9" } else { "eth1" };
+        let reload = |world: &mut World, config| {
+            world.config = config;
+            let reload = world.ask(Request::Reload {});
+            world.rest();
+            assert!(world.is_done(reload));
+        };
+        reload(&mut world, super::inputs::ONE);
+        let released = last(&world, Kind::Detach);
+        assert_eq!((&released["subject"], &released["detail"]), (&json!(name), &json!({"index": index})));
+        world.kernel.send(index, 5);
+        reload(&mut world, super::inputs::CONFIG);
+        let again = last(&world, Kind::Attach);
+        let found = (&again["subject"], &again["detail"]["index"], &again["detail"]["sent_before"]);
+        assert_eq!(found, (&json!(name), &json!(index), &json!(8)), "{again}");
+        world.kernel.send(index, 2);
+        world.kernel.take_off(name);
+        world.rest();
+        assert_eq!(last(&world, Kind::Attach)["detail"]["sent_before"], json!(10));
+        assert!(world.problems().iter().all(|it| it.code != ProblemCode::GuardedLate));
+    }
+}
+
+/// What is asked for days that no report can be of is refused, and no period begins after its end.
+#[test]
+fn a_report_is_of_the_days_that_were_asked_for() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let report = |world: &mut World, from: Option<&str>, until: Option<&str>| {
+        let (from, until) = (from.map(str::to_owned), until.map(str::to_owned));
+        answer(world, Request::Report { from, until })
+    };
+    let Response::Report { report: early } = report(&mut world, None, Some("2001-01-01")) else { panic!() };
+    let day = ("2001-01-01T00:00:00Z".parse().unwrap(), "2001-01-02T00:00:00Z".parse().unwrap());
+    assert_eq!((early.from, early.until), day);
+    let Response::Report { report: whole } = report(&mut world, None, None) else { panic!() };
+    assert!(whole.from <= whole.until && whole.gaps.is_empty(), "{whole:?}");
+    for (from, until) in [("9999-01-01", None), ("2026-12-02", Some("2026-12-01")), ("x", None)] {
+        let Response::Error { kind, message, .. } = report(&mut world, Some(from), until) else {
+            panic!("{from}")
+        };
+        assert_eq!(kind, ErrorKind::BadInput, "{message}");
+    }
+}
+
+/// That a receipt was given is a record where it was, and what its client could not write is one too.
+#[test]
+fn the_trail_has_a_receipt_that_was_signed_and_that_it_was_not_written() {
+    let config = format!("{CONFIG}[record]\nhost_key = \"/nonexistent/key\"\n");
+    let mut world = World::new(Box::leak(config.into_boxed_str()), &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.revoke("a");
+    world.settle();
+    let given = |world: &World| trail(world).iter().filter(|it| it["kind"] == Kind::Receipt.name()).count();
+    let Response::Error { message, .. } = receipt_of(&mut world, "a") else { panic!() };
+    assert!(message.contains("/nonexistent/key"), "{message}");
+    assert_eq!(given(&world), 0, "what can't be signed is not given");
+    world.config = with_key();
+    world.ask(Request::Reload {});
+    world.rest();
+    assert!(matches!(receipt_of(&mut world, "a"), Response::Receipt { .. }));
+    let why = Some("the disk is\u{1b}[31m full".to_owned());
+    let lost = Request::ExemptionReceipt { id: "a".to_owned(), version: None, not_written: why };
+    assert!(matches!(answer(&mut world, lost), Response::Done { .. }));
+    assert_eq!(given(&world), 2);
+    let record = last(&world, Kind::Receipt);
+    let found = (&record["why"], &record["detail"]);
+    assert_eq!(found, (&json!("the disk is\\u{1b}[31m full"), &json!({"version": 1, "not_written": true})));
+}
+
+#[test]
+fn an_instrument_falls_on_which_nothing_rests_and_that_is_what_is_said() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let invalidate = |dry_run| Request::InstrumentInvalidate {
+        name: "A treaty".to_owned(),
+        why: "denounced".to_owned(),
+        not_loaded: true,
+        dry_run,
+    };
+    let words = "the instrument \"A treaty\" has fallen; nothing that is open rests on it";
+    let planned = answer(&mut world, invalidate(true));
+    assert!(matches!(&planned, Response::Planned { message, .. } if message.contains(words)), "{planned:?}");
+    let done = answer(&mut world, invalidate(false));
+    assert!(matches!(&done, Response::Done { message, .. } if message.starts_with(words)), "{done:?}");
+}
+
+/// Each order in the history has what it is on, also where all have one reference.
+#[test]
+fn history_tells_orders_of_one_reference_apart() {
+    let mut world = World::new(with_key(), &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    let order = || "High Court, 2026/1".to_owned();
+    let stay =
+        |target: Target| Request::ExemptionStay { target, order: order(), not_loaded: false, dry_run: false };
+    let targets = [Target::Id("a".to_owned()), Target::Pin("mail".to_owned()), Target::All];
+    for target in &targets {
+        assert!(matches!(answer(&mut world, stay(target.clone())), Response::Done { .. }));
+    }
+    for target in &targets {
+        let lift = Request::ExemptionResume {
+            target: target.clone(),
+            order: Some(order()),
+            why: "lifted".to_owned(),
+            lift: None,
+            dry_run: false,
+        };
+        let done = answer(&mut world, lift);
+        assert!(matches!(done, Response::Done { .. }), "{done:?}");
+    }
+    world.revoke("a");
+    world.settle();
+    let Response::Receipt { text, .. } = receipt_of(&mut world, "a") else { panic!() };
+    let receipt = Receipt::read(text.as_bytes()).unwrap();
+    let of_orders = receipt.history.iter().filter(|it| ["stay", "resume"].contains(&it.what.as_str()));
+    let found: Vec<_> = of_orders
+        .map(|it| (it.what.as_str(), it.covers.as_deref().unwrap_or("?"), it.name.as_deref().unwrap_or("?")))
+        .collect();
+    let each = |what: &'static str| [(what, "exemption", "a"), (what, "pin", "mail"), (what, "all", "")];
+    assert_eq!(found, [each("stay"), each("resume")].concat());
 }
