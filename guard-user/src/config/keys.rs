@@ -3,49 +3,17 @@
 
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
-use super::{approval_keys, history_keys, hook_keys, metrics_keys, record_keys};
+use super::{approval_keys, history_keys, hook_keys, host_keys, metrics_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
 pub static KEYS: [Key; 89] = [
-    Key {
-        section: "host",
-        name: "interfaces",
-        kind: Kind::List,
-        need: Need::Required,
-        example: r#"["eth0", "ens*"]"#,
-        meaning: "The guarded interfaces: names, or globs in which `*` stands for any characters and `?` for \
-                  one. An interface that appears later and matches is guarded as it appears.",
-    },
-    Key {
-        section: "host",
-        name: "unguarded",
-        kind: Kind::List,
-        need: Need::Optional("none"),
-        example: r#"["lan0"]"#,
-        meaning: "Interfaces that are accepted without a guard: frames can leave the host by them, and no pinned data does. \
-                  They are no problem (`interface-unguarded`) and no warning. Written as `interfaces`, which wins.",
-    },
-    Key {
-        section: "host",
-        name: "observe",
-        kind: Kind::Boolean,
-        need: Need::Default("false"),
-        example: "true",
-        meaning: "Every pin's action becomes `observe`: nothing is dropped, everything is counted. For a \
-                  first rollout.",
-    },
-    Key {
-        section: "host",
-        name: "fleet",
-        kind: Kind::Text,
-        need: Need::Optional("none"),
-        example: r#""mail-eu""#,
-        meaning: "The fleet that this host is of: exemptions that name it in `hosts` are for this host too. Written like \
-                  an id.",
-    },
+    host_keys::INTERFACES,
+    host_keys::UNGUARDED,
+    host_keys::OBSERVE,
+    host_keys::FLEET,
     Key {
         section: "geo",
         name: "files",

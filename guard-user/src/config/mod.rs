@@ -23,6 +23,7 @@ pub mod history;
 mod history_keys;
 mod hook_keys;
 pub mod host;
+mod host_keys;
 pub mod jurisdiction_set;
 pub mod keys;
 pub mod limits;

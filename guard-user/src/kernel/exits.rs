@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interface::Listed;
+use super::KernelError;
+use super::interface::{Interface, Listed, list, stack, unlisted};
+use super::inward::Inward;
 use super::link_type::LinkType;
-use super::routes::Routes;
+use super::routes::{self, Routes};
 use super::stacked::{End, Joined, Stack};
 
 /// Interfaces that are stacked on one another at most (`MAX_NEST_DEV`, include/linux/netdevice.h).
@@ -40,6 +42,20 @@ pub struct Unguarded {
     pub name: String,
     /// How they come to it, in words.
     pub how: String,
+}
+
+impl Interface {
+    /// What tells whether frames leave the host by each, as far as 200 ms are enough to look at the routes.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Netlink`] where the kernel does not answer.
+    pub fn places() -> Result<Places, KernelError> {
+        let listed = list().map_err(unlisted)?.interfaces;
+        let routes = routes::list().map_err(unlisted)?;
+        let inward = Inward::default().of(ends(&listed, &stack(&listed), &routes));
+        Ok(places(&listed, &stack(&listed), &routes, &inward))
+    }
 }
 
 /// The numbers of other namespaces into which frames may leave by pairs that a route leads by or that lie below something.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Input, LoadFailure, Prepared, Surroundings, Waits};
+use super::super::{Input, LoadFailure, Prepared, SignedFile, Surroundings, Waits};
 use super::inputs::{BAD, CONFIG, ONE, prepared};
 use super::world::{Part, World};
 use crate::config::policy::Policy;
@@ -29,7 +29,7 @@ pub(super) enum OnDisk {
 
 impl Load {
     /// What the loader answers.
-    pub(super) fn done(self, config: &str, on_disk: OnDisk) -> Input {
+    pub(super) fn done(self, config: &str, (on_disk, signed): (OnDisk, &[SignedFile])) -> Input {
         let fault = |message| LoadFailure { kind: ErrorKind::BadInput, message };
         let result = match (self, on_disk) {
             (_, OnDisk::Bad) => Err(fault("the geo database is damaged".to_owned())),
@@ -43,7 +43,11 @@ impl Load {
                 }
             }),
         };
-        Input::Loaded(result.map(Box::new))
+        let by = |mut it: Prepared| {
+            it.held.signed = signed.to_vec();
+            Box::new(it)
+        };
+        Input::Loaded(result.map(by))
     }
 }
 

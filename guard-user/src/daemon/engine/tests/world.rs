@@ -382,11 +382,7 @@ impl World {
             }
             Part::Loader => {
                 let Some(load) = self.loads.pop_front() else { return };
-                let mut input = load.done(self.config, self.on_disk);
-                if let Input::Loaded(Ok(prepared)) = &mut input {
-                    prepared.held.signed.clone_from(&self.signed);
-                }
-                self.step(input);
+                self.step(load.done(self.config, (self.on_disk, &self.signed)));
             }
         }
     }
