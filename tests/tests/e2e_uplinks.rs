@@ -2,6 +2,7 @@
 //! told.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
+#[allow(dead_code, reason = "other suites use the rest of it")]
 #[path = "support/mail.rs"]
 mod mail;
 
