@@ -34,6 +34,7 @@ fn to_bridge(bed: &Bed) {
     store.ip(&["link", "set", "br0", "up"]).unwrap();
     store.add_address("br0", "192.0.2.10/24".parse().unwrap()).unwrap();
     store.ip(&["route", "replace", "default", "via", "192.0.2.1", "dev", "br0"]).unwrap();
+    store.ip(&["-6", "route", "delete", "default"]).unwrap();
 }
 
 /// Frames with the mark that the router gets of mails from this namespace to the US.
