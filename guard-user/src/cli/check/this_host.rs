@@ -162,7 +162,10 @@ impl HostView for ThisHost {
     }
 
     fn log_fault(&self, to: &LogTo) -> Option<String> {
-        self.as_root("log.to", || EventLog::fault(to))
+        match to {
+            LogTo::Stdout => None,
+            to => self.as_root("log.to", || EventLog::fault(to)),
+        }
     }
 
     fn signers_fault(&self, file: &Path) -> Option<String> {
