@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interface::Listed;
+use super::KernelError;
+use super::interface::{self, Listed, unlisted};
+use super::inward::Inward;
 use super::link_type::LinkType;
-use super::routes::Routes;
+use super::routes::{self, Routes};
 use super::stacked::{End, Joined, Stack};
 
 /// Interfaces that are stacked on one another at most (`MAX_NEST_DEV`, include/linux/netdevice.h).
@@ -40,6 +42,18 @@ pub struct Unguarded {
     pub name: String,
     /// How they come to it, in words.
     pub how: String,
+}
+
+/// The places of the interfaces of the calling thread's network namespace, as far as 200 ms are enough to look at the routes.
+///
+/// # Errors
+///
+/// [`KernelError::Netlink`] where the kernel does not answer.
+pub fn places_here() -> Result<Places, KernelError> {
+    let listed = interface::list().map_err(unlisted)?.interfaces;
+    let (stack, routes) = (interface::stack(&listed), routes::list().map_err(unlisted)?);
+    let inward = Inward::default().of(ends(&listed, &stack, &routes));
+    Ok(places(&listed, &stack, &routes, &inward))
 }
 
 /// The numbers of other namespaces into which frames may leave by pairs that a route leads by or that lie below something.

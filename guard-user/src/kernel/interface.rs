@@ -11,11 +11,8 @@ use netlink_packet_core::Parseable as _;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkHeader, LinkXdp, Stats64};
 
 use super::KernelError;
-use super::exits::{self, Places};
-use super::inward::Inward;
 use super::link_type::LinkType;
 use super::netlink::{Dump, Request, attributes, emit, value};
-use super::routes;
 use super::stacked::{Stack, Stacked};
 
 /// `RTM_NEWLINK` and `RTM_GETLINK` (linux/rtnetlink.h).
@@ -88,18 +85,6 @@ impl Interface {
         let listed = list().map_err(unlisted)?.interfaces;
         let found = listed.values().find(|it| it.interface.name == name);
         Ok(found.map(|it| below(it.interface.index, &stack(&listed), &listed)).unwrap_or_default())
-    }
-
-    /// What tells whether frames leave the host by each, as far as 200 ms are enough to look at the routes.
-    ///
-    /// # Errors
-    ///
-    /// [`KernelError::Netlink`] where the kernel does not answer.
-    pub fn places() -> Result<Places, KernelError> {
-        let listed = list().map_err(unlisted)?.interfaces;
-        let routes = routes::list().map_err(unlisted)?;
-        let inward = Inward::default().of(exits::ends(&listed, &stack(&listed), &routes));
-        Ok(exits::places(&listed, &stack(&listed), &routes, &inward))
     }
 
     /// An interface of the memory kernel.

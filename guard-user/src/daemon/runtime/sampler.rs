@@ -13,6 +13,7 @@ use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample, SampleFor};
 use crate::events::condition::Condition;
 use crate::events::history::History;
+use crate::health::{Problem, ProblemCode};
 use crate::kernel::{Reachable, Running, View, cgroup, running};
 use crate::store::Cursor;
 use crate::telemetry;
@@ -99,7 +100,9 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
                 cursor: sources.cursor.lock().unwrap_or_else(PoisonError::into_inner).take(),
                 problems: {
                     let now = Instant::now();
-                    sources.telemetry.problems(now).into_iter().chain(sources.log.problems(now)).collect()
+                    let told = |why| Problem::of(ProblemCode::LogUnwritable, "events", why);
+                    let of_log = sources.log.faults(now).into_iter().map(told);
+                    sources.telemetry.problems(now).into_iter().chain(of_log).collect()
                 },
             })
         });
