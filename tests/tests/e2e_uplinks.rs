@@ -2,6 +2,7 @@
 //! told.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
+#[allow(dead_code, reason = "other suites use the rest of it")]
 #[path = "support/mail.rs"]
 mod mail;
 
@@ -33,6 +34,7 @@ fn to_bridge(bed: &Bed) {
     store.ip(&["link", "set", "br0", "up"]).unwrap();
     store.add_address("br0", "192.0.2.10/24".parse().unwrap()).unwrap();
     store.ip(&["route", "replace", "default", "via", "192.0.2.1", "dev", "br0"]).unwrap();
+    store.ip(&["-6", "route", "delete", "default"]).unwrap();
 }
 
 /// Frames with the mark that the router gets of mails from this namespace to the US.

@@ -4,8 +4,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::health::{Problem, ProblemCode};
-
 /// A line that is not taken for so long is not taken.
 const STUCK: Duration = Duration::from_secs(5);
 
@@ -47,7 +45,7 @@ impl Condition {
 
     /// What is wrong, as long as it is.
     #[must_use]
-    pub fn problems(&self, now: Instant) -> Vec<Problem> {
+    pub fn faults(&self, now: Instant) -> Vec<String> {
         let state = self.state();
         let for_long =
             state.since.map(|since| now.saturating_duration_since(since)).filter(|it| *it >= STUCK);
@@ -56,7 +54,7 @@ impl Condition {
         });
         let fault = state.fault.as_ref().map(|why| format!("the last line could not be written: {why}"));
         let elsewhere = state.elsewhere.as_ref().map(|why| format!("it stays where it was: {why}"));
-        let told = |why| Problem::of(ProblemCode::LogUnwritable, "events", format!("the event log: {why}"));
+        let told = |why| format!("the event log: {why}");
         stuck.or(fault).into_iter().chain(elsewhere).map(told).collect()
     }
 }
@@ -70,20 +68,20 @@ mod tests {
         let condition = Condition::default();
         let now = Instant::now();
         let later = now + Duration::from_secs(600);
-        assert_eq!(condition.problems(later), []);
+        assert_eq!(condition.faults(later), [""; 0]);
         condition.begin();
         condition.end(&Err(io::Error::from_raw_os_error(libc::ENOSPC)));
-        let said = |at| condition.problems(at).into_iter().map(|it| it.message).collect::<Vec<_>>();
+        let said = |at| condition.faults(at);
         let [why] = &said(later)[..] else { panic!("{:?}", said(later)) };
         assert!(why.contains("No space left on device"), "{why}");
         // The next one is not taken at all.
         condition.begin();
         assert!(said(later)[0].contains("has not taken a line for"), "{:?}", said(later));
         condition.end(&Ok(()));
-        assert_eq!(condition.problems(later), []);
+        assert_eq!(condition.faults(later), [""; 0]);
         condition.moved(Err("closed".to_owned()));
         assert!(said(now)[0].contains("closed"));
         condition.moved(Ok(()));
-        assert_eq!(condition.problems(later), []);
+        assert_eq!(condition.faults(later), [""; 0]);
     }
 }

@@ -436,8 +436,8 @@ pub(crate) mod tests {
         let log = EventLog::start(&to, folder.path(), "a test").unwrap();
         (0..5).for_each(|_| log.write(event(), LogFormat::Json));
         std::thread::sleep(2 * IDLE);
-        let problems = log.condition().problems(Instant::now());
-        assert!(problems[0].message.contains("No such file or directory"), "{problems:?}");
+        let faults = log.condition().faults(Instant::now());
+        assert!(faults[0].contains("No such file or directory"), "{faults:?}");
         drop(log);
         fs::create_dir(folder.path().join("none")).unwrap();
         let log = EventLog::start(&to, folder.path(), "a test").unwrap();

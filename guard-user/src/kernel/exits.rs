@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::KernelError;
-use super::interface::{Interface, Listed, list, stack, unlisted};
+use super::interface::{self, Listed, unlisted};
 use super::inward::Inward;
 use super::link_type::LinkType;
 use super::routes::{self, Routes};
@@ -44,18 +44,16 @@ pub struct Unguarded {
     pub how: String,
 }
 
-impl Interface {
-    /// What tells whether frames leave the host by each, as far as 200 ms are enough to look at the routes.
-    ///
-    /// # Errors
-    ///
-    /// [`KernelError::Netlink`] where the kernel does not answer.
-    pub fn places() -> Result<Places, KernelError> {
-        let listed = list().map_err(unlisted)?.interfaces;
-        let routes = routes::list().map_err(unlisted)?;
-        let inward = Inward::default().of(ends(&listed, &stack(&listed), &routes));
-        Ok(places(&listed, &stack(&listed), &routes, &inward))
-    }
+/// The places of the interfaces of the calling thread's network namespace, as far as 200 ms are enough to look at the routes.
+///
+/// # Errors
+///
+/// [`KernelError::Netlink`] where the kernel does not answer.
+pub fn places_here() -> Result<Places, KernelError> {
+    let listed = interface::list().map_err(unlisted)?.interfaces;
+    let (stack, routes) = (interface::stack(&listed), routes::list().map_err(unlisted)?);
+    let inward = Inward::default().of(ends(&listed, &stack, &routes));
+    Ok(places(&listed, &stack, &routes, &inward))
 }
 
 /// The numbers of other namespaces into which frames may leave by pairs that a route leads by or that lie below something.

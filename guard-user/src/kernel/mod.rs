@@ -88,7 +88,7 @@ pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCou
 pub use detach::Removed;
 pub use error::KernelError;
 pub use events::{EventReader, RingEntry};
-pub use exits::{Place, Places, Unguarded, unguarded};
+pub use exits::{Place, Places, Unguarded, places_here, unguarded};
 pub use folder::is_private;
 pub use held::Marks;
 pub use high_water::KeptHead;

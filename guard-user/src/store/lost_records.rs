@@ -126,10 +126,17 @@ fn read(file: &File) -> Option<Lost> {
 
 /// Of one length, so that nothing stays of what was there. It is forced to the disk: the next daemon may be one after a reboot.
 fn write(file: &File, lost: &Lost) -> io::Result<()> {
-    let text = serde_json::to_string(lost)?;
-    let text = format!("{text:<width$}\n", width = BYTES - 1);
-    let bytes = text.as_bytes().get(..BYTES).filter(|_| text.len() == BYTES);
-    file.write_all_at(bytes.ok_or_else(|| io::Error::other("it is too long"))?, 0)?;
+    let mut text = serde_json::to_vec(lost)?;
+    if text.len() >= BYTES {
+        // Of a reason with many letters that JSON writes longer the number counts more.
+        text = serde_json::to_vec(&Lost { why: String::new(), ..lost.clone() })?;
+    }
+    if text.len() >= BYTES {
+        return Err(io::Error::other("it is too long"));
+    }
+    text.resize(BYTES - 1, b' ');
+    text.push(b'\n');
+    file.write_all_at(&text, 0)?;
     file.sync_data()
 }
 
@@ -163,6 +170,8 @@ mod tests {
         assert_eq!(open().lost().map(|it| it.count), Some(1));
         kept.recorded(1).unwrap();
         assert_eq!((kept.lost(), open().lost()), (None, None));
+        kept.add(at(4), &"\u{1}".repeat(WHY)).unwrap();
+        assert_eq!(open().lost().map(|it| (it.count, it.why.as_str())), Some((1, "")));
     }
 
     #[test]

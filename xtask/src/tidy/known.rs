@@ -27,7 +27,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "text"] },
-    Layer { module: "events", may: &["config", "digest", "exemption", "health", "hostname", "worker"] },
+    Layer { module: "events", may: &["config", "digest", "exemption", "hostname", "worker"] },
     Layer { module: "history", may: &["config", "events", "health", "worker"] },
     Layer {
         module: "telemetry",

@@ -28,7 +28,8 @@ use crate::geo::complete;
 use crate::geo::{GeoDb, Info, embedded, merge, mmdb};
 use crate::inputs;
 use crate::kernel::{
-    DeviceElsewhere, Elsewhere, Interface, KernelError, Reachable, View, ephemeral_ports, unguarded,
+    DeviceElsewhere, Elsewhere, Interface, KernelError, Reachable, View, ephemeral_ports, places_here,
+    unguarded,
 };
 use crate::kernel::{Mounts, cgroup, senders};
 use crate::store::{FILE, Reader, StoreError};
@@ -162,7 +163,10 @@ impl HostView for ThisHost {
     }
 
     fn log_fault(&self, to: &LogTo) -> Option<String> {
-        self.as_root("log.to", || EventLog::fault(to))
+        match to {
+            LogTo::Stdout => None,
+            to => self.as_root("log.to", || EventLog::fault(to)),
+        }
     }
 
     fn signers_fault(&self, file: &Path) -> Option<String> {
@@ -268,7 +272,7 @@ impl HostView for ThisHost {
     }
 
     fn unguarded(&self, policy: &Policy) -> Vec<String> {
-        let Ok(places) = Interface::places() else {
+        let Ok(places) = places_here() else {
             self.unseen.borrow_mut().insert("host.interfaces");
             return Vec::new();
         };

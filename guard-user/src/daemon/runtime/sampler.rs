@@ -13,6 +13,7 @@ use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample, SampleFor};
 use crate::events::condition::Condition;
 use crate::events::history::History;
+use crate::health::{Problem, ProblemCode};
 use crate::history::Worker as Past;
 use crate::kernel::{Reachable, Running, View, cgroup, running};
 use crate::store::Cursor;
@@ -103,8 +104,10 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
                 history_lost: sources.past.lost(),
                 problems: {
                     let now = Instant::now();
+                    let told = |why| Problem::of(ProblemCode::LogUnwritable, "events", why);
+                    let of_log = sources.log.faults(now).into_iter().map(told);
                     let own = [sources.telemetry.problems(now), sources.past.problems(now)].concat();
-                    own.into_iter().chain(sources.log.problems(now)).collect()
+                    own.into_iter().chain(of_log).collect()
                 },
             })
         });

@@ -143,7 +143,7 @@ fn work(
     let _host = hostname();
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
-    let mut losses = Losses::begin((&at.state, &at.mark), inputs);
+    let mut losses = Losses::begin((state, &at.mark), inputs);
     while let Some((id, job)) = jobs.take() {
         let mut of_trail = None;
         let begin = Instant::now();
