@@ -53,6 +53,8 @@ const BY_TRACING: &str = "without_bpf_lsm";
 const BY_LSM: [&str; 3] = ["a_carrier_that_writes", "who_is_handed", "what_is_handed_on"];
 /// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
 const RT_ONLY: &str = "kernel_preempt";
+/// Left out of the usual run whole: what it shows of programs that share a CPU hangs on little that changes.
+const REAL_TIME: &str = "6.18-rt";
 /// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
 /// `cargo xtask nightly` runs them.
 const NIGHTLY: [&str; 8] = [
@@ -106,7 +108,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     }
     let is_here = |version: &str, suite: &Suite| {
         let name = suite.name.as_str();
-        !arguments.usual || (name != RT_ONLY && (version == ONE || !USUAL_ON_ONE.contains(&name)))
+        !arguments.usual
+            || (version != REAL_TIME && name != RT_ONLY && (version == ONE || !USUAL_ON_ONE.contains(&name)))
     };
     let suites_on = |version: &str, suites: &[Suite]| {
         let mut on = suites_of(version, suites, &arguments.names);
