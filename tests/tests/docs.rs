@@ -165,7 +165,7 @@ fn the_analysts_page_has_every_verdict() {
 fn the_analysts_page_has_every_loss() {
     let mut expected: Vec<_> = Loss::ALL.iter().map(|loss| loss.name()).collect();
     // Counted by the daemon, not by the kernel.
-    expected.extend(["evicted", "log", "diagnostics"]);
+    expected.extend(["evicted", "log", "history", "hold", "diagnostics"]);
     assert_eq!(names_below(&page("docs/security.md"), "## Losses"), expected);
 }
 

@@ -447,7 +447,7 @@ fn a_request_is_made_from_an_event_and_lets_that_transfer_pass() {
     assert!(running.passes());
     let missing =
         bed.tell(&["exemption", "new", "x.toml", "--from-event", "999999"]).unwrap_err().to_string();
-    assert!(missing.contains("no event 999999 in memory"), "{missing}");
+    assert!(missing.contains("no event 999999, in memory or in its flow history"), "{missing}");
 }
 
 /// Nobody has to look at a list each day: a program of the operator's is told of what is due, and one that fails is a problem.
