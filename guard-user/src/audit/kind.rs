@@ -74,7 +74,7 @@ kinds! {
     DutyDone = "duty-done";
     /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was.
     ClockSet = "clock-set";
-    /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`.
+    /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`. Until the disk takes this record, `audit-lost.json` in `state.directory` and in `state.mark_directory` has the number, so that a daemon that is started meanwhile writes it.
     Gap = "gap";
 }
 
