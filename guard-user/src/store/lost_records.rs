@@ -42,10 +42,13 @@ pub struct LostRecords {
 }
 
 impl LostRecords {
-    /// Opens the files, and makes them where they are not there.
+    /// Opens the files, and makes them where they are not there. The folder of the mark is made too, as its first mark does; that
+    /// of the store is the store's to make: one that was moved away must not seem to be there.
     #[must_use]
     pub fn open(state: &Path, mark: &Path) -> Self {
         let mut kept = Self::default();
+        // Where it can't be made, its file can't be opened, which says why.
+        let _made = DirBuilder::new().recursive(true).mode(0o700).create(mark);
         for folder in [state, mark] {
             match open(folder) {
                 Ok(file) => {
@@ -106,7 +109,6 @@ impl LostRecords {
 }
 
 fn open(folder: &Path) -> io::Result<File> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -153,6 +155,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [state, mark] = ["state", "mark"].map(|name| folder.path().join(name));
         let open = || LostRecords::open(&state, &mark);
+        let mut without_store = open();
+        without_store.add(at(1), "first").unwrap();
+        without_store.recorded(1).unwrap();
+        assert!(!state.exists(), "a folder that is not there is not made");
+        std::fs::create_dir(&state).unwrap();
         let mut kept = open();
         assert_eq!(kept.lost(), None);
         let long = "ö".repeat(WHY);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::audit::{Kind, Record, Who};
 use crate::store::tests::model::ModelDisk;
-use crate::store::{Change, Target};
+use crate::store::{Change, LostRecords, Target};
 
 fn started() -> Record {
     Record {
@@ -19,11 +19,12 @@ fn started() -> Record {
 #[test]
 fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
     let disk = ModelDisk::new();
+    let folder = tempfile::tempdir().unwrap();
     let (inputs, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
-    let keeper = Keeper::new("state".into(), inputs.clone());
+    let keeper = Keeper::new(folder.path().join("state"), inputs.clone());
     let at = StoreAt {
-        state: "state".into(),
-        mark: "mark".into(),
+        state: folder.path().join("state"),
+        mark: folder.path().join("mark"),
         pin_path: "pins".into(),
         is_anew: false,
         may_be_first: false,
@@ -52,6 +53,8 @@ fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
     }
     assert_eq!((answered, is_told), (vec![StoreId(1), StoreId(2)], true));
     assert_eq!(changed, [StoreId(3)]);
+    let lost = LostRecords::open(&folder.path().join("state"), &folder.path().join("mark"));
+    assert_eq!(lost.lost().map(|it| it.count), Some(2), "records; a change that was refused was not made");
     // What a job is answered by has the form that is waited for.
     let refused = |job: StoreJob| refusal_of(&job)(broken(Path::new("state")));
     assert!(
