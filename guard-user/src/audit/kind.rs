@@ -86,3 +86,18 @@ impl fmt::Display for Kind {
         f.write_str(self.name())
     }
 }
+
+impl Kind {
+    /// What changes whether anything passes by an exemption.
+    pub const OF_EXEMPTIONS: [Self; 9] = [
+        Self::Load,
+        Self::Stay,
+        Self::Resume,
+        Self::Revoke,
+        Self::Invalidate,
+        Self::RevokeKey,
+        Self::Expire,
+        Self::Exhaust,
+        Self::Supersede,
+    ];
+}

@@ -1,14 +1,13 @@
 //! `borderguard report`: the record of transfers, as Art. 30 GDPR asks for it.
 
-use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use jiff::civil::Date;
 
 use super::CliError;
+use super::exemption::file;
 use super::target::Target;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
@@ -63,7 +62,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let failed = || format!("cannot write {}", path.display());
     let mut file = BufWriter::new(
         // What is confidential in it is its owner's alone.
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(failed)?,
+        file::create(path).with_context(failed)?,
     );
     render(&report, args.format, &mut file).with_context(failed)?;
     file.flush().with_context(failed)?;

@@ -85,7 +85,8 @@ impl Kept {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a file of the state directory that a run keeps for the next one, and makes it where there is none.
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     Ok(File::from(openat(CWD, path, flags, Mode::from_raw_mode(0o600))?))
 }

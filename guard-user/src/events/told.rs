@@ -15,10 +15,10 @@ use std::path::Path;
 use guard_common::abi::{Count, TOTALS, total_at, total_index};
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use tracing::warn;
 
 use super::difference::Difference;
+use super::kept::open;
 use super::record::Record;
 
 /// The file of the state directory.
@@ -161,11 +161,6 @@ fn left(state: &Path, told: &[u8]) -> Option<Vec<Count>> {
     let mut found = vec![0; told.len()];
     let is_of_them = file.read_at(&mut found, 0).ok()? == told.len() && found.get(..HEAD) == told.get(..HEAD);
     is_of_them.then(|| rows_of(&found))
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    Ok(File::from(openat(CWD, path, flags, Mode::from_raw_mode(0o600))?))
 }
 
 /// What is above another count, below zero by two's complement.

@@ -1,6 +1,6 @@
 //! Writes a file that is not there yet.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -21,8 +21,7 @@ pub(crate) fn must_be_free(file: &Path) -> Result<()> {
 /// Writes it whole, for its owner alone: a document may be confidential. What is there already stays as it
 /// is, and what can't be written whole is taken away again.
 pub(crate) fn write(file: &Path, text: &str) -> Result<()> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    let mut opened = match opened {
+    let mut opened = match create(file) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(file)),
         opened => opened.with_context(|| format!("cannot write {}", file.display()))?,
     };
@@ -32,6 +31,14 @@ pub(crate) fn write(file: &Path, text: &str) -> Result<()> {
         let left = if removed.is_ok() { "" } else { "; remove what is there of it" };
         anyhow::Error::new(error).context(format!("cannot write {}{left}", file.display()))
     })
+}
+
+/// Makes it for its owner alone; it must not be there yet.
+///
+/// # Errors
+/// Where it is, or can't be made.
+pub(crate) fn create(file: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
 }
 
 fn taken(file: &Path) -> anyhow::Error {

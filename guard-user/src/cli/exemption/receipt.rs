@@ -2,9 +2,8 @@
 //! others' programs; and the verification of such a file.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,6 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::approval::{self, AllowedSigners, Approval, RECEIPT, Refusal, load};
+use crate::cli::exemption::file;
 use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
 use crate::cli::{CliError, time_stamp};
@@ -181,8 +181,7 @@ fn beside(file: &Path, extension: &str) -> PathBuf {
 /// What is confidential in it is its owner's alone. What is there already stays as it is.
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let failed = || format!("cannot write {}", file.display());
-    let mut opened =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).with_context(failed)?;
+    let mut opened = file::create(file).with_context(failed)?;
     opened.write_all(bytes).and_then(|()| opened.sync_all()).with_context(failed)
 }
 

@@ -30,20 +30,8 @@ use crate::history::Filter;
 use crate::inputs::{self, Inputs};
 use crate::store::last_database;
 
-/// Changes of what is open.
-const CHANGES: [Kind; 11] = [
-    Kind::Load,
-    Kind::Stay,
-    Kind::Resume,
-    Kind::Revoke,
-    Kind::Invalidate,
-    Kind::RevokeKey,
-    Kind::Expire,
-    Kind::Exhaust,
-    Kind::Supersede,
-    Kind::OlderStore,
-    Kind::ClockSet,
-];
+/// What changes what is open, besides records of exemptions.
+const BESIDE: [Kind; 2] = [Kind::OlderStore, Kind::ClockSet];
 
 /// The step that says what is of then.
 const STEP: &str = "then";
@@ -291,7 +279,10 @@ impl Trail {
         let changes: Vec<&Stored> = self
             .0
             .iter()
-            .filter(|record| record.time > time && CHANGES.iter().any(|kind| kind.name() == record.kind))
+            .filter(|record| {
+                record.time > time
+                    && Kind::OF_EXEMPTIONS.iter().chain(&BESIDE).any(|kind| kind.name() == record.kind)
+            })
             .collect();
         let Some(first) = changes.first() else {
             then.push("the exemptions are as they were then; what is left of quotas is of NOW".to_owned());

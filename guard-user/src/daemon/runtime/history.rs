@@ -12,20 +12,6 @@ use crate::store::{Key, Record};
 /// What an order covers, by the keys of a record's detail.
 const COVERS: [&str; 6] = ["exemption", "pin", "recipient", "instrument", "key", "all"];
 
-/// What becomes of an exemption, by the kinds of records.
-const TOLD: [Kind; 10] = [
-    Kind::Load,
-    Kind::Stay,
-    Kind::Resume,
-    Kind::Revoke,
-    Kind::Invalidate,
-    Kind::RevokeKey,
-    Kind::Expire,
-    Kind::Exhaust,
-    Kind::Supersede,
-    Kind::DutyDone,
-];
-
 /// What became of an exemption, as the trail has it.
 pub(super) fn changes<'r>(
     trail: impl Iterator<Item = &'r Stored>,
@@ -36,7 +22,7 @@ pub(super) fn changes<'r>(
     let about = |record: &&Stored| {
         record.subject == *id
             && record.detail.get("version").and_then(Value::as_u64) == Some(u64::from(*version))
-            && TOLD.iter().any(|kind| kind.name() == record.kind)
+            && Kind::OF_EXEMPTIONS.iter().chain([&Kind::DutyDone]).any(|kind| kind.name() == record.kind)
     };
     // The trail has the reasons of a confidential one as hashes alone, and its orders not at all.
     let said_of =
