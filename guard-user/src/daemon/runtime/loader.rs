@@ -117,12 +117,7 @@ fn read(
         held.signed.extend(admitted.filter(is_new));
         held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, revoked), in_force.unheld()));
     }
-    let uncompared = uncompared(&chosen);
-    let prepared = match &uncompared {
-        // What they open is not known: the tables that the kernel has stay, and the policy is taken with those.
-        Some(_) => with_tables(policy, None),
-        None => prepare(policy, &chosen.database)?,
-    };
+    let prepared = tables(policy, &chosen)?;
     if let Err(failure) = candidate.keep(state, held.unheld.clone()) {
         if !held.signed.is_empty() {
             return Err(failure);
@@ -130,11 +125,10 @@ fn read(
         // What closes does not wait for the disk.
         held.unkept = Some(failure.message);
     }
-    let database_waits = uncompared.or_else(|| chosen.waits.clone());
     if prepared.geo.is_some() {
         chosen.keep(&reading.keeper);
     }
-    Ok(Prepared { warnings, database_waits, held, ..prepared })
+    Ok(Prepared { warnings, held, ..prepared })
 }
 
 /// Holds the live config against the one that was in force before the daemon's start, which could not be read then. Where it
@@ -149,39 +143,44 @@ fn hold(
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
     let last_database = || reading.keeper.last(PATIENCE).ok().flatten();
-    let read = |policy: &Policy| {
-        whole(&policy.geo, &reading.databases).or_else(|failure| last_database().ok_or(failure))
+    let choose = |policy: &Policy| {
+        let read = whole(&policy.geo, &reading.databases);
+        let read = read.or_else(|failure| last_database().ok_or(failure))?;
+        Ok(choose(policy, read, Before::of(&reading.keeper, PATIENCE), (false, revoked)))
     };
-    let chosen = choose(&policy, read(&policy)?, Before::of(&reading.keeper, PATIENCE), (false, revoked));
-    let mut held = chosen.held();
-    let Some(in_force) = InForce::of(last, "the audit trail")? else {
-        return Ok(Prepared { warnings, held, ..prepare(policy, &chosen.database)? });
+    let state = reading.keeper.state();
+    let mut chosen = choose(&policy)?;
+    let in_force = InForce::of(last, "the audit trail")?;
+    let admitted = match &in_force {
+        Some(it) => it.admit((file, revoked), (&candidate, &policy), &chosen.database, last_database),
+        None => Ok(None),
     };
-    match in_force.admit((file, revoked), (&candidate, &policy), &chosen.database, last_database) {
-        Ok(signed) => {
-            held.signed.extend(signed);
-            held.unheld = candidate.still_unheld((file, revoked), in_force.unheld());
-            let prepared = prepare(policy, &chosen.database)?;
-            held.unkept =
-                candidate.keep(reading.keeper.state(), held.unheld.clone()).err().map(|it| it.message);
-            Ok(Prepared { warnings, database_waits: chosen.waits, held, ..prepared })
-        }
-        Err(failure) => {
+    let prepared = match (admitted, in_force) {
+        (Err(failure), Some(in_force)) => {
             let (last, mut policy) = in_force.into_policy();
             look_up(&mut policy)?;
-            let chosen =
-                choose(&policy, read(&policy)?, Before::of(&reading.keeper, PATIENCE), (false, revoked));
-            let prepared = prepare(policy, &chosen.database)?;
-            let kept = last_policy::write(reading.keeper.state(), &last);
-            let held = Held {
-                refused: Some(failure.message),
-                unheld: last.unheld,
-                unkept: kept.err().map(|error| error.to_string()),
-                ..chosen.held()
-            };
-            Ok(Prepared { database_waits: chosen.waits, held, ..prepared })
+            chosen = choose(&policy)?;
+            let mut prepared = tables(policy, &chosen)?;
+            let kept = last_policy::write(state, &last);
+            prepared.held.refused = Some(failure.message);
+            prepared.held.unheld = last.unheld;
+            prepared.held.unkept = kept.err().map(|error| error.to_string());
+            prepared
         }
+        (admitted, in_force) => {
+            let mut prepared = Prepared { warnings, ..tables(policy, &chosen)? };
+            prepared.held.signed.extend(admitted?);
+            let unheld = in_force.as_ref().and_then(InForce::unheld);
+            prepared.held.unheld = candidate.still_unheld((file, revoked), unheld);
+            let kept = candidate.keep(state, prepared.held.unheld.clone());
+            prepared.held.unkept = kept.err().map(|failure| failure.message);
+            prepared
+        }
+    };
+    if prepared.geo.is_some() {
+        chosen.keep(&reading.keeper);
     }
+    Ok(prepared)
 }
 
 fn read_databases(
@@ -191,17 +190,29 @@ fn read_databases(
 ) -> Result<Prepared, LoadFailure> {
     let read = whole(&policy.geo, &reading.databases)?;
     let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), yes);
-    let (held, database_waits) = (chosen.held(), chosen.waits.clone());
-    if let Some(Waits::All(_)) = database_waits {
+    if let Some(Waits::All(_)) = chosen.waits {
         // What the kernel has goes on.
+        let (held, database_waits) = (chosen.held(), chosen.waits.clone());
         return Ok(Prepared { database_waits, held, ..with_tables(policy, None) });
     }
-    if let Some(waits) = uncompared(&chosen) {
-        return Ok(Prepared { database_waits: Some(waits), held, ..with_tables(policy, None) });
+    let prepared = tables(policy, &chosen)?;
+    if prepared.geo.is_some() {
+        chosen.keep(&reading.keeper);
     }
-    let prepared = prepare(policy, &chosen.database)?;
-    chosen.keep(&reading.keeper);
-    Ok(Prepared { database_waits, held, ..prepared })
+    Ok(prepared)
+}
+
+/// The policy with tables of the databases that were chosen. Where it is not known what these open, the tables that the kernel
+/// has stay, and the policy is taken with those.
+fn tables(policy: Policy, chosen: &Chosen) -> Result<Prepared, LoadFailure> {
+    let held = chosen.held();
+    match uncompared(chosen) {
+        Some(waits) => Ok(Prepared { database_waits: Some(waits), held, ..with_tables(policy, None) }),
+        None => {
+            let prepared = prepare(policy, &chosen.database)?;
+            Ok(Prepared { database_waits: chosen.waits.clone(), held, ..prepared })
+        }
+    }
 }
 
 /// Why databases that were read while a daemon runs are not taken, for the one in force is not there to compare them with.
