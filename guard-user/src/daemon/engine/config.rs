@@ -1,6 +1,6 @@
 //! The config that is live, and the one that is about to be.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,10 +39,10 @@ pub(super) struct Config {
     pub(super) unkept: Option<String>,
     /// What was read and opens, which is not taken before the disk has who signed it.
     pub(super) approving: Option<Box<Prepared>>,
-    /// The records of signatures that are on their way to the disk, in the order in which it is asked.
-    pub(super) recording: VecDeque<Vec<Record>>,
-    /// The start's signatures that the disk did not take: a host is guarded before it is recorded by whose word.
+    /// Who signed what the start opened, which the disk has not yet: a host is guarded before it is recorded by whose word.
     pub(super) unrecorded: Vec<Record>,
+    /// Why the disk refused that.
+    pub(super) unrecorded_why: Option<String>,
     /// The config that was in force before the start, which is to be held against it.
     pub(super) of_trail: Option<LastPolicy>,
     /// Since when it is being read, nanoseconds of `CLOCK_BOOTTIME`.
@@ -90,8 +90,8 @@ impl Config {
             unheld: None,
             unkept: None,
             approving: None,
-            recording: VecDeque::new(),
             unrecorded: Vec::new(),
+            unrecorded_why: None,
             of_trail: None,
             loading: None,
             waiting: Vec::new(),

@@ -138,8 +138,10 @@ pub(super) enum Purpose {
     SlotsReset,
     CountersEnd,
     Record,
-    /// Who signed what opens.
+    /// Who signed what the start opened.
     Approvals,
+    /// Who signed what was read, which is taken up then.
+    Approving,
     RecordGap,
     SaveCounts,
     ReadCounts,

@@ -66,22 +66,15 @@ impl Engine {
             Ok(prepared) if self.config.serial != 0 && !prepared.held.signed.is_empty() => {
                 let records = self.approvals_of(&prepared.held.signed);
                 self.config.approving = Some(prepared);
-                self.keep_approvals(records);
+                self.ask_store(Purpose::Approving, StoreJob::RecordAll(records));
             }
             result => self.config_read(result, now),
         }
     }
 
-    /// The disk has who signed what opens, or has it not.
-    pub(super) fn approvals_kept(&mut self, result: Result<(), String>) {
-        let records = self.config.recording.pop_front().unwrap_or_default();
-        let Some(mut prepared) = self.config.approving.take() else {
-            if let Err(error) = result {
-                self.config.unrecorded = records;
-                self.recorded(Err(error));
-            }
-            return;
-        };
+    /// The disk has who signed what was read, or has it not.
+    pub(super) fn approved(&mut self, result: Result<(), String>) {
+        let Some(mut prepared) = self.config.approving.take() else { return };
         prepared.held.signed.clear();
         let result = result.map(|()| prepared).map_err(|error| LoadFailure {
             kind: ErrorKind::Failed,
@@ -92,17 +85,20 @@ impl Engine {
         self.config_read(result, self.now);
     }
 
-    /// Tries again to keep who signed what the start opened.
-    pub(super) fn keep_approvals_again(&mut self) {
-        let records = std::mem::take(&mut self.config.unrecorded);
-        self.keep_approvals(records);
-    }
-
-    fn keep_approvals(&mut self, records: Vec<Record>) {
-        if !records.is_empty() {
-            self.config.recording.push_back(records.clone());
+    /// Has the disk keep who signed what the start opened, as long as it has not.
+    pub(super) fn keep_approvals(&mut self) {
+        let is_asked = self.asked.values().any(|(_, purpose)| *purpose == Purpose::Approvals);
+        if !is_asked && !self.config.unrecorded.is_empty() {
+            let records = self.config.unrecorded.clone();
             self.ask_store(Purpose::Approvals, StoreJob::RecordAll(records));
         }
+    }
+
+    pub(super) fn approvals_kept(&mut self, result: Result<(), String>) {
+        if result.is_ok() {
+            self.config.unrecorded.clear();
+        }
+        self.config.unrecorded_why = result.err();
     }
 
     fn config_read(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
@@ -299,7 +295,8 @@ impl Engine {
     fn take_up_held(&mut self, held: Held) {
         let Held { signed, unheld, unkept, refused, none_kept: _ } = held;
         let records = self.approvals_of(&signed);
-        self.keep_approvals(records);
+        self.config.unrecorded.extend(records);
+        self.keep_approvals();
         if let Some(why) = refused {
             let file = self.config.file.display().to_string();
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));

@@ -310,6 +310,7 @@ impl Engine {
                 self.recorded_for_end();
             }
             Purpose::Approvals => self.approvals_kept(result),
+            Purpose::Approving => self.approved(result),
             Purpose::RecordGap => {
                 self.gap_recorded(result);
                 self.recorded_for_end();
@@ -333,7 +334,7 @@ impl Engine {
                 // The disk may take a record again though there is none to write.
                 if self.kept.is_usable() {
                     self.record_gap();
-                    self.keep_approvals_again();
+                    self.keep_approvals();
                 }
                 self.recorded_for_end();
             }

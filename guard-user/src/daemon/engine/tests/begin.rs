@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{Action, Begin, Engine, daemon};
+use super::super::{Action, Begin, Engine, SignedFile, daemon};
 use super::inputs::prepared;
 use crate::daemon::runtime;
 use crate::exemption::Clocks;
@@ -23,17 +23,19 @@ pub(super) fn closed(error: &StoreError) -> Store {
     Store::closed(Path::new("state"), error)
 }
 
-/// A daemon that takes over what the kernel has.
+/// A daemon that takes over what the kernel has, by a config that these have signed.
 pub(super) fn begin(
-    config: &'static str,
+    (config, signed): (&'static str, &[SignedFile]),
     kernel: &MemoryKernel,
     store: &Store,
     now: Clocks,
 ) -> (Engine, Vec<Action>) {
     let mut kernel = kernel.clone();
+    let mut prepared = prepared(config).unwrap();
+    prepared.held.signed = signed.to_vec();
     let begin = Begin {
         config_file: PathBuf::from("policy.toml"),
-        prepared: prepared(config).unwrap(),
+        prepared,
         kept: store.kept(),
         counts: store.kept().is_usable().then(|| store.pin_counts().unwrap()),
         generation: kernel.generation(),

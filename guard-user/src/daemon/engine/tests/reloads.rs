@@ -378,3 +378,22 @@ fn what_opens_is_not_taken_where_the_trail_cannot_have_who_signed_it() {
     assert!(world.is_done(reload), "{:?}", world.answers);
     assert_eq!((world.kernel.guarded(), approvals(&world)), (vec!["eth0".to_owned()], 1));
 }
+
+/// What the start opened is recorded in its own time, and is no word on what a reload opens meanwhile.
+#[test]
+fn the_starts_signatures_are_kept_once_the_disk_takes_them() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    let by = ApprovedBy { identity: "anne".to_owned(), role: None, fingerprint: "SHA256:x".to_owned() };
+    let (sha256, opens) = ("07".repeat(32), "the pin mail".to_owned());
+    world.signed = vec![SignedFile { file: "policy.toml".into(), sha256, opens, by: vec![by] }];
+    world.restart();
+    world.disk.fail_during(0, 1000);
+    world.settle();
+    assert!(world.codes().contains(&ProblemCode::AuditGap), "{:?}", world.problems());
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    world.disk.heal();
+    world.rest();
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    assert_eq!(lines.iter().filter(|line| line.contains(r#""kind":"approval""#)).count(), 1, "{lines:?}");
+}

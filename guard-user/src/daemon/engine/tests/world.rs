@@ -81,7 +81,7 @@ impl World {
         let is_anew = kernel.generation() == 0;
         let store = opened(&disk, is_anew).unwrap();
         let now = Clocks { wall: "2026-11-26T12:00:00Z".parse().unwrap(), boot_ns: 1000 * SECOND };
-        let (engine, actions) = begin(config, &kernel, &store, now);
+        let (engine, actions) = begin((config, &[]), &kernel, &store, now);
         let mut world = Self {
             engine,
             kernel,
@@ -137,7 +137,7 @@ impl World {
             false => opened(&self.disk, self.is_anew).unwrap_or_else(|error| closed(&error)),
         };
         self.engine = {
-            let (engine, actions) = begin(self.config, &self.kernel, &self.store, self.now);
+            let (engine, actions) = begin((self.config, &self.signed), &self.kernel, &self.store, self.now);
             self.take(actions);
             engine
         };
