@@ -20,6 +20,21 @@ impl Head {
     /// Of the trail without records.
     pub const START: Self = Self { sequence: 0, hash: [0; 32] };
 
+    /// One that no trail has, behind this one: what was to be its next record is not in it yet.
+    #[must_use]
+    pub const fn pending(self) -> Self {
+        match self.is_pending() {
+            true => self,
+            false => Self { sequence: self.sequence.saturating_add(1), hash: [0xff; 32] },
+        }
+    }
+
+    /// Whether it is such a one.
+    #[must_use]
+    pub const fn is_pending(&self) -> bool {
+        matches!(self.hash, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ..])
+    }
+
     /// The head of a trail that ends with this line.
     ///
     /// # Errors

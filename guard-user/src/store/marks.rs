@@ -37,8 +37,8 @@ pub trait HeadKeeper {
 pub struct Marks {
     folder: Option<PathBuf>,
     kernel: Option<Box<dyn HeadKeeper + Send>>,
-    /// The end that both have.
-    pub(super) written: Option<audit::Head>,
+    /// The end that both have, and the orders that the store lacks.
+    pub(super) written: Option<(audit::Head, Vec<StandingOrder>)>,
     fault: Option<String>,
 }
 
@@ -76,21 +76,49 @@ impl Marks {
         }
     }
 
+    /// Writes both. While the store lacks an order, the kernel has an end that no store has: without the file, which has that
+    /// order, the next start closes everything.
     pub(super) fn write(&mut self, mark: &Mark, head: audit::Head) {
         let mut faults = Vec::new();
+        let kernels = if mark.unsaved.is_empty() { head } else { head.pending() };
         if let Some(folder) = &self.folder
             && let Err(error) = write(folder, mark)
         {
             faults.push(format!("{} can't be written: {error}", folder.join(FILE).display()));
         }
         if let Some(kernel) = &self.kernel
-            && let Err(why) = kernel.write(&head)
+            && let Err(why) = kernel.write(&kernels)
         {
             faults.push(format!("the kernel's mark can't be written: {why}"));
         }
         // What failed is tried again.
-        self.written = faults.is_empty().then_some(head);
+        self.written = faults.is_empty().then(|| (head, mark.unsaved.clone()));
         self.fault = (!faults.is_empty()).then(|| faults.join("; "));
+    }
+
+    /// Writes into the file which orders a store that can't be opened lacks.
+    pub(super) fn write_unsaved(&mut self, mut mark: Mark, unsaved: Vec<StandingOrder>) {
+        let Some(folder) = &self.folder else { return };
+        // Those that a daemon before this one noted stay.
+        let new: Vec<_> = unsaved.iter().filter(|it| !mark.unsaved.contains(it)).cloned().collect();
+        mark.unsaved.extend(new);
+        match write(folder, &mark) {
+            Ok(()) => {
+                self.written = Some((audit::Head::START, unsaved));
+                self.fault = None;
+            }
+            Err(error) => {
+                self.fault = Some(format!("{} can't be written: {error}", folder.join(FILE).display()));
+            }
+        }
+    }
+
+    /// That there is no file to note orders in.
+    pub(super) fn cannot_note(&mut self) {
+        if let (Some(folder), None) = (&self.folder, &self.fault) {
+            let file = folder.join(FILE);
+            self.fault = Some(format!("{} is not there: an order can't be noted in it", file.display()));
+        }
     }
 }
 
@@ -107,6 +135,9 @@ pub(super) struct Mark {
     pub(super) versions: BTreeMap<String, u32>,
     /// The orders that stand.
     pub(super) orders: Vec<StandingOrder>,
+    /// Those that the store could not keep yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) unsaved: Vec<StandingOrder>,
 }
 
 impl Mark {
@@ -114,8 +145,9 @@ impl Mark {
         head: &audit::Head,
         versions: BTreeMap<String, u32>,
         orders: Vec<StandingOrder>,
+        unsaved: Vec<StandingOrder>,
     ) -> Self {
-        Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders }
+        Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders, unsaved }
     }
 }
 

@@ -34,7 +34,7 @@ use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
-use crate::geo::Info;
+use crate::geo::{Built, Info};
 use crate::health::{Problem, ProblemCode};
 use crate::history;
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
@@ -366,18 +366,18 @@ fn open_store(at: &StoreAt, adopted: bool) -> Opened {
     let (place, state) = (at.clone(), at.state.as_path());
     let error = match within(DISK, "open-store", move || open_store_now(&place, adopted)) {
         Ok(opened) => return opened,
-        Err(NoOutcome::Broken) => return without_store(state, &store::broken(state)),
+        Err(NoOutcome::Broken) => return without_store(at, &store::broken(state)),
         Err(NoOutcome::NoThread(error)) => error,
         Err(late) => std::io::Error::new(std::io::ErrorKind::TimedOut, late.to_string()),
     };
     let error = StoreError::Disk { path: state.join(FILE), step: "opening it", source: error };
-    without_store(state, &error)
+    without_store(at, &error)
 }
 
 fn open_store_now(at: &StoreAt, adopted: bool) -> Opened {
     let (mut store, older) = match store::open(at) {
         Ok(opened) => opened,
-        Err(error) => return without_store(&at.state, &error),
+        Err(error) => return without_store(at, &error),
     };
     for problem in store.kept().problems() {
         error!("an exemption can't be used and is closed: {problem}");
@@ -394,10 +394,10 @@ fn open_store_now(at: &StoreAt, adopted: bool) -> Opened {
 }
 
 /// A store that holds nothing, so that every exemption is closed.
-fn without_store(state: &Path, error: &StoreError) -> Opened {
+fn without_store(at: &StoreAt, error: &StoreError) -> Opened {
     error!("the store can't be used, so every exemption is closed: {error}");
     Opened {
-        store: Store::closed(state, error),
+        store: Store::closed(&at.state, error).noting_in(at.marks()),
         fault: Some(error.into()),
         older: None,
         counts: None,
@@ -422,14 +422,13 @@ fn of_databases(store: &Store, keeper: &Keeper, is_first: bool) -> Before {
         return Before::First;
     }
     if !store.kept().is_usable() {
-        return Before::Unreadable(
-            "the store can't be opened, whose audit trail says which it was".to_owned(),
-        );
+        let why = "the store can't be opened, whose audit trail says which it was".to_owned();
+        return Before::Gone(why, Built::default());
     }
     match store.reader().and_then(|reader| reader.last_database()) {
-        Ok(Some(digest)) => keeper.expect(digest),
+        Ok(Some((digest, built))) => keeper.expect(digest, built),
         Ok(None) => {}
-        Err(error) => return Before::Unreadable(error.to_string()),
+        Err(error) => return Before::Gone(error.to_string(), Built::default()),
     }
     Before::of(keeper, DISK)
 }

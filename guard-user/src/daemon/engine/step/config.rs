@@ -431,6 +431,9 @@ impl Engine {
         for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
             facts[name] = value.into();
         }
+        if !database.built.is_empty() {
+            facts["database_built"] = json!(database.built);
+        }
         facts
     }
 

@@ -341,8 +341,8 @@ impl Engine {
         let orders = self.kept.unsaved_orders().count();
         if orders > 0 {
             let message = format!(
-                "{orders} standing here alone: the disk has not taken that yet; it is tried again every few seconds, and after a \
-                 restart what they cover could be loaded and resumed"
+                "{orders} standing here alone: the disk has not taken that yet; it is tried again every few seconds. A restart \
+                 takes them from high-water.json (state.mark_directory)"
             );
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
