@@ -13,6 +13,7 @@ mod approval;
 pub mod approval_fault;
 mod approval_keys;
 pub mod bypass;
+pub mod canary;
 mod check;
 pub(crate) mod each;
 pub mod error;

@@ -288,6 +288,8 @@ impl World {
                 Action::EventLog(_)
                 | Action::FlowHistory(_)
                 | Action::Tell { .. }
+                | Action::Canaries(_)
+                | Action::ConfirmCanary(..)
                 | Action::Notify(_)
                 | Action::FindCarriers(_) => {}
             }
