@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -283,7 +283,7 @@ fn one_that_the_kernel_does_not_take_is_told() {
     // And one that is for nobody: every documentation address is permitted.
     let text = fs::read_to_string(bed.config()).unwrap();
     let open = text.replace("permit = [\"EU\"]", "permit = [\"EU\", \"unknown\", \"US\"]");
-    fs::write(PathBuf::from(bed.config()), open).unwrap();
+    fs::write(bed.config(), open).unwrap();
     bed.tell(&["reload"]).unwrap();
     is_missing(&bed, "none can be made that it forbids");
     let view = View::open(&bed.pin_path()).unwrap();

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 use std::fs;
+use std::path::Path;
 
 use guard_tests::bed::{Bed, PATIENCE, PIN, exemption_within};
 use guard_tests::proc::retry_until;
-use guard_tests::signing::{APPROVAL, COMPLIANCE, LEGAL, Signers};
+use guard_tests::signing::{APPROVAL, COMPLIANCE, LEGAL, Signers, sha256_of};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -44,7 +45,8 @@ fn the_program_learns_what_waits_and_what_ends_and_no_text_of_the_document() {
     assert_eq!((&waits["by"], &waits["duty"]), (&Value::Null, &Value::Null));
     for who in [LEGAL, COMPLIANCE] {
         let key = signers.key(who).to_string_lossy().into_owned();
-        bed.tell(&["exemption", "sign", &file, "--key", &key, "--identity", who]).unwrap();
+        let shown = sha256_of(Path::new(&file)).unwrap();
+        bed.tell(&["exemption", "sign", &file, "--key", &key, "--yes", &shown]).unwrap();
     }
     bed.tell(&["exemption", "load", &file]).unwrap();
     let closes = notice("window-closes");

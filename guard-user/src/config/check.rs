@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use super::approval;
 use super::bypass::Bypass;
-use super::canary;
+use super::canary_keys;
 use super::each::{checked, choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
@@ -258,7 +258,7 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Vec<Pin> {
     let action = choice(&raw.action, "pin.action", &actions, sink);
     let ingress = choice(&raw.ingress, "pin.ingress", &ingresses, sink).unwrap_or(Ingress::Off);
     let record = choice(&raw.record, "pin.record", &records, sink).unwrap_or(Record::Forbidden);
-    let canary = canary::check(&raw.canary, sink);
+    let canary = canary_keys::check(&raw.canary, sink);
     let selects: Vec<Selectors> = raw.selects.iter().map(|select| check_select(select, sink)).collect();
     let (Some(name), Some(home), Some(action)) = (&raw.name, home, action) else { return Vec::new() };
 

@@ -3,7 +3,7 @@
 
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
-use super::{approval_keys, canary, history_keys, hook_keys, host_keys, metrics_keys, record_keys};
+use super::{approval_keys, canary_keys, history_keys, hook_keys, host_keys, metrics_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
@@ -342,8 +342,8 @@ pub static KEYS: [Key; 92] = [
         meaning: "Which flows get a record: `forbidden` (forbidden and exempted ones) or `all` (permitted \
                   ones too, which costs more than the decision itself).",
     },
-    canary::EVERY,
-    canary::RETURNED_WITHIN,
+    canary_keys::EVERY,
+    canary_keys::RETURNED_WITHIN,
     Key {
         section: "pin.select",
         name: "sources",

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::approval::{self, RawApproval};
-use super::canary::{self, RawCanary};
+use super::canary_keys::{self, RawCanary};
 use super::error::ErrorKind;
 use super::history_keys::{self, RawHistory};
 use super::keys::CONFIG;
@@ -255,7 +255,7 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
         action: section.text("action", sink),
         ingress: section.text("ingress", sink),
         record: section.text("record", sink),
-        canary: canary::read(section, sink),
+        canary: canary_keys::read(section, sink),
         selects: selects.iter().map(|select| read_select(select, sink)).collect(),
     }
 }
