@@ -10,8 +10,8 @@ use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
-    self, CliError, approval, audit, check, detach, events, exemption, explain, geo, groups, instrument,
-    page, policy, refused, reload, run, status, suggest, top,
+    self, CliError, approval, audit, canary, check, detach, events, exemption, explain, geo, groups,
+    instrument, page, policy, refused, reload, run, status, suggest, top,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -101,6 +101,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Geo(args) => geo::run(args, &mut out)?,
         Command::Policy(args) => policy::run(args, &mut out)?,
         Command::Groups(args) => groups::run(args, &mut out)?,
+        Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
     };

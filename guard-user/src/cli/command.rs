@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, page, policy,
-    reload, report, run, status, suggest, top,
+    approval, audit, canary, check, detach, events, exemption, explain, geo, groups, instrument, page,
+    policy, reload, report, run, status, suggest, top,
 };
 
 /// Keeps region-pinned data in its region.
@@ -63,6 +63,8 @@ pub enum Command {
     Policy(policy::Args),
     /// List groups of jurisdictions: members, sources, dates
     Groups(groups::Args),
+    /// Hand back a canary that was in the event log
+    Canary(canary::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more

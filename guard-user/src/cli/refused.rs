@@ -61,6 +61,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         | Command::Top(_)
         | Command::Page(_)
         | Command::Reload(_)
+        | Command::Canary(_)
         | Command::Detach(_) => false,
     }
 }

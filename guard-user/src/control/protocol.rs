@@ -41,6 +41,11 @@ pub enum Request {
     Reload {},
     /// Take the geo databases as they are now, however much they change.
     GeoAccept {},
+    /// A canary that was in the event log is handed back by what collects it.
+    CanaryConfirm {
+        /// Its number, as the log has it: 16 hexadecimal digits.
+        canary: String,
+    },
     /// Take up an exemption.
     ExemptionLoad {
         /// The document's text.

@@ -89,6 +89,9 @@ codes! {
     GuardedLate = "guarded-late",
         "An interface was guarded later than two seconds after it came, or a start found it without a guard beside what an earlier daemon had left, and it had sent packets by then. They were not judged. This is told for a minute.",
         "See what held up the daemon, or what was done while none ran. The audit trail has the number of packets of every interface, late or not, as `sent_before`.";
+    CanaryMissing = "canary-missing",
+        "The last canary of a pin, a frame of the daemon's own that the pin forbids, did not reach a stage: it was not sent, not judged as it should be, not counted, not logged, or not handed back by what collects the event log.",
+        "The message names the stage; docs/canary.md says what each means. Where it was not judged, or has left, look at the other problems of that interface first.";
     EntriesMissing = "entries-missing",
         "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";

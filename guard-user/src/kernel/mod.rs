@@ -13,6 +13,7 @@ mod addresses;
 pub mod api;
 mod attach;
 mod bypass;
+mod canary;
 mod carriers;
 pub mod cgroup;
 mod cgroup_hook;
@@ -82,6 +83,7 @@ pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
 };
+pub use canary::{OutgoingCanary, SentCanary};
 pub use carriers::Carriers;
 pub use cgroup_hook::{Calls, CgroupHook};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};

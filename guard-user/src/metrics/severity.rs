@@ -19,6 +19,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::AttachmentLost
         | P::AttachmentNotFirst
         | P::GuardedLate
+        | P::CanaryMissing
         | P::PinsPrivate
         | P::TablesBehind
         | P::CarriersFull

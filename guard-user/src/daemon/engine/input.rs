@@ -436,6 +436,8 @@ pub enum Surroundings {
     LastDatabase(Option<String>),
     /// The geo databases: which of them somebody writes for long already.
     DatabaseWritten(Option<String>),
+    /// The stages that canaries have not reached.
+    Canaries(Vec<Problem>),
     /// Other network namespaces: their devices by which packets leave.
     Elsewhere(Elsewhere),
 }

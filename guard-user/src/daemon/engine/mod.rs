@@ -41,8 +41,8 @@ mod tries;
 mod volumes;
 
 pub use action::{
-    Action, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob, SampleFor,
-    State, StoreJob,
+    Action, Canaries, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob,
+    SampleFor, State, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
 pub use cut::{is_cut, may_be_cut};

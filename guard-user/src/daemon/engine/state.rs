@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::action::{Action, KernelJob, Level, StoreJob};
+use super::action::{Action, Canaries, KernelJob, Level, StoreJob};
 use super::bypass::Bypass;
 use super::cgroups::Cgroups;
 use super::changes::{ChangeId, Changes};
@@ -107,6 +107,8 @@ pub struct Engine {
     pub(super) is_ready: bool,
     /// By what the flow history was last told what to keep.
     pub(super) told_history: Option<(Arc<Policy>, Kept)>,
+    /// By what canaries are planned.
+    pub(super) told_canaries: Option<Canaries>,
     /// What operations of the store were for, that are not done yet, and since when.
     pub(super) asked: BTreeMap<StoreId, (u64, Purpose)>,
     pub(super) actions: Vec<Action>,

@@ -19,8 +19,9 @@ use super::naming::Naming;
 use super::patience::{NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{counts, kernel, memory, namespaces, notices, sampler, sockets, store};
+use super::{canaries, counts, kernel, memory, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
+use crate::canary::Sent;
 use crate::config::policy::{InterfacePattern, Log, Policy, State};
 use crate::config::{self, Checked};
 use crate::control::server::{Message, Setup};
@@ -75,6 +76,7 @@ pub(super) struct Parts {
     pub(super) sockets: sockets::Worker,
     pub(super) naming: Naming,
     pub(super) notices: notices::Worker,
+    pub(super) canaries: canaries::Worker,
 }
 
 /// A daemon that is about to run.
@@ -223,12 +225,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     let past = history::Worker::start(settings, log.session());
     let past = Arc::new(past.context("cannot start the thread that writes the flow history")?);
+    let canaries = Sent::default();
     let sources = report_events(
         &mut kernel,
         &pin_path,
         (names.clone(), users.clone(), Arc::clone(&history), Arc::clone(&past)),
         cursor,
-        (log, looks),
+        (log, looks, canaries.clone()),
     )?;
     let private = crate::kernel::is_private(&pin_path);
     let (engine, actions) = Engine::new(begin, Clocks::read());
@@ -268,6 +271,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         notices: notices::Worker::start(inputs.clone())?,
+        canaries: canaries::Worker::start(View::open(&pin_path)?, canaries, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, at, keeper, inputs.clone())?,
         options,
@@ -291,7 +295,7 @@ fn report_events(
     pin_path: &Path,
     (names, users, history, past): (SharedNames, Names, Arc<History>, Arc<history::Worker>),
     cursor: Option<Cursor>,
-    (log, looks): (EventLog, Log),
+    (log, looks, canaries): (EventLog, Log, Sent),
 ) -> Result<Sources> {
     let (boot, condition) = (boot_id().ok(), log.condition());
     let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
@@ -321,6 +325,7 @@ fn report_events(
             let dropped = dropped.context("cannot start the thread that closes sockets")?;
             Box::new(move |key, record| dropped.seen(key, record))
         },
+        canaries,
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;

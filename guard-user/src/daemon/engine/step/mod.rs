@@ -2,6 +2,7 @@
 
 mod asked;
 mod bypass;
+mod canaries;
 mod carriers;
 mod cgroups;
 mod changes;
@@ -108,6 +109,7 @@ impl Engine {
             now,
             is_ready: false,
             told_history: None,
+            told_canaries: None,
             asked: BTreeMap::new(),
             actions: Vec::new(),
         };
@@ -165,6 +167,7 @@ impl Engine {
         self.do_what_is_due(now);
         self.reconcile(now);
         self.follow_history(now);
+        self.follow_canaries();
         std::mem::take(&mut self.actions)
     }
 
@@ -183,6 +186,7 @@ impl Engine {
         }
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
+            Request::CanaryConfirm { canary } => self.confirm_canary(ticket, &canary),
             Request::GeoAccept {} => self.load_databases(Some((ticket, asker.who))),
             Request::ExemptionLoad { document, name, signatures, dry_run, refused } => {
                 let wanted = match (dry_run, refused) {
@@ -273,6 +277,7 @@ impl Engine {
             Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
             Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
             Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),
+            Surroundings::Canaries(problems) => ("canaries", problems.is_empty()),
             Surroundings::Elsewhere(found) => ("elsewhere", *found == Elsewhere::default()),
         };
         match is_well {

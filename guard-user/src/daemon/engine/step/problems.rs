@@ -440,7 +440,7 @@ impl Engine {
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
         for found in self.surroundings.values() {
             match found {
-                Surroundings::Control(found) | Surroundings::Start(found) => {
+                Surroundings::Control(found) | Surroundings::Start(found) | Surroundings::Canaries(found) => {
                     problems.extend(found.iter().cloned());
                 }
                 Surroundings::State(Some(why)) => {
