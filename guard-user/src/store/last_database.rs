@@ -115,11 +115,12 @@ pub fn write(state_directory: &Path, database: &GeoDb) -> Result<(), LastDatabas
 pub fn read(state_directory: &Path) -> Result<Option<GeoDb>, LastDatabaseError> {
     let path = state_directory.join(FILE);
     let disk = |step, source| LastDatabaseError::Disk { path: path.clone(), step, source };
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(disk("opening it", source)),
-    };
+    let file =
+        match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(disk("opening it", source)),
+        };
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|source| disk("reading it", source))?;
     parse(&bytes).map(Some).map_err(|wrong| match wrong {

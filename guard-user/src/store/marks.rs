@@ -153,6 +153,7 @@ impl Mark {
 
 fn read(file: &Path) -> Result<Option<Mark>, String> {
     let bytes = match fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".to_owned()),
         Ok(metadata) if metadata.len() > FILE_BYTES => return Err("it is too long".to_owned()),
         Ok(_) => fs::read(file).map_err(|error| error.to_string())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

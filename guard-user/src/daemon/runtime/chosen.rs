@@ -38,6 +38,14 @@ impl Before {
         }
     }
 
+    /// Why it can't be read, where it can't.
+    pub(super) fn why_gone(&self) -> Option<&str> {
+        match self {
+            Self::Gone(why, _) => Some(why),
+            Self::Is(_) | Self::First => None,
+        }
+    }
+
     /// What is known of when databases were built.
     fn built(&self) -> Built {
         match self {

@@ -13,6 +13,7 @@ mod databases;
 mod dropped;
 mod duties;
 pub(in crate::daemon) mod facts;
+mod first_tables;
 #[cfg(test)]
 mod floor;
 mod gaps;

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
-use super::chosen::{self, Before};
 use super::databases::Databases;
 use super::dropped::Dropped;
+use super::first_tables;
 use super::gate::{self, AtStart};
 use super::last_database::Keeper;
 use super::loader::{self, Options, Reading};
@@ -19,35 +19,32 @@ use super::naming::Naming;
 use super::patience::{NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{canaries, counts, kernel, memory, namespaces, notices, sampler, sockets, store};
+use super::{canaries, counts, kernel, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::canary::Sent;
-use crate::config::policy::{InterfacePattern, Log, Policy, State};
+use crate::config::policy::{InterfacePattern, Log, State};
 use crate::config::{self, Checked};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
-use crate::daemon::engine::{
-    self, Action, Begin, Engine, Held, Input, LoadFailure, Prepared, StoreFault, Surroundings,
-};
+use crate::daemon::engine::{self, Action, Begin, Engine, Held, Input, Prepared, StoreFault, Surroundings};
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
-use crate::geo::{Built, Info};
 use crate::health::{Problem, ProblemCode};
 use crate::history;
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
 use crate::store::last_policy;
-use crate::store::{Cursor, FILE, PinCounts, RevokedKeys, Store, StoreError};
+use crate::store::{Cursor, FILE, PinCounts, Store, StoreError};
 use crate::telemetry::{self, counters_of, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
 const OWN_NAME: Duration = Duration::from_millis(200);
 /// How long the start waits for the disk that has the store.
-const DISK: Duration = Duration::from_secs(2);
+pub(super) const DISK: Duration = Duration::from_secs(2);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
@@ -152,11 +149,14 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         if !store.kept().is_usable() {
             return Err("the store can't be opened".to_owned());
         }
+        if older.is_some() {
+            return Err("an older store was put back, which does not have what was in force".to_owned());
+        }
         store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
     };
     // Before the one that was given takes its place.
     let named_before = named_before(&state);
-    let before = of_databases(&store, &keeper, is_first);
+    let before = first_tables::of_databases(&store, &keeper, (is_first, older.is_some()));
     let revoked = store.kept().known_revoked_keys();
     let (policy, held_config) = match gate::at_start(
         (&state, DISK),
@@ -177,8 +177,9 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if let Some(why) = &held_config.unheld {
         error!("{}", Problem::new(ProblemCode::ConfigUnheld, why));
     }
-    let of_kernel = (state.as_path(), Kernel::generation(&kernel));
-    let (mut prepared, database_problem) = prepare(policy, of_kernel, (&reading, before), &revoked)?;
+    let of_kernel = Kernel::generation(&kernel);
+    let (mut prepared, database_problem) =
+        first_tables::prepare(policy, of_kernel, (&reading, before), &revoked)?;
     prepared.held.signed.extend(held_config.signed);
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
@@ -419,69 +420,4 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
         warn!("which pins the counts so far are of is not known, and they are shown under the present ones: {error}");
         PinCounts::default()
     })
-}
-
-/// What the databases of a start are compared with: the one that is kept, where the audit trail says that it is the one.
-fn of_databases(store: &Store, keeper: &Keeper, is_first: bool) -> Before {
-    if is_first {
-        return Before::First;
-    }
-    if !store.kept().is_usable() {
-        let why = "the store can't be opened, whose audit trail says which it was".to_owned();
-        return Before::Gone(why, Built::default());
-    }
-    match store.reader().and_then(|reader| reader.last_database()) {
-        Ok(Some((digest, built))) => keeper.expect(digest, built),
-        Ok(None) => {}
-        Err(error) => return Before::Gone(error.to_string(), Built::default()),
-    }
-    Before::of(keeper, DISK)
-}
-
-/// The tables to begin with: of the config and its databases, else of the last database that was good, else those
-/// that the kernel has. Says why it is not the first.
-fn prepare(
-    policy: Policy,
-    (state, generation): (&Path, u64),
-    (reading, before): (&Reading, Before),
-    revoked: &RevokedKeys,
-) -> Result<(Prepared, Option<String>), StartError> {
-    let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
-        let chosen = chosen::choose(&policy, database, before, (false, revoked));
-        let (held, database_waits) = (chosen.held(), chosen.waits.clone());
-        let prepared = loader::prepare(policy.clone(), &chosen.database)?;
-        chosen.keep(&reading.keeper);
-        Ok(Prepared { database_waits, held, ..prepared })
-    });
-    let failed = match read {
-        Ok(prepared) => return Ok((prepared, None)),
-        Err(LoadFailure { message, .. }) => message,
-    };
-    error!("the geo database can't be used: {failed}");
-    let why_not = match crate::store::last_database::read(state) {
-        Ok(Some(database)) => match loader::prepare(policy.clone(), &database) {
-            Ok(prepared) => {
-                let Info { source, generated, .. } = &database.info;
-                let of =
-                    generated.map(|date| format!(" of {}", date.strftime("%Y-%m-%d"))).unwrap_or_default();
-                let why = format!("{failed}. The last one that was good is in force: {source}{of}");
-                drop(database);
-                memory::trim();
-                return Ok((prepared, Some(why)));
-            }
-            Err(LoadFailure { message, .. }) => {
-                format!("the last one that was good can't be used either: {message}")
-            }
-        },
-        Ok(None) => "no earlier one was kept".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    if generation == 0 {
-        return Err(StartError::Input(format!("{failed}\n{why_not}")));
-    }
-    let why = format!(
-        "{failed}; {why_not}. The geo tables that the kernel has stay in force, with the [[site]] entries of their \
-         time: a change of those does not count yet"
-    );
-    Ok((loader::with_tables(policy, None), Some(why)))
 }

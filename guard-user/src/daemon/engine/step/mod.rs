@@ -113,6 +113,7 @@ impl Engine {
             asked: BTreeMap::new(),
             actions: Vec::new(),
         };
+        engine.config.is_unsure = !engine.kept.is_usable();
         engine.close_held(now);
         engine.begin_with(prepared);
         engine.interfaces.look();
@@ -340,6 +341,7 @@ impl Engine {
                 if self.kept.is_usable() {
                     self.record_gap();
                     self.keep_approvals();
+                    self.hold_again(self.now);
                 }
                 self.recorded_for_end();
             }
