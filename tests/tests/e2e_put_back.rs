@@ -132,8 +132,10 @@ fn what_could_not_be_held_at_once_is_held_later() {
     fs::write(bed.file("geo.new"), database("US")).unwrap();
     fs::rename(bed.file("geo.new"), bed.file("geo.mmdb")).unwrap();
     let _answer = bed.ask(&["reload"]).unwrap();
-    retry_until(Duration::from_secs(30), "the config in force to go on", || (arrived(&bed) == 0).then_some(()))
-        .unwrap();
+    retry_until(Duration::from_secs(30), "the config in force to go on", || {
+        (arrived(&bed) == 0).then_some(())
+    })
+    .unwrap();
     daemon.kill(PATIENCE).unwrap();
     let daemon = bed.start(&[]).unwrap();
     assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigRefused)), (0, true));
