@@ -28,7 +28,7 @@ use jiff::Timestamp;
 
 pub use allowed_signers::AllowedSigners;
 pub use prospect::{Hopeless, prospect, without_namespace};
-pub use quorum::{NotEnough, Quorum, Requirement, Seat};
+pub use quorum::{Missing, NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
 pub use rule::{ACTS, Needed, Rule, due, greatest, of_every_rule, requirements};
 pub use signer::Signer;

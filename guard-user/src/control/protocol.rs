@@ -74,6 +74,9 @@ pub enum Request {
     },
     /// What an exemption that is closed has let through, signed by the host's key.
     ExemptionReceipt {
+        /// Only ask whether the peer has the right: no receipt is given, and nothing is recorded of one that has it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        right_only: bool,
         /// Why the receipt that was given last could not be written by the client: none is given, and that is recorded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_written: Option<String>,

@@ -159,7 +159,12 @@ mod tests {
             Request::AuditCheckpoint {},
             Request::AuditConfig { sha256: String::new() },
             Request::AuditLift { sha256: String::new() },
-            Request::ExemptionReceipt { id: String::new(), version: None, not_written: None },
+            Request::ExemptionReceipt {
+                id: String::new(),
+                version: None,
+                not_written: None,
+                right_only: false,
+            },
             Request::ExemptionDone {
                 id: String::new(),
                 version: None,

@@ -338,10 +338,9 @@ impl Engine {
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
         }
         // What is loaded and open of what they cover is named above.
-        let orders = self.kept.unsaved_orders().count();
-        if orders > 0 {
+        if let Some(orders) = self.unkept_orders() {
             let message = format!(
-                "{orders} standing here alone: the disk has not taken that yet; it is tried again every few seconds. A restart \
+                "{orders} in memory alone: the disk has not taken that yet; it is tried again every few seconds. A restart \
                  takes them from high-water.json (state.mark_directory)"
             );
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
