@@ -55,8 +55,8 @@ pub(super) struct Routes {
     /// Whether there were too many routes to look at all.
     pub(super) is_cut: bool,
     /// Objects of next hops that routes name instead of an interface.
-    hops: BTreeSet<u32>,
-    default_hops: BTreeSet<u32>,
+    pub(super) hops: BTreeSet<u32>,
+    pub(super) default_hops: BTreeSet<u32>,
 }
 
 /// Asks for the routes of all tables and both families.
