@@ -7,7 +7,7 @@ use super::gate;
 use super::last_database::Keeper;
 use super::loader::{self, Reading};
 use super::memory;
-use super::start::{DISK, StartError};
+use super::patience::DISK;
 use crate::config::policy::Policy;
 use crate::daemon::engine::{LoadFailure, Prepared};
 use crate::geo::{Built, GeoDb, Info};
@@ -51,7 +51,7 @@ pub(super) fn prepare(
     generation: u64,
     (reading, before): (&Reading, Before),
     revoked: &RevokedKeys,
-) -> Result<(Prepared, Option<String>), StartError> {
+) -> Result<(Prepared, Option<String>), String> {
     let unheld = before.why_gone().map(str::to_owned);
     let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
         let chosen = chosen::choose(&policy, database, before, (false, revoked));
@@ -91,7 +91,7 @@ pub(super) fn prepare(
         Err(error) => error,
     };
     if generation == 0 {
-        return Err(StartError::Input(format!("{failed}\n{why_not}")));
+        return Err(format!("{failed}\n{why_not}"));
     }
     let why = format!(
         "{failed}; {why_not}. The geo tables that the kernel has stay in force, with the [[site]] entries of their \

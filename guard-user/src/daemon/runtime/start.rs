@@ -16,7 +16,7 @@ use super::gate::{self, AtStart};
 use super::last_database::Keeper;
 use super::loader::{self, Options, Reading};
 use super::naming::Naming;
-use super::patience::{NoOutcome, within};
+use super::patience::{DISK, NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
 use super::{canaries, counts, kernel, namespaces, notices, sampler, sockets, store};
@@ -43,8 +43,6 @@ use crate::telemetry::{self, counters_of, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
 const OWN_NAME: Duration = Duration::from_millis(200);
-/// How long the start waits for the disk that has the store.
-pub(super) const DISK: Duration = Duration::from_secs(2);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
@@ -179,7 +177,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     }
     let of_kernel = Kernel::generation(&kernel);
     let (mut prepared, database_problem) =
-        first_tables::prepare(policy, of_kernel, (&reading, before), &revoked)?;
+        first_tables::prepare(policy, of_kernel, (&reading, before), &revoked).map_err(StartError::Input)?;
     prepared.held.signed.extend(held_config.signed);
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
