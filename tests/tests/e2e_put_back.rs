@@ -4,13 +4,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
-use guard_tests::proc::{retry_until, run_to_end};
+use guard_tests::proc::retry_until;
 use guard_tests::signing::{LEGAL, Signers};
+use guard_user::approval::POLICY;
 use guard_user::geo::mmdb;
 use guard_user::health::ProblemCode;
 use guard_user::store::last_database;
@@ -35,15 +35,6 @@ fn configure(bed: &Bed, signers: &Signers, (role, more): (&str, &str)) {
         more => after.replacen("permit = [", &format!("permit = [{more:?}, "), 1),
     };
     fs::write(bed.config(), format!("{before}[[pin]]{after}")).unwrap();
-}
-
-fn sign(bed: &Bed, signers: &Signers, who: &str) {
-    let config = bed.config();
-    let _none_yet = fs::remove_file(config.with_added_extension("sig"));
-    let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-Y", "sign", "-n", "borderguard-policy", "-f"]).arg(signers.key(who)).arg(&config);
-    let (status, _, complaint) = run_to_end("ssh-keygen", command, PATIENCE).unwrap();
-    assert!(status.success(), "{complaint}");
 }
 
 /// What arrives in Boston of five datagrams.
@@ -113,7 +104,7 @@ fn other_databases_are_not_taken_where_those_in_force_are_gone() {
 fn what_could_not_be_held_at_once_is_held_later() {
     let (bed, signers) = stopped("pb-hold");
     configure(&bed, &signers, ("legal", "US"));
-    sign(&bed, &signers, LEGAL);
+    signers.sign(LEGAL, POLICY, &bed.config()).unwrap();
     fs::remove_file(bed.file("state/policy.last")).unwrap();
     let store = fs::File::open(bed.file("state/store.redb")).unwrap();
     store.lock().unwrap();

@@ -84,7 +84,7 @@ impl Marks {
         if let Some(folder) = &self.folder
             && let Err(error) = write(folder, mark)
         {
-            faults.push(format!("{} can't be written: {error}", folder.join(FILE).display()));
+            faults.push(of_file(folder, &format!("can't be written: {error}")));
         }
         if let Some(kernel) = &self.kernel
             && let Err(why) = kernel.write(&kernels)
@@ -108,7 +108,7 @@ impl Marks {
                 self.fault = None;
             }
             Err(error) => {
-                self.fault = Some(format!("{} can't be written: {error}", folder.join(FILE).display()));
+                self.fault = Some(of_file(folder, &format!("can't be written: {error}")));
             }
         }
     }
@@ -116,8 +116,7 @@ impl Marks {
     /// That there is no file to note orders in.
     pub(super) fn cannot_note(&mut self) {
         if let (Some(folder), None) = (&self.folder, &self.fault) {
-            let file = folder.join(FILE);
-            self.fault = Some(format!("{} is not there: an order can't be noted in it", file.display()));
+            self.fault = Some(of_file(folder, "is not there: an order can't be noted in it"));
         }
     }
 }
@@ -149,6 +148,11 @@ impl Mark {
     ) -> Self {
         Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders, unsaved }
     }
+}
+
+/// What is wrong with the file of this folder.
+fn of_file(folder: &Path, why: &str) -> String {
+    format!("{} {why}", folder.join(FILE).display())
 }
 
 fn read(file: &Path) -> Result<Option<Mark>, String> {

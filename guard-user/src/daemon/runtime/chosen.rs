@@ -101,10 +101,10 @@ pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &
 fn compared(policy: &Policy, mut read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
     let (accepted, revoked) = yes;
     let built = before.built();
-    read.info.built = built.clone();
     // Also where only what it closes comes into force: an older one would open that again.
-    let this = read.info.clone();
-    read.info.built.advance(&this, Timestamp::now());
+    let mut with_this = built.clone();
+    with_this.advance(&read.info, Timestamp::now());
+    read.info.built = with_this;
     let in_force = (&built, revoked);
     let approvals = gate::asks(policy).filter(|_| !policy.geo.files.is_empty());
     let before = match before {

@@ -175,14 +175,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if let Some(why) = &held_config.unheld {
         error!("{}", Problem::new(ProblemCode::ConfigUnheld, why));
     }
-    let of_kernel = Kernel::generation(&kernel);
+    let generation = Kernel::generation(&kernel);
     let (mut prepared, database_problem) =
-        first_tables::prepare(policy, of_kernel, (&reading, before), &revoked).map_err(StartError::Input)?;
+        first_tables::prepare(policy, generation, (&reading, before), &revoked).map_err(StartError::Input)?;
     prepared.held.signed.extend(held_config.signed);
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
-    let generation = Kernel::generation(&kernel);
     if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
         // For events of the earlier daemon's generation that are still to come.
         names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
