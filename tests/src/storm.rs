@@ -98,11 +98,12 @@ pub fn send(seconds: u64, seed: u32) -> Result<()> {
     Ok(())
 }
 
-/// Has the senders send, and times fifty stays, as many looks at the status and ten new interfaces meanwhile.
+/// Has the senders send, and times fifty stays, as many looks at the status and ten new interfaces meanwhile. Returns the daemon too,
+/// which has a full flow table.
 ///
 /// # Errors
 /// Where the network can't be made or the daemon does not answer.
-pub fn measure(bed: &Bed, sender: &std::path::Path) -> Result<Storm> {
+pub fn measure(bed: &Bed, sender: &std::path::Path) -> Result<(Storm, Process)> {
     bed.configure_for(&["eth0", "new*"], &config())?;
     // The daemon has the unit's priority, and so has what measures: what it waits for itself is no figure.
     rustix::process::setpriority_process(None, UNIT_NICE).context("take the unit's priority")?;
@@ -145,7 +146,7 @@ pub fn measure(bed: &Bed, sender: &std::path::Path) -> Result<Storm> {
         sorted.sort_by(f64::total_cmp);
     }
     let dropped = dropped(&after) - before;
-    Ok(Storm {
+    let storm = Storm {
         dropped,
         rate: sent as f64 / took,
         sent,
@@ -155,7 +156,8 @@ pub fn measure(bed: &Bed, sender: &std::path::Path) -> Result<Storm> {
         memory_mib: memory(daemon.pid())?,
         log_bytes: (daemon.stdout().len() + daemon.stderr().len()) as u64,
         after,
-    })
+    };
+    Ok((storm, daemon))
 }
 
 /// Datagrams of the pin that were dropped.

@@ -131,3 +131,26 @@ fn every_packet_meets_one_of_two_generations() {
     assert_eq!((belgium, us), (sent, 0), "always permitted, and never");
     assert_eq!(outcomes(&kernel).2, 0, "no third outcome");
 }
+
+/// Resident memory of a process that is of no file, in MiB (proc(5), `RssAnon` of /proc/pid/status).
+fn anonymous_mib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_memory_of_generations_that_are_gone_is_given_back() {
+    let bed = Bed::new("memory").unwrap();
+    bed.configure(bed::PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    for _ in 0..25 {
+        bed.tell(&["reload"]).unwrap();
+        bed.status().unwrap();
+    }
+    // Without a bound on what the allocator keeps it was more than 100 MiB.
+    let used = anonymous_mib(daemon.pid());
+    assert!(used < 32, "{used} MiB");
+    daemon.kill(bed::PATIENCE).unwrap();
+}

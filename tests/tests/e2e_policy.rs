@@ -78,6 +78,14 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
         daemon.kill(PATIENCE).unwrap();
     }
     let daemon = bed.start(&[]).unwrap();
+    // The very text that was in force before: its signatures could be of that time.
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
+    let answer = bed.ask(&["reload"]).unwrap();
+    let told = format!("{answer:?}");
+    assert!(!answer.is_done() && told.contains("was in force before and was replaced since"), "{told}");
+    assert_eq!(passes(&bed), [false, false]);
+    let text = fs::read_to_string(bed.config()).unwrap();
+    fs::write(bed.config(), format!("# of 29 November 2026\n{text}")).unwrap();
     signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
     bed.tell(&["reload"]).unwrap();
     assert!(refused(&bed).is_none(), "it is no problem any more");

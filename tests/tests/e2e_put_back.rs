@@ -9,7 +9,7 @@ use std::time::Duration;
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
 use guard_tests::proc::retry_until;
-use guard_tests::signing::{LEGAL, Signers};
+use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
 use guard_user::approval::POLICY;
 use guard_user::geo::mmdb;
 use guard_user::health::ProblemCode;
@@ -96,6 +96,72 @@ fn other_databases_are_not_taken_where_those_in_force_are_gone() {
     assert!(!bed.ask(&["reload"]).unwrap().is_done());
     assert!(has(&bed, ProblemCode::ConfigRefused));
     assert_eq!(arrived(&bed), 0);
+    daemon.kill(PATIENCE).unwrap();
+}
+
+/// Puts this database in the place of the config's.
+fn put_database(bed: &Bed, country: &'static str) {
+    fs::write(bed.file("geo.new"), database(country)).unwrap();
+    fs::rename(bed.file("geo.new"), bed.file("geo.mmdb")).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_database_and_a_config_that_are_changed_at_once_hide_nothing_of_each_other() {
+    let (bed, _signers) = stopped("pb-both");
+    let honest = fs::read_to_string(bed.config()).unwrap();
+    let site = "[[site]]\nname = \"boston\"\njurisdiction = \"BE\"\ncidrs = [\"203.0.113.0/24\"]\n[[pin]]";
+    let moved = honest.replacen("[[pin]]", site, 1);
+    let permits = honest.replacen("permit = [", "permit = [\"US\", ", 1);
+    for text in [&moved, &permits] {
+        // By a reload, and by a start; and when the honest database is back, nothing is left of it.
+        fs::write(bed.config(), &honest).unwrap();
+        let daemon = bed.start(&[]).unwrap();
+        put_database(&bed, "BE");
+        fs::write(bed.config(), text).unwrap();
+        assert!(!bed.ask(&["reload"]).unwrap().is_done());
+        assert_eq!(arrived(&bed), 0);
+        put_database(&bed, "US");
+        let _answer = bed.ask(&["reload"]).unwrap();
+        assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigRefused)), (0, true));
+        daemon.kill(PATIENCE).unwrap();
+        put_database(&bed, "BE");
+        let daemon = bed.start(&[]).unwrap();
+        assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigRefused)), (0, true));
+        put_database(&bed, "US");
+        let _answer = bed.ask(&["reload"]).unwrap();
+        assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigRefused)), (0, true));
+        daemon.kill(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_config_that_was_replaced_takes_new_signatures() {
+    let (bed, signers) = stopped("pb-replayed");
+    let narrow = fs::read_to_string(bed.config()).unwrap();
+    let wide = narrow.replacen("permit = [", "permit = [\"US\", ", 1);
+    let daemon = bed.start(&[]).unwrap();
+    let take = |text: &str| {
+        fs::write(bed.config(), text).unwrap();
+        bed.ask(&["reload"]).unwrap()
+    };
+    fs::write(bed.config(), &wide).unwrap();
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
+    assert!(take(&wide).is_done());
+    assert_eq!(arrived(&bed), 5);
+    assert!(take(&narrow).is_done());
+    assert_eq!(arrived(&bed), 0);
+    assert!(!take(&wide).is_done());
+    assert_eq!(arrived(&bed), 0);
+    daemon.kill(PATIENCE).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigRefused)), (0, true));
+    let anew = format!("# 2026-11-29\n{wide}");
+    fs::write(bed.config(), &anew).unwrap();
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
+    assert!(take(&anew).is_done());
+    assert_eq!(arrived(&bed), 5);
     daemon.kill(PATIENCE).unwrap();
 }
 

@@ -23,7 +23,7 @@ const LOG: u64 = 4 << 20;
 #[ignore = "needs root and BPF"]
 fn stays_status_and_interfaces_do_not_wait_for_a_storm() {
     let bed = Bed::new("storm").unwrap();
-    let storm = storm::measure(&bed, Path::new(env!("CARGO_BIN_EXE_guard-storm"))).unwrap();
+    let (storm, _daemon) = storm::measure(&bed, Path::new(env!("CARGO_BIN_EXE_guard-storm"))).unwrap();
     println!(
         "{:.0} new flows a second; stay {:.1} ms (worst {:.1}), status {:.1} ms (worst {:.1}), interface {:.1} ms \
          (worst {:.1}); {:.0} MiB, {} bytes of log",

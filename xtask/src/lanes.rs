@@ -1,4 +1,4 @@
-//! Suites that need root and BPF, two at a time: most of their time they wait.
+//! Suites that need root and BPF, three at a time: most of their time they wait.
 
 use std::{
     panic,
@@ -14,7 +14,7 @@ use anyhow::Result;
 use crate::{suites::Suite, tally::Tally};
 
 /// How many run beside each other.
-const LANES: usize = 2;
+const LANES: usize = 3;
 
 /// Suites that hold bounds of time, of rates or of load, for which a neighbour's work would be noise.
 const ALONE: [&str; 11] = [
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn two_run_at_a_time() {
+    fn as_many_run_at_a_time_as_there_are_lanes() {
         let together = std::sync::Barrier::new(LANES);
         side_by_side(&[(); 4 * LANES], LANES, |()| {
             together.wait();

@@ -14,10 +14,14 @@ use crate::{
     tally::Tally,
 };
 
+/// Tests that need no root run on so many threads: two processors are not busy with two, for a part of them waits for the
+/// disk, for other processes or for a deadline.
+const THREADS: &str = "--test-threads=4";
+
 /// Run all tests: unit, property, kernel and end to end
 ///
 /// Tests that need root and BPF are ordinary tests marked `#[ignore = "needs root and BPF"]`. Where root and BPF are
-/// there they run after the others, those of one file one after the other, and two files at a time but for those with
+/// there they run after the others, those of one file one after the other, and three files at a time but for those with
 /// bounds of time; where they are not, each is named as skipped. Ends with the line
 /// `N passed, N failed, N skipped`.
 #[derive(clap::Args)]
@@ -50,7 +54,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         }
         if !tests.plain.is_empty() {
             println!("\n== {}", suite.title());
-            sum.add(suite.run(names, &[])?);
+            sum.add(suite.run(names, &[THREADS])?);
         }
         if tests.kernel.is_empty() {
             continue;

@@ -16,26 +16,26 @@ pub struct Head {
     pub hash: [u8; 32],
 }
 
-/// The hash of no line.
-const PENDING: [u8; 32] = [0xff; 32];
+/// How the hash of no line begins; behind it is what it stands for.
+const PENDING: [u8; 16] = [0xff; 16];
 
 impl Head {
     /// Of the trail without records.
     pub const START: Self = Self { sequence: 0, hash: [0; 32] };
 
-    /// One that no trail has, behind this one: what was to be its next record is not in it yet.
+    /// One that no trail has, behind this one: what was to be its next records, which these bytes are of, is not in it yet.
     #[must_use]
-    pub fn pending(self) -> Self {
-        match self.is_pending() {
-            true => self,
-            false => Self { sequence: self.sequence.saturating_add(1), hash: PENDING },
-        }
+    pub fn pending(self, records: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash[..16].copy_from_slice(&PENDING);
+        hash[16..].copy_from_slice(&self::hash(records)[..16]);
+        Self { sequence: self.sequence.saturating_add(1), hash }
     }
 
     /// Whether it is such a one.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.hash == PENDING
+        self.hash.starts_with(&PENDING)
     }
 
     /// The head of a trail that ends with this line.

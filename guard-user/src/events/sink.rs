@@ -117,7 +117,8 @@ impl LogFile {
             warn!("the event log {} can't be opened: {why}", self.path.display());
         }
         self.fault = fault;
-        Ok(self.file.insert(opened?))
+        let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
+        Ok(self.file.insert(opened.map_err(at)?))
     }
 }
 
@@ -147,9 +148,11 @@ fn is_fit(file: &File) -> io::Result<()> {
 
 impl Sink for LogFile {
     fn write(&mut self, line: Line<'_>) -> io::Result<()> {
+        // Nobody reads what is written to a file that was removed.
+        let has_a_name = |file: &File| file.metadata().is_ok_and(|it| it.nlink() > 0);
         let file = match &mut self.file {
-            Some(file) => file,
-            None => self.open()?,
+            Some(file) if has_a_name(file) => file,
+            _ => self.open()?,
         };
         let before = file.metadata()?.len();
         let written = file.write_all(line.text.as_bytes());
@@ -199,6 +202,25 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
         // As copytruncate does.
         fs::write(&path, "").unwrap();
+        write(&mut *sink, "four\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_made_anew_and_is_a_fault_where_its_folder_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logs/log");
+        fs::create_dir(folder.path().join("logs")).unwrap();
+        let mut sink = sink(&LogTo::File(path.clone())).unwrap();
+        write(&mut *sink, "one\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        write(&mut *sink, "two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        fs::remove_dir_all(folder.path().join("logs")).unwrap();
+        for _ in 0..2 {
+            assert_eq!(write(&mut *sink, "three\n").unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        fs::create_dir(folder.path().join("logs")).unwrap();
         write(&mut *sink, "four\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");
     }

@@ -312,15 +312,20 @@ impl Thread {
             let bounds =
                 Bounds { max_size: config.max_size, max_age: config.max_age, people_age: config.people_age };
             let opened = Writer::open(folder, bounds).map_err(|error| at(folder, error));
-            let done = opened.map(|writer| self.writer = Some(writer));
-            self.note_history(done);
+            // That it takes records again shows with the next one: an empty file can be made on a full disk too.
+            match opened {
+                Ok(writer) => self.writer = Some(writer),
+                Err(error) => self.note_history(Err(error)),
+            }
         }
         if wants_copies && self.copies.is_none() {
             let folder = &config.hold.directory;
             let opened = Copies::open(folder, config.hold.max_size, self.shared.session);
             let opened = opened.map_err(|error| at(folder, error));
-            let done = opened.map(|copies| self.copies = Some(copies));
-            self.note_hold(done);
+            match opened {
+                Ok(copies) => self.copies = Some(copies),
+                Err(error) => self.note_hold(Err(error)),
+            }
         }
     }
 

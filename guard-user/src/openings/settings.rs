@@ -1,6 +1,6 @@
 //! What is no matter of a single packet: pins by name, what is guarded and refused at all, who may open.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::destinations::{Destinations, Moved};
 use super::dimensions::Class;
@@ -29,6 +29,8 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
         gone.map(|name| change("pin", &name, "", "there is no pin of this name any more")).collect();
     changes.extend(of_guard(old, new));
     changes.extend(of_bypass(old, new));
+    changes.extend(of_relays(old, new));
+    changes.extend(of_evidence(old, new));
     changes.extend(of_databases(old, new));
     changes.extend(of_control(old, new));
     changes.extend(of_law(old, new));
@@ -130,6 +132,45 @@ fn of_bypass(old: &Policy, new: &Policy) -> Vec<Change> {
             |cgroup| change("bypass.allow", &was, &is, format!("{cgroup} may use ways past the hooks"));
         changes.extend(allowed.map(told));
     }
+    changes
+}
+
+/// Cgroups that are newly no problem `relay` for a volume that is followed already: what they are handed leaves by them, and
+/// nobody is told.
+fn of_relays(old: &Policy, new: &Policy) -> Vec<Change> {
+    let accepted = |policy: &Policy, volume: &Path| -> Vec<String> {
+        let selects = policy.pins.iter().map(|pin| &pin.select);
+        let of_volume = selects.filter(|select| select.volumes.iter().any(|it| it == volume));
+        of_volume.flat_map(|select| select.accept_relays.iter().cloned()).collect()
+    };
+    let mut changes = Vec::new();
+    for volume in old.volumes() {
+        let [was, is] = [old, new].map(|policy| accepted(policy, &volume.path));
+        let newly = is.iter().filter(|cgroup| !was.iter().any(|it| is_in_cgroup(cgroup, it)));
+        let path = volume.path.display();
+        changes.extend(newly.map(|cgroup| {
+            let opens = format!("what {cgroup} is handed of {path} is no problem");
+            change("select.accept_relays", &joined(&was), &joined(&is), opens)
+        }));
+    }
+    changes
+}
+
+/// What is looked at, or kept, no more: nothing passes by that, and nobody would see what does, or could prove it.
+fn of_evidence(old: &Policy, new: &Policy) -> Vec<Change> {
+    let (was, is) = (&old.history.hold.names, &new.history.hold.names);
+    let let_go = was.iter().filter(|name| !is.contains(name));
+    let told = |name| {
+        change("history.hold", &joined(was), &joined(is), format!("{name} is under no legal hold any more"))
+    };
+    let mut changes: Vec<Change> = let_go.map(told).collect();
+    let has_canary =
+        |policy: &Policy, name: &str| policy.pins.iter().any(|pin| pin.name == name && pin.canary.is_some());
+    let silent = old.pin_names().into_iter().filter(|name| has_canary(old, name) && !has_canary(new, name));
+    changes.extend(silent.map(|name| {
+        let opens = format!("whether the pin {name} still drops is not tried any more");
+        change("pin.canary", "sent", "none", opens)
+    }));
     changes
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::configs::Configs;
 use super::disk::{Disk, FILE};
 use super::doubt::Doubt;
 use super::kept::{BySlot, Inner, Kept};
@@ -55,7 +56,7 @@ impl Store {
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
         };
-        let Found { entries, orders, unreadable, lost, problems } = found;
+        let Found { entries, orders, unreadable, lost, configs, problems } = found;
         let unclean = slots::unclean(&entries, &unreadable);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
         let kept = Inner {
@@ -66,6 +67,7 @@ impl Store {
             orders,
             unreadable,
             lost,
+            configs,
             unclean,
             problems,
             by_slot: BySlot::default(),
@@ -108,6 +110,7 @@ impl Store {
             orders: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             lost: BTreeMap::new(),
+            configs: Configs::default(),
             // The kernel's counts are of exemptions that are not known now.
             unclean: slots::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],

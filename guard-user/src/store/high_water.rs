@@ -107,13 +107,14 @@ impl Store {
         }
         let (mut file, mut kernel) = (self.marks.read_file(), self.marks.read_kernel());
         let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
+        let with_unsaved = file.as_ref().and_then(|it| Some(it.kernels(it.head()?)));
         let unsaved = file.as_mut().map(|it| std::mem::take(&mut it.unsaved)).unwrap_or_default();
         if let Some((sequence, hash)) = &of_file
             && !unsaved.is_empty()
             && self.has_record(*sequence, hash)?
         {
-            // The file says what the kernel's end is of.
-            kernel = kernel.filter(|it| !it.is_pending());
+            // The file says what the kernel's end is of: this one, and none that was there with other orders.
+            kernel = kernel.filter(|it| Some(*it) != with_unsaved);
         }
         let of_kernel = kernel.as_ref().map(|it| (it.sequence, it.hash_text()));
         let mut had = 0;
@@ -162,7 +163,8 @@ impl Store {
             .marks
             .written
             .as_ref()
-            .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved));
+            .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved))
+            && self.marks.has_file();
         if !is_written {
             let mark = mark_of(&self.kept, &head);
             self.marks.write(&mark, head);

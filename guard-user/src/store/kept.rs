@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
+use super::configs::Configs;
 use super::entry::Entry;
 use super::instruments::{Near, is_nearly};
 use super::slots::every_slot;
@@ -41,6 +42,8 @@ pub(super) struct Inner {
     pub(super) unreadable: BTreeSet<Key>,
     /// The highest version of an id that was loaded once and is not here.
     pub(super) lost: BTreeMap<String, u32>,
+    /// The configs that were in force.
+    pub(super) configs: Configs,
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
     pub(super) unclean: BTreeSet<u16>,
     pub(super) problems: Vec<Problem>,
@@ -90,6 +93,11 @@ impl Kept {
 
     pub(super) fn lost(&self) -> &BTreeMap<String, u32> {
         &self.0.lost
+    }
+
+    /// The configs that were in force.
+    pub(super) fn configs(&self) -> &Configs {
+        &self.0.configs
     }
 
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &Key> {

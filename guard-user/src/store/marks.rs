@@ -66,6 +66,11 @@ impl Marks {
         }
     }
 
+    /// Whether the file is there: somebody may have removed it, with its folder.
+    pub(super) fn has_file(&self) -> bool {
+        self.folder.as_ref().is_none_or(|folder| folder.join(FILE).exists())
+    }
+
     pub(super) fn read_kernel(&mut self) -> Option<audit::Head> {
         match self.kernel.as_ref()?.read() {
             Ok(head) => head,
@@ -80,7 +85,7 @@ impl Marks {
     /// order, the next start closes everything.
     pub(super) fn write(&mut self, mark: &Mark, head: audit::Head) {
         let mut faults = Vec::new();
-        let kernels = if mark.unsaved.is_empty() { head } else { head.pending() };
+        let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
             && let Err(error) = write(folder, mark)
         {
@@ -96,21 +101,28 @@ impl Marks {
         self.fault = (!faults.is_empty()).then(|| faults.join("; "));
     }
 
-    /// Writes into the file which orders a store that can't be opened lacks.
+    /// Writes into the file which orders a store that can't be opened lacks, and into the kernel that this very file has them,
+    /// where the one that is there was the kernel's.
     pub(super) fn write_unsaved(&mut self, mut mark: Mark, unsaved: Vec<StandingOrder>) {
         let Some(folder) = &self.folder else { return };
         // Those that a daemon before this one noted stay.
         let new: Vec<_> = unsaved.iter().filter(|it| !mark.unsaved.contains(it)).cloned().collect();
+        let head = mark.head();
+        let before = head.map(|head| mark.kernels(head));
         mark.unsaved.extend(new);
-        match write(folder, &mark) {
-            Ok(()) => {
-                self.written = Some((audit::Head::START, unsaved));
-                self.fault = None;
-            }
-            Err(error) => {
-                self.fault = Some(of_file(folder, &format!("can't be written: {error}")));
-            }
+        if let Err(error) = write(folder, &mark) {
+            self.fault = Some(of_file(folder, &format!("can't be written: {error}")));
+            return;
         }
+        if let (Some(kernel), Some(head)) = (&self.kernel, head)
+            && kernel.read().is_ok_and(|it| it == before)
+            && let Err(why) = kernel.write(&mark.kernels(head))
+        {
+            self.fault = Some(format!("the kernel's mark can't be written: {why}"));
+            return;
+        }
+        self.written = Some((audit::Head::START, unsaved));
+        self.fault = None;
     }
 
     /// That there is no file to note orders in.
@@ -148,6 +160,30 @@ impl Mark {
     ) -> Self {
         Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders, unsaved }
     }
+
+    /// The end of the trail that it is of; `None` where it says none.
+    pub(super) fn head(&self) -> Option<audit::Head> {
+        Some(audit::Head { sequence: self.sequence, hash: bytes_of(&self.hash)? })
+    }
+
+    /// What the kernel has where this is in the file, and this is the end of the trail: another file, also an earlier one with
+    /// other orders, is not the one.
+    pub(super) fn kernels(&self, head: audit::Head) -> audit::Head {
+        match self.unsaved.is_empty() {
+            true => head,
+            // They were read from JSON, or are to be written as such.
+            false => head.pending(&serde_json::to_vec(&self.unsaved).unwrap_or_default()),
+        }
+    }
+}
+
+/// The bytes that 64 hexadecimal digits are of.
+fn bytes_of(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    (digits.len() == 64).then_some(bytes)
 }
 
 /// What is wrong with the file of this folder.

@@ -6,7 +6,6 @@ use tracing::warn;
 
 use super::change::Change;
 use super::entry::Entry;
-use super::high_water;
 use super::standing::{Standing, covers};
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::Who;
@@ -14,9 +13,6 @@ use crate::exemption::order::row;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::{OrderSummary, RevokedSummary};
 use crate::exemption::{Document, OrderKind, StandingOrder, State, Summary, Target};
-
-/// The fingerprints of keys that are revoked, or why that is not known.
-pub type RevokedKeys = Result<Vec<String>, String>;
 
 impl Kept {
     /// The orders that stand, in the order of what they cover.
@@ -50,20 +46,6 @@ impl Kept {
     pub fn revoked_keys(&self) -> Vec<String> {
         let revoked = self.orders().filter(|order| order.kind == OrderKind::RevokedKey);
         revoked.map(|order| order.covers.name().to_owned()).collect()
-    }
-
-    /// The same, or why it is not known: what asks for it then counts no signature.
-    ///
-    /// # Errors
-    /// Where the store can't be opened, or is an older one and nobody has decided on what it lacks.
-    pub fn known_revoked_keys(&self) -> RevokedKeys {
-        if !self.is_usable() {
-            return Err("the store can't be opened".to_owned());
-        }
-        match self.orders().any(|order| order.order == high_water::UNKNOWN) {
-            true => Err(high_water::UNKNOWN.to_owned()),
-            false => Ok(self.revoked_keys()),
-        }
     }
 
     /// Whether the key of this fingerprint is revoked, and the disk has that.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
 
+use super::configs::Configs;
 use super::entry::Entry;
 use super::last_policy::LastPolicy;
 use super::standing::{self, Orders, Standing};
@@ -68,6 +69,8 @@ pub(super) struct Found {
     pub(super) unreadable: BTreeSet<Key>,
     /// The highest version of an id that was loaded once and is not here.
     pub(super) lost: BTreeMap<String, u32>,
+    /// The configs that were in force.
+    pub(super) configs: Configs,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -82,7 +85,7 @@ impl Reader {
 
     /// Every exemption, and what can't be used.
     pub(super) fn exemptions(&self) -> Result<Found, StoreError> {
-        let mut found = Found::default();
+        let mut found = Found { configs: self.configs()?, ..Found::default() };
         if let Some(table) = self.table(LOST)? {
             for row in table.iter().map_err(|error| self.unreadable(error))? {
                 let (id, version) = row.map_err(|error| self.unreadable(error))?;
@@ -238,6 +241,18 @@ impl Reader {
     /// That something is not what was kept.
     pub(super) fn damaged(&self, reason: String) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), reason }
+    }
+
+    /// The configs that were in force.
+    fn configs(&self) -> Result<Configs, StoreError> {
+        let Some(table) = self.table(CONFIGS)? else { return Ok(Configs::default()) };
+        let mut all = BTreeSet::new();
+        for row in table.iter().map_err(|error| self.unreadable(error))? {
+            all.insert(row.map_err(|error| self.unreadable(error))?.0.value().to_owned());
+        }
+        let facts = self.last_facts("config_sha256")?.unwrap_or_default();
+        let last = facts.get("config_sha256").and_then(Value::as_str).map(str::to_owned);
+        Ok(Configs { all, last })
     }
 
     /// The config that was in force last, as the audit trail and the texts beside it have it; `None` where none was recorded.

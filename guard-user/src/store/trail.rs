@@ -53,7 +53,11 @@ impl Store {
                 table.insert(sha256.as_str(), text)?;
             }
             Ok(())
-        })
+        })?;
+        let configs = &mut self.kept.inner_mut().configs;
+        configs.all.insert(sha256.clone());
+        configs.last = Some(sha256);
+        Ok(())
     }
 
     /// The record of something that became of an exemption.

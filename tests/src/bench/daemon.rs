@@ -67,13 +67,30 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
 /// How soon what matters is done under a storm of new flows.
 fn storm_figures(figures: &mut Figures) -> Result<()> {
     let sender = borderguard()?.with_file_name("guard-storm");
-    let storm = storm::measure(&Bed::new("storm")?, &sender)?;
+    let bed = Bed::new("storm")?;
+    let (storm, daemon) = storm::measure(&bed, &sender)?;
     figures.set("storm_rate", storm.rate);
     figures.set("storm_stay_ms", storm::worst(&storm.stay_ms));
     figures.set("storm_stay_median_ms", storm::median(&storm.stay_ms));
     figures.set("storm_status_ms", storm::worst(&storm.status_ms));
     figures.set("storm_interface_ms", storm::worst(&storm.interface_ms));
+    // What the storm left to be told is told by then.
+    std::thread::sleep(Duration::from_secs(15));
+    let (begin, before) = (Instant::now(), processor_time(daemon.pid())?);
+    std::thread::sleep(Duration::from_secs(40));
+    let used = processor_time(daemon.pid())? - before;
+    figures.set("idle_percent", 100.0 * used / begin.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Seconds of a CPU that a process has used so far, with those of its threads that ended (proc(5), fields 14 and 15 of
+/// /proc/pid/stat).
+fn processor_time(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // A command's name may have blanks and brackets.
+    let (_, fields) = text.rsplit_once(") ").context("no command in stat")?;
+    let ticks: Vec<u64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Fills the kernel's places for exemptions and revokes some of them: milliseconds from the request to the

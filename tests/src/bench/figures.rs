@@ -89,6 +89,16 @@ pub(crate) const FIGURES: &[Figure] = &[
     bound("storm_stay_median_ms", "the same, the median", 10.0),
     bound("storm_status_ms", "from a request for the status to its answer, the worst of fifty", 200.0),
     bound("storm_interface_ms", "until a new interface is guarded, the worst of ten", 100.0),
+    bound(
+        "storm_beside_ratio",
+        "a permitted byte's time beside the storm, under an empty program 1, the median of 9 pairs",
+        1.05,
+    ),
+    bound(
+        "idle_percent",
+        "of one CPU that the daemon uses with a full flow table once the storm is over",
+        0.5,
+    ),
     bound("daemon_rss_mib", "the daemon's resident memory with the full database loaded", 64.0),
 ];
 

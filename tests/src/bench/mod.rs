@@ -5,6 +5,7 @@
 //! rounds counts. Every figure is over an empty program, and over the generator of destinations where it
 //! is used, of the same round.
 
+mod beside;
 mod daemon;
 mod draws;
 mod figures;
@@ -72,10 +73,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     throughput::measure(&mut figures).context("measure a TCP connection")?;
     progress("starting the daemon");
     let daemon = daemon::measure(&mut figures);
+    progress("sending beside a storm");
+    let beside = beside::measure(&mut figures);
     if !arguments.json {
         print!("{}", figures.table());
     }
     daemon.context("measure the daemon")?;
+    beside.context("measure a connection beside a storm")?;
     if arguments.json {
         println!("{}", figures.json()?);
     }

@@ -24,14 +24,15 @@ const BETWEEN: [usize; 2] = [7, 17];
 /// How long one connection sends.
 const SENDS: Duration = Duration::from_millis(400);
 /// An address of a pin of the bench's policy.
-const FROM: &str = "192.0.2.8";
-const TO: &str = "198.51.100.10:40000";
+pub(super) const FROM: &str = "192.0.2.8";
+/// A permitted client.
+pub(super) const TO: &str = "198.51.100.10:40000";
 
 /// What a byte took.
 #[derive(Clone, Copy, Debug, Default)]
-struct PerByte {
+pub(super) struct PerByte {
     /// Nanoseconds.
-    time: f64,
+    pub(super) time: f64,
     /// Nanoseconds of a processor, of both ends together.
     cpu: f64,
 }
@@ -74,7 +75,7 @@ fn pairs(pins: &BpfFs, listener: &TcpListener) -> Result<Vec<[PerByte; 2]>> {
             if at == 1 {
                 kernel.attach(&interface, false)?;
             }
-            pair[at] = connection(listener)?;
+            pair[at] = connection(listener, SENDS)?;
             if at == 1 {
                 kernel.release(&interface)?;
             }
@@ -87,7 +88,8 @@ fn pairs(pins: &BpfFs, listener: &TcpListener) -> Result<Vec<[PerByte; 2]>> {
     Ok(pairs)
 }
 
-fn connection(listener: &TcpListener) -> Result<PerByte> {
+/// Sends from [`FROM`] to [`TO`] for as long as this. The calling thread is in the storage host's network.
+pub(super) fn connection(listener: &TcpListener, sends: Duration) -> Result<PerByte> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     let from: SocketAddr = format!("{FROM}:0").parse()?;
     rustix::net::bind(&socket, &from)?;
@@ -106,7 +108,7 @@ fn connection(listener: &TcpListener) -> Result<PerByte> {
         });
         let (begin, cpu) = (Instant::now(), clock_gettime(ClockId::ProcessCPUTime));
         let buffer = vec![0; 1 << 18];
-        while begin.elapsed() < SENDS {
+        while begin.elapsed() < sends {
             sender.write_all(&buffer)?;
         }
         drop(sender);

@@ -25,7 +25,7 @@ use crate::history;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
 use crate::report::receipt::TableHashes;
 use crate::store::last_policy::LastPolicy;
-use crate::store::{Change, Cursor, PinCounts, RevokedKeys, Target};
+use crate::store::{Change, Cursor, KnownSpent, PinCounts, Target};
 
 /// For what the counters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,8 @@ pub enum Action {
     Load {
         /// The config that is live, which no other one may open over, whatever is kept on the disk.
         live: LastPolicy,
-        /// Keys of these fingerprints sign none.
-        revoked: RevokedKeys,
+        /// What signs nothing any more.
+        spent: KnownSpent,
         /// Where the live one was not held against the one before it: that one, as the audit trail has it. Then the live one
         /// is held against it, and not the file.
         of_trail: Option<LastPolicy>,
@@ -61,8 +61,8 @@ pub enum Action {
         policy: Arc<Policy>,
         /// Whether somebody said yes to any change.
         accepted: bool,
-        /// Keys of these fingerprints sign none.
-        revoked: RevokedKeys,
+        /// What signs nothing any more.
+        spent: KnownSpent,
     },
     /// Close local sockets of flows that are cut, or only count them.
     CloseSockets(Box<Cut>),

@@ -13,7 +13,7 @@ use crate::config::policy::{Approvals, Policy};
 use crate::daemon::engine::{Held, SignedFile, Waits};
 use crate::digest::sha256;
 use crate::geo::{Built, GeoDb, Info};
-use crate::store::{RevokedKeys, last_database};
+use crate::store::{KnownSpent, last_database};
 
 /// The database in force, with which one that was read is compared.
 pub(super) enum Before {
@@ -35,6 +35,14 @@ impl Before {
                 warn!("what the geo databases change is not known, for those before can't be read: {error}");
                 Self::Gone(error, keeper.built())
             }
+        }
+    }
+
+    /// It, where it is known.
+    pub(super) fn known(&self) -> Option<GeoDb> {
+        match self {
+            Self::Is(database) => Some((**database).clone()),
+            Self::Gone(..) | Self::First => None,
         }
     }
 
@@ -90,7 +98,7 @@ impl Chosen {
 /// Returns the one that was read, unless it changes more for a pin than goes without a yes (`geo.ask_above`), or opens more
 /// than goes without signatures (`geo.may_open`): then what it closes. `yes` is whether somebody said yes to any change, and
 /// the fingerprints of keys that sign nothing. The database of the program itself is part of that, and needs no signatures.
-pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
+pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &KnownSpent)) -> Chosen {
     let mut chosen = compared(policy, read, before, yes);
     let digest = last_database::digest(&chosen.database);
     chosen.database.info.digest =
@@ -98,14 +106,14 @@ pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &
     chosen
 }
 
-fn compared(policy: &Policy, mut read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
-    let (accepted, revoked) = yes;
+fn compared(policy: &Policy, mut read: GeoDb, before: Before, yes: (bool, &KnownSpent)) -> Chosen {
+    let (accepted, spent) = yes;
     let built = before.built();
     // Also where only what it closes comes into force: an older one would open that again.
     let mut with_this = built.clone();
     with_this.advance(&read.info, Timestamp::now());
     read.info.built = with_this;
-    let in_force = (&built, revoked);
+    let in_force = (&built, spent);
     let approvals = gate::asks(policy).filter(|_| !policy.geo.files.is_empty());
     let before = match before {
         Before::Is(before) => *before,
@@ -148,7 +156,7 @@ fn compared(policy: &Policy, mut read: GeoDb, before: Before, yes: (bool, &Revok
 
 /// One that is compared with none: it is taken, for a host without a guard lets everything pass. Where signatures are asked
 /// for and it has none, that is said.
-fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, in_force: (&Built, &RevokedKeys)) -> Chosen {
+fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, in_force: (&Built, &KnownSpent)) -> Chosen {
     let Some(approvals) = approvals else { return Chosen::whole(read) };
     match signed(&read.info, approvals, "all that it permits", in_force) {
         Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
@@ -166,7 +174,7 @@ fn still_unheld(
     mut read: GeoDb,
     unheld: Option<String>,
     approvals: &Approvals,
-    in_force: (&Built, &RevokedKeys),
+    in_force: (&Built, &KnownSpent),
 ) -> Chosen {
     let Some(why) = unheld else { return Chosen::whole(read) };
     match signed(&read.info, approvals, "all that it permits", in_force) {
@@ -186,7 +194,7 @@ fn signed(
     database: &Info,
     approvals: &Approvals,
     opens: &str,
-    (built, revoked): (&Built, &RevokedKeys),
+    (built, spent): (&Built, &KnownSpent),
 ) -> Result<Vec<SignedFile>, String> {
     let files = database.files();
     let one = |file: &Info| {
@@ -200,7 +208,7 @@ fn signed(
         }
         let newer = built.newer_than(file);
         let namespace = if newer.is_some() { GEO_OLDER } else { GEO };
-        let by = gate::signed(path, (&bytes, namespace), approvals, revoked).map_err(|why| match newer {
+        let by = gate::signed(path, (&bytes, namespace), approvals, spent).map_err(|why| match newer {
             None => of_file(&why),
             Some(newer) => of_file(&format!(
                 "one that was built at {newer} was in force, so that this older one needs signatures of its own \

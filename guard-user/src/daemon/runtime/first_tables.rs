@@ -11,7 +11,7 @@ use super::patience::DISK;
 use crate::config::policy::Policy;
 use crate::daemon::engine::{LoadFailure, Prepared};
 use crate::geo::{Built, GeoDb, Info};
-use crate::store::{RevokedKeys, Store, last_database};
+use crate::store::{KnownSpent, Store, last_database};
 
 /// What the databases of a start are compared with: the one that is kept, where the audit trail says that it is the one.
 pub(super) fn of_databases(store: &Store, keeper: &Keeper, (is_first, is_older): (bool, bool)) -> Before {
@@ -50,11 +50,11 @@ pub(super) fn prepare(
     policy: Policy,
     generation: u64,
     (reading, before): (&Reading, Before),
-    revoked: &RevokedKeys,
+    spent: &KnownSpent,
 ) -> Result<(Prepared, Option<String>), String> {
     let unheld = before.why_gone().map(str::to_owned);
     let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
-        let chosen = chosen::choose(&policy, database, before, (false, revoked));
+        let chosen = chosen::choose(&policy, database, before, (false, spent));
         let (held, database_waits) = (chosen.held(), chosen.waits.clone());
         let prepared = loader::prepare(policy.clone(), &chosen.database)?;
         chosen.keep(&reading.keeper);

@@ -21,7 +21,7 @@ use crate::geo::GeoDb;
 use crate::inputs;
 use crate::openings::{Change, Openings, World, openings};
 use crate::store::last_policy::{self, LastPolicy};
-use crate::store::{RevokedKeys, sha256};
+use crate::store::{KnownSpent, sha256};
 
 /// A config that was read.
 pub(super) struct Candidate {
@@ -63,11 +63,11 @@ impl Candidate {
     /// one.
     pub(super) fn still_unheld(
         &self,
-        (file, revoked): (&Path, &RevokedKeys),
+        (file, spent): (&Path, &KnownSpent),
         unheld: Option<&str>,
     ) -> Option<String> {
         let approvals = asks(&self.checked.policy)?;
-        let missing = signed(file, (&self.bytes, approval::POLICY), approvals, revoked).err();
+        let missing = signed(file, (&self.bytes, approval::POLICY), approvals, spent).err();
         unheld.filter(|_| missing.is_some()).map(str::to_owned)
     }
 
@@ -139,13 +139,15 @@ impl InForce {
     }
 
     /// Whether a config may take its place. `file` is where its signatures lie beside; `policy` is the one that it says with
-    /// its users looked up. Databases are compared where it names others than this one; `before` is what this one has then.
+    /// its users looked up. Both are compared by the database in force, `before`: what another one opens is judged by itself,
+    /// by the config that is taken, and compared by the other one here each change would hide the other. Where it names
+    /// other files than this one does, `database`, which it has from those, is compared with the one in force here.
     ///
     /// # Errors
     /// What it newly lets pass, and whose signature is bad or missing.
     pub(super) fn admit(
         &self,
-        (file, revoked): (&Path, &RevokedKeys),
+        (file, spent): (&Path, &KnownSpent),
         (candidate, policy): (&Candidate, &Policy),
         database: &GeoDb,
         before: impl FnOnce() -> Option<GeoDb>,
@@ -153,27 +155,25 @@ impl InForce {
         if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
             return Ok(None);
         }
+        let before = before();
+        let in_force = before.as_ref().unwrap_or(database);
         let has_others = policy.geo.files != self.policy.geo.files;
-        let before = if has_others { before() } else { None };
-        let old = World {
-            policy: &self.policy,
-            geo: before.as_ref().unwrap_or(database),
-            exemptions: &[],
-            may_exempt: true,
-        };
-        let new = World { policy, geo: database, exemptions: &[], may_exempt: true };
+        let world = |policy, geo| World { policy, geo, exemptions: &[], may_exempt: true };
+        let (old, new) =
+            (world(&self.policy, in_force), world(policy, if has_others { database } else { in_force }));
         let mut found = openings(&old, &new).map_err(|error| bad_input(error.to_string()))?;
-        if has_others && before.is_none() {
+        if before.is_none() {
             found.changes.push(databases_before_are_gone(policy, &self.policy));
         }
         if found.is_empty() {
             return Ok(None);
         }
-        match signed(file, (&candidate.bytes, approval::POLICY), &self.approvals, revoked) {
+        let sha256 = sha256(&candidate.bytes);
+        let by = signed(file, (&candidate.bytes, approval::POLICY), &self.approvals, spent);
+        match by.and_then(|by| not_spent(&sha256, spent).map(|()| by)) {
             Ok(by) => {
                 let names: Vec<&str> = by.iter().map(|it| it.identity.as_str()).collect();
                 info!("the config opens, signed by {}: {found}", names.join(" and "));
-                let sha256 = sha256(&candidate.bytes);
                 Ok(Some(SignedFile { file: file.to_owned(), sha256, opens: found.to_string(), by }))
             }
             Err(why) => Err(self.refusal(file, &found, &why)),
@@ -191,6 +191,21 @@ impl InForce {
     }
 }
 
+/// That this config was not in force before, and replaced since.
+///
+/// # Errors
+/// That it was: its signatures may be from then.
+fn not_spent(sha256: &str, spent: &KnownSpent) -> Result<(), String> {
+    match spent {
+        Ok(spent) if spent.configs.contains(sha256) => Err(
+            "this very text was in force before and was replaced since, so that its signatures may be from then and do not \
+             count: change the text, if only by a comment with the date, and have it signed anew"
+                .to_owned(),
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// That the databases of a config can't be compared with those in force: any address may be in another place by them.
 fn databases_before_are_gone(new: &Policy, old: &Policy) -> Change {
     let named = |policy: &Policy| match policy.geo.files.as_slice() {
@@ -201,7 +216,7 @@ fn databases_before_are_gone(new: &Policy, old: &Policy) -> Change {
         key: "geo.files".to_owned(),
         was: named(old),
         is: named(new),
-        opens: "the database in force can't be read, so that what this one opens is not known".to_owned(),
+        opens: "the database in force can't be read, so that what this config opens is not known".to_owned(),
     }
 }
 
@@ -220,9 +235,9 @@ pub(super) fn signed(
     file: &Path,
     content: (&[u8], &str),
     approvals: &Approvals,
-    revoked: &RevokedKeys,
+    spent: &KnownSpent,
 ) -> Result<Vec<ApprovedBy>, String> {
-    let revoked = revoked
+    let spent = spent
         .as_ref()
         .map_err(|why| format!("which keys are revoked is not known, so that no signature counts: {why}"))?;
     let signatures = beside::read(file).map_err(|error| error.to_string())?;
@@ -231,7 +246,7 @@ pub(super) fn signed(
     let of = (approvals.signers.as_slice(), approvals.policy.as_slice());
     let judged = approval::judge_policy(content, &signatures, of, &allowed, Timestamp::now());
     let (approvals, quorum) = judged.map_err(|error| error.to_string())?;
-    if let Some(by) = approvals.iter().find(|by| revoked.contains(&by.fingerprint)) {
+    if let Some(by) = approvals.iter().find(|by| spent.keys.contains(&by.fingerprint)) {
         let approval::Approval { identity, fingerprint, .. } = by;
         return Err(format!(
             "the key {fingerprint} of {identity} is revoked (`borderguard approval list`): take its signature away"
@@ -263,7 +278,7 @@ pub(super) enum AtStart {
 pub(super) fn at_start(
     (state, patience): (&Path, Duration),
     (recorded, is_anew): (impl FnOnce() -> Result<Option<LastPolicy>, String>, bool),
-    ((file, observe), revoked): ((&Path, bool), &RevokedKeys),
+    ((file, observe), spent): ((&Path, bool), &KnownSpent),
     policy: &Policy,
     (database, before): (impl FnOnce() -> Option<GeoDb>, impl FnOnce() -> Option<GeoDb>),
 ) -> Result<AtStart, LoadFailure> {
@@ -295,7 +310,7 @@ pub(super) fn at_start(
     let last = LazyCell::new(before);
     for in_force in in_force {
         let admitted = match &database {
-            Some(it) => in_force.admit((file, revoked), (&candidate, policy), it, || last.clone()),
+            Some(it) => in_force.admit((file, spent), (&candidate, policy), it, || last.clone()),
             None => Err(bad_input(
                 "no geo database can be read, so that nobody knows what the config opens".to_owned(),
             )),
@@ -311,7 +326,7 @@ pub(super) fn at_start(
             }
         }
     }
-    held.unheld = candidate.still_unheld((file, revoked), held.unheld.as_deref());
+    held.unheld = candidate.still_unheld((file, spent), held.unheld.as_deref());
     let (folder, why) = (state.to_owned(), held.unheld.clone());
     let kept = within(patience, "last-policy", move || candidate.keep(&folder, why));
     // What opens later is held against the one before it then, which opened no more than this one does.

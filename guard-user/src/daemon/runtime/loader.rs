@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::chosen::{Before, Chosen, choose};
 use super::databases::{Databases, identities};
-use super::gate::{Candidate, InForce};
+use super::gate::{Candidate, InForce, asks};
 use super::last_database::Keeper;
 use super::{facts, memory};
 use crate::compile;
@@ -20,7 +20,7 @@ use crate::exemption::LawPack;
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
-use crate::store::RevokedKeys;
+use crate::store::KnownSpent;
 use crate::store::last_policy::{self, LastPolicy};
 
 /// What the daemon is started with.
@@ -45,8 +45,8 @@ pub(super) struct Reading {
 pub(super) struct Against {
     /// The config that is live.
     pub(super) live: LastPolicy,
-    /// Keys of these fingerprints sign none.
-    pub(super) revoked: RevokedKeys,
+    /// What signs nothing any more.
+    pub(super) spent: KnownSpent,
     /// The one before it, where the live one is to be held against that.
     pub(super) of_trail: Option<LastPolicy>,
 }
@@ -62,15 +62,15 @@ const BETWEEN: Duration = Duration::from_millis(500);
 pub(super) fn load(options: &Options, reading: &Reading, against: Against, inputs: &UnboundedSender<Input>) {
     let (options, reading) = (options.clone(), reading.clone());
     in_a_thread(inputs, move || match against.of_trail {
-        Some(last) => hold(&options.config, &reading, (against.live, last), &against.revoked),
-        None => read((&options.config, options.observe), &reading, against.live, &against.revoked),
+        Some(last) => hold(&options.config, &reading, (against.live, last), &against.spent),
+        None => read((&options.config, options.observe), &reading, against.live, &against.spent),
     });
 }
 
 /// Likewise the databases of this policy alone.
 pub(super) fn load_databases(
     policy: Arc<Policy>,
-    yes: (bool, RevokedKeys),
+    yes: (bool, KnownSpent),
     reading: &Reading,
     inputs: &UnboundedSender<Input>,
 ) {
@@ -99,23 +99,23 @@ fn read(
     (file, observe): (&Path, bool),
     reading: &Reading,
     live: LastPolicy,
-    revoked: &RevokedKeys,
+    spent: &KnownSpent,
 ) -> Result<Prepared, LoadFailure> {
     let candidate = Candidate::read(file, observe)?;
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
     let read = whole(&policy.geo, &reading.databases)?;
-    let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), (false, revoked));
+    let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), (false, spent));
     let state = reading.keeper.state();
     let mut held = chosen.held();
     // One that is gone from the disk while the daemon runs, or was not kept there, is in force all the same.
     let kept = InForce::read(state)?.filter(|it| !it.is(&live));
     for in_force in kept.into_iter().chain(InForce::of(live, "the live config")?) {
         let before = || reading.keeper.last(PATIENCE).ok().flatten();
-        let admitted = in_force.admit((file, revoked), (&candidate, &policy), &chosen.database, before)?;
+        let admitted = in_force.admit((file, spent), (&candidate, &policy), &chosen.database, before)?;
         let is_new = |it: &SignedFile| !held.signed.iter().any(|other| other.sha256 == it.sha256);
         held.signed.extend(admitted.filter(is_new));
-        held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, revoked), in_force.unheld()));
+        held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, spent), in_force.unheld()));
     }
     let prepared = tables(policy, &chosen)?;
     if let Err(failure) = candidate.keep(state, held.unheld.clone()) {
@@ -137,7 +137,7 @@ fn hold(
     file: &Path,
     reading: &Reading,
     (live, last): (LastPolicy, LastPolicy),
-    revoked: &RevokedKeys,
+    spent: &KnownSpent,
 ) -> Result<Prepared, LoadFailure> {
     let candidate = Candidate::of(file, live.bytes, live.observe)?;
     let Checked { mut policy, warnings } = candidate.checked.clone();
@@ -146,20 +146,26 @@ fn hold(
     let choose = |policy: &Policy| {
         let read = whole(&policy.geo, &reading.databases);
         let read = read.or_else(|failure| last_database().ok_or(failure))?;
-        Ok(choose(policy, read, Before::of(&reading.keeper, PATIENCE), (false, revoked)))
+        Ok(choose(policy, read, Before::of(&reading.keeper, PATIENCE), (false, spent)))
     };
     let state = reading.keeper.state();
     let mut chosen = choose(&policy)?;
     let in_force = InForce::of(last, "the audit trail")?;
+    // By no database: the one that is kept now was taken while nobody knew which was in force.
     let admitted = match &in_force {
-        Some(it) => it.admit((file, revoked), (&candidate, &policy), &chosen.database, last_database),
+        Some(it) => it.admit((file, spent), (&candidate, &policy), &chosen.database, || None),
         None => Ok(None),
     };
+    let none_was_asked = asks(&policy).is_none();
     let prepared = match (admitted, in_force) {
         (Err(failure), Some(in_force)) => {
             let (last, mut policy) = in_force.into_policy();
             look_up(&mut policy)?;
             chosen = choose(&policy)?;
+            if none_was_asked {
+                let why = "the config of the start asked nobody to sign databases, and the store could not be opened";
+                chosen.database.info.unheld.get_or_insert(why.to_owned());
+            }
             let mut prepared = tables(policy, &chosen)?;
             let kept = last_policy::write(state, &last);
             prepared.held.refused = Some(failure.message);
@@ -171,7 +177,7 @@ fn hold(
             let mut prepared = Prepared { warnings, ..tables(policy, &chosen)? };
             prepared.held.signed.extend(admitted?);
             let unheld = in_force.as_ref().and_then(InForce::unheld);
-            prepared.held.unheld = candidate.still_unheld((file, revoked), unheld);
+            prepared.held.unheld = candidate.still_unheld((file, spent), unheld);
             let kept = candidate.keep(state, prepared.held.unheld.clone());
             prepared.held.unkept = kept.err().map(|failure| failure.message);
             prepared
@@ -185,7 +191,7 @@ fn hold(
 
 fn read_databases(
     policy: Policy,
-    yes: (bool, &RevokedKeys),
+    yes: (bool, &KnownSpent),
     reading: &Reading,
 ) -> Result<Prepared, LoadFailure> {
     let read = whole(&policy.geo, &reading.databases)?;

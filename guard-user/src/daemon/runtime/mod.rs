@@ -100,6 +100,7 @@ const CONTROL_LOOK: Duration = Duration::from_secs(1);
 /// Where the config can't be loaded, or the daemon can't start; what the kernel guarded before goes on, and the message
 /// says whether that is anything.
 pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, T)>) -> Result<()> {
+    memory::keep_little();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -380,13 +381,13 @@ impl Daemon {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample(purpose) => self.parts.sampler.sample(purpose),
-                Action::Load { live, revoked, of_trail } => {
+                Action::Load { live, spent, of_trail } => {
                     let Parts { options, reading, inputs, .. } = &self.parts;
-                    loader::load(options, reading, loader::Against { live, revoked, of_trail }, inputs);
+                    loader::load(options, reading, loader::Against { live, spent, of_trail }, inputs);
                 }
-                Action::LoadDatabases { policy, accepted, revoked } => {
+                Action::LoadDatabases { policy, accepted, spent } => {
                     let Parts { reading, inputs, .. } = &self.parts;
-                    loader::load_databases(policy, (accepted, revoked), reading, inputs);
+                    loader::load_databases(policy, (accepted, spent), reading, inputs);
                 }
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::NameSockets(below) => self.parts.naming.begin(below),

@@ -155,13 +155,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     // Before the one that was given takes its place.
     let named_before = named_before(&state);
     let before = first_tables::of_databases(&store, &keeper, (is_first, older.is_some()));
-    let revoked = store.kept().known_revoked_keys();
+    let spent = store.kept().spent_signatures();
     let (policy, held_config) = match gate::at_start(
         (&state, DISK),
         (recorded, is_first),
-        (given, &revoked),
+        (given, &spent),
         &policy,
-        (read, last),
+        (read, || before.known()),
     ) {
         Ok(AtStart::Given(held)) => (policy, held),
         Ok(AtStart::InForce(in_force, held)) => (*in_force, held),
@@ -177,7 +177,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     }
     let generation = Kernel::generation(&kernel);
     let (mut prepared, database_problem) =
-        first_tables::prepare(policy, generation, (&reading, before), &revoked).map_err(StartError::Input)?;
+        first_tables::prepare(policy, generation, (&reading, before), &spent).map_err(StartError::Input)?;
     prepared.held.signed.extend(held_config.signed);
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };

@@ -149,6 +149,35 @@ fn what_carries_and_who_sends_is_told_by_its_key() {
 }
 
 #[test]
+fn what_is_proved_and_tried_no_more_is_told() {
+    let canary = format!("{MAIL}canary = \"1h\"\n");
+    let held = format!("[history]\nhold = [\"mail\", \"mlat-1\"]\n{MAIL}");
+    let less = held.replace("\"mail\", ", "");
+    for (old, new, key) in [(canary.as_str(), MAIL, "pin.canary"), (&held, &less, "history.hold")] {
+        assert_eq!(keys(&between(old, new)), [key]);
+        assert!(between(new, old).is_empty(), "{key}");
+    }
+}
+
+#[test]
+fn a_relay_that_is_newly_accepted_is_told_where_the_volume_was_followed() {
+    let volume = format!("{MAIL}select.volumes = [\"/srv/mail\"]\n");
+    let accepts = |cgroups: &str| format!("{volume}select.accept_relays = [{cgroups}]\n");
+    let key = "select.accept_relays";
+    let cases = [
+        (volume.clone(), accepts("\"log.slice\"")),
+        (accepts("\"log.slice\""), accepts("\"log.slice\", \"web.slice\"")),
+        (accepts("\"log.slice/a\""), accepts("\"log.slice\"")),
+    ];
+    for (old, new) in cases {
+        assert_eq!(keys(&between(&old, &new)), [key], "{new}");
+        assert!(between(&new, &old).is_empty(), "{new}");
+    }
+    let elsewhere = accepts("\"log.slice\"").replace("/srv/mail", "/srv/other");
+    assert!(!keys(&between(&volume, &elsewhere)).contains(&key), "it is another volume's");
+}
+
+#[test]
 fn one_way_of_several_that_is_narrower_is_told_and_no_other() {
     let two = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
                [[pin.select]]\nports = [\"tcp/993\"]\n[[pin.select]]\ncgroups = [\"mail.slice\"]\n";

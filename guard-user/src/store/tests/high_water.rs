@@ -252,6 +252,10 @@ fn a_mark_that_is_behind_says_nothing_and_one_that_fails_is_told() {
     store.keep_marks();
     assert_eq!(store.mark_fault(), None);
     assert!(Path::exists(&host.at("mark/high-water.json")));
+    // One that was removed is made anew, though nothing has changed.
+    fs::remove_dir_all(host.at("mark")).unwrap();
+    store.keep_marks();
+    assert!(Path::exists(&host.at("mark/high-water.json")));
 }
 
 /// Orders on more than single exemptions, which the disk refuses, and a restart.
@@ -297,6 +301,73 @@ fn an_order_that_the_disk_refused_stands_after_a_restart() {
             assert!(!kernel.read().unwrap().unwrap().is_pending());
         }
     }
+}
+
+/// A file of the mark from before, which has another order that the disk refused, is not the one that the kernel's mark is of.
+#[test]
+fn an_earlier_file_with_another_order_does_not_take_the_place_of_the_one_that_was_lost() {
+    let (disk, folder, kernel) = (ModelDisk::new(), tempfile::tempdir().unwrap(), Memory::default());
+    let file = folder.path().join("high-water.json");
+    let open = || {
+        let mut store = disk.open_store();
+        let marks = Marks::new(folder.path().to_owned(), Some(Box::new(kernel.clone())));
+        let older = store.mark_by(marks, &who(), now()).unwrap();
+        (store, older)
+    };
+    let (mut store, _) = open();
+    assert!(loaded(&mut store, &named("a", 1)));
+    disk.fail_after(0);
+    let stay = Change::Stay { order: "nobody's".into() };
+    store.change(&Target::Pin("no-pin".into()), &stay, &who(), now()).unwrap_err();
+    store.keep_marks();
+    let earlier = fs::read(&file).unwrap();
+    disk.fail_after(0);
+    let fallen = Target::Instrument("US-Ireland MLAT 2001".into());
+    store.change(&fallen, &Change::Invalidate { why: "denounced".into() }, &who(), now()).unwrap_err();
+    store.keep_marks();
+    drop(store);
+    disk.restart(End::Killed);
+    fs::write(&file, earlier).unwrap();
+    let (mut store, older) = open();
+    assert!(older.is_some_and(|older| !older.is_known));
+    assert_eq!(open_ids(&store), Vec::<String>::new());
+    assert!(!loaded(&mut store, &named("a", 2)));
+}
+
+/// Likewise where the order was given while the store could not be opened, by a daemon that then ended.
+#[test]
+fn a_file_from_before_an_order_that_was_noted_in_it_is_not_taken() {
+    let (host, kernel) = (Host::new(), Memory::default());
+    let marks = || Marks::new(host.at("mark"), Some(Box::new(kernel.clone())));
+    let open = || {
+        let mut store = Store::open(&host.at("state")).unwrap();
+        let older = store.mark_by(marks(), &who(), now()).unwrap();
+        (store, older)
+    };
+    let (mut store, _) = open();
+    assert!(loaded(&mut store, &named("a", 1)));
+    store.keep_marks();
+    drop(store);
+    let before = fs::read(host.at("mark/high-water.json")).unwrap();
+    let locked = StoreError::Damaged { path: host.at("state"), reason: "it is locked".to_owned() };
+    let mut store = Store::closed(&host.at("state"), &locked).noting_in(marks());
+    let stay = Change::Stay { order: "High Court 7".into() };
+    store.change(&Target::Pin("mail".into()), &stay, &who(), now()).unwrap_err();
+    store.keep_marks();
+    drop(store);
+    let with_it = fs::read(host.at("mark/high-water.json")).unwrap();
+    // With the file the order stands, and nothing else is closed.
+    let before_that = kernel.read().unwrap();
+    let (store, older) = open();
+    assert_eq!((older, store.kept().orders().count()), (None, 1));
+    drop(store);
+    // As if that start had not been: the file from before instead.
+    kernel.write(&before_that.unwrap()).unwrap();
+    assert_ne!(before, with_it);
+    fs::write(host.at("mark/high-water.json"), before).unwrap();
+    let (store, older) = open();
+    assert!(older.is_some());
+    assert_eq!(open_ids(&store), Vec::<String>::new());
 }
 
 #[test]

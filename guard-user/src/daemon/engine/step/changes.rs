@@ -127,7 +127,9 @@ impl Engine {
         let Asked { target, change, not_loaded, .. } = asked;
         let keys = self.kept.affected(target, change, now.wall)?;
         let may_mean_nothing = matches!(change, Change::Stay { .. } | Change::Invalidate { .. });
-        if may_mean_nothing && !not_loaded && !self.kept.is_known(target) {
+        // While the store can't be read it is not known what it has: an order on more than one id is taken for what it may have.
+        let is_for_any = *not_loaded || !(self.kept.is_usable() || matches!(target, Target::Id(_)));
+        if may_mean_nothing && !is_for_any && !self.kept.is_known(target) {
             return Err(self.kept.unknown(target));
         }
         self.is_known_key(target, *not_loaded)?;

@@ -61,7 +61,7 @@ impl Engine {
             unheld: self.config.unheld.clone(),
         };
         let of_trail = self.config.of_trail.clone();
-        self.actions.push(Action::Load { live, revoked: self.kept.known_revoked_keys(), of_trail });
+        self.actions.push(Action::Load { live, spent: self.kept.spent_signatures(), of_trail });
     }
 
     /// Has the live config held against the one that was in force before the start: the store could not be opened then.

@@ -26,8 +26,8 @@ impl Engine {
         databases.accepting.append(&mut databases.late);
         let accepted = !databases.accepting.is_empty();
         let policy = Arc::clone(self.config.wanted());
-        let revoked = self.kept.known_revoked_keys();
-        self.actions.push(Action::LoadDatabases { policy, accepted, revoked });
+        let spent = self.kept.spent_signatures();
+        self.actions.push(Action::LoadDatabases { policy, accepted, spent });
     }
 
     /// They were read, or can't be used.

@@ -10,7 +10,7 @@ use crate::daemon::engine::Input;
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 use crate::kernel::{Counters, PermittedCount};
-use crate::store::{Key, Lost, PinCounts, sha256};
+use crate::store::{Key, Lost, PinCounts, Target, sha256};
 
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
     world.store.kept().slots_of(std::slice::from_ref(key))
@@ -294,6 +294,29 @@ fn an_order_is_noted_while_the_store_can_not_be_read_and_holds_when_it_can() {
     assert_eq!(world.open(), Vec::<String>::new(), "it never opened");
     let record = world.store.kept().record(&("a".to_owned(), 1)).unwrap().clone();
     assert!(!record.is_active(), "and the disk has the order");
+}
+
+#[test]
+fn an_order_on_a_pin_is_taken_while_the_store_can_not_be_read() {
+    let mut world = World::with_one();
+    world.store_is_away = true;
+    world.restart();
+    world.rest();
+    let stayed = world.ask(Request::ExemptionStay {
+        target: Target::Pin("mail".to_owned()),
+        order: "High Court 7".to_owned(),
+        not_loaded: false,
+        dry_run: false,
+    });
+    world.rest();
+    let Response::Error { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("could not be kept"), "{message}");
+    // So it is in the file of the mark, which a daemon that is killed leaves behind.
+    let unsaved: Vec<String> = world.store.kept().unsaved_orders().map(|it| it.order.clone()).collect();
+    assert_eq!(unsaved, ["High Court 7"]);
+    world.store_is_away = false;
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new(), "it never opened");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::config::{self, Surroundings};
 use crate::geo::merge::merge;
 use crate::geo::mmdb;
 use crate::geo::mmdb::writer::{Value, Writer};
+use crate::store::Spent;
 
 /// A folder with the allowed signers and databases.
 struct Bed(tempfile::TempDir);
@@ -97,7 +98,8 @@ fn what_closes_is_taken_and_what_opens_waits_for_signatures() {
     let bed = Bed::new();
     let policy = bed.policy("", ASKED);
     let (now, next) = (bed.database("now", &NOW), bed.database("a.mmdb", &NEXT));
-    let chosen = |before: Before, yes: bool| choose(&policy, next.clone(), before, (yes, &Ok(Vec::new())));
+    let chosen =
+        |before: Before, yes: bool| choose(&policy, next.clone(), before, (yes, &Ok(Spent::default())));
     for yes in [false, true] {
         let it = chosen(before(&now), yes);
         assert_eq!(places(&it.database), ["IE", "US", "US"], "what moves inward stays where it was");
@@ -124,7 +126,8 @@ fn what_closes_is_taken_and_what_opens_waits_for_signatures() {
     let held = it.held();
     assert_eq!(held.signed[0].sha256, sha256(&std::fs::read(bed.file("a.mmdb")).unwrap()));
     assert_eq!(held.signed[0].by[0].identity, "anne@example.org");
-    let revoked = Ok(vec![held.signed[0].by[0].fingerprint.clone()]);
+    let keys = vec![held.signed[0].by[0].fingerprint.clone()];
+    let revoked = Ok(Spent { keys, ..Spent::default() });
     assert!(choose(&policy, next.clone(), before(&now), (true, &revoked)).waits.is_some(), "a revoked key");
     // The signatures are of the bytes that were read, and not of what took their place since.
     bed.database("a.mmdb", &NOW);
@@ -141,18 +144,18 @@ fn every_file_of_several_has_to_be_signed() {
     let next = merge([bed.database("a.mmdb", &NEXT[..2]), bed.database("b.mmdb", &NEXT[2..])]).unwrap();
     bed.sign("a.mmdb", ED25519, GEO);
     let Some(Waits::Openings(why)) =
-        choose(&policy, next.clone(), before(&now), (false, &Ok(Vec::new()))).waits
+        choose(&policy, next.clone(), before(&now), (false, &Ok(Spent::default()))).waits
     else {
         panic!()
     };
     assert!(why.contains("b.mmdb: "), "{why}");
     bed.sign("b.mmdb", ED25519, GEO);
-    assert_eq!(choose(&policy, next, before(&now), (false, &Ok(Vec::new()))).waits, None);
+    assert_eq!(choose(&policy, next, before(&now), (false, &Ok(Spent::default()))).waits, None);
     // One in the place of the other would take away what that one says.
     std::fs::copy(bed.file("a.mmdb"), bed.file("b.mmdb")).unwrap();
     std::fs::copy(bed.file("a.mmdb.anne.sig"), bed.file("b.mmdb.anne.sig")).unwrap();
     let twice = merge(["a.mmdb", "b.mmdb"].map(|name| mmdb::read(&bed.file(name)).unwrap())).unwrap();
-    assert!(choose(&policy, twice, before(&now), (false, &Ok(Vec::new()))).waits.is_some());
+    assert!(choose(&policy, twice, before(&now), (false, &Ok(Spent::default()))).waits.is_some());
 }
 
 #[test]
@@ -160,11 +163,11 @@ fn where_nobody_is_asked_or_little_opens_all_of_it_is_taken() {
     let bed = Bed::new();
     let (now, next) = (bed.database("now", &NOW), bed.database("a.mmdb", &NEXT));
     for policy in [bed.policy("", ""), bed.policy("may_open = \"50%\"", ASKED)] {
-        let it = choose(&policy, next.clone(), before(&now), (false, &Ok(Vec::new())));
+        let it = choose(&policy, next.clone(), before(&now), (false, &Ok(Spent::default())));
         assert_eq!((places(&it.database), it.waits), (places(&next), None));
     }
     let closing = bed.database("a.mmdb", &NOW[..2]);
-    let it = choose(&bed.policy("", ASKED), closing.clone(), before(&now), (false, &Ok(Vec::new())));
+    let it = choose(&bed.policy("", ASKED), closing.clone(), before(&now), (false, &Ok(Spent::default())));
     assert_eq!((places(&it.database), it.waits), (places(&closing), None), "what only closes needs nobody");
 }
 
@@ -174,29 +177,31 @@ fn what_is_compared_with_none_is_taken_and_told_unless_it_is_signed() {
     let next = bed.database("a.mmdb", &NEXT);
     let policy = bed.policy("", ASKED);
     for before in [gone("geo.last is not there"), gone("it is damaged")] {
-        let it = choose(&policy, next.clone(), before, (false, &Ok(Vec::new())));
+        let it = choose(&policy, next.clone(), before, (false, &Ok(Spent::default())));
         assert_eq!(places(&it.database), places(&next), "a host without a guard lets everything pass");
         let why = it.database.info.unheld.clone().unwrap();
         assert!(!it.is_compared);
         // It is told until it is signed, and not only until the next look.
-        let again = choose(&policy, next.clone(), Before::Is(Box::new(it.database)), (true, &Ok(Vec::new())));
+        let again =
+            choose(&policy, next.clone(), Before::Is(Box::new(it.database)), (true, &Ok(Spent::default())));
         assert_eq!(again.database.info.unheld.as_ref(), Some(&why));
         assert!(why.contains("geo.last is not there") || why.contains("it is damaged"), "{why}");
     }
     bed.sign("a.mmdb", ED25519, GEO);
     assert_eq!(
-        choose(&policy, next.clone(), gone("geo.last is not there"), (false, &Ok(Vec::new())))
+        choose(&policy, next.clone(), gone("geo.last is not there"), (false, &Ok(Spent::default())))
             .database
             .info
             .unheld,
         None
     );
     assert_eq!(
-        choose(&policy, next.clone(), Before::First, (false, &Ok(Vec::new()))).database.info.unheld,
+        choose(&policy, next.clone(), Before::First, (false, &Ok(Spent::default()))).database.info.unheld,
         None
     );
     assert_eq!(
-        choose(&bed.policy("", ""), next, gone("geo.last is not there"), (false, &Ok(Vec::new()))).held(),
+        choose(&bed.policy("", ""), next, gone("geo.last is not there"), (false, &Ok(Spent::default())))
+            .held(),
         Held::default()
     );
 }
@@ -205,7 +210,7 @@ fn what_is_compared_with_none_is_taken_and_told_unless_it_is_signed() {
 fn an_older_database_that_was_signed_once_does_not_come_back_by_its_signatures() {
     let bed = Bed::new();
     let policy = bed.policy("", ASKED);
-    let none_revoked = Ok(Vec::new());
+    let none_revoked = Ok(Spent::default());
     let choose = |read: &GeoDb, before| choose(&policy, read.clone(), before, (true, &none_revoked));
     // The older one opens what the newer one closes, and is in force first, by its signatures.
     let first = bed.database("now", &NOW);

@@ -3,14 +3,15 @@
 use super::*;
 use crate::approval::POLICY;
 use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, key, sign};
-use crate::geo::embedded;
+use crate::geo::{Address, Runs, embedded};
+use crate::store::Spent;
 
 /// A state directory, a config file, and the file of allowed signers.
-struct Bed(tempfile::TempDir, RevokedKeys);
+struct Bed(tempfile::TempDir, KnownSpent);
 
 impl Bed {
     fn new() -> Self {
-        let bed = Self(tempfile::tempdir().unwrap(), Ok(Vec::new()));
+        let bed = Self(tempfile::tempdir().unwrap(), Ok(Spent::default()));
         let allowed = format!(
             "anne@example.org {}\nbob@example.org {}\n",
             key(ED25519).public,
@@ -38,13 +39,23 @@ impl Bed {
 
     /// Takes a config, as a reload does.
     fn reload(&self, text: &str, observe: bool) -> Result<(), String> {
+        self.reload_with(text, observe, (&embedded::load(), Some(embedded::load())))
+    }
+
+    /// Likewise, where this database was read, and this one is in force.
+    fn reload_with(
+        &self,
+        text: &str,
+        observe: bool,
+        (read, before): (&GeoDb, Option<GeoDb>),
+    ) -> Result<(), String> {
         let (state, file) = (self.0.path(), self.0.path().join("policy.toml"));
         std::fs::write(&file, text).unwrap();
         let taken = || {
             let candidate = Candidate::read(&file, observe)?;
             let policy = candidate.checked.policy.clone();
             if let Some(in_force) = InForce::read(state)? {
-                in_force.admit((&file, &self.1), (&candidate, &policy), &embedded::load(), || None)?;
+                in_force.admit((&file, &self.1), (&candidate, &policy), read, || before)?;
             }
             candidate.keep(state, None)
         };
@@ -85,14 +96,60 @@ fn a_revoked_key_signs_no_config() {
     bed.sign(&wide, ED25519, POLICY);
     let allowed = approval::load::load(&bed.0.path().join("allowed"), &TimeZone::UTC).unwrap();
     let keys: Vec<String> = allowed.of_identity("anne@example.org").collect();
-    bed.1 = Ok(keys.clone());
+    bed.1 = Ok(Spent { keys: keys.clone(), ..Spent::default() });
     let refused = bed.reload(&wide, false).unwrap_err();
     assert!(refused.contains(&keys[0]) && refused.contains("is revoked"), "{refused}");
     bed.1 = Err("the store can't be opened".to_owned());
     let refused = bed.reload(&wide, false).unwrap_err();
     assert!(refused.contains("no signature counts: the store can't be opened"), "{refused}");
-    bed.1 = Ok(Vec::new());
+    bed.1 = Ok(Spent::default());
     bed.reload(&wide, false).unwrap();
+}
+
+/// A database by which every address is in Ireland.
+fn all_irish() -> GeoDb {
+    fn moved<K: Address>(runs: &Runs<K>) -> Runs<K> {
+        let mut moved = Runs::unknown();
+        runs.iter().for_each(|(start, _)| moved.push(start, "IE".parse().unwrap()));
+        moved
+    }
+    let embedded = embedded::load();
+    GeoDb { v4: moved(&embedded.v4), v6: moved(&embedded.v6), ..embedded }
+}
+
+#[test]
+fn a_database_that_comes_with_a_config_hides_nothing_of_it() {
+    let bed = Bed::new();
+    let narrow = bed.config("\"BE\"", ASKED);
+    bed.reload(&narrow, false).unwrap();
+    let irish = all_irish();
+    let site = "[[site]]\nname = \"dublin\"\njurisdiction = \"IE\"\ncidrs = [\"203.0.113.0/24\"]\n";
+    let of_site = narrow.replace("[[pin]]", &format!("{site}[[pin]]"));
+    for (text, key) in [(of_site, "site"), (bed.config("\"BE\", \"US\"", ASKED), "permit")] {
+        let refused = bed.reload_with(&text, false, (&irish, Some(embedded::load()))).unwrap_err();
+        assert!(refused.contains(&format!("the pin mail ({key})")), "{refused}");
+        // Where it is not known which one is in force, any config may open.
+        let refused = bed.reload_with(&text, false, (&irish, None)).unwrap_err();
+        assert!(refused.contains("the database in force can't be read"), "{refused}");
+    }
+    let narrower = bed.config("", ASKED);
+    assert_eq!(bed.reload_with(&narrower, false, (&irish, Some(embedded::load()))), Ok(()), "it closes");
+}
+
+#[test]
+fn a_config_that_was_replaced_does_not_come_back_by_its_signatures() {
+    let mut bed = Bed::new();
+    let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
+    bed.reload(&narrow, false).unwrap();
+    bed.sign(&wide, ED25519, POLICY);
+    bed.reload(&wide, false).unwrap();
+    bed.reload(&narrow, false).unwrap();
+    bed.1 = Ok(Spent { configs: [sha256(wide.as_bytes())].into(), ..Spent::default() });
+    let refused = bed.reload(&wide, false).unwrap_err();
+    assert!(refused.contains("was in force before and was replaced since"), "{refused}");
+    let anew = format!("# 2026-11-29\n{wide}");
+    bed.sign(&anew, ED25519, POLICY);
+    bed.reload(&anew, false).unwrap();
 }
 
 #[test]
@@ -129,10 +186,10 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         std::fs::write(&file, text).unwrap();
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
         let patience = Duration::from_secs(10);
-        let databases = (|| Some(embedded::load()), || None);
+        let databases = (|| Some(embedded::load()), || Some(embedded::load()));
         let base = (|| Ok(recorded.borrow().clone()), is_anew.get());
         let started =
-            at_start((state, patience), base, ((&*file, false), &Ok(Vec::new())), &policy, databases)
+            at_start((state, patience), base, ((&*file, false), &Ok(Spent::default())), &policy, databases)
                 .unwrap();
         match started {
             AtStart::Given(Held { unheld: Some(why), .. }) => format!("unheld: {why}"),

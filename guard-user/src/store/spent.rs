@@ -1,0 +1,38 @@
+//! Which signatures count no more.
+
+use std::collections::BTreeSet;
+
+use super::Kept;
+use super::configs::Configs;
+use super::high_water;
+
+/// What signs nothing any more, or why that is not known: then no signature counts.
+pub type Known = Result<Spent, String>;
+
+/// What signs nothing any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Fingerprints of keys that are revoked.
+    pub keys: Vec<String>,
+    /// Configs that were in force and were replaced since, by their SHA-256. A signature of one may be from before that: it
+    /// does not say what it was to replace, and what closed since would open again by it.
+    pub configs: BTreeSet<String>,
+}
+
+impl Kept {
+    /// What signs nothing any more.
+    ///
+    /// # Errors
+    /// Where the store can't be opened, or is an older one and nobody has decided on what it lacks.
+    pub fn spent_signatures(&self) -> Known {
+        if !self.is_usable() {
+            return Err("the store can't be opened".to_owned());
+        }
+        if self.orders().any(|order| order.order == high_water::UNKNOWN) {
+            return Err(high_water::UNKNOWN.to_owned());
+        }
+        let Configs { all, last } = self.configs();
+        let replaced = all.iter().filter(|it| Some(*it) != last.as_ref());
+        Ok(Spent { keys: self.revoked_keys(), configs: replaced.cloned().collect() })
+    }
+}
