@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::model::{End, ModelDisk};
 use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
+use crate::exemption::record::Use;
 use crate::store::{Change, FILE, HeadKeeper, LoadError, Marks, Older, Store, StoreError, Target};
 
 /// What outlives the store and its files, as the kernel's map does.
@@ -252,6 +253,62 @@ fn a_mark_that_is_behind_says_nothing_and_one_that_fails_is_told() {
     store.keep_marks();
     assert_eq!(store.mark_fault(), None);
     assert!(Path::exists(&host.at("mark/high-water.json")));
+}
+
+fn used(bytes: u64) -> Use {
+    Use { bytes, packets: bytes / 100 }
+}
+
+/// What the uses of these days come to, by exemption.
+fn booked(store: &Store) -> Vec<(String, u64)> {
+    store.use_by_day().unwrap().into_iter().map(|row| (row.key.0, row.used.bytes)).collect()
+}
+
+/// What the kernel counts in a place is of whoever has that place by then, and the older store does not know who that is.
+#[test]
+fn no_exemption_of_an_older_store_is_given_another_s_bytes() {
+    for is_open in [true, false] {
+        let host = Host::new();
+        let mut store = host.newest();
+        assert!(loaded(&mut store, &named("x1", 1)));
+        assert_eq!(store.kept.slots_in_use(), [0]);
+        store.checkpoint_use(&[(0, used(1_000))], now()).unwrap();
+        let revoke = |store: &mut Store| {
+            let revoke = Change::Revoke { why: "over".into() };
+            store.change(&Target::Id("x1".into()), &revoke, &who(), now()).unwrap();
+            store.keep_marks();
+        };
+        if !is_open {
+            revoke(&mut store);
+        }
+        drop(store);
+        host.keep("state", "old");
+        let mut store = host.newest();
+        if is_open {
+            revoke(&mut store);
+        }
+        store.slots_were_reset(&[0]).unwrap();
+        assert!(loaded(&mut store, &named("x2", 1)));
+        assert_eq!(store.kept.slots_in_use(), [0], "the second one has the place of the first");
+        store.checkpoint_use(&[(0, used(5_000))], now()).unwrap();
+        drop(store);
+        host.put_back("state", "old");
+        let (mut store, older) = host.open();
+        assert_eq!(older.unwrap().revoked.len(), usize::from(is_open));
+        // What the kernel has by then.
+        store.checkpoint_use(&[(0, used(7_000))], now()).unwrap();
+        assert_eq!(booked(&store), [("x1".to_owned(), 1_000)]);
+        assert_eq!(store.kept.list(now())[0].used_bytes, 1_000);
+        // Nobody has a place before it is reset, also where the daemon ended before it had done so.
+        drop(store);
+        let mut store = host.newest();
+        let refused = load(&mut store, &named("x3", 1));
+        assert!(matches!(refused, Err(LoadError::Store(StoreError::NoSlot { free: 0, .. }))), "{refused:?}");
+        store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
+        assert!(loaded(&mut store, &named("x3", 1)));
+        drop(store);
+        assert_eq!(host.newest().kept.slots_to_reset(), [0; 0]);
+    }
 }
 
 /// Orders on more than single exemptions, which the disk refuses, and a restart.
