@@ -28,7 +28,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The daemon started; the detail has its version, the config's fingerprint and SHA-256, and the SHA-256 of the tables that are live.
+    /// The daemon started; the detail has its version, the config's fingerprint and SHA-256, the SHA-256 of the tables that are live, and when the daemon before last found the kernel's counts to be more and kept that (`counted_until`, where one did).
     Start = "start";
     /// The daemon ended in good order. A start without an end before it follows a crash or a power cut.
     End = "end";
@@ -54,9 +54,9 @@ kinds! {
     Revoke = "revoke";
     /// A legal instrument fell, and with it this exemption; the detail names the instrument.
     Invalidate = "invalidate";
-    /// A key was revoked, and with it this exemption, which it had approved; the detail has the key's fingerprint. Where it had approved nothing that is open, the subject is the fingerprint.
+    /// A key was revoked, and with it this exemption, which it had approved; the detail has the key's fingerprint (`key`), also of a confidential one. Where it had approved nothing that is open, the subject is the fingerprint.
     RevokeKey = "revoke-key";
-    /// An exemption's time is over.
+    /// An exemption's time is over. Where that is because nobody looked at its assessment in time, the detail has by when that had to be (`review_by`).
     Expire = "expire";
     /// An exemption's bytes are used up.
     Exhaust = "exhaust";

@@ -145,7 +145,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let known: Result<Vec<Checkpoint>> =
                 checkpoint.iter().map(|file| read_checkpoint(file, *unsigned, target)).collect();
             let known = known?;
-            of_one_host(&known, (file.is_some(), host.as_deref()))?;
+            let hosts = file.is_some().then(|| hosts_of(&lines));
+            of_one_host(&known, (hosts, host.as_deref()))?;
             report_on(&lines, &known, *json, out)
         }
         Command::Export { out: file, target } => {
@@ -315,23 +316,36 @@ fn name_of(text: &str) -> Result<String, CheckpointError> {
     Ok(format!("{}-{:010}.checkpoint", checkpoint.host(), checkpoint.head.sequence))
 }
 
-/// Refuses a checkpoint of another host's trail: it says nothing of this one. Of an export it is not known which host it
-/// is of, unless that is said; its checkpoints are of one.
-fn of_one_host(known: &[Checkpoint], (is_export, named): (bool, Option<&str>)) -> Result<()> {
-    let own = hostname().to_owned();
-    let host = match (named, is_export) {
-        (Some(name), _) => Some(name.to_owned()),
-        (None, false) => Some(own),
-        (None, true) => known.first().map(|first| first.host().to_owned()),
+/// The names of the host whose trail this is, as its records have them: several where the host was renamed. One of an earlier
+/// version of this program has none.
+fn hosts_of(lines: &[Vec<u8>]) -> Vec<String> {
+    let records = lines.iter().filter_map(|line| Stored::read(line).ok());
+    let is_live = |record: &Stored| [Kind::Start, Kind::Reload].iter().any(|kind| kind.name() == record.kind);
+    let host = |record: Stored| record.detail.get("host").and_then(|it| it.as_str()).map(str::to_owned);
+    let mut hosts: Vec<String> = records.filter(is_live).filter_map(host).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
+/// Refuses a checkpoint of another host's trail: it says nothing of this one. An export is of the hosts that its own records
+/// name, unless another is named; where they name none, its checkpoints are of one.
+fn of_one_host(known: &[Checkpoint], (of_export, named): (Option<Vec<String>>, Option<&str>)) -> Result<()> {
+    let hosts = match (named, of_export) {
+        (Some(name), _) => vec![name.to_owned()],
+        (None, None) => vec![hostname().to_owned()],
+        (None, Some(hosts)) if hosts.is_empty() => {
+            known.iter().take(1).map(|it| it.host().to_owned()).collect()
+        }
+        (None, Some(hosts)) => hosts,
     };
-    let other = known
-        .iter()
-        .find(|it| host.as_ref().is_some_and(|host| Checkpoint::new(host, it.time, it.head) != **it));
-    let Some((other, host)) = other.zip(host) else { return Ok(()) };
+    let is_of = |it: &Checkpoint| hosts.iter().any(|host| Checkpoint::new(host, it.time, it.head) == *it);
+    let Some(other) = known.iter().find(|it| !is_of(it)) else { return Ok(()) };
+    let hosts: Vec<String> = hosts.iter().map(|host| format!("\"{}\"", host.escape_debug())).collect();
     let message = format!(
-        "a checkpoint is of the host \"{}\", and the trail of \"{}\": leave it out, or give --host",
+        "a checkpoint is of the host \"{}\", and the trail of {}: leave it out, or give --host",
         other.host().escape_debug(),
-        host.escape_debug()
+        hosts.join(" and ")
     );
     Err(CliError::bad_input(message).into())
 }
@@ -366,4 +380,39 @@ fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Check
     let identities: Vec<&str> = approval.signers.iter().map(|signer| signer.identity.as_str()).collect();
     let read = Checkpoint::read_signed(&text, &signature, &identities, &allowed, Timestamp::now());
     read.map(|(checkpoint, _)| checkpoint).map_err(|error| bad(error.to_string()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit_of;
+
+    fn start(host: &str) -> Vec<u8> {
+        let head = "{\"sequence\":1,\"time\":\"2026-12-01T00:00:00Z\",\"previous\":\"0000000000000000000000000000000000000000000000000000000000000000\"";
+        let who = "\"who\":{\"uid\":0,\"user\":null,\"pid\":1},\"subject\":\"\",\"why\":\"\"";
+        format!("{head},\"kind\":\"start\",{who},\"detail\":{{\"host\":{host:?}}}}}").into_bytes()
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_host_accuses_and_clears_no_export() {
+        let of = |host: &str| Checkpoint::new(host, Timestamp::UNIX_EPOCH, Head::START);
+        let lines = [start("mail1"), start("mail 2")];
+        assert_eq!(hosts_of(&lines), ["mail 2", "mail1"]);
+        let held = |hosts: &[&str], named, known: &[Checkpoint]| {
+            of_one_host(known, (Some(hosts.iter().map(|&host| host.to_owned()).collect()), named))
+        };
+        let own = ["mail 2", "mail1"];
+        // A character that no host's name can have is a hyphen in each checkpoint.
+        held(&own, None, &[of("mail1"), of("mail 2")]).unwrap();
+        let refused = held(&own, None, &[of("mail1"), of("mail3")]).unwrap_err();
+        assert_eq!(exit_of(&refused), Exit::BadInput);
+        assert!(
+            refused.to_string().contains("the host \"mail3\", and the trail of \"mail 2\" and \"mail1\""),
+            "{refused}"
+        );
+        held(&own, Some("mail3"), &[of("mail1")]).unwrap_err();
+        held(&own, Some("mail3"), &[of("mail3")]).unwrap();
+        held(&[], None, &[of("mail3"), of("mail3")]).unwrap();
+        held(&[], None, &[of("mail3"), of("mail1")]).unwrap_err();
+    }
 }

@@ -15,6 +15,7 @@ mod signatures;
 #[cfg(test)]
 mod tests;
 pub mod verify;
+mod when;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -108,7 +108,7 @@ fields! {
         |event| json!(event.flow_bytes);
     "flow_start": "When the flow's record began, RFC 3339.",
         |event| json!(event.flow_start.to_string());
-    "exemption": "Id of the exemption that the flow passes by; null for any other.",
+    "exemption": "Id of the exemption that the flow passes by; its number in the kernel's tables, as `#3`, where that is not known any more, as after an older store; null for any other.",
         |event| json!(event.exemption.as_deref());
     "generation": "The generation that judged the last packet.",
         |event| json!(event.generation);

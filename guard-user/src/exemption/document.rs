@@ -119,6 +119,14 @@ impl Document {
         review.map_or(self.valid_until, |review| review.min(self.valid_until))
     }
 
+    /// When its assessment has to have been looked at again, where that comes before the end of its window; `None` where it does
+    /// not.
+    #[must_use]
+    pub fn review_that_ends(&self) -> Option<Timestamp> {
+        let review = self.assessment.as_ref().and_then(|assessment| assessment.review_by);
+        review.filter(|review| *review < self.valid_until)
+    }
+
     /// What has to be done and is not, with the first moment at which it has to have been done; the earliest first.
     #[must_use]
     pub fn due_dates(&self) -> Vec<(String, Timestamp)> {

@@ -90,6 +90,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// Since when nothing passes by it, by an order or for good; `None` while it is open.
+    #[must_use]
+    pub const fn closed_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Active {} => None,
+            Self::Stayed { at, .. }
+            | Self::Revoked { at, .. }
+            | Self::Expired { at }
+            | Self::Exhausted { at } => Some(*at),
+        }
+    }
+
     /// The state that it is in the lifecycle.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -138,6 +150,11 @@ pub struct Covered {
 const DUTY_DONE: &str = "duty-done";
 
 impl GivenReason {
+    /// The name of the duty that was done, where it says so.
+    pub(crate) fn duty(&self) -> Option<&str> {
+        (self.what == DUTY_DONE).then(|| self.why.split(' ').next()).flatten()
+    }
+
     /// That a duty of this name was done. The text begins with the name and the time, each without a blank.
     pub(crate) fn of_duty(at: Timestamp, duty: &str, on: Timestamp, why: &str) -> Self {
         let (what, why) = (DUTY_DONE.to_owned(), format!("{duty} {on} {why}"));
@@ -233,9 +250,9 @@ impl Record {
 
     /// The duties that were noted as done since the load, with when that was noted.
     pub(crate) fn duties_done(&self) -> impl Iterator<Item = (Timestamp, &str)> {
-        let done = self.reasons.iter().filter(|it| it.what == DUTY_DONE);
+        let done = self.reasons.iter().filter_map(|it| Some((it.at, it.duty()?)));
         // An earlier version of this program took a review for a duty.
-        done.filter_map(|it| Some((it.at, it.why.split(' ').next()?))).filter(|(_, duty)| *duty != REVIEW)
+        done.filter(|(_, duty)| *duty != REVIEW)
     }
 
     /// What each recipient of its document has received, in the document's order. What [`used`](Self::used) is more is
@@ -274,6 +291,12 @@ impl Record {
             counted_by_slot: Vec::new(),
             ..self.clone()
         }
+    }
+
+    /// The same, where its places in the kernel's tables are its own no longer. What was granted and not counted is given back.
+    pub(crate) fn without_slots(&self, document: Option<&Document>) -> Self {
+        let settled = self.settled(document);
+        Self { granted: settled.before.bytes, slots: Vec::new(), ..settled }
     }
 
     /// Whether it is open: within its window and quota packets pass by it.

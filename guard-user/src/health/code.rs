@@ -234,8 +234,8 @@ codes! {
         "The copies of what is under a legal hold (`history.hold`) have reached `history.hold_size`: no more is copied. What was copied is never removed.",
         "Keep the files of `history.hold_directory` elsewhere and take them away, or raise `history.hold_size` and reload.";
     HoldUnwritable = "hold-unwritable",
-        "Events under a legal hold (`history.hold`) can't be copied, or were not within the last minute.",
-        "See the message: make room, or mend the folder of `history.hold_directory`. It is tried again every few seconds; the event log has these events too.";
+        "Events under a legal hold (`history.hold`), or of which it is not known whether they are, can't be copied, or were not within the last minute.",
+        "See the message: make room, or mend the folder of `history.hold_directory`. It is tried again every few seconds; the event log has these events too. After an older or a lost store look there for those without a name.";
     HistoryUnwritable = "history-unwritable",
         "The flow history can't be written. What guards, the event log and exemptions go on.",
         "See the message: make room, or mend the folder of `history.directory`. It is tried again every few seconds.";

@@ -47,16 +47,33 @@ impl Held {
             || has(&self.name)
             || (is_denied && self.transfers.iter().any(|it| it.is_of(event, &has)))
     }
+
+    /// Whether an event that it does not [cover](Self::covers) by the names that it has may be under it all the same: it names an
+    /// exemption or a pin by its number, for the generation that judged it is not known any more.
+    #[must_use]
+    pub fn may_cover(&self, event: &Event) -> bool {
+        let is_number = |name: &str| name.starts_with('#');
+        let has_no_pins = event.tagged.iter().chain(&event.pins).any(|pin| is_number(pin));
+        let has_no_exemption = event.exemption.as_deref().is_some_and(is_number);
+        let goes_there = || self.transfers.iter().any(|it| it.goes_there(event));
+        match self.transfers.is_empty() {
+            true => has_no_pins,
+            false => (has_no_pins || has_no_exemption) && goes_there(),
+        }
+    }
 }
 
 impl Transfer {
     fn is_of(&self, event: &Event, has: &dyn Fn(&str) -> bool) -> bool {
+        self.goes_there(event) && self.pins.iter().any(|pin| has(pin))
+    }
+
+    fn goes_there(&self, event: &Event) -> bool {
         let to = event.destination.map(|end| end.ip);
-        let is_there = match self.cidrs.as_slice() {
+        match self.cidrs.as_slice() {
             [] => event.jurisdiction.as_str() == self.jurisdiction,
             cidrs => to.is_some_and(|to| cidrs.iter().any(|cidr| cidr.contains(to))),
-        };
-        is_there && self.pins.iter().any(|pin| has(pin))
+        }
     }
 }
 

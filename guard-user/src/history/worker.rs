@@ -16,8 +16,8 @@ use super::reader::Reader;
 use super::record::Past;
 use super::writer::{Bounds, Moment, Writer};
 use crate::config::policy::FlowHistory;
-use crate::events::Entry;
 use crate::events::record::Record;
+use crate::events::{Entry, Event};
 use crate::health::{Problem, ProblemCode};
 use crate::worker::{Heartbeat, join_within};
 
@@ -117,9 +117,14 @@ impl Worker {
     /// Has an event copied where it is under a legal hold. Never waits.
     pub fn hold(&self, entry: &Arc<Entry>) {
         let settings = self.settings();
-        let is_held = entry.flow().is_some_and(|event| settings.held.iter().any(|held| held.covers(event)));
-        if is_held && !self.give(Job::Copy(Arc::clone(entry))) {
-            self.shared.faults().not_copied.add(Instant::now());
+        let Some(event) = entry.flow() else { return };
+        let is_any = |covers: fn(&Held, &Event) -> bool| settings.held.iter().any(|held| covers(held, event));
+        if is_any(Held::covers) {
+            if !self.give(Job::Copy(Arc::clone(entry))) {
+                self.shared.faults().late.add(Instant::now());
+            }
+        } else if is_any(Held::may_cover) {
+            self.shared.faults().unnamed.add(Instant::now());
         }
     }
 
@@ -172,7 +177,7 @@ impl Worker {
     #[must_use]
     pub fn lost(&self) -> (u64, u64) {
         let faults = self.shared.faults();
-        (faults.lost.count, faults.not_copied.count)
+        (faults.lost.count, faults.not_copied())
     }
 
     /// What is wrong with it at this moment.
@@ -345,13 +350,13 @@ impl Thread {
     fn copy(&mut self, entry: &Entry) {
         let copied = match &mut self.copies {
             Some(copies) => copies.copy(entry),
-            None => return self.shared.faults().not_copied.add(Instant::now()),
+            None => return self.shared.faults().late.add(Instant::now()),
         };
         match copied {
             Ok(Copied::Yes) => self.note_hold(Ok(())),
             Ok(Copied::Full) => {
                 let mut faults = self.shared.faults();
-                faults.not_copied.add(Instant::now());
+                faults.kept_out.add(Instant::now());
                 if !std::mem::replace(&mut faults.is_hold_full, true) {
                     drop(faults);
                     warn!(
@@ -360,7 +365,7 @@ impl Thread {
                 }
             }
             Err(error) => {
-                self.shared.faults().not_copied.add(Instant::now());
+                self.shared.faults().late.add(Instant::now());
                 self.note_hold(Err(error));
             }
         }

@@ -7,7 +7,7 @@ use super::days::day;
 use super::entry::Entry;
 use super::quota::slice;
 use super::rollup::{self, Spent};
-use super::{Kept, Key, Store, StoreError};
+use super::{Kept, Key, Store, StoreError, slots as places};
 use crate::exemption::record::{Record, Use};
 
 /// The quota of an open exemption, where not all of it is granted.
@@ -76,13 +76,17 @@ impl Store {
             }
             let by_recipient = entry.by_recipient(&counted);
             spent.push(Spent { key: key.clone(), all: counted.all(), by_recipient });
-            let seen = Some((entry.record.seen.map_or(now, |(first, _)| first), now));
+            let seen = Some(entry.seen_by(now));
             records.push((key.clone(), Record { seen, ..entry.record_with(&counted) }));
         }
         if records.is_empty() && !self.is_ahead() {
             return Ok(());
         }
-        self.commit(&records, Vec::new(), |batch| rollup::add_use(batch, &day(now), &spent))?;
+        let is_more = !spent.is_empty();
+        self.commit(&records, Vec::new(), |batch| {
+            rollup::add_use(batch, &day(now), &spent)?;
+            if is_more { rollup::counted_until(batch, now) } else { Ok(()) }
+        })?;
         self.take(records);
         Ok(())
     }
@@ -115,6 +119,20 @@ impl Store {
         let anew = self.commit(&records, Vec::new(), rollup::counters_began_anew);
         anew?;
         self.take(records);
+        Ok(())
+    }
+
+    /// The kernel has tables of an earlier daemon, and this store was just begun: whatever is counted in their places is of
+    /// exemptions that it does not know.
+    ///
+    /// # Errors
+    /// Where the disk refuses.
+    pub fn began_beside_tables(&mut self) -> Result<(), StoreError> {
+        if self.last_line.is_some() || !self.kept.is_usable() {
+            return Ok(());
+        }
+        self.commit(&[], Vec::new(), |batch| places::are_unclean(batch, true))?;
+        self.kept.inner_mut().unclean.extend(places::every_slot());
         Ok(())
     }
 
@@ -151,15 +169,20 @@ impl Store {
             .kept
             .entries()
             .filter(|(_, entry)| !entry.is_active() && freed(&entry.record))
-            .map(|(key, entry)| {
-                let settled = entry.record.settled(entry.document.as_deref());
-                // What was granted and not used is not used: the count is final.
-                let granted = settled.before.bytes;
-                (key.clone(), Record { slots: Vec::new(), granted, ..settled })
-            })
+            // What was granted and not used is not used: the count is final.
+            .map(|(key, entry)| (key.clone(), entry.record.without_slots(entry.document.as_deref())))
             .collect();
-        self.keep(records)?;
-        self.kept.inner_mut().unclean.retain(|slot| !slots.contains(slot));
+        let mut unclean = self.kept.unclean().clone();
+        unclean.retain(|slot| !slots.contains(slot));
+        // A store that can't be used keeps nothing of it.
+        let are_clean = self.kept.is_usable() && unclean.is_empty() && !self.kept.unclean().is_empty();
+        if are_clean {
+            self.commit(&records, Vec::new(), |batch| places::are_unclean(batch, false))?;
+            self.take(records);
+        } else {
+            self.keep(records)?;
+        }
+        self.kept.inner_mut().unclean = unclean;
         Ok(())
     }
 }

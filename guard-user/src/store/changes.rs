@@ -16,7 +16,7 @@ use crate::digest::sha256;
 use crate::exemption::division::slots_wanted;
 use crate::exemption::record::{GivenReason, Record, Status};
 use crate::exemption::summary::{self, HIDDEN};
-use crate::exemption::{StandingOrder, Target};
+use crate::exemption::{Document, StandingOrder, Target};
 use crate::text::Unseen;
 
 impl Kept {
@@ -246,6 +246,10 @@ impl Store {
                 (false, Target::Id(_)) => json!({}),
                 (false, _) => json!({target.kind(): target.name()}),
             };
+            // A fingerprint is no text of the exemption: the trail has it with each approval too.
+            if let Target::Key(fingerprint) = target {
+                detail[target.kind()] = fingerprint.clone().into();
+            }
             if let (Some(lifted), false) = (&lifted, confidential) {
                 detail["order"] = lifted.order.clone().into();
             }
@@ -334,7 +338,16 @@ impl Store {
             Some((key.clone(), Record { status: status(kind), ..record.clone() }))
         };
         let over: Vec<(Key, Record)> = closed.iter().filter_map(closed_record).collect();
-        let record_of = |(key, kind): &(Key, Kind)| Self::record_of(*kind, key, who, now, "", json!({}));
+        let record_of = |(key, kind): &(Key, Kind)| {
+            let entry = self.kept.entry(key).filter(|_| *kind == Kind::Expire);
+            let document = entry.and_then(|entry| entry.document.as_deref());
+            // Nobody looked at its assessment in time: its window would have gone on.
+            let detail = match document.and_then(Document::review_that_ends) {
+                Some(by) => json!({"review_by": by}),
+                None => json!({}),
+            };
+            Self::record_of(*kind, key, who, now, "", detail)
+        };
         let lines: Vec<_> = closed.iter().map(record_of).collect();
         let kept = self.commit(&over, lines.clone(), |_| Ok(()));
         self.take_closings(over, lines, kept.is_ok());

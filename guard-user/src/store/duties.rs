@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::entry::Entry;
 use super::error::WHY_BYTES;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{Kind, Who};
 use crate::digest::sha256;
-use crate::exemption::record::GivenReason;
+use crate::exemption::record::{GivenReason, Record};
 use crate::exemption::summary::{self, HIDDEN, Summary};
-use crate::exemption::{CHECK, REVIEW};
+use crate::exemption::{CHECK, Document, REVIEW, State};
 use crate::text::Unseen;
 
 /// What was done of an exemption.
@@ -69,10 +70,31 @@ impl Due {
     }
 }
 
+/// Whether its time ended by its review, which nobody did.
+fn is_missed(document: &Document, record: &Record) -> bool {
+    record.status.state() == State::Expired && document.review_that_ends().is_some()
+}
+
 impl Kept {
+    /// What was noted as done for other versions of this exemption that say one of its duties with the same day, each with that
+    /// version: it is done for this one too.
+    #[must_use]
+    pub fn done_beside(&self, (id, version): &Key) -> Vec<(u32, GivenReason)> {
+        let of = |key: &Key| self.document_of(key).map(Document::due_dates).unwrap_or_default();
+        let own = of(&(id.clone(), *version));
+        let others = self.versions(id).filter(|(key, _)| key.1 != *version);
+        let of_other = |(key, entry): (&Key, &Entry)| {
+            let (version, its) = (key.1, of(key));
+            let is_own = |name: &str| own.iter().any(|duty| duty.0 == name && its.contains(duty));
+            let done = entry.record.reasons.iter().filter(|it| it.duty().is_some_and(is_own));
+            done.map(|it| (version, it.clone())).collect::<Vec<_>>()
+        };
+        others.flat_map(of_other).collect()
+    }
+
     /// What is due of an exemption: what any version says and was neither noted as done nor is said to be done by a later
     /// one. Its review, and the check of a certification, are those of the highest version alone, and none of a closed one:
-    /// nothing passes by it for which they would be needed.
+    /// nothing passes by it for which they would be needed. A review by whose lack it closed is due still.
     fn due_of(&self, id: &str) -> Due {
         let mut due = Due::default();
         // What was done, when that was noted, for which version: by name, or by the document itself.
@@ -83,7 +105,12 @@ impl Kept {
         for (version, document, entry) in readable() {
             let is_current = Some(version) == last && !entry.record.is_closed();
             let mut said = document.due_dates();
-            said.retain(|(what, _)| is_current || (what != REVIEW && what != CHECK));
+            let is_missed = Some(version) == last && is_missed(document, &entry.record);
+            said.retain(|(what, _)| match what.as_str() {
+                REVIEW => is_current || is_missed,
+                CHECK => is_current,
+                _ => true,
+            });
             for duty in &said {
                 let count = said.iter().filter(|other| *other == duty).count();
                 let left = due.left.entry(duty.clone()).or_default();
@@ -107,13 +134,20 @@ impl Kept {
     }
 
     /// Puts into summaries what is due, each duty with the highest version that says it.
-    pub(super) fn find_due(&self, all: &mut [Summary]) {
+    pub(super) fn find_due(&self, all: &mut [Summary], now: Timestamp) {
         let mut of_ids: BTreeMap<String, Due> = BTreeMap::new();
         for it in all {
             let due = of_ids.entry(it.id.clone()).or_insert_with(|| self.due_of(&it.id));
             let own = due.all().into_iter().filter(|(version, _)| *version == it.version);
             // Its window may be over, and the record does not have that yet.
-            let is_due = |(what, _): &Duty| !(it.state.is_closed() && (what == REVIEW || what == CHECK));
+            let is_open = !it.state.is_closed();
+            let is_missed =
+                |by: Timestamp| it.state == State::Expired && by < it.valid_until && now < it.valid_until;
+            let is_due = |(what, by): &Duty| match what.as_str() {
+                REVIEW => is_open || is_missed(*by),
+                CHECK => is_open,
+                _ => true,
+            };
             it.due = summary::due(own.map(|(_, duty)| duty).filter(is_due).collect());
         }
     }

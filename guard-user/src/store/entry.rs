@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::quota;
 use crate::compile::KernelExemption;
 use crate::exemption::division::{self, Part};
@@ -65,6 +67,15 @@ impl Entry {
             room -= more.bytes;
         }
         Counted { more }
+    }
+
+    /// When it was first and last seen to let packets through, where the kernel is seen now to have counted more: what it
+    /// counted while nobody looked passed before its end.
+    pub(super) fn seen_by(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        let ends = self.document.as_ref().map(|document| document.ends());
+        let last = [ends, self.record.status.closed_at()].into_iter().flatten().fold(now, Timestamp::min);
+        let last = last.max(self.record.loaded_at);
+        self.record.seen.map_or((last, last), |(first, before)| (first, before.max(last)))
     }
 
     /// Its record with what the kernel has counted.

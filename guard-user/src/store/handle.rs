@@ -50,14 +50,17 @@ impl Store {
 
     /// The store on a database that is open.
     pub(super) fn on(path: PathBuf, disk: Disk) -> Result<Self, StoreError> {
-        let read = disk.read(&path).and_then(|reader| Ok((reader.exemptions()?, reader.last_line()?)));
-        let (found, last_line) = match read {
+        let read = disk.read(&path).and_then(|reader| {
+            let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?);
+            Ok((reader.exemptions()?, reader.last_line()?, meta))
+        });
+        let (found, last_line, (kept_unclean, counted_before)) = match read {
             Ok(read) => read,
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
         };
         let Found { entries, orders, unreadable, lost, configs, problems } = found;
-        let unclean = slots::unclean(&entries, &unreadable);
+        let unclean = slots::unclean(&entries, &unreadable, kept_unclean);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
         let kept = Inner {
             path: path.clone(),
@@ -70,6 +73,7 @@ impl Store {
             configs,
             unclean,
             problems,
+            counted_before,
             by_slot: BySlot::default(),
         };
         Ok(Self {
@@ -114,6 +118,7 @@ impl Store {
             // The kernel's counts are of exemptions that are not known now.
             unclean: slots::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],
+            counted_before: None,
             by_slot: BySlot::default(),
         };
         let kept = Kept::new(kept);

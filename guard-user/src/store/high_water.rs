@@ -15,10 +15,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::marks::{Mark, Marks};
-use super::slots::every_slot;
 use super::standing::Standing;
 use super::tables::{LOST, ORDERS};
-use super::{Kept, Key, Store, StoreError};
+use super::{Kept, Key, Store, StoreError, slots};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
@@ -228,22 +227,26 @@ impl Store {
         orders.retain(|order| !self.kept.standing().contains_key(&order.row()));
         let why = "an older store was put back";
         let open = self.kept.entries().filter(|(_, entry)| !entry.record.is_closed());
-        let revoked: Vec<(Key, Record)> = open
+        let revoked: Vec<Key> = open.map(|(key, _)| key.clone()).collect();
+        // Since this store was copied, others may have had the places in the kernel's tables that its exemptions have here: what
+        // is counted in them is nobody's.
+        let apart = self
+            .kept
+            .entries()
+            .filter(|(_, entry)| !entry.record.is_closed() || !entry.record.slots.is_empty());
+        let records: Vec<(Key, Record)> = apart
             .map(|(key, entry)| {
-                let status = Status::Revoked { at: now, why: why.to_owned(), by: who.uid };
-                (key.clone(), Record { status, ..entry.record.clone() })
+                let mut record = entry.record.without_slots(entry.document.as_deref());
+                if !record.is_closed() {
+                    record.status = Status::Revoked { at: now, why: why.to_owned(), by: who.uid };
+                }
+                (key.clone(), record)
             })
             .collect();
         let has = self.last_line.as_deref().and_then(|line| audit::Head::of_line(line).ok());
-        let older = Older {
-            has: has.map_or(0, |head| head.sequence),
-            had,
-            revoked: revoked.iter().map(|(key, _)| key.clone()).collect(),
-            is_known,
-        };
-        let record_of =
-            |(key, _): &(Key, Record)| Self::record_of(Kind::Revoke, key, who, now, why, json!({}));
-        let mut lines: Vec<audit::Record> = revoked.iter().map(record_of).collect();
+        let older = Older { has: has.map_or(0, |head| head.sequence), had, revoked, is_known };
+        let record_of = |key: &Key| Self::record_of(Kind::Revoke, key, who, now, why, json!({}));
+        let mut lines: Vec<audit::Record> = older.revoked.iter().map(record_of).collect();
         let detail = json!({"has": older.has, "had": had, "orders": orders.len(), "lost": lost.len(), "known": is_known});
         lines.push(audit::Record {
             time: now,
@@ -253,7 +256,8 @@ impl Store {
             why: String::new(),
             detail: detail.as_object().cloned().unwrap_or_default(),
         });
-        self.commit(&revoked, lines, |batch| {
+        self.commit(&records, lines, |batch| {
+            slots::are_unclean(batch, true)?;
             let mut table = batch.open_table(ORDERS)?;
             for order in &orders {
                 let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;
@@ -266,15 +270,13 @@ impl Store {
             }
             Ok(())
         })?;
-        self.take(revoked);
+        self.take(records);
         let inner = self.kept.inner_mut();
         inner
             .orders
             .extend(orders.into_iter().map(|order| (order.row(), Standing { order, unsaved: false })));
         inner.lost.extend(lost);
-        // The kernel's counts there may be those of exemptions that this store does not know.
-        let held: Vec<u16> = self.kept.slots_in_use();
-        self.kept.inner_mut().unclean.extend(every_slot().filter(|slot| !held.contains(slot)));
+        inner.unclean.extend(slots::every_slot());
         Ok(older)
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Inner {
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
     pub(super) unclean: BTreeSet<u16>,
     pub(super) problems: Vec<Problem>,
+    /// When the daemon before this one last saw the kernel's counts grow; `None` where none did.
+    pub(super) counted_before: Option<Timestamp>,
     pub(super) by_slot: BySlot,
 }
 
@@ -100,6 +102,11 @@ impl Kept {
         &self.0.configs
     }
 
+    /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
+    pub(super) fn unclean(&self) -> &BTreeSet<u16> {
+        &self.0.unclean
+    }
+
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &Key> {
         self.0.unreadable.iter()
     }
@@ -119,6 +126,13 @@ impl Kept {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.0.problems
+    }
+
+    /// When a daemon before this one last found the kernel's counts to be more, and kept that, as the store had it when it was
+    /// opened; `None` where none did. What was counted after that is booked by this one.
+    #[must_use]
+    pub fn counted_before(&self) -> Option<Timestamp> {
+        self.0.counted_before
     }
 
     /// Exemptions that are stayed or closed here, which the disk refused to keep: after a restart they would be
@@ -159,7 +173,7 @@ impl Kept {
                 self.with_orders(key, Summary::of_loaded(document, &record, now))
             })
             .collect();
-        self.find_due(&mut all);
+        self.find_due(&mut all, now);
         all
     }
 
@@ -167,6 +181,14 @@ impl Kept {
     #[must_use]
     pub fn by_slot(&self, slot: u16) -> Option<&Document> {
         self.entry_by_slot(slot)?.document.as_deref()
+    }
+
+    /// The ids of the exemptions by the slots that they hold: also of closed ones, until these are given back.
+    #[must_use]
+    pub fn ids_by_slot(&self) -> BTreeMap<u16, &str> {
+        let ids =
+            self.entries().filter_map(|(_, entry)| Some((entry.document.as_ref()?, &entry.record.slots)));
+        ids.flat_map(|(document, slots)| slots.iter().map(|slot| (*slot, document.id.as_str()))).collect()
     }
 
     /// Whether a target means the exemption in this slot.

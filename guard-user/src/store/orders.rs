@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::change::Change;
 use super::entry::Entry;
+use super::instruments::is_nearly;
 use super::standing::{Standing, covers};
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::Who;
@@ -103,6 +104,12 @@ impl Kept {
                 _ => Vec::new(),
             };
             let others = of_id.into_iter().filter(|it| it.covers != *target);
+            // Whoever writes an instrument's name in another way is told how it was written.
+            let is_alike = |it: &&StandingOrder| match (target, &it.covers) {
+                (Target::Instrument(one), Target::Instrument(other)) => one != other && is_nearly(one, other),
+                _ => false,
+            };
+            let others = others.chain(self.orders().filter(is_alike));
             on_it().chain(others).map(ToString::to_string).collect::<Vec<_>>()
         };
         let lacks = |standing: Vec<String>| match standing.is_empty() && !self.is_known(target) {

@@ -136,6 +136,13 @@ impl PinCounts {
         (self.generation == generation && generation > 0).then_some(&self.pins)
     }
 
+    /// Whether it is known whose the kernel's counts are. Before that they are of nobody, and are not to be kept: they would be
+    /// there twice, under the pins' numbers and under their names.
+    #[must_use]
+    pub const fn are_named(&self) -> bool {
+        self.generation > 0
+    }
+
     /// Whether a number goes to another pin, or to none, with these pins. Then [`switch`](Self::switch) needs the
     /// kernel's counts of the moment at which they go live.
     #[must_use]

@@ -82,6 +82,9 @@ impl Store {
             if let Some(Cursor { boot, swept_ns }) = cursor {
                 batch.open_table(CURSORS)?.insert(FLOWS, (boot.as_str(), *swept_ns))?;
             }
+            if !grown.is_empty() {
+                rollup::counted_until(batch, now)?;
+            }
             rollup::add_counts(batch, &day, &grown)
         })
     }

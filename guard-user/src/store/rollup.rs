@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use redb::{ReadableTable, WriteTransaction};
 
-use super::tables::{COUNTS_BY_DAY, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY, USE_BY_RECIPIENT};
+use super::tables::{COUNTS_BY_DAY, META, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY, USE_BY_RECIPIENT};
 use super::{Judged, Key, Reader, StoreError};
 use crate::exemption::record::Use;
 
@@ -28,7 +29,17 @@ pub(super) struct Grown {
     more: (u64, u64),
 }
 
+/// The row of the table of meta data that has the moment of the last look at the kernel's counts which found more, seconds of
+/// Unix time.
+const COUNTED_UNTIL: &str = "counted_until";
+
 impl Reader {
+    /// When the kernel's counts were last looked at and found to be more than before; `None` where they never were.
+    pub(super) fn counted_until(&self) -> Result<Option<Timestamp>, StoreError> {
+        let seconds = self.number(COUNTED_UNTIL)?.and_then(|seconds| i64::try_from(seconds).ok());
+        Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+    }
+
     /// Which of these counts are more than what was saved of them.
     pub(super) fn grown(&self, counts: &BTreeMap<Judged, (u64, u64)>) -> Result<Vec<Grown>, StoreError> {
         let saved = self.table(SAVED_COUNTS)?;
@@ -80,6 +91,13 @@ pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[Spent]) -> R
             by_recipient.insert(row, plus(sum, used))?;
         }
     }
+    Ok(())
+}
+
+/// Keeps that what the kernel had counted until this moment is in the sums.
+pub(super) fn counted_until(batch: &WriteTransaction, now: Timestamp) -> Result<(), redb::Error> {
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    batch.open_table(META)?.insert(COUNTED_UNTIL, seconds)?;
     Ok(())
 }
 

@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::MAX_EXEMPTIONS;
+use redb::WriteTransaction;
 
 use super::entry::Entry;
+use super::tables::META;
 use super::{Key, Problem};
 use crate::exemption::division;
 use crate::exemption::document::Document;
 use crate::exemption::record::Record;
+
+/// The row of the table of meta data that says whether slots are to be reset before anybody has them.
+pub(super) const UNCLEAN: &str = "unclean_slots";
 
 /// The slots of the kernel's table.
 pub(super) fn every_slot() -> std::ops::Range<u16> {
@@ -37,9 +42,21 @@ pub(super) fn close_shared(entries: &mut BTreeMap<Key, Entry>) -> Vec<Problem> {
     problems
 }
 
-/// The slots that may be those of an exemption whose record can't be read: any that no exemption holds.
-pub(super) fn unclean(entries: &BTreeMap<Key, Entry>, unreadable: &BTreeSet<Key>) -> BTreeSet<u16> {
-    if unreadable.is_empty() {
+/// Keeps whether the kernel may count in slots of exemptions that this store does not know: a daemon that ends before it has
+/// reset them leaves that to the next.
+pub(super) fn are_unclean(batch: &WriteTransaction, are_unclean: bool) -> Result<(), redb::Error> {
+    batch.open_table(META)?.insert(UNCLEAN, u64::from(are_unclean))?;
+    Ok(())
+}
+
+/// The slots in which the kernel may count for an exemption that is not known: any that no exemption holds, where a record can't
+/// be read, or where that was [kept](are_unclean).
+pub(super) fn unclean(
+    entries: &BTreeMap<Key, Entry>,
+    unreadable: &BTreeSet<Key>,
+    kept: Option<u64>,
+) -> BTreeSet<u16> {
+    if unreadable.is_empty() && kept.unwrap_or_default() == 0 {
         return BTreeSet::new();
     }
     let held: BTreeSet<u16> = entries.values().flat_map(|entry| entry.record.slots.iter().copied()).collect();

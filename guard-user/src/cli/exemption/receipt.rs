@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::approval::{self, AllowedSigners, Approval, RECEIPT, Refusal, load};
@@ -227,6 +227,7 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
             "good": is_good,
             "signature": signer.as_ref().map_or_else(words, |(by, _)| format!("by {} {}", by.identity, by.fingerprint)),
             "time_stamp": stamped.as_ref().map(|stamped| stamped.as_ref().map_or_else(words, |_| "good".to_owned())),
+            "made_at": signer.as_ref().ok().map(|(_, receipt)| receipt.made_at),
             "stamped_at": stamped.as_ref().and_then(|stamped| stamped.as_ref().ok()),
             "receipt": signer.as_ref().ok().map(|(_, receipt)| receipt),
         });
@@ -249,6 +250,7 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
                 grouped(receipt.packets)
             );
             line.lines().try_for_each(|line| write_wrapped("", "  ", &plain(line), out))?;
+            writeln!(out, "made: {} by the host's clock", receipt.made_at.strftime(SECONDS))?;
             for gap in &receipt.gaps {
                 write_wrapped("", "  ", &plain(&format!("gap: {gap}")), out)?;
             }
@@ -256,13 +258,36 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         Err(error) => write_wrapped("", "  ", &plain(&format!("signature: bad: {error:#}")), out)?,
     }
     match &stamped {
-        Some(Ok(at)) => writeln!(out, "time stamp: good, of {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))?,
+        Some(Ok(at)) => {
+            let made = signer.as_ref().ok().map(|(_, receipt)| receipt.made_at);
+            let apart = made.and_then(|made| apart(made, *at)).unwrap_or_default();
+            let line = format!("time stamp: good, of {}{apart}", at.strftime(SECONDS));
+            write_wrapped("", "  ", &line, out)?;
+        }
         Some(Err(error)) => {
             write_wrapped("", "  ", &plain(&format!("time stamp: bad: {error:#}")), out)?;
         }
         None => writeln!(out, "time stamp: {}", if is_stamped { "not looked at" } else { "none" })?,
     }
     Ok(if is_good { Exit::Ok } else { Exit::Failed })
+}
+
+/// How a moment is written.
+const SECONDS: &str = "%Y-%m-%d %H:%M:%S UTC";
+
+/// A receipt is stamped when it is made: what lies further apart was stamped later, or one of the clocks is wrong.
+const STAMPED_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// How far a stamp is from when the receipt says that it was made, where that is more than it takes.
+fn apart(made: Timestamp, stamped: Timestamp) -> Option<String> {
+    let apart = stamped.duration_since(made);
+    let minutes = apart.abs().as_mins();
+    let when = if apart.is_negative() { "before" } else { "after" };
+    (apart.abs() > STAMPED_WITHIN).then(|| {
+        format!(
+            ", {minutes} minutes {when} the receipt says that it was made: it was stamped later, or the host's clock is wrong"
+        )
+    })
 }
 
 /// Who signed the receipt, and what it says.

@@ -14,7 +14,7 @@ use super::{file, lint};
 use crate::cli::CliError;
 use crate::cli::table::plain;
 use crate::exemption::renewal::{Renewal, next_version};
-use crate::exemption::{self, Surroundings};
+use crate::exemption::{self, CHECK, Document, REVIEW, Surroundings};
 use crate::exit::Exit;
 
 /// Arguments of `exemption renew`.
@@ -68,6 +68,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     if written {
         file::write(&target, &text)?;
     }
+    let notes: Vec<String> = notes.into_iter().chain(overdue(&old, now)).collect();
     if args.json {
         let mut object = lint::report_json(&target, &checked, now);
         object["notes"] = json!(notes);
@@ -91,6 +92,25 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     lint::report(&target, &checked, against.is_some(), now, out)?;
     notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
     Ok(lint::exit(&checked))
+}
+
+/// What the version that is renewed says is due by now and does not say is done. Whether it was noted as done this command does
+/// not know.
+fn overdue(old: &Document, now: Timestamp) -> Option<String> {
+    let done = old.duties_done();
+    let is_late = |(what, by): &(String, Timestamp)| {
+        *by <= now && what != REVIEW && what != CHECK && !done.contains(&(what.clone(), *by))
+    };
+    let late = old.due_dates().into_iter().filter(is_late);
+    let late: Vec<String> = late.map(|(what, by)| format!("{what} since {by:.0}")).collect();
+    (!late.is_empty()).then(|| {
+        format!(
+            "version {} has duties that are overdue unless they were noted as done (`exemption done`), and no new version does \
+             them: {}",
+            old.version,
+            late.join(", ")
+        )
+    })
 }
 
 /// `a.toml` or `a.v1.toml` as `a.v2.toml`.

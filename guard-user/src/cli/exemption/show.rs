@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
+use super::when::{exactly, moment};
 use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::summary::{HIDDEN, OrderSummary, RecipientSummary};
@@ -43,6 +44,11 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     for order in &summary.orders {
         let title = if summary.state == State::Stayed { "stayed" } else { "order" };
         line(title, &of_order(order, now))?;
+    }
+    // When the review is due stands with the assessment.
+    for due in summary.due.iter().filter(|due| due.what != REVIEW) {
+        let late = if due.by <= now { "OVERDUE, " } else { "" };
+        line("due", &format!("{}, {late}before {}", due.what, exactly(due.by, now)))?;
     }
     if let Some(revoked) = &summary.revoked {
         line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
@@ -244,39 +250,9 @@ fn bytes(summary: &Summary) -> String {
     }
 }
 
-/// A moment in UTC, and how far from now it is.
-fn moment(moment: Timestamp, now: Timestamp) -> String {
-    told(moment, "%Y-%m-%d %H:%M:%S", now)
-}
-
-/// The same with parts of a second, where a document has them.
-fn exactly(moment: Timestamp, now: Timestamp) -> String {
-    told(moment, "%Y-%m-%d %H:%M:%S%.f", now)
-}
-
-fn told(moment: Timestamp, form: &str, now: Timestamp) -> String {
-    let seconds = moment.as_second().saturating_sub(now.as_second());
-    let far = distance(seconds.unsigned_abs());
-    let relative = match seconds {
-        0 => "now".to_owned(),
-        1.. => format!("in {far}"),
-        _ => format!("{far} ago"),
-    };
-    format!("{} UTC ({relative})", moment.strftime(form))
-}
-
-/// A length of time in the largest unit that it has one of; days at most.
-fn distance(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
-    let (length, name) = UNITS.into_iter().find(|&(length, _)| seconds >= length).unwrap_or((1, "second"));
-    let count = seconds / length;
-    format!("{} {name}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::exemption::State;
     use crate::exemption::summary::{
         AssessmentSummary, DueSummary, ExporterSummary, InstrumentSummary, RequiredSummary, RevokedSummary,
     };
@@ -401,6 +377,7 @@ pub(super) mod tests {
   sha256   0707070707070707070707070707070707070707070707070707070707070707
   loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
   approved by nobody: no approval was required when it was loaded
+  due      tell-authority, before 2026-12-03 00:00:00 UTC (in 1 day)
 ";
         let expected = format!(
             "m-1, version 2: active, scc

@@ -55,3 +55,4 @@ pub use input::{
 pub use notices::{Notice, What};
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};
+pub use step::history_settings;

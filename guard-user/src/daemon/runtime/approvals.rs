@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::approval::{self, Candidate, Missing, NotApproved, NotEnough, Signature, Signer};
+use crate::approval::{self, AllowedSigners, Candidate, Missing, NotApproved, NotEnough, Signature, Signer};
 use crate::audit::Who;
 use crate::config::Policy;
 use crate::config::policy::Approvals;
@@ -34,7 +34,7 @@ pub(super) fn approver<'a>(
             submitter: document.approval.submitter.as_deref(),
             required: &required,
         };
-        judged(config, &candidate, signatures, who, now)
+        judged((config, &kept.revoked_keys()), &candidate, signatures, who, now)
     }
 }
 
@@ -78,12 +78,13 @@ fn check_host(document: &Document, policy: &Policy) -> Result<(), ApprovalError>
     }
 }
 
-/// Who approves it, by signatures that are all good and together enough.
+/// Who approves it, by signatures that are all good and together enough. Whose keys are all revoked is not named among those
+/// who can sign.
 ///
 /// # Errors
 /// Where the allowed signers can't be read, or what is bad or missing.
 pub(super) fn judged(
-    config: &Approvals,
+    (config, revoked): (&Approvals, &[String]),
     candidate: &Candidate<'_>,
     signatures: &[Signature],
     who: &Who,
@@ -93,7 +94,7 @@ pub(super) fn judged(
     let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
     let loader = who.user.as_deref();
     let (approvals, quorum) = approval::judge(candidate, signatures, &config.signers, &allowed, loader, now)
-        .map_err(|why| refusal(why, &config.signers))?;
+        .map_err(|why| refusal(why, &who_can_sign(&config.signers, &allowed, revoked)))?;
     let seat_of = |identity: &str| {
         let seat = quorum.seats.iter().find(|seat| seat.identity == identity);
         seat.map(|seat| seat.role.clone())
@@ -106,13 +107,23 @@ pub(super) fn judged(
     Ok(approved.collect())
 }
 
+/// The signers, but for those who have keys of which every one is revoked.
+fn who_can_sign<'s>(signers: &'s [Signer], allowed: &AllowedSigners, revoked: &[String]) -> Vec<&'s Signer> {
+    let is_out = |signer: &Signer| {
+        let mut keys = allowed.of_identity(&signer.identity).peekable();
+        keys.peek().is_some() && keys.all(|key| revoked.contains(&key))
+    };
+    signers.iter().filter(|signer| !is_out(signer)).collect()
+}
+
 /// Why it is not approved; where signatures are missing with who can make them, and how.
-fn refusal(why: NotApproved, signers: &[Signer]) -> ApprovalError {
+fn refusal(why: NotApproved, signers: &[&Signer]) -> ApprovalError {
     let NotApproved::NotEnough(NotEnough::Missing { missing }) = &why else { return why.into() };
     let of_role = |missing: &Missing| {
         let has_it = signers.iter().filter(|signer| signer.roles.contains(&missing.role));
         let who: Vec<String> = has_it.map(|it| it.identity.escape_debug().to_string()).collect();
-        format!("the config has as \"{}\": {}", missing.role.escape_debug(), who.join(", "))
+        let who = if who.is_empty() { "nobody whose key is not revoked".to_owned() } else { who.join(", ") };
+        format!("the config has as \"{}\": {who}", missing.role.escape_debug())
     };
     let who: Vec<String> = missing.iter().map(of_role).collect();
     let next = format!(
@@ -137,7 +148,7 @@ mod tests {
             [signer("aoife@example.org", &["legal", "dpo"]), signer("brian@example.org", &["legal"])];
         let missing = |role: &str| Missing { role: role.to_owned(), count: 1 };
         let why = NotEnough::Missing { missing: vec![missing("legal"), missing("dpo")] };
-        let error = refusal(why.into(), &signers);
+        let error = refusal(why.into(), &signers.each_ref());
         assert_eq!(error.code(), "approvals-missing");
         assert_eq!(
             error.to_string(),
@@ -145,7 +156,31 @@ mod tests {
              aoife@example.org, brian@example.org; the config has as \"dpo\": aoife@example.org. Whoever of them has not \
              signed does it by `borderguard exemption sign FILE --key KEY`"
         );
-        let other = refusal(NotEnough::NobodyElse.into(), &signers);
+        let other = refusal(NotEnough::NobodyElse.into(), &signers.each_ref());
         assert!(!other.to_string().contains("exemption sign"), "{other}");
+    }
+    #[test]
+    fn whose_only_key_is_revoked_is_not_named_as_one_who_can_sign() {
+        let key = |byte: u8| {
+            let key = ssh_key::public::KeyData::Ed25519(ssh_key::public::Ed25519PublicKey([byte; 32]));
+            let fingerprint = key.fingerprint(ssh_key::HashAlg::Sha256).to_string();
+            (ssh_key::PublicKey::from(key).to_openssh().unwrap(), fingerprint)
+        };
+        let (eve, eve_2, aoife) = (key(1), key(2), key(3));
+        let lines = format!("eve {}\neve {}\naoife {}\n", eve.0, eve_2.0, aoife.0);
+        let allowed = AllowedSigners::parse(lines.as_bytes(), &TimeZone::UTC).unwrap();
+        let signer = |identity: &str| Signer {
+            identity: identity.to_owned(),
+            roles: vec!["legal".to_owned()],
+            user: None,
+        };
+        let signers = ["eve", "aoife", "new"].map(signer);
+        let named = |revoked: &[&str]| {
+            let revoked: Vec<String> = revoked.iter().map(|&it| it.to_owned()).collect();
+            let can = who_can_sign(&signers, &allowed, &revoked).into_iter();
+            can.map(|it| it.identity.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&[&eve.1]), ["eve", "aoife", "new"], "with another key she can");
+        assert_eq!(named(&[&eve.1, &eve_2.1]), ["aoife", "new"]);
     }
 }

@@ -5,7 +5,7 @@ use guard_common::verdict::{Reason, Verdict};
 
 use crate::events::names::{Names, PinName};
 use crate::kernel::Counters;
-use crate::store::{CountsByNumber, Judgement, PinInfo, Rows};
+use crate::store::{CountsByNumber, Judgement, Kept, PinInfo, Rows};
 
 impl CountsByNumber for Counters {
     fn rows(&self) -> Rows<u8> {
@@ -22,8 +22,9 @@ impl CountsByNumber for Counters {
     }
 }
 
-/// The names of a generation that an earlier daemon left, for events of its that are still to come.
-pub(super) fn names_of(pins: &[PinInfo], generation: u64, config: &str) -> Names {
+/// The names of a generation that an earlier daemon left, for events of its that are still to come. What the store knows of the
+/// kernel's places for exemptions was so for that generation: an older store knows nothing of them.
+pub(super) fn names_of(pins: &[PinInfo], kept: &Kept, generation: u64, config: &str) -> Names {
     let name = |pin: &PinInfo| PinName {
         name: pin.name.as_str().into(),
         line: pin.line,
@@ -35,7 +36,7 @@ pub(super) fn names_of(pins: &[PinInfo], generation: u64, config: &str) -> Names
         config: config.into(),
         policy: None,
         pins: pins.iter().map(name).collect(),
-        exemptions: Default::default(),
+        exemptions: kept.ids_by_slot().into_iter().map(|(slot, id)| (slot, id.into())).collect(),
         interfaces: Default::default(),
         volumes: Default::default(),
         cgroups: Default::default(),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::audit::{Kind, Stored, TAKEN_OFF};
@@ -40,8 +41,10 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
     // Since when nothing of the guard is in the kernel, by somebody's command.
     let mut detached: Option<Timestamp> = None;
     let mut let_go: BTreeMap<String, LetGo> = BTreeMap::new();
-    let mut times: Vec<(u64, Timestamp)> = Vec::new();
+    let mut before: Vec<&Stored> = Vec::new();
     let mut older_was_last = false;
+    // When the daemon before ended in good order.
+    let mut ended: Option<Timestamp> = None;
     for record in records {
         let is = |kind: Kind| record.kind == kind.name();
         let text = |key: &str| record.detail.get(key).and_then(Value::as_str);
@@ -60,19 +63,28 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
                 );
                 push(Some(since), Some(record.time), words);
             } else if running && !older_was_last {
+                let from = last_word(&before, record, time("counted_until"));
+                push(from, Some(record.time), without_a_word(from, record.time));
+            } else if let Some(since) = ended.filter(|since| is_long(*since, record.time)) {
                 let words = format!(
-                    "the daemon or the host ended without a word before {}: what crossed in the last seconds before that \
-                     may be booked later or, after a loss of power, be missing",
+                    "no daemon ran from {since} until {}: what the kernel counted in between is booked as of the end of that \
+                     time; where the host was restarted in between, what left by then was neither judged nor counted",
                     record.time
                 );
-                push(times.last().map(|(_, time)| *time), Some(record.time), words);
+                push(Some(since), Some(record.time), words);
             }
+            ended = None;
             let_go.values_mut().for_each(|it| it.is_before_start = true);
         }
         if is(Kind::OlderStore) {
             let has = number("has").unwrap_or_default();
-            let last = times.iter().rev().find(|(sequence, _)| *sequence == has).map(|(_, time)| *time);
+            let last = before.iter().rev().find(|it| it.sequence == has).map(|it| it.time);
             push(last, Some(record.time), older_store(record, last));
+            // That it has an end says nothing of the daemons that ran since.
+            ended = None;
+        }
+        if is(Kind::End) {
+            ended = Some(record.time);
         }
         if is(Kind::Detach) && record.subject.is_empty() {
             detached = Some(record.time);
@@ -112,12 +124,51 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
         }
         older_was_last = is(Kind::OlderStore) || (older_was_last && !is(Kind::Start));
         running = (running || is(Kind::Start)) && !is(Kind::End) && detached.is_none();
-        times.push((record.sequence, record.time));
+        before.push(record);
     }
     for (name, it) in let_go {
         gaps.push(Gap { from: Some(it.since), until: None, words: not_guarded(&name, &it, None) });
     }
     gaps
+}
+
+/// How often what was counted is kept, with room for a disk that takes its time: what passed before the last record of a daemon
+/// was, but for so much, booked by it.
+const LOOKS: SignedDuration = SignedDuration::from_secs(10);
+
+/// When the daemon that ended without a word before this start is last known to have booked what was counted; `None` where
+/// nothing of it is known. `counted` is when it last found the counts to be more.
+fn last_word(before: &[&Stored], start: &Stored, counted: Option<Timestamp>) -> Option<Timestamp> {
+    // What is over is closed before a start is recorded.
+    let is_of_the_new = |record: &&Stored| {
+        record.kind != Kind::Start.name()
+            && start.who.pid.is_some()
+            && (record.who.pid, record.who.uid) == (start.who.pid, start.who.uid)
+    };
+    let last = before.iter().rev().copied().find(|record| !is_of_the_new(record)).map(|record| record.time);
+    match (last, counted) {
+        (Some(last), Some(counted)) => {
+            Some(last.checked_sub(LOOKS).unwrap_or(last).max(counted).min(start.time))
+        }
+        (last, counted) => last.or(counted),
+    }
+}
+
+fn without_a_word(from: Option<Timestamp>, start: Timestamp) -> String {
+    let when = match from {
+        Some(from) => format!("at some moment from {from} until {start}: what crossed in between"),
+        None => format!("before {start}: what crossed in the last seconds before that"),
+    };
+    format!(
+        "the daemon or the host ended without a word {when} may be booked as of {start} or, after a loss of power, be missing"
+    )
+}
+
+/// Whether a time without a daemon is more than a restart takes: what was counted in it may be booked on another day, or long
+/// after it passed.
+fn is_long(since: Timestamp, until: Timestamp) -> bool {
+    let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+    until.duration_since(since) > LOOKS || day(since) != day(until)
 }
 
 /// Since when a store that was put back knows nothing, and what that means. `last` is when the last record was written that
@@ -232,7 +283,8 @@ mod tests {
         let gone = record("02", Kind::Detach, "eth1", "", json!({"index": 3, "gone": true}));
         assert_eq!(gaps(&[start("00"), gone, end("03"), start("04")]), []);
         let crash = [start("00"), start("09")];
-        assert_one(&crash, (Some("00"), Some("09")), &["without a word before 2026-12-01T00:00:09Z"]);
+        let words = "without a word at some moment from 2026-12-01T00:00:00Z until 2026-12-01T00:00:09Z";
+        assert_one(&crash, (Some("00"), Some("09")), &[words, "booked as of 2026-12-01T00:00:09Z"]);
         for records in [
             vec![start("00"), end("03"), of_host("04"), start("09")],
             vec![start("00"), of_host("04"), start("09")],
@@ -248,6 +300,42 @@ mod tests {
         let lost = record("05", Kind::Gap, "", "the disk is full", detail);
         let words = "lacks: 3, of 2026-12-01T00:00:01Z to 2026-12-01T00:00:02Z: the disk is full";
         assert_one(&[start("00"), lost], (Some("01"), Some("02")), &[words]);
+    }
+
+    /// A start closes what is over before it is recorded itself: that is no word of the daemon before.
+    #[test]
+    fn a_crash_is_a_gap_from_the_last_booking_whatever_the_next_start_records_first() {
+        let of = |pid: u32, record: Stored| Stored { who: Who { pid: Some(pid), ..record.who }, ..record };
+        let start_of = |pid, at, until: &str| {
+            let until = moment(until);
+            of(pid, record(at, Kind::Start, "", "", json!({"counted_until": until})))
+        };
+        let expire = |pid, at| of(pid, record(at, Kind::Expire, "mlat-1", "", json!({"version": 1})));
+        for (stay, counted, from) in
+            [("03", "20", "20"), ("25", "20", "20"), ("35", "20", "25"), ("35", "50", "40")]
+        {
+            let stay = record(stay, Kind::Stay, "mlat-1", "", json!({"version": 1}));
+            let records = [of(7, start("00")), stay, expire(8, "40"), start_of(8, "40", counted)];
+            let words = format!("from 2026-12-01T00:00:{from}Z until 2026-12-01T00:00:40Z");
+            assert_one(&records, (Some(from), Some("40")), &[words.as_str()]);
+        }
+        // In a container each daemon has the same number.
+        let same = [start_of(1, "00", "00"), expire(1, "30"), expire(1, "40"), start_of(1, "40", "31")];
+        assert_one(&same, (Some("31"), Some("40")), &[]);
+    }
+
+    #[test]
+    fn a_time_without_a_daemon_is_a_gap_where_it_is_long_or_goes_over_midnight() {
+        assert_eq!(gaps(&[start("00"), end("03"), start("13")]), []);
+        let words =
+            ["no daemon ran from 2026-12-01T00:00:03Z until 2026-12-01T00:00:14Z", "booked as of the end"];
+        assert_one(&[start("00"), end("03"), start("14"), end("15")], (Some("03"), Some("14")), &words);
+        let before = |at: Stored| Stored {
+            time: moment("00").checked_sub(SignedDuration::from_secs(1)).unwrap(),
+            ..at
+        };
+        let midnight = [before(start("01")), before(end("02")), start("03")];
+        assert_eq!(gaps(&midnight).len(), 1);
     }
 
     /// The store that is put back was copied while a daemon ran: its trail has no end, and that is no crash of its own.
@@ -274,6 +362,9 @@ mod tests {
         let words = ["from the beginning until 2026-12-01T00:00:01Z", "40 records are missing"];
         let begun = [older("01", json!({"has": 0, "had": 40})), start("02"), end("03")];
         assert_one(&begun, (None, Some("01")), &words);
+        let stopped =
+            [start("00"), end("02"), older("30", json!({"has": 2, "had": 40})), start("31"), end("32")];
+        assert_one(&stopped, (Some("02"), Some("30")), &[]);
         let unmarked = [start("01"), end("02"), older("03", json!({"has": 2, "had": 0})), start("04")];
         assert_one(&unmarked, (Some("02"), Some("03")), &["missing is not known"]);
         // The next start without an end before it is a crash again.

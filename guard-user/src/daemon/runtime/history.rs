@@ -30,6 +30,23 @@ pub(super) fn changes<'r>(
     trail.filter(about).map(|record| change(record, said_of(record))).collect()
 }
 
+/// What was noted as done of an exemption for other versions, where that is done for this one too.
+pub(super) fn done_beside<'r>(
+    trail: impl Iterator<Item = &'r Stored>,
+    id: &str,
+    done: &[(u32, GivenReason)],
+) -> Vec<Change> {
+    let noted = trail.filter(|record| record.subject == id && record.kind == Kind::DutyDone.name());
+    let of = |record: &Stored| {
+        let version = record.detail.get("version").and_then(Value::as_u64)?;
+        let (version, reason) =
+            done.iter().find(|(its, reason)| u64::from(*its) == version && reason.at == record.time)?;
+        let change = change(record, Some(reason));
+        Some(Change { why: format!("{} (noted for version {version})", change.why), ..change })
+    };
+    noted.filter_map(of).collect()
+}
+
 /// A record of the trail, with what the store has of it.
 fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
     let text = |key: &str| record.detail.get(key).and_then(Value::as_str).map(str::to_owned);

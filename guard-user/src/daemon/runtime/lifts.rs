@@ -69,5 +69,5 @@ fn approved(
         submitter: lift.submitter.as_deref(),
         required: &required,
     };
-    approvals::judged(config, &candidate, &job.signatures, &job.who, now)
+    approvals::judged((config, &kept.revoked_keys()), &candidate, &job.signatures, &job.who, now)
 }

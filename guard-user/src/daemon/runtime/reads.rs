@@ -88,7 +88,7 @@ impl Read {
         let record = kept.record(key);
         let orders = summary.orders.clone();
         let used = reader.use_by_day()?;
-        let entry = entry_of(summary, record, &records, &used);
+        let entry = entry_of(summary, kept, &records, &used);
         // What was before it was loaded or after it was closed is none of its own.
         let life = (entry.begin(), entry.end());
         let mut gaps = gaps(kept, job, &records, life);
@@ -284,10 +284,7 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
     });
-    let exemptions = summaries.map(|summary| {
-        let record = kept.record(&(summary.id.clone(), summary.version));
-        entry_of(summary, record, &records, &used)
-    });
+    let exemptions = summaries.map(|summary| entry_of(summary, kept, &records, &used));
     let exemptions = exemptions.collect();
     let pin =
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
@@ -331,14 +328,18 @@ fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
 /// An exemption with what it let through of these rows and what the trail has of it.
 fn entry_of(
     summary: Summary,
-    record: Option<&Record>,
+    kept: &Kept,
     records: &[(String, Stored)],
     used: &[store::DayUse],
 ) -> ExemptionEntry {
     let key = (summary.id.clone(), summary.version);
     let days = days_of(&summary, used.iter().filter(|row| row.key == key));
-    let trail = records.iter().map(|(_, record)| record);
-    exemption(summary, record, days, history::changes(trail, &key, record))
+    let trail = || records.iter().map(|(_, record)| record);
+    let record = kept.record(&key);
+    let mut changes = history::changes(trail(), &key, record);
+    changes.extend(history::done_beside(trail(), &key.0, &kept.done_beside(&key)));
+    changes.sort_by_key(|change| change.at);
+    exemption(summary, record, days, changes)
 }
 
 /// Every record of the trail with its line.

@@ -167,6 +167,11 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         Ok(AtStart::InForce(in_force, held)) => (*in_force, held),
         Err(failure) => return Err(StartError::Input(failure.message).into()),
     };
+    // An older store, and one that was lost, does not say what was in force: that means nothing where nobody is asked.
+    let knows_none = store.kept().is_usable() && (older.is_some() || store.last_audit_line().is_none());
+    let is_asked = !held_config.none_kept || gate::asks(&policy).is_some();
+    let unheld = held_config.unheld.clone().filter(|_| is_asked || !knows_none);
+    let held_config = Held { unheld, ..held_config };
     let at = StoreAt { may_be_first: is_anew && held_config.none_kept, ..at };
     let of_config = held_config.refused.clone().map(|why| Problem::new(ProblemCode::ConfigRefused, why));
     if let Some(problem) = &of_config {
@@ -184,7 +189,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let names = SharedNames::default();
     if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
         // For events of the earlier daemon's generation that are still to come.
-        names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
+        names.add(counts::names_of(pins, &store.kept(), generation, &options.config.to_string_lossy()));
     }
     let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
     let volume_slots = Kernel::volume_slots(&mut kernel).map_err(StartError::Kernel)?;
@@ -216,11 +221,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         gone.extend(guard_that_was_lost(&store, &mut kernel));
     }
     let history = Arc::new(History::default());
-    let settings = history::Settings {
-        config: begin.prepared.policy.history.clone(),
-        pins: begin.prepared.policy.pin_names(),
-        held: Vec::new(),
-    };
+    // Before the first event, which may be of the time without a daemon.
+    let settings = engine::history_settings(&begin.prepared.policy, &begin.kept, Clocks::read().wall);
     let past = history::Worker::start(settings, log.session());
     let past = Arc::new(past.context("cannot start the thread that writes the flow history")?);
     let canaries = Sent::default();

@@ -297,6 +297,9 @@ pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<
     if is_anew && store.kept().is_usable() {
         store.counters_began_anew()?;
     }
+    if !is_anew {
+        store.began_beside_tables()?;
+    }
     store.grant()?;
     Ok(())
 }

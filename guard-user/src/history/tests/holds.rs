@@ -45,6 +45,19 @@ fn a_hold_covers_its_exemption_its_pin_and_what_was_denied_to_its_recipients() {
 }
 
 #[test]
+fn what_has_a_number_for_a_name_may_be_under_a_hold() {
+    let by_pin = Held { name: "etcd".into(), transfers: Vec::new() };
+    let unnamed =
+        Event { verdict: Verdict::Pass, reason: Reason::Exempt, exemption: Some("#0".into()), ..dropped() };
+    assert!(!held().covers(&unnamed) && held().may_cover(&unnamed) && !by_pin.may_cover(&unnamed));
+    let elsewhere = Event { destination: None, jurisdiction: "JP".parse().unwrap(), ..unnamed.clone() };
+    assert!(!held().may_cover(&elsewhere), "no recipient of it is there");
+    let no_pins = Event { pins: vec!["#1".into()], tagged: vec!["#1".into()], ..unnamed };
+    assert!(by_pin.may_cover(&no_pins));
+    assert!(!held().may_cover(&dropped()), "it has names");
+}
+
+#[test]
 fn copies_are_whole_lines_and_never_more_than_their_bound() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("hold");

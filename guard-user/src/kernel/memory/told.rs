@@ -66,6 +66,11 @@ impl MemoryKernel {
     }
 
     /// What it has counted.
+    pub(crate) fn counters(&self) -> Counters {
+        self.state().counters.clone()
+    }
+
+    /// From now on it has counted this.
     pub(crate) fn set_counters(&self, counters: Counters) {
         self.state().counters = counters;
     }

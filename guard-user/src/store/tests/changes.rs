@@ -2,7 +2,8 @@
 
 use super::model::{End, ModelDisk};
 use super::{
-    GOOD, NOW, OVER, clocks, good_with, kinds, load, named, now, open_ids, pins, submit, time, trail, who,
+    GOOD, NOW, OVER, clocks, good_with, key_of, kinds, load, named, now, open_ids, pins, submit, time, trail,
+    who,
 };
 use crate::exemption::record::{Status, Use};
 use crate::exemption::{Clocks, State, Summary};
@@ -407,6 +408,14 @@ fn a_review_that_is_due_ends_the_window_in_the_kernel_too() {
     let due = Clocks { wall: time("2026-12-06T00:00:00Z"), boot_ns: 0 };
     assert!(store.kept.kernel_exemptions(&due, &pins()).is_empty());
     assert_eq!(states(&store, "2026-12-06T00:00:00Z"), [State::Expired]);
+    // Which of the two ended it is in the trail.
+    load(&mut store, &named("b", 1)).unwrap();
+    store.close_what_is_over(&who(), due.wall).unwrap();
+    store.close_what_is_over(&who(), time("2026-12-20T00:00:00Z")).unwrap();
+    let over = trail(&store).into_iter().filter(|record| record.kind == "expire");
+    let over: Vec<_> = over.map(|record| (record.subject, record.detail.get("review_by").cloned())).collect();
+    let review = serde_json::json!("2026-12-06T00:00:00Z");
+    assert_eq!(over, [("a".to_owned(), Some(review)), ("b".to_owned(), None)]);
 }
 
 #[test]
@@ -443,6 +452,18 @@ fn reasons_of_a_confidential_exemption_are_in_the_trail_as_hashes_alone() {
     let said: Vec<(&str, &str)> =
         record.reasons.iter().map(|it| (it.what.as_str(), it.why.as_str())).collect();
     assert_eq!(said, [("stay", SECRET), ("invalidate", SECRET)], "and the store has them");
+}
+
+#[test]
+fn the_trail_has_the_key_that_was_revoked_also_of_a_confidential_exemption() {
+    let confidential = good_with(&[("quota_bytes", "confidential = true\nquota_bytes")]);
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &confidential).unwrap();
+    let key = key_of("mlat-1");
+    make(&mut store, &Target::Key(key.clone()), Change::RevokeKey { why: "it was lost".into() });
+    let told = trail(&store).pop().unwrap();
+    assert_eq!((told.kind.as_str(), told.why.as_str()), ("revoke-key", "(confidential)"));
+    assert_eq!(told.detail["key"], key.as_str());
 }
 
 fn make(store: &mut Store, target: &Target, change: Change) {

@@ -69,6 +69,46 @@ fn what_is_not_due_or_not_done_yet_is_refused_and_changes_nothing() {
     assert!(matches!(none, Err(StoreError::NotFound { .. })));
 }
 
+/// A register has a row for each version, and each of them says what was done.
+#[test]
+fn what_was_done_for_one_version_is_told_of_each_that_has_the_same_duty_with_the_same_day() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &format!("{}{TELL}{ANSWER}", named("a", 1))).unwrap();
+    done(&mut store, "tell-authority", NOW, "told").unwrap();
+    let other = ANSWER.replace("12-22", "12-28");
+    load(&mut store, &format!("{}{TELL}{other}", renewed(&named("a", 1), 2))).unwrap();
+    done(&mut store, "answer", NOW, "sent").unwrap();
+    let kept = store.kept();
+    let beside = |version: u32| {
+        let all = kept.done_beside(&("a".to_owned(), version)).into_iter();
+        all.map(|(version, it)| (version, it.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(beside(1), []);
+    assert_eq!(beside(2), [(1, format!("tell-authority {NOW} told"))], "the answer has another day");
+}
+
+#[test]
+fn a_review_that_nobody_did_in_time_stays_due_until_the_window_would_have_ended() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1).replace("2027-06-01", "2026-12-05")).unwrap();
+    let missed = ["review-assessment 2026-12-06T00:00:00Z of 1"];
+    assert_eq!(due_by_version(&store, NOW), missed);
+    store.close_what_is_over(&who(), time("2026-12-06T00:00:00Z")).unwrap();
+    assert_eq!(due_by_version(&store, "2026-12-06T00:00:00Z"), missed);
+    assert_eq!(due_by_version(&store, OVER), [""; 0]);
+    let it = Done { duty: "review-assessment".to_owned(), on: now(), why: "reviewed".to_owned() };
+    let refused =
+        store.kept().can_be_done(&("a".to_owned(), 1), &it, time("2026-12-06T00:00:00Z")).unwrap_err();
+    assert_eq!(refused.code(), Some("review-is-renewed"));
+    // A new version has the next date.
+    let next = renewed(&named("a", 1), 2);
+    submit(&next, |submission| store.load(submission, &who(), time("2026-12-06T00:00:00Z"))).unwrap();
+    assert_eq!(
+        due_by_version(&store, "2026-12-06T00:00:00Z"),
+        ["review-assessment 2027-06-02T00:00:00Z of 2"]
+    );
+}
+
 /// Each duty of a list with its version, as `list --due` has them.
 fn due_by_version(store: &Store, at: &str) -> Vec<String> {
     let all = store.kept().list_with(&[], time(at)).into_iter();

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::model::{End, ModelDisk};
 use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
+use crate::exemption::record::Use;
 use crate::store::{Change, FILE, HeadKeeper, LoadError, Marks, Older, Store, StoreError, Target};
 
 /// What outlives the store and its files, as the kernel's map does.
@@ -27,17 +27,17 @@ impl HeadKeeper for Memory {
     }
 }
 
-struct Host {
+pub(super) struct Host {
     folder: TempDir,
     kernel: Option<Memory>,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), kernel: Some(Memory::default()) }
     }
 
-    fn at(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn at(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
@@ -50,7 +50,7 @@ impl Host {
     }
 
     /// The store, where it is the newest.
-    fn newest(&self) -> Store {
+    pub(super) fn newest(&self) -> Store {
         let (store, older) = self.open();
         assert_eq!(older, None);
         store
@@ -81,11 +81,11 @@ fn change(store: &mut Store, target: Target, change: Change) {
     done(store, |store| store.change(&target, &change, &who(), now())).unwrap();
 }
 
-fn loaded(store: &mut Store, text: &str) -> bool {
+pub(super) fn loaded(store: &mut Store, text: &str) -> bool {
     done(store, |store| load(store, text)).is_ok()
 }
 
-fn is_held(store: &Store, text: &str) -> bool {
+pub(super) fn is_held(store: &Store, text: &str) -> bool {
     let admitted = submit(text, |submission| store.admit(submission, now()));
     matches!(admitted, Err(LoadError::Store(StoreError::HeldByOrder { .. })))
 }
@@ -258,148 +258,60 @@ fn a_mark_that_is_behind_says_nothing_and_one_that_fails_is_told() {
     assert!(Path::exists(&host.at("mark/high-water.json")));
 }
 
-/// Orders on more than single exemptions, which the disk refuses, and a restart.
+fn used(bytes: u64) -> Use {
+    Use { bytes, packets: bytes / 100 }
+}
+
+/// What the uses of these days come to, by exemption.
+fn booked(store: &Store) -> Vec<(String, u64)> {
+    store.use_by_day().unwrap().into_iter().map(|row| (row.key.0, row.used.bytes)).collect()
+}
+
+/// What the kernel counts in a place is of whoever has that place by then, and the older store does not know who that is.
 #[test]
-fn an_order_that_the_disk_refused_stands_after_a_restart() {
-    let orders = [
-        (Target::Pin("mail".into()), Change::Stay { order: "High Court 7".into() }),
-        (Target::All, Change::Stay { order: "High Court 7".into() }),
-        (Target::Key(key_of("a")), Change::RevokeKey { why: "it was lost".into() }),
-        (Target::Instrument("US-Ireland MLAT 2001".into()), Change::Invalidate { why: "denounced".into() }),
-    ];
-    for (target, change) in orders {
-        for lost in ["nothing", "the kernel's mark", "the file"] {
-            let (disk, folder, kernel) = (ModelDisk::new(), tempfile::tempdir().unwrap(), Memory::default());
-            let open = |kernel: &Memory| {
-                let mut store = disk.open_store();
-                let kernel: Box<dyn HeadKeeper + Send> = Box::new(kernel.clone());
-                let marks = Marks::new(folder.path().to_owned(), Some(kernel));
-                let older = store.mark_by(marks, &who(), now()).unwrap();
-                (store, older)
-            };
-            let (mut store, _) = open(&kernel);
-            assert!(loaded(&mut store, &named("a", 1)));
-            disk.fail_after(0);
-            store.change(&target, &change, &who(), now()).unwrap_err();
+fn no_exemption_of_an_older_store_is_given_another_s_bytes() {
+    for is_open in [true, false] {
+        let host = Host::new();
+        let mut store = host.newest();
+        assert!(loaded(&mut store, &named("x1", 1)));
+        assert_eq!(store.kept.slots_in_use(), [0]);
+        store.checkpoint_use(&[(0, used(1_000))], now()).unwrap();
+        let revoke = |store: &mut Store| {
+            let revoke = Change::Revoke { why: "over".into() };
+            store.change(&Target::Id("x1".into()), &revoke, &who(), now()).unwrap();
             store.keep_marks();
-            assert_eq!(store.mark_fault(), None);
-            drop(store);
-            disk.restart(End::Killed);
-            let kernel = if lost == "the kernel's mark" { Memory::default() } else { kernel };
-            if lost == "the file" {
-                fs::remove_file(folder.path().join("high-water.json")).unwrap();
-            }
-            let (mut store, older) = open(&kernel);
-            assert_eq!(open_ids(&store), Vec::<String>::new(), "{target:?} without {lost}");
-            assert!(!loaded(&mut store, &named("a", 2)), "{target:?} without {lost}");
-            let is_unknown = older.as_ref().is_some_and(|older| !older.is_known);
-            assert_eq!((older.is_some(), is_unknown), (lost == "the file", lost == "the file"), "{older:?}");
-            // From then on the store has it, and the marks say nothing else.
-            drop(store);
-            let (store, older) = open(&kernel);
-            assert_eq!((older, store.kept.unsaved_orders().count()), (None, 0));
-            assert!(!kernel.read().unwrap().unwrap().is_pending());
+        };
+        if !is_open {
+            revoke(&mut store);
         }
+        drop(store);
+        host.keep("state", "old");
+        let mut store = host.newest();
+        if is_open {
+            revoke(&mut store);
+        }
+        store.slots_were_reset(&[0]).unwrap();
+        assert!(loaded(&mut store, &named("x2", 1)));
+        assert_eq!(store.kept.slots_in_use(), [0], "the second one has the place of the first");
+        store.checkpoint_use(&[(0, used(5_000))], now()).unwrap();
+        drop(store);
+        host.put_back("state", "old");
+        let (mut store, older) = host.open();
+        assert_eq!(older.unwrap().revoked.len(), usize::from(is_open));
+        // What the kernel has by then.
+        store.checkpoint_use(&[(0, used(7_000))], now()).unwrap();
+        assert_eq!(booked(&store), [("x1".to_owned(), 1_000)]);
+        assert_eq!(store.kept.list(now())[0].used_bytes, 1_000);
+        // Nobody has a place before it is reset, also where the daemon ended before it had done so.
+        drop(store);
+        let mut store = host.newest();
+        let refused = load(&mut store, &named("x3", 1));
+        assert!(matches!(refused, Err(LoadError::Store(StoreError::NoSlot { free: 0, .. }))), "{refused:?}");
+        store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
+        assert!(loaded(&mut store, &named("x3", 1)));
+        drop(store);
+        assert_eq!(host.newest().kept.slots_to_reset(), [0; 0]);
     }
-}
-
-/// A file of the mark from before, which has another order that the disk refused, is not the one that the kernel's mark is of.
-#[test]
-fn an_earlier_file_with_another_order_does_not_take_the_place_of_the_one_that_was_lost() {
-    let (disk, folder, kernel) = (ModelDisk::new(), tempfile::tempdir().unwrap(), Memory::default());
-    let file = folder.path().join("high-water.json");
-    let open = || {
-        let mut store = disk.open_store();
-        let marks = Marks::new(folder.path().to_owned(), Some(Box::new(kernel.clone())));
-        let older = store.mark_by(marks, &who(), now()).unwrap();
-        (store, older)
-    };
-    let (mut store, _) = open();
-    assert!(loaded(&mut store, &named("a", 1)));
-    disk.fail_after(0);
-    let stay = Change::Stay { order: "nobody's".into() };
-    store.change(&Target::Pin("no-pin".into()), &stay, &who(), now()).unwrap_err();
-    store.keep_marks();
-    let earlier = fs::read(&file).unwrap();
-    disk.fail_after(0);
-    let fallen = Target::Instrument("US-Ireland MLAT 2001".into());
-    store.change(&fallen, &Change::Invalidate { why: "denounced".into() }, &who(), now()).unwrap_err();
-    store.keep_marks();
-    drop(store);
-    disk.restart(End::Killed);
-    fs::write(&file, earlier).unwrap();
-    let (mut store, older) = open();
-    assert!(older.is_some_and(|older| !older.is_known));
-    assert_eq!(open_ids(&store), Vec::<String>::new());
-    assert!(!loaded(&mut store, &named("a", 2)));
-}
-
-/// Likewise where the order was given while the store could not be opened, by a daemon that then ended.
-#[test]
-fn a_file_from_before_an_order_that_was_noted_in_it_is_not_taken() {
-    let (host, kernel) = (Host::new(), Memory::default());
-    let marks = || Marks::new(host.at("mark"), Some(Box::new(kernel.clone())));
-    let open = || {
-        let mut store = Store::open(&host.at("state")).unwrap();
-        let older = store.mark_by(marks(), &who(), now()).unwrap();
-        (store, older)
-    };
-    let (mut store, _) = open();
-    assert!(loaded(&mut store, &named("a", 1)));
-    store.keep_marks();
-    drop(store);
-    let before = fs::read(host.at("mark/high-water.json")).unwrap();
-    let locked = StoreError::Damaged { path: host.at("state"), reason: "it is locked".to_owned() };
-    let mut store = Store::closed(&host.at("state"), &locked).noting_in(marks());
-    let stay = Change::Stay { order: "High Court 7".into() };
-    store.change(&Target::Pin("mail".into()), &stay, &who(), now()).unwrap_err();
-    store.keep_marks();
-    drop(store);
-    let with_it = fs::read(host.at("mark/high-water.json")).unwrap();
-    // With the file the order stands, and nothing else is closed.
-    let before_that = kernel.read().unwrap();
-    let (store, older) = open();
-    assert_eq!((older, store.kept().orders().count()), (None, 1));
-    drop(store);
-    // As if that start had not been: the file from before instead.
-    kernel.write(&before_that.unwrap()).unwrap();
-    assert_ne!(before, with_it);
-    fs::write(host.at("mark/high-water.json"), before).unwrap();
-    let (store, older) = open();
-    assert!(older.is_some());
-    assert_eq!(open_ids(&store), Vec::<String>::new());
-}
-
-#[test]
-fn an_order_that_was_given_while_the_store_was_closed_stands_after_a_restart() {
-    let host = Host::new();
-    let mut store = host.newest();
-    assert!(loaded(&mut store, &named("a", 1)));
-    drop(store);
-    let locked = StoreError::Damaged { path: host.at("state"), reason: "it is locked".to_owned() };
-    let closed = || Store::closed(&host.at("state"), &locked).noting_in(Marks::new(host.at("mark"), None));
-    let target = Target::Pin("mail".into());
-    for order in ["High Court 7", "High Court 8"] {
-        let mut closed = closed();
-        closed.change(&target, &Change::Stay { order: order.into() }, &who(), now()).unwrap_err();
-        assert_eq!(closed.kept.unsaved_orders().count(), 1);
-        closed.keep_marks();
-        assert_eq!(closed.mark_fault(), None);
-    }
-    let text = fs::read_to_string(host.at("mark/high-water.json")).unwrap();
-    assert!(text.contains("unsaved"), "{text}");
-    let mut store = host.newest();
-    assert_eq!(open_ids(&store), Vec::<String>::new());
-    assert!(is_held(&store, &named("b", 1)));
-    assert!(!loaded(&mut store, &named("b", 1)));
-    assert_eq!(store.kept.orders().count(), 2);
-    drop(store);
-    // A file that is not there is not made: it would vouch for a store that nobody has looked at.
-    fs::remove_dir_all(host.at("mark")).unwrap();
-    let mut closed = closed();
-    closed.change(&target, &Change::Stay { order: "High Court 9".into() }, &who(), now()).unwrap_err();
-    closed.keep_marks();
-    assert!(closed.mark_fault().unwrap().contains("is not there") && !host.at("mark").exists());
 }
 
 #[derive(Clone, Copy, Debug)]

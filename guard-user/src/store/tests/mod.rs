@@ -31,6 +31,7 @@ mod reader;
 mod recipients;
 mod slots;
 mod told;
+mod unsaved;
 mod world;
 
 /// A document for two recipients that have ports of their own, so that the kernel needs two entries for it.

@@ -196,3 +196,28 @@ fn what_has_one_recipient_was_that_one_s_before_too() {
     assert_eq!(told(&store), (vec![5_000], 0, 5_000));
     assert_eq!(entries(&store).len(), 1);
 }
+
+/// What was counted while no daemon ran, over the end of a window or an order, passed before that.
+#[test]
+fn no_transfer_is_dated_after_the_end_of_its_exemption() {
+    let seen = |store: &Store| store.kept.record(&key()).unwrap().seen.unwrap();
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &three()).unwrap();
+    disk.restart(End::Killed);
+    let mut store = disk.open_store();
+    assert_eq!(store.kept().counted_before(), None);
+    let (over, later) = (time(super::OVER), "2026-12-20T00:00:00Z");
+    look(&mut store, &[(0, used(100, 1))], later);
+    assert_eq!(seen(&store), (over, over));
+    disk.restart(End::Killed);
+    assert_eq!(disk.open_store().kept().counted_before(), Some(time(later)), "that is when it was looked at");
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    load(&mut store, &three()).unwrap();
+    look(&mut store, &[(0, used(100, 1))], "2026-12-03T00:00:00Z");
+    let revoke = Change::Revoke { why: "over".into() };
+    store.change(&Target::Id(key().0), &revoke, &who(), time("2026-12-04T00:00:00Z")).unwrap();
+    look(&mut store, &[(0, used(900, 9))], "2026-12-05T00:00:00Z");
+    assert_eq!(seen(&store), (time("2026-12-03T00:00:00Z"), time("2026-12-04T00:00:00Z")));
+}

@@ -130,3 +130,19 @@ fn without_a_free_place_nothing_is_resumed() {
     );
     assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1, free: 0 })), "{resumed:?}");
 }
+
+/// A store that begins beside the tables of an earlier daemon, without any mark.
+#[test]
+fn places_that_an_unknown_store_gave_are_reset_before_anybody_has_them() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    store.began_beside_tables().unwrap();
+    assert!(load(&mut store, &named("a", 1)).is_err());
+    disk.restart(End::Killed);
+    let mut store = disk.open_store();
+    assert!(load(&mut store, &named("a", 1)).is_err());
+    store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
+    load(&mut store, &named("a", 1)).unwrap();
+    store.began_beside_tables().unwrap();
+    load(&mut store, &named("b", 1)).unwrap();
+}

@@ -437,7 +437,11 @@ impl Engine {
             let daemon = self.daemon.clone();
             self.record_config(Kind::Start, &daemon);
         }
-        let record = records::record_of(self.now.wall, (kind, by), "", "", self.config_facts());
+        let mut facts = self.config_facts();
+        if let (Kind::Start, Some(until)) = (kind, self.kept.counted_before()) {
+            facts["counted_until"] = json!(until);
+        }
+        let record = records::record_of(self.now.wall, (kind, by), "", "", facts);
         let text = Arc::clone(&self.config.wanted().text);
         self.ask_store(Purpose::Record, StoreJob::RecordConfig { record, text });
     }

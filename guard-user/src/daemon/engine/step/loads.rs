@@ -10,8 +10,8 @@ use crate::daemon::engine::loads::{Asked, Handed, Loaded, Wanted};
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, LoadJob, StoreJob, Ticket, records};
-use crate::exemption::{Clocks, Summary};
-use crate::store::Admission;
+use crate::exemption::{CHECK, Clocks, Document, REVIEW, Summary};
+use crate::store::{Admission, Kept};
 
 impl Engine {
     pub(super) fn load_exemption(&mut self, ticket: Ticket, handed: Handed, who: Who, now: Clocks) {
@@ -63,7 +63,7 @@ impl Engine {
             [] => String::new(),
             ids => format!("; orders HOLD data of these pins to the same recipients: {}", ids.join(", ")),
         };
-        let approved = approved_words(&admission) + &held;
+        let approved = approved_words(&admission) + &held + &overdue(&self.kept, admission.document(), now);
         if asked.wanted == Wanted::Plan {
             let summary = Summary::of_document(admission.document(), now.wall);
             let message = format!("exemption {id} would be loaded{approved}");
@@ -123,6 +123,22 @@ impl Engine {
             self.answer(ticket, Response::Done { message, generation, exemptions });
         }
     }
+}
+
+/// The duties of the versions before this one that are overdue: none of them is done by a new version. Not of what is
+/// confidential, for the answer is logged.
+fn overdue(kept: &Kept, document: &Document, now: Clocks) -> String {
+    let of_it = |it: &Summary| it.id == document.id && it.version < document.version && !it.confidential;
+    let versions = kept.list(now.wall).into_iter().filter(|it| of_it(it) && !document.confidential);
+    let of_version = |it: Summary| {
+        let late =
+            it.due.into_iter().filter(|due| due.by <= now.wall && due.what != REVIEW && due.what != CHECK);
+        let version = it.version;
+        late.map(move |due| format!("{} of version {version} since {:.0}", due.what, due.by))
+            .collect::<Vec<_>>()
+    };
+    let late: Vec<String> = versions.flat_map(of_version).collect();
+    if late.is_empty() { late.concat() } else { format!("; OVERDUE still: {}", late.join(", ")) }
 }
 
 fn approved_words(admission: &Admission) -> String {

@@ -26,6 +26,8 @@ mod records;
 mod signers;
 mod status;
 
+pub use history::history_settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;

@@ -116,7 +116,7 @@ impl Engine {
     }
 
     fn book_counts(&mut self) {
-        if self.reads.unreadable.is_some() || self.counts_unread.is_some() {
+        if self.reads.unreadable.is_some() || !self.knows_whose_counts() {
             return;
         }
         let judged = self.counts.judged(&self.reads.sample.counters);
@@ -130,6 +130,12 @@ impl Engine {
         let counts = Some(Box::new(self.counts.clone()));
         let job = StoreJob::SaveCounts { counts, judged: Some(judged), cursor };
         self.ask_store(Purpose::SaveCounts, job);
+    }
+
+    /// Whether it is known whose the kernel's counts are: not before the store has said it, and where it does not know, not
+    /// before this daemon's first generation.
+    fn knows_whose_counts(&self) -> bool {
+        self.counts_unread.is_none() && self.counts.are_named()
     }
 
     /// Asks whose the counts were that an earlier daemon left, where the start could not read it and the store is open by
@@ -195,8 +201,8 @@ impl Engine {
                 self.answer(ticket, Response::Exemptions { exemptions, approval_required });
             }
             Ask::Store(query) => {
-                let judged = matches!(query, Query::Report { .. })
-                    .then(|| self.counts.judged(&self.reads.sample.counters));
+                let is_booked = matches!(query, Query::Report { .. }) && self.knows_whose_counts();
+                let judged = is_booked.then(|| self.counts.judged(&self.reads.sample.counters));
                 self.read_store(ticket, &asker, query, judged);
             }
         }
@@ -216,6 +222,13 @@ impl Engine {
     }
 
     fn read_store(&mut self, ticket: Ticket, asker: &Asker, query: Query, judged: Option<Judged>) {
+        let mut gaps: Vec<String> = Vec::new();
+        if matches!(query, Query::Report { .. }) && judged.is_none() {
+            gaps.push(
+                "of which pins the kernel's last counts are is not known yet, so they are not in it"
+                    .to_owned(),
+            );
+        }
         let job = ReadJob {
             query,
             sees_all: asker.sees_all,
@@ -227,7 +240,8 @@ impl Engine {
             // What is recorded is in the trail, and the report has it from there.
             gaps: {
                 let open = self.gap.iter().filter(|gap| gap.is_open());
-                open.map(|gap| format!("the audit trail has a gap: {}", gap.why)).collect()
+                gaps.extend(open.map(|gap| format!("the audit trail has a gap: {}", gap.why)));
+                gaps
             },
         };
         self.ask_store(Purpose::Read(ticket), StoreJob::Read(job));

@@ -10,6 +10,7 @@ use crate::daemon::engine::Input;
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 use crate::kernel::{Counters, PermittedCount};
+use crate::store::tests::model::ModelDisk;
 use crate::store::{Key, Lost, PinCounts, Target, sha256};
 
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
@@ -62,6 +63,28 @@ fn a_start_without_the_store_keeps_apart_what_was_counted_before_it_and_since() 
     let rows = after.by_name(&crossed(12));
     let names: Vec<_> = rows.iter().map(|((pin, _), count)| (pin.as_str(), count.0)).collect();
     assert_eq!(names, [("mail", 4), ("post", 3 + 5)]);
+}
+
+/// Neither under the numbers of its pins, nor twice.
+#[test]
+fn what_was_counted_before_a_store_was_lost_is_booked_once_and_by_name() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.rest();
+    world.kernel.set_counters(crossed(7));
+    world.rest();
+    world.disk = ModelDisk::new();
+    world.restart();
+    let booked = |world: &World| {
+        let rows = world.store.reader().unwrap().counts_by_day().unwrap().into_iter();
+        rows.map(|row| (row.judged.pin, row.packets)).collect::<Vec<_>>()
+    };
+    for _ in 0..7 {
+        world.pass(1_000_000_000);
+        world.all_but(Part::Kernel);
+    }
+    assert_eq!(booked(&world), []);
+    world.rest();
+    assert_eq!(booked(&world), [("mail".to_owned(), 7)]);
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::daemon::runtime;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
+use crate::kernel::Kernel;
 use crate::kernel::memory::{MemoryKernel, open_slots};
-use crate::kernel::{Counters, Kernel};
 use crate::store::tests::model::ModelDisk;
 use crate::store::{Key, Store, StoreError, Target};
 
@@ -379,7 +379,7 @@ impl World {
             }
             Part::Sampler => {
                 self.samples -= 1;
-                let sample = Sample { counters: Counters::default(), ..Sample::default() };
+                let sample = Sample { counters: self.kernel.counters(), ..Sample::default() };
                 self.step(Input::Sampled(Ok(Box::new(sample))));
             }
             Part::Loader => {
