@@ -6,12 +6,13 @@
 //! not waited for longer than [`past::DISK`].
 
 mod flows;
+mod pace;
 mod past;
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
+use self::pace::Pace;
 use self::past::{BATCH, Chunk, Disk, SHARE, Select};
 use super::MAX_CLIENTS;
 use super::places::{Kind, Place, Places};
@@ -32,8 +34,6 @@ use crate::history::{Past, Worker};
 
 /// By how much the thread gives way to others (nice(2)).
 const NICE: i32 = 5;
-/// The thread's time is counted in windows of this length.
-const WINDOW: Duration = Duration::from_millis(50);
 
 /// What a client wants to read.
 #[derive(Clone, Debug)]
@@ -325,32 +325,5 @@ impl Client {
             send(&mut self.writer, &Response::LeftOut { summaries, damaged }).await?;
         }
         send(&mut self.writer, &Response::End {}).await
-    }
-}
-
-/// Keeps the thread's work within its share of time.
-#[derive(Clone, Debug)]
-struct Pace(std::rc::Rc<std::cell::Cell<(Instant, Duration)>>);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(std::rc::Rc::new(std::cell::Cell::new((Instant::now(), Duration::ZERO))))
-    }
-}
-
-impl Pace {
-    /// Counts this work, lets others run, and waits for the next window where this one is used up.
-    async fn spend(&self, work: Duration) {
-        let (mut window, mut spent) = self.0.get();
-        let now = Instant::now();
-        if now.saturating_duration_since(window) >= WINDOW {
-            (window, spent) = (now, Duration::ZERO);
-        }
-        spent += work;
-        self.0.set((window, spent));
-        match spent >= SHARE {
-            true => tokio::time::sleep_until((window + WINDOW).into()).await,
-            false => tokio::task::yield_now().await,
-        }
     }
 }

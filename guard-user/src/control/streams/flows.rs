@@ -11,7 +11,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::Pace;
+use super::pace::Pace;
 use super::past::BATCH;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::control::wire::{send, write};
