@@ -128,13 +128,17 @@ const MOST: usize = 4096;
 #[must_use]
 pub fn possibilities(seen: &Seen, needs: &Needs) -> (Vec<Possible>, Vec<Lack>) {
     let flow = &seen.flow;
-    let mut all = vec![Possible { from: flow.from.clone(), everybody: false }];
+    // What came in has neither a mark nor a sender yet.
+    let from = match flow.hook {
+        Hook::Ingress => Surroundings { interface: flow.from.interface.clone(), ..Surroundings::default() },
+        _ => flow.from.clone(),
+    };
+    let mut all = vec![Possible { from, everybody: false }];
     let mut lacks = Vec::new();
     if flow.from.interface.is_none() && needs.by_interface() {
         lacks.push(Lack::Interface);
         fork(&mut all, &needs.interfaces, |it, name| it.from.interface = Some(name.clone()));
     }
-    // What came in has no sender here.
     if flow.hook == Hook::Ingress {
         return (all, lacks);
     }
