@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod openings;
 pub mod page;
 pub mod report;
+pub mod simulate;
 pub mod store;
 pub mod telemetry;
 pub mod text;

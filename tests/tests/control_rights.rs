@@ -85,9 +85,16 @@ impl Served {
         });
         let names = Names::start(Groups).unwrap();
         let history = History::new(10).into();
-        let server =
-            Server::start(Setup { path: path.clone(), groups, names, history, past: None, requests })
-                .unwrap();
+        let server = Server::start(Setup {
+            path: path.clone(),
+            groups,
+            names,
+            history,
+            past: None,
+            flows: None,
+            requests,
+        })
+        .unwrap();
         retry_until(Duration::from_secs(10), "the groups to be known", || {
             server.problems(Instant::now()).is_empty().then_some(())
         })

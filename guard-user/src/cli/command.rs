@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     approval, audit, canary, check, detach, events, exemption, explain, geo, groups, instrument, page,
-    policy, reload, report, run, status, suggest, top,
+    policy, reload, report, run, simulate, status, suggest, top,
 };
 
 /// Keeps region-pinned data in its region.
@@ -55,6 +55,8 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
+    /// Say what another config would make of the flows that were seen
+    Simulate(Box<simulate::Args>),
     /// Write pins and sites for what leaves without a pin
     Suggest(suggest::Args),
     /// Compare geo databases, and say yes to one that changes much

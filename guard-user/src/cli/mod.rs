@@ -25,6 +25,7 @@ pub mod report;
 pub mod run;
 pub mod seen;
 mod signing;
+pub mod simulate;
 pub mod status;
 pub mod suggest;
 pub mod table;

@@ -19,7 +19,7 @@ use super::protocol::{ErrorKind, Request, Response};
 use super::refusals::{Refusal, Step};
 use super::right::{Right, needed};
 use super::shared::Shared;
-use super::streams::Wanted;
+use super::streams::{Asked, Wanted};
 use super::users::{SLOW, user_words};
 use super::wire::{busy, send, send_now};
 use super::{MAX_REQUEST_BYTES, MAX_VIEW_REQUEST_BYTES, TRANSFER_TIMEOUT};
@@ -73,11 +73,12 @@ impl Connection {
             }
             let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
             let wanted = Wanted { follow, limit, format, filter, sees_people };
-            let refused = self.shared.streams.take(stream, Kind::of(&self.peer), wanted)?;
-            return match refused {
-                Some(stream) => send(&mut stream.into_split().1, &busy()).await,
-                None => Ok(()),
-            };
+            return self.hand_over(stream, Asked::Events(Box::new(wanted))).await;
+        }
+        if request == (Request::Flows {}) {
+            let sees_people = self.peer.rights.include(Right::People);
+            let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
+            return self.hand_over(stream, Asked::Flows { sees_people }).await;
         }
         let response = match &request {
             Request::ExemptionLoad { .. } => match self.loader().await {
@@ -93,6 +94,14 @@ impl Connection {
             }
         };
         send(&mut writer, &response).await
+    }
+
+    /// Has the thread of readers serve the peer, where there is room for it.
+    async fn hand_over(&self, stream: UnixStream, asked: Asked) -> io::Result<()> {
+        match self.shared.streams.take(stream, Kind::of(&self.peer), asked)? {
+            Some(stream) => send(&mut stream.into_split().1, &busy()).await,
+            None => Ok(()),
+        }
     }
 
     /// The peer's name, for the record.

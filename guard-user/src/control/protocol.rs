@@ -37,6 +37,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Filter::is_empty")]
         filter: Filter,
     },
+    /// Every flow record that the kernel has: of permitted flows too, as far as pins have them recorded.
+    Flows {},
     /// Read config and databases again and publish a new generation.
     Reload {},
     /// Take the geo databases as they are now, however much they change.
@@ -292,7 +294,23 @@ pub enum Response {
         /// Lines of the flow history that can't be read.
         damaged: u64,
     },
-    /// To `events`: that was all.
+    /// To `flows`: what comes, before the first one.
+    Flows {
+        /// How many there are.
+        flows: u64,
+        /// For how many the kernel has room.
+        capacity: u64,
+        /// The generation that is live.
+        generation: u64,
+        /// SHA-256 of its config; null where that is not known.
+        policy: Option<String>,
+    },
+    /// To `flows`: one flow record, as a line of the kind `flow`.
+    Flow {
+        /// The line, without its break.
+        line: String,
+    },
+    /// To `events` and `flows`: that was all.
     End {},
     /// To `exemption-list`.
     Exemptions {

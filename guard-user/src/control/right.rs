@@ -69,6 +69,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
     match request {
         Request::Status {} => ("status", Right::View),
         Request::Events { .. } => ("events", Right::View),
+        Request::Flows {} => ("flows", Right::View),
         Request::ExemptionList {} => ("exemption-list", Right::View),
         Request::ExemptionShow { .. } => ("exemption-show", Right::View),
         Request::Audit { .. } => ("audit", Right::View),
@@ -152,6 +153,7 @@ mod tests {
                 format: Default::default(),
                 filter: Default::default(),
             },
+            Request::Flows {},
             Request::ExemptionList {},
             Request::ExemptionShow { id: String::new(), version: None },
             Request::Audit { from: 0 },
@@ -235,7 +237,8 @@ mod tests {
     /// Every right against every request.
     #[test]
     fn each_right_lets_do_just_what_it_says() {
-        const VIEW: &[&str] = &["status", "events", "exemption-list", "exemption-show", "audit", "report"];
+        const VIEW: &[&str] =
+            &["status", "events", "flows", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "audit-config",

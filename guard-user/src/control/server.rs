@@ -32,6 +32,7 @@ use super::streams::{Sources, Streams};
 use super::users::Names;
 use super::wire::{busy, send_now};
 use crate::config::policy::ControlGroups;
+use crate::events::flow_records::Source;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
 use crate::history::Worker as Past;
@@ -60,6 +61,8 @@ pub struct Setup {
     pub history: Arc<History>,
     /// Those of earlier times, on the disk.
     pub past: Option<Arc<Past>>,
+    /// The kernel's flow records.
+    pub flows: Option<Source>,
     /// To the daemon.
     pub requests: mpsc::Sender<Message>,
 }
@@ -107,7 +110,7 @@ impl Server {
 
     /// As [`start`](Self::start), with a daemon that may take so long for an answer.
     pub(super) fn start_with(setup: Setup, daemon_timeout: Duration) -> io::Result<Self> {
-        let Setup { path, groups, names, history, past, requests } = setup;
+        let Setup { path, groups, names, history, past, flows, requests } = setup;
         let wanted = groups_of(&groups);
         let unresolved = wanted.iter().map(|group| (group.clone(), Unresolved::Asked));
         let shared = Arc::new(Shared {
@@ -119,7 +122,7 @@ impl Server {
             places: Arc::default(),
             refusals: Mutex::default(),
             names,
-            streams: Streams::start(Sources { history, past })?,
+            streams: Streams::start(Sources { history, past, flows })?,
             requests,
             daemon_timeout,
             heartbeat: Heartbeat::default(),

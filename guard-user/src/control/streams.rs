@@ -1,16 +1,18 @@
-//! Clients that read events, on a thread of their own.
+//! Clients that read events or flow records, on a thread of their own.
 //!
 //! To make lines of events is work, and under a flood there is always more of it: here it holds up no other
 //! client and nothing that guards. The thread gives way to others and uses half of one CPU at most; a client
 //! that falls behind is told how many events it missed. What is on the disk is read by other threads, one at a time, and
 //! not waited for longer than [`past::DISK`].
 
+mod flows;
+mod pace;
 mod past;
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -19,19 +21,19 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
+use self::pace::Pace;
 use self::past::{BATCH, Chunk, Disk, SHARE, Select};
 use super::MAX_CLIENTS;
 use super::places::{Kind, Place, Places};
 use super::protocol::{ErrorKind, EventFormat, Response};
 use super::wire::{send, write};
+use crate::events::flow_records;
 use crate::events::history::{CAPACITY, History};
 use crate::history::filter::{Filter, Fit};
 use crate::history::{Past, Worker};
 
 /// By how much the thread gives way to others (nice(2)).
 const NICE: i32 = 5;
-/// The thread's time is counted in windows of this length.
-const WINDOW: Duration = Duration::from_millis(50);
 
 /// What a client wants to read.
 #[derive(Clone, Debug)]
@@ -44,6 +46,18 @@ pub(super) struct Wanted {
     pub(super) sees_people: bool,
 }
 
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// Events.
+    Events(Box<Wanted>),
+    /// Every flow record.
+    Flows {
+        /// Whether it may see users, commands, processes and cgroups.
+        sees_people: bool,
+    },
+}
+
 /// Where events are.
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
@@ -51,12 +65,14 @@ pub(super) struct Sources {
     pub(super) history: Arc<History>,
     /// Those of earlier times, on the disk.
     pub(super) past: Option<Arc<Worker>>,
+    /// The kernel's flow records.
+    pub(super) flows: Option<flow_records::Source>,
 }
 
 /// A client on its way to the thread.
 struct Reader {
     stream: StdStream,
-    wanted: Wanted,
+    asked: Asked,
     _place: Place,
 }
 
@@ -89,11 +105,11 @@ impl Streams {
         &self,
         stream: UnixStream,
         kind: Kind,
-        wanted: Wanted,
+        asked: Asked,
     ) -> io::Result<Option<UnixStream>> {
         let Some(place) = self.places.take(kind) else { return Ok(Some(stream)) };
         let stream = stream.into_std()?;
-        let reader = Reader { stream, wanted, _place: place };
+        let reader = Reader { stream, asked, _place: place };
         self.readers
             .try_send(reader)
             .map_err(|_| io::Error::other("the thread of event readers has ended"))?;
@@ -104,16 +120,24 @@ impl Streams {
 async fn serve(mut new: mpsc::Receiver<Reader>, sources: Sources) {
     let pace = Pace::default();
     // One at a time: many readers cost no more than one.
-    let turn = Arc::new(Semaphore::new(1));
-    while let Some(Reader { stream, wanted, _place }) = new.recv().await {
-        let (sources, pace, turn) = (sources.clone(), pace.clone(), Arc::clone(&turn));
+    let (turn, turn_of_flows) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+    while let Some(Reader { stream, asked, _place }) = new.recv().await {
+        let (sources, pace) = (sources.clone(), pace.clone());
+        let (turn, turn_of_flows) = (Arc::clone(&turn), Arc::clone(&turn_of_flows));
         tokio::task::spawn_local(async move {
             let served = async {
-                let (reader, writer) = UnixStream::from_std(stream)?.into_split();
-                Client { reader, writer, sources, wanted, pace }.serve(turn).await
+                let (reader, mut writer) = UnixStream::from_std(stream)?.into_split();
+                match asked {
+                    Asked::Events(wanted) => {
+                        Client { reader, writer, sources, wanted: *wanted, pace }.serve(turn).await
+                    }
+                    Asked::Flows { sees_people } => {
+                        flows::serve(&mut writer, sources.flows, sees_people, &pace, turn_of_flows).await
+                    }
+                }
             };
             if let Err(error) = served.await {
-                debug!(%error, "a client that read events went away");
+                debug!(%error, "a client that read events or flows went away");
             }
             drop(_place);
         });
@@ -301,32 +325,5 @@ impl Client {
             send(&mut self.writer, &Response::LeftOut { summaries, damaged }).await?;
         }
         send(&mut self.writer, &Response::End {}).await
-    }
-}
-
-/// Keeps the thread's work within its share of time.
-#[derive(Clone, Debug)]
-struct Pace(std::rc::Rc<std::cell::Cell<(Instant, Duration)>>);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(std::rc::Rc::new(std::cell::Cell::new((Instant::now(), Duration::ZERO))))
-    }
-}
-
-impl Pace {
-    /// Counts this work, lets others run, and waits for the next window where this one is used up.
-    async fn spend(&self, work: Duration) {
-        let (mut window, mut spent) = self.0.get();
-        let now = Instant::now();
-        if now.saturating_duration_since(window) >= WINDOW {
-            (window, spent) = (now, Duration::ZERO);
-        }
-        spent += work;
-        self.0.set((window, spent));
-        match spent >= SHARE {
-            true => tokio::time::sleep_until((window + WINDOW).into()).await,
-            false => tokio::task::yield_now().await,
-        }
     }
 }

@@ -20,6 +20,7 @@ use super::users::tests::Slow;
 use super::users::{Host, Names};
 use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
 use crate::config::policy::ControlGroups;
+use crate::events::flow_records;
 use crate::events::history::History;
 use crate::events::tests::dropped;
 use crate::health::ProblemCode;
@@ -75,6 +76,7 @@ impl Served {
             names,
             history: Arc::clone(&history),
             past: None,
+            flows: Some(flow_records::tests::source()),
             requests,
         };
         let server = start(setup);
@@ -157,6 +159,31 @@ fn events_come_in_order_and_end() {
         panic!("{said}")
     };
     assert!(one.contains("\"id\":4,") && two.contains("\"id\":5,"), "{said}");
+}
+
+#[test]
+fn every_flow_record_comes_after_how_many_there_are() {
+    let served = Served::new();
+    let said = served.talk(b"{\"request\":\"flows\"}\n");
+    let mut responses = said.lines().map(|line| serde_json::from_str(line).unwrap());
+    let first = Response::Flows { flows: 300, capacity: 1000, generation: 0, policy: None };
+    assert_eq!(responses.next(), Some(first));
+    for port in 1..=300 {
+        let Some(Response::Flow { line }) = responses.next() else { panic!("no flow {port}") };
+        assert!(line.contains(&format!("\"port\":{port}}}")), "{line}");
+    }
+    assert_eq!(responses.collect::<Vec<_>>(), [Response::End {}]);
+}
+
+#[test]
+fn a_client_that_takes_no_flows_holds_up_no_reader_of_events() {
+    let served = Served::new();
+    served.tell(1);
+    let silent = UnixStream::connect(&served.socket).unwrap();
+    (&silent).write_all(b"{\"request\":\"flows\"}\n").unwrap();
+    let said = served.talk(b"{\"request\":\"events\"}\n");
+    assert_eq!(said.lines().count(), 2, "{said}");
+    ask(&served.socket, &Request::Reload {}).unwrap();
 }
 
 #[test]
@@ -379,8 +406,15 @@ fn a_server_without_its_socket_starts_and_makes_it_when_it_can() {
     std::fs::write(&path, "mine").unwrap();
     let (requests, _asked) = mpsc::channel(4);
     let (names, history) = (Names::start(Host).unwrap(), Arc::default());
-    let setup =
-        Setup { path: path.clone(), groups: ControlGroups::default(), names, history, past: None, requests };
+    let setup = Setup {
+        path: path.clone(),
+        groups: ControlGroups::default(),
+        names,
+        history,
+        past: None,
+        flows: None,
+        requests,
+    };
     let server = Server::start(setup).unwrap();
     let problems = server.problems(Instant::now());
     assert!(

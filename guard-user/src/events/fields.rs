@@ -118,6 +118,25 @@ fields! {
         |event| json!(event.community_id.as_deref());
 }
 
+/// Keys of an event that a flow record does not have: it is no event, and its amounts are those since it began.
+const OF_EVENTS_ALONE: [&str; 6] = ["id", "phase", "action", "packets", "bytes", "tunnel"];
+
+/// Every key of the JSON object of a flow record, in the order in which they are written: what it is, whether it is in a tunnel,
+/// and what [`FIELDS`] has but for keys of events alone.
+pub fn flow_fields() -> impl Iterator<Item = &'static Field<Event>> {
+    let shared = FIELDS.iter().filter(|field| field.name != "kind" && !OF_EVENTS_ALONE.contains(&field.name));
+    FLOW.iter().chain(shared)
+}
+
+fields! {
+    /// What a flow record has that an event has otherwise.
+    FLOW of Event;
+    "kind": "`flow`: what the kernel keeps of a flow under one verdict, whatever that is.",
+        |_| json!("flow");
+    "is_tunnelled": "Whether the flow is in a tunnel. Where that goes is in events alone.",
+        |event| json!(event.tunnel.is_some());
+}
+
 fields! {
     /// Every key of the JSON object of a carrier that wrote elsewhere, in the order in which they are written.
     PINNED_COPY of PinnedCopy;
@@ -370,14 +389,28 @@ impl Event {
     pub fn to_json(&self, envelope: &Envelope) -> String {
         object(FIELDS, self, envelope)
     }
+
+    /// The flow record that this was made of as one JSON object in one line, without a line break; see [`flow_fields`].
+    #[must_use]
+    pub fn to_flow_json(&self, envelope: &Envelope) -> String {
+        of_fields(flow_fields(), self, envelope)
+    }
 }
 
 /// What the table says as one JSON object, and after it what every line says.
 pub(super) fn object<T>(table: &[Field<T>], value: &T, envelope: &Envelope) -> String {
+    of_fields(table.iter(), value, envelope)
+}
+
+fn of_fields<'a, T: 'static>(
+    fields: impl Iterator<Item = &'a Field<T>>,
+    value: &T,
+    envelope: &Envelope,
+) -> String {
     let mut bytes = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::new(&mut bytes);
-    let written = (&mut serializer).serialize_map(Some(table.len() + EVERY.len())).and_then(|mut map| {
-        for field in table {
+    let written = (&mut serializer).serialize_map(None).and_then(|mut map| {
+        for field in fields {
             map.serialize_entry(field.name, &(field.value)(value))?;
         }
         for field in EVERY {

@@ -15,6 +15,7 @@ pub mod entry;
 pub mod envelope;
 pub mod event;
 pub mod fields;
+pub mod flow_records;
 pub mod flows;
 pub mod history;
 pub mod id;

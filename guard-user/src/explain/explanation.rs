@@ -90,7 +90,7 @@ impl Explainer {
         }
     }
 
-    fn pin_names(&self, pins: u64) -> Vec<String> {
+    pub(super) fn pin_names(&self, pins: u64) -> Vec<String> {
         let mut names: Vec<_> = in_set(&self.policy.pins, pins).map(|pin| pin.name.clone()).collect();
         // One that is known in several ways is there for each that matches.
         names.dedup();
@@ -103,7 +103,7 @@ impl Explainer {
 }
 
 /// The destination that decided: the first forbidden one, else the last.
-fn deciding(heard: &[Heard]) -> (Option<Place>, Option<IpAddr>) {
+pub(super) fn deciding(heard: &[Heard]) -> (Option<Place>, Option<IpAddr>) {
     let mut placed = heard.iter().filter_map(|heard| match *heard {
         Heard::Placed { destination, place, denied, .. } => Some((denied, place, destination)),
         _ => None,

@@ -8,6 +8,7 @@
 //! - [`Explainer`] holds one generation of tables, and makes an [`Explanation`] of each packet.
 //! - [`trace`] keeps what the decision says at its steps.
 //! - [`words`] tells a decision, [`selectors`] why a pin matches and [`places`] where an address is.
+//! - [`Flow`] is what an event says of a packet, and [`Judged`] what is decided for one, without words.
 //! - [`frames`] judges a whole capture, and [`kernel_copy`] has the kernel judge it as well.
 
 mod bit_set;
@@ -18,8 +19,10 @@ mod explainer;
 mod explanation;
 pub mod flow;
 pub mod frames;
+mod judged;
 pub mod kernel_copy;
 mod places;
+mod recorded;
 mod selectors;
 mod surroundings;
 #[cfg(test)]
@@ -29,5 +32,7 @@ mod words;
 
 pub use explainer::{ExplainError, Explainer, NamedExemption, Quotas, came_in_by, leaves_by};
 pub use explanation::Explanation;
+pub use judged::Judged;
+pub use recorded::Flow;
 pub use surroundings::Surroundings;
 pub use words::Step;

@@ -29,6 +29,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "report", may: &["audit", "exemption", "text"] },
     Layer { module: "canary", may: &["compile", "config"] },
     Layer { module: "events", may: &["canary", "config", "digest", "exemption", "hostname", "worker"] },
+    Layer { module: "simulate", may: &["compile", "config", "events", "explain", "geo"] },
     Layer { module: "history", may: &["config", "events", "health", "worker"] },
     Layer {
         module: "telemetry",
@@ -101,6 +102,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "openings",
             "page",
             "report",
+            "simulate",
             "store",
             "telemetry",
             "text",

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
-use guard_common::abi::Hook;
 use guard_common::packet::Parsed;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -19,12 +18,10 @@ use crate::cli::{CliError, target::Target, trail};
 use crate::config::{self, policy::Policy};
 use crate::control::client::{Exchange, ask, unexpected};
 use crate::control::protocol::{EventFormat, Request, Response};
-use crate::events::event::People;
 use crate::events::id::EventId;
 use crate::exemption::Clocks;
 use crate::exit::Exit;
-use crate::explain::flow::{self, End, ProtocolNumber};
-use crate::explain::{Explanation, Step, Surroundings};
+use crate::explain::{Explanation, Flow, Step};
 use crate::geo::{GeoDb, embedded};
 use crate::history::Filter;
 use crate::inputs::{self, Inputs};
@@ -56,9 +53,7 @@ pub(super) fn run(config: &Path, id: EventId, json: bool, out: &mut impl std::io
     let digest = basis.and_then(|record| record.detail.get("database_sha256")?.as_str().map(str::to_owned));
     let (database, database_is) = database_of(&policy, now.as_ref(), digest.as_deref(), &mut then)?;
     let exemptions_are = trail.exemptions(flow.time, &mut then);
-    if let Some(lacks) = flow.lacks() {
-        then.push(lacks);
-    }
+    then.push(flow.lacks());
     inputs::look_up_users(&mut policy).map_err(|error| CliError::document(error.to_string()))?;
     // The daemon that runs is asked, wherever the one of then was.
     if let Some(now) = &now {
@@ -67,8 +62,7 @@ pub(super) fn run(config: &Path, id: EventId, json: bool, out: &mut impl std::io
     }
     let inputs = Inputs { policy, warnings: Vec::new(), database };
     let explainer = explainer_of(inputs, flow.from.interface.as_deref(), None)?;
-    let packet = flow::packet(flow.source, flow.destination, Some(ProtocolNumber(flow.protocol)));
-    let packet = packet.map_err(|error| CliError::bad_input(error.to_string()))?;
+    let packet = flow.packet().map_err(|error| CliError::bad_input(error.to_string()))?;
     let now_ns = Clocks::read().boot_ns;
     let mut explained = explainer.explain(flow.hook, Parsed::Ip, &packet, &flow.from, WIRE_LEN, now_ns);
     let steps = then.into_iter().map(|says| Step { step: STEP, says });
@@ -102,88 +96,6 @@ fn event_of(socket: &Path, id: EventId) -> Result<Value> {
             }
             Some(_) => return Err(unexpected(socket).into()),
         }
-    }
-}
-
-/// What an event says of a packet of its flow.
-struct Flow {
-    time: Timestamp,
-    hook: Hook,
-    source: End,
-    destination: End,
-    protocol: u8,
-    from: Surroundings,
-    tunnel: Option<String>,
-    /// Why users and cgroups are not there.
-    no_people: Option<&'static str>,
-}
-
-impl Flow {
-    fn of(event: &Value) -> Result<Self, String> {
-        if event["kind"] != "event" {
-            return Err("it tells of a file, not of a flow".to_owned());
-        }
-        let hook = match event["hook"].as_str() {
-            Some("egress") => Hook::Egress,
-            Some("ingress") => Hook::Ingress,
-            _ => {
-                return Err("it is of a call, which has no source yet: explain the flow by --from and --to"
-                    .to_owned());
-            }
-        };
-        let end = |key: &str| {
-            let ip = event[key]["ip"].as_str().and_then(|ip| ip.parse().ok());
-            let port = event[key]["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-            ip.map(|address| End { address, port })
-                .ok_or_else(|| "its addresses could not be read".to_owned())
-        };
-        let (storage, peer) = (end("source")?, end("destination")?);
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let process = &event["process"];
-        let uid = process["uid"].as_u64().and_then(|uid| u32::try_from(uid).ok());
-        let user = uid.map(|uid| (text(&process["user"]).unwrap_or_else(|| uid.to_string()), uid));
-        let named = process["command"].as_str().map(|command| format!("{command} ({})", process["pid"]));
-        let volumes = event["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let from = Surroundings {
-            interface: text(&event["interface"]),
-            mark: event["mark"].as_u64().and_then(|mark| u32::try_from(mark).ok()).unwrap_or_default(),
-            cgroup: text(&event["cgroup"]).or_else(|| text(&process["cgroup"])),
-            user,
-            volumes: volumes.map(Into::into).collect(),
-            process: named,
-            ..Surroundings::default()
-        };
-        let is_ingress = hook == Hook::Ingress;
-        let no_people = [People::Hidden, People::Removed].into_iter().find(|it| event["people"] == it.name());
-        Ok(Self {
-            time: event["time"].as_str().and_then(|time| time.parse().ok()).ok_or("it has no time")?,
-            hook,
-            source: if is_ingress { peer } else { storage },
-            destination: if is_ingress { storage } else { peer },
-            protocol: event["protocol_number"]
-                .as_u64()
-                .and_then(|it| u8::try_from(it).ok())
-                .unwrap_or_default(),
-            from,
-            tunnel: text(&event["tunnel"]),
-            no_people: no_people.map(People::name),
-        })
-    }
-
-    /// What of the packets of then an event does not say, in words.
-    fn lacks(&self) -> Option<String> {
-        let mut lacks = vec!["who opened the connection, and whether the host only forwarded it".to_owned()];
-        if let Some(tunnel) = &self.tunnel {
-            lacks.push(format!(
-                "the outer layers of the tunnel to {tunnel}: the steps are of the inner flow alone"
-            ));
-        }
-        if let Some(why) = self.no_people {
-            lacks.push(format!(
-                "who sent ({why}): pins that go by users or cgroups are judged as if nobody was known"
-            ));
-        }
-        Some(format!("the event does not say {}", lacks.join("; nor ")))
     }
 }
 
@@ -319,9 +231,12 @@ fn compared(event: &Value, explained: &Explanation) -> Step {
 
 #[cfg(test)]
 mod tests {
+    use guard_common::abi::Hook;
+
     use super::*;
-    use crate::events::event::Event;
+    use crate::events::event::{Event, People};
     use crate::events::tests::{dropped, envelope};
+    use crate::explain::flow::End;
 
     fn line(event: &Event) -> Value {
         serde_json::from_str(&event.to_json(&envelope())).unwrap()
@@ -340,7 +255,7 @@ mod tests {
         let hidden = dropped().without_people(People::Removed);
         let flow =
             Flow::of(&line(&Event { tunnel: Some("203.0.113.9".parse().unwrap()), ..hidden })).unwrap();
-        let lacks = flow.lacks().unwrap();
+        let lacks = flow.lacks();
         assert!(lacks.contains("203.0.113.9") && lacks.contains("(removed)"), "{lacks}");
         for (event, why) in [
             (Event { hook: Hook::Connect, ..dropped() }, "a call"),

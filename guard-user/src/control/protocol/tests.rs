@@ -28,6 +28,7 @@ fn requests_look_as_documented() {
                 filter: Default::default(),
             },
         ),
+        (json!({"request": "flows"}), Request::Flows {}),
         (json!({"request": "reload"}), Request::Reload {}),
         (json!({"request": "geo-accept"}), Request::GeoAccept {}),
         (

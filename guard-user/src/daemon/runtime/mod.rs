@@ -16,6 +16,7 @@ pub(in crate::daemon) mod facts;
 mod first_tables;
 #[cfg(test)]
 mod floor;
+mod flow_records;
 mod gaps;
 mod gate;
 mod history;

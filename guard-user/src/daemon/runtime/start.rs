@@ -19,7 +19,7 @@ use super::naming::Naming;
 use super::patience::{DISK, NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{canaries, counts, kernel, namespaces, notices, sampler, sockets, store};
+use super::{canaries, counts, flow_records, kernel, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::canary::Sent;
 use crate::config::policy::{InterfacePattern, Log, State};
@@ -214,7 +214,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let log =
         EventLog::start(&looks.to, &state, &counters_of(&View::open(&pin_path).map_err(StartError::Kernel)?))
             .context("cannot start the event log")?;
-    let listen = begin.prepared.policy.metrics.clone();
+    let (listen, session) = (begin.prepared.policy.metrics.clone(), log.session());
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
     if !adopted {
@@ -223,7 +223,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let history = Arc::new(History::default());
     // Before the first event, which may be of the time without a daemon.
     let settings = engine::history_settings(&begin.prepared.policy, &begin.kept, Clocks::read().wall);
-    let past = history::Worker::start(settings, log.session());
+    let past = history::Worker::start(settings, session);
     let past = Arc::new(past.context("cannot start the thread that writes the flow history")?);
     let canaries = Sent::default();
     let sources = report_events(
@@ -260,6 +260,12 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         names: users,
         history,
         past: Some(Arc::clone(&sources.past)),
+        flows: Some(flow_records::source(
+            View::open(&pin_path)?,
+            names.clone(),
+            sources.users.clone(),
+            session,
+        )),
         requests: sender,
     };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;

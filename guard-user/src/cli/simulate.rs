@@ -1,0 +1,90 @@
+//! `borderguard simulate`: what another policy, database or exemption would make of the flows that were seen.
+
+mod read;
+mod sides;
+mod told;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use self::sides::{Both, Wanted};
+use super::CliError;
+use super::target::Target;
+use crate::exit::Exit;
+use crate::history::moment::{self, End};
+use crate::simulate::{Needs, Sums, Unrecorded};
+
+const AFTER_HELP: &str = "\
+The exit code is 0 where no flow that was seen would have another verdict, 1
+where one would or may have, and 2 where an input can't be used.";
+
+/// Arguments of `simulate`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The config that would take the place of the one in force [default: the daemon's own file, as a reload would read it]
+    #[arg(value_name = "NEW")]
+    pub new: Option<PathBuf>,
+    /// A database of the new config, once for each file [default: its `geo.files`]
+    #[arg(long, value_name = "FILE")]
+    pub geo: Vec<PathBuf>,
+    /// An exemption's document, as if it was approved, loaded and in its window; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub exemption: Vec<PathBuf>,
+    /// An open exemption, as if it was closed; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub without: Vec<String>,
+    /// Flows from this moment on alone: 2026-11-23T12:00:00Z, a date in UTC, or so long ago, as -2h
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The daemon.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// Judges what was seen by what is in force and by the candidate, and writes what differs.
+///
+/// # Errors
+/// Where an input can't be used, no daemon answers, or this user may not ask it.
+pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+    let since = args.since.as_ref().map(|text| moment::parse(text, Timestamp::now(), End::Begin));
+    let since = since.transpose().map_err(|why| CliError::bad_input(format!("--since: {why}")))?;
+    let wanted = Wanted {
+        new: args.new.clone().unwrap_or_else(|| args.target.config_file()),
+        geo: &args.geo,
+        exemptions: &args.exemption,
+        without: &args.without,
+    };
+    let socket = args.target.socket()?;
+    // What the user gave is looked at before the daemon is asked for very much.
+    let candidate = sides::candidate(&wanted)?;
+    let seen = read::all(&socket, since)?;
+    let Both { now, then, about } = sides::both(&socket, candidate, &wanted, &seen)?;
+    let needs = Needs::of(&about.policies.0, &about.policies.1, &about.interfaces);
+    let unrecorded = Unrecorded::of(&about.policies.0, &about.policies.1, &seen.permitted);
+    let compared = crate::simulate::Sides {
+        now: &now,
+        then: &then,
+        policy: Some(&about.now.sha256),
+        boot_ns: about.boot_ns,
+    };
+    let mut sums = Sums::default();
+    let read::Seen { traffic, live, missed, .. } = seen;
+    let window = told::Window { since, live, missed, ..told::Window::of(&traffic) };
+    for flow in traffic.flows() {
+        let found = compared.compare(&flow, &needs);
+        sums.add(&flow, found);
+    }
+    let told = told::Told { about: &about, window: &window, sums: &sums, unrecorded: &unrecorded };
+    match args.json {
+        true => writeln!(out, "{}", told.json())?,
+        false => told.write(out)?,
+    }
+    Ok(if told.may_differ() { Exit::Failed } else { Exit::Ok })
+}

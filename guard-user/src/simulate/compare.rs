@@ -1,0 +1,148 @@
+//! One flow, judged by what is in force and by the candidate.
+
+use guard_common::verdict::Verdict;
+use serde::Serialize;
+
+use super::possible::{Lack, Needs, possibilities};
+use super::traffic::Seen;
+use crate::explain::{Explainer, Judged};
+
+/// What becomes of a flow with another verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// It passes now, and would be dropped.
+    Drops,
+    /// It is dropped now, and would pass.
+    Opens,
+    /// It would pass as now, and be flagged or counted as one that would be dropped, more strictly than now.
+    Flags,
+    /// It would pass as now, and be flagged less strictly or no more.
+    Unflags,
+}
+
+impl Kind {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Drops, Self::Opens, Self::Flags, Self::Unflags];
+
+    /// The name in JSON and docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drops => "drops",
+            Self::Opens => "opens",
+            Self::Flags => "flags",
+            Self::Unflags => "unflags",
+        }
+    }
+
+    /// The title of its part.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Drops => "would newly drop",
+            Self::Opens => "would open",
+            Self::Flags => "would newly be flagged",
+            Self::Unflags => "would be flagged no more, or less",
+        }
+    }
+
+    /// What becomes of a flow with this verdict now and that one then; `None` where they are the same.
+    #[must_use]
+    pub const fn of(now: Verdict, then: Verdict) -> Option<Self> {
+        match (now, then) {
+            (Verdict::Drop, Verdict::Drop) => None,
+            (_, Verdict::Drop) => Some(Self::Drops),
+            (Verdict::Drop, _) => Some(Self::Opens),
+            (now, then) if (now as u8) < then as u8 => Some(Self::Flags),
+            (now, then) if now as u8 > then as u8 => Some(Self::Unflags),
+            _ => None,
+        }
+    }
+}
+
+/// The tables that are in force, and those of the candidate.
+pub struct Sides<'a> {
+    /// Those in force.
+    pub now: &'a Explainer,
+    /// The candidate's.
+    pub then: &'a Explainer,
+    /// SHA-256 of the config in force.
+    pub policy: Option<&'a str>,
+    /// When it is judged, nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_ns: u64,
+}
+
+/// How a flow is judged by both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// By what is in force.
+    pub now: Judged,
+    /// By the candidate.
+    pub then: Judged,
+}
+
+impl Pair {
+    fn kind(&self) -> Option<Kind> {
+        Kind::of(self.now.verdict, self.then.verdict)
+    }
+}
+
+/// What came of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It has the same verdict.
+    Same(Pair),
+    /// It has another one.
+    Changed(Kind, Pair),
+    /// Whether it has depends on what is not known.
+    NotKnown(Vec<Lack>),
+    /// No packet of it can be made.
+    NotJudged,
+}
+
+impl Sides<'_> {
+    /// Judges a flow by both sides, in each way that may be true of it. Where the config in force has judged it, what gives it
+    /// other pins than the kernel did is not true of it.
+    #[must_use]
+    pub fn compare(&self, seen: &Seen, needs: &Needs) -> Found {
+        let Ok(packet) = seen.flow.packet() else { return Found::NotJudged };
+        let wire_len = seen.amount.bytes.checked_div(seen.amount.packets).unwrap_or_default().max(1);
+        let (possible, lacks) = possibilities(seen, needs);
+        let mut pairs: Vec<Pair> = Vec::new();
+        for it in &possible {
+            let judge = |side: &Explainer| {
+                let mut origin = side.origin(&it.from, wire_len);
+                origin.everybody = it.everybody;
+                side.judge(seen.flow.hook, &packet, &origin, self.boot_ns)
+            };
+            let pair = Pair { now: judge(self.now), then: judge(self.then) };
+            if !pairs.contains(&pair) {
+                pairs.push(pair);
+            }
+        }
+        let is_of_now = self.policy.is_some() && seen.policy.as_deref() == self.policy;
+        let fits = |pair: &&Pair| !is_of_now || pair.now.pins == seen.tagged;
+        let fitting: Vec<&Pair> = pairs.iter().filter(fits).collect();
+        match (agreed(fitting.iter().copied()), agreed(pairs.iter())) {
+            (Some(pair), _) => found(pair),
+            // None that is looked at is as the kernel saw it.
+            (None, Some(pair)) if fitting.is_empty() && pair.kind().is_none() => found(pair),
+            (None, _) if fitting.is_empty() && !pairs.is_empty() => Found::NotKnown(vec![Lack::Kernel]),
+            (None, _) => Found::NotKnown(lacks),
+        }
+    }
+}
+
+fn found(pair: &Pair) -> Found {
+    match pair.kind() {
+        Some(kind) => Found::Changed(kind, pair.clone()),
+        None => Found::Same(pair.clone()),
+    }
+}
+
+/// The first, where the same becomes of the flow in all.
+fn agreed<'a>(mut pairs: impl Iterator<Item = &'a Pair>) -> Option<&'a Pair> {
+    let first = pairs.next()?;
+    pairs.all(|pair| pair.kind() == first.kind()).then_some(first)
+}

@@ -1,0 +1,322 @@
+//! What is told of a flow holds, whatever is not known of it.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use guard_common::abi::Direction;
+use guard_common::packet::Addr;
+use guard_common::verdict::Verdict;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::compare::Pair;
+use super::*;
+use crate::compile::InterfaceFact;
+use crate::compile::tests::generate::{Case, case, host};
+use crate::compile::tests::reference::{Content, Loaded, PlainPacket};
+use crate::config::{self, Policy};
+use crate::explain::flow::End;
+use crate::explain::{Explainer, Flow, NamedExemption, Surroundings};
+use crate::geo::{GeoDb, Info, Runs};
+
+fn explainer(case: &Case, interfaces: &[InterfaceFact]) -> Explainer {
+    let exemptions = case
+        .exemptions
+        .iter()
+        .map(|kernel| NamedExemption { id: format!("E-{}", kernel.slot), kernel: kernel.clone() })
+        .collect();
+    let explainer = Explainer::new(case.policy.clone(), case.db.clone(), exemptions, None).unwrap();
+    let explainer = explainer.with_interfaces(interfaces.to_vec()).unwrap();
+    explainer.with_addresses(case.addresses.iter().copied().map(Addr::from).collect())
+}
+
+/// Where a packet comes from, with all that is true of it.
+fn surroundings(plain: &PlainPacket) -> Surroundings {
+    let facts = host();
+    let name_of =
+        |index| facts.interfaces.iter().find(|fact| fact.index == index).map(|fact| fact.names[0].clone());
+    let from = Surroundings {
+        interface: name_of(plain.interface),
+        is_forwarded: plain.came_in_by != 0,
+        came_in_by: name_of(plain.came_in_by),
+        mark: plain.mark,
+        ..Surroundings::default()
+    };
+    if from.is_forwarded {
+        return from;
+    }
+    let cgroup = facts.cgroups.iter().find(|fact| fact.id.is_some_and(|id| plain.cgroups.contains(&id)));
+    let carried = facts.volumes.iter().filter(|fact| plain.volumes.contains(&fact.slot));
+    Surroundings {
+        cgroup: cgroup.map(|fact| format!("{}/below", fact.path)),
+        user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
+        volumes: carried.map(|fact| fact.volume.path.clone()).collect(),
+        direction: plain.direction,
+        ..from
+    }
+}
+
+/// What a record has of it.
+fn recorded(full: &Surroundings, now: &Policy, (hides, forgets): (bool, bool)) -> Surroundings {
+    let noted = |path: &&std::path::PathBuf| now.pins.iter().any(|pin| pin.select.volumes.contains(path));
+    Surroundings {
+        interface: full.interface.clone().filter(|_| !forgets),
+        mark: full.mark,
+        cgroup: full.cgroup.clone().filter(|_| !hides),
+        user: full.user.clone().filter(|_| !hides),
+        volumes: full.volumes.iter().filter(noted).cloned().collect(),
+        ..Surroundings::default()
+    }
+}
+
+#[test]
+fn whatever_is_not_known_no_flow_is_told_wrong() {
+    let facts = host().interfaces;
+    let names: Vec<String> = facts.iter().map(|fact| fact.names[0].clone()).collect();
+    let (decided, changed, open) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let hidden = (any::<bool>(), prop::bool::weighted(0.1));
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
+    proptest!(config, |((case, other) in (case(12), case(0)), hidden in hidden)| {
+        prop_assume!(case.loaded == Loaded::All && other.loaded == Loaded::All);
+        let other = Case { addresses: case.addresses.clone(), ..other };
+        let (now, then) = (explainer(&case, &facts), explainer(&other, &facts));
+        let needs = Needs::of(&case.policy, &other.policy, &names);
+        for plain in &case.packets {
+            let Content::Ip { layers, .. } = &plain.content else { continue };
+            let layer = &layers[0];
+            let end = |address, port| End { address, port };
+            let ports = layer.ports;
+            let full = surroundings(plain);
+            let flow = Flow {
+                time: jiff::Timestamp::UNIX_EPOCH,
+                hook: plain.hook,
+                source: end(layer.src, ports.map(|it| it.0)),
+                destination: end(layer.dst, ports.map(|it| it.1)),
+                protocol: layer.proto,
+                from: recorded(&full, &case.policy, hidden),
+                tunnel: None,
+                no_people: hidden.0.then(|| "hidden".to_owned()),
+            };
+            let Ok(packet) = flow.packet() else { continue };
+            let origin = |side: &Explainer| match plain.hook {
+                guard_common::abi::Hook::Egress => side.origin(&full, plain.wire_len),
+                _ => side.origin(&Surroundings { interface: full.interface.clone(), ..Surroundings::default() }, plain.wire_len),
+            };
+            let judge = |side: &Explainer| side.judge(plain.hook, &packet, &origin(side), plain.now);
+            let truth = Pair { now: judge(&now), then: judge(&then) };
+            let seen = Seen {
+                flow,
+                tagged: truth.now.pins.clone(),
+                policy: Some("in force".to_owned()),
+                sender: String::new(),
+                amount: Amount { flows: 1, packets: 1, bytes: plain.wire_len },
+            };
+            let sides = |then| Sides { now: &now, then, policy: Some("in force"), boot_ns: plain.now };
+            let unchanged = sides(&now).compare(&seen, &Needs::of(&case.policy, &case.policy, &names));
+            prop_assert!(matches!(unchanged, Found::Same(_)), "{unchanged:?}");
+            let kind = Kind::of(truth.now.verdict, truth.then.verdict);
+            match sides(&then).compare(&seen, &needs) {
+                Found::Changed(told, _) => {
+                    prop_assert_eq!(Some(told), kind, "{:?} of {:?}", truth, full);
+                    decided.set(decided.get() + 1);
+                    changed.set(changed.get() + 1);
+                }
+                Found::Same(_) => {
+                    prop_assert_eq!(None, kind, "{:?} of {:?}", truth, full);
+                    decided.set(decided.get() + 1);
+                }
+                Found::NotKnown(lacks) => {
+                    prop_assert!(!lacks.is_empty() && !lacks.contains(&Lack::Kernel), "{lacks:?}: {full:?}");
+                    open.set(open.get() + 1);
+                }
+                Found::NotJudged => prop_assert!(false, "a packet can be made"),
+            }
+        }
+    });
+    let (decided, changed, open) = (decided.get(), changed.get(), open.get());
+    assert!(decided > open && changed > 5 && open > 0, "{decided} decided, {changed} changed, {open} open");
+}
+
+fn policy(pins: &str) -> Policy {
+    let text = format!(
+        "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"boston\"\njurisdiction = \"US\"\n\
+         cidrs = [\"198.51.100.0/24\"]\n{pins}"
+    );
+    config::parse(Path::new("p.toml"), text.as_bytes(), &config::Surroundings::new(None)).unwrap().policy
+}
+
+fn line(kind: &str, hook: &str, amounts: [u64; 2], rest: &Value) -> Value {
+    let mut line = json!({
+        "kind": kind, "hook": hook, "time": "2026-11-23T12:00:00Z", "flow_start": "2026-11-23T11:00:00Z",
+        "source": { "ip": "192.0.2.10", "port": 143 }, "destination": { "ip": "198.51.100.7", "port": 40000 },
+        "protocol_number": 6, "verdict": "drop", "reason": "forbidden", "pins": ["mail"], "tagged": ["mail"],
+        "jurisdiction": "US", "policy": "x", "people": "shown", "interface": "eth0",
+        "packets": amounts[0], "bytes": amounts[1], "flow_packets": amounts[0], "flow_bytes": amounts[1],
+    });
+    for (key, value) in rest.as_object().unwrap() {
+        line[key] = value.clone();
+    }
+    line
+}
+
+#[test]
+fn a_flow_of_the_history_and_of_the_table_counts_once() {
+    let mut traffic = Traffic::new(None);
+    let process = json!({ "process": { "command": "imap", "pid": 7, "uid": 97, "unit": "dovecot.service" } });
+    traffic.recorded(&line("event", "egress", [1, 60], &process));
+    traffic.recorded(&line("event", "egress", [4, 240], &json!({ "time": "2026-11-23T12:01:00Z" })));
+    traffic.live(&line("flow", "egress", [7, 420], &json!({})));
+    // The same ends under another verdict, as before a reload.
+    let permitted =
+        json!({ "verdict": "pass", "reason": "permitted", "pins": [], "cgroup": "a.slice/b.service/c" });
+    traffic.live(&line("flow", "egress", [2, 100], &permitted));
+    traffic.recorded(&line("event", "connect", [3, 0], &json!({ "source": null })));
+    traffic.recorded(&line("summary", "egress", [50, 5000], &json!({ "flows": 9 })));
+    traffic.recorded(&line("lost", "egress", [0, 0], &json!({ "count": 4 })));
+    assert_eq!((traffic.events, traffic.records), (2, 2));
+    assert_eq!(traffic.last.unwrap().to_string(), "2026-11-23T12:01:00Z");
+    let not_judged = traffic.not_judged;
+    assert_eq!(not_judged.calls, Amount { flows: 1, packets: 3, bytes: 0 });
+    assert_eq!((not_judged.summed_up, not_judged.lost), (Amount { flows: 9, packets: 50, bytes: 5000 }, 4));
+    let flows: Vec<(String, Amount)> = traffic.flows().map(|seen| (seen.sender, seen.amount)).collect();
+    let of = |packets, bytes| Amount { flows: 1, packets, bytes };
+    assert_eq!(
+        flows,
+        [("imap (dovecot.service)".to_owned(), of(7, 420)), ("b.service".to_owned(), of(2, 100))]
+    );
+}
+
+#[test]
+fn since_a_moment_the_events_of_a_forbidden_flow_say_how_much_came() {
+    let mut traffic = Traffic::new(Some("2026-11-23T11:30:00Z".parse().unwrap()));
+    traffic.recorded(&line("event", "egress", [1, 60], &json!({})));
+    traffic.live(&line("flow", "egress", [1000, 60_000], &json!({})));
+    traffic.live(&line("flow", "egress", [5, 50], &json!({ "verdict": "pass", "pins": [] })));
+    traffic.live(&line(
+        "flow",
+        "egress",
+        [9, 90],
+        &json!({ "pins": ["old"], "time": "2026-11-23T11:29:59Z" }),
+    ));
+    let mut bytes: Vec<u64> = traffic.flows().map(|seen| seen.amount.bytes).collect();
+    bytes.sort_unstable();
+    assert_eq!(bytes, [50, 60]);
+}
+
+#[test]
+fn who_may_not_be_seen_is_one_group() {
+    let mut traffic = Traffic::new(None);
+    traffic.live(&line("flow", "egress", [1, 1], &json!({ "people": "hidden", "process": null })));
+    assert_eq!(traffic.flows().next().unwrap().sender, "(hidden)");
+}
+
+#[test]
+fn a_change_is_told_with_its_pin_peer_and_sender() {
+    let info = Info { source: "a test's".to_owned(), ..Info::default() };
+    let db = || GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: info.clone() };
+    let pin = |permit: &str, rest: &str| {
+        policy(&format!(
+            "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n{rest}"
+        ))
+    };
+    let (now, then) = (pin("", ""), pin("\"US\"", ""));
+    let side = |policy: &Policy| Explainer::new(policy.clone(), db(), Vec::new(), Some("eth0")).unwrap();
+    let (of_now, of_then) = (side(&now), side(&then));
+    let mut traffic = Traffic::new(None);
+    traffic.recorded(&line("event", "egress", [2, 120], &json!({})));
+    let seen = traffic.flows().next().unwrap();
+    for (now, then, policies, kind) in
+        [(&of_now, &of_then, (&now, &then), Kind::Opens), (&of_then, &of_now, (&then, &now), Kind::Drops)]
+    {
+        let sides = Sides { now, then, policy: None, boot_ns: 5 };
+        let mut sums = Sums::default();
+        sums.add(&seen, sides.compare(&seen, &Needs::of(policies.0, policies.1, &[])));
+        assert_eq!(sums.of(kind), Amount { flows: 1, packets: 2, bytes: 120 });
+        assert_eq!(sums.groups.len(), 1);
+        let group = sums.groups.keys().next().unwrap();
+        assert_eq!(
+            (group.pins.join(" "), group.peer.to_string()),
+            ("mail".to_owned(), "198.51.100.7".to_owned())
+        );
+        assert_eq!((group.process.as_str(), group.then.jurisdiction), ("(not known)", Some("US")));
+    }
+    // A pin of the candidate that goes by what was not noted.
+    let by_user =
+        pin("\"US\"", "[[pin]]\nname = \"of-seven\"\nhome = \"IE\"\naction = \"drop\"\nselect.users = [7]\n");
+    let side = side(&by_user);
+    let sides = Sides { now: &of_then, then: &side, policy: Some("x"), boot_ns: 5 };
+    let needs = Needs::of(&then, &by_user, &[]);
+    let found = sides.compare(&seen, &needs);
+    assert_eq!(found, Found::NotKnown(vec![Lack::Sender]));
+    let mut sums = Sums::default();
+    sums.add(&seen, found);
+    assert!(sums.may_differ() && sums.groups.is_empty());
+    // What the config in force did not come to is not taken for known.
+    let other = Seen { tagged: vec!["mail".to_owned(), "another".to_owned()], ..seen };
+    let sides = Sides { now: &of_now, then: &of_then, policy: Some("x"), boot_ns: 5 };
+    assert_eq!(sides.compare(&other, &Needs::default()), Found::NotKnown(vec![Lack::Kernel]));
+}
+
+#[test]
+fn every_verdict_has_its_kind() {
+    for now in Verdict::ALL {
+        for then in Verdict::ALL {
+            let passes = |verdict: Verdict| verdict != Verdict::Drop;
+            let expected = match (passes(now), passes(then)) {
+                (true, false) => Some(Kind::Drops),
+                (false, true) => Some(Kind::Opens),
+                _ if now == then => None,
+                _ if (now as u8) < then as u8 => Some(Kind::Flags),
+                _ => Some(Kind::Unflags),
+            };
+            assert_eq!(Kind::of(now, then), expected, "{now:?} {then:?}");
+        }
+    }
+}
+
+#[test]
+fn permitted_flows_without_records_are_known_by_their_sums() {
+    let pin = |name: &str, permit: &str, rest: &str| {
+        format!(
+            "[[pin]]\nname = \"{name}\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\n{rest}select.ports = [\"tcp/143\"]\n"
+        )
+    };
+    let now = policy(
+        &(pin("a", "\"BE\", \"DE\"", "")
+            + &pin("b", "\"BE\"", "record = \"all\"\n")
+            + &pin("c", "\"BE\"", "")),
+    );
+    let then = policy(&(pin("a", "\"DE\"", "") + &pin("b", "", "")));
+    let row = |pin: &str, jurisdiction: &str, packets| Permitted {
+        pin: pin.to_owned(),
+        jurisdiction: jurisdiction.to_owned(),
+        packets,
+        bytes: 10 * packets,
+    };
+    let rows =
+        [row("a", "BE", 3), row("a", "DE", 4), row("a", "US", 0), row("b", "BE", 5), row("c", "BE", 6)];
+    let found = Unrecorded::of(&now, &then, &rows);
+    assert_eq!(found.pins, ["a", "c"]);
+    let forbidden: Vec<_> =
+        found.forbidden.iter().map(|it| (it.pin.as_str(), it.jurisdiction.as_str(), it.bytes)).collect();
+    assert_eq!(forbidden, [("a", "BE", 30)]);
+}
+
+#[test]
+fn who_opened_a_connection_is_looked_at_both_ways() {
+    let by = |direction: &str| {
+        policy(&format!(
+            "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect = {{ ports = [\"tcp/143\"], direction = \"{direction}\" }}\n"
+        ))
+    };
+    let mut traffic = Traffic::new(None);
+    traffic.recorded(&line("event", "egress", [2, 120], &json!({})));
+    let seen = traffic.flows().next().unwrap();
+    let (served, opened) = (by("served"), by("opened"));
+    let (possible, lacks) = possible::possibilities(&seen, &Needs::of(&served, &opened, &[]));
+    let ways: Vec<Direction> = possible.iter().map(|it| it.from.direction).collect();
+    assert_eq!(
+        (ways, lacks),
+        (vec![Direction::Unknown, Direction::Served, Direction::Opened], vec![Lack::Direction])
+    );
+}
