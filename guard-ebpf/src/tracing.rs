@@ -7,10 +7,11 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use aya_log_ebpf::info;
 use guard_common::abi::traced::{
-    DESTINATION, HOP, MAX_TRACE_STEPS, OUTCOME, PACKET, SOURCE, STEP, TraceSteps, TraceTarget, head, step,
+    DESTINATION, ERROR_LAYER, HOP, MAX_TRACE_STEPS, OUTCOME, PACKET, SOURCE, STEP, TraceSteps, TraceTarget,
+    head, step,
 };
 use guard_common::abi::{Hook, Place};
-use guard_common::packet::{Addr, MAX_HOPS, MAX_LAYERS};
+use guard_common::packet::{Addr, Layer, MAX_HOPS, MAX_LAYERS};
 use guard_common::trace::Trace;
 use guard_common::verdict::Reason;
 
@@ -160,7 +161,11 @@ pub extern "C" fn borderguard_log_packet(number: u32, hook: u32, generation: u64
     borderguard_log(
         head(packet, PACKET, 0),
         generation,
-        u64::from(hook & 0xff) | u64::from(scratch.parsed & 0xff) << 8 | count << 32,
+        u64::from(hook & 0xff)
+            | u64::from(scratch.parsed & 0xff) << 8
+            | u64::from(scratch.packet.layer_count & 0xff) << 16
+            | u64::from(scratch.packet.hop_count & 0xff) << 24
+            | count << 32,
         u64::from(provenance.ifindex) | u64::from(provenance.ingress_ifindex) << 32,
         u64::from(provenance.mark) | provenance.wire_len << 32,
     );
@@ -169,10 +174,10 @@ pub extern "C" fn borderguard_log_packet(number: u32, hook: u32, generation: u64
             break;
         }
         let Some(layer) = scratch.packet.layers.get(at) else { break };
-        let ports = u64::from(layer.sport) | u64::from(layer.dport) << 16;
-        let rest = u64::from(layer.proto) | u64::from(layer.tcp_flags) << 8 | u64::from(layer.flags) << 16;
-        borderguard_log(head(packet, SOURCE, at as u64), layer.src.hi, layer.src.lo, ports, rest);
-        borderguard_log(head(packet, DESTINATION, at as u64), layer.dst.hi, layer.dst.lo, 0, 0);
+        log_layer(packet, at as u64, layer);
+    }
+    if scratch.packet.quoted_count != 0 {
+        log_layer(packet, ERROR_LAYER, &scratch.error);
     }
     for at in 0..MAX_HOPS {
         if at as u32 >= scratch.packet.hop_count {
@@ -195,6 +200,15 @@ pub extern "C" fn borderguard_log_packet(number: u32, hook: u32, generation: u64
         | u64::from(outcome.destination) << 48;
     borderguard_log(head(packet, OUTCOME, 0), outcome.tag, outcome.denied, outcome.unplaced, decided);
     1
+}
+
+/// Logs one layer.
+#[inline(always)]
+fn log_layer(packet: u64, number: u64, layer: &Layer) {
+    let ports = u64::from(layer.sport) | u64::from(layer.dport) << 16;
+    let rest = u64::from(layer.proto) | u64::from(layer.tcp_flags) << 8 | u64::from(layer.flags) << 16;
+    borderguard_log(head(packet, SOURCE, number), layer.src.hi, layer.src.lo, ports, rest);
+    borderguard_log(head(packet, DESTINATION, number), layer.dst.hi, layer.dst.lo, 0, 0);
 }
 
 /// Logs one step of the packet in the scratch of this number.

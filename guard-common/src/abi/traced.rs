@@ -86,10 +86,12 @@ pub mod step {
 }
 
 /// The first record: the generation; the hook, from bit 8 on what the parser answered
-/// ([`Parsed::code`](crate::packet::Parsed::code)), and from bit 32 on how many steps there were; the interface, and from bit
+/// ([`Parsed::code`](crate::packet::Parsed::code)), from bit 16 on how many layers there are, from bit 24 on how many hops, and from
+/// bit 32 on how many steps there were; the interface, and from bit
 /// 32 on the one by which the packet came in; the mark, and from bit 32 on the bytes on the wire.
 pub const PACKET: u64 = 1;
-/// A layer's source, by its number: the address's halves; the ports, from bit 32 on protocol, TCP flags and flags.
+/// A layer's source, by its number, or that of an ICMP error whose quoted packet was judged too, by [`ERROR_LAYER`]: the address's halves; the ports, the source's lower; protocol, TCP flags
+/// and flags, a byte each.
 pub const SOURCE: u64 = 2;
 /// A layer's destination, by its number: the address's halves.
 pub const DESTINATION: u64 = 3;
@@ -100,6 +102,10 @@ pub const STEP: u64 = 5;
 /// The last record: the pins that tag the packet; those that forbid it; those of an unplaced cgroup; the place, the exemption,
 /// and a byte each for verdict, reason and number of the destination.
 pub const OUTCOME: u64 = 6;
+
+/// In the place of a layer's number: the outermost layer of an ICMP error. Layer 0 is then what it quotes, where that was
+/// judged in its place.
+pub const ERROR_LAYER: u64 = 255;
 
 /// The head of a record: the packet's number in the trace from bit 16 on, the record's kind from bit 8 on, its number.
 #[inline(always)]

@@ -19,6 +19,7 @@ mod explanation;
 pub mod flow;
 pub mod frames;
 pub mod kernel_copy;
+mod live;
 mod places;
 mod selectors;
 mod surroundings;

@@ -57,11 +57,14 @@ mod restore;
 mod routes;
 pub mod senders;
 mod sending;
+mod settings;
 mod socket_facts;
 pub mod sockets;
 mod spare;
 mod stacked;
+mod swap;
 mod test_run;
+mod traced;
 mod untagged;
 mod view;
 mod volumes;
@@ -71,10 +74,10 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Mutex;
 
+use aya::Ebpf;
 use aya::programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::util::KernelVersion;
-use aya::{Ebpf, EbpfLoader};
-use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
+use guard_common::abi::{Hook, Live};
 use guard_common::packet::Link;
 
 pub use addresses::host_addresses;
@@ -101,6 +104,7 @@ pub use published::Published;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use stacked::Joined;
 pub use test_run::Judged;
+pub use traced::{TraceReader, TracedPacket};
 pub use view::View;
 pub use volumes::Mounts;
 
@@ -112,7 +116,9 @@ use kept_maps::KeptMaps;
 use maps::{Found, Maps};
 use observe::Memory;
 use senders::OnFunctions;
+use settings::Settings;
 use spare::Spare;
+use swap::Alternate;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -155,6 +161,10 @@ pub enum FrameSource {
 #[derive(Debug)]
 pub struct LinuxKernel {
     ebpf: Ebpf,
+    /// How objects are loaded.
+    settings: Settings,
+    /// The programs that attachments get in the place of the ordinary ones.
+    alternate: Option<Alternate>,
     view: View,
     adopted: bool,
     live: Live,
@@ -166,7 +176,7 @@ pub struct LinuxKernel {
     judges_calls: bool,
     /// Test runs, one after the other.
     test_run: Mutex<()>,
-    /// Ids of the loaded programs.
+    /// Ids of the programs that attachments get.
     current: BTreeSet<u32>,
     /// What those at calls do.
     calls: Calls,
@@ -238,24 +248,8 @@ impl LinuxKernel {
         if found == Found::BrokenOff {
             maps::clear(pin_path)?;
         }
-        let shared = u32::from(cpus == CpuUse::Shared);
-        let test_runs = u32::from(frames == FrameSource::TestRuns);
-        // Where it does not tell, the programs that look there are refused.
-        let places = kernel_types::places().map(Option::unwrap_or_default);
-        let mut loader = EbpfLoader::new();
-        loader
-            // No program has places in the kernel's own structs to be put right: those are constants.
-            .btf(None)
-            .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true)
-            .override_global("TEST_RUNS", &test_runs, true);
-        for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
-            loader.override_global(name, place, true);
-        }
-        if cpus == CpuUse::Shared {
-            loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::PACKET_COUNT as u32);
-        }
-        let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
+        let settings = Settings { cpus, frames };
+        let mut ebpf = settings.load(maps::OBJECT, pin_path)?;
         load_programs(&mut ebpf)?;
         let refused_on_cgroups = load_on_cgroups(&mut ebpf, calls);
         let maps = Maps::open(pin_path)?;
@@ -280,6 +274,8 @@ impl LinuxKernel {
             on_functions: OnFunctions::default(),
             relay_cgroups: BTreeMap::new(),
             ebpf,
+            settings,
+            alternate: None,
             view,
             adopted,
             live,
@@ -342,7 +338,7 @@ impl LinuxKernel {
 
     fn classifier(&self, link: Link) -> Result<&SchedClassifier, KernelError> {
         let name = program_name(Hook::Egress, link);
-        self.ebpf
+        self.programs()
             .program(name)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| missing_program(name))
@@ -350,7 +346,7 @@ impl LinuxKernel {
 
     fn xdp(&self, link: Link) -> Result<&Xdp, KernelError> {
         let name = program_name(Hook::Ingress, link);
-        self.ebpf
+        self.programs()
             .program(name)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| missing_program(name))
@@ -366,7 +362,7 @@ impl LinuxKernel {
     }
 
     fn program_id(&self, hook: Hook, link: Link) -> Result<u32, KernelError> {
-        Ok(info(&self.ebpf, program_name(hook, link))?.id())
+        Ok(info(self.programs(), program_name(hook, link))?.id())
     }
 }
 
@@ -432,23 +428,6 @@ fn load_on_cgroups(ebpf: &mut Ebpf, calls: Calls) -> BTreeMap<CgroupHook, String
 
 fn missing_program(name: &str) -> KernelError {
     KernelError::Embedded { what: format!("program `{name}`") }
-}
-
-/// Why the object could not be prepared; a missing permission is told apart.
-fn loading(error: aya::EbpfError) -> KernelError {
-    if let aya::EbpfError::MapError(aya::maps::MapError::CreateError { io_error, .. }) = &error
-        && let Some(code @ (libc::EPERM | libc::EACCES)) = io_error.raw_os_error()
-    {
-        let source = std::io::Error::from_raw_os_error(code);
-        return KernelError::NotPermitted { what: "create BPF maps".to_owned(), source };
-    }
-    if let aya::EbpfError::BtfError(aya::BtfError::LoadError { io_error, .. }) = &error
-        && let Some(code @ (libc::EPERM | libc::EACCES)) = io_error.raw_os_error()
-    {
-        let source = std::io::Error::from_raw_os_error(code);
-        return KernelError::NotPermitted { what: "load BPF type information".to_owned(), source };
-    }
-    KernelError::Load { source: Box::new(error) }
 }
 
 fn check_version() -> Result<(), KernelError> {

@@ -1,0 +1,256 @@
+//! The programs that log each step of a decision, and the packets that their records tell of.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aya::maps::{Array, MapData};
+use aya_log::EbpfLogger;
+use guard_common::abi::traced::{
+    DESTINATION, ERROR_LAYER, HOP, OUTCOME, PACKET, SOURCE, STEP, TraceStep, TraceTarget,
+};
+use guard_common::abi::{Hook, Outcome};
+use guard_common::packet::{Addr, Layer, Packet, Parsed};
+
+use super::plain::Plain;
+use super::swap::Alternate;
+use super::{KernelError, LinuxKernel};
+
+/// The tracing programs, as they were built with this binary.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-trace-ebpf"));
+
+/// A packet as the tracing program judged it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracedPacket {
+    /// Its number in the trace, from 0 on.
+    pub number: u64,
+    /// The hook.
+    pub hook: Hook,
+    /// The generation that judged it.
+    pub generation: u64,
+    /// How the parse ended.
+    pub parsed: Parsed,
+    /// What was judged: on ingress the answer, and where a quoted packet was judged in an ICMP error's place, that one.
+    pub packet: Packet,
+    /// The outermost layer of an ICMP error whose quoted packet was judged too, mirrored.
+    pub error: Option<Layer>,
+    /// The interface that it left or came in by.
+    pub ifindex: u32,
+    /// The one by which a forwarded packet came in; 0 where the host made it.
+    pub ingress_ifindex: u32,
+    /// Its firewall mark.
+    pub mark: u32,
+    /// Its bytes on the wire.
+    pub wire_len: u32,
+    /// The steps, in order.
+    pub steps: Vec<TraceStep>,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// Records of it that are missing: there were more steps than are kept, or the log was full.
+    pub missing: u64,
+}
+
+/// One record: its head and four words.
+type Record = [u64; 5];
+
+/// Takes aya-log's lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<Option<Record>>>>);
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        let line = record_of(&record.args().to_string());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+    fn flush(&self) {}
+}
+
+/// The numbers of a line; `None` where it is none of the tracing program's.
+fn record_of(line: &str) -> Option<Record> {
+    let mut numbers = line.split(' ').map(str::parse);
+    let mut record = [0; 5];
+    for word in &mut record {
+        *word = numbers.next()?.ok()?;
+    }
+    numbers.next().is_none().then_some(record)
+}
+
+/// Reads what the tracing programs log. Its descriptor is readable while there are records.
+pub struct TraceReader {
+    logger: EbpfLogger<Lines>,
+    lines: Lines,
+    target: Array<MapData, Kept>,
+    begun: BTreeMap<u64, Vec<Record>>,
+    malformed: u64,
+}
+
+/// The target as aya writes it to its map.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Kept(TraceTarget);
+
+// SAFETY: made of integers alone, without padding: the layout is held in `guard_common::abi::traced`.
+unsafe impl aya::Pod for Kept {}
+// SAFETY: as above.
+unsafe impl Plain for TraceTarget {}
+
+impl AsFd for TraceReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.logger.as_fd()
+    }
+}
+
+impl TraceReader {
+    /// Sets which packets are logged, and until when.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] where the kernel refuses.
+    pub fn set_target(&mut self, target: TraceTarget) -> Result<(), KernelError> {
+        self.target.set(0, Kept(target), 0).map_err(|error| of_map("write", error))
+    }
+
+    /// The packets that were told to their end since the last call, in the order of their last records.
+    pub fn packets(&mut self) -> Vec<TracedPacket> {
+        self.logger.flush();
+        let lines = std::mem::take(&mut *self.lines.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut told = Vec::new();
+        for line in lines {
+            let Some(record) = line else {
+                self.malformed += 1;
+                continue;
+            };
+            let number = record[0] >> 16;
+            let records = self.begun.entry(number).or_default();
+            records.push(record);
+            if kind(&record) == OUTCOME {
+                let records = self.begun.remove(&number).unwrap_or_default();
+                match assemble(number, &records) {
+                    Some(packet) => told.push(packet),
+                    None => self.malformed += 1,
+                }
+            }
+        }
+        told
+    }
+
+    /// Packets of which the log had no room for the first or the last record, and lines that can't be read.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.malformed + self.begun.len() as u64
+    }
+}
+
+fn of_map(what: &'static str, error: aya::maps::MapError) -> KernelError {
+    KernelError::Map { what, map: "TRACE_TARGET", source: std::io::Error::other(error) }
+}
+
+const fn kind(record: &Record) -> u64 {
+    record[0] >> 8 & 0xff
+}
+
+/// A packet of its records; `None` without the first one.
+fn assemble(number: u64, records: &[Record]) -> Option<TracedPacket> {
+    let [_, generation, how, interfaces, lengths] = *records.iter().find(|it| kind(it) == PACKET)?;
+    let [_, tag, denied, unplaced, decided] = *records.iter().find(|it| kind(it) == OUTCOME)?;
+    let [hook, parsed, layers, hops, ..] = how.to_le_bytes();
+    let mut packet = Packet { layer_count: layers.into(), hop_count: hops.into(), ..Packet::default() };
+    let mut error: Option<Layer> = None;
+    let (mut steps, mut seen) = (Vec::new(), 0);
+    for record in records {
+        let at = record[0] & 0xff;
+        let [_, one, two, three, four] = *record;
+        let address = Addr { hi: one, lo: two };
+        let layer = match at {
+            ERROR_LAYER => Some(error.get_or_insert_default()),
+            at => packet.layers.get_mut(at as usize),
+        };
+        match (kind(record), layer) {
+            (SOURCE, Some(layer)) => {
+                let [proto, tcp_flags, flags, ..] = four.to_le_bytes();
+                let (sport, dport) = (three as u16, (three >> 16) as u16);
+                *layer =
+                    Layer { src: address, dst: layer.dst, sport, dport, proto, tcp_flags, flags, tunnel: 0 };
+                seen += 1;
+            }
+            (DESTINATION, Some(layer)) => {
+                layer.dst = address;
+                seen += 1;
+            }
+            (HOP, _) => {
+                if let Some(hop) = packet.hops.get_mut(at as usize) {
+                    *hop = address;
+                    seen += 1;
+                }
+            }
+            (STEP, _) => steps.push(TraceStep { what: one, words: [two, three, four] }),
+            _ => {}
+        }
+    }
+    let of_error = if error.is_some() { 2 } else { 0 };
+    let wanted = 2 * u64::from(layers) + u64::from(hops) + of_error + (how >> 32);
+    let [_, _, _, _, verdict, reason, destination, _] = decided.to_le_bytes();
+    let missing = wanted.saturating_sub(seen + steps.len() as u64);
+    Some(TracedPacket {
+        number,
+        hook: Hook::from_index(hook)?,
+        generation,
+        parsed: Parsed::from_code(parsed.into()),
+        packet,
+        error,
+        ifindex: interfaces as u32,
+        ingress_ifindex: (interfaces >> 32) as u32,
+        mark: lengths as u32,
+        wire_len: (lengths >> 32) as u32,
+        steps,
+        outcome: Outcome {
+            tag,
+            denied,
+            unplaced,
+            place: decided as u16,
+            exemption: (decided >> 16) as u16,
+            verdict,
+            reason,
+            destination,
+            exemptable: 0,
+        },
+        missing,
+    })
+}
+
+impl LinuxKernel {
+    /// Loads the tracing programs over the maps that are live, and sets them to be those that attachments get. They log
+    /// nothing before [`TraceReader::set_target`]. Attachments are swapped by
+    /// [`swap_attachments`](Self::swap_attachments).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), where the kernel refuses them; nothing is changed then.
+    pub fn begin_trace(&mut self) -> Result<TraceReader, KernelError> {
+        let mut ebpf = self.settings.load(OBJECT, self.pin_path())?;
+        let missing = || KernelError::Embedded { what: "the map `TRACE_TARGET`".to_owned() };
+        let target = ebpf.take_map("TRACE_TARGET").ok_or_else(missing)?;
+        let target = Array::try_from(target).map_err(|error| of_map("open", error))?;
+        let lines = Lines::default();
+        let logger = EbpfLogger::init_with_logger(&mut ebpf, lines.clone()).map_err(|error| {
+            KernelError::Map { what: "open", map: "AYA_LOGS", source: std::io::Error::other(error) }
+        })?;
+        self.set_programs(Some(Alternate::load(ebpf)?))?;
+        Ok(TraceReader { logger, lines, target, begun: BTreeMap::new(), malformed: 0 })
+    }
+
+    /// Sets the ordinary programs to be those that attachments get again.
+    ///
+    /// # Errors
+    /// [`KernelError::Load`] where the kernel does not tell the programs' ids.
+    pub fn end_trace(&mut self) -> Result<(), KernelError> {
+        self.set_programs(None)
+    }
+
+    /// Whether attachments get the tracing programs.
+    #[must_use]
+    pub const fn traces(&self) -> bool {
+        self.alternate.is_some()
+    }
+}
