@@ -16,7 +16,8 @@ use guard_common::trace::Trace;
 use guard_common::verdict::Reason;
 
 use crate::clock::boot_ns;
-use crate::{atomic, subprograms};
+use crate::scratch::Scratch;
+use crate::{atomic, scratch};
 
 /// What is asked for.
 #[map(name = "TRACE_TARGET")]
@@ -29,6 +30,13 @@ static TAKEN: Array<u64> = Array::with_max_entries(1, 0);
 /// The steps of the packet in the scratch of the same number.
 #[map(name = "TRACE_STEPS")]
 static STEPS: PerCpuArray<TraceSteps> = PerCpuArray::with_max_entries(Hook::PACKET_COUNT as u32, 0);
+
+/// The scratch of this number.
+#[inline(always)]
+fn scratch_of<'a>(number: u32) -> Option<&'a Scratch> {
+    // SAFETY: the scratch is this program's alone, and nobody writes to it while this reference is used.
+    scratch::get(number).map(|scratch| unsafe { &*scratch })
+}
 
 /// Keeps each step of the packet in the scratch of this number.
 pub struct Steps(u32);
@@ -114,7 +122,7 @@ pub extern "C" fn borderguard_keep_step(number: u32, what: u64, one: u64, two: u
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_is_asked_for(number: u32, hook: u32) -> u32 {
-    let Some(scratch) = subprograms::scratch(number) else { return 0 };
+    let Some(scratch) = scratch_of(number) else { return 0 };
     let Some(target) = TARGET.get(0) else { return 0 };
     // SAFETY: the element is an array map's, which is never freed, and the word is aligned; the daemon writes it meanwhile.
     let deadline = unsafe { core::ptr::read_volatile(&raw const target.deadline_ns) };
@@ -141,7 +149,7 @@ pub extern "C" fn borderguard_is_asked_for(number: u32, hook: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_log_packet(number: u32, hook: u32, generation: u64) -> u32 {
-    let (Some(scratch), Some(steps)) = (subprograms::scratch(number), STEPS.get_ptr(number)) else {
+    let (Some(scratch), Some(steps)) = (scratch_of(number), STEPS.get_ptr(number)) else {
         return 0;
     };
     let (Some(target), Some(taken)) = (TARGET.get(0), TAKEN.get_ptr_mut(0)) else { return 0 };

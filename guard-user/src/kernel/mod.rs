@@ -10,6 +10,7 @@
 //! network namespace.
 
 mod addresses;
+mod alternate;
 pub mod api;
 mod attach;
 mod bypass;
@@ -101,6 +102,7 @@ pub use listening::{Listening, Reachable, ephemeral_ports};
 pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
 pub use published::Published;
+pub use settings::{CpuUse, FrameSource};
 pub use socket_facts::{NamedSockets, Running, running};
 pub use stacked::Joined;
 pub use test_run::Judged;
@@ -109,6 +111,7 @@ pub use view::View;
 pub use volumes::Mounts;
 
 use addresses::KnownAddresses;
+use alternate::Alternate;
 use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
@@ -118,7 +121,6 @@ use observe::Memory;
 use senders::OnFunctions;
 use settings::Settings;
 use spare::Spare;
-use swap::Alternate;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -128,33 +130,6 @@ const OLDEST: (u8, u8) = (6, 1);
 #[must_use]
 pub fn bench_object() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-bench-ebpf"))
-}
-
-/// Whether programs of one hook get in each other's way on a CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CpuUse {
-    /// A program has its CPU to itself until it ends, but for other hooks.
-    Exclusive,
-    /// Another program of the same hook may run on the CPU before one ends, as on kernels with `PREEMPT_RT`. The
-    /// programs then claim their memory, count by atomic operations, and drop a packet where no memory is free.
-    Shared,
-}
-
-impl CpuUse {
-    /// As it is on the kernel that runs.
-    #[must_use]
-    pub fn of_this_kernel() -> Self {
-        if grace::softirqs_can_be_preempted() { Self::Shared } else { Self::Exclusive }
-    }
-}
-
-/// Which frames programs judge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameSource {
-    /// Those of interfaces.
-    Interfaces,
-    /// Those of test runs alone, of which nobody has told the kernel a protocol.
-    TestRuns,
 }
 
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.

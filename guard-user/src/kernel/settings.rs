@@ -5,7 +5,34 @@ use std::path::Path;
 use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, SHARED_SCRATCHES};
 
-use super::{CpuUse, FrameSource, KernelError, folder, kernel_types, maps};
+use super::{KernelError, folder, grace, kernel_types, maps};
+
+/// Whether programs of one hook get in each other's way on a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuUse {
+    /// A program has its CPU to itself until it ends, but for other hooks.
+    Exclusive,
+    /// Another program of the same hook may run on the CPU before one ends, as on kernels with `PREEMPT_RT`. The
+    /// programs then claim their memory, count by atomic operations, and drop a packet where no memory is free.
+    Shared,
+}
+
+impl CpuUse {
+    /// As it is on the kernel that runs.
+    #[must_use]
+    pub fn of_this_kernel() -> Self {
+        if grace::softirqs_can_be_preempted() { Self::Shared } else { Self::Exclusive }
+    }
+}
+
+/// Which frames programs judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSource {
+    /// Those of interfaces.
+    Interfaces,
+    /// Those of test runs alone, of which nobody has told the kernel a protocol.
+    TestRuns,
+}
 
 /// How an object is loaded.
 #[derive(Clone, Copy, Debug)]

@@ -4,25 +4,16 @@
 //! update in place: no packet meets no program. An attachment that runs the others is then not current, and whoever
 //! reconciles attachments swaps it. What they do is their object's own; they must judge as the ordinary ones do.
 
-use std::collections::BTreeSet;
-
 use aya::Ebpf;
+use guard_common::abi::Hook;
 
+use super::alternate::Alternate;
 use super::{KernelError, LinuxKernel, ids, load_programs};
 
-/// Loaded programs of interfaces that can take the place of the ordinary ones.
-#[derive(Debug)]
-pub(super) struct Alternate {
-    pub(super) ebpf: Ebpf,
-    ids: BTreeSet<u32>,
-}
-
-impl Alternate {
-    /// Loads the programs of interfaces of an object.
-    pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, KernelError> {
-        load_programs(&mut ebpf)?;
-        Ok(Self { ids: ids(&ebpf)?, ebpf })
-    }
+/// Loads the programs of interfaces of an object.
+pub(super) fn load(mut ebpf: Ebpf) -> Result<Alternate, KernelError> {
+    load_programs(&mut ebpf)?;
+    Ok(Alternate { ids: ids(&ebpf)?, ebpf })
 }
 
 impl LinuxKernel {
@@ -51,7 +42,7 @@ impl LinuxKernel {
         for it in self.look()?.interfaces {
             let stale = it.attachments.iter().any(|attachment| !attachment.is_current);
             if stale {
-                let ingress = it.attachments.iter().any(|it| it.hook == guard_common::abi::Hook::Ingress);
+                let ingress = it.attachments.iter().any(|it| it.hook == Hook::Ingress);
                 let swapped = self.guard(&it.interface, ingress);
                 outcome = outcome.and(swapped);
             }

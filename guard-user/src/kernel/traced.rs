@@ -13,7 +13,7 @@ use guard_common::abi::{Hook, Outcome};
 use guard_common::packet::{Addr, Layer, Packet, Parsed};
 
 use super::plain::Plain;
-use super::swap::Alternate;
+use super::swap;
 use super::{KernelError, LinuxKernel};
 
 /// The tracing programs, as they were built with this binary.
@@ -236,7 +236,7 @@ impl LinuxKernel {
         let logger = EbpfLogger::init_with_logger(&mut ebpf, lines.clone()).map_err(|error| {
             KernelError::Map { what: "open", map: "AYA_LOGS", source: std::io::Error::other(error) }
         })?;
-        self.set_programs(Some(Alternate::load(ebpf)?))?;
+        self.set_programs(Some(swap::load(ebpf)?))?;
         Ok(TraceReader { logger, lines, target, begun: BTreeMap::new(), malformed: 0 })
     }
 
