@@ -153,7 +153,7 @@ fn nothing_is_told_when_the_lease_is_over_and_the_next_process_swaps_back() {
 #[test]
 #[ignore = "needs root and BPF"]
 fn swaps_under_traffic_lose_no_packet_and_count_each_once() {
-    const SWAPS: usize = 40;
+    const SWAPS: usize = 10;
     let pins = PinPlace::new("trace-swaps");
     in_own_network(|| {
         let mut kernel = guarded(&pins, "\"IE\"", false);

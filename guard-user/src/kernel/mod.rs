@@ -304,7 +304,11 @@ impl LinuxKernel {
         let of_cgroups =
             CgroupHook::ALL.into_iter().filter(|hook| !self.refused_on_cgroups.contains_key(hook));
         let of_cgroups = of_cgroups.map(|hook| (hook.name(), hook.program(self.calls)));
-        for (name, program) in hooks::programs().map(|name| (name, name)).chain(of_cgroups) {
+        for name in hooks::programs() {
+            let count = info(self.programs(), name)?.verified_instruction_count();
+            counts.extend(count.map(|count| (name, count)));
+        }
+        for (name, program) in of_cgroups {
             let count = info(&self.ebpf, program)?.verified_instruction_count();
             counts.extend(count.map(|count| (name, count)));
         }
