@@ -254,3 +254,68 @@ impl LinuxKernel {
         self.alternate.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use guard_common::abi::traced::head;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The records of a packet of one layer and two steps.
+    fn records() -> Vec<Record> {
+        let how = Hook::Egress as u64 | u64::from(Parsed::Ip.code()) << 8 | 1 << 16 | 2 << 32;
+        vec![
+            [head(7, PACKET, 0), 5, how, 3 | 9 << 32, 0x10 | 1514 << 32],
+            [head(7, SOURCE, 0), 1, 2, 143 | 40_000 << 16, 6 | 0x12 << 8 | 1 << 16],
+            [head(7, DESTINATION, 0), 3, 4, 0, 0],
+            [head(7, STEP, 0), 1, 1, 0, 0],
+            [head(7, STEP, 1), 4, 3, 4, 1],
+            [head(7, OUTCOME, 0), 1, 1, 0, 0x0102 | 0xffff << 16 | 3 << 32 | 6 << 40],
+        ]
+    }
+
+    #[test]
+    fn a_packet_is_put_together_whatever_came_between() {
+        let packet = assemble(7, &records()).unwrap();
+        assert_eq!((packet.number, packet.hook, packet.generation, packet.missing), (7, Hook::Egress, 5, 0));
+        assert_eq!((packet.ifindex, packet.ingress_ifindex), (3, 9));
+        assert_eq!((packet.mark, packet.wire_len), (0x10, 1514));
+        let [layer] = packet.packet.layers() else { panic!("{packet:?}") };
+        assert_eq!((layer.src, layer.dst), (Addr { hi: 1, lo: 2 }, Addr { hi: 3, lo: 4 }));
+        assert_eq!((layer.sport, layer.dport, layer.proto), (143, 40_000, 6));
+        assert_eq!((layer.tcp_flags, layer.flags), (0x12, Layer::HAS_PORTS));
+        assert_eq!((packet.outcome.verdict, packet.outcome.reason, packet.outcome.exemption), (3, 6, 0xffff));
+        assert_eq!(packet.steps.iter().map(|step| step.what).collect::<Vec<_>>(), [1, 4]);
+    }
+
+    #[test]
+    fn what_the_log_had_no_room_for_is_counted() {
+        for left_out in 1..5 {
+            let mut records = records();
+            records.remove(left_out);
+            assert_eq!(assemble(7, &records).unwrap().missing, 1, "without {left_out}");
+        }
+        assert_eq!(assemble(7, &records()[1..]), None);
+        assert_eq!(assemble(7, &records()[..5]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_read_back(record: [u64; 5]) {
+            let [head, one, two, three, four] = record;
+            let line = format!("{head} {one} {two} {three} {four}");
+            prop_assert_eq!(record_of(&line), Some(record));
+            prop_assert_eq!(record_of(&format!("{line} 0")), None);
+        }
+
+        #[test]
+        fn no_line_and_no_record_does_harm(line: String, records: Vec<Record>) {
+            let _none = record_of(&line);
+            if let Some(packet) = assemble(0, &records) {
+                prop_assert!(packet.packet.layers().len() <= packet.packet.layers.len());
+                prop_assert!(packet.packet.hops().len() <= packet.packet.hops.len());
+            }
+        }
+    }
+}
